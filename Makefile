@@ -1,0 +1,102 @@
+# What a person does with this repository. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# Debian's own Python first: a version manager's may lack what a virtual environment needs.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+WORKERS ?= 2
+
+VENV := $(CURDIR)/.venv
+READY := $(VENV)/.ready
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+export PATH := $(VENV)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export LC_ALL := C.UTF-8
+
+DISTRIBUTIONS := files/shared files/master files/worker
+SETTINGS := $(DISTRIBUTIONS:%=%/pyproject.toml)
+
+.PHONY: help
+help: ## List what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|'
+
+# --- the farm ------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## Boot test machines, deploy a farm on them, benchmark a clip (WORKERS=2)
+	ansible-playbook playbooks/machines-up.yml --extra-vars machines_workers=$(WORKERS)
+	ansible-playbook --inventory inventories/local site.yml
+	ansible-playbook --inventory inventories/local run-benchmark.yml
+
+.PHONY: demo-down
+demo-down: setup ## Remove the test machines and all that the demo left, but for its results
+	ansible-playbook playbooks/machines-down.yml --extra-vars '{"test_machines_remove_images": true}'
+	rm -rf .secrets/local .state/local
+
+.PHONY: inventory
+inventory: ## Copy the example inventory for machines of your own (NAME=prod)
+	@test -n "$(NAME)" || { echo 'Say what it is to be called: make inventory NAME=prod' >&2; exit 2; }
+	@test ! -e "inventories/$(NAME)" || { echo 'inventories/$(NAME) is there already.' >&2; exit 2; }
+	cp -a inventories/example "inventories/$(NAME)"
+	sed -i 's/^farm_name: example$$/farm_name: $(NAME)/' "inventories/$(NAME)/group_vars/all/50_example.yml"
+	@echo 'Write your machines into inventories/$(NAME)/hosts.yml.'
+
+# --- setting up ----------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(READY) ## Install the locked tools into .venv
+
+$(READY): requirements-dev.txt pyproject.toml $(SETTINGS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo '$(PYTHON) is older than 3.11. Name a newer one: make PYTHON=/path/to/python3' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+		echo 'Installing the Debian package python3-venv'; \
+		$(SUDO) apt-get update --quiet --quiet; \
+		$(SUDO) apt-get install --yes --quiet --quiet --no-install-recommends python3-venv; }
+	@echo 'Installing the locked tools of requirements-dev.txt into .venv'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation $(DISTRIBUTIONS:%=--editable %)
+	@touch $(READY)
+
+.PHONY: lock
+lock: setup ## Lock anew what each part needs, with hashes
+	for part in shared master worker; do \
+		$(UV_COMPILE) files/$$part/pyproject.toml --output-file files/$$part/requirements.txt; \
+	done
+	$(UV_COMPILE) --group dev pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
+
+UV_COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package ffmpeg-rtmp-shared
+
+# --- tests ---------------------------------------------------------------------------------
+
+.PHONY: test
+test: test-fast test-farm ## Run every check and every test (needs root or sudo, about half an hour)
+
+.PHONY: test-fast
+test-fast: lint test-unit ## Run the checks and the tests that need no machines
+
+.PHONY: lint
+lint: setup ## Run the linters and the type checker
+	ruff format --check .
+	ruff check .
+	mypy --package ffrtmp_shared --package ffrtmp_master --package ffrtmp_worker
+	lint-imports
+	yamllint --strict .
+	ansible-lint --offline --profile production
+
+.PHONY: test-unit
+test-unit: test-tools ## Run the tests of the parts, and of master and agent together
+	python -m pytest --quiet
+
+.PHONY: test-tools
+test-tools: setup
+	ansible-playbook tests/tools.yml
+
+.PHONY: test-farm
+test-farm: setup ## Deploy a farm on test machines and look at it (molecule)
+	molecule test --scenario-name default

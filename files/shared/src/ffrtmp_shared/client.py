@@ -1,0 +1,287 @@
+"""The master's API as its callers see it: typed calls over HTTPS with a token."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from ffrtmp_shared import credentials
+from ffrtmp_shared.models import (
+    Claim,
+    ClaimRequest,
+    FailureReport,
+    Heartbeat,
+    HeartbeatAnswer,
+    Job,
+    JobPage,
+    Node,
+    NodeList,
+    NodeUpdate,
+    Problem,
+    Registration,
+    Result,
+    ResultPage,
+    ResultReport,
+    Run,
+    RunPage,
+    RunPlan,
+    RunRequest,
+    Stored,
+)
+
+T = TypeVar("T")
+
+_TIMEOUT_S = 15.0
+
+
+class MasterUnreachableError(Exception):
+    """No answer came: the network, TLS or the master itself. Trying again may help."""
+
+
+class MasterRefusedError(Exception):
+    """The master answered with a problem document."""
+
+    def __init__(self, problem: Problem) -> None:
+        """Make the problem's detail the message."""
+        lines = [problem.detail or problem.title, *problem.errors]
+        super().__init__("\n".join(lines))
+        self.problem = problem
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the master may answer otherwise later (5xx, 429)."""
+        return (
+            self.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or self.problem.status == HTTPStatus.TOO_MANY_REQUESTS
+        )
+
+
+class MasterClient:
+    """A connection to the master. Not for several threads at once: one client a thread.
+
+    Every call raises MasterUnreachableError when no answer came and MasterRefusedError when the
+    answer was an error.
+    """
+
+    def __init__(self, url: str, token: str, ca_file: Path) -> None:
+        """Prepare a client for the master at `url` that trusts the CA in `ca_file` alone."""
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            verify=credentials.client_context(ca_file),
+            timeout=_TIMEOUT_S,
+        )
+
+    def __enter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    # --- agents ---
+
+    def register(self, registration: Registration) -> Node:
+        """Make the node known, or say anew what it is."""
+        path = f"/v1/nodes/{registration.name}"
+        return self._call("PUT", path, Node, body=registration)
+
+    def claim(self, request: ClaimRequest) -> Claim | None:
+        """Wait up to `request.wait_s` for a job; None when there was none."""
+        answer = self._send(
+            "POST", "/v1/claims", body=request, timeout_s=request.wait_s + _TIMEOUT_S
+        )
+        return None if answer.status_code == HTTPStatus.NO_CONTENT else _decode(answer, Claim)
+
+    def heartbeat(self, job_id: UUID, heartbeat: Heartbeat) -> HeartbeatAnswer:
+        """Renew the lease on a job."""
+        return self._call("POST", f"/v1/jobs/{job_id}/heartbeat", HeartbeatAnswer, body=heartbeat)
+
+    def report_result(self, job_id: UUID, report: ResultReport) -> Stored:
+        """Hand in what an attempt measured; it is on the master's disk when this returns."""
+        return self._call("POST", f"/v1/jobs/{job_id}/result", Stored, body=report)
+
+    def report_failure(self, job_id: UUID, report: FailureReport) -> Stored:
+        """Say that an attempt failed, and why."""
+        return self._call("POST", f"/v1/jobs/{job_id}/failure", Stored, body=report)
+
+    def upload_artifact(self, job_id: UUID, attempt: int, name: str, path: Path) -> None:
+        """Send a file that belongs to an attempt."""
+        with path.open("rb") as file:
+            self._send(
+                "PUT",
+                f"/v1/jobs/{job_id}/artifacts/{name}",
+                params={"attempt": str(attempt)},
+                content=iter(lambda: file.read(65536), b""),
+            )
+
+    def download_source(self, sha256: str) -> Iterator[bytes]:
+        """Give a source's bytes piece by piece; the caller checks the digest."""
+        try:
+            with self._http.stream("GET", f"/v1/sources/{sha256}") as answer:
+                if answer.is_error:
+                    answer.read()
+                    _refuse(answer)
+                yield from answer.iter_bytes()
+        except httpx.TransportError as error:
+            raise MasterUnreachableError(_reason(self._http.base_url, error)) from error
+
+    # --- operators ---
+
+    def create_run(self, request: RunRequest, key: str | None = None) -> Run:
+        """Queue a suite; with the same `key` the run that was made before is returned."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self._call("POST", "/v1/runs", Run, body=request, headers=headers)
+
+    def plan_run(self, request: RunRequest) -> RunPlan:
+        """Say what a suite would queue, without queueing it."""
+        return self._call("POST", "/v1/runs/plan", RunPlan, body=request)
+
+    def run(self, run_id: UUID) -> Run:
+        """Return a run as it stands now."""
+        return self._call("GET", f"/v1/runs/{run_id}", Run)
+
+    def run_page(self, cursor: str = "") -> RunPage:
+        """Return one page of runs, newest first."""
+        return self._call("GET", "/v1/runs", RunPage, params={"cursor": cursor})
+
+    def cancel_run(self, run_id: UUID) -> Run:
+        """Cancel every job of a run that is not final."""
+        return self._call("POST", f"/v1/runs/{run_id}/cancel", Run)
+
+    def job(self, job_id: UUID) -> Job:
+        """Return a job as it stands now."""
+        return self._call("GET", f"/v1/jobs/{job_id}", Job)
+
+    def jobs(self, run_id: UUID) -> Iterator[Job]:
+        """Give all jobs of a run."""
+        cursor = ""
+        while True:
+            page = self._call(
+                "GET", "/v1/jobs", JobPage, params={"run": str(run_id), "cursor": cursor}
+            )
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
+
+    def result_page(self, cursor: str = "", run_id: UUID | None = None) -> ResultPage:
+        """Return one page of results after `cursor`, in the order in which they were stored."""
+        params = {"cursor": cursor} | ({"run": str(run_id)} if run_id else {})
+        return self._call("GET", "/v1/results", ResultPage, params=params)
+
+    def results(self, run_id: UUID) -> Iterator[Result]:
+        """Give all results of a run."""
+        cursor = ""
+        while True:
+            page = self.result_page(cursor, run_id)
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return all nodes."""
+        return self._call("GET", "/v1/nodes", NodeList).items
+
+    def update_node(self, name: str, update: NodeUpdate) -> Node:
+        """Let a node work, or drain it."""
+        return self._call("PATCH", f"/v1/nodes/{name}", Node, body=update)
+
+    def upload_source(self, sha256: str, path: Path) -> None:
+        """Give the master a clip; it refuses one whose digest is another."""
+        with path.open("rb") as file:
+            self._send("PUT", f"/v1/sources/{sha256}", content=iter(lambda: file.read(65536), b""))
+
+    def is_ready(self) -> bool:
+        """Ask whether the master can serve."""
+        try:
+            self._send("GET", "/readyz")
+        except MasterRefusedError:
+            return False
+        return True
+
+    # --- how ---
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        answer_type: type[T],
+        *,
+        body: msgspec.Struct | None = None,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> T:
+        return _decode(
+            self._send(method, path, body=body, params=params, headers=headers), answer_type
+        )
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: msgspec.Struct | None = None,
+        content: Iterator[bytes] | None = None,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> httpx.Response:
+        headers = dict(headers or {})
+        payload: bytes | Iterator[bytes] | None = content
+        if body is not None:
+            payload = msgspec.json.encode(body)
+            headers["Content-Type"] = "application/json"
+        elif content is not None:
+            headers["Content-Type"] = "application/octet-stream"
+        try:
+            answer = self._http.request(
+                method, path, content=payload, params=params, headers=headers, timeout=timeout_s
+            )
+        except httpx.TransportError as error:
+            raise MasterUnreachableError(_reason(self._http.base_url, error)) from error
+        if answer.is_error:
+            _refuse(answer)
+        return answer
+
+
+def _decode(answer: httpx.Response, answer_type: type[T]) -> T:
+    return msgspec.json.decode(answer.content, type=answer_type)
+
+
+def _refuse(answer: httpx.Response) -> None:
+    """Raise the answer's problem document, or one made from an answer that has none."""
+    try:
+        problem = msgspec.json.decode(answer.content, type=Problem)
+    except msgspec.DecodeError:
+        problem = Problem(
+            type="about:blank",
+            title=answer.reason_phrase,
+            status=answer.status_code,
+            detail=f"{answer.request.method} {answer.request.url.path}: "
+            f"{answer.status_code} {answer.reason_phrase}",
+        )
+    raise MasterRefusedError(problem)
+
+
+def _reason(url: httpx.URL, error: Exception) -> str:
+    text = f"the master at {url} did not answer: {error or type(error).__name__}"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        text += " (its certificate is not from the farm's CA; see the setting ca_file)"
+    return text

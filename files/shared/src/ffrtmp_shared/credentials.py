@@ -1,0 +1,37 @@
+"""Tokens and TLS: how a token is made, kept and compared, and whom a client trusts."""
+
+import hashlib
+import secrets
+import ssl
+from pathlib import Path
+
+_TOKEN_BYTES = 32
+
+
+def new_token() -> str:
+    """Return a new random token of 256 bits, in URL-safe base64."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def token_sha256(token: str) -> str:
+    """Return the hexadecimal SHA-256 by which a token is kept.
+
+    A slow password hash would add nothing: the token is 256 random bits and cannot be guessed.
+    """
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def read_token(path: Path) -> str:
+    """Read a token from its file; raises OSError, or ValueError when the file is empty."""
+    token = path.read_text(encoding="ascii").strip()
+    if not token:
+        raise ValueError(f"{path} holds no token")
+    return token
+
+
+def client_context(ca_file: Path) -> ssl.SSLContext:
+    """Return a TLS context that trusts the farm's CA and nobody else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cafile=ca_file)
+    return context

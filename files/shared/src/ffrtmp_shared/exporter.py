@@ -1,0 +1,44 @@
+"""Serving metrics: one HTTPS listener for a registry, for those who hold a farm certificate."""
+
+import signal
+import threading
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, start_http_server
+
+
+class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where an exporter listens and with which certificate.
+
+    With `client_ca_file` a scraper must show a certificate of that CA; metrics are then
+    readable for the farm's own hosts alone.
+    """
+
+    listen_address: str
+    listen_port: int
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path
+
+
+def serve_until_stopped(registry: CollectorRegistry, settings: ExporterSettings) -> None:
+    """Serve `registry` over mutual TLS until SIGTERM or SIGINT.
+
+    Raises OSError when the port is taken or a file of the certificate cannot be read.
+    """
+    stopped = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stopped.set())
+    server, thread = start_http_server(
+        settings.listen_port,
+        addr=settings.listen_address,
+        registry=registry,
+        certfile=str(settings.certificate_file),
+        keyfile=str(settings.key_file),
+        client_cafile=str(settings.client_ca_file),
+        client_auth_required=True,
+    )
+    stopped.wait()
+    server.shutdown()
+    thread.join()

@@ -1,0 +1,297 @@
+"""The wire's types: what travels between the master, its agents and everybody else."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import FfmpegBuild, Measurement
+from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.states import JobState, NodeState, RunState
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Attempt = Annotated[int, Meta(ge=1)]
+FileName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class Role(StrEnum):
+    """What the holder of a token may do; each includes what stands before it, but for agent."""
+
+    VIEWER = "viewer"
+    SUBMITTER = "submitter"
+    ADMIN = "admin"
+    AGENT = "agent"
+
+
+# --- nodes ---------------------------------------------------------------------------------
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker host is made of, as its agent found it."""
+
+    hostname: str
+    os: str
+    kernel: str
+    architecture: str
+    cpu_model: str
+    cpu_count: int
+    memory_bytes: int
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent says of its node when it starts.
+
+    `encoders` are those that the agent proved with a short encode. `address` is where the
+    node's exporters are reached, `exporters` their ports by name.
+    """
+
+    name: Name
+    facts: NodeFacts
+    encoders: tuple[str, ...]
+    ffmpeg: FfmpegBuild
+    quality_ffmpeg: FfmpegBuild
+    agent_version: str
+    address: str
+    exporters: dict[str, int]
+    labels: dict[str, str] = {}
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker host as the master knows it."""
+
+    id: UUID
+    name: str
+    state: NodeState
+    registration: Registration
+    registered_at: datetime
+    last_seen_at: datetime
+
+
+class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator may change of a node: let it work, or let it finish and claim no more."""
+
+    state: NodeState
+
+
+# --- runs and jobs -------------------------------------------------------------------------
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A suite to execute: the text of its YAML file. `seed` fixes the order of the jobs."""
+
+    suite: Annotated[str, Meta(max_length=1_000_000)]
+    seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution of a suite. `counts` has every state, with 0 where there is no job."""
+
+    id: UUID
+    suite_name: str
+    state: RunState
+    seed: int
+    counts: dict[str, int]
+    nodes: tuple[str, ...]
+    created_at: datetime
+    created_by: str
+    finished_at: datetime | None
+    key: str | None
+
+
+class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a suite would queue: the answer to a run that is only asked about."""
+
+    suite_name: str
+    jobs: int
+    scenarios: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why an attempt failed. `log_tail` has FFmpeg's last lines where it said any."""
+
+    failure_class: FailureClass
+    message: Annotated[str, Meta(max_length=4096)]
+    log_tail: Annotated[str, Meta(max_length=16384)] = ""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far an attempt is. `stage` is fetch, encode, quality or report."""
+
+    stage: Annotated[str, Meta(max_length=32)]
+    frames: int = 0
+    fps: float = 0.0
+    speed: float = 0.0
+    ratio: float = 0.0
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of a job's state, when and why; `before` is null for the first."""
+
+    before: JobState | None
+    after: JobState
+    attempt: int
+    at: datetime
+    reason: str
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One scenario, one repeat, for one node or for any that fits.
+
+    `node` is the node that must do it (null for any), `leased_to` the one that does or did.
+    `repeat` counts from 1. `position` is its place in the run's random order.
+    """
+
+    id: UUID
+    run_id: UUID
+    scenario: Scenario
+    repeat: int
+    position: int
+    state: JobState
+    node: str | None
+    leased_to: str | None
+    attempt: int
+    max_attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    lease_expires_at: datetime | None
+    not_before: datetime | None
+    progress: Progress | None
+    failure: Failure | None
+
+
+# --- an agent's calls ----------------------------------------------------------------------
+
+
+class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An agent asks for work and waits for it up to `wait_s` seconds."""
+
+    node: Name
+    slot: Annotated[int, Meta(ge=1, le=1024)]
+    wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A leased job. The lease lasts `lease_s` from now; a heartbeat renews it.
+
+    `attempt` is the fencing token: it goes with everything that the agent says of this job.
+    """
+
+    job: Job
+    attempt: int
+    lease_s: float
+    heartbeat_s: float
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent still works on the attempt. The first heartbeat makes the job `running`."""
+
+    attempt: Attempt
+    progress: Progress
+
+
+class HeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The renewed lease, and whether somebody wants the job stopped."""
+
+    lease_s: float
+    cancel: bool
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that belongs to an attempt, such as FFmpeg's log."""
+
+    name: FileName
+    sha256: Sha256
+    size_bytes: Annotated[int, Meta(ge=0)]
+
+
+class ResultReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an attempt measured; its artifacts were uploaded before."""
+
+    attempt: Attempt
+    measurement: Measurement
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An attempt that ended without a measurement."""
+
+    attempt: Attempt
+    failure: Failure
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """The master has it on disk. `repeated` says that it had it before."""
+
+    job_id: UUID
+    state: JobState
+    repeated: bool
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt measured, as the master keeps it; never changed once stored."""
+
+    id: UUID
+    run_id: UUID
+    job_id: UUID
+    attempt: int
+    node: str
+    repeat: int
+    scenario: Scenario
+    measurement: Measurement
+    artifacts: tuple[Artifact, ...]
+    stored_at: datetime
+
+
+# --- lists, errors, discovery --------------------------------------------------------------
+
+
+class RunPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs, newest first; `next_cursor` asks for those after."""
+
+    items: tuple[Run, ...]
+    next_cursor: str | None
+
+
+class JobPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs in the order of their ids."""
+
+    items: tuple[Job, ...]
+    next_cursor: str | None
+
+
+class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Results in the order in which they were stored."""
+
+    items: tuple[Result, ...]
+    next_cursor: str | None
+
+
+class NodeList(msgspec.Struct, frozen=True, kw_only=True):
+    """All nodes, by name."""
+
+    items: tuple[Node, ...]
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error as RFC 9457 describes it. `errors` lists each thing that is wrong with a body."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[str, ...] = ()
+
+
+class TargetGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Scrape targets in the form of Prometheus' HTTP service discovery."""
+
+    targets: tuple[str, ...]
+    labels: dict[str, str]
