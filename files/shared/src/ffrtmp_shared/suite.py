@@ -189,7 +189,9 @@ def parse(text: str) -> Suite:
     ]
     if problems:
         raise SuiteError(problems)
-    suite = msgspec.convert(document, Suite)
+    # The document that knows its lines holds ruamel's own kinds of text and number, which no
+    # encoder takes; what is kept comes from a plain reading.
+    suite = msgspec.convert(YAML(typ="safe", pure=True).load(text), Suite)
     problems = [*_repeated_names(suite, document), *_refused_settings(suite, document)]
     if problems:
         raise SuiteError(problems)

@@ -1,0 +1,1 @@
+"""The master of an FFmpeg benchmark farm: job queue, node registry, results."""

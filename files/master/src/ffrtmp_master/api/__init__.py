@@ -1,0 +1,1 @@
+"""The HTTP API: one module a resource. Each translates between HTTP and queue or store."""

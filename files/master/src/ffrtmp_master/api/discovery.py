@@ -1,0 +1,40 @@
+"""Where the nodes' exporters are, in the form of Prometheus' HTTP service discovery."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ffrtmp_shared.models import Node, Role, TargetGroup
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from ffrtmp_master import problems
+from ffrtmp_master.access import needs
+from ffrtmp_master.api.addresses import NamePart
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.store import nodes
+
+
+@get(
+    "/v1/sd/{exporter:str}",
+    guards=[needs(Role.VIEWER)],
+    responses=problems.documented(),
+)
+async def discover(
+    exporter: NamePart, farm: NamedDependency[SkipValidation[Farm]]
+) -> Sequence[TargetGroup]:
+    """Give one target for each node that has the exporter, also while the node is offline."""
+    now, offline_s = farm.clock(), farm.settings.node_offline_s
+    found = await farm.reader.read(lambda c: nodes.every(c, now, offline_s))
+    return [_group(node, exporter) for node in found if exporter in node.registration.exporters]
+
+
+def _group(node: Node, exporter: str) -> TargetGroup:
+    address = node.registration.address
+    host = f"[{address}]" if ":" in address else address
+    return TargetGroup(
+        targets=(f"{host}:{node.registration.exporters[exporter]}",), labels={"node": node.name}
+    )
+
+
+ROUTES: tuple[Any, ...] = (discover,)

@@ -1,0 +1,88 @@
+"""Nodes: registering, listing, draining, removing."""
+
+from http import HTTPStatus
+from typing import Any
+
+from ffrtmp_shared.models import Node, NodeList, NodeUpdate, Registration, Role
+from ffrtmp_shared.states import NodeState
+from litestar import delete, get, patch, put
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, SkipValidation
+from sqlalchemy import Connection
+
+from ffrtmp_master import problems
+from ffrtmp_master.access import Call, check_own_node, needs
+from ffrtmp_master.api.addresses import NamePart
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.queue import canceling
+from ffrtmp_master.store import nodes
+from ffrtmp_master.store.refusals import UnacceptableError
+
+FarmHere = NamedDependency[SkipValidation[Farm]]
+
+
+@put(
+    "/v1/nodes/{name:str}",
+    guards=[needs(Role.AGENT)],
+    responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def register_node(
+    request: Call, name: NamePart, data: JSONBody[Registration], farm: FarmHere
+) -> Node:
+    """Make a node known, or say anew what it is; its state stays."""
+    check_own_node(request, name)
+    if data.name != name:
+        raise UnacceptableError(f"the path names node {name}, the body {data.name}")
+    now, offline_s = farm.clock(), farm.settings.node_offline_s
+
+    def register(connection: Connection) -> Node:
+        nodes.register(connection, data, now)
+        return nodes.find(connection, name, now, offline_s)
+
+    node = await farm.writer.write(register)
+    farm.waiting.wake_node(name)
+    return node
+
+
+@get("/v1/nodes", guards=[needs(Role.VIEWER)], responses=problems.documented())
+async def list_nodes(farm: FarmHere) -> NodeList:
+    """List all nodes by name."""
+    now, offline_s = farm.clock(), farm.settings.node_offline_s
+    return NodeList(items=await farm.reader.read(lambda c: nodes.every(c, now, offline_s)))
+
+
+@patch(
+    "/v1/nodes/{name:str}",
+    guards=[needs(Role.ADMIN)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def update_node(name: NamePart, data: JSONBody[NodeUpdate], farm: FarmHere) -> Node:
+    """Let a node work, or let it finish what it has and claim no more."""
+    if data.state is NodeState.OFFLINE:
+        raise UnacceptableError(
+            "offline is what the master finds out; set active or draining instead"
+        )
+    now, offline_s = farm.clock(), farm.settings.node_offline_s
+
+    def update(connection: Connection) -> Node:
+        nodes.set_state(connection, name, data.state)
+        return nodes.find(connection, name, now, offline_s)
+
+    node = await farm.writer.write(update)
+    if data.state is NodeState.ACTIVE:
+        farm.waiting.wake_node(name)
+    return node
+
+
+@delete(
+    "/v1/nodes/{name:str}",
+    guards=[needs(Role.ADMIN)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def remove_node(request: Call, name: NamePart, farm: FarmHere) -> None:
+    """Forget a node and cancel what is queued for it alone; 409 while it works on a job."""
+    now, by = farm.clock(), request.user.name
+    await farm.writer.write(lambda c: canceling.remove_node(c, name, by, now))
+
+
+ROUTES: tuple[Any, ...] = (register_node, list_nodes, update_node, remove_node)

@@ -1,0 +1,113 @@
+"""Runs: planning, creating, reading, canceling."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from ffrtmp_shared import suite
+from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, SkipValidation
+
+from ffrtmp_master import problems
+from ffrtmp_master.access import Call, needs
+from ffrtmp_master.api.paging import PAGE, after_id
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.queue import canceling, expansion
+from ffrtmp_master.store import runs
+from ffrtmp_master.store.refusals import UnacceptableError
+
+FarmHere = NamedDependency[SkipValidation[Farm]]
+
+_REFUSALS = problems.documented(
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+
+
+@post("/v1/runs", guards=[needs(Role.SUBMITTER)], responses=_REFUSALS)
+async def create_run(
+    request: Call,
+    data: JSONBody[RunRequest],
+    farm: FarmHere,
+    key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", max_length=255)] = None,
+) -> Response[Run]:
+    """Queue a suite. The same Idempotency-Key again answers 200 with the run made before."""
+    asked = expansion.Asked(
+        text=data.suite,
+        suite=await _parsed(data.suite),
+        seed=data.seed,
+        key=key,
+        created_by=request.user.name,
+    )
+    now, settings = farm.clock(), farm.settings
+    created = await farm.writer.write(
+        lambda c: expansion.create(c, asked, now, settings.node_offline_s, settings.max_attempts)
+    )
+    if created.existed:
+        return Response(created.run, status_code=HTTPStatus.OK)
+    for node in created.run.nodes:
+        farm.waiting.wake_node(node)
+    return Response(created.run, headers={"Location": f"/v1/runs/{created.run.id}"})
+
+
+@post(
+    "/v1/runs/plan",
+    guards=[needs(Role.SUBMITTER)],
+    responses=_REFUSALS,
+    status_code=HTTPStatus.OK,
+)
+async def plan_run(data: JSONBody[RunRequest], farm: FarmHere) -> RunPlan:
+    """Say what a suite would queue, and queue nothing; its sources need not be here yet."""
+    read = await _parsed(data.suite)
+    now, offline_s = farm.clock(), farm.settings.node_offline_s
+    return await farm.reader.read(lambda c: expansion.plan(c, read, now, offline_s))
+
+
+@get(
+    "/v1/runs",
+    guards=[needs(Role.VIEWER)],
+    responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def list_runs(farm: FarmHere, cursor: FromQuery[str] = "") -> RunPage:
+    """List runs, newest first."""
+    before = after_id(cursor)
+    return await farm.reader.read(lambda c: runs.page(c, before, PAGE))
+
+
+@get(
+    "/v1/runs/{run_id:uuid}",
+    guards=[needs(Role.VIEWER)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND),
+)
+async def get_run(run_id: FromPath[UUID], farm: FarmHere) -> Run:
+    """Return a run as it stands."""
+    return await farm.reader.read(lambda c: runs.find(c, run_id))
+
+
+@post(
+    "/v1/runs/{run_id:uuid}/cancel",
+    guards=[needs(Role.SUBMITTER)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    status_code=HTTPStatus.OK,
+)
+async def cancel_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> Run:
+    """Cancel what is queued, and tell the agents of what runs to stop."""
+    now, name = farm.clock(), request.user.name
+    return await farm.writer.write(lambda c: canceling.cancel_run(c, run_id, name, now))
+
+
+async def _parsed(text: str) -> suite.Suite:
+    """Read a suite beside the event loop: a large one takes seconds."""
+    try:
+        return await asyncio.to_thread(suite.parse, text)
+    except suite.SuiteError as error:
+        raise UnacceptableError(
+            "the suite is not valid", [str(problem) for problem in error.problems]
+        ) from error
+
+
+ROUTES: tuple[Any, ...] = (create_run, plan_run, list_runs, get_run, cancel_run)

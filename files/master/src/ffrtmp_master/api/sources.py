@@ -1,0 +1,66 @@
+"""Sources: clips to encode, named by their content."""
+
+from http import HTTPStatus
+from typing import Any
+
+from ffrtmp_shared.models import Role
+from litestar import Response, get, head, put
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+from litestar.response import File
+
+from ffrtmp_master import problems
+from ffrtmp_master.access import Call, needs
+from ffrtmp_master.api.addresses import Sha256Part
+from ffrtmp_master.api.uploads import check_announced, stored_file
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.store import artifacts, nodes
+
+FarmHere = NamedDependency[SkipValidation[Farm]]
+
+_READ = problems.documented(HTTPStatus.NOT_FOUND)
+
+
+@put(
+    "/v1/sources/{sha256:str}",
+    guards=[needs(Role.SUBMITTER)],
+    responses=problems.documented(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    ),
+    # The file store counts what comes and has a limit of its own.
+    request_max_body_size=None,
+    status_code=HTTPStatus.NO_CONTENT,
+)
+async def upload_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> None:
+    """Keep a clip; 422 when its digest is another."""
+    check_announced(request, farm.settings.max_source_bytes)
+    content = await farm.sources.keep(request.stream(), expected=sha256)
+    now = farm.clock()
+    await farm.writer.write(lambda c: artifacts.add_source(c, content, now))
+
+
+@head("/v1/sources/{sha256:str}", guards=[needs(Role.VIEWER, Role.AGENT)], responses=_READ)
+async def has_source(sha256: Sha256Part, farm: FarmHere) -> Response[None]:
+    """Say whether a clip is here."""
+    await farm.reader.read(lambda c: artifacts.source_size(c, sha256))
+    return Response(None)
+
+
+@get(
+    "/v1/sources/{sha256:str}",
+    guards=[needs(Role.VIEWER, Role.AGENT)],
+    responses=_READ,
+    media_type="application/octet-stream",
+)
+async def download_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> File:
+    """Give a clip's bytes."""
+    node = request.user.node
+    if node is not None:
+        now = farm.clock()
+        await farm.writer.write(lambda c: nodes.seen(c, node, now))
+    await farm.reader.read(lambda c: artifacts.source_size(c, sha256))
+    return stored_file(farm.sources.path(sha256), sha256)
+
+
+ROUTES: tuple[Any, ...] = (upload_source, has_source, download_source)

@@ -1,0 +1,113 @@
+"""The command ffrtmp-master."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+from ffrtmp_shared import config, logs
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from ffrtmp_master import serving, settings
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import credentials, migrate
+from ffrtmp_master.store.credentials import CredentialFile
+from ffrtmp_master.store.engine import writing_engine
+
+_FAILED = 1
+_BAD_CONFIG = 2
+
+
+class OperatorError(Exception):
+    """Something that the operator can mend; its text is all that they see."""
+
+
+def main() -> None:
+    """Do what the command line says."""
+    arguments = _parser().parse_args()
+    try:
+        loaded = settings.load(arguments.config)
+        logs.configure(loaded.log_level)
+        # It says what it found each time that the schema's revision is read.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        _COMMANDS[arguments.command](loaded, arguments)
+    except config.ConfigError as error:
+        _end(str(error), _BAD_CONFIG)
+    except (OperatorError, OSError) as error:
+        _end(str(error), _FAILED)
+    except DBAPIError as error:
+        _end(f"the database {loaded.database_url}: {error.orig}", _FAILED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ffrtmp-master", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="serve the API until stopped")
+    commands.add_parser("migrate", help="bring the database's schema to this release")
+    commands.add_parser("check-config", help="say what is wrong with the settings")
+    sync = commands.add_parser(
+        "sync-credentials", help="make the credentials exactly those of FILE"
+    )
+    sync.add_argument("file", type=Path, metavar="FILE")
+    return parser
+
+
+def _serve(loaded: Settings, _arguments: argparse.Namespace) -> None:
+    _check_files(loaded)
+    _check_schema(writing_engine(loaded.database_url))
+    serving.serve(loaded)
+
+
+def _migrate(loaded: Settings, _arguments: argparse.Namespace) -> None:
+    _print(migrate.upgrade(writing_engine(loaded.database_url)))
+
+
+def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
+    _check_files(loaded)
+
+
+def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
+    wanted = config.load(arguments.file, CredentialFile)
+    engine = writing_engine(loaded.database_url)
+    _check_schema(engine)
+    with engine.connect() as connection, connection.begin():
+        changed = credentials.make_exactly(connection, wanted.credentials)
+    _print({"changed": changed})
+
+
+_COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
+    "serve": _serve,
+    "migrate": _migrate,
+    "check-config": _check_config,
+    "sync-credentials": _sync_credentials,
+}
+
+
+def _check_files(loaded: Settings) -> None:
+    missing = settings.missing_files(loaded)
+    if missing:
+        raise config.ConfigError("; ".join(missing))
+
+
+def _check_schema(engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin():
+        present = migrate.revision(connection)
+    engine.dispose()
+    if present != migrate.head():
+        raise OperatorError(
+            f"the database's schema is at {present or 'nothing'}, this release needs "
+            f"{migrate.head()}: run ffrtmp-master migrate first"
+        )
+
+
+def _print(answer: object) -> None:
+    sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+
+
+def _end(message: str, code: int) -> None:
+    sys.stderr.write(f"ffrtmp-master: {message}\n")
+    raise SystemExit(code)

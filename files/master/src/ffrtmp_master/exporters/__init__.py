@@ -1,0 +1,1 @@
+"""Exporters beside the master: what its API knows, as metrics."""

@@ -1,0 +1,119 @@
+"""The results exporter: the last result of every scenario on every node."""
+
+import threading
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.models import Result, ResultPage
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from ffrtmp_master.exporters import refreshing
+
+_LABELS = ("node", "encoder", "rate_point", "scenario")
+_BITS_PER_KBIT = 1000
+
+_Labels = tuple[str, str, str, str]
+
+
+def _vmaf_mean(result: Result) -> float | None:
+    quality = result.measurement.quality
+    return quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None
+
+
+# Name, help, and the value of a result; None where it could not be measured.
+_GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
+    (
+        "ffrtmp_result_speed_ratio",
+        "Source duration over wall time of the last encode",
+        lambda result: result.measurement.encode.speed,
+    ),
+    (
+        "ffrtmp_result_frames_per_second",
+        "Frames over wall time of the last encode",
+        lambda result: result.measurement.encode.fps,
+    ),
+    ("ffrtmp_result_vmaf_mean", "Mean VMAF of the last encode, where it was measured", _vmaf_mean),
+    (
+        "ffrtmp_result_video_bitrate_bits_per_second",
+        "Bit rate of the video stream that the last encode wrote",
+        lambda result: result.measurement.output.video_bitrate_kbps * _BITS_PER_KBIT,
+    ),
+    (
+        "ffrtmp_result_cpu_seconds",
+        "CPU time of the last encode, user and system",
+        lambda result: result.measurement.encode.cpu_s,
+    ),
+    (
+        "ffrtmp_result_timestamp_seconds",
+        "When the last result was stored",
+        lambda result: result.stored_at.timestamp(),
+    ),
+)
+
+
+class LatestResults(Collector):
+    """Keeps the last result of each scenario on each node, and counts all of them."""
+
+    def __init__(self) -> None:
+        """Begin with no results."""
+        self._lock = threading.Lock()
+        self._last: dict[_Labels, Result] = {}
+        self._counts: dict[_Labels, int] = {}
+        self._cursor = ""
+        # The ids of the last page: it is asked for again, as it may have grown.
+        self._seen: frozenset[UUID] = frozenset()
+
+    def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
+        """Take all results that are new; `page_after` gives the page after a cursor."""
+        while True:
+            page = page_after(self._cursor)
+            self._take(page.items)
+            if page.next_cursor is None:
+                return
+            self._cursor = page.next_cursor
+            self._seen = frozenset()
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the metrics."""
+        with self._lock:
+            last, counts = dict(self._last), dict(self._counts)
+        for name, explanation, value_of in _GAUGES:
+            gauge = GaugeMetricFamily(name, explanation, labels=_LABELS)
+            for labels, result in last.items():
+                value = value_of(result)
+                if value is not None:
+                    gauge.add_metric(labels, value)
+            yield gauge
+        counter = CounterMetricFamily("ffrtmp_results", "Results that are stored", labels=_LABELS)
+        for labels, count in counts.items():
+            counter.add_metric(labels, count)
+        yield counter
+
+    def _take(self, results: Iterable[Result]) -> None:
+        with self._lock:
+            for result in results:
+                if result.id in self._seen:
+                    continue
+                self._seen |= {result.id}
+                labels = _labels(result)
+                self._last[labels] = result
+                self._counts[labels] = self._counts.get(labels, 0) + 1
+
+
+def _labels(result: Result) -> _Labels:
+    encode = result.scenario.encode
+    return (result.node, encode.encoder, encode.rate.label, result.scenario.name)
+
+
+def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
+    latest = LatestResults()
+    return latest, lambda: latest.refresh(client.result_page)
+
+
+def main() -> None:
+    """Be the command ffrtmp-exporter-results."""
+    refreshing.run("results", _build)

@@ -1,0 +1,48 @@
+"""Serving the application over TLS until somebody stops it."""
+
+import socket
+
+import uvicorn
+
+from ffrtmp_master import app
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.settings import Settings
+
+# What still runs then is cut off: with the rest of the shutdown it must stay under 5 s.
+_GRACE_S = 3
+
+
+class _Server(uvicorn.Server):
+    """A server that sends waiting agents home before it waits for open requests to end."""
+
+    def __init__(self, config: uvicorn.Config, farm: Farm) -> None:
+        super().__init__(config)
+        self._farm = farm
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._farm.waiting.close()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises OSError when the certificate cannot be read, SystemExit when the port is taken.
+    """
+    farm = Farm(settings)
+    config = uvicorn.Config(
+        app.create(farm),
+        host=settings.listen_address,
+        port=settings.listen_port,
+        ssl_certfile=str(settings.certificate_file),
+        ssl_keyfile=str(settings.key_file),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        # The logs are set up already, and requests are counted in the metrics.
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    _Server(config, farm).run()

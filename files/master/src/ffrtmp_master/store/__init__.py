@@ -1,0 +1,1 @@
+"""What the master keeps: the database and the files. Knows nothing of HTTP."""

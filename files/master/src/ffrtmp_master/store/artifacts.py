@@ -1,0 +1,85 @@
+"""Which file belongs to which attempt, and which sources there are; the bytes are in `files`."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from ffrtmp_shared.models import Artifact
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from ffrtmp_master.store.files import Content
+from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.schema import artifacts, sources
+
+
+def attach(
+    connection: Connection,
+    job_id: UUID,
+    attempt: int,
+    *,
+    name: str,
+    content: Content,
+    now: datetime,
+) -> None:
+    """Note that a file belongs to an attempt; the same name again replaces it."""
+    values = {
+        "sha256": content.sha256,
+        "size_bytes": content.size_bytes,
+        "stored_at": now,
+    }
+    connection.execute(
+        insert(artifacts)
+        .values(job_id=job_id, attempt=attempt, name=name, **values)
+        .on_conflict_do_update(
+            index_elements=[artifacts.c.job_id, artifacts.c.attempt, artifacts.c.name],
+            set_=values,
+        )
+    )
+
+
+def of_attempt(connection: Connection, job_id: UUID, attempt: int) -> dict[str, Artifact]:
+    """Return an attempt's artifacts by name."""
+    rows = connection.execute(
+        select(artifacts).where(artifacts.c.job_id == job_id, artifacts.c.attempt == attempt)
+    )
+    return {
+        row.name: Artifact(name=row.name, sha256=row.sha256, size_bytes=row.size_bytes)
+        for row in rows
+    }
+
+
+def find(connection: Connection, job_id: UUID, attempt: int, name: str) -> Artifact:
+    """Return one artifact; raises NotFoundError."""
+    found = of_attempt(connection, job_id, attempt).get(name)
+    if found is None:
+        raise NotFoundError(f"attempt {attempt} of job {job_id} has no artifact {name}")
+    return found
+
+
+def add_source(connection: Connection, content: Content, now: datetime) -> None:
+    """Note that a source is there."""
+    connection.execute(
+        insert(sources)
+        .values(sha256=content.sha256, size_bytes=content.size_bytes, stored_at=now)
+        .on_conflict_do_nothing(index_elements=[sources.c.sha256])
+    )
+
+
+def source_size(connection: Connection, sha256: str) -> int:
+    """Return a source's size in bytes; raises NotFoundError."""
+    size: int | None = connection.execute(
+        select(sources.c.size_bytes).where(sources.c.sha256 == sha256)
+    ).scalar()
+    if size is None:
+        raise NotFoundError(f"there is no source with SHA-256 {sha256}")
+    return size
+
+
+def missing_sources(connection: Connection, wanted: Iterable[str]) -> Sequence[str]:
+    """Return those of the wanted digests that no source has."""
+    digests = list(wanted)
+    present = set(
+        connection.execute(select(sources.c.sha256).where(sources.c.sha256.in_(digests))).scalars()
+    )
+    return [digest for digest in digests if digest not in present]

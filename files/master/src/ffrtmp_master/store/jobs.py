@@ -1,0 +1,86 @@
+"""Jobs and their transitions as they are read."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ffrtmp_shared.models import Job, JobPage, Transition
+from ffrtmp_shared.states import JobState
+from sqlalchemy import Connection, Row, func, select
+
+from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.schema import jobs, transitions
+
+JobRow = Row[tuple[object, ...]]
+
+
+def row_of(connection: Connection, job_id: UUID) -> JobRow:
+    """Return the job's row; raises NotFoundError."""
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+    if row is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    return row
+
+
+def find(connection: Connection, job_id: UUID) -> Job:
+    """Return a job; raises NotFoundError."""
+    return job_of(row_of(connection, job_id))
+
+
+def page(connection: Connection, run_id: UUID | None, after: UUID | None, limit: int) -> JobPage:
+    """Return up to `limit` jobs (of one run) whose ids come after `after`."""
+    query = select(jobs).order_by(jobs.c.id).limit(limit + 1)
+    if run_id is not None:
+        query = query.where(jobs.c.run_id == run_id)
+    if after is not None:
+        query = query.where(jobs.c.id > after)
+    rows = connection.execute(query).all()
+    items = tuple(job_of(row) for row in rows[:limit])
+    return JobPage(items=items, next_cursor=str(items[-1].id) if len(rows) > limit else None)
+
+
+def history(connection: Connection, job_id: UUID) -> Sequence[Transition]:
+    """Return a job's transitions from its first; raises NotFoundError."""
+    row_of(connection, job_id)
+    rows = connection.execute(
+        select(transitions).where(transitions.c.job_id == job_id).order_by(transitions.c.id)
+    )
+    return [
+        Transition(
+            before=None if row.before is None else JobState(row.before),
+            after=JobState(row.after),
+            attempt=row.attempt,
+            at=row.at,
+            reason=row.reason,
+        )
+        for row in rows
+    ]
+
+
+def depth(connection: Connection) -> dict[JobState, int]:
+    """Count all jobs by state."""
+    rows = connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
+    counts = {JobState(state): count for state, count in rows}
+    return {state: counts.get(state, 0) for state in JobState}
+
+
+def job_of(row: JobRow) -> Job:
+    """Turn a row into what travels."""
+    return Job(
+        id=row.id,
+        run_id=row.run_id,
+        scenario=row.scenario,
+        repeat=row.repeat,
+        position=row.position,
+        state=JobState(row.state),
+        node=row.node,
+        leased_to=row.leased_to,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        lease_expires_at=row.lease_expires_at,
+        not_before=row.not_before,
+        progress=row.progress,
+        failure=row.failure,
+    )

@@ -1,0 +1,85 @@
+"""The nodes as they are kept, and which of them are online."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Node, Registration
+from ffrtmp_shared.states import NodeState
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.schema import nodes
+
+
+def register(connection: Connection, registration: Registration, now: datetime) -> UUID:
+    """Keep what an agent says of its node. A node that is known keeps its id and its state."""
+    changed: UUID | None = connection.execute(
+        update(nodes)
+        .where(nodes.c.name == registration.name)
+        .values(registration=registration, last_seen_at=now)
+        .returning(nodes.c.id)
+    ).scalar()
+    if changed is not None:
+        return changed
+    node_id = new_id()
+    connection.execute(
+        insert(nodes).values(
+            id=node_id,
+            name=registration.name,
+            state=NodeState.ACTIVE,
+            registration=registration,
+            registered_at=now,
+            last_seen_at=now,
+        )
+    )
+    return node_id
+
+
+def seen(connection: Connection, name: str, now: datetime) -> None:
+    """Note that an agent of the node was heard."""
+    connection.execute(update(nodes).where(nodes.c.name == name).values(last_seen_at=now))
+
+
+def row_of(connection: Connection, name: str) -> Row[tuple[object, ...]]:
+    """Return the node's row; raises NotFoundError."""
+    row = connection.execute(select(nodes).where(nodes.c.name == name)).first()
+    if row is None:
+        raise NotFoundError(f"there is no node {name}")
+    return row
+
+
+def set_state(connection: Connection, name: str, state: NodeState) -> None:
+    """Let a node work or drain it; raises NotFoundError."""
+    changed = connection.execute(update(nodes).where(nodes.c.name == name).values(state=state))
+    if not changed.rowcount:
+        raise NotFoundError(f"there is no node {name}")
+
+
+def remove(connection: Connection, name: str) -> None:
+    """Forget a node; raises NotFoundError."""
+    if not connection.execute(delete(nodes).where(nodes.c.name == name)).rowcount:
+        raise NotFoundError(f"there is no node {name}")
+
+
+def find(connection: Connection, name: str, now: datetime, offline_s: float) -> Node:
+    """Return a node as it stands at `now`; raises NotFoundError."""
+    return _node(row_of(connection, name), now, offline_s)
+
+
+def every(connection: Connection, now: datetime, offline_s: float) -> tuple[Node, ...]:
+    """Return all nodes as they stand at `now`, by name."""
+    rows = connection.execute(select(nodes).order_by(nodes.c.name))
+    return tuple(_node(row, now, offline_s) for row in rows)
+
+
+def _node(row: Row[tuple[object, ...]], now: datetime, offline_s: float) -> Node:
+    is_offline = now - row.last_seen_at > timedelta(seconds=offline_s)
+    return Node(
+        id=row.id,
+        name=row.name,
+        state=NodeState.OFFLINE if is_offline else NodeState(row.state),
+        registration=row.registration,
+        registered_at=row.registered_at,
+        last_seen_at=row.last_seen_at,
+    )

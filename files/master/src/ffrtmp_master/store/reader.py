@@ -1,0 +1,34 @@
+"""Reading beside the writer, in threads, so that the event loop never waits for the disk."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+T = TypeVar("T")
+
+_THREADS = 4
+
+
+class Reader:
+    """Runs queries, each in one consistent snapshot of the database."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Prepare to read through `engine`, whose connections should be read-only."""
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader")
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run `query` and return its value; raises what it raises."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._run, query)
+
+    def close(self) -> None:
+        """Wait for the queries that run and end the threads."""
+        self._threads.shutdown()
+
+    def _run(self, query: Callable[[Connection], T]) -> T:
+        with self._engine.connect() as connection, connection.begin():
+            return query(connection)

@@ -1,0 +1,64 @@
+"""Runs as they are read: a row, and the counts of its jobs."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from ffrtmp_shared.models import Run, RunPage
+from ffrtmp_shared.states import JobState, run_state
+from sqlalchemy import Connection, Row, func, select
+
+from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.schema import jobs, runs
+
+RunRow = Row[tuple[object, ...]]
+
+
+def find(connection: Connection, run_id: UUID) -> Run:
+    """Return a run as it stands; raises NotFoundError."""
+    row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    return _runs(connection, [row])[0]
+
+
+def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
+    """Return the row of the run that this submitter made with this key."""
+    return connection.execute(
+        select(runs).where(runs.c.created_by == created_by, runs.c.key == key)
+    ).first()
+
+
+def page(connection: Connection, before: UUID | None, limit: int) -> RunPage:
+    """Return up to `limit` runs, newest first, that are older than `before`."""
+    query = select(runs).order_by(runs.c.id.desc()).limit(limit + 1)
+    if before is not None:
+        query = query.where(runs.c.id < before)
+    rows = connection.execute(query).all()
+    items = tuple(_runs(connection, rows[:limit]))
+    return RunPage(items=items, next_cursor=str(items[-1].id) if len(rows) > limit else None)
+
+
+def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
+    counts: dict[UUID, dict[JobState, int]] = {row.id: dict.fromkeys(JobState, 0) for row in rows}
+    counted = connection.execute(
+        select(jobs.c.run_id, jobs.c.state, func.count())
+        .where(jobs.c.run_id.in_(counts))
+        .group_by(jobs.c.run_id, jobs.c.state)
+    )
+    for run_id, state, count in counted:
+        counts[run_id][JobState(state)] = count
+    return [
+        Run(
+            id=row.id,
+            suite_name=row.suite_name,
+            state=run_state(counts[row.id]),
+            seed=row.seed,
+            counts={state.value: count for state, count in counts[row.id].items()},
+            nodes=row.nodes,
+            created_at=row.created_at,
+            created_by=row.created_by,
+            finished_at=row.finished_at,
+            key=row.key,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,92 @@
+"""Who may do what: every route against every role, and the problems that others get."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+ID = str(uuid4())
+SHA = "0" * 64
+
+VIEWER = {"viewer", "submitter", "admin"}
+SUBMITTER = {"submitter", "admin"}
+ADMIN = {"admin"}
+AGENT = {"worker1"}
+ANYBODY = VIEWER | AGENT | {None}
+
+ROUTES: dict[tuple[str, str], set[str | None]] = {
+    ("GET", "/healthz"): ANYBODY,
+    ("GET", "/readyz"): ANYBODY,
+    ("GET", "/metrics"): set(VIEWER),
+    ("GET", "/schema/openapi.json"): set(VIEWER),
+    ("POST", "/v1/runs"): set(SUBMITTER),
+    ("POST", "/v1/runs/plan"): set(SUBMITTER),
+    ("GET", "/v1/runs"): set(VIEWER),
+    ("GET", "/v1/runs/{run_id}"): set(VIEWER),
+    ("POST", "/v1/runs/{run_id}/cancel"): set(SUBMITTER),
+    ("GET", "/v1/jobs"): set(VIEWER),
+    ("GET", "/v1/jobs/{job_id}"): set(VIEWER),
+    ("GET", "/v1/jobs/{job_id}/transitions"): set(VIEWER),
+    ("POST", "/v1/jobs/{job_id}/heartbeat"): set(AGENT),
+    ("POST", "/v1/jobs/{job_id}/result"): set(AGENT),
+    ("POST", "/v1/jobs/{job_id}/failure"): set(AGENT),
+    ("PUT", "/v1/jobs/{job_id}/artifacts/{name}"): set(AGENT),
+    ("GET", "/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}"): set(VIEWER),
+    ("POST", "/v1/claims"): set(AGENT),
+    ("GET", "/v1/results"): set(VIEWER),
+    ("GET", "/v1/nodes"): set(VIEWER),
+    ("PUT", "/v1/nodes/{name}"): set(AGENT),
+    ("PATCH", "/v1/nodes/{name}"): set(ADMIN),
+    ("DELETE", "/v1/nodes/{name}"): set(ADMIN),
+    ("PUT", "/v1/sources/{sha256}"): set(SUBMITTER),
+    ("HEAD", "/v1/sources/{sha256}"): VIEWER | AGENT,
+    ("GET", "/v1/sources/{sha256}"): VIEWER | AGENT,
+    ("GET", "/v1/sd/{exporter}"): set(VIEWER),
+}
+
+CALLERS: tuple[str | None, ...] = ("viewer", "submitter", "admin", "worker1", None)
+
+
+def filled(path: str) -> str:
+    values = {"run_id": ID, "job_id": ID, "name": "worker1", "attempt": "1", "exporter": "cpu"}
+    return path.format(**values, sha256=SHA)
+
+
+@pytest.mark.parametrize("who", CALLERS)
+def test_every_route_lets_in_exactly_whom_it_should(house: Any, who: str | None) -> None:
+    for (method, path), allowed in ROUTES.items():
+        answer = house.call(who, method, filled(path))
+        if who in allowed:
+            assert answer.status_code not in (401, 403, 500), f"{method} {path}: {answer.text}"
+            continue
+        wanted = 401 if who is None else 403
+        assert answer.status_code == wanted, f"{method} {path} for {who}: {answer.status_code}"
+        assert answer.headers["content-type"] == "application/problem+json"
+        if wanted == 401:
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_the_table_has_every_route(house: Any) -> None:
+    served = {
+        (method, route.path_format)
+        for route in house.client.app.routes
+        for method in route.methods
+        if method != "OPTIONS" and not route.path.startswith("/schema")
+    }
+    assert served == {key for key in ROUTES if not key[1].startswith("/schema")}
+
+
+@pytest.mark.parametrize("header", ["Bearer nonsense", "Basic dG9rZW4=", "Bearer", "token-viewer"])
+def test_a_token_that_is_not_known_is_refused(house: Any, header: str) -> None:
+    answer = house.call(None, "GET", "/v1/runs", headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert answer.json()["title"] == "Unauthorized"
+
+
+def test_an_agent_speaks_for_its_own_node_alone(ready_house: Any) -> None:
+    body = {"node": "worker1", "slot": 1, "wait_s": 0}
+    assert ready_house.call("worker2", "POST", "/v1/claims", body).status_code == 403
+    body = ready_house.registration("worker1")
+    assert ready_house.call("worker2", "PUT", "/v1/nodes/worker1", body).status_code == 403
+    body = ready_house.registration("worker2")
+    assert ready_house.call("worker1", "PUT", "/v1/nodes/worker1", body).status_code == 422

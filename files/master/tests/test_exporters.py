@@ -1,0 +1,149 @@
+"""The exporters of results and health: from the API's answers to metrics."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from ffrtmp_master.exporters.health import FarmHealth, Health
+from ffrtmp_master.exporters.refreshing import Refresher
+from ffrtmp_master.exporters.results import LatestResults
+from ffrtmp_shared.client import MasterUnreachableError
+from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.models import NodeList, Result, ResultPage, RunPage
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
+
+LABELS = {
+    "node": "worker1",
+    "encoder": "libx264",
+    "rate_point": "1000k",
+    "scenario": "clip/libx264/1000k",
+}
+
+
+def value(collector: Collector, name: str, **labels: str) -> float | None:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return registry.get_sample_value(name, labels)
+
+
+def finish_one(house: Any) -> Result:
+    house.run()
+    house.result(house.claim("worker1"))
+    items = house.ok("viewer", "GET", "/v1/results")["items"]
+    return msgspec.convert(items[-1], Result)
+
+
+def test_the_last_result_of_every_scenario_is_shown(ready_house: Any) -> None:
+    latest = LatestResults()
+
+    def page_after(cursor: str) -> ResultPage:
+        answer = ready_house.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
+        return msgspec.json.decode(answer.content, type=ResultPage)
+
+    result = finish_one(ready_house)
+    latest.refresh(page_after)
+    latest.refresh(page_after)
+    assert value(latest, "ffrtmp_results_total", **LABELS) == 1
+    assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
+    assert value(latest, "ffrtmp_result_frames_per_second", **LABELS) == 50.0
+    assert value(latest, "ffrtmp_result_vmaf_mean", **LABELS) == 91.5
+    assert value(latest, "ffrtmp_result_video_bitrate_bits_per_second", **LABELS) == 1_000_000
+    assert value(latest, "ffrtmp_result_cpu_seconds", **LABELS) == 3.5
+    stored_at = result.stored_at.timestamp()
+    assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at
+    ready_house.clock.advance(30)
+    finish_one(ready_house)
+    latest.refresh(page_after)
+    assert value(latest, "ffrtmp_results_total", **LABELS) == 2
+    assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at + 30
+
+
+def test_pages_are_followed_and_nothing_counts_twice(ready_house: Any) -> None:
+    first = finish_one(ready_house)
+    second, third = (
+        msgspec.structs.replace(first, id=msgspec.convert(f"{n:032x}", type(first.id)))
+        for n in (1, 2)
+    )
+    pages = {
+        "": ResultPage(items=(first, second), next_cursor="2"),
+        "2": ResultPage(items=(), next_cursor=None),
+    }
+    latest = LatestResults()
+    latest.refresh(pages.__getitem__)
+    assert value(latest, "ffrtmp_results_total", **LABELS) == 2
+    pages["2"] = ResultPage(items=(third,), next_cursor=None)
+    for _ in range(2):
+        latest.refresh(pages.__getitem__)
+        assert value(latest, "ffrtmp_results_total", **LABELS) == 3
+
+
+def test_what_was_not_measured_is_not_shown(ready_house: Any) -> None:
+    result = finish_one(ready_house)
+    measured = msgspec.structs.replace(result.measurement, quality=Unavailable(reason="no libvmaf"))
+    later = msgspec.structs.replace(
+        result, measurement=measured, stored_at=result.stored_at + timedelta(1)
+    )
+    latest = LatestResults()
+    latest.refresh(lambda _: ResultPage(items=(later,), next_cursor=None))
+    assert value(latest, "ffrtmp_result_vmaf_mean", **LABELS) is None
+    assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
+
+
+def test_health_shows_nodes_and_unfinished_runs(ready_house: Any) -> None:
+    ready_house.register("worker2", "libx265")
+    ready_house.run(ready_house.suite(rates=3))
+    finish_one(ready_house)
+    ready_house.clock.advance(61)
+    ready_house.claim("worker1")
+
+    def look() -> Health:
+        nodes = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/nodes"), NodeList)
+        runs = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/runs"), RunPage)
+        return Health(is_ready=True, nodes=nodes.items, runs=runs.items)
+
+    health = FarmHealth()
+    assert value(health, "ffrtmp_master_ready") == 0
+    health.refresh(look)
+    assert value(health, "ffrtmp_master_ready") == 1
+    assert value(health, "ffrtmp_node_up", node="worker1") == 1
+    assert value(health, "ffrtmp_node_up", node="worker2") == 0
+    assert value(health, "ffrtmp_node_state", node="worker2", state="offline") == 1
+    assert value(health, "ffrtmp_node_state", node="worker2", state="active") == 0
+    seen = ready_house.clock().timestamp()
+    assert value(health, "ffrtmp_node_last_seen_timestamp_seconds", node="worker1") == seen
+    assert value(health, "ffrtmp_run_jobs", state="leased") == 1
+    assert value(health, "ffrtmp_run_jobs", state="queued") == 2
+
+
+def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_house: Any) -> None:
+    nodes = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/nodes"), NodeList).items
+    health = FarmHealth()
+    answers: list[Health | None] = [Health(is_ready=True, nodes=nodes), None]
+
+    def look() -> Health:
+        answer = answers.pop(0)
+        if answer is None:
+            raise MasterUnreachableError("gone")
+        return answer
+
+    refresher = Refresher("health", lambda: health.refresh(look), 60)
+    assert value(refresher, "ffrtmp_health_exporter_up") == 0
+    refresher.once()
+    assert value(refresher, "ffrtmp_health_exporter_up") == 1
+    assert value(health, "ffrtmp_node_up", node="worker1") == 1
+    refresher.once()
+    assert value(refresher, "ffrtmp_health_exporter_up") == 0
+    assert value(health, "ffrtmp_master_ready") == 0
+    assert value(health, "ffrtmp_node_up", node="worker1") is None
+    info = {"exporter": "health", "version": "0.1.0"}
+    assert value(refresher, "ffrtmp_exporter_info", **info) == 1
+
+
+def test_an_error_of_the_program_is_not_hidden() -> None:
+    def broken() -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        Refresher("results", broken, 60).once()

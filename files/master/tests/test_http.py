@@ -1,0 +1,128 @@
+"""Problem documents, OpenAPI, discovery, readiness and metrics."""
+
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+
+
+def problem(answer: Any, status: int) -> Any:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    document = answer.json()
+    assert document["status"] == status
+    assert document["type"] == "about:blank"
+    assert document["title"]
+    assert document["detail"]
+    return document
+
+
+def test_unknown_paths_methods_and_things_are_problems(house: Any) -> None:
+    problem(house.call("viewer", "GET", "/v1/nothing"), 404)
+    problem(house.call("viewer", "DELETE", "/v1/runs"), 405)
+    missing = "00000000-0000-7000-8000-000000000000"
+    for path in (f"/v1/runs/{missing}", f"/v1/jobs/{missing}", f"/v1/jobs/{missing}/transitions"):
+        assert missing in problem(house.call("viewer", "GET", path), 404)["detail"]
+
+
+def test_a_body_that_does_not_fit_is_told_where(house: Any) -> None:
+    body = {"node": "worker1", "slot": "first", "wait_s": 0}
+    document = problem(house.call("worker1", "POST", "/v1/claims", body), 400)
+    assert any("slot" in error and "int" in error for error in document["errors"])
+    body = {"node": "worker1", "slot": 1, "wait_s": 0, "bogus": 1}
+    document = problem(house.call("worker1", "POST", "/v1/claims", body), 400)
+    assert any("bogus" in error for error in document["errors"])
+    broken = house.call("worker1", "POST", "/v1/claims", content=b"{")
+    problem(broken, 400)
+    offline = house.call("admin", "PATCH", "/v1/nodes/worker1", {"state": "offline"})
+    assert "offline" in problem(offline, 422)["detail"]
+
+
+def test_a_body_that_is_too_large_is_refused(house: Any) -> None:
+    body = {"suite": "x" * 9_000_000}
+    problem(house.call("submitter", "POST", "/v1/runs", body), 413)
+
+
+def test_an_unexpected_error_says_nothing_of_the_inside(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr(house.farm, "clock", broken)
+    document = problem(house.call("viewer", "GET", "/v1/nodes"), 500)
+    assert "secret" not in str(document)
+    assert "Traceback" not in str(document)
+
+
+def test_openapi_is_generated_and_names_problems(house: Any) -> None:
+    document = house.ok("viewer", "GET", "/schema/openapi.json")
+    create = document["paths"]["/v1/runs"]["post"]
+    reference = create["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert reference.endswith("RunRequest")
+    refused = create["responses"]["422"]["content"]["application/problem+json"]
+    assert refused["schema"]["$ref"].endswith("Problem")
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                assert status < "400" or set(response["content"]) == {"application/problem+json"}
+    names = {parameter["name"] for parameter in create["parameters"]}
+    assert names == {"Idempotency-Key"}
+    assert "/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}" in document["paths"]
+
+
+def test_discovery_gives_the_targets_of_every_node(house: Any) -> None:
+    house.register("worker1")
+    house.register("worker2")
+    house.clock.advance(1000)
+    assert house.ok("viewer", "GET", "/v1/sd/cpu") == [
+        {"targets": ["192.0.2.1:9510"], "labels": {"node": "worker1"}},
+        {"targets": ["192.0.2.1:9510"], "labels": {"node": "worker2"}},
+    ]
+    assert house.ok("viewer", "GET", "/v1/sd/gpu") == []
+
+
+def test_readiness_needs_the_schema(house: Any) -> None:
+    assert house.call(None, "GET", "/readyz").json()["status"] == "ready"
+
+    async def spoil() -> None:
+        await house.farm.writer.write(
+            lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'old'"))
+        )
+
+    with house.client.portal() as portal:
+        portal.call(spoil)
+    document = problem(house.call(None, "GET", "/readyz"), 503)
+    assert "migrate" in document["detail"]
+    assert house.call(None, "GET", "/healthz").status_code == 200
+
+
+def test_metrics_count_what_happened(ready_house: Any) -> None:
+    ready_house.run(ready_house.suite(rates=2))
+    claim = ready_house.claim("worker1")
+    ready_house.fail(claim, "network")
+    ready_house.result(ready_house.claim("worker1"))
+    ready_house.call("viewer", "GET", "/v1/nothing/at/all")
+    page = ready_house.call("viewer", "GET", "/metrics").text
+    samples = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+    def value(name: str, **labels: str) -> float:
+        return samples[f"ffrtmp_master_{name}", frozenset(labels.items())]
+
+    result = "/v1/jobs/{job_id}/result"
+    assert value("http_requests_total", route=result, method="POST", status="200") == 1
+    assert value("http_requests_total", route="unmatched", method="GET", status="404") == 1
+    assert value("http_request_duration_seconds_count", route="/v1/claims", method="POST") == 2
+    assert value("claims_total") == 2
+    assert value("retries_total", failure_class="network") == 1
+    assert value("results_total") == 1
+    assert value("jobs", state="queued") == 1
+    assert value("jobs", state="succeeded") == 1
+    assert value("nodes", state="active") == 1
+    assert value("claims_waiting") == 0
+    assert value("commit_batch_operations_count") > 3

@@ -1,0 +1,139 @@
+"""Runs: what is refused before anything is queued, what is queued, and in which order."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+
+def refused(house: Any, text: str, path: str = "/v1/runs") -> tuple[int, Any]:
+    answer = house.call("submitter", "POST", path, {"suite": text})
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status_code, answer.json()
+
+
+def test_a_bad_suite_is_refused_with_its_lines(ready_house: Any) -> None:
+    text = ready_house.suite().replace("libx264, encoder: libx264", "x, encoder: libx999")
+    status, problem = refused(ready_house, text + "bogus: 1\n")
+    assert status == 422
+    assert any(error.startswith("line 5: ") and "libx999" in error for error in problem["errors"])
+    assert any(error.startswith("line 10: ") and "bogus" in error for error in problem["errors"])
+
+
+def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(house: Any) -> None:
+    house.register("worker1")
+    status, problem = refused(house, house.suite())
+    assert status == 422
+    assert problem["errors"] == [
+        f"source clip (SHA-256 {house.clip_sha256}) is not uploaded",
+    ]
+    plan = house.ok("submitter", "POST", "/v1/runs/plan", {"suite": house.suite(rates=2)})
+    assert plan == {
+        "suite_name": "test",
+        "jobs": 2,
+        "scenarios": ["clip/libx264/1000k", "clip/libx264/1001k"],
+        "nodes": ["worker1"],
+    }
+    assert house.ok("viewer", "GET", "/v1/runs")["items"] == []
+
+
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/plan"])
+def test_an_encoder_that_no_node_has_refuses_the_run(ready_house: Any, path: str) -> None:
+    status, problem = refused(ready_house, ready_house.suite(encoders=("libx264", "libx265")), path)
+    assert status == 422
+    assert problem["errors"] == ["no node has encoder libx265; nodes have: worker1: libx264"]
+
+
+@pytest.mark.parametrize("silence", ["offline", "draining", "none"])
+def test_a_farm_without_nodes_refuses_the_run(house: Any, silence: str) -> None:
+    house.upload()
+    if silence != "none":
+        house.register("worker1")
+    if silence == "offline":
+        house.clock.advance(61)
+    if silence == "draining":
+        house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    status, problem = refused(house, house.suite())
+    assert status == 409
+    wanted = "no node is registered" if silence == "none" else f"worker1 {silence}"
+    assert wanted in problem["detail"]
+
+
+def test_too_many_jobs_are_refused(ready_house: Any) -> None:
+    status, problem = refused(ready_house, ready_house.suite(rates=101, repeats=1000))
+    assert status == 422
+    assert "101000 jobs" in problem["detail"]
+
+
+def test_each_node_gets_what_it_can_do(ready_house: Any) -> None:
+    ready_house.register("worker2", "libx264", "libx265")
+    run = ready_house.run(ready_house.suite(encoders=("libx264", "libx265"), repeats=2))
+    assert run["nodes"] == ["worker1", "worker2"]
+    jobs = ready_house.ok("viewer", "GET", "/v1/jobs", params={"run": run["id"]})["items"]
+    places = sorted((job["node"], job["scenario"]["encode"]["encoder"]) for job in jobs)
+    assert places == sorted(
+        2 * [("worker1", "libx264"), ("worker2", "libx264"), ("worker2", "libx265")]
+    )
+
+
+def test_repeats_are_interleaved_in_the_order_of_the_seed(ready_house: Any) -> None:
+    def order(seed: int) -> list[tuple[int, str]]:
+        body = {"suite": ready_house.suite(rates=8, repeats=3), "seed": seed}
+        run = ready_house.ok("submitter", "POST", "/v1/runs", body)
+        assert run["seed"] == seed
+        jobs = ready_house.ok("viewer", "GET", "/v1/jobs", params={"run": run["id"]})["items"]
+        assert [job["position"] for job in jobs] == list(range(24))
+        return [(job["repeat"], job["scenario"]["name"]) for job in jobs]
+
+    first = order(7)
+    assert [repeat for repeat, _ in first] == 8 * [1] + 8 * [2] + 8 * [3]
+    blocks = [[name for _, name in first[n : n + 8]] for n in (0, 8, 16)]
+    assert len({tuple(sorted(block)) for block in blocks}) == 1
+    assert len({tuple(block) for block in blocks}) == 3
+    assert order(7) == first
+    assert order(8) != first
+
+
+def test_the_same_key_gives_the_same_run(ready_house: Any) -> None:
+    def post(who: str = "submitter", **changed: Any) -> Any:
+        body = {"suite": ready_house.suite()} | changed
+        return ready_house.call(who, "POST", "/v1/runs", body, headers={"Idempotency-Key": "k1"})
+
+    first = post()
+    assert first.status_code == 201
+    assert first.headers["location"] == f"/v1/runs/{first.json()['id']}"
+    again = post()
+    assert (again.status_code, again.json()) == (200, first.json())
+    other = post(suite=ready_house.suite(rates=2))
+    assert other.status_code == 422
+    assert "k1" in other.json()["detail"]
+    assert post("admin").status_code == 201, "another submitter's key is another key"
+    assert len(ready_house.ok("viewer", "GET", "/v1/runs")["items"]) == 2
+
+
+def test_lists_are_paged(ready_house: Any) -> None:
+    run = ready_house.run(ready_house.suite(rates=150, repeats=3))
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        params = {"run": run["id"], "cursor": cursor}
+        page = ready_house.ok("viewer", "GET", "/v1/jobs", params=params)
+        seen += [job["id"] for job in page["items"]]
+        cursor = page["next_cursor"]
+    assert len(seen) == len(set(seen)) == 450
+    for path in ("/v1/jobs", "/v1/runs", "/v1/results"):
+        answer = ready_house.call("viewer", "GET", path, params={"cursor": "nonsense"})
+        assert answer.status_code == 422
+
+
+def test_the_newest_run_is_listed_first(ready_house: Any) -> None:
+    runs = [ready_house.run()["id"] for _ in range(3)]
+    listed = [run["id"] for run in ready_house.ok("viewer", "GET", "/v1/runs")["items"]]
+    assert listed == runs[::-1]
+
+
+def test_a_run_for_other_content_needs_that_content(ready_house: Any) -> None:
+    other = hashlib.sha256(b"other").hexdigest()
+    status, problem = refused(ready_house, ready_house.suite(sha256=other))
+    assert status == 422
+    assert other in problem["errors"][0]

@@ -1,0 +1,332 @@
+"""The real process: TLS, long polls, a graceful stop, and kill -9 under load."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import msgspec
+import pytest
+import trustme
+from ffrtmp_master.settings import Settings
+from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.credentials import client_context
+from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport, RunRequest
+
+MASTER = Path(sys.executable).parent / "ffrtmp-master"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Process:
+    """The master as systemd would run it."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.authority = authority = trustme.CA()
+        self.ca_file = folder / "ca.pem"
+        self.certificate_file = settings.certificate_file
+        self.key_file = settings.key_file
+        authority.cert_pem.write_to_path(self.ca_file)
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.private_key_pem.write_to_path(settings.key_file)
+        for pem in certificate.cert_chain_pems:
+            pem.write_to_path(settings.certificate_file, append=True)
+        port = free_port()
+        self.url = f"https://127.0.0.1:{port}"
+        self.config = folder / "master.yml"
+        document = msgspec.to_builtins(settings, enc_hook=str) | {"listen_port": port}
+        self.config.write_text(json.dumps(document))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([MASTER, "--config", self.config, "serve"])
+        deadline = time.monotonic() + 20
+        with self.client("viewer") as client:
+            while time.monotonic() < deadline:
+                assert self.process.poll() is None, "the master ended"
+                try:
+                    if client.is_ready():
+                        return
+                except MasterUnreachableError:
+                    time.sleep(0.05)
+        raise AssertionError("the master did not get ready")
+
+    def client(self, who: str) -> MasterClient:
+        return MasterClient(self.url, f"token-{who}", self.ca_file)
+
+    def end(self, signal_number: signal.Signals) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal_number)
+        code = self.process.wait(10)
+        self.process = None
+        return code
+
+
+@pytest.fixture
+def master(tmp_path: Path, migrated: Settings) -> Iterator[Process]:
+    process = Process(tmp_path, migrated)
+    process.start()
+    yield process
+    if process.process is not None:
+        process.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def prepared(master: Process, tmp_path: Path) -> Process:
+    """A master with the clip."""
+    clip = tmp_path / "clip"
+    clip.write_bytes(b"clip" * 1000)
+    with master.client("submitter") as client:
+        client.upload_source(clip_sha256(clip), clip)
+    return master
+
+
+def clip_sha256(path: Path) -> str:
+    return subprocess.run(
+        [shutil.which("sha256sum") or "sha256sum", path], check=True, capture_output=True, text=True
+    ).stdout.split()[0]
+
+
+def registration(make: Any, name: str) -> Registration:
+    return msgspec.json.decode(msgspec.json.encode(make(name)), type=Registration)
+
+
+@pytest.fixture
+def parts(prepared: Process, tmp_path: Path, make_suite: Any, make_registration: Any) -> Any:
+    """The suite's text for so many rate points, and a way to register a node."""
+    sha256 = clip_sha256(tmp_path / "clip")
+
+    def text(rates: int) -> str:
+        return make_suite(rates=rates, placement="any", sha256=sha256)
+
+    def register(*names: str) -> None:
+        for name in names:
+            with prepared.client(name) as client:
+                assert client.register(registration(make_registration, name)).name == name
+
+    return text, register
+
+
+def test_the_whole_way_over_tls(
+    prepared: Process, parts: Any, tmp_path: Path, make_measurement: Any
+) -> None:
+    text, register = parts
+    register("worker1")
+    log = tmp_path / "ffmpeg.log"
+    log.write_bytes(b"log" * 100)
+    with prepared.client("submitter") as operator, prepared.client("worker1") as agent:
+        request = RunRequest(suite=text(1))
+        assert operator.plan_run(request).jobs == 1
+        run = operator.create_run(request, key="once")
+        assert operator.create_run(request, key="once").id == run.id
+        claim = agent.claim(ClaimRequest(node="worker1", slot=1, wait_s=5))
+        assert claim is not None
+        source = b"".join(agent.download_source(claim.job.scenario.source.sha256))
+        assert source == (tmp_path / "clip").read_bytes()
+        agent.upload_artifact(claim.job.id, claim.attempt, "ffmpeg.log", log)
+        artifact = Artifact(name="ffmpeg.log", sha256=clip_sha256(log), size_bytes=300)
+        report = ResultReport(
+            attempt=claim.attempt, measurement=make_measurement(), artifacts=(artifact,)
+        )
+        assert agent.report_result(claim.job.id, report).state == "succeeded"
+        assert [result.artifacts for result in operator.results(run.id)] == [(artifact,)]
+        assert [job.state for job in operator.jobs(run.id)] == ["succeeded"]
+        assert operator.run_page().items[0].id == run.id
+
+
+def test_a_waiting_claim_is_woken_at_once(prepared: Process, parts: Any) -> None:
+    text, register = parts
+    register("worker1")
+
+    def wait() -> tuple[Any, float]:
+        with prepared.client("worker1") as agent:
+            return agent.claim(ClaimRequest(node="worker1", slot=1, wait_s=20)), time.monotonic()
+
+    with ThreadPoolExecutor(1) as pool, prepared.client("submitter") as operator:
+        waiting = pool.submit(wait)
+        time.sleep(0.5)
+        start = time.monotonic()
+        run = operator.create_run(RunRequest(suite=text(1)))
+        claim, woken = waiting.result(10)
+        assert claim.job.run_id == run.id
+        # Well under the 5 s after which a waiter looks by itself.
+        assert woken - start < 1.5
+
+
+def test_a_client_that_hangs_up_gets_no_job(prepared: Process, parts: Any) -> None:
+    text, register = parts
+    register("worker1")
+    with (
+        httpx.Client(verify=client_context(prepared.ca_file), base_url=prepared.url) as gone,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        gone.post(
+            "/v1/claims",
+            json={"node": "worker1", "slot": 1, "wait_s": 30},
+            headers={"Authorization": "Bearer token-worker1"},
+            timeout=0.3,
+        )
+    with prepared.client("submitter") as operator:
+        time.sleep(0.3)
+        run = operator.create_run(RunRequest(suite=text(1)))
+        time.sleep(0.3)
+        assert operator.run(run.id).counts["queued"] == 1
+
+
+def test_a_stop_is_quick_though_agents_wait(prepared: Process, parts: Any) -> None:
+    _, register = parts
+    register("worker1")
+
+    def wait() -> None:
+        with prepared.client("worker1") as agent:
+            agent.claim(ClaimRequest(node="worker1", slot=1, wait_s=30))
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        time.sleep(0.5)
+        start = time.monotonic()
+        code = prepared.end(signal.SIGTERM)
+        assert time.monotonic() - start < 5
+        assert code in (0, -signal.SIGTERM)
+        with pytest.raises(MasterRefusedError, match="stopping") as refused:
+            waiting.result(5)
+        assert refused.value.is_temporary
+
+
+def test_another_ca_is_refused_with_words_that_help(master: Process, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(other)
+    with (
+        MasterClient(master.url, "token-viewer", other) as client,
+        pytest.raises(MasterUnreachableError, match="not from the farm's CA; see the setting"),
+    ):
+        client.nodes()
+
+
+def test_kill_9_under_load_loses_nothing_that_was_acknowledged(
+    prepared: Process, parts: Any, make_measurement: Any
+) -> None:
+    text, register = parts
+    nodes = ("worker1", "worker2", "worker3")
+    register(*nodes)
+    with prepared.client("submitter") as operator:
+        run = operator.create_run(RunRequest(suite=text(900)))
+    acknowledged: list[UUID] = []
+    enough = threading.Event()
+
+    def work(node: str) -> None:
+        with prepared.client(node) as agent:
+            try:
+                while (claim := agent.claim(ClaimRequest(node=node, slot=1))) is not None:
+                    report = ResultReport(attempt=claim.attempt, measurement=make_measurement())
+                    agent.report_result(claim.job.id, report)
+                    acknowledged.append(claim.job.id)
+                    if len(acknowledged) >= 60:
+                        enough.set()
+            except MasterUnreachableError:
+                return
+
+    threads = [threading.Thread(target=work, args=(node,)) for node in nodes]
+    for thread in threads:
+        thread.start()
+    assert enough.wait(20)
+    assert prepared.end(signal.SIGKILL) == -signal.SIGKILL
+    for thread in threads:
+        thread.join()
+    prepared.start()
+    with prepared.client("submitter") as operator:
+        stored = [result.job_id for result in operator.results(run.id)]
+        states = {job.id: job.state for job in operator.jobs(run.id)}
+    assert len(acknowledged) < 900, "the kill came after all was done"
+    assert set(acknowledged) <= set(stored)
+    assert len(stored) == len(set(stored))
+    assert {states[job_id] for job_id in acknowledged} == {"succeeded"}
+    assert len(states) == 900
+
+
+def test_serve_refuses_an_old_schema(tmp_path: Path, settings: Settings) -> None:
+    process = Process(tmp_path, settings)
+    ended = subprocess.run(
+        [MASTER, "--config", process.config, "serve"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        env=os.environ,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "run ffrtmp-master migrate first" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("results", "ffrtmp_results_exporter_up 1.0"), ("health", "ffrtmp_master_ready 1.0")],
+)
+def test_an_exporter_serves_who_shows_a_certificate(
+    master: Process, name: str, wanted: str
+) -> None:
+    port = free_port()
+    token = master.folder / "token"
+    token.write_text("token-viewer")
+    config = master.folder / "exporter.yml"
+    document = {
+        "exporter": {
+            "listen_address": "127.0.0.1",
+            "listen_port": port,
+            "certificate_file": str(master.certificate_file),
+            "key_file": str(master.key_file),
+            "client_ca_file": str(master.ca_file),
+        },
+        "master_url": master.url,
+        "token_file": str(token),
+        "ca_file": str(master.ca_file),
+        "refresh_s": 0.2,
+    }
+    config.write_text(json.dumps(document))
+    exporter = subprocess.Popen(
+        [MASTER.with_name(f"ffrtmp-exporter-{name}"), "--config", config],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        stranger = client_context(master.ca_file)
+        friend = client_context(master.ca_file)
+        friend.load_cert_chain(master.certificate_file, master.key_file)
+        url = f"https://127.0.0.1:{port}/metrics"
+        assert wanted in scrape_until(wanted, url, friend)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url, verify=stranger)
+        exporter.terminate()
+        assert exporter.wait(5) == 0
+    finally:
+        exporter.kill()
+        exporter.wait()
+
+
+def scrape_until(wanted: str, url: str, context: ssl.SSLContext) -> str:
+    """Return the metrics once they have what is wanted, or as they are after a while."""
+    page = ""
+    deadline = time.monotonic() + 15
+    while wanted not in page and time.monotonic() < deadline:
+        try:
+            page = httpx.get(url, verify=context).text
+        except httpx.ConnectError:
+            time.sleep(0.05)
+    return page

@@ -1,0 +1,44 @@
+"""What a slot is doing right now, as the agent tells the node's FFmpeg exporter."""
+
+import logging
+import socket
+from pathlib import Path
+
+import msgspec
+
+_log = logging.getLogger(__name__)
+
+
+class SlotActivity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One datagram. `frames` counts from the start of the running encode; idle slots send 0."""
+
+    slot: int
+    stage: str
+    kind: str = ""
+    encoder: str = ""
+    frames: int = 0
+    fps: float = 0.0
+    speed: float = 0.0
+
+
+class ActivitySender:
+    """Sends datagrams to the exporter, if there is one, and never waits or fails for it."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Send to the unix socket at `path`; with None nothing is sent."""
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+
+    def send(self, activity: SlotActivity) -> None:
+        """Send, or lose the datagram: what it says is out of date in a second anyway."""
+        if self._path is None:
+            return
+        try:
+            self._socket.sendto(msgspec.json.encode(activity), str(self._path))
+        except OSError as error:
+            _log.debug("the exporter did not hear of the slot: %s", error)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

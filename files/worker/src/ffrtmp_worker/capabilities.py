@@ -1,0 +1,96 @@
+"""What this node is and what it can do, found out by trying."""
+
+import logging
+import os
+import platform
+import socket
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.models import NodeFacts, Registration
+
+from ffrtmp_worker.ffmpeg import build, command, process
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.measure.environment import cpu_model
+from ffrtmp_worker.settings import AgentSettings
+
+_log = logging.getLogger(__name__)
+
+_PROOF_DEADLINE_S = 60.0
+
+
+def node_facts() -> NodeFacts:
+    """Say what this host is made of. `cpu_count` is what this process may use."""
+    return NodeFacts(
+        hostname=socket.gethostname(),
+        os=_os_name(),
+        kernel=platform.release(),
+        architecture=platform.machine(),
+        cpu_model=cpu_model(),
+        cpu_count=len(os.sched_getaffinity(0)),
+        memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def proved_encoders(ffmpeg: Path) -> frozenset[str]:
+    """Return the known encoders with which a short encode works here."""
+    return frozenset(name for name in ENCODERS if _works(name, ffmpeg))
+
+
+def tools(settings: AgentSettings) -> Tools:
+    """Find out what this node measures with; raises UnusableFfmpegError."""
+    return Tools(
+        ffmpeg=settings.ffmpeg,
+        ffprobe=settings.ffprobe,
+        quality_ffmpeg=settings.quality_ffmpeg,
+        ffmpeg_build=build.identify(settings.ffmpeg),
+        quality_ffmpeg_build=build.identify(settings.quality_ffmpeg),
+        encoders=proved_encoders(settings.ffmpeg),
+        vmaf_threads=settings.vmaf_threads,
+        min_free_bytes=settings.min_free_bytes,
+        agent_version=version("ffmpeg-rtmp-worker"),
+    )
+
+
+def registration(settings: AgentSettings, found: Tools) -> Registration:
+    """Put together what the agent says of its node."""
+    return Registration(
+        name=settings.node_name,
+        facts=node_facts(),
+        encoders=tuple(sorted(found.encoders)),
+        ffmpeg=found.ffmpeg_build,
+        quality_ffmpeg=found.quality_ffmpeg_build,
+        agent_version=found.agent_version,
+        address=settings.address,
+        exporters=settings.exporters,
+        labels=settings.labels,
+    )
+
+
+def _works(encoder: str, ffmpeg: Path) -> bool:
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-proof-") as name:
+        folder = Path(name)
+        outcome = process.run(
+            command.proof(encoder, ffmpeg, command.OUTPUT_NAME),
+            cwd=folder,
+            log=folder / "proof.log",
+            deadline_s=_PROOF_DEADLINE_S,
+            stop=lambda: False,
+        )
+        file = folder / command.OUTPUT_NAME
+        works = outcome.exit_code == 0 and file.exists() and file.stat().st_size > 0
+    if not works:
+        _log.info(
+            "an encoder does not work here", extra={"encoder": encoder, "log": outcome.log_tail}
+        )
+    return works
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.system()

@@ -1,0 +1,1 @@
+"""Metrics of a worker host for Prometheus."""

@@ -1,0 +1,27 @@
+"""What the exporters' commands have in common: `--config FILE`, then serve until stopped."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ffrtmp_shared import logs
+from ffrtmp_shared.config import ConfigError, load
+
+T = TypeVar("T")
+
+EXIT_CONFIG = 2
+
+
+def read_settings(name: str, arguments: Sequence[str] | None, settings_type: type[T]) -> T:
+    """Read the settings file that the command line names, or end the program saying why not."""
+    parser = argparse.ArgumentParser(prog=name)
+    parser.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
+    try:
+        settings = load(parser.parse_args(arguments).config, settings_type)
+    except ConfigError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        raise SystemExit(EXIT_CONFIG) from error
+    logs.configure(getattr(settings, "log_level", "info"))
+    return settings

@@ -1,0 +1,121 @@
+"""The command `ffrtmp-exporter-cpu`: what the host's processors do and use."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import psutil
+from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ffrtmp_worker.exporters.command import read_settings
+from ffrtmp_worker.exporters.energy import EnergyCounters
+
+_HERTZ_PER_MHZ = 1e6
+
+
+class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The exporter's settings file."""
+
+    exporter: ExporterSettings
+    log_level: str = "info"
+
+
+class CpuCollector(Collector):
+    """Reads the host at each scrape. What the host does not offer is absent, never 0."""
+
+    def __init__(self, energy: EnergyCounters) -> None:
+        """Take energy from `energy`."""
+        self._energy = energy
+
+    def collect(self) -> Iterable[Metric]:
+        """Give all metrics."""
+        yield _seconds()
+        yield _load()
+        yield from _frequencies()
+        yield from _temperatures()
+        yield from self._joules()
+
+    def _joules(self) -> Iterable[Metric]:
+        reading = self._energy.read()
+        available = GaugeMetricFamily(
+            "ffrtmp_energy_available",
+            "Whether the host's energy counters can be read, and if not, why",
+            labels=["reason"],
+        )
+        available.add_metric([reading.reason], 1.0 if reading.joules else 0.0)
+        yield available
+        if reading.joules:
+            joules = CounterMetricFamily(
+                "ffrtmp_energy_joules",
+                "Energy used since the exporter started, by package and by its DRAM",
+                labels=["zone"],
+            )
+            for zone, value in reading.joules.items():
+                joules.add_metric([zone], value)
+            yield joules
+
+
+def _seconds() -> Metric:
+    seconds = CounterMetricFamily(
+        "ffrtmp_node_cpu_seconds",
+        "CPU time since the host booted; steal is what the hypervisor took away",
+        labels=["cpu", "mode"],
+    )
+    for number, times in enumerate(psutil.cpu_times(percpu=True)):
+        for mode, value in times._asdict().items():
+            # The kernel counts guests' time in user and nice already.
+            if not mode.startswith("guest"):
+                seconds.add_metric([str(number), mode], value)
+    return seconds
+
+
+def _load() -> Metric:
+    load = GaugeMetricFamily(
+        "ffrtmp_node_load_average", "Mean number of runnable tasks", labels=["minutes"]
+    )
+    for minutes, value in zip(("1", "5", "15"), os.getloadavg(), strict=True):
+        load.add_metric([minutes], value)
+    return load
+
+
+def _frequencies() -> Iterable[Metric]:
+    frequencies = psutil.cpu_freq(percpu=True) or []
+    known = [(n, f.current) for n, f in enumerate(frequencies) if f.current]
+    if known:
+        hertz = GaugeMetricFamily(
+            "ffrtmp_node_cpu_frequency_hertz", "Frequency of each CPU now", labels=["cpu"]
+        )
+        for number, megahertz in known:
+            hertz.add_metric([str(number)], megahertz * _HERTZ_PER_MHZ)
+        yield hertz
+
+
+def _temperatures() -> Iterable[Metric]:
+    chips = psutil.sensors_temperatures()
+    if chips:
+        celsius = GaugeMetricFamily(
+            "ffrtmp_node_temperature_celsius",
+            "Temperatures that the host's sensors report",
+            labels=["chip", "sensor"],
+        )
+        for chip, sensors in chips.items():
+            for number, sensor in enumerate(sensors):
+                celsius.add_metric([chip, f"{number}:{sensor.label}"], sensor.current)
+        yield celsius
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    settings = read_settings("ffrtmp-exporter-cpu", arguments, CpuExporterSettings)
+    registry = CollectorRegistry()
+    registry.register(CpuCollector(EnergyCounters()))
+    try:
+        serve_until_stopped(registry, settings.exporter)
+    except OSError as error:
+        sys.stderr.write(f"ffrtmp-exporter-cpu: {error}\n")
+        return 1
+    return 0

@@ -1,0 +1,1 @@
+"""FFmpeg as a program: its argument lists, its process, what it prints and what it wrote."""

@@ -1,0 +1,43 @@
+"""Keeping what FFmpeg says without letting it fill the disk."""
+
+from pathlib import Path
+from typing import BinaryIO
+
+_TAIL_LINES = 40
+
+
+class BoundedLog:
+    """A file that keeps the beginning and the end of what is written to it."""
+
+    def __init__(self, path: Path, *, head_bytes: int = 262_144, tail_bytes: int = 262_144) -> None:
+        """Write to `path` at most `head_bytes` of the beginning and `tail_bytes` of the end."""
+        self._file: BinaryIO = path.open("wb")
+        self._head_left = head_bytes
+        self._tail_bytes = tail_bytes
+        self._tail = bytearray()
+        self._left_out = 0
+        self._recent = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Take more of the log."""
+        self._recent = (self._recent + data)[-16_384:]
+        head, rest = data[: self._head_left], data[self._head_left :]
+        self._head_left -= len(head)
+        self._file.write(head)
+        self._tail += rest
+        surplus = len(self._tail) - self._tail_bytes
+        if surplus > 0:
+            del self._tail[:surplus]
+            self._left_out += surplus
+
+    def last_lines(self) -> str:
+        """Return the last lines that were written."""
+        lines = self._recent.decode(errors="replace").splitlines()
+        return "\n".join(lines[-_TAIL_LINES:])
+
+    def close(self) -> None:
+        """Write the end of the log and close the file."""
+        if self._left_out:
+            self._file.write(f"\n[... {self._left_out} bytes left out ...]\n".encode())
+        self._file.write(self._tail)
+        self._file.close()

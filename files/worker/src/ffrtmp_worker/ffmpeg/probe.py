@@ -1,0 +1,154 @@
+"""What ffprobe finds in a file."""
+
+import subprocess
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from ffrtmp_worker.ffmpeg.command import input_guard
+
+_TIMEOUT_S = 600.0
+_ENTRIES = (
+    "packet=size,pts_time,duration_time,flags:stream=codec_name,width,height,pix_fmt,"
+    "avg_frame_rate,field_order,color_range,color_space,color_primaries,color_transfer"
+)
+
+
+class UnreadableFileError(Exception):
+    """ffprobe finds no video in a file; `log_tail` has what it said."""
+
+    def __init__(self, message: str, log_tail: str) -> None:
+        """Keep ffprobe's own words apart from ours."""
+        super().__init__(message)
+        self.log_tail = log_tail
+
+
+class Colour(msgspec.Struct, frozen=True, kw_only=True):
+    """How sample values are to be understood; None where the file does not say."""
+
+    range: str | None
+    matrix: str | None
+    primaries: str | None
+    transfer: str | None
+
+
+class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
+    """The first video stream of a file.
+
+    `frames` counts the packets that are shown, `duration_s` is the sum of their durations and
+    `video_bytes` that of the sizes of all packets. `longest_gap_s` and `shortest_gap_s` are the
+    extremes between the times of two neighbouring frames.
+    """
+
+    codec: str
+    width: int
+    height: int
+    pixel_format: str
+    frame_rate: Fraction
+    field_order: str
+    colour: Colour
+    frames: int
+    duration_s: float
+    video_bytes: int
+    shortest_gap_s: float
+    longest_gap_s: float
+    untimed_frames: int
+
+    @property
+    def frame_rate_text(self) -> str:
+        """The frame rate as FFmpeg writes it, such as `30000/1001`."""
+        return f"{self.frame_rate.numerator}/{self.frame_rate.denominator}"
+
+
+class _Packet(msgspec.Struct, frozen=True):
+    size: str
+    pts_time: str | None = None
+    duration_time: str | None = None
+    flags: str = ""
+
+
+class _Stream(msgspec.Struct, frozen=True):
+    codec_name: str | None = None
+    width: int = 0
+    height: int = 0
+    pix_fmt: str | None = None
+    avg_frame_rate: str = "0/0"
+    field_order: str = "unknown"
+    color_range: str | None = None
+    color_space: str | None = None
+    color_primaries: str | None = None
+    color_transfer: str | None = None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    packets: list[_Packet] = []
+    streams: list[_Stream] = []
+
+
+def probe(ffprobe: Path, file: Path) -> VideoProbe:
+    """Read all packets of the first video stream of `file`, decoding none.
+
+    Raises UnreadableFileError when there is no video in it that can be read.
+    """
+    argv = [
+        str(ffprobe), "-v", "error", *input_guard(), "-select_streams", "V:0",
+        "-show_entries", _ENTRIES, "-of", "json", str(file),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UnreadableFileError(
+            f"{file.name} was not read within {_TIMEOUT_S:g} s", ""
+        ) from error
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode:
+        raise UnreadableFileError(f"{file.name} cannot be read", said)
+    answer = msgspec.json.decode(done.stdout, type=_Answer)
+    if not answer.streams or not answer.packets:
+        raise UnreadableFileError(f"{file.name} has no video", said)
+    return _summary(file.name, answer.streams[0], answer.packets, said)
+
+
+def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> VideoProbe:
+    if stream.codec_name is None or stream.pix_fmt is None or not stream.width:
+        raise UnreadableFileError(f"the video in {name} cannot be understood", said)
+    num, _, den = stream.avg_frame_rate.partition("/")
+    if int(num) <= 0 or int(den or 1) <= 0:
+        raise UnreadableFileError(f"the video in {name} has no frame rate", said)
+    # D marks packets that an edit list cuts off: they are decoded and not shown.
+    shown = [packet for packet in packets if "D" not in packet.flags]
+    times = sorted(float(packet.pts_time) for packet in shown if packet.pts_time is not None)
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    frame_rate = Fraction(int(num), int(den or 1))
+    frame_s = float(1 / frame_rate)
+    return VideoProbe(
+        codec=stream.codec_name,
+        width=stream.width,
+        height=stream.height,
+        pixel_format=stream.pix_fmt,
+        frame_rate=frame_rate,
+        field_order=stream.field_order,
+        colour=Colour(
+            range=_known(stream.color_range),
+            matrix=_known(stream.color_space),
+            primaries=_known(stream.color_primaries),
+            transfer=_known(stream.color_transfer),
+        ),
+        frames=len(shown),
+        duration_s=sum(
+            frame_s if packet.duration_time is None else float(packet.duration_time)
+            for packet in shown
+        ),
+        video_bytes=sum(int(packet.size) for packet in packets),
+        shortest_gap_s=min(gaps, default=frame_s),
+        longest_gap_s=max(gaps, default=frame_s),
+        untimed_frames=len(shown) - len(times),
+    )
+
+
+def _known(value: str | None) -> str | None:
+    return None if value in (None, "unknown", "unspecified", "reserved") else value

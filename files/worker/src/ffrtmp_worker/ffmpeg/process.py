@@ -1,0 +1,217 @@
+"""Running FFmpeg: start, watch, stop, and what the kernel says it cost.
+
+A process gets a session of its own, so that stopping it stops everything that it started. When
+the agent itself is killed its FFmpeg ends with the service's control group; a parent-death
+signal would need code between fork and exec, which is not safe in a program with threads.
+"""
+
+import os
+import resource
+import selectors
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from ffrtmp_worker.ffmpeg.log import BoundedLog
+
+_POLL_S = 0.1
+_PATIENCE_S = 2.0
+_DRAIN_S = 2.0
+_ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
+
+
+class StoppedBy(StrEnum):
+    """Why we ended a process that had not ended by itself."""
+
+    CALLER = "caller"
+    DEADLINE = "deadline"
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended and what it cost.
+
+    `exit_code` is negative for a process that a signal ended, as in `subprocess`. `wall_s` is
+    monotonic time from the start to the end; CPU time is from wait4 of this very process.
+    """
+
+    exit_code: int
+    stopped_by: StoppedBy | None
+    wall_s: float
+    user_s: float
+    system_s: float
+    max_rss_kib: int
+    log_tail: str
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    log: Path,
+    deadline_s: float,
+    stop: Callable[[], bool],
+    on_line: Callable[[str, float], None] | None = None,
+) -> Outcome:
+    """Run `argv` in `cwd` until it ends, `stop()` is true or `deadline_s` have passed.
+
+    Standard error goes to `log` (its middle is left out when it grows past half a megabyte);
+    the first line there is the command. Each line of standard output goes to `on_line` with the
+    seconds since the start. Raises OSError when the program cannot be started.
+    """
+    return _Child(argv, cwd, log, on_line).watch(deadline_s, stop)
+
+
+class _Child:
+    """One running process and its two pipes."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        log: Path,
+        on_line: Callable[[str, float], None] | None,
+    ) -> None:
+        self._log = BoundedLog(log)
+        self._log.write(f"{shlex.join(argv)}\n".encode())
+        self._on_line = on_line
+        self._line = b""
+        self._peak_rss_kib = 0
+        # A child inherits the peak memory of the program that started it: see `_max_rss_kib`.
+        self._own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._started = time.monotonic()
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=_environment(),
+            )
+        except OSError:
+            self._log.close()
+            raise
+        self._pid = self._process.pid
+
+    def watch(self, deadline_s: float, stop: Callable[[], bool]) -> Outcome:
+        stdout, stderr = self._process.stdout, self._process.stderr
+        if stdout is None or stderr is None:
+            raise RuntimeError("Popen made no pipes")
+        pidfd = os.pidfd_open(self._pid)
+        try:
+            with selectors.DefaultSelector() as selector, stdout, stderr:
+                selector.register(pidfd, selectors.EVENT_READ)
+                selector.register(stdout, selectors.EVENT_READ, self._take_output)
+                selector.register(stderr, selectors.EVENT_READ, self._log.write)
+                stopped_by = self._until_exit(selector, pidfd, deadline_s, stop)
+                wall_s = time.monotonic() - self._started
+                # The dead leader is not reaped yet, so its group cannot be somebody else's.
+                self._signal(signal.SIGKILL)
+                selector.unregister(pidfd)
+                self._drain(selector)
+        except BaseException:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            raise
+        finally:
+            os.close(pidfd)
+            self._log.close()
+        _, status, usage = os.wait4(self._pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return Outcome(
+            exit_code=self._process.returncode,
+            stopped_by=stopped_by,
+            wall_s=wall_s,
+            user_s=usage.ru_utime,
+            system_s=usage.ru_stime,
+            max_rss_kib=self._max_rss_kib(usage.ru_maxrss),
+            log_tail=self._log.last_lines(),
+        )
+
+    def _until_exit(
+        self,
+        selector: selectors.BaseSelector,
+        pidfd: int,
+        deadline_s: float,
+        stop: Callable[[], bool],
+    ) -> StoppedBy | None:
+        stopped_by: StoppedBy | None = None
+        signals = iter(_ESCALATION)
+        next_signal_at = 0.0
+        while True:
+            for key, _ in selector.select(_POLL_S):
+                if key.fd == pidfd:
+                    return stopped_by
+                self._read(selector, key)
+            self._note_memory()
+            now = time.monotonic()
+            if stopped_by is None:
+                if stop():
+                    stopped_by = StoppedBy.CALLER
+                elif now - self._started > deadline_s:
+                    stopped_by = StoppedBy.DEADLINE
+            if stopped_by is not None and now >= next_signal_at:
+                self._signal(next(signals, signal.SIGKILL))
+                next_signal_at = now + _PATIENCE_S
+
+    def _drain(self, selector: selectors.BaseSelector) -> None:
+        until = time.monotonic() + _DRAIN_S
+        while selector.get_map() and time.monotonic() < until:
+            for key, _ in selector.select(_POLL_S):
+                self._read(selector, key)
+
+    def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
+        data = os.read(pipe.fileno(), 65_536)
+        if data:
+            key.data(data)
+        else:
+            selector.unregister(pipe)
+
+    def _take_output(self, data: bytes) -> None:
+        *lines, self._line = (self._line + data).split(b"\n")
+        if self._on_line is not None:
+            elapsed_s = time.monotonic() - self._started
+            for line in lines:
+                self._on_line(line.decode(errors="replace"), elapsed_s)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._pid, number)
+        except ProcessLookupError:
+            return
+
+    def _note_memory(self) -> None:
+        try:
+            status = Path(f"/proc/{self._pid}/status").read_text(encoding="ascii", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        for line in status.splitlines():
+            if line.startswith("VmHWM:"):
+                self._peak_rss_kib = int(line.split()[1])
+
+    def _max_rss_kib(self, from_wait4: int) -> int:
+        """Return the child's own peak.
+
+        The kernel starts a child's `ru_maxrss` with the peak of the process that it was
+        forked from, so a value not above the agent's own says nothing of FFmpeg. The last
+        high-water mark seen in /proc, at most a tenth of a second old, does.
+        """
+        if from_wait4 > self._own_peak_kib or not self._peak_rss_kib:
+            return from_wait4
+        return self._peak_rss_kib
+
+
+def _environment() -> dict[str, str]:
+    """Only what a program needs in order to start: no setting of ours changes an encode."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return kept | {"LANG": "C.UTF-8", "AV_LOG_FORCE_NOCOLOR": "1"}

@@ -1,0 +1,46 @@
+"""Reading what FFmpeg writes to `-progress`.
+
+FFmpeg's own `fps` and `speed` are averages since the start and its `out_time_ms` are
+microseconds; nothing is taken from these. A key may be missing or say `N/A` in any block.
+"""
+
+import msgspec
+
+
+class ProgressBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """One report. `frames` were encoded so far; None means that FFmpeg did not say."""
+
+    frames: int | None
+    out_time_us: int | None
+    total_bytes: int | None
+    is_last: bool
+
+
+class ProgressParser:
+    """Collects lines until a block is whole."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, str] = {}
+
+    def feed(self, line: str) -> ProgressBlock | None:
+        """Take one line; return the block that it completes, if it does."""
+        key, sign, value = line.strip().partition("=")
+        if not sign:
+            return None
+        if key != "progress":
+            self._pairs[key] = value.strip()
+            return None
+        pairs, self._pairs = self._pairs, {}
+        return ProgressBlock(
+            frames=_number(pairs.get("frame")),
+            out_time_us=_number(pairs.get("out_time_us")),
+            total_bytes=_number(pairs.get("total_size")),
+            is_last=value.strip() == "end",
+        )
+
+
+def _number(text: str | None) -> int | None:
+    """Return a count, or None for what is missing, `N/A` or, at the very start, negative."""
+    if text is None or not text.isdecimal():
+        return None
+    return int(text)

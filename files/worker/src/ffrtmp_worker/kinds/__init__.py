@@ -1,0 +1,25 @@
+"""What can be measured. A kind takes an attempt and returns its measurement."""
+
+from collections.abc import Callable
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import Measurement
+
+from ffrtmp_worker.kinds import transcode
+from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.verdict import AttemptFailedError
+
+KINDS: dict[str, Callable[[Attempt], Measurement]] = {"transcode": transcode.run}
+"""Every kind by the name that scenarios use."""
+
+
+def run(attempt: Attempt) -> Measurement:
+    """Run the attempt's kind; raises AttemptFailedError with the verdict."""
+    attempt.check_stop()
+    kind = KINDS.get(attempt.scenario.kind)
+    if kind is None:
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS,
+            f"unknown kind {attempt.scenario.kind!r}; known are {', '.join(sorted(KINDS))}",
+        )
+    return kind(attempt)

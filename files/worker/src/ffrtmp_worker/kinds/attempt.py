@@ -1,0 +1,57 @@
+"""What a kind is given: one scenario, a folder of its own, tools, and ears for the outside."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import FfmpegBuild
+from ffrtmp_shared.models import Progress
+from ffrtmp_shared.scenario import Scenario, Source
+
+from ffrtmp_worker.verdict import AttemptFailedError
+
+ENCODE_LOG_NAME = "ffmpeg.log"
+"""The file in the attempt's folder with what FFmpeg said, its command in the first line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What this node measures with. `encoders` are those that were proved here."""
+
+    ffmpeg: Path
+    ffprobe: Path
+    quality_ffmpeg: Path
+    ffmpeg_build: FfmpegBuild
+    quality_ffmpeg_build: FfmpegBuild
+    encoders: frozenset[str]
+    vmaf_threads: int
+    min_free_bytes: int
+    agent_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt at a scenario.
+
+    `folder` is empty and the attempt's own. `fetch` puts the checked source at a path.
+    `report` takes progress and returns at once. `stop_reason` says why the attempt is to end,
+    or "" while it may go on.
+    """
+
+    scenario: Scenario
+    folder: Path
+    tools: Tools
+    fetch: Callable[[Source, Path], None]
+    report: Callable[[Progress], None]
+    stop_reason: Callable[[], str]
+
+    def check_stop(self) -> None:
+        """Raise AttemptFailedError when the attempt is to end."""
+        reason = self.stop_reason()
+        if reason:
+            raise AttemptFailedError(FailureClass.STOPPED, reason)
+
+    def is_stopped(self) -> bool:
+        """Whether the attempt is to end."""
+        return bool(self.stop_reason())

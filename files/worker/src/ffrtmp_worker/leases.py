@@ -1,0 +1,76 @@
+"""Keeping a lease alive while FFmpeg works."""
+
+import logging
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.models import Claim, Heartbeat, Progress
+
+_log = logging.getLogger(__name__)
+
+_LOST = (404, 409, 410)
+
+
+class LeaseKeeper:
+    """Sends heartbeats from a thread of its own, from entering to leaving the `with`.
+
+    `ended` says why the attempt is to end: the job was canceled, or the lease is somebody
+    else's. A master that does not answer is no reason: the lease may outlive the silence.
+    """
+
+    def __init__(self, claim: Claim, connect: Callable[[], MasterClient]) -> None:
+        """Prepare to keep `claim`; `connect` makes the thread's own client."""
+        self._claim = claim
+        self._connect = connect
+        self._over = threading.Event()
+        self._progress = Progress(stage="fetch")
+        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
+        self.ended = ""
+        self.is_lost = False
+
+    def __enter__(self) -> Self:
+        """Start with a heartbeat at once, which makes the job running."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Send no more heartbeats."""
+        self._over.set()
+        self._thread.join()
+
+    def note(self, progress: Progress) -> None:
+        """Send `progress` with the next heartbeats."""
+        self._progress = progress
+
+    def _keep(self) -> None:
+        with self._connect() as client:
+            while not self._over.is_set():
+                self._beat(client)
+                if self.is_lost:
+                    return
+                self._over.wait(self._claim.heartbeat_s)
+
+    def _beat(self, client: MasterClient) -> None:
+        job = self._claim.job.id
+        try:
+            answer = client.heartbeat(
+                job, Heartbeat(attempt=self._claim.attempt, progress=self._progress)
+            )
+        except MasterUnreachableError as error:
+            _log.warning("a heartbeat got no answer: %s", error, extra={"job": job})
+        except MasterRefusedError as error:
+            _log.warning("a heartbeat was refused: %s", error, extra={"job": job})
+            if error.problem.status in _LOST and not self._over.is_set():
+                self.is_lost = True
+                self.ended = "the lease was lost"
+        else:
+            if answer.cancel:
+                self.ended = "the job was canceled"

@@ -1,0 +1,1 @@
+"""What is measured beside the encode itself: its output, its quality, the host around it."""

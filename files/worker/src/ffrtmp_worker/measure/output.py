@@ -1,0 +1,65 @@
+"""What was written, and whether it is what the scenario asked for."""
+
+import hashlib
+from pathlib import Path
+
+from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.measurement import OutputMeasurement
+from ffrtmp_shared.scenario import EncodeSettings
+
+from ffrtmp_worker.ffmpeg.probe import VideoProbe
+
+_FRAMES_OF_SLACK = 1.5
+_GAP_SLACK_S = 0.0021
+
+
+def source_problems(source: VideoProbe) -> list[str]:
+    """Say why a source cannot be measured frame by frame; an empty list means that it can."""
+    found = []
+    if source.field_order in ("tt", "bb", "tb", "bt"):
+        found.append(f"the source is interlaced ({source.field_order})")
+    if source.untimed_frames:
+        found.append(f"{source.untimed_frames} frames of the source have no time stamp")
+    elif source.longest_gap_s - source.shortest_gap_s > _GAP_SLACK_S:
+        found.append(
+            f"the source's frame rate varies: its frames are from {source.shortest_gap_s:.4f} s "
+            f"to {source.longest_gap_s:.4f} s apart"
+        )
+    return found
+
+
+def measure(file: Path, probe: VideoProbe) -> OutputMeasurement:
+    """Put together what is reported of an output; raises OSError when it cannot be read."""
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return OutputMeasurement(
+        codec=probe.codec,
+        width=probe.width,
+        height=probe.height,
+        pixel_format=probe.pixel_format,
+        frame_rate=probe.frame_rate_text,
+        frames=probe.frames,
+        duration_s=probe.duration_s,
+        file_bytes=file.stat().st_size,
+        video_bytes=probe.video_bytes,
+        video_bitrate_kbps=probe.video_bytes * 8 / 1000 / probe.duration_s,
+        sha256=digest,
+    )
+
+
+def mismatches(settings: EncodeSettings, source: VideoProbe, output: VideoProbe) -> list[str]:
+    """Name every way in which the output is not what the scenario says."""
+    wanted: list[tuple[str, object, object]] = [
+        ("codec", ENCODERS[settings.encoder].codec, output.codec),
+        ("width", source.width, output.width),
+        ("height", source.height, output.height),
+        ("pixel format", settings.pixel_format, output.pixel_format),
+        ("frame rate", source.frame_rate_text, output.frame_rate_text),
+        ("number of frames", source.frames, output.frames),
+    ]
+    found = [f"{what} is {got}, not {want}" for what, want, got in wanted if want != got]
+    slack_s = _FRAMES_OF_SLACK / float(source.frame_rate)
+    expected_s = source.frames / float(source.frame_rate)
+    if abs(output.duration_s - expected_s) > slack_s:
+        found.append(f"duration is {output.duration_s:.3f} s, not {expected_s:.3f} s")
+    return found

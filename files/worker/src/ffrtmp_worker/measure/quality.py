@@ -1,0 +1,177 @@
+"""VMAF of an output against its source, in a pass of its own that nothing is timed by."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from numpy.typing import NDArray
+
+from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe
+
+LOG_NAME = "vmaf.json"
+"""The file in the work folder that holds the scores of every frame."""
+
+_SHIFTS = (-2, -1, 1, 2)
+_SHIFT_EVIDENCE = 0.5
+_FRAMES_FOR_SHIFTS = 8
+_CHUNK_FRAMES = 256
+
+
+class Clip(msgspec.Struct, frozen=True, kw_only=True):
+    """One side of a comparison: a file's name in the work folder, and what it holds."""
+
+    name: str
+    probe: VideoProbe
+
+
+class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
+    """How quality is measured: with which FFmpeg, where, with how many threads, how long."""
+
+    ffmpeg: Path
+    folder: Path
+    threads: int
+    deadline_s: float
+
+
+class _Metrics(msgspec.Struct, frozen=True):
+    vmaf: float
+
+
+class _Frame(msgspec.Struct, frozen=True):
+    metrics: _Metrics
+
+
+class _VmafLog(msgspec.Struct, frozen=True):
+    frames: list[_Frame]
+
+
+def measure(
+    how: QualityPass, *, distorted: Clip, reference: Clip, stop: Callable[[], bool]
+) -> QualityMeasurement | Unavailable:
+    """Compare `distorted` with `reference`, frame number by frame number.
+
+    Whatever casts doubt on the pairing of the frames makes the quality unavailable, with the
+    reason: another number of frames, a shift by a frame or two, another understanding of the
+    sample values. The scores of every frame stay in `vmaf.json` in the folder.
+    """
+    doubt = _colour_doubt(distorted.probe.colour, reference.probe.colour)
+    if distorted.probe.frames != reference.probe.frames:
+        doubt = (
+            f"the output has {distorted.probe.frames} frames and the source "
+            f"{reference.probe.frames}"
+        )
+    if doubt:
+        return Unavailable(reason=doubt)
+    thumbnails = ("distorted.gray", "reference.gray")
+    outcome = process.run(
+        command.compare(
+            how.ffmpeg,
+            distorted=distorted.name,
+            reference=reference.name,
+            frame_rate=reference.probe.frame_rate_text,
+            pixel_format=_deeper(distorted.probe.pixel_format, reference.probe.pixel_format),
+            threads=how.threads,
+            log=LOG_NAME,
+            thumbnails=thumbnails,
+        ),
+        cwd=how.folder,
+        log=how.folder / "quality.log",
+        deadline_s=how.deadline_s,
+        stop=stop,
+    )
+    if outcome.stopped_by is not None:
+        return Unavailable(reason=f"the quality pass was stopped by its {outcome.stopped_by}")
+    if outcome.exit_code:
+        last = outcome.log_tail.splitlines()[-1:]
+        return Unavailable(reason=f"the quality pass failed: {' '.join(last)}")
+    pictures = [_pictures(how.folder / name) for name in thumbnails]
+    scores = read_scores(how.folder / LOG_NAME)
+    doubt = _pairing_doubt(pictures[0], pictures[1], len(scores), distorted.probe.frames)
+    return Unavailable(reason=doubt) if doubt else summarise(scores)
+
+
+def read_scores(log: Path) -> NDArray[np.float64]:
+    """Read the VMAF of every frame out of libvmaf's JSON."""
+    frames = msgspec.json.decode(log.read_bytes(), type=_VmafLog).frames
+    return np.array([frame.metrics.vmaf for frame in frames], dtype=np.float64)
+
+
+def summarise(scores: NDArray[np.float64]) -> QualityMeasurement:
+    """Pool the scores of the frames. The harmonic mean is libvmaf's, which shifts by 1."""
+    return QualityMeasurement(
+        vmaf_model=command.VMAF_MODEL,
+        vmaf_mean=float(scores.mean()),
+        vmaf_harmonic_mean=float(len(scores) / np.sum(1.0 / (scores + 1.0)) - 1.0),
+        vmaf_min=float(scores.min()),
+        vmaf_p1=float(np.percentile(scores, 1)),
+        vmaf_p5=float(np.percentile(scores, 5)),
+        pairs=len(scores),
+    )
+
+
+def _colour_doubt(output: Colour, source: Colour) -> str:
+    """Say which statement of the two files about their colours is not the same."""
+    # A file that does not give the range means the limited one.
+    pairs = [("range", output.range or "tv", source.range or "tv")]
+    pairs += [
+        (what, ours, theirs)
+        for what, ours, theirs in (
+            ("matrix", output.matrix, source.matrix),
+            ("primaries", output.primaries, source.primaries),
+            ("transfer", output.transfer, source.transfer),
+        )
+        if ours is not None and theirs is not None
+    ]
+    return "; ".join(
+        f"the output's colour {what} is {ours} and the source's {theirs}"
+        for what, ours, theirs in pairs
+        if ours != theirs
+    )
+
+
+def _deeper(first: str, second: str) -> str:
+    """Return the format both are compared in: 4:2:0, in ten bits if either has more than 8."""
+    deep = any("10" in name or "12" in name or "16" in name for name in (first, second))
+    return "yuv420p10le" if deep else "yuv420p"
+
+
+def _pictures(file: Path) -> NDArray[np.uint8]:
+    shape = (command.THUMBNAIL_HEIGHT * command.THUMBNAIL_WIDTH,)
+    size = file.stat().st_size // shape[0]
+    if not size:
+        return np.empty((0, *shape), dtype=np.uint8)
+    return np.memmap(file, dtype=np.uint8, mode="r", shape=(size, *shape))
+
+
+def _pairing_doubt(
+    distorted: NDArray[np.uint8], reference: NDArray[np.uint8], pairs: int, frames: int
+) -> str:
+    """Say why frames may have been compared with others than their own."""
+    if not len(distorted) == len(reference) == pairs == frames:
+        return (
+            f"of {frames} frames {len(distorted)} of the output and {len(reference)} of the "
+            f"source were decoded and {pairs} pairs compared"
+        )
+    if frames < _FRAMES_FOR_SHIFTS:
+        return ""
+    aligned = _difference(distorted, reference, 0)
+    shifted = {shift: _difference(distorted, reference, shift) for shift in _SHIFTS}
+    best = min(shifted, key=lambda shift: shifted[shift])
+    if shifted[best] < _SHIFT_EVIDENCE * aligned:
+        return f"the output's frames match the source's better when shifted by {best}"
+    return ""
+
+
+def _difference(distorted: NDArray[np.uint8], reference: NDArray[np.uint8], shift: int) -> float:
+    """Mean squared difference of output frame n and source frame n + shift."""
+    margin = max(abs(s) for s in _SHIFTS)
+    total = 0.0
+    for start in range(margin, len(distorted) - margin, _CHUNK_FRAMES):
+        end = min(start + _CHUNK_FRAMES, len(distorted) - margin)
+        ours = distorted[start:end].astype(np.float32)
+        theirs = reference[start + shift : end + shift].astype(np.float32)
+        total += float(np.square(ours - theirs).mean()) * (end - start)
+    return total / (len(distorted) - 2 * margin)

@@ -1,0 +1,36 @@
+"""What an operator sets for the agent."""
+
+from pathlib import Path
+
+import msgspec
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent's settings file.
+
+    `address` is where this node's exporters are reached, `exporters` their ports by name.
+    Every slot has its own folder below `work_dir` and `spool_dir`; `cache_dir` holds sources and
+    is shared by the node's slots. `quality_ffmpeg` is an FFmpeg with libvmaf; it may be the same
+    file as `ffmpeg`, the one under test. `progress_socket` is the FFmpeg exporter's socket, or
+    null where there is none. A job is refused as the node's fault while less than
+    `min_free_bytes` are free in `work_dir`.
+    """
+
+    master_url: str
+    token_file: Path
+    ca_file: Path
+    node_name: str
+    address: str
+    exporters: dict[str, int] = {}
+    labels: dict[str, str] = {}
+    work_dir: Path
+    spool_dir: Path
+    cache_dir: Path
+    cache_max_bytes: int = 20_000_000_000
+    ffmpeg: Path
+    ffprobe: Path
+    quality_ffmpeg: Path
+    vmaf_threads: int = 2
+    progress_socket: Path | None = None
+    min_free_bytes: int = 1_000_000_000
+    log_level: str = "info"

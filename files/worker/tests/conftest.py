@@ -1,0 +1,159 @@
+"""Real FFmpegs, real clips, and a small stand-in for the master's side of the wire."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Progress
+from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
+from ffrtmp_worker.capabilities import proved_encoders
+from ffrtmp_worker.ffmpeg.build import identify
+from ffrtmp_worker.kinds.attempt import Attempt, Tools
+from ffrtmp_worker.spool import describe
+
+from .api_server import ApiServer
+
+_ROOT = Path(__file__).parents[3]
+_FILM = _ROOT / "files" / "media" / "bigbuckbunny-720p.mp4"
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Path:
+    """An FFmpeg with libvmaf and all of the farm's encoders."""
+    binary = Path(os.environ.get("FFRTMP_TEST_FFMPEG", _ROOT / ".cache" / "ffmpeg" / "ffmpeg"))
+    if not binary.is_file():
+        pytest.fail(f"there is no FFmpeg at {binary}: run make test-ffmpeg", pytrace=False)
+    return binary
+
+
+@pytest.fixture(scope="session")
+def system_ffmpeg() -> Path:
+    """The distribution's FFmpeg, which is older."""
+    return _installed("ffmpeg")
+
+
+@pytest.fixture(params=["ffmpeg", "system_ffmpeg"])
+def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
+    """Either FFmpeg: what must work with both is tested with both."""
+    binary: Path = request.getfixturevalue(request.param)
+    return binary
+
+
+@pytest.fixture(scope="session")
+def ffprobe() -> Path:
+    return _installed("ffprobe")
+
+
+@pytest.fixture(scope="session")
+def clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of the film, small enough to be encoded in a moment."""
+    target = tmp_path_factory.mktemp("clip") / "small.mp4"
+    make(
+        ffmpeg,
+        ["-ss", "1", "-i", str(_FILM), "-frames:v", "40", "-an", "-vf", "scale=320:180"],
+        ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", "-pix_fmt", "yuv420p"],
+        target,
+    )
+    return target
+
+
+@pytest.fixture(scope="session")
+def long_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What takes much longer to encode with a slow preset than a test lasts."""
+    target = tmp_path_factory.mktemp("long") / "long.mp4"
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=60"]
+    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
+    make(ffmpeg, picture, coding, target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def tools(ffmpeg: Path, ffprobe: Path) -> Tools:
+    return Tools(
+        ffmpeg=ffmpeg,
+        ffprobe=ffprobe,
+        quality_ffmpeg=ffmpeg,
+        ffmpeg_build=identify(ffmpeg),
+        quality_ffmpeg_build=identify(ffmpeg),
+        encoders=proved_encoders(ffmpeg),
+        vmaf_threads=2,
+        min_free_bytes=1,
+        agent_version="0.1.0",
+    )
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[ApiServer]:
+    """Something that answers over HTTPS as the master's API does."""
+    authority = trustme.CA()
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    with ApiServer(authority, ca_file) as server:
+        yield server
+
+
+@pytest.fixture
+def client(master: ApiServer) -> Iterator[MasterClient]:
+    with MasterClient(master.url, "token", master.ca_file) as opened:
+        yield opened
+
+
+def make(ffmpeg: Path, before: list[str], after: list[str], target: Path) -> None:
+    """Make a test clip with FFmpeg."""
+    subprocess.run(
+        [str(ffmpeg), "-nostdin", "-v", "error", "-y", *before, *after, str(target)], check=True
+    )
+
+
+def scenario(source: Path, **settings: object) -> Scenario:
+    """A scenario that encodes `source` with x264 unless `settings` say otherwise."""
+    chosen = {
+        "encoder": "libx264",
+        "preset": "veryfast",
+        "rate": RatePoint(bitrate_kbps=300),
+    } | settings
+    return Scenario(
+        name=f"test/{new_id()}",
+        kind="transcode",
+        source=Source(name="clip", sha256=describe(source).sha256, file_name=source.name),
+        encode=EncodeSettings(**chosen),  # type: ignore[arg-type]
+        slowest_speed=0.02,
+    )
+
+
+def attempt(
+    what: Scenario,
+    source: Path,
+    folder: Path,
+    tools: Tools,
+    *,
+    stop_reason: Callable[[], str] = lambda: "",
+    heard: list[Progress] | None = None,
+) -> Attempt:
+    """An attempt whose source is simply copied."""
+    folder.mkdir(exist_ok=True)
+
+    def fetch(_source: Source, target: Path) -> None:
+        shutil.copyfile(source, target)
+
+    return Attempt(
+        scenario=what,
+        folder=folder,
+        tools=tools,
+        fetch=fetch,
+        report=([] if heard is None else heard).append,
+        stop_reason=stop_reason,
+    )
+
+
+def _installed(name: str) -> Path:
+    found = shutil.which(name)
+    if found is None:
+        pytest.fail(f"{name} is not installed", pytrace=False)
+    return Path(found)

@@ -1,0 +1,278 @@
+"""A slot from claim to report, and the same slot stopped, killed and cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import (
+    Claim,
+    FailureReport,
+    Heartbeat,
+    Job,
+    Registration,
+    ResultReport,
+)
+from ffrtmp_shared.scenario import Scenario
+from ffrtmp_worker.cli import main
+
+from .api_server import ApiServer
+from .conftest import scenario
+
+
+@pytest.fixture
+def config(master: ApiServer, ffmpeg: Path, ffprobe: Path, tmp_path: Path) -> Path:
+    """The settings file of an agent whose master is the test's server."""
+    (tmp_path / "token").write_text("token\n", encoding="ascii")
+    file = tmp_path / "agent.yml"
+    file.write_text(
+        f"""
+master_url: {master.url}
+token_file: {tmp_path}/token
+ca_file: {master.ca_file}
+node_name: worker-1
+address: 127.0.0.1
+exporters: {{cpu: 9510, ffmpeg: 9506}}
+work_dir: {tmp_path}/work
+spool_dir: {tmp_path}/spool
+cache_dir: {tmp_path}/cache
+ffmpeg: {ffmpeg}
+ffprobe: {ffprobe}
+quality_ffmpeg: {ffmpeg}
+min_free_bytes: 1
+log_level: info
+""",
+        encoding="utf-8",
+    )
+    return file
+
+
+def _offer(master: ApiServer, source: Path, what: Scenario, *, heartbeat_s: float = 0.2) -> Job:
+    """Let the next claim be a job that encodes `source`."""
+    now = "2026-01-01T00:00:00Z"
+    job = msgspec.convert(
+        {
+            "id": str(new_id()),
+            "run_id": str(new_id()),
+            "scenario": msgspec.to_builtins(what),
+            "repeat": 1,
+            "position": 0,
+            "state": "leased",
+            "node": None,
+            "leased_to": "worker-1",
+            "attempt": 3,
+            "max_attempts": 3,
+            "created_at": now,
+            "started_at": None,
+            "finished_at": None,
+            "lease_expires_at": now,
+            "not_before": None,
+            "progress": None,
+            "failure": None,
+        },
+        Job,
+    )
+    master.sources[what.source.sha256] = source.read_bytes()
+    master.claims.append(Claim(job=job, attempt=3, lease_s=60, heartbeat_s=heartbeat_s))
+    return job
+
+
+@contextmanager
+def _running(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """An agent in a process of its own."""
+    argv = [sys.executable, "-m", "ffrtmp_worker", "--config", str(config), "run", "--slot", "1"]
+    with subprocess.Popen(argv, env=os.environ) as agent:
+        try:
+            yield agent
+        finally:
+            agent.kill()
+
+
+def _wait(until: Callable[[], object], seconds: float = 25) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def _encodes(master: ApiServer) -> bool:
+    """Whether a heartbeat has told of frames."""
+    beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
+    return any(beat.progress.stage == "encode" and beat.progress.frames for beat in beats)
+
+
+def _failures(master: ApiServer) -> list[FailureReport]:
+    return [msgspec.json.decode(b, type=FailureReport) for b in master.bodies("/failure")]
+
+
+def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_path: Path) -> None:
+    job = _offer(master, clip, scenario(clip))
+    master.refuse("/v1/nodes/worker-1", 503)
+    with _running(config) as agent:
+        _wait(lambda: master.bodies("/result"))
+        _wait(lambda: not list((tmp_path / "work" / "slot-1").iterdir()))
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(10) == 0
+    registration = msgspec.json.decode(master.bodies("/worker-1")[-1], type=Registration)
+    assert registration.encoders == ("libsvtav1", "libx264", "libx265")
+    report = msgspec.json.decode(master.bodies("/result")[0], type=ResultReport)
+    assert (report.attempt, report.measurement.output.frames) == (3, 40)
+    assert [artifact.name for artifact in report.artifacts] == ["ffmpeg.log", "vmaf.json"]
+    paths = [request.path for request in master.seen if str(job.id) in request.path]
+    assert paths.index(f"/v1/jobs/{job.id}/artifacts/ffmpeg.log") < paths.index(
+        f"/v1/jobs/{job.id}/result"
+    )
+    assert master.bodies("/ffmpeg.log")[0].splitlines()[0].decode().split()[-1] == "output.mp4"
+    beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
+    assert {beat.attempt for beat in beats} == {3}
+
+
+def test_a_canceled_job_is_stopped_and_reported(
+    master: ApiServer, config: Path, long_clip: Path, tmp_path: Path
+) -> None:
+    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    with _running(config):
+        _wait(lambda: _encodes(master))
+        master.cancel = True
+        canceled_at = time.monotonic()
+        _wait(lambda: _failures(master))
+        assert time.monotonic() - canceled_at < 8
+    failure = _failures(master)[0].failure
+    assert failure.failure_class is FailureClass.STOPPED
+    assert failure.message == "the job was canceled"
+    assert _ffmpegs_below(tmp_path) == []
+
+
+def test_sigterm_hands_the_job_back(
+    master: ApiServer, config: Path, long_clip: Path, tmp_path: Path
+) -> None:
+    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    with _running(config) as agent:
+        _wait(lambda: _encodes(master))
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(15) == 0
+    assert [f.failure.failure_class for f in _failures(master)] == [FailureClass.STOPPED]
+    assert _ffmpegs_below(tmp_path) == []
+    assert list((tmp_path / "work" / "slot-1").iterdir()) == []
+
+
+def test_a_lost_lease_ends_the_work_without_a_report(
+    master: ApiServer, config: Path, long_clip: Path, clip: Path, tmp_path: Path
+) -> None:
+    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    with _running(config):
+        _wait(lambda: _encodes(master))
+        master.refuse("/heartbeat", 409)
+        _wait(lambda: not _ffmpegs_below(tmp_path))
+        other = _offer(master, clip, scenario(clip))
+        _wait(lambda: master.bodies("/result"))
+    assert _failures(master) == []
+    assert any(str(other.id) in r.path for r in master.seen if r.path.endswith("/result"))
+
+
+def test_a_silent_master_does_not_stop_the_work(
+    master: ApiServer, config: Path, clip: Path
+) -> None:
+    _offer(master, clip, scenario(clip))
+    master.refuse("/heartbeat", *[503] * 500)
+    master.refuse("/result", 503, 503)
+    with _running(config):
+        _wait(lambda: len(master.bodies("/result")) == 3)
+    first, *others = master.bodies("/result")
+    assert others == [first, first]
+
+
+def test_kill_9_in_an_encode_leaves_nothing_in_the_way(
+    master: ApiServer, config: Path, long_clip: Path, clip: Path, tmp_path: Path
+) -> None:
+    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    with _running(config) as agent:
+        _wait(lambda: _encodes(master))
+        agent.kill()
+        agent.wait()
+    # systemd ends the control group; here the test does.
+    for pid in _ffmpegs_below(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+    left = list((tmp_path / "work" / "slot-1").iterdir())
+    assert len(left) == 1
+    _offer(master, clip, scenario(clip))
+    with _running(config):
+        _wait(lambda: master.bodies("/result"))
+    assert not left[0].exists()
+
+
+def test_a_source_that_the_master_does_not_have_or_has_otherwise(
+    master: ApiServer, config: Path, clip: Path
+) -> None:
+    what = scenario(clip)
+    _offer(master, clip, what)
+    _offer(master, clip, what)
+    master.sources[what.source.sha256] = b"something else"
+    master.refuse(f"/v1/sources/{what.source.sha256}", 404)
+    with _running(config):
+        _wait(lambda: len(_failures(master)) == 2)
+    assert [report.failure.failure_class for report in _failures(master)] == [
+        FailureClass.SOURCE_UNREADABLE,
+        FailureClass.SOURCE_CHECKSUM,
+    ]
+
+
+def test_probe_and_check_config(config: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["--config", str(config), "check-config"]) == 0
+    assert main(["--config", str(config), "probe"]) == 0
+    found = msgspec.json.decode(capfdbinary.readouterr().out, type=Registration)
+    assert found.name == "worker-1"
+    assert "libx264" in found.encoders
+
+
+def test_errors_of_the_settings_are_one_line(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("min_free_bytes", "min_free"), "utf-8")
+    assert main(["--config", str(config), "check-config"]) == 2
+    config.write_text(text.replace("/token", "/no-token"), encoding="utf-8")
+    assert main(["--config", str(config), "check-config"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "min_free" in said[0]
+    assert "token_file: there is no file" in said[1]
+
+
+def _ffmpegs_below(folder: Path) -> list[int]:
+    """Return the processes whose working folder is an attempt's below `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                is_below = (entry / "cwd").readlink().is_relative_to(folder / "work")
+            except OSError:
+                continue
+            if is_below:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_refusal_for_good_ends_the_agent_with_its_reason(
+    master: ApiServer, config: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    master.refuse("/v1/nodes/worker-1", 422)
+    with _running(config) as agent:
+        assert agent.wait(20) == 1
+    assert capfd.readouterr().err.splitlines()[-1] == "ffrtmp-agent: refused"
+
+
+def test_a_removed_node_registers_again(master: ApiServer, config: Path, clip: Path) -> None:
+    master.refuse("/v1/claims", 404)
+    _offer(master, clip, scenario(clip))
+    with _running(config):
+        _wait(lambda: master.bodies("/result"))
+    assert len(master.bodies("/v1/nodes/worker-1")) == 2

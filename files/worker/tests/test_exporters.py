@@ -1,0 +1,192 @@
+"""What the exporters say, and of what they keep silent."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+from ffrtmp_worker.activity import ActivitySender, SlotActivity
+from ffrtmp_worker.exporters import cpu, ffmpeg
+from ffrtmp_worker.exporters.cpu import CpuCollector
+from ffrtmp_worker.exporters.energy import EnergyCounters
+from ffrtmp_worker.exporters.ffmpeg import SlotBoard, SlotCollector, listen, receive
+from prometheus_client import CollectorRegistry, generate_latest
+
+
+def _scrape(collector: CpuCollector | SlotCollector) -> list[str]:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return generate_latest(registry).decode().splitlines()
+
+
+def _activity(frames: int, stage: str = "encode", **more: object) -> SlotActivity:
+    settings = {"kind": "transcode", "encoder": "libx264", "fps": 50.0, "speed": 2.0} | more
+    return SlotActivity(slot=1, stage=stage, frames=frames, **settings)  # type: ignore[arg-type]
+
+
+def _zone(tree: Path, folder: str, name: str, energy: int, greatest: int = 999_999) -> Path:
+    zone = tree / folder
+    zone.mkdir(parents=True)
+    (zone / "name").write_text(f"{name}\n", encoding="ascii")
+    (zone / "max_energy_range_uj").write_text(f"{greatest}\n", encoding="ascii")
+    (zone / "energy_uj").write_text(f"{energy}\n", encoding="ascii")
+    return zone / "energy_uj"
+
+
+def test_cpu_seconds_and_load_of_this_host(tmp_path: Path) -> None:
+    lines = _scrape(CpuCollector(EnergyCounters(tmp_path)))
+    idle = [line for line in lines if line.startswith("ffrtmp_node_cpu_seconds_total")]
+    assert any('cpu="0",mode="idle"' in line and float(line.split()[-1]) > 0 for line in idle)
+    assert any('mode="steal"' in line for line in idle)
+    assert not any("guest" in line for line in idle)
+    assert any(line.startswith('ffrtmp_node_load_average{minutes="1"}') for line in lines)
+
+
+def test_no_energy_counter_is_said_and_no_value_given(tmp_path: Path) -> None:
+    lines = _scrape(CpuCollector(EnergyCounters(tmp_path)))
+    assert 'ffrtmp_energy_available{reason="the kernel offers no energy counter"} 0.0' in lines
+    assert not any(line.startswith("ffrtmp_energy_joules") for line in lines)
+
+
+def test_energy_counts_on_over_the_wrap_and_adds_no_parts(tmp_path: Path) -> None:
+    package = _zone(tmp_path, "intel-rapl:0", "package-0", 900_000)
+    _zone(tmp_path, "intel-rapl:0:0", "core", 5)
+    memory = _zone(tmp_path, "intel-rapl:0:1", "dram", 100)
+    _zone(tmp_path, "intel-rapl:1", "psys", 5)
+    _zone(tmp_path, "intel-rapl-mmio:0", "package-0", 5)
+    counters = EnergyCounters(tmp_path)
+    assert counters.read().joules == {"package-0": 0.0, "package-0-dram": 0.0}
+    package.write_text("100000\n", encoding="ascii")
+    memory.write_text("2000100\n", encoding="ascii")
+    assert counters.read().joules == pytest.approx({"package-0": 0.2, "package-0-dram": 0.0})
+    package.write_text("150000\n", encoding="ascii")
+    lines = _scrape(CpuCollector(counters))
+    joules = [line for line in lines if line.startswith("ffrtmp_energy_joules_total")]
+    assert float(joules[0].split()[-1]) == pytest.approx(0.25)
+    assert 'ffrtmp_energy_available{reason=""} 1.0' in lines
+
+
+def test_frames_only_grow_and_silent_slots_run_nothing() -> None:
+    now = 0.0
+    board = SlotBoard(lambda: now)
+    for activity in (_activity(10), _activity(30), _activity(0, "report"), _activity(5)):
+        board.hear(activity)
+    lines = _scrape(SlotCollector(board))
+    assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 35.0' in lines
+    assert 'ffrtmp_ffmpeg_running{slot="1"} 1.0' in lines
+    labels = '{encoder="libx264",kind="transcode",slot="1"}'
+    assert f"ffrtmp_ffmpeg_frames_per_second{labels} 50.0" in lines
+    assert f"ffrtmp_ffmpeg_speed_ratio{labels} 2.0" in lines
+    now = 31.0
+    lines = _scrape(SlotCollector(board))
+    assert 'ffrtmp_ffmpeg_running{slot="1"} 0.0' in lines
+    assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 35.0' in lines
+    assert not any(line.startswith("ffrtmp_ffmpeg_speed_ratio{") for line in lines)
+
+
+def test_labels_are_bounded() -> None:
+    board = SlotBoard()
+    board.hear(_activity(1, encoder="made-up", kind="strange"))
+    board.hear(SlotActivity(slot=99_999, stage="encode"))
+    lines = _scrape(SlotCollector(board))
+    assert any('encoder="other",kind="other",slot="1"' in line for line in lines)
+    assert not any("99999" in line or "made-up" in line for line in lines)
+
+
+def test_datagrams_from_the_agent_arrive(tmp_path: Path) -> None:
+    board = SlotBoard()
+    path = tmp_path / "progress.sock"
+    with listen(path) as opened:
+        threading.Thread(target=receive, args=(opened, board), daemon=True).start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"not json", str(path))
+        sender = ActivitySender(path)
+        sender.send(_activity(7))
+        sender.close()
+        until = time.monotonic() + 5
+        while not any("frames_total" in s for s in _scrape(SlotCollector(board)) if s[0] != "#"):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def test_an_absent_or_full_exporter_is_no_concern_of_the_agent(tmp_path: Path) -> None:
+    sender = ActivitySender(tmp_path / "nobody.sock")
+    sender.send(_activity(1))
+    sender.close()
+    with listen(tmp_path / "deaf.sock"):
+        sender = ActivitySender(tmp_path / "deaf.sock")
+        started = time.monotonic()
+        for number in range(5000):
+            sender.send(_activity(number))
+        assert time.monotonic() - started < 5
+        sender.close()
+
+
+@pytest.mark.parametrize("main", [cpu.main, ffmpeg.main])
+def test_a_bad_settings_file_is_one_line(
+    main: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "exporter.yml"
+    file.write_text("exporter: 5\n", encoding="ascii")
+    assert callable(main)
+    with pytest.raises(SystemExit) as caught:
+        main(["--config", str(file)])
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [("cpu", "ffrtmp_node_cpu_seconds_total"), ("ffmpeg", "# TYPE ffrtmp_ffmpeg_running gauge")],
+)
+def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
+    module: str, expected: str, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    own = authority.issue_cert("127.0.0.1")
+    own.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    own.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "exporter.yml").write_text(
+        f"exporter: {{listen_address: 127.0.0.1, listen_port: {port}, "
+        f"certificate_file: {tmp_path}/cert.pem, key_file: {tmp_path}/key.pem, "
+        f"client_ca_file: {tmp_path}/ca.pem}}\n"
+        + (f"progress_socket: {tmp_path}/progress.sock\n" if module == "ffmpeg" else ""),
+        encoding="utf-8",
+    )
+    code = f"import sys; from ffrtmp_worker.exporters.{module} import main; sys.exit(main())"
+    argv = [sys.executable, "-c", code, "--config", str(tmp_path / "exporter.yml")]
+    with subprocess.Popen(argv, env=os.environ) as exporter:
+        try:
+            stranger = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+            scraper = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+            authority.issue_cert("monitoring").configure_cert(scraper)
+            assert expected in _get(port, scraper)
+            with pytest.raises(httpx.TransportError):
+                httpx.get(f"https://127.0.0.1:{port}/metrics", verify=stranger)
+            exporter.send_signal(signal.SIGTERM)
+            assert exporter.wait(10) == 0
+        finally:
+            exporter.kill()
+
+
+def _get(port: int, context: ssl.SSLContext) -> str:
+    """Return the metrics as soon as the exporter listens."""
+    until = time.monotonic() + 15
+    while True:
+        try:
+            return httpx.get(f"https://127.0.0.1:{port}/metrics", verify=context).text
+        except httpx.ConnectError:
+            assert time.monotonic() < until, "the exporter does not answer"
+            time.sleep(0.1)

@@ -1,0 +1,144 @@
+"""The spool: nothing is lost to a kill, and nothing is stuck for ever."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Failure, FailureReport
+from ffrtmp_worker.spool import Report, Spool, describe
+
+from .api_server import ApiServer
+
+
+def _add(spool: Spool, folder: Path, message: str) -> Report:
+    log = folder / "ffmpeg.log"
+    log.write_text(f"log of {message}", encoding="utf-8")
+    failure = Failure(failure_class=FailureClass.NODE, message=message)
+    report = Report(
+        job_id=new_id(),
+        failure=FailureReport(attempt=1, failure=failure, artifacts=(describe(log),)),
+    )
+    spool.add(report, [log])
+    return report
+
+
+def _messages(master: ApiServer) -> list[str]:
+    reports = [msgspec.json.decode(b, type=FailureReport) for b in master.bodies("/failure")]
+    return [report.failure.message for report in reports]
+
+
+def test_artifacts_go_before_their_report_and_reports_in_order(
+    master: ApiServer, client: MasterClient, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    first, second = (_add(spool, tmp_path, name) for name in ("one", "two"))
+    assert spool.deliver(client, threading.Event())
+    assert [(request.method, request.path) for request in master.seen] == [
+        (method, f"/v1/jobs/{report.job_id}/{what}")
+        for report in (first, second)
+        for method, what in (("PUT", "artifacts/ffmpeg.log"), ("POST", "failure"))
+    ]
+    assert master.bodies("/ffmpeg.log") == [b"log of one", b"log of two"]
+    assert spool.pending() == []
+
+
+def test_temporary_errors_are_tried_again(
+    master: ApiServer, client: MasterClient, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    _add(spool, tmp_path, "patience")
+    master.refuse("/failure", 503)
+    master.refuse("/ffmpeg.log", 500)
+    assert spool.deliver(client, threading.Event())
+    assert _messages(master) == ["patience", "patience"]
+    assert (spool.pending(), spool.rejected()) == ([], [])
+
+
+def test_a_master_that_is_away_loses_nothing(tmp_path: Path, master: ApiServer) -> None:
+    spool = Spool(tmp_path / "spool")
+    _add(spool, tmp_path, "kept")
+    stopped = threading.Event()
+    threading.Timer(1.0, stopped.set).start()
+    with MasterClient("https://127.0.0.1:1", "token", master.ca_file) as nobody:
+        assert not spool.deliver(nobody, stopped)
+    assert len(spool.pending()) == 1
+    with MasterClient(master.url, "token", master.ca_file) as client:
+        assert Spool(tmp_path / "spool").deliver(client, threading.Event())
+    assert _messages(master) == ["kept"]
+
+
+def test_dead_attempts_and_damage_do_not_hold_up_the_rest(
+    master: ApiServer, client: MasterClient, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    for name in ("dead", "cut", "changed", "fine"):
+        _add(spool, tmp_path, name)
+    _, cut, changed, _ = spool.pending()
+    (cut / "report.json").write_bytes((cut / "report.json").read_bytes()[:50])
+    (changed / "ffmpeg.log").write_text("something else", encoding="utf-8")
+    master.refuse("/failure", 409)
+    assert spool.deliver(client, threading.Event())
+    assert _messages(master) == ["dead", "fine"]
+    assert len(spool.rejected()) == 3
+    assert spool.pending() == []
+
+
+def test_only_so_many_rejected_are_kept(
+    master: ApiServer, client: MasterClient, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    for number in range(103):
+        _add(spool, tmp_path, str(number))
+        (spool.pending()[-1] / "report.json").unlink()
+    last = spool.pending()[-1].name
+    spool.deliver(client, threading.Event())
+    assert len(spool.rejected()) == 100
+    assert spool.rejected()[-1].name == last
+
+
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from ffrtmp_worker.spool import Spool
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Failure, FailureReport
+from ffrtmp_worker import spool
+when, folder = sys.argv[1], Path(sys.argv[2])
+log = folder / "ffmpeg.log"
+log.write_text("a log")
+artifacts = (spool.describe(log),)
+failure = Failure(failure_class=FailureClass.NODE, message="written")
+report = spool.Report(
+    job_id=new_id(), failure=FailureReport(attempt=1, failure=failure, artifacts=artifacts)
+)
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if when == "before the rename":
+    Path.rename = die
+opened = spool.Spool(folder / "spool")
+opened.add(report, [log])
+die()
+"""
+
+
+@pytest.mark.parametrize(("when", "delivered"), [("after", ["written"]), ("before the rename", [])])
+def test_kill_9_leaves_a_report_whole_or_not_at_all(
+    when: str, delivered: list[str], master: ApiServer, client: MasterClient, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_WRITER, when, str(tmp_path)], env=os.environ, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    spool = Spool(tmp_path / "spool")
+    assert list((tmp_path / "spool" / "incoming").iterdir()) == []
+    assert spool.deliver(client, threading.Event())
+    assert _messages(master) == delivered

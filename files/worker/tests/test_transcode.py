@@ -1,0 +1,198 @@
+"""Whole attempts with a real FFmpeg, and the verdicts on those that fail."""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import Measurement, QualityMeasurement
+from ffrtmp_shared.models import Progress
+from ffrtmp_shared.scenario import RatePoint
+from ffrtmp_worker import kinds
+from ffrtmp_worker.ffmpeg.probe import probe
+from ffrtmp_worker.kinds.attempt import Attempt, Tools
+from ffrtmp_worker.measure import output
+from ffrtmp_worker.verdict import AttemptFailedError
+
+from .conftest import attempt, make, scenario
+
+
+def _fails(what: Attempt) -> AttemptFailedError:
+    with pytest.raises(AttemptFailedError) as caught:
+        kinds.run(what)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("encoder", "preset"), [("libx264", "fast"), ("libx265", "ultrafast"), ("libsvtav1", "12")]
+)
+def test_a_measurement_is_whole(
+    encoder: str, preset: str, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    heard: list[Progress] = []
+    what = scenario(clip, encoder=encoder, preset=preset, rate=RatePoint(bitrate_kbps=300))
+    measured = kinds.run(attempt(what, clip, tmp_path / "a", tools, heard=heard))
+    assert measured.encode.frames == measured.output.frames == 40
+    assert measured.output.codec == ENCODERS[encoder].codec
+    assert measured.encode.fps == pytest.approx(40 / measured.encode.wall_s)
+    assert measured.encode.speed == pytest.approx(1.6 / measured.encode.wall_s)
+    assert measured.encode.max_rss_kib > 10_000
+    assert isinstance(measured.encode.first_frame_s, float)
+    assert measured.output.video_bytes < measured.output.file_bytes
+    assert isinstance(measured.quality, QualityMeasurement)
+    assert measured.quality.vmaf_mean > 40
+    assert 0 <= measured.environment.steal_ratio <= 1
+    assert measured.provenance.source_sha256 == what.source.sha256
+    assert {p.stage for p in heard} == {"fetch", "encode", "quality"}
+    assert heard[-1].frames == 40
+    again = msgspec.json.decode(msgspec.json.encode(measured), type=Measurement)
+    assert again == measured
+
+
+def test_the_recorded_command_gives_the_same_output(
+    clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    first = kinds.run(attempt(scenario(clip), clip, tmp_path / "a", tools))
+    assert "/" not in " ".join(first.provenance.argv[1:]).replace("pipe:1", "")
+    by_hand = tmp_path / "b"
+    by_hand.mkdir()
+    shutil.copyfile(clip, by_hand / "source.mp4")
+    pid = os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", 'cd "$0" && exec "$@" >/dev/null 2>&1', str(by_hand), *first.provenance.argv],
+        dict(os.environ),
+    )
+    assert os.waitpid(pid, 0)[1] == 0
+    found = probe(tools.ffprobe, by_hand / "output.mp4")
+    assert output.measure(by_hand / "output.mp4", found).sha256 == first.output.sha256
+
+
+def test_a_corrupt_header(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0" * 2000 + clip.read_bytes()[2000:8000])
+    error = _fails(attempt(scenario(broken), broken, tmp_path / "a", tools))
+    assert error.failure_class is FailureClass.SOURCE_UNREADABLE
+    assert "source.mp4" in error.log_tail
+
+
+def test_a_corrupt_picture(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 50_000] = b"\xff" * 50_000
+    broken.write_bytes(content)
+    error = _fails(attempt(scenario(broken), broken, tmp_path / "a", tools))
+    assert error.failure_class is FailureClass.SOURCE_UNREADABLE
+    assert len(error.log_tail.splitlines()) > 1
+
+
+def test_a_source_with_a_varying_frame_rate(
+    ffmpeg: Path, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    uneven = tmp_path / "uneven.mp4"
+    keep = ["-vf", "select='not(between(n,5,9))'", "-fps_mode", "vfr"]
+    make(ffmpeg, ["-i", str(clip), *keep], ["-c:v", "libx264"], uneven)
+    error = _fails(attempt(scenario(uneven), uneven, tmp_path / "a", tools))
+    assert error.failure_class is FailureClass.SOURCE_UNREADABLE
+    assert "frame rate varies" in str(error)
+
+
+def test_an_encoder_that_does_not_take_the_size(ffmpeg: Path, tools: Tools, tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny.mp4"
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=8x8:rate=10:duration=1"]
+    make(ffmpeg, picture, ["-c:v", "libx264", "-pix_fmt", "yuv420p"], tiny)
+    what = scenario(tiny, encoder="libx265", preset="ultrafast")
+    error = _fails(attempt(what, tiny, tmp_path / "a", tools))
+    assert error.failure_class is FailureClass.ENCODE_FAILED
+    assert "Image size is too small" in error.log_tail
+
+
+def test_what_is_refused_before_anything_is_fetched(
+    clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    bad_preset = attempt(scenario(clip, preset="warp"), clip, tmp_path / "a", tools)
+    assert _fails(bad_preset).failure_class is FailureClass.INVALID_SETTINGS
+    none_proved = replace(tools, encoders=frozenset())
+    missing = attempt(scenario(clip), clip, tmp_path / "a", none_proved)
+    assert _fails(missing).failure_class is FailureClass.ENCODER_UNAVAILABLE
+    unknown = msgspec.structs.replace(scenario(clip), kind="teleport")
+    strange = attempt(unknown, clip, tmp_path / "a", tools)
+    assert _fails(strange).failure_class is FailureClass.INVALID_SETTINGS
+    full = attempt(scenario(clip), clip, tmp_path / "a", replace(tools, min_free_bytes=1 << 60))
+    assert _fails(full).failure_class is FailureClass.NODE
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_an_encode_slower_than_allowed(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    hasty = msgspec.structs.replace(scenario(clip, preset="veryslow"), slowest_speed=1000.0)
+    error = _fails(attempt(hasty, clip, tmp_path / "a", tools))
+    assert error.failure_class is FailureClass.DEADLINE_EXCEEDED
+
+
+def test_a_stop_reaches_ffmpeg_within_seconds(
+    long_clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    stop_at = time.monotonic() + 1.5
+    what = attempt(
+        scenario(long_clip, preset="slow"),
+        long_clip,
+        tmp_path / "a",
+        tools,
+        stop_reason=lambda: "the job was canceled" if time.monotonic() > stop_at else "",
+    )
+    error = _fails(what)
+    assert (error.failure_class, str(error)) == (FailureClass.STOPPED, "the job was canceled")
+    assert time.monotonic() - stop_at < 5
+    assert _encoders_in(tmp_path / "a") == []
+
+
+def test_an_ffmpeg_that_somebody_kills(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
+
+    def kill() -> None:
+        until = time.monotonic() + 10
+        while not (found := _encoders_in(tmp_path / "a")) and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(found[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    error = _fails(attempt(scenario(long_clip, preset="slow"), long_clip, tmp_path / "a", tools))
+    killer.join()
+    assert error.failure_class is FailureClass.KILLED
+
+
+def test_an_output_that_is_not_what_was_asked_for(clip: Path, tools: Tools) -> None:
+    found = probe(tools.ffprobe, clip)
+    wanted = scenario(clip, encoder="libx265", preset="fast", pixel_format="yuv420p10le").encode
+    shorter = msgspec.structs.replace(found, frames=39, width=640, duration_s=2.0)
+    wrong = output.mismatches(wanted, found, shorter)
+    assert wrong == [
+        "codec is h264, not hevc",
+        "width is 640, not 320",
+        "pixel format is yuv420p, not yuv420p10le",
+        "number of frames is 39, not 40",
+        "duration is 2.000 s, not 1.600 s",
+    ]
+    assert output.mismatches(scenario(clip).encode, found, found) == []
+
+
+def _encoders_in(folder: Path) -> list[int]:
+    """Return the processes whose working folder is `folder` and which are FFmpeg encoding."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                is_here = (entry / "cwd").readlink() == folder
+                argv = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if is_here and b"-progress" in argv:
+                found.append(int(entry.name))
+    return found
