@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+
 PROBE = [
     {
         "name": "Write settings down",
@@ -52,7 +54,7 @@ def settings(checkout: Path, playbook: str) -> list[object]:
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
     subprocess.run(
-        ["ansible-playbook", "--inventory", "inventories/example", playbook],
+        [str(ANSIBLE_PLAYBOOK), "--inventory", "inventories/example", playbook],
         cwd=checkout,
         env=environment,
         check=True,

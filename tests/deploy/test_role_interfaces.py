@@ -16,7 +16,9 @@ def load(path: Path) -> Any:
 @pytest.mark.parametrize("role", ROLES)
 def test_defaults_equal_the_argument_spec(root: Path, role: str) -> None:
     defaults = load(root / "roles" / role / "defaults/main.yml")
-    options = load(root / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    options = load(root / "roles" / role / "meta/argument_specs.yml")["argument_specs"]["main"][
+        "options"
+    ]
     optional = {name: option for name, option in options.items() if not option.get("required")}
     assert {name: option.get("default") for name, option in optional.items()} == defaults
 

@@ -1,0 +1,279 @@
+#!/usr/bin/python
+"""Make, wait for and cancel runs of benchmark suites."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ffrtmp_run
+short_description: Queue, await or cancel a run of a benchmark suite
+description:
+  - Gives the master a suite and the clips that it names, and queues a run of it.
+  - With O(key) the same task queues one run only, however often it is played.
+version_added: "0.1.0"
+author:
+  - The ffmpeg-rtmp authors
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and say what would change without changing it.
+  diff_mode:
+    support: full
+    description: Says in diff mode what has changed or would change.
+  platform:
+    support: full
+    platforms: posix
+    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+options:
+  state:
+    description:
+      - V(present) queues a run of O(suite).
+      - V(canceled) cancels every job of the run that has not ended.
+    type: str
+    choices: [present, canceled]
+    default: present
+  suite:
+    description:
+      - Path of the suite's YAML file on the host that runs the module.
+      - Required with O(state=present).
+    type: path
+  sources:
+    description:
+      - The clips that the suite names. Each is hashed, and uploaded unless the master has it.
+      - A clip whose SHA-256 the suite does not name is refused.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description:
+          - Path of the clip on the host that runs the module.
+        type: path
+        required: true
+  key:
+    description:
+      - Idempotency key. A run that was made with this key before is returned instead of a new one.
+      - With O(state=canceled), names the run to cancel.
+    type: str
+  seed:
+    description:
+      - Fixes the random order of the jobs. Without it the master draws one.
+    type: int
+  run_id:
+    description:
+      - The run to cancel. Only with O(state=canceled).
+    type: str
+  wait:
+    description:
+      - Wait until every job of the run has ended.
+      - A run that was queued and did not succeed then fails the task.
+    type: bool
+    default: false
+  wait_timeout_s:
+    description:
+      - How many seconds to wait at most. A master that restarts meanwhile is waited for.
+    type: float
+    default: 3600.0
+  master_url:
+    description:
+      - Address of the master, such as V(https://10.0.0.5:8080).
+    type: str
+    required: true
+  token:
+    description:
+      - Token of an operator; its role must be at least C(submitter).
+    type: str
+    required: true
+  ca_file:
+    description:
+      - Path, on the host that runs the module, of the certificate of the farm's CA.
+      - The master's certificate must come from it; no other CA is trusted.
+    type: path
+    required: true
+  timeout_s:
+    description:
+      - How many seconds each step of one request may keep silent.
+    type: float
+    default: 30.0
+seealso:
+  - module: ffrtmp_run_info
+  - module: ffrtmp_results
+"""
+
+EXAMPLES = r"""
+- name: Queue the demo suite once
+  ffrtmp_run:
+    master_url: https://10.0.0.5:8080
+    token: "{{ submitter_token }}"
+    ca_file: /etc/ffmpeg-rtmp/tls/ca.pem
+    suite: /var/tmp/benchmark/demo.yml
+    sources:
+      - path: /var/tmp/benchmark/bigbuckbunny-720p.mp4
+    key: demo-2026-11-22
+
+- name: Cancel it
+  ffrtmp_run:
+    master_url: https://10.0.0.5:8080
+    token: "{{ submitter_token }}"
+    ca_file: /etc/ffmpeg-rtmp/tls/ca.pem
+    key: demo-2026-11-22
+    state: canceled
+    wait: true
+"""
+
+RETURN = r"""
+run:
+  description:
+    - The run as the master knows it; null in check mode when it would be made, and when there is
+      none to cancel.
+  returned: always
+  type: dict
+  sample:
+    id: 019a0000-0000-7000-8000-000000000000
+    suite_name: demo
+    state: queued
+    counts: {queued: 24, leased: 0, running: 0, succeeded: 0, failed: 0, canceled: 0}
+jobs:
+  description: How many jobs the run has or would have.
+  returned: always
+  type: int
+  sample: 24
+plan:
+  description: What would be queued. Only in check mode, when there is no run with this key.
+  returned: check mode
+  type: dict
+  sample: {suite_name: demo, jobs: 24, scenarios: [clip/x264/800k], nodes: [worker1, worker2]}
+uploaded:
+  description: Digests of the sources that were, or would be, uploaded.
+  returned: when O(state=present)
+  type: list
+  elements: str
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ffrtmp import runs
+from ansible.module_utils.ffrtmp.api import Deadline, Json, Master, SettingsError
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["present", "canceled"], "default": "present"},
+    "suite": {"type": "path"},
+    "sources": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"path": {"type": "path", "required": True}},
+    },
+    # An idempotency key is a name and no secret, whatever Ansible makes of the word.
+    "key": {"type": "str", "no_log": False},
+    "seed": {"type": "int"},
+    "run_id": {"type": "str"},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout_s": {"type": "float", "default": 3600.0},
+    **CONNECTION,
+}
+
+
+def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
+    """Queue the run unless there is one with its key; return what the module returns."""
+    if params["run_id"]:
+        raise SettingsError(
+            "run_id goes with state=canceled; a new run gets its id from the master"
+        )
+    suite = runs.read_suite(params["suite"])
+    sources = runs.source_digests(suite, [source["path"] for source in params["sources"]])
+    request: Json = {"suite": suite}
+    if params["seed"] is not None:
+        request["seed"] = params["seed"]
+    key = params["key"]
+    existing = runs.find_by_key(master, key) if key else None
+    missing = runs.missing_sources(master, sources)
+    if is_check:
+        return _would_be(master, request, existing, missing)
+    for digest in missing:
+        master.upload(f"/v1/sources/{digest}", sources[digest])
+    # Sent even when the run exists: the master refuses a key that is used for another suite.
+    run = runs.create(master, request, key)
+    is_new = existing is None or existing["id"] != run["id"]
+    if params["wait"]:
+        run = runs.wait_until_final(master, run["id"], Deadline(params["wait_timeout_s"]))
+        runs.check_succeeded(run)
+    return {
+        "changed": is_new or bool(missing),
+        "run": run,
+        "jobs": runs.job_count(run),
+        "uploaded": missing,
+        "diff": _diff(run["suite_name"], runs.job_count(run), is_new=is_new),
+    }
+
+
+def _would_be(master: Master, request: Json, existing: Json | None, missing: list[str]) -> Json:
+    if existing is not None:
+        count = runs.job_count(existing)
+        return {
+            "changed": bool(missing),
+            "run": existing,
+            "jobs": count,
+            "uploaded": missing,
+            "diff": _diff(existing["suite_name"], count, is_new=False),
+        }
+    plan = master.send("POST", "/v1/runs/plan", request)
+    return {
+        "changed": True,
+        "run": None,
+        "jobs": plan["jobs"],
+        "plan": plan,
+        "uploaded": missing,
+        "diff": _diff(plan["suite_name"], plan["jobs"], is_new=True),
+    }
+
+
+def _diff(suite: str, jobs: int, *, is_new: bool) -> Json:
+    after = {"suite": suite, "jobs": jobs}
+    return {"before": {} if is_new else after, "after": after}
+
+
+def canceled(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
+    """Cancel the run unless it has ended; return what the module returns."""
+    if params["run_id"]:
+        run = master.get(f"/v1/runs/{params['run_id']}")
+    else:
+        run = runs.find_by_key(master, params["key"])
+    if run is None:
+        return {"changed": False, "run": None, "jobs": 0}
+    before = run["state"]
+    is_changing = not runs.is_final(run)
+    if is_changing and not is_check:
+        run = master.send("POST", f"/v1/runs/{run['id']}/cancel")
+        if params["wait"]:
+            run = runs.wait_until_final(master, run["id"], Deadline(params["wait_timeout_s"]))
+    return {
+        "changed": is_changing,
+        "run": run,
+        "jobs": runs.job_count(run),
+        "diff": {
+            "before": {"state": before},
+            "after": {"state": "canceled" if is_changing else before},
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        supports_check_mode=True,
+        required_if=[
+            ("state", "present", ("suite",)),
+            ("state", "canceled", ("run_id", "key"), True),
+        ],
+        mutually_exclusive=[("run_id", "key"), ("run_id", "suite")],
+    )
+    bring = present if module.params["state"] == "present" else canceled
+    with connected(module) as master:
+        module.exit_json(**bring(master, module.params, is_check=module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

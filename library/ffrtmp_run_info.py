@@ -1,0 +1,174 @@
+#!/usr/bin/python
+"""Say how a run stands."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ffrtmp_run_info
+short_description: Say how a run stands, what is being worked on and what has failed
+description:
+  - Returns a run, the jobs that nodes work on now and the failures.
+  - Can wait until something changes, so that a playbook shows progress without hurry.
+version_added: "0.1.0"
+author:
+  - The ffmpeg-rtmp authors
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and say what would change without changing it.
+  diff_mode:
+    support: none
+    description: Says in diff mode what has changed or would change.
+  platform:
+    support: full
+    platforms: posix
+    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+options:
+  run_id:
+    description:
+      - The run to look at.
+    type: str
+    required: true
+  include_jobs:
+    description:
+      - Return all jobs of the run too.
+    type: bool
+    default: false
+  wait_change_s:
+    description:
+      - Wait up to this many seconds until the counts differ from O(known_counts), a job comes to
+        another stage, or the run ends. V(0) answers at once.
+      - A master that restarts meanwhile is waited for as long.
+    type: float
+    default: 0.0
+  known_counts:
+    description:
+      - The counts that the caller has seen last, by state. Without it, those at the beginning of
+        the task.
+    type: dict
+  master_url:
+    description:
+      - Address of the master, such as V(https://10.0.0.5:8080).
+    type: str
+    required: true
+  token:
+    description:
+      - Token of an operator; its role must be at least C(viewer).
+    type: str
+    required: true
+  ca_file:
+    description:
+      - Path, on the host that runs the module, of the certificate of the farm's CA.
+      - The master's certificate must come from it; no other CA is trusted.
+    type: path
+    required: true
+  timeout_s:
+    description:
+      - How many seconds each step of one request may keep silent.
+    type: float
+    default: 30.0
+seealso:
+  - module: ffrtmp_run
+  - module: ffrtmp_results
+"""
+
+EXAMPLES = r"""
+- name: Look again when something has changed
+  ffrtmp_run_info:
+    master_url: https://10.0.0.5:8080
+    token: "{{ viewer_token }}"
+    ca_file: /etc/ffmpeg-rtmp/tls/ca.pem
+    run_id: "{{ started.run.id }}"
+    wait_change_s: 60
+    known_counts: "{{ started.run.counts }}"
+  register: seen
+"""
+
+RETURN = r"""
+run:
+  description: The run as the master knows it.
+  returned: success
+  type: dict
+  sample:
+    id: 019a0000-0000-7000-8000-000000000000
+    state: running
+    counts: {queued: 20, leased: 0, running: 2, succeeded: 2, failed: 0, canceled: 0}
+is_final:
+  description: Whether every job of the run has ended.
+  returned: success
+  type: bool
+active:
+  description: What nodes work on now. RV(active[].ratio) is the part that is done, from 0 to 1.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - job_id: 019a0000-0000-7000-8000-000000000001
+      node: worker1
+      scenario: clip/x264/800k
+      repeat: 1
+      stage: encode
+      ratio: 0.4
+      speed: 2.1
+failures:
+  description:
+    - Jobs that have failed, or failed last time and wait for another attempt (RV(failures[].state)
+      tells), with the end of FFmpeg's log.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - job_id: 019a0000-0000-7000-8000-000000000002
+      state: failed
+      node: worker1
+      scenario: clip/x265/800k
+      repeat: 2
+      attempt: 1
+      failure_class: encode_failed
+      message: ffmpeg ended with status 1
+      log_tail: Conversion failed!
+jobs:
+  description: All jobs of the run.
+  returned: when O(include_jobs=true)
+  type: list
+  elements: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ffrtmp import runs
+from ansible.module_utils.ffrtmp.api import Json
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "run_id": {"type": "str", "required": True},
+    "include_jobs": {"type": "bool", "default": False},
+    "wait_change_s": {"type": "float", "default": 0.0},
+    "known_counts": {"type": "dict"},
+    **CONNECTION,
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    with connected(module) as master:
+        run, jobs = runs.observe(
+            master, params["run_id"], params["wait_change_s"], params["known_counts"]
+        )
+        answer: Json = {
+            "changed": False,
+            "run": run,
+            "is_final": runs.is_final(run),
+            "active": runs.active_jobs(jobs),
+            "failures": runs.failures(jobs),
+        }
+        if params["include_jobs"]:
+            answer["jobs"] = jobs
+        module.exit_json(**answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the modules that talk to the master have in common; needs Python's library alone."""

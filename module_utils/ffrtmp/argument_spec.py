@@ -1,0 +1,32 @@
+"""Arguments that all of the modules take, and how a module fails."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ffrtmp.api import ApiError, Master
+
+CONNECTION: dict[str, dict[str, Any]] = {
+    "master_url": {"type": "str", "required": True},
+    "token": {"type": "str", "required": True, "no_log": True},
+    "ca_file": {"type": "path", "required": True},
+    "timeout_s": {"type": "float", "default": 30.0},
+}
+"""How the master is reached."""
+
+
+@contextlib.contextmanager
+def connected(module: AnsibleModule) -> Iterator[Master]:
+    """Give the master that the module's arguments name; an ApiError fails the module."""
+    params = module.params
+    try:
+        master = Master(
+            params["master_url"], params["token"], params["ca_file"], params["timeout_s"]
+        )
+        with contextlib.closing(master):
+            yield master
+    except ApiError as error:
+        module.fail_json(msg=str(error), **error.returned)

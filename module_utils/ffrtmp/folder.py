@@ -1,0 +1,119 @@
+"""A folder of results on disk: written piece by piece, packed so that one file carries it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from ansible.module_utils.ffrtmp.api import SettingsError, file_sha256
+
+_FILE_MODE = 0o644
+
+
+class Folder:
+    """Files below one folder, each replaced as a whole or left as it is.
+
+    `changes` lists what differs from what was there before; with `is_dry` nothing is written.
+    """
+
+    def __init__(self, path: Path, *, is_dry: bool) -> None:
+        """Remember where; nothing is touched yet."""
+        self.path = path
+        self.changes: list[str] = []
+        self.digests: dict[str, str] = {}
+        self._is_dry = is_dry
+
+    def put(self, name: str, content: bytes) -> None:
+        """Make the file `name` have this content."""
+        self.put_by(name, hashlib.sha256(content).hexdigest(), lambda file: file.write(content))
+
+    def put_by(self, name: str, sha256: str, write: Callable[[IO[bytes]], object]) -> None:
+        """Make the file `name` have the content of this digest, which `write` can write."""
+        target = self.path / name
+        self.digests[name] = sha256
+        if target.is_file() and file_sha256(target) == sha256:
+            return
+        self.changes.append(name)
+        if self._is_dry:
+            return
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{target.parent} cannot be made: {error}") from error
+        with replacing(target) as file:
+            write(file)
+
+    def pack(self, archive: Path) -> str | None:
+        """Pack the folder's files, always the same for the same files; return the digest.
+
+        Names in the archive are relative to the folder.
+
+        None comes back when nothing may be written and the archive would change.
+        """
+        if self._is_dry:
+            is_current = not self.changes and archive.is_file()
+            if not is_current and archive.name not in self.changes:
+                self.changes.append(archive.name)
+            return file_sha256(archive) if is_current else None
+        before = file_sha256(archive) if archive.is_file() else None
+        # Neither the name nor the time of packing may get into the archive.
+        with (
+            replacing(archive) as file,
+            gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for name in sorted(self.digests):
+                self._add(tar, name)
+        after = file_sha256(archive)
+        if after != before:
+            self.changes.append(archive.name)
+        return after
+
+    def _add(self, tar: tarfile.TarFile, name: str) -> None:
+        source = self.path / name
+        entry = tarfile.TarInfo(name)
+        entry.size = source.stat().st_size
+        entry.mode = _FILE_MODE
+        with source.open("rb") as file:
+            tar.addfile(entry, file)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write that takes the place of `target` once it is whole and on disk."""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise SettingsError(f"{target} cannot be written: {error}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(_FILE_MODE)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def check_belongs_to(path: Path, run_id: str) -> None:
+    """Raise SettingsError when the folder at `path` holds the results of another run."""
+    try:
+        before = json.loads((path / "results.json").read_bytes())["run"]["id"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{path}/results.json is not a run's results: choose another dest"
+        ) from error
+    if before != run_id:
+        raise SettingsError(f"{path} holds the results of run {before}: choose another dest")

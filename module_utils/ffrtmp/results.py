@@ -1,0 +1,184 @@
+"""Results as files and tables: what a run measured, in forms that people and programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from ansible.module_utils.ffrtmp.api import CorruptError, Json
+
+COLUMNS = (
+    "run_id",
+    "job_id",
+    "node",
+    "scenario",
+    "source",
+    "encoder",
+    "preset",
+    "rate_point",
+    "repeat",
+    "attempt",
+    "wall_s",
+    "cpu_s",
+    "user_s",
+    "system_s",
+    "max_rss_kib",
+    "fps",
+    "speed",
+    "video_bitrate_kbps",
+    "vmaf_mean",
+    "vmaf_harmonic_mean",
+    "vmaf_min",
+    "vmaf_p1",
+    "vmaf_p5",
+    "vmaf_model",
+    "ffmpeg_version",
+    "ffmpeg_sha256",
+)
+"""The columns of results.csv."""
+
+_QUALITY = (
+    "vmaf_mean",
+    "vmaf_harmonic_mean",
+    "vmaf_min",
+    "vmaf_p1",
+    "vmaf_p5",
+    "vmaf_model",
+)
+_SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")
+
+
+def rate_label(rate: Json) -> str:
+    """Return a rate point's short name: `1500k` or `crf23`."""
+    if rate.get("bitrate_kbps") is not None:
+        return f"{rate['bitrate_kbps']}k"
+    return f"crf{rate['crf']:g}"
+
+
+def flat(result: Json) -> dict[str, Any]:
+    """Return one result by the columns of the table; what is unavailable is None, never 0."""
+    scenario = result["scenario"]
+    measurement = result["measurement"]
+    encode = measurement["encode"]
+    quality = measurement["quality"]
+    build = measurement["provenance"]["ffmpeg"]
+    is_measured = quality.get("status") == "measured"
+    return {
+        "run_id": result["run_id"],
+        "job_id": result["job_id"],
+        "node": result["node"],
+        "scenario": scenario["name"],
+        "source": scenario["source"]["name"],
+        "encoder": scenario["encode"]["encoder"],
+        "preset": scenario["encode"]["preset"],
+        "rate_point": rate_label(scenario["encode"]["rate"]),
+        "repeat": result["repeat"],
+        "attempt": result["attempt"],
+        "wall_s": encode["wall_s"],
+        "cpu_s": encode["user_s"] + encode["system_s"],
+        "user_s": encode["user_s"],
+        "system_s": encode["system_s"],
+        "max_rss_kib": encode["max_rss_kib"],
+        "fps": encode["fps"],
+        "speed": encode["speed"],
+        "video_bitrate_kbps": measurement["output"]["video_bitrate_kbps"],
+        **{name: quality[name] if is_measured else None for name in _QUALITY},
+        "ffmpeg_version": build["version"],
+        "ffmpeg_sha256": build["sha256"],
+    }
+
+
+def encode_name(scenario: str) -> str:
+    """Return a scenario's encode as the suite names it: SOURCE/ENCODE/RATE has it second."""
+    parts = scenario.split("/")
+    return parts[1] if len(parts) > 1 else scenario
+
+
+def table(results: Iterable[Json]) -> list[dict[str, Any]]:
+    """Return medians over repeats, one row for each node, source, encode and rate point.
+
+    `n` is the number of repeats. `vmaf_mean` is the median of the repeats whose quality was
+    measured, `vmaf_n` of them; it is None when there is none.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for result in results:
+        row = flat(result)
+        key = (row["node"], row["source"], encode_name(row["scenario"]), row["rate_point"])
+        groups.setdefault(key, []).append(row)
+    rows = []
+    for (node, source, encode, rate_point), members in sorted(groups.items(), key=_in_order):
+        qualities = [row["vmaf_mean"] for row in members if row["vmaf_mean"] is not None]
+        rows.append(
+            {
+                "node": node,
+                "source": source,
+                "encode": encode,
+                "encoder": members[0]["encoder"],
+                "preset": members[0]["preset"],
+                "rate_point": rate_point,
+                "n": len(members),
+                "speed": _median(members, "speed"),
+                "video_bitrate_kbps": _median(members, "video_bitrate_kbps"),
+                "cpu_s": _median(members, "cpu_s"),
+                "vmaf_mean": statistics.median(qualities) if qualities else None,
+                "vmaf_n": len(qualities),
+            }
+        )
+    return rows
+
+
+def _in_order(group: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:
+    """Sort rate points by their number, so that 800k stands before 2000k."""
+    node, source, encode, rate_point = group[0]
+    number = re.search(r"[\d.]+", rate_point)
+    return node, source, encode, float(number.group()) if number else 0.0, rate_point
+
+
+def _median(rows: list[dict[str, Any]], column: str) -> float:
+    return float(statistics.median(row[column] for row in rows))
+
+
+def in_order(results: Iterable[Json]) -> list[Json]:
+    """Sort results so that the same results always make the same files."""
+    return sorted(results, key=lambda r: (r["node"], r["scenario"]["name"], r["repeat"], r["id"]))
+
+
+def as_json(document: Any) -> bytes:
+    """Return a JSON document for a file, always the same for the same content."""
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def as_csv(results: Iterable[Json]) -> bytes:
+    """Return the table of results; what is unavailable is an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for result in results:
+        writer.writerow(flat(result))
+    return text.getvalue().encode()
+
+
+def artifact_path(result: Json, name: str) -> str:
+    """Return where an artifact belongs, relative to the folder of the results."""
+    scenario = result["scenario"]["name"].replace("/", "_")
+    attempt_folder = f"{scenario}-r{int(result['repeat'])}-a{int(result['attempt'])}"
+    for part in (result["node"], attempt_folder, name):
+        check_name(part)
+    return str(PurePosixPath("logs", result["node"], attempt_folder, name))
+
+
+def check_name(name: str) -> None:
+    """Raise CorruptError unless `name` is safe as one part of a path."""
+    if not _SAFE.match(name):
+        raise CorruptError(f"the master named something {name!r}, which no file may be called")
+
+
+def as_sha256sums(digests: Mapping[str, str]) -> bytes:
+    """Return digests by path in the form that `sha256sum --check` reads."""
+    return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()

@@ -1,0 +1,1 @@
+"""Master and agents together, as processes."""

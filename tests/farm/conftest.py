@@ -1,0 +1,241 @@
+"""A small farm on this computer: the real master and real agents as processes, over TLS."""
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from ffrtmp_shared.client import MasterClient, MasterUnreachableError
+from ffrtmp_shared.credentials import new_token, token_sha256
+from ffrtmp_shared.models import Run, RunRequest
+from ruamel.yaml import YAML
+
+BIN = Path(sys.executable).parent
+
+
+def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+    """Wait for something to become true; fail the test, naming it, when it does not."""
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {timeout_s} s in vain until {what}")
+        time.sleep(0.1)
+
+
+class Process:
+    """A program that can be killed and started again; what it says goes to a file."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self.arguments = arguments
+        self.log = log
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._running = subprocess.Popen(
+                self.arguments, stderr=log, stdout=log, start_new_session=True
+            )
+
+    def end(self, signal_number: signal.Signals) -> int:
+        """Send a signal to the program and wait for its end, as systemd does for a unit.
+
+        What the program started goes with it where it is killed: systemd kills a unit's whole
+        control group.
+        """
+        assert self._running is not None
+        children = descendants(self._running.pid)
+        os.kill(self._running.pid, signal_number)
+        code = self._running.wait(timeout=30)
+        self._running = None
+        if signal_number == signal.SIGKILL:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+        return code
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None and self._running.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._running is not None
+        return self._running.pid
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that `pid` started, and those that these started."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+class Farm:
+    """A master and its agents."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        self.tokens = {name: new_token() for name in ("operator", "worker1", "worker2")}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.ca = trustme.CA()
+        self.ca.cert_pem.write_to_path(folder / "ca.pem")
+        certificate = self.ca.issue_cert("127.0.0.1")
+        certificate.private_key_pem.write_to_path(folder / "host.key")
+        certificate.cert_chain_pems[0].write_to_path(folder / "host.pem")
+        self.master = self._make_master()
+        self.ffmpeg = root / ".cache/ffmpeg/ffmpeg"
+        self.agents: dict[str, Process] = {}
+
+    def _make_master(self) -> Process:
+        (self.folder / "data").mkdir()
+        config = self.write(
+            "master.yml",
+            {
+                "listen_address": "127.0.0.1",
+                "listen_port": self.port,
+                "certificate_file": str(self.folder / "host.pem"),
+                "key_file": str(self.folder / "host.key"),
+                "database_url": f"sqlite:///{self.folder / 'farm.db'}",
+                "data_dir": str(self.folder / "data"),
+                "lease_s": 20,
+                "heartbeat_s": 1,
+                "node_offline_s": 20,
+                "retry_backoff_s": 0.5,
+            },
+        )
+        credentials = self.write(
+            "credentials.yml",
+            {
+                "credentials": [
+                    {
+                        "name": name,
+                        "role": "admin" if name == "operator" else "agent",
+                        "node": None if name == "operator" else name,
+                        "sha256": token_sha256(token),
+                    }
+                    for name, token in self.tokens.items()
+                ]
+            },
+        )
+        command = [str(BIN / "ffrtmp-master"), "--config", str(config)]
+        subprocess.run([*command, "migrate"], check=True, capture_output=True)
+        subprocess.run(
+            [*command, "sync-credentials", str(credentials)], check=True, capture_output=True
+        )
+        return Process([*command, "serve"], self.folder / "master.log")
+
+    def agent(self, name: str, **settings: object) -> Process:
+        """Prepare the agent of a node; settings override the usual ones."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        (folder / "token").write_text(self.tokens[name])
+        config = self.write(
+            f"{name}/agent.yml",
+            {
+                "master_url": self.url,
+                "token_file": str(folder / "token"),
+                "ca_file": str(self.folder / "ca.pem"),
+                "node_name": name,
+                "address": "127.0.0.1",
+                "work_dir": str(folder / "work"),
+                "spool_dir": str(folder / "spool"),
+                "cache_dir": str(folder / "cache"),
+                "ffmpeg": str(self.ffmpeg),
+                "ffprobe": "/usr/bin/ffprobe",
+                "quality_ffmpeg": str(self.ffmpeg),
+                "min_free_bytes": 1_000_000,
+            }
+            | settings,
+        )
+        command = [str(BIN / "ffrtmp-agent"), "--config", str(config), "run", "--slot", "1"]
+        self.agents[name] = Process(command, folder / "log")
+        return self.agents[name]
+
+    def write(self, name: str, content: object) -> Path:
+        with (self.folder / name).open("w") as file:
+            YAML().dump(content, file)
+        return self.folder / name
+
+    def client(self) -> MasterClient:
+        return MasterClient(self.url, self.tokens["operator"], self.folder / "ca.pem")
+
+    def start_master(self) -> None:
+        self.master.start()
+
+        def is_ready() -> bool:
+            assert self.master.is_running, self.master.log.read_text()
+            try:
+                with self.client() as client:
+                    return client.is_ready()
+            except MasterUnreachableError:
+                return False
+
+        wait_until(is_ready, "the master serves")
+
+    def start_agents(self, *names: str) -> None:
+        for name in names:
+            self.agent(name).start()
+        with self.client() as client:
+            wait_until(lambda: len(client.nodes()) == len(names), "the agents have registered")
+
+    def launch(self, clip: Path, **keys: object) -> Run:
+        """Upload a clip and queue a suite on it."""
+        digest = hashlib.sha256(clip.read_bytes()).hexdigest()
+        suite = {
+            "name": "test",
+            "sources": [{"name": "clip", "file": clip.name, "sha256": digest}],
+            "encodes": [{"name": "x264", "encoder": "libx264", "preset": "ultrafast"}],
+            "rate_points": [{"bitrate_kbps": 200}],
+            "repeats": 1,
+        } | keys
+        text = self.write("suite.yml", suite).read_text()
+        with self.client() as client:
+            client.upload_source(digest, clip)
+            return client.create_run(RunRequest(suite=text))
+
+    def wait_for_end(self, run: Run, timeout_s: float = 120) -> Run:
+        with self.client() as client:
+            wait_until(lambda: client.run(run.id).state.is_final, "the run has ended", timeout_s)
+            return client.run(run.id)
+
+    def stop(self) -> None:
+        for process in [*self.agents.values(), self.master]:
+            if process.is_running:
+                process.end(signal.SIGTERM)
+
+
+@pytest.fixture
+def farm(root: Path, tmp_path: Path) -> Iterator[Farm]:
+    """A farm whose master serves; agents are started by the test."""
+    made = Farm(root, tmp_path)
+    try:
+        made.start_master()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def make_clip(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Make a moving test picture of 320x180 at 25 frames/s, so many seconds long."""
+
+    def make(duration_s: int) -> Path:
+        path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+        picture = f"testsrc2=size=320x180:rate=25:duration={duration_s}"
+        command = [str(root / ".cache/ffmpeg/ffmpeg"), "-v", "error", "-f", "lavfi", "-i", picture]
+        command += ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", str(path)]
+        subprocess.run(command, check=True)
+        return path
+
+    return make

@@ -1,0 +1,190 @@
+"""Master and agents together: the way of a job, and what may go wrong on it."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.models import Run
+from ffrtmp_shared.states import JobState, RunState
+
+from .conftest import Farm, descendants, wait_until
+
+ENCODES = [
+    {"name": "x264", "encoder": "libx264", "preset": "veryfast"},
+    {"name": "x265", "encoder": "libx265", "preset": "ultrafast"},
+    {"name": "svtav1", "encoder": "libsvtav1", "preset": "12"},
+]
+RATES = [{"bitrate_kbps": 150}, {"bitrate_kbps": 400}]
+
+
+def is_done_with(farm: Farm, run: Run, jobs: int) -> Callable[[], bool]:
+    def check() -> bool:
+        with farm.client() as client:
+            return client.run(run.id).counts[JobState.SUCCEEDED] >= jobs
+
+    return check
+
+
+def is_encoding(farm: Farm, run: Run) -> Callable[[], bool]:
+    def check() -> bool:
+        with farm.client() as client:
+            return any(
+                job.progress is not None and job.progress.stage == "encode" and job.progress.frames
+                for job in client.jobs(run.id)
+            )
+
+    return check
+
+
+def test_a_suite_comes_back_measured(farm: Farm, make_clip: Callable[[int], Path]) -> None:
+    farm.start_agents("worker1")
+    run = farm.wait_for_end(farm.launch(make_clip(2), encodes=ENCODES, rate_points=RATES))
+    assert run.state is RunState.SUCCEEDED
+    with farm.client() as client:
+        results = list(client.results(run.id))
+    assert len(results) == 6
+    for result in results:
+        measurement = result.measurement
+        quality = measurement.quality
+        assert isinstance(quality, QualityMeasurement)
+        assert 20 < quality.vmaf_mean <= 100
+        assert quality.pairs == measurement.output.frames == 50
+        assert measurement.encode.cpu_s > 0
+        assert measurement.encode.speed > 0
+        assert measurement.output.video_bitrate_kbps > 0
+        assert measurement.provenance.argv[0].endswith("ffmpeg")
+        assert [artifact.name for artifact in result.artifacts].count("ffmpeg.log") == 1
+
+
+def test_killing_master_and_agent_loses_nothing_and_doubles_nothing(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    farm.start_agents("worker1", "worker2")
+    run = farm.launch(make_clip(2), encodes=ENCODES, rate_points=RATES, repeats=2)
+    assert sum(run.counts.values()) == 24
+
+    wait_until(is_done_with(farm, run, 4), "some jobs are done")
+    farm.master.end(signal.SIGKILL)
+    time.sleep(1)
+    farm.start_master()
+
+    wait_until(is_done_with(farm, run, 9), "more jobs are done")
+    farm.agents["worker1"].end(signal.SIGKILL)
+    time.sleep(1)
+    farm.agents["worker1"].start()
+
+    ended = farm.wait_for_end(run)
+    assert ended.state is RunState.SUCCEEDED
+    with farm.client() as client:
+        results = list(client.results(run.id))
+    assert len(results) == 24
+    assert len({result.job_id for result in results}) == 24
+    measured = {(result.node, result.scenario.name, result.repeat) for result in results}
+    assert len(measured) == 24
+
+
+def test_a_result_finished_while_the_master_is_away_is_delivered(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    farm.start_agents("worker1")
+    slow = [{"name": "x264", "encoder": "libx264", "preset": "veryslow", "threads": 1}]
+    run = farm.launch(make_clip(8), encodes=slow)
+    wait_until(is_encoding(farm, run), "FFmpeg encodes")
+    farm.master.end(signal.SIGKILL)
+    spool = farm.folder / "worker1/spool"
+    wait_until(lambda: any(spool.rglob("*.json")), "the finished result is in the spool")
+    farm.start_master()
+    assert farm.wait_for_end(run).state is RunState.SUCCEEDED
+    with farm.client() as client:
+        (job,) = client.jobs(run.id)
+        (result,) = client.results(run.id)
+    assert job.attempt == result.attempt == 1
+
+
+def test_a_job_that_is_being_encoded_can_be_canceled(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    farm.start_agents("worker1")
+    slow = [{"name": "x264", "encoder": "libx264", "preset": "placebo", "threads": 1}]
+    run = farm.launch(make_clip(60), encodes=slow, slowest_speed=0.01)
+    wait_until(is_encoding(farm, run), "FFmpeg encodes")
+    assert descendants(farm.agents["worker1"].pid)
+    with farm.client() as client:
+        client.cancel_run(run.id)
+    assert farm.wait_for_end(run, timeout_s=15).state is RunState.CANCELED
+    wait_until(lambda: not descendants(farm.agents["worker1"].pid), "FFmpeg is gone")
+
+
+def test_a_stopped_agent_hands_its_lease_back(farm: Farm, make_clip: Callable[[int], Path]) -> None:
+    farm.start_agents("worker1")
+    slow = [{"name": "x264", "encoder": "libx264", "preset": "veryslow", "threads": 1}]
+    run = farm.launch(make_clip(8), encodes=slow)
+    wait_until(is_encoding(farm, run), "FFmpeg encodes")
+    agent = farm.agents["worker1"]
+    assert agent.end(signal.SIGTERM) == 0
+    with farm.client() as client:
+        (job,) = client.jobs(run.id)
+    assert job.state is JobState.QUEUED
+    agent.start()
+    assert farm.wait_for_end(run).state is RunState.SUCCEEDED
+
+
+def test_a_corrupt_clip_fails_the_job_at_once(farm: Farm, tmp_path: Path) -> None:
+    farm.start_agents("worker1")
+    clip = tmp_path / "corrupt.mp4"
+    clip.write_bytes(b"this is no video" * 4096)
+    run = farm.wait_for_end(farm.launch(clip))
+    assert run.state is RunState.FAILED
+    with farm.client() as client:
+        (job,) = client.jobs(run.id)
+    assert job.attempt == 1
+    assert job.failure is not None
+    assert job.failure.failure_class is FailureClass.SOURCE_UNREADABLE
+    assert "Invalid data found" in job.failure.message + job.failure.log_tail
+
+
+def test_a_source_with_another_checksum_fails_the_job_at_once(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    clip = make_clip(2)
+    agent = farm.agent("worker1")
+    agent.start()
+    with farm.client() as client:
+        wait_until(lambda: bool(client.nodes()), "the agent has registered")
+        # The agent must not be quicker than the damage.
+        agent.end(signal.SIGTERM)
+    run = farm.launch(clip)
+    (stored,) = [path for path in (farm.folder / "data/sources").rglob("*") if path.is_file()]
+    damaged = bytearray(stored.read_bytes())
+    damaged[1000] ^= 0xFF
+    stored.write_bytes(damaged)
+    agent.start()
+    assert farm.wait_for_end(run).state is RunState.FAILED
+    with farm.client() as client:
+        (job,) = client.jobs(run.id)
+    assert job.attempt == 1
+    assert job.failure is not None
+    assert job.failure.failure_class is FailureClass.SOURCE_CHECKSUM
+
+
+def test_an_agent_refuses_a_master_that_is_not_from_the_ca(farm: Farm) -> None:
+    trustme.CA().cert_pem.write_to_path(farm.folder / "other-ca.pem")
+    agent = farm.agent("worker1", ca_file=str(farm.folder / "other-ca.pem"))
+    agent.start()
+    said = "its certificate is not from the farm's CA"
+    wait_until(lambda: said in agent.log.read_text(), "the agent says why", timeout_s=30)
+    with farm.client() as client:
+        assert client.nodes() == ()
+
+
+@pytest.mark.parametrize("missing", ["ffmpeg", "quality_ffmpeg"])
+def test_an_agent_without_ffmpeg_says_so(farm: Farm, missing: str) -> None:
+    agent = farm.agent("worker1", **{missing: str(farm.folder / "nothing")})
+    agent.start()
+    wait_until(lambda: not agent.is_running, "the agent gives up")
+    assert str(farm.folder / "nothing") in agent.log.read_text()

@@ -1,0 +1,205 @@
+"""A real master in a process of its own, and the calls of an agent that measures nothing."""
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import trustme
+from ffrtmp_shared.client import MasterClient, MasterUnreachableError
+from ffrtmp_shared.credentials import new_token, token_sha256
+from ffrtmp_shared.models import (
+    Artifact,
+    Claim,
+    ClaimRequest,
+    FailureReport,
+    Heartbeat,
+    NodeFacts,
+    Progress,
+    Registration,
+    ResultReport,
+)
+
+from .documents import BUILD, failure, measurement
+
+PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
+CLIP = b"a clip that nobody looks at"
+SUITE = f"""
+name: demo
+sources:
+  - name: clip
+    file: clip.mp4
+    sha256: {hashlib.sha256(CLIP).hexdigest()}
+encodes:
+  - name: x264
+    encoder: libx264
+rate_points:
+  - bitrate_kbps: 800
+repeats: 2
+"""
+LOG = b"frame= 150 fps= 60\n"
+
+
+class Farm:
+    """One master with an operator's token and the token of the agent of worker1."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make certificates, tokens and settings in `folder`; nothing runs yet."""
+        self.folder = folder
+        self.ca_file = folder / "ca.pem"
+        self.operator, self._agent_token = new_token(), new_token()
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.ca_file))
+        issued = authority.issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(str(folder / "host.pem"))
+        issued.private_key_pem.write_to_path(str(folder / "host.key"))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"https://127.0.0.1:{self.port}"
+        self._settings = folder / "master.yml"
+        # JSON is YAML.
+        self._settings.write_text(
+            json.dumps(
+                {
+                    "listen_address": "127.0.0.1",
+                    "listen_port": self.port,
+                    "certificate_file": str(folder / "host.pem"),
+                    "key_file": str(folder / "host.key"),
+                    "database_url": f"sqlite:///{folder}/farm.db",
+                    "data_dir": str(folder),
+                    "log_level": "warning",
+                }
+            )
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """The arguments with which a module reaches the master as its operator."""
+        return {
+            "master_url": self.url,
+            "token": self.operator,
+            "ca_file": str(self.ca_file),
+            "timeout_s": 5.0,
+        }
+
+    def install(self) -> None:
+        """Make the database and let in the operator and the agent."""
+        credentials = self.folder / "credentials.yml"
+        credentials.write_text(
+            json.dumps(
+                {
+                    "credentials": [
+                        _credential("operator", "admin", None, self.operator),
+                        _credential("agent-worker1", "agent", "worker1", self._agent_token),
+                    ]
+                }
+            )
+        )
+        self._command("migrate")
+        self._command("sync-credentials", str(credentials))
+
+    def start(self) -> None:
+        """Serve, and wait until the master is ready."""
+        with (self.folder / "master.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [PROGRAM, "--config", self._settings, "serve"], stderr=log, stdout=log
+            )
+        deadline = time.monotonic() + 20
+        with MasterClient(self.url, self.operator, self.ca_file) as client:
+            while True:
+                try:
+                    if client.is_ready():
+                        return
+                except MasterUnreachableError:
+                    if time.monotonic() > deadline or self._process.poll() is not None:
+                        raise AssertionError((self.folder / "master.log").read_text()) from None
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop serving."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=20)
+            self._process = None
+
+    def agent(self) -> "Agent":
+        """Return the agent of worker1, whose node is known from now on."""
+        return Agent(MasterClient(self.url, self._agent_token, self.ca_file), self.folder)
+
+    def _command(self, *arguments: str) -> None:
+        subprocess.run(
+            [PROGRAM, "--config", self._settings, *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+class Agent:
+    """Does what an agent of worker1 says, with made-up measurements."""
+
+    def __init__(self, client: MasterClient, folder: Path) -> None:
+        """Register the node; its files stand in `folder`."""
+        self.client = client
+        self._log = folder / "ffmpeg.log"
+        self._log.write_bytes(LOG)
+        client.register(
+            Registration(
+                name="worker1",
+                facts=NodeFacts(
+                    hostname="worker1",
+                    os="Debian GNU/Linux 12",
+                    kernel="6.1.0",
+                    architecture="x86_64",
+                    cpu_model="A CPU",
+                    cpu_count=2,
+                    memory_bytes=2**31,
+                ),
+                encoders=("libx264",),
+                ffmpeg=BUILD,
+                quality_ffmpeg=BUILD,
+                agent_version="0.1.0",
+                address="127.0.0.1",
+                exporters={"cpu": 9510, "ffmpeg": 9506},
+            )
+        )
+
+    def claim(self) -> Claim:
+        """Take the next job and begin to encode."""
+        claim = self.client.claim(ClaimRequest(node="worker1", slot=1, wait_s=5))
+        assert claim is not None
+        self.client.heartbeat(
+            claim.job.id,
+            Heartbeat(attempt=claim.attempt, progress=Progress(stage="encode", ratio=0.5, speed=2)),
+        )
+        return claim
+
+    def succeed(self, claim: Claim, vmaf: float | None = 90.0) -> None:
+        """Hand in a log and a measurement."""
+        self.client.report_result(
+            claim.job.id,
+            ResultReport(
+                attempt=claim.attempt,
+                measurement=measurement(vmaf=vmaf),
+                artifacts=(self._upload(claim),),
+            ),
+        )
+
+    def fail(self, claim: Claim) -> None:
+        """Say that the encode failed for good."""
+        self.client.report_failure(
+            claim.job.id, FailureReport(attempt=claim.attempt, failure=failure("Invalid option\n"))
+        )
+
+    def _upload(self, claim: Claim) -> Artifact:
+        digest = hashlib.sha256(LOG).hexdigest()
+        self.client.upload_artifact(claim.job.id, claim.attempt, "ffmpeg.log", self._log)
+        return Artifact(name="ffmpeg.log", sha256=digest, size_bytes=len(LOG))
+
+
+def _credential(name: str, role: str, node: str | None, token: str) -> dict[str, str | None]:
+    return {"name": name, "role": role, "node": node, "sha256": token_sha256(token)}

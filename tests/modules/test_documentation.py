@@ -1,0 +1,82 @@
+"""What a module documents is what it takes."""
+
+import importlib
+from typing import Any
+
+import pytest
+import yaml
+
+MODULES = (
+    "ffrtmp_node",
+    "ffrtmp_node_info",
+    "ffrtmp_results",
+    "ffrtmp_run",
+    "ffrtmp_run_info",
+)
+_COMPARED = ("type", "elements", "required", "default", "choices")
+
+
+def _documented(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {key: option[key] for key in _COMPARED if key in option}
+        | ({"options": _documented(option["suboptions"])} if "suboptions" in option else {})
+        for name, option in options.items()
+    }
+
+
+def _taken(spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {key: option[key] for key in _COMPARED if key in option}
+        | ({"options": _taken(option["options"])} if "options" in option else {})
+        for name, option in spec.items()
+    }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_documentation_is_the_argument_spec(name: str) -> None:
+    module = importlib.import_module(name)
+    document = yaml.safe_load(module.DOCUMENTATION)
+
+    assert document["module"] == name
+    assert _documented(document["options"]) == _taken(module.ARGUMENT_SPEC)
+    assert all(option["description"] for option in document["options"].values())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_attributes_say_what_check_and_diff_mode_do(name: str) -> None:
+    document = yaml.safe_load(importlib.import_module(name).DOCUMENTATION)
+
+    assert set(document["attributes"]) == {"check_mode", "diff_mode", "platform"}
+    assert document["attributes"]["check_mode"]["support"] == "full"
+    wanted = "none" if name.endswith("_info") else "full"
+    assert document["attributes"]["diff_mode"]["support"] == wanted
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_token_alone_is_secret(name: str) -> None:
+    spec = importlib.import_module(name).ARGUMENT_SPEC
+
+    assert [option for option, how in spec.items() if how.get("no_log")] == ["token"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_use_known_options_only(name: str) -> None:
+    module = importlib.import_module(name)
+    tasks = [task for task in yaml.safe_load(module.EXAMPLES) if name in task]
+
+    assert tasks
+    for task in tasks:
+        assert set(task[name]) <= set(module.ARGUMENT_SPEC)
+        required = {key for key, how in module.ARGUMENT_SPEC.items() if how.get("required")}
+        assert required <= set(task[name])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_returned_value_is_described(name: str) -> None:
+    returned = yaml.safe_load(importlib.import_module(name).RETURN)
+
+    assert returned
+    for value in returned.values():
+        assert value["description"]
+        assert value["returned"]
+        assert value["type"] != "list" or "elements" in value

@@ -1,0 +1,148 @@
+"""Results as tables and files."""
+
+import csv
+import io
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.ffrtmp import results
+from ansible.module_utils.ffrtmp.api import CorruptError, SettingsError
+from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
+from ffrtmp_shared.scenario import RatePoint
+
+from .documents import result
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        RatePoint(bitrate_kbps=1500),
+        RatePoint(crf=23),
+        RatePoint(crf=23.5),
+    ],
+)
+def test_rate_label_is_the_shared_one(rate: RatePoint) -> None:
+    assert results.rate_label({"crf": rate.crf, "bitrate_kbps": rate.bitrate_kbps}) == rate.label
+
+
+def test_csv_leaves_unavailable_quality_empty() -> None:
+    text = results.as_csv([result(vmaf=None), result(vmaf=91.25)]).decode()
+    without, with_quality = csv.DictReader(io.StringIO(text))
+
+    assert tuple(without) == results.COLUMNS
+    quality = [name for name in without if name.startswith("vmaf")]
+    assert len(quality) == 6
+    assert {without[name] for name in quality} == {""}
+    assert with_quality["vmaf_mean"] == "91.25"
+    assert with_quality["vmaf_model"] == "vmaf_v0.6.1"
+
+
+def test_csv_adds_user_and_system_time() -> None:
+    text = results.as_csv([result(user_s=3.0, system_s=0.5)]).decode()
+    row = next(csv.DictReader(io.StringIO(text)))
+
+    assert (row["cpu_s"], row["user_s"], row["system_s"]) == ("3.5", "3.0", "0.5")
+
+
+def test_table_gives_medians_over_repeats() -> None:
+    rows = results.table(
+        result(repeat=repeat, speed=speed, vmaf=vmaf)
+        for repeat, speed, vmaf in ((1, 1.0, 80.0), (2, 5.0, None), (3, 2.0, 90.0))
+    )
+
+    assert len(rows) == 1
+    row = rows[0]
+    assert (row["n"], row["speed"], row["vmaf_n"], row["vmaf_mean"]) == (3, 2.0, 2, 85.0)
+    assert (row["source"], row["encode"], row["encoder"]) == ("clip", "x264", "libx264")
+
+
+def test_table_says_null_where_no_quality_was_measured() -> None:
+    row = results.table([result(vmaf=None)])[0]
+
+    assert row["vmaf_mean"] is None
+    assert row["vmaf_n"] == 0
+
+
+def test_table_sorts_rate_points_by_number() -> None:
+    rates = (2000, 800, 10000)
+    rows = results.table(result(rate=RatePoint(bitrate_kbps=rate)) for rate in rates)
+
+    assert [row["rate_point"] for row in rows] == ["800k", "2000k", "10000k"]
+
+
+def test_artifact_path_names_node_scenario_repeat_and_attempt() -> None:
+    path = results.artifact_path(result(repeat=2), "ffmpeg.log")
+
+    assert path == "logs/worker1/clip_x264_800k-r2-a1/ffmpeg.log"
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a\nb", "a\x00b"])
+def test_names_that_leave_the_folder_are_refused(name: str) -> None:
+    with pytest.raises(CorruptError, match="no file may be called"):
+        results.artifact_path(result(), name)
+
+
+def test_node_that_leaves_the_folder_is_refused() -> None:
+    with pytest.raises(CorruptError):
+        results.artifact_path(result() | {"node": "../../etc"}, "ffmpeg.log")
+
+
+def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None:
+    digests = []
+    for _ in range(2):
+        folder = Folder(tmp_path / "run", is_dry=False)
+        folder.put("b/two.txt", b"two")
+        folder.put("one.txt", b"one")
+        folder.put("SHA256SUMS", results.as_sha256sums(dict(folder.digests)))
+        digests.append(folder.pack(tmp_path / "run.tar.gz"))
+        changes = folder.changes
+
+    assert digests[0] == digests[1]
+    assert changes == []
+    listed = subprocess.run(
+        ["/usr/bin/tar", "tzf", tmp_path / "run.tar.gz"], check=True, capture_output=True, text=True
+    ).stdout
+    assert listed.split() == ["SHA256SUMS", "b/two.txt", "one.txt"]
+    checked = subprocess.run(
+        ["/usr/bin/sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=tmp_path / "run",
+        check=False,
+        capture_output=True,
+    )
+    assert checked.returncode == 0
+
+
+def test_dry_folder_says_what_would_change_and_writes_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "run", is_dry=True)
+    folder.put("one.txt", b"one")
+
+    assert folder.pack(tmp_path / "run.tar.gz") is None
+    assert folder.changes == ["one.txt", "run.tar.gz"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "run", is_dry=False)
+    folder.put("one.txt", b"one")
+
+    def write(file: io.BufferedWriter) -> None:
+        file.write(b"ha")
+        raise CorruptError("the rest is missing")
+
+    with pytest.raises(CorruptError):
+        folder.put_by("one.txt", "0" * 64, write)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["one.txt"]
+    assert (tmp_path / "run" / "one.txt").read_bytes() == b"one"
+
+
+def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    check_belongs_to(tmp_path, "run-1")
+    (tmp_path / "results.json").write_bytes(results.as_json({"run": {"id": "run-1"}}))
+
+    check_belongs_to(tmp_path, "run-1")
+    with pytest.raises(SettingsError, match="holds the results of run run-1"):
+        check_belongs_to(tmp_path, "run-2")
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(SettingsError, match="choose another dest"):
+        check_belongs_to(tmp_path, "run-1")

@@ -1,0 +1,389 @@
+"""The modules against a real master."""
+
+import csv
+import hashlib
+import http.server
+import json
+import ssl
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ffrtmp_node
+import ffrtmp_node_info
+import ffrtmp_results
+import ffrtmp_run
+import ffrtmp_run_info
+import pytest
+import trustme
+from ffrtmp_shared.models import ClaimRequest
+
+from .conftest import RunModule
+from .farm import CLIP, LOG, SUITE, Agent, Farm
+
+CHECK = {"_ansible_check_mode": True}
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[Farm]:
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    farm = Farm(folder)
+    farm.install()
+    farm.start()
+    yield farm
+    farm.stop()
+
+
+@pytest.fixture
+def agent(farm: Farm) -> Iterator[Agent]:
+    agent = farm.agent()
+    yield agent
+    agent.client.close()
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> dict[str, Any]:
+    """The arguments that name the suite and its clip."""
+    (tmp_path / "demo.yml").write_text(SUITE)
+    (tmp_path / "clip.mp4").write_bytes(CLIP)
+    return {
+        "suite": str(tmp_path / "demo.yml"),
+        "sources": [{"path": str(tmp_path / "clip.mp4")}],
+        "key": "first",
+    }
+
+
+def _run_id(run_module: RunModule, farm: Farm, suite: dict[str, Any]) -> str:
+    return run_module(ffrtmp_run, **farm.connection, **suite)["run"]["id"]
+
+
+def test_run_is_queued_once(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    arguments = {**farm.connection, **suite}
+    digest = hashlib.sha256(CLIP).hexdigest()
+
+    foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
+    assert (foreseen["changed"], foreseen["jobs"], foreseen["run"]) == (True, 2, None)
+    assert foreseen["plan"]["nodes"] == ["worker1"]
+    assert agent.client.claim(ClaimRequest(node="worker1", slot=1)) is None
+
+    made = run_module(ffrtmp_run, **arguments)
+    assert (made["rc"], made["changed"], made["jobs"]) == (0, True, 2)
+    assert made["uploaded"] == [digest]
+    assert made["diff"]["before"] == {}
+
+    again = run_module(ffrtmp_run, **arguments)
+    assert (again["changed"], again["run"]["id"]) == (False, made["run"]["id"])
+    assert again["uploaded"] == []
+
+    foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
+    assert (foreseen["changed"], foreseen["run"]["id"]) == (False, made["run"]["id"])
+
+
+def test_run_is_canceled_once(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    arguments = {**farm.connection, "state": "canceled", "key": "first", "wait": True}
+
+    assert run_module(ffrtmp_run, **arguments, **CHECK)["changed"] is True
+    assert run_module(ffrtmp_run_info, **farm.connection, run_id=run_id)["is_final"] is False
+    canceled = run_module(ffrtmp_run, **arguments)
+    assert (canceled["changed"], canceled["run"]["state"]) == (True, "canceled")
+    assert run_module(ffrtmp_run, **arguments)["changed"] is False
+    assert run_module(ffrtmp_run, **arguments, **CHECK)["changed"] is False
+    unknown = run_module(ffrtmp_run, **{**arguments, "key": "never used"})
+    assert (unknown["rc"], unknown["changed"], unknown["run"]) == (0, False, None)
+
+
+def test_waiting_ends_with_the_run_or_the_time(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    arguments = {**farm.connection, **suite, "wait": True}
+
+    late = run_module(ffrtmp_run, **arguments, wait_timeout_s=0.1)
+    assert late["rc"] == 1
+    assert "still queued" in late["msg"]
+    assert late["run"]["counts"]["queued"] == 2
+
+    agent.succeed(agent.claim())
+    agent.succeed(agent.claim())
+    done = run_module(ffrtmp_run, **arguments)
+    assert (done["rc"], done["changed"], done["run"]["state"]) == (0, False, "succeeded")
+
+
+def test_waiting_outlasts_a_restart_of_the_master(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim())
+    agent.succeed(agent.claim())
+    agent.client.close()
+    farm.stop()
+    later = threading.Timer(1.0, farm.start)
+    later.start()
+
+    seen = run_module(
+        ffrtmp_run_info, **farm.connection, run_id=run_id, wait_change_s=30, known_counts={}
+    )
+    later.join()
+
+    assert (seen["rc"], seen["run"]["state"]) == (0, "succeeded")
+
+
+def test_a_master_that_is_away_is_said_to_be(run_module: RunModule, farm: Farm) -> None:
+    farm.stop()
+
+    seen = run_module(ffrtmp_node_info, **farm.connection)
+
+    assert seen["rc"] == 1
+    assert f"the master at {farm.url} did not answer" in seen["msg"]
+
+
+def test_failed_run_fails_the_task_and_is_explained(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.fail(agent.claim())
+    claim = agent.claim()
+
+    seen = run_module(ffrtmp_run_info, **farm.connection, run_id=run_id, include_jobs=True)
+    assert [(job["node"], job["stage"], job["ratio"]) for job in seen["active"]] == [
+        ("worker1", "encode", 0.5)
+    ]
+    assert [f["failure_class"] for f in seen["failures"]] == ["encode_failed"]
+    assert seen["failures"][0]["log_tail"] == "Invalid option"
+    assert len(seen["jobs"]) == 2
+
+    agent.succeed(claim)
+    ended = run_module(ffrtmp_run, **farm.connection, **suite, wait=True)
+    assert ended["rc"] == 1
+    assert "ended failed: 1 succeeded, 1 failed" in ended["msg"]
+    assert ended["run"]["id"] == run_id
+
+
+def test_info_waits_for_a_change(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    look = {**farm.connection, "run_id": run_id, "wait_change_s": 20}
+    counts = run_module(ffrtmp_run_info, **look, known_counts={})["run"]["counts"]
+    later = threading.Timer(0.5, agent.claim)
+    later.start()
+
+    seen = run_module(ffrtmp_run_info, **look, known_counts=counts)
+    later.join()
+
+    assert seen["run"]["counts"]["queued"] == 1
+    assert seen["is_final"] is False
+
+
+def test_results_are_fetched_once(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim(), vmaf=None)
+    dest = tmp_path / "out"
+    arguments = {**farm.connection, "run_id": run_id, "dest": str(dest)}
+
+    part = run_module(ffrtmp_results, **arguments)
+    assert (part["complete"], part["count"]) == (False, 1)
+    agent.succeed(agent.claim(), vmaf=91.0)
+
+    foreseen = run_module(ffrtmp_results, **arguments, **CHECK)
+    assert (foreseen["changed"], foreseen["sha256"]) == (True, None)
+    fetched = run_module(ffrtmp_results, **arguments)
+    assert (fetched["changed"], fetched["complete"], fetched["count"]) == (True, True, 2)
+    assert "results.csv" in fetched["diff"]["after"].split()
+    again = run_module(ffrtmp_results, **arguments)
+    assert (again["changed"], again["sha256"]) == (False, fetched["sha256"])
+    assert run_module(ffrtmp_results, **arguments, **CHECK)["changed"] is False
+
+    assert fetched["rows"][0]["n"] == 2
+    assert (fetched["rows"][0]["vmaf_mean"], fetched["rows"][0]["vmaf_n"]) == (91.0, 1)
+    with (dest / "results.csv").open(newline="") as file:
+        cells = {row["vmaf_mean"] for row in csv.DictReader(file)}
+    assert cells == {"", "91.0"}
+    document = json.loads((dest / "results.json").read_text())
+    assert document["run"]["state"] == "succeeded"
+    assert {r["measurement"]["output"]["codec"] for r in document["results"]} == {"h264"}
+    logs = sorted(str(path.relative_to(dest)) for path in dest.glob("logs/*/*/*"))
+    assert logs == [
+        "logs/worker1/clip_x264_800k-r1-a1/ffmpeg.log",
+        "logs/worker1/clip_x264_800k-r2-a1/ffmpeg.log",
+    ]
+    assert (dest / logs[0]).read_bytes() == LOG
+    with tarfile.open(fetched["archive"]) as archive:
+        assert sorted(archive.getnames()) == fetched["files"]
+
+
+def test_damaged_artifact_fails_the_task(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim())
+    stored = [path for path in (farm.folder / "artifacts").rglob("*") if path.is_file()]
+    assert len(stored) == 1
+    stored[0].chmod(0o600)
+    stored[0].write_bytes(LOG.upper())
+
+    answer = run_module(
+        ffrtmp_results, **farm.connection, run_id=run_id, dest=str(tmp_path / "out")
+    )
+
+    assert answer["rc"] == 1
+    assert "the file on the master is damaged" in answer["msg"]
+    assert not list((tmp_path / "out").rglob("ffmpeg.log"))
+
+
+def test_node_is_drained_and_let_work_once(run_module: RunModule, farm: Farm, agent: Agent) -> None:
+    for state, other in (("draining", "active"), ("active", "draining")):
+        arguments = {**farm.connection, "name": "worker1", "state": state, "wait": True}
+        foreseen = run_module(ffrtmp_node, **arguments, **CHECK)
+        assert (foreseen["changed"], foreseen["node"]["state"]) == (True, other)
+        done = run_module(ffrtmp_node, **arguments)
+        assert (done["changed"], done["node"]["state"]) == (True, state)
+        assert done["diff"] == {"before": {"state": other}, "after": {"state": state}}
+        assert run_module(ffrtmp_node, **arguments)["changed"] is False
+        assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is False
+
+
+def test_node_is_removed_once(run_module: RunModule, farm: Farm, agent: Agent) -> None:
+    arguments = {**farm.connection, "name": "worker1", "state": "absent"}
+
+    assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is True
+    assert len(run_module(ffrtmp_node_info, **farm.connection)["nodes"]) == 1
+    assert run_module(ffrtmp_node, **arguments)["changed"] is True
+    assert run_module(ffrtmp_node, **arguments)["changed"] is False
+    assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is False
+    unknown = run_module(ffrtmp_node, **{**arguments, "state": "active"})
+    assert unknown["rc"] == 1
+    assert "no node worker1 (known: none)" in unknown["msg"]
+
+
+def test_a_node_that_works_is_waited_for_and_not_removed(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    _run_id(run_module, farm, suite)
+    claim = agent.claim()
+    arguments = {**farm.connection, "name": "worker1"}
+
+    late = run_module(ffrtmp_node, **arguments, state="draining", wait=True, wait_timeout_s=0.1)
+    assert late["rc"] == 1
+    assert late["jobs"] == [str(claim.job.id)]
+    refused = run_module(ffrtmp_node, **arguments, state="absent")
+    assert refused["rc"] == 1
+    assert "Drain node worker1 first" in refused["msg"]
+
+    later = threading.Timer(0.5, agent.succeed, [claim])
+    later.start()
+    done = run_module(ffrtmp_node, **arguments, state="draining", wait=True, wait_timeout_s=20)
+    later.join()
+    assert done["rc"] == 0
+
+
+def test_node_info_names_one_node(run_module: RunModule, farm: Farm, agent: Agent) -> None:
+    one = run_module(ffrtmp_node_info, **farm.connection, name="worker1")
+    none = run_module(ffrtmp_node_info, **farm.connection, name="worker2")
+
+    assert [node["name"] for node in one["nodes"]] == ["worker1"]
+    assert none["nodes"] == []
+
+
+def test_every_error_of_a_suite_is_shown(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    text = SUITE.replace("libx264", "libx999").replace("repeats: 2", "repeat: 2")
+    Path(suite["suite"]).write_text(text)
+
+    answer = run_module(ffrtmp_run, **farm.connection, **suite)
+
+    assert answer["rc"] == 1
+    assert "libx999" in answer["msg"]
+    assert "unknown key repeat" in answer["msg"]
+    assert answer["msg"].count("line ") == 2
+
+
+def test_unknown_token_is_refused(run_module: RunModule, farm: Farm) -> None:
+    answer = run_module(ffrtmp_node_info, **{**farm.connection, "token": "not-a-token"})
+
+    assert answer["rc"] == 1
+    assert "token" in answer["msg"]
+    assert "not-a-token" not in json.dumps(answer)
+
+
+def test_certificate_of_another_authority_is_refused(
+    run_module: RunModule, farm: Farm, tmp_path: Path
+) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+
+    answer = run_module(
+        ffrtmp_run_info,
+        **{**farm.connection, "ca_file": str(tmp_path / "other.pem")},
+        run_id="x",
+        wait_change_s=30,
+    )
+
+    assert answer["rc"] == 1
+    assert "is refused" in answer["msg"]
+    assert "Set ca_file" in answer["msg"]
+
+
+def test_certificate_for_another_name_is_refused(run_module: RunModule, farm: Farm) -> None:
+    url = farm.url.replace("127.0.0.1", "localhost")
+
+    answer = run_module(ffrtmp_node_info, **{**farm.connection, "master_url": url})
+
+    assert answer["rc"] == 1
+    assert "a name or address that the certificate carries" in answer["msg"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"master_url": "http://127.0.0.1:8080"}, "must look like https://HOST:8080"),
+        ({"ca_file": "/nonexistent/ca.pem"}, "ca_file /nonexistent/ca.pem cannot be read"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    run_module: RunModule, farm: Farm, wrong: dict[str, str], message: str
+) -> None:
+    answer = run_module(ffrtmp_node_info, **{**farm.connection, **wrong})
+
+    assert answer["rc"] == 1
+    assert message in answer["msg"]
+
+
+def test_something_else_than_a_master_is_named(
+    run_module: RunModule, farm: Farm, tmp_path: Path
+) -> None:
+    farm.stop()
+    server = http.server.HTTPServer(("127.0.0.1", farm.port), _Hello)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(farm.folder / "host.pem", farm.folder / "host.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+
+    answer = run_module(ffrtmp_node_info, **farm.connection)
+    thread.join()
+    server.server_close()
+
+    assert answer["rc"] == 1
+    assert "is master_url the farm's master?" in answer["msg"]
+
+
+class _Hello(http.server.BaseHTTPRequestHandler):
+    """Says hello, whatever is asked."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Say nothing."""
