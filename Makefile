@@ -63,13 +63,13 @@ $(READY): requirements-dev.txt pyproject.toml $(SETTINGS)
 	@touch $(READY)
 
 .PHONY: lock
-lock: setup ## Lock anew what each part needs, with hashes
+lock: setup ## Lock what each part needs, with hashes (UPGRADE=--upgrade for the newest)
 	for part in shared master worker; do \
 		$(UV_COMPILE) files/$$part/pyproject.toml --output-file files/$$part/requirements.txt; \
 	done
 	$(UV_COMPILE) --group dev pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
 
-UV_COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package ffmpeg-rtmp-shared
 
 # --- tests ---------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ lint: setup ## Run the linters and the type checker
 
 .PHONY: test-unit
 test-unit: test-tools ## Run the tests of the parts, and of master and agent together
-	python -m pytest --quiet
+	python -m pytest --quiet --numprocesses 3
 
 .PHONY: test-tools
 test-tools: setup

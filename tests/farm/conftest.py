@@ -210,9 +210,10 @@ class Farm:
             return client.run(run.id)
 
     def stop(self) -> None:
+        """Kill what runs; how it stops when it is asked to is a test's own matter."""
         for process in [*self.agents.values(), self.master]:
             if process.is_running:
-                process.end(signal.SIGTERM)
+                process.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -1,0 +1,136 @@
+"""Each machine: what runs there, as whom, behind which doors."""
+
+from typing import Any
+
+from .conftest import Machine
+
+UNITS = {
+    "master": [
+        "ffrtmp-master.service",
+        "ffrtmp-exporter@results.service",
+        "ffrtmp-exporter@health.service",
+    ],
+    "worker": [
+        "ffrtmp-agent@1.service",
+        "ffrtmp-exporter@cpu.service",
+        "ffrtmp-exporter@ffmpeg.service",
+    ],
+    "monitoring": [
+        "ffrtmp-victoria-metrics.service",
+        "ffrtmp-vmalert.service",
+        "ffrtmp-alertmanager.service",
+    ],
+}
+PLACES = [(group, unit) for group, units in UNITS.items() for unit in units]
+EVERYWHERE = "0.0.0.0"  # noqa: S104 the address that is looked for
+HERE = "127.0.0.1"
+API_PORT = 8080
+MOST_TASKS = 4096
+DOORS = [
+    ("master", EVERYWHERE, API_PORT),
+    ("master", EVERYWHERE, 9502),
+    ("master", EVERYWHERE, 9600),
+    ("worker", EVERYWHERE, 9506),
+    ("worker", EVERYWHERE, 9510),
+    ("monitoring", HERE, 8428),
+    ("monitoring", HERE, 8880),
+    ("monitoring", HERE, 9093),
+]
+FILES = [
+    ("master", "/etc/ffmpeg-rtmp/master.yml", "root", "ffrtmp-master", 0o640),
+    ("master", "/etc/ffmpeg-rtmp/credentials.yml", "root", "ffrtmp-master", 0o640),
+    ("master", "/etc/ffmpeg-rtmp/exporter.token", "root", "ffrtmp-exporter", 0o640),
+    ("master", "/var/lib/ffmpeg-rtmp/master", "ffrtmp-master", "ffrtmp-master", 0o750),
+    ("master", "/var/lib/ffmpeg-rtmp/master/farm.db", "ffrtmp-master", "ffrtmp-master", 0o640),
+    ("worker", "/etc/ffmpeg-rtmp/agent.yml", "root", "ffrtmp-worker", 0o640),
+    ("worker", "/etc/ffmpeg-rtmp/agent.token", "root", "ffrtmp-worker", 0o640),
+    ("worker", "/var/lib/ffmpeg-rtmp/worker", "ffrtmp-worker", "ffrtmp-worker", 0o750),
+    ("worker", "/opt/ffmpeg-rtmp/ffmpeg/under-test/ffmpeg", "root", "root", 0o755),
+    *(
+        (group, f"/etc/ffmpeg-rtmp/pki/{name}", "root", owners, mode)
+        for group in ("master", "worker")
+        for name, owners, mode in (
+            ("ca.pem", "root", 0o644),
+            ("host.pem", "root", 0o644),
+            ("host.key", "ffrtmp-tls", 0o640),
+        )
+    ),
+]
+
+
+def of(machine: Machine, table: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the rows of a table that apply to a machine, without the group that stands first."""
+    found = [rest for group, *rest in table if machine.is_in(group)]
+    assert found
+    return [tuple(rest) for rest in found]
+
+
+def test_units_run_and_are_enabled(machine: Machine) -> None:
+    for (unit,) in of(machine, PLACES):
+        service = machine.host.service(unit)
+        log = machine.host.check_output("journalctl --no-pager --unit %s --lines 50", unit)
+        assert service.is_running, log
+        assert service.is_enabled
+        assert service.systemd_properties["User"] not in {"", "root"}
+
+
+def test_units_are_hardened(machine: Machine) -> None:
+    for (unit,) in of(machine, PLACES):
+        most = 3.5 if unit.startswith("ffrtmp-agent@") else 2.0
+        path = machine.host.service(unit).systemd_properties["FragmentPath"]
+        # Offline, so that what the test machines add to every service does not count.
+        command = "systemd-analyze security --offline=true --no-pager %s"
+        said = machine.host.check_output(command, path).splitlines()[-1]
+        assert float(said.split(":")[1].split()[0]) <= most, said
+
+
+def test_nothing_failed(machine: Machine) -> None:
+    assert machine.host.check_output("systemctl --failed --plain --no-legend") == ""
+
+
+def test_ports_listen_where_they_should(machine: Machine) -> None:
+    for address, port in of(machine, DOORS):
+        assert machine.host.socket(f"tcp://{address}:{port}").is_listening, port
+        if address == HERE:
+            assert not machine.host.socket(f"tcp://{machine.address}:{port}").is_listening
+
+
+def test_files_belong_to_who_needs_them(machine: Machine) -> None:
+    for path, user, owners, mode in of(machine, FILES):
+        found = machine.host.file(path)
+        assert (path, found.user, found.group, oct(found.mode)) == (path, user, owners, oct(mode))
+
+
+def test_services_cannot_change_their_programs(machine: Machine) -> None:
+    command = "find /opt/ffmpeg-rtmp /etc/ffmpeg-rtmp ! -user root -o -perm /022 ! -type l"
+    assert machine.host.check_output(command) == ""
+
+
+def test_the_current_release_is_a_link_into_the_releases(machine: Machine) -> None:
+    target = machine.host.file("/opt/ffmpeg-rtmp/current").linked_to
+    assert target.startswith("/opt/ffmpeg-rtmp/releases/0.")
+    assert machine.host.file(f"{target}/bin").is_directory
+
+
+def test_no_token_is_in_a_unit_or_a_command_line(machine: Machine, operator: str) -> None:
+    assert operator not in machine.host.check_output("systemctl show 'ffrtmp-*'")
+    assert operator not in machine.host.check_output("ps -eww -o args,environ || ps -eww -o args")
+    said = machine.host.check_output("journalctl --no-pager --unit 'ffrtmp-*'")
+    assert operator not in said
+
+
+def test_limits_reach_systemd(machine: Machine) -> None:
+    for (unit,) in of(machine, PLACES):
+        properties = machine.host.service(unit).systemd_properties
+        assert int(properties["TasksMax"]) <= MOST_TASKS
+        assert properties["NoNewPrivileges"] == "yes"
+
+
+def test_exporters_want_a_certificate(machine: Machine) -> None:
+    for address, port in of(machine, DOORS):
+        if address == EVERYWHERE and port != API_PORT:
+            url = f"https://{machine.address}:{port}/metrics"
+            assert machine.ask(url).status == 0
+            answer = machine.ask(url, certificate=True)
+            assert answer.status == 200
+            assert "ffrtmp_exporter_info" in answer.body

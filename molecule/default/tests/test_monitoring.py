@@ -1,0 +1,67 @@
+"""Monitoring: every target is up, and every query is answered with data."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from ruamel.yaml import YAML
+
+from .conftest import ROOT, Machine
+
+testinfra_hosts = ["ansible://monitoring"]
+
+ROLE = ROOT / "roles/monitoring/files"
+SELECTOR = re.compile(r"\b(?:up|ffrtmp_[a-z_]+)(?:\{[^}]*\})?")
+
+
+def load(path: Path) -> Any:
+    return YAML(typ="safe").load(path)
+
+
+def dashboard_queries() -> list[str]:
+    panels = json.loads((ROLE / "dashboards/farm.json").read_text())["panels"]
+    return [
+        target["expr"].replace("$node", ".*").replace("$__rate_interval", "1m")
+        for panel in panels
+        for target in panel.get("targets", [])
+    ]
+
+
+def rule_selectors() -> list[str]:
+    rules = [rule for group in load(ROLE / "rules.yml")["groups"] for rule in group["rules"]]
+    return sorted({found for rule in rules for found in SELECTOR.findall(rule["expr"])})
+
+
+def test_every_target_is_up(machine: Machine) -> None:
+    answer = machine.ask("https://127.0.0.1:8428/api/v1/targets", certificate=True)
+    targets = answer.json()["data"]["activeTargets"]
+    down = {t["scrapeUrl"]: t["lastError"] for t in targets if t["health"] != "up"}
+    assert not down
+    jobs = [target["labels"]["job"] for target in targets]
+    assert jobs.count("cpu") == jobs.count("ffmpeg") == 2
+    assert {"master", "results", "health"} <= set(jobs)
+
+
+def test_there_are_queries() -> None:
+    assert len(dashboard_queries()) >= 8
+    assert len(rule_selectors()) >= 5
+
+
+@pytest.mark.parametrize("query", [*dashboard_queries(), *rule_selectors()])
+def test_every_query_is_answered_with_data(machine: Machine, query: str) -> None:
+    url = "https://127.0.0.1:8428/api/v1/query?" + urlencode({"query": query})
+    answer = machine.ask(url, certificate=True)
+    assert answer.status == 200, answer.body
+    assert answer.json()["data"]["result"], f"no data for {query}"
+
+
+def test_the_rules_are_looked_at_and_quiet(machine: Machine) -> None:
+    rules = machine.ask("https://127.0.0.1:8880/api/v1/rules", certificate=True).json()
+    loaded = [rule for group in rules["data"]["groups"] for rule in group["rules"]]
+    assert len(loaded) >= 5
+    assert [rule["name"] for rule in loaded if rule.get("lastError")] == []
+    firing = [rule["name"] for rule in loaded if rule["state"] == "firing"]
+    assert firing == []

@@ -1,1 +1,0 @@
-"""What is deployed, and with which settings."""

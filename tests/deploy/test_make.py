@@ -1,0 +1,77 @@
+"""What the README tells a person to type, as far as it needs no machines."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "LC_ALL": "C.UTF-8",
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def checkout(root: Path, tmp_path: Path) -> Path:
+    """A copy of what an operator works with."""
+    for name in ("ansible.cfg", "site.yml", "run-benchmark.yml", "Makefile"):
+        shutil.copy(root / name, tmp_path / name)
+    for name in ("group_vars", "inventories/example", "playbooks", "roles", "library"):
+        shutil.copytree(root / name, tmp_path / name, symlinks=True)
+    shutil.copytree(root / "module_utils", tmp_path / "module_utils")
+    return tmp_path
+
+
+def test_an_inventory_of_ones_own_is_complete(checkout: Path) -> None:
+    made = run(["make", "inventory", "NAME=prod"], checkout)
+    assert made.returncode == 0, made.stderr
+    assert "inventories/prod/hosts.yml" in made.stdout
+    own = checkout / "inventories/prod/group_vars/all/50_example.yml"
+    assert "farm_name: prod\n" in own.read_text()
+    for playbook in ("site.yml", "run-benchmark.yml"):
+        command = ["ansible-playbook", "-i", "inventories/prod", "--syntax-check", playbook]
+        assert run(command, checkout).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [([], "make inventory NAME=prod"), (["NAME=example"], "there already")]
+)
+def test_an_inventory_is_not_made_over_another(
+    checkout: Path, arguments: list[str], said: str
+) -> None:
+    made = run(["make", "inventory", *arguments], checkout)
+    assert made.returncode != 0
+    assert said in made.stderr
+
+
+def test_make_lists_what_can_be_made(checkout: Path) -> None:
+    listed = run(["make"], checkout).stdout
+    for target in ("make demo", "make demo-down", "make inventory", "make test", "make setup"):
+        assert target in listed
+
+
+def test_every_page_that_the_readme_names_is_there(root: Path) -> None:
+    for page in (root / "README.md", *(root / "docs").glob("*.md")):
+        for part in page.read_text().split("](")[1:]:
+            target = part.split(")")[0]
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("role", ["worker", "master", "monitoring"])
+def test_the_settings_of_a_role_can_be_read(root: Path, role: str) -> None:
+    command = ["ansible-doc", "--type", "role", "--roles-path", "roles", role]
+    shown = run(command, root)
+    assert shown.returncode == 0, shown.stderr
+    assert f"{role}_" in shown.stdout

@@ -1,1 +1,0 @@
-"""Master and agents together, as processes."""
