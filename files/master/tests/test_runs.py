@@ -109,6 +109,9 @@ def test_the_same_key_gives_the_same_run(ready_house: Any) -> None:
     assert "k1" in other.json()["detail"]
     assert post("admin").status_code == 201, "another submitter's key is another key"
     assert len(ready_house.ok("viewer", "GET", "/v1/runs")["items"]) == 2
+    (found,) = ready_house.ok("viewer", "GET", "/v1/runs?key=k1&cursor=")["items"][-1:]
+    assert found["id"] == first.json()["id"]
+    assert ready_house.ok("viewer", "GET", "/v1/runs?key=k2")["items"] == []
 
 
 def test_lists_are_paged(ready_house: Any) -> None:

@@ -1,6 +1,9 @@
 """What the tests of the deployed farm share."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,16 @@ except urllib.error.HTTPError as error:
 except OSError as error:
     print(json.dumps([0, str(error)]))
 """
+
+
+def play(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook on the machines, as an operator does on the control node."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook"))]
+    command += ["--inventory", "molecule/default/inventory", *arguments]
+    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+    )
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,12 @@ async def plan_run(data: JSONBody[RunRequest], farm: FarmHere) -> RunPlan:
     guards=[needs(Role.VIEWER)],
     responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
-async def list_runs(farm: FarmHere, cursor: FromQuery[str] = "") -> RunPage:
-    """List runs, newest first."""
+async def list_runs(
+    farm: FarmHere, cursor: FromQuery[str] = "", key: FromQuery[str | None] = None
+) -> RunPage:
+    """List runs, newest first; with `key`, those that were made with this Idempotency-Key."""
     before = after_id(cursor)
-    return await farm.reader.read(lambda c: runs.page(c, before, PAGE))
+    return await farm.reader.read(lambda c: runs.page(c, before, PAGE, key))
 
 
 @get(

@@ -28,9 +28,13 @@ def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
     ).first()
 
 
-def page(connection: Connection, before: UUID | None, limit: int) -> RunPage:
-    """Return up to `limit` runs, newest first, that are older than `before`."""
+def page(
+    connection: Connection, before: UUID | None, limit: int, key: str | None = None
+) -> RunPage:
+    """Return up to `limit` runs, newest first, older than `before` and made with `key`."""
     query = select(runs).order_by(runs.c.id.desc()).limit(limit + 1)
+    if key is not None:
+        query = query.where(runs.c.key == key)
     if before is not None:
         query = query.where(runs.c.id < before)
     rows = connection.execute(query).all()
