@@ -137,8 +137,6 @@ def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_house: Any
     assert value(refresher, "ffrtmp_health_exporter_up") == 0
     assert value(health, "ffrtmp_master_ready") == 0
     assert value(health, "ffrtmp_node_up", node="worker1") is None
-    info = {"exporter": "health", "version": "0.1.0"}
-    assert value(refresher, "ffrtmp_exporter_info", **info) == 1
 
 
 def test_an_error_of_the_program_is_not_hidden() -> None:

@@ -310,7 +310,9 @@ def test_an_exporter_serves_who_shows_a_certificate(
         friend = client_context(master.ca_file)
         friend.load_cert_chain(master.certificate_file, master.key_file)
         url = f"https://127.0.0.1:{port}/metrics"
-        assert wanted in scrape_until(wanted, url, friend)
+        page = scrape_until(wanted, url, friend)
+        assert wanted in page
+        assert f'ffrtmp_exporter_info{{exporter="{name}"' in page
         with pytest.raises(httpx.TransportError):
             httpx.get(url, verify=stranger)
         exporter.terminate()

@@ -4,6 +4,8 @@ from typing import Any
 
 from .conftest import Machine
 
+testinfra_hosts = ["ansible://all"]
+
 UNITS = {
     "master": [
         "ffrtmp-master.service",

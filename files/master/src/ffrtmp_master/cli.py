@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ class OperatorError(Exception):
 def main() -> None:
     """Do what the command line says."""
     arguments = _parser().parse_args()
+    # What the master writes (the database, sources, artifacts) is not for everybody on the host.
+    os.umask(0o027)
     try:
         loaded = settings.load(arguments.config)
         logs.configure(loaded.log_level)

@@ -5,7 +5,9 @@ import threading
 from pathlib import Path
 
 import msgspec
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, Info, start_http_server
+
+from ffrtmp_shared import __version__
 
 
 class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,11 +24,15 @@ class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     client_ca_file: Path
 
 
-def serve_until_stopped(registry: CollectorRegistry, settings: ExporterSettings) -> None:
-    """Serve `registry` over mutual TLS until SIGTERM or SIGINT.
+def serve_until_stopped(name: str, registry: CollectorRegistry, settings: ExporterSettings) -> None:
+    """Serve `registry` over mutual TLS until SIGTERM or SIGINT, and beside it who serves it.
 
     Raises OSError when the port is taken or a file of the certificate cannot be read.
     """
+    info = Info(
+        "ffrtmp_exporter", "Which exporter this is, and of which release", registry=registry
+    )
+    info.info({"exporter": name, "version": __version__})
     stopped = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())

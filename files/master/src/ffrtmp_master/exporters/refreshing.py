@@ -7,13 +7,12 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import ffrtmp_shared
 import msgspec
 from ffrtmp_shared import config, credentials, logs
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import serve_until_stopped
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -59,11 +58,6 @@ class Refresher(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Give the exporter's own metrics."""
-        yield InfoMetricFamily(
-            "ffrtmp_exporter",
-            "Which exporter this is, and of which release",
-            {"exporter": self._name, "version": ffrtmp_shared.__version__},
-        )
         yield GaugeMetricFamily(
             f"ffrtmp_{self._name}_exporter_up",
             "Whether the master answered when it was last asked",
@@ -96,7 +90,7 @@ def run(name: str, build: Callable[[MasterClient], tuple[Collector, Callable[[],
             registry.register(collector)
             registry.register(refresher)
             refresher.start()
-            serve_until_stopped(registry, settings.exporter)
+            serve_until_stopped(name, registry, settings.exporter)
             refresher.stop()
     except config.ConfigError as error:
         _end(name, error, _BAD_CONFIG)

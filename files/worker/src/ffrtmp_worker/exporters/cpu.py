@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     registry = CollectorRegistry()
     registry.register(CpuCollector(EnergyCounters()))
     try:
-        serve_until_stopped(registry, settings.exporter)
+        serve_until_stopped("cpu", registry, settings.exporter)
     except OSError as error:
         sys.stderr.write(f"ffrtmp-exporter-cpu: {error}\n")
         return 1

@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with listen(settings.progress_socket) as opened:
             threading.Thread(target=receive, args=(opened, board), daemon=True).start()
-            serve_until_stopped(registry, settings.exporter)
+            serve_until_stopped("ffmpeg", registry, settings.exporter)
     except OSError as error:
         sys.stderr.write(f"ffrtmp-exporter-ffmpeg: {error}\n")
         return 1
