@@ -40,7 +40,11 @@ def play(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook on the machines, as an operator does on the control node."""
     command = [str(Path(sys.executable).with_name("ansible-playbook"))]
     command += ["--inventory", "molecule/default/inventory", *arguments]
-    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_FORCE_COLOR": "false",
+        "LC_ALL": "C.UTF-8",
+    }
     return subprocess.run(
         command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
     )
