@@ -75,3 +75,22 @@ def test_the_settings_of_a_role_can_be_read(root: Path, role: str) -> None:
     shown = run(command, root)
     assert shown.returncode == 0, shown.stderr
     assert f"{role}_" in shown.stdout
+
+
+@pytest.mark.parametrize("place", ["own/suite.yml", "suite.yml"])
+def test_a_suite_is_found_by_a_relative_path(checkout: Path, root: Path, place: str) -> None:
+    """The suite and its clip must be read before the master is asked, and there is none here."""
+    suite = checkout / place
+    suite.parent.mkdir(exist_ok=True)
+    text = (root / "files/suites/demo.yml").read_text()
+    suite.write_text(text.replace("../media/bigbuckbunny-720p.mp4", "clip.mp4"))
+    (suite.parent / "clip.mp4").write_bytes(b"a clip")
+    (checkout / ".secrets/example/tokens").mkdir(parents=True)
+    (checkout / ".secrets/example/tokens/operator").write_text("token")
+    settings = f"ansible_connection=local ansible_python_interpreter={sys.executable}"
+    command = ["ansible-playbook", "-i", "inventories/example", "run-benchmark.yml"]
+    command += ["--extra-vars", settings, "--extra-vars", f"benchmark_suite={place}"]
+    done = run(command, checkout)
+    assert "TASK [Queue the suite]" in done.stdout, done.stdout + done.stderr
+    assert "ca_file" in done.stdout
+    assert done.returncode != 0
