@@ -100,3 +100,4 @@ test-tools: setup
 .PHONY: test-farm
 test-farm: setup ## Deploy a farm on test machines and look at it (molecule)
 	molecule test --scenario-name default
+	molecule test --scenario-name combined
