@@ -11,13 +11,14 @@ from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp
 
 from ffrtmp_master import access, problems
 from ffrtmp_master.api import (
     artifacts,
-    claims,
     discovery,
     health,
+    hot,
     jobs,
     nodes,
     results,
@@ -29,8 +30,13 @@ from ffrtmp_master.farm import Farm
 _MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
-def create(farm: Farm) -> Litestar:
+def create(farm: Farm) -> ASGIApp:
     """Return the application that serves `farm` and runs it from startup to shutdown."""
+    return hot.in_front_of(_framework(farm), farm)
+
+
+def _framework(farm: Farm) -> Litestar:
+    """Return the application behind the hot calls."""
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -45,7 +51,6 @@ def create(farm: Farm) -> Litestar:
             *health.ROUTES,
             *runs.ROUTES,
             *jobs.ROUTES,
-            *claims.ROUTES,
             *results.ROUTES,
             *artifacts.ROUTES,
             *nodes.ROUTES,

@@ -61,12 +61,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(loaded: Settings, _arguments: argparse.Namespace) -> None:
     _check_files(loaded)
-    _check_schema(writing_engine(loaded.database_url))
+    _check_schema(_engine(loaded))
     serving.serve(loaded)
 
 
 def _migrate(loaded: Settings, _arguments: argparse.Namespace) -> None:
-    _print(migrate.upgrade(writing_engine(loaded.database_url)))
+    _print(migrate.upgrade(_engine(loaded)))
 
 
 def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
@@ -75,7 +75,7 @@ def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
 
 def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
     wanted = config.load(arguments.file, CredentialFile)
-    engine = writing_engine(loaded.database_url)
+    engine = _engine(loaded)
     _check_schema(engine)
     with engine.connect() as connection, connection.begin():
         changed = credentials.make_exactly(connection, wanted.credentials)
@@ -88,6 +88,10 @@ _COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
     "check-config": _check_config,
     "sync-credentials": _sync_credentials,
 }
+
+
+def _engine(loaded: Settings) -> Engine:
+    return writing_engine(loaded.database_url, loaded.database_password())
 
 
 def _check_files(loaded: Settings) -> None:

@@ -1,98 +1,127 @@
 """Everything that the API works with, from the settings, and its life from start to stop."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 
-from ffrtmp_shared.states import JobState
+from ffrtmp_shared.ids import new_id
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
-from ffrtmp_master.clock import Clock, utc_now
+from ffrtmp_master.access import Gate
+from ffrtmp_master.clock import Clock, SteadyClock, utc_now
+from ffrtmp_master.listening import Listener
 from ffrtmp_master.metrics import Metrics
-from ffrtmp_master.queue import leases
-from ffrtmp_master.queue.failures import Ended
+from ffrtmp_master.queue import batches, leases
+from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.waiting import WaitingRoom
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.files import ContentStore
+from ffrtmp_master.store.news import News
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.writer import Writer
-
-_log = logging.getLogger(__name__)
+from ffrtmp_master.store.work import Effects
+from ffrtmp_master.store.writer import Watch, Writer
+from ffrtmp_master.sweeping import Sweep
 
 
 class Farm:
     """The master's parts: database, files, waiting agents, metrics, clock."""
 
-    def __init__(self, settings: Settings, clock: Clock = utc_now, sweep_s: float = 1.0) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, sweep_s: float = 1.0
+    ) -> None:
         """Open the parts; `sweep_s` is how often leases are looked through."""
         self.settings = settings
-        self.clock = clock
+        self.clock = SteadyClock(utc_now()) if clock is None else clock
         self.metrics = Metrics()
-        self.waiting = WaitingRoom()
+        self.catalog = Catalog()
+        self.waiting = WaitingRoom(self.catalog)
+        self._origin = str(new_id())
+        password = settings.database_password()
         self._engines = (
-            writing_engine(settings.database_url),
-            reading_engine(settings.database_url),
+            writing_engine(settings.database_url, password),
+            reading_engine(settings.database_url, password),
         )
-        self.writer = Writer(self._engines[0], self.metrics.batch.observe)
+        watch = Watch(self._committed, self.metrics.committed, self.catalog.undo)
+        self.writer = Writer(
+            self._engines[0],
+            self.clock,
+            lambda work, requests: batches.apply(work, requests, self.catalog, settings),
+            watch,
+            self._origin,
+        )
         self.reader = Reader(self._engines[1])
+        self.gate = Gate(self.reader, self.clock)
         self.artifacts = ContentStore(settings.data_dir / "artifacts", settings.max_artifact_bytes)
         self.sources = ContentStore(settings.data_dir / "sources", settings.max_source_bytes)
-        self._sweep_s = sweep_s
+        self.sweep = Sweep(self, sweep_s)
+        self._listener: Listener | None = None
+        if settings.is_shared:
+            self._listener = Listener(settings.database_url, password, self._heard)
+
+    @property
+    def steady_clock(self) -> SteadyClock | None:
+        """The clock when it is the farm's own, which may be set; None when it was given."""
+        return self.clock if isinstance(self.clock, SteadyClock) else None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the writer and the sweep of leases while the context lasts."""
-        self.writer.start()
-        sweep = None
-        try:
+        """Run the writer and the sweep while the context lasts."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._dispose)
+            self.writer.start()
+            stack.push_async_callback(asyncio.to_thread, self.writer.close)
             lease_s = self.settings.lease_s
-            await self.writer.write(lambda c: leases.spare(c, self.clock(), lease_s))
-            sweep = asyncio.create_task(self._sweep())
+            await self.writer.write(lambda work: leases.spare(work, lease_s))
+            if self._listener is not None:
+                self._listener.start()
+                stack.push_async_callback(asyncio.to_thread, self._listener.close)
+            await stack.enter_async_context(self.sweep.running())
+            stack.callback(self.waiting.close)
             yield
-        finally:
-            self.waiting.close()
-            if sweep is not None:
-                sweep.cancel()
-                await asyncio.wait([sweep])
-            await asyncio.to_thread(self.writer.close)
-            await asyncio.to_thread(self.reader.close)
-            for engine in self._engines:
-                engine.dispose()
 
-    def attempts_ended(self, ended: Iterable[Ended]) -> None:
-        """Count attempts that ended without a result, and wake who can go on."""
-        for one in ended:
-            self.metrics.attempt_ended(one)
-            self.waiting.wake_node(one.worked_on)
-            if one.state is not JobState.QUEUED:
-                continue
-            if one.not_before is None:
-                self.waiting.wake(one.node, [one.encoder])
-            else:
-                delay_s = (one.not_before - self.clock()).total_seconds()
-                asyncio.get_running_loop().call_later(
-                    max(delay_s, 0.0), self.waiting.wake, one.node, [one.encoder]
-                )
+    async def _dispose(self) -> None:
+        await asyncio.to_thread(self.reader.close)
+        for engine in self._engines:
+            engine.dispose()
+
+    def _committed(self, effects: Effects) -> None:
+        """Wake who can go on after a transaction, and count what it did."""
+        self.metrics.effects(effects)
+        for node, is_exclusive in effects.taken.items():
+            self.waiting.take(node, is_exclusive=is_exclusive)
+        for node in effects.freed:
+            self.waiting.free(node)
+        for requirement_id, jobs in effects.queued.items():
+            self.waiting.wake(requirement_id, jobs)
+        loop = asyncio.get_running_loop()
+        for not_before, requirement_id in effects.delayed:
+            delay_s = max((not_before - self.clock()).total_seconds(), 0.0)
+            loop.call_later(delay_s, self.waiting.wake, requirement_id, 1)
+
+    async def _heard(self, news: News | None) -> None:
+        """Wake who can go on after another master's transaction; None when news may be lost."""
+        if news is not None and news.origin == self._origin:
+            return
+        if news is None or news.much:
+            self.waiting.wake_all()
+            return
+        if not all(self.catalog.knows(requirement_id) for requirement_id in news.queued):
+            await self.reader.read(self.learn_requirements)
+        for node in news.freed:
+            self.waiting.free(node)
+        for requirement_id, jobs in news.queued.items():
+            if self.catalog.knows(requirement_id):
+                self.waiting.wake(requirement_id, jobs)
+
+    def learn_requirements(self, connection: Connection) -> None:
+        """Learn the sets of requirements that other masters have stored."""
+        self.catalog.refresh_from(connection)
 
     async def expire_leases(self) -> None:
-        """End the attempts whose lease has run out."""
-        now = self.clock()
-
-        def expire(connection: Connection) -> list[Ended]:
-            return list(leases.expire(connection, now, self.settings.retry_backoff_s))
-
-        if await self.reader.read(lambda c: leases.any_expired(c, now)):
-            ended = await self.writer.write(expire)
-            self.metrics.expiries.inc(len(ended))
-            self.attempts_ended(ended)
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(self._sweep_s)
-            try:
-                await self.expire_leases()
-            except SQLAlchemyError:
-                _log.exception("leases could not be looked through; trying again")
+        """End the attempts whose lease has run out or whose deadline has passed."""
+        now: datetime = self.clock()
+        backoff_s = self.settings.retry_backoff_s
+        if await self.reader.read(lambda c: leases.any_overdue(c, now)):
+            await self.writer.write(lambda work: leases.expire(work, backoff_s))

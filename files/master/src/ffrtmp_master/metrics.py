@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterable
 
+from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Node
 from ffrtmp_shared.states import JobState, NodeState
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from ffrtmp_master.queue.failures import Ended
+from ffrtmp_master.store.work import Effects
 
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -66,15 +67,31 @@ class Metrics:
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
+        self._commit_duration = Histogram(
+            "ffrtmp_master_commit_duration_seconds",
+            "Time that a transaction of the writer took, with its commit",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
         self.results_accepted = Counter(
             "ffrtmp_master_results", "Results that were stored", registry=registry
         )
 
-    def attempt_ended(self, ended: Ended) -> None:
-        """Count an attempt that ended without a result."""
-        self._failures.labels(ended.failure_class).inc()
-        if ended.state is JobState.QUEUED:
-            self._retries.labels(ended.failure_class).inc()
+    def effects(self, effects: Effects) -> None:
+        """Count what a committed transaction did."""
+        self.claims.inc(effects.claims)
+        self.results_accepted.inc(effects.results)
+        for failure_class, state in effects.ended:
+            self._failures.labels(failure_class).inc()
+            if failure_class is FailureClass.LEASE_EXPIRED:
+                self.expiries.inc()
+            if state is JobState.QUEUED:
+                self._retries.labels(failure_class).inc()
+
+    def committed(self, operations: int, duration_s: float) -> None:
+        """Note a transaction of the writer; called in its thread."""
+        self.batch.observe(operations)
+        self._commit_duration.observe(duration_s)
 
     def render(
         self, jobs: dict[JobState, int], nodes: Iterable[Node], results: int, parked: int
@@ -88,6 +105,11 @@ class Metrics:
         self._results.set(results)
         self._parked.set(parked)
         return generate_latest(self._registry)
+
+    def request(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """Count a request that was answered outside of the framework."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._latency.labels(route, method).observe(duration_s)
 
     async def count_answer(self, message: Message, scope: Scope) -> None:
         """Count an answer when its head is sent; Litestar calls this for every message."""

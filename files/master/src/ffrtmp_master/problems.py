@@ -1,9 +1,10 @@
 """Errors as their caller sees them: RFC 9457 problem documents, whatever went wrong."""
 
+import errno
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from ffrtmp_shared.models import Problem
@@ -11,7 +12,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ffrtmp_master.store.refusals import (
     ConflictError,
@@ -35,16 +37,25 @@ _STATUS: Mapping[type[RefusedError], HTTPStatus] = {
 
 _ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
+_LATER = {"Retry-After": "5"}
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_PG_DISK_FULL = "53100"
+
 _AnyRequest = Request[Any, Any, Any]
 
 
+class Answer(NamedTuple):
+    """An error as it is sent: its status, its problem document as JSON, and further headers."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
 def answer(
-    status: int,
-    detail: str,
-    errors: Sequence[str] = (),
-    headers: dict[str, str] | None = None,
-) -> Response[bytes]:
-    """Return a problem document."""
+    status: int, detail: str, errors: Sequence[str] = (), headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Make a problem document."""
     problem = Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,
@@ -52,9 +63,47 @@ def answer(
         detail=detail,
         errors=tuple(errors),
     )
-    return Response(
-        msgspec.json.encode(problem), status_code=status, media_type=MEDIA_TYPE, headers=headers
+    return Answer(status, msgspec.json.encode(problem), headers or {})
+
+
+def of(error: Exception, method: str, path: str) -> Answer:
+    """Turn whatever a request raised into what its caller sees; the rest goes to the log."""
+    match error:
+        case RefusedError():
+            errors = error.errors if isinstance(error, UnacceptableError) else ()
+            return answer(_STATUS[type(error)], str(error), errors)
+        case HTTPException():
+            details = _details(error.extra)
+            return answer(error.status_code, error.detail, details, error.headers)
+        case WriterClosedError():
+            return answer(HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_LATER)
+        case DBAPIError() | OSError() if is_full(error):
+            return answer(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                "the master's disk is full; what was stored before is safe",
+            )
+        case _:
+            return _unexpected(error, method, path)
+
+
+def _unexpected(error: Exception, method: str, path: str) -> Answer:
+    is_away = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+    _log.error(
+        "the database refused an operation" if is_away else "a request failed unexpectedly",
+        exc_info=error,
+        extra={"method": method, "path": path},
     )
+    if is_away:
+        text = "the database cannot be used now; the master's log says why"
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_LATER)
+    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the master failed; its log says how and where")
+
+
+def is_full(error: DBAPIError | OSError) -> bool:
+    """Return whether there was no room on the disk to write something."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == _PG_DISK_FULL
 
 
 def documented(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
@@ -70,15 +119,6 @@ def documented(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
     }
 
 
-def _refused(_request: _AnyRequest, error: RefusedError) -> Response[bytes]:
-    errors = error.errors if isinstance(error, UnacceptableError) else ()
-    return answer(_STATUS[type(error)], str(error), errors)
-
-
-def _http(_request: _AnyRequest, error: HTTPException) -> Response[bytes]:
-    return answer(error.status_code, error.detail, _details(error.extra), error.headers)
-
-
 def _details(extra: object) -> list[str]:
     """Turn what Litestar says of each wrong field into one line a field."""
     if not isinstance(extra, list):
@@ -90,39 +130,12 @@ def _details(extra: object) -> list[str]:
     ]
 
 
-def _stopping(_request: _AnyRequest, _error: WriterClosedError) -> Response[bytes]:
-    return answer(
-        HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers={"Retry-After": "5"}
+def _as_response(request: _AnyRequest, error: Exception) -> Response[bytes]:
+    found = of(error, request.method, request.url.path)
+    return Response(
+        found.body, status_code=found.status, media_type=MEDIA_TYPE, headers=dict(found.headers)
     )
 
 
-def _database(request: _AnyRequest, error: OperationalError) -> Response[bytes]:
-    _log.error(
-        "the database refused an operation",
-        exc_info=error,
-        extra={"method": request.method, "path": request.url.path},
-    )
-    return answer(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "the database cannot be used now; the master's log says why",
-        headers={"Retry-After": "5"},
-    )
-
-
-def _unexpected(request: _AnyRequest, error: Exception) -> Response[bytes]:
-    _log.error(
-        "a request failed unexpectedly",
-        exc_info=error,
-        extra={"method": request.method, "path": request.url.path},
-    )
-    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the master failed; its log says how and where")
-
-
-HANDLERS: ExceptionHandlersMap = {
-    RefusedError: _refused,
-    HTTPException: _http,
-    WriterClosedError: _stopping,
-    OperationalError: _database,
-    Exception: _unexpected,
-}
-"""Which error becomes which answer."""
+HANDLERS: ExceptionHandlersMap = {HTTPException: _as_response, Exception: _as_response}
+"""Every error becomes a problem document."""

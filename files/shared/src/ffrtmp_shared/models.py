@@ -10,12 +10,15 @@ from msgspec import Meta
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import FfmpegBuild, Measurement
+from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import JobState, NodeState, RunState
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Attempt = Annotated[int, Meta(ge=1)]
+Slot = Annotated[int, Meta(ge=1, le=1024)]
+WaitSeconds = Annotated[float, Meta(ge=0, le=60)]
 FileName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -41,6 +44,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cpu_model: str
     cpu_count: int
     memory_bytes: int
+    gpus: tuple[str, ...] = ()
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +105,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     finished_at: datetime | None
     key: str | None
+    priority: Priority = Priority.MEDIUM
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +115,27 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
     scenarios: tuple[str, ...]
     nodes: tuple[str, ...]
+
+
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A job of its own, outside of any run.
+
+    `exclusive` jobs share their node with no other. `max_attempts` is the farm's when null. An
+    attempt that takes longer than `deadline_s` is ended, and the job with it.
+    """
+
+    scenario: Scenario
+    requirements: Requirements = Requirements()
+    priority: Priority = Priority.MEDIUM
+    exclusive: bool = True
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
+    deadline_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
+
+
+class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be changed of a job that is not final."""
+
+    priority: Priority
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,11 +170,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario, one repeat, for one node or for any that fits.
 
     `node` is the node that must do it (null for any), `leased_to` the one that does or did.
-    `repeat` counts from 1. `position` is its place in the run's random order.
+    `repeat` counts from 1. `position` is its place in the run's random order. `run_id` is null
+    for a job that was submitted by itself. `waiting` says why a queued job is not handed out
+    now. `retry_of` is the job that this one does over, `superseded_by` the one that does this
+    one over.
     """
 
     id: UUID
-    run_id: UUID
+    run_id: UUID | None
     scenario: Scenario
     repeat: int
     position: int
@@ -164,6 +193,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime | None
     progress: Progress | None
     failure: Failure | None
+    priority: Priority = Priority.MEDIUM
+    exclusive: bool = True
+    requirements: Requirements = Requirements()
+    deadline_s: float | None = None
+    retry_of: UUID | None = None
+    superseded_by: UUID | None = None
+    waiting: str | None = None
 
 
 # --- an agent's calls ----------------------------------------------------------------------
@@ -173,8 +209,8 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """An agent asks for work and waits for it up to `wait_s` seconds."""
 
     node: Name
-    slot: Annotated[int, Meta(ge=1, le=1024)]
-    wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    slot: Slot
+    wait_s: WaitSeconds = 0.0
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,12 +247,26 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     size_bytes: Annotated[int, Meta(ge=0)]
 
 
+Artifacts = Annotated[tuple[Artifact, ...], Meta(max_length=256)]
+
+
+class NextClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A claim that comes with a result: the slot is free and wants its next job."""
+
+    slot: Slot
+    wait_s: WaitSeconds = 0.0
+
+
 class ResultReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an attempt measured; its artifacts were uploaded before."""
+    """What an attempt measured; its artifacts were uploaded before.
+
+    With `next` the same call claims the slot's next job, after the result is stored.
+    """
 
     attempt: Attempt
     measurement: Measurement
-    artifacts: tuple[Artifact, ...] = ()
+    artifacts: Artifacts = ()
+    next: NextClaim | None = None
 
 
 class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,22 +274,26 @@ class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     attempt: Attempt
     failure: Failure
-    artifacts: tuple[Artifact, ...] = ()
+    artifacts: Artifacts = ()
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """The master has it on disk. `repeated` says that it had it before."""
+    """The master has it on disk. `repeated` says that it had it before.
+
+    `next` is the job that was claimed with the result, null when none was asked for or found.
+    """
 
     job_id: UUID
     state: JobState
     repeated: bool
+    next: Claim | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt measured, as the master keeps it; never changed once stored."""
 
     id: UUID
-    run_id: UUID
+    run_id: UUID | None
     job_id: UUID
     attempt: int
     node: str

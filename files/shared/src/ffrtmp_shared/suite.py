@@ -9,6 +9,7 @@ from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError
 
 from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.requirements import MAX_LABELS, Priority, Requirements
 from ffrtmp_shared.scenario import (
     MAX_THREADS,
     PIXEL_FORMATS,
@@ -61,12 +62,21 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     gop_frames: int = 250
 
 
+class OnNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A placement on one node, by its name."""
+
+    node: str
+
+
 class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sources x encodes x rate points x placement x repeats.
 
-    `placement` is `each` (every node that fits measures every scenario) or `any` (one of them
-    does). `repeats` counts how often each scenario is measured on its node. `slowest_speed` is
-    explained at `Scenario`.
+    `placement` is `each` (every node that fits measures every scenario), `any` (one of them
+    does) or one node. `repeats` counts how often each scenario is measured on its node.
+    `slowest_speed` is explained at `Scenario`. `requirements` is what a node must be or have.
+    `when_unmet` says what becomes of scenarios that no node can do now: they wait for one, or
+    the run is refused. `exclusive` jobs share their node with no other. An attempt that takes
+    longer than `deadline_s` is ended, and its job with it.
     """
 
     name: str
@@ -74,7 +84,12 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     encodes: tuple[SuiteEncode, ...]
     rate_points: tuple[RatePoint, ...]
     description: str = ""
-    placement: Literal["each", "any"] = "each"
+    placement: Literal["each", "any"] | OnNode = "each"
+    priority: Priority = Priority.MEDIUM
+    exclusive: bool = True
+    requirements: Requirements = Requirements()
+    when_unmet: Literal["wait", "refuse"] = "wait"
+    deadline_s: float | None = None
     repeats: int = 3
     slowest_speed: float = 0.02
 
@@ -163,11 +178,34 @@ def json_schema() -> dict[str, Any]:
                 "sources": a_list(source),
                 "encodes": a_list(encode),
                 "rate_points": a_list(rate_point),
-                "placement": {"enum": ["each", "any"]},
+                "placement": {
+                    "anyOf": [{"enum": ["each", "any"]}, an_object(["node"], {"node": _NAME})]
+                },
+                "priority": {"enum": [priority.value for priority in Priority]},
+                "exclusive": {"type": "boolean"},
+                "requirements": an_object([], _requirements()),
+                "when_unmet": {"enum": ["wait", "refuse"]},
+                "deadline_s": {"type": "number", "exclusiveMinimum": 0},
                 "repeats": {"type": "integer", "minimum": 1, "maximum": 1000},
                 "slowest_speed": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
             },
         ),
+    }
+
+
+def _requirements() -> dict[str, Any]:
+    """Return the schemas of what a suite may ask of its nodes; encoder and node come otherwise."""
+    word = {"type": "string", "minLength": 1, "maxLength": 64}
+    return {
+        "architecture": word,
+        "gpu": word,
+        "memory_bytes_min": {"type": "integer", "minimum": 1},
+        "cpu_count_min": {"type": "integer", "minimum": 1, "maximum": 65536},
+        "labels": {
+            "type": "object",
+            "maxProperties": MAX_LABELS,
+            "additionalProperties": {"type": "string", "maxLength": 128},
+        },
     }
 
 

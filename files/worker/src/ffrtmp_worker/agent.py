@@ -39,6 +39,7 @@ _log = logging.getLogger(__name__)
 # Short enough that SIGTERM is obeyed soon; how fast a job is found does not depend on it.
 _CLAIM_WAIT_S = 5.0
 _NOT_FOUND = 404
+_CONFLICT = 409
 
 
 class Agent:
@@ -95,7 +96,7 @@ class Agent:
         try:
             return client.claim(request)
         except MasterRefusedError as error:
-            if error.problem.status != _NOT_FOUND:
+            if error.problem.status != _CONFLICT:
                 raise
             # Somebody removed the node; it is alive, so it comes back.
             self._register(client)

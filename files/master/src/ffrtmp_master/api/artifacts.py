@@ -42,12 +42,11 @@ async def upload_artifact(
     """Keep a file that belongs to the attempt; the same again is fine."""
     node = agent_node(request)
     check_announced(request, farm.settings.max_artifact_bytes)
-    await farm.reader.read(lambda c: completion.check_upload(c, job_id, attempt, node))
+    await farm.writer.write(lambda work: completion.check_upload(work, job_id, attempt, node))
     content = await farm.artifacts.keep(request.stream())
-    now = farm.clock()
     await farm.writer.write(
-        lambda c: completion.take_artifact(
-            c, job_id, attempt, node=node, name=name, content=content, now=now
+        lambda work: completion.take_artifact(
+            work, job_id, attempt, node=node, name=name, content=content
         )
     )
     return Artifact(name=name, sha256=content.sha256, size_bytes=content.size_bytes)

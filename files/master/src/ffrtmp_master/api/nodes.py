@@ -8,7 +8,6 @@ from ffrtmp_shared.states import NodeState
 from litestar import delete, get, patch, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
-from sqlalchemy import Connection
 
 from ffrtmp_master import problems
 from ffrtmp_master.access import Call, check_own_node, needs
@@ -17,6 +16,7 @@ from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import canceling
 from ffrtmp_master.store import nodes
 from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 
@@ -33,15 +33,15 @@ async def register_node(
     check_own_node(request, name)
     if data.name != name:
         raise UnacceptableError(f"the path names node {name}, the body {data.name}")
-    now, offline_s = farm.clock(), farm.settings.node_offline_s
+    offline_s = farm.settings.node_offline_s
 
-    def register(connection: Connection) -> Node:
-        nodes.register(connection, data, now)
-        return nodes.find(connection, name, now, offline_s)
+    def register(work: Work) -> Node:
+        nodes.register(work.connection, data, work.now)
+        # What waits for the node may have become possible.
+        work.effects.freed.add(name)
+        return nodes.find(work.connection, name, work.now, offline_s)
 
-    node = await farm.writer.write(register)
-    farm.waiting.wake_node(name)
-    return node
+    return await farm.writer.write(register)
 
 
 @get("/v1/nodes", guards=[needs(Role.VIEWER)], responses=problems.documented())
@@ -62,16 +62,14 @@ async def update_node(name: NamePart, data: JSONBody[NodeUpdate], farm: FarmHere
         raise UnacceptableError(
             "offline is what the master finds out; set active or draining instead"
         )
-    now, offline_s = farm.clock(), farm.settings.node_offline_s
+    offline_s = farm.settings.node_offline_s
 
-    def update(connection: Connection) -> Node:
-        nodes.set_state(connection, name, data.state)
-        return nodes.find(connection, name, now, offline_s)
+    def update(work: Work) -> Node:
+        nodes.set_state(work.connection, name, data.state)
+        work.effects.freed.add(name)
+        return nodes.find(work.connection, name, work.now, offline_s)
 
-    node = await farm.writer.write(update)
-    if data.state is NodeState.ACTIVE:
-        farm.waiting.wake_node(name)
-    return node
+    return await farm.writer.write(update)
 
 
 @delete(
@@ -81,8 +79,8 @@ async def update_node(name: NamePart, data: JSONBody[NodeUpdate], farm: FarmHere
 )
 async def remove_node(request: Call, name: NamePart, farm: FarmHere) -> None:
     """Forget a node and cancel what is queued for it alone; 409 while it works on a job."""
-    now, by = farm.clock(), request.user.name
-    await farm.writer.write(lambda c: canceling.remove_node(c, name, by, now))
+    by = request.user.name
+    await farm.writer.write(lambda work: canceling.remove_node(work, name, by))
 
 
 ROUTES: tuple[Any, ...] = (register_node, list_nodes, update_node, remove_node)

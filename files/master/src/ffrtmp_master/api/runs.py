@@ -43,14 +43,11 @@ async def create_run(
         key=key,
         created_by=request.user.name,
     )
-    now, settings = farm.clock(), farm.settings
     created = await farm.writer.write(
-        lambda c: expansion.create(c, asked, now, settings.node_offline_s, settings.max_attempts)
+        lambda work: expansion.create(work, asked, farm.catalog, farm.settings)
     )
     if created.existed:
         return Response(created.run, status_code=HTTPStatus.OK)
-    for node in created.run.nodes:
-        farm.waiting.wake_node(node)
     return Response(created.run, headers={"Location": f"/v1/runs/{created.run.id}"})
 
 
@@ -98,8 +95,8 @@ async def get_run(run_id: FromPath[UUID], farm: FarmHere) -> Run:
 )
 async def cancel_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> Run:
     """Cancel what is queued, and tell the agents of what runs to stop."""
-    now, name = farm.clock(), request.user.name
-    return await farm.writer.write(lambda c: canceling.cancel_run(c, run_id, name, now))
+    name = request.user.name
+    return await farm.writer.write(lambda work: canceling.cancel_run(work, run_id, name))
 
 
 async def _parsed(text: str) -> suite.Suite:

@@ -36,8 +36,7 @@ async def upload_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> No
     """Keep a clip; 422 when its digest is another."""
     check_announced(request, farm.settings.max_source_bytes)
     content = await farm.sources.keep(request.stream(), expected=sha256)
-    now = farm.clock()
-    await farm.writer.write(lambda c: artifacts.add_source(c, content, now))
+    await farm.writer.write(lambda work: artifacts.add_source(work.connection, content, work.now))
 
 
 @head("/v1/sources/{sha256:str}", guards=[needs(Role.VIEWER, Role.AGENT)], responses=_READ)
@@ -57,8 +56,7 @@ async def download_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> 
     """Give a clip's bytes."""
     node = request.user.node
     if node is not None:
-        now = farm.clock()
-        await farm.writer.write(lambda c: nodes.seen(c, node, now))
+        await farm.writer.write(lambda work: nodes.seen(work.connection, node, work.now))
     await farm.reader.read(lambda c: artifacts.source_size(c, sha256))
     return stored_file(farm.sources.path(sha256), sha256)
 

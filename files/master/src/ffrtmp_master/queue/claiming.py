@@ -1,111 +1,206 @@
-"""Choosing a job for an agent and leasing it, in one transaction."""
+"""Choosing jobs for the slots that ask for one, many slots at a time."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from uuid import UUID
 
-from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.models import Failure, Job
+from ffrtmp_shared.models import Failure
 from ffrtmp_shared.states import JobState, NodeState
-from sqlalchemy import Connection, literal_column, or_, select, union_all
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.failures import Ended, end_attempt
-from ffrtmp_master.queue.leases import is_held
-from ffrtmp_master.store import jobs as stored_jobs
-from ffrtmp_master.store import nodes
-from ffrtmp_master.store.refusals import ConflictError, NotFoundError
-from ffrtmp_master.store.schema import jobs
+from ffrtmp_master.queue.failures import end_attempt
+from ffrtmp_master.queue.matching import Catalog
+from ffrtmp_master.queue.requests import Claim, Claimed
+from ffrtmp_master.store.refusals import ConflictError, RefusedError
+from ffrtmp_master.store.rows import Candidate, JobRow, NodeRow
+from ffrtmp_master.store.work import Work
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """The outcome of a claim: the job or None, what the claim ended, and what the node can do."""
+@dataclass
+class _Node:
+    """A node while its slots choose: what it could do, and the sets of what it does."""
 
-    job: Job | None
-    ended: Sequence[Ended]
-    encoders: frozenset[str]
+    row: NodeRow
+    meets: frozenset[int]
+    working: list[int] = field(default_factory=list)
 
 
-def claim(connection: Connection, name: str, slot: int, now: datetime, lease_s: float) -> Claimed:
-    """Lease the oldest job that this node can do to one of its slots.
+def claim(
+    work: Work, claims: Sequence[Claim], catalog: Catalog, lease_s: float
+) -> list[Claimed | RefusedError]:
+    """Lease to each slot the first job that its node can do.
 
-    A benchmark job owns its node: nothing is handed out while another job is worked on there.
-    A slot that claims while it holds a job has started anew and lost it: that attempt is ended
-    here, so that a killed agent costs no waiting for its lease. Raises ConflictError when the
-    node is not registered.
+    A job goes before another when its rank is lower. An exclusive job owns its node: it is handed
+    out only where nothing is worked on, and nothing beside it; while one is first in line, its
+    node takes no other, so that shared jobs do not keep it waiting for ever. A slot that claims
+    while it holds a job has started anew and lost it: that attempt is ended here, so that a killed
+    agent costs no waiting for its lease. A claim of a node that is not registered is refused.
     """
-    try:
-        node = nodes.row_of(connection, name)
-    except NotFoundError as error:
-        raise ConflictError(f"node {name} is not registered; register it first") from error
-    nodes.seen(connection, name, now)
-    # Jobs ask for known encoders alone, so the number of index seeks has a bound.
-    encoders = ENCODERS.keys() & frozenset(node.registration.encoders)
-    working = connection.execute(select(jobs).where(is_held(), jobs.c.leased_to == name)).all()
-    ended = [
-        end_attempt(connection, job, _started_anew(name, slot), now, retry_after_s=0)
-        for job in working
-        if job.slot == slot
-    ]
-    is_free = len(ended) == len(working)
-    job_id = None
-    if is_free and node.state == NodeState.ACTIVE:
-        job_id = _oldest(connection, name, encoders, now)
-    if job_id is None:
-        return Claimed(None, ended, frozenset(encoders))
-    row = stored_jobs.row_of(connection, job_id)
+    names = sorted({asked.node for asked in claims})
+    rows = work.statements.nodes(names)
+    catalog.refresh(work.statements)
+    met = catalog.met_by(rows.values(), work.statements)
+    nodes = {name: _Node(row, met[name]) for name, row in rows.items()}
+    slots = {(asked.node, asked.slot) for asked in claims}
+    lost = []
+    for job in work.known(work.statements.held_on(list(rows))):
+        if job.leased_to is None or not job.state.holds_lease:
+            continue
+        if (job.leased_to, job.slot) in slots:
+            lost.append(job.id)
+        else:
+            nodes[job.leased_to].working.append(job.requirement_id)
+    if lost:
+        _end_what_slots_lost(work, lost)
+    chosen = _choose(work, claims, nodes, catalog)
+    answers = _answers(work, claims, chosen, nodes, catalog=catalog, lease_s=lease_s)
+    if work.statements.is_shared:
+        work.flush()
+        _look_again(work, answers, claims, nodes)
+    return answers
+
+
+def _end_what_slots_lost(work: Work, lost: Iterable[UUID]) -> None:
+    for job in work.jobs(lost).values():
+        failure = Failure(
+            failure_class=FailureClass.LEASE_EXPIRED,
+            message=f"agent started anew on {job.leased_to}, slot {job.slot}",
+        )
+        end_attempt(work, job, failure, retry_after_s=0)
+    work.flush()
+
+
+def _choose(
+    work: Work, claims: Sequence[Claim], nodes: Mapping[str, _Node], catalog: Catalog
+) -> list[Candidate | None]:
+    """Pick a job for each claim in turn, or None."""
+    wanted = Counter[int]()
+    for asked in claims:
+        if asked.node in nodes:
+            wanted.update(_looked_at(nodes[asked.node], catalog))
+    lines = _Lines(work.statements.candidates(wanted, work.now) if wanted else ())
+    chosen: list[Candidate | None] = []
+    for asked in claims:
+        node = nodes.get(asked.node)
+        taken = None if node is None else lines.first(_looked_at(node, catalog))
+        if (
+            node is None
+            or taken is None
+            or (node.working and catalog.is_exclusive(taken.requirement_id))
+        ):
+            chosen.append(None)
+        else:
+            lines.take(taken)
+            node.working.append(taken.requirement_id)
+            chosen.append(taken)
+    return chosen
+
+
+def _answers(
+    work: Work,
+    claims: Sequence[Claim],
+    chosen: Sequence[Candidate | None],
+    nodes: Mapping[str, _Node],
+    *,
+    catalog: Catalog,
+    lease_s: float,
+) -> list[Claimed | RefusedError]:
+    jobs = work.jobs(candidate.id for candidate in chosen if candidate is not None)
+    answers: list[Claimed | RefusedError] = []
+    for asked, candidate in zip(claims, chosen, strict=True):
+        node = nodes.get(asked.node)
+        if node is None:
+            answers.append(ConflictError(f"node {asked.node} is not registered; register it first"))
+        elif candidate is None:
+            is_idle = not node.working and node.row.state is NodeState.ACTIVE
+            answers.append(Claimed(None, _open_to(node, catalog), is_idle))
+        else:
+            job = jobs[candidate.id]
+            _lease(work, job, asked, lease_s)
+            work.effects.taken[asked.node] = catalog.is_exclusive(candidate.requirement_id)
+            answers.append(Claimed(job))
+    return answers
+
+
+def _look_again(
+    work: Work,
+    answers: list[Claimed | RefusedError],
+    claims: Sequence[Claim],
+    nodes: Mapping[str, _Node],
+) -> None:
+    """Mark who found nothing although something is queued: another master had it locked."""
+    empty = {
+        place: answer
+        for place, answer in enumerate(answers)
+        if isinstance(answer, Claimed)
+        and answer.job is None
+        and not nodes[claims[place].node].working
+    }
+    open_to = frozenset[int]().union(*(answer.open_to for answer in empty.values()))
+    queued = work.statements.any_queued(sorted(open_to), work.now) if open_to else set[int]()
+    for place, answer in empty.items():
+        if not answer.open_to.isdisjoint(queued):
+            answers[place] = replace(answer, is_contended=True)
+
+
+def _lease(work: Work, job: JobRow, asked: Claim, lease_s: float) -> None:
+    work.effects.claims += 1
+    ready_at = job.not_before or job.created_at
+    work.effects.queue_waits_s.append(max((work.now - ready_at).total_seconds(), 0.0))
     transitions.move(
-        connection,
-        [transitions.at(row)],
+        work,
+        job,
         JobState.LEASED,
-        f"claimed by {name}, slot {slot}",
-        now,
-        attempt=row.attempt + 1,
-        leased_to=name,
-        slot=slot,
-        lease_expires_at=now + timedelta(seconds=lease_s),
-        started_at=now,
+        f"claimed by {asked.node}, slot {asked.slot}",
+        attempt=job.attempt + 1,
+        leased_to=asked.node,
+        slot=asked.slot,
+        lease_expires_at=work.now + timedelta(seconds=lease_s),
+        started_at=work.now,
         not_before=None,
         progress=None,
     )
-    return Claimed(stored_jobs.find(connection, job_id), ended, frozenset(encoders))
 
 
-def _started_anew(name: str, slot: int) -> Failure:
-    return Failure(
-        failure_class=FailureClass.LEASE_EXPIRED,
-        message=f"agent started anew on {name}, slot {slot}",
-    )
+def _looked_at(node: _Node, catalog: Catalog) -> frozenset[int]:
+    """Return the sets whose jobs matter to a node: those it could do were it free.
 
-
-def _oldest(
-    connection: Connection, name: str, encoders: Iterable[str], now: datetime
-) -> UUID | None:
-    """Find the first queued job for this node.
-
-    One index seek for each encoder, once among the jobs for this node alone and once among those
-    for any: what waits for other nodes is never read.
+    A node that shares looks at exclusive jobs as well, to know whether one is first in line.
     """
-    seeks = [
-        select(jobs.c.id, jobs.c.run_id, jobs.c.position)
-        .where(
-            jobs.c.state == literal_column(f"'{JobState.QUEUED}'"),
-            jobs.c.node == name if is_bound else jobs.c.node.is_(None),
-            jobs.c.encoder == encoder,
-            or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now),
-        )
-        .order_by(jobs.c.run_id, jobs.c.position)
-        .limit(1)
-        .subquery()
-        for encoder in sorted(encoders)
-        for is_bound in (True, False)
-    ]
-    if not seeks:
-        return None
-    found = union_all(*(select(seek) for seek in seeks)).subquery()
-    return connection.execute(
-        select(found.c.id).order_by(found.c.run_id, found.c.position).limit(1)
-    ).scalar()
+    if node.row.state is not NodeState.ACTIVE:
+        return frozenset()
+    if any(catalog.is_exclusive(one) for one in node.working):
+        return frozenset()
+    return node.meets
+
+
+def _open_to(node: _Node, catalog: Catalog) -> frozenset[int]:
+    """Return the sets whose jobs the node could be handed as it is now."""
+    looked_at = _looked_at(node, catalog)
+    if not node.working:
+        return looked_at
+    return frozenset(one for one in looked_at if not catalog.is_exclusive(one))
+
+
+class _Lines:
+    """The first jobs of each set of requirements, in their order."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        lines: dict[int, list[Candidate]] = defaultdict(list)
+        for candidate in candidates:
+            lines[candidate.requirement_id].append(candidate)
+        self._lines = lines
+        for line in lines.values():
+            line.sort(reverse=True)
+
+    def first(self, requirement_ids: Collection[int]) -> Candidate | None:
+        """Return the job that goes first among those of some sets."""
+        heads = [line[-1] for one, line in self._lines.items() if line and one in requirement_ids]
+        return min(heads, default=None)
+
+    def take(self, candidate: Candidate) -> None:
+        """Remove a job that was the first of its set."""
+        self._lines[candidate.requirement_id].pop()

@@ -1,128 +1,110 @@
 """What an agent hands in at the end of an attempt."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from ffrtmp_shared.models import Artifact, FailureReport, ResultReport, Stored
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Artifact
 from ffrtmp_shared.states import JobState
-from sqlalchemy import Connection
 
 from ffrtmp_master.queue import leases, transitions
-from ffrtmp_master.queue.failures import NO_LEASE, Ended, backoff_s, end_attempt
-from ffrtmp_master.store import artifacts, nodes, results
-from ffrtmp_master.store import jobs as stored_jobs
+from ffrtmp_master.queue.failures import NO_LEASE, backoff_s, end_attempt
+from ffrtmp_master.queue.requests import HandedIn, TakeFailure, TakeResult
+from ffrtmp_master.store import artifacts
 from ffrtmp_master.store.files import Content
-from ffrtmp_master.store.jobs import JobRow
 from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.rows import JobRow, NewResult
+from ffrtmp_master.store.work import Work
+
+Uploaded = Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]
+"""Digest and size in bytes of each artifact by name, for each job and attempt."""
 
 
-def take_result(
-    connection: Connection, job_id: UUID, node: str, report: ResultReport, now: datetime
-) -> Stored:
+def take_result(work: Work, request: TakeResult, uploaded: Uploaded) -> HandedIn:
     """Store a result and end its job.
 
     The same attempt a second time changes nothing. Raises NotFoundError, ConflictError when the
     attempt is over, UnacceptableError when an artifact that it lists was not uploaded. The result
     of a job that somebody canceled is not stored.
     """
-    nodes.seen(connection, node, now)
-    job = stored_jobs.row_of(connection, job_id)
-    if _has_succeeded(job, report.attempt, node):
-        return Stored(job_id=job_id, state=JobState.SUCCEEDED, repeated=True)
-    leases.check_held(job, report.attempt, node)
-    moved = [transitions.at(job)]
+    report = request.report
+    job = leases.find(work, request.job_id)
+    if _has_succeeded(job, report.attempt, request.node):
+        return HandedIn(JobState.SUCCEEDED, repeated=True)
+    leases.check_held(job, report.attempt, request.node)
+    if not job.cancel_requested:
+        _check_artifacts(job, report.artifacts, uploaded)
+    if job.started_at is not None:
+        work.effects.run_times_s.append((work.now - job.started_at).total_seconds())
     if job.cancel_requested:
-        transitions.move(
-            connection, moved, JobState.CANCELED, "canceled before the result came", now, **NO_LEASE
+        reason = "canceled before the result came"
+        transitions.move(work, job, JobState.CANCELED, reason, **NO_LEASE)
+        return HandedIn(JobState.CANCELED)
+    work.keep(
+        NewResult(
+            id=new_id(),
+            job=job,
+            node=request.node,
+            measurement=report.measurement,
+            artifacts=report.artifacts,
+            stored_at=work.now,
         )
-        return Stored(job_id=job_id, state=JobState.CANCELED, repeated=False)
-    _check_artifacts(connection, job, report.artifacts)
-    results.keep(connection, job, report.measurement, report.artifacts, now)
-    transitions.move(
-        connection, moved, JobState.SUCCEEDED, "result stored", now, failure=None, **NO_LEASE
     )
-    return Stored(job_id=job_id, state=JobState.SUCCEEDED, repeated=False)
-
-
-@dataclass(frozen=True)
-class Failed:
-    """What the agent hears, and what became of the job."""
-
-    stored: Stored
-    ended: Ended
+    work.effects.results += 1
+    transitions.move(work, job, JobState.SUCCEEDED, "result stored", failure=None, **NO_LEASE)
+    return HandedIn(JobState.SUCCEEDED)
 
 
 def take_failure(
-    connection: Connection,
-    job_id: UUID,
-    node: str,
-    report: FailureReport,
-    *,
-    now: datetime,
-    retry_backoff_s: float,
-) -> Failed:
+    work: Work, request: TakeFailure, uploaded: Uploaded, retry_backoff_s: float
+) -> HandedIn:
     """Store why an attempt failed; raises what `take_result` raises."""
-    nodes.seen(connection, node, now)
-    job = leases.held(connection, job_id, report.attempt, node)
-    _check_artifacts(connection, job, report.artifacts)
-    ended = end_attempt(
-        connection, job, report.failure, now, backoff_s(job.attempt, retry_backoff_s)
-    )
-    return Failed(Stored(job_id=job_id, state=ended.state, repeated=False), ended)
+    report = request.report
+    job = leases.find(work, request.job_id)
+    leases.check_held(job, report.attempt, request.node)
+    _check_artifacts(job, report.artifacts, uploaded)
+    return HandedIn(end_attempt(work, job, report.failure, backoff_s(job.attempt, retry_backoff_s)))
 
 
-def check_upload(connection: Connection, job_id: UUID, attempt: int, node: str) -> None:
+def check_upload(work: Work, job_id: UUID, attempt: int, node: str) -> None:
     """Raise what `take_artifact` would raise, before the file is sent."""
-    job = stored_jobs.row_of(connection, job_id)
+    job = leases.find(work, job_id)
     if not _has_succeeded(job, attempt, node):
         leases.check_held(job, attempt, node)
 
 
 def take_artifact(
-    connection: Connection,
-    job_id: UUID,
-    attempt: int,
-    *,
-    node: str,
-    name: str,
-    content: Content,
-    now: datetime,
+    work: Work, job_id: UUID, attempt: int, *, node: str, name: str, content: Content
 ) -> None:
     """Note that a file belongs to an attempt that still runs.
 
     The same file a second time changes nothing, even once the result is stored. Raises
     NotFoundError, or ConflictError when the attempt is over.
     """
-    nodes.seen(connection, node, now)
-    job = stored_jobs.row_of(connection, job_id)
+    job = leases.find(work, job_id)
     if _has_succeeded(job, attempt, node):
-        present = artifacts.of_attempt(connection, job_id, attempt).get(name)
+        present = artifacts.of_attempt(work.connection, job_id, attempt).get(name)
         if present is not None and present.sha256 == content.sha256:
             return
     leases.check_held(job, attempt, node)
-    artifacts.attach(connection, job_id, attempt, name=name, content=content, now=now)
+    artifacts.attach(work.connection, job_id, attempt, name=name, content=content, now=work.now)
 
 
 def _has_succeeded(job: JobRow, attempt: int, node: str) -> bool:
-    return bool(
-        job.state == JobState.SUCCEEDED and job.attempt == attempt and job.leased_to == node
-    )
+    return job.state is JobState.SUCCEEDED and job.attempt == attempt and job.leased_to == node
 
 
-def _check_artifacts(connection: Connection, job: JobRow, listed: Sequence[Artifact]) -> None:
-    present = artifacts.of_attempt(connection, job.id, job.attempt)
+def _check_artifacts(job: JobRow, listed: Sequence[Artifact], uploaded: Uploaded) -> None:
+    present = uploaded.get((job.id, job.attempt), {})
     errors = []
     for artifact in listed:
         found = present.get(artifact.name)
         if found is None:
             errors.append(f"artifact {artifact.name} was not uploaded for attempt {job.attempt}")
-        elif found != artifact:
+        elif found != (artifact.sha256, artifact.size_bytes):
             errors.append(
                 f"artifact {artifact.name} is listed with SHA-256 {artifact.sha256} and "
-                f"{artifact.size_bytes} bytes, but stored with {found.sha256} and "
-                f"{found.size_bytes} bytes"
+                f"{artifact.size_bytes} bytes, but stored with {found[0]} and {found[1]} bytes"
             )
     if errors:
         raise UnacceptableError("the artifacts are not those that are stored", errors)

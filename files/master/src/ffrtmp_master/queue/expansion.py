@@ -1,10 +1,12 @@
 """From a suite to queued jobs, in one transaction."""
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from uuid import UUID
 
+import msgspec
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Run, RunPlan
 from ffrtmp_shared.states import JobState
@@ -12,12 +14,15 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, insert
 
 from ffrtmp_master.queue import transitions
+from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.ordering import interleaved
 from ffrtmp_master.queue.placement import Placement, place
+from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import artifacts, nodes, runs
 from ffrtmp_master.store.refusals import UnacceptableError
-from ffrtmp_master.store.schema import jobs
+from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import runs as runs_table
+from ffrtmp_master.store.work import Work
 
 _SEED_BITS = 31
 
@@ -52,13 +57,12 @@ def plan(connection: Connection, suite: Suite, now: datetime, offline_s: float) 
     )
 
 
-def create(
-    connection: Connection, asked: Asked, now: datetime, offline_s: float, max_attempts: int
-) -> Created:
+def create(work: Work, asked: Asked, catalog: Catalog, settings: Settings) -> Created:
     """Queue the jobs of a suite, or return the run that was made with the same key before.
 
-    Raises UnacceptableError or ConflictError when the farm cannot do the suite as it is.
+    Raises UnacceptableError when the farm cannot do the suite as it is.
     """
+    connection = work.connection
     if asked.key is not None:
         earlier = runs.by_key(connection, asked.created_by, asked.key)
         if earlier is not None:
@@ -68,7 +72,7 @@ def create(
                 )
             return Created(runs.find(connection, earlier.id), existed=True)
     _check_sources(connection, asked.suite)
-    placement = place(asked.suite, nodes.every(connection, now, offline_s))
+    placement = place(asked.suite, nodes.every(connection, work.now, settings.node_offline_s))
     run_id = new_id()
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
     connection.execute(
@@ -78,17 +82,21 @@ def create(
             suite=asked.text,
             seed=seed,
             nodes=placement.nodes,
-            created_at=now,
+            created_at=work.now,
             created_by=asked.created_by,
             key=asked.key,
+            priority=asked.suite.priority.steps,
         )
     )
-    rows = [
-        row | {"run_id": run_id, "created_at": now, "max_attempts": max_attempts}
-        for row in _job_rows(placement, asked.suite.repeats, seed)
-    ]
-    connection.execute(insert(jobs), rows)
-    transitions.begin(connection, [row["id"] for row in rows], "run created", now)
+    ids = {
+        placed.wanted.key: catalog.id_of(work.statements, placed.wanted)
+        for placed in placement.items
+    }
+    transitions.begin(
+        work,
+        _jobs(work, asked, placement, ids, run_id=run_id, seed=seed, settings=settings),
+        "run created",
+    )
     return Created(runs.find(connection, run_id), existed=False)
 
 
@@ -102,18 +110,53 @@ def _check_sources(connection: Connection, suite: Suite) -> None:
         )
 
 
-def _job_rows(placement: Placement, repeats: int, seed: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": new_id(),
-            "position": position,
-            "repeat": repeat,
-            "state": JobState.QUEUED,
-            "node": placed.node,
-            "attempt": 0,
-            "encoder": placed.scenario.encode.encoder,
-            "cancel_requested": False,
-            "scenario": placed.scenario,
-        }
-        for position, (repeat, placed) in enumerate(interleaved(placement.items, repeats, seed))
+def _jobs(
+    work: Work,
+    asked: Asked,
+    placement: Placement,
+    requirement_ids: dict[str, int],
+    *,
+    run_id: UUID,
+    seed: int,
+    settings: Settings,
+) -> Iterator[JobRow]:
+    """Make the jobs one after another: a run may have more than should be in memory."""
+    suite = asked.suite
+    steps = suite.priority.steps
+    rank = transitions.rank(work.now, steps, settings.priority_step_s)
+    items = [
+        (placed, requirement_ids[placed.wanted.key], msgspec.json.encode(placed.scenario).decode())
+        for placed in placement.items
     ]
+    for position, (repeat, (placed, requirement_id, scenario)) in enumerate(
+        interleaved(items, suite.repeats, seed)
+    ):
+        yield JobRow(
+            id=new_id(),
+            run_id=run_id,
+            position=position,
+            repeat=repeat,
+            state=JobState.QUEUED,
+            priority=steps,
+            rank=rank,
+            requirement_id=requirement_id,
+            node=placed.wanted.requirements.node,
+            leased_to=None,
+            slot=None,
+            attempt=0,
+            max_attempts=settings.max_attempts,
+            not_before=None,
+            lease_expires_at=None,
+            cancel_requested=False,
+            deadline_s=suite.deadline_s,
+            created_at=work.now,
+            created_by=asked.created_by,
+            started_at=None,
+            finished_at=None,
+            key=None,
+            retry_of=None,
+            superseded_by=None,
+            scenario=scenario,
+            progress=None,
+            failure=None,
+        )

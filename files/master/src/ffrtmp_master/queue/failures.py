@@ -1,33 +1,20 @@
 """What follows an attempt that ended without a result: another one, or the end."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from ffrtmp_shared.failures import FailureClass
+import msgspec
 from ffrtmp_shared.models import Failure
 from ffrtmp_shared.states import JobState
-from sqlalchemy import Connection
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.store.jobs import JobRow
+from ffrtmp_master.store.rows import JobRow
+from ffrtmp_master.store.work import Work
 
 _LONGEST_BACKOFF_S = 3600.0
 
-NO_LEASE = {"lease_expires_at": None, "slot": None}
+NO_LEASE: dict[str, Any] = {"lease_expires_at": None, "slot": None}
 """Column values of a job that nobody holds."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What became of a job whose attempt ended: its new state, and what it asks of a claimant."""
-
-    state: JobState
-    failure_class: FailureClass
-    worked_on: str
-    node: str | None
-    encoder: str
-    not_before: datetime | None
 
 
 def backoff_s(attempt: int, first_s: float) -> float:
@@ -35,46 +22,32 @@ def backoff_s(attempt: int, first_s: float) -> float:
     return float(min(first_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S))
 
 
-def end_attempt(
-    connection: Connection,
-    job: JobRow,
-    failure: Failure,
-    now: datetime,
-    retry_after_s: float,
-) -> Ended:
-    """End the current attempt of a job that holds a lease.
+def end_attempt(work: Work, job: JobRow, failure: Failure, retry_after_s: float) -> JobState:
+    """End the current attempt of a job that holds a lease; return the job's new state.
 
     A job that somebody canceled is canceled. One whose failure is worth another try, and that
     has attempts left, is queued again for `retry_after_s` seconds from now. Any other failed.
     """
     kind = failure.failure_class
     reason = f"{kind}: {failure.message}"
-    not_before = None
-    moved = [transitions.at(job)]
-    values: dict[str, Any] = {**NO_LEASE, "failure": failure}
+    if job.started_at is not None:
+        work.effects.run_times_s.append((work.now - job.started_at).total_seconds())
+    values: dict[str, Any] = {**NO_LEASE, "failure": msgspec.json.encode(failure).decode()}
     if job.cancel_requested:
         state = JobState.CANCELED
-        transitions.move(connection, moved, state, f"canceled; {reason}", now, **values)
+        reason = f"canceled; {reason}"
     elif kind.is_retryable and job.attempt < job.max_attempts:
         state = JobState.QUEUED
-        not_before = now + timedelta(seconds=retry_after_s) if retry_after_s else None
         values |= {
-            "not_before": not_before,
+            "not_before": work.now + timedelta(seconds=retry_after_s) if retry_after_s else None,
             "leased_to": None,
             "started_at": None,
             "progress": None,
         }
-        transitions.move(connection, moved, state, reason, now, **values)
     else:
         state = JobState.FAILED
         if kind.is_retryable:
             reason += f" (the last of {job.max_attempts} attempts)"
-        transitions.move(connection, moved, state, reason, now, **values)
-    return Ended(
-        state=state,
-        failure_class=kind,
-        worked_on=job.leased_to,
-        node=job.node,
-        encoder=job.encoder,
-        not_before=not_before,
-    )
+    transitions.move(work, job, state, reason, **values)
+    work.effects.ended.append((kind, state))
+    return state

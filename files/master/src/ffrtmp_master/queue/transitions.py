@@ -1,123 +1,84 @@
 """The one place where a job's state changes."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from ffrtmp_shared.states import JobState, check_transition
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
-from ffrtmp_master.store.jobs import JobRow
-from ffrtmp_master.store.schema import jobs, runs, transitions
-
-
-class LostJobError(RuntimeError):
-    """A job was no longer in the state that it was read in: two transactions wrote at once."""
+from ffrtmp_master.store.rows import JobRow, NewTransition
+from ffrtmp_master.store.work import Work
 
 
-@dataclass(frozen=True)
-class JobAt:
-    """A job as it was read: what a transition starts from."""
+def move(work: Work, job: JobRow, after: JobState, reason: str, **values: Any) -> None:
+    """Bring a job into the state `after`, with `values` for its other columns, and write it down.
 
-    id: UUID
-    run_id: UUID
-    state: JobState
-    attempt: int
-
-
-def at(row: JobRow) -> JobAt:
-    """Take from a row what a transition needs."""
-    return JobAt(id=row.id, run_id=row.run_id, state=JobState(row.state), attempt=row.attempt)
-
-
-def move(
-    connection: Connection,
-    moved: Sequence[JobAt],
-    after: JobState,
-    reason: str,
-    now: datetime,
-    *,
-    attempt: int | None = None,
-    **values: Any,
-) -> None:
-    """Bring jobs into the state `after`, with `values` for their other columns, and write it down.
-
-    Raises IllegalTransitionError when the design does not allow it, LostJobError when a job is
-    not as it was read. `attempt` is the new attempt's number where one begins. A run whose last
-    job becomes final is finished.
+    Raises IllegalTransitionError when the design does not allow it. A run whose last job becomes
+    final is finished. Who waits for the job or its node hears of it after the commit.
     """
-    if not moved:
-        return
-    for job in moved:
-        check_transition(job.state, after)
-    if attempt is not None:
-        values["attempt"] = attempt
+    before = job.state
+    check_transition(before, after)
+    was_held_by = job.leased_to if before.holds_lease else None
+    for name, value in values.items():
+        setattr(job, name, value)
+    job.state = after
     if after.is_final:
-        values["finished_at"] = now
-    changed = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == bindparam("job_id"), jobs.c.state == bindparam("state_before"))
-        .values(state=after, **values),
-        [{"job_id": job.id, "state_before": job.state} for job in moved],
-    )
-    if changed.rowcount != len(moved):
-        raise LostJobError(f"{len(moved)} jobs should become {after}, {changed.rowcount} did")
-    _write_down(connection, moved, after, reason, now=now, attempt=attempt)
-    if after.is_final:
-        _finish_runs(connection, {job.run_id for job in moved}, now)
+        job.finished_at = work.now
+        work.effects.end_to_end_s.append((work.now - job.created_at).total_seconds())
+        if job.run_id is not None:
+            work.job_ended(job.run_id)
+    work.change(job)
+    work.write_down(NewTransition(job.id, before, after, job.attempt, work.now, reason))
+    if was_held_by is not None and not after.holds_lease:
+        work.effects.freed.add(was_held_by)
+    if after is JobState.QUEUED:
+        announce(work, job)
 
 
-def begin(connection: Connection, job_ids: Iterable[UUID], reason: str, now: datetime) -> None:
-    """Write down that new jobs are queued."""
-    connection.execute(
-        insert(transitions),
-        [
-            {
-                "job_id": job_id,
-                "before": None,
-                "after": JobState.QUEUED,
-                "attempt": 0,
-                "at": now,
-                "reason": reason,
-            }
-            for job_id in job_ids
-        ],
-    )
+def begin(work: Work, jobs: Iterable[JobRow], reason: str) -> None:
+    """Store new jobs, queued. They may be many: none is kept in memory."""
+    queued = work.effects.queued
 
+    def counted() -> Iterable[JobRow]:
+        for job in jobs:
+            queued[job.requirement_id] += 1
+            yield job
 
-def _write_down(
-    connection: Connection,
-    moved: Sequence[JobAt],
-    after: JobState,
-    reason: str,
-    *,
-    now: datetime,
-    attempt: int | None,
-) -> None:
-    connection.execute(
-        insert(transitions),
-        [
-            {
-                "job_id": job.id,
-                "before": job.state,
-                "after": after,
-                "attempt": job.attempt if attempt is None else attempt,
-                "at": now,
-                "reason": reason,
-            }
-            for job in moved
-        ],
-    )
-
-
-def _finish_runs(connection: Connection, run_ids: set[UUID], now: datetime) -> None:
-    unfinished = [state for state in JobState if not state.is_final]
-    has_more = exists(
-        select(jobs.c.id).where(jobs.c.run_id == runs.c.id, jobs.c.state.in_(unfinished))
-    )
-    for run_id in run_ids:
-        connection.execute(
-            update(runs).where(runs.c.id == run_id, ~has_more).values(finished_at=now)
+    # Two passes over the jobs would need them all at once; pieces need a piece at once.
+    for piece in _pieces(counted()):
+        work.statements.insert_jobs(piece)
+        work.statements.insert_transitions(
+            NewTransition(job.id, None, JobState.QUEUED, 0, work.now, reason) for job in piece
         )
+
+
+def announce(work: Work, job: JobRow) -> None:
+    """Have those hear of a queued job who could take it, now or when its time has come."""
+    if job.not_before is None:
+        work.effects.queued[job.requirement_id] += 1
+    else:
+        work.effects.delayed.append((job.not_before, job.requirement_id))
+
+
+def rank(created_at: datetime, priority_steps: int, step_s: float) -> int:
+    """Return a job's place in the queue: the lowest goes first, in microseconds.
+
+    It is the moment of its birth, earlier by `step_s` for each step of priority: a job goes
+    before all of lower priority until one of them has waited that much longer, so that nothing
+    starves. Being fixed at birth, an index can hold it.
+    """
+    return int((created_at.timestamp() - priority_steps * step_s) * 1_000_000)
+
+
+_PIECE = 2000
+
+
+def _pieces(jobs: Iterable[JobRow]) -> Iterable[list[JobRow]]:
+    piece: list[JobRow] = []
+    for job in jobs:
+        piece.append(job)
+        if len(piece) == _PIECE:
+            yield piece
+            piece = []
+    if piece:
+        yield piece

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from ffrtmp_shared.models import Artifact
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
 
 from ffrtmp_master.store.files import Content
 from ffrtmp_master.store.refusals import NotFoundError
 from ffrtmp_master.store.schema import artifacts, sources
+from ffrtmp_master.store.upserts import insert_into
 
 
 def attach(
@@ -29,7 +29,7 @@ def attach(
         "stored_at": now,
     }
     connection.execute(
-        insert(artifacts)
+        insert_into(connection, artifacts)
         .values(job_id=job_id, attempt=attempt, name=name, **values)
         .on_conflict_do_update(
             index_elements=[artifacts.c.job_id, artifacts.c.attempt, artifacts.c.name],
@@ -60,7 +60,7 @@ def find(connection: Connection, job_id: UUID, attempt: int, name: str) -> Artif
 def add_source(connection: Connection, content: Content, now: datetime) -> None:
     """Note that a source is there."""
     connection.execute(
-        insert(sources)
+        insert_into(connection, sources)
         .values(sha256=content.sha256, size_bytes=content.size_bytes, stored_at=now)
         .on_conflict_do_nothing(index_elements=[sources.c.sha256])
     )

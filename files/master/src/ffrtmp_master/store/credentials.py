@@ -43,13 +43,23 @@ def holder(connection: Connection, sha256: str) -> Credential | None:
 
 
 def make_exactly(connection: Connection, wanted: Sequence[Credential]) -> bool:
-    """Make the credentials exactly `wanted`; return whether that changed anything."""
-    present = {_credential(row) for row in connection.execute(select(credentials))}
+    """Make the listed credentials exactly `wanted`; return whether that changed anything.
+
+    Tokens that were made over the API stay.
+    """
+    listed = select(credentials).where(credentials.c.is_listed)
+    present = {_credential(row) for row in connection.execute(listed)}
     if present == set(wanted):
         return False
-    connection.execute(delete(credentials))
-    if wanted:
-        connection.execute(insert(credentials), [msgspec.to_builtins(item) for item in wanted])
+    gone = present - set(wanted)
+    names = [item.name for item in gone]
+    connection.execute(delete(credentials).where(credentials.c.name.in_(names)))
+    added = set(wanted) - present
+    if added:
+        connection.execute(
+            insert(credentials),
+            [{**msgspec.to_builtins(item), "is_listed": True} for item in added],
+        )
     return True
 
 

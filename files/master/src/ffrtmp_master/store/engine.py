@@ -7,19 +7,38 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from ffrtmp_master.store.types import from_json, to_json
 
 _BUSY_TIMEOUT_MS = 10_000
+_CONNECT_TIMEOUT_S = 5
+# How long the network may say nothing before a server counts as gone.
+_SILENCE_MS = 10_000
+_LOCK_TIMEOUT_MS = 10_000
 
 
-def writing_engine(url: str) -> Engine:
-    """Return an engine whose transactions hold the write lock from their first moment."""
-    return _engine(url, begin="BEGIN IMMEDIATE", read_only=False)
+def writing_engine(url: str, password: str | None = None) -> Engine:
+    """Return an engine for the one writer of a process."""
+    if url.startswith("sqlite"):
+        # The write lock from the first moment: to upgrade a read is what two writers trip over.
+        return _sqlite(url, begin="BEGIN IMMEDIATE", read_only=False)
+    return _postgresql(url, password, f"-c lock_timeout={_LOCK_TIMEOUT_MS}")
 
 
-def reading_engine(url: str) -> Engine:
-    """Return an engine whose connections cannot write."""
-    return _engine(url, begin="BEGIN", read_only=True)
+def reading_engine(url: str, password: str | None = None) -> Engine:
+    """Return an engine whose connections cannot write, each transaction one snapshot."""
+    if url.startswith("sqlite"):
+        return _sqlite(url, begin="BEGIN", read_only=True)
+    return _postgresql(
+        url,
+        password,
+        "-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
+        pool_pre_ping=True,
+    )
 
 
-def _engine(url: str, *, begin: str, read_only: bool) -> Engine:
+def psycopg_parameters(url: str, password: str | None) -> dict[str, Any]:
+    """Return what psycopg's own `connect` needs for the database at `url`."""
+    return {"conninfo": url, **_connect_args(password, "")}
+
+
+def _sqlite(url: str, *, begin: str, read_only: bool) -> Engine:
     engine = create_engine(
         url,
         json_serializer=to_json,
@@ -45,3 +64,26 @@ def _engine(url: str, *, begin: str, read_only: bool) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _postgresql(url: str, password: str | None, options: str, **more: Any) -> Engine:
+    return create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        json_serializer=to_json,
+        json_deserializer=from_json,
+        connect_args=_connect_args(password, options),
+        **more,
+    )
+
+
+def _connect_args(password: str | None, options: str) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": _SILENCE_MS,
+        "options": f"-c timezone=UTC {options}".strip(),
+    }
+    # Never in the URL: that is shown in errors.
+    return arguments if password is None else {**arguments, "password": password}

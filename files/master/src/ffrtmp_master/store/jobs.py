@@ -7,15 +7,20 @@ from ffrtmp_shared.models import Job, JobPage, Transition
 from ffrtmp_shared.states import JobState
 from sqlalchemy import Connection, Row, func, select
 
+from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.refusals import NotFoundError
-from ffrtmp_master.store.schema import jobs, transitions
+from ffrtmp_master.store.schema import jobs, requirements, transitions
 
 JobRow = Row[tuple[object, ...]]
+
+_JOBS = select(
+    jobs, requirements.c.requirements.label("requirements"), requirements.c.exclusive
+).join_from(jobs, requirements)
 
 
 def row_of(connection: Connection, job_id: UUID) -> JobRow:
     """Return the job's row; raises NotFoundError."""
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+    row = connection.execute(_JOBS.where(jobs.c.id == job_id)).first()
     if row is None:
         raise NotFoundError(f"there is no job {job_id}")
     return row
@@ -28,7 +33,7 @@ def find(connection: Connection, job_id: UUID) -> Job:
 
 def page(connection: Connection, run_id: UUID | None, after: UUID | None, limit: int) -> JobPage:
     """Return up to `limit` jobs (of one run) whose ids come after `after`."""
-    query = select(jobs).order_by(jobs.c.id).limit(limit + 1)
+    query = _JOBS.order_by(jobs.c.id).limit(limit + 1)
     if run_id is not None:
         query = query.where(jobs.c.run_id == run_id)
     if after is not None:
@@ -83,4 +88,10 @@ def job_of(row: JobRow) -> Job:
         not_before=row.not_before,
         progress=row.progress,
         failure=row.failure,
+        priority=priority_of(row.priority),
+        exclusive=row.exclusive,
+        requirements=row.requirements,
+        deadline_s=row.deadline_s,
+        retry_of=row.retry_of,
+        superseded_by=row.superseded_by,
     )

@@ -1,13 +1,16 @@
 """Bringing the database's schema to what this release needs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,40 @@ class Migrated:
 
 def upgrade(engine: Engine) -> Migrated:
     """Run the migrations that the database lacks, all of them or none."""
-    with engine.connect() as connection, connection.begin():
+    with engine.connect() as connection, _free_to_rebuild(connection), connection.begin():
+        if connection.dialect.name != "sqlite":
+            # Two masters that are deployed at once migrate one after the other.
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('ffrtmp migrations'))"))
         before = revision(connection)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        _check_references(connection)
         return Migrated(changed=before != head(), revision=head())
+
+
+@contextmanager
+def _free_to_rebuild(connection: Connection) -> Iterator[None]:
+    """Let SQLite's tables be rebuilt: dropping one would take along what refers to it.
+
+    That cannot be switched within a transaction. References are checked before the commit.
+    """
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _check_references(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if broken:
+            raise RuntimeError(f"the migration would leave rows that refer to nothing: {broken}")
 
 
 def revision(connection: Connection) -> str | None:

@@ -17,7 +17,7 @@ def register(connection: Connection, registration: Registration, now: datetime) 
     changed: UUID | None = connection.execute(
         update(nodes)
         .where(nodes.c.name == registration.name)
-        .values(registration=registration, last_seen_at=now)
+        .values(registration=registration, last_seen_at=now, revision=nodes.c.revision + 1)
         .returning(nodes.c.id)
     ).scalar()
     if changed is not None:
@@ -29,6 +29,7 @@ def register(connection: Connection, registration: Registration, now: datetime) 
             name=registration.name,
             state=NodeState.ACTIVE,
             registration=registration,
+            revision=1,
             registered_at=now,
             last_seen_at=now,
         )

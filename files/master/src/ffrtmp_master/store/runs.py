@@ -1,12 +1,14 @@
 """Runs as they are read: a row, and the counts of its jobs."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from ffrtmp_shared.models import Run, RunPage
 from ffrtmp_shared.states import JobState, run_state
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, exists, func, select, update
 
+from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.refusals import NotFoundError
 from ffrtmp_master.store.schema import jobs, runs
 
@@ -46,7 +48,8 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
     counts: dict[UUID, dict[JobState, int]] = {row.id: dict.fromkeys(JobState, 0) for row in rows}
     counted = connection.execute(
         select(jobs.c.run_id, jobs.c.state, func.count())
-        .where(jobs.c.run_id.in_(counts))
+        # What is done over counts once, as what it is done over by.
+        .where(jobs.c.run_id.in_(counts), jobs.c.superseded_by.is_(None))
         .group_by(jobs.c.run_id, jobs.c.state)
     )
     for run_id, state, count in counted:
@@ -63,6 +66,22 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
             created_by=row.created_by,
             finished_at=row.finished_at,
             key=row.key,
+            priority=priority_of(row.priority),
         )
         for row in rows
     ]
+
+
+def finish_all(connection: Connection, now: datetime) -> None:
+    """Mark every run as finished whose jobs are all final.
+
+    For those whose last two jobs two masters ended at the same moment, each seeing the other's
+    still unfinished.
+    """
+    unfinished = [state for state in JobState if not state.is_final]
+    has_more = exists(
+        select(jobs.c.id).where(jobs.c.run_id == runs.c.id, jobs.c.state.in_(unfinished))
+    )
+    connection.execute(
+        update(runs).where(runs.c.finished_at.is_(None), ~has_more).values(finished_at=now)
+    )

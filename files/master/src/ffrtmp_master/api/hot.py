@@ -1,0 +1,347 @@
+"""The calls that an agent makes all the time, outside of the framework.
+
+A job costs four of them, so they are bare ASGI functions on the same types as everything else.
+Whatever they do not know goes on to the application behind them.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+from ffrtmp_shared.models import (
+    Claim,
+    ClaimRequest,
+    FailureReport,
+    Heartbeat,
+    HeartbeatAnswer,
+    Job,
+    JobRequest,
+    ResultReport,
+    Role,
+    Stored,
+)
+from litestar.exceptions import (
+    ClientException,
+    NotFoundException,
+    ServiceUnavailableException,
+)
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from ffrtmp_master import problems
+from ffrtmp_master.access import check_node, check_role, node_of
+from ffrtmp_master.api.jobs_as_sent import job_as_sent
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.queue import requests
+from ffrtmp_master.queue.requests import Claimed
+from ffrtmp_master.queue.waiting import Waiter
+from ffrtmp_master.store.credentials import Credential
+from ffrtmp_master.store.refusals import TooLargeError, UnacceptableError
+from ffrtmp_master.store.rows import JobRow
+
+B = TypeVar("B")
+
+_MAX_BODY_BYTES = 4 * 1024 * 1024
+_KEY_MAX = 255
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
+
+
+@dataclass
+class Call(Generic[B]):
+    """A request: who asks, of which job where its path names one, and what its body says."""
+
+    holder: Credential
+    job_id: UUID
+    body: B
+    headers: dict[bytes, bytes]
+    receive: Receive
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back; `body` is encoded as JSON."""
+
+    status: HTTPStatus
+    body: msgspec.Struct | None
+    location: str | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[B]):
+    """One hot call: where it is, what it takes and gives, who may make it, and what it does."""
+
+    route: str
+    summary: str
+    body: type[B]
+    answers: dict[HTTPStatus, type[msgspec.Struct] | None]
+    problems: tuple[HTTPStatus, ...]
+    role: Role
+    do: Callable[[Farm, Call[B]], Awaitable[Answer]]
+
+
+async def _submit(farm: Farm, call: Call[JobRequest]) -> Answer:
+    key = call.headers.get(b"idempotency-key")
+    if key is not None and not 0 < len(key) <= _KEY_MAX:
+        raise ClientException(f"Idempotency-Key: from 1 to {_KEY_MAX} characters")
+    problems_found = call.body.scenario.encode.problems()
+    if problems_found:
+        raise UnacceptableError("the scenario cannot be encoded", problems_found)
+    request = requests.Submit(
+        call.body, call.holder.name, None if key is None else key.decode("latin-1")
+    )
+    submitted = await farm.writer.request(request)
+    status = HTTPStatus.OK if submitted.existed else HTTPStatus.CREATED
+    job = submitted.job
+    return Answer(status, job_as_sent(job, farm.catalog), f"/v1/jobs/{job.id}")
+
+
+async def _claim(farm: Farm, call: Call[ClaimRequest]) -> Answer:
+    check_node(call.holder, call.body.node)
+    request = requests.Claim(call.body.node, call.body.slot)
+    job = await _wait_for_job(farm, call, request, call.body.wait_s, None)
+    if job is None:
+        if farm.waiting.is_closed:
+            raise ServiceUnavailableException(
+                "the master is stopping", headers={"Retry-After": "5"}
+            )
+        return Answer(HTTPStatus.NO_CONTENT, None)
+    return Answer(HTTPStatus.OK, _as_claim(farm, job))
+
+
+async def _heartbeat(farm: Farm, call: Call[Heartbeat]) -> Answer:
+    request = requests.Renew(call.job_id, node_of(call.holder), call.body)
+    cancel = await farm.writer.request(request)
+    return Answer(HTTPStatus.OK, HeartbeatAnswer(lease_s=farm.settings.lease_s, cancel=cancel))
+
+
+async def _result(farm: Farm, call: Call[ResultReport]) -> Answer:
+    node = node_of(call.holder)
+    handed_in = await farm.writer.request(requests.TakeResult(call.job_id, node, call.body))
+    job = None
+    if call.body.next is not None and handed_in.claimed is not None:
+        again = requests.Claim(node, call.body.next.slot)
+        job = await _wait_for_job(farm, call, again, call.body.next.wait_s, handed_in.claimed)
+    return Answer(
+        HTTPStatus.OK,
+        Stored(
+            job_id=call.job_id,
+            state=handed_in.state,
+            repeated=handed_in.repeated,
+            next=None if job is None else _as_claim(farm, job),
+        ),
+    )
+
+
+async def _failure(farm: Farm, call: Call[FailureReport]) -> Answer:
+    request = requests.TakeFailure(call.job_id, node_of(call.holder), call.body)
+    handed_in = await farm.writer.request(request)
+    return Answer(HTTPStatus.OK, Stored(job_id=call.job_id, state=handed_in.state, repeated=False))
+
+
+def _as_claim(farm: Farm, job: JobRow) -> Claim:
+    return Claim(
+        job=job_as_sent(job, farm.catalog),
+        attempt=job.attempt,
+        lease_s=farm.settings.lease_s,
+        heartbeat_s=farm.settings.heartbeat_s,
+    )
+
+
+async def _wait_for_job(
+    farm: Farm, call: Call[Any], request: requests.Claim, wait_s: float, first: Claimed | None
+) -> JobRow | None:
+    """Claim until there is a job, the time is over, or the client has hung up.
+
+    Should the client go while its claim is being committed, the lease runs out, or ends when the
+    same slot claims again.
+    """
+    if first is not None and (first.job is not None or not wait_s):
+        return first.job
+    if not wait_s:
+        return (await farm.writer.request(request)).job
+    waiter = Waiter(request.node)
+    gone = asyncio.ensure_future(_disconnected(call.receive))
+    gone.add_done_callback(lambda _: waiter.wake())
+
+    async def attempt() -> Claimed:
+        # Nobody would work on a job that is claimed for a client that is not there.
+        return Claimed(None) if gone.done() else await farm.writer.request(request)
+
+    try:
+        return await farm.waiting.until(waiter, attempt, wait_s, gone.done)
+    finally:
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+_OK = HTTPStatus.OK
+_REPORT = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+ENDPOINTS: tuple[Endpoint[Any], ...] = (
+    Endpoint(
+        "/v1/jobs",
+        "Queue a job of its own. The same Idempotency-Key again gives the job made before (200).",
+        JobRequest,
+        {HTTPStatus.CREATED: Job, _OK: Job},
+        (HTTPStatus.UNPROCESSABLE_ENTITY,),
+        Role.SUBMITTER,
+        _submit,
+    ),
+    Endpoint(
+        "/v1/claims",
+        "Lease a job to a slot; 204 when there was none within `wait_s` seconds.",
+        ClaimRequest,
+        {_OK: Claim, HTTPStatus.NO_CONTENT: None},
+        (HTTPStatus.CONFLICT,),
+        Role.AGENT,
+        _claim,
+    ),
+    Endpoint(
+        "/v1/jobs/{job_id}/heartbeat",
+        "Renew a lease. 409 when the attempt is over: the agent should give it up.",
+        Heartbeat,
+        {_OK: HeartbeatAnswer},
+        _REPORT,
+        Role.AGENT,
+        _heartbeat,
+    ),
+    Endpoint(
+        "/v1/jobs/{job_id}/result",
+        "Store what an attempt measured, durably; with `next`, claim the slot's next job as well.",
+        ResultReport,
+        {_OK: Stored},
+        _REPORT,
+        Role.AGENT,
+        _result,
+    ),
+    Endpoint(
+        "/v1/jobs/{job_id}/failure",
+        "Take an attempt that failed: the job is queued again, failed, or canceled.",
+        FailureReport,
+        {_OK: Stored},
+        _REPORT,
+        Role.AGENT,
+        _failure,
+    ),
+)
+"""The hot calls; all are POST."""
+
+_BY_PATH = {one.route: one for one in ENDPOINTS if "{" not in one.route}
+_BY_DEED = {one.route.rpartition("/")[2]: one for one in ENDPOINTS if "{" in one.route}
+_DECODERS = {one.route: msgspec.json.Decoder(one.body) for one in ENDPOINTS}
+_JOBS = "/v1/jobs/"
+_NO_JOB = UUID(int=0)
+
+
+def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
+    """Return an application that answers the hot calls itself and hands the rest to `app`."""
+    encode = msgspec.json.Encoder().encode
+
+    async def hot(scope: Scope, receive: Receive, send: Send) -> None:
+        found = _find(scope)
+        if found is None:
+            await app(scope, receive, send)
+            return
+        endpoint, job_part = found
+        start_s = time.monotonic()
+        method, path = "POST", str(scope["path"])
+        try:
+            headers = dict(scope["headers"])
+            holder = await farm.gate.holder(headers.get(b"authorization", b"").decode("latin-1"))
+            check_role(holder, endpoint.role)
+            body = _decoded(endpoint, await _body(receive, headers))
+            call = Call(holder, _job_id(job_part), body, headers, receive)
+            answer = await endpoint.do(farm, call)
+            status = int(answer.status)
+            await _send(send, status, answer, encode)
+        # Whatever went wrong is told as a problem document, and logged there.
+        except Exception as error:
+            problem = problems.of(error, method, path)
+            status = problem.status
+            await _send_problem(send, problem)
+        farm.metrics.request(endpoint.route, method, status, time.monotonic() - start_s)
+
+    return hot
+
+
+def _find(scope: Any) -> tuple[Endpoint[Any], str] | None:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return None
+    path: str = scope["path"]
+    endpoint = _BY_PATH.get(path)
+    if endpoint is not None:
+        return endpoint, ""
+    if not path.startswith(_JOBS):
+        return None
+    job, _, deed = path[len(_JOBS) :].partition("/")
+    endpoint = _BY_DEED.get(deed)
+    return None if endpoint is None else (endpoint, job)
+
+
+def _job_id(part: str) -> UUID:
+    if not part:
+        return _NO_JOB
+    try:
+        return UUID(part)
+    except ValueError as error:
+        raise NotFoundException(f"there is no job {part!r}") from error
+
+
+async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > _MAX_BODY_BYTES:
+        raise TooLargeError(f"a body may have {_MAX_BODY_BYTES} bytes")
+    message: Any = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > _MAX_BODY_BYTES:
+            raise TooLargeError(f"a body may have {_MAX_BODY_BYTES} bytes")
+    return body
+
+
+def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
+    try:
+        decoded: B = _DECODERS[endpoint.route].decode(body)
+    except msgspec.DecodeError as error:
+        raise ClientException(f"the body does not fit: {error}") from error
+    return decoded
+
+
+async def _send(send: Send, status: int, answer: Answer, encode: Callable[[Any], bytes]) -> None:
+    body = b"" if answer.body is None else encode(answer.body)
+    headers = [(b"content-length", str(len(body)).encode())]
+    if answer.body is not None:
+        headers.append(_JSON)
+    if answer.location is not None:
+        headers.append((b"location", answer.location.encode()))
+    await _respond(send, status, headers, body)
+
+
+async def _send_problem(send: Send, problem: problems.Answer) -> None:
+    headers = [
+        _PROBLEM,
+        (b"content-length", str(len(problem.body)).encode()),
+        *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
+    ]
+    await _respond(send, problem.status, headers, problem.body)
+
+
+async def _respond(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+    await send(start)
+    end: Message = {"type": "http.response.body", "body": body, "more_body": False}
+    await send(end)

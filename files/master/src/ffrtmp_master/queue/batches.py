@@ -1,0 +1,107 @@
+"""Applying a batch of requests in one transaction, with few statements for all of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ffrtmp_master.queue import claiming, completion, leases, submission
+from ffrtmp_master.queue.matching import Catalog
+from ffrtmp_master.queue.requests import (
+    Claim,
+    Claimed,
+    HandedIn,
+    Renew,
+    Report,
+    Requests,
+    Submit,
+    TakeFailure,
+    TakeResult,
+)
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store.refusals import RefusedError
+from ffrtmp_master.store.work import Work
+
+# How old the note of a node's last call may become: a part of the time after which it is offline.
+_SEEN_PART = 0.25
+
+
+def apply(work: Work, requests: Requests, catalog: Catalog, settings: Settings) -> list[Any]:
+    """Apply requests and return the answer to each, or the RefusedError that its caller is to see.
+
+    What agents report comes first and what is submitted second, so that the claims of the same
+    batch find the nodes that became free and the jobs that are new.
+    """
+    answers: list[Any] = [None] * len(requests)
+    _saw(work, requests, settings)
+    reports = [(place, one) for place, one in enumerate(requests) if isinstance(one, Report)]
+    if reports:
+        _take_reports(work, reports, answers, settings)
+    submits = [(place, one) for place, one in enumerate(requests) if isinstance(one, Submit)]
+    if submits:
+        found = submission.submit(work, [one for _, one in submits], catalog, settings)
+        for (place, _), answer in zip(submits, found, strict=True):
+            answers[place] = answer
+    _claim(work, requests, answers, catalog, settings)
+    return answers
+
+
+def _saw(work: Work, requests: Requests, settings: Settings) -> None:
+    names = {one.node for one in requests if not isinstance(one, Submit)}
+    if names:
+        coarse_s = settings.node_offline_s * _SEEN_PART
+        work.statements.saw(sorted(names), work.now, coarse_s)
+
+
+def _take_reports(
+    work: Work, reports: Sequence[tuple[int, Report]], answers: list[Any], settings: Settings
+) -> None:
+    work.jobs(one.job_id for _, one in reports)
+    listed = {
+        (one.job_id, one.report.attempt)
+        for _, one in reports
+        if not isinstance(one, Renew) and one.report.artifacts
+    }
+    uploaded = work.statements.artifacts(listed) if listed else {}
+
+    def take(one: Report) -> bool | HandedIn:
+        match one:
+            case Renew():
+                return leases.renew(work, one, settings.lease_s)
+            case TakeResult():
+                return completion.take_result(work, one, uploaded)
+            case TakeFailure():
+                return completion.take_failure(work, one, uploaded, settings.retry_backoff_s)
+
+    for place, one in reports:
+        answers[place] = _answer_or_refusal(take, one)
+
+
+def _answer_or_refusal(take: Callable[[Report], Any], one: Report) -> Any:
+    """Return what is refused as an answer: a refusal changes nothing, so the batch goes on."""
+    try:
+        return take(one)
+    except RefusedError as refusal:
+        return refusal
+
+
+def _claim(
+    work: Work, requests: Requests, answers: list[Any], catalog: Catalog, settings: Settings
+) -> None:
+    """Serve the claims, those that came with a result among them."""
+    claims: list[tuple[int, Claim]] = []
+    for place, one in enumerate(requests):
+        if isinstance(one, Claim):
+            claims.append((place, one))
+        elif (
+            isinstance(one, TakeResult) and one.report.next and isinstance(answers[place], HandedIn)
+        ):
+            claims.append((place, Claim(one.node, one.report.next.slot)))
+    if not claims:
+        return
+    work.flush()
+    found = claiming.claim(work, [one for _, one in claims], catalog, settings.lease_s)
+    for (place, _), answer in zip(claims, found, strict=True):
+        handed_in = answers[place]
+        if not isinstance(handed_in, HandedIn):
+            answers[place] = answer
+        elif isinstance(answer, Claimed):
+            answers[place] = HandedIn(handed_in.state, handed_in.repeated, answer)

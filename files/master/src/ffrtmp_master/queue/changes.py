@@ -1,0 +1,100 @@
+"""What an operator changes of jobs: doing them over, and how urgent they are."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from uuid import UUID
+
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Run
+from ffrtmp_shared.requirements import Priority
+from ffrtmp_shared.states import JobState
+from sqlalchemy import select, update
+
+from ffrtmp_master.queue import leases, transitions
+from ffrtmp_master.store import runs
+from ffrtmp_master.store.refusals import ConflictError
+from ffrtmp_master.store.rows import JobRow
+from ffrtmp_master.store.schema import jobs
+from ffrtmp_master.store.schema import runs as runs_table
+from ffrtmp_master.store.work import Work
+
+_CAN_BE_DONE_OVER = (JobState.FAILED, JobState.CANCELED)
+
+
+def retry_job(work: Work, job_id: UUID, by: str, step_s: float) -> UUID:
+    """Queue a new job that does a failed or canceled one over; return its id.
+
+    A final state stays final: the old job keeps its history and names the new one. Raises
+    NotFoundError, or ConflictError when the job is not of that kind or was done over already.
+    """
+    job = leases.find(work, job_id)
+    if job.superseded_by is not None:
+        raise ConflictError(f"job {job_id} is done over already, as {job.superseded_by}")
+    if job.state not in _CAN_BE_DONE_OVER:
+        raise ConflictError(
+            f"job {job_id} is {job.state}; only what failed or was canceled can be done over"
+        )
+    return _retry(work, [job], by, step_s)[0]
+
+
+def retry_run(work: Work, run_id: UUID, by: str, step_s: float) -> Run:
+    """Queue new jobs for all of a run that failed or were canceled; raises NotFoundError."""
+    runs.find(work.connection, run_id)
+    ids = work.connection.execute(
+        select(jobs.c.id)
+        .where(
+            jobs.c.run_id == run_id,
+            jobs.c.state.in_(_CAN_BE_DONE_OVER),
+            jobs.c.superseded_by.is_(None),
+        )
+        .order_by(jobs.c.position)
+    ).scalars()
+    found = list(ids)
+    rows = work.jobs(found)
+    _retry(work, [rows[job_id] for job_id in found], by, step_s)
+    return runs.find(work.connection, run_id)
+
+
+def set_priority(work: Work, job_id: UUID, priority: Priority, step_s: float) -> None:
+    """Change how urgent a job is; raises NotFoundError, or ConflictError when it is final."""
+    job = leases.find(work, job_id)
+    if job.state.is_final:
+        raise ConflictError(f"job {job_id} is {job.state}; its priority matters no more")
+    job.priority = priority.steps
+    job.rank = transitions.rank(job.created_at, priority.steps, step_s)
+    work.change(job)
+
+
+def _retry(work: Work, old_jobs: Iterable[JobRow], by: str, step_s: float) -> list[UUID]:
+    new = []
+    for old in old_jobs:
+        job = replace(
+            old,
+            id=new_id(),
+            state=JobState.QUEUED,
+            rank=transitions.rank(work.now, old.priority, step_s),
+            leased_to=None,
+            slot=None,
+            attempt=0,
+            not_before=None,
+            lease_expires_at=None,
+            cancel_requested=False,
+            created_at=work.now,
+            created_by=by,
+            started_at=None,
+            finished_at=None,
+            key=None,
+            retry_of=old.id,
+            progress=None,
+            failure=None,
+        )
+        old.superseded_by = job.id
+        work.change(old)
+        new.append(job)
+    transitions.begin(work, new, f"done over by {by}")
+    run_ids = {job.run_id for job in new if job.run_id is not None}
+    work.connection.execute(
+        update(runs_table).where(runs_table.c.id.in_(run_ids)).values(finished_at=None)
+    )
+    work.flush()
+    return [job.id for job in new]

@@ -1,0 +1,97 @@
+"""What agents and submitters ask for most, as data: the writer applies many of them together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from ffrtmp_shared.models import FailureReport, Heartbeat, JobRequest, ResultReport
+from ffrtmp_shared.states import JobState
+
+from ffrtmp_master.store.rows import JobRow
+from ffrtmp_master.store.writer import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job that was submitted, and whether it was there before under the same key."""
+
+    job: JobRow
+    existed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The outcome of a claim: the job, or what could be handed to this slot later.
+
+    `open_to` are the sets of requirements whose jobs the node could take now, `is_idle` whether
+    it could take any. `is_contended` says that another master held such a job at this moment, so
+    that asking again soon is worth it.
+    """
+
+    job: JobRow | None
+    open_to: frozenset[int] = frozenset()
+    is_idle: bool = False
+    is_contended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """What became of a job whose attempt is over, and the claim that came with it."""
+
+    state: JobState
+    repeated: bool = False
+    claimed: Claimed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submit(Request[Submitted]):
+    """A job of its own is to be queued."""
+
+    request: JobRequest
+    created_by: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Request[Claimed]):
+    """A slot of a node wants a job."""
+
+    node: str
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renew(Request[bool]):
+    """An agent still works on an attempt; the answer says whether it should stop."""
+
+    job_id: UUID
+    node: str
+    heartbeat: Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class TakeResult(Request[HandedIn]):
+    """An agent hands in what it measured, and may claim its next job with it."""
+
+    job_id: UUID
+    node: str
+    report: ResultReport
+
+
+@dataclass(frozen=True, slots=True)
+class TakeFailure(Request[HandedIn]):
+    """An agent says that an attempt ended without a measurement."""
+
+    job_id: UUID
+    node: str
+    report: FailureReport
+
+
+Report = Renew | TakeResult | TakeFailure
+"""What an agent says of the attempt that it holds."""
+
+AnyRequest = Submit | Claim | Report
+"""Everything that the writer applies together."""
+
+Requests = Sequence[AnyRequest]
+"""A batch."""

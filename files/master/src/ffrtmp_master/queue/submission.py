@@ -1,0 +1,97 @@
+"""Jobs of their own: queued as they are asked for, outside of any run."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import msgspec
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.requirements import Requirements
+from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.states import JobState
+
+from ffrtmp_master.queue import transitions
+from ffrtmp_master.queue.matching import Catalog, RequirementSet
+from ffrtmp_master.queue.requests import Submit, Submitted
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store.refusals import RefusedError, UnacceptableError
+from ffrtmp_master.store.rows import JobRow
+from ffrtmp_master.store.work import Work
+
+
+def required_set(
+    requirements: Requirements, scenario: Scenario, *, exclusive: bool
+) -> RequirementSet:
+    """Return what a job asks of its node: what was said, and always its encoder."""
+    with_encoder = msgspec.structs.replace(requirements, encoder=scenario.encode.encoder)
+    return RequirementSet(requirements=with_encoder, exclusive=exclusive)
+
+
+def submit(
+    work: Work, requests: Sequence[Submit], catalog: Catalog, settings: Settings
+) -> list[Submitted | RefusedError]:
+    """Queue each job, or return the one that was queued with the same key before."""
+    earlier = _earlier(work, requests)
+    new: list[JobRow] = []
+    answers: list[Submitted | RefusedError] = []
+    for asked in requests:
+        identity = (asked.created_by, asked.key or "")
+        before = earlier.get(identity) if asked.key is not None else None
+        if before is not None:
+            answers.append(_same(before, asked))
+            continue
+        job = _row(work, asked, catalog, settings)
+        new.append(job)
+        if asked.key is not None:
+            earlier[identity] = job
+        answers.append(Submitted(job, existed=False))
+    transitions.begin(work, new, "submitted")
+    return answers
+
+
+def _earlier(work: Work, requests: Sequence[Submit]) -> dict[tuple[str, str], JobRow]:
+    keys = {(asked.created_by, asked.key) for asked in requests if asked.key is not None}
+    if not keys:
+        return {}
+    found: Mapping[tuple[str, str], UUID] = work.statements.jobs_by_key(sorted(keys))
+    rows = work.jobs(found.values())
+    return {identity: rows[job_id] for identity, job_id in found.items()}
+
+
+def _same(before: JobRow, asked: Submit) -> Submitted | RefusedError:
+    if before.scenario != msgspec.json.encode(asked.request.scenario).decode():
+        return UnacceptableError(f"the idempotency key {asked.key!r} was used for another job")
+    return Submitted(before, existed=True)
+
+
+def _row(work: Work, asked: Submit, catalog: Catalog, settings: Settings) -> JobRow:
+    request = asked.request
+    wanted = required_set(request.requirements, request.scenario, exclusive=request.exclusive)
+    return JobRow(
+        id=new_id(),
+        run_id=None,
+        position=0,
+        repeat=1,
+        state=JobState.QUEUED,
+        priority=request.priority.steps,
+        rank=transitions.rank(work.now, request.priority.steps, settings.priority_step_s),
+        requirement_id=catalog.id_of(work.statements, wanted),
+        node=request.requirements.node,
+        leased_to=None,
+        slot=None,
+        attempt=0,
+        max_attempts=request.max_attempts or settings.max_attempts,
+        not_before=None,
+        lease_expires_at=None,
+        cancel_requested=False,
+        deadline_s=request.deadline_s,
+        created_at=work.now,
+        created_by=asked.created_by,
+        started_at=None,
+        finished_at=None,
+        key=asked.key,
+        retry_of=None,
+        superseded_by=None,
+        scenario=msgspec.json.encode(request.scenario).decode(),
+        progress=None,
+        failure=None,
+    )

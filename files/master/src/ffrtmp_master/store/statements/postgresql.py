@@ -1,0 +1,271 @@
+"""The hot path's statements for PostgreSQL: one for a whole batch, through psycopg.
+
+A round trip costs more than a row, so sets of rows travel as arrays. Rows that will change are
+locked in the order of their keys; candidates that another master has locked are skipped.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from ffrtmp_shared.states import JobState, NodeState
+
+from ffrtmp_master.store.rows import (
+    CHANGEABLE,
+    COLUMNS,
+    Candidate,
+    JobRow,
+    NewResult,
+    NewTransition,
+    NodeRow,
+)
+
+CHANNEL = "ffrtmp"
+"""Where masters tell each other of new work."""
+
+_TYPES = {
+    "id": "uuid",
+    "run_id": "uuid",
+    "position": "int",
+    "repeat": "int",
+    "state": "text",
+    "priority": "smallint",
+    "rank": "bigint",
+    "requirement_id": "int",
+    "node": "text",
+    "leased_to": "text",
+    "slot": "int",
+    "attempt": "int",
+    "max_attempts": "int",
+    "not_before": "timestamptz",
+    "lease_expires_at": "timestamptz",
+    "cancel_requested": "bool",
+    "deadline_s": "float8",
+    "created_at": "timestamptz",
+    "created_by": "text",
+    "started_at": "timestamptz",
+    "finished_at": "timestamptz",
+    "key": "text",
+    "retry_of": "uuid",
+    "superseded_by": "uuid",
+    "scenario": "text",
+    "progress": "text",
+    "failure": "text",
+}
+_JSON = frozenset({"scenario", "progress", "failure"})
+_ROWS_AT_ONCE = 2000
+
+
+def _as_stored(column: str, source: str = "") -> str:
+    return f"{source}{column}::json" if column in _JSON else f"{source}{column}"
+
+
+def _arrays(columns: Iterable[str]) -> str:
+    return ", ".join(f"%s::{_TYPES[column]}[]" for column in columns)
+
+
+_READ = ", ".join(f"{c}::text" if c in _JSON else c for c in COLUMNS)
+_SELECT = f"SELECT {_READ} FROM jobs"  # noqa: S608 - names from our own schema
+_JOBS = f"{_SELECT} WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
+_HELD_ON = f"{_SELECT} WHERE state IN ('leased', 'running') AND leased_to = ANY(%s)"
+_IS_OVERDUE = (
+    "state IN ('leased', 'running') AND (lease_expires_at < %s"
+    " OR started_at + deadline_s * interval '1 s' < %s)"
+)
+_OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE} ORDER BY id FOR UPDATE SKIP LOCKED"
+_ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
+_INSERT_JOBS = (
+    f"INSERT INTO jobs ({', '.join(COLUMNS)})"  # noqa: S608
+    f" SELECT {', '.join(_as_stored(c) for c in COLUMNS)}"
+    f" FROM unnest({_arrays(COLUMNS)}) AS new ({', '.join(COLUMNS)})"
+)
+_SET = ", ".join(f"{c} = {_as_stored(c, 'new.')}" for c in CHANGEABLE)
+_UPDATE_JOBS = (
+    f"UPDATE jobs SET {_SET}"  # noqa: S608
+    f" FROM unnest({_arrays(('id', *CHANGEABLE))}) AS new (id, {', '.join(CHANGEABLE)})"
+    " WHERE jobs.id = new.id"
+)
+_JOBS_BY_KEY = (
+    "SELECT j.created_by, j.key, j.id FROM unnest(%s::text[], %s::text[]) AS k (created_by, key)"
+    " JOIN jobs j ON j.created_by = k.created_by AND j.key = k.key"
+)
+_INSERT_TRANSITIONS = (
+    "INSERT INTO transitions (job_id, before, after, attempt, at, reason) SELECT * FROM"
+    " unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::text[])"
+)
+_INSERT_RESULTS = (
+    "INSERT INTO results (id, run_id, job_id, attempt, node, repeat, scenario, measurement,"
+    " artifacts, stored_at) SELECT id, run_id, job_id, attempt, node, repeat, scenario::json,"
+    " measurement::json, artifacts::json, stored_at FROM unnest(%s::uuid[], %s::uuid[],"
+    " %s::uuid[], %s::int[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[],"
+    " %s::timestamptz[]) AS new (id, run_id, job_id, attempt, node, repeat, scenario,"
+    " measurement, artifacts, stored_at)"
+)
+_ARTIFACTS = (
+    "SELECT a.job_id, a.attempt, a.name, a.sha256, a.size_bytes"
+    " FROM unnest(%s::uuid[], %s::int[]) AS k (job_id, attempt)"
+    " JOIN artifacts a ON a.job_id = k.job_id AND a.attempt = k.attempt"
+)
+_NODES = (
+    "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
+    " ORDER BY name FOR UPDATE"
+)
+_SAW = (
+    "UPDATE nodes SET last_seen_at = %s WHERE name IN (SELECT name FROM nodes"
+    " WHERE name = ANY(%s) AND last_seen_at < %s ORDER BY name FOR UPDATE SKIP LOCKED)"
+)
+_READY = (
+    "j.requirement_id = k.id AND j.state = 'queued'"
+    " AND (j.not_before IS NULL OR j.not_before <= %s)"
+)
+_CANDIDATES = (
+    "SELECT f.rank, f.id, k.id FROM unnest(%s::int[], %s::int[]) AS k (id, wanted)"  # noqa: S608
+    f" CROSS JOIN LATERAL (SELECT j.rank, j.id FROM jobs j WHERE {_READY}"
+    " ORDER BY j.rank, j.id LIMIT k.wanted FOR UPDATE SKIP LOCKED) AS f"
+)
+_ANY_QUEUED = (
+    "SELECT k.id FROM unnest(%s::int[]) AS k (id)"  # noqa: S608
+    f" WHERE EXISTS (SELECT 1 FROM jobs j WHERE {_READY})"
+)
+_NEW_REQUIREMENT = (
+    "INSERT INTO requirements (key, requirements, exclusive) VALUES (%s, %s::json, %s)"
+    " ON CONFLICT (key) DO NOTHING RETURNING id"
+)
+# Whoever looks for new sets goes on from the highest id that it knows, so they must be committed
+# in the order of their ids; the lock ends with the transaction.
+_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('ffrtmp requirements'))"
+_FINISH_RUNS = (
+    "UPDATE runs SET finished_at = %s WHERE id = ANY(%s) AND finished_at IS NULL AND NOT EXISTS ("
+    "SELECT 1 FROM jobs WHERE run_id = runs.id AND state IN ('queued', 'leased', 'running'))"
+)
+
+
+class PostgresqlStatements:
+    """Statements on one connection of psycopg, in the transaction that is open there."""
+
+    is_shared = True
+
+    def __init__(self, connection: Any) -> None:
+        """Run on `connection`."""
+        self._run = connection.execute
+
+    def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
+        return {row[0]: _job(row) for row in self._run(_JOBS, (list(ids),))}
+
+    def jobs_by_key(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+        names = list(keys)
+        rows = self._run(_JOBS_BY_KEY, ([by for by, _ in names], [key for _, key in names]))
+        return {(created_by, key): job_id for created_by, key, job_id in rows}
+
+    def insert_jobs(self, rows: Iterable[JobRow]) -> None:
+        for piece in _pieces(rows):
+            self._run(_INSERT_JOBS, _columns(piece, COLUMNS))
+
+    def update_jobs(self, rows: Sequence[JobRow]) -> None:
+        self._run(_UPDATE_JOBS, _columns(rows, ("id", *CHANGEABLE)))
+
+    def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
+        for piece in _pieces(transitions):
+            rows = [(t.job_id, _plain(t.before), _plain(t.after), *t[3:]) for t in piece]
+            self._run(_INSERT_TRANSITIONS, [list(column) for column in zip(*rows, strict=True)])
+
+    def insert_results(self, results: Sequence[NewResult]) -> None:
+        rows = [
+            (
+                one.id,
+                one.job.run_id,
+                one.job.id,
+                one.job.attempt,
+                one.node,
+                one.job.repeat,
+                one.job.scenario,
+                msgspec.json.encode(one.measurement).decode(),
+                msgspec.json.encode(one.artifacts).decode(),
+                one.stored_at,
+            )
+            for one in results
+        ]
+        self._run(_INSERT_RESULTS, [list(column) for column in zip(*rows, strict=True)])
+
+    def artifacts(
+        self, attempts: Iterable[tuple[UUID, int]]
+    ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:
+        found: dict[tuple[UUID, int], dict[str, tuple[str, int]]] = {key: {} for key in attempts}
+        arrays = ([job_id for job_id, _ in found], [attempt for _, attempt in found])
+        for job_id, attempt, name, sha256, size_bytes in self._run(_ARTIFACTS, arrays):
+            found[job_id, attempt][name] = (sha256, size_bytes)
+        return found
+
+    def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
+        return {
+            name: NodeRow(name, NodeState(state), revision, last_seen_at)
+            for name, state, revision, last_seen_at in self._run(_NODES, (list(names),))
+        }
+
+    def registrations(self, names: Iterable[str]) -> dict[str, str]:
+        query = "SELECT name, registration::text FROM nodes WHERE name = ANY(%s)"
+        return dict(self._run(query, (list(names),)).fetchall())
+
+    def saw(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
+        self._run(_SAW, (now, list(names), now - timedelta(seconds=coarse_s)))
+
+    def held_on(self, nodes: Iterable[str]) -> list[JobRow]:
+        # Not locked: another master may be ending one of them while it waits for its node.
+        return [_job(row) for row in self._run(_HELD_ON, (list(nodes),))]
+
+    def overdue(self, now: datetime) -> list[JobRow]:
+        return [_job(row) for row in self._run(_OVERDUE, (now, now))]
+
+    def any_overdue(self, now: datetime) -> bool:
+        return self._run(_ANY_OVERDUE, (now, now)).fetchone() is not None
+
+    def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
+        rows = self._run(_CANDIDATES, (list(wanted), list(wanted.values()), now))
+        return [Candidate(*row) for row in rows]
+
+    def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
+        return {row[0] for row in self._run(_ANY_QUEUED, (list(requirement_ids), now))}
+
+    def new_requirements(self, after: int) -> list[tuple[int, str]]:
+        rows = self._run("SELECT id, key FROM requirements WHERE id > %s ORDER BY id", (after,))
+        return list(rows)
+
+    def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
+        find = "SELECT id FROM requirements WHERE key = %s"
+        row = self._run(find, (key,)).fetchone()
+        if row is None:
+            self._run(_ONE_AT_A_TIME)
+            row = self._run(_NEW_REQUIREMENT, (key, requirements, exclusive)).fetchone()
+            row = row or self._run(find, (key,)).fetchone()
+        return int(row[0])
+
+    def finish_runs(self, run_ids: Iterable[UUID], now: datetime) -> None:
+        self._run(_FINISH_RUNS, (now, list(run_ids)))
+
+    def notify(self, message: str) -> None:
+        self._run("SELECT pg_notify(%s, %s)", (CHANNEL, message))
+
+
+def _pieces(items: Iterable[Any]) -> Iterable[list[Any]]:
+    """Cut what may be long into sets that one statement takes."""
+    remaining = iter(items)
+    while piece := list(islice(remaining, _ROWS_AT_ONCE)):
+        yield piece
+
+
+def _columns(rows: Sequence[JobRow], columns: Iterable[str]) -> list[list[Any]]:
+    return [[_plain(getattr(job, column)) for job in rows] for column in columns]
+
+
+def _plain(value: Any) -> Any:
+    """Give the driver the text of a state, not the enumeration's member."""
+    return value.value if isinstance(value, JobState) else value
+
+
+def _job(row: Sequence[Any]) -> JobRow:
+    job = JobRow(*row)
+    job.state = JobState(job.state)
+    return job

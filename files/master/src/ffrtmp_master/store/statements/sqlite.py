@@ -1,0 +1,239 @@
+"""The hot path's statements for SQLite, on the driver's own connection.
+
+The driver keeps each statement compiled, and a state is written as a literal because SQLite
+cannot use a partial index for a parameter.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from ffrtmp_shared.states import JobState, NodeState
+
+from ffrtmp_master.store.rows import (
+    CHANGEABLE,
+    COLUMNS,
+    Candidate,
+    JobRow,
+    NewResult,
+    NewTransition,
+    NodeRow,
+)
+
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM jobs"  # noqa: S608 - names from our own schema
+_JOB = f"{_SELECT} WHERE id = ?"
+_HELD_ON = f"{_SELECT} WHERE state IN ('leased', 'running') AND leased_to = ?"
+_IS_OVERDUE = (
+    "state IN ('leased', 'running') AND (lease_expires_at < ?1"
+    " OR julianday(started_at) + deadline_s / 86400 < julianday(?1))"
+)
+_OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE}"
+_ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
+_INSERT_JOB = f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in CHANGEABLE)} WHERE id = ?"  # noqa: S608
+_JOB_BY_KEY = "SELECT id FROM jobs WHERE created_by = ? AND key = ? AND key IS NOT NULL"
+_INSERT_TRANSITION = (
+    "INSERT INTO transitions (job_id, before, after, attempt, at, reason) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_INSERT_RESULT = (
+    "INSERT INTO results (id, run_id, job_id, attempt, node, repeat, scenario, measurement,"
+    " artifacts, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AND attempt = ?"
+_NODE = "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ?"
+_SAW = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_at < ?"
+_READY = "requirement_id = ? AND state = 'queued' AND (not_before IS NULL OR not_before <= ?)"
+_CANDIDATES = f"SELECT rank, id FROM jobs WHERE {_READY} ORDER BY rank, id LIMIT ?"  # noqa: S608
+_ANY_QUEUED = f"SELECT 1 FROM jobs WHERE {_READY} LIMIT 1"  # noqa: S608
+_FINISH_RUN = (
+    "UPDATE runs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL AND NOT EXISTS ("
+    "SELECT 1 FROM jobs WHERE run_id = ?1 AND state IN ('queued', 'leased', 'running'))"
+)
+
+_STATES = {state.value: state for state in JobState}
+
+
+class SqliteStatements:
+    """Statements on one connection; one writer has it for itself, so nothing need be locked."""
+
+    is_shared = False
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Run on `connection`, in the transaction that is open there."""
+        self._run = connection.execute
+        self._run_many = connection.executemany
+
+    def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
+        found = {}
+        for job_id in ids:
+            row = self._run(_JOB, (job_id.hex,)).fetchone()
+            if row is not None:
+                found[job_id] = _job(row)
+        return found
+
+    def jobs_by_key(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+        found = {}
+        for key in keys:
+            row = self._run(_JOB_BY_KEY, key).fetchone()
+            if row is not None:
+                found[key] = UUID(row[0])
+        return found
+
+    def insert_jobs(self, rows: Iterable[JobRow]) -> None:
+        self._run_many(_INSERT_JOB, (_values(row) for row in rows))
+
+    def update_jobs(self, rows: Sequence[JobRow]) -> None:
+        self._run_many(_UPDATE_JOB, [_changes(row) for row in rows])
+
+    def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
+        self._run_many(
+            _INSERT_TRANSITION,
+            (
+                (one.job_id.hex, one.before, one.after, one.attempt, _text(one.at), one.reason)
+                for one in transitions
+            ),
+        )
+
+    def insert_results(self, results: Sequence[NewResult]) -> None:
+        self._run_many(_INSERT_RESULT, [_result(one) for one in results])
+
+    def artifacts(
+        self, attempts: Iterable[tuple[UUID, int]]
+    ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:
+        return {
+            (job_id, attempt): {
+                name: (sha256, size_bytes)
+                for name, sha256, size_bytes in self._run(_ARTIFACTS, (job_id.hex, attempt))
+            }
+            for job_id, attempt in attempts
+        }
+
+    def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
+        found = {}
+        for wanted in names:
+            row = self._run(_NODE, (wanted,)).fetchone()
+            if row is not None:
+                name, state, revision, last_seen_at = row
+                found[name] = NodeRow(name, NodeState(state), revision, _moment(last_seen_at))
+        return found
+
+    def registrations(self, names: Iterable[str]) -> dict[str, str]:
+        query = "SELECT name, registration FROM nodes WHERE name = ?"
+        rows = [self._run(query, (name,)).fetchone() for name in names]
+        return dict(row for row in rows if row is not None)
+
+    def saw(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
+        before = _text(now - timedelta(seconds=coarse_s))
+        at = _text(now)
+        self._run_many(_SAW, [(at, name, before) for name in names])
+
+    def held_on(self, nodes: Iterable[str]) -> list[JobRow]:
+        return [_job(row) for name in nodes for row in self._run(_HELD_ON, (name,))]
+
+    def overdue(self, now: datetime) -> list[JobRow]:
+        return [_job(row) for row in self._run(_OVERDUE, (_text(now),))]
+
+    def any_overdue(self, now: datetime) -> bool:
+        return self._run(_ANY_OVERDUE, (_text(now),)).fetchone() is not None
+
+    def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
+        at = _text(now)
+        return [
+            Candidate(rank, UUID(job_id), requirement_id)
+            for requirement_id, count in wanted.items()
+            for rank, job_id in self._run(_CANDIDATES, (requirement_id, at, count))
+        ]
+
+    def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
+        at = _text(now)
+        return {
+            requirement_id
+            for requirement_id in requirement_ids
+            if self._run(_ANY_QUEUED, (requirement_id, at)).fetchone() is not None
+        }
+
+    def new_requirements(self, after: int) -> list[tuple[int, str]]:
+        return self._run("SELECT id, key FROM requirements WHERE id > ?", (after,)).fetchall()
+
+    def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
+        row = self._run("SELECT id FROM requirements WHERE key = ?", (key,)).fetchone()
+        if row is not None:
+            return int(row[0])
+        cursor = self._run(
+            "INSERT INTO requirements (key, requirements, exclusive) VALUES (?, ?, ?)",
+            (key, requirements, exclusive),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def finish_runs(self, run_ids: Iterable[UUID], now: datetime) -> None:
+        at = _text(now)
+        for run_id in run_ids:
+            self._run(_FINISH_RUN, (run_id.hex, at))
+
+    def notify(self, message: str) -> None:
+        """Do nothing: on SQLite there is one master."""
+
+
+def _job(row: tuple[Any, ...]) -> JobRow:
+    job = JobRow(*row)
+    job.id = UUID(row[0])
+    job.run_id = None if job.run_id is None else UUID(row[1])
+    job.state = _STATES[row[4]]
+    job.not_before = _moment_or_none(row[13])
+    job.lease_expires_at = _moment_or_none(row[14])
+    job.cancel_requested = bool(row[15])
+    job.created_at = _moment(row[17])
+    job.started_at = _moment_or_none(row[19])
+    job.finished_at = _moment_or_none(row[20])
+    job.retry_of = None if job.retry_of is None else UUID(row[22])
+    job.superseded_by = None if job.superseded_by is None else UUID(row[23])
+    return job
+
+
+def _values(job: JobRow) -> tuple[Any, ...]:
+    return tuple(_stored(getattr(job, column)) for column in COLUMNS)
+
+
+def _changes(job: JobRow) -> tuple[Any, ...]:
+    return (*(_stored(getattr(job, column)) for column in CHANGEABLE), job.id.hex)
+
+
+def _result(result: NewResult) -> tuple[Any, ...]:
+    job = result.job
+    return (
+        result.id.hex,
+        None if job.run_id is None else job.run_id.hex,
+        job.id.hex,
+        job.attempt,
+        result.node,
+        job.repeat,
+        job.scenario,
+        msgspec.json.encode(result.measurement).decode(),
+        msgspec.json.encode(result.artifacts).decode(),
+        _text(result.stored_at),
+    )
+
+
+def _stored(value: Any) -> Any:
+    """Write a value as SQLAlchemy's column types do for SQLite."""
+    if isinstance(value, UUID):
+        return value.hex
+    if isinstance(value, datetime):
+        return _text(value)
+    return value
+
+
+def _text(moment: datetime) -> str:
+    """Write a moment in UTC as SQLAlchemy does: 2026-01-01 00:00:00.000000."""
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _moment_or_none(text: str | None) -> datetime | None:
+    return None if text is None else _moment(text)

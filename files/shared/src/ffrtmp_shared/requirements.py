@@ -1,0 +1,49 @@
+"""What a job asks of a node, and how urgent it is."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+MAX_LABELS = 16
+
+_NodeName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_Word = Annotated[str, Meta(min_length=1, max_length=64)]
+_Labels = Annotated[dict[_Word, Annotated[str, Meta(max_length=128)]], Meta(max_length=MAX_LABELS)]
+
+
+class Priority(StrEnum):
+    """How urgent a job is, the most urgent first."""
+
+    LIVE = "live"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    BATCH = "batch"
+
+    @property
+    def steps(self) -> int:
+        """Return how many priorities stand below this one."""
+        return _STEPS[self]
+
+
+_STEPS = {priority: place for place, priority in enumerate(reversed(Priority))}
+
+
+class Requirements(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What a node must be or have; what is not said does not matter.
+
+    `architecture` is the kernel's name of it (x86_64, aarch64), `gpu` a part of a GPU's name in
+    any case, `labels` are labels of the node with exactly these values.
+    """
+
+    encoder: _Word | None = None
+    node: _NodeName | None = None
+    architecture: _Word | None = None
+    gpu: _Word | None = None
+    memory_bytes_min: Annotated[int, Meta(ge=1, le=2**62)] | None = None
+    cpu_count_min: Annotated[int, Meta(ge=1, le=65536)] | None = None
+    labels: _Labels = {}
