@@ -1,8 +1,11 @@
 """Connections to the database, set up so that a commit is durable and readers never block."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 
 from ffrtmp_master.store.types import from_json, to_json
 
@@ -31,6 +34,25 @@ def reading_engine(url: str, password: str | None = None) -> Engine:
         "-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
         pool_pre_ping=True,
     )
+
+
+@contextmanager
+def translated_errors(connection: Connection) -> Iterator[None]:
+    """Raise the driver's errors as SQLAlchemy's, as it does for the statements that it runs."""
+    dialect = connection.dialect
+    driver = connection.connection.driver_connection
+    try:
+        yield
+    except dialect.loaded_dbapi.Error as error:
+        is_lost = dialect.is_disconnect(error, driver, None)
+        raise DBAPIError.instance(
+            None,
+            None,
+            error,
+            dialect.loaded_dbapi.Error,
+            connection_invalidated=is_lost,
+            dialect=dialect,
+        ) from error
 
 
 def psycopg_parameters(url: str, password: str | None) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from ffrtmp_master.store.engine import translated_errors
+
 T = TypeVar("T")
 
 _THREADS = 4
@@ -30,5 +32,9 @@ class Reader:
         self._threads.shutdown()
 
     def _run(self, query: Callable[[Connection], T]) -> T:
-        with self._engine.connect() as connection, connection.begin():
+        with (
+            self._engine.connect() as connection,
+            translated_errors(connection),
+            connection.begin(),
+        ):
             return query(connection)

@@ -79,7 +79,7 @@ class NodeRow:
     last_seen_at: datetime
 
 
-class NewTransition(NamedTuple):
+class NewTransition(msgspec.Struct, frozen=True):
     """A change of a job's state that is to be written down."""
 
     job_id: UUID

@@ -59,10 +59,11 @@ class Work:
     def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
         """Read jobs, locked until the transaction ends; what does not exist is missing."""
         wanted = set(ids)
-        missing = sorted(wanted - self._known.keys())
+        known = self._known
+        missing = sorted(job_id for job_id in wanted if job_id not in known)
         if missing:
-            self._known.update(self.statements.jobs(missing))
-        return {job_id: self._known[job_id] for job_id in wanted if job_id in self._known}
+            known.update(self.statements.jobs(missing))
+        return {job_id: known[job_id] for job_id in wanted if job_id in known}
 
     def known(self, rows: Iterable[JobRow]) -> list[JobRow]:
         """Return for rows that a statement read the ones that stand for these jobs here."""

@@ -10,9 +10,10 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
+from ffrtmp_master.store.engine import translated_errors
 from ffrtmp_master.store.work import Effects, Work
 
 T = TypeVar("T")
@@ -190,14 +191,14 @@ class Writer:
         start = time.monotonic()
         try:
             connection = self._connected()
-            with connection.begin():
+            with translated_errors(connection), connection.begin():
                 work = Work(connection, self._clock(), self._origin)
                 value = operation(work)
                 work.flush()
                 work.announce()
         except Exception as error:
             self._watch.rolled_back()
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
+            if isinstance(error, SQLAlchemyError):
                 self._drop_connection()
             raise
         self._watch.batch(operations, time.monotonic() - start)
@@ -209,7 +210,10 @@ class Writer:
         return self._connection
 
     def _drop_connection(self) -> None:
-        """Forget a connection whose server is gone; the next transaction makes a new one."""
+        """Forget a connection that failed; the next transaction makes a new one.
+
+        Its server may be gone, and after an error one cannot say whether it will be of use again.
+        """
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()

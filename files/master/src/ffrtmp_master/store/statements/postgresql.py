@@ -59,12 +59,16 @@ _JSON = frozenset({"scenario", "progress", "failure"})
 _ROWS_AT_ONCE = 2000
 
 
-def _as_stored(column: str, source: str = "") -> str:
-    return f"{source}{column}::json" if column in _JSON else f"{source}{column}"
+def _as_stored(column: str) -> str:
+    return f"new.{column}::json" if column in _JSON else f"new.{column}"
 
 
-def _arrays(columns: Iterable[str]) -> str:
-    return ", ".join(f"%s::{_TYPES[column]}[]" for column in columns)
+def _records(types: Mapping[str, str]) -> str:
+    """Return a table `new` of a parameter that is a JSON array of objects.
+
+    It is written by one call of msgspec; arrays would cost Python a step for each value.
+    """
+    return f"json_to_recordset(%s::json) AS new ({', '.join(f'{c} {t}' for c, t in types.items())})"
 
 
 _READ = ", ".join(f"{c}::text" if c in _JSON else c for c in COLUMNS)
@@ -79,30 +83,44 @@ _OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE} ORDER BY id FOR UPDATE SKIP LOCKED"
 _ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
 _INSERT_JOBS = (
     f"INSERT INTO jobs ({', '.join(COLUMNS)})"  # noqa: S608
-    f" SELECT {', '.join(_as_stored(c) for c in COLUMNS)}"
-    f" FROM unnest({_arrays(COLUMNS)}) AS new ({', '.join(COLUMNS)})"
+    f" SELECT {', '.join(_as_stored(c) for c in COLUMNS)} FROM {_records(_TYPES)}"
 )
-_SET = ", ".join(f"{c} = {_as_stored(c, 'new.')}" for c in CHANGEABLE)
+_CHANGES = {column: _TYPES[column] for column in ("id", *CHANGEABLE)}
 _UPDATE_JOBS = (
-    f"UPDATE jobs SET {_SET}"  # noqa: S608
-    f" FROM unnest({_arrays(('id', *CHANGEABLE))}) AS new (id, {', '.join(CHANGEABLE)})"
-    " WHERE jobs.id = new.id"
+    f"UPDATE jobs SET {', '.join(f'{c} = {_as_stored(c)}' for c in CHANGEABLE)}"  # noqa: S608
+    f" FROM {_records(_CHANGES)} WHERE jobs.id = new.id"
 )
 _JOBS_BY_KEY = (
     "SELECT j.created_by, j.key, j.id FROM unnest(%s::text[], %s::text[]) AS k (created_by, key)"
     " JOIN jobs j ON j.created_by = k.created_by AND j.key = k.key"
 )
+_TRANSITION = {
+    "job_id": "uuid",
+    "before": "text",
+    "after": "text",
+    "attempt": "int",
+    "at": "timestamptz",
+    "reason": "text",
+}
 _INSERT_TRANSITIONS = (
-    "INSERT INTO transitions (job_id, before, after, attempt, at, reason) SELECT * FROM"
-    " unnest(%s::uuid[], %s::text[], %s::text[], %s::int[], %s::timestamptz[], %s::text[])"
+    f"INSERT INTO transitions ({', '.join(_TRANSITION)})"  # noqa: S608
+    f" SELECT {', '.join(_TRANSITION)} FROM {_records(_TRANSITION)}"
 )
+_RESULT = {
+    "id": "uuid",
+    "run_id": "uuid",
+    "job_id": "uuid",
+    "attempt": "int",
+    "node": "text",
+    "repeat": "int",
+    "scenario": "json",
+    "measurement": "json",
+    "artifacts": "json",
+    "stored_at": "timestamptz",
+}
 _INSERT_RESULTS = (
-    "INSERT INTO results (id, run_id, job_id, attempt, node, repeat, scenario, measurement,"
-    " artifacts, stored_at) SELECT id, run_id, job_id, attempt, node, repeat, scenario::json,"
-    " measurement::json, artifacts::json, stored_at FROM unnest(%s::uuid[], %s::uuid[],"
-    " %s::uuid[], %s::int[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[],"
-    " %s::timestamptz[]) AS new (id, run_id, job_id, attempt, node, repeat, scenario,"
-    " measurement, artifacts, stored_at)"
+    f"INSERT INTO results ({', '.join(_RESULT)})"  # noqa: S608
+    f" SELECT {', '.join(_RESULT)} FROM {_records(_RESULT)}"
 )
 _ARTIFACTS = (
     "SELECT a.job_id, a.attempt, a.name, a.sha256, a.size_bytes"
@@ -162,33 +180,32 @@ class PostgresqlStatements:
 
     def insert_jobs(self, rows: Iterable[JobRow]) -> None:
         for piece in _pieces(rows):
-            self._run(_INSERT_JOBS, _columns(piece, COLUMNS))
+            self._run(_INSERT_JOBS, (_json(piece),))
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
-        self._run(_UPDATE_JOBS, _columns(rows, ("id", *CHANGEABLE)))
+        self._run(_UPDATE_JOBS, (_json(rows),))
 
     def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
         for piece in _pieces(transitions):
-            rows = [(t.job_id, _plain(t.before), _plain(t.after), *t[3:]) for t in piece]
-            self._run(_INSERT_TRANSITIONS, [list(column) for column in zip(*rows, strict=True)])
+            self._run(_INSERT_TRANSITIONS, (_json(piece),))
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
         rows = [
-            (
-                one.id,
-                one.job.run_id,
-                one.job.id,
-                one.job.attempt,
-                one.node,
-                one.job.repeat,
-                one.job.scenario,
-                msgspec.json.encode(one.measurement).decode(),
-                msgspec.json.encode(one.artifacts).decode(),
-                one.stored_at,
-            )
+            {
+                "id": one.id,
+                "run_id": one.job.run_id,
+                "job_id": one.job.id,
+                "attempt": one.job.attempt,
+                "node": one.node,
+                "repeat": one.job.repeat,
+                "scenario": msgspec.Raw(one.job.scenario.encode()),
+                "measurement": one.measurement,
+                "artifacts": one.artifacts,
+                "stored_at": one.stored_at,
+            }
             for one in results
         ]
-        self._run(_INSERT_RESULTS, [list(column) for column in zip(*rows, strict=True)])
+        self._run(_INSERT_RESULTS, (_json(rows),))
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
@@ -256,13 +273,8 @@ def _pieces(items: Iterable[Any]) -> Iterable[list[Any]]:
         yield piece
 
 
-def _columns(rows: Sequence[JobRow], columns: Iterable[str]) -> list[list[Any]]:
-    return [[_plain(getattr(job, column)) for job in rows] for column in columns]
-
-
-def _plain(value: Any) -> Any:
-    """Give the driver the text of a state, not the enumeration's member."""
-    return value.value if isinstance(value, JobState) else value
+def _json(rows: Sequence[Any]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 def _job(row: Sequence[Any]) -> JobRow:

@@ -194,11 +194,57 @@ def _job(row: tuple[Any, ...]) -> JobRow:
 
 
 def _values(job: JobRow) -> tuple[Any, ...]:
-    return tuple(_stored(getattr(job, column)) for column in COLUMNS)
+    """Return what is stored of a new job, in the order of COLUMNS."""
+    return (
+        job.id.hex,
+        _hex_or_none(job.run_id),
+        job.position,
+        job.repeat,
+        job.state,
+        job.priority,
+        job.rank,
+        job.requirement_id,
+        job.node,
+        job.leased_to,
+        job.slot,
+        job.attempt,
+        job.max_attempts,
+        _text_or_none(job.not_before),
+        _text_or_none(job.lease_expires_at),
+        job.cancel_requested,
+        job.deadline_s,
+        _text(job.created_at),
+        job.created_by,
+        _text_or_none(job.started_at),
+        _text_or_none(job.finished_at),
+        job.key,
+        _hex_or_none(job.retry_of),
+        _hex_or_none(job.superseded_by),
+        job.scenario,
+        job.progress,
+        job.failure,
+    )
 
 
 def _changes(job: JobRow) -> tuple[Any, ...]:
-    return (*(_stored(getattr(job, column)) for column in CHANGEABLE), job.id.hex)
+    """Return what may have changed of a job, in the order of CHANGEABLE, and its id."""
+    return (
+        job.state,
+        job.priority,
+        job.rank,
+        job.leased_to,
+        job.slot,
+        job.attempt,
+        _text_or_none(job.not_before),
+        _text_or_none(job.lease_expires_at),
+        job.cancel_requested,
+        _text_or_none(job.started_at),
+        _text_or_none(job.finished_at),
+        _hex_or_none(job.superseded_by),
+        job.progress,
+        job.failure,
+        job.id.hex,
+    )
 
 
 def _result(result: NewResult) -> tuple[Any, ...]:
@@ -217,18 +263,21 @@ def _result(result: NewResult) -> tuple[Any, ...]:
     )
 
 
-def _stored(value: Any) -> Any:
-    """Write a value as SQLAlchemy's column types do for SQLite."""
-    if isinstance(value, UUID):
-        return value.hex
-    if isinstance(value, datetime):
-        return _text(value)
-    return value
+def _hex_or_none(value: UUID | None) -> str | None:
+    """Write an id as SQLAlchemy does where the database has no such type."""
+    return None if value is None else value.hex
+
+
+_TEXT_LENGTH = len("2026-01-01 00:00:00.000000")
 
 
 def _text(moment: datetime) -> str:
-    """Write a moment in UTC as SQLAlchemy does: 2026-01-01 00:00:00.000000."""
-    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
+    """Write a moment in UTC as SQLAlchemy does: without its zone."""
+    return moment.isoformat(" ", "microseconds")[:_TEXT_LENGTH]
+
+
+def _text_or_none(moment: datetime | None) -> str | None:
+    return None if moment is None else _text(moment)
 
 
 def _moment(text: str) -> datetime:
