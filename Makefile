@@ -7,6 +7,7 @@ SHELL := /bin/bash
 # Debian's own Python first: a version manager's may lack what a virtual environment needs.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 WORKERS ?= 2
+KILLS ?= 20
 
 VENV := $(CURDIR)/.venv
 READY := $(VENV)/.ready
@@ -67,7 +68,7 @@ lock: setup ## Lock what each part needs, with hashes (UPGRADE=--upgrade for the
 	for part in shared master worker; do \
 		$(UV_COMPILE) files/$$part/pyproject.toml --output-file files/$$part/requirements.txt; \
 	done
-	$(UV_COMPILE) --group dev pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
+	$(UV_COMPILE) --group dev --group bench pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
 
 UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package ffmpeg-rtmp-shared
@@ -93,6 +94,10 @@ lint: setup ## Run the linters and the type checker
 test-unit: test-tools ## Run the tests of the parts, and of master and agent together
 	python -m pytest --quiet --numprocesses 3
 
+.PHONY: test-crash
+test-crash: test-tools ## Kill the master 20 times under load and look for what is missing (KILLS=20)
+	FFRTMP_TEST_KILLS=$(KILLS) python -m pytest --quiet --capture=no tests/queue/test_crash.py
+
 .PHONY: test-tools
 test-tools: setup
 	ansible-playbook tests/tools.yml
@@ -101,3 +106,13 @@ test-tools: setup
 test-farm: setup ## Deploy a farm on test machines and look at it (molecule)
 	molecule test --scenario-name default
 	molecule test --scenario-name combined
+
+.PHONY: test-ha
+test-ha: setup ## Deploy a farm on PostgreSQL with two masters, kill one, upgrade, restore (molecule)
+	molecule test --scenario-name ha
+
+# --- figures -------------------------------------------------------------------------------
+
+.PHONY: bench-master
+bench-master: setup ## Measure the master beside other queues, write docs/performance.md (ONLY=cycles QUICK=1)
+	PYTHONPATH=$(CURDIR)/tests python -m bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

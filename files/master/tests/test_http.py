@@ -1,9 +1,8 @@
-"""Problem documents, OpenAPI, discovery, readiness and metrics."""
+"""Problem documents, OpenAPI, discovery and readiness."""
 
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 
@@ -96,33 +95,3 @@ def test_readiness_needs_the_schema(house: Any) -> None:
     document = problem(house.call(None, "GET", "/readyz"), 503)
     assert "migrate" in document["detail"]
     assert house.call(None, "GET", "/healthz").status_code == 200
-
-
-def test_metrics_count_what_happened(ready_house: Any) -> None:
-    ready_house.run(ready_house.suite(rates=2))
-    claim = ready_house.claim("worker1")
-    ready_house.fail(claim, "network")
-    ready_house.result(ready_house.claim("worker1"))
-    ready_house.call("viewer", "GET", "/v1/nothing/at/all")
-    page = ready_house.call("viewer", "GET", "/metrics").text
-    samples = {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
-
-    def value(name: str, **labels: str) -> float:
-        return samples[f"ffrtmp_master_{name}", frozenset(labels.items())]
-
-    result = "/v1/jobs/{job_id}/result"
-    assert value("http_requests_total", route=result, method="POST", status="200") == 1
-    assert value("http_requests_total", route="unmatched", method="GET", status="404") == 1
-    assert value("http_request_duration_seconds_count", route="/v1/claims", method="POST") == 2
-    assert value("claims_total") == 2
-    assert value("retries_total", failure_class="network") == 1
-    assert value("results_total") == 1
-    assert value("jobs", state="queued") == 1
-    assert value("jobs", state="succeeded") == 1
-    assert value("nodes", state="active") == 1
-    assert value("claims_waiting") == 0
-    assert value("commit_batch_operations_count") > 3

@@ -2,40 +2,52 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
 
 import ffrtmp_shared
-from ffrtmp_shared.models import Role
-from litestar import Litestar, Router
+from litestar import Litestar, Response, Router
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
-from ffrtmp_master import access, problems
+from ffrtmp_master import access, openapi, problems, request_ids
 from ffrtmp_master.api import (
     artifacts,
+    audit,
     discovery,
+    events,
     health,
     hot,
     jobs,
+    logs,
+    media_types,
+    methods,
     nodes,
     results,
     runs,
     sources,
+    tokens,
 )
 from ffrtmp_master.farm import Farm
 
 _MAX_BODY_BYTES = 8 * 1024 * 1024
 
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+
 
 def create(farm: Farm) -> ASGIApp:
     """Return the application that serves `farm` and runs it from startup to shutdown."""
-    return hot.in_front_of(_framework(farm), farm)
+    return request_ids.around(hot.in_front_of(methods.known_to(framework(farm)), farm))
 
 
-def _framework(farm: Farm) -> Litestar:
+def framework(farm: Farm) -> Litestar:
     """Return the application behind the hot calls."""
 
     @asynccontextmanager
@@ -46,25 +58,34 @@ def _framework(farm: Farm) -> Litestar:
     def provide_farm() -> Farm:
         return farm
 
+    wire_types = openapi.WireTypes()
+    document = openapi.Document(wire_types)
+
     return Litestar(
         route_handlers=[
             *health.ROUTES,
             *runs.ROUTES,
             *jobs.ROUTES,
+            *logs.ROUTES,
+            *events.ROUTES,
             *results.ROUTES,
             *artifacts.ROUTES,
             *nodes.ROUTES,
             *sources.ROUTES,
             *discovery.ROUTES,
+            *tokens.ROUTES,
+            *audit.ROUTES,
         ],
         lifespan=[lifespan],
         state=State({"farm": farm}),
         dependencies={"farm": Provide(provide_farm, sync_to_thread=False)},
-        middleware=[farm.metrics.timing, access.BearerAuthentication],
+        middleware=[farm.metrics.timing, request_ids.naming, access.BearerAuthentication],
         before_send=[farm.metrics.count_answer],
         exception_handlers=problems.HANDLERS,
         request_max_body_size=_MAX_BODY_BYTES,
         logging_config=None,
+        before_request=media_types.check_body,
+        plugins=[wire_types],
         openapi_config=OpenAPIConfig(
             title="ffmpeg-rtmp master",
             version=ffrtmp_shared.__version__,
@@ -74,12 +95,22 @@ def _framework(farm: Farm) -> Litestar:
                 security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
             ),
             security=[{"token": []}],
-            render_plugins=[JsonRenderPlugin()],
+            render_plugins=[openapi.Page(document), openapi.Served(document)],
             openapi_router=Router(
                 path="/schema",
                 include_in_schema=False,
                 route_handlers=[],
-                guards=[access.needs(Role.VIEWER)],
+                # A browser that shows the page has no token; nothing of the farm is in it.
+                opt=access.OPEN,
+                after_request=_no_page,
+                response_headers=_PAGE_HEADERS,
             ),
         ),
     )
+
+
+def _no_page(response: Response[Any]) -> Response[Any]:
+    """Tell of a page that is not there as of everything else that is not there."""
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise NotFoundException
+    return response

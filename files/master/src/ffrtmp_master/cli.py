@@ -1,22 +1,27 @@
 """The command ffrtmp-master."""
 
 import argparse
+import dataclasses
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 from ffrtmp_shared import config, logs
-from sqlalchemy import Engine
+from ffrtmp_shared.administration import Deed
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ffrtmp_master import serving, settings
+from ffrtmp_master.clock import utc_now
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import credentials, migrate
-from ffrtmp_master.store.credentials import CredentialFile
+from ffrtmp_master.store import audit, credentials, migrate
+from ffrtmp_master.store.credentials import CredentialFile, Synchronised
 from ffrtmp_master.store.engine import writing_engine
+from ffrtmp_master.store.refusals import RefusedError
 
 _FAILED = 1
 _BAD_CONFIG = 2
@@ -77,9 +82,26 @@ def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
     wanted = config.load(arguments.file, CredentialFile)
     engine = _engine(loaded)
     _check_schema(engine)
-    with engine.connect() as connection, connection.begin():
-        changed = credentials.make_exactly(connection, wanted.credentials)
-    _print({"changed": changed})
+    now = utc_now()
+    try:
+        with engine.connect() as connection, connection.begin():
+            done = credentials.make_exactly(connection, wanted.credentials, now)
+            if done.is_changed:
+                _write_down(connection, now, done)
+    except RefusedError as error:
+        raise OperatorError(str(error)) from error
+    _print({"changed": done.is_changed})
+
+
+def _write_down(connection: Connection, now: datetime, done: Synchronised) -> None:
+    audit.write_down(
+        connection,
+        now,
+        audit.COMMAND_LINE,
+        Deed.CREDENTIALS_SYNCHRONISED,
+        "credentials",
+        **dataclasses.asdict(done),
+    )
 
 
 _COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {

@@ -10,14 +10,17 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.access import Gate
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
+from ffrtmp_master.contents import Contents
+from ffrtmp_master.event_feed import EventFeed
 from ffrtmp_master.listening import Listener
+from ffrtmp_master.log_watch import LogWatch
 from ffrtmp_master.metrics import Metrics
 from ffrtmp_master.queue import batches, leases
+from ffrtmp_master.queue.hindrances import Hindrances
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.waiting import WaitingRoom
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.engine import reading_engine, writing_engine
-from ffrtmp_master.store.files import ContentStore
 from ffrtmp_master.store.news import News
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.work import Effects
@@ -34,7 +37,8 @@ class Farm:
         """Open the parts; `sweep_s` is how often leases are looked through."""
         self.settings = settings
         self.clock = SteadyClock(utc_now()) if clock is None else clock
-        self.metrics = Metrics()
+        self.metrics = Metrics("postgresql" if settings.is_shared else "sqlite")
+        self.hindrances = Hindrances()
         self.catalog = Catalog()
         self.waiting = WaitingRoom(self.catalog)
         self._origin = str(new_id())
@@ -43,7 +47,7 @@ class Farm:
             writing_engine(settings.database_url, password),
             reading_engine(settings.database_url, password),
         )
-        watch = Watch(self._committed, self.metrics.committed, self.catalog.undo)
+        watch = Watch(self._committed, self.metrics.committed, self._rolled_back)
         self.writer = Writer(
             self._engines[0],
             self.clock,
@@ -52,9 +56,12 @@ class Farm:
             self._origin,
         )
         self.reader = Reader(self._engines[1])
-        self.gate = Gate(self.reader, self.clock)
-        self.artifacts = ContentStore(settings.data_dir / "artifacts", settings.max_artifact_bytes)
-        self.sources = ContentStore(settings.data_dir / "sources", settings.max_source_bytes)
+        self.gate = Gate(self.reader, self.writer, self.clock, settings)
+        self.events = EventFeed(self.reader)
+        self.log_watch = LogWatch(self.reader)
+        self.contents = Contents(settings, password, self._engines[1])
+        self.artifacts = self.contents.artifacts
+        self.sources = self.contents.sources
         self.sweep = Sweep(self, sweep_s)
         self._listener: Listener | None = None
         if settings.is_shared:
@@ -77,18 +84,27 @@ class Farm:
             if self._listener is not None:
                 self._listener.start()
                 stack.push_async_callback(asyncio.to_thread, self._listener.close)
+            await stack.enter_async_context(self.gate.running())
             await stack.enter_async_context(self.sweep.running())
-            stack.callback(self.waiting.close)
+            stack.callback(self.send_home)
             yield
+
+    def send_home(self) -> None:
+        """End what waits or follows: the master stops."""
+        self.waiting.close()
+        self.events.close()
+        self.log_watch.close()
 
     async def _dispose(self) -> None:
         await asyncio.to_thread(self.reader.close)
+        self.contents.close()
         for engine in self._engines:
             engine.dispose()
 
     def _committed(self, effects: Effects) -> None:
         """Wake who can go on after a transaction, and count what it did."""
         self.metrics.effects(effects)
+        self.events.wake()
         for node, is_exclusive in effects.taken.items():
             self.waiting.take(node, is_exclusive=is_exclusive)
         for node in effects.freed:
@@ -99,6 +115,11 @@ class Farm:
         for not_before, requirement_id in effects.delayed:
             delay_s = max((not_before - self.clock()).total_seconds(), 0.0)
             loop.call_later(delay_s, self.waiting.wake, requirement_id, 1)
+
+    def _rolled_back(self) -> None:
+        """Forget what a transaction that did not happen has told; in the writer's thread."""
+        self.catalog.undo()
+        self.metrics.rolled_back()
 
     async def _heard(self, news: News | None) -> None:
         """Wake who can go on after another master's transaction; None when news may be lost."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import select
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +15,7 @@ from ffrtmp_master.store.statements.postgresql import CHANNEL
 
 _log = logging.getLogger(__name__)
 
-# How soon a stop is noticed, and how long to wait before another try at a lost connection.
+# How long to wait before another try at a lost connection.
 _PAUSE_S = 0.5
 
 
@@ -36,12 +38,17 @@ class Listener:
     def start(self) -> None:
         """Start listening."""
         self._loop = asyncio.get_running_loop()
+        # What is written into the one ends the wait on the other.
+        self._bell, self._ear = socket.socketpair()
         self._thread.start()
 
     def close(self) -> None:
         """Stop listening."""
         self._stopped.set()
+        self._bell.send(b".")
         self._thread.join()
+        self._bell.close()
+        self._ear.close()
 
     def _listen(self) -> None:
         while not self._stopped.is_set():
@@ -55,9 +62,13 @@ class Listener:
         with psycopg.connect(**self._parameters, autocommit=True) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self._tell(None)
+            waiting = select.poll()
+            waiting.register(connection, select.POLLIN)
+            waiting.register(self._ear, select.POLLIN)
             while not self._stopped.is_set():
-                for notification in connection.notifies(timeout=_PAUSE_S):
+                for notification in connection.notifies(timeout=0):
                     self._tell(News.from_text(notification.payload))
+                waiting.poll()
 
     def _tell(self, news: News | None) -> None:
         if self._loop is None:

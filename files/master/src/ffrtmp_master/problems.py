@@ -41,6 +41,9 @@ _LATER = {"Retry-After": "5"}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _PG_DISK_FULL = "53100"
 
+# Of a path that somebody made up, the log need not have all.
+_LONGEST_PATH = 256
+
 _AnyRequest = Request[Any, Any, Any]
 
 
@@ -67,7 +70,32 @@ def answer(
 
 
 def of(error: Exception, method: str, path: str) -> Answer:
-    """Turn whatever a request raised into what its caller sees; the rest goes to the log."""
+    """Turn whatever a request raised into what its caller sees, and log it."""
+    found = _of(error, method, path)
+    level = _level(error, method, found.status)
+    if level is not None and _log.isEnabledFor(level):
+        document = msgspec.json.decode(found.body, type=Problem)
+        request = {"method": method, "path": path[:_LONGEST_PATH], "status": found.status}
+        _log.log(level, "a request was refused: %s", document.detail, extra=request)
+    return found
+
+
+def _level(error: Exception, method: str, status: int) -> int | None:
+    """Return how grave a refusal is; None when the log has it already."""
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return logging.WARNING
+    # Nobody's request was wrong, or so many are that their lines would be the next thing too much.
+    if isinstance(error, WriterClosedError) or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return logging.DEBUG
+    if status == HTTPStatus.INSUFFICIENT_STORAGE:
+        return logging.ERROR
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return logging.WARNING if isinstance(error, HTTPException) else None
+    # What was only looked for and not found is of interest to nobody else.
+    return logging.DEBUG if method in ("GET", "HEAD") else logging.INFO
+
+
+def _of(error: Exception, method: str, path: str) -> Answer:
     match error:
         case RefusedError():
             errors = error.errors if isinstance(error, UnacceptableError) else ()
@@ -75,6 +103,8 @@ def of(error: Exception, method: str, path: str) -> Answer:
         case HTTPException():
             details = _details(error.extra)
             return answer(error.status_code, error.detail, details, error.headers)
+        case RecursionError():
+            return answer(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
         case WriterClosedError():
             return answer(HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_LATER)
         case DBAPIError() | OSError() if is_full(error):
@@ -91,7 +121,7 @@ def _unexpected(error: Exception, method: str, path: str) -> Answer:
     _log.error(
         "the database refused an operation" if is_away else "a request failed unexpectedly",
         exc_info=error,
-        extra={"method": method, "path": path},
+        extra={"method": method, "path": path[:_LONGEST_PATH]},
     )
     if is_away:
         text = "the database cannot be used now; the master's log says why"

@@ -1,6 +1,7 @@
 """Serving the application over TLS until somebody stops it."""
 
 import socket
+import ssl
 
 import uvicorn
 
@@ -10,17 +11,19 @@ from ffrtmp_master.settings import Settings
 
 # What still runs then is cut off: with the rest of the shutdown it must stay under 5 s.
 _GRACE_S = 3
+# Longer than agents are silent between two calls: a new TLS connection costs more than an idle one.
+_KEEP_ALIVE_S = 75
 
 
 class _Server(uvicorn.Server):
-    """A server that sends waiting agents home before it waits for open requests to end."""
+    """A server that sends home who waits or follows before it waits for open requests to end."""
 
     def __init__(self, config: uvicorn.Config, farm: Farm) -> None:
         super().__init__(config)
         self._farm = farm
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._farm.waiting.close()
+        self._farm.send_home()
         await super().shutdown(sockets)
 
 
@@ -36,6 +39,8 @@ def serve(settings: Settings) -> None:
         port=settings.listen_port,
         ssl_certfile=str(settings.certificate_file),
         ssl_keyfile=str(settings.key_file),
+        ssl_ca_certs=None if settings.client_ca_file is None else str(settings.client_ca_file),
+        ssl_cert_reqs=ssl.CERT_NONE if settings.client_ca_file is None else ssl.CERT_REQUIRED,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -43,6 +48,9 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Nobody stands in front who would be believed: a load balancer hands connections through.
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=_KEEP_ALIVE_S,
     )
     _Server(config, farm).run()

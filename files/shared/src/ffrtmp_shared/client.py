@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from ffrtmp_shared import credentials
+from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.models import (
     Claim,
     ClaimRequest,
@@ -68,12 +69,17 @@ class MasterClient:
     answer was an error.
     """
 
-    def __init__(self, url: str, token: str, ca_file: Path) -> None:
-        """Prepare a client for the master at `url` that trusts the CA in `ca_file` alone."""
+    def __init__(
+        self, url: str, token: str, ca_file: Path, shown: ClientCertificate | None = None
+    ) -> None:
+        """Prepare a client for the master at `url` that trusts the CA in `ca_file` alone.
+
+        Where the master asks for a certificate it shows `shown`.
+        """
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
-            verify=credentials.client_context(ca_file),
+            verify=credentials.client_context(ca_file, shown),
             timeout=_TIMEOUT_S,
         )
 

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 _TOKEN_BYTES = 32
@@ -29,9 +30,19 @@ def read_token(path: Path) -> str:
     return token
 
 
-def client_context(ca_file: Path) -> ssl.SSLContext:
-    """Return a TLS context that trusts the farm's CA and nobody else."""
+@dataclass(frozen=True)
+class ClientCertificate:
+    """What a client shows where the master asks for a certificate."""
+
+    certificate_file: Path
+    key_file: Path
+
+
+def client_context(ca_file: Path, shown: ClientCertificate | None = None) -> ssl.SSLContext:
+    """Return a TLS context that trusts the farm's CA and nobody else, and shows a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=ca_file)
+    if shown is not None:
+        context.load_cert_chain(shown.certificate_file, shown.key_file)
     return context

@@ -1,15 +1,25 @@
 """What an attempt measured. Units stand in the names; what could not be had says why."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from ffrtmp_shared.bounds import Amount, Count, LongText, Sha256, Text
+
+_Argument = Annotated[str, Meta(max_length=4096)]
+_Arguments = Annotated[tuple[_Argument, ...], Meta(max_length=1024)]
 
 
-class Unavailable(msgspec.Struct, frozen=True, tag="unavailable", tag_field="status"):
+class Unavailable(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unavailable", tag_field="status"
+):
     """A value that could not be measured on this host, and the reason."""
 
-    reason: str
+    reason: LongText
 
 
-class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True):
+class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The FFmpeg process that encoded, and nothing else.
 
     `wall_s` is monotonic time around the process; `user_s`, `system_s` and `max_rss_kib` are
@@ -19,14 +29,14 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     counts a frame.
     """
 
-    wall_s: float
-    user_s: float
-    system_s: float
-    max_rss_kib: int
-    frames: int
-    fps: float
-    speed: float
-    first_frame_s: float | Unavailable
+    wall_s: Amount
+    user_s: Amount
+    system_s: Amount
+    max_rss_kib: Count
+    frames: Count
+    fps: Amount
+    speed: Amount
+    first_frame_s: Amount | Unavailable
 
     @property
     def cpu_s(self) -> float:
@@ -34,28 +44,33 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True):
         return self.user_s + self.system_s
 
 
-class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True):
+class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ffprobe finds in the file that was written.
 
     `video_bitrate_kbps` is the sum of the sizes of the video packets over `duration_s` (the sum
     of the packets' durations), in units of 1,000 bit/s.
     """
 
-    codec: str
-    width: int
-    height: int
-    pixel_format: str
-    frame_rate: str
-    frames: int
-    duration_s: float
-    file_bytes: int
-    video_bytes: int
-    video_bitrate_kbps: float
-    sha256: str
+    codec: Text
+    width: Count
+    height: Count
+    pixel_format: Text
+    frame_rate: Text
+    frames: Count
+    duration_s: Amount
+    file_bytes: Count
+    video_bytes: Count
+    video_bitrate_kbps: Amount
+    sha256: Sha256
 
 
 class QualityMeasurement(
-    msgspec.Struct, frozen=True, kw_only=True, tag="measured", tag_field="status"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="measured",
+    tag_field="status",
 ):
     """VMAF of the output against its source, from a pass of its own after the encode.
 
@@ -63,53 +78,53 @@ class QualityMeasurement(
     `pairs` is how many there were. Percentiles interpolate linearly between ranks.
     """
 
-    vmaf_model: str
-    vmaf_mean: float
-    vmaf_harmonic_mean: float
-    vmaf_min: float
-    vmaf_p1: float
-    vmaf_p5: float
-    pairs: int
+    vmaf_model: Text
+    vmaf_mean: Amount
+    vmaf_harmonic_mean: Amount
+    vmaf_min: Amount
+    vmaf_p1: Amount
+    vmaf_p5: Amount
+    pairs: Count
 
 
-class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True):
+class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One FFmpeg binary, named so that it can be told from every other."""
 
-    version: str
-    sha256: str
+    version: Text
+    sha256: Sha256
 
 
-class Environment(msgspec.Struct, frozen=True, kw_only=True):
+class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The state of the host around the attempt.
 
     `load_before` is the 1-minute load average when the encode began; `steal_ratio` is the part
     of all CPU time during the encode that the hypervisor took away.
     """
 
-    kernel: str
-    cpu_model: str
-    cpu_governor: str | Unavailable
-    cpu_frequency_mhz: float | Unavailable
-    load_before: float
-    steal_ratio: float
-    memory_available_bytes: int
+    kernel: Text
+    cpu_model: Text
+    cpu_governor: Text | Unavailable
+    cpu_frequency_mhz: Amount | Unavailable
+    load_before: Amount
+    steal_ratio: Amount
+    memory_available_bytes: Count
 
 
-class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What somebody needs in order to run the same encode by hand.
 
     `argv` is the exact argument list of the encode, its first item the binary. Paths of the
     source and the output are relative to the attempt's work folder.
     """
 
-    argv: tuple[str, ...]
+    argv: _Arguments
     ffmpeg: FfmpegBuild
     quality_ffmpeg: FfmpegBuild
-    source_sha256: str
-    agent_version: str
+    source_sha256: Sha256
+    agent_version: Text
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that one attempt measured."""
 
     encode: EncodeMeasurement

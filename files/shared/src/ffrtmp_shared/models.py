@@ -1,6 +1,5 @@
 """The wire's types: what travels between the master, its agents and everybody else."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -8,18 +7,28 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from ffrtmp_shared.bounds import (
+    Address,
+    Amount,
+    Attempt,
+    Count,
+    FileName,
+    Labels,
+    Moment,
+    Name,
+    Port,
+    Sha256,
+    Text,
+    Word,
+)
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import FfmpegBuild, Measurement
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import JobState, NodeState, RunState
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Name = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Attempt = Annotated[int, Meta(ge=1)]
 Slot = Annotated[int, Meta(ge=1, le=1024)]
 WaitSeconds = Annotated[float, Meta(ge=0, le=60)]
-FileName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
 class Role(StrEnum):
@@ -37,14 +46,14 @@ class Role(StrEnum):
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a worker host is made of, as its agent found it."""
 
-    hostname: str
-    os: str
-    kernel: str
-    architecture: str
-    cpu_model: str
-    cpu_count: int
-    memory_bytes: int
-    gpus: tuple[str, ...] = ()
+    hostname: Text
+    os: Text
+    kernel: Text
+    architecture: Text
+    cpu_model: Text
+    cpu_count: Count
+    memory_bytes: Count
+    gpus: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,13 +65,13 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     name: Name
     facts: NodeFacts
-    encoders: tuple[str, ...]
+    encoders: Annotated[tuple[Word, ...], Meta(max_length=256)]
     ffmpeg: FfmpegBuild
     quality_ffmpeg: FfmpegBuild
-    agent_version: str
-    address: str
-    exporters: dict[str, int]
-    labels: dict[str, str] = {}
+    agent_version: Text
+    address: Address
+    exporters: Annotated[dict[Name, Port], Meta(max_length=64)]
+    labels: Labels = {}
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +81,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     state: NodeState
     registration: Registration
-    registered_at: datetime
-    last_seen_at: datetime
+    registered_at: Moment
+    last_seen_at: Moment
 
 
 class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,9 +110,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     counts: dict[str, int]
     nodes: tuple[str, ...]
-    created_at: datetime
+    created_at: Moment
     created_by: str
-    finished_at: datetime | None
+    finished_at: Moment | None
     key: str | None
     priority: Priority = Priority.MEDIUM
 
@@ -150,10 +159,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How far an attempt is. `stage` is fetch, encode, quality or report."""
 
     stage: Annotated[str, Meta(max_length=32)]
-    frames: int = 0
-    fps: float = 0.0
-    speed: float = 0.0
-    ratio: float = 0.0
+    frames: Count = 0
+    fps: Amount = 0.0
+    speed: Amount = 0.0
+    ratio: Amount = 0.0
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +171,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     before: JobState | None
     after: JobState
     attempt: int
-    at: datetime
+    at: Moment
     reason: str
 
 
@@ -186,11 +195,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     leased_to: str | None
     attempt: int
     max_attempts: int
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    lease_expires_at: datetime | None
-    not_before: datetime | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    lease_expires_at: Moment | None
+    not_before: Moment | None
     progress: Progress | None
     failure: Failure | None
     priority: Priority = Priority.MEDIUM
@@ -244,7 +253,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: FileName
     sha256: Sha256
-    size_bytes: Annotated[int, Meta(ge=0)]
+    size_bytes: Count
 
 
 Artifacts = Annotated[tuple[Artifact, ...], Meta(max_length=256)]
@@ -289,6 +298,34 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     next: Claim | None = None
 
 
+class LogStored(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of an attempt's log is stored, or was before; how large the log is now."""
+
+    size_bytes: int
+    repeated: bool
+
+
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a job's state as it is sent to who follows events; `before` is null at first."""
+
+    job_id: UUID
+    run_id: UUID | None
+    before: JobState | None
+    after: JobState
+    attempt: int
+    at: Moment
+    reason: str
+
+
+class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A run became final; `counts` has every state of its jobs, with 0 where there is no job."""
+
+    run_id: UUID
+    state: RunState
+    counts: dict[str, int]
+    finished_at: Moment
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt measured, as the master keeps it; never changed once stored."""
 
@@ -301,7 +338,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     scenario: Scenario
     measurement: Measurement
     artifacts: tuple[Artifact, ...]
-    stored_at: datetime
+    stored_at: Moment
 
 
 # --- lists, errors, discovery --------------------------------------------------------------

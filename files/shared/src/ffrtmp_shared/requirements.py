@@ -6,11 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-MAX_LABELS = 16
-
-_NodeName = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-_Word = Annotated[str, Meta(min_length=1, max_length=64)]
-_Labels = Annotated[dict[_Word, Annotated[str, Meta(max_length=128)]], Meta(max_length=MAX_LABELS)]
+from ffrtmp_shared.bounds import Labels, Name, Word
 
 
 class Priority(StrEnum):
@@ -40,10 +36,10 @@ class Requirements(
     any case, `labels` are labels of the node with exactly these values.
     """
 
-    encoder: _Word | None = None
-    node: _NodeName | None = None
-    architecture: _Word | None = None
-    gpu: _Word | None = None
+    encoder: Word | None = None
+    node: Name | None = None
+    architecture: Word | None = None
+    gpu: Word | None = None
     memory_bytes_min: Annotated[int, Meta(ge=1, le=2**62)] | None = None
     cpu_count_min: Annotated[int, Meta(ge=1, le=65536)] | None = None
-    labels: _Labels = {}
+    labels: Labels = {}

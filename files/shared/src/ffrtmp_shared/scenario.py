@@ -1,8 +1,21 @@
 """Typed settings of one fully resolved thing to measure."""
 
-import msgspec
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from ffrtmp_shared.bounds import Line, Sha256, Word
 from ffrtmp_shared.encoders import ENCODERS
+
+PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
+"""Pixel formats that all of the farm's encoders take."""
+
+MAX_THREADS = 256
+"""The greatest number of encoder threads that a suite may ask for."""
+
+MAX_GOP_FRAMES = 1_000_000
+"""The greatest distance between key frames that a suite may ask for."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -12,9 +25,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     for people and for the suffix.
     """
 
-    name: str
-    sha256: str
-    file_name: str
+    name: Line
+    sha256: Sha256
+    file_name: Line
 
 
 class RatePoint(
@@ -26,15 +39,13 @@ class RatePoint(
     of the video stream in kbit/s (1,000 bit/s), one pass.
     """
 
-    crf: float | None = None
-    bitrate_kbps: int | None = None
+    crf: Annotated[float, Meta(ge=0, le=63)] | None = None
+    bitrate_kbps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a rate point that says nothing or two things."""
         if (self.crf is None) == (self.bitrate_kbps is None):
             raise ValueError("a rate point sets exactly one of crf, bitrate_kbps")
-        if self.bitrate_kbps is not None and self.bitrate_kbps <= 0:
-            raise ValueError("bitrate_kbps must be above 0")
 
     @property
     def label(self) -> str:
@@ -49,12 +60,12 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stream for another number; `gop_frames` is the greatest distance between key frames.
     """
 
-    encoder: str
-    preset: str
+    encoder: Word
+    preset: Word
     rate: RatePoint
-    pixel_format: str = "yuv420p"
-    threads: int = 2
-    gop_frames: int = 250
+    pixel_format: Word = "yuv420p"
+    threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)] = 2
+    gop_frames: Annotated[int, Meta(ge=1, le=MAX_GOP_FRAMES)] = 250
 
     def problems(self) -> list[str]:
         """Say what the encoder would not accept; an empty list means that all is well."""
@@ -75,18 +86,7 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             found.append(
                 f"unknown pixel format {self.pixel_format!r}; known are {', '.join(PIXEL_FORMATS)}"
             )
-        if not 1 <= self.threads <= MAX_THREADS:
-            found.append(f"threads must be from 1 to {MAX_THREADS}, not {self.threads}")
-        if self.gop_frames < 1:
-            found.append(f"gop_frames must be at least 1, not {self.gop_frames}")
         return found
-
-
-PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
-"""Pixel formats that all of the farm's encoders take."""
-
-MAX_THREADS = 256
-"""The greatest number of encoder threads that a suite may ask for."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,8 +96,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     which an encode is given up: the deadline of a job is its source's duration divided by it.
     """
 
-    name: str
-    kind: str
+    name: Line
+    kind: Line
     source: Source
     encode: EncodeSettings
-    slowest_speed: float
+    slowest_speed: Annotated[float, Meta(gt=0, le=1)]

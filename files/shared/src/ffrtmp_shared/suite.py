@@ -1,16 +1,20 @@
 """Suites: from the YAML that a person writes to the scenarios that a farm measures."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from jsonschema import Draft202012Validator
+from msgspec import Meta
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
 
+from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.requirements import MAX_LABELS, Priority, Requirements
+from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import (
+    MAX_GOP_FRAMES,
     MAX_THREADS,
     PIXEL_FORMATS,
     EncodeSettings,
@@ -21,6 +25,15 @@ from ffrtmp_shared.scenario import (
 
 MAX_JOBS = 100_000
 """The most jobs that one run may have."""
+
+MAX_ITEMS = 1000
+"""The most sources, encodes or rate points that a suite may list."""
+
+MAX_DEADLINE_S = 31_536_000
+"""The longest deadline of a job: a year."""
+
+# The last part is the name by which an agent keeps it.
+_FILE = r"^([^\x00-\x1f\x7f]*/)?[^\x00-\x1f\x7f/]{1,255}$(?!\n)"
 
 
 class SuiteProblem(msgspec.Struct, frozen=True):
@@ -89,9 +102,9 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     exclusive: bool = True
     requirements: Requirements = Requirements()
     when_unmet: Literal["wait", "refuse"] = "wait"
-    deadline_s: float | None = None
+    deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] | None = None
     repeats: int = 3
-    slowest_speed: float = 0.02
+    slowest_speed: Annotated[float, Meta(gt=0, le=1)] = 0.02
 
     def scenarios(self) -> list[Scenario]:
         """Resolve the product of sources, encodes and rate points, in the order of the file."""
@@ -124,7 +137,8 @@ def _settings(encode: SuiteEncode, rate: RatePoint) -> EncodeSettings:
     )
 
 
-_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
+# The pattern that every name has.
+_NAME = msgspec.json.schema(Name)
 
 
 def json_schema() -> dict[str, Any]:
@@ -139,14 +153,14 @@ def json_schema() -> dict[str, Any]:
         }
 
     def a_list(items: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "array", "minItems": 1, "items": items}
+        return {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": items}
 
     source = an_object(
         ["name", "file", "sha256"],
         {
             "name": _NAME,
-            "file": {"type": "string", "minLength": 1},
-            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            "file": {"type": "string", "maxLength": 1024, "pattern": _FILE},
+            "sha256": msgspec.json.schema(Sha256),
         },
     )
     encode = an_object(
@@ -157,7 +171,7 @@ def json_schema() -> dict[str, Any]:
             "preset": {"type": "string"},
             "pixel_format": {"enum": list(PIXEL_FORMATS)},
             "threads": {"type": "integer", "minimum": 1, "maximum": MAX_THREADS},
-            "gop_frames": {"type": "integer", "minimum": 1},
+            "gop_frames": {"type": "integer", "minimum": 1, "maximum": MAX_GOP_FRAMES},
         },
     )
     rate_point = an_object(
@@ -174,7 +188,7 @@ def json_schema() -> dict[str, Any]:
             ["name", "sources", "encodes", "rate_points"],
             {
                 "name": _NAME,
-                "description": {"type": "string"},
+                "description": {"type": "string", "maxLength": 16_384},
                 "sources": a_list(source),
                 "encodes": a_list(encode),
                 "rate_points": a_list(rate_point),
@@ -185,7 +199,11 @@ def json_schema() -> dict[str, Any]:
                 "exclusive": {"type": "boolean"},
                 "requirements": an_object([], _requirements()),
                 "when_unmet": {"enum": ["wait", "refuse"]},
-                "deadline_s": {"type": "number", "exclusiveMinimum": 0},
+                "deadline_s": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "maximum": MAX_DEADLINE_S,
+                },
                 "repeats": {"type": "integer", "minimum": 1, "maximum": 1000},
                 "slowest_speed": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
             },
@@ -214,26 +232,56 @@ def parse(text: str) -> Suite:
 
     Raises SuiteError with every problem that was found and the line that each stands on.
     """
-    try:
-        document = YAML(typ="rt", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise SuiteError(
-            [SuiteProblem(mark.line + 1 if mark else 1, f"not YAML: {error.problem}")]
-        ) from error
+    document = _document(text)
     problems = [
         SuiteProblem(_line_of(document, _place(error)), _explain(error))
         for error in Draft202012Validator(json_schema()).iter_errors(document)
     ]
     if problems:
         raise SuiteError(problems)
-    # The document that knows its lines holds ruamel's own kinds of text and number, which no
-    # encoder takes; what is kept comes from a plain reading.
-    suite = msgspec.convert(YAML(typ="safe", pure=True).load(text), Suite)
+    try:
+        # The document that knows its lines holds ruamel's own kinds of text and number, which no
+        # encoder takes; what is kept comes from a plain reading.
+        suite = msgspec.convert(YAML(typ="safe", pure=True).load(text), Suite)
+    except msgspec.ValidationError as error:
+        raise SuiteError([SuiteProblem(1, str(error))]) from error
     problems = [*_repeated_names(suite, document), *_refused_settings(suite, document)]
     if problems:
         raise SuiteError(problems)
     return suite
+
+
+def _document(text: str) -> Any:
+    """Read YAML in the form that knows its lines; raises SuiteError."""
+    try:
+        _check_plain(text)
+        return YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = SuiteProblem(mark.line + 1 if mark else 1, f"not YAML: {error.problem}")
+        raise SuiteError([problem]) from error
+    except SuiteError:
+        raise
+    # What looks like a date and is none is a ValueError.
+    except (YAMLError, ValueError, LookupError) as error:
+        raise SuiteError([SuiteProblem(1, f"not YAML: {error}")]) from error
+    except RecursionError as error:
+        raise SuiteError([SuiteProblem(1, "nested too deeply")]) from error
+
+
+def _check_plain(text: str) -> None:
+    """Refuse what a suite needs not and a reader can choke on; raises SuiteError."""
+    if not {"*", "!"}.intersection(text):
+        return
+    for event in YAML(typ="rt", pure=True).parse(text):
+        if isinstance(event, AliasEvent):
+            # A few aliases of aliases can stand for more than any memory holds.
+            said = f"*{event.anchor}: write out what an alias stands for"
+        elif getattr(event, "tag", None) is not None:
+            said = f"{event.tag}: a suite has no tags"
+        else:
+            continue
+        raise SuiteError([SuiteProblem(event.start_mark.line + 1, said)])
 
 
 def _explain(error: Any) -> str:
@@ -241,7 +289,7 @@ def _explain(error: Any) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "the suite"
     allowed = ", ".join(error.schema.get("properties", {}))
     if error.validator == "additionalProperties":
-        unknown = ", ".join(sorted(set(error.instance) - set(error.schema["properties"])))
+        unknown = ", ".join(sorted(map(str, set(error.instance) - set(error.schema["properties"]))))
         return f"{where}: unknown key {unknown}; allowed are {allowed}"
     if error.validator in ("minProperties", "maxProperties"):
         return f"{where}: set exactly one of {allowed}"
@@ -291,6 +339,9 @@ def _repeated_names(suite: Suite, document: Any) -> list[SuiteProblem]:
 
 
 def _refused_settings(suite: Suite, document: Any) -> list[SuiteProblem]:
+    scenarios = len(suite.sources) * len(suite.encodes) * len(suite.rate_points)
+    if scenarios > MAX_JOBS:
+        return [SuiteProblem(1, f"{scenarios} scenarios; a run may have {MAX_JOBS} jobs")]
     found: dict[tuple[int, str], SuiteProblem] = {}
     for encode_index, encode in enumerate(suite.encodes):
         for rate_index, rate in enumerate(suite.rate_points):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from ffrtmp_shared.models import FileName, Name, Sha256
+from ffrtmp_shared.bounds import FileName, Name, Sha256
 from litestar.params import PathParameter, QueryParameter
 
 
@@ -12,7 +12,9 @@ def _pattern(checked: Any) -> str:
 
 
 NamePart = Annotated[str, PathParameter(pattern=_pattern(Name))]
+NameQuery = Annotated[str | None, QueryParameter(pattern=_pattern(Name))]
 FileNamePart = Annotated[str, PathParameter(pattern=_pattern(FileName))]
 Sha256Part = Annotated[str, PathParameter(pattern=_pattern(Sha256))]
-AttemptPart = Annotated[int, PathParameter(ge=1)]
-AttemptQuery = Annotated[int, QueryParameter(ge=1)]
+Sha256Query = Annotated[str | None, QueryParameter(pattern=_pattern(Sha256))]
+AttemptPart = Annotated[int, PathParameter(ge=1, le=2**31 - 1)]
+AttemptQuery = Annotated[int, QueryParameter(ge=1, le=2**31 - 1)]

@@ -5,15 +5,21 @@ from typing import Any
 from uuid import UUID
 
 from ffrtmp_shared.models import Artifact, Role
-from litestar import get, put
+from litestar import Response, get, head, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
-from litestar.response import File
+from litestar.response import Stream
 
 from ffrtmp_master import problems
 from ffrtmp_master.access import Call, agent_node, needs
-from ffrtmp_master.api.addresses import AttemptPart, AttemptQuery, FileNamePart
-from ffrtmp_master.api.uploads import check_announced, stored_file
+from ffrtmp_master.api import downloads
+from ffrtmp_master.api.addresses import (
+    AttemptPart,
+    AttemptQuery,
+    FileNamePart,
+    Sha256Query,
+)
+from ffrtmp_master.api.uploads import check_announced
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import completion
 from ffrtmp_master.store import artifacts
@@ -28,22 +34,28 @@ FarmHere = NamedDependency[SkipValidation[Farm]]
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    # The file store counts what comes and has a limit of its own.
+    # The content store counts what comes and has a limit of its own.
     request_max_body_size=None,
 )
 async def upload_artifact(
     request: Call,
     job_id: FromPath[UUID],
     name: FileNamePart,
+    *,
     attempt: AttemptQuery,
     farm: FarmHere,
+    sha256: Sha256Query = None,
 ) -> Artifact:
-    """Keep a file that belongs to the attempt; the same again is fine."""
+    """Keep a file that belongs to the attempt; the same again is fine.
+
+    With `sha256`, its digest, 422 when another came.
+    """
     node = agent_node(request)
     check_announced(request, farm.settings.max_artifact_bytes)
     await farm.writer.write(lambda work: completion.check_upload(work, job_id, attempt, node))
-    content = await farm.artifacts.keep(request.stream())
+    content = await farm.artifacts.keep(request.stream(), expected=sha256)
     await farm.writer.write(
         lambda work: completion.take_artifact(
             work, job_id, attempt, node=node, name=name, content=content
@@ -52,18 +64,30 @@ async def upload_artifact(
     return Artifact(name=name, sha256=content.sha256, size_bytes=content.size_bytes)
 
 
+_ONE = "/v1/jobs/{job_id:uuid}/attempts/{attempt:int}/artifacts/{name:str}"
+
+
+@head(_ONE, guards=[needs(Role.VIEWER)], responses=problems.documented(HTTPStatus.NOT_FOUND))
+async def has_artifact(
+    job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, farm: FarmHere
+) -> Response[None]:
+    """Say whether an artifact is here, and how large it is."""
+    found = await farm.reader.read(lambda c: artifacts.find(c, job_id, attempt, name))
+    return await downloads.head(farm.artifacts, found.sha256, name)
+
+
 @get(
-    "/v1/jobs/{job_id:uuid}/attempts/{attempt:int}/artifacts/{name:str}",
+    _ONE,
     guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    responses=downloads.DOCUMENTED,
     media_type="application/octet-stream",
 )
 async def download_artifact(
-    job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, farm: FarmHere
-) -> File:
-    """Give an artifact's bytes."""
+    request: Call, job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, farm: FarmHere
+) -> Stream:
+    """Give an artifact's bytes, or with the header Range a part of them."""
     found = await farm.reader.read(lambda c: artifacts.find(c, job_id, attempt, name))
-    return stored_file(farm.artifacts.path(found.sha256), name)
+    return await downloads.answer(request, farm.artifacts, found.sha256, name)
 
 
-ROUTES: tuple[Any, ...] = (upload_artifact, download_artifact)
+ROUTES: tuple[Any, ...] = (upload_artifact, has_artifact, download_artifact)

@@ -1,22 +1,23 @@
 """Whether the master lives, whether it can serve, and its metrics."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.models import Node, Role
-from ffrtmp_shared.states import JobState
+from ffrtmp_shared.models import Role
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 from litestar.exceptions import ServiceUnavailableException
 from litestar.params import SkipValidation
-from prometheus_client import CONTENT_TYPE_LATEST
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import OPEN, needs
+from ffrtmp_master import problems, standing
+from ffrtmp_master.access import OPEN, Call, needs
 from ffrtmp_master.farm import Farm
-from ffrtmp_master.store import jobs, migrate, nodes, results
+from ffrtmp_master.metrics import OPENMETRICS, TEXT
+from ffrtmp_master.store import migrate
+
+_CHARSET = "; charset=utf-8"
 
 
 @get("/healthz", opt=OPEN, security=[])
@@ -52,21 +53,22 @@ async def readyz(farm: NamedDependency[SkipValidation[Farm]]) -> dict[str, str]:
     media_type=MediaType.TEXT,
     responses=problems.documented(),
 )
-async def metrics(farm: NamedDependency[SkipValidation[Farm]]) -> Response[bytes]:
-    """Give the master's metrics in Prometheus' text form."""
+async def metrics(request: Call, farm: NamedDependency[SkipValidation[Farm]]) -> Response[bytes]:
+    """Give the master's metrics, as OpenMetrics or in Prometheus' text form."""
+    found = list(standing.families(await standing.of(farm)))
+    page, content_type = await asyncio.to_thread(farm.metrics.page, found, _accepted(request))
+    # Litestar adds to plain text, and to nothing else, which characters it is made of.
+    is_text = content_type.startswith(TEXT)
+    media_type = content_type.removesuffix(_CHARSET) if is_text else content_type
+    return Response(page, media_type=media_type)
 
-    def counted(connection: Connection) -> tuple[dict[JobState, int], tuple[Node, ...], int]:
-        now, offline_s = farm.clock(), farm.settings.node_offline_s
-        return (
-            jobs.depth(connection),
-            nodes.every(connection, now, offline_s),
-            results.count(connection),
-        )
 
-    found = await farm.reader.read(counted)
-    return Response(
-        farm.metrics.render(*found, parked=len(farm.waiting)), media_type=CONTENT_TYPE_LATEST
-    )
+def _accepted(request: Call) -> str:
+    try:
+        return request.accept.best_match([TEXT, OPENMETRICS], default=TEXT)
+    except (ValueError, OverflowError):
+        # A quality that is no number, or too large for one.
+        return TEXT
 
 
 ROUTES: tuple[Any, ...] = (healthz, readyz, metrics)

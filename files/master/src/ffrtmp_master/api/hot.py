@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
+from ffrtmp_shared import logs
 from ffrtmp_shared.models import (
     Claim,
     ClaimRequest,
@@ -25,16 +26,13 @@ from ffrtmp_shared.models import (
     Role,
     Stored,
 )
-from litestar.exceptions import (
-    ClientException,
-    NotFoundException,
-    ServiceUnavailableException,
-)
+from litestar.exceptions import ClientException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ffrtmp_master import problems
 from ffrtmp_master.access import check_node, check_role, node_of
 from ffrtmp_master.api.jobs_as_sent import job_as_sent
+from ffrtmp_master.api.media_types import check_json
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.requests import Claimed
@@ -42,11 +40,12 @@ from ffrtmp_master.queue.waiting import Waiter
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.refusals import TooLargeError, UnacceptableError
 from ffrtmp_master.store.rows import JobRow
+from ffrtmp_master.store.writer import WriterClosedError
 
 B = TypeVar("B")
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
-_KEY_MAX = 255
+KEY_MAX = 255
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
 
@@ -82,12 +81,14 @@ class Endpoint(Generic[B]):
     problems: tuple[HTTPStatus, ...]
     role: Role
     do: Callable[[Farm, Call[B]], Awaitable[Answer]]
+    # Whether it heeds the header Idempotency-Key.
+    takes_key: bool = False
 
 
 async def _submit(farm: Farm, call: Call[JobRequest]) -> Answer:
     key = call.headers.get(b"idempotency-key")
-    if key is not None and not 0 < len(key) <= _KEY_MAX:
-        raise ClientException(f"Idempotency-Key: from 1 to {_KEY_MAX} characters")
+    if key is not None and not 0 < len(key) <= KEY_MAX:
+        raise ClientException(f"Idempotency-Key: from 1 to {KEY_MAX} characters")
     problems_found = call.body.scenario.encode.problems()
     if problems_found:
         raise UnacceptableError("the scenario cannot be encoded", problems_found)
@@ -106,9 +107,7 @@ async def _claim(farm: Farm, call: Call[ClaimRequest]) -> Answer:
     job = await _wait_for_job(farm, call, request, call.body.wait_s, None)
     if job is None:
         if farm.waiting.is_closed:
-            raise ServiceUnavailableException(
-                "the master is stopping", headers={"Retry-After": "5"}
-            )
+            raise WriterClosedError
         return Answer(HTTPStatus.NO_CONTENT, None)
     return Answer(HTTPStatus.OK, _as_claim(farm, job))
 
@@ -196,6 +195,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         (HTTPStatus.UNPROCESSABLE_ENTITY,),
         Role.SUBMITTER,
         _submit,
+        takes_key=True,
     ),
     Endpoint(
         "/v1/claims",
@@ -257,8 +257,11 @@ def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
         method, path = "POST", str(scope["path"])
         try:
             headers = dict(scope["headers"])
-            holder = await farm.gate.holder(headers.get(b"authorization", b"").decode("latin-1"))
+            authorization = headers.get(b"authorization", b"").decode("latin-1")
+            holder = await farm.gate.holder(authorization, scope.get("client"))
+            logs.note(who=holder.name, node=holder.node, job_id=job_part or None)
             check_role(holder, endpoint.role)
+            check_json(headers.get(b"content-type", b"").decode("latin-1"))
             body = _decoded(endpoint, await _body(receive, headers))
             call = Call(holder, _job_id(job_part), body, headers, receive)
             answer = await endpoint.do(farm, call)
@@ -268,7 +271,7 @@ def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
         except Exception as error:
             problem = problems.of(error, method, path)
             status = problem.status
-            await _send_problem(send, problem)
+            await send_problem(send, problem)
         farm.metrics.request(endpoint.route, method, status, time.monotonic() - start_s)
 
     return hot
@@ -277,7 +280,11 @@ def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
 def _find(scope: Any) -> tuple[Endpoint[Any], str] | None:
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
-    path: str = scope["path"]
+    return at(scope["path"])
+
+
+def at(path: str) -> tuple[Endpoint[Any], str] | None:
+    """Return the hot call that a path is of, and the part that names the job; None if of none."""
     endpoint = _BY_PATH.get(path)
     if endpoint is not None:
         return endpoint, ""
@@ -329,7 +336,8 @@ async def _send(send: Send, status: int, answer: Answer, encode: Callable[[Any],
     await _respond(send, status, headers, body)
 
 
-async def _send_problem(send: Send, problem: problems.Answer) -> None:
+async def send_problem(send: Send, problem: problems.Answer) -> None:
+    """Send what has been made of an error."""
     headers = [
         _PROBLEM,
         (b"content-length", str(len(problem.body)).encode()),

@@ -1,24 +1,39 @@
-"""Jobs: reading them."""
+"""Jobs: reading them, canceling, doing over, and how urgent they are."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from ffrtmp_shared.models import Job, JobPage, Role, Transition
-from litestar import get
+from ffrtmp_shared.administration import Deed
+from ffrtmp_shared.models import Job, JobPage, JobUpdate, Role, Transition
+from ffrtmp_shared.requirements import Priority
+from ffrtmp_shared.states import JobState
+from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, SkipValidation
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipValidation
+from sqlalchemy import Connection
 
 from ffrtmp_master import problems
-from ffrtmp_master.access import needs
-from ffrtmp_master.api.paging import PAGE, after_id
+from ffrtmp_master.access import Call, needs
+from ffrtmp_master.api.addresses import NameQuery
+from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.farm import Farm
-from ffrtmp_master.store import jobs
+from ffrtmp_master.queue import canceling, changes, leases, reasons
+from ffrtmp_master.store import audit, jobs
+from ffrtmp_master.store.jobs import Wanted
+from ffrtmp_master.store.priorities import priority_of
+from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 
 _READ = problems.documented(HTTPStatus.NOT_FOUND)
+_CHANGE = problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+
+ScenarioQuery = Annotated[str | None, QueryParameter(pattern=PRINTABLE)]
+MomentQuery = Annotated[datetime | None, QueryParameter(description="with its zone")]
 
 
 @get(
@@ -27,17 +42,46 @@ _READ = problems.documented(HTTPStatus.NOT_FOUND)
     responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_jobs(
-    farm: FarmHere, run: FromQuery[UUID | None] = None, cursor: FromQuery[str] = ""
+    farm: FarmHere,
+    *,
+    run: FromQuery[UUID | None] = None,
+    job_state: Annotated[JobState | None, QueryParameter(name="state")] = None,
+    node: NameQuery = None,
+    scenario: ScenarioQuery = None,
+    priority: FromQuery[Priority | None] = None,
+    created_after: MomentQuery = None,
+    created_before: MomentQuery = None,
+    cursor: Cursor = "",
+    limit: Limit = PAGE,
 ) -> JobPage:
-    """List jobs, of one run or of all, in the order of their ids."""
+    """List jobs in the order of their ids: all, or those that meet every condition given.
+
+    `node` means those that are bound to it or that it works or worked on.
+    """
+    wanted = Wanted(
+        run_id=run,
+        state=job_state,
+        node=node,
+        scenario=scenario,
+        priority=priority,
+        created_after=_in_utc("created_after", created_after),
+        created_before=_in_utc("created_before", created_before),
+    )
     after = after_id(cursor)
-    return await farm.reader.read(lambda c: jobs.page(c, run, after, PAGE))
+
+    def read(connection: Connection) -> JobPage:
+        found = jobs.page(connection, wanted, after, limit)
+        return JobPage(
+            items=_explained(connection, found.items, farm), next_cursor=found.next_cursor
+        )
+
+    return await farm.reader.read(read)
 
 
 @get("/v1/jobs/{job_id:uuid}", guards=[needs(Role.VIEWER)], responses=_READ)
 async def get_job(job_id: FromPath[UUID], farm: FarmHere) -> Job:
-    """Return a job as it stands."""
-    return await farm.reader.read(lambda c: jobs.find(c, job_id))
+    """Return a job as it stands; while it is queued, with why it waits."""
+    return await farm.reader.read(lambda c: _find(c, job_id, farm))
 
 
 @get("/v1/jobs/{job_id:uuid}/transitions", guards=[needs(Role.VIEWER)], responses=_READ)
@@ -46,4 +90,88 @@ async def get_transitions(job_id: FromPath[UUID], farm: FarmHere) -> Sequence[Tr
     return await farm.reader.read(lambda c: jobs.history(c, job_id))
 
 
-ROUTES: tuple[Any, ...] = (list_jobs, get_job, get_transitions)
+@post(
+    "/v1/jobs/{job_id:uuid}/cancel",
+    guards=[needs(Role.SUBMITTER)],
+    responses=_READ,
+    status_code=HTTPStatus.OK,
+)
+async def cancel_job(request: Call, job_id: FromPath[UUID], farm: FarmHere) -> Job:
+    """Cancel a job, or tell the agent that works on it to stop. A final one stays as it is."""
+    by = request.user.name
+
+    def cancel(work: Work) -> Job:
+        before = leases.find(work, job_id).state
+        canceling.cancel_job(work, job_id, by)
+        _write_down(work, by, Deed.JOB_CANCELED, job_id, state=before)
+        return _changed(work, job_id, farm)
+
+    return await farm.writer.write(cancel)
+
+
+@post("/v1/jobs/{job_id:uuid}/retry", guards=[needs(Role.SUBMITTER)], responses=_CHANGE)
+async def retry_job(request: Call, job_id: FromPath[UUID], farm: FarmHere) -> Response[Job]:
+    """Do a failed or canceled job over: queue a new one and return it."""
+    by, step_s = request.user.name, farm.settings.priority_step_s
+
+    def retry(work: Work) -> Job:
+        new_id = changes.retry_job(work, job_id, by, step_s)
+        _write_down(work, by, Deed.JOB_RETRIED, job_id, superseded_by=new_id)
+        return _changed(work, new_id, farm)
+
+    job = await farm.writer.write(retry)
+    return Response(job, headers={"Location": f"/v1/jobs/{job.id}"})
+
+
+@patch("/v1/jobs/{job_id:uuid}", guards=[needs(Role.SUBMITTER)], responses=_CHANGE)
+async def update_job(
+    request: Call, job_id: FromPath[UUID], data: JSONBody[JobUpdate], farm: FarmHere
+) -> Job:
+    """Change how urgent a job is; 409 when it is final."""
+    by, step_s = request.user.name, farm.settings.priority_step_s
+
+    def update(work: Work) -> Job:
+        before = priority_of(leases.find(work, job_id).priority)
+        changes.set_priority(work, job_id, data.priority, step_s)
+        _write_down(work, by, Deed.JOB_CHANGED, job_id, priority=data.priority, before=before)
+        return _changed(work, job_id, farm)
+
+    return await farm.writer.write(update)
+
+
+def _explained(connection: Connection, found: Sequence[Job], farm: Farm) -> tuple[Job, ...]:
+    return reasons.explained(connection, found, farm.clock(), farm.settings.node_offline_s)
+
+
+def _find(connection: Connection, job_id: UUID, farm: Farm) -> Job:
+    return _explained(connection, [jobs.find(connection, job_id)], farm)[0]
+
+
+def _changed(work: Work, job_id: UUID, farm: Farm) -> Job:
+    work.flush()
+    return _find(work.connection, job_id, farm)
+
+
+def _write_down(work: Work, by: str, deed: Deed, job_id: UUID, **details: Any) -> None:
+    audit.write_down(work.connection, work.now, by, deed, str(job_id), **details)
+
+
+def _in_utc(name: str, moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise UnacceptableError(f"{name}: say the zone, such as Z at its end")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise UnacceptableError(f"{name}: there is no such time in UTC") from error
+
+
+ROUTES: tuple[Any, ...] = (
+    list_jobs,
+    get_job,
+    get_transitions,
+    cancel_job,
+    retry_job,
+    update_job,
+)

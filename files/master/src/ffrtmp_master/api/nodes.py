@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
+from ffrtmp_shared.administration import Deed
 from ffrtmp_shared.models import Node, NodeList, NodeUpdate, Registration, Role
 from ffrtmp_shared.states import NodeState
 from litestar import delete, get, patch, put
@@ -14,7 +15,7 @@ from ffrtmp_master.access import Call, check_own_node, needs
 from ffrtmp_master.api.addresses import NamePart
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import canceling
-from ffrtmp_master.store import nodes
+from ffrtmp_master.store import audit, nodes
 from ffrtmp_master.store.refusals import UnacceptableError
 from ffrtmp_master.store.work import Work
 
@@ -56,16 +57,19 @@ async def list_nodes(farm: FarmHere) -> NodeList:
     guards=[needs(Role.ADMIN)],
     responses=problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
-async def update_node(name: NamePart, data: JSONBody[NodeUpdate], farm: FarmHere) -> Node:
+async def update_node(
+    request: Call, name: NamePart, data: JSONBody[NodeUpdate], farm: FarmHere
+) -> Node:
     """Let a node work, or let it finish what it has and claim no more."""
     if data.state is NodeState.OFFLINE:
         raise UnacceptableError(
             "offline is what the master finds out; set active or draining instead"
         )
-    offline_s = farm.settings.node_offline_s
+    by, offline_s = request.user.name, farm.settings.node_offline_s
 
     def update(work: Work) -> Node:
         nodes.set_state(work.connection, name, data.state)
+        audit.write_down(work.connection, work.now, by, Deed.NODE_CHANGED, name, state=data.state)
         work.effects.freed.add(name)
         return nodes.find(work.connection, name, work.now, offline_s)
 
@@ -80,7 +84,12 @@ async def update_node(name: NamePart, data: JSONBody[NodeUpdate], farm: FarmHere
 async def remove_node(request: Call, name: NamePart, farm: FarmHere) -> None:
     """Forget a node and cancel what is queued for it alone; 409 while it works on a job."""
     by = request.user.name
-    await farm.writer.write(lambda work: canceling.remove_node(work, name, by))
+
+    def remove(work: Work) -> None:
+        canceling.remove_node(work, name, by)
+        audit.write_down(work.connection, work.now, by, Deed.NODE_REMOVED, name)
+
+    await farm.writer.write(remove)
 
 
 ROUTES: tuple[Any, ...] = (register_node, list_nodes, update_node, remove_node)

@@ -1,12 +1,27 @@
-"""Cursors of lists: opaque to callers, checked here."""
+"""Pages of lists: how many items one has, and cursors, opaque to callers and checked here."""
 
+from typing import Annotated
 from uuid import UUID
+
+from litestar.params import QueryParameter
 
 from ffrtmp_master.store.refusals import UnacceptableError
 from ffrtmp_master.store.results import START, Place
 
 PAGE = 200
-"""How many items a page has."""
+"""How many items a page has where nobody says."""
+
+Cursor = Annotated[
+    str,
+    QueryParameter(
+        pattern=r"^[0-9A-Za-z._-]{0,128}$(?!\n)",
+        description="the next_cursor of the page before; empty for the first page",
+    ),
+]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="the most items of a page")]
+
+# Text that a database is asked for: no control characters, which PostgreSQL does not hold.
+PRINTABLE = r"^[^\x00-\x1f\x7f]{1,255}$(?!\n)"
 
 
 def after_id(cursor: str) -> UUID | None:
@@ -27,6 +42,15 @@ def after_place(cursor: str) -> Place:
     if not (_is_number(transaction) and _is_number(sequence)):
         raise UnacceptableError(f"{cursor!r} is no cursor of this list")
     return Place(int(transaction), int(sequence))
+
+
+def before_number(cursor: str) -> int | None:
+    """Read a cursor that is a number; empty means the beginning."""
+    if not cursor:
+        return None
+    if not _is_number(cursor):
+        raise UnacceptableError(f"{cursor!r} is no cursor of this list")
+    return int(cursor)
 
 
 def _is_number(text: str) -> bool:

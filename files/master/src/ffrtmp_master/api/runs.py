@@ -1,4 +1,4 @@
-"""Runs: planning, creating, reading, canceling."""
+"""Runs: planning, creating, reading, canceling, doing over."""
 
 import asyncio
 from http import HTTPStatus
@@ -6,18 +6,21 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ffrtmp_shared import suite
+from ffrtmp_shared.administration import Deed
 from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, SkipValidation
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from ffrtmp_master import problems
 from ffrtmp_master.access import Call, needs
-from ffrtmp_master.api.paging import PAGE, after_id
+from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.farm import Farm
-from ffrtmp_master.queue import canceling, expansion
-from ffrtmp_master.store import runs
+from ffrtmp_master.queue import canceling, changes, expansion
+from ffrtmp_master.queue.expansion import Created
+from ffrtmp_master.store import audit, runs
 from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 
@@ -33,7 +36,7 @@ async def create_run(
     request: Call,
     data: JSONBody[RunRequest],
     farm: FarmHere,
-    key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", max_length=255)] = None,
+    key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=PRINTABLE)] = None,
 ) -> Response[Run]:
     """Queue a suite. The same Idempotency-Key again answers 200 with the run made before."""
     asked = expansion.Asked(
@@ -43,9 +46,15 @@ async def create_run(
         key=key,
         created_by=request.user.name,
     )
-    created = await farm.writer.write(
-        lambda work: expansion.create(work, asked, farm.catalog, farm.settings)
-    )
+
+    def create(work: Work) -> Created:
+        created = expansion.create(work, asked, farm.catalog, farm.settings)
+        if not created.existed:
+            details = {"suite": created.run.suite_name, "priority": created.run.priority}
+            _write_down(work, asked.created_by, Deed.RUN_CREATED, created.run.id, **details)
+        return created
+
+    created = await farm.writer.write(create)
     if created.existed:
         return Response(created.run, status_code=HTTPStatus.OK)
     return Response(created.run, headers={"Location": f"/v1/runs/{created.run.id}"})
@@ -70,11 +79,14 @@ async def plan_run(data: JSONBody[RunRequest], farm: FarmHere) -> RunPlan:
     responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_runs(
-    farm: FarmHere, cursor: FromQuery[str] = "", key: FromQuery[str | None] = None
+    farm: FarmHere,
+    cursor: Cursor = "",
+    key: Annotated[str | None, QueryParameter(pattern=PRINTABLE)] = None,
+    limit: Limit = PAGE,
 ) -> RunPage:
     """List runs, newest first; with `key`, those that were made with this Idempotency-Key."""
     before = after_id(cursor)
-    return await farm.reader.read(lambda c: runs.page(c, before, PAGE, key))
+    return await farm.reader.read(lambda c: runs.page(c, before, limit, key))
 
 
 @get(
@@ -95,8 +107,36 @@ async def get_run(run_id: FromPath[UUID], farm: FarmHere) -> Run:
 )
 async def cancel_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> Run:
     """Cancel what is queued, and tell the agents of what runs to stop."""
-    name = request.user.name
-    return await farm.writer.write(lambda work: canceling.cancel_run(work, run_id, name))
+    by = request.user.name
+
+    def cancel(work: Work) -> Run:
+        run = canceling.cancel_run(work, run_id, by)
+        _write_down(work, by, Deed.RUN_CANCELED, run_id, counts=run.counts)
+        return run
+
+    return await farm.writer.write(cancel)
+
+
+@post(
+    "/v1/runs/{run_id:uuid}/retry",
+    guards=[needs(Role.SUBMITTER)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    status_code=HTTPStatus.OK,
+)
+async def retry_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> Run:
+    """Do all over that failed or was canceled: the run gets new jobs for them."""
+    by, step_s = request.user.name, farm.settings.priority_step_s
+
+    def retry(work: Work) -> Run:
+        run = changes.retry_run(work, run_id, by, step_s)
+        _write_down(work, by, Deed.RUN_RETRIED, run_id, counts=run.counts)
+        return run
+
+    return await farm.writer.write(retry)
+
+
+def _write_down(work: Work, by: str, deed: Deed, run_id: UUID, **details: Any) -> None:
+    audit.write_down(work.connection, work.now, by, deed, str(run_id), **details)
 
 
 async def _parsed(text: str) -> suite.Suite:
@@ -109,4 +149,4 @@ async def _parsed(text: str) -> suite.Suite:
         ) from error
 
 
-ROUTES: tuple[Any, ...] = (create_run, plan_run, list_runs, get_run, cancel_run)
+ROUTES: tuple[Any, ...] = (create_run, plan_run, list_runs, get_run, cancel_run, retry_run)

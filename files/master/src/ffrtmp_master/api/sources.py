@@ -7,12 +7,13 @@ from ffrtmp_shared.models import Role
 from litestar import Response, get, head, put
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
-from litestar.response import File
+from litestar.response import Stream
 
 from ffrtmp_master import problems
 from ffrtmp_master.access import Call, needs
+from ffrtmp_master.api import downloads
 from ffrtmp_master.api.addresses import Sha256Part
-from ffrtmp_master.api.uploads import check_announced, stored_file
+from ffrtmp_master.api.uploads import check_announced
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.store import artifacts, nodes
 
@@ -28,7 +29,7 @@ _READ = problems.documented(HTTPStatus.NOT_FOUND)
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    # The file store counts what comes and has a limit of its own.
+    # The content store counts what comes and has a limit of its own.
     request_max_body_size=None,
     status_code=HTTPStatus.NO_CONTENT,
 )
@@ -41,24 +42,24 @@ async def upload_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> No
 
 @head("/v1/sources/{sha256:str}", guards=[needs(Role.VIEWER, Role.AGENT)], responses=_READ)
 async def has_source(sha256: Sha256Part, farm: FarmHere) -> Response[None]:
-    """Say whether a clip is here."""
+    """Say whether a clip is here, and how large it is."""
     await farm.reader.read(lambda c: artifacts.source_size(c, sha256))
-    return Response(None)
+    return await downloads.head(farm.sources, sha256, sha256)
 
 
 @get(
     "/v1/sources/{sha256:str}",
     guards=[needs(Role.VIEWER, Role.AGENT)],
-    responses=_READ,
+    responses=downloads.DOCUMENTED,
     media_type="application/octet-stream",
 )
-async def download_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> File:
-    """Give a clip's bytes."""
+async def download_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> Stream:
+    """Give a clip's bytes, or with the header Range a part of them."""
     node = request.user.node
     if node is not None:
         await farm.writer.write(lambda work: nodes.seen(work.connection, node, work.now))
     await farm.reader.read(lambda c: artifacts.source_size(c, sha256))
-    return stored_file(farm.sources.path(sha256), sha256)
+    return await downloads.answer(request, farm.sources, sha256, sha256)
 
 
 ROUTES: tuple[Any, ...] = (upload_source, has_source, download_source)

@@ -1,13 +1,30 @@
-"""What sending and fetching whole files has in common."""
+"""What taking bodies has in common that are no JSON."""
 
-from pathlib import Path
+from dataclasses import dataclass
 
-from litestar.response import File
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat
 
 from ffrtmp_master.access import Call
 from ffrtmp_master.store.refusals import TooLargeError
 
-_PIECE_BYTES = 256 * 1024
+
+@dataclass
+class BytesOperation(Operation):
+    """Describes for OpenAPI an operation whose body is a file's bytes."""
+
+    def __post_init__(self) -> None:
+        """Say what the body is, which no type of a parameter says."""
+        self.request_body = _body("application/octet-stream")
+
+
+@dataclass
+class TextOperation(Operation):
+    """Describes for OpenAPI an operation whose body is text."""
+
+    def __post_init__(self) -> None:
+        """Say what the body is, which no type of a parameter says."""
+        self.request_body = _body("text/plain")
 
 
 def check_announced(request: Call, max_bytes: int) -> None:
@@ -17,6 +34,17 @@ def check_announced(request: Call, max_bytes: int) -> None:
         raise TooLargeError(f"{announced} bytes are more than the {max_bytes} that are allowed")
 
 
-def stored_file(path: Path, name: str) -> File:
-    """Answer with a file's bytes as they are, to be saved as `name`."""
-    return File(path, filename=name, media_type="application/octet-stream", chunk_size=_PIECE_BYTES)
+async def small_body(request: Call, max_bytes: int) -> bytes:
+    """Return a body that fits into memory; raises TooLargeError when it has more bytes."""
+    check_announced(request, max_bytes)
+    body = bytearray()
+    async for data in request.stream():
+        body += data
+        if len(body) > max_bytes:
+            raise TooLargeError(f"more than the {max_bytes} bytes that are allowed")
+    return bytes(body)
+
+
+def _body(media_type: str) -> RequestBody:
+    anything = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+    return RequestBody(content={media_type: OpenAPIMediaType(schema=anything)}, required=True)

@@ -38,6 +38,8 @@ def remove_node(work: Work, name: str, by: str) -> None:
 
     Raises NotFoundError, or ConflictError while the node works on a job.
     """
+    # Locked first: no claim may give it a job while this looks for one.
+    work.statements.nodes([name])
     working = work.connection.execute(
         select(jobs.c.id).where(is_held(), jobs.c.leased_to == name).limit(1)
     ).scalar()

@@ -51,7 +51,9 @@ def retry_run(work: Work, run_id: UUID, by: str, step_s: float) -> Run:
     ).scalars()
     found = list(ids)
     rows = work.jobs(found)
-    _retry(work, [rows[job_id] for job_id in found], by, step_s)
+    # Another master may have been quicker, before the rows were locked.
+    still = [rows[job_id] for job_id in found if rows[job_id].superseded_by is None]
+    _retry(work, still, by, step_s)
     return runs.find(work.connection, run_id)
 
 

@@ -11,7 +11,7 @@ from ffrtmp_master.queue import leases, transitions
 from ffrtmp_master.queue.failures import NO_LEASE, backoff_s, end_attempt
 from ffrtmp_master.queue.requests import HandedIn, TakeFailure, TakeResult
 from ffrtmp_master.store import artifacts
-from ffrtmp_master.store.files import Content
+from ffrtmp_master.store.content import Content
 from ffrtmp_master.store.refusals import UnacceptableError
 from ffrtmp_master.store.rows import JobRow, NewResult
 from ffrtmp_master.store.work import Work

@@ -29,7 +29,8 @@ def end_attempt(work: Work, job: JobRow, failure: Failure, retry_after_s: float)
     has attempts left, is queued again for `retry_after_s` seconds from now. Any other failed.
     """
     kind = failure.failure_class
-    reason = f"{kind}: {failure.message}"
+    # PostgreSQL's text holds no NUL; the failure itself is kept as JSON, which can.
+    reason = f"{kind}: {failure.message}".replace("\0", "\ufffd")
     if job.started_at is not None:
         work.effects.run_times_s.append((work.now - job.started_at).total_seconds())
     values: dict[str, Any] = {**NO_LEASE, "failure": msgspec.json.encode(failure).decode()}

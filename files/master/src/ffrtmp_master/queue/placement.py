@@ -38,6 +38,8 @@ def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
     jobs, or when something would wait and the suite says that it must not.
     """
     active = [node for node in nodes if node.state is NodeState.ACTIVE]
+    # Before they are made: there may be more than memory holds.
+    _check_number(suite, len(suite.sources) * len(suite.encodes) * len(suite.rate_points))
     items: list[Placed] = []
     taking_part: set[str] = set()
     unmet: dict[str, str] = {}
@@ -50,12 +52,17 @@ def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
             unmet.setdefault(wanted.key, _why(wanted, active, nodes))
         taking_part.update(fitting)
         items.extend(_placed(suite, scenario, wanted, fitting))
+        _check_number(suite, len(items))
     if unmet and suite.when_unmet == "refuse":
         raise UnacceptableError("no node can do all that the suite asks for", list(unmet.values()))
-    jobs = len(items) * suite.repeats
+    return Placement(tuple(items), tuple(sorted(taking_part)))
+
+
+def _check_number(suite: Suite, measured: int) -> None:
+    """Raise UnacceptableError when so many measurements, each repeated, are too many for a run."""
+    jobs = measured * suite.repeats
     if jobs > MAX_JOBS:
         raise UnacceptableError(f"the suite makes {jobs} jobs; a run may have {MAX_JOBS}")
-    return Placement(tuple(items), tuple(sorted(taking_part)))
 
 
 def _wanted(suite: Suite, scenario: Scenario) -> RequirementSet:

@@ -25,6 +25,7 @@ def move(work: Work, job: JobRow, after: JobState, reason: str, **values: Any) -
     if after.is_final:
         job.finished_at = work.now
         work.effects.end_to_end_s.append((work.now - job.created_at).total_seconds())
+        work.effects.finished[after] += 1
         if job.run_id is not None:
             work.job_ended(job.run_id)
     work.change(job)
@@ -50,6 +51,7 @@ def begin(work: Work, jobs: Iterable[JobRow], reason: str) -> None:
         work.statements.insert_transitions(
             NewTransition(job.id, None, JobState.QUEUED, 0, work.now, reason) for job in piece
         )
+        work.effects.submitted += len(piece)
 
 
 def announce(work: Work, job: JobRow) -> None:

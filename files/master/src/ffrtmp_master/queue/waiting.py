@@ -21,12 +21,19 @@ class Waiter:
         self.node = node
         self.keys: frozenset[int] = frozenset()
         self.is_idle = True
-        self.future: asyncio.Future[None] | None = None
+        self.future: asyncio.Future[bool] | None = None
 
     def wake(self) -> None:
         """End its sleep, if it sleeps."""
+        self._end_sleep(is_woken=True)
+
+    def time_out(self) -> None:
+        """End its sleep because its time is over."""
+        self._end_sleep(is_woken=False)
+
+    def _end_sleep(self, *, is_woken: bool) -> None:
         if self.future is not None and not self.future.done():
-            self.future.set_result(None)
+            self.future.set_result(is_woken)
 
 
 class WaitingRoom:
@@ -51,6 +58,9 @@ class WaitingRoom:
         self._opened: set[int] = set()
         self._size = 0
         self.is_closed = False
+        # How many sleepers were woken before their time was over, and found nothing after all.
+        self.wakes = 0
+        self.wakes_in_vain = 0
 
     def __len__(self) -> int:
         """Count those who sleep."""
@@ -66,9 +76,12 @@ class WaitingRoom:
         """Make attempts until one gives a job, `wait_s` seconds are over, or nobody waits."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
+        was_woken = False
         while True:
             heard = self._heard
             claimed = await attempt()
+            self.wakes_in_vain += was_woken and claimed.job is None
+            was_woken = False
             left_s = deadline - loop.time()
             if claimed.job is not None or left_s <= 0 or self.is_closed or is_gone():
                 return claimed.job
@@ -76,7 +89,8 @@ class WaitingRoom:
                 continue
             nap_s = min(left_s, _CONTENDED_S) if claimed.is_contended else left_s
             waiter.is_idle = claimed.is_idle
-            await self._sleep(loop, waiter, claimed.open_to, nap_s)
+            was_woken = await self._sleep(loop, waiter, claimed.open_to, nap_s)
+            self.wakes += was_woken
 
     def wake(self, requirement_id: int, jobs: int) -> None:
         """Wake as many waiters as there are new jobs of a set."""
@@ -137,16 +151,17 @@ class WaitingRoom:
         waiter: Waiter,
         open_to: frozenset[int],
         nap_s: float,
-    ) -> None:
+    ) -> bool:
+        """Sleep; return whether somebody ended it before its time was over."""
         waiter.future = loop.create_future()
         waiter.keys = open_to
         for key in open_to:
             self._by_key.setdefault(key, {})[waiter] = None
         self._by_node.setdefault(waiter.node, {})[waiter] = None
         self._size += 1
-        timer = loop.call_later(nap_s, waiter.wake)
+        timer = loop.call_later(nap_s, waiter.time_out)
         try:
-            await waiter.future
+            return await waiter.future
         finally:
             timer.cancel()
             self._size -= 1

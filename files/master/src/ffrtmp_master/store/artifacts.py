@@ -1,13 +1,13 @@
-"""Which file belongs to which attempt, and which sources there are; the bytes are in `files`."""
+"""Which file belongs to which attempt, and which sources there are; the bytes are in `content`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from ffrtmp_shared.models import Artifact
 from sqlalchemy import Connection, select
 
-from ffrtmp_master.store.files import Content
+from ffrtmp_master.store.content import Content
 from ffrtmp_master.store.refusals import NotFoundError
 from ffrtmp_master.store.schema import artifacts, sources
 from ffrtmp_master.store.upserts import insert_into
@@ -83,3 +83,15 @@ def missing_sources(connection: Connection, wanted: Iterable[str]) -> Sequence[s
         connection.execute(select(sources.c.sha256).where(sources.c.sha256.in_(digests))).scalars()
     )
     return [digest for digest in digests if digest not in present]
+
+
+def used_by_artifacts(connection: Connection, digests: Collection[str]) -> set[str]:
+    """Return those of some digests that an artifact has."""
+    query = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(list(digests)))
+    return set(connection.execute(query.distinct()).scalars())
+
+
+def used_by_sources(connection: Connection, digests: Collection[str]) -> set[str]:
+    """Return those of some digests that a source has."""
+    query = select(sources.c.sha256).where(sources.c.sha256.in_(list(digests)))
+    return set(connection.execute(query).scalars())

@@ -1,21 +1,28 @@
 """Who holds which token; the tokens themselves are not kept."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
-from ffrtmp_shared.models import Name, Role, Sha256
-from sqlalchemy import Connection, Row, delete, insert, select
+from ffrtmp_shared.administration import Token, TokenPage
+from ffrtmp_shared.bounds import Moment, Name, Sha256
+from ffrtmp_shared.models import Role
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
+from ffrtmp_master.store.refusals import ConflictError, NotFoundError
 from ffrtmp_master.store.schema import credentials
+from ffrtmp_master.store.upserts import insert_into
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named holder of a token. An agent's is bound to its node."""
+    """A named holder of a token. An agent's is bound to its node. It may expire."""
 
     name: Name
     role: Role
     sha256: Sha256
     node: Name | None = None
+    expires_at: Moment | None = None
 
     def __post_init__(self) -> None:
         """Refuse an agent without a node, and a node for anybody else."""
@@ -42,26 +49,144 @@ def holder(connection: Connection, sha256: str) -> Credential | None:
     return None if row is None else _credential(row)
 
 
-def make_exactly(connection: Connection, wanted: Sequence[Credential]) -> bool:
-    """Make the listed credentials exactly `wanted`; return whether that changed anything.
+def add(connection: Connection, made: Credential, by: str, now: datetime) -> None:
+    """Keep a credential that is made over the API; raises ConflictError when its name is taken."""
+    added = connection.execute(
+        insert_into(connection, credentials)
+        .values(**msgspec.structs.asdict(made), is_listed=False, created_at=now, created_by=by)
+        .on_conflict_do_nothing(index_elements=[credentials.c.name])
+    )
+    if not added.rowcount:
+        raise ConflictError(f"there is a token {made.name} already; revoke it first")
 
-    Tokens that were made over the API stay.
+
+def remove(connection: Connection, name: str) -> Token:
+    """Forget a credential that was made over the API and return what it was.
+
+    Raises NotFoundError, or ConflictError for one that the operator's file lists.
     """
-    listed = select(credentials).where(credentials.c.is_listed)
-    present = {_credential(row) for row in connection.execute(listed)}
-    if present == set(wanted):
-        return False
-    gone = present - set(wanted)
-    names = [item.name for item in gone]
-    connection.execute(delete(credentials).where(credentials.c.name.in_(names)))
-    added = set(wanted) - present
-    if added:
+    row = connection.execute(select(credentials).where(credentials.c.name == name)).first()
+    if row is None:
+        raise NotFoundError(f"there is no token {name}")
+    if row.is_listed:
+        raise ConflictError(
+            f"the operator's file lists the token {name}; take it out there and synchronise"
+        )
+    connection.execute(delete(credentials).where(credentials.c.name == name))
+    return _token(row)
+
+
+def find(connection: Connection, name: str) -> Token:
+    """Return what is known of a token; raises NotFoundError."""
+    row = connection.execute(select(credentials).where(credentials.c.name == name)).first()
+    if row is None:
+        raise NotFoundError(f"there is no token {name}")
+    return _token(row)
+
+
+def page(connection: Connection, after: str, limit: int) -> TokenPage:
+    """Return up to `limit` tokens whose names come after `after`."""
+    rows = connection.execute(
+        select(credentials)
+        .where(credentials.c.name > after)
+        .order_by(credentials.c.name)
+        .limit(limit + 1)
+    ).all()
+    items = tuple(_token(row) for row in rows[:limit])
+    return TokenPage(items=items, next_cursor=items[-1].name if len(rows) > limit else None)
+
+
+def note_use(connection: Connection, names: Sequence[str], now: datetime) -> None:
+    """Note that tokens were used now."""
+    # Masters that note the same names at the same time must not wait for each other in a ring.
+    earlier = (
+        select(credentials.c.name)
+        .where(
+            credentials.c.name.in_(names),
+            or_(credentials.c.last_used_at.is_(None), credentials.c.last_used_at < now),
+        )
+        .order_by(credentials.c.name)
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(
+        update(credentials).where(credentials.c.name.in_(earlier)).values(last_used_at=now)
+    )
+
+
+@dataclass(frozen=True)
+class Synchronised:
+    """What became other when the listed credentials were made those of the operator's file."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything became other."""
+        return bool(self.added or self.changed or self.removed)
+
+
+def make_exactly(
+    connection: Connection, wanted: Sequence[Credential], now: datetime | None = None
+) -> Synchronised:
+    """Make the listed credentials exactly `wanted`, at the moment `now`; say what that changed.
+
+    Tokens that were made over the API stay. Raises ConflictError when one of them has a name, or
+    is a token, that is listed now.
+    """
+    rows = connection.execute(select(credentials)).all()
+    present = {row.name: _credential(row) for row in rows if row.is_listed}
+    wanted_by_name = {item.name: item for item in wanted}
+    _check_others([row for row in rows if not row.is_listed], wanted)
+    different = [item for item in wanted if present.get(item.name) != item]
+    gone = [name for name in present if name not in wanted_by_name]
+    replaced = [item.name for item in different if item.name in present]
+    if gone or replaced:
+        connection.execute(delete(credentials).where(credentials.c.name.in_([*gone, *replaced])))
+    if different:
         connection.execute(
             insert(credentials),
-            [{**msgspec.to_builtins(item), "is_listed": True} for item in added],
+            [
+                {**msgspec.structs.asdict(item), "is_listed": True, "created_at": now}
+                for item in different
+            ],
         )
-    return True
+    return Synchronised(
+        added=tuple(sorted(item.name for item in different if item.name not in present)),
+        changed=tuple(sorted(replaced)),
+        removed=tuple(sorted(gone)),
+    )
+
+
+def _check_others(others: Sequence[Row[tuple[object, ...]]], wanted: Sequence[Credential]) -> None:
+    names, digests = {item.name for item in wanted}, {item.sha256 for item in wanted}
+    for row in others:
+        if row.name in names or row.sha256 in digests:
+            raise ConflictError(
+                f"the token {row.name} was made over the API, and the file lists it as well; "
+                "revoke it first, or take it out of the file"
+            )
 
 
 def _credential(row: Row[tuple[object, ...]]) -> Credential:
-    return Credential(name=row.name, role=Role(row.role), sha256=row.sha256, node=row.node)
+    return Credential(
+        name=row.name,
+        role=Role(row.role),
+        sha256=row.sha256,
+        node=row.node,
+        expires_at=row.expires_at,
+    )
+
+
+def _token(row: Row[tuple[object, ...]]) -> Token:
+    return Token(
+        name=row.name,
+        role=Role(row.role),
+        node=row.node,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        last_used_at=row.last_used_at,
+        is_listed=row.is_listed,
+    )

@@ -1,37 +1,35 @@
-"""Files kept by their content's SHA-256: written whole and durable, or not at all."""
+"""Content in files that are named by its digest, where one master has a disk of its own."""
 
 import asyncio
-import hashlib
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-from ffrtmp_master.store.refusals import TooLargeError, UnacceptableError
+from sqlalchemy import Engine
 
-# Small pieces are gathered, so that a thread is asked once a megabyte and not once a packet.
-_PIECE_BYTES = 1024 * 1024
+from ffrtmp_master.store.content import Content, Gathering, IsUsed
+from ffrtmp_master.store.refusals import NotFoundError
 
+_READ_BYTES = 256 * 1024
 _UNFINISHED = ".upload-"
 
 
-@dataclass(frozen=True)
-class Content:
-    """A file that is on disk."""
+class FileContent:
+    """A folder of files. One process alone writes there."""
 
-    sha256: str
-    size_bytes: int
+    def __init__(self, root: Path, max_bytes: int, engine: Engine) -> None:
+        """Keep files below `root`, none larger than `max_bytes`.
 
-
-class ContentStore:
-    """A folder of files that are named by their digest, and therefore never change."""
-
-    def __init__(self, root: Path, max_bytes: int) -> None:
-        """Keep files below `root`, none larger than `max_bytes`."""
+        `engine` reads which of them are used.
+        """
         self._root = root
         self._max_bytes = max_bytes
+        self._engine = engine
+        # A file is looked at and removed while no other gets its name.
+        self._naming = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
         # What a killed master was writing is nobody's; its sender sends it again.
         for leftover in root.glob(f"{_UNFINISHED}*"):
@@ -42,59 +40,98 @@ class ContentStore:
         return self._root / sha256[:2] / sha256
 
     async def keep(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
-        """Write what `stream` gives; durable when this returns.
-
-        Raises TooLargeError, or UnacceptableError when the digest is not the `expected` one;
-        nothing is kept then.
-        """
-        file = await asyncio.to_thread(self._open)
+        """Store what `stream` gives, as ContentStore says."""
+        descriptor, name = await asyncio.to_thread(
+            tempfile.mkstemp, prefix=_UNFINISHED, dir=self._root
+        )
         try:
-            content = await self._fill(file, stream)
-            if expected is not None and content.sha256 != expected:
-                raise UnacceptableError(
-                    f"what was sent has SHA-256 {content.sha256}, not {expected}"
-                )
-            await asyncio.to_thread(self._finish, file, content.sha256)
+            content = await self._fill(descriptor, stream, expected)
+            await asyncio.to_thread(self._finish, descriptor, Path(name), content.sha256)
         finally:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
+            os.close(descriptor)
+            Path(name).unlink(missing_ok=True)
         return content
 
-    def _open(self) -> BinaryIO:
-        descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=self._root)
-        os.close(descriptor)
-        return Path(name).open("wb")
+    async def size_bytes(self, sha256: str) -> int:
+        """Return a file's size; raises NotFoundError."""
+        try:
+            found = await asyncio.to_thread(self.path(sha256).stat)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"the bytes with SHA-256 {sha256} are not here") from error
+        return found.st_size
 
-    async def _fill(self, file: BinaryIO, stream: AsyncIterator[bytes]) -> Content:
-        digest = hashlib.sha256()
-        size_bytes = 0
-        buffer = bytearray()
+    async def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Give a part of a file."""
+        file = await asyncio.to_thread(self.path(sha256).open, "rb")
+        with file:
+            file.seek(start)
+            left = end - start
+            while left and (piece := await asyncio.to_thread(file.read, min(left, _READ_BYTES))):
+                left -= len(piece)
+                yield piece
+        if left:
+            raise OSError(f"the file {sha256} is shorter than it was: {left} bytes are missing")
 
-        def flush(piece: bytes) -> None:
-            digest.update(piece)
-            file.write(piece)
+    async def remove_unused(self, is_used: IsUsed, older_than_s: float) -> int:
+        """Remove files as ContentStore says; what uploads left goes when a master starts."""
+        removed = 0
+        for folder in await asyncio.to_thread(lambda: sorted(self._root.iterdir())):
+            if folder.is_dir():
+                removed += await asyncio.to_thread(self._clear, folder, is_used, older_than_s)
+        return removed
 
-        async for piece in stream:
-            size_bytes += len(piece)
-            if size_bytes > self._max_bytes:
-                raise TooLargeError(f"more than the {self._max_bytes} bytes that are allowed")
-            buffer += piece
-            if len(buffer) >= _PIECE_BYTES:
-                await asyncio.to_thread(flush, bytes(buffer))
-                buffer.clear()
-        await asyncio.to_thread(flush, bytes(buffer))
-        return Content(sha256=digest.hexdigest(), size_bytes=size_bytes)
+    async def _fill(
+        self, descriptor: int, stream: AsyncIterator[bytes], expected: str | None
+    ) -> Content:
+        gathering = Gathering(self._max_bytes)
 
-    def _finish(self, file: BinaryIO, sha256: str) -> None:
+        def write(piece: bytes) -> None:
+            gathering.count_in(piece)
+            _write(descriptor, piece)
+
+        async for data in stream:
+            for piece in gathering.take(data):
+                await asyncio.to_thread(write, piece)
+        await asyncio.to_thread(write, gathering.rest())
+        return gathering.content(expected)
+
+    def _finish(self, descriptor: int, written: Path, sha256: str) -> None:
         """Make the file durable under its final name; the same content there before is as good."""
-        file.flush()
-        os.fsync(file.fileno())
+        os.fsync(descriptor)
         target = self.path(sha256)
-        target.parent.mkdir(exist_ok=True)
-        Path(file.name).replace(target)
+        with self._naming:
+            target.parent.mkdir(exist_ok=True)
+            written.replace(target)
         for folder in (target.parent, self._root):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _sync(folder)
+
+    def _clear(self, folder: Path, is_used: IsUsed, older_than_s: float) -> int:
+        with self._naming:
+            before_s = time.time() - older_than_s
+            old = {path.name for path in _files(folder) if path.stat().st_mtime < before_s}
+            if not old:
+                return 0
+            with self._engine.connect() as connection, connection.begin():
+                unused = old - is_used(connection, old)
+            for name in unused:
+                (folder / name).unlink()
+        return len(unused)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_file())
+
+
+def _write(descriptor: int, piece: bytes) -> None:
+    """Write all of a piece: an almost full disk takes a part and says so at the next."""
+    left = memoryview(piece)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

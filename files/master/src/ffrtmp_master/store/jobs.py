@@ -1,11 +1,24 @@
 """Jobs and their transitions as they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from ffrtmp_shared.models import Job, JobPage, Transition
+from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Row,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
 
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.refusals import NotFoundError
@@ -31,11 +44,43 @@ def find(connection: Connection, job_id: UUID) -> Job:
     return job_of(row_of(connection, job_id))
 
 
-def page(connection: Connection, run_id: UUID | None, after: UUID | None, limit: int) -> JobPage:
-    """Return up to `limit` jobs (of one run) whose ids come after `after`."""
-    query = _JOBS.order_by(jobs.c.id).limit(limit + 1)
-    if run_id is not None:
-        query = query.where(jobs.c.run_id == run_id)
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which jobs a list has; what is None does not matter.
+
+    `node` is the one that a job is bound or leased to, `scenario` its scenario's name.
+    """
+
+    run_id: UUID | None = None
+    state: JobState | None = None
+    node: str | None = None
+    scenario: str | None = None
+    priority: Priority | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        """Give the conditions that a job's row has to meet."""
+        if self.run_id is not None:
+            yield jobs.c.run_id == self.run_id
+        if self.state is not None:
+            # A literal: no parameter can choose a partial index.
+            yield jobs.c.state == literal_column(f"'{self.state}'")
+        if self.node is not None:
+            yield or_(jobs.c.node == self.node, jobs.c.leased_to == self.node)
+        if self.scenario is not None:
+            yield type_coerce(jobs.c.scenario, JSON)["name"].as_string() == self.scenario
+        if self.priority is not None:
+            yield jobs.c.priority == self.priority.steps
+        if self.created_after is not None:
+            yield jobs.c.created_at > self.created_after
+        if self.created_before is not None:
+            yield jobs.c.created_at < self.created_before
+
+
+def page(connection: Connection, wanted: Wanted, after: UUID | None, limit: int) -> JobPage:
+    """Return up to `limit` of the wanted jobs whose ids come after `after`."""
+    query = _JOBS.where(*wanted.conditions()).order_by(jobs.c.id).limit(limit + 1)
     if after is not None:
         query = query.where(jobs.c.id > after)
     rows = connection.execute(query).all()

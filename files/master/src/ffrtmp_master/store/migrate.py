@@ -28,9 +28,9 @@ def upgrade(engine: Engine) -> Migrated:
             # Two masters that are deployed at once migrate one after the other.
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('ffrtmp migrations'))"))
         before = revision(connection)
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        alembic = config()
+        alembic.attributes["connection"] = connection
+        command.upgrade(alembic, "head")
         _check_references(connection)
         return Migrated(changed=before != head(), revision=head())
 
@@ -67,15 +67,15 @@ def revision(connection: Connection) -> str | None:
 @cache
 def head() -> str:
     """Return the revision that this release needs."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    newest = ScriptDirectory.from_config(config()).get_current_head()
     if newest is None:
         raise RuntimeError("this installation holds no migrations")
     return newest
 
 
-def _config() -> Config:
+def config() -> Config:
     """Describe the migrations that are inside this package; there is no alembic.ini."""
-    config = Config()
-    config.set_main_option("script_location", "ffrtmp_master.store:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
+    described = Config()
+    described.set_main_option("script_location", "ffrtmp_master.store:migrations")
+    described.set_main_option("path_separator", "os")
+    return described

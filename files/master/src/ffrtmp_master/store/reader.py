@@ -1,6 +1,7 @@
 """Reading beside the writer, in threads, so that the event loop never waits for the disk."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -25,7 +26,9 @@ class Reader:
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run `query` and return its value; raises what it raises."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._run, query)
+        # What is logged in the thread belongs to the request as well.
+        context = contextvars.copy_context()
+        return await loop.run_in_executor(self._threads, context.run, self._run, query)
 
     def close(self) -> None:
         """Wait for the queries that run and end the threads."""

@@ -1,10 +1,10 @@
 """Runs as they are read: a row, and the counts of its jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from ffrtmp_shared.models import Run, RunPage
+from ffrtmp_shared.models import Run, RunEvent, RunPage
 from ffrtmp_shared.states import JobState, run_state
 from sqlalchemy import Connection, Row, exists, func, select, update
 
@@ -54,6 +54,9 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
     )
     for run_id, state, count in counted:
         counts[run_id][JobState(state)] = count
+    for row in rows:
+        for state, count in (row.removed_counts or {}).items():
+            counts[row.id][JobState(state)] += count
     return [
         Run(
             id=row.id,
@@ -69,6 +72,18 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
             priority=priority_of(row.priority),
         )
         for row in rows
+    ]
+
+
+def ended(connection: Connection, run_ids: Iterable[UUID]) -> list[RunEvent]:
+    """Return how those of some runs ended that are finished."""
+    rows = connection.execute(
+        select(runs).where(runs.c.id.in_(list(run_ids)), runs.c.finished_at.is_not(None))
+    ).all()
+    return [
+        RunEvent(run_id=run.id, state=run.state, counts=run.counts, finished_at=run.finished_at)
+        for run in (_runs(connection, rows) if rows else ())
+        if run.finished_at is not None
     ]
 
 

@@ -93,6 +93,8 @@ sources = Table(
     Column("stored_at", UtcDateTime, nullable=False),
 )
 
+_UNFINISHED = text("finished_at IS NULL")
+
 runs = Table(
     "runs",
     metadata,
@@ -106,8 +108,11 @@ runs = Table(
     Column("finished_at", UtcDateTime),
     Column("key", String(255)),
     Column("priority", SmallInteger, nullable=False, server_default=text("2")),
+    # How its jobs ended that retention has removed: their number by state.
+    Column("removed_counts", Typed(dict[str, int])),
     # One submitter's keys do not meet another's.
     UniqueConstraint("created_by", "key"),
+    Index("ix_runs_unfinished", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
 )
 
 # Every different set of requirements once: a claim seeks by the sets that its node meets.
@@ -252,12 +257,24 @@ artifacts = Table(
     Column("stored_at", UtcDateTime, nullable=False, index=True),
 )
 
-# The bytes of sources and artifacts where several masters share one database; files elsewhere.
-content = Table(
-    "content",
+# Sources and artifacts whose bytes are in the database, because several masters share it: what is
+# listed here is whole and checked. Elsewhere they are files.
+contents = Table(
+    "contents",
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("sha256", _DIGEST, primary_key=True),
+    # Which pieces it is made of. An id of version 7: it tells when the upload began.
+    Column("upload", Uuid, nullable=False, unique=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    # By the database's clock, and anew when the same content is uploaded again.
+    Column("stored_at", UtcDateTime, nullable=False),
+)
+
+content_pieces = Table(
+    "content_pieces",
+    metadata,
+    Column("upload", Uuid, primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("piece", LargeBinary, nullable=False),
 )

@@ -27,8 +27,11 @@ class Effects:
     delayed: list[tuple[datetime, int]] = field(default_factory=list)
     freed: set[str] = field(default_factory=set)
     taken: dict[str, bool] = field(default_factory=dict)
+    submitted: int = 0
     claims: int = 0
     results: int = 0
+    # Jobs that became final, by that state.
+    finished: Counter[JobState] = field(default_factory=Counter)
     # Attempts that ended without a result: why, and what became of the job.
     ended: list[tuple[FailureClass, JobState]] = field(default_factory=list)
     # Seconds from being queued to being claimed, of an attempt, and from birth to the end.

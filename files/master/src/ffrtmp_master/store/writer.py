@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.store.engine import translated_errors
@@ -24,6 +24,9 @@ Operation = Callable[[Work], T]
 _log = logging.getLogger(__name__)
 
 _LARGEST_BATCH = 128
+_TRIES = 3
+# PostgreSQL's unique violation, deadlock, serialization failure and lock timeout.
+_IN_THE_WAY = frozenset({"23505", "40P01", "40001", "55P03"})
 
 
 class Request(Generic[T]):
@@ -96,6 +99,10 @@ class Writer:
         self._queue: SimpleQueue[_Pending[Any] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="writer")
         self._connection: Connection | None = None
+        # Whether the present transaction is on a connection that served an earlier one, and
+        # whether its commit was begun.
+        self._is_kept = False
+        self._is_committing = False
         self._closed = False
 
     def start(self) -> None:
@@ -162,8 +169,9 @@ class Writer:
             answers, effects = self._transaction(apply, len(batch))
         # Whatever a request raises belongs to its caller: the thread hands it over.
         except Exception as error:
-            if len(batch) == 1:
-                batch[0].error = error
+            if len(batch) == 1 or self._is_in_doubt(error):
+                for pending in batch:
+                    pending.error = error
                 _answer(batch, None)
                 return
             _log.warning("a batch of %d is repeated one by one: %s", len(batch), error)
@@ -188,7 +196,26 @@ class Writer:
         _answer([pending], lambda: self._watch.committed(effects))
 
     def _transaction(self, operation: Operation[T], operations: int) -> tuple[T, Effects]:
+        """Run an operation in a transaction.
+
+        Again when another master was in the way, or when the connection had been lost since the
+        last transaction: nothing was committed then.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return self._try(operation, operations)
+            except DBAPIError as error:
+                is_lost = error.connection_invalidated
+                is_stale = is_lost and self._is_kept and not self._is_committing
+                if not (is_stale or _may_pass(error)):
+                    raise
+                _log.info("a transaction is repeated: %s", error.orig)
+        return self._try(operation, operations)
+
+    def _try(self, operation: Operation[T], operations: int) -> tuple[T, Effects]:
         start = time.monotonic()
+        self._is_kept = self._connection is not None
+        self._is_committing = False
         try:
             connection = self._connected()
             with translated_errors(connection), connection.begin():
@@ -196,6 +223,7 @@ class Writer:
                 value = operation(work)
                 work.flush()
                 work.announce()
+                self._is_committing = True
         except Exception as error:
             self._watch.rolled_back()
             if isinstance(error, SQLAlchemyError):
@@ -203,6 +231,11 @@ class Writer:
             raise
         self._watch.batch(operations, time.monotonic() - start)
         return value, work.effects
+
+    def _is_in_doubt(self, error: Exception) -> bool:
+        """Return whether the server may have committed: what is repeated could be done twice."""
+        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        return is_lost and self._is_committing
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -218,6 +251,12 @@ class Writer:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
+
+
+def _may_pass(error: DBAPIError) -> bool:
+    """Return whether the same could succeed now: another master's transaction was first."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in _IN_THE_WAY
 
 
 def _answer(batch: Sequence[_Pending[Any]], first: Callable[[], None] | None) -> None:

@@ -71,7 +71,7 @@ class SqliteStatements:
         for job_id in ids:
             row = self._run(_JOB, (job_id.hex,)).fetchone()
             if row is not None:
-                found[job_id] = _job(row)
+                found[job_id] = _job(row, job_id)
         return found
 
     def jobs_by_key(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
@@ -177,9 +177,9 @@ class SqliteStatements:
         """Do nothing: on SQLite there is one master."""
 
 
-def _job(row: tuple[Any, ...]) -> JobRow:
+def _job(row: tuple[Any, ...], job_id: UUID | None = None) -> JobRow:
     job = JobRow(*row)
-    job.id = UUID(row[0])
+    job.id = UUID(row[0]) if job_id is None else job_id
     job.run_id = None if job.run_id is None else UUID(row[1])
     job.state = _STATES[row[4]]
     job.not_before = _moment_or_none(row[13])

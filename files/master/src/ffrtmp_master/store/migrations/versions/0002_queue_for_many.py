@@ -17,6 +17,7 @@ _COUNTED = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _QUEUED = sa.text("state = 'queued'")
 _HELD = sa.text("state IN ('leased', 'running')")
 _FINISHED = sa.text("finished_at IS NOT NULL")
+_UNFINISHED = sa.text("finished_at IS NULL")
 _KEYED = sa.text("key IS NOT NULL")
 
 
@@ -79,6 +80,13 @@ def _change_credentials_nodes_runs() -> None:
                 "priority", sa.SmallInteger(), nullable=False, server_default=sa.text(str(_MEDIUM))
             )
         )
+    op.create_index(
+        "ix_runs_unfinished",
+        "runs",
+        ["id"],
+        sqlite_where=_UNFINISHED,
+        postgresql_where=_UNFINISHED,
+    )
 
 
 def _change_jobs() -> None:
@@ -169,7 +177,8 @@ def _fill_jobs() -> None:
     asked = connection.execute(sa.select(jobs.c.node, jobs.c.encoder).distinct()).all()
     for number, (node, encoder) in enumerate(asked, start=1):
         wanted = {"encoder": encoder} | ({"node": node} if node is not None else {})
-        key = {"exclusive": True, "requirements": dict(sorted(wanted.items()))}
+        # In the order in which the queue writes its keys.
+        key = {"requirements": wanted, "exclusive": True}
         connection.execute(
             requirements.insert().values(
                 id=number,

@@ -1,0 +1,32 @@
+"""The audit log: who did what to the farm."""
+
+from http import HTTPStatus
+from typing import Any
+
+from ffrtmp_shared.administration import AuditPage
+from ffrtmp_shared.models import Role
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from ffrtmp_master import problems
+from ffrtmp_master.access import needs
+from ffrtmp_master.api.paging import PAGE, Cursor, Limit, before_number
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.store import audit
+
+
+@get(
+    "/v1/audit",
+    guards=[needs(Role.ADMIN)],
+    responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def list_deeds(
+    farm: NamedDependency[SkipValidation[Farm]], cursor: Cursor = "", limit: Limit = PAGE
+) -> AuditPage:
+    """List what was done to the farm, newest first; what agents do is no part of it."""
+    before = before_number(cursor)
+    return await farm.reader.read(lambda c: audit.page(c, before, limit))
+
+
+ROUTES: tuple[Any, ...] = (list_deeds,)

@@ -1,0 +1,123 @@
+"""Tokens: making, listing, revoking."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from ffrtmp_shared.administration import Deed, NewToken, Token, TokenPage, TokenRequest
+from ffrtmp_shared.credentials import new_token, token_sha256
+from ffrtmp_shared.models import Role
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, SkipValidation
+
+from ffrtmp_master import problems
+from ffrtmp_master.access import Call, needs
+from ffrtmp_master.api.addresses import NamePart
+from ffrtmp_master.api.paging import PAGE, Cursor, Limit
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.store import audit, credentials
+from ffrtmp_master.store.credentials import Credential
+from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.work import Work
+
+FarmHere = NamedDependency[SkipValidation[Farm]]
+
+
+@post(
+    "/v1/tokens",
+    guards=[needs(Role.ADMIN)],
+    responses=problems.documented(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def make_token(
+    request: Call, data: JSONBody[TokenRequest], farm: FarmHere
+) -> Response[NewToken]:
+    """Make a token. It is shown in this answer and never again."""
+    token, by = new_token(), request.user.name
+    made = _credential(data, token)
+
+    def make(work: Work) -> datetime:
+        _check_expiry(data, work.now)
+        credentials.add(work.connection, made, by, work.now)
+        details = {"role": made.role, "node": made.node, "expires_at": made.expires_at}
+        audit.write_down(work.connection, work.now, by, Deed.CREDENTIAL_MADE, made.name, **details)
+        return work.now
+
+    created_at = await farm.writer.write(make)
+    shown = NewToken(
+        name=made.name,
+        role=made.role,
+        node=made.node,
+        expires_at=made.expires_at,
+        created_at=created_at,
+        created_by=by,
+        token=token,
+    )
+    # What lies between may keep answers; this one must not be.
+    headers = {"Location": f"/v1/tokens/{made.name}", "Cache-Control": "no-store"}
+    return Response(shown, headers=headers)
+
+
+@get(
+    "/v1/tokens",
+    guards=[needs(Role.ADMIN)],
+    responses=problems.documented(),
+)
+async def list_tokens(farm: FarmHere, cursor: Cursor = "", limit: Limit = PAGE) -> TokenPage:
+    """List tokens by name: who holds them, never what they are."""
+    return await farm.reader.read(lambda c: credentials.page(c, cursor, limit))
+
+
+@get(
+    "/v1/tokens/{name:str}",
+    guards=[needs(Role.ADMIN)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND),
+)
+async def get_token(name: NamePart, farm: FarmHere) -> Token:
+    """Return what is known of a token, never what it is."""
+    return await farm.reader.read(lambda c: credentials.find(c, name))
+
+
+@delete(
+    "/v1/tokens/{name:str}",
+    guards=[needs(Role.ADMIN)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def revoke_token(request: Call, name: NamePart, farm: FarmHere) -> None:
+    """Revoke a token at once; 409 for one that the operator's file lists."""
+    by = request.user.name
+
+    def revoke(work: Work) -> None:
+        gone = credentials.remove(work.connection, name)
+        details = {"role": gone.role, "node": gone.node}
+        audit.write_down(work.connection, work.now, by, Deed.CREDENTIAL_REVOKED, name, **details)
+
+    await farm.writer.write(revoke)
+    farm.gate.forget()
+
+
+def _credential(asked: TokenRequest, token: str) -> Credential:
+    if (asked.role is Role.AGENT) != (asked.node is not None):
+        raise UnacceptableError("the role agent needs a node, and no other role has one")
+    return Credential(
+        name=asked.name,
+        role=asked.role,
+        sha256=token_sha256(token),
+        node=asked.node,
+        expires_at=asked.expires_at,
+    )
+
+
+def _check_expiry(asked: TokenRequest, now: datetime) -> None:
+    """Refuse a token that would be of no use, or an end that no database can hold."""
+    if asked.expires_at is None:
+        return
+    try:
+        expires_at = asked.expires_at.astimezone(UTC)
+    except OverflowError as error:
+        raise UnacceptableError("expires_at: there is no such time in UTC") from error
+    if expires_at <= now:
+        raise UnacceptableError("expires_at: that is over already")
+
+
+ROUTES: tuple[Any, ...] = (make_token, list_tokens, get_token, revoke_token)

@@ -1,0 +1,164 @@
+"""Why a queued job is not handed out now."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from ffrtmp_shared.models import Job, Node
+from ffrtmp_shared.states import JobState, NodeState
+from sqlalchemy import Connection, select
+
+from ffrtmp_master.queue.leases import is_held
+from ffrtmp_master.queue.matching import RequirementSet, lacking
+from ffrtmp_master.store import nodes
+from ffrtmp_master.store.schema import jobs, requirements
+
+# So many nodes are named, and of the rest only how many they are.
+_NAMED = 5
+
+
+class Reason(StrEnum):
+    """What keeps a queued job from being handed out, for counting."""
+
+    READY = "ready"
+    BACKOFF = "backoff"
+    NO_NODE = "no_node"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True)
+class Present:
+    """All nodes by name, and what they work on.
+
+    `exclusive` are those that work on a job which wants its node for itself, `shared` those that
+    work on others.
+    """
+
+    nodes: Mapping[str, Node]
+    exclusive: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+
+    def is_busy(self, node: str, wanted: RequirementSet) -> bool:
+        """Return whether what a node works on keeps it from a job."""
+        return node in self.exclusive or (wanted.exclusive and node in self.shared)
+
+
+def present(connection: Connection, now: datetime, offline_s: float) -> Present:
+    """Read all nodes and what they work on."""
+    held = connection.execute(
+        select(jobs.c.leased_to, requirements.c.exclusive)
+        .join_from(jobs, requirements)
+        .where(is_held())
+    ).all()
+    return Present(
+        {node.name: node for node in nodes.every(connection, now, offline_s)},
+        exclusive=frozenset(name for name, exclusive in held if exclusive),
+        shared=frozenset(name for name, exclusive in held if not exclusive),
+    )
+
+
+def reason_class(
+    wanted: RequirementSet, not_before: datetime | None, farm: Present, now: datetime
+) -> Reason:
+    """Return what keeps a queued job from being handed out.
+
+    A node that is offline or draining counts as none; a job that is ready waits for others that
+    go before it, or is about to be claimed.
+    """
+    if not_before is not None and not_before > now:
+        return Reason.BACKOFF
+    could = [node for node in _able(wanted, farm) if node.state is NodeState.ACTIVE]
+    if not could:
+        return Reason.NO_NODE
+    if all(farm.is_busy(node.name, wanted) for node in could):
+        return Reason.BUSY
+    return Reason.READY
+
+
+def waiting(
+    wanted: RequirementSet, not_before: datetime | None, farm: Present, now: datetime
+) -> str:
+    """Say why a queued job is not handed out now."""
+    if not_before is not None and not_before > now:
+        return f"waits after a failed attempt until {not_before:%Y-%m-%dT%H:%M:%SZ}"
+    able = _able(wanted, farm)
+    if not able:
+        return _nobody(wanted, farm)
+    hindered = {node.name: _hindrance(node, wanted, farm) for node in able}
+    if None in hindered.values():
+        return "waits for its turn"
+    said = [f"{name} {what}" for name, what in hindered.items()]
+    return f"no node that could do it is free: {_listed(said, ', ')}"
+
+
+def explained(
+    connection: Connection, found: Sequence[Job], now: datetime, offline_s: float
+) -> tuple[Job, ...]:
+    """Return the jobs, those that are queued with why they wait; reads the nodes at most once."""
+    if not any(job.state is JobState.QUEUED for job in found):
+        return tuple(found)
+    farm = present(connection, now, offline_s)
+    # Most jobs of a list ask the same: nodes are looked through once for all of these.
+    said: dict[tuple[str, datetime | None], str] = {}
+    answer = []
+    for job in found:
+        if job.state is JobState.QUEUED:
+            wanted = RequirementSet(requirements=job.requirements, exclusive=job.exclusive)
+            is_over = job.not_before is None or job.not_before <= now
+            not_before = None if is_over else job.not_before
+            key = (wanted.key, not_before)
+            if key not in said:
+                said[key] = waiting(wanted, not_before, farm, now)
+            answer.append(msgspec.structs.replace(job, waiting=said[key]))
+        else:
+            answer.append(job)
+    return tuple(answer)
+
+
+def _able(wanted: RequirementSet, farm: Present) -> list[Node]:
+    """Return the nodes that meet what a job asks, whatever state they are in."""
+    name = wanted.requirements.node
+    if name is None:
+        among = list(farm.nodes.values())
+    else:
+        among = [farm.nodes[name]] if name in farm.nodes else []
+    return [node for node in among if not lacking(wanted.requirements, node.registration)]
+
+
+def _hindrance(node: Node, wanted: RequirementSet, farm: Present) -> str | None:
+    if node.state is not NodeState.ACTIVE:
+        return f"is {node.state}"
+    if node.name in farm.exclusive:
+        return "works on a job that has it for itself"
+    if farm.is_busy(node.name, wanted):
+        return "works on other jobs, and this one wants it for itself"
+    return None
+
+
+def _nobody(wanted: RequirementSet, farm: Present) -> str:
+    if not farm.nodes:
+        return "no node is registered"
+    name = wanted.requirements.node
+    if name is not None:
+        if name not in farm.nodes:
+            return f"node {name} is not registered"
+        lacks = lacking(wanted.requirements, farm.nodes[name].registration)
+        return f"node {name} lacks {', '.join(lacks)}"
+    # Nodes that lack the same are told together.
+    alike: dict[str, list[str]] = {}
+    for node in farm.nodes.values():
+        missing = ", ".join(lacking(wanted.requirements, node.registration))
+        alike.setdefault(missing, []).append(node.name)
+    said = [
+        f"{_listed(names, ', ')} {'lacks' if len(names) == 1 else 'lack'} {missing}"
+        for missing, names in alike.items()
+    ]
+    return f"no node meets what it requires: {_listed(said, '; ')}"
+
+
+def _listed(items: Sequence[str], between: str) -> str:
+    named = between.join(items[:_NAMED])
+    left = len(items) - _NAMED
+    return named if left <= 0 else f"{named}{between}and {left} more"

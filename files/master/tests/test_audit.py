@@ -1,0 +1,126 @@
+"""The audit log: every deed of an administrator, in the transaction of the deed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from ffrtmp_master import cli
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import audit
+from ffrtmp_master.store.engine import reading_engine
+from ffrtmp_shared.credentials import token_sha256
+
+
+def deeds(house: Any) -> list[tuple[str, str, str]]:
+    items = house.ok("admin", "GET", "/v1/audit")["items"]
+    return [(item["who"], item["deed"], item["target"]) for item in reversed(items)]
+
+
+def test_every_deed_is_written_down(ready_house: Any) -> None:
+    house = ready_house
+    house.ok("admin", "POST", "/v1/tokens", {"name": "ci", "role": "viewer"})
+    house.ok("admin", "DELETE", "/v1/tokens/ci")
+    house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
+    run = house.run()["id"]
+    house.ok("admin", "POST", f"/v1/runs/{run}/cancel")
+    house.ok("submitter", "POST", f"/v1/runs/{run}/retry")
+    job = house.submit()["id"]
+    house.ok("submitter", "PATCH", f"/v1/jobs/{job}", {"priority": "high"})
+    house.ok("admin", "POST", f"/v1/jobs/{job}/cancel")
+    again = house.ok("submitter", "POST", f"/v1/jobs/{job}/retry")["id"]
+    house.register("worker2")
+    house.ok("admin", "DELETE", "/v1/nodes/worker2")
+    assert deeds(house) == [
+        ("admin", "token made", "ci"),
+        ("admin", "token revoked", "ci"),
+        ("admin", "node changed", "worker1"),
+        ("admin", "node changed", "worker1"),
+        ("submitter", "run created", run),
+        ("admin", "run canceled", run),
+        ("submitter", "run retried", run),
+        ("submitter", "job changed", job),
+        ("admin", "job canceled", job),
+        ("submitter", "job retried", job),
+        ("admin", "node removed", "worker2"),
+    ]
+    newest_first = house.ok("admin", "GET", "/v1/audit")["items"]
+    assert newest_first[1]["details"] == {"superseded_by": again}
+    assert newest_first[3]["details"] == {"before": "medium", "priority": "high"}
+    assert newest_first[-1]["details"] == {"role": "viewer", "node": None, "expires_at": None}
+    assert {item["at"] for item in newest_first} == {"2026-01-01T00:00:00Z"}
+
+
+def test_what_is_refused_or_repeated_is_no_deed(ready_house: Any) -> None:
+    house = ready_house
+    missing = "00000000-0000-7000-8000-000000000000"
+    job = house.submit()["id"]
+    for who, method, path, body, status in (
+        ("admin", "DELETE", "/v1/tokens/nobody", None, 404),
+        ("admin", "PATCH", "/v1/nodes/nobody", {"state": "draining"}, 404),
+        ("admin", "DELETE", "/v1/nodes/nobody", None, 404),
+        ("submitter", "POST", f"/v1/jobs/{missing}/cancel", None, 404),
+        ("submitter", "POST", f"/v1/jobs/{job}/retry", None, 409),
+        ("submitter", "POST", f"/v1/runs/{missing}/cancel", None, 404),
+        ("submitter", "POST", f"/v1/runs/{missing}/retry", None, 404),
+        ("submitter", "POST", "/v1/runs", {"suite": house.suite(sha256="0" * 64)}, 422),
+        ("viewer", "POST", f"/v1/jobs/{job}/cancel", None, 403),
+    ):
+        assert house.call(who, method, path, body).status_code == status, path
+    assert deeds(house) == []
+    run = house.run(headers={"Idempotency-Key": "k"})["id"]
+    assert house.run(headers={"Idempotency-Key": "k"})["id"] == run
+    assert deeds(house) == [("submitter", "run created", run)]
+
+
+@pytest.mark.parametrize("who", ["viewer", "submitter", "worker1"])
+def test_the_log_is_for_administrators(house: Any, who: str) -> None:
+    assert house.call(who, "GET", "/v1/audit").status_code == 403
+
+
+def test_the_log_is_paged(house: Any) -> None:
+    for number in range(5):
+        house.ok("admin", "POST", "/v1/tokens", {"name": f"t{number}", "role": "viewer"})
+    targets: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = house.ok("admin", "GET", "/v1/audit", params={"limit": 2, "cursor": cursor})
+        targets += [item["target"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert targets == ["t4", "t3", "t2", "t1", "t0"]
+    for cursor in ("x", "-1", "9" * 30):
+        answer = house.call("admin", "GET", "/v1/audit", params={"cursor": cursor})
+        assert answer.status_code == 422, cursor
+
+
+def test_synchronising_is_written_down_when_it_changes_something(
+    migrated: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "master.yml"
+    config.write_text(json.dumps(msgspec.to_builtins(migrated, enc_hook=str)))
+    file = tmp_path / "credentials.yml"
+    wanted = [
+        {"name": "admin", "role": "admin", "sha256": token_sha256("another")},
+        {"name": "ann", "role": "viewer", "sha256": token_sha256("ann")},
+    ]
+    file.write_text(json.dumps({"credentials": wanted}))
+    words = ["ffrtmp-master", "--config", str(config), "sync-credentials", str(file)]
+    monkeypatch.setattr(sys, "argv", words)
+    cli.main()
+    cli.main()
+    engine = reading_engine(migrated.database_url, migrated.database_password())
+    with engine.connect() as connection:
+        (entry,) = audit.page(connection, None, 10).items
+    engine.dispose()
+    assert (entry.who, entry.deed, entry.target) == (
+        "command line",
+        "tokens synchronised",
+        "credentials",
+    )
+    assert entry.details["added"] == ["ann"]
+    assert entry.details["changed"] == ["admin"]
+    assert entry.details["removed"] == ["submitter", "viewer", "worker1", "worker2", "worker3"]
+    assert token_sha256("ann") not in str(entry.details)

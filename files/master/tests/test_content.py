@@ -1,0 +1,347 @@
+"""The bytes of sources and artifacts, in files and in the database: parts, dying uploads, waste."""
+
+import asyncio
+import hashlib
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from databases import only
+from ffrtmp_master.contents import Contents
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store.content import PIECE_BYTES
+from ffrtmp_master.store.engine import reading_engine, writing_engine
+from ffrtmp_master.store.files import FileContent
+from ffrtmp_master.store.pieces import DatabaseContent
+from ffrtmp_master.store.refusals import NotFoundError, TooLargeError, UnacceptableError
+from ffrtmp_master.store.schema import artifacts, content_pieces, contents
+from ffrtmp_shared.ids import new_id
+from sqlalchemy import func, insert, select, update
+
+LARGE = bytes(range(256)) * (4 * 1024 * 3) + b"the end"
+LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
+
+
+class Kept:
+    """Content on one of the engines, and what only a test looks at."""
+
+    def __init__(self, settings: Settings) -> None:
+        password = settings.database_password()
+        self.settings = settings
+        self.reading = reading_engine(settings.database_url, password)
+        self.writing = writing_engine(settings.database_url, password)
+        self.contents = Contents(settings, password, self.reading)
+
+    @property
+    def store(self) -> Any:
+        return self.contents.artifacts
+
+    def keep(self, data: bytes, expected: str | None = None, packet: int = 70_000) -> Any:
+        return asyncio.run(self.store.keep(packets(data, packet), expected))
+
+    def read(self, start: int, end: int, sha256: str = LARGE_SHA256) -> bytes:
+        async def gathered() -> bytes:
+            return b"".join([piece async for piece in self.store.read(sha256, start, end)])
+
+        return asyncio.run(gathered())
+
+    def is_there(self, sha256: str) -> bool:
+        try:
+            asyncio.run(self.store.size_bytes(sha256))
+        except NotFoundError:
+            return False
+        return True
+
+    def remove_unused(self, older_than_s: float = -1) -> int:
+        return asyncio.run(self.contents.remove_unused(older_than_s))
+
+    def refer_to(self, sha256: str) -> None:
+        now = reading_clock()
+        row = {"job_id": new_id(), "attempt": 1, "name": "log", "size_bytes": 1, "stored_at": now}
+        with self.writing.begin() as connection:
+            connection.execute(insert(artifacts).values(sha256=sha256, **row))
+
+    def bytes_held(self) -> int:
+        """Count everything that lies about, whole or not."""
+        files = sum(
+            path.stat().st_size
+            for path in (self.settings.data_dir / "artifacts").rglob("*")
+            if path.is_file()
+        )
+        with self.reading.begin() as connection:
+            pieces = connection.execute(select(func.sum(func.length(content_pieces.c.piece))))
+            return files + (pieces.scalar() or 0)
+
+
+def reading_clock() -> Any:
+    from ffrtmp_master.clock import utc_now
+
+    return utc_now()
+
+
+async def packets(data: bytes, size: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def breaking_off(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+    raise ConnectionError("the sender is gone")
+
+
+@pytest.fixture
+def kept(migrated: Settings) -> Any:
+    from msgspec.structs import replace
+
+    opened = Kept(replace(migrated, max_artifact_bytes=len(LARGE), max_source_bytes=len(LARGE)))
+    yield opened
+    opened.contents.close()
+    opened.reading.dispose()
+    opened.writing.dispose()
+
+
+def test_each_engine_has_its_kind_of_store(kept: Kept, engine: str) -> None:
+    wanted = {"sqlite": FileContent, "postgresql": DatabaseContent}[engine]
+    assert isinstance(kept.contents.artifacts, wanted)
+    assert isinstance(kept.contents.sources, wanted)
+
+
+@pytest.mark.parametrize("data", [b"", b"x", LARGE[:PIECE_BYTES], LARGE])
+def test_what_was_kept_is_given_back(kept: Kept, data: bytes) -> None:
+    content = kept.keep(data)
+    assert content.sha256 == hashlib.sha256(data).hexdigest()
+    assert content.size_bytes == len(data)
+    assert kept.read(0, len(data), content.sha256) == data
+    assert kept.keep(data, expected=content.sha256) == content
+    assert kept.bytes_held() == len(data), "the same content twice takes room once"
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (0, 1),
+        (PIECE_BYTES - 1, PIECE_BYTES + 1),
+        (PIECE_BYTES, 2 * PIECE_BYTES),
+        (5, len(LARGE)),
+        (len(LARGE) - 1, len(LARGE)),
+        (7, 7),
+    ],
+)
+def test_parts(kept: Kept, start: int, end: int) -> None:
+    kept.keep(LARGE)
+    assert kept.read(start, end) == LARGE[start:end]
+
+
+def test_what_is_refused_leaves_nothing(kept: Kept) -> None:
+    with pytest.raises(TooLargeError):
+        kept.keep(LARGE + b"x")
+    with pytest.raises(UnacceptableError, match=LARGE_SHA256):
+        kept.keep(LARGE, expected="0" * 64)
+    with pytest.raises(ConnectionError):
+        asyncio.run(kept.store.keep(breaking_off(LARGE)))
+    assert kept.bytes_held() == 0
+    assert not kept.is_there(LARGE_SHA256)
+
+
+def test_nothing_is_served_before_it_is_whole(kept: Kept) -> None:
+    arrived = threading.Event()
+    go_on = threading.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield LARGE[: 2 * PIECE_BYTES]
+        yield LARGE[2 * PIECE_BYTES : -1]
+        arrived.set()
+        await asyncio.to_thread(go_on.wait, 20)
+        yield LARGE[-1:]
+
+    upload = threading.Thread(target=lambda: asyncio.run(kept.store.keep(slowly())))
+    upload.start()
+    assert arrived.wait(20)
+    assert kept.bytes_held() >= 2 * PIECE_BYTES
+    assert not kept.is_there(LARGE_SHA256)
+    assert kept.remove_unused() == 0, "an upload on its way is not waste"
+    go_on.set()
+    upload.join()
+    assert kept.read(0, len(LARGE)) == LARGE
+
+
+def test_several_uploads_of_the_same_at_once(kept: Kept) -> None:
+    threads = [threading.Thread(target=kept.keep, args=(LARGE,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kept.read(0, len(LARGE)) == LARGE
+    assert kept.bytes_held() == len(LARGE)
+
+
+def test_only_what_nothing_refers_to_is_removed(kept: Kept) -> None:
+    used, unused = kept.keep(b"used"), kept.keep(LARGE)
+    kept.refer_to(used.sha256)
+    assert kept.remove_unused(older_than_s=3600) == 0, "its row may be about to be written"
+    assert kept.is_there(unused.sha256)
+    assert kept.remove_unused() == 1
+    assert not kept.is_there(unused.sha256)
+    assert kept.read(0, 4, used.sha256) == b"used"
+    assert kept.bytes_held() == 4
+
+
+def test_uploading_again_makes_content_new(kept: Kept, engine: str) -> None:
+    content = kept.keep(b"again")
+    make_old(kept, engine, content.sha256)
+    kept.keep(b"again")
+    assert kept.remove_unused(older_than_s=3600) == 0
+    make_old(kept, engine, content.sha256)
+    assert kept.remove_unused(older_than_s=3600) == 1
+
+
+def make_old(kept: Kept, engine: str, sha256: str) -> None:
+    if engine == "sqlite":
+        long_ago_s = time.time() - 7200
+        os.utime(kept.store.path(sha256), (long_ago_s, long_ago_s))
+        return
+    long_ago = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 2)
+    with kept.writing.begin() as connection:
+        connection.execute(update(contents).values(stored_at=long_ago))
+
+
+@only("postgresql")
+def test_pieces_of_an_upload_that_died_with_its_master_are_removed_after_a_day(kept: Kept) -> None:
+    def piece(age_s: float, number: int) -> dict[str, Any]:
+        upload = UUID(int=(int((time.time() - age_s) * 1000) << 80) | (7 << 76) | (2 << 62))
+        return {"upload": upload, "number": number, "piece": b"12345"}
+
+    dead = [piece(26 * 3600, 0) | {"number": number} for number in range(70)]
+    alive = piece(23 * 3600, 0)
+    with kept.writing.begin() as connection:
+        connection.execute(
+            insert(content_pieces), [{**one, "upload": dead[0]["upload"]} for one in dead]
+        )
+        connection.execute(insert(content_pieces), [alive])
+    whole = kept.keep(b"whole")
+    kept.refer_to(whole.sha256)
+    assert kept.remove_unused() == 1
+    assert kept.bytes_held() == 5 + len(b"whole")
+
+
+Put = Callable[[bytes], str]
+
+
+@pytest.fixture
+def path(ready_house: Any) -> str:
+    """Where the clip is, which is a source of 17,000 bytes."""
+    return f"/v1/sources/{ready_house.clip_sha256}"
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "end"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=5-9", 5, 10),
+        ("bytes=16990-", 16990, 17000),
+        ("bytes=-10", 16990, 17000),
+        ("bytes=-99999", 0, 17000),
+        ("bytes=16999-99999", 16999, 17000),
+        ("BYTES=1-2", 1, 3),
+    ],
+)
+def test_a_range_gives_that_part(
+    ready_house: Any, path: str, asked: str, first: int, end: int
+) -> None:
+    for who in ("viewer", "worker1"):
+        answer = ready_house.call(who, "GET", path, headers={"Range": asked})
+        assert answer.status_code == 206
+        assert answer.content == ready_house.clip[first:end]
+        assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/17000"
+        assert answer.headers["content-length"] == str(end - first)
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1", ""]
+)
+def test_what_is_no_single_range_gives_everything(ready_house: Any, path: str, asked: str) -> None:
+    answer = ready_house.call("viewer", "GET", path, headers={"Range": asked})
+    assert answer.status_code == 200
+    assert answer.content == ready_house.clip
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["content-length"] == "17000"
+
+
+@pytest.mark.parametrize("asked", ["bytes=17000-", "bytes=99999-100000", "bytes=-0"])
+def test_a_range_past_the_end_is_refused(ready_house: Any, path: str, asked: str) -> None:
+    answer = ready_house.call("viewer", "GET", path, headers={"Range": asked})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == "bytes */17000"
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_range_of_another_version_gives_everything(ready_house: Any, path: str) -> None:
+    tag = ready_house.call("viewer", "GET", path).headers["etag"]
+    assert tag == f'"{ready_house.clip_sha256}"'
+    for condition, status in ((tag, 206), ('"other"', 200), ("Thu, 01 Jan 2026 00:00:00 GMT", 200)):
+        headers = {"Range": "bytes=0-4", "If-Range": condition}
+        assert ready_house.call("viewer", "GET", path, headers=headers).status_code == status
+
+
+def test_head_says_what_a_get_would_give(ready_house: Any, path: str) -> None:
+    answer = ready_house.call("viewer", "HEAD", path, headers={"Range": "bytes=0-4"})
+    whole = ready_house.call("viewer", "GET", path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    names = ("content-length", "content-type", "etag", "accept-ranges", "content-disposition")
+    assert {name: answer.headers[name] for name in names} == {
+        name: whole.headers[name] for name in names
+    }
+
+
+def put_artifact(house: Any, claim: Any, data: bytes, **params: str) -> Any:
+    path = f"/v1/jobs/{claim['job']['id']}/artifacts/a.log"
+    params = {"attempt": claim["attempt"], **params}
+    return house.call("worker1", "PUT", path, params=params, content=data)
+
+
+def test_an_artifact_is_fetched_in_parts_and_looked_at(ready_house: Any) -> None:
+    ready_house.submit()
+    claim = ready_house.claim("worker1")
+    digest = hashlib.sha256(b"0123456789").hexdigest()
+    assert put_artifact(ready_house, claim, b"0123456789", sha256=digest).is_success
+    path = f"/v1/jobs/{claim['job']['id']}/attempts/1/artifacts/a.log"
+    head = ready_house.call("viewer", "HEAD", path)
+    assert (head.headers["content-length"], head.headers["etag"]) == ("10", f'"{digest}"')
+    part = ready_house.call("viewer", "GET", path, headers={"Range": "bytes=2-3"})
+    assert (part.status_code, part.content) == (206, b"23")
+    assert part.headers["content-disposition"] == 'attachment; filename="a.log"'
+    assert ready_house.call("viewer", "HEAD", path.replace("a.log", "b")).status_code == 404
+
+
+def test_an_artifact_that_is_not_what_the_agent_meant_is_refused(ready_house: Any) -> None:
+    ready_house.submit()
+    claim = ready_house.claim("worker1")
+    answer = put_artifact(ready_house, claim, b"damaged", sha256="0" * 64)
+    assert answer.status_code == 422
+    assert hashlib.sha256(b"damaged").hexdigest() in answer.json()["detail"]
+    assert put_artifact(ready_house, claim, b"x", sha256="no digest").status_code == 400
+    path = f"/v1/jobs/{claim['job']['id']}/attempts/1/artifacts/a.log"
+    assert ready_house.call("viewer", "GET", path).status_code == 404
+
+
+def test_bytes_that_are_gone_are_a_404_and_no_broken_answer(ready_house: Any, path: str) -> None:
+    """As after a restore of the database without its content."""
+    with ready_house.client.portal() as portal:
+        contents = ready_house.farm.contents
+        portal.call(contents.sources.remove_unused, lambda _connection, _digests: set(), -1)
+    for method in ("GET", "HEAD"):
+        assert ready_house.call("viewer", method, path).status_code == 404
+    ready_house.upload()
+    assert ready_house.call("viewer", "GET", path).content == ready_house.clip
+
+
+@only("postgresql")
+def test_any_master_serves_what_another_took(ready_house: Any, path: str) -> None:
+    assert not list(Path(ready_house.farm.settings.data_dir / "sources").glob("*/*"))
+    with ready_house.restarted() as other:
+        assert other.call("viewer", "GET", path).content == other.clip

@@ -1,0 +1,393 @@
+"""The master's metrics: what is counted, what is read at a scrape, and how the page is written."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import promtool
+import pytest
+from databases import only
+from ffrtmp_master import standing
+from ffrtmp_master.queue.matching import RequirementSet
+from ffrtmp_master.queue.reasons import present, reason_class
+from ffrtmp_master.queue.requests import Claimed
+from ffrtmp_master.queue.waiting import Waiter
+from ffrtmp_master.store.schema import jobs
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Job
+from ffrtmp_shared.states import JobState
+from prometheus_client import parser
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from sqlalchemy import Engine, event, insert, select, text
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+ASKED_BY_PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+class Scrape:
+    """What one scrape of a master says."""
+
+    def __init__(self, house: Any) -> None:
+        answer = house.call("viewer", "GET", "/metrics")
+        assert answer.status_code == 200, answer.text
+        self.samples = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in parser.text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        return self.samples.get((f"ffrtmp_master_{name}", frozenset(labels.items())))
+
+    def queued(self) -> dict[tuple[str, str], float]:
+        return {
+            (dict(labels)["priority"], dict(labels)["reason"]): value
+            for (name, labels), value in self.samples.items()
+            if name == "ffrtmp_master_jobs_queued" and value
+        }
+
+
+def test_what_happened_is_counted(ready_house: Any) -> None:
+    ready_house.run(ready_house.suite(rates=2))
+    ready_house.submit()
+    ready_house.fail(ready_house.claim("worker1"), "network")
+    ready_house.result(ready_house.claim("worker1"))
+    ready_house.fail(ready_house.claim("worker1"), "encode_failed")
+    value = Scrape(ready_house)
+    assert value("jobs_submitted_total") == 3
+    assert value("claims_total") == 3
+    assert value("results_total") == 1
+    assert value("failures_total", failure_class="network") == 1
+    assert value("failures_total", failure_class="encode_failed") == 1
+    assert value("retries_total", failure_class="network") == 1
+    assert value("retries_total", failure_class="encode_failed") is None
+    assert value("jobs_finished_total", state="succeeded") == 1
+    assert value("jobs_finished_total", state="failed") == 1
+    assert value("jobs_finished_total", state="canceled") == 0
+    assert value("lease_expiries_total") == 0
+    assert value("commit_batch_operations_count") == value("commit_duration_seconds_count") > 5
+    assert value("rollbacks_total") == 0
+
+
+def test_series_begin_at_zero(house: Any) -> None:
+    value = Scrape(house)
+    for failure_class in FailureClass:
+        assert value("failures_total", failure_class=failure_class) == 0
+    assert value("jobs_queued", priority="live", reason="no_node") == 0
+    assert value("jobs_held", state="leased") == 0
+    assert value("nodes", state="offline") == 0
+
+
+def test_a_lease_that_ran_out_is_an_expiry_and_a_failure(ready_house: Any) -> None:
+    ready_house.submit()
+    ready_house.claim("worker1")
+    ready_house.clock.advance(61)
+    ready_house.sweep()
+    value = Scrape(ready_house)
+    assert value("lease_expiries_total") == 1
+    assert value("failures_total", failure_class="lease_expired") == 1
+    assert value("retries_total", failure_class="lease_expired") == 1
+
+
+def test_times_are_those_of_the_masters_clock(ready_house: Any) -> None:
+    ready_house.submit()
+    ready_house.clock.advance(7)
+    claim = ready_house.claim("worker1")
+    ready_house.clock.advance(20)
+    ready_house.result(claim)
+    value = Scrape(ready_house)
+    for name, seconds in (
+        ("job_queue_wait", 7),
+        ("attempt_run_time", 20),
+        ("job_end_to_end", 27),
+    ):
+        assert value(f"{name}_seconds_sum") == seconds
+        assert value(f"{name}_seconds_count") == 1
+    assert value("job_queue_wait_seconds_bucket", le="5.0") == 0
+    assert value("job_queue_wait_seconds_bucket", le="15.0") == 1
+
+
+def test_queued_jobs_are_told_apart_by_priority_and_reason(ready_house: Any) -> None:
+    ready_house.submit(priority="live")
+    ready_house.submit(priority="low")
+    ready_house.submit(priority="low", exclusive=False)
+    ready_house.submit("libx265", priority="high")
+    assert agreed(ready_house) == {
+        ("live", "ready"): 1,
+        ("low", "ready"): 2,
+        ("high", "no_node"): 1,
+    }
+    claim = ready_house.claim("worker1")
+    value = Scrape(ready_house)
+    assert value("jobs_held", state="leased") == 1
+    assert agreed(ready_house) == {("low", "busy"): 2, ("high", "no_node"): 1}
+    ready_house.heartbeat(claim)
+    assert Scrape(ready_house)("jobs_held", state="running") == 1
+    ready_house.fail(claim, "network")
+    ready_house.register("worker2", "libx265")
+    assert agreed(ready_house) == {
+        ("live", "backoff"): 1,
+        ("low", "ready"): 2,
+        ("high", "ready"): 1,
+    }
+    ready_house.clock.advance(30)
+    assert agreed(ready_house)["live", "ready"] == 1
+
+
+def test_beside_a_shared_job_only_shared_ones_are_ready(ready_house: Any) -> None:
+    ready_house.submit(exclusive=False)
+    ready_house.claim("worker1")
+    ready_house.submit(exclusive=False, priority="high")
+    ready_house.submit(exclusive=True, priority="low")
+    assert agreed(ready_house) == {("high", "ready"): 1, ("low", "busy"): 1}
+
+
+def test_a_node_that_changes_or_goes_takes_its_jobs_reason_along(ready_house: Any) -> None:
+    def reason() -> str:
+        ((_, found),) = agreed(ready_house)
+        return found
+
+    ready_house.submit()
+    assert reason() == "ready"
+    ready_house.register("worker1", "libx265")
+    assert reason() == "no_node"
+    ready_house.register("worker1", "libx264")
+    assert reason() == "ready"
+    ready_house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    assert reason() == "no_node"
+    ready_house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
+    assert reason() == "ready"
+    ready_house.clock.advance(61)
+    assert reason() == "no_node"
+    ready_house.register("worker1")
+    assert reason() == "ready"
+    ready_house.ok("admin", "DELETE", "/v1/nodes/worker1")
+    assert reason() == "no_node"
+
+
+def agreed(house: Any) -> dict[tuple[str, str], float]:
+    """Return how jobs wait as the metrics say it, which is what is said of each job."""
+    settings, now = house.farm.settings, house.clock()
+    said: Counter[tuple[str, str]] = Counter()
+
+    async def ask(farm: Any) -> Any:
+        return await farm.reader.read(lambda c: present(c, now, settings.node_offline_s))
+
+    farm = portal_call(house, ask)
+    for item in house.every("/v1/jobs", state="queued"):
+        job = msgspec.convert(item, Job)
+        if job.state is JobState.QUEUED:
+            wanted = RequirementSet(requirements=job.requirements, exclusive=job.exclusive)
+            said[job.priority, reason_class(wanted, job.not_before, farm, now)] += 1
+    found = Scrape(house).queued()
+    assert found == said
+    return found
+
+
+def test_nodes_are_counted_by_state(ready_house: Any) -> None:
+    ready_house.register("worker2")
+    ready_house.register("worker3")
+    ready_house.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "draining"})
+    value = Scrape(ready_house)
+    assert value("nodes", state="active") == 2
+    assert value("nodes", state="draining") == 1
+    ready_house.clock.advance(61)
+    ready_house.register("worker2")
+    value = Scrape(ready_house)
+    assert value("nodes", state="active") == 1
+    assert value("nodes", state="offline") == 2
+
+
+def test_counters_begin_anew_with_the_process_and_gauges_do_not(ready_house: Any) -> None:
+    ready_house.submit()
+    with ready_house.restarted() as again:
+        value = Scrape(again)
+    assert value("jobs_submitted_total") == 0
+    assert value("jobs_queued", priority="medium", reason="ready") == 1
+
+
+def test_a_refused_deed_is_a_rollback(house: Any) -> None:
+    house.call("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    assert Scrape(house)("rollbacks_total") == 1
+
+
+def test_requests_are_counted_by_route_and_not_by_what_callers_make_up(ready_house: Any) -> None:
+    ready_house.submit()
+    ready_house.result(ready_house.claim("worker1"))
+    ready_house.claim("worker1")
+    ready_house.call("viewer", "GET", "/v1/nothing/at/all")
+    ready_house.call("viewer", "BREW", "/v1/runs")
+    missing = "00000000-0000-7000-8000-000000000000"
+    ready_house.call("viewer", "GET", f"/v1/runs/{missing}")
+    value = Scrape(ready_house)
+    result = "/v1/jobs/{job_id}/result"
+    assert value("http_requests_total", route=result, method="POST", status="200") == 1
+    claims = {"route": "/v1/claims", "method": "POST"}
+    assert value("http_requests_total", **claims, status="204") == 1
+    assert value("http_request_duration_seconds_count", **claims) == 2
+    assert value("http_requests_total", route="unmatched", method="GET", status="404") == 1
+    found = [(name, dict(labels)) for name, labels in value.samples]
+    assert {labels["method"] for _, labels in found if "method" in labels} <= {
+        "GET",
+        "POST",
+        "PUT",
+        "other",
+    }
+    routes = {labels["route"] for _, labels in found if "route" in labels}
+    assert "/v1/runs/{run_id}" in routes
+    assert not any(missing in route or "nothing" in route for route in routes)
+
+
+def test_the_size_of_the_database_and_the_room_on_the_disk(house: Any, engine: str) -> None:
+    value = Scrape(house)
+    # The schema alone has some twenty tables and indexes, each a page at least.
+    assert value("database_size_bytes") > 20 * 4096
+    assert (value("database_wal_size_bytes") is None) == (engine == "postgresql")
+    assert value("disk_size_bytes") >= value("disk_free_bytes") > 0
+
+
+def test_the_build_and_the_process_are_described(house: Any, engine: str) -> None:
+    samples = Scrape(house).samples
+    (build,) = (labels for name, labels in samples if name == "ffrtmp_master_build_info")
+    assert dict(build)["database"] == engine
+    assert samples["process_start_time_seconds", frozenset()] > 0
+    assert samples["process_resident_memory_bytes", frozenset()] > 0
+
+
+@only("sqlite")
+def test_openmetrics_is_given_to_who_accepts_it(ready_house: Any) -> None:
+    ready_house.submit()
+    answer = ready_house.call("viewer", "GET", "/metrics", headers={"Accept": ASKED_BY_PROMETHEUS})
+    assert answer.headers["content-type"] == OPENMETRICS
+    assert answer.text.endswith("# EOF\n")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    for name, family in families.items():
+        unit = next((u for u in ("seconds", "bytes", "operations") if name.endswith(u)), "")
+        # The library's own collector of the process gives no units.
+        assert family.unit == ("" if name.startswith("process_") else unit)
+    assert families["ffrtmp_master_jobs_submitted"].type == "counter"
+    assert "ffrtmp_master_jobs_submitted_created" in answer.text
+
+
+@only("sqlite")
+@pytest.mark.parametrize(
+    "accept",
+    ["*/*", "text/plain", "text/plain, application/openmetrics-text;q=0.1", "x;q=inf", ";;=,,"],
+)
+def test_everybody_else_gets_prometheus_text(house: Any, accept: str) -> None:
+    answer = house.call("viewer", "GET", "/metrics", headers={"Accept": accept})
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "_created" not in answer.text
+    assert "# EOF" not in answer.text
+
+
+def test_promtool_has_nothing_to_say(ready_house: Any) -> None:
+    ready_house.submit()
+    ready_house.result(ready_house.claim("worker1"))
+    page = ready_house.call("viewer", "GET", "/metrics").text
+    assert promtool.complaints(page) == ""
+    assert "no help text" in promtool.complaints(page.replace("# HELP ffrtmp_master_nodes ", "# "))
+
+
+def test_a_scrape_does_not_read_what_is_over(ready_house: Any, engine: str) -> None:
+    ready_house.submit()
+    ready_house.result(ready_house.claim("worker1"))
+    ready_house.submit()
+    ready_house.submit("libx265")
+    ready_house.submit()
+    assert ready_house.claim("worker1")
+    portal_call(ready_house, copy_finished)
+    with statements_of_readers() as statements:
+        assert Scrape(ready_house).queued() == {
+            ("medium", "busy"): 1,
+            ("medium", "no_node"): 1,
+        }
+    of_jobs = [one for one in statements if "jobs" in one[0]]
+    assert len(of_jobs) == 2
+    assert not [one for one, _ in statements if "transitions" in one or "results" in one]
+    indexes = {"ix_jobs_queued": False, "ix_jobs_held": False}
+    for statement, parameters in of_jobs:
+        plan = portal_call(ready_house, explained, engine, statement, parameters)
+        used = [index for index in indexes if index in plan]
+        assert len(used) == 1, plan
+        assert "Seq Scan on jobs" not in plan
+        indexes[used[0]] = True
+    assert all(indexes.values())
+
+
+def portal_call(house: Any, do: Any, *arguments: Any) -> Any:
+    with house.client.portal() as portal:
+        return portal.call(do, house.farm, *arguments)
+
+
+async def copy_finished(farm: Any) -> None:
+    """Give the farm a history of many jobs, and the database's planner the knowledge of it."""
+
+    def copy(work: Any) -> None:
+        finished = work.connection.execute(select(jobs).where(jobs.c.state == "succeeded")).one()
+        rows = [{**finished._mapping, "id": new_id(), "key": None} for _ in range(3000)]
+        work.connection.execute(insert(jobs), rows)
+
+    await farm.writer.write(copy)
+    await farm.writer.write(lambda work: work.connection.execute(text("ANALYZE jobs")))
+
+
+async def explained(farm: Any, engine: str, statement: str, parameters: Any) -> str:
+    explain = "EXPLAIN QUERY PLAN" if engine == "sqlite" else "EXPLAIN"
+
+    def explain_it(connection: Any) -> str:
+        rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
+        return "\n".join(str(row) for row in rows)
+
+    return await farm.reader.read(explain_it)
+
+
+@contextmanager
+def statements_of_readers() -> Iterator[list[tuple[str, Any]]]:
+    """Note what is sent to databases meanwhile."""
+    found: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        found.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def test_parked_claims_and_their_wakes_are_counted(ready_house: Any) -> None:
+    async def scene(farm: Any) -> tuple[Any, Any]:
+        answers: list[Claimed] = [Claimed(None), Claimed(None), Claimed(None), Claimed(None)]
+
+        async def attempt() -> Claimed:
+            return answers.pop()
+
+        async def parked(wait_s: float) -> asyncio.Task[Any]:
+            task = asyncio.create_task(farm.waiting.until(Waiter("worker1"), attempt, wait_s))
+            while not len(farm.waiting):
+                await asyncio.sleep(0)
+            return task
+
+        # One that nobody wakes, and one that is woken for nothing and waits on.
+        await (await parked(0.01))
+        task = await parked(60)
+        farm.waiting.free("worker1")
+        while answers:
+            await asyncio.sleep(0)
+        waiting = await standing.of(farm)
+        task.cancel()
+        await asyncio.wait([task])
+        return waiting, await standing.of(farm)
+
+    during, after = portal_call(ready_house, scene)
+    assert (during.parked, during.wakes, during.wakes_in_vain) == (1, 1, 1)
+    assert (after.parked, after.wakes, after.wakes_in_vain) == (0, 1, 1)

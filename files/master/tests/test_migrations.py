@@ -1,0 +1,129 @@
+"""Bringing a database that holds something from the first schema to the newest."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+import specimens
+import sqlalchemy as sa
+from alembic import command
+from databases import Database
+from ffrtmp_master.queue.matching import RequirementSet
+from ffrtmp_master.store import jobs, migrate, results, runs, schema
+from ffrtmp_master.store.engine import writing_engine
+from ffrtmp_master.store.results import START
+from ffrtmp_shared.requirements import Priority
+from ffrtmp_shared.states import JobState
+from sqlalchemy import Connection, Engine
+
+_BORN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def old(database: Database) -> Iterator[Engine]:
+    """A database at the first schema with a run of two jobs, one of them done."""
+    password = None
+    if database.password_file is not None:
+        password = database.password_file.read_text(encoding="utf-8").strip()
+    engine = writing_engine(database.url, password)
+    with engine.connect() as connection, connection.begin():
+        config = migrate.config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        _fill(connection)
+    yield engine
+    engine.dispose()
+
+
+def _fill(connection: Connection) -> None:
+    tables = sa.MetaData()
+    tables.reflect(connection)
+    run_id, ids = uuid4(), [uuid4(), uuid4()]
+    scenario = msgspec.to_builtins(specimens.scenario())
+
+    def stored(value: UUID) -> object:
+        # What reflection finds on SQLite is text.
+        return value.hex if connection.dialect.name == "sqlite" else value
+
+    def insert(table: str, **values: object) -> None:
+        connection.execute(tables.tables[table].insert().values(values))
+
+    insert(
+        "runs",
+        id=stored(run_id),
+        suite_name="old",
+        suite="name: old",
+        seed=1,
+        nodes=["worker1"],
+        created_at=_BORN,
+        created_by="operator",
+    )
+    for position, job_id in enumerate(ids):
+        insert(
+            "jobs",
+            id=stored(job_id),
+            run_id=stored(run_id),
+            position=position,
+            repeat=1,
+            state="queued" if position else "succeeded",
+            node="worker1" if position else None,
+            attempt=1 - position,
+            max_attempts=3,
+            encoder="libx264",
+            cancel_requested=False,
+            created_at=_BORN,
+            scenario=scenario,
+        )
+    insert("transitions", job_id=stored(ids[0]), after="queued", attempt=0, at=_BORN, reason="old")
+    insert(
+        "results",
+        id=stored(uuid4()),
+        run_id=stored(run_id),
+        job_id=stored(ids[0]),
+        attempt=1,
+        node="worker1",
+        repeat=1,
+        scenario=scenario,
+        measurement=msgspec.to_builtins(specimens.measurement()),
+        artifacts=[],
+        stored_at=_BORN,
+    )
+
+
+def test_what_a_farm_held_is_there_after_a_migration(old: Engine) -> None:
+    assert migrate.upgrade(old).changed
+    assert not migrate.upgrade(old).changed
+    with old.connect() as connection:
+        by_state = {
+            job.state: job
+            for job in (
+                jobs.find(connection, job_id)
+                for job_id in connection.execute(sa.select(schema.jobs.c.id)).scalars()
+            )
+        }
+        done, queued = by_state[JobState.SUCCEEDED], by_state[JobState.QUEUED]
+        assert (done.requirements.encoder, done.requirements.node) == ("libx264", None)
+        assert (queued.requirements.encoder, queued.requirements.node) == ("libx264", "worker1")
+        assert queued.priority is Priority.MEDIUM
+        assert queued.exclusive
+        assert [one.reason for one in jobs.history(connection, done.id)] == ["old"]
+        (run,) = runs.page(connection, None, 10).items
+        assert (run.counts["succeeded"], run.counts["queued"]) == (1, 1)
+        (result,) = results.page(connection, None, START, 10).items
+        assert result.job_id == done.id
+        # The keys are what the queue itself would write, or every set would be there twice.
+        keys = connection.execute(sa.text("SELECT key FROM requirements")).scalars()
+        wanted = [
+            RequirementSet(requirements=job.requirements, exclusive=True) for job in (done, queued)
+        ]
+        assert {one.key for one in wanted} == set(keys)
+
+
+def test_a_job_from_before_is_handed_out(old: Engine) -> None:
+    migrate.upgrade(old)
+    with old.connect() as connection:
+        rows = connection.execute(sa.text("SELECT rank, created_by FROM jobs")).all()
+    medium = int((_BORN.timestamp() - Priority.MEDIUM.steps * 3600) * 1_000_000)
+    assert {tuple(row) for row in rows} == {(medium, "operator")}

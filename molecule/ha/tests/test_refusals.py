@@ -1,0 +1,40 @@
+"""Inventories that make no farm are refused before anything is changed."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import host_named, play
+
+testinfra_hosts = ["ansible://load_balancers"]
+
+
+def refused(*arguments: str) -> str:
+    """Run the site and return what it said, in one line; it must have changed nothing."""
+    done = play("site.yml", *arguments)
+    assert done.returncode != 0, done.stdout
+    assert not re.search(r"changed=[1-9]", done.stdout)
+    return " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("master_database_url=sqlite:////srv/farm.db", "their state lives in SQLite"),
+        (
+            "master_database_url=postgresql://a:b@192.0.2.1/c",
+            "master_database_url holds a password",
+        ),
+        ("farm_master_url=https://{master}:8080", "which is one of them"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(setting: str, said: str) -> None:
+    address = host_named("master1").ansible.get_variables()["ansible_host"]
+    assert said in refused("--extra-vars", setting.format(master=address))
+
+
+def test_a_load_balancer_on_a_master_is_refused(tmp_path: Path) -> None:
+    more = tmp_path / "more.yml"
+    more.write_text("all: {children: {load_balancers: {hosts: {master1: }}}}\n")
+    assert "master1 stands in the groups load_balancers and master" in refused("-i", str(more))

@@ -1,0 +1,1 @@
+"""The benchmark of the master, run by `make bench-master`."""

@@ -1,0 +1,95 @@
+"""`make bench-master`: measure, print a table, write the record and the page."""
+
+import argparse
+import resource
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import machine, page
+from bench.figures import Line
+from bench.lines import LINES
+from bench.measuring import Measuring
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    """Measure what the command line says."""
+    arguments = _parser().parse_args()
+    _allow_many_connections()
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    keys = [arguments.only] if arguments.only else list(LINES)
+    folder = _ROOT / ("results/bench" if arguments.quick else "docs")
+    record = page.read(folder / "performance.json")
+    seen = machine.look(arguments.data, _ROOT)
+    lines = []
+    for key in keys:
+        console.print(f"[bold]{key}[/bold]")
+        measuring = Measuring(
+            root=arguments.data,
+            quick=arguments.quick,
+            peers_python=arguments.peers,
+            say=lambda text: console.print(f"  {text}", markup=False, highlight=False),
+        )
+        line = LINES[key](measuring)
+        lines.append(line)
+        # Written after each line, so that a failure in the next does not cost it.
+        record = record.with_entry(page.Entry(line=line, machine=seen))
+        written = page.write(record, folder, list(LINES))
+    console.print(_table(lines))
+    console.print(f"written: {written.relative_to(_ROOT)} and performance.json beside it")
+    failing = [figure.label for line in lines for figure in line.figures if figure.holds is False]
+    console.print(f"does not hold: {'; '.join(failing)}" if failing else "every line holds")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--only", choices=list(LINES), help="measure one line")
+    parser.add_argument("--quick", action="store_true", help="measure briefly, to try it out")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=Path(sys.executable),
+        help="the Python that has the other queues",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("/var/tmp"),
+        help="a folder on the disk to measure on",
+    )
+    return parser
+
+
+def _allow_many_connections() -> None:
+    """Lift the limit on open files as far as the system lets it, for masters and loads too."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _table(lines: list[Line]) -> Table:
+    table = Table(title="make bench-master", show_lines=False)
+    for name, justify in (("measure", "left"), ("median", "right"), ("lowest to highest", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    table.add_column("asked", justify="right")
+    table.add_column("")
+    for line in lines:
+        table.add_row(f"[bold]{line.title}[/bold]")
+        for figure in line.figures:
+            style = {None: "dim", True: "green", False: "red"}[figure.holds]
+            table.add_row(
+                f"  {figure.label}",
+                f"{figure.shown} {figure.unit}",
+                figure.shown_range,
+                figure.shown_limit,
+                f"[{style}]{figure.shown_verdict}[/{style}]",
+            )
+        table.add_section()
+    return table
+
+
+if __name__ == "__main__":
+    main()

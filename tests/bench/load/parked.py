@@ -1,0 +1,134 @@
+"""Thousands of agents that wait for a job on one master."""
+
+import asyncio
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench import calls
+from bench.calls import Agent, AgentCalls
+from bench.ledger import Ledger
+from bench.process import CpuMeter, memory_kib
+from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
+
+_WAIT_S = 60.0
+_CONNECTED_S = 60.0
+_PARKED = re.compile(rb"^ffrtmp_master_claims_waiting (\S+)", re.MULTILINE)
+_OPERATIONS = re.compile(rb"^ffrtmp_master_commit_batch_operations_sum (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Parked:
+    """What agents cost while they wait, and how quickly they get work.
+
+    `empty_handed` counts claims that ended without a job while jobs were handed out; `in_vain`
+    the master's operations beyond one submission and one claim for each agent: whoever is woken
+    claims again, so an agent that is woken for nothing shows here. So does a sweep, once a second.
+    """
+
+    rss_kib_each: float
+    pss_kib_each: float
+    idle_cpu_percent: float
+    handed_out_s: float
+    submitted_s: float
+    empty_handed: int
+    in_vain: float
+
+
+async def run(
+    address: Address,
+    pid: int,
+    agents: Sequence[Agent],
+    submitters: Sequence[str],
+    *,
+    viewer: str,
+    idle_s: float,
+) -> Parked:
+    """Park every agent, watch the idle master, then submit a job for each agent."""
+    ledger = Ledger()
+    looking = (await callers(address, 1))[0]
+    submit_callers = await callers(address, len(submitters))
+    before = memory_kib(pid, "Rss"), memory_kib(pid, "Pss")
+    agent_callers = await callers(address, len(agents))
+    handing_out = False
+    empty_handed = 0
+    all_have = asyncio.Event()
+    claims: list[tuple[Caller, AgentCalls, str]] = []
+
+    async def park(caller: Caller, agent: Agent) -> None:
+        nonlocal empty_handed
+        said = AgentCalls(agent, _WAIT_S)
+        answer = expect(await caller.call(said.claim), 200, NO_CONTENT)
+        while answer.status == NO_CONTENT:
+            empty_handed += handing_out
+            answer = expect(await caller.call(said.claim), 200, NO_CONTENT)
+        claim = calls.read_claim(answer.body)
+        ledger.handed_out(claim.job.id, claim.attempt)
+        claims.append((caller, said, claim.job.id))
+        if len(claims) == len(agents):
+            all_have.set()
+
+    left = iter(agents)
+
+    async def submit(caller: Caller, token: str) -> None:
+        wanted = calls.submission(token)
+        for _ in left:
+            answer = expect(await caller.call(wanted), 201)
+            ledger.submitted(calls.read_job(answer.body).id)
+
+    async with asyncio.TaskGroup() as group:
+        for caller, agent in zip(agent_callers, agents, strict=True):
+            group.create_task(park(caller, agent))
+        await _until_parked(looking, viewer, len(agents))
+        after = memory_kib(pid, "Rss"), memory_kib(pid, "Pss")
+        meter = CpuMeter(pid)
+        await asyncio.sleep(idle_s)
+        idle_cpu_percent = meter.percent()
+        operations_before = await _metric(looking, viewer, _OPERATIONS)
+        handing_out = True
+        start = time.perf_counter()
+        await asyncio.gather(*map(submit, submit_callers, submitters))
+        submitted_s = time.perf_counter() - start
+        await all_have.wait()
+        handed_out_s = time.perf_counter() - start
+        handing_out = False
+    operations = await _metric(looking, viewer, _OPERATIONS) - operations_before
+    await _hand_in(claims, ledger)
+    ledger.check_settled()
+    close_all([looking, *submit_callers, *agent_callers])
+    return Parked(
+        (after[0] - before[0]) / len(agents),
+        (after[1] - before[1]) / len(agents),
+        idle_cpu_percent,
+        handed_out_s,
+        submitted_s,
+        empty_handed,
+        operations - 2 * len(agents),
+    )
+
+
+async def _until_parked(caller: Caller, viewer: str, agents: int) -> None:
+    """Return when the master says that so many claims wait."""
+    deadline = time.perf_counter() + _CONNECTED_S
+    while (found := await _metric(caller, viewer, _PARKED)) != agents:
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"{found} of {agents} agents are parked")
+        await asyncio.sleep(0.2)
+
+
+async def _metric(caller: Caller, viewer: str, pattern: re.Pattern[bytes]) -> float:
+    answer = expect(await caller.call(calls.request("GET", "/metrics", viewer)), 200)
+    found = pattern.search(answer.body)
+    if found is None:
+        raise LookupError(f"the master's metrics have no {pattern.pattern!r}")
+    return float(found[1])
+
+
+async def _hand_in(claims: Sequence[tuple[Caller, AgentCalls, str]], ledger: Ledger) -> None:
+    async def hand_in(caller: Caller, said: AgentCalls, job_id: str) -> None:
+        answer = expect(await caller.call(said.result(job_id)), 200, 201)
+        stored = calls.read_stored(answer.body)
+        ledger.finished(job_id, state=stored.state, repeated=stored.repeated)
+
+    await asyncio.gather(*(hand_in(*claim) for claim in claims))

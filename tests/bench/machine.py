@@ -1,0 +1,85 @@
+"""On what the benchmark ran: whoever reads a figure must know."""
+
+import os
+import platform
+import sqlite3
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench.reference import syncs_per_s
+
+_IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+class NotADiskError(Exception):
+    """The folder of the benchmark is in memory, where nothing is durable."""
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """The computer, its disk, and the commit that was measured."""
+
+    cpu: str
+    cores: int
+    memory_gib: float
+    kernel: str
+    system: str
+    python: str
+    sqlite: str
+    filesystem: str
+    syncs_per_s: float
+    load_before: float
+    commit: str
+    at: str
+
+
+def look(folder: Path, root: Path) -> Machine:
+    """Describe this computer; raises NotADiskError when `folder` is in memory."""
+    filesystem = _filesystem(folder)
+    if filesystem in _IN_MEMORY:
+        raise NotADiskError(f"{folder} is on {filesystem}: name a folder on a disk")
+    # Before anything runs here: the load of others is part of what is said.
+    load_before = os.getloadavg()[0]
+    return Machine(
+        cpu=_cpu(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+        kernel=platform.release(),
+        system=platform.freedesktop_os_release()["PRETTY_NAME"],
+        python=platform.python_version(),
+        sqlite=sqlite3.sqlite_version,
+        filesystem=filesystem,
+        syncs_per_s=syncs_per_s(folder),
+        load_before=load_before,
+        commit=_commit(root),
+        at=datetime.now(UTC).strftime("%Y-%m-%d"),
+    )
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _filesystem(folder: Path) -> str:
+    """Find the mount that holds a folder: the longest mount point that leads to it."""
+    place = folder.resolve()
+    mounts = (line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines())
+    holding = [(point, kind) for point, kind in mounts if place.is_relative_to(point)]
+    return max(holding, key=lambda mount: len(mount[0]))[1]
+
+
+def _commit(root: Path) -> str:
+    """Name the commit, and say so when the tree has changes beside it."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - of the PATH
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or "unknown"

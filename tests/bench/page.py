@@ -1,0 +1,67 @@
+"""The record of a run as JSON, and the page that is made from it."""
+
+from pathlib import Path
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench.figures import Line, number
+from bench.machine import Machine
+
+_TEMPLATE = "performance.md.j2"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A line and the machine that it was measured on."""
+
+    line: Line
+    machine: Machine
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is known, by the keys of the lines."""
+
+    entries: dict[str, Entry]
+
+    def with_entry(self, entry: Entry) -> "Record":
+        """Return a record in which a line's newest measurement replaces the one before."""
+        return Record(entries=self.entries | {entry.line.key: entry})
+
+
+def read(path: Path) -> Record:
+    """Read a record; one that is not there is empty."""
+    if not path.exists():
+        return Record(entries={})
+    return msgspec.json.decode(path.read_bytes(), type=Record)
+
+
+def write(record: Record, folder: Path, order: list[str]) -> Path:
+    """Write `performance.json` and the page beside it; return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = [record.entries[key] for key in order if key in record.entries]
+    document = msgspec.json.encode(record, order="deterministic")
+    (folder / "performance.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - Markdown, of our own figures
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    page = folder / "performance.md"
+    text = environment.get_template(_TEMPLATE).render(
+        entries=entries,
+        machines=_machines(entries),
+        number=number,
+    )
+    page.write_text(text)
+    return page
+
+
+def _machines(entries: list[Entry]) -> list[dict[str, object]]:
+    """Name each machine once, with the lines that were measured on it in one run."""
+    found: dict[Machine, list[str]] = {}
+    for entry in entries:
+        found.setdefault(entry.machine, []).append(f"`{entry.line.key}`")
+    return [{"seen": seen, "lines": lines} for seen, lines in found.items()]

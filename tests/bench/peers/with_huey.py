@@ -1,0 +1,85 @@
+"""Enqueue no-op jobs with huey on SQLite, or work them off; run by the peers' own interpreter.
+
+`fsync` makes huey set synchronous=FULL. Its default is the file journal mode WAL. The consumer is
+huey's own with threads as workers.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from importlib.metadata import version
+
+import huey
+
+WORKERS = 50
+BUSY_TIMEOUT_S = 60
+
+queue = huey.SqliteHuey(
+    "bench", filename=os.environ["BENCH_FILE"], fsync=True, timeout=BUSY_TIMEOUT_S
+)
+seen: list[int] = []
+done = threading.Event()
+wanted = 0
+
+
+@queue.task()
+def noop(number: int) -> None:
+    """Do nothing but count."""
+    seen.append(number)
+    if len(seen) == wanted:
+        done.set()
+
+
+def enqueue(jobs: int, producers: int) -> dict[str, float]:
+    """Enqueue jobs one at a time from so many threads at once."""
+    numbers = iter(range(jobs))
+    lock = threading.Lock()
+
+    def produce() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            noop(number)
+
+    threads = [threading.Thread(target=produce) for _ in range(producers)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"seconds": time.perf_counter() - start}
+
+
+def process(jobs: int) -> dict[str, float]:
+    """Run a consumer until every job was done once."""
+    global wanted  # noqa: PLW0603 - the task must see it
+    wanted = jobs
+    consumer = queue.create_consumer(workers=WORKERS, worker_type="thread", periodic=False)
+    start = time.perf_counter()
+    consumer.start()
+    done.wait()
+    seconds = time.perf_counter() - start
+    consumer.stop(graceful=True)
+    if sorted(seen) != list(range(jobs)):
+        raise SystemExit(f"of {jobs} jobs {len(seen)} were done, {len(set(seen))} different ones")
+    return {"seconds": seconds}
+
+
+def main() -> None:
+    """Do what the command line says; say the figures as JSON."""
+    command, *numbers = sys.argv[1:]
+    answer: dict[str, float | str] = {}
+    if command == "enqueue":
+        answer.update(enqueue(int(numbers[0]), int(numbers[1])))
+    elif command == "process":
+        answer.update(process(int(numbers[0])))
+    answer["version"] = version("huey")
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What the kernel says of a process, and running a load in a process of its own."""
+
+import gc
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import uvloop
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_RESET_PEAK = "5"
+
+
+def memory_kib(pid: int, key: str) -> int:
+    """Return `Rss`, `Pss` or another sum over all mappings of a process, in KiB."""
+    return _kib(Path(f"/proc/{pid}/smaps_rollup"), key)
+
+
+def peak_rss_kib(pid: int) -> int:
+    """Return the most memory that was resident since the start or since `reset_peak`."""
+    return _kib(Path(f"/proc/{pid}/status"), "VmHWM")
+
+
+def reset_peak(pid: int) -> None:
+    """Let the peak begin anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time that a process has used, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+class CpuMeter:
+    """How much of a core a process used since the meter was made."""
+
+    def __init__(self, pid: int) -> None:
+        """Begin now."""
+        self._pid = pid
+        self._cpu_s = cpu_s(pid)
+        self._start = time.perf_counter()
+
+    def percent(self) -> float:
+        """Return the part of one core, in percent."""
+        passed_s = time.perf_counter() - self._start
+        return 100 * (cpu_s(self._pid) - self._cpu_s) / passed_s
+
+
+def in_own_process(
+    load: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a coroutine function in a new interpreter on uvloop and return what it returns.
+
+    What is measured and what measures must not share an interpreter lock.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_run, load, args, kwargs).result()
+
+
+def _run(
+    load: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> T:
+    # What was imported stays: the collector need not look through it again and again.
+    gc.freeze()
+    return uvloop.run(load(*args, **kwargs))
+
+
+def _kib(path: Path, key: str) -> int:
+    for line in path.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == key:
+            return int(rest.split()[0])
+    raise LookupError(f"{path} has no {key}")

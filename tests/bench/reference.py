@@ -1,0 +1,62 @@
+"""What the disk and SQLite do by themselves, for ratios that survive a slow day."""
+
+import os
+import sqlite3
+import time
+import uuid
+from pathlib import Path
+from tempfile import TemporaryFile
+
+_PAYLOAD = "x" * 600
+_BLOCK = b"x" * 4096
+
+
+def sqlite_cycles_per_s(folder: Path, seconds: float) -> float:
+    """Return full cycles a second of the sqlite3 module: WAL, synchronous=FULL, no server.
+
+    One connection; submit, claim, heartbeat and result are a transaction each.
+    """
+    path = folder / f"reference-{uuid.uuid4()}.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(
+        "CREATE TABLE jobs (id TEXT PRIMARY KEY, state TEXT NOT NULL, rank INTEGER NOT NULL, "
+        "lease REAL, payload TEXT NOT NULL, result TEXT)"
+    )
+    connection.execute("CREATE INDEX queued ON jobs (rank) WHERE state = 'queued'")
+    done = 0
+    start = time.perf_counter()
+    while (passed_s := time.perf_counter() - start) < seconds:
+        job_id = str(uuid.uuid4())
+        connection.execute(
+            "INSERT INTO jobs VALUES (?, 'queued', ?, NULL, ?, NULL)", (job_id, done, _PAYLOAD)
+        )
+        # The sqlite3 module ends the transaction of a statement once all its rows were read.
+        connection.execute(
+            "UPDATE jobs SET state = 'leased', lease = ? WHERE id = "
+            "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY rank LIMIT 1) RETURNING id",
+            (passed_s,),
+        ).fetchall()
+        connection.execute(
+            "UPDATE jobs SET state = 'running', lease = ? WHERE id = ?", (passed_s, job_id)
+        )
+        connection.execute(
+            "UPDATE jobs SET state = 'succeeded', lease = NULL, result = ? WHERE id = ?",
+            (_PAYLOAD, job_id),
+        )
+        done += 1
+    connection.close()
+    return done / passed_s
+
+
+def syncs_per_s(folder: Path, seconds: float = 1.0) -> float:
+    """Return how often a second a block can be appended and synchronised."""
+    with TemporaryFile(dir=folder, buffering=0) as file:
+        count = 0
+        start = time.perf_counter()
+        while (passed_s := time.perf_counter() - start) < seconds:
+            file.write(_BLOCK)
+            os.fdatasync(file.fileno())
+            count += 1
+    return count / passed_s

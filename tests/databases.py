@@ -1,0 +1,142 @@
+"""Fixtures: each test that touches a database runs on SQLite and on PostgreSQL.
+
+A test that means one engine says so with `only("sqlite")` or `only("postgresql")`. For a
+conftest.py to import; the names it takes from here are its fixtures.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import postgresql
+import pytest
+import specimens
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import credentials, migrate
+from ffrtmp_master.store.engine import writing_engine
+from postgresql import Cluster, Database
+
+ENGINES = ("sqlite", "postgresql")
+
+_TEMPLATE = "ffrtmp_template"
+
+_started: list[Cluster] = []
+
+
+def only(engine: str) -> pytest.MarkDecorator:
+    """Mark a test that means one engine."""
+    return pytest.mark.parametrize("engine", [engine], indirect=True)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Which database the test runs on."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL that all tests of this process share; each has a database of its own."""
+    if _started:
+        # The tests of another folder started it, and end it when all are done.
+        yield _started[0]
+        return
+    with postgresql.running() as started:
+        database = started.create(_TEMPLATE)
+        fill(database)
+        _started.append(started)
+        yield started
+        _started.clear()
+
+
+@pytest.fixture(scope="session")
+def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema and the credentials, to copy."""
+    path = tmp_path_factory.mktemp("template") / "farm.db"
+    fill(Database(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[Database]:
+    """A database of the test's own: empty, or as `migrated` wants it."""
+    is_empty = "migrated" not in request.fixturenames
+    if engine == "sqlite":
+        file = tmp_path / "farm.db"
+        if not is_empty:
+            shutil.copy(request.getfixturevalue("template_file"), file)
+        yield Database(f"sqlite:///{file}")
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    name = f"test_{uuid4().hex}"
+    yield cluster.create(name) if is_empty else cluster.create(name, _TEMPLATE)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: Database) -> Settings:
+    """Settings for an empty database."""
+    return settings_for(database, tmp_path)
+
+
+@pytest.fixture
+def migrated(settings: Settings) -> Settings:
+    """Settings whose database has the schema and the credentials."""
+    return settings
+
+
+@pytest.fixture
+def new_database(
+    request: pytest.FixtureRequest, engine: str, tmp_path: Path
+) -> Callable[[], AbstractContextManager[Database]]:
+    """Make a further database with schema and credentials, for a test that needs several."""
+
+    @contextmanager
+    def made() -> Iterator[Database]:
+        name = f"test_{uuid4().hex}"
+        if engine == "sqlite":
+            file = tmp_path / f"{name}.db"
+            shutil.copy(request.getfixturevalue("template_file"), file)
+            yield Database(f"sqlite:///{file}")
+            return
+        cluster: Cluster = request.getfixturevalue("cluster")
+        yield cluster.create(name, _TEMPLATE)
+        cluster.drop(name)
+
+    return made
+
+
+def settings_for(database: Database, folder: Path) -> Settings:
+    """Return settings of a master that keeps its files in a folder."""
+    return Settings(
+        listen_address="127.0.0.1",
+        certificate_file=folder / "certificate.pem",
+        key_file=folder / "key.pem",
+        database_url=database.url,
+        database_password_file=database.password_file,
+        data_dir=folder,
+        max_artifact_bytes=100_000,
+        max_source_bytes=100_000,
+    )
+
+
+def fill(database: Database) -> None:
+    """Bring an empty database to the present schema and let everybody in."""
+    password = None
+    if database.password_file is not None:
+        password = database.password_file.read_text(encoding="utf-8").strip()
+    made = writing_engine(database.url, password)
+    migrate.upgrade(made)
+    with made.connect() as connection, connection.begin():
+        credentials.make_exactly(connection, specimens.HOLDERS)
+    made.dispose()
+
+
+def as_document(settings: Settings, **changed: object) -> dict[str, object]:
+    """Return settings as their file has them."""
+    plain: dict[str, object] = msgspec.to_builtins(settings, enc_hook=str)
+    return plain | changed

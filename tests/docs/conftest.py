@@ -1,0 +1,144 @@
+"""The farm that the page on the API talks to, and a shell that does what stands there."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+import specimens
+import trustme
+from databases import settings_for
+from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.credentials import new_token, token_sha256
+from postgresql import Database
+from serving import PROGRAM, MasterProcess
+
+from .page import Page, Step
+
+_NAME = "master1"
+_LONGEST_S = 60
+
+# Who stands in a farm's credentials from the start, with the node of an agent.
+_HOLDERS = {"operator": None, "agent-worker1": "worker1"}
+_SECRETS = ".secrets/prod"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the commands of a page: what each step printed, and how it ended."""
+
+    printed: list[str]
+    exit_code: int
+    errors: str
+
+
+class Site:
+    """A control node's folder, with a farm that it deployed: a master and one node."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder
+        self.tokens = {name: new_token() for name in _HOLDERS}
+        (folder / "files").symlink_to(root / "files")
+        (folder / "data").mkdir()
+        settings = settings_for(Database(f"sqlite:///{folder / 'farm.db'}"), folder / "data")
+        # Of the limits only those that operators get: a clip must fit.
+        settings = msgspec.structs.replace(settings, max_source_bytes=2**30)
+        self.master = MasterProcess(folder, settings)
+        self._name_master()
+        self._let_in()
+
+    def register(self) -> None:
+        """Say what the agent of worker1 says of it when it starts."""
+        token = self.tokens["agent-worker1"]
+        with MasterClient(self.master.url, token, self.master.ca_file) as agent:
+            agent.register(specimens.registration("worker1", "libx264", "libx265", "libsvtav1"))
+
+    def do(self, steps: list[Step]) -> Outcome:
+        """Run a page's commands in one shell, up to the first that fails."""
+        out = self.folder / "out"
+        out.mkdir()
+        script = self.folder / "page.sh"
+        script.write_text(
+            "set -euo pipefail\n"
+            + "".join(
+                f"{{\n{step.commands.text}}} > {out}/{number}\n"
+                for number, step in enumerate(steps)
+            )
+        )
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LC_ALL": "C.UTF-8",
+        }
+        done = subprocess.run(
+            ["/bin/bash", script],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST_S,
+            check=False,
+        )
+        files = (out / str(number) for number in range(len(steps)))
+        printed = [file.read_text() for file in files if file.exists()]
+        return Outcome(printed, done.returncode, done.stderr)
+
+    def _name_master(self) -> None:
+        """Give the master a name, as in an inventory, that leads curl to where it listens."""
+        authority = trustme.CA()
+        certificate = authority.issue_cert(_NAME, "127.0.0.1")
+        authority.cert_pem.write_to_path(self.master.ca_file)
+        certificate.private_key_pem.write_to_path(self.master.key_file)
+        certificate.cert_chain_pems[0].write_to_path(self.master.certificate_file)
+        port = self.master.url.rpartition(":")[2]
+        (self.folder / ".curlrc").write_text(f'connect-to = "{_NAME}:8080:127.0.0.1:{port}"\n')
+        authority.cert_pem.write_to_path(self._secret("pki/ca.pem"))
+
+    def _let_in(self) -> None:
+        """Prepare the database as the role does, with the command line."""
+        for name, token in self.tokens.items():
+            self._secret(f"tokens/{name}").write_text(token)
+        credentials = [
+            {
+                "name": name,
+                "role": "admin" if node is None else "agent",
+                "node": node,
+                "sha256": token_sha256(self.tokens[name]),
+            }
+            for name, node in _HOLDERS.items()
+        ]
+        listed = self.folder / "credentials.yml"
+        listed.write_text(json.dumps({"credentials": credentials}))
+        command = [PROGRAM, "--config", self.master.config]
+        for deed in (["migrate"], ["sync-credentials", listed]):
+            subprocess.run([*command, *deed], check=True, capture_output=True)
+
+    def _secret(self, name: str) -> Path:
+        path = self.folder / _SECRETS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> Page:
+    return Page(root / "docs/api.md")
+
+
+@pytest.fixture(scope="module")
+def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A farm that serves."""
+    made = Site(tmp_path_factory.mktemp("site"), root)
+    with made.master.serving():
+        made.register()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def outcome(site: Site, page: Page) -> Outcome:
+    """What became of the page's commands."""
+    return site.do(page.steps())

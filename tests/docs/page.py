@@ -1,0 +1,61 @@
+"""What a page of the documentation has in it: commands, what they answer, tables."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A block of a page; `line` is where its text begins."""
+
+    language: str
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Commands that are run together, and what the page says that they print, if it says so."""
+
+    commands: Fence
+    shown: Fence | None
+
+
+class Page:
+    """A page in Markdown."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.text = path.read_text(encoding="utf-8")
+
+    def fences(self) -> Iterator[Fence]:
+        for match in _FENCE.finditer(self.text):
+            line = self.text.count("\n", 0, match.start()) + 2
+            yield Fence(match["language"], match["text"], line)
+
+    def steps(self) -> list[Step]:
+        """Return the commands in their order.
+
+        What stands in the next fence, when that holds no commands itself, is what they print.
+        """
+        fences = list(self.fences())
+        return [
+            Step(fence, after if after is not None and after.language != "bash" else None)
+            for fence, after in zip(fences, [*fences[1:], None], strict=True)
+            if fence.language == "bash"
+        ]
+
+    def table(self, heading: str) -> list[list[str]]:
+        """Return the cells of the first table below a heading, without its header."""
+        below = self.text.partition(f"\n## {heading}\n")[2].splitlines()
+        start = next(number for number, line in enumerate(below) if line.startswith("|"))
+        rows = []
+        for line in below[start + 2 :]:
+            if not line.startswith("|"):
+                break
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+        return rows

@@ -1,0 +1,217 @@
+"""Submitters and agents that work against masters, and remember what these acknowledged."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import msgspec
+import specimens
+from serving import MasterProcess
+
+_JOB = msgspec.json.encode(specimens.job(exclusive=False))
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Ledger:
+    """What callers know for sure, and what they cannot know."""
+
+    # Jobs by the key they were submitted with, as the master acknowledged them.
+    submitted: dict[str, str] = field(default_factory=dict)
+    # Keys whose answer never came: their job is there once, or not at all.
+    unknown: set[str] = field(default_factory=set)
+    # Attempts (job, number) whose result the master said it has.
+    stored: set[tuple[str, int]] = field(default_factory=set)
+    handed_out: list[tuple[str, int]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+Pick = Callable[[], MasterProcess]
+
+
+class Load:
+    """Callers in threads of their own; each asks the master that `pick` gives it, every time."""
+
+    def __init__(self, masters: Iterable[MasterProcess], seed: int = 0) -> None:
+        """Prepare callers for some masters, to be asked at random."""
+        self.ledger = Ledger()
+        self._masters = tuple(masters)
+        self._stop = threading.Event()
+        self._seed = seed
+        self._threads: list[threading.Thread] = []
+        self.errors: list[BaseException] = []
+
+    def start(self, *, submitters: int, slots: int) -> None:
+        """Start so many submitters, and agents on so many slots of each node."""
+        for number in range(submitters):
+            self._run(self._submit, number)
+        for node in specimens.NODES:
+            for slot in range(1, slots + 1):
+                self._run(self._work, node, slot)
+
+    def stop(self) -> None:
+        """Let everybody finish what they are at; raise what went wrong for one of them."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self.errors:
+            raise self.errors[0]
+
+    @contextmanager
+    def running(self, *, submitters: int, slots: int) -> Any:
+        """Work while the context lasts."""
+        self.start(submitters=submitters, slots=slots)
+        try:
+            yield self.ledger
+        finally:
+            self.stop()
+
+    def _run(self, what: Callable[..., None], *arguments: Any) -> None:
+        def guarded() -> None:
+            try:
+                what(*arguments)
+            # Raised again in the test's own thread.
+            except BaseException as error:
+                self.errors.append(error)
+
+        thread = threading.Thread(target=guarded)
+        self._threads.append(thread)
+        thread.start()
+
+    def _submit(self, number: int) -> None:
+        with Caller(self._masters, "submitter", self._seed + number) as caller:
+            while not self._stop.is_set():
+                key = str(uuid4())
+                headers = {**_JSON, "Idempotency-Key": key}
+                answer = caller.call("/v1/jobs", _JOB, headers)
+                if answer is None or answer.status_code >= 500:
+                    self.ledger.unknown.add(key)
+                    continue
+                assert answer.status_code == 201, answer.text
+                self.ledger.submitted[key] = answer.json()["id"]
+
+    def _work(self, node: str, slot: int) -> None:
+        claim_body = msgspec.json.encode({"node": node, "slot": slot, "wait_s": 0.2})
+        with Caller(self._masters, node, self._seed + 1000 + slot) as caller:
+            while not self._stop.is_set():
+                answer = caller.call("/v1/claims", claim_body, _JSON)
+                if answer is None or answer.status_code >= 500 or answer.status_code == 204:
+                    continue
+                assert answer.status_code == 200, answer.text
+                claim = answer.json()
+                job_id, attempt = claim["job"]["id"], claim["attempt"]
+                self.ledger.handed_out.append((job_id, attempt))
+                self._report(caller, job_id, attempt)
+
+    def _report(self, caller: "Caller", job_id: str, attempt: int) -> None:
+        beat = msgspec.json.encode({"attempt": attempt, "progress": {"stage": "encode"}})
+        caller.call(f"/v1/jobs/{job_id}/heartbeat", beat, _JSON)
+        result = {"attempt": attempt, "measurement": specimens.measurement()}
+        body = msgspec.json.encode(result)
+        # An agent repeats its result until the master says that it has it, or that it is too late.
+        while not self._stop.is_set():
+            answer = caller.call(f"/v1/jobs/{job_id}/result", body, _JSON)
+            if answer is None or answer.status_code >= 500:
+                continue
+            if answer.status_code == 200:
+                self.ledger.stored.add((job_id, attempt))
+            else:
+                assert answer.status_code == 409, answer.text
+                self.ledger.refused.append(answer.json()["detail"])
+            return
+
+
+class Caller:
+    """Says things to one of several masters, and does not mind when it is gone."""
+
+    def __init__(self, masters: tuple[MasterProcess, ...], who: str, seed: int) -> None:
+        """Prepare to call as the holder `who`."""
+        self._clients = {master.url: master.http(who) for master in masters}
+        self._random = random.Random(seed)  # noqa: S311 - which master is asked is no secret
+
+    def __enter__(self) -> "Caller":
+        """Return the caller itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hang up."""
+        for client in self._clients.values():
+            client.close()
+
+    def call(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response | None:
+        """Ask one of the masters; None when no answer came."""
+        client = self._random.choice(list(self._clients.values()))
+        try:
+            return client.post(path, content=body, headers=headers)
+        except httpx.TransportError:
+            # The master is being started again: there is nothing to hurry for.
+            time.sleep(0.02)
+            return None
+
+
+def every(client: httpx.Client, path: str) -> list[Any]:
+    """Return the items of a list, all its pages."""
+    items: list[Any] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        answer = client.get(path, params={"cursor": cursor})
+        assert answer.status_code == 200, answer.text
+        items += answer.json()["items"]
+        cursor = answer.json()["next_cursor"]
+    return items
+
+
+def wait_until_parked(viewer: httpx.Client) -> None:
+    """Wait until one claim waits at a master for a job."""
+    deadline = time.monotonic() + 20
+    while "ffrtmp_master_claims_parked 1.0" not in viewer.get("/metrics").text:
+        assert time.monotonic() < deadline, "the agent did not park"
+        time.sleep(0.02)
+
+
+def register_all(master: MasterProcess) -> None:
+    """Make all nodes known."""
+    for node in specimens.NODES:
+        with master.client(node) as client:
+            client.register(specimens.registration(node))
+
+
+def check(ledger: Ledger, master: MasterProcess) -> dict[str, Any]:
+    """Compare what callers were told with what the master has; return its jobs by id.
+
+    Everything that was acknowledged is there exactly once. What was not acknowledged is there
+    once after it is repeated with its key, or was there already.
+    """
+    with master.http("viewer") as viewer, master.http("submitter") as submitter:
+        before = {job["id"] for job in every(viewer, "/v1/jobs")}
+        assert set(ledger.submitted.values()) <= before, "an acknowledged submission is lost"
+        assert len(set(ledger.submitted.values())) == len(ledger.submitted)
+        surplus = before - set(ledger.submitted.values())
+        repeated = {}
+        for key in ledger.unknown:
+            headers = {**_JSON, "Idempotency-Key": key}
+            answer = submitter.post("/v1/jobs", content=_JOB, headers=headers)
+            assert answer.status_code in (200, 201), answer.text
+            job_id = answer.json()["id"]
+            assert (answer.status_code == 200) == (job_id in before)
+            repeated[key] = job_id
+        assert len(set(repeated.values())) == len(repeated)
+        assert surplus <= set(repeated.values()), "a job came from nowhere"
+        jobs = {job["id"]: job for job in every(viewer, "/v1/jobs")}
+        results = [(one["job_id"], one["attempt"]) for one in every(viewer, "/v1/results")]
+    assert len(jobs) == len(ledger.submitted) + len(ledger.unknown)
+    assert ledger.stored <= set(results), "an acknowledged result is lost"
+    assert len({job_id for job_id, _ in results}) == len(results), "a job has two results"
+    for job_id, attempt in results:
+        assert (jobs[job_id]["state"], jobs[job_id]["attempt"]) == ("succeeded", attempt)
+    assert {one["id"] for one in jobs.values() if one["state"] == "succeeded"} == {
+        job_id for job_id, _ in results
+    }
+    assert len(set(ledger.handed_out)) == len(ledger.handed_out), "an attempt was handed out twice"
+    return jobs

@@ -1,0 +1,13 @@
+"""What the tests of the queue work on."""
+
+from databases import cluster, database, engine, migrated, new_database, settings, template_file
+
+__all__ = [
+    "cluster",
+    "database",
+    "engine",
+    "migrated",
+    "new_database",
+    "settings",
+    "template_file",
+]

@@ -1,0 +1,220 @@
+"""What the master should do, in memory: the rules of the queue said a second time, plainly."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.requirements import Priority
+
+HELD = ("leased", "running")
+FINAL = ("succeeded", "failed", "canceled")
+
+LEASE_S = 60.0
+BACKOFF_S = 5.0
+STEP_S = 3600.0
+
+
+@dataclass
+class ModelJob:
+    """A job as it should be."""
+
+    id: str
+    run_id: str | None
+    created_at: datetime
+    priority: str
+    exclusive: bool
+    encoder: str
+    node: str | None
+    label: str | None
+    max_attempts: int
+    deadline_s: float | None
+    state: str = "queued"
+    attempt: int = 0
+    leased_to: str | None = None
+    slot: int | None = None
+    not_before: datetime | None = None
+    started_at: datetime | None = None
+    expires_at: datetime | None = None
+    cancel_requested: bool = False
+    superseded_by: str | None = None
+    retry_of: str | None = None
+
+    @property
+    def place(self) -> tuple[float, str]:
+        """Its place in the queue: the lowest goes first."""
+        return self.created_at.timestamp() - Priority(self.priority).steps * STEP_S, self.id
+
+    @property
+    def is_held(self) -> bool:
+        return self.state in HELD
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    def seen(self) -> dict[str, Any]:
+        """Return what a reader of the API should see of it."""
+        return {
+            "id": self.id,
+            "run_id": self.run_id,
+            "state": self.state,
+            "attempt": self.attempt,
+            "leased_to": self.leased_to,
+            "priority": self.priority,
+            "exclusive": self.exclusive,
+            "max_attempts": self.max_attempts,
+            "retry_of": self.retry_of,
+            "superseded_by": self.superseded_by,
+        }
+
+
+@dataclass
+class ModelNode:
+    """A node as its agent and its operator want it."""
+
+    name: str
+    encoders: tuple[str, ...]
+    label: str | None
+    draining: bool = False
+
+    def meets(self, job: ModelJob) -> bool:
+        return (
+            job.encoder in self.encoders
+            and job.node in (None, self.name)
+            and job.label in (None, self.label)
+        )
+
+
+@dataclass
+class Model:
+    """The farm as it should be."""
+
+    now: datetime
+    jobs: dict[str, ModelJob] = field(default_factory=dict)
+    nodes: dict[str, ModelNode] = field(default_factory=dict)
+    # Which attempt of a job has its result stored.
+    results: dict[str, int] = field(default_factory=dict)
+
+    def add(self, sent: dict[str, Any]) -> ModelJob:
+        """Take a new job from how the master sends it."""
+        job = ModelJob(
+            id=sent["id"],
+            run_id=sent["run_id"],
+            created_at=datetime.fromisoformat(sent["created_at"]),
+            priority=sent["priority"],
+            exclusive=sent["exclusive"],
+            encoder=sent["scenario"]["encode"]["encoder"],
+            node=sent["node"],
+            label=sent["requirements"].get("labels", {}).get("rack"),
+            max_attempts=sent["max_attempts"],
+            deadline_s=sent["deadline_s"],
+            retry_of=sent["retry_of"],
+        )
+        assert job.id not in self.jobs
+        assert job.created_at == self.now
+        self.jobs[job.id] = job
+        return job
+
+    def held_on(self, node: str) -> list[ModelJob]:
+        return [job for job in self.jobs.values() if job.is_held and job.leased_to == node]
+
+    def of_run(self, run_id: str) -> list[ModelJob]:
+        return [job for job in self.jobs.values() if job.run_id == run_id]
+
+    # --- what agents do ---
+
+    def claim(self, name: str, slot: int) -> ModelJob | None:
+        """Lease the job that a claim should be given; None when it should be given none."""
+        node = self.nodes[name]
+        for job in self.held_on(name):
+            if job.slot == slot:
+                self.end_attempt(job, FailureClass.LEASE_EXPIRED, retry_after_s=0)
+        working = self.held_on(name)
+        if node.draining or any(job.exclusive for job in working):
+            return None
+        line = [job for job in self.jobs.values() if self._is_ready(job) and node.meets(job)]
+        first = min(line, key=lambda job: job.place, default=None)
+        # An exclusive job that is first waits for its node to be free, and keeps its place.
+        if first is None or (first.exclusive and working):
+            return None
+        first.state = "leased"
+        first.attempt += 1
+        first.leased_to, first.slot = name, slot
+        first.started_at = self.now
+        first.not_before = None
+        self.renew(first)
+        return first
+
+    def _is_ready(self, job: ModelJob) -> bool:
+        return job.state == "queued" and (job.not_before is None or job.not_before <= self.now)
+
+    def holds(self, job: ModelJob, node: str, attempt: int) -> bool:
+        return job.is_held and job.attempt == attempt and job.leased_to == node
+
+    def renew(self, job: ModelJob) -> None:
+        job.expires_at = self.now + timedelta(seconds=LEASE_S)
+
+    def take_result(self, job: ModelJob) -> None:
+        if job.cancel_requested:
+            self._end(job, "canceled")
+            return
+        assert job.id not in self.results
+        self.results[job.id] = job.attempt
+        self._end(job, "succeeded")
+
+    def end_attempt(
+        self, job: ModelJob, kind: FailureClass, retry_after_s: float | None = None
+    ) -> None:
+        if job.cancel_requested:
+            self._end(job, "canceled")
+        elif kind.is_retryable and job.attempt < job.max_attempts:
+            pause_s = BACKOFF_S * 2 ** (job.attempt - 1) if retry_after_s is None else retry_after_s
+            job.state = "queued"
+            job.leased_to = job.slot = job.started_at = job.expires_at = None
+            job.not_before = self.now + timedelta(seconds=pause_s) if pause_s else None
+        else:
+            self._end(job, "failed")
+
+    def _end(self, job: ModelJob, state: str) -> None:
+        job.state = state
+        job.slot = job.expires_at = None
+
+    # --- what time and operators do ---
+
+    def sweep(self) -> None:
+        """End what is overdue."""
+        for job in self.jobs.values():
+            if not job.is_held:
+                continue
+            assert job.expires_at is not None and job.started_at is not None
+            if job.expires_at < self.now:
+                self.end_attempt(job, FailureClass.LEASE_EXPIRED)
+            elif job.deadline_s and job.started_at + timedelta(seconds=job.deadline_s) < self.now:
+                self.end_attempt(job, FailureClass.DEADLINE_EXCEEDED)
+
+    def spare(self) -> None:
+        """Do what a master does when it starts."""
+        for job in self.jobs.values():
+            if job.is_held:
+                self.renew(job)
+
+    def cancel(self, jobs: Iterable[ModelJob]) -> None:
+        for job in jobs:
+            if job.state == "queued":
+                self._end(job, "canceled")
+            elif job.is_held:
+                job.cancel_requested = True
+
+    def remove_node(self, name: str) -> None:
+        del self.nodes[name]
+        self.cancel([job for job in self.jobs.values() if job.node == name])
+
+    def counts(self, run_id: str) -> dict[str, int]:
+        """Count a run's jobs by state; what was done over does not count."""
+        counts = dict.fromkeys(("queued", *HELD, *FINAL), 0)
+        for job in self.of_run(run_id):
+            if job.superseded_by is None:
+                counts[job.state] += 1
+        return counts

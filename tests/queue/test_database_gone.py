@@ -1,0 +1,146 @@
+"""The database away for a while: the master says so, and goes on when it is back."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import postgresql
+import pytest
+import specimens
+from databases import fill, settings_for
+from load import every, register_all, wait_until_parked
+from postgresql import Cluster
+from serving import MasterProcess
+
+LEASE_S = 3.0
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A PostgreSQL that a test may stop."""
+    with postgresql.running(durable=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def master(own_cluster: Cluster, tmp_path: Path) -> Iterator[MasterProcess]:
+    database = own_cluster.create("farm")
+    fill(database)
+    settings = msgspec.structs.replace(
+        settings_for(database, tmp_path), lease_s=LEASE_S, heartbeat_s=1.0
+    )
+    with MasterProcess(tmp_path, settings).serving() as serving:
+        register_all(serving)
+        yield serving
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
+def test_an_outage_costs_nothing_but_its_time(
+    master: MasterProcess, own_cluster: Cluster, how: signal.Signals
+) -> None:
+    with (
+        master.http("submitter") as submitter,
+        master.http("worker1") as agent,
+        master.http("viewer") as viewer,
+    ):
+        acknowledged = [post(submitter, "/v1/jobs", specimens.job()).json()["id"] for _ in range(5)]
+        claim = post(agent, "/v1/claims", {"node": "worker1", "slot": 1}).json()
+
+        own_cluster.stop(how)
+        down = time.monotonic()
+        wait_for_status(viewer, "/readyz", 503)
+        # Longer than any lease: who judged by the clock alone would end the attempt.
+        while time.monotonic() < down + LEASE_S + 1.5:
+            refused = [
+                viewer.get("/readyz"),
+                viewer.get("/v1/jobs"),
+                post(submitter, "/v1/jobs", specimens.job()),
+                beat(agent, claim),
+                hand_in(agent, claim),
+            ]
+            for answer in refused:
+                assert answer.status_code == 503, (answer.request.url, answer.text)
+                assert answer.headers["content-type"] == "application/problem+json"
+            assert "database" in refused[0].json()["detail"]
+            assert all(int(answer.headers["retry-after"]) > 0 for answer in refused[1:])
+            assert viewer.get("/healthz").status_code == 200
+
+        own_cluster.start()
+        wait_for_status(viewer, "/readyz", 200)
+        assert beat(agent, claim).status_code == 200, "the outage ended a lease"
+        stored = hand_in(agent, claim)
+        assert (stored.status_code, stored.json()["repeated"]) == (200, False)
+        after = post(submitter, "/v1/jobs", specimens.job())
+        assert after.status_code == 201
+        jobs = {job["id"]: job for job in every(viewer, "/v1/jobs")}
+        assert jobs.keys() == {*acknowledged, after.json()["id"]}
+        assert jobs[claim["job"]["id"]]["attempt"] == 1
+        assert jobs[claim["job"]["id"]]["state"] == "succeeded"
+    assert master.is_running
+
+
+def test_leases_end_as_ever_after_an_outage(master: MasterProcess, own_cluster: Cluster) -> None:
+    with master.http("submitter") as submitter, master.http("worker1") as agent:
+        job = post(submitter, "/v1/jobs", specimens.job()).json()
+        post(agent, "/v1/claims", {"node": "worker1", "slot": 1})
+        own_cluster.stop(signal.SIGQUIT)
+        wait_for_status(submitter, "/readyz", 503)
+        own_cluster.start()
+        wait_for_status(submitter, "/readyz", 200)
+        deadline = time.monotonic() + LEASE_S * 5
+        while submitter.get(f"/v1/jobs/{job['id']}").json()["state"] != "queued":
+            assert time.monotonic() < deadline, "a silent agent keeps its lease for ever"
+            time.sleep(0.1)
+
+
+def test_a_parked_agent_gets_what_comes_after_an_outage(
+    master: MasterProcess, own_cluster: Cluster
+) -> None:
+    claimed: list[Any] = []
+
+    def park() -> None:
+        with master.http("worker1") as agent:
+            deadline = time.monotonic() + 60
+            while not claimed and time.monotonic() < deadline:
+                answer = post(agent, "/v1/claims", {"node": "worker1", "slot": 1, "wait_s": 20})
+                if answer.status_code == 200:
+                    claimed.append(answer.json())
+
+    agent = threading.Thread(target=park)
+    agent.start()
+    with master.http("submitter") as submitter:
+        wait_until_parked(submitter)
+        own_cluster.stop(signal.SIGQUIT)
+        wait_for_status(submitter, "/readyz", 503)
+        own_cluster.start()
+        wait_for_status(submitter, "/readyz", 200)
+        job = post(submitter, "/v1/jobs", specimens.job()).json()
+        agent.join(30)
+    assert [claim["job"]["id"] for claim in claimed] == [job["id"]]
+
+
+def post(client: httpx.Client, path: str, body: object) -> httpx.Response:
+    content = msgspec.json.encode(body)
+    return client.post(path, content=content, headers={"Content-Type": "application/json"})
+
+
+def beat(agent: httpx.Client, claim: Any) -> httpx.Response:
+    body = {"attempt": claim["attempt"], "progress": {"stage": "encode"}}
+    return post(agent, f"/v1/jobs/{claim['job']['id']}/heartbeat", body)
+
+
+def hand_in(agent: httpx.Client, claim: Any) -> httpx.Response:
+    body = {"attempt": claim["attempt"], "measurement": specimens.measurement()}
+    return post(agent, f"/v1/jobs/{claim['job']['id']}/result", body)
+
+
+def wait_for_status(client: httpx.Client, path: str, status: int) -> None:
+    deadline = time.monotonic() + 20
+    while (answer := client.get(path)).status_code != status:
+        assert time.monotonic() < deadline, f"{path} still answers {answer.status_code}"
+        time.sleep(0.05)

@@ -1,0 +1,154 @@
+"""The API fuzzed from its own OpenAPI document: no 5xx, and no answer that it does not announce."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+import schemathesis
+import specimens
+from databases import only
+from ffrtmp_master.settings import Settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from load import register_all
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+from serving import MasterProcess
+
+# FFRTMP_TEST_CASES=1000 tries more for each operation, mode and role, and other cases each time.
+_CASES = os.environ.get("FFRTMP_TEST_CASES")
+
+_CHECKS: list[Any] = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+
+# These stream for as long as they are wanted: the first never ends by itself, so that a client
+# that reads to the end waits for its timeout. Their answers are tested in
+# files/master/tests/test_events.py.
+_ENDLESS = "/v1/events"
+
+pytestmark = only("sqlite")
+
+
+class Site:
+    """A master with something in it, so that ids in paths can be of things that are there."""
+
+    def __init__(self, master: MasterProcess) -> None:
+        self.master = master
+        self.run_id = ""
+        self.job_ids: list[str] = []
+        self.attempt = 1
+
+    def fill(self) -> None:
+        """Have nodes, a source, a run, and jobs in several states."""
+        register_all(self.master)
+        with self.master.http("submitter") as submitter, self.master.http("worker1") as agent:
+            put = submitter.put(f"/v1/sources/{specimens.CLIP_SHA256}", content=specimens.CLIP)
+            assert put.status_code == 204
+            text = specimens.suite(rates=2, placement="any", more="exclusive: false\n")
+            run = submitter.post("/v1/runs", json={"suite": text})
+            self.run_id = run.json()["id"]
+            for slot in (1, 2):
+                claim = agent.post("/v1/claims", json={"node": "worker1", "slot": slot})
+                self.job_ids.append(claim.json()["job"]["id"])
+            done = msgspec.json.encode({"attempt": 1, "measurement": specimens.measurement()})
+            stored = agent.post(
+                f"/v1/jobs/{self.job_ids[0]}/result",
+                content=done,
+                headers={"Content-Type": "application/json"},
+            )
+            assert stored.status_code == 200, stored.text
+
+    def point_at_real_things(self, case: Case, pick: int) -> None:
+        """Put the ids of real things into a case's path, so that it gets behind the 404."""
+        known = {
+            "job_id": self.job_ids[pick % len(self.job_ids)],
+            "run_id": self.run_id,
+            "sha256": specimens.CLIP_SHA256,
+            "attempt": "1",
+        }
+        for name in set(case.path_parameters or {}) & known.keys():
+            case.path_parameters[name] = known[name]
+
+
+@pytest.fixture(scope="module")
+def sites() -> dict[str, Site]:
+    """The site that the tests of this module share."""
+    return {}
+
+
+@pytest.fixture
+def site(migrated: Settings, tmp_path: Path) -> Iterator[Site]:
+    unlimited = msgspec.structs.replace(
+        migrated, requests_per_s_max=1e9, failed_logins_per_minute_max=10**9
+    )
+    with MasterProcess(tmp_path, unlimited).serving() as master:
+        made = Site(master)
+        made.fill()
+        yield made
+
+
+@pytest.mark.parametrize("who", ["viewer", "submitter", "admin", "worker1"])
+def test_no_answer_is_unexpected(site: Site, who: str) -> None:
+    headers = {"Authorization": f"Bearer token-{who}"}
+    schema = schemathesis.openapi.from_url(
+        f"{site.master.url}/schema/openapi.json",
+        headers={"Authorization": "Bearer token-viewer"},
+        verify=str(site.master.ca_file),
+    )
+    schema.config.update(base_url=site.master.url)
+    schema.config.generation.update(modes=list(GenerationMode))
+    tried = 0
+    with requests.Session() as session:
+        session.verify = str(site.master.ca_file)
+        for found in schema.exclude(path=_ENDLESS).get_all_operations():
+            operation = found.ok()
+            for mode in GenerationMode:
+                fuzz(site, session, headers, operation, mode)
+            tried += 1
+    assert tried > 25
+    assert site.master.is_running
+
+
+def fuzz(
+    site: Site, session: requests.Session, headers: dict[str, str], operation: Any, mode: Any
+) -> None:
+    """Try an operation with what its document allows, or with what it does not."""
+    try:
+        strategy = operation.as_strategy(mode)
+    except Exception as error:
+        raise AssertionError(f"{operation.label}: {error}") from error
+
+    @settings(
+        max_examples=int(_CASES) if _CASES else 8,
+        derandomize=not _CASES,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=strategy, pick=st.integers(0, 3))
+    def attempt(case: Case, pick: int) -> None:
+        if pick:
+            site.point_at_real_things(case, pick)
+        _do_not_park(case)
+        case.call_and_validate(session=session, headers=headers, checks=_CHECKS, timeout=10)
+
+    attempt()
+
+
+def _do_not_park(case: Case) -> None:
+    """Have claims answered at once; how they wait is tested elsewhere."""
+    body = case.body
+    if isinstance(body, dict):
+        for part in (body, body.get("next")):
+            if isinstance(part, dict) and isinstance(part.get("wait_s"), int | float):
+                part["wait_s"] = 0

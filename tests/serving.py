@@ -1,0 +1,105 @@
+"""The master as systemd would run it: a process of its own, over TLS."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import trustme
+from databases import as_document
+from ffrtmp_master.settings import Settings
+from ffrtmp_shared.client import MasterClient, MasterUnreachableError
+from ffrtmp_shared.credentials import client_context
+from postgresql import free_port
+
+PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
+
+_START_S = 30
+_STOP_S = 20
+
+
+class MasterProcess:
+    """A master that can be killed and started again; it keeps its port and its certificate."""
+
+    def __init__(self, folder: Path, settings: Settings, name: str = "master") -> None:
+        """Prepare a master; `folder` gets its files."""
+        self.folder = folder
+        authority = trustme.CA()
+        self.ca_file = folder / f"{name}-ca.pem"
+        self.certificate_file = folder / f"{name}.pem"
+        self.key_file = folder / f"{name}.key"
+        authority.cert_pem.write_to_path(self.ca_file)
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.private_key_pem.write_to_path(self.key_file)
+        for pem in certificate.cert_chain_pems:
+            pem.write_to_path(self.certificate_file, append=True)
+        port = free_port()
+        self.url = f"https://127.0.0.1:{port}"
+        self.config = folder / f"{name}.yml"
+        self.log = folder / f"{name}.log"
+        document = as_document(
+            settings,
+            listen_port=port,
+            certificate_file=str(self.certificate_file),
+            key_file=str(self.key_file),
+        )
+        self.config.write_text(json.dumps(document))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the master and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [PROGRAM, "--config", self.config, "serve"], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _START_S
+        with self.client("viewer") as client:
+            while time.monotonic() < deadline:
+                assert self.process.poll() is None, self.log.read_text()
+                try:
+                    if client.is_ready():
+                        return
+                except MasterUnreachableError:
+                    time.sleep(0.02)
+        raise AssertionError(f"the master did not get ready: {self.log.read_text()}")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def end(self, signal_number: signal.Signals) -> int:
+        """Send a signal and wait for the end; return the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal_number)
+        code = self.process.wait(_STOP_S)
+        self.process = None
+        return code
+
+    def client(self, who: str) -> MasterClient:
+        """Return a client for one of the holders of the specimens."""
+        return MasterClient(self.url, f"token-{who}", self.ca_file)
+
+    def http(self, who: str, timeout_s: float = 30) -> httpx.Client:
+        """Return a client for what the typed one does not say."""
+        return httpx.Client(
+            base_url=self.url,
+            verify=client_context(self.ca_file),
+            headers={"Authorization": f"Bearer token-{who}"},
+            timeout=timeout_s,
+        )
+
+    @contextmanager
+    def serving(self) -> Iterator["MasterProcess"]:
+        """Serve while the context lasts, and leave nothing running."""
+        try:
+            self.start()
+            yield self
+        finally:
+            if self.is_running:
+                self.end(signal.SIGKILL)

@@ -1,0 +1,164 @@
+"""What callers of a master send, made up: nodes, suites, scenarios, measurements, tokens."""
+
+import hashlib
+from typing import Any
+
+from ffrtmp_master.store.credentials import Credential
+from ffrtmp_shared.credentials import token_sha256
+from ffrtmp_shared.measurement import (
+    EncodeMeasurement,
+    Environment,
+    FfmpegBuild,
+    Measurement,
+    OutputMeasurement,
+    Provenance,
+    QualityMeasurement,
+)
+from ffrtmp_shared.models import NodeFacts, Registration, Role
+from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
+
+CLIP = b"not really a clip" * 1000
+CLIP_SHA256 = hashlib.sha256(CLIP).hexdigest()
+
+NODES = ("worker1", "worker2", "worker3")
+
+HOLDERS = (
+    Credential(name="viewer", role=Role.VIEWER, sha256=token_sha256("token-viewer")),
+    Credential(name="submitter", role=Role.SUBMITTER, sha256=token_sha256("token-submitter")),
+    Credential(name="admin", role=Role.ADMIN, sha256=token_sha256("token-admin")),
+    *(
+        Credential(name=name, role=Role.AGENT, sha256=token_sha256(f"token-{name}"), node=name)
+        for name in NODES
+    ),
+)
+"""Everybody's token is their name after `token-`."""
+
+BUILD = FfmpegBuild(version="7.1", sha256="f" * 64)
+
+
+def registration(
+    name: str,
+    *encoders: str,
+    labels: dict[str, str] | None = None,
+    memory_bytes: int = 2**30,
+    gpus: tuple[str, ...] = (),
+) -> Registration:
+    """Return what the agent of a node says of it; it has libx264 unless told otherwise."""
+    return Registration(
+        name=name,
+        facts=NodeFacts(
+            hostname=name,
+            os="Debian 13",
+            kernel="6.12",
+            architecture="x86_64",
+            cpu_model="cpu",
+            cpu_count=2,
+            memory_bytes=memory_bytes,
+            gpus=gpus,
+        ),
+        encoders=encoders or ("libx264",),
+        ffmpeg=BUILD,
+        quality_ffmpeg=BUILD,
+        agent_version="0.1.0",
+        address="192.0.2.1",
+        exporters={"cpu": 9510, "ffmpeg": 9506},
+        labels=labels or {},
+    )
+
+
+def measurement() -> Measurement:
+    """Return what an attempt may have measured."""
+    return Measurement(
+        encode=EncodeMeasurement(
+            wall_s=2.0,
+            user_s=3.0,
+            system_s=0.5,
+            max_rss_kib=1000,
+            frames=100,
+            fps=50.0,
+            speed=2.0,
+            first_frame_s=0.1,
+        ),
+        output=OutputMeasurement(
+            codec="h264",
+            width=1280,
+            height=720,
+            pixel_format="yuv420p",
+            frame_rate="25/1",
+            frames=100,
+            duration_s=4.0,
+            file_bytes=500_100,
+            video_bytes=500_000,
+            video_bitrate_kbps=1000.0,
+            sha256="e" * 64,
+        ),
+        quality=QualityMeasurement(
+            vmaf_model="vmaf_v0.6.1",
+            vmaf_mean=91.5,
+            vmaf_harmonic_mean=91.0,
+            vmaf_min=80.0,
+            vmaf_p1=81.0,
+            vmaf_p5=85.0,
+            pairs=100,
+        ),
+        environment=Environment(
+            kernel="6.12",
+            cpu_model="cpu",
+            cpu_governor="performance",
+            cpu_frequency_mhz=3000.0,
+            load_before=0.1,
+            steal_ratio=0.0,
+            memory_available_bytes=2**29,
+        ),
+        provenance=Provenance(
+            argv=("ffmpeg", "-i", "in"),
+            ffmpeg=BUILD,
+            quality_ffmpeg=BUILD,
+            source_sha256=CLIP_SHA256,
+            agent_version="0.1.0",
+        ),
+    )
+
+
+def suite(
+    *,
+    encoders: tuple[str, ...] = ("libx264",),
+    rates: int = 1,
+    repeats: int = 1,
+    placement: str = "each",
+    sha256: str = CLIP_SHA256,
+    more: str = "",
+) -> str:
+    """Return the text of a suite: encoders x rates x repeats."""
+    encodes = "".join(f"  - {{name: {name}, encoder: {name}}}\n" for name in encoders)
+    points = "".join(f"  - {{bitrate_kbps: {1000 + n}}}\n" for n in range(rates))
+    return (
+        "name: test\n"
+        "sources:\n"
+        f"  - {{name: clip, file: clip.mp4, sha256: {sha256}}}\n"
+        f"encodes:\n{encodes}"
+        f"rate_points:\n{points}"
+        f"placement: {placement}\n"
+        f"repeats: {repeats}\n"
+        f"{more}"
+    )
+
+
+def scenario(encoder: str = "libx264", name: str = "clip/one") -> Scenario:
+    """Return one thing to measure."""
+    return Scenario(
+        name=name,
+        kind="transcode",
+        source=Source(name="clip", sha256=CLIP_SHA256, file_name="clip.mp4"),
+        encode=EncodeSettings(
+            encoder=encoder,
+            preset="10" if encoder == "libsvtav1" else "medium",
+            rate=RatePoint(bitrate_kbps=1000),
+        ),
+        slowest_speed=0.1,
+    )
+
+
+def job(encoder: str = "libx264", **more: Any) -> dict[str, Any]:
+    """Return the body that submits a job of its own."""
+    return {"scenario": scenario(encoder), **more}
