@@ -16,8 +16,9 @@ import pytest
 import specimens
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials, migrate
-from ffrtmp_master.store.engine import writing_engine
+from ffrtmp_master.store.engine import reading_engine, writing_engine
 from postgresql import Cluster, Database
+from sqlalchemy import Engine
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -126,14 +127,40 @@ def settings_for(database: Database, folder: Path) -> Settings:
 
 def fill(database: Database) -> None:
     """Bring an empty database to the present schema and let everybody in."""
-    password = None
-    if database.password_file is not None:
-        password = database.password_file.read_text(encoding="utf-8").strip()
-    made = writing_engine(database.url, password)
-    migrate.upgrade(made)
-    with made.connect() as connection, connection.begin():
-        credentials.make_exactly(connection, specimens.HOLDERS)
-    made.dispose()
+    with writing(database) as made:
+        migrate.upgrade(made)
+        with made.connect() as connection, connection.begin():
+            credentials.make_exactly(connection, specimens.HOLDERS)
+
+
+@contextmanager
+def writing(to: Settings | Database) -> Iterator[Engine]:
+    """Give an engine that writes, and close it."""
+    url, password = _where(to)
+    made = writing_engine(url, password)
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+@contextmanager
+def reading(from_: Settings | Database) -> Iterator[Engine]:
+    """Give an engine that cannot write, and close it."""
+    url, password = _where(from_)
+    made = reading_engine(url, password)
+    try:
+        yield made
+    finally:
+        made.dispose()
+
+
+def _where(what: Settings | Database) -> tuple[str, str | None]:
+    if isinstance(what, Settings):
+        return what.database_url, what.database_password()
+    if what.password_file is None:
+        return what.url, None
+    return what.url, what.password_file.read_text(encoding="utf-8").strip()
 
 
 def as_document(settings: Settings, **changed: object) -> dict[str, object]:

@@ -15,9 +15,9 @@ import trustme
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Role
+from postgresql import Database, free_port
 
 from bench.calls import Agent
-from bench.cluster import Cluster, free_port
 from bench.wire import Address
 
 PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
@@ -27,23 +27,9 @@ _STOP_S = 30
 _SYNC_S = 600
 
 
-@dataclass(frozen=True)
-class Database:
-    """Where a master keeps its state."""
-
-    url: str
-    password_file: Path | None = None
-
-    @classmethod
-    def sqlite(cls, file: Path) -> "Database":
-        """Name a file; the master makes it, in WAL mode with synchronous=FULL."""
-        return cls(f"sqlite:///{file}")
-
-    @classmethod
-    def postgresql(cls, cluster: Cluster, name: str) -> "Database":
-        """Name a database of the cluster, which is made anew."""
-        cluster.renew(name)
-        return cls(cluster.url(name), cluster.password_file)
+def on_file(file: Path) -> Database:
+    """Name a SQLite file; the master makes it, in WAL mode with synchronous=FULL."""
+    return Database(f"sqlite:///{file}")
 
 
 @dataclass(frozen=True)

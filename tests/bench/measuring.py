@@ -10,7 +10,7 @@ from typing import TypeVar
 from bench import cluster
 from bench.cluster import Cluster
 from bench.load.joining import register
-from bench.master import Database, Master, Site
+from bench.master import Master, Site, on_file
 from bench.process import in_own_process
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Measuring:
     ) -> Iterator[Master]:
         """Serve with one master on a new SQLite file, with its nodes registered."""
         site = Site.make(folder / f"{name}-site", nodes=nodes, submitters=submitters)
-        master = Master(site, Database.sqlite(folder / f"{name}.db"), name)
+        master = Master(site, on_file(folder / f"{name}.db"), name)
         master.prepare()
         with master.serving():
             in_own_process(register, master.address, site.agents)

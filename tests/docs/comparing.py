@@ -79,8 +79,7 @@ def _of_lists(shown: list[Any], came: Any, place: str) -> str | None:
 def _of_text(shown: str, came: str) -> str | None:
     lines = shown.splitlines()
     wanted = "".join(r"(.*\n)*?" if line == _ANYTHING else _pattern(line) + r"\n" for line in lines)
-    text = came.replace("\r\n", "\n")
-    text = text if text.endswith("\n") else text + "\n"
+    text = came.replace("\r\n", "\n").rstrip("\n") + "\n"
     return None if re.fullmatch(wanted, text) else f"came:\n{came}"
 
 

@@ -14,22 +14,28 @@ import trustme
 from databases import settings_for
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.credentials import new_token, token_sha256
+from ffrtmp_shared.models import Role
 from postgresql import Database
 from serving import PROGRAM, MasterProcess
 
 from .page import Page, Step
 
 _NAME = "master1"
-_LONGEST_S = 60
+_LONGEST_S = 180
 
-# Who stands in a farm's credentials from the start, with the node of an agent.
-_HOLDERS = {"operator": None, "agent-worker1": "worker1"}
+# Who stands in a farm's credentials from the start.
+_HOLDERS = {
+    "operator": Role.ADMIN,
+    "continuous-integration": Role.SUBMITTER,
+    "exporter": Role.VIEWER,
+    "agent-worker1": Role.AGENT,
+}
 _SECRETS = ".secrets/prod"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the commands of a page: what each step printed, and how it ended."""
+    """What became of the commands of a page: what each step printed, and how the last ended."""
 
     printed: list[str]
     exit_code: int
@@ -51,9 +57,13 @@ class Site:
         self._name_master()
         self._let_in()
 
+    def token(self, role: Role) -> str:
+        """Return the token of who has a role."""
+        return next(self.tokens[name] for name, has in _HOLDERS.items() if has is role)
+
     def register(self) -> None:
         """Say what the agent of worker1 says of it when it starts."""
-        token = self.tokens["agent-worker1"]
+        token = self.token(Role.AGENT)
         with MasterClient(self.master.url, token, self.master.ca_file) as agent:
             agent.register(specimens.registration("worker1", "libx264", "libx265", "libsvtav1"))
 
@@ -65,7 +75,7 @@ class Site:
         script.write_text(
             "set -euo pipefail\n"
             + "".join(
-                f"{{\n{step.commands.text}}} > {out}/{number}\n"
+                f"{{\n{step.commands.text}}} > {out}/{number} 2> {out}/errors\n"
                 for number, step in enumerate(steps)
             )
         )
@@ -86,7 +96,7 @@ class Site:
         )
         files = (out / str(number) for number in range(len(steps)))
         printed = [file.read_text() for file in files if file.exists()]
-        return Outcome(printed, done.returncode, done.stderr)
+        return Outcome(printed, done.returncode, (out / "errors").read_text() + done.stderr)
 
     def _name_master(self) -> None:
         """Give the master a name, as in an inventory, that leads curl to where it listens."""
@@ -106,16 +116,16 @@ class Site:
         credentials = [
             {
                 "name": name,
-                "role": "admin" if node is None else "agent",
-                "node": node,
+                "role": role,
+                "node": "worker1" if role is Role.AGENT else None,
                 "sha256": token_sha256(self.tokens[name]),
             }
-            for name, node in _HOLDERS.items()
+            for name, role in _HOLDERS.items()
         ]
         listed = self.folder / "credentials.yml"
         listed.write_text(json.dumps({"credentials": credentials}))
-        command = [PROGRAM, "--config", self.master.config]
-        for deed in (["migrate"], ["sync-credentials", listed]):
+        command = [str(PROGRAM), "--config", str(self.master.config)]
+        for deed in (["migrate"], ["sync-credentials", str(listed)]):
             subprocess.run([*command, *deed], check=True, capture_output=True)
 
     def _secret(self, name: str) -> Path:
@@ -124,12 +134,12 @@ class Site:
         return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def page(root: Path) -> Page:
     return Page(root / "docs/api.md")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A farm that serves."""
     made = Site(tmp_path_factory.mktemp("site"), root)
@@ -138,7 +148,7 @@ def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def outcome(site: Site, page: Page) -> Outcome:
     """What became of the page's commands."""
     return site.do(page.steps())

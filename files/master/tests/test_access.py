@@ -18,13 +18,21 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("GET", "/healthz"): ANYBODY,
     ("GET", "/readyz"): ANYBODY,
     ("GET", "/metrics"): set(VIEWER),
-    ("GET", "/schema/openapi.json"): set(VIEWER),
+    ("GET", "/schema"): ANYBODY,
+    ("GET", "/schema/openapi.json"): ANYBODY,
     ("POST", "/v1/runs"): set(SUBMITTER),
     ("POST", "/v1/runs/plan"): set(SUBMITTER),
     ("GET", "/v1/runs"): set(VIEWER),
     ("GET", "/v1/runs/{run_id}"): set(VIEWER),
     ("POST", "/v1/runs/{run_id}/cancel"): set(SUBMITTER),
+    ("POST", "/v1/runs/{run_id}/retry"): set(SUBMITTER),
     ("GET", "/v1/jobs"): set(VIEWER),
+    ("POST", "/v1/jobs"): set(SUBMITTER),
+    ("PATCH", "/v1/jobs/{job_id}"): set(SUBMITTER),
+    ("POST", "/v1/jobs/{job_id}/cancel"): set(SUBMITTER),
+    ("POST", "/v1/jobs/{job_id}/retry"): set(SUBMITTER),
+    ("GET", "/v1/jobs/{job_id}/log"): set(VIEWER),
+    ("POST", "/v1/jobs/{job_id}/log"): set(AGENT),
     ("GET", "/v1/jobs/{job_id}"): set(VIEWER),
     ("GET", "/v1/jobs/{job_id}/transitions"): set(VIEWER),
     ("POST", "/v1/jobs/{job_id}/heartbeat"): set(AGENT),
@@ -32,8 +40,11 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("POST", "/v1/jobs/{job_id}/failure"): set(AGENT),
     ("PUT", "/v1/jobs/{job_id}/artifacts/{name}"): set(AGENT),
     ("GET", "/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}"): set(VIEWER),
+    ("HEAD", "/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}"): set(VIEWER),
     ("POST", "/v1/claims"): set(AGENT),
+    ("GET", "/v1/events"): set(VIEWER),
     ("GET", "/v1/results"): set(VIEWER),
+    ("GET", "/v1/results/export"): set(VIEWER),
     ("GET", "/v1/nodes"): set(VIEWER),
     ("PUT", "/v1/nodes/{name}"): set(AGENT),
     ("PATCH", "/v1/nodes/{name}"): set(ADMIN),
@@ -42,7 +53,15 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("HEAD", "/v1/sources/{sha256}"): VIEWER | AGENT,
     ("GET", "/v1/sources/{sha256}"): VIEWER | AGENT,
     ("GET", "/v1/sd/{exporter}"): set(VIEWER),
+    ("GET", "/v1/tokens"): set(ADMIN),
+    ("POST", "/v1/tokens"): set(ADMIN),
+    ("GET", "/v1/tokens/{name}"): set(ADMIN),
+    ("DELETE", "/v1/tokens/{name}"): set(ADMIN),
+    ("GET", "/v1/audit"): set(ADMIN),
 }
+
+# Who is let in follows it for ever.
+ENDLESS = "/v1/events"
 
 CALLERS: tuple[str | None, ...] = ("viewer", "submitter", "admin", "worker1", None)
 
@@ -55,6 +74,8 @@ def filled(path: str) -> str:
 @pytest.mark.parametrize("who", CALLERS)
 def test_every_route_lets_in_exactly_whom_it_should(house: Any, who: str | None) -> None:
     for (method, path), allowed in ROUTES.items():
+        if path == ENDLESS and who in allowed:
+            continue
         answer = house.call(who, method, filled(path))
         if who in allowed:
             assert answer.status_code not in (401, 403, 500), f"{method} {path}: {answer.text}"
@@ -67,11 +88,9 @@ def test_every_route_lets_in_exactly_whom_it_should(house: Any, who: str | None)
 
 
 def test_the_table_has_every_route(house: Any) -> None:
+    document = house.call(None, "GET", "/schema/openapi.json").json()
     served = {
-        (method, route.path_format)
-        for route in house.client.app.routes
-        for method in route.methods
-        if method != "OPTIONS" and not route.path.startswith("/schema")
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
     }
     assert served == {key for key in ROUTES if not key[1].startswith("/schema")}
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from ffrtmp_master import cli
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import credentials
+from ffrtmp_master.store import credentials, migrate
 from ffrtmp_master.store.engine import reading_engine
 from ffrtmp_shared.credentials import token_sha256
 
@@ -89,7 +89,7 @@ def test_migrating_twice_changes_nothing(
     for changed in (True, False):
         ended = command(config, "migrate")
         assert ended.code == 0
-        assert json.loads(ended.out) == {"changed": changed, "revision": "0001"}
+        assert json.loads(ended.out) == {"changed": changed, "revision": migrate.head()}
 
 
 def test_credentials_become_exactly_those_of_the_file(
@@ -108,11 +108,13 @@ def test_credentials_become_exactly_those_of_the_file(
         ended = command(config, "sync-credentials", str(listed))
         assert ended.code == 0
         assert json.loads(ended.out) == {"changed": changed}
-    with reading_engine(migrated.database_url).connect() as connection:
+    engine = reading_engine(migrated.database_url, migrated.database_password())
+    with engine.connect() as connection:
         holder = credentials.holder(connection, token_sha256("nine"))
         assert holder is not None
         assert (holder.name, holder.node) == ("w9", "worker9")
         assert credentials.holder(connection, token_sha256("token-viewer")) is None
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

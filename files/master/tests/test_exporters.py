@@ -4,14 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import promtool
 import pytest
 from ffrtmp_master.exporters.health import FarmHealth, Health
 from ffrtmp_master.exporters.refreshing import Refresher
 from ffrtmp_master.exporters.results import LatestResults
+from ffrtmp_shared import exporter
 from ffrtmp_shared.client import MasterUnreachableError
 from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_shared.models import NodeList, Result, ResultPage, RunPage
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
 LABELS = {
@@ -49,7 +51,7 @@ def test_the_last_result_of_every_scenario_is_shown(ready_house: Any) -> None:
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
     assert value(latest, "ffrtmp_result_frames_per_second", **LABELS) == 50.0
     assert value(latest, "ffrtmp_result_vmaf_mean", **LABELS) == 91.5
-    assert value(latest, "ffrtmp_result_video_bitrate_bits_per_second", **LABELS) == 1_000_000
+    assert value(latest, "ffrtmp_result_video_rate_bytes_per_second", **LABELS) == 125_000
     assert value(latest, "ffrtmp_result_cpu_seconds", **LABELS) == 3.5
     stored_at = result.stored_at.timestamp()
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at
@@ -137,6 +139,37 @@ def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_house: Any
     assert value(refresher, "ffrtmp_health_exporter_up") == 0
     assert value(health, "ffrtmp_master_ready") == 0
     assert value(health, "ffrtmp_node_up", node="worker1") is None
+
+
+def test_promtool_has_nothing_to_say(ready_house: Any) -> None:
+    result = finish_one(ready_house)
+    nodes = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/nodes"), NodeList)
+    runs = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/runs"), RunPage)
+    latest, health = LatestResults(), FarmHealth()
+    latest.refresh(lambda _: ResultPage(items=(result,), next_cursor=None))
+    health.refresh(lambda: Health(is_ready=True, nodes=nodes.items, runs=runs.items))
+    registry = CollectorRegistry()
+    for collector in (latest, health, Refresher("results", lambda: None, 60)):
+        registry.register(collector)
+    exporter.introduce("results", registry)
+    page = generate_latest(registry).decode()
+    assert "ffrtmp_results_total{" in page
+    assert "ffrtmp_run_jobs{" in page
+    assert promtool.complaints(page) == ""
+
+
+def test_the_result_of_a_job_of_its_own_is_shown(ready_house: Any) -> None:
+    ready_house.submit()
+    ready_house.result(ready_house.claim("worker1"))
+    latest = LatestResults()
+
+    def page_after(cursor: str) -> ResultPage:
+        answer = ready_house.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
+        return msgspec.json.decode(answer.content, type=ResultPage)
+
+    latest.refresh(page_after)
+    labels = {**LABELS, "scenario": "clip/one"}
+    assert value(latest, "ffrtmp_results_total", **labels) == 1
 
 
 def test_an_error_of_the_program_is_not_hidden() -> None:

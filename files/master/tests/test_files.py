@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from databases import only
+from ffrtmp_master.store.schema import content_pieces, contents
+from sqlalchemy import Connection, select
 
 LOG = b"frame=1\n" * 500
 LOG_SHA256 = hashlib.sha256(LOG).hexdigest()
@@ -18,8 +21,19 @@ def put_log(house: Any, claim: Any, content: bytes = LOG, node: str = "worker1")
 
 
 def kept(house: Any, kind: str) -> list[str]:
+    """Return the digests of what is stored, and whatever lies about beside that."""
     root: Path = house.farm.settings.data_dir / kind
-    return [path.name for path in root.rglob("*") if path.is_file()]
+    files = [path.name for path in root.rglob("*") if path.is_file()]
+
+    def in_database(connection: Connection) -> list[str]:
+        of_kind = contents.c.kind == kind.removesuffix("s")
+        whole = connection.execute(select(contents.c.sha256).where(of_kind)).scalars().all()
+        listed = select(contents.c.upload)
+        waste = select(content_pieces.c.upload).where(content_pieces.c.upload.not_in(listed))
+        return [*whole, *map(str, connection.execute(waste).scalars())]
+
+    with house.client.portal() as portal:
+        return files + portal.call(house.farm.reader.read, in_database)
 
 
 def test_a_source_is_given_back_as_it_came(ready_house: Any) -> None:
@@ -112,6 +126,7 @@ def test_a_name_that_could_be_a_path_is_refused(ready_house: Any, name: str) -> 
     assert kept(ready_house, "artifacts") == []
 
 
+@only("sqlite")
 def test_what_a_killed_master_left_half_written_is_cleared(ready_house: Any) -> None:
     leftover = ready_house.farm.settings.data_dir / "sources" / ".upload-half"
     leftover.write_bytes(b"half")

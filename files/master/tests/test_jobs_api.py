@@ -63,6 +63,8 @@ def of_run_named(house: Any, of_run: list[str]) -> str:
         ("created_after=yesterday", 400),
         ("created_after=2026-01-01T00:00:00", 422),
         ("created_after=0001-01-01T00:00:00%2B14:00", 422),
+        ("staet=queued", 400),
+        ("state=queued&state_=queued", 400),
         ("cursor=nonsense", 422),
         ("cursor=a%00b", 400),
     ],
@@ -190,8 +192,9 @@ def test_a_run_is_done_over_where_it_failed(ready_house: Any) -> None:
     assert ended["state"] == "failed"
     assert ended["finished_at"] is not None
     over = ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry", {})
-    assert over["counts"] | {"succeeded": 1, "queued": 2, "failed": 0, "canceled": 0} == (
-        over["counts"]
+    assert (
+        over["counts"] | {"succeeded": 1, "queued": 2, "failed": 0, "canceled": 0}
+        == (over["counts"])
     )
     assert over["finished_at"] is None
     again = ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry")

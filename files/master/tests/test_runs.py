@@ -38,14 +38,17 @@ def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(house: Any
 
 
 @pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/plan"])
-def test_an_encoder_that_no_node_has_refuses_the_run(ready_house: Any, path: str) -> None:
-    status, problem = refused(ready_house, ready_house.suite(encoders=("libx264", "libx265")), path)
+def test_an_encoder_that_no_node_has_refuses_a_run_that_must_not_wait(
+    ready_house: Any, path: str
+) -> None:
+    text = ready_house.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
+    status, problem = refused(ready_house, text, path)
     assert status == 422
-    assert problem["errors"] == ["no node has encoder libx265; nodes have: worker1: libx264"]
+    assert problem["errors"] == ["encoder libx265: worker1 lacks encoder libx265"]
 
 
 @pytest.mark.parametrize("silence", ["offline", "draining", "none"])
-def test_a_farm_without_nodes_refuses_the_run(house: Any, silence: str) -> None:
+def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(house: Any, silence: str) -> None:
     house.upload()
     if silence != "none":
         house.register("worker1")
@@ -53,10 +56,12 @@ def test_a_farm_without_nodes_refuses_the_run(house: Any, silence: str) -> None:
         house.clock.advance(61)
     if silence == "draining":
         house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
-    status, problem = refused(house, house.suite())
-    assert status == 409
-    wanted = "no node is registered" if silence == "none" else f"worker1 {silence}"
-    assert wanted in problem["detail"]
+    status, problem = refused(house, house.suite(more="when_unmet: refuse\n"))
+    assert status == 422
+    wanted = "none is registered" if silence == "none" else f"worker1 is {silence}"
+    assert problem["errors"] == [f"encoder libx264: no node is active; {wanted}"]
+    (job,) = house.every("/v1/jobs", run=house.run()["id"])
+    assert (job["state"], job["node"]) == ("queued", None)
 
 
 def test_too_many_jobs_are_refused(ready_house: Any) -> None:

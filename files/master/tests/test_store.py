@@ -1,97 +1,169 @@
 """The writer, the schema and its migrations, the clock's zone, the one way of a transition."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from databases import only, reading, writing
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
-from ffrtmp_master.store.engine import reading_engine, writing_engine
+from ffrtmp_master.store.refusals import ConflictError, RefusedError
+from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import metadata, nodes, sources
-from ffrtmp_master.store.writer import Writer, WriterClosedError
+from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.writer import Request, Watch, Writer, WriterClosedError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import IllegalTransitionError, JobState
 from sqlalchemy import Connection, func, insert, select
-from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def add(number: int) -> Any:
-    row = {"sha256": f"{number:064x}", "size_bytes": 1, "stored_at": NOW}
-    return lambda connection: connection.execute(insert(sources).values(row)).rowcount
+@dataclass(frozen=True)
+class Add(Request[int]):
+    """Stores a row; a number that is taken breaks the transaction, a negative one is refused."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Poison(Request[int]):
+    """Breaks the batch that it is in, after the rows before it were written."""
+
+
+def apply(work: Work, requests: Sequence[Any]) -> list[Any]:
+    return [_apply(work.connection, request) for request in requests]
+
+
+def _apply(connection: Connection, request: Add | Poison) -> int | RefusedError:
+    if isinstance(request, Poison):
+        raise RuntimeError("poison")
+    if request.number < 0:
+        return ConflictError("negative")
+    row = {"sha256": f"{request.number:064x}", "size_bytes": 1, "stored_at": NOW}
+    connection.execute(insert(sources).values(row))
+    return 1
+
+
+@contextmanager
+def writer_of(settings: Settings, batches: list[int] | None = None) -> Iterator[Writer]:
+    noted: list[int] = [] if batches is None else batches
+    watch = Watch(batch=lambda operations, _duration_s: noted.append(operations))
+    with writing(settings) as engine:
+        yield Writer(engine, lambda: NOW, apply, watch)
 
 
 def count(settings: Settings) -> int:
-    with reading_engine(settings.database_url).connect() as connection:
+    with reading(settings) as engine, engine.connect() as connection:
         return connection.execute(select(func.count()).select_from(sources)).scalar_one()
 
 
-def test_a_poisoned_operation_leaves_its_neighbours_committed(migrated: Settings) -> None:
-    batches: list[int] = []
-    writer = Writer(writing_engine(migrated.database_url), batches.append)
-
-    def poison(connection: Connection) -> None:
-        add(500)(connection)
-        raise RuntimeError("poison")
-
+def outcomes_of_one_batch(writer: Writer, requests: Sequence[Request[int]]) -> list[Any]:
     async def work() -> list[Any]:
-        writes = [writer.write(add(n)) for n in range(10)]
-        # The poison, and a second row with a key that is taken: two kinds of failing.
-        writes[5:5] = [writer.write(poison), writer.write(add(3))]
-        tasks = [asyncio.ensure_future(write) for write in writes]
-        await asyncio.sleep(0)
+        futures = [writer.request(request) for request in requests]
         # All are queued before the writer starts, so that they share one batch.
         writer.start()
-        return await asyncio.gather(*tasks, return_exceptions=True)
+        return await asyncio.gather(*futures, return_exceptions=True)
 
     outcomes = asyncio.run(work())
     writer.close()
-    assert batches == [12]
+    return outcomes
+
+
+def test_a_poisoned_request_leaves_its_neighbours_committed(migrated: Settings) -> None:
+    requests: list[Request[int]] = [Add(number) for number in range(10)]
+    # The poison, and a second row with a key that is taken: two kinds of failing.
+    requests[5:5] = [Poison(), Add(3)]
+    with writer_of(migrated) as writer:
+        outcomes = outcomes_of_one_batch(writer, requests)
     assert isinstance(outcomes[5], RuntimeError)
     assert isinstance(outcomes[6], IntegrityError)
     assert outcomes[:5] + outcomes[7:] == [1] * 10
     assert count(migrated) == 10
 
 
-def test_operations_share_commits_and_are_all_there(migrated: Settings) -> None:
+def test_a_refusal_is_its_callers_alone_and_costs_no_second_transaction(
+    migrated: Settings,
+) -> None:
     batches: list[int] = []
-    writer = Writer(writing_engine(migrated.database_url), batches.append)
-    writer.start()
+    with writer_of(migrated, batches) as writer:
+        outcomes = outcomes_of_one_batch(writer, [Add(1), Add(-1), Add(2)])
+    assert [type(one) for one in outcomes] == [int, ConflictError, int]
+    assert batches == [3]
+    assert count(migrated) == 2
 
-    async def work() -> None:
-        await asyncio.gather(*(writer.write(add(n)) for n in range(300)))
+
+def test_requests_share_commits_and_are_all_there(migrated: Settings) -> None:
+    batches: list[int] = []
+
+    async def work(writer: Writer) -> None:
+        await asyncio.gather(*(writer.request(Add(number)) for number in range(300)))
+
+    with writer_of(migrated, batches) as writer:
+        writer.start()
+        asyncio.run(work(writer))
         assert count(migrated) == 300
-
-    asyncio.run(work())
-    writer.close()
+        writer.close()
     assert sum(batches) == 300
     assert len(batches) < 100
     assert max(batches) <= 128
 
 
-def test_a_closed_writer_refuses(migrated: Settings) -> None:
-    writer = Writer(writing_engine(migrated.database_url))
-    writer.start()
-    writer.close()
-    with pytest.raises(WriterClosedError):
-        asyncio.run(writer.write(add(1)))
+def test_who_gave_up_waiting_gets_nothing_done(migrated: Settings) -> None:
+    async def work(writer: Writer) -> None:
+        given_up, kept = writer.request(Add(1)), writer.request(Add(2))
+        given_up.cancel()
+        writer.start()
+        await kept
+
+    with writer_of(migrated) as writer:
+        asyncio.run(work(writer))
+        writer.close()
+    assert count(migrated) == 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda writer: writer.request(Add(1)),
+        lambda writer: writer.write(lambda work: _apply(work.connection, Add(1))),
+    ],
+    ids=["request", "operation"],
+)
+def test_a_closed_writer_refuses(
+    migrated: Settings, ask: Callable[[Writer], Awaitable[int]]
+) -> None:
+    async def work(writer: Writer) -> None:
+        await ask(writer)
+
+    with writer_of(migrated) as writer:
+        writer.start()
+        writer.close()
+        with pytest.raises(WriterClosedError):
+            asyncio.run(work(writer))
 
 
 def test_a_reader_cannot_write(migrated: Settings) -> None:
     with (
-        reading_engine(migrated.database_url).connect() as connection,
-        pytest.raises(OperationalError, match="readonly"),
+        reading(migrated) as engine,
+        engine.connect() as connection,
+        pytest.raises(DBAPIError, match=r"readonly|read-only"),
     ):
-        add(1)(connection)
+        _apply(connection, Add(1))
 
 
-def test_the_database_is_set_up_to_be_durable(migrated: Settings) -> None:
-    with writing_engine(migrated.database_url).connect() as connection:
+@only("sqlite")
+def test_sqlite_is_set_up_to_be_durable(migrated: Settings) -> None:
+    with writing(migrated) as engine, engine.connect() as connection:
         values = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
@@ -99,19 +171,25 @@ def test_the_database_is_set_up_to_be_durable(migrated: Settings) -> None:
     assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
+@only("postgresql")
+def test_a_commit_on_postgresql_waits_for_the_disk(migrated: Settings) -> None:
+    with writing(migrated) as engine, engine.connect() as connection:
+        shown = connection.exec_driver_sql("SHOW synchronous_commit").scalar()
+    assert shown == "on"
+
+
 def test_the_migrations_make_the_schema(settings: Settings) -> None:
-    engine = writing_engine(settings.database_url)
-    assert migrate.upgrade(engine).changed
-    assert not migrate.upgrade(engine).changed
-    with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
+    with writing(settings) as engine:
+        assert migrate.upgrade(engine).changed
+        assert not migrate.upgrade(engine).changed
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
 
 
 def test_times_come_back_in_utc_and_naive_ones_are_refused(migrated: Settings) -> None:
-    engine = writing_engine(migrated.database_url)
     local = NOW.astimezone(timezone(timedelta(hours=5)))
-    with engine.connect() as connection, connection.begin():
+    with writing(migrated) as engine, engine.connect() as connection, connection.begin():
         connection.execute(insert(sources).values(sha256="a", size_bytes=1, stored_at=local))
         found = connection.execute(select(sources.c.stored_at)).scalar_one()
         assert (found, found.tzinfo) == (NOW, UTC)
@@ -119,19 +197,26 @@ def test_times_come_back_in_utc_and_naive_ones_are_refused(migrated: Settings) -
             connection.execute(insert(nodes).values(id=new_id(), last_seen_at=datetime(2026, 1, 1)))
 
 
-def test_an_illegal_transition_raises(migrated: Settings) -> None:
-    job = transitions.JobAt(id=new_id(), run_id=new_id(), state=JobState.SUCCEEDED, attempt=1)
-    with (
-        writing_engine(migrated.database_url).connect() as connection,
-        pytest.raises(IllegalTransitionError, match="from succeeded to queued"),
-    ):
-        transitions.move(connection, [job], JobState.QUEUED, "why not", NOW)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (before, after)
+        for before in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED)
+        for after in (JobState.QUEUED, JobState.LEASED)
+    ],
+)
+def test_a_final_state_is_final(
+    ready_house: Any, migrated: Settings, before: JobState, after: JobState
+) -> None:
+    ready_house.run()
+    with writing(migrated) as engine, engine.connect() as connection, connection.begin():
+        work = Work(connection, NOW, "test")
+        job = only_job(work, ready_house)
+        job.state = before
+        with pytest.raises(IllegalTransitionError, match=f"from {before} to {after}"):
+            transitions.move(work, job, after, "why not")
 
 
-def test_a_transition_from_a_state_that_is_gone_raises(migrated: Settings) -> None:
-    job = transitions.JobAt(id=new_id(), run_id=new_id(), state=JobState.QUEUED, attempt=1)
-    with (
-        writing_engine(migrated.database_url).connect() as connection,
-        pytest.raises(transitions.LostJobError),
-    ):
-        transitions.move(connection, [job], JobState.CANCELED, "gone", NOW)
+def only_job(work: Work, house: Any) -> JobRow:
+    (sent,) = house.every("/v1/jobs")
+    return work.jobs([UUID(sent["id"])])[UUID(sent["id"])]

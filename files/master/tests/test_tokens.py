@@ -42,16 +42,20 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(house: Any) -> None:
     shown = house.call("admin", "GET", "/v1/tokens").text
     assert token not in shown
     assert token_sha256(token) not in shown
-    assert listed(house, "ci") == house.ok("admin", "GET", "/v1/tokens/ci") == {
-        "name": "ci",
-        "role": "submitter",
-        "node": None,
-        "expires_at": None,
-        "created_at": "2026-01-01T00:00:00Z",
-        "created_by": "admin",
-        "last_used_at": None,
-        "is_listed": False,
-    }
+    assert (
+        listed(house, "ci")
+        == house.ok("admin", "GET", "/v1/tokens/ci")
+        == {
+            "name": "ci",
+            "role": "submitter",
+            "node": None,
+            "expires_at": None,
+            "created_at": "2026-01-01T00:00:00Z",
+            "created_by": "admin",
+            "last_used_at": None,
+            "is_listed": False,
+        }
+    )
 
     def rows(work: Work) -> str:
         return str(work.connection.execute(text("SELECT * FROM credentials")).all())

@@ -3,9 +3,34 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
-from ffrtmp_master.queue.waiting import WaitingRoom
+from ffrtmp_master.queue.matching import Catalog, RequirementSet
+from ffrtmp_master.queue.requests import Claimed
+from ffrtmp_master.queue.waiting import Waiter, WaitingRoom
+from ffrtmp_master.store.rows import JobRow
+from ffrtmp_shared.requirements import Requirements
+
+# Sets of requirements by their ids in the database.
+ALONE, SHARED, OTHER = 1, 2, 3
+
+A_JOB = cast(JobRow, object())
+
+
+class Stored:
+    """The sets of requirements that the database has."""
+
+    def new_requirements(self, after: int) -> list[tuple[int, str]]:
+        rows = (
+            (ALONE, Requirements(encoder="libx264"), True),
+            (SHARED, Requirements(encoder="libx264"), False),
+            (OTHER, Requirements(encoder="libx265"), False),
+        )
+        return [
+            (number, RequirementSet(requirements=wanted, exclusive=exclusive).key)
+            for number, wanted, exclusive in rows
+            if number > after
+        ]
 
 
 class Jobs:
@@ -15,74 +40,144 @@ class Jobs:
         self.ready = 0
         self.looks = 0
 
-    async def take(self) -> str | None:
+    async def take(self, *open_to: int) -> Claimed:
         self.looks += 1
         if not self.ready:
-            return None
+            return Claimed(None, frozenset(open_to or (SHARED,)), is_idle=True)
         self.ready -= 1
-        return "a job"
+        return Claimed(A_JOB)
 
 
-def in_room(scene: Callable[[WaitingRoom, Jobs], Awaitable[None]], repoll_s: float = 60.0) -> None:
+def in_room(scene: Callable[[WaitingRoom, Jobs], Awaitable[None]]) -> None:
+    catalog = Catalog()
+    catalog.refresh(cast(Any, Stored()))
+
     async def play() -> None:
-        await scene(WaitingRoom(repoll_s), Jobs())
+        await scene(WaitingRoom(catalog), Jobs())
 
     asyncio.run(play())
 
 
-def park(room: WaitingRoom, jobs: Jobs, node: str, *encoders: str) -> asyncio.Task[str | None]:
-    return asyncio.create_task(room.until(jobs.take, node, lambda: frozenset(encoders), 30))
+def park(room: WaitingRoom, jobs: Jobs, node: str, *open_to: int) -> asyncio.Task[JobRow | None]:
+    return asyncio.create_task(room.until(Waiter(node), lambda: jobs.take(*open_to), 30))
 
 
 def test_one_job_wakes_one_waiter_that_can_do_it() -> None:
     async def scene(room: WaitingRoom, jobs: Jobs) -> None:
-        tasks = [park(room, jobs, f"n{n}", "libx264" if n else "libx265") for n in range(5)]
+        tasks = [park(room, jobs, f"n{n}", SHARED if n else OTHER) for n in range(5)]
         await asyncio.sleep(0.01)
         assert (len(room), jobs.looks) == (5, 5)
         jobs.ready = 1
-        room.wake(None, ["libx264"])
-        assert await asyncio.wait_for(tasks[1], 1) == "a job"
+        room.wake(SHARED, 1)
+        assert await asyncio.wait_for(tasks[1], 1) is A_JOB
         assert (len(room), jobs.looks) == (4, 6)
         room.close()
-        assert await asyncio.gather(*tasks) == [None, "a job", None, None, None]
+        assert await asyncio.gather(*tasks) == [None, A_JOB, None, None, None]
 
     in_room(scene)
 
 
-def test_a_lost_hint_costs_only_until_the_next_look() -> None:
+def test_as_many_jobs_wake_as_many_waiters() -> None:
     async def scene(room: WaitingRoom, jobs: Jobs) -> None:
-        task = park(room, jobs, "n1", "libx264")
+        tasks = [park(room, jobs, f"n{n}", SHARED) for n in range(5)]
         await asyncio.sleep(0.01)
-        jobs.ready = 1
-        assert await asyncio.wait_for(task, 1) == "a job"
+        jobs.ready = 3
+        room.wake(SHARED, 3)
+        await asyncio.sleep(0.01)
+        assert [task.done() for task in tasks].count(True) == 3
+        assert jobs.looks == 8
+        room.close()
+        await asyncio.gather(*tasks)
 
-    in_room(scene, repoll_s=0.05)
+    in_room(scene)
+
+
+def test_exclusive_jobs_wake_one_slot_of_each_node() -> None:
+    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+        tasks = [park(room, jobs, node, ALONE) for node in ("n1", "n1", "n2", "n2")]
+        await asyncio.sleep(0.01)
+        jobs.ready = 2
+        room.wake(ALONE, 2)
+        await asyncio.sleep(0.01)
+        assert [task.done() for task in tasks] == [True, False, True, False]
+        assert jobs.looks == 6, "the other slots of a node that will be busy need not look"
+        room.close()
+        await asyncio.gather(*tasks)
+
+    in_room(scene)
+
+
+def test_a_node_that_is_free_again_looks_anew() -> None:
+    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+        here, there = park(room, jobs, "n1", ALONE), park(room, jobs, "n2", ALONE)
+        await asyncio.sleep(0.01)
+        room.take("n1", is_exclusive=True)
+        jobs.ready = 1
+        room.free("n1")
+        assert await asyncio.wait_for(here, 1) is A_JOB
+        assert not there.done()
+        room.close()
+        assert await there is None
+
+    in_room(scene)
 
 
 def test_a_hint_to_one_who_left_goes_to_another() -> None:
     async def scene(room: WaitingRoom, jobs: Jobs) -> None:
-        first, second = park(room, jobs, "n1", "libx264"), park(room, jobs, "n1", "libx264")
+        first, second = park(room, jobs, "n1", SHARED), park(room, jobs, "n1", SHARED)
         await asyncio.sleep(0.01)
         jobs.ready = 1
-        room.wake("n1", ["libx264"])
+        room.wake(SHARED, 1)
         first.cancel()
-        assert await asyncio.wait_for(second, 1) == "a job"
+        assert await asyncio.wait_for(second, 1) is A_JOB
+
+    in_room(scene)
+
+
+def test_a_hint_to_one_whose_client_hung_up_goes_to_the_next_slot() -> None:
+    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+        async def look_unless_gone() -> Claimed:
+            return Claimed(None) if is_gone else await jobs.take(ALONE)
+
+        is_gone = False
+        waiter = Waiter("n1")
+        first = asyncio.create_task(room.until(waiter, look_unless_gone, 30, lambda: is_gone))
+        await asyncio.sleep(0.01)
+        second = park(room, jobs, "n1", ALONE)
+        await asyncio.sleep(0.01)
+        jobs.ready = 1
+        room.wake(ALONE, 1)
+        is_gone = True
+        assert await first is None
+        assert await asyncio.wait_for(second, 1) is A_JOB
 
     in_room(scene)
 
 
 def test_a_hint_during_a_look_is_not_lost() -> None:
     async def scene(room: WaitingRoom, jobs: Jobs) -> None:
-        async def look() -> str | None:
-            found = await jobs.take()
+        async def look() -> Claimed:
+            found = await jobs.take(SHARED)
             if jobs.looks == 1:
                 # The job is queued after this look's transaction and before the waiter sleeps.
                 jobs.ready = 1
-                room.wake(None, ["libx264"])
+                room.wake(SHARED, 1)
             return found
 
-        waiting = room.until(look, "n1", lambda: frozenset({"libx264"}), 30)
-        assert await asyncio.wait_for(waiting, 1) == "a job"
+        assert await asyncio.wait_for(room.until(Waiter("n1"), look, 30), 1) is A_JOB
+
+    in_room(scene)
+
+
+def test_what_another_master_holds_for_a_moment_is_looked_for_soon() -> None:
+    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+        async def look() -> Claimed:
+            jobs.looks += 1
+            if jobs.looks == 1:
+                return Claimed(None, frozenset({SHARED}), is_idle=True, is_contended=True)
+            return Claimed(A_JOB)
+
+        assert await asyncio.wait_for(room.until(Waiter("n1"), look, 30), 1) is A_JOB
 
     in_room(scene)
 

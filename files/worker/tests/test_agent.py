@@ -271,7 +271,7 @@ def test_a_refusal_for_good_ends_the_agent_with_its_reason(
 
 
 def test_a_removed_node_registers_again(master: ApiServer, config: Path, clip: Path) -> None:
-    master.refuse("/v1/claims", 404)
+    master.refuse("/v1/claims", 409)
     _offer(master, clip, scenario(clip))
     with _running(config):
         _wait(lambda: master.bodies("/result"))

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import httpx
+import promtool
 import pytest
 import trustme
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
@@ -72,6 +73,16 @@ def test_energy_counts_on_over_the_wrap_and_adds_no_parts(tmp_path: Path) -> Non
     joules = [line for line in lines if line.startswith("ffrtmp_energy_joules_total")]
     assert float(joules[0].split()[-1]) == pytest.approx(0.25)
     assert 'ffrtmp_energy_available{reason=""} 1.0' in lines
+
+
+def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
+    _zone(tmp_path, "intel-rapl:0", "package-0", 900_000)
+    board = SlotBoard()
+    board.hear(_activity(10))
+    lines = [*_scrape(CpuCollector(EnergyCounters(tmp_path))), *_scrape(SlotCollector(board))]
+    assert any(line.startswith("ffrtmp_energy_joules_total{") for line in lines)
+    assert any(line.startswith("ffrtmp_ffmpeg_stage_info{") for line in lines)
+    assert promtool.complaints("\n".join([*lines, ""])) == ""
 
 
 def test_frames_only_grow_and_silent_slots_run_nothing() -> None:

@@ -3,10 +3,12 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from postgresql import Database
+
 from bench.figures import Figure, Limit, Line
 from bench.load import dispatch, joining
 from bench.load.timing import Latency
-from bench.master import Database, Master, Site, serving_all
+from bench.master import Master, Site, on_file, serving_all
 from bench.measuring import Measuring
 from bench.process import in_own_process
 
@@ -24,8 +26,8 @@ def measure(measuring: Measuring) -> Line:
     seen: dict[str, list[Latency]] = {}
     with measuring.folder() as folder, ExitStack() as stack:
         cluster = stack.enter_context(measuring.postgresql(folder))
-        one = _masters(folder, Database.sqlite(folder / "farm.db"), ["one"])
-        two = _masters(folder, Database.postgresql(cluster, "farm"), ["first", "second"])
+        one = _masters(folder, on_file(folder / "farm.db"), ["one"])
+        two = _masters(folder, cluster.renew("farm"), ["first", "second"])
         farms = {_ONE: one, _TWO: two}
         for masters in farms.values():
             stack.enter_context(serving_all(masters))

@@ -8,7 +8,7 @@ from bench import filling
 from bench.figures import Figure, Limit, Line, ratios
 from bench.load import cycles, joining, patterns
 from bench.load.timing import Latency
-from bench.master import Database, Master, Site
+from bench.master import Master, Site, on_file
 from bench.measuring import Measuring
 from bench.process import in_own_process
 
@@ -66,7 +66,7 @@ def _filled(
 ) -> Master:
     """Make a master whose database holds so many jobs of each kind."""
     database = folder / f"{name}.db"
-    master = Master(site, Database.sqlite(database), name)
+    master = Master(site, on_file(database), name)
     master.prepare()
     with master.serving():
         in_own_process(joining.register, master.address, site.agents)

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from postgresql import Database
+
 from bench.cluster import Cluster
 from bench.figures import Figure, Limit, Line, ratios
 from bench.load import joining, noop
-from bench.master import Database, Master, Site
+from bench.master import Master, Site, on_file
 from bench.measuring import Measuring
 from bench.process import in_own_process
 
 _AGENTS = 50
-_SUBMITTERS = 16
+_PRODUCERS = 50
 _PEERS = Path(__file__).resolve().parents[1] / "peers"
 _OURS_SQLITE = "ours, SQLite"
 _OURS_POSTGRESQL = "ours, PostgreSQL"
@@ -49,7 +51,7 @@ def _contestants(
     measuring: Measuring, cluster: Cluster, jobs: int, versions: dict[str, str]
 ) -> Mapping[str, Callable[[Path], Seconds]]:
     def ours(folder: Path, database: Database) -> Seconds:
-        site = Site.make(folder / "site", nodes=_AGENTS, submitters=_SUBMITTERS)
+        site = Site.make(folder / "site", nodes=_AGENTS, submitters=_PRODUCERS)
         master = Master(site, database, "master")
         master.prepare()
         with master.serving():
@@ -75,12 +77,12 @@ def _contestants(
         return peer(name, environment)
 
     return {
-        _OURS_SQLITE: lambda folder: ours(folder, Database.sqlite(folder / "farm.db")),
-        _OURS_POSTGRESQL: lambda folder: ours(folder, Database.postgresql(cluster, "ours")),
+        _OURS_SQLITE: lambda folder: ours(folder, on_file(folder / "farm.db")),
+        _OURS_POSTGRESQL: lambda folder: ours(folder, cluster.renew("ours")),
         "procrastinate": lambda _folder: on_postgresql("procrastinate"),
         "pgqueuer": lambda _folder: on_postgresql("pgqueuer"),
         "huey": lambda folder: peer(
-            "huey", {"BENCH_FILE": str(folder / "huey.db")}, str(_SUBMITTERS)
+            "huey", {"BENCH_FILE": str(folder / "huey.db")}, str(_PRODUCERS)
         ),
     }
 
@@ -116,7 +118,7 @@ def _line(
         key="noop",
         title="No-op jobs, beside other queues",
         conditions=(
-            f"{jobs:,} jobs are enqueued by {_SUBMITTERS} producers that wait for each to be "
+            f"{jobs:,} jobs are enqueued by {_PRODUCERS} producers that wait for each to be "
             f"stored, then worked off {_AGENTS} at a time; {rounds} rounds, taking turns; a new "
             "database every time",
             f"{named}; one PostgreSQL for all, its durability the default; SQLite with "

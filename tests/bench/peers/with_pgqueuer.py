@@ -21,7 +21,8 @@ from pgqueuer.types import QueueExecutionMode
 
 Said = dict[str, float | str]
 
-PRODUCERS = 16
+PRODUCERS = 50
+CONNECTIONS = 10
 BATCH = 50
 
 
@@ -38,7 +39,7 @@ async def prepare() -> Said:
 async def enqueue(jobs: int) -> Said:
     """Enqueue jobs one at a time from so many producers at once."""
     numbers = iter(range(jobs))
-    async with asyncpg.create_pool(min_size=PRODUCERS, max_size=PRODUCERS) as pool:
+    async with asyncpg.create_pool(min_size=CONNECTIONS, max_size=CONNECTIONS) as pool:
         queries = Queries(AsyncpgPoolDriver(pool))
 
         async def produce() -> None:

@@ -14,7 +14,7 @@ import procrastinate
 
 Said = dict[str, float | str]
 
-PRODUCERS = 16
+PRODUCERS = 50
 CONCURRENCY = 50
 POOL_CONNECTIONS = 10
 

@@ -71,7 +71,11 @@ def _serve(loaded: Settings, _arguments: argparse.Namespace) -> None:
 
 
 def _migrate(loaded: Settings, _arguments: argparse.Namespace) -> None:
-    _print(migrate.upgrade(_engine(loaded)))
+    engine = _engine(loaded)
+    try:
+        _print(migrate.upgrade(engine))
+    finally:
+        engine.dispose()
 
 
 def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
@@ -90,6 +94,8 @@ def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
                 _write_down(connection, now, done)
     except RefusedError as error:
         raise OperatorError(str(error)) from error
+    finally:
+        engine.dispose()
     _print({"changed": done.is_changed})
 
 

@@ -19,6 +19,7 @@ from ffrtmp_master.queue import batches, leases
 from ffrtmp_master.queue.hindrances import Hindrances
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.waiting import WaitingRoom
+from ffrtmp_master.retaining import Retention
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.news import News
@@ -63,6 +64,7 @@ class Farm:
         self.artifacts = self.contents.artifacts
         self.sources = self.contents.sources
         self.sweep = Sweep(self, sweep_s)
+        self.retention = Retention(self)
         self._listener: Listener | None = None
         if settings.is_shared:
             self._listener = Listener(settings.database_url, password, self._heard)
@@ -86,6 +88,7 @@ class Farm:
                 stack.push_async_callback(asyncio.to_thread, self._listener.close)
             await stack.enter_async_context(self.gate.running())
             await stack.enter_async_context(self.sweep.running())
+            await stack.enter_async_context(self.retention.running())
             stack.callback(self.send_home)
             yield
 

@@ -125,11 +125,12 @@ def _completed(generated: _Json, used: Iterable[type[msgspec.Struct]]) -> _Json:
         for method, operation in operations.items():
             responses = operation["responses"]
             for status in _general(path, method, operation):
-                responses.setdefault(str(int(status)), _problem(status))
+                responses[str(int(status))] = _problem(status)
             for parameter in operation.get("parameters", ()):
                 _take_null_away(parameter)
             if method == "head":
-                _take_bodies_away(responses)
+                # It has the headers of what it is not sent.
+                responses["200"].pop("content", None)
             operation["responses"] = dict(sorted(responses.items()))
     generated["paths"] = dict(sorted(paths.items()))
     generated["components"]["schemas"].update(_schemas(used))
@@ -206,11 +207,6 @@ def _take_null_away(parameter: _Json) -> None:
     if len(kinds) == 1:
         del schema["oneOf"]
         parameter["schema"] = {**kinds[0], **schema}
-
-
-def _take_bodies_away(responses: _Json) -> None:
-    for response in responses.values():
-        response.pop("content", None)
 
 
 def _content(media_type: str, wire_type: type[msgspec.Struct]) -> _Json:

@@ -24,15 +24,20 @@ class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     client_ca_file: Path
 
 
+def introduce(name: str, registry: CollectorRegistry) -> None:
+    """Have `registry` say which exporter it is."""
+    info = Info(
+        "ffrtmp_exporter", "Which exporter this is, and of which release", registry=registry
+    )
+    info.info({"exporter": name, "version": __version__})
+
+
 def serve_until_stopped(name: str, registry: CollectorRegistry, settings: ExporterSettings) -> None:
     """Serve `registry` over mutual TLS until SIGTERM or SIGINT, and beside it who serves it.
 
     Raises OSError when the port is taken or a file of the certificate cannot be read.
     """
-    info = Info(
-        "ffrtmp_exporter", "Which exporter this is, and of which release", registry=registry
-    )
-    info.info({"exporter": name, "version": __version__})
+    introduce(name, registry)
     stopped = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())

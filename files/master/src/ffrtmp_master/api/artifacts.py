@@ -19,7 +19,7 @@ from ffrtmp_master.api.addresses import (
     FileNamePart,
     Sha256Query,
 )
-from ffrtmp_master.api.uploads import check_announced
+from ffrtmp_master.api.uploads import BytesOperation, check_announced
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import completion
 from ffrtmp_master.store import artifacts
@@ -38,6 +38,7 @@ FarmHere = NamedDependency[SkipValidation[Farm]]
     ),
     # The content store counts what comes and has a limit of its own.
     request_max_body_size=None,
+    operation_class=BytesOperation,
 )
 async def upload_artifact(
     request: Call,

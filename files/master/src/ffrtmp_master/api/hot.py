@@ -32,7 +32,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from ffrtmp_master import problems
 from ffrtmp_master.access import check_node, check_role, node_of
 from ffrtmp_master.api.jobs_as_sent import job_as_sent
-from ffrtmp_master.api.media_types import check_json
+from ffrtmp_master.api.strictness import check_json
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.requests import Claimed
@@ -165,7 +165,7 @@ async def _wait_for_job(
         return (await farm.writer.request(request)).job
     waiter = Waiter(request.node)
     gone = asyncio.ensure_future(_disconnected(call.receive))
-    gone.add_done_callback(lambda _: waiter.wake())
+    gone.add_done_callback(lambda _: waiter.time_out())
 
     async def attempt() -> Claimed:
         # Nobody would work on a job that is claimed for a client that is not there.
@@ -322,7 +322,9 @@ def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
     try:
         decoded: B = _DECODERS[endpoint.route].decode(body)
     except msgspec.DecodeError as error:
-        raise ClientException(f"the body does not fit: {error}") from error
+        said, _, place = str(error).partition(" - at `$")
+        wrong = {"key": place.strip(".`"), "message": said}
+        raise ClientException("the body does not fit", extra=[wrong]) from error
     return decoded
 
 

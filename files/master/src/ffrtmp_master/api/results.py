@@ -11,7 +11,7 @@ from litestar.params import FromQuery, SkipValidation
 
 from ffrtmp_master import problems
 from ffrtmp_master.access import needs
-from ffrtmp_master.api.paging import PAGE, after_place
+from ffrtmp_master.api.paging import PAGE, Cursor, Limit, after_place
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.store import results
 
@@ -24,11 +24,14 @@ FarmHere = NamedDependency[SkipValidation[Farm]]
     responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_results(
-    farm: FarmHere, run: FromQuery[UUID | None] = None, cursor: FromQuery[str] = ""
+    farm: FarmHere,
+    run: FromQuery[UUID | None] = None,
+    cursor: Cursor = "",
+    limit: Limit = PAGE,
 ) -> ResultPage:
     """List results, of one run or of all, in the order in which they were stored."""
     after = after_place(cursor)
-    return await farm.reader.read(lambda c: results.page(c, run, after, PAGE))
+    return await farm.reader.read(lambda c: results.page(c, run, after, limit))
 
 
 ROUTES: tuple[Any, ...] = (list_results,)

@@ -10,6 +10,7 @@ from ffrtmp_shared.administration import Deed
 from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
 from litestar import Response, get, post
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
 from ffrtmp_master import problems
@@ -31,7 +32,16 @@ _REFUSALS = problems.documented(
 )
 
 
-@post("/v1/runs", guards=[needs(Role.SUBMITTER)], responses=_REFUSALS)
+@post(
+    "/v1/runs",
+    guards=[needs(Role.SUBMITTER)],
+    responses={
+        **_REFUSALS,
+        HTTPStatus.OK: ResponseSpec(
+            Run, description="the run made before with this key", generate_examples=False
+        ),
+    },
+)
 async def create_run(
     request: Call,
     data: JSONBody[RunRequest],

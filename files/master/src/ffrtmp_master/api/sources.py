@@ -13,7 +13,7 @@ from ffrtmp_master import problems
 from ffrtmp_master.access import Call, needs
 from ffrtmp_master.api import downloads
 from ffrtmp_master.api.addresses import Sha256Part
-from ffrtmp_master.api.uploads import check_announced
+from ffrtmp_master.api.uploads import BytesOperation, check_announced
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.store import artifacts, nodes
 
@@ -31,6 +31,7 @@ _READ = problems.documented(HTTPStatus.NOT_FOUND)
     ),
     # The content store counts what comes and has a limit of its own.
     request_max_body_size=None,
+    operation_class=BytesOperation,
     status_code=HTTPStatus.NO_CONTENT,
 )
 async def upload_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> None:

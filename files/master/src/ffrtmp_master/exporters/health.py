@@ -65,6 +65,7 @@ def _node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
         "ffrtmp_node_last_seen_timestamp_seconds",
         "When an agent of the node was last heard",
         labels=["node"],
+        unit="seconds",
     )
     for node in nodes:
         up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))

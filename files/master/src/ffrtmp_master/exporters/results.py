@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from ffrtmp_master.exporters import refreshing
 
 _LABELS = ("node", "encoder", "rate_point", "scenario")
-_BITS_PER_KBIT = 1000
+_BYTES_PER_KBIT = 125
 
 _Labels = tuple[str, str, str, str]
 
@@ -38,9 +38,9 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
     ),
     ("ffrtmp_result_vmaf_mean", "Mean VMAF of the last encode, where it was measured", _vmaf_mean),
     (
-        "ffrtmp_result_video_bitrate_bits_per_second",
-        "Bit rate of the video stream that the last encode wrote",
-        lambda result: result.measurement.output.video_bitrate_kbps * _BITS_PER_KBIT,
+        "ffrtmp_result_video_rate_bytes_per_second",
+        "Bytes of video that the last encode wrote for each second of it; times 8, the bit rate",
+        lambda result: result.measurement.output.video_bitrate_kbps * _BYTES_PER_KBIT,
     ),
     (
         "ffrtmp_result_cpu_seconds",
@@ -82,7 +82,8 @@ class LatestResults(Collector):
         with self._lock:
             last, counts = dict(self._last), dict(self._counts)
         for name, explanation, value_of in _GAUGES:
-            gauge = GaugeMetricFamily(name, explanation, labels=_LABELS)
+            unit = "seconds" if name.endswith("_seconds") else ""
+            gauge = GaugeMetricFamily(name, explanation, labels=_LABELS, unit=unit)
             for labels, result in last.items():
                 value = value_of(result)
                 if value is not None:

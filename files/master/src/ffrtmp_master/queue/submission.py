@@ -31,13 +31,15 @@ def submit(
 ) -> list[Submitted | RefusedError]:
     """Queue each job, or return the one that was queued with the same key before."""
     earlier = _earlier(work, requests)
+    if earlier:
+        catalog.refresh(work.statements)
     new: list[JobRow] = []
     answers: list[Submitted | RefusedError] = []
     for asked in requests:
         identity = (asked.created_by, asked.key or "")
         before = earlier.get(identity) if asked.key is not None else None
         if before is not None:
-            answers.append(_same(before, asked))
+            answers.append(_same(before, asked, catalog, settings))
             continue
         job = _row(work, asked, catalog, settings)
         new.append(job)
@@ -57,8 +59,22 @@ def _earlier(work: Work, requests: Sequence[Submit]) -> dict[tuple[str, str], Jo
     return {identity: rows[job_id] for identity, job_id in found.items()}
 
 
-def _same(before: JobRow, asked: Submit) -> Submitted | RefusedError:
-    if before.scenario != msgspec.json.encode(asked.request.scenario).decode():
+def _same(
+    before: JobRow, asked: Submit, catalog: Catalog, settings: Settings
+) -> Submitted | RefusedError:
+    """Return the job that was made before, if it is what is asked for now.
+
+    Its priority is not compared: an operator may have changed it since.
+    """
+    request = asked.request
+    wanted = required_set(request.requirements, request.scenario, exclusive=request.exclusive)
+    is_same = (
+        before.scenario == msgspec.json.encode(request.scenario).decode()
+        and catalog.set_of(before.requirement_id).key == wanted.key
+        and before.max_attempts == (request.max_attempts or settings.max_attempts)
+        and before.deadline_s == request.deadline_s
+    )
+    if not is_same:
         return UnacceptableError(f"the idempotency key {asked.key!r} was used for another job")
     return Submitted(before, existed=True)
 

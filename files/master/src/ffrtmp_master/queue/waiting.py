@@ -14,13 +14,15 @@ _CONTENDED_S = 0.05
 class Waiter:
     """A claim that waits: of which node, and for jobs of which sets of requirements."""
 
-    __slots__ = ("future", "is_idle", "keys", "node")
+    __slots__ = ("future", "hint", "is_idle", "keys", "node")
 
     def __init__(self, node: str) -> None:
         """Prepare to wait for a job that `node` could do."""
         self.node = node
         self.keys: frozenset[int] = frozenset()
         self.is_idle = True
+        # The set that it was told of a job of, until it has looked.
+        self.hint: int | None = None
         self.future: asyncio.Future[bool] | None = None
 
     def wake(self) -> None:
@@ -74,12 +76,29 @@ class WaitingRoom:
         is_gone: Callable[[], bool] = lambda: False,
     ) -> JobRow | None:
         """Make attempts until one gives a job, `wait_s` seconds are over, or nobody waits."""
+        try:
+            return await self._until(waiter, attempt, wait_s, is_gone)
+        finally:
+            if waiter.hint is not None:
+                # It left without having looked: whoever else could do the job should.
+                self.free(waiter.node)
+                self.wake(waiter.hint, 1)
+
+    async def _until(
+        self,
+        waiter: Waiter,
+        attempt: Callable[[], Awaitable[Claimed]],
+        wait_s: float,
+        is_gone: Callable[[], bool],
+    ) -> JobRow | None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         was_woken = False
         while True:
             heard = self._heard
             claimed = await attempt()
+            if claimed.job is not None or not is_gone():
+                waiter.hint = None
             self.wakes_in_vain += was_woken and claimed.job is None
             was_woken = False
             left_s = deadline - loop.time()
@@ -104,6 +123,7 @@ class WaitingRoom:
                 # The node will be busy: its other slots wait until it is free again.
                 self._close_node(waiter.node)
             self._leave_keys(waiter)
+            waiter.hint = requirement_id
             waiter.wake()
             jobs -= 1
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from ffrtmp_shared.models import Artifact
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from ffrtmp_master.store.content import Content
 from ffrtmp_master.store.refusals import NotFoundError
 from ffrtmp_master.store.schema import artifacts, sources
 from ffrtmp_master.store.upserts import insert_into
+
+_DIGESTS_AT_ONCE = 500
 
 
 def attach(
@@ -87,11 +90,20 @@ def missing_sources(connection: Connection, wanted: Iterable[str]) -> Sequence[s
 
 def used_by_artifacts(connection: Connection, digests: Collection[str]) -> set[str]:
     """Return those of some digests that an artifact has."""
-    query = select(artifacts.c.sha256).where(artifacts.c.sha256.in_(list(digests)))
-    return set(connection.execute(query.distinct()).scalars())
+    return _present(connection, artifacts.c.sha256, digests)
 
 
 def used_by_sources(connection: Connection, digests: Collection[str]) -> set[str]:
     """Return those of some digests that a source has."""
-    query = select(sources.c.sha256).where(sources.c.sha256.in_(list(digests)))
-    return set(connection.execute(query).scalars())
+    return _present(connection, sources.c.sha256, digests)
+
+
+def _present(
+    connection: Connection, column: ColumnElement[str], digests: Collection[str]
+) -> set[str]:
+    found: set[str] = set()
+    left = iter(digests)
+    while piece := list(islice(left, _DIGESTS_AT_ONCE)):
+        query = select(column).where(column.in_(piece)).distinct()
+        found.update(connection.execute(query).scalars())
+    return found

@@ -55,8 +55,9 @@ def add(connection: Connection, made: Credential, by: str, now: datetime) -> Non
         insert_into(connection, credentials)
         .values(**msgspec.structs.asdict(made), is_listed=False, created_at=now, created_by=by)
         .on_conflict_do_nothing(index_elements=[credentials.c.name])
-    )
-    if not added.rowcount:
+        .returning(credentials.c.name)
+    ).first()
+    if added is None:
         raise ConflictError(f"there is a token {made.name} already; revoke it first")
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    func,
     literal_column,
     or_,
     select,
@@ -104,13 +103,6 @@ def history(connection: Connection, job_id: UUID) -> Sequence[Transition]:
         )
         for row in rows
     ]
-
-
-def depth(connection: Connection) -> dict[JobState, int]:
-    """Count all jobs by state."""
-    rows = connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
-    counts = {JobState(state): count for state, count in rows}
-    return {state: counts.get(state, 0) for state in JobState}
 
 
 def job_of(row: JobRow) -> Job:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ffrtmp_shared.models import Result, ResultPage
-from sqlalchemy import Connection, Row, func, select, tuple_
+from sqlalchemy import Connection, Row, select, tuple_
 
 from ffrtmp_master.store.schema import results
 from ffrtmp_master.store.settled import settled
@@ -42,6 +42,38 @@ def page(connection: Connection, run_id: UUID | None, after: Place, limit: int) 
     )
 
 
+def head(connection: Connection) -> Place:
+    """Return the place of the newest result that nothing can come before any more."""
+    row = connection.execute(
+        select(results.c.transaction_id, results.c.sequence)
+        .where(*settled(connection, results))
+        .order_by(results.c.transaction_id.desc(), results.c.sequence.desc())
+        .limit(1)
+    ).first()
+    return START if row is None else Place(*row)
+
+
+def between(
+    connection: Connection, run_id: UUID | None, after: Place, until: Place, limit: int
+) -> tuple[list[Result], Place]:
+    """Return up to `limit` results (of one run) after a place and up to another.
+
+    With them comes the place to go on from; when fewer than `limit` come, there are no more.
+    """
+    place = tuple_(results.c.transaction_id, results.c.sequence)
+    query = (
+        select(results)
+        .where(place > tuple_(*after), place <= tuple_(*until))
+        .order_by(results.c.transaction_id, results.c.sequence)
+        .limit(limit)
+    )
+    if run_id is not None:
+        query = query.where(results.c.run_id == run_id)
+    rows = connection.execute(query).all()
+    end = Place(rows[-1].transaction_id, rows[-1].sequence) if rows else after
+    return [result_of(row) for row in rows], end
+
+
 def result_of(row: Row[tuple[object, ...]]) -> Result:
     """Turn a row into what travels."""
     return Result(
@@ -56,8 +88,3 @@ def result_of(row: Row[tuple[object, ...]]) -> Result:
         artifacts=row.artifacts,
         stored_at=row.stored_at,
     )
-
-
-def count(connection: Connection) -> int:
-    """Count all results."""
-    return connection.execute(select(func.count()).select_from(results)).scalar_one()

@@ -25,7 +25,7 @@ class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 
 class CpuCollector(Collector):
-    """Reads the host at each scrape. What the host does not offer is absent, never 0."""
+    """Reads the host at each scrape. What the host does not offer has no value, never 0."""
 
     def __init__(self, energy: EnergyCounters) -> None:
         """Take energy from `energy`."""
@@ -35,8 +35,8 @@ class CpuCollector(Collector):
         """Give all metrics."""
         yield _seconds()
         yield _load()
-        yield from _frequencies()
-        yield from _temperatures()
+        yield _frequencies()
+        yield _temperatures()
         yield from self._joules()
 
     def _joules(self) -> Iterable[Metric]:
@@ -48,15 +48,15 @@ class CpuCollector(Collector):
         )
         available.add_metric([reading.reason], 1.0 if reading.joules else 0.0)
         yield available
-        if reading.joules:
-            joules = CounterMetricFamily(
-                "ffrtmp_energy_joules",
-                "Energy used since the exporter started, by package and by its DRAM",
-                labels=["zone"],
-            )
-            for zone, value in reading.joules.items():
-                joules.add_metric([zone], value)
-            yield joules
+        joules = CounterMetricFamily(
+            "ffrtmp_energy_joules",
+            "Energy used since the exporter started, by package and by its DRAM",
+            labels=["zone"],
+            unit="joules",
+        )
+        for zone, value in reading.joules.items():
+            joules.add_metric([zone], value)
+        yield joules
 
 
 def _seconds() -> Metric:
@@ -64,6 +64,7 @@ def _seconds() -> Metric:
         "ffrtmp_node_cpu_seconds",
         "CPU time since the host booted; steal is what the hypervisor took away",
         labels=["cpu", "mode"],
+        unit="seconds",
     )
     for number, times in enumerate(psutil.cpu_times(percpu=True)):
         for mode, value in times._asdict().items():
@@ -82,30 +83,30 @@ def _load() -> Metric:
     return load
 
 
-def _frequencies() -> Iterable[Metric]:
-    frequencies = psutil.cpu_freq(percpu=True) or []
-    known = [(n, f.current) for n, f in enumerate(frequencies) if f.current]
-    if known:
-        hertz = GaugeMetricFamily(
-            "ffrtmp_node_cpu_frequency_hertz", "Frequency of each CPU now", labels=["cpu"]
-        )
-        for number, megahertz in known:
-            hertz.add_metric([str(number)], megahertz * _HERTZ_PER_MHZ)
-        yield hertz
+def _frequencies() -> Metric:
+    hertz = GaugeMetricFamily(
+        "ffrtmp_node_cpu_frequency_hertz",
+        "Frequency of each CPU now",
+        labels=["cpu"],
+        unit="hertz",
+    )
+    for number, frequency in enumerate(psutil.cpu_freq(percpu=True) or []):
+        if frequency.current:
+            hertz.add_metric([str(number)], frequency.current * _HERTZ_PER_MHZ)
+    return hertz
 
 
-def _temperatures() -> Iterable[Metric]:
-    chips = psutil.sensors_temperatures()
-    if chips:
-        celsius = GaugeMetricFamily(
-            "ffrtmp_node_temperature_celsius",
-            "Temperatures that the host's sensors report",
-            labels=["chip", "sensor"],
-        )
-        for chip, sensors in chips.items():
-            for number, sensor in enumerate(sensors):
-                celsius.add_metric([chip, f"{number}:{sensor.label}"], sensor.current)
-        yield celsius
+def _temperatures() -> Metric:
+    celsius = GaugeMetricFamily(
+        "ffrtmp_node_temperature_celsius",
+        "Temperatures that the host's sensors report",
+        labels=["chip", "sensor"],
+        unit="celsius",
+    )
+    for chip, sensors in psutil.sensors_temperatures().items():
+        for number, sensor in enumerate(sensors):
+            celsius.add_metric([chip, f"{number}:{sensor.label}"], sensor.current)
+    return celsius
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

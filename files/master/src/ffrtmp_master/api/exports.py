@@ -1,0 +1,106 @@
+"""Results as files: all of them, or those of a run, never more than a page in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from ffrtmp_shared.models import Role
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.openapi.spec import (
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+)
+from litestar.openapi.spec.enums import OpenAPIFormat
+from litestar.params import FromQuery, QueryParameter, SkipValidation
+from litestar.response import Stream
+from sqlalchemy import Connection
+
+from ffrtmp_master import problems, tables
+from ffrtmp_master.access import needs
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.store import results, runs
+from ffrtmp_master.store.results import START, Place
+from ffrtmp_master.tables import Table
+
+# As many as a row group of Parquet has.
+_RESULTS_AT_ONCE = 1000
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    JSON_LINES = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@dataclass
+class _ExportOperation(Operation):
+    """Describes for OpenAPI that the kind of the answer is what was asked for."""
+
+    def __post_init__(self) -> None:
+        anything = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        kinds = [table.media_type for table in tables.FORMATS.values()]
+        given = OpenAPIResponse(
+            description="The results as a file",
+            content={kind: OpenAPIMediaType(schema=anything) for kind in kinds},
+        )
+        self.responses = {**(self.responses or {}), str(int(HTTPStatus.OK)): given}
+
+
+@get(
+    "/v1/results/export",
+    guards=[needs(Role.VIEWER)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    operation_class=_ExportOperation,
+)
+async def export_results(
+    farm: NamedDependency[SkipValidation[Farm]],
+    kind: Annotated[Format, QueryParameter(name="format")],
+    run: FromQuery[UUID | None] = None,
+) -> Stream:
+    """Give the results that are stored now, of one run or of all, in the order of their storing.
+
+    JSON lines have each result whole; the tables have a column for every number, with its unit
+    in the name, empty where it could not be measured.
+    """
+
+    def until(connection: Connection) -> Place:
+        if run is not None:
+            runs.find(connection, run)
+        return results.head(connection)
+
+    end = await farm.reader.read(until)
+    table = await asyncio.to_thread(tables.FORMATS[kind])
+    name = f"results-{run or 'all'}.{kind}"
+    return Stream(
+        _parts(farm, table, run, end),
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        media_type=table.media_type,
+    )
+
+
+async def _parts(farm: Farm, table: Table, run: UUID | None, until: Place) -> AsyncIterator[bytes]:
+    """Give the file in parts; each is read in a transaction of its own."""
+    yield table.head()
+    after, has_more = START, True
+    while has_more:
+        page = partial(
+            results.between, run_id=run, after=after, until=until, limit=_RESULTS_AT_ONCE
+        )
+        found, after = await farm.reader.read(page)
+        has_more = len(found) == _RESULTS_AT_ONCE
+        yield await asyncio.to_thread(table.part, found)
+    yield await asyncio.to_thread(table.tail)
+
+
+ROUTES: tuple[Any, ...] = (export_results,)

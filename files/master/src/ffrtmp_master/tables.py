@@ -1,0 +1,278 @@
+"""Results as a flat table: which columns there are, and writing them as CSV or Parquet.
+
+The first columns are those that the control node writes into a run's results.csv.
+"""
+
+import csv
+import io
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import msgspec
+from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from ffrtmp_shared.models import Result
+
+Value = str | int | float | datetime | None
+
+
+class Kind(StrEnum):
+    """What a column holds; any may be empty."""
+
+    TEXT = "text"
+    WHOLE = "whole number"
+    NUMBER = "number"
+    MOMENT = "moment"
+
+
+class Column(NamedTuple):
+    """A column: its name with the unit in it, what it holds, and its value in a result."""
+
+    name: str
+    kind: Kind
+    of: Callable[[Result], Value]
+
+
+def _quality(name: str, kind: Kind, attribute: str = "") -> Column:
+    def of(result: Result) -> Value:
+        quality = result.measurement.quality
+        if not isinstance(quality, QualityMeasurement):
+            return None
+        value: Value = getattr(quality, attribute or name)
+        return value
+
+    return Column(name, kind, of)
+
+
+def _measured(value: Any) -> Any:
+    """Return a value that could be measured; what could not is None, never 0."""
+    return None if isinstance(value, Unavailable) else value
+
+
+def _uuid(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _why_no_quality(result: Result) -> str | None:
+    quality = result.measurement.quality
+    return quality.reason if isinstance(quality, Unavailable) else None
+
+
+_TEXT, _WHOLE, _NUMBER, _MOMENT = Kind.TEXT, Kind.WHOLE, Kind.NUMBER, Kind.MOMENT
+
+COLUMNS: tuple[Column, ...] = (
+    Column("run_id", _TEXT, lambda r: _uuid(r.run_id)),
+    Column("job_id", _TEXT, lambda r: str(r.job_id)),
+    Column("node", _TEXT, lambda r: r.node),
+    Column("scenario", _TEXT, lambda r: r.scenario.name),
+    Column("source", _TEXT, lambda r: r.scenario.source.name),
+    Column("encoder", _TEXT, lambda r: r.scenario.encode.encoder),
+    Column("preset", _TEXT, lambda r: r.scenario.encode.preset),
+    Column("rate_point", _TEXT, lambda r: r.scenario.encode.rate.label),
+    Column("repeat", _WHOLE, lambda r: r.repeat),
+    Column("attempt", _WHOLE, lambda r: r.attempt),
+    Column("wall_s", _NUMBER, lambda r: r.measurement.encode.wall_s),
+    Column("cpu_s", _NUMBER, lambda r: r.measurement.encode.cpu_s),
+    Column("user_s", _NUMBER, lambda r: r.measurement.encode.user_s),
+    Column("system_s", _NUMBER, lambda r: r.measurement.encode.system_s),
+    Column("max_rss_kib", _WHOLE, lambda r: r.measurement.encode.max_rss_kib),
+    Column("fps", _NUMBER, lambda r: r.measurement.encode.fps),
+    Column("speed", _NUMBER, lambda r: r.measurement.encode.speed),
+    Column("video_bitrate_kbps", _NUMBER, lambda r: r.measurement.output.video_bitrate_kbps),
+    _quality("vmaf_mean", _NUMBER),
+    _quality("vmaf_harmonic_mean", _NUMBER),
+    _quality("vmaf_min", _NUMBER),
+    _quality("vmaf_p1", _NUMBER),
+    _quality("vmaf_p5", _NUMBER),
+    _quality("vmaf_model", _TEXT),
+    Column("ffmpeg_version", _TEXT, lambda r: r.measurement.provenance.ffmpeg.version),
+    Column("ffmpeg_sha256", _TEXT, lambda r: r.measurement.provenance.ffmpeg.sha256),
+    # What only an export has.
+    Column("result_id", _TEXT, lambda r: str(r.id)),
+    Column("stored_at", _MOMENT, lambda r: r.stored_at),
+    Column("kind", _TEXT, lambda r: r.scenario.kind),
+    Column("source_sha256", _TEXT, lambda r: r.measurement.provenance.source_sha256),
+    Column("crf", _NUMBER, lambda r: r.scenario.encode.rate.crf),
+    Column("bitrate_kbps", _WHOLE, lambda r: r.scenario.encode.rate.bitrate_kbps),
+    Column("pixel_format", _TEXT, lambda r: r.scenario.encode.pixel_format),
+    Column("threads", _WHOLE, lambda r: r.scenario.encode.threads),
+    Column("gop_frames", _WHOLE, lambda r: r.scenario.encode.gop_frames),
+    Column("frames", _WHOLE, lambda r: r.measurement.encode.frames),
+    Column("first_frame_s", _NUMBER, lambda r: _measured(r.measurement.encode.first_frame_s)),
+    Column("output_codec", _TEXT, lambda r: r.measurement.output.codec),
+    Column("output_width_px", _WHOLE, lambda r: r.measurement.output.width),
+    Column("output_height_px", _WHOLE, lambda r: r.measurement.output.height),
+    Column("output_pixel_format", _TEXT, lambda r: r.measurement.output.pixel_format),
+    Column("output_frame_rate", _TEXT, lambda r: r.measurement.output.frame_rate),
+    Column("output_frames", _WHOLE, lambda r: r.measurement.output.frames),
+    Column("output_duration_s", _NUMBER, lambda r: r.measurement.output.duration_s),
+    Column("output_file_bytes", _WHOLE, lambda r: r.measurement.output.file_bytes),
+    Column("output_video_bytes", _WHOLE, lambda r: r.measurement.output.video_bytes),
+    Column("output_sha256", _TEXT, lambda r: r.measurement.output.sha256),
+    Column("vmaf_unavailable", _TEXT, _why_no_quality),
+    _quality("vmaf_pairs", _WHOLE, "pairs"),
+    Column("kernel", _TEXT, lambda r: r.measurement.environment.kernel),
+    Column("cpu_model", _TEXT, lambda r: r.measurement.environment.cpu_model),
+    Column("cpu_governor", _TEXT, lambda r: _measured(r.measurement.environment.cpu_governor)),
+    Column(
+        "cpu_frequency_mhz",
+        _NUMBER,
+        lambda r: _measured(r.measurement.environment.cpu_frequency_mhz),
+    ),
+    Column("load_before", _NUMBER, lambda r: r.measurement.environment.load_before),
+    Column("steal_ratio", _NUMBER, lambda r: r.measurement.environment.steal_ratio),
+    Column(
+        "memory_available_bytes",
+        _WHOLE,
+        lambda r: r.measurement.environment.memory_available_bytes,
+    ),
+    Column(
+        "quality_ffmpeg_version", _TEXT, lambda r: r.measurement.provenance.quality_ffmpeg.version
+    ),
+    Column(
+        "quality_ffmpeg_sha256", _TEXT, lambda r: r.measurement.provenance.quality_ffmpeg.sha256
+    ),
+    Column("agent_version", _TEXT, lambda r: r.measurement.provenance.agent_version),
+    Column("argv", _TEXT, lambda r: shlex.join(r.measurement.provenance.argv)),
+)
+"""The columns, in their order."""
+
+
+class Table(Protocol):
+    """A way to write results; the parts, one after the other, make a file."""
+
+    media_type: ClassVar[str]
+
+    def head(self) -> bytes:
+        """Return what stands before all results."""
+
+    def part(self, results: Sequence[Result]) -> bytes:
+        """Return some results as they are written."""
+
+    def tail(self) -> bytes:
+        """Return what stands after all results."""
+
+
+class JsonLines(Table):
+    """Writes each result whole, as JSON in a line of its own."""
+
+    media_type = "application/x-ndjson"
+
+    def head(self) -> bytes:
+        """Return nothing: every line stands for itself."""
+        return b""
+
+    def part(self, results: Sequence[Result]) -> bytes:
+        """Return some results as they are written."""
+        return b"".join(msgspec.json.encode(result) + b"\n" for result in results)
+
+    def tail(self) -> bytes:
+        """Return nothing, as before."""
+        return b""
+
+
+class Csv(Table):
+    """Writes a table as RFC 4180 describes it, its names in the first line."""
+
+    media_type = "text/csv"
+
+    def head(self) -> bytes:
+        """Return the line of names."""
+        return _as_csv([[column.name for column in COLUMNS]])
+
+    def part(self, results: Sequence[Result]) -> bytes:
+        """Return a line for each result."""
+        return _as_csv([_in_csv(column.of(result)) for column in COLUMNS] for result in results)
+
+    def tail(self) -> bytes:
+        """Return nothing: the last line ends the table."""
+        return b""
+
+
+class Parquet(Table):
+    """Writes a table in row groups, each as it comes; only the places of them are remembered."""
+
+    media_type = "application/vnd.apache.parquet"
+
+    def __init__(self) -> None:
+        """Begin a file."""
+        # Large, and wanted by nobody who only runs a queue.
+        import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415
+
+        self._arrow = pyarrow
+        types = {
+            Kind.TEXT: pyarrow.string(),
+            Kind.WHOLE: pyarrow.int64(),
+            Kind.NUMBER: pyarrow.float64(),
+            Kind.MOMENT: pyarrow.timestamp("us", tz="UTC"),
+        }
+        self._schema = pyarrow.schema([(column.name, types[column.kind]) for column in COLUMNS])
+        self._sink = _Sink()
+        self._writer = parquet.ParquetWriter(
+            pyarrow.PythonFile(self._sink, mode="w"), self._schema, compression="zstd"
+        )
+
+    def head(self) -> bytes:
+        """Return the mark by which such a file is known."""
+        return self._sink.drained()
+
+    def part(self, results: Sequence[Result]) -> bytes:
+        """Return a row group."""
+        columns = [
+            self._arrow.array([column.of(result) for result in results], type=field.type)
+            for column, field in zip(COLUMNS, self._schema, strict=True)
+        ]
+        if results:
+            self._writer.write_table(self._arrow.Table.from_arrays(columns, schema=self._schema))
+        return self._sink.drained()
+
+    def tail(self) -> bytes:
+        """Return the file's end, which says where everything is."""
+        self._writer.close()
+        return self._sink.drained()
+
+
+class _Sink:
+    """A file that is only written, and emptied in between."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._written_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        self._buffer += data
+        self._written_bytes += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._written_bytes
+
+    def flush(self) -> None:
+        """Do nothing: nothing is held back."""
+
+    def close(self) -> None:
+        self.closed = True
+
+    def drained(self) -> bytes:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
+
+def _as_csv(rows: Iterable[Sequence[Value]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _in_csv(value: Value) -> Value:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+FORMATS: dict[str, type[Table]] = {"jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
+"""How results can be written, by the suffix of a file's name."""

@@ -1,0 +1,193 @@
+"""Results as files: the same in every form, complete, and never held in memory as a whole."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import msgspec
+import pyarrow.parquet
+import pytest
+from ffrtmp_master import tables
+from ffrtmp_master.api import exports
+from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.models import Result
+from house import House
+from msgspec.structs import replace
+
+ROOT = Path(__file__).resolve().parents[3]
+FORMATS = ("jsonl", "csv", "parquet")
+WHOLE = {column.name for column in tables.COLUMNS if column.kind is tables.Kind.WHOLE}
+NUMBERS = {column.name for column in tables.COLUMNS if column.kind is tables.Kind.NUMBER}
+
+
+def export(house: House, kind: str, **query: str) -> bytes:
+    answer = house.call("viewer", "GET", "/v1/results/export", params={"format": kind, **query})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].split(";")[0] == tables.FORMATS[kind].media_type
+    assert f'.{kind}"' in answer.headers["content-disposition"]
+    return answer.content
+
+
+def as_rows(content: bytes, kind: str) -> list[dict[str, Any]]:
+    """Return a table's rows with their values as they were meant."""
+    if kind == "parquet":
+        return list(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist())
+    found = []
+    for row in csv.DictReader(io.StringIO(content.decode(), newline="")):
+        values: dict[str, Any] = {name: text or None for name, text in row.items()}
+        for name in (WHOLE | NUMBERS) & values.keys():
+            if values[name] is not None:
+                values[name] = (int if name in WHOLE else float)(values[name])
+        found.append(values)
+    return found
+
+
+@pytest.fixture
+def filled(ready_house: House) -> Any:
+    """A run of three results and one result of a job of its own; returns the house and the run."""
+    run = ready_house.run(ready_house.suite(rates=3))
+    ready_house.submit()
+    while (claim := ready_house.claim("worker1")) is not None:
+        assert ready_house.result(claim).is_success
+    return ready_house, run
+
+
+@pytest.mark.parametrize("pages", [1, 2, 1000])
+def test_json_lines_are_the_results(
+    filled: Any, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    house, run = filled
+    monkeypatch.setattr(exports, "_RESULTS_AT_ONCE", pages)
+    lines = [json.loads(line) for line in export(house, "jsonl").splitlines()]
+    assert lines == house.every("/v1/results")
+    assert len(lines) == 4
+    of_run = [json.loads(line) for line in export(house, "jsonl", run=run["id"]).splitlines()]
+    assert of_run == house.every("/v1/results", run=run["id"])
+    assert len(of_run) == 3
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("pages", [1, 2, 1000])
+def test_tables_have_every_result(
+    filled: Any, monkeypatch: pytest.MonkeyPatch, kind: str, pages: int
+) -> None:
+    house, run = filled
+    monkeypatch.setattr(exports, "_RESULTS_AT_ONCE", pages)
+    rows = as_rows(export(house, kind), kind)
+    listed = house.every("/v1/results")
+    assert [row["result_id"] for row in rows] == [result["id"] for result in listed]
+    assert [row["run_id"] for row in rows] == [result["run_id"] for result in listed]
+    assert list(rows[0]) == [column.name for column in tables.COLUMNS]
+    first = rows[0]
+    assert (first["wall_s"], first["cpu_s"], first["max_rss_kib"]) == (2.0, 3.5, 1000)
+    assert (first["vmaf_mean"], first["vmaf_pairs"], first["argv"]) == (91.5, 100, "ffmpeg -i in")
+    assert first["crf"] is None
+    rates = [result["scenario"]["encode"]["rate"]["bitrate_kbps"] for result in listed]
+    assert [row["bitrate_kbps"] for row in rows] == rates
+    assert len(as_rows(export(house, kind, run=run["id"]), kind)) == 3
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_export_of_nothing_is_a_file_of_its_kind(house: House, kind: str) -> None:
+    content = export(house, kind)
+    assert (content == b"") == (kind == "jsonl")
+    if kind != "jsonl":
+        assert as_rows(content, kind) == []
+    nothing = {"format": kind, "run": "0198c5f0-0000-7000-8000-000000000000"}
+    assert house.call("viewer", "GET", "/v1/results/export", params=nothing).status_code == 404
+
+
+def test_a_format_that_there_is_not(house: House) -> None:
+    for query in ({"format": "xlsx"}, {}):
+        assert house.call("viewer", "GET", "/v1/results/export", params=query).status_code == 400
+    query = {"format": "csv"}
+    assert house.call("worker1", "GET", "/v1/results/export", params=query).status_code == 403
+
+
+@pytest.fixture
+def result(filled: Any) -> Result:
+    house, _ = filled
+    return msgspec.convert(house.every("/v1/results")[0], Result)
+
+
+def written(kind: str, results: list[Result]) -> bytes:
+    table = tables.FORMATS[kind]()
+    return table.head() + table.part(results) + table.tail()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: str) -> None:
+    unknown = Unavailable(reason='no libvmaf, said "x",\nand more')
+    measurement = result.measurement
+    measurement = replace(
+        measurement,
+        quality=unknown,
+        encode=replace(measurement.encode, first_frame_s=unknown),
+        environment=replace(
+            measurement.environment, cpu_governor=unknown, cpu_frequency_mhz=unknown
+        ),
+    )
+    (row,) = as_rows(written(kind, [replace(result, measurement=measurement)]), kind)
+    empty = {name for name, value in row.items() if value is None}
+    vmaf = {column.name for column in tables.COLUMNS if column.name.startswith("vmaf_")}
+    others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
+    assert empty == vmaf - {"vmaf_unavailable"} | others
+    assert row["vmaf_unavailable"] == unknown.reason, "and what is quoted comes back as it was"
+
+
+def test_parquet_is_typed(result: Result) -> None:
+    schema = pyarrow.parquet.read_schema(io.BytesIO(written("parquet", [result])))
+    types = {str(field.type) for field in schema}
+    assert types == {"string", "int64", "double", "timestamp[us, tz=UTC]"}
+    (row,) = as_rows(written("parquet", [result]), "parquet")
+    assert row["stored_at"] == result.stored_at
+
+
+def test_csv_begins_with_what_the_control_node_writes(
+    filled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        ansible.module_utils,
+        "__path__",
+        [*ansible.module_utils.__path__, str(ROOT / "module_utils")],
+    )
+    from ansible.module_utils.ffrtmp import results as control_node
+
+    house, run = filled
+    theirs = control_node.as_csv(house.every("/v1/results", run=run["id"])).decode()
+    ours = export(house, "csv", run=run["id"]).decode()
+    width = len(control_node.COLUMNS)
+    cut = [line[:width] for line in csv.reader(io.StringIO(ours))]
+    assert cut == list(csv.reader(io.StringIO(theirs)))
+
+
+def many(result: Result, count: int) -> Iterator[list[Result]]:
+    for _ in range(count):
+        yield [result] * 1000
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_what_was_written_is_not_kept(result: Result, kind: str) -> None:
+    table = tables.FORMATS[kind]()
+    table.head()
+    table.part([result] * 1000)
+    tracemalloc.start()
+    written_bytes = sum(len(table.part(page)) for page in many(result, 30))
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    table.tail()
+    assert written_bytes > 30_000
+    assert kept_bytes < 300_000
+    assert pyarrow.total_allocated_bytes() < 3_000_000
+
+
+def test_nobody_loads_the_library_of_parquet_who_does_not_need_it() -> None:
+    program = "import sys, ffrtmp_master.app; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,176 @@
+"""The OpenAPI document: complete, one schema for each type, every answer; and its page."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import msgspec
+import pytest
+from ffrtmp_master import app
+from ffrtmp_master.api import hot
+from ffrtmp_shared.models import Claim, JobRequest, Problem, ResultReport
+from jsonschema import Draft202012Validator
+
+REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
+
+
+@pytest.fixture
+def document(house: Any) -> Any:
+    return house.call(None, "GET", "/schema/openapi.json").json()
+
+
+def operations(document: Any) -> list[tuple[str, str, Any]]:
+    return [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_it_has_every_route(house: Any, document: Any) -> None:
+    served = {
+        (route.path_format, method.lower())
+        for route in app.framework(house.farm).routes
+        for method in route.methods
+        if method != "OPTIONS" and not route.path.startswith("/schema")
+    }
+    served |= {(endpoint.route, "post") for endpoint in hot.ENDPOINTS}
+    assert {(path, method) for path, method, _ in operations(document)} == served
+    assert set(document["paths"]["/v1/jobs"]) == {"get", "post"}
+
+
+def test_all_that_is_referred_to_is_there_and_is_a_schema(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    assert set(REFERENCE.findall(json.dumps(document))) == set(schemas)
+    for schema in schemas.values():
+        Draft202012Validator.check_schema(schema)
+    identifiers = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_types_are_described_as_they_are_checked(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    template = "#/components/schemas/{name}"
+    types = [JobRequest, ResultReport, Claim, Problem]
+    _, made = msgspec.json.schema_components(types, ref_template=template)
+    wanted = json.loads(json.dumps(made))
+    for name in ("JobRequest", "ResultReport", "Claim", "Problem", "Job", "Measurement"):
+        assert schemas[name]["properties"] == wanted[name]["properties"]
+    assert schemas["JobRequest"]["additionalProperties"] is False
+    assert "\n    " not in json.dumps(schemas)
+    for good, body in (
+        (True, {"crf": 23}),
+        (True, {"bitrate_kbps": 5, "crf": None}),
+        (False, {}),
+        (False, {"crf": 23, "bitrate_kbps": 5}),
+    ):
+        assert Draft202012Validator(schemas["RatePoint"]).is_valid(body) is good, body
+
+
+def test_every_operation_tells_what_any_call_is_answered(document: Any) -> None:
+    for path, method, operation in operations(document):
+        responses = operation["responses"]
+        if operation.get("security") == []:
+            continue
+        assert {"401", "403", "429", "503"} <= set(responses), path
+        assert "404" in responses or "{" not in path
+        assert "507" in responses or method in ("get", "head")
+        if "requestBody" in operation:
+            assert {"400", "413"} <= set(responses)
+        for status in ("429", "503"):
+            assert "Retry-After" in responses[status]["headers"]
+        for status, response in responses.items():
+            if status >= "400" and method != "head":
+                assert set(response["content"]) == {"application/problem+json"}, (path, status)
+
+
+def test_hot_calls_say_what_they_take_and_give(document: Any) -> None:
+    submit = document["paths"]["/v1/jobs"]["post"]
+    assert [one["name"] for one in submit["parameters"]] == ["Idempotency-Key"]
+    assert {"200", "201", "415", "422"} <= set(submit["responses"])
+    body = submit["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/JobRequest"}
+    claim = document["paths"]["/v1/claims"]["post"]
+    assert "content" not in claim["responses"]["204"]
+    result = document["paths"]["/v1/jobs/{job_id}/result"]["post"]
+    assert [one["in"] for one in result["parameters"]] == ["path"]
+
+
+def test_parameters_are_never_null(document: Any) -> None:
+    filters = {one["name"]: one for one in document["paths"]["/v1/jobs"]["get"]["parameters"]}
+    assert set(filters) == {
+        "run", "state", "node", "scenario", "priority", "created_after", "created_before",
+        "cursor", "limit",
+    }  # fmt: skip
+    assert filters["run"]["schema"] == {"type": "string", "format": "uuid"}
+    assert filters["limit"]["schema"]["maximum"] == 1000
+    for _, _, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            assert '"null"' not in json.dumps(parameter["schema"]), parameter
+
+
+class Links(HTMLParser):
+    """Collects what a page loads or leads to, and the names that are in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: set[str] = set()
+        self.names: set[str] = set()
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for key, value in attrs:
+            if key in ("href", "src"):
+                self.targets.add(value or "")
+            if key == "id":
+                self.names.add(value or "")
+
+
+def test_the_page_needs_nothing_from_elsewhere(house: Any, document: Any) -> None:
+    answer = house.call(None, "GET", "/schema")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    page = Links()
+    page.feed(answer.text)
+    assert "script" not in page.tags
+    assert {target for target in page.targets if not target.startswith("#")} == {
+        "/schema/openapi.json"
+    }
+    assert {target[1:] for target in page.targets if target.startswith("#")} <= page.names
+    for path in document["paths"]:
+        assert path in answer.text
+    assert "Lease a job to a slot" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/schema/nothing", "/schema/nothing.json", "/nothing", "/v1"])
+def test_a_page_that_is_not_there_is_a_problem(house: Any, path: str) -> None:
+    answer = house.call("viewer", "GET", path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/claims", "OPTIONS, POST"),
+        ("/v1/jobs", "GET, OPTIONS, POST"),
+        (f"/v1/jobs/{'0' * 8}-0000-7000-8000-{'0' * 12}/result", "OPTIONS, POST"),
+    ],
+)
+def test_paths_of_hot_calls_know_their_methods(house: Any, path: str, allowed: str) -> None:
+    for method in ("PUT", "DELETE", "TRACE"):
+        answer = house.call("admin", method, path)
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == allowed
+        assert answer.headers["content-type"] == "application/problem+json"
+    asked = house.call(None, "OPTIONS", path)
+    assert (asked.status_code, asked.headers["allow"]) == (204, allowed)
+
+
+def test_what_the_framework_serves_knows_its_methods(house: Any) -> None:
+    answer = house.call("viewer", "DELETE", "/v1/runs")
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "OPTIONS", "POST"}

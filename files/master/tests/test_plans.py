@@ -1,0 +1,166 @@
+"""What a claim reads: one place in an index for each set of requirements, however much waits.
+
+Ten thousand queued jobs that the agent cannot run, in many sets of requirements, all more urgent
+than the one that it can.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from databases import only, writing
+from ffrtmp_master.queue import batches, requests
+from ffrtmp_master.queue.matching import Catalog
+from ffrtmp_master.queue.requests import Claimed
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store.work import Work
+from postgresql import Cluster
+from sqlalchemy import Connection, text
+
+SETS = 50
+# How many rows of `jobs` a claim may look at: one for each set that it meets, and the one it takes.
+MOST_ROWS = 8
+
+
+@pytest.fixture
+def crowded(ready_house: Any) -> Any:
+    """A master with one job that worker1 can do behind all the others."""
+    crowd(ready_house, runs=1, rates=100, repeats=99, sets=100)
+    return ready_house
+
+
+def crowd(house: Any, *, runs: int, rates: int, repeats: int, sets: int) -> None:
+    for _ in range(runs):
+        house.run(
+            house.suite(
+                encoders=("libx265",),
+                rates=rates,
+                repeats=repeats,
+                placement="any",
+                more="priority: live\n",
+            )
+        )
+    for number in range(sets):
+        wanted = {"labels": {"rack": str(number)}}
+        house.submit(requirements=wanted, priority="live", exclusive=bool(number % 2))
+    house.submit(priority="batch")
+
+
+def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> Claimed:
+    """Claim as the writer does, for an agent that this master has not heard of before."""
+    work = Work(connection, clock(), "test")
+    asked = requests.Claim("worker1", 1)
+    (answer,) = batches.apply(work, [asked], Catalog(), settings)
+    assert isinstance(answer, Claimed)
+    work.flush()
+    return answer
+
+
+@only("sqlite")
+def test_a_claim_seeks_on_sqlite(crowded: Any, migrated: Settings, clock: Any) -> None:
+    asked: list[str] = []
+    with writing(migrated) as engine, engine.connect() as connection, connection.begin() as change:
+        driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+        driver.set_trace_callback(asked.append)
+        assert claim(connection, migrated, clock).job is not None
+        driver.set_trace_callback(None)
+        change.rollback()
+    reading = [one for one in asked if " jobs" in one and not one.startswith("INSERT")]
+    assert any("ORDER BY rank" in one for one in reading), asked
+    with writing(migrated) as engine, engine.connect() as connection:
+        plans = [
+            row.detail
+            for statement in reading
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+    touching = [plan for plan in plans if " jobs" in plan]
+    assert touching
+    assert all(plan.startswith("SEARCH") and "USING" in plan for plan in touching), plans
+    assert not any("TEMP B-TREE" in plan for plan in plans), plans
+
+
+@only("sqlite")
+def test_a_claim_costs_the_same_however_much_waits(
+    ready_house: Any, migrated: Settings, clock: Any
+) -> None:
+    def steps() -> int:
+        counted = 0
+
+        def count() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        with writing(migrated) as engine, engine.connect() as connection:
+            with connection.begin() as change:
+                driver: Any = connection.connection.driver_connection
+                driver.set_progress_handler(count, 1)
+                assert claim(connection, migrated, clock).job is not None
+                driver.set_progress_handler(None, 0)
+                change.rollback()
+        return counted
+
+    crowd(ready_house, runs=1, rates=1, repeats=1, sets=SETS)
+    few = steps()
+    crowd(ready_house, runs=1, rates=100, repeats=100, sets=0)
+    many = steps()
+    assert few > 50, "the steps of SQLite's machine were counted"
+    assert many <= few * 1.1, f"{few} steps with {SETS} jobs ahead, {many} with 10,000 more"
+
+
+@only("postgresql")
+def test_a_claim_seeks_on_postgresql(
+    crowded: Any, migrated: Settings, cluster: Cluster, clock: Any
+) -> None:
+    with explained(cluster, migrated) as (connection, plans):
+        assert claim(connection, migrated, clock).job is not None
+    nodes = [node for plan in plans for node in every_node(plan["Plan"])]
+    touching = [node for node in nodes if node.get("Relation Name") == "jobs"]
+    assert touching
+    for node in touching:
+        assert node["Node Type"] in ("Index Scan", "Index Only Scan", "ModifyTable"), node
+        rows = node["Actual Rows"] * node["Actual Loops"]
+        removed = node.get("Rows Removed by Filter", 0) * node["Actual Loops"]
+        assert rows + removed <= MOST_ROWS, node
+    assert any(node.get("Index Name") == "ix_jobs_queued" for node in touching), touching
+
+
+@contextmanager
+def explained(
+    cluster: Cluster, settings: Settings
+) -> Iterator[tuple[Connection, list[dict[str, Any]]]]:
+    """Give a connection in a transaction, and the plans of what is executed there, as they were."""
+    name = settings.database_url.rpartition("/")[2].partition("?")[0]
+    with cluster.connect(name) as admin:
+        for setting, value in (
+            ("session_preload_libraries", "auto_explain"),
+            ("auto_explain.log_min_duration", "0"),
+            ("auto_explain.log_analyze", "on"),
+            ("auto_explain.log_format", "json"),
+            ("auto_explain.log_level", "notice"),
+        ):
+            admin.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")  # type: ignore[arg-type]
+        admin.execute("ANALYZE")
+    plans: list[dict[str, Any]] = []
+
+    def note(notice: Any) -> None:
+        _, _, plan = notice.message_primary.partition("plan:\n")
+        if plan:
+            plans.append(json.loads(plan))
+
+    with writing(settings) as engine, engine.connect() as connection, connection.begin() as change:
+        connection.execute(text("SELECT 1"))
+        driver: Any = connection.connection.driver_connection
+        driver.add_notice_handler(note)
+        yield connection, plans
+        change.rollback()
+
+
+def every_node(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Give a plan's nodes, from the top."""
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from every_node(below)

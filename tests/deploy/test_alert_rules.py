@@ -1,0 +1,80 @@
+"""The alert rules: what they make of metrics, and that there are such metrics and such alerts."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import promtool
+import pytest
+from ruamel.yaml import YAML
+
+RULES = Path("roles/monitoring/files/rules.yml")
+DASHBOARD = Path("roles/monitoring/files/dashboards/farm.json")
+UNIT_TESTS = Path("tests/deploy/alert_rules.yml")
+
+_METRIC = re.compile(r"\bffrtmp_[a-z_]+")
+_SUFFIX = re.compile(r"_(?:bucket|count|sum)$")
+
+
+def load(path: Path) -> Any:
+    return YAML(typ="safe").load(path)
+
+
+def alerts(root: Path) -> dict[str, str]:
+    rules = [rule for group in load(root / RULES)["groups"] for rule in group["rules"]]
+    return {rule["alert"]: rule["expr"] for rule in rules}
+
+
+def documented(root: Path) -> set[str]:
+    """Return the names of the metrics that docs/metrics.md has; a test holds it to the code."""
+    text = (root / "docs/metrics.md").read_text(encoding="utf-8")
+    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+
+
+def test_the_rules_do_what_their_unit_tests_say(root: Path) -> None:
+    assert promtool.failures(root / UNIT_TESTS) == ""
+
+
+def test_promtool_finds_a_rule_that_does_not_do_it(root: Path, tmp_path: Path) -> None:
+    spoilt = (root / RULES).read_text().replace("< 0.1", "< 0.01")
+    (tmp_path / "rules.yml").write_text(spoilt)
+    tests = (root / UNIT_TESTS).read_text().replace(f"../../{RULES}", "rules.yml")
+    (tmp_path / "tests.yml").write_text(tests)
+    assert "DiskNearlyFull" in promtool.failures(tmp_path / "tests.yml")
+
+
+def test_every_alert_is_seen_quiet_and_firing(root: Path) -> None:
+    tests = load(root / UNIT_TESTS)["tests"]
+    quiet = {
+        one["alertname"]
+        for test in tests
+        for one in test.get("alert_rule_test", [])
+        if not one.get("exp_alerts")
+    }
+    firing = {
+        one["alertname"]
+        for test in tests
+        for one in test.get("alert_rule_test", [])
+        if one.get("exp_alerts")
+    }
+    samples = [
+        sample["labels"]
+        for test in tests
+        for query in test.get("promql_expr_test", [])
+        for sample in query["exp_samples"]
+    ]
+    firing |= {name for labels in samples for name in re.findall(r'alertname="(\w+)"', labels)}
+    assert quiet == firing == set(alerts(root))
+
+
+@pytest.mark.parametrize("what", [RULES, DASHBOARD])
+def test_only_metrics_that_exist_are_asked_for(root: Path, what: Path) -> None:
+    if what == RULES:
+        queries = list(alerts(root).values())
+    else:
+        panels = json.loads((root / what).read_text())["panels"]
+        queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    asked = {_SUFFIX.sub("", name) for query in queries for name in _METRIC.findall(query)}
+    assert len(asked) > 5
+    assert asked <= documented(root)

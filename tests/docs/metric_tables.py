@@ -1,0 +1,127 @@
+"""The tables of docs/metrics.md, made from what the programs themselves say of their metrics.
+
+`python tests/docs/metric_tables.py` writes them anew.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ffrtmp_master import standing
+from ffrtmp_master.exporters.health import FarmHealth, Health
+from ffrtmp_master.exporters.refreshing import Refresher
+from ffrtmp_master.exporters.results import LatestResults
+from ffrtmp_master.metrics import Metrics
+from ffrtmp_master.standing import Standing
+from ffrtmp_master.store.depth import Size
+from ffrtmp_shared import exporter
+from ffrtmp_worker.exporters.cpu import CpuCollector
+from ffrtmp_worker.exporters.energy import EnergyCounters
+from ffrtmp_worker.exporters.ffmpeg import SlotBoard
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/metrics.md"
+
+_HEAD = "| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
+_SUFFIXES = {"counter": "_total", "info": "_info"}
+# Of names that end otherwise the unit is one, or there is none.
+_UNITS = (
+    "bytes_per_second",
+    "frames_per_second",
+    "seconds",
+    "bytes",
+    "joules",
+    "hertz",
+    "celsius",
+    "operations",
+    "ratio",
+)
+
+
+def tables() -> dict[str, str]:
+    """Return each table of the page by the name of what serves its metrics."""
+    return {
+        "master, counted as it happens": _table(_registered(Metrics("sqlite").registry)),
+        "master, read at a scrape": _table(_read_at_scrape()),
+        "results": _table([*LatestResults().collect(), *_refreshed("results")]),
+        "health": _table([*_health(), *_refreshed("health")]),
+        "cpu": _table(CpuCollector(EnergyCounters(Path("nowhere"))).collect()),
+        "ffmpeg": _table(SlotBoard().metrics()),
+        "every exporter": _table(_every_exporter()),
+    }
+
+
+def written(text: str) -> str:
+    """Return the text of a page with its tables as they should be.
+
+    A table stands between two comments: one that begins it and names it, and one that ends it.
+    """
+    for name, table in tables().items():
+        begin, end = f"<!-- metrics of: {name} -->\n", "<!-- end -->"
+        before, begun, after = text.partition(begin)
+        if not begun:
+            raise ValueError(f"the page has no place for the metrics of: {name}")
+        text = before + begun + table + end + after.partition(end)[2]
+    return text
+
+
+def _read_at_scrape() -> Iterable[Metric]:
+    nothing: Counter[Any] = Counter()
+    size = Size(0, 0)
+    return standing.families(
+        Standing(nothing, nothing, nothing, size, disk_bytes=0, disk_free_bytes=0)
+    )
+
+
+def _health() -> Iterable[Metric]:
+    health = FarmHealth()
+    health.refresh(lambda: Health(is_ready=True))
+    return health.collect()
+
+
+def _refreshed(name: str) -> Iterable[Metric]:
+    return Refresher(name, lambda: None, 1).collect()
+
+
+def _every_exporter() -> Iterable[tuple[Metric, tuple[str, ...]]]:
+    registry = CollectorRegistry()
+    exporter.introduce("name", registry)
+    # What an Info says has no label names of its own.
+    return [(metric, ("exporter", "version")) for metric in registry.collect()]
+
+
+def _registered(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str, ...]]]:
+    collectors: Iterable[Collector] = registry._collector_to_names
+    for collector in collectors:
+        for metric in collector.collect():
+            labels = tuple(getattr(collector, "_labelnames", ()))
+            if metric.type == "info":
+                labels = tuple(metric.samples[0].labels)
+            if isinstance(collector, MetricWrapperBase) and isinstance(collector, Histogram):
+                labels = (*labels, "le")
+            yield metric, labels
+
+
+def _table(metrics: Iterable[Metric | tuple[Metric, tuple[str, ...]]]) -> str:
+    rows = []
+    for one in metrics:
+        metric, labels = one if isinstance(one, tuple) else (one, _labels_of(one))
+        name = metric.name + _SUFFIXES.get(metric.type, "")
+        unit = next((unit for unit in _UNITS if metric.name.endswith(f"_{unit}")), "")
+        named = ", ".join(f"`{label}`" for label in labels)
+        meaning = metric.documentation.rstrip(".").replace("|", "\\|")
+        cells = (f"`{name}`", metric.type, unit.replace("_", " "), named, meaning)
+        rows.append(f"| {' | '.join(cells)} |\n".replace("|  |", "| |").replace("|  |", "| |"))
+    return _HEAD + "".join(rows)
+
+
+def _labels_of(metric: Metric) -> tuple[str, ...]:
+    return tuple(getattr(metric, "_labelnames", ()))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,23 @@
+"""docs/metrics.md says what the programs say of their metrics."""
+
+import pytest
+
+from .metric_tables import PAGE, tables, written
+
+
+def test_the_page_has_every_metric_as_it_is() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert written(text) == text, "run: python tests/docs/metric_tables.py"
+
+
+def test_every_metric_has_a_meaning_and_a_type() -> None:
+    for table in tables().values():
+        for row in table.splitlines()[2:]:
+            name, kind, _, _, meaning = (cell.strip() for cell in row.strip("|").split(" |"))
+            assert kind in ("counter", "gauge", "histogram", "info"), name
+            assert len(meaning) > 10, name
+
+
+def test_a_page_without_a_table_is_noticed() -> None:
+    with pytest.raises(ValueError, match="no place for the metrics of"):
+        written("# Metrics\n")
