@@ -12,11 +12,14 @@ from .machine import MasterMachine
 # The same orders in every run, so that a change that fails has failed before it lands. Many more,
 # and other ones each time: FFRTMP_TEST_ORDERS=2000 python -m pytest tests/queue/test_any_order.py
 _ORDERS = os.environ.get("FFRTMP_TEST_ORDERS")
+_FEW_ORDERS = {"sqlite": 40, "postgresql": 25}
 
 
-def test_nothing_is_lost_and_nothing_doubled(new_database: Any, tmp_path: Path) -> None:
+def test_nothing_is_lost_and_nothing_doubled(
+    engine: str, new_database: Any, tmp_path: Path
+) -> None:
     chosen = settings(
-        max_examples=int(_ORDERS) if _ORDERS else 40,
+        max_examples=int(_ORDERS) if _ORDERS else _FEW_ORDERS[engine],
         stateful_step_count=60 if _ORDERS else 40,
         derandomize=not _ORDERS,
         database=None,

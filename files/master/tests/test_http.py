@@ -87,7 +87,9 @@ def test_readiness_needs_the_schema(house: Any) -> None:
 
     async def spoil() -> None:
         await house.farm.writer.write(
-            lambda work: work.connection.execute(text("UPDATE alembic_version SET version_num = 'old'"))
+            lambda work: work.connection.execute(
+                text("UPDATE alembic_version SET version_num = 'old'")
+            )
         )
 
     with house.client.portal() as portal:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import house as house_module
@@ -9,11 +10,13 @@ import pytest
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.retaining import Pace, Removed
 from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import retention
 from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.retention import Batch
 from ffrtmp_master.store.schema import artifacts, job_logs, jobs, transitions
 from house import House, SetClock
 from msgspec.structs import replace
-from sqlalchemy import Table, func, select
+from sqlalchemy import Connection, Table, func, select
 
 DAY_S = 86_400
 Keep = Callable[..., House]
@@ -178,7 +181,8 @@ def test_what_is_not_final_stays_however_old(keep: Keep, clock: SetClock) -> Non
     claim = house.claim("worker1")
     listed = put_artifact(house, claim, b"still wanted")
     clock.advance(30 * DAY_S)
-    assert retain(house) == Removed()
+    removed = retain(house)
+    assert (removed.jobs, removed.artifacts) == (0, 0)
     assert rows(house, jobs) == 2
     assert house.result(claim, artifacts=[listed]).is_success
 
@@ -205,7 +209,9 @@ def test_artifacts_go_by_age(keep: Keep, clock: SetClock) -> None:
     ] * 3
 
 
-@pytest.mark.parametrize(("max_bytes", "left"), [(1000, 5), (450, 3), (300, 3), (299, 2), (1, 0)])
+@pytest.mark.parametrize(
+    ("max_bytes", "left"), [(1000, 5), (400, 5), (399, 3), (300, 3), (299, 2), (1, 0)]
+)
 def test_the_oldest_artifacts_go_when_there_are_too_many(
     keep: Keep, clock: SetClock, max_bytes: int, left: int
 ) -> None:
@@ -227,20 +233,22 @@ def test_the_oldest_artifacts_go_when_there_are_too_many(
     assert retain(house).artifacts == 0
 
 
-def test_many_go_in_steps_while_others_are_served(keep: Keep, clock: SetClock) -> None:
+def test_many_go_in_several_steps(
+    keep: Keep, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house = keep(jobs_keep_days=1)
     run = house.run(house.suite(rates=40, repeats=30))
     house.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
     clock.advance(2 * DAY_S)
     steps: list[int] = []
-    write = house.farm.writer.write
+    remove = retention.remove_jobs
 
-    async def counted(operation: Any) -> Any:
-        answer = await write(operation)
-        steps.append(answer[1].removed)
-        return answer
+    def counted(connection: Connection, before: datetime, at_most: int) -> Batch:
+        batch = remove(connection, before, at_most)
+        steps.append(batch.removed)
+        return batch
 
-    house.farm.writer.write = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(retention, "remove_jobs", counted)
     removed = retain(house)
     assert removed.jobs == sum(steps) == 1200
     assert steps[0] == 8

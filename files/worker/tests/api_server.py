@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trustme
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Claim, HeartbeatAnswer, Problem, Stored
+from ffrtmp_shared.models import Claim, HeartbeatAnswer, LogStored, Problem, Stored
 from ffrtmp_shared.states import JobState
 
 
@@ -25,6 +25,7 @@ class Seen:
     method: str
     path: str
     body: bytes
+    query: str = ""
 
 
 @dataclass
@@ -85,9 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         state = self.server_state
-        path = urlsplit(self.path).path
+        address = urlsplit(self.path)
+        path = address.path
         body = self._body()
-        state.seen.append(Seen(self.command, path, body))
+        state.seen.append(Seen(self.command, path, body, address.query))
         for ending, statuses in state.refusals.items():
             if path.endswith(ending) and statuses:
                 status = statuses.popleft()
@@ -98,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, HeartbeatAnswer(lease_s=60, cancel=state.cancel))
         elif name in ("result", "failure"):
             self._send(200, Stored(job_id=new_id(), state=JobState.SUCCEEDED, repeated=False))
+        elif name == "log":
+            self._send(200, LogStored(size_bytes=len(body), repeated=False))
         elif name == "claims":
             self._send(200, state.claims.popleft()) if state.claims else self._send(204, b"")
         elif path.startswith("/v1/sources/"):

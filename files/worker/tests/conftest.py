@@ -6,11 +6,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.models import Claim, Job, Progress
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
 from ffrtmp_worker.capabilities import proved_encoders
 from ffrtmp_worker.ffmpeg.build import identify
@@ -125,6 +126,34 @@ def scenario(source: Path, **settings: object) -> Scenario:
         encode=EncodeSettings(**chosen),  # type: ignore[arg-type]
         slowest_speed=0.02,
     )
+
+
+def claim_of(what: Scenario, heartbeat_s: float) -> Claim:
+    """A leased job, in its third attempt."""
+    now = "2026-01-01T00:00:00Z"
+    job = msgspec.convert(
+        {
+            "id": str(new_id()),
+            "run_id": str(new_id()),
+            "scenario": msgspec.to_builtins(what),
+            "repeat": 1,
+            "position": 0,
+            "state": "leased",
+            "node": None,
+            "leased_to": "worker-1",
+            "attempt": 3,
+            "max_attempts": 3,
+            "created_at": now,
+            "started_at": None,
+            "finished_at": None,
+            "lease_expires_at": now,
+            "not_before": None,
+            "progress": None,
+            "failure": None,
+        },
+        Job,
+    )
+    return Claim(job=job, attempt=3, lease_s=60, heartbeat_s=heartbeat_s)
 
 
 def attempt(

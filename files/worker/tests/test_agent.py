@@ -12,9 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import (
-    Claim,
     FailureReport,
     Heartbeat,
     Job,
@@ -25,7 +23,7 @@ from ffrtmp_shared.scenario import Scenario
 from ffrtmp_worker.cli import main
 
 from .api_server import ApiServer
-from .conftest import scenario
+from .conftest import claim_of, scenario
 
 
 @pytest.fixture
@@ -57,32 +55,10 @@ log_level: info
 
 def _offer(master: ApiServer, source: Path, what: Scenario, *, heartbeat_s: float = 0.2) -> Job:
     """Let the next claim be a job that encodes `source`."""
-    now = "2026-01-01T00:00:00Z"
-    job = msgspec.convert(
-        {
-            "id": str(new_id()),
-            "run_id": str(new_id()),
-            "scenario": msgspec.to_builtins(what),
-            "repeat": 1,
-            "position": 0,
-            "state": "leased",
-            "node": None,
-            "leased_to": "worker-1",
-            "attempt": 3,
-            "max_attempts": 3,
-            "created_at": now,
-            "started_at": None,
-            "finished_at": None,
-            "lease_expires_at": now,
-            "not_before": None,
-            "progress": None,
-            "failure": None,
-        },
-        Job,
-    )
+    claim = claim_of(what, heartbeat_s)
     master.sources[what.source.sha256] = source.read_bytes()
-    master.claims.append(Claim(job=job, attempt=3, lease_s=60, heartbeat_s=heartbeat_s))
-    return job
+    master.claims.append(claim)
+    return claim.job
 
 
 @contextmanager
@@ -130,7 +106,11 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert paths.index(f"/v1/jobs/{job.id}/artifacts/ffmpeg.log") < paths.index(
         f"/v1/jobs/{job.id}/result"
     )
-    assert master.bodies("/ffmpeg.log")[0].splitlines()[0].decode().split()[-1] == "output.mp4"
+    log = master.bodies("/ffmpeg.log")[0]
+    assert log.splitlines()[0].decode().split()[-1] == "output.mp4"
+    assert b"".join(master.bodies("/log")) == log
+    last_piece = max(n for n, request in enumerate(master.seen) if request.path.endswith("/log"))
+    assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_piece:]}
     beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
     assert {beat.attempt for beat in beats} == {3}
 

@@ -1,7 +1,6 @@
 """Thousands of nodes that ask for work or renew a lease every so often, over few connections."""
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +8,13 @@ from dataclasses import dataclass
 from bench import calls
 from bench.calls import Agent, AgentCalls
 from bench.ledger import Ledger
+from bench.load import scraping
 from bench.load.timing import Latency, Window
 from bench.process import CpuMeter
 from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
 
 _HEARTBEATS = 3
 _SCRAPE_S = 15.0
-_OFFLINE = re.compile(rb'^ffrtmp_master_nodes\{state="offline"\} (\S+)', re.MULTILINE)
-_ENDED = re.compile(rb"^ffrtmp_master_lease_expiries_total(?:\{[^}]*\})? (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class _Simulation:
         self.scrapes: list[float] = []
         self.late_s = self.offline = 0.0
         self._rhythm = rhythm
-        self._metrics = calls.request("GET", "/metrics", viewer)
+        self._viewer = viewer
         self._due: asyncio.Queue[_Node | None] = asyncio.Queue()
 
     async def take_turns(self, speakers: int) -> None:
@@ -134,13 +132,10 @@ class _Simulation:
             left_s = self.window.closes - time.perf_counter()
             await asyncio.sleep(min(_SCRAPE_S, max(0.0, left_s)))
             start = time.perf_counter()
-            body = await self.metrics(caller)
+            text = await scraping.metrics(caller, self._viewer)
             self.scrapes.append(time.perf_counter() - start)
-            self.offline = max(self.offline, _sum(_OFFLINE, body))
-
-    async def metrics(self, caller: Caller) -> bytes:
-        """Read the master's metrics."""
-        return expect(await caller.call(self._metrics), 200).body
+            offline = scraping.value(text, "ffrtmp_master_nodes", 'state="offline"')
+            self.offline = max(self.offline, offline)
 
     async def finish(self, caller: Caller) -> None:
         """Hand in what is held, work off what is queued, and check the ledger."""
@@ -166,7 +161,7 @@ async def run(
     node_callers = await callers(address, connections)
     looking, submitting = await callers(address, 2)
     farm = _Simulation(agents, rhythm, viewer)
-    expired_before = _sum(_ENDED, await farm.metrics(looking))
+    expired_before = await _expired(looking, viewer)
     cpu = CpuMeter(pid)
     async with asyncio.TaskGroup() as group:
         for caller in node_callers:
@@ -175,7 +170,7 @@ async def run(
         group.create_task(farm.submit(submitting, calls.submission(submitter)))
         group.create_task(farm.scrape(looking))
     server_cpu_percent = cpu.percent()
-    expired = _sum(_ENDED, await farm.metrics(looking)) - expired_before
+    expired = await _expired(looking, viewer) - expired_before
     await farm.finish(node_callers[0])
     close_all([looking, submitting, *node_callers])
     spoken = sum(farm.window.count(deed) for deed in ("claim", "heartbeat", "result"))
@@ -190,8 +185,6 @@ async def run(
     )
 
 
-def _sum(pattern: re.Pattern[bytes], body: bytes) -> float:
-    found = pattern.findall(body)
-    if not found:
-        raise LookupError(f"the master's metrics have no {pattern.pattern!r}")
-    return sum(map(float, found))
+async def _expired(caller: Caller, viewer: str) -> float:
+    text = await scraping.metrics(caller, viewer)
+    return scraping.value(text, "ffrtmp_master_lease_expiries_total")

@@ -1,7 +1,6 @@
 """Thousands of agents that wait for a job on one master."""
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +8,20 @@ from dataclasses import dataclass
 from bench import calls
 from bench.calls import Agent, AgentCalls
 from bench.ledger import Ledger
+from bench.load import scraping
 from bench.process import CpuMeter, memory_kib
 from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
 
 _WAIT_S = 60.0
 _CONNECTED_S = 60.0
-_PARKED = re.compile(rb"^ffrtmp_master_claims_waiting (\S+)", re.MULTILINE)
-_OPERATIONS = re.compile(rb"^ffrtmp_master_commit_batch_operations_sum (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Parked:
     """What agents cost while they wait, and how quickly they get work.
 
-    `empty_handed` counts claims that ended without a job while jobs were handed out; `in_vain`
-    the master's operations beyond one submission and one claim for each agent: whoever is woken
-    claims again, so an agent that is woken for nothing shows here. So does a sweep, once a second.
+    `empty_handed` counts claims that ended without a job while jobs were handed out; `woken` is
+    how often the master woke an agent for each job, `in_vain` how often none was left for it.
     """
 
     rss_kib_each: float
@@ -33,6 +30,7 @@ class Parked:
     handed_out_s: float
     submitted_s: float
     empty_handed: int
+    woken: float
     in_vain: float
 
 
@@ -85,7 +83,7 @@ async def run(
         meter = CpuMeter(pid)
         await asyncio.sleep(idle_s)
         idle_cpu_percent = meter.percent()
-        operations_before = await _metric(looking, viewer, _OPERATIONS)
+        seen_before = await scraping.metrics(looking, viewer)
         handing_out = True
         start = time.perf_counter()
         await asyncio.gather(*map(submit, submit_callers, submitters))
@@ -93,7 +91,11 @@ async def run(
         await all_have.wait()
         handed_out_s = time.perf_counter() - start
         handing_out = False
-    operations = await _metric(looking, viewer, _OPERATIONS) - operations_before
+    seen = await scraping.metrics(looking, viewer)
+
+    def rise(sample: str) -> float:
+        return scraping.value(seen, sample) - scraping.value(seen_before, sample)
+
     await _hand_in(claims, ledger)
     ledger.check_settled()
     close_all([looking, *submit_callers, *agent_callers])
@@ -104,25 +106,22 @@ async def run(
         handed_out_s,
         submitted_s,
         empty_handed,
-        operations - 2 * len(agents),
+        rise("ffrtmp_master_claim_wakes_total") / len(agents),
+        rise("ffrtmp_master_claim_wakes_in_vain_total"),
     )
 
 
 async def _until_parked(caller: Caller, viewer: str, agents: int) -> None:
     """Return when the master says that so many claims wait."""
     deadline = time.perf_counter() + _CONNECTED_S
-    while (found := await _metric(caller, viewer, _PARKED)) != agents:
+    while True:
+        text = await scraping.metrics(caller, viewer)
+        found = scraping.value(text, "ffrtmp_master_claims_parked")
+        if found == agents:
+            return
         if time.perf_counter() > deadline:
             raise TimeoutError(f"{found} of {agents} agents are parked")
         await asyncio.sleep(0.2)
-
-
-async def _metric(caller: Caller, viewer: str, pattern: re.Pattern[bytes]) -> float:
-    answer = expect(await caller.call(calls.request("GET", "/metrics", viewer)), 200)
-    found = pattern.search(answer.body)
-    if found is None:
-        raise LookupError(f"the master's metrics have no {pattern.pattern!r}")
-    return float(found[1])
 
 
 async def _hand_in(claims: Sequence[tuple[Caller, AgentCalls, str]], ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from ffrtmp_master import serving, settings
 from ffrtmp_master.clock import utc_now
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import audit, credentials, migrate
+from ffrtmp_master.store import audit, backup, credentials, migrate
 from ffrtmp_master.store.credentials import CredentialFile, Synchronised
 from ffrtmp_master.store.engine import writing_engine
 from ffrtmp_master.store.refusals import RefusedError
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
         "sync-credentials", help="make the credentials exactly those of FILE"
     )
     sync.add_argument("file", type=Path, metavar="FILE")
+    copy = commands.add_parser("backup", help="copy SQLite's database while the master runs")
+    copy.add_argument("target", type=Path, metavar="TARGET")
     return parser
 
 
@@ -110,11 +112,19 @@ def _write_down(connection: Connection, now: datetime, done: Synchronised) -> No
     )
 
 
+def _backup(loaded: Settings, arguments: argparse.Namespace) -> None:
+    try:
+        _print(backup.copy(loaded.database_url, arguments.target))
+    except backup.CannotBackUpError as error:
+        raise OperatorError(str(error)) from error
+
+
 _COMMANDS: Mapping[str, Callable[[Settings, argparse.Namespace], None]] = {
     "serve": _serve,
     "migrate": _migrate,
     "check-config": _check_config,
     "sync-credentials": _sync_credentials,
+    "backup": _backup,
 }
 
 

@@ -170,11 +170,11 @@ def _operation(endpoint: hot.Endpoint[Any]) -> _Json:
 
 def _general(path: str, method: str, operation: _Json) -> Iterator[HTTPStatus]:
     """Give what any operation of this kind may be answered with."""
+    # A parameter that is not known is refused everywhere.
+    yield HTTPStatus.BAD_REQUEST
     if operation.get("security") == []:
         return
     yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, *_LATER)
-    if operation.get("parameters") or "requestBody" in operation:
-        yield HTTPStatus.BAD_REQUEST
     if "{" in path:
         yield HTTPStatus.NOT_FOUND
     if method not in ("get", "head"):

@@ -20,6 +20,7 @@ from ffrtmp_shared.models import (
     HeartbeatAnswer,
     Job,
     JobPage,
+    LogStored,
     Node,
     NodeList,
     NodeUpdate,
@@ -126,13 +127,30 @@ class MasterClient:
         """Say that an attempt failed, and why."""
         return self._call("POST", f"/v1/jobs/{job_id}/failure", Stored, body=report)
 
-    def upload_artifact(self, job_id: UUID, attempt: int, name: str, path: Path) -> None:
-        """Send a file that belongs to an attempt."""
+    def append_log(self, job_id: UUID, attempt: int, offset: int, piece: bytes) -> LogStored:
+        """Append text in UTF-8 to an attempt's log, which has `offset` bytes so far.
+
+        The same piece again is fine.
+        """
+        answer = self._send(
+            "POST",
+            f"/v1/jobs/{job_id}/log",
+            params={"attempt": str(attempt), "offset": str(offset)},
+            content=piece,
+            headers={"Content-Type": "text/plain; charset=utf-8"},
+        )
+        return _decode(answer, LogStored)
+
+    def upload_artifact(
+        self, job_id: UUID, attempt: int, name: str, path: Path, *, sha256: str | None = None
+    ) -> None:
+        """Send a file that belongs to an attempt; with `sha256` any other is refused."""
+        params = {"attempt": str(attempt)} | ({} if sha256 is None else {"sha256": sha256})
         with path.open("rb") as file:
             self._send(
                 "PUT",
                 f"/v1/jobs/{job_id}/artifacts/{name}",
-                params={"attempt": str(attempt)},
+                params=params,
                 content=iter(lambda: file.read(65536), b""),
             )
 
@@ -244,7 +262,7 @@ class MasterClient:
         path: str,
         *,
         body: msgspec.Struct | None = None,
-        content: Iterator[bytes] | None = None,
+        content: bytes | Iterator[bytes] | None = None,
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         timeout_s: float = _TIMEOUT_S,
@@ -255,7 +273,7 @@ class MasterClient:
             payload = msgspec.json.encode(body)
             headers["Content-Type"] = "application/json"
         elif content is not None:
-            headers["Content-Type"] = "application/octet-stream"
+            headers.setdefault("Content-Type", "application/octet-stream")
         try:
             answer = self._http.request(
                 method, path, content=payload, params=params, headers=headers, timeout=timeout_s

@@ -27,6 +27,7 @@ from ffrtmp_worker import capabilities, kinds
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt, Tools
 from ffrtmp_worker.leases import LeaseKeeper
+from ffrtmp_worker.log_sender import LogSender
 from ffrtmp_worker.measure.quality import LOG_NAME as VMAF_LOG_NAME
 from ffrtmp_worker.patience import until_answered
 from ffrtmp_worker.settings import AgentSettings
@@ -108,7 +109,8 @@ class Agent:
         folder = Path(tempfile.mkdtemp(prefix=f"{claim.job.id}-{claim.attempt}-", dir=self._work))
         try:
             with LeaseKeeper(claim, self._connect) as lease:
-                outcome = self._measure(client, claim, lease, folder)
+                with LogSender(claim, folder / ENCODE_LOG_NAME, self._connect):
+                    outcome = self._measure(client, claim, lease, folder)
                 if lease.is_lost:
                     _log.warning("the attempt is no longer ours; nothing is reported", extra=where)
                     return

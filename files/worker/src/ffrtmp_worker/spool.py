@@ -118,7 +118,13 @@ def _hand_in(client: MasterClient, entry: Path) -> None:
     if ended is None:
         raise DamagedEntryError(f"{entry.name} reports nothing")
     for artifact in ended.artifacts:
-        client.upload_artifact(report.job_id, ended.attempt, artifact.name, entry / artifact.name)
+        client.upload_artifact(
+            report.job_id,
+            ended.attempt,
+            artifact.name,
+            entry / artifact.name,
+            sha256=artifact.sha256,
+        )
     if isinstance(ended, ResultReport):
         client.report_result(report.job_id, ended)
     else:

@@ -68,7 +68,7 @@ async def upload_artifact(
 _ONE = "/v1/jobs/{job_id:uuid}/attempts/{attempt:int}/artifacts/{name:str}"
 
 
-@head(_ONE, guards=[needs(Role.VIEWER)], responses=problems.documented(HTTPStatus.NOT_FOUND))
+@head(_ONE, guards=[needs(Role.VIEWER)], responses=downloads.HEAD_DOCUMENTED)
 async def has_artifact(
     job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, farm: FarmHere
 ) -> Response[None]:

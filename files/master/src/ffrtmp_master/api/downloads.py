@@ -23,6 +23,14 @@ DOCUMENTED: dict[int, ResponseSpec] = {
 }
 """What a download answers besides 200."""
 
+HEAD_DOCUMENTED: dict[int, ResponseSpec] = {
+    **problems.documented(HTTPStatus.NOT_FOUND),
+    int(HTTPStatus.OK): ResponseSpec(
+        None, description="It is here; the headers are those of a download"
+    ),
+}
+"""What asking for a file's headers answers."""
+
 
 async def answer(request: Call, store: ContentStore, sha256: str, name: str) -> Stream:
     """Answer with content's bytes, to be saved as `name`, or with the one range that is asked for.

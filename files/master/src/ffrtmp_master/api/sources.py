@@ -19,8 +19,6 @@ from ffrtmp_master.store import artifacts, nodes
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 
-_READ = problems.documented(HTTPStatus.NOT_FOUND)
-
 
 @put(
     "/v1/sources/{sha256:str}",
@@ -41,7 +39,11 @@ async def upload_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> No
     await farm.writer.write(lambda work: artifacts.add_source(work.connection, content, work.now))
 
 
-@head("/v1/sources/{sha256:str}", guards=[needs(Role.VIEWER, Role.AGENT)], responses=_READ)
+@head(
+    "/v1/sources/{sha256:str}",
+    guards=[needs(Role.VIEWER, Role.AGENT)],
+    responses=downloads.HEAD_DOCUMENTED,
+)
 async def has_source(sha256: Sha256Part, farm: FarmHere) -> Response[None]:
     """Say whether a clip is here, and how large it is."""
     await farm.reader.read(lambda c: artifacts.source_size(c, sha256))

@@ -88,7 +88,7 @@ def remove_oldest_artifacts(connection: Connection, excess_bytes: int, at_most: 
     sizes = {row.sha256: row.size_bytes for row in chosen}
     free = sizes.keys() - used_by_artifacts(connection, sizes)
     freed_bytes = sum(sizes[sha256] for sha256 in free)
-    is_last = freed_bytes >= excess_bytes or len(found) < at_most
+    is_last = freed_bytes >= excess_bytes or len(chosen) == len(found) < at_most
     return Batch(len(chosen), is_last, freed_bytes)
 
 

@@ -23,7 +23,10 @@ class BoundedLog:
         self._recent = (self._recent + data)[-16_384:]
         head, rest = data[: self._head_left], data[self._head_left :]
         self._head_left -= len(head)
-        self._file.write(head)
+        if head:
+            self._file.write(head)
+            # Somebody may be reading along.
+            self._file.flush()
         self._tail += rest
         surplus = len(self._tail) - self._tail_bytes
         if surplus > 0:

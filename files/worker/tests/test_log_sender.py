@@ -1,0 +1,140 @@
+"""FFmpeg's log on its way to the master: all of it, once, and never in the way of the attempt."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.models import Claim
+from ffrtmp_worker.ffmpeg.log import BoundedLog
+from ffrtmp_worker.log_sender import LogSender
+
+from .api_server import ApiServer
+from .conftest import claim_of, scenario
+
+
+@pytest.fixture
+def claim(master: ApiServer, clip: Path) -> Claim:
+    return claim_of(scenario(clip), heartbeat_s=0.02)
+
+
+@pytest.fixture
+def connect(master: ApiServer) -> Callable[[], MasterClient]:
+    return lambda: MasterClient(master.url, "token", master.ca_file)
+
+
+def pieces(master: ApiServer) -> list[tuple[int, bytes]]:
+    """Return what the master took, by the place that it was sent for."""
+    found = {}
+    for request in master.seen:
+        if request.path.endswith("/log"):
+            (offset,) = parse_qs(request.query)["offset"]
+            assert parse_qs(request.query)["attempt"] == ["3"]
+            found[int(offset)] = request.body
+    return sorted(found.items())
+
+
+def whole(master: ApiServer) -> bytes:
+    """Return the log, whose pieces lie one behind the other."""
+    text = b""
+    for offset, piece in pieces(master):
+        assert offset == len(text)
+        text += piece
+    return text
+
+
+def wait_for(master: ApiServer, text: bytes) -> None:
+    deadline = time.monotonic() + 20
+    while whole(master) != text:
+        assert time.monotonic() < deadline, whole(master)
+        time.sleep(0.01)
+
+
+def test_lines_are_sent_as_they_come_and_the_rest_at_the_end(
+    master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    with LogSender(claim, file, connect):
+        log = BoundedLog(file)
+        log.write(b"ffmpeg -i in\n")
+        wait_for(master, b"ffmpeg -i in\n")
+        log.write(b"half a ")
+        log.write(b"line\nand no end")
+        wait_for(master, b"ffmpeg -i in\nhalf a line\n")
+        log.close()
+    assert whole(master) == b"ffmpeg -i in\nhalf a line\nand no end"
+
+
+def test_a_piece_without_an_answer_is_sent_again_as_it_was(
+    master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    master.refuse("/log", 503, 500, 429)
+    with LogSender(claim, file, connect):
+        file.write_bytes(b"one\n")
+        wait_for(master, b"one\n")
+        with file.open("ab") as more:
+            more.write(b"two\n")
+        wait_for(master, b"one\ntwo\n")
+    assert master.bodies("/log")[:4] == [b"one\n"] * 4
+
+
+@pytest.mark.parametrize("status", [404, 409, 413])
+def test_after_a_refusal_no_more_is_sent(
+    master: ApiServer,
+    claim: Claim,
+    connect: Callable[[], MasterClient],
+    tmp_path: Path,
+    status: int,
+) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"one\n")
+    master.refuse("/log", status)
+    with LogSender(claim, file, connect):
+        wait_for(master, b"one\n")
+        with file.open("ab") as more:
+            more.write(b"two\n")
+    assert master.bodies("/log") == [b"one\n"]
+
+
+def test_what_is_no_text_is_made_text(
+    master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"a\xff\x00b\n" + "ä".encode() * 100_000 + b"\n" + b"end\n")
+    with LogSender(claim, file, connect):
+        pass
+    text = whole(master).decode()
+    assert "\0" not in text
+    assert text == "a\ufffd\ufffdb\n" + "ä" * 100_000 + "\nend\n"
+    assert max(len(piece) for _, piece in pieces(master)) < 100_000
+
+
+def test_without_a_log_nothing_is_sent(
+    master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
+) -> None:
+    with LogSender(claim, tmp_path / "log", connect):
+        pass
+    assert master.bodies("/log") == []
+
+
+def test_a_master_that_says_nothing_holds_up_no_attempt(
+    master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
+) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"one\n")
+    release = threading.Event()
+
+    def connect_late() -> MasterClient:
+        release.wait(20)
+        return connect()
+
+    start = time.monotonic()
+    with LogSender(claim, file, connect_late):
+        pass
+    assert time.monotonic() - start < 10
+    release.set()
+    wait_for(master, b"one\n")
