@@ -7,11 +7,10 @@ from typing import Any
 
 import httpx
 import msgspec
+import specimens
 from ffrtmp_master import app
 from ffrtmp_master.farm import Farm
 from litestar.testing import TestClient
-
-import specimens
 
 
 class SetClock:

@@ -1,8 +1,8 @@
 """Everything that can be said to a master, in any order, against a model of what it should do."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,54 +10,43 @@ import msgspec
 import specimens
 from databases import settings_for
 from ffrtmp_master.farm import Farm
-from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.requirements import Priority
-from ffrtmp_shared.states import JOB_TRANSITIONS, JobState, RunState, run_state
 from house import House, SetClock, serving
-from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
-    consumes,
-    initialize,
     invariant,
     multiple,
+    precondition,
     rule,
 )
 from postgresql import Database
 
-from .model import BACKOFF_S, FINAL, HELD, LEASE_S, STEP_S, Model, ModelJob, ModelNode
+from . import story
+from .agents import Agents, Attempt, chosen, nodes, picks
+from .model import BACKOFF_S, LEASE_S, STEP_S, Model, ModelJob, ModelNode
 
 NewDatabase = Callable[[], AbstractContextManager[Database]]
 
-ENCODERS = (("libx264",), ("libx265",), ("libx264", "libx265"))
+ENCODERS = (("libx264", "libx265"), ("libx264", "libx265"), ("libx264",), ("libx265",))
 priorities = st.sampled_from([priority.value for priority in Priority])
 encoders = st.sampled_from(["libx264", "libx265"])
-racks = st.sampled_from([None, "a", "b"])
-nodes = st.sampled_from(specimens.NODES)
-slots = st.integers(1, 2)
+racks = st.sampled_from([None, None, None, None, "a", "b"])
+bound_to = st.sampled_from([None, None, None, None, "worker1", "worker2", "worker3"])
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """An attempt that was handed out at some time."""
-
-    job: ModelJob
-    node: str
-    slot: int
-    number: int
-
-
-class MasterMachine(RuleBasedStateMachine):
+class MasterMachine(Agents, RuleBasedStateMachine):
     """One master after another on one database."""
 
     jobs = Bundle("jobs")
     runs = Bundle("runs")
-    attempts = Bundle("attempts")
 
-    def __init__(self, new_database: NewDatabase, folder: Path) -> None:
+    def __init__(self, new_database: NewDatabase, folder: Path, seen: Counter[str]) -> None:
+        """Start a master on a new database; `seen` counts what came to pass."""
         super().__init__()
+        self.seen = seen
+        self.attempts: list[Attempt] = []
         self.stack = ExitStack()
         self.clock = SetClock()
         self.model = Model(self.clock.now)
@@ -74,6 +63,8 @@ class MasterMachine(RuleBasedStateMachine):
         self.masters = self.stack.enter_context(ExitStack())
         self.house = self._start()
         self.house.upload()
+        for name in ("worker1", "worker2"):
+            self._register(name, ENCODERS[0], None)
         self.keys = 0
 
     def _start(self) -> House:
@@ -82,34 +73,44 @@ class MasterMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self._check_the_whole_story()
+            story.check_all(self.house, self.model)
         finally:
             self.stack.close()
 
     # --- nodes ---
 
-    @initialize()
-    def first_node(self) -> None:
-        self.register("worker1", ENCODERS[2], None)
+    @rule(
+        name=nodes,
+        deed=st.sampled_from(["register", "register", "activate", "activate", "drain", "remove"]),
+        encoders=st.sampled_from(ENCODERS),
+        rack=racks,
+    )
+    def change_node(
+        self, name: str, deed: str, encoders: tuple[str, ...], rack: str | None
+    ) -> None:
+        if deed == "register":
+            self._register(name, encoders, rack)
+        elif deed == "remove":
+            self._remove_node(name)
+        else:
+            self._drain_or_activate(name, "draining" if deed == "drain" else "active")
 
-    @rule(name=nodes, encoders=st.sampled_from(ENCODERS), rack=racks)
-    def register(self, name: str, encoders: tuple[str, ...], rack: str | None) -> None:
+    def _register(self, name: str, encoders: tuple[str, ...], rack: str | None) -> None:
         self.house.register(name, *encoders, labels={"rack": rack} if rack else None)
         known = self.model.nodes.get(name)
         is_draining = known is not None and known.draining
         self.model.nodes[name] = ModelNode(name, encoders, rack, is_draining)
 
-    @rule(name=nodes, state=st.sampled_from(["active", "draining"]))
-    def drain_or_activate(self, name: str, state: str) -> None:
+    def _drain_or_activate(self, name: str, state: str) -> None:
         answer = self.house.call("admin", "PATCH", f"/v1/nodes/{name}", {"state": state})
         if name not in self.model.nodes:
             assert answer.status_code == 404
             return
         assert answer.status_code == 200, answer.text
         self.model.nodes[name].draining = state == "draining"
+        self.seen[f"node {state}"] += 1
 
-    @rule(name=nodes)
-    def remove_node(self, name: str) -> None:
+    def _remove_node(self, name: str) -> None:
         answer = self.house.call("admin", "DELETE", f"/v1/nodes/{name}")
         if self.model.held_on(name):
             assert answer.status_code == 409
@@ -118,13 +119,14 @@ class MasterMachine(RuleBasedStateMachine):
         else:
             assert answer.status_code == 204, answer.text
             self.model.remove_node(name)
+            self.seen["node removed"] += 1
 
     # --- submitting ---
 
     @rule(
         target=jobs,
         encoder=encoders,
-        node=st.none() | nodes,
+        node=bound_to,
         rack=racks,
         priority=priorities,
         exclusive=st.booleans(),
@@ -191,97 +193,34 @@ class MasterMachine(RuleBasedStateMachine):
         assert {(job.priority, job.exclusive) for job in made} == {(priority, exclusive)}
         return run_id
 
-    @rule(job=jobs, priority=priorities)
-    def change_priority(self, job: ModelJob, priority: str) -> None:
-        path = f"/v1/jobs/{job.id}"
-        answer = self.house.call("submitter", "PATCH", path, {"priority": priority})
-        assert answer.status_code == (409 if job.is_final else 200), answer.text
-        if not job.is_final:
-            job.priority = priority
-
-    # --- agents ---
-
-    @rule(target=attempts, node=nodes, slot=slots)
-    def claim(self, node: str, slot: int) -> Any:
-        if node not in self.model.nodes:
-            body = {"node": node, "slot": slot}
-            assert self.house.call(node, "POST", "/v1/claims", body).status_code == 409
-            return multiple()
-        expected = self.model.claim(node, slot)
-        return self._check_claim(self.house.claim(node, slot), expected, node, slot)
-
-    def _check_claim(self, got: Any, expected: ModelJob | None, node: str, slot: int) -> Any:
-        if expected is None:
-            assert got is None
-            return multiple()
-        assert got is not None, f"{node} should have been given {expected}"
-        note(f"claimed {got['job']['id']} attempt {got['attempt']}")
-        assert (got["job"]["id"], got["attempt"]) == (expected.id, expected.attempt)
-        return Attempt(expected, node, slot, expected.attempt)
-
-    @rule(one=attempts)
-    def heartbeat(self, one: Attempt) -> None:
-        body = {"attempt": one.number, "progress": {"stage": "encode"}}
-        answer = self.house.call(one.node, "POST", f"/v1/jobs/{one.job.id}/heartbeat", body)
-        if not self.model.holds(one.job, one.node, one.number):
-            assert answer.status_code == 409
-            return
-        assert answer.json()["cancel"] is one.job.cancel_requested
-        one.job.state = "running"
-        self.model.renew(one.job)
-
-    @rule(target=attempts, one=attempts, claims_next=st.booleans())
-    def result(self, one: Attempt, claims_next: bool) -> Any:
-        """Hand a result in: in time, late, or once more."""
-        body: dict[str, Any] = {"attempt": one.number, "measurement": specimens.measurement()}
-        if claims_next:
-            body["next"] = {"slot": one.slot}
-        answer = self.house.call(one.node, "POST", f"/v1/jobs/{one.job.id}/result", body)
-        is_stored = self.model.results.get(one.job.id) == one.number
-        if not is_stored and not self.model.holds(one.job, one.node, one.number):
-            assert answer.status_code == 409
-            assert f"attempt {one.number}" in answer.json()["detail"]
-            return multiple()
-        if claims_next and one.node not in self.model.nodes:
-            # It is an old result, and the node was removed since.
-            assert is_stored
-            return multiple()
-        assert answer.status_code == 200, answer.text
-        if not is_stored:
-            self.model.take_result(one.job)
-        assert answer.json()["repeated"] is is_stored
-        assert answer.json()["state"] == one.job.state
-        if not claims_next:
-            return multiple()
-        expected = self.model.claim(one.node, one.slot)
-        return self._check_claim(answer.json()["next"], expected, one.node, one.slot)
-
-    @rule(one=attempts, kind=st.sampled_from(FailureClass))
-    def failure(self, one: Attempt, kind: FailureClass) -> None:
-        failure = {"failure_class": kind, "message": "so it was"}
-        body = {"attempt": one.number, "failure": failure}
-        answer = self.house.call(one.node, "POST", f"/v1/jobs/{one.job.id}/failure", body)
-        if not self.model.holds(one.job, one.node, one.number):
-            assert answer.status_code == 409
-            return
-        assert answer.status_code == 200, answer.text
-        self.model.end_attempt(one.job, kind)
-        assert answer.json()["state"] == one.job.state
-
     # --- operators ---
 
-    @rule(job=jobs)
-    def cancel_job(self, job: ModelJob) -> None:
+    @precondition(lambda self: self.living())
+    @rule(pick=picks)
+    def cancel_what_is_worked_on(self, pick: int) -> None:
+        self._cancel_job(chosen(self.living(), pick).job)
+
+    @rule(target=jobs, job=jobs, deed=st.sampled_from(["cancel", "retry", "retry", "urge"]))
+    def change_job(self, job: ModelJob, deed: str) -> Any:
+        if deed == "retry":
+            return self._retry(job)
+        if deed == "cancel":
+            self._cancel_job(job)
+            return multiple()
+        body = {"priority": "live"}
+        answer = self.house.call("submitter", "PATCH", f"/v1/jobs/{job.id}", body)
+        assert answer.status_code == (409 if job.is_final else 200), answer.text
+        if not job.is_final:
+            job.priority = "live"
+            self.seen["priority changed"] += 1
+        return multiple()
+
+    def _cancel_job(self, job: ModelJob) -> None:
         self.house.ok("submitter", "POST", f"/v1/jobs/{job.id}/cancel")
         self.model.cancel([job])
+        self.seen["job canceled"] += 1
 
-    @rule(run_id=runs)
-    def cancel_run(self, run_id: str) -> None:
-        self.house.ok("submitter", "POST", f"/v1/runs/{run_id}/cancel")
-        self.model.cancel(self.model.of_run(run_id))
-
-    @rule(target=jobs, job=jobs)
-    def retry_job(self, job: ModelJob) -> Any:
+    def _retry(self, job: ModelJob) -> Any:
         answer = self.house.call("submitter", "POST", f"/v1/jobs/{job.id}/retry")
         if job.state not in ("failed", "canceled") or job.superseded_by:
             assert answer.status_code == 409
@@ -290,10 +229,15 @@ class MasterMachine(RuleBasedStateMachine):
         new = self.model.add(answer.json())
         job.superseded_by = new.id
         assert new.retry_of == job.id
+        self.seen["job done over"] += 1
         return new
 
-    @rule(run_id=runs)
-    def retry_run(self, run_id: str) -> None:
+    @rule(run_id=runs, deed=st.sampled_from(["cancel", "retry", "retry"]))
+    def change_run(self, run_id: str, deed: str) -> None:
+        if deed == "cancel":
+            self.house.ok("submitter", "POST", f"/v1/runs/{run_id}/cancel")
+            self.model.cancel(self.model.of_run(run_id))
+            return
         over = [
             job
             for job in self.model.of_run(run_id)
@@ -306,6 +250,7 @@ class MasterMachine(RuleBasedStateMachine):
         for job in new:
             assert job.retry_of is not None
             self.model.jobs[job.retry_of].superseded_by = job.id
+        self.seen["run done over"] += bool(new)
 
     @rule(target=jobs, run_id=runs, number=st.integers(0, 100))
     def name_a_job_of_a_run(self, run_id: str, number: int) -> ModelJob:
@@ -315,13 +260,15 @@ class MasterMachine(RuleBasedStateMachine):
 
     # --- time and mishap ---
 
-    @rule(seconds=st.sampled_from([1, 5, 20, 31, 61, 3600]), sweeps=st.booleans())
+    @rule(seconds=st.sampled_from([1, 5, 5, 20, 31, 61, 3600]), sweeps=st.booleans())
     def pass_time(self, seconds: int, sweeps: bool) -> None:
         self.clock.advance(seconds)
         self.model.now = self.clock.now
         if sweeps:
+            before = len(self.living())
             self.house.sweep()
             self.model.sweep()
+            self.seen["attempt expired"] += before - len(self.living())
 
     @rule(is_kill=st.booleans())
     def restart(self, is_kill: bool) -> None:
@@ -330,56 +277,8 @@ class MasterMachine(RuleBasedStateMachine):
         # A killed master says no goodbye: it is left as it was, until all is over.
         self.house = self._start()
         self.model.spare()
-
-    @rule(one=consumes(attempts))
-    def forget(self, one: Attempt) -> None:
-        """Keep the rules from dealing with old attempts alone."""
-
-    # --- what must always hold ---
+        self.seen["restart while jobs are held"] += bool(self.living())
 
     @invariant()
     def jobs_are_as_they_should_be(self) -> None:
-        found = {job["id"]: job for job in self.house.every("/v1/jobs")}
-        assert found.keys() == self.model.jobs.keys(), "a job was lost or came from nowhere"
-        for job_id, job in self.model.jobs.items():
-            wanted = job.seen()
-            assert {key: found[job_id][key] for key in wanted} == wanted
-        for name in specimens.NODES:
-            held = [
-                job
-                for job in found.values()
-                if job["state"] in HELD and job["leased_to"] == name
-            ]
-            # Said apart from the model, which could be as wrong as the master.
-            assert len(held) <= 1 or not any(job["exclusive"] for job in held)
-
-    def _check_the_whole_story(self) -> None:
-        self._check_results()
-        for job in self.model.jobs.values():
-            self._check_history(job)
-        for run_id in {job.run_id for job in self.model.jobs.values() if job.run_id}:
-            run = self.house.run_now(run_id)
-            counts = self.model.counts(run_id)
-            assert run["counts"] == counts
-            state = run_state({JobState(name): count for name, count in counts.items()})
-            assert RunState(run["state"]) is state
-            assert (run["finished_at"] is not None) == state.is_final
-
-    def _check_results(self) -> None:
-        found = self.house.every("/v1/results")
-        stored = {(one["job_id"], one["attempt"]) for one in found}
-        assert len(stored) == len(found), "a result was stored twice"
-        assert stored == set(self.model.results.items())
-
-    def _check_history(self, job: ModelJob) -> None:
-        history = self.house.history(job.id)
-        assert history[0][:2] == (None, "queued")
-        assert history[-1][1] == job.state
-        for (_, last, last_attempt), (before, after, attempt) in zip(
-            history, history[1:], strict=False
-        ):
-            assert before == last, "a transition is missing"
-            assert JobState(after) in JOB_TRANSITIONS[JobState(last)]
-            assert attempt == last_attempt + (after == "leased")
-        assert [after for _, after, _ in history].count("leased") == job.attempt
-        assert sum(after in FINAL for _, after, _ in history) == job.is_final
+        story.check_jobs(self.house, self.model)

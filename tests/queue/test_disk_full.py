@@ -21,9 +21,7 @@ from serving import MasterProcess
 from .test_crash import check_integrity
 
 # On SQLite; PostgreSQL's disk is PostgreSQL's own matter.
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can mount a small filesystem"
-)
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small filesystem")
 
 _SIZE = "4m"
 _NO_ROOM = 507
@@ -34,12 +32,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem of a few MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder]
+    mount = ["/usr/bin/mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder]
     subprocess.run(mount, check=True)
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        subprocess.run(["/usr/bin/umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture
@@ -92,9 +90,7 @@ def test_a_full_disk_loses_nothing_and_passes(master: MasterProcess, small_disk:
 
 def submit(submitter: httpx.Client) -> httpx.Response:
     body = msgspec.json.encode(specimens.job())
-    return submitter.post(
-        "/v1/jobs", content=body, headers={"Content-Type": "application/json"}
-    )
+    return submitter.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
 
 
 def hand_in(agent: httpx.Client, claim: Any) -> httpx.Response:

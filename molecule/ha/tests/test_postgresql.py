@@ -9,7 +9,7 @@ testinfra_hosts = ["ansible://postgresql"]
 
 READY_S = 60
 KEPT = 14
-DUMPS = "/var/backups/ffmpeg-rtmp"
+DUMPS = "/var/backups/ffmpeg-rtmp-postgresql"
 _VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ffmpeg-rtmp/pki/ca.pem"}
 # As the farm connects; run on a master, whose release has the driver.
 _CONNECT = """

@@ -21,12 +21,13 @@ class Contents:
 
     def __init__(self, settings: Settings, password: str | None, reading: Engine) -> None:
         """Open both; `reading` reads what is used."""
-        self._writing: Engine | None = None
+        # Connections beside the writer's, where a database takes more than one that writes.
+        self.writing: Engine | None = None
         artifacts_max, sources_max = settings.max_artifact_bytes, settings.max_source_bytes
         if settings.is_shared:
-            self._writing = writing_engine(settings.database_url, password)
-            self.artifacts = DatabaseContent("artifact", artifacts_max, self._writing, reading)
-            self.sources = DatabaseContent("source", sources_max, self._writing, reading)
+            self.writing = writing_engine(settings.database_url, password)
+            self.artifacts = DatabaseContent("artifact", artifacts_max, self.writing, reading)
+            self.sources = DatabaseContent("source", sources_max, self.writing, reading)
         else:
             folder = settings.data_dir
             self.artifacts = FileContent(folder / "artifacts", artifacts_max, reading)
@@ -40,5 +41,5 @@ class Contents:
 
     def close(self) -> None:
         """Close the connections that are its own."""
-        if self._writing is not None:
-            self._writing.dispose()
+        if self.writing is not None:
+            self.writing.dispose()

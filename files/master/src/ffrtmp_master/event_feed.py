@@ -44,6 +44,7 @@ class EventFeed:
         self._kept: deque[Event] = deque()
         self._dropped = 0
         self._unfinished: set[UUID] = set()
+        self._is_behind = False
         self.place = START
         self.is_closed = False
 
@@ -114,8 +115,10 @@ class EventFeed:
                 try:
                     await self._read()
                 except SQLAlchemyError as error:
+                    self._is_behind = False
                     _log.warning("the events could not be read: %s", error)
-                await asyncio.sleep(_BREATH_S)
+                if not self._is_behind:
+                    await asyncio.sleep(_BREATH_S)
         finally:
             self._task = None
 
@@ -129,7 +132,8 @@ class EventFeed:
         self.place = page.end
         self._unfinished -= unfinished - page.unfinished
         self._unfinished |= page.unfinished
-        if not page.is_last:
+        self._is_behind = not page.is_last
+        if self._is_behind:
             self._news.set()
         if page.events:
             self._kept.extend(page.events)
