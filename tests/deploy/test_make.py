@@ -1,6 +1,7 @@
 """What the README tells a person to type, as far as it needs no machines."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,8 +66,19 @@ def test_every_page_that_the_readme_names_is_there(root: Path) -> None:
     for page in (root / "README.md", *(root / "docs").glob("*.md")):
         for part in page.read_text().split("](")[1:]:
             target = part.split(")")[0]
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+            if "://" in target:
+                continue
+            name, _, heading = target.partition("#")
+            named = page.parent / name if name else page
+            assert named.exists(), f"{page.name}: {target}"
+            assert not heading or heading in headings(named), f"{page.name}: {target}"
+
+
+def headings(page: Path) -> set[str]:
+    """Return the names by which a page's headings are linked."""
+    lines = [line for line in page.read_text().splitlines() if line.startswith("#")]
+    words = [re.sub(r"[^\w\s-]", "", line.lstrip("#").lower()) for line in lines]
+    return {"-".join(found.split()) for found in words}
 
 
 @pytest.mark.parametrize("role", ["worker", "master", "monitoring"])

@@ -49,14 +49,26 @@ class Agents:
         expected = self.model.claim(node, slot)
         self._check_claim(self.house.claim(node, slot), expected, node, slot)
 
-    @rule(node=nodes, slot=slots)
-    def claim_as_often_as_all_else(self, node: str, slot: int) -> None:
-        self.claim(node, slot)
+    def _served(self) -> list[tuple[str, int]]:
+        """Return the slots that are free and should be given a job."""
+        return [
+            (name, slot)
+            for name in sorted(self.model.nodes)
+            if self.model.first_for(name) is not None
+            for slot in (1, 2)
+            if all(job.slot != slot for job in self.model.held_on(name))
+        ]
 
-    @rule(slot=slots)
-    def all_nodes_claim(self, slot: int) -> None:
-        for node in sorted(self.model.nodes):
-            self.claim(node, slot)
+    @precondition(lambda self: self._served())
+    @rule(pick=picks)
+    def claim_what_is_there(self, pick: int) -> None:
+        served = self._served()
+        self.claim(*served[pick % len(served)])
+
+    @precondition(lambda self: self._served())
+    @rule(pick=picks)
+    def claim_as_often_as_all_else(self, pick: int) -> None:
+        self.claim_what_is_there(pick)
 
     def _check_claim(self, got: Any, expected: ModelJob | None, node: str, slot: int) -> None:
         if expected is None:

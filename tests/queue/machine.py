@@ -166,6 +166,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
     )
     def create_run(
         self,
+        *,
         encoder: str,
         rates: int,
         repeats: int,

@@ -125,19 +125,23 @@ class Model:
 
     # --- what agents do ---
 
-    def claim(self, name: str, slot: int) -> ModelJob | None:
-        """Lease the job that a claim should be given; None when it should be given none."""
-        node = self.nodes[name]
-        for job in self.held_on(name):
-            if job.slot == slot:
-                self.end_attempt(job, FailureClass.LEASE_EXPIRED, retry_after_s=0)
-        working = self.held_on(name)
+    def first_for(self, name: str) -> ModelJob | None:
+        """Return the job that a free slot of a node should be given."""
+        node, working = self.nodes[name], self.held_on(name)
         if node.draining or any(job.exclusive for job in working):
             return None
         line = [job for job in self.jobs.values() if self._is_ready(job) and node.meets(job)]
         first = min(line, key=lambda job: job.place, default=None)
         # An exclusive job that is first waits for its node to be free, and keeps its place.
-        if first is None or (first.exclusive and working):
+        return None if first is None or (first.exclusive and working) else first
+
+    def claim(self, name: str, slot: int) -> ModelJob | None:
+        """Lease the job that a claim should be given; None when it should be given none."""
+        for job in self.held_on(name):
+            if job.slot == slot:
+                self.end_attempt(job, FailureClass.LEASE_EXPIRED, retry_after_s=0)
+        first = self.first_for(name)
+        if first is None:
             return None
         first.state = "leased"
         first.attempt += 1

@@ -94,13 +94,16 @@ def test_a_claim_costs_the_same_however_much_waits(
             counted += 1
             return 0
 
-        with writing(migrated) as engine, engine.connect() as connection:
-            with connection.begin() as change:
-                driver: Any = connection.connection.driver_connection
-                driver.set_progress_handler(count, 1)
-                assert claim(connection, migrated, clock).job is not None
-                driver.set_progress_handler(None, 0)
-                change.rollback()
+        with (
+            writing(migrated) as engine,
+            engine.connect() as connection,
+            connection.begin() as change,
+        ):
+            driver: Any = connection.connection.driver_connection
+            driver.set_progress_handler(count, 1)
+            assert claim(connection, migrated, clock).job is not None
+            driver.set_progress_handler(None, 0)
+            change.rollback()
         return counted
 
     crowd(ready_house, runs=1, rates=1, repeats=1, sets=SETS)

@@ -45,8 +45,9 @@ def apply(work: Work, requests: Sequence[Any]) -> list[Any]:
 
 
 def _apply(connection: Connection, request: Add | Poison) -> int | RefusedError:
-    if isinstance(request, Poison):
-        raise RuntimeError("poison")
+    match request:
+        case Poison():
+            raise RuntimeError("poison")
     if request.number < 0:
         return ConflictError("negative")
     row = {"sha256": f"{request.number:064x}", "size_bytes": 1, "stored_at": NOW}
