@@ -59,7 +59,8 @@ class Cluster:
         if _is_root():
             for path in (folder, given):
                 shutil.chown(path, _SUPERUSER, _SUPERUSER)
-        options = ["--username", _SUPERUSER, "--auth", "scram-sha-256", "--pwfile", given]
+        options: list[str | Path] = ["--username", _SUPERUSER, "--auth", "scram-sha-256"]
+        options += ["--pwfile", given]
         options += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
         command = [*_as_server(), _binaries() / "initdb", "--pgdata", self._data, *options]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)

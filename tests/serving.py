@@ -1,11 +1,12 @@
 """The master as systemd would run it: a process of its own, over TLS."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +27,16 @@ _STOP_S = 20
 class MasterProcess:
     """A master that can be killed and started again; it keeps its port and its certificate."""
 
-    def __init__(self, folder: Path, settings: Settings, name: str = "master") -> None:
-        """Prepare a master; `folder` gets its files."""
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        name: str = "master",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare a master; `folder` gets its files, `environment` goes beside what is there."""
         self.folder = folder
+        self._environment = {**os.environ, **(environment or {})}
         authority = trustme.CA()
         self.ca_file = folder / f"{name}-ca.pem"
         self.certificate_file = folder / f"{name}.pem"
@@ -55,7 +63,10 @@ class MasterProcess:
         """Start the master and wait until it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "--config", self.config, "serve"], stdout=log, stderr=log
+                [PROGRAM, "--config", self.config, "serve"],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
             )
         deadline = time.monotonic() + _START_S
         with self.client("viewer") as client:

@@ -40,6 +40,10 @@ class Agents:
     seen: Counter[str]
     attempts: list[Attempt]
 
+    def pass_time(self, seconds: int, sweeps: bool) -> None:
+        """Have the clock go on."""
+        raise NotImplementedError
+
     @rule(node=nodes, slot=slots)
     def claim(self, node: str, slot: int) -> None:
         if node not in self.model.nodes:
@@ -69,6 +73,23 @@ class Agents:
     @rule(pick=picks)
     def claim_as_often_as_all_else(self, pick: int) -> None:
         self.claim_what_is_there(pick)
+
+    @precondition(lambda self: self.living())
+    @rule(pick=picks)
+    def claim_beside_what_is_worked_on(self, pick: int) -> None:
+        """Claim for a node's other slot: an exclusive job keeps others out, and waits for them."""
+        one = chosen(self.living(), pick)
+        self.claim(one.node, 3 - one.slot)
+
+    @precondition(lambda self: self.attempts and self._lives(self.attempts[-1]))
+    @rule()
+    def fail_as_machines_do_until_it_is_enough(self) -> None:
+        """Have the newest fail again and again, with its pauses, to the last of its attempts."""
+        job = self.attempts[-1].job
+        while (one := self.attempts[-1]).job is job and self._lives(one):
+            self._failure(one, FailureClass.NODE)
+            self.pass_time(61, sweeps=False)
+            self.claim(one.node, one.slot)
 
     def _check_claim(self, got: Any, expected: ModelJob | None, node: str, slot: int) -> None:
         if expected is None:
