@@ -174,11 +174,12 @@ def test_a_node_that_changes_or_goes_takes_its_jobs_reason_along(ready_house: An
 
 def agreed(house: Any) -> dict[tuple[str, str], float]:
     """Return how jobs wait as the metrics say it, which is what is said of each job."""
-    settings, now = house.farm.settings, house.clock()
+    now = house.clock()
+    heard_since = house.farm.liveness.heard_since(now)
     said: Counter[tuple[str, str]] = Counter()
 
     async def ask(farm: Any) -> Any:
-        return await farm.reader.read(lambda c: present(c, now, settings.node_offline_s))
+        return await farm.reader.read(lambda c: present(c, heard_since))
 
     farm = portal_call(house, ask)
     for item in house.every("/v1/jobs", state="queued"):

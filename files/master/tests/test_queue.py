@@ -227,6 +227,34 @@ def test_a_silent_node_is_offline_until_its_agent_is_heard(ready_house: Any) -> 
         ready_house.clock.advance(61)
 
 
+def states(house: Any) -> dict[str, str]:
+    items = house.ok("viewer", "GET", "/v1/nodes")["items"]
+    return {node["name"]: node["state"] for node in items}
+
+
+def test_silence_while_nobody_listened_does_not_count(ready_house: Any) -> None:
+    ready_house.register("worker2", "libx264")
+    ready_house.clock.advance(61)
+    ready_house.claim("worker1")
+    assert states(ready_house) == {"worker1": "active", "worker2": "offline"}
+    ready_house.clock.advance(1000)
+    with ready_house.restarted() as house:
+        assert states(house) == {"worker1": "active", "worker2": "offline"}
+        house.clock.advance(30)
+        assert house.claim("worker2") is None
+        house.clock.advance(31)
+        assert states(house) == {"worker1": "offline", "worker2": "active"}
+
+
+def test_a_clock_that_is_put_back_keeps_no_silent_node_online(ready_house: Any) -> None:
+    ready_house.clock.advance(-3600)
+    with ready_house.client.portal() as portal:
+        portal.call(ready_house.farm.resume)
+    assert states(ready_house) == {"worker1": "active"}
+    ready_house.clock.advance(61)
+    assert states(ready_house) == {"worker1": "offline"}
+
+
 def test_a_node_can_be_removed_only_when_it_is_free(ready_house: Any) -> None:
     run = ready_house.run(ready_house.suite(rates=2))
     claim = ready_house.claim("worker1")

@@ -13,6 +13,7 @@ from ffrtmp_master.clock import Clock, SteadyClock, utc_now
 from ffrtmp_master.contents import Contents
 from ffrtmp_master.event_feed import EventFeed
 from ffrtmp_master.listening import Listener
+from ffrtmp_master.liveness import Liveness
 from ffrtmp_master.log_watch import LogWatch
 from ffrtmp_master.metrics import Metrics
 from ffrtmp_master.queue import batches, leases
@@ -21,10 +22,11 @@ from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.waiting import WaitingRoom
 from ffrtmp_master.retaining import Retention
 from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import nodes
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.news import News
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.work import Effects
+from ffrtmp_master.store.work import Effects, Work
 from ffrtmp_master.store.writer import Watch, Writer
 from ffrtmp_master.sweeping import Sweep
 
@@ -39,6 +41,7 @@ class Farm:
         self.settings = settings
         self.clock = SteadyClock(utc_now()) if clock is None else clock
         self.metrics = Metrics("postgresql" if settings.is_shared else "sqlite")
+        self.liveness = Liveness(settings.node_offline_s)
         self.hindrances = Hindrances()
         self.catalog = Catalog()
         self.waiting = WaitingRoom(self.catalog)
@@ -81,8 +84,7 @@ class Farm:
             stack.push_async_callback(self._dispose)
             self.writer.start()
             stack.push_async_callback(asyncio.to_thread, self.writer.close)
-            lease_s = self.settings.lease_s
-            await self.writer.write(lambda work: leases.spare(work, lease_s))
+            await self.resume()
             if self._listener is not None:
                 self._listener.start()
                 stack.push_async_callback(asyncio.to_thread, self._listener.close)
@@ -142,6 +144,15 @@ class Farm:
     def learn_requirements(self, connection: Connection) -> None:
         """Learn the sets of requirements that other masters have stored."""
         self.catalog.refresh_from(connection)
+
+    async def resume(self) -> None:
+        """Hold nobody's silence against him: no agent could be heard until now."""
+
+        def spare(work: Work) -> None:
+            leases.spare(work, self.settings.lease_s)
+            self.liveness.resume(work.now, nodes.last_heard(work.connection, work.now))
+
+        await self.writer.write(spare)
 
     async def expire_leases(self) -> None:
         """End the attempts whose lease has run out or whose deadline has passed."""

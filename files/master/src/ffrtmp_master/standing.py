@@ -4,7 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from ffrtmp_shared.requirements import Priority
@@ -50,7 +50,7 @@ async def of(farm: "Farm") -> Standing:
 
     def look(connection: Connection) -> Standing:
         now = farm.clock()
-        nodes = _nodes(connection, now - timedelta(seconds=farm.settings.node_offline_s))
+        nodes = _nodes(connection, farm.liveness.heard_since(now))
         held = depth.held(connection)
         disk = shutil.disk_usage(farm.settings.data_dir)
         return Standing(
@@ -68,10 +68,10 @@ async def of(farm: "Farm") -> Standing:
     return await farm.reader.read(look)
 
 
-def _nodes(connection: Connection, oldest: datetime) -> list[NodeRow]:
-    """Return all nodes; those that were last heard of before `oldest` are offline."""
+def _nodes(connection: Connection, heard_since: datetime) -> list[NodeRow]:
+    """Return all nodes; those that were not heard since then are offline."""
     return [
-        replace(node, state=NodeState.OFFLINE) if node.last_seen_at < oldest else node
+        replace(node, state=NodeState.OFFLINE) if node.last_seen_at < heard_since else node
         for node in depth.every_node(connection)
     ]
 

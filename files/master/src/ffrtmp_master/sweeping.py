@@ -12,7 +12,6 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import utc_now
-from ffrtmp_master.queue import leases
 from ffrtmp_master.store import runs, statements
 from ffrtmp_master.store.work import Work
 
@@ -97,9 +96,8 @@ class Sweep:
         await farm.writer.write(note)
 
     async def _spare(self) -> None:
-        lease_s = self._farm.settings.lease_s
-        _log.warning("no lease could be renewed for a while; all get a full term")
-        await self._farm.writer.write(lambda work: leases.spare(work, lease_s))
+        _log.warning("no agent could be heard for a while; all leases get a full term")
+        await self._farm.resume()
 
     async def _set_clock(self) -> None:
         """Go by the database's clock where masters share it, else by the host's.

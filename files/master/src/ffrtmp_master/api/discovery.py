@@ -24,8 +24,8 @@ async def discover(
     exporter: NamePart, farm: NamedDependency[SkipValidation[Farm]]
 ) -> Sequence[TargetGroup]:
     """Give one target for each node that has the exporter, also while the node is offline."""
-    now, offline_s = farm.clock(), farm.settings.node_offline_s
-    found = await farm.reader.read(lambda c: nodes.every(c, now, offline_s))
+    heard_since = farm.liveness.heard_since(farm.clock())
+    found = await farm.reader.read(lambda c: nodes.every(c, heard_since))
     return [_group(node, exporter) for node in found if exporter in node.registration.exporters]
 
 

@@ -140,7 +140,8 @@ async def update_job(
 
 
 def _explained(connection: Connection, found: Sequence[Job], farm: Farm) -> tuple[Job, ...]:
-    return reasons.explained(connection, found, farm.clock(), farm.settings.node_offline_s)
+    now = farm.clock()
+    return reasons.explained(connection, found, now, farm.liveness.heard_since(now))
 
 
 def _find(connection: Connection, job_id: UUID, farm: Farm) -> Job:

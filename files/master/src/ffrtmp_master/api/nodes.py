@@ -34,13 +34,12 @@ async def register_node(
     check_own_node(request, name)
     if data.name != name:
         raise UnacceptableError(f"the path names node {name}, the body {data.name}")
-    offline_s = farm.settings.node_offline_s
 
     def register(work: Work) -> Node:
         nodes.register(work.connection, data, work.now)
         # What waits for the node may have become possible.
         work.effects.freed.add(name)
-        return nodes.find(work.connection, name, work.now, offline_s)
+        return nodes.find(work.connection, name, farm.liveness.heard_since(work.now))
 
     return await farm.writer.write(register)
 
@@ -48,8 +47,8 @@ async def register_node(
 @get("/v1/nodes", guards=[needs(Role.VIEWER)], responses=problems.documented())
 async def list_nodes(farm: FarmHere) -> NodeList:
     """List all nodes by name."""
-    now, offline_s = farm.clock(), farm.settings.node_offline_s
-    return NodeList(items=await farm.reader.read(lambda c: nodes.every(c, now, offline_s)))
+    heard_since = farm.liveness.heard_since(farm.clock())
+    return NodeList(items=await farm.reader.read(lambda c: nodes.every(c, heard_since)))
 
 
 @patch(
@@ -65,13 +64,13 @@ async def update_node(
         raise UnacceptableError(
             "offline is what the master finds out; set active or draining instead"
         )
-    by, offline_s = request.user.name, farm.settings.node_offline_s
+    by = request.user.name
 
     def update(work: Work) -> Node:
         nodes.set_state(work.connection, name, data.state)
         audit.write_down(work.connection, work.now, by, Deed.NODE_CHANGED, name, state=data.state)
         work.effects.freed.add(name)
-        return nodes.find(work.connection, name, work.now, offline_s)
+        return nodes.find(work.connection, name, farm.liveness.heard_since(work.now))
 
     return await farm.writer.write(update)
 

@@ -58,7 +58,9 @@ async def create_run(
     )
 
     def create(work: Work) -> Created:
-        created = expansion.create(work, asked, farm.catalog, farm.settings)
+        created = expansion.create(
+            work, asked, farm.catalog, farm.settings, farm.liveness.heard_since(work.now)
+        )
         if not created.existed:
             details = {"suite": created.run.suite_name, "priority": created.run.priority}
             _write_down(work, asked.created_by, Deed.RUN_CREATED, created.run.id, **details)
@@ -79,8 +81,8 @@ async def create_run(
 async def plan_run(data: JSONBody[RunRequest], farm: FarmHere) -> RunPlan:
     """Say what a suite would queue, and queue nothing; its sources need not be here yet."""
     read = await _parsed(data.suite)
-    now, offline_s = farm.clock(), farm.settings.node_offline_s
-    return await farm.reader.read(lambda c: expansion.plan(c, read, now, offline_s))
+    heard_since = farm.liveness.heard_since(farm.clock())
+    return await farm.reader.read(lambda c: expansion.plan(c, read, heard_since))
 
 
 @get(

@@ -46,9 +46,9 @@ class Created:
     existed: bool
 
 
-def plan(connection: Connection, suite: Suite, now: datetime, offline_s: float) -> RunPlan:
+def plan(connection: Connection, suite: Suite, heard_since: datetime) -> RunPlan:
     """Say what a suite would queue now; raises what `create` raises, but for missing sources."""
-    placement = place(suite, nodes.every(connection, now, offline_s))
+    placement = place(suite, nodes.every(connection, heard_since))
     return RunPlan(
         suite_name=suite.name,
         jobs=len(placement.items) * suite.repeats,
@@ -57,7 +57,9 @@ def plan(connection: Connection, suite: Suite, now: datetime, offline_s: float) 
     )
 
 
-def create(work: Work, asked: Asked, catalog: Catalog, settings: Settings) -> Created:
+def create(
+    work: Work, asked: Asked, catalog: Catalog, settings: Settings, heard_since: datetime
+) -> Created:
     """Queue the jobs of a suite, or return the run that was made with the same key before.
 
     Raises UnacceptableError when the farm cannot do the suite as it is.
@@ -72,7 +74,7 @@ def create(work: Work, asked: Asked, catalog: Catalog, settings: Settings) -> Cr
                 )
             return Created(runs.find(connection, earlier.id), existed=True)
     _check_sources(connection, asked.suite)
-    placement = place(asked.suite, nodes.every(connection, work.now, settings.node_offline_s))
+    placement = place(asked.suite, nodes.every(connection, heard_since))
     run_id = new_id()
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
     connection.execute(

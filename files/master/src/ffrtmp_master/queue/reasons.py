@@ -45,7 +45,7 @@ class Present:
         return node in self.exclusive or (wanted.exclusive and node in self.shared)
 
 
-def present(connection: Connection, now: datetime, offline_s: float) -> Present:
+def present(connection: Connection, heard_since: datetime) -> Present:
     """Read all nodes and what they work on."""
     held = connection.execute(
         select(jobs.c.leased_to, requirements.c.exclusive)
@@ -53,7 +53,7 @@ def present(connection: Connection, now: datetime, offline_s: float) -> Present:
         .where(is_held())
     ).all()
     return Present(
-        {node.name: node for node in nodes.every(connection, now, offline_s)},
+        {node.name: node for node in nodes.every(connection, heard_since)},
         exclusive=frozenset(name for name, exclusive in held if exclusive),
         shared=frozenset(name for name, exclusive in held if not exclusive),
     )
@@ -94,12 +94,12 @@ def waiting(
 
 
 def explained(
-    connection: Connection, found: Sequence[Job], now: datetime, offline_s: float
+    connection: Connection, found: Sequence[Job], now: datetime, heard_since: datetime
 ) -> tuple[Job, ...]:
     """Return the jobs, those that are queued with why they wait; reads the nodes at most once."""
     if not any(job.state is JobState.QUEUED for job in found):
         return tuple(found)
-    farm = present(connection, now, offline_s)
+    farm = present(connection, heard_since)
     # Most jobs of a list ask the same: nodes are looked through once for all of these.
     said: dict[tuple[str, datetime | None], str] = {}
     answer = []

@@ -1,12 +1,12 @@
 """The nodes as they are kept, and which of them are online."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Node, Registration
 from ffrtmp_shared.states import NodeState
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from ffrtmp_master.store.refusals import NotFoundError
 from ffrtmp_master.store.schema import nodes
@@ -63,19 +63,29 @@ def remove(connection: Connection, name: str) -> None:
         raise NotFoundError(f"there is no node {name}")
 
 
-def find(connection: Connection, name: str, now: datetime, offline_s: float) -> Node:
-    """Return a node as it stands at `now`; raises NotFoundError."""
-    return _node(row_of(connection, name), now, offline_s)
+def last_heard(connection: Connection, now: datetime) -> datetime | None:
+    """Return when any node was heard last; what is noted for after `now` was heard just now.
+
+    The clock that noted it was put back since.
+    """
+    connection.execute(update(nodes).where(nodes.c.last_seen_at > now).values(last_seen_at=now))
+    found: datetime | None = connection.execute(select(func.max(nodes.c.last_seen_at))).scalar()
+    return found
 
 
-def every(connection: Connection, now: datetime, offline_s: float) -> tuple[Node, ...]:
-    """Return all nodes as they stand at `now`, by name."""
+def find(connection: Connection, name: str, heard_since: datetime) -> Node:
+    """Return a node, offline unless it was heard since then; raises NotFoundError."""
+    return _node(row_of(connection, name), heard_since)
+
+
+def every(connection: Connection, heard_since: datetime) -> tuple[Node, ...]:
+    """Return all nodes by name; those that were not heard since then are offline."""
     rows = connection.execute(select(nodes).order_by(nodes.c.name))
-    return tuple(_node(row, now, offline_s) for row in rows)
+    return tuple(_node(row, heard_since) for row in rows)
 
 
-def _node(row: Row[tuple[object, ...]], now: datetime, offline_s: float) -> Node:
-    is_offline = now - row.last_seen_at > timedelta(seconds=offline_s)
+def _node(row: Row[tuple[object, ...]], heard_since: datetime) -> Node:
+    is_offline = row.last_seen_at < heard_since
     return Node(
         id=row.id,
         name=row.name,
