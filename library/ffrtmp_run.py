@@ -89,6 +89,14 @@ options:
       - The master's certificate must come from it; no other CA is trusted.
     type: path
     required: true
+  client_cert:
+    description:
+      - Path, on the host that runs the module, of a certificate for a master that wants one.
+    type: path
+  client_key:
+    description:
+      - Path of the key of O(client_cert), when it is not in the same file.
+    type: path
   timeout_s:
     description:
       - How many seconds each step of one request may keep silent.

@@ -67,10 +67,20 @@ class Master:
     Every call raises SettingsError, UnreachableError or RefusedError.
     """
 
-    def __init__(self, url: str, token: str, ca_file: str, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        ca_file: str,
+        timeout_s: float,
+        *,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+    ) -> None:
         """Prepare calls to the master at `url` that trust the CA in `ca_file` alone.
 
-        `timeout_s` is how long each step of a request may keep silent.
+        `timeout_s` is how long each step of a request may keep silent. A master that asks for a
+        certificate is shown `client_cert`; its key stands in `client_key` or in the same file.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
@@ -83,6 +93,11 @@ class Master:
         self._ca_file = ca_file
         self._timeout_s = timeout_s
         self._context = _context(ca_file)
+        self._shows_certificate = client_cert is not None
+        if client_cert is not None:
+            _show(self._context, client_cert, client_key)
+        elif client_key is not None:
+            raise SettingsError("client_key needs client_cert, the certificate that it is of")
         self._kept: http.client.HTTPSConnection | None = None
 
     # --- calls ---
@@ -234,6 +249,9 @@ class Master:
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         reason = str(error) or type(error).__name__
+        if isinstance(error, http.client.RemoteDisconnected) and not self._shows_certificate:
+            # Beside a master that stops, one that misses a certificate hangs up like this.
+            reason += "; if it wants a client's certificate, set client_cert and client_key"
         return UnreachableError(f"the master at {self._url} did not answer: {reason}")
 
     def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> str:
@@ -256,6 +274,15 @@ def _context(ca_file: str) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(f"ca_file {ca_file} cannot be read: {error}") from error
     return context
+
+
+def _show(context: ssl.SSLContext, client_cert: str, client_key: str | None) -> None:
+    try:
+        context.load_cert_chain(client_cert, client_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"client_cert {client_cert} with client_key {client_key} cannot be used: {error}"
+        ) from error
 
 
 def problem_message(method: str, path: str, status: int, text: bytes) -> str:

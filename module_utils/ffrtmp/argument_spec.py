@@ -13,6 +13,8 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "master_url": {"type": "str", "required": True},
     "token": {"type": "str", "required": True, "no_log": True},
     "ca_file": {"type": "path", "required": True},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path"},
     "timeout_s": {"type": "float", "default": 30.0},
 }
 """How the master is reached."""
@@ -24,7 +26,12 @@ def connected(module: AnsibleModule) -> Iterator[Master]:
     params = module.params
     try:
         master = Master(
-            params["master_url"], params["token"], params["ca_file"], params["timeout_s"]
+            params["master_url"],
+            params["token"],
+            params["ca_file"],
+            params["timeout_s"],
+            client_cert=params["client_cert"],
+            client_key=params["client_key"],
         )
         with contextlib.closing(master):
             yield master

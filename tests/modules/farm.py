@@ -11,7 +11,7 @@ from typing import Any
 
 import trustme
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
-from ffrtmp_shared.credentials import new_token, token_sha256
+from ffrtmp_shared.credentials import ClientCertificate, new_token, token_sha256
 from ffrtmp_shared.models import (
     Artifact,
     Claim,
@@ -103,6 +103,11 @@ class Farm:
         self._command("migrate")
         self._command("sync-credentials", str(credentials))
 
+    def want_certificates(self) -> None:
+        """Have clients show a certificate of the CA, from the next start on."""
+        document = json.loads(self._settings.read_text())
+        self._settings.write_text(json.dumps(document | {"client_ca_file": str(self.ca_file)}))
+
     def start(self) -> None:
         """Serve, and wait until the master is ready."""
         with (self.folder / "master.log").open("ab") as log:
@@ -110,7 +115,8 @@ class Farm:
                 [PROGRAM, "--config", self._settings, "serve"], stderr=log, stdout=log
             )
         deadline = time.monotonic() + 20
-        with MasterClient(self.url, self.operator, self.ca_file) as client:
+        own = ClientCertificate(self.folder / "host.pem", self.folder / "host.key")
+        with MasterClient(self.url, self.operator, self.ca_file, own) as client:
             while True:
                 try:
                     if client.is_ready():

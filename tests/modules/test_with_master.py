@@ -333,6 +333,24 @@ def test_certificate_of_another_authority_is_refused(
     assert "Set ca_file" in answer["msg"]
 
 
+def test_certificate_is_shown_to_a_master_that_wants_one(run_module: RunModule, farm: Farm) -> None:
+    farm.stop()
+    farm.want_certificates()
+    farm.start()
+
+    refused = run_module(ffrtmp_node_info, **farm.connection)
+    shown = {
+        "client_cert": str(farm.folder / "host.pem"),
+        "client_key": str(farm.folder / "host.key"),
+    }
+    answer = run_module(ffrtmp_node_info, **farm.connection, **shown)
+
+    assert refused["rc"] == 1
+    assert "set client_cert and client_key" in refused["msg"]
+    assert answer["rc"] == 0, answer["msg"]
+    assert answer["nodes"] == []
+
+
 def test_certificate_for_another_name_is_refused(run_module: RunModule, farm: Farm) -> None:
     url = farm.url.replace("127.0.0.1", "localhost")
 
@@ -346,6 +364,8 @@ def test_certificate_for_another_name_is_refused(run_module: RunModule, farm: Fa
     ("wrong", "message"),
     [
         ({"master_url": "http://127.0.0.1:8080"}, "must look like https://HOST:8080"),
+        ({"client_cert": "/nonexistent/me.pem"}, "client_cert /nonexistent/me.pem with client_key"),
+        ({"client_key": "/nonexistent/me.key"}, "client_key needs client_cert"),
         ({"ca_file": "/nonexistent/ca.pem"}, "ca_file /nonexistent/ca.pem cannot be read"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from databases import only, writing
 from ffrtmp_master.queue import batches, requests
+from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import Claimed
 from ffrtmp_master.settings import Settings
@@ -52,8 +53,8 @@ def crowd(house: Any, *, runs: int, rates: int, repeats: int, sets: int) -> None
 def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> Claimed:
     """Claim as the writer does, for an agent that this master has not heard of before."""
     work = Work(connection, clock(), "test")
-    asked = requests.Claim("worker1", 1)
-    (answer,) = batches.apply(work, [asked], Catalog(), settings)
+    asked, hearing = requests.Claim("worker1", 1), Hearing(settings.node_offline_s)
+    (answer,) = batches.apply(work, [asked], Catalog(), hearing, settings)
     assert isinstance(answer, Claimed)
     work.flush()
     return answer

@@ -322,6 +322,22 @@ def test_an_exporter_serves_who_shows_a_certificate(
         exporter.wait()
 
 
+def test_an_answer_leaves_in_one_piece(master: Process) -> None:
+    context = client_context(master.ca_file)
+    host, port = "127.0.0.1", int(master.url.rpartition(":")[2])
+    asked = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    with (
+        socket.create_connection((host, port)) as plain,
+        context.wrap_socket(plain, server_hostname=host) as connection,
+    ):
+        for _ in range(3):
+            connection.sendall(asked)
+            # One record is read at a time.
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            assert f"content-length: {len(body)}".encode() in head.lower()
+            assert body
+
+
 def scrape_until(wanted: str, url: str, context: ssl.SSLContext) -> str:
     """Return the metrics once they have what is wanted, or as they are after a while."""
     page = ""

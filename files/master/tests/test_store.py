@@ -1,10 +1,13 @@
 """The writer, the schema and its migrations, the clock's zone, the one way of a transition."""
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +21,9 @@ from ffrtmp_master.store import migrate
 from ffrtmp_master.store.refusals import ConflictError, RefusedError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import metadata, nodes, sources
+from ffrtmp_master.store.transactions import Watch
 from ffrtmp_master.store.work import Work
-from ffrtmp_master.store.writer import Request, Watch, Writer, WriterClosedError
+from ffrtmp_master.store.writer import Request, Writer, WriterClosedError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import IllegalTransitionError, JobState
 from sqlalchemy import Connection, func, insert, select
@@ -70,14 +74,12 @@ def count(settings: Settings) -> int:
 
 def outcomes_of_one_batch(writer: Writer, requests: Sequence[Request[int]]) -> list[Any]:
     async def work() -> list[Any]:
-        futures = [writer.request(request) for request in requests]
-        # All are queued before the writer starts, so that they share one batch.
-        writer.start()
-        return await asyncio.gather(*futures, return_exceptions=True)
+        async with writer.running():
+            # All are queued in one turn of the event loop, so that they share one batch.
+            futures = [writer.request(request) for request in requests]
+            return await asyncio.gather(*futures, return_exceptions=True)
 
-    outcomes = asyncio.run(work())
-    writer.close()
-    return outcomes
+    return asyncio.run(work())
 
 
 def test_a_poisoned_request_leaves_its_neighbours_committed(migrated: Settings) -> None:
@@ -107,13 +109,12 @@ def test_requests_share_commits_and_are_all_there(migrated: Settings) -> None:
     batches: list[int] = []
 
     async def work(writer: Writer) -> None:
-        await asyncio.gather(*(writer.request(Add(number)) for number in range(300)))
+        async with writer.running():
+            await asyncio.gather(*(writer.request(Add(number)) for number in range(300)))
+            assert count(migrated) == 300
 
     with writer_of(migrated, batches) as writer:
-        writer.start()
         asyncio.run(work(writer))
-        assert count(migrated) == 300
-        writer.close()
     assert sum(batches) == 300
     assert len(batches) < 100
     assert max(batches) <= 128
@@ -121,14 +122,13 @@ def test_requests_share_commits_and_are_all_there(migrated: Settings) -> None:
 
 def test_who_gave_up_waiting_gets_nothing_done(migrated: Settings) -> None:
     async def work(writer: Writer) -> None:
-        given_up, kept = writer.request(Add(1)), writer.request(Add(2))
-        given_up.cancel()
-        writer.start()
-        await kept
+        async with writer.running():
+            given_up, kept = writer.request(Add(1)), writer.request(Add(2))
+            given_up.cancel()
+            await kept
 
     with writer_of(migrated) as writer:
         asyncio.run(work(writer))
-        writer.close()
     assert count(migrated) == 1
 
 
@@ -144,13 +144,74 @@ def test_a_closed_writer_refuses(
     migrated: Settings, ask: Callable[[Writer], Awaitable[int]]
 ) -> None:
     async def work(writer: Writer) -> None:
+        async with writer.running():
+            pass
         await ask(writer)
 
+    with writer_of(migrated) as writer, pytest.raises(WriterClosedError):
+        asyncio.run(work(writer))
+
+
+def test_what_is_queued_is_done_before_the_writer_ends(migrated: Settings) -> None:
+    async def work(writer: Writer) -> list[int]:
+        async with writer.running():
+            futures = [writer.request(Add(number)) for number in range(300)]
+        return await asyncio.gather(*futures)
+
     with writer_of(migrated) as writer:
-        writer.start()
-        writer.close()
-        with pytest.raises(WriterClosedError):
-            asyncio.run(work(writer))
+        assert asyncio.run(work(writer)) == [1] * 300
+    assert count(migrated) == 300
+
+
+def test_requests_and_operations_take_turns(migrated: Settings) -> None:
+    async def work(writer: Writer) -> None:
+        async with writer.running():
+            asked = [writer.request(Add(number)) for number in range(300)]
+            alone = [
+                asyncio.ensure_future(writer.write(partial(_add, number)))
+                for number in range(300, 302)
+            ]
+            await asyncio.gather(*asked, *alone)
+
+    batches: list[int] = []
+    with writer_of(migrated, batches) as writer:
+        asyncio.run(work(writer))
+    assert batches == [128, 1, 128, 1, 44]
+
+
+def _add(number: int, work: Work) -> int | RefusedError:
+    return _apply(work.connection, Add(number))
+
+
+@only("sqlite")
+def test_another_process_that_writes_holds_up_no_event_loop(
+    migrated: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = migrated.database_url.removeprefix("sqlite:///")
+    longest_s = 0.0
+
+    async def work(writer: Writer) -> None:
+        nonlocal longest_s
+        async with writer.running():
+            await writer.request(Add(1))
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                waiting = asyncio.gather(*(writer.request(Add(number)) for number in range(2, 9)))
+                end = time.monotonic() + 0.5
+                while (before := time.monotonic()) < end:
+                    await asyncio.sleep(0.01)
+                    longest_s = max(longest_s, time.monotonic() - before)
+                assert not waiting.done()
+                other.execute("ROLLBACK")
+            await waiting
+
+    batches: list[int] = []
+    with writer_of(migrated, batches) as writer:
+        asyncio.run(work(writer))
+    assert longest_s < 0.25
+    assert count(migrated) == 8
+    assert batches == [1, 7]
+    assert not caplog.records, "to wait is no failure"
 
 
 def test_a_reader_cannot_write(migrated: Settings) -> None:

@@ -1,5 +1,7 @@
 """A host that is master, worker and monitoring at once, after a new release."""
 
+import json
+
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://all"]
@@ -25,6 +27,29 @@ def test_every_program_runs_from_the_current_release(host: Host) -> None:
 
 def test_both_releases_are_there(host: Host) -> None:
     assert len(host.file("/opt/ffmpeg-rtmp/releases").listdir()) == 2
+
+
+PKI = "/etc/ffmpeg-rtmp/pki"
+READY = f"curl --silent --show-error --cacert {PKI}/ca.pem https://box1:8080/readyz"
+
+
+def test_who_shows_no_certificate_is_not_heard(host: Host) -> None:
+    assert host.run(f"{READY} --fail").rc != 0
+    shown = host.run(f"{READY} --cert {PKI}/host.pem --key {PKI}/host.key --fail")
+    assert shown.rc == 0, shown.stderr
+
+
+def test_everything_of_the_farm_shows_its_certificate(host: Host) -> None:
+    """The agent came through, or the play had not ended; the scrapes and exporters here."""
+    query = (
+        f"curl --silent --fail --cacert {PKI}/ca.pem --cert {PKI}/host.pem --key {PKI}/host.key"
+        " 'https://127.0.0.1:8428/api/v1/query?query=%s'"
+    )
+    for asked, least in (("up", 7), ("ffrtmp_health_exporter_up", 1)):
+        found = json.loads(host.check_output(query % asked))["data"]["result"]
+        values = {tuple(sorted(one["metric"].items())): one["value"][1] for one in found}
+        assert len(values) >= least, values
+        assert set(values.values()) == {"1"}, values
 
 
 def test_nothing_failed(host: Host) -> None:

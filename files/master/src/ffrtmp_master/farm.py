@@ -17,6 +17,7 @@ from ffrtmp_master.liveness import Liveness
 from ffrtmp_master.log_watch import LogWatch
 from ffrtmp_master.metrics import Metrics
 from ffrtmp_master.queue import batches, leases
+from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.hindrances import Hindrances
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.waiting import WaitingRoom
@@ -26,8 +27,9 @@ from ffrtmp_master.store import nodes
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.news import News
 from ffrtmp_master.store.reader import Reader
+from ffrtmp_master.store.transactions import Watch
 from ffrtmp_master.store.work import Effects, Work
-from ffrtmp_master.store.writer import Watch, Writer
+from ffrtmp_master.store.writer import Writer
 from ffrtmp_master.sweeping import Sweep
 
 
@@ -42,6 +44,7 @@ class Farm:
         self.clock = SteadyClock(utc_now()) if clock is None else clock
         self.metrics = Metrics("postgresql" if settings.is_shared else "sqlite")
         self.liveness = Liveness(settings.node_offline_s)
+        self.hearing = Hearing(settings.node_offline_s)
         self.hindrances = Hindrances()
         self.catalog = Catalog()
         self.waiting = WaitingRoom(self.catalog)
@@ -55,7 +58,9 @@ class Farm:
         self.writer = Writer(
             self._engines[0],
             self.clock,
-            lambda work, requests: batches.apply(work, requests, self.catalog, settings),
+            lambda work, requests: batches.apply(
+                work, requests, self.catalog, self.hearing, settings
+            ),
             watch,
             self._origin,
         )
@@ -82,8 +87,7 @@ class Farm:
         """Run the writer and the sweep while the context lasts."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._dispose)
-            self.writer.start()
-            stack.push_async_callback(asyncio.to_thread, self.writer.close)
+            await stack.enter_async_context(self.writer.running())
             await self.resume()
             if self._listener is not None:
                 self._listener.start()
@@ -124,6 +128,7 @@ class Farm:
     def _rolled_back(self) -> None:
         """Forget what a transaction that did not happen has told; in the writer's thread."""
         self.catalog.undo()
+        self.hearing.forget()
         self.metrics.rolled_back()
 
     async def _heard(self, news: News | None) -> None:

@@ -1,8 +1,9 @@
 """Every request has an id: in its answer, and in each line that is logged while it is served."""
 
+import itertools
 import logging
-import os
 import re
+import secrets
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,17 +15,20 @@ _log = logging.getLogger(__name__)
 _HEADER = b"x-request-id"
 # What a caller may choose: nothing that a log, a header or a shell would trip over.
 _SANE = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
-_NEW_BYTES = 16
+_PREFIX_BYTES = 8
 
 
 def around(app: ASGIApp) -> ASGIApp:
     """Wrap an application so that its requests have ids: the caller's own, or a new one."""
+    # Random for this process, then counted: an id need not be a secret, only the only one.
+    prefix = secrets.token_hex(_PREFIX_BYTES).encode()
+    numbers = itertools.count()
 
     async def identified(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        request_id = _given(scope["headers"]) or os.urandom(_NEW_BYTES).hex().encode()
+        request_id = _given(scope["headers"]) or b"%s%016x" % (prefix, next(numbers))
         # A server runs each request in a context of its own: nothing need be taken back.
         logs.begin(request_id=request_id.decode())
 

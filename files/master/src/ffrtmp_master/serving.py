@@ -1,5 +1,6 @@
 """Serving the application over TLS until somebody stops it."""
 
+import gc
 import socket
 import ssl
 
@@ -7,12 +8,14 @@ import uvicorn
 
 from ffrtmp_master import app
 from ffrtmp_master.farm import Farm
+from ffrtmp_master.joining import JoiningProtocol
 from ffrtmp_master.settings import Settings
 
 # What still runs then is cut off: with the rest of the shutdown it must stay under 5 s.
 _GRACE_S = 3
 # Longer than agents are silent between two calls: a new TLS connection costs more than an idle one.
 _KEEP_ALIVE_S = 75
+_OBJECTS_BEFORE_COLLECTING = 50_000
 
 
 class _Server(uvicorn.Server):
@@ -32,6 +35,7 @@ def serve(settings: Settings) -> None:
 
     Raises OSError when the certificate cannot be read, SystemExit when the port is taken.
     """
+    _collect_seldom()
     farm = Farm(settings)
     config = uvicorn.Config(
         app.create(farm),
@@ -42,7 +46,7 @@ def serve(settings: Settings) -> None:
         ssl_ca_certs=None if settings.client_ca_file is None else str(settings.client_ca_file),
         ssl_cert_reqs=ssl.CERT_NONE if settings.client_ca_file is None else ssl.CERT_REQUIRED,
         loop="uvloop",
-        http="httptools",
+        http=JoiningProtocol,
         ws="none",
         # The logs are set up already, and requests are counted in the metrics.
         log_config=None,
@@ -54,3 +58,12 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
     _Server(config, farm).run()
+
+
+def _collect_seldom() -> None:
+    """Look for unused objects that refer to each other less often than by default.
+
+    Requests leave few, and what was imported stays: a twentieth of the CPU was spent on looking.
+    """
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)

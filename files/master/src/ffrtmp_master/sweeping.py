@@ -25,8 +25,6 @@ _LOOK_EVERY_S = 5.0
 _CLOCK_EVERY_S = 30.0
 # A clock that was set, not one that drifted.
 _STEP = timedelta(seconds=1)
-# How old the note of a waiting node's last call may become, of the time until it is offline.
-_SEEN_PART = 0.25
 
 
 class Sweep:
@@ -86,11 +84,9 @@ class Sweep:
         for requirement_id in await farm.reader.read(queued):
             farm.waiting.wake(requirement_id, 1)
         names = farm.waiting.nodes()
-        coarse_s = farm.settings.node_offline_s * _SEEN_PART
 
         def note(work: Work) -> None:
-            if names:
-                work.statements.saw(sorted(names), work.now, coarse_s)
+            farm.hearing.note(work, names)
             runs.finish_all(work.connection, work.now)
 
         await farm.writer.write(note)

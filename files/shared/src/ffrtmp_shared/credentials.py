@@ -37,6 +37,15 @@ class ClientCertificate:
     certificate_file: Path
     key_file: Path
 
+    @classmethod
+    def of(cls, certificate_file: Path | None, key_file: Path | None) -> "ClientCertificate | None":
+        """Put what an operator set together; None when nothing is shown. Raises ValueError."""
+        if certificate_file is None and key_file is None:
+            return None
+        if certificate_file is None or key_file is None:
+            raise ValueError("certificate_file and key_file go together: set both or neither")
+        return cls(certificate_file, key_file)
+
 
 def client_context(ca_file: Path, shown: ClientCertificate | None = None) -> ssl.SSLContext:
     """Return a TLS context that trusts the farm's CA and nobody else, and shows a certificate."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
-from ffrtmp_shared.credentials import read_token
+from ffrtmp_shared.credentials import ClientCertificate, read_token
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.models import (
@@ -55,6 +55,7 @@ class Agent:
         self._tools = tools
         self._stopped = stopped
         self._token = read_token(settings.token_file)
+        self._shown = ClientCertificate.of(settings.certificate_file, settings.key_file)
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
         self._sources = SourceCache(settings.cache_dir, settings.cache_max_bytes)
@@ -76,7 +77,8 @@ class Agent:
                 self._activity.close()
 
     def _connect(self) -> MasterClient:
-        return MasterClient(self._settings.master_url, self._token, self._settings.ca_file)
+        settings = self._settings
+        return MasterClient(settings.master_url, self._token, settings.ca_file, self._shown)
 
     def _register(self, client: MasterClient) -> None:
         registration = capabilities.registration(self._settings, self._tools)

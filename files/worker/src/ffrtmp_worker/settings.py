@@ -8,7 +8,9 @@ import msgspec
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent's settings file.
 
-    `address` is where this node's exporters are reached, `exporters` their ports by name.
+    To a master that asks for a certificate the agent shows `certificate_file`, whose key is in
+    `key_file`. `address` is where this node's exporters are reached, `exporters` their ports by
+    name.
     Every slot has its own folder below `work_dir` and `spool_dir`; `cache_dir` holds sources and
     is shared by the node's slots. `quality_ffmpeg` is an FFmpeg with libvmaf; it may be the same
     file as `ffmpeg`, the one under test. `progress_socket` is the FFmpeg exporter's socket, or
@@ -19,6 +21,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     master_url: str
     token_file: Path
     ca_file: Path
+    certificate_file: Path | None = None
+    key_file: Path | None = None
     node_name: str
     address: str
     exporters: dict[str, int] = {}

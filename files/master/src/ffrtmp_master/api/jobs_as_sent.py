@@ -1,25 +1,25 @@
 """A job's row as it travels."""
 
+from typing import Any
+
 import msgspec
-from ffrtmp_shared.models import Failure, Job, Progress
-from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.models import Job
 
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.rows import JobRow
 
-_SCENARIO = msgspec.json.Decoder(Scenario)
-_PROGRESS = msgspec.json.Decoder(Progress)
-_FAILURE = msgspec.json.Decoder(Failure)
-
 
 def job_as_sent(job: JobRow, catalog: Catalog) -> Job:
-    """Turn a row that the queue worked on into what travels."""
+    """Turn a row that the queue worked on into what travels, and is only good for that.
+
+    What is stored as JSON travels as it is: to read it and write it anew would change nothing.
+    """
     wanted = catalog.set_of(job.requirement_id)
     return Job(
         id=job.id,
         run_id=job.run_id,
-        scenario=_SCENARIO.decode(job.scenario),
+        scenario=_raw(job.scenario),
         repeat=job.repeat,
         position=job.position,
         state=job.state,
@@ -32,8 +32,8 @@ def job_as_sent(job: JobRow, catalog: Catalog) -> Job:
         finished_at=job.finished_at,
         lease_expires_at=job.lease_expires_at,
         not_before=job.not_before,
-        progress=None if job.progress is None else _PROGRESS.decode(job.progress),
-        failure=None if job.failure is None else _FAILURE.decode(job.failure),
+        progress=None if job.progress is None else _raw(job.progress),
+        failure=None if job.failure is None else _raw(job.failure),
         priority=priority_of(job.priority),
         exclusive=wanted.exclusive,
         requirements=wanted.requirements,
@@ -41,3 +41,7 @@ def job_as_sent(job: JobRow, catalog: Catalog) -> Job:
         retry_of=job.retry_of,
         superseded_by=job.superseded_by,
     )
+
+
+def _raw(text: str) -> Any:
+    return msgspec.Raw(text.encode())

@@ -83,7 +83,9 @@ def run(name: str, build: Callable[[MasterClient], tuple[Collector, Callable[[],
         settings = config.load(arguments.config, ApiExporterSettings)
         logs.configure(settings.log_level)
         token = credentials.read_token(settings.token_file)
-        with MasterClient(settings.master_url, token, settings.ca_file) as client:
+        own = settings.exporter
+        shown = credentials.ClientCertificate(own.certificate_file, own.key_file)
+        with MasterClient(settings.master_url, token, settings.ca_file, shown) as client:
             collector, refresh = build(client)
             refresher = Refresher(name, refresh, settings.refresh_s)
             registry = CollectorRegistry()

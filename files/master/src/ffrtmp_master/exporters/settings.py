@@ -9,7 +9,10 @@ from msgspec import Meta
 
 
 class ApiExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the master is, with which token (role viewer) to ask it, and how often."""
+    """Where the master is, with which token (role viewer) to ask it, and how often.
+
+    A master that asks for a certificate is shown the exporter's own.
+    """
 
     exporter: ExporterSettings
     master_url: str

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ffrtmp_master.queue import claiming, completion, leases, submission
+from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import (
     Claim,
@@ -20,18 +21,17 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.refusals import RefusedError
 from ffrtmp_master.store.work import Work
 
-# How old the note of a node's last call may become: a part of the time after which it is offline.
-_SEEN_PART = 0.25
 
-
-def apply(work: Work, requests: Requests, catalog: Catalog, settings: Settings) -> list[Any]:
+def apply(
+    work: Work, requests: Requests, catalog: Catalog, hearing: Hearing, settings: Settings
+) -> list[Any]:
     """Apply requests and return the answer to each, or the RefusedError that its caller is to see.
 
     What agents report comes first and what is submitted second, so that the claims of the same
     batch find the nodes that became free and the jobs that are new.
     """
     answers: list[Any] = [None] * len(requests)
-    _saw(work, requests, settings)
+    hearing.note(work, {one.node for one in requests if not isinstance(one, Submit)})
     reports = [(place, one) for place, one in enumerate(requests) if isinstance(one, Report)]
     if reports:
         _take_reports(work, reports, answers, settings)
@@ -42,13 +42,6 @@ def apply(work: Work, requests: Requests, catalog: Catalog, settings: Settings) 
             answers[place] = answer
     _claim(work, requests, answers, catalog, settings)
     return answers
-
-
-def _saw(work: Work, requests: Requests, settings: Settings) -> None:
-    names = {one.node for one in requests if not isinstance(one, Submit)}
-    if names:
-        coarse_s = settings.node_offline_s * _SEEN_PART
-        work.statements.saw(sorted(names), work.now, coarse_s)
 
 
 def _take_reports(

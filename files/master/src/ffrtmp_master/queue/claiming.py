@@ -40,13 +40,13 @@ def claim(
     agent costs no waiting for its lease. A claim of a node that is not registered is refused.
     """
     names = sorted({asked.node for asked in claims})
-    rows = work.statements.nodes(names)
-    catalog.refresh(work.statements)
+    rows, held, requirements = work.statements.claimants(names, catalog.highest)
+    catalog.learn(requirements)
     met = catalog.met_by(rows.values(), work.statements)
     nodes = {name: _Node(row, met[name]) for name, row in rows.items()}
     slots = {(asked.node, asked.slot) for asked in claims}
     lost = []
-    for job in work.known(work.statements.held_on(list(rows))):
+    for job in work.known(held):
         if job.leased_to is None or not job.state.holds_lease:
             continue
         if (job.leased_to, job.slot) in slots:

@@ -97,7 +97,16 @@ class Catalog:
 
     def refresh(self, using: Statements) -> None:
         """Learn the sets that are new in the database."""
-        for requirement_id, key in using.new_requirements(self._highest):
+        self.learn(using.new_requirements(self._highest))
+
+    @property
+    def highest(self) -> int:
+        """The highest id of a set that was read from the database."""
+        return self._highest
+
+    def learn(self, stored: Iterable[tuple[int, str]]) -> None:
+        """Learn sets that were read from the database: id and key."""
+        for requirement_id, key in stored:
             with self._lock:
                 self._learn(requirement_id, key)
 
@@ -128,7 +137,7 @@ class Catalog:
         return wanted is None or wanted.exclusive
 
     def met_by(self, nodes: Iterable[NodeRow], using: Statements) -> Mapping[str, frozenset[int]]:
-        """Return the ids of the sets that each node meets; call `refresh` before."""
+        """Return the ids of the sets that each node meets; learn what is new before."""
         wanted = list(nodes)
         unread = [
             node.name

@@ -47,10 +47,7 @@ def begin(work: Work, jobs: Iterable[JobRow], reason: str) -> None:
 
     # Two passes over the jobs would need them all at once; pieces need a piece at once.
     for piece in _pieces(counted()):
-        work.statements.insert_jobs(piece)
-        work.statements.insert_transitions(
-            NewTransition(job.id, None, JobState.QUEUED, 0, work.now, reason) for job in piece
-        )
+        work.statements.insert_jobs(piece, reason)
         work.effects.submitted += len(piece)
 
 

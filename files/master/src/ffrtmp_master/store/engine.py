@@ -1,15 +1,16 @@
 """Connections to the database, set up so that a commit is durable and readers never block."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ffrtmp_master.store.types import from_json, to_json
 
-_BUSY_TIMEOUT_MS = 10_000
+_BE_PATIENT = "PRAGMA busy_timeout = 10000"
 _CONNECT_TIMEOUT_S = 5
 # How long the network may say nothing before a server counts as gone.
 _SILENCE_MS = 10_000
@@ -55,6 +56,32 @@ def translated_errors(connection: Connection) -> Iterator[None]:
         ) from error
 
 
+def begin_at_once(connection: Connection) -> RootTransaction | None:
+    """Begin a transaction on an SQLite file unless another process writes to it just now."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        return connection.begin()
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            raise
+        return None
+    finally:
+        driver.execute(_BE_PATIENT)
+
+
+def pipeline(connection: Connection) -> AbstractContextManager[Any]:
+    """Send statements without waiting for the answers of those before; at the end they are there.
+
+    For a server only; SQLite's answers are there at once.
+    """
+    if connection.dialect.name == "sqlite":
+        return nullcontext()
+    driver: Any = connection.connection.driver_connection
+    context: AbstractContextManager[Any] = driver.pipeline()
+    return context
+
+
 def psycopg_parameters(url: str, password: str | None) -> dict[str, Any]:
     """Return what psycopg's own `connect` needs for the database at `url`."""
     return {"conninfo": url, **_connect_args(password, "")}
@@ -73,7 +100,7 @@ def _sqlite(url: str, *, begin: str, read_only: bool) -> Engine:
         # The driver would otherwise begin transactions when it sees fit; see "begin" below.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        cursor.execute(_BE_PATIENT)
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")

@@ -101,6 +101,14 @@ class NewResult(msgspec.Struct, frozen=True, kw_only=True):
     stored_at: datetime
 
 
+class Claimants(NamedTuple):
+    """What a claim begins with: the nodes that ask, what they work on, sets that are new."""
+
+    nodes: dict[str, NodeRow]
+    held: list[JobRow]
+    requirements: list[tuple[int, str]]
+
+
 class Candidate(NamedTuple):
     """A queued job that a claim may take; the lowest `rank` and then `id` goes first."""
 

@@ -3,30 +3,26 @@
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
-from ffrtmp_master.store.engine import translated_errors
+from ffrtmp_master.store.transactions import Begun, Operation, Transactions, Watch
 from ffrtmp_master.store.work import Effects, Work
 
 T = TypeVar("T")
 
-Operation = Callable[[Work], T]
-"""Reads and writes within its own transaction; raises what its caller is to see."""
-
 _log = logging.getLogger(__name__)
 
 _LARGEST_BATCH = 128
-_TRIES = 3
-# PostgreSQL's unique violation, deadlock, serialization failure and lock timeout.
-_IN_THE_WAY = frozenset({"23505", "40P01", "40001", "55P03"})
 
 
 class Request(Generic[T]):
@@ -46,42 +42,45 @@ class WriterClosedError(Exception):
 @dataclass(slots=True)
 class _Pending(Generic[T]):
     operation: Any
-    is_request: bool
-    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[T]
-    value: T | None = None
-    error: BaseException | None = None
 
-    def resolve(self) -> None:
+    def resolve(self, answer: Any) -> None:
+        """Give the caller, if it still waits, its answer; one that is an exception is raised."""
         if self.future.done():
             return
-        if self.error is not None:
-            self.future.set_exception(self.error)
+        if isinstance(answer, Exception):
+            self.future.set_exception(answer)
         else:
-            self.future.set_result(self.value)  # type: ignore[arg-type]
+            self.future.set_result(answer)
 
 
-@dataclass
-class Watch:
-    """Who hears of what the writer did.
+_Batch = Sequence[_Pending[Any]]
 
-    `committed` is called in the event loop with the effects of every transaction, before its
-    callers are answered; `batch` in the writer's thread with the number of operations of a
-    transaction and the seconds that it took; `rolled_back` there when one was undone.
-    """
 
-    committed: Callable[[Effects], None] = lambda _effects: None
-    batch: Callable[[int, float], None] = lambda _operations, _duration_s: None
-    rolled_back: Callable[[], None] = lambda: None
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of operations that shared a transaction; no effects: nothing was committed."""
+
+    batch: _Batch
+    answers: Sequence[Any]
+    effects: Effects | None
+
+
+_Deed = Callable[[], list[_Outcome]]
 
 
 class Writer:
-    """Runs operations in a thread of its own and answers each after its commit.
+    """Writes one transaction after another and answers each operation after its commit.
 
     Requests, which are data, are applied together and committed together; no delay is added to
     fill a batch: it is what queued up while the last one was written. When that fails, the batch
     is rolled back and each request is applied alone, so that one caller's error is nobody else's.
     Any other operation has a transaction of its own.
+
+    What waits is done in a thread: every commit, and all that a database server is asked. Requests
+    to a file are applied in the event loop's own thread, since that waits for nothing: two threads
+    that both run Python hand each other its lock at every statement, which cost more than the
+    statements.
     """
 
     def __init__(
@@ -91,184 +90,148 @@ class Writer:
 
         `origin` names this master to others that share the database.
         """
-        self._origin = origin
-        self._engine = engine
-        self._clock = clock
+        self._transactions = Transactions(engine, clock, watch, origin)
+        self._is_file = engine.dialect.name == "sqlite"
         self._apply = apply
         self._watch = watch
-        self._queue: SimpleQueue[_Pending[Any] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="writer")
-        self._connection: Connection | None = None
-        # Whether the present transaction is on a connection that served an earlier one, and
-        # whether its commit was begun.
-        self._is_kept = False
-        self._is_committing = False
-        self._closed = False
+        self._requests: deque[_Pending[Any]] = deque()
+        self._operations: deque[_Pending[Any]] = deque()
+        # Whether a transaction is under way or about to be, and whether requests had their turn.
+        self._is_busy = False
+        self._were_requests = False
+        self._is_closed = True
+        self._became_idle = asyncio.Event()
+        self._deeds: SimpleQueue[_Deed | None] = SimpleQueue()
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Commit what is queued, then end the thread."""
-        self._closed = True
-        self._queue.put(None)
-        self._thread.join()
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take operations while the context lasts, and end once all of them are done."""
+        thread = threading.Thread(
+            target=self._work, args=(asyncio.get_running_loop(),), name="writer"
+        )
+        thread.start()
+        self._is_closed = False
+        try:
+            yield
+        finally:
+            self._is_closed = True
+            if self._is_busy:
+                self._became_idle.clear()
+                await self._became_idle.wait()
+            self._deeds.put(None)
+            await asyncio.to_thread(thread.join)
 
     async def write(self, operation: Operation[T]) -> T:
         """Run `operation` and return its value once it is durable; raises what it raises."""
-        value: T = await self._submit(operation, is_request=False)
+        value: T = await self._submit(operation, self._operations)
         return value
 
     def request(self, request: Request[T]) -> asyncio.Future[T]:
         """Apply `request`; the future has its answer once it is durable, or its refusal."""
-        return self._submit(request, is_request=True)
+        return self._submit(request, self._requests)
 
-    def _submit(self, operation: Any, *, is_request: bool) -> asyncio.Future[Any]:
-        if self._closed:
+    def _submit(self, operation: Any, line: deque[_Pending[Any]]) -> asyncio.Future[Any]:
+        if self._is_closed:
             raise WriterClosedError
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._queue.put(_Pending(operation, is_request, loop, future))
+        line.append(_Pending(operation, future))
+        if not self._is_busy:
+            self._is_busy = True
+            # Not at once: what arrives in this turn of the loop shares the transaction.
+            loop.call_soon(self._begin_next)
         return future
 
-    def _work(self) -> None:
-        is_last = False
-        while not is_last:
-            batch, is_last = self._next_batch()
-            requests = [pending for pending in batch if pending.is_request]
-            if requests:
-                self._apply_together(requests)
-            for pending in batch:
-                if not pending.is_request:
-                    self._run_alone(pending)
-        if self._connection is not None:
-            self._connection.close()
+    # --- in the event loop ---
 
-    def _next_batch(self) -> tuple[list[_Pending[Any]], bool]:
-        """Wait for work; return it, and whether it is the last."""
-        batch: list[_Pending[Any]] = []
+    def _begin_next(self) -> None:
+        """Begin the next transaction; requests and other operations take turns."""
+        if self._requests and not (self._were_requests and self._operations):
+            self._were_requests = True
+            self._begin_batch(_wanted(self._requests, _LARGEST_BATCH))
+        elif self._operations:
+            self._were_requests = False
+            batch = _wanted(self._operations, 1)
+            self._deeds.put(partial(self._run_alone, batch))
+        else:
+            self._is_busy = False
+            self._became_idle.set()
+
+    def _begin_batch(self, batch: _Batch) -> None:
+        begun = None
+        if self._is_file and batch:
+            begun = self._transactions.begin(self._applying(batch), len(batch))
+        if begun is None:
+            self._deeds.put(partial(self._apply_together, batch))
+        else:
+            self._deeds.put(partial(self._commit, batch, begun))
+
+    def _end(self, outcomes: Sequence[_Outcome]) -> None:
+        """Tell all callers of a transaction at once, and begin the next."""
+        for outcome in outcomes:
+            if outcome.effects is not None:
+                self._watch.committed(outcome.effects)
+            for pending, answer in zip(outcome.batch, outcome.answers, strict=True):
+                pending.resolve(answer)
+        # Not at once, as above: who was answered may ask for more.
+        asyncio.get_running_loop().call_soon(self._begin_next)
+
+    # --- in the thread ---
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (deed := self._deeds.get()) is not None:
+            outcomes = deed()
+            try:
+                loop.call_soon_threadsafe(self._end, outcomes)
+            except RuntimeError:
+                _log.warning("the event loop closed before its callers were answered")
+        self._transactions.close()
+
+    def _commit(self, batch: _Batch, begun: Begun[list[Any]]) -> list[_Outcome]:
         try:
-            pending = self._queue.get()
-            while pending is not None:
-                # Whoever gave up waiting (a client that hung up) wants nothing done any more.
-                if not pending.future.cancelled():
-                    batch.append(pending)
-                if len(batch) == _LARGEST_BATCH:
-                    return batch, False
-                pending = self._queue.get_nowait()
-        except Empty:
-            return batch, False
-        return batch, True
+            self._transactions.commit(begun)
+        except SQLAlchemyError as error:
+            return self._repeat(batch, error)
+        return [_Outcome(batch, begun.value, begun.effects)]
 
-    def _apply_together(self, batch: Sequence[_Pending[Any]]) -> None:
-        def apply(work: Work) -> list[Any]:
-            return self._apply(work, [pending.operation for pending in batch])
-
+    def _apply_together(self, batch: _Batch) -> list[_Outcome]:
+        if not batch:
+            return []
         try:
-            answers, effects = self._transaction(apply, len(batch))
+            answers, effects = self._transactions.run(
+                self._applying(batch), len(batch), pipelined=True
+            )
         # Whatever a request raises belongs to its caller: the thread hands it over.
         except Exception as error:
-            if len(batch) == 1 or self._is_in_doubt(error):
-                for pending in batch:
-                    pending.error = error
-                _answer(batch, None)
-                return
-            _log.warning("a batch of %d is repeated one by one: %s", len(batch), error)
-            for pending in batch:
-                self._apply_together([pending])
-            return
-        for pending, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Exception):
-                pending.error = answer
-            else:
-                pending.value = answer
-        _answer(batch, lambda: self._watch.committed(effects))
+            if len(batch) == 1 or self._transactions.is_in_doubt(error):
+                return [_Outcome(batch, [error] * len(batch), None)]
+            return self._repeat(batch, error)
+        return [_Outcome(batch, answers, effects)]
 
-    def _run_alone(self, pending: _Pending[Any]) -> None:
+    def _repeat(self, batch: _Batch, error: Exception) -> list[_Outcome]:
+        """Apply each request alone: one of them, or what they are together, fails."""
+        _log.warning("a batch of %d is repeated one by one: %s", len(batch), error)
+        return [outcome for pending in batch for outcome in self._apply_together([pending])]
+
+    def _run_alone(self, batch: _Batch) -> list[_Outcome]:
+        if not batch:
+            return []
         try:
-            pending.value, effects = self._transaction(pending.operation, 1)
+            value, effects = self._transactions.run(batch[0].operation, 1)
         # As above.
         except Exception as error:
-            pending.error = error
-            _answer([pending], None)
-            return
-        _answer([pending], lambda: self._watch.committed(effects))
+            return [_Outcome(batch, [error], None)]
+        return [_Outcome(batch, [value], effects)]
 
-    def _transaction(self, operation: Operation[T], operations: int) -> tuple[T, Effects]:
-        """Run an operation in a transaction.
-
-        Again when another master was in the way, or when the connection had been lost since the
-        last transaction: nothing was committed then.
-        """
-        for _ in range(_TRIES - 1):
-            try:
-                return self._try(operation, operations)
-            except DBAPIError as error:
-                is_lost = error.connection_invalidated
-                is_stale = is_lost and self._is_kept and not self._is_committing
-                if not (is_stale or _may_pass(error)):
-                    raise
-                _log.info("a transaction is repeated: %s", error.orig)
-        return self._try(operation, operations)
-
-    def _try(self, operation: Operation[T], operations: int) -> tuple[T, Effects]:
-        start = time.monotonic()
-        self._is_kept = self._connection is not None
-        self._is_committing = False
-        try:
-            connection = self._connected()
-            with translated_errors(connection), connection.begin():
-                work = Work(connection, self._clock(), self._origin)
-                value = operation(work)
-                work.flush()
-                work.announce()
-                self._is_committing = True
-        except Exception as error:
-            self._watch.rolled_back()
-            if isinstance(error, SQLAlchemyError):
-                self._drop_connection()
-            raise
-        self._watch.batch(operations, time.monotonic() - start)
-        return value, work.effects
-
-    def _is_in_doubt(self, error: Exception) -> bool:
-        """Return whether the server may have committed: what is repeated could be done twice."""
-        is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-        return is_lost and self._is_committing
-
-    def _connected(self) -> Connection:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return self._connection
-
-    def _drop_connection(self) -> None:
-        """Forget a connection that failed; the next transaction makes a new one.
-
-        Its server may be gone, and after an error one cannot say whether it will be of use again.
-        """
-        if self._connection is not None:
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
+    def _applying(self, batch: _Batch) -> Operation[list[Any]]:
+        return lambda work: self._apply(work, [pending.operation for pending in batch])
 
 
-def _may_pass(error: DBAPIError) -> bool:
-    """Return whether the same could succeed now: another master's transaction was first."""
-    state = getattr(error.orig, "sqlstate", None)
-    return state in _IN_THE_WAY
-
-
-def _answer(batch: Sequence[_Pending[Any]], first: Callable[[], None] | None) -> None:
-    """Tell all callers of a batch at once, after `first`."""
-
-    def resolve_all() -> None:
-        if first is not None:
-            first()
-        for pending in batch:
-            pending.resolve()
-
-    try:
-        batch[0].loop.call_soon_threadsafe(resolve_all)
-    except RuntimeError:
-        _log.warning("the event loop closed before %d callers were answered", len(batch))
+def _wanted(line: deque[_Pending[Any]], most: int) -> _Batch:
+    """Take the first from a line; whoever gave up waiting (hung up) wants nothing any more."""
+    batch: list[_Pending[Any]] = []
+    while line and len(batch) < most:
+        pending = line.popleft()
+        if not pending.future.cancelled():
+            batch.append(pending)
+    return batch

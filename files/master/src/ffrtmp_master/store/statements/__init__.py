@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from ffrtmp_master.store.rows import Candidate, JobRow, NewResult, NewTransition, NodeRow
+from ffrtmp_master.store.rows import Candidate, Claimants, JobRow, NewResult, NewTransition, NodeRow
 from ffrtmp_master.store.statements.postgresql import PostgresqlStatements
 from ffrtmp_master.store.statements.sqlite import SqliteStatements
 
@@ -33,8 +33,8 @@ class Statements(Protocol):
     def jobs_by_key(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
         """Find jobs by who made them and the key that they gave."""
 
-    def insert_jobs(self, rows: Iterable[JobRow]) -> None:
-        """Store new jobs."""
+    def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
+        """Store new jobs, and write down for each why it came to be."""
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
         """Write back what can change of jobs."""
@@ -59,8 +59,8 @@ class Statements(Protocol):
     def saw(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
         """Note that agents of nodes were heard, where the last note is older than `coarse_s`."""
 
-    def held_on(self, nodes: Iterable[str]) -> list[JobRow]:
-        """Read and lock the jobs that nodes work on."""
+    def claimants(self, names: Sequence[str], after: int) -> Claimants:
+        """Read and lock nodes, and read what they work on and `new_requirements`."""
 
     def overdue(self, now: datetime) -> list[JobRow]:
         """Read and lock the jobs whose lease has run out or whose deadline has passed."""

@@ -17,6 +17,7 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     Candidate,
+    Claimants,
     JobRow,
     NewResult,
     NewTransition,
@@ -82,8 +83,11 @@ _IS_OVERDUE = (
 _OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE} ORDER BY id FOR UPDATE SKIP LOCKED"
 _ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
 _INSERT_JOBS = (
-    f"INSERT INTO jobs ({', '.join(COLUMNS)})"  # noqa: S608
-    f" SELECT {', '.join(_as_stored(c) for c in COLUMNS)} FROM {_records(_TYPES)}"
+    f"WITH new AS MATERIALIZED (SELECT * FROM {_records(_TYPES)}), stored AS ("  # noqa: S608
+    f"INSERT INTO jobs ({', '.join(COLUMNS)})"
+    f" SELECT {', '.join(_as_stored(c) for c in COLUMNS)} FROM new)"
+    " INSERT INTO transitions (job_id, after, attempt, at, reason)"
+    " SELECT id, state, attempt, created_at, %s FROM new"
 )
 _CHANGES = {column: _TYPES[column] for column in ("id", *CHANGEABLE)}
 _UPDATE_JOBS = (
@@ -148,6 +152,7 @@ _ANY_QUEUED = (
     "SELECT k.id FROM unnest(%s::int[]) AS k (id)"  # noqa: S608
     f" WHERE EXISTS (SELECT 1 FROM jobs j WHERE {_READY})"
 )
+_NEW_REQUIREMENTS = "SELECT id, key FROM requirements WHERE id > %s ORDER BY id"
 _NEW_REQUIREMENT = (
     "INSERT INTO requirements (key, requirements, exclusive) VALUES (%s, %s::json, %s)"
     " ON CONFLICT (key) DO NOTHING RETURNING id"
@@ -178,9 +183,9 @@ class PostgresqlStatements:
         rows = self._run(_JOBS_BY_KEY, ([by for by, _ in names], [key for _, key in names]))
         return {(created_by, key): job_id for created_by, key, job_id in rows}
 
-    def insert_jobs(self, rows: Iterable[JobRow]) -> None:
+    def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
         for piece in _pieces(rows):
-            self._run(_INSERT_JOBS, (_json(piece),))
+            self._run(_INSERT_JOBS, (_json(piece), reason))
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
         self._run(_UPDATE_JOBS, (_json(rows),))
@@ -217,10 +222,7 @@ class PostgresqlStatements:
         return found
 
     def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
-        return {
-            name: NodeRow(name, NodeState(state), revision, last_seen_at)
-            for name, state, revision, last_seen_at in self._run(_NODES, (list(names),))
-        }
+        return _nodes(self._run(_NODES, (list(names),)))
 
     def registrations(self, names: Iterable[str]) -> dict[str, str]:
         query = "SELECT name, registration::text FROM nodes WHERE name = ANY(%s)"
@@ -229,9 +231,14 @@ class PostgresqlStatements:
     def saw(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
         self._run(_SAW, (now, list(names), now - timedelta(seconds=coarse_s)))
 
-    def held_on(self, nodes: Iterable[str]) -> list[JobRow]:
+    def claimants(self, names: Sequence[str], after: int) -> Claimants:
+        # All are sent before the first is read: one round trip.
+        asked = list(names)
+        nodes = self._run(_NODES, (asked,))
         # Not locked: another master may be ending one of them while it waits for its node.
-        return [_job(row) for row in self._run(_HELD_ON, (list(nodes),))]
+        held = self._run(_HELD_ON, (asked,))
+        requirements = self._run(_NEW_REQUIREMENTS, (after,))
+        return Claimants(_nodes(nodes), [_job(row) for row in held], list(requirements))
 
     def overdue(self, now: datetime) -> list[JobRow]:
         return [_job(row) for row in self._run(_OVERDUE, (now, now))]
@@ -247,8 +254,7 @@ class PostgresqlStatements:
         return {row[0] for row in self._run(_ANY_QUEUED, (list(requirement_ids), now))}
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
-        rows = self._run("SELECT id, key FROM requirements WHERE id > %s ORDER BY id", (after,))
-        return list(rows)
+        return list(self._run(_NEW_REQUIREMENTS, (after,)))
 
     def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
         find = "SELECT id FROM requirements WHERE key = %s"
@@ -275,6 +281,13 @@ def _pieces(items: Iterable[Any]) -> Iterable[list[Any]]:
 
 def _json(rows: Sequence[Any]) -> str:
     return msgspec.json.encode(rows).decode()
+
+
+def _nodes(rows: Iterable[Any]) -> dict[str, NodeRow]:
+    return {
+        name: NodeRow(name, NodeState(state), revision, last_seen_at)
+        for name, state, revision, last_seen_at in rows
+    }
 
 
 def _job(row: Sequence[Any]) -> JobRow:

@@ -7,6 +7,7 @@ cannot use a partial index for a parameter.
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     Candidate,
+    Claimants,
     JobRow,
     NewResult,
     NewTransition,
@@ -82,8 +84,15 @@ class SqliteStatements:
                 found[key] = UUID(row[0])
         return found
 
-    def insert_jobs(self, rows: Iterable[JobRow]) -> None:
+    def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
         self._run_many(_INSERT_JOB, (_values(row) for row in rows))
+        self._run_many(
+            _INSERT_TRANSITION,
+            (
+                (row.id.hex, None, row.state, row.attempt, _text(row.created_at), reason)
+                for row in rows
+            ),
+        )
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
         self._run_many(_UPDATE_JOB, [_changes(row) for row in rows])
@@ -130,8 +139,9 @@ class SqliteStatements:
         at = _text(now)
         self._run_many(_SAW, [(at, name, before) for name in names])
 
-    def held_on(self, nodes: Iterable[str]) -> list[JobRow]:
-        return [_job(row) for name in nodes for row in self._run(_HELD_ON, (name,))]
+    def claimants(self, names: Sequence[str], after: int) -> Claimants:
+        held = [_job(row) for name in names for row in self._run(_HELD_ON, (name,))]
+        return Claimants(self.nodes(names), held, self.new_requirements(after))
 
     def overdue(self, now: datetime) -> list[JobRow]:
         return [_job(row) for row in self._run(_OVERDUE, (_text(now),))]
@@ -271,8 +281,12 @@ def _hex_or_none(value: UUID | None) -> str | None:
 _TEXT_LENGTH = len("2026-01-01 00:00:00.000000")
 
 
+@lru_cache(maxsize=256)
 def _text(moment: datetime) -> str:
-    """Write a moment in UTC as SQLAlchemy does: without its zone."""
+    """Write a moment in UTC as SQLAlchemy does: without its zone.
+
+    A batch has few different moments and many that are the same; so it is with `_moment`.
+    """
     return moment.isoformat(" ", "microseconds")[:_TEXT_LENGTH]
 
 
@@ -280,6 +294,7 @@ def _text_or_none(moment: datetime | None) -> str | None:
     return None if moment is None else _text(moment)
 
 
+@lru_cache(maxsize=256)
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 

@@ -1,0 +1,49 @@
+"""Answers leave in one piece: their head and their body share a TLS record and a system call."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class _Joining:
+    """A transport that holds what is written for a moment, in case that more follows at once.
+
+    An answer's head and body are written one after the other in the same turn of the event loop;
+    what is alone by the end of the turn goes out alone.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._call_soon = loop.call_soon
+        self._held: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        held = self._held
+        if held is None:
+            self._held = data
+            self._call_soon(self._let_go)
+        else:
+            self._held = None
+            self._transport.write(held + data)
+
+    def close(self) -> None:
+        self._let_go()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._transport.write(held)
+
+
+class JoiningProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol on such a transport."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection."""
+        joining: Any = _Joining(transport, self.loop)
+        super().connection_made(joining)
