@@ -56,9 +56,8 @@ class Cluster:
         self.port = free_port()
         self.password_file = _private(folder / "password", secrets.token_urlsafe(24))
         given = _private(folder / "superuser", self._superuser_password)
-        if _is_root():
-            for path in (folder, given):
-                shutil.chown(path, _SUPERUSER, _SUPERUSER)
+        for path in (folder, given):
+            give_to_server(path)
         options: list[str | Path] = ["--username", _SUPERUSER, "--auth", "scram-sha-256"]
         options += ["--pwfile", given]
         options += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
@@ -174,6 +173,12 @@ def remove_leftovers() -> None:
                 continue  # Its tests run.
             _end_server_of(folder / "data")
             shutil.rmtree(folder)
+
+
+def give_to_server(path: Path) -> None:
+    """Let the server read a file: run by root, it is another user."""
+    if _is_root():
+        shutil.chown(path, _SUPERUSER, _SUPERUSER)
 
 
 def free_port() -> int:

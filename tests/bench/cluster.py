@@ -1,16 +1,19 @@
 """The tests' PostgreSQL, durable as in the field and with memory for a benchmark.
 
 Durability is PostgreSQL's default (fsync, synchronous_commit); memory and checkpoints are set
-moderately, alike for everybody who is measured on it.
+moderately, alike for everybody who is measured on it. Who works over the network does so over TLS:
+agents with our master, and the other queues' producers and workers with the database.
 """
 
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import postgresql
+import trustme
 from postgresql import OWNER, Database
 
 SETTINGS: Mapping[str, str] = {
@@ -29,7 +32,8 @@ class Cluster(postgresql.Cluster):
     def __init__(self, folder: Path, passfile: Path) -> None:
         """Make the cluster's files in `folder`, and libpq's password file for the peers."""
         super().__init__(folder, durable=True)
-        self._settings |= SETTINGS
+        self._ca_file = folder / "ca.pem"
+        self._settings |= SETTINGS | self._certified()
         self._passfile = passfile
         passfile.touch(mode=0o600)
         passfile.write_text(f"*:*:*:*:{self.password_file.read_text(encoding='utf-8')}\n")
@@ -48,8 +52,29 @@ class Cluster(postgresql.Cluster):
             "PGUSER": OWNER,
             "PGDATABASE": database,
             "PGPASSFILE": str(self._passfile),
-            "PGSSLMODE": "disable",
+            "PGSSLMODE": "verify-full",
+            "PGSSLROOTCERT": str(self._ca_file),
         }
+
+    def create(self, name: str, template: str = "template1") -> Database:
+        """Make a database that is reached over TLS."""
+        made = super().create(name, template)
+        over_tls = f"sslmode=verify-full&sslrootcert={self._ca_file}"
+        return replace(made, url=made.url.replace("sslmode=disable", over_tls))
+
+    def _certified(self) -> dict[str, str]:
+        """Make the server's certificate, and return the settings that name it."""
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        key, certificate = self._folder / "server.key", self._folder / "server.pem"
+        key.touch(mode=0o600)
+        issued.private_key_pem.write_to_path(key)
+        issued.cert_chain_pems[0].write_to_path(certificate)
+        authority.cert_pem.write_to_path(self._ca_file)
+        for path in (key, certificate, self._ca_file):
+            path.chmod(0o600 if path == key else 0o644)
+            postgresql.give_to_server(path)
+        return {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
 
     def renew(self, name: str) -> Database:
         """Make a database that is empty."""

@@ -123,6 +123,8 @@ def _line(
             "database every time",
             f"{named}; one PostgreSQL for all, its durability the default; SQLite with "
             "synchronous=FULL for all",
+            "who asks a server asks it over TLS: our agents the master, the master and the others' "
+            "producers and workers PostgreSQL; huey opens a file",
         ),
         figures=(
             *(
