@@ -244,7 +244,7 @@ def test_the_commands_of_the_page_back_up_and_restore(
                 case "start ffrtmp-master":
                     master.start()
                 case others:
-                    assert others == "restart ffrtmp-exporter-results"
+                    assert others == "restart ffrtmp-exporter@results"
             continue
         local = functools.reduce(lambda text, there: text.replace(*there), here.items(), command)
         done = subprocess.run(

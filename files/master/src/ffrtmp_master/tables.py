@@ -174,7 +174,7 @@ class JsonLines(Table):
 
 
 class Csv(Table):
-    """Writes a table as RFC 4180 describes it, its names in the first line."""
+    """Writes a table as RFC 4180 describes it but for a bare line feed at the end of each line."""
 
     media_type = "text/csv"
 
