@@ -72,11 +72,3 @@ def test_a_certificate_is_no_token(guarded: Guarded) -> None:
     context = client_context(guarded.master.ca_file, guarded.friend)
     answer = httpx.get(f"{guarded.master.url}/v1/nodes", verify=context)
     assert answer.status_code == 401
-
-
-def test_a_certificate_goes_with_its_key() -> None:
-    both = ClientCertificate.of(Path("me.pem"), Path("me.key"))
-    assert both == ClientCertificate(Path("me.pem"), Path("me.key"))
-    assert ClientCertificate.of(None, None) is None
-    with pytest.raises(ValueError, match="set both or neither"):
-        ClientCertificate.of(Path("me.pem"), None)

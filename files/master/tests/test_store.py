@@ -26,6 +26,7 @@ from ffrtmp_master.store.work import Work
 from ffrtmp_master.store.writer import Request, Writer, WriterClosedError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import IllegalTransitionError, JobState
+from postgresql import Cluster
 from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
@@ -40,6 +41,13 @@ class Add(Request[int]):
 
 
 @dataclass(frozen=True)
+class Blind(Request[int]):
+    """Stores a row without waiting for the server's answer."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Poison(Request[int]):
     """Breaks the batch that it is in, after the rows before it were written."""
 
@@ -48,10 +56,15 @@ def apply(work: Work, requests: Sequence[Any]) -> list[Any]:
     return [_apply(work.connection, request) for request in requests]
 
 
-def _apply(connection: Connection, request: Add | Poison) -> int | RefusedError:
+def _apply(connection: Connection, request: Add | Blind | Poison) -> int | RefusedError:
     match request:
         case Poison():
             raise RuntimeError("poison")
+        case Blind():
+            driver: Any = connection.connection.driver_connection
+            row = (f"{request.number:064x}", 1, NOW)
+            driver.execute("INSERT INTO sources VALUES (%s, %s, %s)", row)
+            return 1
     if request.number < 0:
         return ConflictError("negative")
     row = {"sha256": f"{request.number:064x}", "size_bytes": 1, "stored_at": NOW}
@@ -181,6 +194,29 @@ def test_requests_and_operations_take_turns(migrated: Settings) -> None:
 
 def _add(number: int, work: Work) -> int | RefusedError:
     return _apply(work.connection, Add(number))
+
+
+@only("postgresql")
+def test_a_connection_that_the_server_ended_is_made_anew(
+    migrated: Settings, cluster: Cluster
+) -> None:
+    async def work(writer: Writer) -> None:
+        async with writer.running():
+            await writer.request(Add(1))
+            name = migrated.database_url.partition("?")[0].rpartition("/")[2]
+            with cluster.connect() as connection:
+                ended = connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = %s",
+                    (name,),
+                ).fetchall()
+            assert ended == [(True,)]
+            # Nobody hears of it: the connection was idle, so that nothing can have been lost.
+            await writer.request(Blind(2))
+
+    with writer_of(migrated) as writer:
+        asyncio.run(work(writer))
+    assert count(migrated) == 2
 
 
 @only("sqlite")
