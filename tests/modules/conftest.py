@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import ansible.module_utils
 import pytest
 from ansible.module_utils.testing import patch_module_args
+
+from .farm import Farm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "library"))
@@ -30,3 +32,15 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
         return {**answer, "rc": ended.value.code}
 
     return run
+
+
+@pytest.fixture
+def farm(tmp_path: Path) -> Iterator[Farm]:
+    """A master that serves."""
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    farm = Farm(folder)
+    farm.install()
+    farm.start()
+    yield farm
+    farm.stop()
