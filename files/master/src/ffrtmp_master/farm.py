@@ -126,7 +126,7 @@ class Farm:
             loop.call_later(delay_s, self.waiting.wake, requirement_id, 1)
 
     def _rolled_back(self) -> None:
-        """Forget what a transaction that did not happen has told; in the writer's thread."""
+        """Forget what a transaction that did not happen has told; in whichever thread it was."""
         self.catalog.undo()
         self.hearing.forget()
         self.metrics.rolled_back()

@@ -178,12 +178,12 @@ class Metrics:
                 histogram.observe(max(value_s, 0.0))
 
     def committed(self, operations: int, duration_s: float) -> None:
-        """Note a transaction of the writer; called in its thread."""
+        """Note a transaction of the writer."""
         self._batch.observe(operations)
         self._commit_duration.observe(duration_s)
 
     def rolled_back(self) -> None:
-        """Note that a transaction was undone; called in the writer's thread."""
+        """Note that a transaction was undone."""
         self._rollbacks.inc()
 
     def request(self, route: str, method: str, status: int, duration_s: float) -> None:

@@ -34,7 +34,7 @@ class Statements(Protocol):
         """Find jobs by who made them and the key that they gave."""
 
     def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
-        """Store new jobs, and write down for each why it came to be."""
+        """Store new jobs, a few thousand at most, and write down why they came to be."""
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
         """Write back what can change of jobs."""

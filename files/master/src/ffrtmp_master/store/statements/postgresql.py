@@ -184,8 +184,7 @@ class PostgresqlStatements:
         return {(created_by, key): job_id for created_by, key, job_id in rows}
 
     def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
-        for piece in _pieces(rows):
-            self._run(_INSERT_JOBS, (_json(piece), reason))
+        self._run(_INSERT_JOBS, (_json(rows), reason))
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
         self._run(_UPDATE_JOBS, (_json(rows),))
