@@ -55,10 +55,16 @@ _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")
 
 
 def rate_label(rate: Json) -> str:
-    """Return a rate point's short name: `1500k` or `crf23`."""
+    """Return a rate point's short name, such as `1500k`, `crf23` or `crf23-max4000k`."""
     if rate.get("bitrate_kbps") is not None:
-        return f"{rate['bitrate_kbps']}k"
-    return f"crf{rate['crf']:g}"
+        name = f"{rate['bitrate_kbps']}k" + ("-2pass" if rate.get("passes", 1) > 1 else "")
+    elif rate.get("crf") is not None:
+        name = f"crf{rate['crf']:g}"
+    else:
+        name = f"cq{rate['cq']}"
+    if rate.get("max_kbps") is not None:
+        name += f"-max{rate['max_kbps']}k"
+    return name + (f"-buf{rate['buffer_kbit']}k" if rate.get("buffer_kbit") is not None else "")
 
 
 def flat(result: Json) -> dict[str, Any]:
@@ -66,6 +72,8 @@ def flat(result: Json) -> dict[str, Any]:
     scenario = result["scenario"]
     measurement = result["measurement"]
     encode = measurement["encode"]
+    output = measurement["output"]
+    settings = scenario.get("encode")
     quality = measurement["quality"]
     build = measurement["provenance"]["ffmpeg"]
     is_measured = quality.get("status") == "measured"
@@ -75,9 +83,9 @@ def flat(result: Json) -> dict[str, Any]:
         "node": result["node"],
         "scenario": scenario["name"],
         "source": scenario["source"]["name"],
-        "encoder": scenario["encode"]["encoder"],
-        "preset": scenario["encode"]["preset"],
-        "rate_point": rate_label(scenario["encode"]["rate"]),
+        "encoder": _encoder(scenario),
+        "preset": settings["preset"] if settings else None,
+        "rate_point": rate_label(settings["rate"]) if settings else None,
         "repeat": result["repeat"],
         "attempt": result["attempt"],
         "wall_s": encode["wall_s"],
@@ -87,11 +95,18 @@ def flat(result: Json) -> dict[str, Any]:
         "max_rss_kib": encode["max_rss_kib"],
         "fps": encode["fps"],
         "speed": encode["speed"],
-        "video_bitrate_kbps": measurement["output"]["video_bitrate_kbps"],
+        "video_bitrate_kbps": output["video_bitrate_kbps"] if output else None,
         **{name: quality[name] if is_measured else None for name in _QUALITY},
         "ffmpeg_version": build["version"],
         "ffmpeg_sha256": build["sha256"],
     }
+
+
+def _encoder(scenario: Json) -> Any:
+    """Return the encoder of the scenario, or None where nothing is encoded."""
+    if scenario.get("ladder"):
+        return scenario["ladder"]["renditions"][0]["encode"]["encoder"]
+    return scenario["encode"]["encoder"] if scenario.get("encode") else None
 
 
 def encode_name(scenario: str) -> str:
@@ -109,7 +124,7 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for result in results:
         row = flat(result)
-        key = (row["node"], row["source"], encode_name(row["scenario"]), row["rate_point"])
+        key = (row["node"], row["source"], encode_name(row["scenario"]), row["rate_point"] or "")
         groups.setdefault(key, []).append(row)
     rows = []
     for (node, source, encode, rate_point), members in sorted(groups.items(), key=_in_order):
@@ -140,8 +155,9 @@ def _in_order(group: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:
     return node, source, encode, float(number.group()) if number else 0.0, rate_point
 
 
-def _median(rows: list[dict[str, Any]], column: str) -> float:
-    return float(statistics.median(row[column] for row in rows))
+def _median(rows: list[dict[str, Any]], column: str) -> float | None:
+    values = [row[column] for row in rows if row[column] is not None]
+    return float(statistics.median(values)) if values else None
 
 
 def in_order(results: Iterable[Json]) -> list[Json]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.scenario import Source
+from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.sources import SourceCache
-from ffrtmp_worker.verdict import AttemptFailedError
 
 
 def _source(content: bytes) -> Source:

@@ -16,10 +16,10 @@ from ffrtmp_shared.measurement import Measurement, QualityMeasurement
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import RatePoint
 from ffrtmp_worker import kinds
+from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
 from ffrtmp_worker.kinds.attempt import Attempt, Tools
 from ffrtmp_worker.measure import output
-from ffrtmp_worker.verdict import AttemptFailedError
 
 from .conftest import attempt, make, scenario
 

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.scenario import EncodeSettings
 
 Value = str | int | float | datetime | None
 
@@ -46,6 +47,26 @@ def _quality(name: str, kind: Kind, attribute: str = "") -> Column:
     return Column(name, kind, of)
 
 
+def _encode(name: str, kind: Kind, of: Callable[[EncodeSettings], Value]) -> Column:
+    """Return a column on the settings of the one encode; kinds without one leave it empty."""
+
+    def value(result: Result) -> Value:
+        settings = result.scenario.encode
+        return None if settings is None else of(settings)
+
+    return Column(name, kind, value)
+
+
+def _output(name: str, kind: Kind, of: Callable[[OutputMeasurement], Value]) -> Column:
+    """Return a column on the one output; kinds that keep none leave it empty."""
+
+    def value(result: Result) -> Value:
+        output = result.measurement.output
+        return None if output is None else of(output)
+
+    return Column(name, kind, value)
+
+
 def _measured(value: Any) -> Any:
     """Return a value that could be measured; what could not is None, never 0."""
     return None if isinstance(value, Unavailable) else value
@@ -68,9 +89,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("node", _TEXT, lambda r: r.node),
     Column("scenario", _TEXT, lambda r: r.scenario.name),
     Column("source", _TEXT, lambda r: r.scenario.source.name),
-    Column("encoder", _TEXT, lambda r: r.scenario.encode.encoder),
-    Column("preset", _TEXT, lambda r: r.scenario.encode.preset),
-    Column("rate_point", _TEXT, lambda r: r.scenario.encode.rate.label),
+    Column("encoder", _TEXT, lambda r: r.scenario.encoder),
+    _encode("preset", _TEXT, lambda e: e.preset),
+    _encode("rate_point", _TEXT, lambda e: e.rate.label),
     Column("repeat", _WHOLE, lambda r: r.repeat),
     Column("attempt", _WHOLE, lambda r: r.attempt),
     Column("wall_s", _NUMBER, lambda r: r.measurement.encode.wall_s),
@@ -80,7 +101,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("max_rss_kib", _WHOLE, lambda r: r.measurement.encode.max_rss_kib),
     Column("fps", _NUMBER, lambda r: r.measurement.encode.fps),
     Column("speed", _NUMBER, lambda r: r.measurement.encode.speed),
-    Column("video_bitrate_kbps", _NUMBER, lambda r: r.measurement.output.video_bitrate_kbps),
+    _output("video_bitrate_kbps", _NUMBER, lambda o: o.video_bitrate_kbps),
     _quality("vmaf_mean", _NUMBER),
     _quality("vmaf_harmonic_mean", _NUMBER),
     _quality("vmaf_min", _NUMBER),
@@ -94,23 +115,23 @@ COLUMNS: tuple[Column, ...] = (
     Column("stored_at", _MOMENT, lambda r: r.stored_at),
     Column("kind", _TEXT, lambda r: r.scenario.kind),
     Column("source_sha256", _TEXT, lambda r: r.measurement.provenance.source_sha256),
-    Column("crf", _NUMBER, lambda r: r.scenario.encode.rate.crf),
-    Column("bitrate_kbps", _WHOLE, lambda r: r.scenario.encode.rate.bitrate_kbps),
-    Column("pixel_format", _TEXT, lambda r: r.scenario.encode.pixel_format),
-    Column("threads", _WHOLE, lambda r: r.scenario.encode.threads),
-    Column("gop_frames", _WHOLE, lambda r: r.scenario.encode.gop_frames),
+    _encode("crf", _NUMBER, lambda e: e.rate.crf),
+    _encode("bitrate_kbps", _WHOLE, lambda e: e.rate.bitrate_kbps),
+    _encode("pixel_format", _TEXT, lambda e: e.pixel_format),
+    _encode("threads", _WHOLE, lambda e: e.threads),
+    _encode("gop_frames", _WHOLE, lambda e: e.gop_frames),
     Column("frames", _WHOLE, lambda r: r.measurement.encode.frames),
     Column("first_frame_s", _NUMBER, lambda r: _measured(r.measurement.encode.first_frame_s)),
-    Column("output_codec", _TEXT, lambda r: r.measurement.output.codec),
-    Column("output_width_px", _WHOLE, lambda r: r.measurement.output.width),
-    Column("output_height_px", _WHOLE, lambda r: r.measurement.output.height),
-    Column("output_pixel_format", _TEXT, lambda r: r.measurement.output.pixel_format),
-    Column("output_frame_rate", _TEXT, lambda r: r.measurement.output.frame_rate),
-    Column("output_frames", _WHOLE, lambda r: r.measurement.output.frames),
-    Column("output_duration_s", _NUMBER, lambda r: r.measurement.output.duration_s),
-    Column("output_file_bytes", _WHOLE, lambda r: r.measurement.output.file_bytes),
-    Column("output_video_bytes", _WHOLE, lambda r: r.measurement.output.video_bytes),
-    Column("output_sha256", _TEXT, lambda r: r.measurement.output.sha256),
+    _output("output_codec", _TEXT, lambda o: o.codec),
+    _output("output_width_px", _WHOLE, lambda o: o.width),
+    _output("output_height_px", _WHOLE, lambda o: o.height),
+    _output("output_pixel_format", _TEXT, lambda o: o.pixel_format),
+    _output("output_frame_rate", _TEXT, lambda o: o.frame_rate),
+    _output("output_frames", _WHOLE, lambda o: o.frames),
+    _output("output_duration_s", _NUMBER, lambda o: o.duration_s),
+    _output("output_file_bytes", _WHOLE, lambda o: o.file_bytes),
+    _output("output_video_bytes", _WHOLE, lambda o: o.video_bytes),
+    _output("output_sha256", _TEXT, lambda o: o.sha256),
     Column("vmaf_unavailable", _TEXT, _why_no_quality),
     _quality("vmaf_pairs", _WHOLE, "pairs"),
     Column("kernel", _TEXT, lambda r: r.measurement.environment.kernel),

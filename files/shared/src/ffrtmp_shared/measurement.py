@@ -1,11 +1,12 @@
 """What an attempt measured. Units stand in the names; what could not be had says why."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import Amount, Count, LongText, Sha256, Text
+from ffrtmp_shared.bounds import Amount, Count, LongText, Name, Sha256, Text, Word
 
 _Argument = Annotated[str, Meta(max_length=4096)]
 _Arguments = Annotated[tuple[_Argument, ...], Meta(max_length=1024)]
@@ -17,6 +18,9 @@ class Unavailable(
     """A value that could not be measured on this host, and the reason."""
 
     reason: LongText
+
+
+_UNKNOWN = Unavailable(reason="this release of the agent did not measure it")
 
 
 class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,11 +128,96 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     agent_version: Text
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that one attempt measured."""
+class EnergyMeasurement(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="measured",
+    tag_field="status",
+):
+    """Energy from the processor's own counters (RAPL) while the encode ran.
+
+    `zones_j` has joules by zone: packages, and the DRAM beside them; zones that are part of a
+    package or that hold packages are not among them. `gross_j` is their sum over `duration_s`.
+    `idle_w` is the power of the same zones in a window before the encode in which nothing of
+    ours ran, and `net_j` is gross_j - idle_w * duration_s.
+    """
+
+    zones_j: Annotated[dict[Text, Amount], Meta(max_length=64)]
+    gross_j: Amount
+    duration_s: Amount
+    idle_w: Amount | Unavailable
+    net_j: float | Unavailable
+
+
+class GpuEnergyMeasurement(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="measured",
+    tag_field="status",
+):
+    """Energy by the GPUs' own counters (NVML), joules by GPU, while the encode ran."""
+
+    gpus_j: Annotated[dict[Text, Amount], Meta(max_length=64)]
+    gross_j: Amount
+    duration_s: Amount
+    idle_w: Amount | Unavailable
+    net_j: float | Unavailable
+
+
+class VerdictState(StrEnum):
+    """What the numbers of a result are worth."""
+
+    VALID = "valid"
+    DEGRADED = "degraded"
+    INVALID = "invalid"
+
+
+class VerdictReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a result is not simply valid: a code that the documentation explains, and figures."""
+
+    code: Word
+    detail: Text
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether an engineer would sign the numbers.
+
+    `degraded` numbers were disturbed and are shown as such; `invalid` ones enter no mean.
+    """
+
+    state: VerdictState
+    reasons: Annotated[tuple[VerdictReason, ...], Meta(max_length=64)] = ()
+
+
+class RenditionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One output of a ladder. `encode` is its own process where it had one."""
+
+    name: Name
+    encode: EncodeMeasurement | None
+    output: OutputMeasurement
+    quality: QualityMeasurement | Unavailable
+
+
+class Measurement(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """All that one attempt measured.
+
+    `encode` is the process whose cost is the question: the encode of a `transcode`, the decode
+    of a `decode`, the whole of a `ladder`. `output` is null for kinds that keep no single file;
+    a `ladder` has its outputs in `renditions`.
+    """
 
     encode: EncodeMeasurement
-    output: OutputMeasurement
+    output: OutputMeasurement | None
     quality: QualityMeasurement | Unavailable
     environment: Environment
     provenance: Provenance
+    energy: EnergyMeasurement | Unavailable = _UNKNOWN
+    gpu_energy: GpuEnergyMeasurement | Unavailable = _UNKNOWN
+    verdict: Verdict | None = None
+    renditions: Annotated[tuple[RenditionMeasurement, ...], Meta(max_length=16)] = ()

@@ -1,11 +1,11 @@
 """Typed settings of one fully resolved thing to measure."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import Line, Sha256, Word
+from ffrtmp_shared.bounds import Line, Name, Sha256, Word
 from ffrtmp_shared.encoders import ENCODERS
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
@@ -14,43 +14,105 @@ PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
 MAX_THREADS = 256
 """The greatest number of encoder threads that a suite may ask for."""
 
+_ALL_BUT_ONE = 2
+
 MAX_GOP_FRAMES = 1_000_000
 """The greatest distance between key frames that a suite may ask for."""
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+Pixels = Annotated[int, Meta(ge=16, le=16_384)]
+FrameRate = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}(/[1-9][0-9]{0,5})?$(?!\n)")]
+Url = Annotated[str, Meta(pattern=r"^https?://[!-~]{1,2000}$(?!\n)")]
+Threads = Annotated[int, Meta(ge=1, le=MAX_THREADS)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class SyntheticSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A clip that the worker makes itself with FFmpeg's generators.
+
+    `still` hardly moves, `motion` is a test picture that does, `noise` is grain that nothing
+    predicts, `animation` has flat areas with sharp edges. `frame_rate` is written as FFmpeg
+    writes it: `30` or `30000/1001`.
+    """
+
+    content: Literal["still", "motion", "noise", "animation"]
+    width: Pixels
+    height: Pixels
+    frame_rate: FrameRate
+    duration_s: Seconds
+
+
+class Source(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A clip to encode, named by its content.
 
     `sha256` is the lower-case hexadecimal digest of the file; `file_name` its base name, kept
-    for people and for the suffix.
+    for people and for the suffix. The master has the file, unless `url` says where a worker
+    finds it. A `synthetic` source has neither digest nor URL: the worker makes it, and the
+    result's provenance has the digest of what was made.
     """
 
     name: Line
-    sha256: Sha256
     file_name: Line
+    sha256: Sha256 | None = None
+    url: Url | None = None
+    synthetic: SyntheticSource | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a source whose content is not fixed, or is fixed twice."""
+        if (self.sha256 is None) == (self.synthetic is None):
+            raise ValueError("a source sets exactly one of sha256, synthetic")
+        if self.synthetic is not None and self.url is not None:
+            raise ValueError("a synthetic source has no url")
+
+    @property
+    def is_with_master(self) -> bool:
+        """Whether the master has to have the file before a job can use it."""
+        return self.synthetic is None and self.url is None
 
 
 class RatePoint(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """How the encoder is told to spend bits: exactly one of the fields is set.
+    """How the encoder is told to spend bits: exactly one of crf, cq and bitrate_kbps is set.
 
-    `crf` is constant quality on the encoder's own scale; `bitrate_kbps` is an average bit rate
-    of the video stream in kbit/s (1,000 bit/s), one pass.
+    `crf` is constant quality on a software encoder's own scale, `cq` the same on a hardware
+    encoder's; `bitrate_kbps` is an average bit rate of the video stream in kbit/s (1,000 bit/s)
+    in one or two `passes`. `max_kbps` caps the rate over a decoder's buffer of
+    `buffer_kbit` (one second at the cap where none is given).
     """
 
     crf: Annotated[float, Meta(ge=0, le=63)] | None = None
+    cq: Annotated[int, Meta(ge=0, le=63)] | None = None
     bitrate_kbps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    passes: Annotated[int, Meta(ge=1, le=2)] = 1
+    max_kbps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    buffer_kbit: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a rate point that says nothing or two things."""
-        if (self.crf is None) == (self.bitrate_kbps is None):
-            raise ValueError("a rate point sets exactly one of crf, bitrate_kbps")
+        """Refuse a rate point that says nothing, two things, or what does not go together."""
+        if [self.crf, self.cq, self.bitrate_kbps].count(None) != _ALL_BUT_ONE:
+            raise ValueError("a rate point sets exactly one of crf, cq, bitrate_kbps")
+        if self.passes > 1 and self.bitrate_kbps is None:
+            raise ValueError("only a bitrate_kbps takes two passes")
+        if self.buffer_kbit is not None and self.max_kbps is None:
+            raise ValueError("buffer_kbit goes with max_kbps")
+        if self.max_kbps is not None and self.max_kbps < (self.bitrate_kbps or 0):
+            raise ValueError("max_kbps is below bitrate_kbps")
 
     @property
     def label(self) -> str:
-        """A short name for tables and labels: `1500k` or `crf23`."""
-        return f"{self.bitrate_kbps}k" if self.crf is None else f"crf{self.crf:g}"
+        """A short name for tables and labels, such as `1500k`, `crf23` or `crf23-max4000k`."""
+        if self.bitrate_kbps is not None:
+            name = f"{self.bitrate_kbps}k" + ("-2pass" if self.passes > 1 else "")
+        elif self.crf is not None:
+            name = f"crf{self.crf:g}"
+        else:
+            name = f"cq{self.cq}"
+        if self.max_kbps is not None:
+            name += f"-max{self.max_kbps}k"
+        return name + (f"-buf{self.buffer_kbit}k" if self.buffer_kbit is not None else "")
 
 
 class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,14 +120,20 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `threads` is the encoder's number of worker threads, pinned because x264 writes another
     stream for another number; `gop_frames` is the greatest distance between key frames.
+    Without `width` and `height` the pictures keep their size, without `frame_rate` their rate.
+    `options` are further options of the encoder, only those of its allow list.
     """
 
     encoder: Word
     preset: Word
     rate: RatePoint
     pixel_format: Word = "yuv420p"
-    threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)] = 2
+    threads: Threads = 2
     gop_frames: Annotated[int, Meta(ge=1, le=MAX_GOP_FRAMES)] = 250
+    width: Pixels | None = None
+    height: Pixels | None = None
+    frame_rate: FrameRate | None = None
+    options: Annotated[dict[Word, Word], Meta(max_length=16)] = {}
 
     def problems(self) -> list[str]:
         """Say what the encoder would not accept; an empty list means that all is well."""
@@ -89,15 +157,82 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return found
 
 
-class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One output of a ladder. All renditions of a ladder have the same encoder."""
+
+    name: Name
+    encode: EncodeSettings
+
+
+class LadderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several renditions of one source: by one process that decodes once, or each by its own.
+
+    Processes of their own run one after another (`together` false).
+    """
+
+    renditions: Annotated[tuple[Rendition, ...], Meta(min_length=1, max_length=16)]
+    together: bool = True
+
+
+class DecodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Decoding to nothing, with so many threads of the decoder."""
+
+    threads: Threads = 2
+
+
+class Scenario(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """One fully resolved thing to measure.
 
     `name` is unique within a run. `slowest_speed` is the speed, in multiples of real time, under
     which an encode is given up: the deadline of a job is its source's duration divided by it.
+    A `transcode` has its settings in `encode`, the other kinds in the field of their name.
     """
 
     name: Line
     kind: Line
     source: Source
-    encode: EncodeSettings
     slowest_speed: Annotated[float, Meta(gt=0, le=1)]
+    encode: EncodeSettings | None = None
+    ladder: LadderSettings | None = None
+    decode: DecodeSettings | None = None
+
+    @property
+    def encoders(self) -> tuple[EncodeSettings, ...]:
+        """Every encoder's settings, in the order of the file; empty where nothing is encoded."""
+        if self.ladder is not None:
+            return tuple(rendition.encode for rendition in self.ladder.renditions)
+        return () if self.encode is None else (self.encode,)
+
+    @property
+    def encoder(self) -> str | None:
+        """The encoder that a node must have, or None where nothing is encoded."""
+        return self.encoders[0].encoder if self.encoders else None
+
+    def problems(self) -> list[str]:
+        """Say what cannot be measured as it is described; an empty list means that all is well."""
+        if self.kind not in KINDS:
+            return [f"unknown kind {self.kind!r}; known are {', '.join(KINDS)}"]
+        found = []
+        for field in _FIELDS:
+            is_set = getattr(self, field) is not None
+            if is_set and field not in KINDS[self.kind]:
+                found.append(f"a {self.kind} has no settings in {field}")
+            elif not is_set and field in KINDS[self.kind]:
+                found.append(f"a {self.kind} needs settings in {field}")
+        for settings in self.encoders:
+            found += [problem for problem in settings.problems() if problem not in found]
+        if len({settings.encoder for settings in self.encoders}) > 1:
+            found.append("all renditions of a ladder have the same encoder")
+        return found
+
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "transcode": ("encode",),
+    "ladder": ("ladder",),
+    "decode": ("decode",),
+}
+"""Every kind of scenario, and the fields that hold its settings."""
+
+_FIELDS = ("encode", "ladder", "decode")

@@ -25,6 +25,7 @@ from tenacity import RetryError
 
 from ffrtmp_worker import capabilities, kinds
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
+from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt, Tools
 from ffrtmp_worker.leases import LeaseKeeper
 from ffrtmp_worker.log_sender import LogSender
@@ -33,7 +34,6 @@ from ffrtmp_worker.patience import until_answered
 from ffrtmp_worker.settings import AgentSettings
 from ffrtmp_worker.sources import SourceCache
 from ffrtmp_worker.spool import Report, Spool, describe
-from ffrtmp_worker.verdict import AttemptFailedError
 
 _log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class Agent:
                     slot=self._slot,
                     stage=progress.stage,
                     kind=scenario.kind,
-                    encoder=scenario.encode.encoder,
+                    encoder=scenario.encoder or "",
                     frames=progress.frames,
                     fps=progress.fps,
                     speed=progress.speed,

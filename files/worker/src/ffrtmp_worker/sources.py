@@ -12,7 +12,7 @@ from pathlib import Path
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.scenario import Source
 
-from ffrtmp_worker.verdict import AttemptFailedError
+from ffrtmp_worker.failing import AttemptFailedError
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +45,12 @@ class SourceCache:
         `check_stop` is called now and then and may raise. Raises AttemptFailedError when the
         content is not what the digest says, and OSError when the disk does not take it.
         """
+        if source.sha256 is None:
+            raise NotImplementedError("synthetic sources")
         cached = self._folder / source.sha256
         if not _holds(cached, source.sha256, check_stop):
             cached.unlink(missing_ok=True)
-            self._download(source, cached, download, check_stop)
+            self._download(source, source.sha256, cached, download, check_stop)
         os.utime(cached, (time.time(), cached.stat().st_mtime))
         _link(cached, target)
         self._prune(cached)
@@ -56,6 +58,7 @@ class SourceCache:
     def _download(
         self,
         source: Source,
+        sha256: str,
         cached: Path,
         download: Callable[[str], Iterator[bytes]],
         check_stop: Callable[[], None],
@@ -65,17 +68,17 @@ class SourceCache:
         try:
             digest = hashlib.sha256()
             with os.fdopen(handle, "wb") as file:
-                for chunk in download(source.sha256):
+                for chunk in download(sha256):
                     check_stop()
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            if digest.hexdigest() != source.sha256:
+            if digest.hexdigest() != sha256:
                 raise AttemptFailedError(
                     FailureClass.SOURCE_CHECKSUM,
                     f"what the master gave for {source.name} has the digest "
-                    f"{digest.hexdigest()}, not {source.sha256}",
+                    f"{digest.hexdigest()}, not {sha256}",
                 )
             partial.chmod(0o444)
             partial.replace(cached)

@@ -89,9 +89,9 @@ async def _submit(farm: Farm, call: Call[JobRequest]) -> Answer:
     key = call.headers.get(b"idempotency-key")
     if key is not None and not 0 < len(key) <= KEY_MAX:
         raise ClientException(f"Idempotency-Key: from 1 to {KEY_MAX} characters")
-    problems_found = call.body.scenario.encode.problems()
+    problems_found = call.body.scenario.problems()
     if problems_found:
-        raise UnacceptableError("the scenario cannot be encoded", problems_found)
+        raise UnacceptableError("the scenario cannot be measured", problems_found)
     request = requests.Submit(
         call.body, call.holder.name, None if key is None else key.decode("latin-1")
     )

@@ -24,6 +24,11 @@ def _vmaf_mean(result: Result) -> float | None:
     return quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None
 
 
+def _video_rate(result: Result) -> float | None:
+    output = result.measurement.output
+    return None if output is None else output.video_bitrate_kbps * _BYTES_PER_KBIT
+
+
 # Name, help, and the value of a result; None where it could not be measured.
 _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
     (
@@ -40,7 +45,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
     (
         "ffrtmp_result_video_rate_bytes_per_second",
         "Bytes of video that the last encode wrote for each second of it; times 8, the bit rate",
-        lambda result: result.measurement.output.video_bitrate_kbps * _BYTES_PER_KBIT,
+        _video_rate,
     ),
     (
         "ffrtmp_result_cpu_seconds",
@@ -106,8 +111,9 @@ class LatestResults(Collector):
 
 
 def _labels(result: Result) -> _Labels:
-    encode = result.scenario.encode
-    return (result.node, encode.encoder, encode.rate.label, result.scenario.name)
+    scenario = result.scenario
+    rate = "" if scenario.encode is None else scenario.encode.rate.label
+    return (result.node, scenario.encoder or "", rate, scenario.name)
 
 
 def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:

@@ -22,7 +22,7 @@ def required_set(
     requirements: Requirements, scenario: Scenario, *, exclusive: bool
 ) -> RequirementSet:
     """Return what a job asks of its node: what was said, and always its encoder."""
-    with_encoder = msgspec.structs.replace(requirements, encoder=scenario.encode.encoder)
+    with_encoder = msgspec.structs.replace(requirements, encoder=scenario.encoder)
     return RequirementSet(requirements=with_encoder, exclusive=exclusive)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
 
+from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.kinds import transcode
 from ffrtmp_worker.kinds.attempt import Attempt
-from ffrtmp_worker.verdict import AttemptFailedError
 
 KINDS: dict[str, Callable[[Attempt], Measurement]] = {"transcode": transcode.run}
 """Every kind by the name that scenarios use."""

@@ -1,15 +1,15 @@
 """What a kind is given: one scenario, a folder of its own, tools, and ears for the outside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.measurement import FfmpegBuild
+from ffrtmp_shared.measurement import FfmpegBuild, Provenance
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import Scenario, Source
 
-from ffrtmp_worker.verdict import AttemptFailedError
+from ffrtmp_worker.failing import AttemptFailedError
 
 ENCODE_LOG_NAME = "ffmpeg.log"
 """The file in the attempt's folder with what FFmpeg said, its command in the first line."""
@@ -45,6 +45,19 @@ class Attempt:
     fetch: Callable[[Source, Path], None]
     report: Callable[[Progress], None]
     stop_reason: Callable[[], str]
+
+    def provenance(self, argv: Sequence[str]) -> Provenance:
+        """Say how what `argv` measured can be done again by hand."""
+        sha256 = self.scenario.source.sha256
+        if sha256 is None:
+            raise NotImplementedError("the digest of a synthetic source")
+        return Provenance(
+            argv=tuple(argv),
+            ffmpeg=self.tools.ffmpeg_build,
+            quality_ffmpeg=self.tools.quality_ffmpeg_build,
+            source_sha256=sha256,
+            agent_version=self.tools.agent_version,
+        )
 
     def check_stop(self) -> None:
         """Raise AttemptFailedError when the attempt is to end."""

@@ -1,0 +1,52 @@
+"""Whether what was written is what the scenario says, and how good it looks."""
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
+from ffrtmp_shared.models import Progress
+from ffrtmp_shared.scenario import EncodeSettings
+
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
+from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.kinds.preparing import deadline_s
+from ffrtmp_worker.measure import output as outputs
+from ffrtmp_worker.measure import quality
+from ffrtmp_worker.measure.quality import Clip
+
+
+def judge(
+    attempt: Attempt, settings: EncodeSettings, source: Clip, output_name: str
+) -> tuple[OutputMeasurement, QualityMeasurement | Unavailable]:
+    """Check the file `output_name` in the attempt's folder, then compare it with the source.
+
+    Raises AttemptFailedError when it is not what `settings` say.
+    """
+    found = _probe(attempt, settings, source.probe, output_name)
+    measured = outputs.measure(attempt.folder / output_name, found)
+    compared = _compare(attempt, source, Clip(name=output_name, probe=found))
+    attempt.check_stop()
+    return measured, compared
+
+
+def _probe(attempt: Attempt, settings: EncodeSettings, source: VideoProbe, name: str) -> VideoProbe:
+    try:
+        output = probe(attempt.tools.ffprobe, attempt.folder / name)
+    except UnreadableFileError as error:
+        raise AttemptFailedError(
+            FailureClass.OUTPUT_MISMATCH, str(error), error.log_tail
+        ) from error
+    wrong = outputs.mismatches(settings, source, output)
+    if wrong:
+        raise AttemptFailedError(FailureClass.OUTPUT_MISMATCH, "; ".join(wrong))
+    return output
+
+
+def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement | Unavailable:
+    attempt.report(Progress(stage="quality", frames=output.probe.frames, ratio=1.0))
+    how = quality.QualityPass(
+        ffmpeg=attempt.tools.quality_ffmpeg,
+        folder=attempt.folder,
+        threads=attempt.tools.vmaf_threads,
+        deadline_s=deadline_s(attempt, source.probe),
+    )
+    return quality.measure(how, distorted=output, reference=source, stop=attempt.is_stopped)

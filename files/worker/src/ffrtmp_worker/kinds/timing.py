@@ -1,0 +1,117 @@
+"""The FFmpeg process that is timed: its cost, its progress, and whose fault it is if it fails."""
+
+import errno
+import os
+import signal
+from collections.abc import Sequence
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
+from ffrtmp_shared.models import Progress
+
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg.probe import VideoProbe
+from ffrtmp_worker.ffmpeg.process import Outcome, StoppedBy
+from ffrtmp_worker.ffmpeg.progress import ProgressParser
+from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
+from ffrtmp_worker.kinds.preparing import deadline_s, source_duration_s
+from ffrtmp_worker.measure.quality import Clip
+
+_NO_SPACE = os.strerror(errno.ENOSPC)
+
+
+def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeasurement:
+    """Run `argv` over the whole source in the attempt's folder and measure the process.
+
+    Its progress is reported. Raises AttemptFailedError with the verdict when it does not end as
+    it should.
+    """
+    listener = _ProgressListener(attempt, source.probe)
+    outcome = process.run(
+        argv,
+        cwd=attempt.folder,
+        log=attempt.folder / ENCODE_LOG_NAME,
+        deadline_s=deadline_s(attempt, source.probe),
+        stop=attempt.is_stopped,
+        on_line=listener.hear,
+    )
+    if outcome.stopped_by is not None or outcome.exit_code:
+        raise _failure(attempt, outcome, source)
+    return EncodeMeasurement(
+        wall_s=outcome.wall_s,
+        user_s=outcome.user_s,
+        system_s=outcome.system_s,
+        max_rss_kib=outcome.max_rss_kib,
+        frames=listener.frames,
+        fps=listener.frames / outcome.wall_s,
+        speed=source_duration_s(source.probe) / outcome.wall_s,
+        first_frame_s=listener.first_frame_s,
+    )
+
+
+def _failure(attempt: Attempt, outcome: Outcome, source: Clip) -> AttemptFailedError:
+    """Say whose fault it is that the process did not end as it should."""
+    tail = outcome.log_tail
+    if outcome.stopped_by is StoppedBy.CALLER:
+        return AttemptFailedError(FailureClass.STOPPED, attempt.stop_reason() or "stopped", tail)
+    if outcome.stopped_by is StoppedBy.DEADLINE:
+        return AttemptFailedError(
+            FailureClass.DEADLINE_EXCEEDED,
+            f"the encode was not done after {deadline_s(attempt, source.probe):.1f} s: it is "
+            f"slower than {attempt.scenario.slowest_speed:g} times real time",
+            tail,
+        )
+    if outcome.exit_code < 0:
+        name = signal.Signals(-outcome.exit_code).name
+        return AttemptFailedError(
+            FailureClass.KILLED, f"FFmpeg was ended by {name}, which the agent did not send", tail
+        )
+    if _NO_SPACE in tail:
+        return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
+    decoded = process.run(
+        command.decode(attempt.tools.ffmpeg, source.name),
+        cwd=attempt.folder,
+        log=attempt.folder / "decode.log",
+        deadline_s=deadline_s(attempt, source.probe),
+        stop=attempt.is_stopped,
+    )
+    if decoded.stopped_by is None and decoded.exit_code > 0:
+        return AttemptFailedError(
+            FailureClass.SOURCE_UNREADABLE, "the source cannot be decoded", decoded.log_tail
+        )
+    return AttemptFailedError(
+        FailureClass.ENCODE_FAILED, f"FFmpeg failed with code {outcome.exit_code}", tail
+    )
+
+
+class _ProgressListener:
+    """Turns FFmpeg's reports into ours, with speeds of the last interval instead of averages."""
+
+    def __init__(self, attempt: Attempt, source: VideoProbe) -> None:
+        self._attempt = attempt
+        self._source = source
+        self._parser = ProgressParser()
+        self._last_s = 0.0
+        self.frames = 0
+        self.first_frame_s: float | Unavailable = Unavailable(
+            reason="FFmpeg never reported a frame"
+        )
+
+    def hear(self, line: str, elapsed_s: float) -> None:
+        block = self._parser.feed(line)
+        if block is None or block.frames is None:
+            return
+        if block.frames and isinstance(self.first_frame_s, Unavailable):
+            self.first_frame_s = elapsed_s
+        fps = (block.frames - self.frames) / max(elapsed_s - self._last_s, 0.001)
+        self.frames, self._last_s = block.frames, elapsed_s
+        self._attempt.report(
+            Progress(
+                stage="encode",
+                frames=self.frames,
+                fps=fps,
+                speed=fps / float(self._source.frame_rate),
+                ratio=min(self.frames / self._source.frames, 1.0),
+            )
+        )
