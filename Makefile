@@ -115,4 +115,8 @@ test-ha: setup ## Deploy a farm on PostgreSQL with two masters, kill one, upgrad
 
 .PHONY: bench-master
 bench-master: setup ## Measure the master beside other queues, write docs/performance.md (ONLY=cycles QUICK=1)
-	PYTHONPATH=$(CURDIR)/tests python -m bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+	PYTHONPATH=$(CURDIR)/tests python -m bench master $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-worker
+bench-worker: setup test-tools ## Measure what agent and exporters cost, write docs/overhead.md (ONLY=exporters QUICK=1)
+	PYTHONPATH=$(CURDIR)/tests python -m bench worker $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

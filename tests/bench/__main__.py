@@ -1,4 +1,4 @@
-"""`make bench-master`: measure, print a table, write the record and the page."""
+"""`make bench-master`, `make bench-worker`: measure, print a table, write record and page."""
 
 import argparse
 import resource
@@ -10,8 +10,8 @@ from rich.table import Table
 
 from bench import machine, page
 from bench.figures import Line
-from bench.lines import LINES
 from bench.measuring import Measuring
+from bench.parts import PARTS
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,9 +21,12 @@ def main() -> None:
     arguments = _parser().parse_args()
     _allow_many_connections()
     console = Console(width=None if sys.stdout.isatty() else 140)
-    keys = [arguments.only] if arguments.only else list(LINES)
+    part = PARTS[arguments.part]
+    if arguments.only and arguments.only not in part.lines:
+        sys.exit(f"bench: {arguments.part} has no line {arguments.only}: {', '.join(part.lines)}")
+    keys = [arguments.only] if arguments.only else list(part.lines)
     folder = _ROOT / ("results/bench" if arguments.quick else "docs")
-    record = page.read(folder / "performance.json")
+    record = page.read(folder / f"{part.page}.json")
     seen = machine.look(arguments.data, _ROOT)
     lines = []
     for key in keys:
@@ -34,20 +37,21 @@ def main() -> None:
             peers_python=arguments.peers,
             say=lambda text: console.print(f"  {text}", markup=False, highlight=False),
         )
-        line = LINES[key](measuring)
+        line = part.lines[key](measuring)
         lines.append(line)
         # Written after each line, so that a failure in the next does not cost it.
         record = record.with_entry(page.Entry(line=line, machine=seen))
-        written = page.write(record, folder, list(LINES))
-    console.print(_table(lines))
-    console.print(f"written: {written.relative_to(_ROOT)} and performance.json beside it")
+        written = page.write(record, folder, arguments.part)
+    console.print(_table(f"make bench-{arguments.part}", lines))
+    console.print(f"written: {written.relative_to(_ROOT)} and {part.page}.json beside it")
     failing = [figure.label for line in lines for figure in line.figures if figure.holds is False]
     console.print(f"does not hold: {'; '.join(failing)}" if failing else "every line holds")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", choices=list(LINES), help="measure one line")
+    parser.add_argument("part", choices=list(PARTS), help="what is to be measured")
+    parser.add_argument("--only", help="measure one line")
     parser.add_argument("--quick", action="store_true", help="measure briefly, to try it out")
     parser.add_argument(
         "--peers",
@@ -70,8 +74,8 @@ def _allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _table(lines: list[Line]) -> Table:
-    table = Table(title="make bench-master", show_lines=False)
+def _table(title: str, lines: list[Line]) -> Table:
+    table = Table(title=title, show_lines=False)
     for name, justify in (("measure", "left"), ("median", "right"), ("lowest to highest", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     table.add_column("asked", justify="right")

@@ -7,8 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.figures import Line, number
 from bench.machine import Machine
-
-_TEMPLATE = "performance.md.j2"
+from bench.parts import PARTS
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,12 +34,13 @@ def read(path: Path) -> Record:
     return msgspec.json.decode(path.read_bytes(), type=Record)
 
 
-def write(record: Record, folder: Path, order: list[str]) -> Path:
-    """Write `performance.json` and the page beside it; return the page."""
+def write(record: Record, folder: Path, part: str) -> Path:
+    """Write the record of a part of the farm and the page beside it; return the page."""
     folder.mkdir(parents=True, exist_ok=True)
+    name, order = PARTS[part].page, list(PARTS[part].lines)
     entries = [record.entries[key] for key in order if key in record.entries]
     document = msgspec.json.encode(record, order="deterministic")
-    (folder / "performance.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")
+    (folder / f"{name}.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -49,8 +49,8 @@ def write(record: Record, folder: Path, order: list[str]) -> Path:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    page = folder / "performance.md"
-    text = environment.get_template(_TEMPLATE).render(
+    page = folder / f"{name}.md"
+    text = environment.get_template(f"{part}.md.j2").render(
         entries=entries,
         machines=_machines(entries),
         number=number,

@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
+from ffrtmp_shared.scenario import KINDS
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_worker.activity import SlotActivity
 from ffrtmp_worker.exporters.command import read_settings
-from ffrtmp_worker.kinds import KINDS
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,169 @@
+"""What a worker's exporters cost: their memory, and how soon they answer a scrape."""
+
+import http.client
+import json
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import trustme
+from postgresql import free_port
+
+from bench.figures import Figure, Limit, Line, quantile
+from bench.measuring import Measuring
+from bench.process import memory_kib
+
+_BIN = Path(sys.executable).parent
+_NODE_EXPORTER = Path("/usr/bin/prometheus-node-exporter")
+_OURS = ("cpu", "ffmpeg")
+_START_S = 30
+_KIB_PER_MIB = 1024
+_OK = 200
+
+
+def measure(measuring: Measuring) -> Line:
+    """Scrape each exporter and node_exporter by turns."""
+    scrapes = measuring.pick(500, 20)
+    took_ms: dict[str, list[float]] = {}
+    rss_mib: dict[str, float] = {}
+    with measuring.folder() as folder, ExitStack() as stack:
+        site = _Site(folder)
+        ports = {}
+        pids = {}
+        for name in _OURS:
+            ports[name] = free_port()
+            command = site.exporter(name, ports[name])
+            pids[name] = stack.enter_context(_running(command, folder / f"{name}.log"))
+        ports["node_exporter"] = free_port()
+        command = site.node_exporter(ports["node_exporter"])
+        pids["node_exporter"] = stack.enter_context(_running(command, folder / "node.log"))
+        for name, port in ports.items():
+            site.wait(name, port)
+        for _ in range(scrapes):
+            for name, port in ports.items():
+                took_ms.setdefault(name, []).append(site.scrape(port) * 1000)
+        for name, pid in pids.items():
+            rss_mib[name] = memory_kib(pid, "Rss") / _KIB_PER_MIB
+    return Line(
+        key="exporters",
+        title="A scrape of each exporter, beside node_exporter",
+        conditions=(
+            f"{scrapes} scrapes of each, taking turns; every scrape makes a connection of its own "
+            "over TLS with the scraper's certificate",
+            "node_exporter is Debian's, with its default collectors, over TLS too",
+        ),
+        figures=(
+            *(
+                Figure(
+                    label=f"scrape p99, {name}",
+                    unit="ms",
+                    samples=(quantile(times, 0.99),),
+                    limit=Limit("under", 20) if name in _OURS else None,
+                )
+                for name, times in took_ms.items()
+            ),
+            *(
+                Figure(
+                    label=f"memory, {name}",
+                    unit="MiB",
+                    samples=(mib,),
+                    limit=Limit("under", 35) if name in _OURS else None,
+                )
+                for name, mib in rss_mib.items()
+            ),
+        ),
+    )
+
+
+class _Site:
+    """Certificates for all of them, and the settings files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        host = authority.issue_cert("127.0.0.1")
+        host.private_key_pem.write_to_path(folder / "host.key")
+        host.cert_chain_pems[0].write_to_path(folder / "host.pem")
+        self._context = ssl.create_default_context(cafile=folder / "ca.pem")
+        host.configure_cert(self._context)
+
+    def exporter(self, name: str, port: int) -> Sequence[str | Path]:
+        """Return the command of one of ours."""
+        settings: dict[str, object] = {
+            "exporter": {
+                "listen_address": "127.0.0.1",
+                "listen_port": port,
+                "certificate_file": str(self._folder / "host.pem"),
+                "key_file": str(self._folder / "host.key"),
+                "client_ca_file": str(self._folder / "ca.pem"),
+            }
+        }
+        if name == "ffmpeg":
+            settings["progress_socket"] = str(self._folder / "progress.sock")
+        config = self._folder / f"{name}.yml"
+        config.write_text(json.dumps(settings))
+        return [_BIN / f"ffrtmp-exporter-{name}", "--config", config]
+
+    def node_exporter(self, port: int) -> Sequence[str | Path]:
+        """Return the command of node_exporter."""
+        config = self._folder / "node.yml"
+        config.write_text(
+            json.dumps(
+                {
+                    "tls_server_config": {
+                        "cert_file": "host.pem",
+                        "key_file": "host.key",
+                        "client_ca_file": "ca.pem",
+                        "client_auth_type": "RequireAndVerifyClientCert",
+                    }
+                }
+            )
+        )
+        return [
+            _NODE_EXPORTER,
+            f"--web.listen-address=127.0.0.1:{port}",
+            f"--web.config.file={config}",
+        ]
+
+    def scrape(self, port: int) -> float:
+        """Scrape as a monitoring server does; return the seconds that it took."""
+        started = time.perf_counter()
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=self._context)
+        connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        took_s = time.perf_counter() - started
+        if answer.status != _OK or not body:
+            raise RuntimeError(f"port {port} answered {answer.status}")
+        return took_s
+
+    def wait(self, name: str, port: int) -> None:
+        """Wait until an exporter answers."""
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            try:
+                self.scrape(port)
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise RuntimeError(f"{name} does not answer: {(self._folder / f'{name}.log').read_text()}")
+
+
+@contextmanager
+def _running(command: Sequence[str | Path], log: Path) -> Iterator[int]:
+    """Run a program while the context lasts; give its process id."""
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(_START_S)

@@ -1,0 +1,114 @@
+"""A real agent as a process of its own, with one job after another to do."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.models import Result, RunRequest
+
+from bench.master import Master
+
+_PROGRAM = Path(sys.executable).parent / "ffrtmp-agent"
+
+_START_S = 120
+_STOP_S = 60
+_JOB_S = 900
+
+
+class Worker:
+    """The agent of the master's first node, in one slot."""
+
+    def __init__(self, master: Master, folder: Path, *, ffmpeg: Path, ffprobe: Path) -> None:
+        """Write the settings file; see `working`."""
+        self._master = master
+        agent = master.site.agents[0]
+        self._node = agent.node
+        self._url = f"https://{master.address.host}:{master.address.port}"
+        token = folder / "token"
+        token.write_text(agent.token)
+        self._log = folder / "agent.log"
+        self._config = folder / "agent.yml"
+        settings = {
+            "master_url": self._url,
+            "token_file": str(token),
+            "ca_file": str(master.address.ca_file),
+            "node_name": agent.node,
+            "address": "127.0.0.1",
+            "work_dir": str(folder / "work"),
+            "spool_dir": str(folder / "spool"),
+            "cache_dir": str(folder / "cache"),
+            "ffmpeg": str(ffmpeg),
+            "ffprobe": str(ffprobe),
+            "quality_ffmpeg": str(ffmpeg),
+        }
+        self._config.write_text(json.dumps(settings))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The agent's process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @contextmanager
+    def working(self) -> Iterator["Worker"]:
+        """Let the agent work while the context lasts."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [_PROGRAM, "--config", self._config, "run", "--slot", "1"], stdout=log, stderr=log
+            )
+        try:
+            self._await_registration()
+            yield self
+        finally:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(_STOP_S)
+
+    def measure(
+        self, clip: Path, encode: Mapping[str, object], rate: Mapping[str, object]
+    ) -> Result:
+        """Have the agent encode a clip and return the result.
+
+        `encode` and `rate` are as a suite has them. Raises RuntimeError when the job fails.
+        """
+        digest = hashlib.sha256(clip.read_bytes()).hexdigest()
+        suite = {
+            "name": "bench",
+            "sources": [{"name": "clip", "file": clip.name, "sha256": digest}],
+            "encodes": [{"name": "encode", **encode}],
+            "rate_points": [rate],
+            "repeats": 1,
+            "slowest_speed": 0.01,
+        }
+        with self._client() as client:
+            client.upload_source(digest, clip)
+            run = client.create_run(RunRequest(suite=json.dumps(suite)))
+            deadline = time.monotonic() + _JOB_S
+            while not run.state.is_final and time.monotonic() < deadline:
+                time.sleep(0.5)
+                run = client.run(run.id)
+            for result in client.results(run.id):
+                return result
+            failures = [job.failure for job in client.jobs(run.id)]
+        raise RuntimeError(f"the run is {run.state}: {failures}")
+
+    def _client(self) -> MasterClient:
+        return MasterClient(
+            self._url, self._master.site.submitters[0], self._master.address.ca_file
+        )
+
+    def _await_registration(self) -> None:
+        deadline = time.monotonic() + _START_S
+        with self._client() as client:
+            while time.monotonic() < deadline:
+                if any(node.name == self._node for node in client.nodes()):
+                    return
+                time.sleep(0.1)
+        raise RuntimeError(f"the agent did not register: {self._log.read_text()[-2000:]}")
