@@ -170,7 +170,7 @@ def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
         f"exporter: {{listen_address: 127.0.0.1, listen_port: {port}, "
         f"certificate_file: {tmp_path}/cert.pem, key_file: {tmp_path}/key.pem, "
         f"client_ca_file: {tmp_path}/ca.pem}}\n"
-        + (f"progress_socket: {tmp_path}/progress.sock\n" if module == "ffmpeg" else ""),
+        f"{socket_setting}: {tmp_path}/some.sock\n",
         encoding="utf-8",
     )
     code = f"import sys; from ffrtmp_worker.exporters.{module} import main; sys.exit(main())"
