@@ -16,8 +16,8 @@ from ffrtmp_master.metrics import Metrics
 from ffrtmp_master.standing import Standing
 from ffrtmp_master.store.depth import Size
 from ffrtmp_shared import exporter
+from ffrtmp_worker.energy.reading import ask
 from ffrtmp_worker.exporters.cpu import CpuCollector
-from ffrtmp_worker.exporters.energy import EnergyCounters
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -35,6 +35,7 @@ _UNITS = (
     "seconds",
     "bytes",
     "joules",
+    "watts",
     "hertz",
     "celsius",
     "operations",
@@ -49,7 +50,7 @@ def tables() -> dict[str, str]:
         "master, read at a scrape": _table(_read_at_scrape()),
         "results": _table([*LatestResults().collect(), *_refreshed("results")]),
         "health": _table([*_health(), *_refreshed("health")]),
-        "cpu": _table(CpuCollector(EnergyCounters(Path("nowhere"))).collect()),
+        "cpu": _table(CpuCollector(lambda: ask(Path("nowhere"))).collect()),
         "ffmpeg": _table(SlotBoard().metrics()),
         "every exporter": _table(_every_exporter()),
     }

@@ -15,9 +15,9 @@ import promtool
 import pytest
 import trustme
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
+from ffrtmp_worker.energy.reading import Reading, ZoneReading
 from ffrtmp_worker.exporters import cpu, ffmpeg
 from ffrtmp_worker.exporters.cpu import CpuCollector
-from ffrtmp_worker.exporters.energy import EnergyCounters
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard, SlotCollector, listen, receive
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -33,17 +33,20 @@ def _activity(frames: int, stage: str = "encode", **more: object) -> SlotActivit
     return SlotActivity(slot=1, stage=stage, frames=frames, **settings)  # type: ignore[arg-type]
 
 
-def _zone(tree: Path, folder: str, name: str, energy: int, greatest: int = 999_999) -> Path:
-    zone = tree / folder
-    zone.mkdir(parents=True)
-    (zone / "name").write_text(f"{name}\n", encoding="ascii")
-    (zone / "max_energy_range_uj").write_text(f"{greatest}\n", encoding="ascii")
-    (zone / "energy_uj").write_text(f"{energy}\n", encoding="ascii")
-    return zone / "energy_uj"
+def _no_energy() -> Reading:
+    return Reading(monotonic_s=1.0, zones={}, gaps=0, reason="the kernel offers no energy counter")
 
 
-def test_cpu_seconds_and_load_of_this_host(tmp_path: Path) -> None:
-    lines = _scrape(CpuCollector(EnergyCounters(tmp_path)))
+def _energy() -> Reading:
+    zones = {
+        "package-0": ZoneReading(joules=12.5, watts=30.25),
+        "package-0-dram": ZoneReading(joules=1.5, watts=None),
+    }
+    return Reading(monotonic_s=1.0, zones=zones, gaps=2, reason="")
+
+
+def test_cpu_seconds_and_load_of_this_host() -> None:
+    lines = _scrape(CpuCollector(_no_energy))
     idle = [line for line in lines if line.startswith("ffrtmp_node_cpu_seconds_total")]
     assert any('cpu="0",mode="idle"' in line and float(line.split()[-1]) > 0 for line in idle)
     assert any('mode="steal"' in line for line in idle)
@@ -51,35 +54,26 @@ def test_cpu_seconds_and_load_of_this_host(tmp_path: Path) -> None:
     assert any(line.startswith('ffrtmp_node_load_average{minutes="1"}') for line in lines)
 
 
-def test_no_energy_counter_is_said_and_no_value_given(tmp_path: Path) -> None:
-    lines = _scrape(CpuCollector(EnergyCounters(tmp_path)))
+def test_no_energy_counter_is_said_and_no_value_given() -> None:
+    lines = _scrape(CpuCollector(_no_energy))
     assert 'ffrtmp_energy_available{reason="the kernel offers no energy counter"} 0.0' in lines
-    assert not any(line.startswith("ffrtmp_energy_joules") for line in lines)
+    assert not any(line.startswith(("ffrtmp_energy_joules", "ffrtmp_power")) for line in lines)
 
 
-def test_energy_counts_on_over_the_wrap_and_adds_no_parts(tmp_path: Path) -> None:
-    package = _zone(tmp_path, "intel-rapl:0", "package-0", 900_000)
-    _zone(tmp_path, "intel-rapl:0:0", "core", 5)
-    memory = _zone(tmp_path, "intel-rapl:0:1", "dram", 100)
-    _zone(tmp_path, "intel-rapl:1", "psys", 5)
-    _zone(tmp_path, "intel-rapl-mmio:0", "package-0", 5)
-    counters = EnergyCounters(tmp_path)
-    assert counters.read().joules == {"package-0": 0.0, "package-0-dram": 0.0}
-    package.write_text("100000\n", encoding="ascii")
-    memory.write_text("2000100\n", encoding="ascii")
-    assert counters.read().joules == pytest.approx({"package-0": 0.2, "package-0-dram": 0.0})
-    package.write_text("150000\n", encoding="ascii")
-    lines = _scrape(CpuCollector(counters))
-    joules = [line for line in lines if line.startswith("ffrtmp_energy_joules_total")]
-    assert float(joules[0].split()[-1]) == pytest.approx(0.25)
+def test_energy_and_power_are_the_readers() -> None:
+    lines = _scrape(CpuCollector(_energy))
     assert 'ffrtmp_energy_available{reason=""} 1.0' in lines
+    assert 'ffrtmp_energy_joules_total{zone="package-0"} 12.5' in lines
+    assert 'ffrtmp_energy_joules_total{zone="package-0-dram"} 1.5' in lines
+    assert "ffrtmp_energy_gaps_total 2.0" in lines
+    watts = [line for line in lines if line.startswith("ffrtmp_power_watts")]
+    assert watts == ['ffrtmp_power_watts{zone="package-0"} 30.25']
 
 
-def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
-    _zone(tmp_path, "intel-rapl:0", "package-0", 900_000)
+def test_promtool_has_nothing_to_say() -> None:
     board = SlotBoard()
     board.hear(_activity(10))
-    lines = [*_scrape(CpuCollector(EnergyCounters(tmp_path))), *_scrape(SlotCollector(board))]
+    lines = [*_scrape(CpuCollector(_energy)), *_scrape(SlotCollector(board))]
     assert any(line.startswith("ffrtmp_energy_joules_total{") for line in lines)
     assert any(line.startswith("ffrtmp_ffmpeg_stage_info{") for line in lines)
     assert promtool.complaints("\n".join([*lines, ""])) == ""
@@ -155,11 +149,14 @@ def test_a_bad_settings_file_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("module", "expected"),
-    [("cpu", "ffrtmp_node_cpu_seconds_total"), ("ffmpeg", "# TYPE ffrtmp_ffmpeg_running gauge")],
+    ("module", "socket_setting", "expected"),
+    [
+        ("cpu", "energy_socket", "ffrtmp_node_cpu_seconds_total"),
+        ("ffmpeg", "progress_socket", "# TYPE ffrtmp_ffmpeg_running gauge"),
+    ],
 )
 def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
-    module: str, expected: str, tmp_path: Path
+    module: str, socket_setting: str, expected: str, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -173,7 +170,7 @@ def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
         f"exporter: {{listen_address: 127.0.0.1, listen_port: {port}, "
         f"certificate_file: {tmp_path}/cert.pem, key_file: {tmp_path}/key.pem, "
         f"client_ca_file: {tmp_path}/ca.pem}}\n"
-        + (f"progress_socket: {tmp_path}/progress.sock\n" if module == "ffmpeg" else ""),
+        f"{socket_setting}: {tmp_path}/some.sock\n",
         encoding="utf-8",
     )
     code = f"import sys; from ffrtmp_worker.exporters.{module} import main; sys.exit(main())"

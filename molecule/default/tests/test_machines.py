@@ -14,6 +14,7 @@ UNITS = {
     ],
     "worker": [
         "ffrtmp-agent@1.service",
+        "ffrtmp-energy-reader.service",
         "ffrtmp-exporter@cpu.service",
         "ffrtmp-exporter@ffmpeg.service",
     ],

@@ -52,6 +52,8 @@ def tools(settings: AgentSettings) -> Tools:
         vmaf_threads=settings.vmaf_threads,
         min_free_bytes=settings.min_free_bytes,
         agent_version=version("ffmpeg-rtmp-worker"),
+        energy_socket=settings.energy_socket,
+        energy_idle_s=settings.energy_idle_s,
     )
 
 

@@ -13,9 +13,10 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name.
     Every slot has its own folder below `work_dir` and `spool_dir`; `cache_dir` holds sources and
     is shared by the node's slots. `quality_ffmpeg` is an FFmpeg with libvmaf; it may be the same
-    file as `ffmpeg`, the one under test. `progress_socket` is the FFmpeg exporter's socket, or
-    null where there is none. A job is refused as the node's fault while less than
-    `min_free_bytes` are free in `work_dir`.
+    file as `ffmpeg`, the one under test. `progress_socket` is the FFmpeg exporter's socket and
+    `energy_socket` the energy reader's, or null where there is none. Before an encode the host's
+    idle power is measured for `energy_idle_s` seconds. A job is refused as the node's fault
+    while less than `min_free_bytes` are free in `work_dir`.
     """
 
     master_url: str
@@ -36,5 +37,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     quality_ffmpeg: Path
     vmaf_threads: int = 2
     progress_socket: Path | None = None
+    energy_socket: Path | None = None
+    energy_idle_s: float = 5.0
     min_free_bytes: int = 1_000_000_000
     log_level: str = "info"

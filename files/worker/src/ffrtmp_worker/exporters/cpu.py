@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 import psutil
@@ -11,25 +12,26 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_worker.exporters.command import read_settings
-from ffrtmp_worker.exporters.energy import EnergyCounters
+from ffrtmp_worker.command_line import read_settings
+from ffrtmp_worker.energy.reading import Reading, ask
 
 _HERTZ_PER_MHZ = 1e6
 
 
 class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The exporter's settings file."""
+    """The exporter's settings file. `energy_socket` is where the energy reader answers."""
 
     exporter: ExporterSettings
+    energy_socket: Path
     log_level: str = "info"
 
 
 class CpuCollector(Collector):
     """Reads the host at each scrape. What the host does not offer has no value, never 0."""
 
-    def __init__(self, energy: EnergyCounters) -> None:
-        """Take energy from `energy`."""
-        self._energy = energy
+    def __init__(self, ask: Callable[[], Reading]) -> None:
+        """Take energy from `ask`."""
+        self._ask = ask
 
     def collect(self) -> Iterable[Metric]:
         """Give all metrics."""
@@ -37,26 +39,42 @@ class CpuCollector(Collector):
         yield _load()
         yield _frequencies()
         yield _temperatures()
-        yield from self._joules()
+        yield from self._energy()
 
-    def _joules(self) -> Iterable[Metric]:
-        reading = self._energy.read()
+    def _energy(self) -> Iterable[Metric]:
+        """Ask the energy reader; power is derived by it, whoever scrapes how often."""
+        reading = self._ask()
         available = GaugeMetricFamily(
             "ffrtmp_energy_available",
             "Whether the host's energy counters can be read, and if not, why",
             labels=["reason"],
         )
-        available.add_metric([reading.reason], 1.0 if reading.joules else 0.0)
+        available.add_metric([reading.reason], 1.0 if reading.zones else 0.0)
         yield available
         joules = CounterMetricFamily(
             "ffrtmp_energy_joules",
-            "Energy used since the exporter started, by package and by its DRAM",
+            "Energy used, by package and by its DRAM",
             labels=["zone"],
             unit="joules",
         )
-        for zone, value in reading.joules.items():
-            joules.add_metric([zone], value)
+        watts = GaugeMetricFamily(
+            "ffrtmp_power_watts",
+            "Power over the energy reader's last interval, by package and by its DRAM",
+            labels=["zone"],
+            unit="watts",
+        )
+        for name, zone in reading.zones.items():
+            joules.add_metric([name], zone.joules)
+            if zone.watts is not None:
+                watts.add_metric([name], zone.watts)
         yield joules
+        yield watts
+        gaps = CounterMetricFamily(
+            "ffrtmp_energy_gaps", "Times in which energy could not be counted"
+        )
+        if reading.zones:
+            gaps.add_metric([], reading.gaps)
+        yield gaps
 
 
 def _seconds() -> Metric:
@@ -113,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     settings = read_settings("ffrtmp-exporter-cpu", arguments, CpuExporterSettings)
     registry = CollectorRegistry()
-    registry.register(CpuCollector(EnergyCounters()))
+    registry.register(CpuCollector(lambda: ask(settings.energy_socket)))
     try:
         serve_until_stopped("cpu", registry, settings.exporter)
     except OSError as error:

@@ -10,6 +10,8 @@ from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import Scenario, Source
 
 from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.measure.energy import EnergyMeter
+from ffrtmp_worker.measure.watching import HostWatch
 
 ENCODE_LOG_NAME = "ffmpeg.log"
 """The file in the attempt's folder with what FFmpeg said, its command in the first line."""
@@ -17,7 +19,11 @@ ENCODE_LOG_NAME = "ffmpeg.log"
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What this node measures with. `encoders` are those that were proved here."""
+    """What this node measures with.
+
+    `encoders` are those that were proved here. `energy_socket` is where the energy reader
+    answers, if there is one, and `energy_idle_s` how long idle power is measured.
+    """
 
     ffmpeg: Path
     ffprobe: Path
@@ -28,6 +34,8 @@ class Tools:
     vmaf_threads: int
     min_free_bytes: int
     agent_version: str
+    energy_socket: Path | None = None
+    energy_idle_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,10 @@ class Attempt:
             source_sha256=sha256,
             agent_version=self.tools.agent_version,
         )
+
+    def watch(self) -> HostWatch:
+        """Return a watch over the host for one encode."""
+        return HostWatch(EnergyMeter(self.tools.energy_socket), self.tools.energy_idle_s)
 
     def check_stop(self) -> None:
         """Raise AttemptFailedError when the attempt is to end."""

@@ -9,7 +9,6 @@ from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.judging import judge
 from ffrtmp_worker.kinds.preparing import prepare
 from ffrtmp_worker.kinds.timing import run_timed
-from ffrtmp_worker.measure.environment import EnvironmentWatch
 
 
 def run(attempt: Attempt) -> Measurement:
@@ -19,14 +18,17 @@ def run(attempt: Attempt) -> Measurement:
     if settings is None:
         raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a transcode needs an encode")
     argv = command.encode(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
-    watch = EnvironmentWatch()
+    watch = attempt.watch()
+    watch.settle(attempt.check_stop)
+    watch.begin()
     encode = run_timed(attempt, argv, source)
-    environment = watch.finish()
+    seen = watch.finish()
     output, quality = judge(attempt, settings, source, command.OUTPUT_NAME)
     return Measurement(
         encode=encode,
         output=output,
         quality=quality,
-        environment=environment,
+        environment=seen.environment,
+        energy=seen.energy,
         provenance=attempt.provenance(argv),
     )

@@ -1,0 +1,53 @@
+"""A tree of files like the kernel's powercap, whose counters a test advances."""
+
+from pathlib import Path
+
+RANGE_UJ = 262_143_328_850
+"""What a usual Intel package offers: some 262 kJ."""
+
+
+class Powercap:
+    """Zones by the names of their folders."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        tree.mkdir(exist_ok=True)
+
+    def add(self, folder: str, name: str, energy_uj: int, range_uj: int = RANGE_UJ) -> None:
+        """Add a zone."""
+        zone = self.tree / folder
+        zone.mkdir()
+        (zone / "name").write_text(f"{name}\n", encoding="ascii")
+        (zone / "max_energy_range_uj").write_text(f"{range_uj}\n", encoding="ascii")
+        self.set(folder, energy_uj)
+
+    def set(self, folder: str, energy_uj: int) -> None:
+        """Let a counter stand at a value; a reader sees the old one or the new one."""
+        new = self.tree / folder / "new"
+        new.write_text(f"{energy_uj}\n", encoding="ascii")
+        new.replace(self.tree / folder / "energy_uj")
+
+    def use(self, folder: str, energy_uj: int) -> None:
+        """Advance a counter, which begins anew at the end of its range."""
+        zone = self.tree / folder
+        range_uj = int((zone / "max_energy_range_uj").read_text(encoding="ascii"))
+        before = int((zone / "energy_uj").read_text(encoding="ascii"))
+        self.set(folder, (before + energy_uj) % range_uj)
+
+    @property
+    def folders(self) -> list[str]:
+        """The names of all folders."""
+        return sorted(folder.name for folder in self.tree.iterdir())
+
+
+def two_sockets(tree: Path) -> Powercap:
+    """Two packages with their parts, memory, psys, and the same packages once more over MMIO."""
+    cap = Powercap(tree)
+    for socket in (0, 1):
+        cap.add(f"intel-rapl:{socket}", f"package-{socket}", RANGE_UJ - 5_000_000 - socket)
+        cap.add(f"intel-rapl:{socket}:0", "core", 111 + socket)
+        cap.add(f"intel-rapl:{socket}:1", "uncore", 222 + socket)
+        cap.add(f"intel-rapl:{socket}:2", "dram", 333 + socket, 65_532_610_987)
+        cap.add(f"intel-rapl-mmio:{socket}", f"package-{socket}", 444 + socket)
+    cap.add("intel-rapl:2", "psys", 555)
+    return cap

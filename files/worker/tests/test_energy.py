@@ -1,0 +1,375 @@
+"""Energy against a tree of counters that wrap, vanish, mirror each other and contain each other."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_worker import kinds
+from ffrtmp_worker.energy import zones
+from ffrtmp_worker.energy.counting import Counting, Counts, keep, load
+from ffrtmp_worker.energy.reading import Reading, ask
+from ffrtmp_worker.energy.zones import UnreadableZoneError
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.measure.energy import EnergyMeter
+
+from .conftest import attempt, scenario
+from .powercap import RANGE_UJ, Powercap, two_sockets
+
+_READER = Path(sys.executable).parent / "ffrtmp-energy-reader"
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def _counting(cap: Powercap, clock: Clock, before: Counts | None = None) -> Counting:
+    found = zones.find(cap.tree, lambda _: None)
+    return Counting(found, before or Counts(boot_id="boot"), max_power_w=1000.0, clock=clock)
+
+
+def _joules(counting: Counting) -> dict[str, float]:
+    return {name: zone.joules for name, zone in counting.read(0.0).zones.items()}
+
+
+# --- which zones count ---------------------------------------------------------------------
+
+
+def test_packages_and_memory_count_and_nothing_that_holds_or_is_held(tmp_path: Path) -> None:
+    cap = two_sockets(tmp_path / "powercap")
+    found = {zone.name: zone.folder.name for zone in zones.find(cap.tree, lambda _: None)}
+    assert found == {
+        "package-0": "intel-rapl:0",
+        "package-0-dram": "intel-rapl:0:2",
+        "package-1": "intel-rapl:1",
+        "package-1-dram": "intel-rapl:1:2",
+    }
+
+
+def test_a_package_that_only_mmio_has_counts(tmp_path: Path) -> None:
+    cap = Powercap(tmp_path)
+    cap.add("intel-rapl-mmio:0", "package-0", 5)
+    assert [zone.folder.name for zone in zones.find(cap.tree)] == ["intel-rapl-mmio:0"]
+
+
+def test_dies_that_mirror_one_counter_count_once(tmp_path: Path) -> None:
+    cap = Powercap(tmp_path)
+    for number, name in enumerate(("package-0-die-0", "package-0-die-1", "package-1-die-0")):
+        cap.add(f"intel-rapl:{number}", name, 1_000 * (number // 2 + 1))
+
+    def pass_time(_: float) -> None:
+        for number, used in enumerate((70, 70, 60)):
+            cap.use(f"intel-rapl:{number}", used)
+
+    found = zones.find(cap.tree, pass_time)
+    assert [zone.name for zone in found] == ["package-0-die-0", "package-1-die-0"]
+
+
+def test_counters_that_stand_still_are_not_taken_for_one(tmp_path: Path) -> None:
+    cap = Powercap(tmp_path)
+    cap.add("intel-rapl:0", "package-0", 0)
+    cap.add("intel-rapl:1", "package-1", 0)
+    assert len(zones.find(cap.tree, lambda _: None)) == 2
+
+
+def test_what_is_not_there_or_not_a_number_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableZoneError, match="no energy counter"):
+        zones.find(tmp_path / "nowhere")
+    cap = Powercap(tmp_path)
+    cap.add("intel-rapl:0", "package-0", 0)
+    cap.add("intel-rapl:1", "package-1", 0)
+    (cap.tree / "intel-rapl:1/energy_uj").write_text("none\n", encoding="ascii")
+    with pytest.raises(UnreadableZoneError, match="no number"):
+        zones.find(cap.tree)
+
+
+# --- counting ------------------------------------------------------------------------------
+
+
+def test_joules_are_exact_over_many_wraps(tmp_path: Path) -> None:
+    cap = two_sockets(tmp_path / "powercap")
+    clock = Clock()
+    counting = _counting(cap, clock)
+    assert set(_joules(counting).values()) == {0.0}
+    for step in range(10):
+        clock.now_s += 50.0
+        cap.use("intel-rapl:0", 90_000_000_000)
+        cap.use("intel-rapl:0:2", 7_000_000 + step)
+        for folder in ("intel-rapl:0:0", "intel-rapl:0:1", "intel-rapl:2", "intel-rapl-mmio:0"):
+            cap.use(folder, 12_345_678)
+        _joules(counting)
+    assert _joules(counting) == {
+        "package-0": pytest.approx(900_000.0, abs=1e-9),
+        "package-0-dram": pytest.approx(70.000045, abs=1e-9),
+        "package-1": 0.0,
+        "package-1-dram": 0.0,
+    }
+    assert counting.read(0.0).gaps == 0
+
+
+def test_power_is_that_of_the_samples_whoever_else_asks(tmp_path: Path) -> None:
+    cap = Powercap(tmp_path)
+    cap.add("intel-rapl:0", "package-0", 0)
+    clock = Clock()
+    counting = _counting(cap, clock)
+    counting.sample()
+    assert counting.read(0.0).zones["package-0"].watts is None
+    for _ in range(4):
+        clock.now_s += 0.5
+        cap.use("intel-rapl:0", 20_000_000)
+        counting.read(0.0)
+    counting.sample()
+    assert counting.read(0.0).zones["package-0"].watts == pytest.approx(40.0)
+
+
+def test_what_may_have_wrapped_unseen_is_a_gap_and_not_a_number(tmp_path: Path) -> None:
+    cap = Powercap(tmp_path)
+    cap.add("intel-rapl:0", "package-0", 0)
+    clock = Clock()
+    counting = _counting(cap, clock)
+    assert counting.slowest_interval_s == pytest.approx(131.07, abs=0.01)
+    counting.sample()
+    clock.now_s += 263.0
+    cap.use("intel-rapl:0", 50_000_000)
+    reading = counting.read(0.0)
+    assert (reading.gaps, reading.zones["package-0"].joules) == (1, 0.0)
+    clock.now_s += 1.0
+    cap.use("intel-rapl:0", 50_000_000)
+    assert _joules(counting) == {"package-0": pytest.approx(50.0)}
+
+
+def test_a_zone_that_goes_takes_the_sum_with_it(tmp_path: Path) -> None:
+    cap = two_sockets(tmp_path / "powercap")
+    counting = _counting(cap, Clock())
+    (cap.tree / "intel-rapl:1/energy_uj").unlink()
+    with pytest.raises(UnreadableZoneError, match="intel-rapl:1"):
+        counting.read(0.0)
+
+
+def test_counts_are_kept_over_a_restart_and_not_over_a_boot(tmp_path: Path) -> None:
+    cap = Powercap(tmp_path / "powercap")
+    cap.add("intel-rapl:0", "package-0", RANGE_UJ - 1_000_000)
+    clock = Clock()
+    first = _counting(cap, clock)
+    first.sample()
+    cap.use("intel-rapl:0", 3_000_000)
+    first.sample()
+    file = tmp_path / "state.json"
+    keep(file, first.counts())
+    clock.now_s += 20.0
+    cap.use("intel-rapl:0", 4_000_000)
+    second = _counting(cap, clock, load(file, "boot"))
+    assert _joules(second) == {"package-0": pytest.approx(7.0)}
+    assert load(file, "another boot") == Counts(boot_id="another boot")
+    file.write_text("{", encoding="ascii")
+    assert load(file, "boot") == Counts(boot_id="boot")
+
+
+# --- the reader's own process --------------------------------------------------------------
+
+
+class Reader:
+    """The real program on a tree of our own."""
+
+    def __init__(self, folder: Path, tree: Path) -> None:
+        self.socket = folder / "energy.sock"
+        self._config = folder / "energy-reader.yml"
+        settings = {
+            "socket": str(self.socket),
+            "state_file": str(folder / "energy.json"),
+            "powercap": str(tree),
+            "interval_s": 0.2,
+        }
+        self._config.write_text(json.dumps(settings), encoding="utf-8")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Reading:
+        """Start it; return its first reading."""
+        self.socket.unlink(missing_ok=True)
+        self.process = subprocess.Popen([_READER, "--config", self._config])
+        until = time.monotonic() + 20
+        while not self.socket.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        while "does not answer" in ask(self.socket).reason and time.monotonic() < until:
+            time.sleep(0.02)
+        return ask(self.socket)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it with a signal; return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+
+@pytest.fixture
+def cap(tmp_path: Path) -> Powercap:
+    return two_sockets(tmp_path / "powercap")
+
+
+@pytest.fixture
+def reader(tmp_path: Path, cap: Powercap) -> Iterator[Reader]:
+    made = Reader(tmp_path, cap.tree)
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGKILL)
+
+
+def test_a_reader_that_is_started_anew_counts_on(reader: Reader, cap: Powercap) -> None:
+    assert reader.start().zones["package-0"].joules == 0.0
+    cap.use("intel-rapl:0", 6_000_000)
+    assert ask(reader.socket).zones["package-0"].joules == pytest.approx(6.0)
+    assert reader.end() == 0
+    cap.use("intel-rapl:0", 2_000_000)
+    assert reader.start().zones["package-0"].joules == pytest.approx(8.0)
+    cap.use("intel-rapl:0", 1_000_000)
+    reader.end(signal.SIGKILL)
+    assert reader.start().zones["package-0"].joules == pytest.approx(9.0)
+
+
+def test_a_reader_survives_who_does_not_listen(reader: Reader) -> None:
+    reader.start()
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
+            opened.connect(str(reader.socket))
+    assert ask(reader.socket).zones
+
+
+def test_counters_that_may_not_be_read_are_said(reader: Reader, cap: Powercap) -> None:
+    (cap.tree / "intel-rapl:1/energy_uj").unlink()
+    reading = reader.start()
+    assert reading.zones == {}
+    assert "intel-rapl:1/energy_uj" in reading.reason
+    assert reader.process is not None
+    assert reader.process.poll() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives its rights away")
+def test_without_the_right_there_is_a_reason() -> None:
+    # Not below the tests' own folder, which is closed to everybody else as a whole.
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-test-") as name:
+        Path(name).chmod(0o755)
+        cap = two_sockets(Path(name) / "powercap")
+        (cap.tree / "intel-rapl:0/energy_uj").chmod(0o400)
+        assert _as_nobody(cap.tree).endswith("energy_uj may not be read")
+
+
+def _as_nobody(tree: Path) -> str:
+    """Return what is said to a process that has no rights."""
+    forking = multiprocessing.get_context("fork")
+    ours, theirs = forking.Pipe(duplex=False)
+    child = forking.Process(target=_look_without_rights, args=(tree, theirs))
+    child.start()
+    child.join(20)
+    assert ours.poll()
+    said: str = ours.recv()
+    return said
+
+
+def _look_without_rights(tree: Path, answer: Connection) -> None:
+    os.setuid(65534)
+    try:
+        answer.send(f"found {zones.find(tree, lambda _: None)}")
+    except UnreadableZoneError as error:
+        answer.send(str(error))
+
+
+# --- the meter -----------------------------------------------------------------------------
+
+
+def test_gross_idle_and_net_energy_of_an_encode(
+    reader: Reader, cap: Powercap, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    reader.start()
+    used_uj = {"intel-rapl:0": 0, "intel-rapl:0:2": 0}
+    over = threading.Event()
+
+    def burn() -> None:
+        # Some 20 W in the package and 2 W in its memory, with the parts that must not count.
+        while not over.wait(0.02):
+            for folder, energy in (("intel-rapl:0", 400_000), ("intel-rapl:0:2", 40_000)):
+                cap.use(folder, energy)
+                used_uj[folder] += energy
+            cap.use("intel-rapl:0:0", 300_000)
+            cap.use("intel-rapl:2", 900_000)
+
+    thread = threading.Thread(target=burn)
+    thread.start()
+    try:
+        here = replace(tools, energy_socket=reader.socket, energy_idle_s=1.0)
+        measured = kinds.run(attempt(scenario(clip), clip, tmp_path / "attempt", here))
+    finally:
+        over.set()
+        thread.join()
+    energy = measured.energy
+    assert isinstance(energy, EnergyMeasurement)
+    assert energy.zones_j.keys() == {
+        "package-0",
+        "package-0-dram",
+        "package-1",
+        "package-1-dram",
+    }
+    assert energy.zones_j["package-1"] == 0.0
+    assert energy.gross_j == pytest.approx(sum(energy.zones_j.values()))
+    assert 0 < energy.gross_j < sum(used_uj.values()) * 1e-6
+    assert energy.zones_j["package-0"] == pytest.approx(10 * energy.zones_j["package-0-dram"])
+    assert energy.duration_s == pytest.approx(measured.encode.wall_s, abs=0.2)
+    assert isinstance(energy.idle_w, float)
+    assert energy.idle_w > 0
+    assert energy.net_j == pytest.approx(energy.gross_j - energy.idle_w * energy.duration_s)
+
+
+def test_the_meter_counts_exactly_what_was_used(reader: Reader, cap: Powercap) -> None:
+    reader.start()
+    meter = EnergyMeter(reader.socket)
+    cap.use("intel-rapl:0", 1_000_000)
+    meter.begin()
+    cap.use("intel-rapl:0", 4_500_000)
+    cap.use("intel-rapl:1:2", 250_000)
+    time.sleep(0.1)
+    energy = meter.finish()
+    assert isinstance(energy, EnergyMeasurement)
+    assert energy.gross_j == pytest.approx(4.75, abs=1e-9)
+    assert isinstance(energy.net_j, Unavailable)
+
+
+def test_a_reader_that_goes_meanwhile_leaves_no_value(reader: Reader) -> None:
+    reader.start()
+    meter = EnergyMeter(reader.socket)
+    meter.begin()
+    reader.end()
+    energy = meter.finish()
+    assert isinstance(energy, Unavailable)
+    assert "does not answer" in energy.reason
+
+
+def test_without_a_reader_there_is_a_reason(tmp_path: Path) -> None:
+    meter = EnergyMeter(None)
+    meter.watch_idle(10.0, lambda: None)
+    meter.begin()
+    assert meter.finish() == Unavailable(reason="this node has no energy reader")
+    meter = EnergyMeter(tmp_path / "nowhere.sock")
+    meter.watch_idle(10.0, lambda: None)
+    meter.begin()
+    energy = meter.finish()
+    assert isinstance(energy, Unavailable)
+    assert "does not answer" in energy.reason
