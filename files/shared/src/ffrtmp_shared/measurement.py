@@ -202,6 +202,41 @@ class RenditionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     quality: QualityMeasurement | Unavailable
 
 
+class DensityStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """So many streams at once for `window_s`: whether all of them held real time.
+
+    `slowest_speed` is the speed of the slowest stream in multiples of real time, without what it
+    needed to start; `lag_max_s` is by how much a stream fell back at most. `cpu_busy_ratio` is
+    the busy part of the CPUs that the slot may use, `power_w` the power of the host's packages
+    and their memory. `limit` says what ran out, and is empty where the streams held.
+    """
+
+    streams: Count
+    window_s: Amount
+    held: bool
+    slowest_speed: Amount | Unavailable
+    lag_max_s: float | Unavailable
+    cpu_busy_ratio: Amount
+    power_w: Amount | Unavailable
+    limit: Text
+
+
+class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many streams the node holds in real time.
+
+    `streams` held through a window of `verify_s`; it is 0 where not even one did. `steps` is the
+    whole search in its order. `limit` says what ran out with more streams, and is empty where
+    the search ended at the most that it was to try. `power_w` and `watts_per_stream` are from
+    the verified window.
+    """
+
+    streams: Count
+    limit: Text
+    steps: Annotated[tuple[DensityStep, ...], Meta(max_length=256)]
+    power_w: Amount | Unavailable
+    watts_per_stream: Amount | Unavailable
+
+
 class Measurement(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -209,7 +244,8 @@ class Measurement(
 
     `encode` is the process whose cost is the question: the encode of a `transcode`, the decode
     of a `decode`, the whole of a `ladder`. `output` is null for kinds that keep no single file;
-    a `ladder` has its outputs in `renditions`.
+    a `ladder` has its outputs in `renditions`. A `density` has all streams of the verified
+    window together in `encode`: sums of their CPU time and frames, the greatest of their memory.
     """
 
     encode: EncodeMeasurement
@@ -221,3 +257,4 @@ class Measurement(
     gpu_energy: GpuEnergyMeasurement | Unavailable = _UNKNOWN
     verdict: Verdict | None = None
     renditions: Annotated[tuple[RenditionMeasurement, ...], Meta(max_length=16)] = ()
+    density: DensityMeasurement | None = None

@@ -180,6 +180,19 @@ class DecodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     threads: Threads = 2
 
 
+class DensitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A search for the number of streams that the node holds in real time.
+
+    Each step of the search lasts `window_s`, the check of its answer `verify_s`. A stream holds
+    while its lag behind the wall clock stays below `max_lag_s`.
+    """
+
+    window_s: Seconds = 20.0
+    verify_s: Seconds = 60.0
+    max_lag_s: Seconds = 2.0
+    max_streams: Annotated[int, Meta(ge=1, le=1024)] = 256
+
+
 class Scenario(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -187,7 +200,8 @@ class Scenario(
 
     `name` is unique within a run. `slowest_speed` is the speed, in multiples of real time, under
     which an encode is given up: the deadline of a job is its source's duration divided by it.
-    A `transcode` has its settings in `encode`, the other kinds in the field of their name.
+    A `transcode` has its settings in `encode`, the other kinds in the field of their name; what
+    each stream of a `density` is encoded with stands in `encode` too.
     """
 
     name: Line
@@ -197,6 +211,7 @@ class Scenario(
     encode: EncodeSettings | None = None
     ladder: LadderSettings | None = None
     decode: DecodeSettings | None = None
+    density: DensitySettings | None = None
 
     @property
     def encoders(self) -> tuple[EncodeSettings, ...]:
@@ -232,7 +247,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "transcode": ("encode",),
     "ladder": ("ladder",),
     "decode": ("decode",),
+    "density": ("encode", "density"),
 }
 """Every kind of scenario, and the fields that hold its settings."""
 
-_FIELDS = ("encode", "ladder", "decode")
+_FIELDS = ("encode", "ladder", "decode", "density")

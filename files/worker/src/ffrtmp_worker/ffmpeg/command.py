@@ -49,6 +49,24 @@ def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> 
     ]  # fmt: skip
 
 
+def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
+    """An encode of `source` at the pace of real time, over and over, whose output is dropped.
+
+    An FFmpeg before 6.1 makes up for a moment in which it was too slow, a later one does not.
+    """
+    threads = str(settings.threads)
+    return [
+        *_prelude(ffmpeg),
+        "-filter_threads", threads, "-xerror",
+        *input_guard(), "-threads", threads, "-noautorotate", "-re", "-stream_loop", "-1",
+        "-i", source,
+        "-map", "0:V:0", "-an", "-sn", "-dn",
+        "-fps_mode", "passthrough",
+        *_encoder_options(settings),
+        "-f", "null", "-",
+    ]  # fmt: skip
+
+
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
     """A second of a test picture through `encoder`, at a size that all encoders accept."""
     known = ENCODERS[encoder]

@@ -95,7 +95,7 @@ class _Child:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                env=_environment(),
+                env=environment(),
             )
         except OSError:
             self._log.close()
@@ -191,13 +191,7 @@ class _Child:
             return
 
     def _note_memory(self) -> None:
-        try:
-            status = Path(f"/proc/{self._pid}/status").read_text(encoding="ascii", errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        for line in status.splitlines():
-            if line.startswith("VmHWM:"):
-                self._peak_rss_kib = int(line.split()[1])
+        self._peak_rss_kib = peak_rss_kib(self._pid) or self._peak_rss_kib
 
     def _max_rss_kib(self, from_wait4: int) -> int:
         """Return the child's own peak.
@@ -211,7 +205,17 @@ class _Child:
         return self._peak_rss_kib
 
 
-def _environment() -> dict[str, str]:
+def peak_rss_kib(pid: int) -> int | None:
+    """Return the greatest memory that a process has had so far, in KiB; None when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    lines = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return next((int(line.split()[1]) for line in lines), None)
+
+
+def environment() -> dict[str, str]:
     """Only what a program needs in order to start: no setting of ours changes an encode."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return kept | {"LANG": "C.UTF-8", "AV_LOG_FORCE_NOCOLOR": "1"}

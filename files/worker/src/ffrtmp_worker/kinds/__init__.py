@@ -6,10 +6,13 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
 
 from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.kinds import transcode
+from ffrtmp_worker.kinds import density, transcode
 from ffrtmp_worker.kinds.attempt import Attempt
 
-KINDS: dict[str, Callable[[Attempt], Measurement]] = {"transcode": transcode.run}
+KINDS: dict[str, Callable[[Attempt], Measurement]] = {
+    "transcode": transcode.run,
+    "density": density.run,
+}
 """Every kind by the name that scenarios use."""
 
 

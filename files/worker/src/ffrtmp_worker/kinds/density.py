@@ -1,0 +1,188 @@
+"""How many streams in real time a node holds."""
+
+import os
+from collections.abc import Sequence
+
+import psutil
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import (
+    DensityMeasurement,
+    DensityStep,
+    EncodeMeasurement,
+    Measurement,
+    Unavailable,
+)
+from ffrtmp_shared.models import Progress
+from ffrtmp_shared.scenario import DensitySettings, EncodeSettings
+
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command, fleet
+from ffrtmp_worker.ffmpeg.fleet import Member, Report, Sailing
+from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.kinds.preparing import prepare
+from ffrtmp_worker.kinds.searching import greatest_that_holds
+from ffrtmp_worker.measure.environment import EnvironmentWatch
+from ffrtmp_worker.measure.pace import Pace, pace
+from ffrtmp_worker.measure.quality import Clip
+
+_RESOLUTION_S = 0.1
+"""A stream that stands further back than this at the end of a window fell behind.
+
+Reports count whole frames and are written twice a second; less than this is not seen surely.
+"""
+
+_BUSY_RATIO = 0.9
+"""CPUs that are busier than this, all of them together, are what ran out."""
+
+
+def run(attempt: Attempt) -> Measurement:
+    """Search for the number of streams; raises AttemptFailedError with the verdict."""
+    source = prepare(attempt)
+    encode, density = attempt.scenario.encode, attempt.scenario.density
+    if encode is None or density is None:
+        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a density needs an encode")
+    return _Search(attempt, source, encode, density).run()
+
+
+class _Search:
+    """One search: its steps so far and the window that verified its answer."""
+
+    def __init__(
+        self, attempt: Attempt, source: Clip, encode: EncodeSettings, settings: DensitySettings
+    ) -> None:
+        self._attempt = attempt
+        self._settings = settings
+        self._argv = command.stream(encode, attempt.tools.ffmpeg, source.name)
+        self._frame_rate = float(source.probe.frame_rate)
+        self._steps: list[DensityStep] = []
+        self._verified: Sailing | None = None
+
+    def run(self) -> Measurement:
+        watch = EnvironmentWatch()
+        streams = greatest_that_holds(
+            lambda count: self._holds(count, self._settings.window_s),
+            self._verifies,
+            self._settings.max_streams,
+        )
+        environment = watch.finish()
+        failed = [step for step in self._steps if not step.held]
+        if self._verified is None:
+            why = failed[-1].limit if failed else "nothing was tried"
+            raise AttemptFailedError(
+                FailureClass.ENCODE_FAILED, f"not even one stream holds real time: {why}"
+            )
+        power_w = self._steps[-1].power_w
+        return Measurement(
+            encode=_together(self._verified, self._frame_rate),
+            output=None,
+            quality=Unavailable(reason="streams of a density are not kept"),
+            environment=environment,
+            provenance=self._attempt.provenance(self._argv),
+            density=DensityMeasurement(
+                streams=streams,
+                limit=min(failed, key=lambda step: step.streams).limit if failed else "",
+                steps=tuple(self._steps),
+                power_w=power_w,
+                watts_per_stream=(
+                    power_w if isinstance(power_w, Unavailable) else power_w / streams
+                ),
+            ),
+        )
+
+    def _verifies(self, count: int) -> bool:
+        return self._holds(count, self._settings.verify_s, verify=True)
+
+    def _holds(self, count: int, window_s: float, *, verify: bool = False) -> bool:
+        self._attempt.check_stop()
+        usage = _CpuUsage()
+        sailing = fleet.run_for(
+            [self._argv] * count,
+            cwd=self._attempt.folder,
+            duration_s=window_s,
+            stop=self._attempt.is_stopped,
+            on_report=self._heard,
+        )
+        busy_ratio = usage.busy_ratio()
+        self._attempt.check_stop()
+        step = self._judge(sailing, busy_ratio)
+        self._steps.append(step)
+        if verify and step.held:
+            self._verified = sailing
+        return step.held
+
+    def _heard(self, place: int, report: Report) -> None:
+        if place == 0:
+            self._attempt.report(Progress(stage="encode", frames=report.frames))
+
+    def _judge(self, sailing: Sailing, busy_ratio: float) -> DensityStep:
+        members = sailing.members
+        paces = [pace(member.reports, self._frame_rate) for member in members]
+        known = [found for found in paces if found is not None]
+        is_whole = len(known) == len(paces)
+        held = (
+            is_whole
+            and all(self._keeps_up(found) for found in known)
+            and all(member.exit_code is None for member in members)
+        )
+        unknown = Unavailable(reason="a stream reported too seldom for its pace to be known")
+        return DensityStep(
+            streams=len(members),
+            window_s=sailing.wall_s,
+            held=held,
+            slowest_speed=min(found.speed for found in known) if is_whole else unknown,
+            lag_max_s=max(found.lag_max_s for found in known) if is_whole else unknown,
+            cpu_busy_ratio=busy_ratio,
+            power_w=Unavailable(reason="no energy meter"),
+            limit="" if held else _limit(members, busy_ratio),
+        )
+
+    def _keeps_up(self, found: Pace) -> bool:
+        return found.drift_s <= _RESOLUTION_S and found.lag_max_s <= self._settings.max_lag_s
+
+
+def _limit(members: Sequence[Member], busy_ratio: float) -> str:
+    """Say what ran out, as far as it can be seen."""
+    ended = next((member for member in members if member.exit_code is not None), None)
+    if ended is not None:
+        last = " ".join(ended.log_tail.splitlines()[-1:])
+        return f"a stream ended with code {ended.exit_code}: {last}"[:1024]
+    return "cpu" if busy_ratio >= _BUSY_RATIO else "unknown: the CPUs were not busy"
+
+
+def _together(sailing: Sailing, frame_rate: float) -> EncodeMeasurement:
+    members = sailing.members
+    frames = sum(member.reports[-1].frames for member in members)
+    return EncodeMeasurement(
+        wall_s=sailing.wall_s,
+        user_s=sum(member.user_s for member in members),
+        system_s=sum(member.system_s for member in members),
+        max_rss_kib=max(m.max_rss_kib for m in members if m.max_rss_kib is not None),
+        frames=frames,
+        fps=frames / sailing.wall_s,
+        speed=frames / frame_rate / sailing.wall_s,
+        first_frame_s=max(member.reports[0].elapsed_s for member in members),
+    )
+
+
+class _CpuUsage:
+    """How busy the CPUs are that this process, and so its FFmpegs, may use."""
+
+    def __init__(self) -> None:
+        self._cpus = os.sched_getaffinity(0)
+        self._before = self._times()
+
+    def busy_ratio(self) -> float:
+        """Return the busy part of all their time since the making of this object."""
+        total, idle = (now - then for now, then in zip(self._times(), self._before, strict=True))
+        return 1.0 - idle / total if total > 0 else 0.0
+
+    def _times(self) -> tuple[float, float]:
+        """Return all time and idle time of the CPUs, in seconds."""
+        total = idle = 0.0
+        for cpu, times in enumerate(psutil.cpu_times(percpu=True)):
+            if cpu in self._cpus:
+                fields = times._asdict()
+                # The kernel counts guests' time in user and nice already.
+                total += sum(v for name, v in fields.items() if not name.startswith("guest"))
+                idle += fields["idle"] + fields.get("iowait", 0.0)
+        return total, idle

@@ -1,0 +1,217 @@
+"""The search for the number of streams that a node holds, down to real FFmpeg processes."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.scenario import DensitySettings, Scenario
+from ffrtmp_worker import kinds
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import fleet
+from ffrtmp_worker.ffmpeg.fleet import Report
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.searching import greatest_that_holds
+from ffrtmp_worker.measure.pace import pace
+
+from .conftest import attempt, scenario
+
+
+@pytest.mark.parametrize("capacity", range(18))
+def test_the_search_finds_every_capacity_and_asks_for_no_number_twice(capacity: int) -> None:
+    asked: list[int] = []
+
+    def holds(number: int) -> bool:
+        asked.append(number)
+        return number <= capacity
+
+    assert greatest_that_holds(holds, lambda number: number <= capacity, 16) == min(capacity, 16)
+    assert len(asked) == len(set(asked)) <= 9
+    assert max(asked) <= 16
+
+
+def test_an_answer_that_is_not_verified_is_lowered() -> None:
+    verified: list[int] = []
+
+    def verifies(number: int) -> bool:
+        verified.append(number)
+        return number <= 5
+
+    assert greatest_that_holds(lambda number: number <= 7, verifies, 16) == 5
+    assert verified == [7, 6, 5]
+    assert greatest_that_holds(lambda _: True, lambda _: False, 4) == 0
+
+
+def _reports(speed: float, *, delay_s: float = 0.0, count: int = 40) -> list[Report]:
+    times = [0.5 * number for number in range(1, count + 1)]
+    return [Report(at, max(round((at * speed - delay_s) * 25), 1)) for at in times]
+
+
+def test_the_delay_of_an_encoder_is_no_drift() -> None:
+    found = pace(_reports(1.0, delay_s=1.6), 25.0)
+    assert found is not None
+    assert found.speed == pytest.approx(1.0, abs=0.003)
+    assert found.drift_s == pytest.approx(0.0, abs=0.04)
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.9, 0.99])
+def test_a_slow_stream_drifts(speed: float) -> None:
+    found = pace(_reports(speed), 25.0)
+    assert found is not None
+    assert found.speed == pytest.approx(speed, abs=0.004)
+    assert found.drift_s == pytest.approx((1 - speed) * 0.5 * 26, abs=0.08)
+
+
+def test_a_moment_behind_is_a_lag_and_no_drift() -> None:
+    reports = [
+        Report(r.elapsed_s, r.frames - (50 if 9 < r.elapsed_s < 11 else 0)) for r in _reports(1)
+    ]
+    found = pace(reports, 25.0)
+    assert found is not None
+    assert found.lag_max_s == pytest.approx(2.0, abs=0.05)
+    assert found.drift_s == pytest.approx(0.0, abs=0.04)
+
+
+def test_too_few_reports_say_nothing() -> None:
+    assert pace(_reports(1.0, count=8), 25.0) is None
+
+
+def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    script = (
+        "trap '' INT; sleep 60 & echo $! > child-$$; echo frame=7; echo progress=continue; wait"
+    )
+    heard: list[tuple[int, int]] = []
+    sailing = fleet.run_for(
+        [["/bin/sh", "-c", script]] * 3,
+        cwd=tmp_path,
+        duration_s=0.5,
+        stop=lambda: False,
+        on_report=lambda place, report: heard.append((place, report.frames)),
+    )
+    assert sorted(heard) == [(0, 7), (1, 7), (2, 7)]
+    assert [member.exit_code for member in sailing.members] == [None] * 3
+    assert all(member.max_rss_kib for member in sailing.members)
+    children = [int(file.read_text()) for file in tmp_path.glob("child-*")]
+    assert len(children) == 3
+    assert not any(_lives(child) for child in children)
+
+
+def test_a_member_that_ends_early_ends_the_voyage(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    sailing = fleet.run_for(
+        [["/bin/sleep", "60"], ["/bin/sh", "-c", "echo no more >&2; exit 3"]],
+        cwd=tmp_path,
+        duration_s=60,
+        stop=lambda: False,
+        on_report=lambda *_: None,
+    )
+    assert time.monotonic() - begun < 20
+    assert [member.exit_code for member in sailing.members] == [None, 3]
+    assert "no more" in sailing.members[1].log_tail
+
+
+def test_a_program_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nothing-here"):
+        fleet.run_for(
+            [["/bin/sh", "-c", "echo $$ > mine; exec sleep 60"], [str(tmp_path / "nothing-here")]],
+            cwd=tmp_path,
+            duration_s=60,
+            stop=lambda: False,
+            on_report=lambda *_: None,
+        )
+    noted = tmp_path / "mine"
+    assert not noted.exists() or not _lives(int(noted.read_text()))
+
+
+def _density(clip: Path, **settings: object) -> Scenario:
+    density = DensitySettings(window_s=8.0, verify_s=8.0, **settings)  # type: ignore[arg-type]
+    return msgspec.structs.replace(scenario(clip), kind="density", density=density)
+
+
+def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    one = attempt(_density(clip, max_streams=2, max_lag_s=5.0), clip, tmp_path, tools)
+    measured = kinds.run(one)
+    density = measured.density
+    assert density is not None
+    # Other tests share the machine, so that two need not hold.
+    assert density.streams in (1, 2)
+    last = density.steps[-1]
+    assert (last.streams, last.held, last.limit) == (density.streams, True, "")
+    assert isinstance(last.slowest_speed, float)
+    assert last.slowest_speed == pytest.approx(1.0, abs=0.02)
+    assert 0 < last.cpu_busy_ratio <= 1
+    assert measured.encode.frames == pytest.approx(density.streams * 8 * 25, rel=0.25)
+    assert measured.encode.cpu_s > 0
+    assert measured.output is None
+    assert "-re" in measured.provenance.argv
+
+
+def test_a_node_that_holds_no_stream_says_what_ran_out(
+    long_clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    slow = scenario(long_clip, encoder="libx264", preset="placebo", threads=1)
+    what = msgspec.structs.replace(
+        slow, kind="density", density=DensitySettings(window_s=8.0, verify_s=8.0)
+    )
+    with pytest.raises(AttemptFailedError, match="not even one stream") as caught:
+        kinds.run(attempt(what, long_clip, tmp_path, tools))
+    assert caught.value.failure_class is FailureClass.ENCODE_FAILED
+
+
+def test_a_stream_that_is_stopped_for_a_while_does_not_hold(
+    clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    one = attempt(_density(clip, max_streams=1, max_lag_s=0.5), clip, tmp_path, tools)
+
+    def freeze() -> None:
+        time.sleep(4)
+        for process in _running(tmp_path):
+            os.kill(process, signal.SIGSTOP)
+        time.sleep(1.5)
+        for process in _running(tmp_path):
+            os.kill(process, signal.SIGCONT)
+
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    with pytest.raises(AttemptFailedError, match="not even one stream"):
+        kinds.run(one)
+    thread.join()
+
+
+def test_a_canceled_search_ends_soon(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    one = replace(
+        attempt(_density(clip), clip, tmp_path, tools),
+        stop_reason=lambda: "canceled" if time.monotonic() - begun > 2 else "",
+    )
+    with pytest.raises(AttemptFailedError, match="canceled") as caught:
+        kinds.run(one)
+    assert caught.value.failure_class is FailureClass.STOPPED
+    assert time.monotonic() - begun < 10
+    assert not _running(tmp_path)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs; one that was killed may be waiting for its parent to notice."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state.split()[0] != "Z"
+
+
+def _running(folder: Path) -> list[int]:
+    """Return the FFmpegs that work in `folder` or below."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder in (entry / "cwd").readlink().parents or folder == (entry / "cwd").readlink():
+                found.append(int(entry.name))
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+    return found
