@@ -69,7 +69,11 @@ class Attempt:
 
     def watch(self) -> HostWatch:
         """Return a watch over the host for one encode."""
-        return HostWatch(EnergyMeter(self.tools.energy_socket), self.tools.energy_idle_s)
+        return HostWatch(self.energy_meter(), self.tools.energy_idle_s)
+
+    def energy_meter(self) -> EnergyMeter:
+        """Return a meter for the host's energy."""
+        return EnergyMeter(self.tools.energy_socket)
 
     def check_stop(self) -> None:
         """Raise AttemptFailedError when the attempt is to end."""

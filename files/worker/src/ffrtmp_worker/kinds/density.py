@@ -9,6 +9,7 @@ from ffrtmp_shared.measurement import (
     DensityMeasurement,
     DensityStep,
     EncodeMeasurement,
+    EnergyMeasurement,
     Measurement,
     Unavailable,
 )
@@ -21,7 +22,6 @@ from ffrtmp_worker.ffmpeg.fleet import Member, Report, Sailing
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.preparing import prepare
 from ffrtmp_worker.kinds.searching import greatest_that_holds
-from ffrtmp_worker.measure.environment import EnvironmentWatch
 from ffrtmp_worker.measure.pace import Pace, pace
 from ffrtmp_worker.measure.quality import Clip
 
@@ -58,13 +58,15 @@ class _Search:
         self._verified: Sailing | None = None
 
     def run(self) -> Measurement:
-        watch = EnvironmentWatch()
+        watch = self._attempt.watch()
+        watch.settle(self._attempt.check_stop)
+        watch.begin()
         streams = greatest_that_holds(
             lambda count: self._holds(count, self._settings.window_s),
             self._verifies,
             self._settings.max_streams,
         )
-        environment = watch.finish()
+        seen = watch.finish()
         failed = [step for step in self._steps if not step.held]
         if self._verified is None:
             why = failed[-1].limit if failed else "nothing was tried"
@@ -76,7 +78,8 @@ class _Search:
             encode=_together(self._verified, self._frame_rate),
             output=None,
             quality=Unavailable(reason="streams of a density are not kept"),
-            environment=environment,
+            environment=seen.environment,
+            energy=seen.energy,
             provenance=self._attempt.provenance(self._argv),
             density=DensityMeasurement(
                 streams=streams,
@@ -94,7 +97,8 @@ class _Search:
 
     def _holds(self, count: int, window_s: float, *, verify: bool = False) -> bool:
         self._attempt.check_stop()
-        usage = _CpuUsage()
+        usage, meter = _CpuUsage(), self._attempt.energy_meter()
+        meter.begin()
         sailing = fleet.run_for(
             [self._argv] * count,
             cwd=self._attempt.folder,
@@ -102,9 +106,9 @@ class _Search:
             stop=self._attempt.is_stopped,
             on_report=self._heard,
         )
-        busy_ratio = usage.busy_ratio()
+        busy_ratio, power_w = usage.busy_ratio(), _power_w(meter.finish())
         self._attempt.check_stop()
-        step = self._judge(sailing, busy_ratio)
+        step = self._judge(sailing, busy_ratio, power_w)
         self._steps.append(step)
         if verify and step.held:
             self._verified = sailing
@@ -114,7 +118,9 @@ class _Search:
         if place == 0:
             self._attempt.report(Progress(stage="encode", frames=report.frames))
 
-    def _judge(self, sailing: Sailing, busy_ratio: float) -> DensityStep:
+    def _judge(
+        self, sailing: Sailing, busy_ratio: float, power_w: float | Unavailable
+    ) -> DensityStep:
         members = sailing.members
         paces = [pace(member.reports, self._frame_rate) for member in members]
         known = [found for found in paces if found is not None]
@@ -132,7 +138,7 @@ class _Search:
             slowest_speed=min(found.speed for found in known) if is_whole else unknown,
             lag_max_s=max(found.lag_max_s for found in known) if is_whole else unknown,
             cpu_busy_ratio=busy_ratio,
-            power_w=Unavailable(reason="no energy meter"),
+            power_w=power_w,
             limit="" if held else _limit(members, busy_ratio),
         )
 
@@ -147,6 +153,11 @@ def _limit(members: Sequence[Member], busy_ratio: float) -> str:
         last = " ".join(ended.log_tail.splitlines()[-1:])
         return f"a stream ended with code {ended.exit_code}: {last}"[:1024]
     return "cpu" if busy_ratio >= _BUSY_RATIO else "unknown: the CPUs were not busy"
+
+
+def _power_w(energy: EnergyMeasurement | Unavailable) -> float | Unavailable:
+    """Return the mean power over what was measured, in watts."""
+    return energy if isinstance(energy, Unavailable) else energy.gross_j / energy.duration_s
 
 
 def _together(sailing: Sailing, frame_rate: float) -> EncodeMeasurement:
