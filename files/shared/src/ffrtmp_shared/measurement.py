@@ -102,7 +102,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The state of the host around the attempt.
 
     `load_before` is the 1-minute load average when the encode began; `steal_ratio` is the part
-    of all CPU time during the encode that the hypervisor took away.
+    of all CPU time during the encode that the hypervisor took away. `cpu_busy_s` is the CPU time
+    of everything on the host during the encode, its own included, on `cpu_count` CPUs.
+    `throttle_events` counts how often cores and packages slowed down for heat, and
+    `throttled_periods` in how many of the scheduler's periods the slot had used up its quota.
+    The pressures are the parts of the time in which some task of the host waited for the CPU,
+    for memory or for its disks. Frequencies and temperatures were looked at once a second.
     """
 
     kernel: Text
@@ -112,6 +117,20 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     load_before: Amount
     steal_ratio: Amount
     memory_available_bytes: Count
+    cpu_count: Count | Unavailable = _UNKNOWN
+    cpu_busy_s: Amount | Unavailable = _UNKNOWN
+    cpu_frequency_min_mhz: Amount | Unavailable = _UNKNOWN
+    temperature_start_celsius: float | Unavailable = _UNKNOWN
+    temperature_max_celsius: float | Unavailable = _UNKNOWN
+    throttle_events: Count | Unavailable = _UNKNOWN
+    throttled_periods: Count | Unavailable = _UNKNOWN
+    cpu_pressure_ratio: Amount | Unavailable = _UNKNOWN
+    memory_pressure_ratio: Amount | Unavailable = _UNKNOWN
+    io_pressure_ratio: Amount | Unavailable = _UNKNOWN
+    turbo: Text | Unavailable = _UNKNOWN
+    smt: Text | Unavailable = _UNKNOWN
+    cpu_affinity: Text | Unavailable = _UNKNOWN
+    microcode: Text | Unavailable = _UNKNOWN
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

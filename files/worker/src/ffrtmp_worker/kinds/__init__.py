@@ -8,6 +8,7 @@ from ffrtmp_shared.measurement import Measurement
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.kinds import density, transcode
 from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.verdict import with_verdict
 
 KINDS: dict[str, Callable[[Attempt], Measurement]] = {
     "transcode": transcode.run,
@@ -17,7 +18,7 @@ KINDS: dict[str, Callable[[Attempt], Measurement]] = {
 
 
 def run(attempt: Attempt) -> Measurement:
-    """Run the attempt's kind; raises AttemptFailedError with the verdict."""
+    """Run the attempt's kind and judge what it measured; raises AttemptFailedError."""
     attempt.check_stop()
     kind = KINDS.get(attempt.scenario.kind)
     if kind is None:
@@ -25,4 +26,4 @@ def run(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS,
             f"unknown kind {attempt.scenario.kind!r}; known are {', '.join(sorted(KINDS))}",
         )
-    return kind(attempt)
+    return with_verdict(kind(attempt))

@@ -2,14 +2,20 @@
 
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Self
 
 import psutil
 from ffrtmp_shared.measurement import Environment, Unavailable
 
-_CPU_TREE = Path("/sys/devices/system/cpu")
+from ffrtmp_worker.measure.pressure import stalled_us
+from ffrtmp_worker.measure.sampling import HostSampler
+from ffrtmp_worker.measure.slot import slot_counts
+from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
+
 _CPU_INFO = Path("/proc/cpuinfo")
+_RESOURCES = ("cpu", "memory", "io")
 
 
 def cpu_model() -> str:
@@ -21,7 +27,7 @@ def cpu_model() -> str:
     return platform.machine()
 
 
-def cpu_governor(tree: Path = _CPU_TREE) -> str | Unavailable:
+def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
     """Return the frequency governor of all CPUs; several are joined with commas."""
     names = {
         file.read_text(encoding="ascii").strip()
@@ -32,49 +38,118 @@ def cpu_governor(tree: Path = _CPU_TREE) -> str | Unavailable:
     return ",".join(sorted(names))
 
 
-def cpu_frequency_mhz() -> float | Unavailable:
-    """Return the mean frequency of all CPUs at this moment, in MHz."""
-    frequency = psutil.cpu_freq()
-    if frequency is None or not frequency.current:
-        return Unavailable(reason="the kernel does not say at which frequency the CPUs run")
-    return float(frequency.current)
+def cpu_turbo(tree: Path = CPU_TREE) -> str | Unavailable:
+    """Return whether CPUs may run faster than their nominal frequency: `on` or `off`."""
+    for file, off in (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0")):
+        value = _text(tree / file)
+        if value is not None:
+            return "off" if value == off else "on"
+    return Unavailable(reason="the kernel does not say whether there is a turbo")
+
+
+def _said(file: Path, what: str) -> str | Unavailable:
+    value = _text(file)
+    return Unavailable(reason=f"the kernel does not say {what}") if value is None else value
+
+
+def _microcode() -> str | Unavailable:
+    for line in _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "microcode":
+            return value.strip()
+    return Unavailable(reason="the kernel does not say which microcode runs")
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
 
 
 class EnvironmentWatch:
-    """Reads the host before and after an encode."""
+    """Reads the host before and after an encode, and now and then while it runs."""
 
     def __init__(self) -> None:
         self._load_before = os.getloadavg()[0]
         self._memory_available = psutil.virtual_memory().available
+        self._begun_s = time.monotonic()
+        self._throttles = throttle_counts()
+        self._slot = slot_counts()
+        self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
         self._times_before = _CpuTimes.now()
+        self._sampler = HostSampler()
 
     def finish(self) -> Environment:
         """Return the state of the host from the making of this watch until now."""
+        times = _CpuTimes.now()
+        elapsed_s = time.monotonic() - self._begun_s
+        sampled = self._sampler.finish()
+        throttled = slot_counts().throttled_periods
         return Environment(
             kernel=platform.release(),
             cpu_model=cpu_model(),
             cpu_governor=cpu_governor(),
-            cpu_frequency_mhz=cpu_frequency_mhz(),
+            cpu_frequency_mhz=sampled.frequency_mean_mhz,
             load_before=self._load_before,
-            steal_ratio=_CpuTimes.now().steal_ratio_since(self._times_before),
+            steal_ratio=times.steal_ratio_since(self._times_before),
             memory_available_bytes=self._memory_available,
+            cpu_count=os.cpu_count() or len(os.sched_getaffinity(0)),
+            cpu_busy_s=times.busy_s_since(self._times_before),
+            cpu_frequency_min_mhz=sampled.frequency_min_mhz,
+            temperature_start_celsius=sampled.temperature_start_celsius,
+            temperature_max_celsius=sampled.temperature_max_celsius,
+            throttle_events=self._throttle_events(),
+            throttled_periods=_difference(
+                throttled, self._slot.throttled_periods, "the slot's CPU quota"
+            ),
+            cpu_pressure_ratio=self._pressure("cpu", elapsed_s),
+            memory_pressure_ratio=self._pressure("memory", elapsed_s),
+            io_pressure_ratio=self._pressure("io", elapsed_s),
+            turbo=cpu_turbo(),
+            smt=_said(CPU_TREE / "smt/control", "whether cores run two threads"),
+            cpu_affinity=",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))),
+            microcode=_microcode(),
         )
+
+    def _throttle_events(self) -> int | Unavailable:
+        now = throttle_counts()
+        if not now or now.keys() != self._throttles.keys():
+            return Unavailable(reason="the kernel does not count throttling for heat")
+        return sum(now.values()) - sum(self._throttles.values())
+
+    def _pressure(self, resource: str, elapsed_s: float) -> float | Unavailable:
+        stalled = _difference(stalled_us(resource), self._stalled[resource], "pressure stalls")
+        return stalled if isinstance(stalled, Unavailable) else stalled / 1e6 / elapsed_s
+
+
+def _difference(now: int | None, before: int | None, what: str) -> int | Unavailable:
+    if now is None or before is None:
+        return Unavailable(reason=f"the kernel does not count {what}")
+    return now - before
 
 
 class _CpuTimes:
-    """The host's CPU seconds since it booted: all of them, and those that were stolen."""
+    """The host's CPU seconds since it booted: all of them, those stolen and those idle."""
 
-    def __init__(self, total: float, steal: float) -> None:
+    def __init__(self, total: float, steal: float, idle: float) -> None:
         self._total = total
         self._steal = steal
+        self._idle = idle
 
     @classmethod
     def now(cls) -> Self:
         times = psutil.cpu_times()._asdict()
         # The kernel counts guests' time in user and nice already.
         total = sum(value for name, value in times.items() if not name.startswith("guest"))
-        return cls(total, times.get("steal", 0.0))
+        return cls(total, times.get("steal", 0.0), times["idle"] + times.get("iowait", 0.0))
 
     def steal_ratio_since(self, before: "_CpuTimes") -> float:
         elapsed = self._total - before._total
         return max(self._steal - before._steal, 0.0) / elapsed if elapsed > 0 else 0.0
+
+    def busy_s_since(self, before: "_CpuTimes") -> float:
+        busy = (self._total - self._idle - self._steal) - (
+            before._total - before._idle - before._steal
+        )
+        return max(busy, 0.0)

@@ -1,0 +1,72 @@
+"""What the kernel's limits did to this slot: its control group's counts."""
+
+from pathlib import Path
+
+import msgspec
+
+_OWN = Path("/proc/self/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class SlotCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since the slot's service was started; None is what the host does not count.
+
+    `throttled_periods` are periods of the CPU's scheduler in which the slot had used up its
+    quota, `oom_kills` processes that were killed because the slot's memory was used up.
+    """
+
+    throttled_periods: int | None
+    oom_kills: int | None
+
+
+def slot_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> SlotCounts:
+    """Read the counts of the control group that this process is in.
+
+    Both the unified hierarchy and the older one, with a tree for each controller, are known.
+    """
+    places = _places(own, cgroups)
+    return SlotCounts(
+        throttled_periods=_count(places.get("cpu"), "cpu.stat", "nr_throttled"),
+        oom_kills=_first(
+            _count(places.get("memory"), "memory.events", "oom_kill"),
+            _count(places.get("memory"), "memory.oom_control", "oom_kill"),
+        ),
+    )
+
+
+def _places(own: Path, cgroups: Path) -> dict[str, Path]:
+    """Return the folder of each controller that matters."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    found: dict[str, Path] = {}
+    unified: Path | None = None
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            root = cgroups if (cgroups / "cgroup.controllers").exists() else cgroups / "unified"
+            unified = root / path.lstrip("/")
+        for name in controllers.split(","):
+            if name in ("cpu", "memory"):
+                found[name] = cgroups / controllers / path.lstrip("/")
+    if unified is not None:
+        for name in ("cpu", "memory"):
+            found.setdefault(name, unified)
+    return found
+
+
+def _count(folder: Path | None, file: str, key: str) -> int | None:
+    if folder is None:
+        return None
+    try:
+        lines = (folder / file).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    values = (line.split()[1] for line in lines if line.split()[:1] == [key])
+    return next((int(value) for value in values), None)
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)

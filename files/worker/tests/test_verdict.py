@@ -1,0 +1,220 @@
+"""What disturbs an encode is seen, and judged by its threshold."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from ffrtmp_shared.measurement import (
+    Environment,
+    Measurement,
+    RenditionMeasurement,
+    Unavailable,
+    VerdictState,
+)
+from ffrtmp_worker import kinds, verdict
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.measure.environment import EnvironmentWatch, cpu_turbo
+from ffrtmp_worker.measure.pressure import stalled_us
+from ffrtmp_worker.measure.slot import slot_counts
+from ffrtmp_worker.measure.throttling import throttle_counts
+
+from .conftest import attempt, scenario
+
+_QUIET: dict[str, Any] = {
+    "steal_ratio": 0.0,
+    "cpu_count": 4,
+    "cpu_busy_s": 10.0,
+    "throttle_events": 0,
+    "throttled_periods": 0,
+    "memory_pressure_ratio": 0.0,
+    "io_pressure_ratio": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def measured(clip: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
+    """A real measurement, as if of an encode of ten seconds on a quiet host."""
+    folder = tmp_path_factory.mktemp("verdict")
+    real = kinds.run(attempt(scenario(clip), clip, folder / "attempt", tools))
+    assert real.verdict is not None
+    encode = msgspec.structs.replace(real.encode, wall_s=10.0, user_s=9.0, system_s=1.0)
+    return msgspec.structs.replace(
+        real, encode=encode, environment=msgspec.structs.replace(real.environment, **_QUIET)
+    )
+
+
+def _with(measured: Measurement, **environment: Any) -> Measurement:
+    changed = msgspec.structs.replace(measured.environment, **environment)
+    return msgspec.structs.replace(measured, environment=changed)
+
+
+def _codes(measured: Measurement) -> tuple[VerdictState, list[str]]:
+    found = verdict.judge(measured)
+    return found.state, [reason.code for reason in found.reasons]
+
+
+def test_a_quiet_host_gives_a_valid_result(measured: Measurement) -> None:
+    assert _codes(measured) == (VerdictState.VALID, [])
+
+
+_DEGRADED, _INVALID = VerdictState.DEGRADED, VerdictState.INVALID
+
+
+@pytest.mark.parametrize(
+    ("environment", "state", "code"),
+    [
+        ({"steal_ratio": 0.011}, _DEGRADED, "steal"),
+        ({"steal_ratio": 0.21}, _INVALID, "steal"),
+        ({"cpu_busy_s": 12.1}, _DEGRADED, "other-load"),
+        ({"throttle_events": 1}, _DEGRADED, "throttled"),
+        ({"throttled_periods": 1}, _DEGRADED, "quota"),
+        ({"memory_pressure_ratio": 0.011}, _DEGRADED, "memory-pressure"),
+        ({"io_pressure_ratio": 0.051}, _DEGRADED, "io-pressure"),
+    ],
+)
+def test_what_disturbs_is_named(
+    measured: Measurement, environment: dict[str, Any], state: VerdictState, code: str
+) -> None:
+    assert _codes(_with(measured, **environment)) == (state, [code])
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"steal_ratio": 0.01},
+        {"cpu_busy_s": 12.0},
+        {"memory_pressure_ratio": 0.01},
+        {"io_pressure_ratio": 0.05},
+        {"throttle_events": Unavailable(reason="x"), "cpu_busy_s": Unavailable(reason="x")},
+    ],
+)
+def test_what_is_within_bounds_or_unknown_accuses_nobody(
+    measured: Measurement, environment: dict[str, Any]
+) -> None:
+    assert _codes(_with(measured, **environment)) == (VerdictState.VALID, [])
+
+
+def test_a_short_encode_is_degraded(measured: Measurement) -> None:
+    encode = msgspec.structs.replace(measured.encode, wall_s=0.9, user_s=0.8, system_s=0.1)
+    quiet = _with(measured, cpu_busy_s=1.0)
+    assert _codes(msgspec.structs.replace(quiet, encode=encode)) == (_DEGRADED, ["short"])
+
+
+def test_frames_that_are_not_there_and_quality_that_is_not_known_are_invalid(
+    measured: Measurement,
+) -> None:
+    encode = msgspec.structs.replace(measured.encode, frames=measured.encode.frames + 1)
+    assert _codes(msgspec.structs.replace(measured, encode=encode)) == (
+        _INVALID,
+        ["frames-missing"],
+    )
+    unknown = Unavailable(reason="the output's frames match better when shifted by 1")
+    assert _codes(msgspec.structs.replace(measured, quality=unknown)) == (
+        _INVALID,
+        ["quality-unavailable"],
+    )
+    assert measured.output is not None
+    rendition = RenditionMeasurement(
+        name="low", encode=None, output=measured.output, quality=unknown
+    )
+    ladder = msgspec.structs.replace(measured, output=None, renditions=(rendition,))
+    assert _codes(ladder) == (_INVALID, ["quality-unavailable"])
+
+
+def test_both_kinds_of_reasons_stand_in_one_verdict(measured: Measurement) -> None:
+    state, codes = _codes(_with(measured, steal_ratio=0.5, throttle_events=3))
+    assert (state, codes) == (_INVALID, ["steal", "throttled"])
+
+
+# --- what is seen of the host --------------------------------------------------------------
+
+
+def test_work_of_others_is_seen(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    slow = scenario(clip, encoder="libx264", preset="slower", threads=1)
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as hog:
+        try:
+            measured = kinds.run(attempt(slow, clip, tmp_path / "attempt", tools))
+        finally:
+            hog.kill()
+    assert measured.verdict is not None
+    assert "other-load" in [reason.code for reason in measured.verdict.reasons]
+
+
+def test_a_watch_sees_this_host() -> None:
+    watch = EnvironmentWatch()
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        pass
+    seen = watch.finish()
+    assert isinstance(seen.cpu_busy_s, float)
+    assert seen.cpu_busy_s >= 0.2
+    assert isinstance(seen.cpu_count, int)
+    assert seen.cpu_affinity
+    assert msgspec.json.decode(msgspec.json.encode(seen), type=Environment) == seen
+
+
+def test_throttling_is_counted_once_a_core_and_once_a_package(tmp_path: Path) -> None:
+    assert throttle_counts(tmp_path) == {}
+    for cpu, (package, core) in enumerate([(0, 0), (0, 0), (0, 1), (1, 0)]):
+        folder = tmp_path / f"cpu{cpu}"
+        (folder / "topology").mkdir(parents=True)
+        (folder / "thermal_throttle").mkdir()
+        (folder / "topology/physical_package_id").write_text(f"{package}\n")
+        (folder / "topology/core_id").write_text(f"{core}\n")
+        (folder / "thermal_throttle/core_throttle_count").write_text(f"{core + 1}\n")
+        (folder / "thermal_throttle/package_throttle_count").write_text(f"{package * 10}\n")
+    assert throttle_counts(tmp_path) == {
+        "package0": 0,
+        "package0-core0": 1,
+        "package0-core1": 2,
+        "package1": 10,
+        "package1-core0": 1,
+    }
+
+
+def test_pressure_is_read_or_unknown(tmp_path: Path) -> None:
+    assert stalled_us("io", tmp_path) is None
+    (tmp_path / "io").write_text(
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\n"
+        "full avg10=0.00 avg60=0.00 avg300=0.00 total=999\n"
+    )
+    assert stalled_us("io", tmp_path) == 1234
+
+
+@pytest.mark.parametrize("is_unified", [True, False])
+def test_the_counts_of_the_slot_on_both_hierarchies(tmp_path: Path, *, is_unified: bool) -> None:
+    own, cgroups = tmp_path / "own", tmp_path / "cgroup"
+    if is_unified:
+        own.write_text("0::/system.slice/agent\n")
+        cpu = memory = cgroups / "system.slice/agent"
+        cpu.mkdir(parents=True)
+        (cgroups / "cgroup.controllers").write_text("cpu memory\n")
+        (memory / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
+    else:
+        own.write_text("5:memory:/agent\n3:cpu,cpuacct:/agent\n0::/agent\n")
+        cpu, memory = cgroups / "cpu,cpuacct/agent", cgroups / "memory/agent"
+        cpu.mkdir(parents=True)
+        memory.mkdir(parents=True)
+        (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    (cpu / "cpu.stat").write_text("nr_periods 9\nnr_throttled 4\nthrottled_usec 100\n")
+    found = slot_counts(own, cgroups)
+    assert (found.throttled_periods, found.oom_kills) == (4, 2)
+
+
+def test_a_host_without_control_groups_counts_nothing(tmp_path: Path) -> None:
+    found = slot_counts(tmp_path / "own", tmp_path)
+    assert (found.throttled_periods, found.oom_kills) == (None, None)
+
+
+def test_turbo_is_read_from_either_driver(tmp_path: Path) -> None:
+    assert isinstance(cpu_turbo(tmp_path), Unavailable)
+    (tmp_path / "cpufreq").mkdir()
+    (tmp_path / "cpufreq/boost").write_text("0\n")
+    assert cpu_turbo(tmp_path) == "off"
+    (tmp_path / "intel_pstate").mkdir()
+    (tmp_path / "intel_pstate/no_turbo").write_text("0\n")
+    assert cpu_turbo(tmp_path) == "on"
