@@ -120,6 +120,10 @@ complete:
 rows:
   description:
     - Medians over repeats by node, source, encode and rate point.
+    - RV(rows[].n) repeats are in the medians, RV(rows[].n_degraded) of them from a host that was
+      disturbed. RV(rows[].n_invalid) more are in none, because their verdict is invalid.
+    - A figure that no repeat has is null, such as RV(rows[].energy_gross_j) of a node without
+      energy counters.
     - RV(rows[].vmaf_mean) is null when no repeat has a measured quality; RV(rows[].vmaf_n) tells
       how many have.
   returned: success
@@ -133,9 +137,12 @@ rows:
       preset: medium
       rate_point: 800k
       n: 2
+      n_degraded: 0
+      n_invalid: 0
       speed: 3.4
       video_bitrate_kbps: 812.5
       cpu_s: 5.1
+      energy_gross_j: 61.4
       vmaf_mean: 88.2
       vmaf_n: 2
 """

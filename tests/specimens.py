@@ -7,12 +7,16 @@ from ffrtmp_master.store.credentials import Credential
 from ffrtmp_shared.credentials import token_sha256
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
+    EnergyMeasurement,
     Environment,
     FfmpegBuild,
     Measurement,
     OutputMeasurement,
     Provenance,
     QualityMeasurement,
+    Verdict,
+    VerdictReason,
+    VerdictState,
 )
 from ffrtmp_shared.models import NodeFacts, Registration, Role
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
@@ -109,6 +113,20 @@ def measurement() -> Measurement:
             load_before=0.1,
             steal_ratio=0.0,
             memory_available_bytes=2**29,
+            cpu_count=4,
+            cpu_busy_s=12.0,
+            cpu_frequency_min_mhz=2900.0,
+            temperature_start_celsius=41.0,
+            temperature_max_celsius=63.0,
+            throttle_events=2,
+            throttled_periods=0,
+            cpu_pressure_ratio=0.2,
+            memory_pressure_ratio=0.0,
+            io_pressure_ratio=0.01,
+            turbo="on",
+            smt="on",
+            cpu_affinity="0,1,2,3",
+            microcode="0x1",
         ),
         provenance=Provenance(
             argv=("ffmpeg", "-i", "in"),
@@ -116,6 +134,17 @@ def measurement() -> Measurement:
             quality_ffmpeg=BUILD,
             source_sha256=CLIP_SHA256,
             agent_version="0.1.0",
+        ),
+        energy=EnergyMeasurement(
+            zones_j={"package-0": 60.0, "package-0-dram": 4.0},
+            gross_j=64.0,
+            duration_s=2.0,
+            idle_w=10.0,
+            net_j=44.0,
+        ),
+        verdict=Verdict(
+            state=VerdictState.DEGRADED,
+            reasons=(VerdictReason(code="throttled", detail="the processor slowed down 2 times"),),
         ),
     )
 

@@ -40,6 +40,10 @@ COLUMNS = (
     "vmaf_model",
     "ffmpeg_version",
     "ffmpeg_sha256",
+    "verdict",
+    "verdict_reasons",
+    "energy_gross_j",
+    "energy_net_j",
 )
 """The columns of results.csv."""
 
@@ -76,6 +80,8 @@ def flat(result: Json) -> dict[str, Any]:
     settings = scenario.get("encode")
     quality = measurement["quality"]
     build = measurement["provenance"]["ffmpeg"]
+    verdict = measurement.get("verdict")
+    energy = measurement.get("energy", {})
     is_measured = quality.get("status") == "measured"
     return {
         "run_id": result["run_id"],
@@ -99,7 +105,23 @@ def flat(result: Json) -> dict[str, Any]:
         **{name: quality[name] if is_measured else None for name in _QUALITY},
         "ffmpeg_version": build["version"],
         "ffmpeg_sha256": build["sha256"],
+        "verdict": verdict["state"] if verdict else None,
+        "verdict_reasons": " ".join(r["code"] for r in verdict.get("reasons", []))
+        if verdict
+        else None,
+        "energy_gross_j": _measured(energy.get("gross_j")),
+        "energy_net_j": _measured(energy.get("net_j")),
     }
+
+
+def _codes(verdict: Json | None) -> str | None:
+    """Return the codes of a verdict's reasons in one cell."""
+    return " ".join(reason["code"] for reason in verdict["reasons"]) if verdict else None
+
+
+def _measured(value: Any) -> Any:
+    """Return a value that could be measured; what says why it could not is None."""
+    return None if isinstance(value, dict) else value
 
 
 def _encoder(scenario: Json) -> Any:
@@ -118,8 +140,9 @@ def encode_name(scenario: str) -> str:
 def table(results: Iterable[Json]) -> list[dict[str, Any]]:
     """Return medians over repeats, one row for each node, source, encode and rate point.
 
-    `n` is the number of repeats. `vmaf_mean` is the median of the repeats whose quality was
-    measured, `vmaf_n` of them; it is None when there is none.
+    `n` is the number of repeats that the medians are of; the `n_invalid` repeats whose verdict
+    is invalid are none of them, the `n_degraded` are. `vmaf_mean` is the median of the repeats
+    whose quality was measured, `vmaf_n` of them; what no repeat has is None.
     """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for result in results:
@@ -127,20 +150,24 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
         key = (row["node"], row["source"], encode_name(row["scenario"]), row["rate_point"] or "")
         groups.setdefault(key, []).append(row)
     rows = []
-    for (node, source, encode, rate_point), members in sorted(groups.items(), key=_in_order):
+    for (node, source, encode, rate_point), repeats in sorted(groups.items(), key=_in_order):
+        members = [row for row in repeats if row["verdict"] != "invalid"]
         qualities = [row["vmaf_mean"] for row in members if row["vmaf_mean"] is not None]
         rows.append(
             {
                 "node": node,
                 "source": source,
                 "encode": encode,
-                "encoder": members[0]["encoder"],
-                "preset": members[0]["preset"],
+                "encoder": repeats[0]["encoder"],
+                "preset": repeats[0]["preset"],
                 "rate_point": rate_point,
                 "n": len(members),
+                "n_degraded": sum(row["verdict"] == "degraded" for row in members),
+                "n_invalid": len(repeats) - len(members),
                 "speed": _median(members, "speed"),
                 "video_bitrate_kbps": _median(members, "video_bitrate_kbps"),
                 "cpu_s": _median(members, "cpu_s"),
+                "energy_gross_j": _median(members, "energy_gross_j"),
                 "vmaf_mean": statistics.median(qualities) if qualities else None,
                 "vmaf_n": len(qualities),
             }

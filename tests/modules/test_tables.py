@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.module_utils.ffrtmp import results
@@ -55,6 +56,51 @@ def test_table_gives_medians_over_repeats() -> None:
     row = rows[0]
     assert (row["n"], row["speed"], row["vmaf_n"], row["vmaf_mean"]) == (3, 2.0, 2, 85.0)
     assert (row["source"], row["encode"], row["encoder"]) == ("clip", "x264", "libx264")
+
+
+def _judged(state: str, **values: Any) -> dict[str, Any]:
+    one = result(**values)
+    one["measurement"]["verdict"] = {"state": state, "reasons": [{"code": "steal", "detail": "x"}]}
+    return one
+
+
+def test_an_invalid_result_is_in_no_median_and_a_degraded_one_is() -> None:
+    rows = results.table(
+        [
+            _judged("valid", repeat=1, speed=1.0),
+            _judged("degraded", repeat=2, speed=3.0),
+            _judged("invalid", repeat=3, speed=100.0),
+        ]
+    )
+
+    assert (rows[0]["n"], rows[0]["n_degraded"], rows[0]["n_invalid"]) == (2, 1, 1)
+    assert rows[0]["speed"] == 2.0
+
+
+def test_a_scenario_with_invalid_results_alone_keeps_its_row_and_has_no_figure() -> None:
+    (row,) = results.table([_judged("invalid")])
+
+    assert (row["n"], row["n_invalid"], row["speed"], row["cpu_s"]) == (0, 1, None, None)
+    assert row["encoder"] == "libx264"
+
+
+def test_csv_says_why_a_result_is_not_valid() -> None:
+    text = results.as_csv([_judged("degraded"), result()]).decode()
+    judged, _ = csv.DictReader(io.StringIO(text))
+
+    assert (judged["verdict"], judged["verdict_reasons"]) == ("degraded", "steal")
+
+
+def test_energy_is_there_or_empty_and_never_0() -> None:
+    with_energy = result()
+    with_energy["measurement"]["energy"] = {"status": "measured", "gross_j": 5.5, "net_j": 4.0}
+    without = result()
+    without["measurement"]["energy"] = {"status": "unavailable", "reason": "no counter"}
+    first, second = csv.DictReader(io.StringIO(results.as_csv([with_energy, without]).decode()))
+
+    assert (first["energy_gross_j"], first["energy_net_j"]) == ("5.5", "4.0")
+    assert (second["energy_gross_j"], second["energy_net_j"]) == ("", "")
+    assert results.table([without])[0]["energy_gross_j"] is None
 
 
 def test_table_says_null_where_no_quality_was_measured() -> None:

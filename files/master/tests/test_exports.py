@@ -133,12 +133,14 @@ def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: s
         environment=replace(
             measurement.environment, cpu_governor=unknown, cpu_frequency_mhz=unknown
         ),
+        energy=unknown,
     )
     (row,) = as_rows(written(kind, [replace(result, measurement=measurement)]), kind)
     empty = {name for name, value in row.items() if value is None}
     vmaf = {column.name for column in tables.COLUMNS if column.name.startswith("vmaf_")}
+    energy = {column.name for column in tables.COLUMNS if column.name.startswith("energy_")}
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
-    assert empty == vmaf - {"vmaf_unavailable"} | others
+    assert empty == (vmaf | energy) - {"vmaf_unavailable", "energy_unavailable"} | others
     assert row["vmaf_unavailable"] == unknown.reason, "and what is quoted comes back as it was"
 
 

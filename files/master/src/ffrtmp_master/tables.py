@@ -12,7 +12,12 @@ from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
-from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import (
+    EnergyMeasurement,
+    OutputMeasurement,
+    QualityMeasurement,
+    Unavailable,
+)
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.scenario import EncodeSettings
 
@@ -72,6 +77,41 @@ def _measured(value: Any) -> Any:
     return None if isinstance(value, Unavailable) else value
 
 
+def _energy(name: str, of: Callable[[EnergyMeasurement], float | None]) -> Column:
+    """Return a column on the energy; hosts without counters leave it empty."""
+
+    def value(result: Result) -> Value:
+        energy = result.measurement.energy
+        return None if isinstance(energy, Unavailable) else of(energy)
+
+    return Column(name, Kind.NUMBER, value)
+
+
+def _why_no_energy(result: Result) -> str | None:
+    energy = result.measurement.energy
+    return energy.reason if isinstance(energy, Unavailable) else None
+
+
+def _verdict(result: Result) -> str | None:
+    verdict = result.measurement.verdict
+    return None if verdict is None else verdict.state.value
+
+
+def _why_not_valid(result: Result) -> str | None:
+    verdict = result.measurement.verdict
+    return None if verdict is None else " ".join(reason.code for reason in verdict.reasons)
+
+
+def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
+    """Return a column on the host; what it does not offer is left empty."""
+
+    def value(result: Result) -> Value:
+        found: Value = _measured(getattr(result.measurement.environment, attribute or name))
+        return found
+
+    return Column(name, kind, value)
+
+
 def _uuid(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -110,6 +150,10 @@ COLUMNS: tuple[Column, ...] = (
     _quality("vmaf_model", _TEXT),
     Column("ffmpeg_version", _TEXT, lambda r: r.measurement.provenance.ffmpeg.version),
     Column("ffmpeg_sha256", _TEXT, lambda r: r.measurement.provenance.ffmpeg.sha256),
+    Column("verdict", _TEXT, _verdict),
+    Column("verdict_reasons", _TEXT, _why_not_valid),
+    _energy("energy_gross_j", lambda e: e.gross_j),
+    _energy("energy_net_j", lambda e: _measured(e.net_j)),
     # What only an export has.
     Column("result_id", _TEXT, lambda r: str(r.id)),
     Column("stored_at", _MOMENT, lambda r: r.stored_at),
@@ -134,21 +178,30 @@ COLUMNS: tuple[Column, ...] = (
     _output("output_sha256", _TEXT, lambda o: o.sha256),
     Column("vmaf_unavailable", _TEXT, _why_no_quality),
     _quality("vmaf_pairs", _WHOLE, "pairs"),
-    Column("kernel", _TEXT, lambda r: r.measurement.environment.kernel),
-    Column("cpu_model", _TEXT, lambda r: r.measurement.environment.cpu_model),
-    Column("cpu_governor", _TEXT, lambda r: _measured(r.measurement.environment.cpu_governor)),
-    Column(
-        "cpu_frequency_mhz",
-        _NUMBER,
-        lambda r: _measured(r.measurement.environment.cpu_frequency_mhz),
-    ),
-    Column("load_before", _NUMBER, lambda r: r.measurement.environment.load_before),
-    Column("steal_ratio", _NUMBER, lambda r: r.measurement.environment.steal_ratio),
-    Column(
-        "memory_available_bytes",
-        _WHOLE,
-        lambda r: r.measurement.environment.memory_available_bytes,
-    ),
+    _energy("energy_idle_w", lambda e: _measured(e.idle_w)),
+    _energy("energy_duration_s", lambda e: e.duration_s),
+    Column("energy_unavailable", _TEXT, _why_no_energy),
+    _environment("kernel", _TEXT),
+    _environment("microcode", _TEXT),
+    _environment("cpu_model", _TEXT),
+    _environment("cpu_count", _WHOLE),
+    _environment("cpu_affinity", _TEXT),
+    _environment("cpu_governor", _TEXT),
+    _environment("cpu_turbo", _TEXT, "turbo"),
+    _environment("cpu_smt", _TEXT, "smt"),
+    _environment("cpu_frequency_mhz", _NUMBER),
+    _environment("cpu_frequency_min_mhz", _NUMBER),
+    _environment("temperature_start_celsius", _NUMBER),
+    _environment("temperature_max_celsius", _NUMBER),
+    _environment("throttle_events", _WHOLE),
+    _environment("throttled_periods", _WHOLE),
+    _environment("load_before", _NUMBER),
+    _environment("cpu_busy_s", _NUMBER),
+    _environment("steal_ratio", _NUMBER),
+    _environment("cpu_pressure_ratio", _NUMBER),
+    _environment("memory_pressure_ratio", _NUMBER),
+    _environment("io_pressure_ratio", _NUMBER),
+    _environment("memory_available_bytes", _WHOLE),
     Column(
         "quality_ffmpeg_version", _TEXT, lambda r: r.measurement.provenance.quality_ffmpeg.version
     ),

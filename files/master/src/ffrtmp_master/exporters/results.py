@@ -1,11 +1,12 @@
 """The results exporter: the last result of every scenario on every node."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.measurement import QualityMeasurement, Unavailable, VerdictState
 from ffrtmp_shared.models import Result, ResultPage
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 from ffrtmp_master.exporters import refreshing
 
 _LABELS = ("node", "encoder", "rate_point", "scenario")
+_UNITS = ("seconds", "joules")
 _BYTES_PER_KBIT = 125
 
 _Labels = tuple[str, str, str, str]
@@ -22,6 +24,11 @@ _Labels = tuple[str, str, str, str]
 def _vmaf_mean(result: Result) -> float | None:
     quality = result.measurement.quality
     return quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None
+
+
+def _energy_j(result: Result) -> float | None:
+    energy = result.measurement.energy
+    return None if isinstance(energy, Unavailable) else energy.gross_j
 
 
 def _video_rate(result: Result) -> float | None:
@@ -53,6 +60,11 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
         lambda result: result.measurement.encode.cpu_s,
     ),
     (
+        "ffrtmp_result_energy_joules",
+        "Energy of the host's packages and memory during the last encode, where it was measured",
+        _energy_j,
+    ),
+    (
         "ffrtmp_result_timestamp_seconds",
         "When the last result was stored",
         lambda result: result.stored_at.timestamp(),
@@ -61,13 +73,17 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
 
 
 class LatestResults(Collector):
-    """Keeps the last result of each scenario on each node, and counts all of them."""
+    """Keeps the last result of each scenario on each node, and counts all of them.
+
+    What is invalid is counted and shown nowhere else.
+    """
 
     def __init__(self) -> None:
         """Begin with no results."""
         self._lock = threading.Lock()
         self._last: dict[_Labels, Result] = {}
         self._counts: dict[_Labels, int] = {}
+        self._verdicts: Counter[tuple[str, str]] = Counter()
         self._cursor = ""
         # The ids of the last page: it is asked for again, as it may have grown.
         self._seen: frozenset[UUID] = frozenset()
@@ -85,9 +101,9 @@ class LatestResults(Collector):
     def collect(self) -> Iterable[Metric]:
         """Give the metrics."""
         with self._lock:
-            last, counts = dict(self._last), dict(self._counts)
+            last, counts, verdicts = dict(self._last), dict(self._counts), dict(self._verdicts)
         for name, explanation, value_of in _GAUGES:
-            unit = "seconds" if name.endswith("_seconds") else ""
+            unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
             gauge = GaugeMetricFamily(name, explanation, labels=_LABELS, unit=unit)
             for labels, result in last.items():
                 value = value_of(result)
@@ -98,6 +114,12 @@ class LatestResults(Collector):
         for labels, count in counts.items():
             counter.add_metric(labels, count)
         yield counter
+        judged = CounterMetricFamily(
+            "ffrtmp_result_verdicts", "Results by the verdict on them", labels=("node", "verdict")
+        )
+        for (node, verdict), count in verdicts.items():
+            judged.add_metric((node, verdict), count)
+        yield judged
 
     def _take(self, results: Iterable[Result]) -> None:
         with self._lock:
@@ -106,8 +128,12 @@ class LatestResults(Collector):
                     continue
                 self._seen |= {result.id}
                 labels = _labels(result)
-                self._last[labels] = result
                 self._counts[labels] = self._counts.get(labels, 0) + 1
+                verdict = result.measurement.verdict
+                if verdict is not None:
+                    self._verdicts[result.node, verdict.state] += 1
+                if verdict is None or verdict.state is not VerdictState.INVALID:
+                    self._last[labels] = result
 
 
 def _labels(result: Result) -> _Labels:
