@@ -1,10 +1,10 @@
 """VMAF with a real libvmaf, and the cases in which there must be none."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from ffrtmp_worker.ffmpeg.probe import probe
@@ -45,6 +45,19 @@ def _compare(
         how,
         distorted=quality.Clip(name="a.mp4", probe=probe(ffprobe, distorted)),
         reference=quality.Clip(name="b.mp4", probe=probe(ffprobe, reference)),
+        stop=lambda: False,
+    )
+
+
+def _compare_as(
+    ffmpeg: Path, ffprobe: Path, folder: Path, distorted: Path, reference: Path
+) -> QualityMeasurement | Unavailable:
+    """Compare files of the folder under their own names: their suffixes matter."""
+    how = quality.QualityPass(ffmpeg=ffmpeg, folder=folder, threads=2, deadline_s=60)
+    return quality.measure(
+        how,
+        distorted=quality.Clip(name=distorted.name, probe=probe(ffprobe, distorted)),
+        reference=quality.Clip(name=reference.name, probe=probe(ffprobe, reference)),
         stop=lambda: False,
     )
 
@@ -120,6 +133,106 @@ def test_an_ffmpeg_without_libvmaf(
 
 
 def test_percentiles_interpolate() -> None:
-    found = quality.summarise(np.arange(101, dtype=np.float64))
-    assert (found.vmaf_p1, found.vmaf_p5, found.vmaf_min) == (1.0, 5.0, 0.0)
-    assert found.vmaf_mean == 50.0
+    frames = [quality.Scores(float(n), 1.0, 30.0, 40.0, 41.0, 0.9) for n in range(101)]
+    found = quality.summarise(frames, "model")
+    assert (found.vmaf_p1, found.vmaf_p5, found.vmaf_p10, found.vmaf_min) == (1.0, 5.0, 10.0, 0.0)
+    assert (found.vmaf_mean, found.vmaf_model) == (50.0, "model")
+    assert found.vmaf_std == pytest.approx(29.155, abs=0.001)
+    assert (found.psnr_y_mean_db, found.psnr_cb_mean_db, found.psnr_cr_mean_db) == (30, 40, 41)
+    assert (found.vmaf_neg_mean, found.ssim_libvmaf_mean) == (1.0, pytest.approx(0.9))
+
+
+def _by_hand(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null") -> float:
+    """VMAF of frame n against frame n, asked of libvmaf without any of our code."""
+    log = distorted.with_suffix(".by-hand.json")
+    number = "settb=1/25,setpts=N"
+    graph = (
+        f"[0:V]{number},{before}[d];[1:V]{number}[r];"
+        f"[d][r]libvmaf=model=version=vmaf_v0.6.1:log_fmt=json:log_path={log}"
+    )
+    inputs = ["-i", str(distorted), "-i", str(reference)]
+    command = [str(ffmpeg), "-v", "error", "-nostdin", *inputs, "-filter_complex", graph]
+    subprocess.run([*command, "-f", "null", "-"], check=True)
+    mean = msgspec.json.decode(log.read_bytes())["pooled_metrics"]["vmaf"]["mean"]
+    assert isinstance(mean, float)
+    return mean
+
+
+def test_the_numbers_are_those_of_libvmaf_called_by_hand(
+    ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
+) -> None:
+    found = _compare(ffmpeg, ffprobe, tmp_path, worse, clip)
+    assert isinstance(found, QualityMeasurement)
+    assert found.vmaf_mean == pytest.approx(_by_hand(ffmpeg, worse, clip), abs=0.01)
+    assert isinstance(found.vmaf_neg_mean, float)
+    assert 0 < found.vmaf_neg_mean < found.vmaf_mean
+    assert isinstance(found.psnr_y_mean_db, float)
+    assert 20 < found.psnr_y_mean_db < 50
+    assert isinstance(found.ssim_libvmaf_mean, float)
+    assert 0.5 < found.ssim_libvmaf_mean < 1
+
+
+def test_the_rounded_time_stamps_of_matroska_pair_no_wrong_frames(
+    ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
+) -> None:
+    # At 59.94 frames a second no time stamp in whole milliseconds is exact.
+    rate = ["-r", "60000/1001"]
+    clips = {}
+    for name, source in (("reference", clip), ("distorted", worse)):
+        for suffix in ("mp4", "mkv"):
+            clips[name, suffix] = tmp_path / f"{name}.{suffix}"
+            before = [*rate, "-i", str(source)]
+            make(
+                ffmpeg,
+                before,
+                [*rate, "-c:v", "ffv1", "-level", "3"]
+                if suffix == "mkv"
+                else [*rate, "-c:v", "libx264", "-qp", "0"],
+                clips[name, suffix],
+            )
+    expected = _by_hand(ffmpeg, clips["distorted", "mp4"], clips["reference", "mp4"])
+    for ours, theirs in (("mp4", "mkv"), ("mkv", "mp4"), ("mkv", "mkv")):
+        found = _compare_as(
+            ffmpeg, ffprobe, tmp_path, clips["distorted", ours], clips["reference", theirs]
+        )
+        assert isinstance(found, QualityMeasurement)
+        assert found.vmaf_mean == pytest.approx(expected, abs=0.01)
+
+
+def test_59_94_against_60_frames_a_second_is_not_compared(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
+) -> None:
+    for name, rate in (("a", "60000/1001"), ("b", "60")):
+        make(
+            ffmpeg,
+            ["-r", rate, "-i", str(clip)],
+            ["-r", rate, "-c:v", "libx264"],
+            tmp_path / f"{name}-rate.mp4",
+        )
+    found = _compare(ffmpeg, ffprobe, tmp_path, tmp_path / "a-rate.mp4", tmp_path / "b-rate.mp4")
+    assert found == Unavailable(
+        reason="the output has 60000/1001 frames a second and the source 60/1"
+    )
+
+
+def test_a_smaller_output_is_brought_to_the_size_of_the_source(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.mp4"
+    make(ffmpeg, ["-i", str(clip)], ["-vf", "scale=160:90", "-c:v", "libx264", "-crf", "18"], small)
+    found = _compare(ffmpeg, ffprobe, tmp_path, small, clip)
+    assert isinstance(found, QualityMeasurement)
+    scaled = "scale=320:180:flags=bicubic"
+    assert found.vmaf_mean == pytest.approx(_by_hand(ffmpeg, small, clip, scaled), abs=0.01)
+    assert found.vmaf_mean < 80
+
+
+def test_2160_lines_are_judged_by_the_model_for_them(
+    ffmpeg: Path, ffprobe: Path, tmp_path: Path
+) -> None:
+    large = tmp_path / "large.mp4"
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=3840x2160:rate=25:duration=0.12"]
+    make(ffmpeg, picture, ["-c:v", "libx264", "-preset", "ultrafast"], large)
+    found = _compare(ffmpeg, ffprobe, tmp_path, large, large)
+    assert isinstance(found, QualityMeasurement)
+    assert found.vmaf_model == "vmaf_4k_v0.6.1"

@@ -79,7 +79,10 @@ class QualityMeasurement(
     """VMAF of the output against its source, from a pass of its own after the encode.
 
     Every frame of the output is compared with the frame of the same number in the source;
-    `pairs` is how many there were. Percentiles interpolate linearly between ranks.
+    `pairs` is how many there were. An output of another size is scaled to the source's.
+    Percentiles interpolate linearly between ranks. `vmaf_neg_mean` is of the model's variant
+    that gives nothing for enhancement, which is what codecs are compared by. PSNR and SSIM are
+    libvmaf's, means over the frames; libvmaf caps the PSNR of equal pictures (60 dB for 8 bits).
     """
 
     vmaf_model: Text
@@ -89,6 +92,13 @@ class QualityMeasurement(
     vmaf_p1: Amount
     vmaf_p5: Amount
     pairs: Count
+    vmaf_p10: Amount | Unavailable = _UNKNOWN
+    vmaf_std: Amount | Unavailable = _UNKNOWN
+    vmaf_neg_mean: Amount | Unavailable = _UNKNOWN
+    psnr_y_mean_db: Amount | Unavailable = _UNKNOWN
+    psnr_cb_mean_db: Amount | Unavailable = _UNKNOWN
+    psnr_cr_mean_db: Amount | Unavailable = _UNKNOWN
+    ssim_libvmaf_mean: Amount | Unavailable = _UNKNOWN
 
 
 class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,7 +146,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What somebody needs in order to run the same encode by hand.
 
-    `argv` is the exact argument list of the encode, its first item the binary. Paths of the
+    `argv` is the exact argument list of the encode, its first item the binary. `more_argv` has
+    those of the processes that followed it: a second pass, or further renditions. Paths of the
     source and the output are relative to the attempt's work folder.
     """
 
@@ -145,6 +156,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     quality_ffmpeg: FfmpegBuild
     source_sha256: Sha256
     agent_version: Text
+    more_argv: Annotated[tuple[_Arguments, ...], Meta(max_length=16)] = ()
 
 
 class EnergyMeasurement(

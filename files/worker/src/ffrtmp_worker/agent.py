@@ -177,12 +177,16 @@ class Agent:
         self, lease: LeaseKeeper, claim: Claim, outcome: Measurement | Failure, folder: Path
     ) -> None:
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
-        files = [folder / name for name in (ENCODE_LOG_NAME, VMAF_LOG_NAME)]
-        files = [file for file in files if file.exists()]
+        files = [file for file in (folder / ENCODE_LOG_NAME, *_scores(folder)) if file.exists()]
         described = tuple(describe(file) for file in files)
         self._spool.add(_as_report(claim, outcome, described), files)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
+
+
+def _scores(folder: Path) -> list[Path]:
+    """Return the files with the scores of every frame, one for each output."""
+    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*.json"))
 
 
 def _as_report(

@@ -10,8 +10,11 @@ class BoundedLog:
     """A file that keeps the beginning and the end of what is written to it."""
 
     def __init__(self, path: Path, *, head_bytes: int = 262_144, tail_bytes: int = 262_144) -> None:
-        """Write to `path` at most `head_bytes` of the beginning and `tail_bytes` of the end."""
-        self._file: BinaryIO = path.open("wb")
+        """Add to `path` at most `head_bytes` of the beginning and `tail_bytes` of the end.
+
+        What is there already stays: an encode may take several processes.
+        """
+        self._file: BinaryIO = path.open("ab")
         self._head_left = head_bytes
         self._tail_bytes = tail_bytes
         self._tail = bytearray()

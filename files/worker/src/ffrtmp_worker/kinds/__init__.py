@@ -6,12 +6,14 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
 
 from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.kinds import density, transcode
+from ffrtmp_worker.kinds import decode, density, ladder, transcode
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.verdict import with_verdict
 
 KINDS: dict[str, Callable[[Attempt], Measurement]] = {
     "transcode": transcode.run,
+    "ladder": ladder.run,
+    "decode": decode.run,
     "density": density.run,
 }
 """Every kind by the name that scenarios use."""

@@ -54,13 +54,14 @@ class Attempt:
     report: Callable[[Progress], None]
     stop_reason: Callable[[], str]
 
-    def provenance(self, argv: Sequence[str]) -> Provenance:
-        """Say how what `argv` measured can be done again by hand."""
+    def provenance(self, argv: Sequence[str], *more: Sequence[str]) -> Provenance:
+        """Say how what these commands measured, one after the other, can be done by hand."""
         sha256 = self.scenario.source.sha256
         if sha256 is None:
             raise NotImplementedError("the digest of a synthetic source")
         return Provenance(
             argv=tuple(argv),
+            more_argv=tuple(tuple(each) for each in more),
             ffmpeg=self.tools.ffmpeg_build,
             quality_ffmpeg=self.tools.quality_ffmpeg_build,
             source_sha256=sha256,

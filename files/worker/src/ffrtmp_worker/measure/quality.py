@@ -1,6 +1,7 @@
 """VMAF of an output against its source, in a pass of its own that nothing is timed by."""
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
 _FRAMES_FOR_SHIFTS = 8
 _CHUNK_FRAMES = 256
+_LINES_4K = 2160
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +38,19 @@ class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float
 
 
-class _Metrics(msgspec.Struct, frozen=True):
+class Scores(msgspec.Struct, frozen=True):
+    """What libvmaf found in one frame: PSNR in dB, the others on their own scales."""
+
     vmaf: float
+    vmaf_neg: float
+    psnr_y: float
+    psnr_cb: float
+    psnr_cr: float
+    float_ssim: float
 
 
 class _Frame(msgspec.Struct, frozen=True):
-    metrics: _Metrics
+    metrics: Scores
 
 
 class _VmafLog(msgspec.Struct, frozen=True):
@@ -58,13 +67,20 @@ def measure(
     sample values. The scores of every frame stay in `vmaf.json` in the folder.
     """
     doubt = _colour_doubt(distorted.probe.colour, reference.probe.colour)
-    if distorted.probe.frames != reference.probe.frames:
+    if distorted.probe.frame_rate != reference.probe.frame_rate:
+        doubt = (
+            f"the output has {distorted.probe.frame_rate_text} frames a second and the source "
+            f"{reference.probe.frame_rate_text}"
+        )
+    elif distorted.probe.frames != reference.probe.frames:
         doubt = (
             f"the output has {distorted.probe.frames} frames and the source "
             f"{reference.probe.frames}"
         )
     if doubt:
         return Unavailable(reason=doubt)
+    size = (reference.probe.width, reference.probe.height)
+    model = _model(reference.probe)
     thumbnails = ("distorted.gray", "reference.gray")
     outcome = process.run(
         command.compare(
@@ -73,6 +89,8 @@ def measure(
             reference=reference.name,
             frame_rate=reference.probe.frame_rate_text,
             pixel_format=_deeper(distorted.probe.pixel_format, reference.probe.pixel_format),
+            size=None if (distorted.probe.width, distorted.probe.height) == size else size,
+            model=model,
             threads=how.threads,
             log=LOG_NAME,
             thumbnails=thumbnails,
@@ -90,26 +108,38 @@ def measure(
     pictures = [_pictures(how.folder / name) for name in thumbnails]
     scores = read_scores(how.folder / LOG_NAME)
     doubt = _pairing_doubt(pictures[0], pictures[1], len(scores), distorted.probe.frames)
-    return Unavailable(reason=doubt) if doubt else summarise(scores)
+    return Unavailable(reason=doubt) if doubt else summarise(scores, model)
 
 
-def read_scores(log: Path) -> NDArray[np.float64]:
-    """Read the VMAF of every frame out of libvmaf's JSON."""
-    frames = msgspec.json.decode(log.read_bytes(), type=_VmafLog).frames
-    return np.array([frame.metrics.vmaf for frame in frames], dtype=np.float64)
+def read_scores(log: Path) -> list[Scores]:
+    """Read what libvmaf found in every frame out of its JSON."""
+    return [frame.metrics for frame in msgspec.json.decode(log.read_bytes(), type=_VmafLog).frames]
 
 
-def summarise(scores: NDArray[np.float64]) -> QualityMeasurement:
+def summarise(frames: Sequence[Scores], model: str) -> QualityMeasurement:
     """Pool the scores of the frames. The harmonic mean is libvmaf's, which shifts by 1."""
+    scores = np.array([frame.vmaf for frame in frames], dtype=np.float64)
     return QualityMeasurement(
-        vmaf_model=command.VMAF_MODEL,
+        vmaf_model=model,
         vmaf_mean=float(scores.mean()),
         vmaf_harmonic_mean=float(len(scores) / np.sum(1.0 / (scores + 1.0)) - 1.0),
         vmaf_min=float(scores.min()),
         vmaf_p1=float(np.percentile(scores, 1)),
         vmaf_p5=float(np.percentile(scores, 5)),
+        vmaf_p10=float(np.percentile(scores, 10)),
+        vmaf_std=float(scores.std()),
+        vmaf_neg_mean=statistics.fmean(frame.vmaf_neg for frame in frames),
+        psnr_y_mean_db=statistics.fmean(frame.psnr_y for frame in frames),
+        psnr_cb_mean_db=statistics.fmean(frame.psnr_cb for frame in frames),
+        psnr_cr_mean_db=statistics.fmean(frame.psnr_cr for frame in frames),
+        ssim_libvmaf_mean=statistics.fmean(frame.float_ssim for frame in frames),
         pairs=len(scores),
     )
+
+
+def _model(reference: VideoProbe) -> str:
+    """Return the model that is made for pictures of the reference's size."""
+    return command.VMAF_4K_MODEL if reference.height >= _LINES_4K else command.VMAF_MODEL
 
 
 def _colour_doubt(output: Colour, source: Colour) -> str:

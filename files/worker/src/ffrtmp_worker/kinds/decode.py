@@ -1,0 +1,37 @@
+"""Decode a source to nothing: what is left of an encode when nothing is encoded."""
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import Measurement, Unavailable
+
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command
+from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.kinds.preparing import prepare
+from ffrtmp_worker.kinds.timing import run_timed
+
+
+def run(attempt: Attempt) -> Measurement:
+    """Fetch and decode; raises AttemptFailedError with the verdict."""
+    source = prepare(attempt)
+    settings = attempt.scenario.decode
+    if settings is None:
+        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a decode needs its settings")
+    argv = command.decode_timed(settings.threads, attempt.tools.ffmpeg, source.name)
+    watch = attempt.watch()
+    watch.settle(attempt.check_stop)
+    watch.begin()
+    decode = run_timed(attempt, argv, source)
+    seen = watch.finish()
+    if decode.frames != source.probe.frames:
+        raise AttemptFailedError(
+            FailureClass.SOURCE_UNREADABLE,
+            f"{decode.frames} of the source's {source.probe.frames} frames were decoded",
+        )
+    return Measurement(
+        encode=decode,
+        output=None,
+        quality=Unavailable(reason="a decode writes no pictures"),
+        environment=seen.environment,
+        energy=seen.energy,
+        provenance=attempt.provenance(argv),
+    )

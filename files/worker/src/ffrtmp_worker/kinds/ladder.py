@@ -1,0 +1,78 @@
+"""Several renditions of one source: by one process, or each by its own."""
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import (
+    EncodeMeasurement,
+    Measurement,
+    RenditionMeasurement,
+    Unavailable,
+)
+from ffrtmp_shared.scenario import LadderSettings, Rendition
+
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command
+from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.kinds.judging import judge
+from ffrtmp_worker.kinds.preparing import prepare
+from ffrtmp_worker.kinds.timing import added_up, run_timed
+from ffrtmp_worker.measure import quality
+from ffrtmp_worker.measure.quality import Clip
+
+
+def run(attempt: Attempt) -> Measurement:
+    """Fetch, encode all renditions, check and compare each; raises AttemptFailedError."""
+    source = prepare(attempt)
+    settings = attempt.scenario.ladder
+    if settings is None:
+        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a ladder needs its renditions")
+    argvs = _commands(attempt, settings, source)
+    watch = attempt.watch()
+    watch.settle(attempt.check_stop)
+    watch.begin()
+    costs = [run_timed(attempt, argv, source) for argv in argvs]
+    seen = watch.finish()
+    # One process has no cost for each of its outputs.
+    own = costs if not settings.together else [None] * len(settings.renditions)
+    return Measurement(
+        encode=added_up(costs, source),
+        output=None,
+        quality=Unavailable(reason="each rendition of a ladder has its own"),
+        environment=seen.environment,
+        energy=seen.energy,
+        provenance=attempt.provenance(*argvs),
+        renditions=tuple(
+            _rendition(attempt, rendition, source, number, cost)
+            for number, (rendition, cost) in enumerate(zip(settings.renditions, own, strict=True))
+        ),
+    )
+
+
+def _commands(attempt: Attempt, settings: LadderSettings, source: Clip) -> list[list[str]]:
+    ffmpeg = attempt.tools.ffmpeg
+    encodes = [rendition.encode for rendition in settings.renditions]
+    outputs = [_output(number) for number in range(len(encodes))]
+    if settings.together:
+        return [command.ladder(encodes, ffmpeg, source.name, outputs)]
+    return [
+        command.encode(encode, ffmpeg, source.name, output)
+        for encode, output in zip(encodes, outputs, strict=True)
+    ]
+
+
+def _rendition(
+    attempt: Attempt,
+    rendition: Rendition,
+    source: Clip,
+    number: int,
+    cost: EncodeMeasurement | None,
+) -> RenditionMeasurement:
+    output, compared = judge(attempt, rendition.encode, source, _output(number))
+    scores = attempt.folder / quality.LOG_NAME
+    if scores.exists():
+        # The next rendition's would take its place.
+        scores.rename(attempt.folder / f"vmaf-{rendition.name}.json")
+    return RenditionMeasurement(name=rendition.name, encode=cost, output=output, quality=compared)
+
+
+def _output(number: int) -> str:
+    return f"rendition-{number}.mp4"
