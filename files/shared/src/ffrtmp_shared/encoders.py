@@ -2,10 +2,96 @@
 
 The suite is checked against this table before anything is queued, and the worker builds
 argument lists from nothing else, so an option that an encoder does not know never reaches it.
+What names a file, or carries options of its own (`stats`, `x264-params`), is in no allow list.
 """
+
+from typing import Literal
 
 import msgspec
 
+RateControl = Literal["crf", "cq", "bitrate_kbps"]
+"""What a rate point says how bits are spent by; the names of its fields."""
+
+
+class Between(msgspec.Struct, frozen=True):
+    """A whole number from `least` to `most`."""
+
+    least: int
+    most: int
+
+    def takes(self, value: str) -> bool:
+        """Whether `value` is such a number, written in plain digits."""
+        if not (value.isascii() and value.isdigit() and len(value) <= len(str(self.most))):
+            return False
+        return self.least <= int(value) <= self.most
+
+    def __str__(self) -> str:
+        """Name the bounds."""
+        return f"a whole number from {self.least} to {self.most}"
+
+
+class OneOf(msgspec.Struct, frozen=True):
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def takes(self, value: str) -> bool:
+        """Whether `value` is one of them."""
+        return value in self.words
+
+    def __str__(self) -> str:
+        """Name the words."""
+        return "one of " + ", ".join(self.words)
+
+
+class Quality(msgspec.Struct, frozen=True):
+    """A scale of constant quality; `fractions` says whether there is anything between steps."""
+
+    least: float
+    most: float
+    fractions: bool = False
+
+    def takes(self, value: float) -> bool:
+        """Whether `value` is on the scale."""
+        return self.least <= value <= self.most and (self.fractions or value == int(value))
+
+    def __str__(self) -> str:
+        """Name the bounds."""
+        return f"from {self.least:g} to {self.most:g}" + (
+            "" if self.fractions else " in whole numbers"
+        )
+
+
+class Encoder(msgspec.Struct, frozen=True, kw_only=True):
+    """One video encoder of FFmpeg.
+
+    `name` is FFmpeg's name of the encoder, `codec` ffprobe's name of what it writes. `crf` and
+    `cq` are its scales of constant quality, which differ between encoders. `passes` is how many
+    passes it can make for a bit rate, `capped` the rate controls that it holds under a cap.
+    `options` is the allow list of what else it may be told.
+    """
+
+    name: str
+    codec: str
+    presets: tuple[str, ...]
+    default_preset: str
+    crf: Quality | None = None
+    cq: Quality | None = None
+    passes: int = 1
+    capped: tuple[RateControl, ...] = ()
+    pixel_formats: tuple[str, ...] = ("yuv420p", "yuv420p10le")
+    options: dict[str, Between | OneOf] = {}
+
+    @property
+    def rate_controls(self) -> str:
+        """What a rate point for it may set, for people."""
+        said = [f"{name} {scale}" for name, scale in (("crf", self.crf), ("cq", self.cq)) if scale]
+        passes = "1 or 2 passes" if self.passes > 1 else "1 pass"
+        return ", ".join([*said, f"bitrate_kbps in {passes}"])
+
+
+_SWITCH = Between(0, 1)
+_EIGHT_BIT = ("yuv420p",)
 _X26X_PRESETS = (
     "ultrafast",
     "superfast",
@@ -18,29 +104,197 @@ _X26X_PRESETS = (
     "veryslow",
     "placebo",
 )
+_QSV_PRESETS = _X26X_PRESETS[2:9]
+_X26X_QUALITY = Quality(0, 51, fractions=True)
+_AOM_QUALITY = Quality(0, 63)
 
 
-class Encoder(msgspec.Struct, frozen=True):
-    """One video encoder of FFmpeg.
-
-    `name` is FFmpeg's name of the encoder, `codec` ffprobe's name of what it writes; `crf_min`
-    and `crf_max` bound the constant-quality scale, which differs between encoders.
-    """
-
-    name: str
-    codec: str
-    presets: tuple[str, ...]
-    default_preset: str
-    crf_min: float
-    crf_max: float
+def _numbers(least: int, most: int, before: str = "") -> tuple[str, ...]:
+    return tuple(f"{before}{number}" for number in range(least, most + 1))
 
 
-ENCODERS: dict[str, Encoder] = {
-    encoder.name: encoder
-    for encoder in (
-        Encoder("libx264", "h264", _X26X_PRESETS, "medium", 0, 51),
-        Encoder("libx265", "hevc", _X26X_PRESETS, "medium", 0, 51),
-        Encoder("libsvtav1", "av1", tuple(str(p) for p in range(14)), "8", 1, 63),
+_SOFTWARE = (
+    Encoder(
+        name="libx264",
+        codec="h264",
+        presets=_X26X_PRESETS,
+        default_preset="medium",
+        crf=_X26X_QUALITY,
+        passes=2,
+        capped=("crf", "bitrate_kbps"),
+        options={
+            "tune": OneOf(
+                ("film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode",
+                 "zerolatency")
+            ),
+            "profile": OneOf(("baseline", "main", "high", "high10")),
+            "bf": Between(0, 16),
+            "refs": Between(1, 16),
+            "aq-mode": Between(0, 3),
+            "rc-lookahead": Between(0, 250),
+            "subq": Between(0, 11),
+            "trellis": Between(0, 2),
+            "weightp": Between(0, 2),
+            "sc_threshold": Between(0, 100),
+        },
+    ),
+    Encoder(
+        name="libx265",
+        codec="hevc",
+        presets=_X26X_PRESETS,
+        default_preset="medium",
+        crf=_X26X_QUALITY,
+        passes=2,
+        capped=("crf", "bitrate_kbps"),
+        options={
+            "tune": OneOf(("psnr", "ssim", "grain", "fastdecode", "zerolatency", "animation")),
+            "profile": OneOf(("main", "main10")),
+            "bf": Between(0, 16),
+            "refs": Between(1, 16),
+        },
+    ),
+    Encoder(
+        name="libsvtav1",
+        codec="av1",
+        presets=_numbers(0, 13),
+        default_preset="8",
+        crf=Quality(1, 63),
+        capped=("crf",),
+        options={
+            "tune": Between(0, 2),
+            "film-grain": Between(0, 50),
+            "tile-columns": Between(0, 4),
+            "tile-rows": Between(0, 6),
+            "lookahead": Between(0, 120),
+            "scd": _SWITCH,
+            "enable-overlays": _SWITCH,
+        },
+    ),
+    Encoder(
+        name="libaom-av1",
+        codec="av1",
+        presets=_numbers(0, 8),
+        default_preset="6",
+        crf=_AOM_QUALITY,
+        passes=2,
+        capped=("crf",),
+        options={
+            "usage": OneOf(("good", "realtime")),
+            "tune": OneOf(("psnr", "ssim")),
+            "aq-mode": Between(0, 3),
+            "row-mt": _SWITCH,
+            "tile-columns": Between(0, 6),
+            "tile-rows": Between(0, 6),
+            "lag-in-frames": Between(0, 48),
+            "denoise-noise-level": Between(0, 50),
+        },
+    ),
+    Encoder(
+        name="librav1e",
+        codec="av1",
+        presets=_numbers(0, 10),
+        default_preset="6",
+        cq=Quality(0, 255),
+        passes=2,
+        options={"tile-columns": Between(1, 64), "tile-rows": Between(1, 64)},
+    ),
+    Encoder(
+        name="libvpx-vp9",
+        codec="vp9",
+        presets=(*_numbers(0, 5, "good-"), *_numbers(5, 8, "realtime-")),
+        default_preset="good-2",
+        crf=_AOM_QUALITY,
+        passes=2,
+        capped=("crf",),
+        options={
+            "tune": OneOf(("psnr", "ssim")),
+            "tune-content": OneOf(("default", "screen", "film")),
+            "aq-mode": Between(0, 4),
+            "row-mt": _SWITCH,
+            "frame-parallel": _SWITCH,
+            "tile-columns": Between(0, 6),
+            "tile-rows": Between(0, 2),
+            "lag-in-frames": Between(0, 25),
+            "auto-alt-ref": Between(0, 6),
+        },
+    ),
+)  # fmt: skip
+
+
+def _nvenc(codec: str, hyphen: str, profiles: tuple[str, ...]) -> Encoder:
+    """NVIDIA's encoder of `codec`; AV1's and HEVC's write some option names differently."""
+    return Encoder(
+        name=f"{codec}_nvenc",
+        codec=codec,
+        presets=_numbers(1, 7, "p"),
+        default_preset="p4",
+        # 0 would leave the choice to the driver.
+        cq=Quality(1, 51),
+        capped=("cq", "bitrate_kbps"),
+        pixel_formats=_EIGHT_BIT if codec == "h264" else ("yuv420p", "yuv420p10le"),
+        options={
+            "tune": OneOf(("hq", "ll", "ull")),
+            "multipass": OneOf(("disabled", "qres", "fullres")),
+            "bf": Between(0, 4),
+            "rc-lookahead": Between(0, 32),
+            f"spatial{hyphen}aq": _SWITCH,
+            f"temporal{hyphen}aq": _SWITCH,
+            **({"profile": OneOf(profiles)} if profiles else {}),
+        },
     )
-}
+
+
+def _qsv(codec: str, profiles: tuple[str, ...]) -> Encoder:
+    """Intel's encoder of `codec` through Quick Sync Video."""
+    return Encoder(
+        name=f"{codec}_qsv",
+        codec=codec,
+        presets=_QSV_PRESETS,
+        default_preset="medium",
+        cq=Quality(1, 51),
+        capped=("bitrate_kbps",),
+        pixel_formats=_EIGHT_BIT if codec == "h264" else ("yuv420p", "yuv420p10le"),
+        options={
+            "profile": OneOf(profiles),
+            "bf": Between(0, 7),
+            "low_power": _SWITCH,
+            "async_depth": Between(1, 64),
+            **({} if codec == "av1" else {"look_ahead_depth": Between(0, 100)}),
+        },
+    )
+
+
+def _vaapi(codec: str, cq: Quality, profiles: tuple[str, ...]) -> Encoder:
+    """The encoder of `codec` behind the kernel's VA-API; its presets differ by driver."""
+    return Encoder(
+        name=f"{codec}_vaapi",
+        codec=codec,
+        presets=("default",),
+        default_preset="default",
+        cq=cq,
+        capped=("bitrate_kbps",),
+        pixel_formats=_EIGHT_BIT if codec == "h264" else ("yuv420p", "yuv420p10le"),
+        options={
+            "profile": OneOf(profiles),
+            "bf": Between(0, 7),
+            "low_power": _SWITCH,
+            "async_depth": Between(1, 64),
+            "compression_level": Between(0, 7),
+        },
+    )
+
+
+_HARDWARE = (
+    _nvenc("h264", "-", ("baseline", "main", "high")),
+    _nvenc("hevc", "_", ("main", "main10")),
+    _nvenc("av1", "-", ()),
+    _qsv("h264", ("baseline", "main", "high")),
+    _qsv("hevc", ("main", "main10")),
+    _qsv("av1", ("main",)),
+    _vaapi("h264", Quality(1, 51), ("constrained_baseline", "main", "high")),
+    _vaapi("hevc", Quality(1, 51), ("main", "main10")),
+    _vaapi("av1", Quality(1, 255), ("main",)),
+)
+
+ENCODERS: dict[str, Encoder] = {encoder.name: encoder for encoder in (*_SOFTWARE, *_HARDWARE)}
 """All known encoders by their FFmpeg name."""

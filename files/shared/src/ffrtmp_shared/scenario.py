@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Meta
 
 from ffrtmp_shared.bounds import Line, Name, Sha256, Word
-from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.encoders import ENCODERS, Encoder, RateControl
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
-"""Pixel formats that all of the farm's encoders take."""
+"""Pixel formats of the farm; not every encoder takes both."""
 
 MAX_THREADS = 256
 """The greatest number of encoder threads that a suite may ask for."""
@@ -77,14 +77,14 @@ class RatePoint(
 ):
     """How the encoder is told to spend bits: exactly one of crf, cq and bitrate_kbps is set.
 
-    `crf` is constant quality on a software encoder's own scale, `cq` the same on a hardware
-    encoder's; `bitrate_kbps` is an average bit rate of the video stream in kbit/s (1,000 bit/s)
-    in one or two `passes`. `max_kbps` caps the rate over a decoder's buffer of
-    `buffer_kbit` (one second at the cap where none is given).
+    `crf` is constant quality on a software encoder's own scale, `cq` a constant quantizer or
+    quality of the encoders that know no CRF: hardware's and rav1e; `bitrate_kbps` is an average
+    bit rate of the video stream in kbit/s (1,000 bit/s) in one or two `passes`. `max_kbps` caps
+    the rate over a decoder's buffer of `buffer_kbit` (one second at the cap where none is given).
     """
 
     crf: Annotated[float, Meta(ge=0, le=63)] | None = None
-    cq: Annotated[int, Meta(ge=0, le=63)] | None = None
+    cq: Annotated[int, Meta(ge=0, le=255)] | None = None
     bitrate_kbps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     passes: Annotated[int, Meta(ge=1, le=2)] = 1
     max_kbps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
@@ -100,6 +100,13 @@ class RatePoint(
             raise ValueError("buffer_kbit goes with max_kbps")
         if self.max_kbps is not None and self.max_kbps < (self.bitrate_kbps or 0):
             raise ValueError("max_kbps is below bitrate_kbps")
+
+    @property
+    def control(self) -> RateControl:
+        """The field that says how bits are spent."""
+        if self.bitrate_kbps is not None:
+            return "bitrate_kbps"
+        return "cq" if self.crf is None else "crf"
 
     @property
     def label(self) -> str:
@@ -135,25 +142,58 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     frame_rate: FrameRate | None = None
     options: Annotated[dict[Word, Word], Meta(max_length=16)] = {}
 
-    def problems(self) -> list[str]:
-        """Say what the encoder would not accept; an empty list means that all is well."""
+    def faults(self) -> list[tuple[str, str]]:
+        """Name every field that the encoder would not accept, each with what is allowed."""
         encoder = ENCODERS.get(self.encoder)
         if encoder is None:
-            return [f"unknown encoder {self.encoder!r}; known are {', '.join(sorted(ENCODERS))}"]
+            known = ", ".join(sorted(ENCODERS))
+            return [("encoder", f"unknown encoder {self.encoder!r}; known are {known}")]
         found = []
         if self.preset not in encoder.presets:
-            found.append(
-                f"{self.encoder} has no preset {self.preset!r}; it has {', '.join(encoder.presets)}"
-            )
-        if self.rate.crf is not None and not encoder.crf_min <= self.rate.crf <= encoder.crf_max:
-            found.append(
-                f"{self.encoder} takes a crf from {encoder.crf_min:g} to {encoder.crf_max:g}, "
-                f"not {self.rate.crf:g}"
-            )
-        if self.pixel_format not in PIXEL_FORMATS:
-            found.append(
-                f"unknown pixel format {self.pixel_format!r}; known are {', '.join(PIXEL_FORMATS)}"
-            )
+            said = f"{self.encoder} has no preset {self.preset!r}; it has "
+            found.append(("preset", said + ", ".join(encoder.presets)))
+        if self.pixel_format not in encoder.pixel_formats:
+            said = f"{self.encoder} has no pixel format {self.pixel_format!r}; it has "
+            found.append(("pixel_format", said + ", ".join(encoder.pixel_formats)))
+        found += [("rate", said) for said in self._rate_problems(encoder)]
+        found += [("options", said) for said in self._option_problems(encoder)]
+        if (self.width is None) != (self.height is None):
+            found.append(("width", "width and height go together: set both or neither"))
+        for field, pixels in (("width", self.width), ("height", self.height)):
+            if pixels is not None and pixels % 2:
+                found.append((field, f"{field} {pixels} is odd; 4:2:0 pictures need an even one"))
+        return found
+
+    def problems(self) -> list[str]:
+        """Say what the encoder would not accept; an empty list means that all is well."""
+        return [message for _, message in self.faults()]
+
+    def _rate_problems(self, encoder: Encoder) -> list[str]:
+        rate = self.rate
+        found = []
+        for field, value, scale in (("crf", rate.crf, encoder.crf), ("cq", rate.cq, encoder.cq)):
+            if value is None:
+                continue
+            if scale is None:
+                found.append(f"{encoder.name} takes no {field}; it takes {encoder.rate_controls}")
+            elif not scale.takes(value):
+                found.append(f"{encoder.name} takes a {field} {scale}, not {value:g}")
+        if rate.passes > encoder.passes:
+            found.append(f"{encoder.name} makes no second pass; leave out passes")
+        if rate.max_kbps is not None and rate.control not in encoder.capped:
+            held = ", ".join(encoder.capped) or "nothing"
+            found.append(f"{encoder.name} holds no max_kbps with {rate.control}; only with {held}")
+        return found
+
+    def _option_problems(self, encoder: Encoder) -> list[str]:
+        found = []
+        for name, value in self.options.items():
+            allowed = encoder.options.get(name)
+            if allowed is None:
+                known = ", ".join(sorted(encoder.options))
+                found.append(f"{encoder.name} has no option {name!r} here; allowed are {known}")
+            elif not allowed.takes(value):
+                found.append(f"{encoder.name}'s option {name} is {allowed}, not {value!r}")
         return found
 
 
@@ -172,6 +212,21 @@ class LadderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     renditions: Annotated[tuple[Rendition, ...], Meta(min_length=1, max_length=16)]
     together: bool = True
+
+    def problems(self) -> list[str]:
+        """Say why the renditions cannot be measured as one ladder."""
+        found = []
+        names = [rendition.name for rendition in self.renditions]
+        found += [
+            f"the name {name} of a rendition stands twice"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+        encodes = [rendition.encode for rendition in self.renditions]
+        if len({encode.encoder for encode in encodes}) > 1:
+            found.append("all renditions of a ladder have the same encoder")
+        if any(encode.rate.passes > 1 for encode in encodes):
+            found.append("a ladder is encoded in one pass; leave out passes")
+        return found
 
 
 class DecodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -238,8 +293,8 @@ class Scenario(
                 found.append(f"a {self.kind} needs settings in {field}")
         for settings in self.encoders:
             found += [problem for problem in settings.problems() if problem not in found]
-        if len({settings.encoder for settings in self.encoders}) > 1:
-            found.append("all renditions of a ladder have the same encoder")
+        if self.ladder is not None:
+            found += self.ladder.problems()
         return found
 
 

@@ -3,10 +3,12 @@
 The lists work with FFmpeg 5.1 and everything after it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.scenario import EncodeSettings
+
+from ffrtmp_worker.ffmpeg import encoding
 
 VMAF_MODEL = "vmaf_v0.6.1"
 """The model that every result is measured with; it is built into libvmaf."""
@@ -21,9 +23,6 @@ THUMBNAIL_HEIGHT = 36
 # What a source may be. Play lists and the like name other files and are not among these.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ivf,yuv4mpegpipe,mxf"
 
-_SVTAV1_GREATEST_LP = 6
-_X265_FRAME_THREADS = ((16, 5), (8, 3), (4, 2))
-
 
 def input_guard() -> list[str]:
     """Options that confine what is opened to known containers in local files."""
@@ -31,21 +30,54 @@ def input_guard() -> list[str]:
 
 
 def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> list[str]:
-    """The encode of `source` into `output`, both relative to the folder it is run in.
+    """The encode of `source` into `output` in one pass, both relative to the folder it is run in.
 
-    Every picture of the source becomes one of the output: `passthrough` neither drops nor
-    repeats any. A bit rate is plain one-pass ABR, without a cap or a buffer model. A picture
-    that cannot be decoded ends the encode (`-xerror`).
+    Every picture of the source becomes one of the output unless `settings` have a frame rate:
+    `passthrough` neither drops nor repeats any. A picture that cannot be decoded ends the
+    encode (`-xerror`).
     """
-    threads = str(settings.threads)
+    return _encode(settings, ffmpeg, source, output)
+
+
+def encode_passes(
+    settings: EncodeSettings, ffmpeg: Path, source: str, output: str
+) -> list[list[str]]:
+    """The one or two passes of an encode, to be run one after the other in the same folder."""
+    if settings.rate.passes == 1:
+        return [encode(settings, ffmpeg, source, output)]
+    return [_encode(settings, ffmpeg, source, output, number) for number in (1, 2)]
+
+
+def ladder(
+    renditions: Sequence[EncodeSettings], ffmpeg: Path, source: str, outputs: Sequence[str]
+) -> list[str]:
+    """One process that decodes `source` once and encodes it into each of `outputs`.
+
+    `renditions` and `outputs` go together by their order. All have the encoder of the first,
+    and the decoder and the filters as many threads as the most of them.
+    """
+    if len(renditions) != len(outputs):
+        raise ValueError(f"{len(renditions)} renditions, but {len(outputs)} outputs")
+    threads = max(settings.threads for settings in renditions)
+    branches = "".join(f"[s{number}]" for number in range(len(renditions)))
+    graph = [f"[0:V:0]split={len(renditions)}{branches}"]
+    written = []
+    for number, (settings, output) in enumerate(zip(renditions, outputs, strict=True)):
+        chain = ",".join(encoding.filters(settings)) or "null"
+        graph.append(f"[s{number}]{chain}[v{number}]")
+        written += [*_mapped(f"[v{number}]"), *encoding.encoder_options(settings), *_into(output)]
     return [
-        *_prelude(ffmpeg),
-        "-filter_threads", threads, "-xerror",
-        *input_guard(), "-threads", threads, "-noautorotate", "-i", source,
-        "-map", "0:V:0", "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1",
-        "-fps_mode", "passthrough",
-        *_encoder_options(settings),
-        "-f", "mp4", output,
+        *_prelude(ffmpeg), *encoding.device_options(renditions[0].encoder),
+        *_source(threads, source),
+        "-filter_complex_threads", str(threads), "-filter_complex", ";".join(graph),
+        *written,
+    ]  # fmt: skip
+
+
+def decode_timed(threads: int, ffmpeg: Path, source: str) -> list[str]:
+    """Decode all of `source` to nothing with `threads` threads of the decoder."""
+    return [
+        *_prelude(ffmpeg), *_source(threads, source), *_mapped("0:V:0"), "-f", "null", "-"
     ]  # fmt: skip
 
 
@@ -69,12 +101,11 @@ def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
 
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
     """A second of a test picture through `encoder`, at a size that all encoders accept."""
-    known = ENCODERS[encoder]
+    settings = encoding.proof_settings(encoder)
     return [
-        *_prelude(ffmpeg),
+        *_prelude(ffmpeg), *encoding.device_options(encoder),
         "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10:duration=1",
-        "-c:v", encoder, "-preset", known.presets[-1] if known.codec == "av1" else "ultrafast",
-        "-pix_fmt", "yuv420p", "-threads", "1", "-f", "mp4", output,
+        *_filtered(settings), *encoding.encoder_options(settings), *_into(output),
     ]  # fmt: skip
 
 
@@ -132,23 +163,35 @@ def _prelude(ffmpeg: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _encoder_options(settings: EncodeSettings) -> list[str]:
-    rate = settings.rate
-    spent = ["-b:v", f"{rate.bitrate_kbps}k"] if rate.crf is None else ["-crf", f"{rate.crf:g}"]
+def _encode(
+    settings: EncodeSettings, ffmpeg: Path, source: str, output: str, number: int = 0
+) -> list[str]:
     return [
-        "-c:v", settings.encoder, "-preset", settings.preset, *spent,
-        "-g", str(settings.gop_frames), "-pix_fmt", settings.pixel_format,
-        "-threads", str(settings.threads), *_inner_threads(settings),
+        *_prelude(ffmpeg), *encoding.device_options(settings.encoder),
+        *_source(settings.threads, source), *_mapped("0:V:0"), *_filtered(settings),
+        *encoding.encoder_options(settings, number),
+        *(["-f", "null", "-"] if number == 1 else _into(output)),
     ]  # fmt: skip
 
 
-def _inner_threads(settings: EncodeSettings) -> list[str]:
-    """Pin the threads of encoders that would else count the machine's cores themselves."""
-    if settings.encoder == "libx265":
-        # What x265 would choose on a machine with as many cores as there are threads.
-        frames = next((f for least, f in _X265_FRAME_THREADS if settings.threads >= least), 1)
-        return ["-x265-params", f"pools={settings.threads}:frame-threads={frames}"]
-    if settings.encoder == "libsvtav1":
-        # `lp` was a number of processors before SVT-AV1 3 and is a level from 1 to 6 since.
-        return ["-svtav1-params", f"lp={min(settings.threads, _SVTAV1_GREATEST_LP)}"]
-    return []
+def _source(threads: int, source: str) -> list[str]:
+    return [
+        "-filter_threads", str(threads), "-xerror",
+        *input_guard(), "-threads", str(threads), "-noautorotate", "-i", source,
+    ]  # fmt: skip
+
+
+def _mapped(stream: str) -> list[str]:
+    return [
+        "-map", stream, "-an", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1",
+        "-fps_mode", "passthrough",
+    ]  # fmt: skip
+
+
+def _filtered(settings: EncodeSettings) -> list[str]:
+    chain = ",".join(encoding.filters(settings))
+    return ["-vf", chain] if chain else []
+
+
+def _into(output: str) -> list[str]:
+    return ["-f", "mp4", output]
