@@ -22,7 +22,7 @@ encodes:
     encoder: libsvtav1
 rate_points:
   - bitrate_kbps: 800
-  - crf: 30.5
+  - crf: 30
 slowest_speed: 0.125
 """
 
@@ -31,9 +31,9 @@ def test_scenarios_are_the_product_in_the_order_of_the_file() -> None:
     scenarios = suite.parse(GOOD).scenarios()
     assert [scenario.name for scenario in scenarios] == [
         "clip/fast/800k",
-        "clip/fast/crf30.5",
+        "clip/fast/crf30",
         "clip/av1/800k",
-        "clip/av1/crf30.5",
+        "clip/av1/crf30",
     ]
     assert scenarios[0].source.file_name == "clip.mp4"
     assert scenarios[2].encode.preset == "8"
@@ -50,12 +50,12 @@ def test_a_scenario_survives_the_wire() -> None:
     ("before", "after", "line", "said"),
     [
         ("name: short", "name: short\nrepeets: 2", 2, "unknown key repeets; allowed are name"),
-        ("libx264", "libx266", 8, "'libx266' is not known; allowed are libsvtav1, libx264"),
+        ("libx264", "libx266", 8, "'libx266' is not known; allowed are av1_nvenc"),
         ("veryfast", "quick", 9, "libx264 has no preset 'quick'; it has ultrafast"),
-        ("crf: 30.5", "crf: 30.5\n    bitrate_kbps: 7", 14, "exactly one of crf, bitrate_kbps"),
-        ("crf: 30.5", "crf: 60", 14, "libx264 takes a crf from 0 to 51, not 60"),
+        ("crf: 30", "crf: 30\n    bitrate_kbps: 7", 14, "exactly one of crf, cq, bitrate_kbps"),
+        ("crf: 30", "crf: 60", 14, "libx264 takes a crf from 0 to 51, not 60"),
         ("name: av1", "name: fast", 10, "the name fast stands twice"),
-        ("bitrate_kbps: 800", "crf: 30.5", 14, "crf30.5 stands twice"),
+        ("bitrate_kbps: 800", "crf: 30", 14, "crf30 stands twice"),
         ("name: short", "name: [", 3, "not YAML"),
         ("sha256: ff", "sha256: zz", 5, "does not match"),
         ("slowest_speed: 0.125", "slowest_speed: fast", 15, "'fast' is not of type 'number'"),

@@ -1,5 +1,6 @@
 """Typed settings of one fully resolved thing to measure."""
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +16,9 @@ MAX_THREADS = 256
 """The greatest number of encoder threads that a suite may ask for."""
 
 _ALL_BUT_ONE = 2
+
+# Paths, options and protocols: none of them is the base name of a clip.
+_PATH_LIKE = re.compile(r"[/\\]|^-|^\.{1,2}$|^[A-Za-z][A-Za-z0-9+.,-]*:")
 
 MAX_GOP_FRAMES = 1_000_000
 """The greatest distance between key frames that a suite may ask for."""
@@ -65,6 +69,16 @@ class Source(
             raise ValueError("a source sets exactly one of sha256, synthetic")
         if self.synthetic is not None and self.url is not None:
             raise ValueError("a synthetic source has no url")
+
+    def problems(self) -> list[str]:
+        """Say what could be taken for more than a name, or does not go with 4:2:0 pictures."""
+        found = []
+        if _PATH_LIKE.search(self.file_name):
+            found.append(f"file_name {self.file_name!r} is no plain name: no path, no protocol")
+        made = self.synthetic
+        if made is not None and (made.width % 2 or made.height % 2):
+            found.append(f"a synthetic {made.width}x{made.height} is odd; both have to be even")
+        return found
 
     @property
     def is_with_master(self) -> bool:
@@ -180,6 +194,8 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 found.append(f"{encoder.name} takes a {field} {scale}, not {value:g}")
         if rate.passes > encoder.passes:
             found.append(f"{encoder.name} makes no second pass; leave out passes")
+        elif rate.passes > 1 and self.preset.startswith("realtime"):
+            found.append(f"{encoder.name} makes no second pass with {self.preset}")
         if rate.max_kbps is not None and rate.control not in encoder.capped:
             held = ", ".join(encoder.capped) or "nothing"
             found.append(f"{encoder.name} holds no max_kbps with {rate.control}; only with {held}")
@@ -284,7 +300,7 @@ class Scenario(
         """Say what cannot be measured as it is described; an empty list means that all is well."""
         if self.kind not in KINDS:
             return [f"unknown kind {self.kind!r}; known are {', '.join(KINDS)}"]
-        found = []
+        found = self.source.problems()
         for field in _FIELDS:
             is_set = getattr(self, field) is not None
             if is_set and field not in KINDS[self.kind]:

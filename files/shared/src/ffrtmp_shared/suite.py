@@ -1,78 +1,156 @@
 """Suites: from the YAML that a person writes to the scenarios that a farm measures."""
 
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from jsonschema import Draft202012Validator
 from msgspec import Meta
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedBase
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
 
-from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import (
-    MAX_GOP_FRAMES,
-    MAX_THREADS,
-    PIXEL_FORMATS,
+    DecodeSettings,
     EncodeSettings,
+    LadderSettings,
     RatePoint,
+    Rendition,
     Scenario,
     Source,
+    SyntheticSource,
 )
+from ffrtmp_shared.suite_document import (
+    SuiteError,
+    SuiteProblem,
+    explain,
+    line_of,
+    place,
+    plain,
+    read,
+)
+from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, MAX_DEADLINE_S, json_schema
+
+__all__ = ["MAX_JOBS", "OnNode", "Suite", "SuiteError", "SuiteProblem", "json_schema", "parse"]
 
 MAX_JOBS = 100_000
 """The most jobs that one run may have."""
 
-MAX_ITEMS = 1000
-"""The most sources, encodes or rate points that a suite may list."""
+_Path = list[str | int]
 
-MAX_DEADLINE_S = 31_536_000
-"""The longest deadline of a job: a year."""
-
-# The last part is the name by which an agent keeps it.
-_FILE = r"^([^\x00-\x1f\x7f]*/)?[^\x00-\x1f\x7f/]{1,255}$(?!\n)"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-class SuiteProblem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a suite; `line` counts from 1."""
+class SuiteSynthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the worker makes a clip of; explained at `SyntheticSource`."""
 
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        """Name the line first, as compilers do."""
-        return f"line {self.line}: {self.message}"
-
-
-class SuiteError(ValueError):
-    """A suite was refused; `problems` says all that was found, in the order of the lines."""
-
-    def __init__(self, problems: list[SuiteProblem]) -> None:
-        """Keep the problems and make them the message."""
-        self.problems = sorted(problems, key=lambda p: p.line)
-        super().__init__("; ".join(str(problem) for problem in self.problems))
+    content: Literal["still", "motion", "noise", "animation"]
+    width: int
+    height: int
+    frame_rate: str | int
+    duration_s: float
 
 
 class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A clip; `file` is a path relative to the suite, `sha256` the digest of its content."""
+    """A clip: a `file` relative to the suite or a `url`, both with the digest, or a made one."""
 
     name: str
-    file: str
-    sha256: str
+    file: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    synthetic: SuiteSynthetic | None = None
+
+    def resolve(self) -> Source:
+        """Return the source as jobs name it; raises ValueError for one that is not of one sort."""
+        if sum(sort is not None for sort in (self.file, self.url, self.synthetic)) != 1:
+            raise ValueError("a source sets exactly one of file, url, synthetic")
+        if self.url is not None and "@" in urlsplit(self.url).netloc:
+            raise ValueError("a url with a user or password in it would be stored and shown")
+        if self.url is not None and not urlsplit(self.url).hostname:
+            raise ValueError("the url names no host")
+        made = self.synthetic
+        return Source(
+            name=self.name,
+            file_name=self._file_name(),
+            sha256=self.sha256,
+            url=self.url,
+            synthetic=None
+            if made is None
+            else SyntheticSource(
+                content=made.content,
+                width=made.width,
+                height=made.height,
+                frame_rate=str(made.frame_rate),
+                duration_s=made.duration_s,
+            ),
+        )
+
+    def _file_name(self) -> str:
+        if self.file is not None:
+            return self.file.rsplit("/", 1)[-1]
+        last = PurePosixPath(urlsplit(self.url or "").path).name
+        return last if _PLAIN_NAME.fullmatch(last) else self.name
+
+
+class SuiteRendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rung of a ladder."""
+
+    name: str
+    rate: RatePoint
+    width: int | None = None
+    height: int | None = None
 
 
 class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An encoder and how it is set, but for the rate."""
+    """What is done to each source, and how it is set.
+
+    A `transcode` is done at each of its own `rate_points`, or at the suite's where it has none;
+    a `ladder` has a rate in each of its `renditions`; a `decode` has only `threads`.
+    """
 
     name: str
-    encoder: str
+    kind: Literal["transcode", "ladder", "decode"] = "transcode"
+    encoder: str | None = None
     preset: str | None = None
     pixel_format: str = "yuv420p"
     threads: int = 2
     gop_frames: int = 250
+    width: int | None = None
+    height: int | None = None
+    frame_rate: str | int | None = None
+    options: dict[str, str | int] = {}
+    rate_points: tuple[RatePoint, ...] = ()
+    renditions: tuple[SuiteRendition, ...] = ()
+    together: bool = True
+
+    def settings(self, rate: RatePoint, rung: SuiteRendition | None = None) -> EncodeSettings:
+        """Return what the encoder is told at `rate`, in the size of `rung` where there is one."""
+        size = self if rung is None else rung
+        encoder = str(self.encoder)
+        return EncodeSettings(
+            encoder=encoder,
+            preset=self.preset or ENCODERS[encoder].default_preset,
+            rate=rate,
+            pixel_format=self.pixel_format,
+            threads=self.threads,
+            gop_frames=self.gop_frames,
+            width=size.width,
+            height=size.height,
+            frame_rate=None if self.frame_rate is None else str(self.frame_rate),
+            options={name: str(value) for name, value in self.options.items()},
+        )
+
+    def ladder(self) -> LadderSettings:
+        """Return the ladder of a `ladder`."""
+        return LadderSettings(
+            renditions=tuple(
+                Rendition(name=rung.name, encode=self.settings(rung.rate, rung))
+                for rung in self.renditions
+            ),
+            together=self.together,
+        )
 
 
 class OnNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,7 +173,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: str
     sources: tuple[SuiteSource, ...]
     encodes: tuple[SuiteEncode, ...]
-    rate_points: tuple[RatePoint, ...]
+    rate_points: tuple[RatePoint, ...] = ()
     description: str = ""
     placement: Literal["each", "any"] | OnNode = "each"
     priority: Priority = Priority.MEDIUM
@@ -106,125 +184,43 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     repeats: int = 3
     slowest_speed: Annotated[float, Meta(gt=0, le=1)] = 0.02
 
+    def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
+        """Return the rate points at which a transcode is done."""
+        return encode.rate_points or self.rate_points
+
+    @property
+    def scenario_count(self) -> int:
+        """How many scenarios there are."""
+        return len(self.sources) * sum(
+            len(self.rates(encode)) if encode.kind == "transcode" else 1 for encode in self.encodes
+        )
+
     def scenarios(self) -> list[Scenario]:
         """Resolve the product of sources, encodes and rate points, in the order of the file."""
         return [
-            Scenario(
-                name=f"{source.name}/{encode.name}/{rate.label}",
-                kind="transcode",
-                source=Source(
-                    name=source.name,
-                    sha256=source.sha256,
-                    file_name=source.file.rsplit("/", 1)[-1],
-                ),
-                encode=_settings(encode, rate),
-                slowest_speed=self.slowest_speed,
-            )
+            scenario
             for source in self.sources
             for encode in self.encodes
-            for rate in self.rate_points
+            for scenario in self._scenarios(source, encode)
         ]
 
+    def _scenarios(self, source: SuiteSource, encode: SuiteEncode) -> Iterator[Scenario]:
+        def named(last: str, **settings: Any) -> Scenario:
+            return Scenario(
+                name=f"{source.name}/{encode.name}/{last}",
+                kind=encode.kind,
+                source=source.resolve(),
+                slowest_speed=self.slowest_speed,
+                **settings,
+            )
 
-def _settings(encode: SuiteEncode, rate: RatePoint) -> EncodeSettings:
-    return EncodeSettings(
-        encoder=encode.encoder,
-        preset=encode.preset or ENCODERS[encode.encoder].default_preset,
-        rate=rate,
-        pixel_format=encode.pixel_format,
-        threads=encode.threads,
-        gop_frames=encode.gop_frames,
-    )
-
-
-# The pattern that every name has.
-_NAME = msgspec.json.schema(Name)
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a suite file, for checks and for editors."""
-
-    def an_object(required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "additionalProperties": False,
-            "required": required,
-            "properties": properties,
-        }
-
-    def a_list(items: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": items}
-
-    source = an_object(
-        ["name", "file", "sha256"],
-        {
-            "name": _NAME,
-            "file": {"type": "string", "maxLength": 1024, "pattern": _FILE},
-            "sha256": msgspec.json.schema(Sha256),
-        },
-    )
-    encode = an_object(
-        ["name", "encoder"],
-        {
-            "name": _NAME,
-            "encoder": {"enum": sorted(ENCODERS)},
-            "preset": {"type": "string"},
-            "pixel_format": {"enum": list(PIXEL_FORMATS)},
-            "threads": {"type": "integer", "minimum": 1, "maximum": MAX_THREADS},
-            "gop_frames": {"type": "integer", "minimum": 1, "maximum": MAX_GOP_FRAMES},
-        },
-    )
-    rate_point = an_object(
-        [],
-        {
-            "crf": {"type": "number", "minimum": 0, "maximum": 63},
-            "bitrate_kbps": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
-        },
-    ) | {"minProperties": 1, "maxProperties": 1}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "ffmpeg-rtmp benchmark suite",
-        **an_object(
-            ["name", "sources", "encodes", "rate_points"],
-            {
-                "name": _NAME,
-                "description": {"type": "string", "maxLength": 16_384},
-                "sources": a_list(source),
-                "encodes": a_list(encode),
-                "rate_points": a_list(rate_point),
-                "placement": {
-                    "anyOf": [{"enum": ["each", "any"]}, an_object(["node"], {"node": _NAME})]
-                },
-                "priority": {"enum": [priority.value for priority in Priority]},
-                "exclusive": {"type": "boolean"},
-                "requirements": an_object([], _requirements()),
-                "when_unmet": {"enum": ["wait", "refuse"]},
-                "deadline_s": {
-                    "type": "number",
-                    "exclusiveMinimum": 0,
-                    "maximum": MAX_DEADLINE_S,
-                },
-                "repeats": {"type": "integer", "minimum": 1, "maximum": 1000},
-                "slowest_speed": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-            },
-        ),
-    }
-
-
-def _requirements() -> dict[str, Any]:
-    """Return the schemas of what a suite may ask of its nodes; encoder and node come otherwise."""
-    word = {"type": "string", "minLength": 1, "maxLength": 64}
-    return {
-        "architecture": word,
-        "gpu": word,
-        "memory_bytes_min": {"type": "integer", "minimum": 1},
-        "cpu_count_min": {"type": "integer", "minimum": 1, "maximum": 65536},
-        "labels": {
-            "type": "object",
-            "maxProperties": MAX_LABELS,
-            "additionalProperties": {"type": "string", "maxLength": 128},
-        },
-    }
+        if encode.kind == "ladder":
+            yield named("ladder", ladder=encode.ladder())
+        elif encode.kind == "decode":
+            yield named("decode", decode=DecodeSettings(threads=encode.threads))
+        else:
+            for rate in self.rates(encode):
+                yield named(rate.label, encode=encode.settings(rate))
 
 
 def parse(text: str) -> Suite:
@@ -232,125 +228,123 @@ def parse(text: str) -> Suite:
 
     Raises SuiteError with every problem that was found and the line that each stands on.
     """
-    document = _document(text)
-    problems = [
-        SuiteProblem(_line_of(document, _place(error)), _explain(error))
+    document = read(text)
+    _refuse(
+        SuiteProblem(line_of(document, place(error)), explain(error))
         for error in Draft202012Validator(json_schema()).iter_errors(document)
-    ]
-    if problems:
-        raise SuiteError(problems)
+    )
+    # A rate point checks itself; those that are wrong are named with their lines.
+    _refuse(_wrong_rates(document))
     try:
-        # The document that knows its lines holds ruamel's own kinds of text and number, which no
-        # encoder takes; what is kept comes from a plain reading.
-        suite = msgspec.convert(YAML(typ="safe", pure=True).load(text), Suite)
+        suite = msgspec.convert(plain(text), Suite)
     except msgspec.ValidationError as error:
         raise SuiteError([SuiteProblem(1, str(error))]) from error
-    problems = [*_repeated_names(suite, document), *_refused_settings(suite, document)]
-    if problems:
-        raise SuiteError(problems)
+    _refuse([*_repeated_names(suite, document), *_misplaced(suite, document)])
+    if suite.scenario_count > MAX_JOBS:
+        said = f"{suite.scenario_count} scenarios; a run may have {MAX_JOBS} jobs"
+        raise SuiteError([SuiteProblem(1, said)])
+    _refuse(_refused_settings(suite, document))
     return suite
 
 
-def _document(text: str) -> Any:
-    """Read YAML in the form that knows its lines; raises SuiteError."""
-    try:
-        _check_plain(text)
-        return YAML(typ="rt", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = SuiteProblem(mark.line + 1 if mark else 1, f"not YAML: {error.problem}")
-        raise SuiteError([problem]) from error
-    except SuiteError:
-        raise
-    # What looks like a date and is none is a ValueError.
-    except (YAMLError, ValueError, LookupError) as error:
-        raise SuiteError([SuiteProblem(1, f"not YAML: {error}")]) from error
-    except RecursionError as error:
-        raise SuiteError([SuiteProblem(1, "nested too deeply")]) from error
+def _refuse(problems: Iterator[SuiteProblem] | list[SuiteProblem]) -> None:
+    """Raise SuiteError if there are any; what is said twice of a line is said once."""
+    found = list(dict.fromkeys(problems))
+    if found:
+        raise SuiteError(found)
 
 
-def _check_plain(text: str) -> None:
-    """Refuse what a suite needs not and a reader can choke on; raises SuiteError."""
-    if not {"*", "!"}.intersection(text):
-        return
-    for event in YAML(typ="rt", pure=True).parse(text):
-        if isinstance(event, AliasEvent):
-            # A few aliases of aliases can stand for more than any memory holds.
-            said = f"*{event.anchor}: write out what an alias stands for"
-        elif getattr(event, "tag", None) is not None:
-            said = f"{event.tag}: a suite has no tags"
-        else:
-            continue
-        raise SuiteError([SuiteProblem(event.start_mark.line + 1, said)])
+def _rate_paths(document: Any) -> Iterator[_Path]:
+    """Find every rate point of a document that has the right form."""
+    for index in range(len(document.get("rate_points", ()))):
+        yield ["rate_points", index]
+    for number, encode in enumerate(document["encodes"]):
+        for index in range(len(encode.get("rate_points", ()))):
+            yield ["encodes", number, "rate_points", index]
+        for index in range(len(encode.get("renditions", ()))):
+            yield ["encodes", number, "renditions", index, "rate"]
 
 
-def _explain(error: Any) -> str:
-    """Turn a schema error into what is wrong and what is allowed."""
-    where = ".".join(str(part) for part in error.absolute_path) or "the suite"
-    allowed = ", ".join(error.schema.get("properties", {}))
-    if error.validator == "additionalProperties":
-        unknown = ", ".join(sorted(map(str, set(error.instance) - set(error.schema["properties"]))))
-        return f"{where}: unknown key {unknown}; allowed are {allowed}"
-    if error.validator in ("minProperties", "maxProperties"):
-        return f"{where}: set exactly one of {allowed}"
-    if error.validator == "enum":
-        choices = ", ".join(str(choice) for choice in error.validator_value)
-        return f"{where}: {error.instance!r} is not known; allowed are {choices}"
-    return f"{where}: {error.message}"
+def _wrong_rates(document: Any) -> Iterator[SuiteProblem]:
+    for path in _rate_paths(document):
+        value = document
+        for part in path:
+            value = value[part]
+        try:
+            RatePoint(**value)
+        except ValueError as error:
+            where = ".".join(map(str, path))
+            yield SuiteProblem(line_of(document, path), f"{where}: {error}")
 
 
-def _place(error: Any) -> list[str | int]:
-    """Return the path of what is wrong: of an unknown key itself, not of what holds it."""
-    path = list(error.absolute_path)
-    if error.validator == "additionalProperties":
-        path.append(min(set(error.instance) - set(error.schema["properties"]), key=str))
-    return path
+def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Find the names that stand twice, by which two scenarios would have one name."""
+    lists: list[tuple[_Path, str, list[str]]] = [
+        (["sources"], "name", [source.name for source in suite.sources]),
+        (["encodes"], "name", [encode.name for encode in suite.encodes]),
+        (["rate_points"], "", [rate.label for rate in suite.rate_points]),
+    ]
+    for number, encode in enumerate(suite.encodes):
+        here: _Path = ["encodes", number]
+        labels = [rate.label for rate in encode.rate_points]
+        rungs = [rung.name for rung in encode.renditions]
+        lists += [([*here, "rate_points"], "", labels), ([*here, "renditions"], "name", rungs)]
+    for path, key, names in lists:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                at = [*path, index, key] if key else [*path, index]
+                said = f"the name {name} stands twice" if key else f"{name} stands twice"
+                where = ".".join(map(str, path))
+                yield SuiteProblem(line_of(document, at), f"{where}: {said}")
 
 
-def _line_of(document: Any, path: list[str | int]) -> int:
-    """Find the line, from 1, on which the value at `path` (or its key) stands."""
-    line = 0
-    for part in path:
-        if not isinstance(document, CommentedBase):
-            break
-        position = document.lc.data.get(part) if document.lc.data else None
-        if position is not None:
-            line = position[0]
-        document = document[part]  # type: ignore[index]
-    return line + 1
+def _misplaced(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Find sources of no one sort, and what does not belong to an encode of its kind."""
+    for number, source in enumerate(suite.sources):
+        try:
+            said = source.resolve().problems()
+        except ValueError as error:
+            said = [str(error)]
+        for one in said:
+            yield SuiteProblem(line_of(document, ["sources", number]), f"sources.{number}: {one}")
+    for number, encode in enumerate(suite.encodes):
+        path: _Path = ["encodes", number]
+        required, allowed = FIELDS_OF_KIND[encode.kind]
+        for key in document["encodes"][number]:
+            if key not in allowed:
+                wrong = f"a {encode.kind} has no {key}; allowed are {', '.join(allowed)}"
+                yield SuiteProblem(line_of(document, [*path, key]), f"encodes.{number}: {wrong}")
+        for key in required:
+            if key not in document["encodes"][number]:
+                wrong = f"a {encode.kind} needs {key}"
+                yield SuiteProblem(line_of(document, path), f"encodes.{number}: {wrong}")
+        if encode.kind == "transcode" and not suite.rates(encode):
+            wrong = "a transcode needs rate_points, its own or the suite's"
+            yield SuiteProblem(line_of(document, path), f"encodes.{number}: {wrong}")
 
 
-def _repeated_names(suite: Suite, document: Any) -> list[SuiteProblem]:
-    found = []
-    for key in ("sources", "encodes"):
-        seen: set[str] = set()
-        for index, item in enumerate(getattr(suite, key)):
-            if item.name in seen:
-                line = _line_of(document, [key, index, "name"])
-                found.append(SuiteProblem(line, f"{key}: the name {item.name} stands twice"))
-            seen.add(item.name)
-    labels: set[str] = set()
-    for index, rate in enumerate(suite.rate_points):
-        if rate.label in labels:
-            line = _line_of(document, ["rate_points", index])
-            found.append(SuiteProblem(line, f"rate_points: {rate.label} stands twice"))
-        labels.add(rate.label)
-    return found
+def _refused_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Find what the encoders would not accept."""
+    for number, encode in enumerate(suite.encodes):
+        path: _Path = ["encodes", number]
+        if encode.kind == "ladder":
+            for said in encode.ladder().problems():
+                yield SuiteProblem(line_of(document, [*path, "renditions"]), said)
+            for index, rung in enumerate(encode.renditions):
+                here: _Path = [*path, "renditions", index]
+                yield from _faults(
+                    document, path, [*here, "rate"], here, encode.settings(rung.rate, rung)
+                )
+        elif encode.kind == "transcode":
+            rates: _Path = [*path, "rate_points"] if encode.rate_points else ["rate_points"]
+            for index, rate in enumerate(suite.rates(encode)):
+                yield from _faults(document, path, [*rates, index], path, encode.settings(rate))
 
 
-def _refused_settings(suite: Suite, document: Any) -> list[SuiteProblem]:
-    scenarios = len(suite.sources) * len(suite.encodes) * len(suite.rate_points)
-    if scenarios > MAX_JOBS:
-        return [SuiteProblem(1, f"{scenarios} scenarios; a run may have {MAX_JOBS} jobs")]
-    found: dict[tuple[int, str], SuiteProblem] = {}
-    for encode_index, encode in enumerate(suite.encodes):
-        for rate_index, rate in enumerate(suite.rate_points):
-            for message in _settings(encode, rate).problems():
-                place: list[str | int] = ["encodes", encode_index]
-                if "crf" in message:
-                    place = ["rate_points", rate_index]
-                elif "preset" in message:
-                    place.append("preset")
-                line = _line_of(document, place)
-                found.setdefault((line, message), SuiteProblem(line, message))
-    return list(found.values())
+def _faults(
+    document: Any, encode: _Path, rate: _Path, size: _Path, settings: EncodeSettings
+) -> Iterator[SuiteProblem]:
+    """Name what `settings` would be refused for, each where the file says it."""
+    for field, said in settings.faults():
+        where = {"rate": rate, "width": [*size, field], "height": [*size, field]}
+        yield SuiteProblem(line_of(document, where.get(field, [*encode, field])), said)

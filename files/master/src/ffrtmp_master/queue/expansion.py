@@ -103,7 +103,11 @@ def create(
 
 
 def _check_sources(connection: Connection, suite: Suite) -> None:
-    names = {source.sha256: source.name for source in suite.sources}
+    names = {
+        source.sha256: source.name
+        for source in suite.sources
+        if source.file is not None and source.sha256 is not None
+    }
     missing = artifacts.missing_sources(connection, names)
     if missing:
         raise UnacceptableError(

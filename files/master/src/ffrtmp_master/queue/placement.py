@@ -39,7 +39,7 @@ def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
     """
     active = [node for node in nodes if node.state is NodeState.ACTIVE]
     # Before they are made: there may be more than memory holds.
-    _check_number(suite, len(suite.sources) * len(suite.encodes) * len(suite.rate_points))
+    _check_number(suite, suite.scenario_count)
     items: list[Placed] = []
     taking_part: set[str] = set()
     unmet: dict[str, str] = {}

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Sequence
 
+import msgspec
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
 from ffrtmp_shared.models import Progress
@@ -47,6 +48,27 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         fps=listener.frames / outcome.wall_s,
         speed=source_duration_s(source.probe) / outcome.wall_s,
         first_frame_s=listener.first_frame_s,
+    )
+
+
+def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
+    """Return what all passes of one encode cost together.
+
+    Times are sums, memory is the most that any pass had, the frames are those of the last pass,
+    and the first frame is that of the first.
+    """
+    if len(passes) == 1:
+        return passes[0]
+    wall_s = sum(one.wall_s for one in passes)
+    return msgspec.structs.replace(
+        passes[-1],
+        wall_s=wall_s,
+        user_s=sum(one.user_s for one in passes),
+        system_s=sum(one.system_s for one in passes),
+        max_rss_kib=max(one.max_rss_kib for one in passes),
+        fps=passes[-1].frames / wall_s,
+        speed=source_duration_s(source.probe) / wall_s,
+        first_frame_s=passes[0].first_frame_s,
     )
 
 

@@ -8,20 +8,24 @@ from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.judging import judge
 from ffrtmp_worker.kinds.preparing import prepare
-from ffrtmp_worker.kinds.timing import run_timed
+from ffrtmp_worker.kinds.timing import added_up, run_timed
 
 
 def run(attempt: Attempt) -> Measurement:
-    """Fetch, encode, check and compare; raises AttemptFailedError with the verdict."""
+    """Fetch, encode, check and compare; raises AttemptFailedError with the verdict.
+
+    An encode in two passes is timed as both together, and its provenance has both commands, one
+    after the other.
+    """
     source = prepare(attempt)
     settings = attempt.scenario.encode
     if settings is None:
         raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a transcode needs an encode")
-    argv = command.encode(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
+    passes = command.encode_passes(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     watch.begin()
-    encode = run_timed(attempt, argv, source)
+    encode = added_up([run_timed(attempt, argv, source) for argv in passes], source)
     seen = watch.finish()
     output, quality = judge(attempt, settings, source, command.OUTPUT_NAME)
     return Measurement(
@@ -30,5 +34,5 @@ def run(attempt: Attempt) -> Measurement:
         quality=quality,
         environment=seen.environment,
         energy=seen.energy,
-        provenance=attempt.provenance(argv),
+        provenance=attempt.provenance([word for argv in passes for word in argv]),
     )

@@ -1,6 +1,7 @@
 """What was written, and whether it is what the scenario asked for."""
 
 import hashlib
+from fractions import Fraction
 from pathlib import Path
 
 from ffrtmp_shared.encoders import ENCODERS
@@ -49,16 +50,20 @@ def measure(file: Path, probe: VideoProbe) -> OutputMeasurement:
 
 def mismatches(settings: EncodeSettings, source: VideoProbe, output: VideoProbe) -> list[str]:
     """Name every way in which the output is not what the scenario says."""
+    frame_rate, frames = source.frame_rate, source.frames
+    if settings.frame_rate is not None:
+        frame_rate = Fraction(settings.frame_rate)
+        frames = round(source.frames * frame_rate / source.frame_rate)
     wanted: list[tuple[str, object, object]] = [
         ("codec", ENCODERS[settings.encoder].codec, output.codec),
-        ("width", source.width, output.width),
-        ("height", source.height, output.height),
+        ("width", settings.width or source.width, output.width),
+        ("height", settings.height or source.height, output.height),
         ("pixel format", settings.pixel_format, output.pixel_format),
-        ("frame rate", source.frame_rate_text, output.frame_rate_text),
-        ("number of frames", source.frames, output.frames),
+        ("frame rate", frame_rate, output.frame_rate),
+        ("number of frames", frames, output.frames),
     ]
     found = [f"{what} is {got}, not {want}" for what, want, got in wanted if want != got]
-    slack_s = _FRAMES_OF_SLACK / float(source.frame_rate)
+    slack_s = _FRAMES_OF_SLACK / float(frame_rate)
     expected_s = source.frames / float(source.frame_rate)
     if abs(output.duration_s - expected_s) > slack_s:
         found.append(f"duration is {output.duration_s:.3f} s, not {expected_s:.3f} s")

@@ -1,0 +1,204 @@
+"""The form of a suite file as a JSON Schema, for checks and for editors."""
+
+from typing import Any
+
+import msgspec
+
+from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256
+from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.requirements import Priority
+from ffrtmp_shared.scenario import (
+    KINDS,
+    MAX_GOP_FRAMES,
+    PIXEL_FORMATS,
+    FrameRate,
+    Pixels,
+    Seconds,
+    Threads,
+    Url,
+)
+
+MAX_ITEMS = 1000
+"""The most sources, encodes or rate points that a suite may list."""
+
+MAX_DEADLINE_S = 31_536_000
+"""The longest deadline of a job: a year."""
+
+# The last part is the name by which an agent keeps it.
+_FILE = r"^([^\x00-\x1f\x7f]*/)?[^\x00-\x1f\x7f/]{1,255}$(?!\n)"
+
+# What FFmpeg or a tool could take for a protocol or an option, and what is a folder.
+_NO_FILE = r"^[A-Za-z][A-Za-z0-9+.,-]*:|^-|/-[^/]*$|(^|/)\.{1,2}$"
+
+# Neither control characters nor those that turn the direction of text on a terminal.
+_PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
+
+_ENCODER_FIELDS = (
+    "encoder",
+    "preset",
+    "pixel_format",
+    "threads",
+    "gop_frames",
+    "frame_rate",
+    "options",
+)
+
+FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "transcode": (
+        ("encoder",), ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points")
+    ),
+    "ladder": (
+        ("encoder", "renditions"), ("name", "kind", *_ENCODER_FIELDS, "renditions", "together")
+    ),
+    "decode": ((), ("name", "kind", "threads")),
+}  # fmt: skip
+"""What an encode of each kind must have, and all that it may have."""
+
+_NAME = msgspec.json.schema(Name)
+# Whole numbers may be written without quotes.
+_FRAME_RATE = msgspec.json.schema(FrameRate) | {
+    "type": ["string", "integer"], "minimum": 1, "maximum": 999_999
+}  # fmt: skip
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a suite file."""
+    rate_point = _rate_point()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ffmpeg-rtmp benchmark suite",
+        **_an_object(
+            ["name", "sources", "encodes"],
+            {
+                "name": _NAME,
+                "description": {"type": "string", "maxLength": 16_384, "pattern": _PROSE},
+                "sources": _a_list(_source()),
+                "encodes": _a_list(_encode(rate_point)),
+                "rate_points": _a_list(rate_point),
+                "placement": {
+                    "anyOf": [{"enum": ["each", "any"]}, _an_object(["node"], {"node": _NAME})]
+                },
+                "priority": {"enum": [priority.value for priority in Priority]},
+                "exclusive": {"type": "boolean"},
+                "requirements": _an_object([], _requirements()),
+                "when_unmet": {"enum": ["wait", "refuse"]},
+                "deadline_s": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "maximum": MAX_DEADLINE_S,
+                },
+                "repeats": {"type": "integer", "minimum": 1, "maximum": 1000},
+                "slowest_speed": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            },
+        ),
+    }
+
+
+def _source() -> dict[str, Any]:
+    return _an_object(
+        ["name"],
+        {
+            "name": _NAME,
+            "file": {
+                "type": "string",
+                "maxLength": 1024,
+                "pattern": _FILE,
+                "not": {"pattern": _NO_FILE},
+            },
+            "url": msgspec.json.schema(Url),
+            "sha256": msgspec.json.schema(Sha256),
+            "synthetic": _synthetic(),
+        },
+    )
+
+
+def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "encoder": {"enum": sorted(ENCODERS)},
+        "preset": {"type": "string", "maxLength": 64},
+        "pixel_format": {"enum": list(PIXEL_FORMATS)},
+        "threads": msgspec.json.schema(Threads),
+        "gop_frames": {"type": "integer", "minimum": 1, "maximum": MAX_GOP_FRAMES},
+        "frame_rate": _FRAME_RATE,
+        "options": {
+            "type": "object",
+            "maxProperties": 16,
+            "propertyNames": {"type": "string", "pattern": r"^[a-z][a-z0-9_-]{0,63}$(?!\n)"},
+            "additionalProperties": {
+                "type": ["string", "integer"],
+                "minimum": 0,
+                "maximum": 1_000_000,
+                "pattern": r"^[A-Za-z0-9_.-]{1,64}$(?!\n)",
+            },
+        },
+    }
+    pixels = msgspec.json.schema(Pixels)
+    size = {"width": pixels, "height": pixels}
+    rendition = _an_object(["name", "rate"], {"name": _NAME, "rate": rate_point, **size})
+    return _an_object(
+        ["name"],
+        {
+            "name": _NAME,
+            "kind": {"enum": list(KINDS)},
+            **settings,
+            **size,
+            "renditions": {"type": "array", "minItems": 1, "maxItems": 16, "items": rendition},
+            "together": {"type": "boolean"},
+        },
+    )
+
+
+def _synthetic() -> dict[str, Any]:
+    pixels = msgspec.json.schema(Pixels)
+    properties = {
+        "content": {"enum": ["still", "motion", "noise", "animation"]},
+        "width": pixels,
+        "height": pixels,
+        "frame_rate": _FRAME_RATE,
+        "duration_s": msgspec.json.schema(Seconds),
+    }
+    return _an_object(list(properties), properties)
+
+
+def _rate_point() -> dict[str, Any]:
+    kbps = {"type": "integer", "minimum": 1, "maximum": 1_000_000}
+    return _an_object(
+        [],
+        {
+            "crf": {"type": "number", "minimum": 0, "maximum": 63},
+            "cq": {"type": "integer", "minimum": 0, "maximum": 255},
+            "bitrate_kbps": kbps,
+            "passes": {"type": "integer", "minimum": 1, "maximum": 2},
+            "max_kbps": kbps,
+            "buffer_kbit": {"type": "integer", "minimum": 1, "maximum": 10_000_000},
+        },
+    )
+
+
+def _an_object(required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": properties,
+    }
+
+
+def _a_list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS, "items": items}
+
+
+def _requirements() -> dict[str, Any]:
+    """Return the schemas of what a suite may ask of its nodes; encoder and node come otherwise."""
+    word = {"type": "string", "minLength": 1, "maxLength": 64}
+    return {
+        "architecture": word,
+        "gpu": word,
+        "memory_bytes_min": {"type": "integer", "minimum": 1},
+        "cpu_count_min": {"type": "integer", "minimum": 1, "maximum": 65536},
+        "labels": {
+            "type": "object",
+            "maxProperties": MAX_LABELS,
+            "additionalProperties": {"type": "string", "maxLength": 128},
+        },
+    }
