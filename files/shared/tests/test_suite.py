@@ -1,11 +1,9 @@
 """Suites: what is accepted, and how a mistake is named."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 from ffrtmp_shared import suite
-from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.scenario import Scenario, SyntheticSource
 from jsonschema import Draft202012Validator
 
 GOOD = """\
@@ -46,6 +44,113 @@ def test_a_scenario_survives_the_wire() -> None:
     assert {type(scenario.slowest_speed) for scenario in scenarios} == {float}
 
 
+KINDS = """\
+name: kinds
+sources:
+  - name: made
+    synthetic: {content: noise, width: 320, height: 180, frame_rate: 30, duration_s: 2}
+  - name: fetched
+    url: https://clips.example/a/b/film.mkv?x=1
+    sha256: ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff
+encodes:
+  - name: one
+    encoder: libx264
+    preset: fast
+    width: 160
+    height: 90
+    frame_rate: 30000/1001
+    options: {bf: 3, tune: film}
+    rate_points:
+      - {bitrate_kbps: 500, passes: 2, max_kbps: 800, buffer_kbit: 1600}
+      - {crf: 23, max_kbps: 800}
+  - name: rungs
+    kind: ladder
+    encoder: h264_nvenc
+    together: false
+    renditions:
+      - {name: full, rate: {cq: 30}}
+      - {name: half, width: 160, height: 90, rate: {cq: 35}}
+  - name: reader
+    kind: decode
+    threads: 4
+"""
+
+
+def test_each_kind_becomes_its_scenarios() -> None:
+    scenarios = suite.parse(KINDS).scenarios()
+    assert [scenario.name for scenario in scenarios] == [
+        f"{source}/{rest}"
+        for source in ("made", "fetched")
+        for rest in (
+            "one/500k-2pass-max800k-buf1600k",
+            "one/crf23-max800k",
+            "rungs/ladder",
+            "reader/decode",
+        )
+    ]
+    assert [scenario.kind for scenario in scenarios[:4]] == [
+        "transcode",
+        "transcode",
+        "ladder",
+        "decode",
+    ]
+    assert [scenario.problems() for scenario in scenarios] == [[]] * 8
+    encode, ladder, decode = scenarios[0].encode, scenarios[2].ladder, scenarios[3].decode
+    assert encode and ladder and decode
+    assert (encode.width, encode.height, encode.frame_rate) == (160, 90, "30000/1001")
+    assert encode.options == {"bf": "3", "tune": "film"}
+    assert not ladder.together
+    assert [(one.name, one.encode.width, one.encode.rate.cq) for one in ladder.renditions] == [
+        ("full", None, 30),
+        ("half", 160, 35),
+    ]
+    assert ladder.renditions[0].encode.preset == "p4"
+    assert decode.threads == 4
+    assert scenarios[0].source.synthetic == SyntheticSource(
+        content="noise", width=320, height=180, frame_rate="30", duration_s=2.0
+    )
+    assert (scenarios[4].source.file_name, scenarios[4].source.sha256) == ("film.mkv", "f" * 64)
+
+
+def test_all_kinds_survive_the_wire() -> None:
+    scenarios = suite.parse(KINDS).scenarios()
+    assert msgspec.json.decode(msgspec.json.encode(scenarios), type=list[Scenario]) == scenarios
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "said"),
+    [
+        ("threads: 4", "preset: fast", 28, "a decode has no preset; allowed are name, kind, thr"),
+        ("    together: false\n", "    width: 90\n", 22, "a ladder has no width; allowed are"),
+        ("    kind: decode\n", "", 26, "a transcode needs encoder"),
+        ("kind: decode\n", "kind: ladder\n", 26, "a ladder needs renditions"),
+        ("kind: decode", "kind: live", 27, "'live' is not known; allowed are transcode, ladder"),
+        ("height: 90\n    frame", "frame", 12, "width and height go together"),
+        ("width: 160\n", "width: 161\n", 12, "width 161 is odd"),
+        ("tune: film", "tune: best", 15, "option tune is one of film, animation"),
+        ("bf: 3", "stats: f", 15, "libx264 has no option 'stats' here; allowed are aq-mode"),
+        ("crf: 23,", "cq: 23,", 18, "libx264 takes no cq; it takes crf from 0 to 51, bitrate"),
+        ("passes: 2", "passes: 3", 17, "3 is greater than the maximum of 2"),
+        ("crf: 23", "crf: 23, passes: 2", 18, "only a bitrate_kbps takes two passes"),
+        ("max_kbps: 800, buf", "max_kbps: 400, buf", 17, "max_kbps is below bitrate_kbps"),
+        ("rate: {cq: 30}", "rate: {crf: 30}", 24, "h264_nvenc takes no crf; it takes cq from 1"),
+        ("rate: {cq: 30}", "rate: {cq: 60}", 24, "takes a cq from 1 to 51 in whole numbers"),
+        ("name: half", "name: full", 25, "the name full stands twice"),
+        ("https://clips", "https://me:secret@clips", 5, "a url with a user or password"),
+        ("    sha256: f", "    synthetic: f", 7, "is not of type 'object'"),
+        ("    url: https://clips.example/a/b/film.mkv?x=1\n", "", 5, "exactly one of file, url"),
+        ("width: 320,", "width: 321,", 3, "synthetic 321x180 is odd"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_kind_is_named_with_its_line(
+    before: str, after: str, line: int, said: str
+) -> None:
+    assert before in KINDS
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse(KINDS.replace(before, after, 1))
+    assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
+
+
 @pytest.mark.parametrize(
     ("before", "after", "line", "said"),
     [
@@ -79,12 +184,3 @@ def test_what_is_no_suite_is_refused(text: str) -> None:
 
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(suite.json_schema())
-
-
-def test_shipped_suites_are_accepted_and_name_clips_that_are_there() -> None:
-    folder = Path(__file__).parents[2] / "suites"
-    paths = sorted(folder.glob("*.yml"))
-    assert paths
-    for path in paths:
-        for source in suite.parse(path.read_text()).sources:
-            assert (folder / source.file).is_file()

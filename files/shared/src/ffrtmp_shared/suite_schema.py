@@ -142,6 +142,7 @@ def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
             "kind": {"enum": list(KINDS)},
             **settings,
             **size,
+            "rate_points": _a_list(rate_point),
             "renditions": {"type": "array", "minItems": 1, "maxItems": 16, "items": rendition},
             "together": {"type": "boolean"},
         },

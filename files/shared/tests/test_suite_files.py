@@ -1,0 +1,48 @@
+"""The suites that are shipped, and the schema that editors check them with."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ffrtmp_shared import suite
+
+_FOLDER = Path(__file__).parents[2] / "suites"
+_MOST_JOBS_PER_NODE = 150
+
+
+_JOBS = {
+    "demo": 12,
+    "smoke": 3,
+    "h264-presets": 108,
+    "codecs": 60,
+    "ladder": 6,
+    "hardware": 90,
+    "energy": 25,
+    "decode": 9,
+}
+
+
+@pytest.mark.parametrize(("name", "jobs"), _JOBS.items())
+def test_a_shipped_suite_makes_so_many_jobs_for_a_node(name: str, jobs: int) -> None:
+    text = (_FOLDER / f"{name}.yml").read_text(encoding="utf-8")
+    found = suite.parse(text)
+    scenarios = found.scenarios()
+    assert found.name == name
+    assert len(scenarios) * found.repeats == jobs <= _MOST_JOBS_PER_NODE
+    assert found.scenario_count == len(scenarios) == len({one.name for one in scenarios})
+    assert [one.name for one in scenarios if one.problems()] == []
+    for source in found.sources:
+        assert source.file is None or (_FOLDER / source.file).is_file()
+
+
+def test_every_shipped_suite_is_known_here_and_names_the_schema() -> None:
+    paths = sorted(_FOLDER.glob("*.yml"))
+    assert {path.stem for path in paths} == set(_JOBS)
+    for path in paths:
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first == "# yaml-language-server: $schema=suite.schema.json"
+
+
+def test_the_schema_for_editors_is_current() -> None:
+    text = (_FOLDER / "suite.schema.json").read_text(encoding="utf-8")
+    assert json.loads(text) == suite.json_schema()
