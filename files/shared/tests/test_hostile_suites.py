@@ -1,0 +1,315 @@
+"""Attacks by way of a suite or of a job: each is refused in words that name the place."""
+
+import copy
+import functools
+from typing import Any
+
+import msgspec
+import pytest
+from ffrtmp_shared import suite
+from ffrtmp_shared.scenario import Scenario
+
+_DIGEST = "f" * 64
+
+_SUITE = f"""\
+name: good
+sources:
+  - name: clip
+    file: media/clip.mp4
+    sha256: {_DIGEST}
+encodes:
+  - name: fast
+    encoder: libx264
+    preset: veryfast
+    options: {{tune: film}}
+  - name: rungs
+    kind: ladder
+    encoder: libsvtav1
+    renditions:
+      - {{name: full, rate: {{crf: 40}}}}
+rate_points:
+  - bitrate_kbps: 800
+"""
+
+_MADE = "synthetic: {content: still, width: 64, height: 64, frame_rate: 25, duration_s: 1}"
+
+_TUNE = "tune: film"
+_FILE = "file: media/clip.mp4"
+_FILE_AND_DIGEST = f"{_FILE}\n    sha256: {_DIGEST}"
+_RATE = "bitrate_kbps: 800"
+_PRESET = "preset: veryfast"
+_NAME = "name: good"
+_CLIP = "name: clip"
+
+# What is replaced, by what, the line that the refusal names, and what it says.
+_IN_SUITES = [
+    # Options that write files, read files or carry options of their own.
+    (_TUNE, "stats: /etc/passwd", 10, "options"),
+    (_TUNE, "passlogfile: x", 10, "libx264 has no option 'passlogfile' here; allowed are"),
+    (_TUNE, "pass: 1", 10, "libx264 has no option 'pass' here"),
+    (_TUNE, "x264-params: stats=x", 10, "options"),
+    (_TUNE, "x264-params: keyint", 10, "libx264 has no option 'x264-params' here"),
+    (_TUNE, "x264opts: dump-yuv", 10, "libx264 has no option 'x264opts' here"),
+    (_TUNE, "x265-params: csv", 10, "libx264 has no option 'x265-params' here"),
+    (_TUNE, "vstats_file: x", 10, "libx264 has no option 'vstats_file' here"),
+    (_TUNE, "dump_attachment: x", 10, "libx264 has no option 'dump_attachment' here"),
+    (_TUNE, "report: 1", 10, "libx264 has no option 'report' here"),
+    (_TUNE, "progress: x", 10, "libx264 has no option 'progress' here"),
+    (_TUNE, "f: tee", 10, "libx264 has no option 'f' here"),
+    (_TUNE, "i: clip", 10, "libx264 has no option 'i' here"),
+    (_TUNE, "y: 1", 10, "libx264 has no option 'y' here"),
+    (_TUNE, "vf: movie", 10, "libx264 has no option 'vf' here"),
+    (_TUNE, "filter_complex: x", 10, "libx264 has no option 'filter_complex' here"),
+    (_TUNE, "init_hw_device: x", 10, "libx264 has no option 'init_hw_device' here"),
+    (_TUNE, "protocol_whitelist: http", 10, "has no option 'protocol_whitelist' here"),
+    # Options injected by a name or a value.
+    (_TUNE, "-y: 1", 10, "options"),
+    (_TUNE, '"tune -y": film', 10, "options"),
+    (_TUNE, '"tune:v": film', 10, "options"),
+    (_TUNE, "Tune: film", 10, "options"),
+    (_TUNE, "tune: -y", 10, "tune is one of film"),
+    (_TUNE, 'tune: "film -y"', 10, "options"),
+    (_TUNE, 'tune: "film:stats=x"', 10, "options"),
+    (_TUNE, "bf: -1", 10, "less than the minimum"),
+    (_TUNE, 'bf: "1e1"', 10, "option bf is a whole number from 0 to 16, not '1e1'"),
+    (_TUNE, "bf: 99", 10, "option bf is a whole number from 0 to 16, not '99'"),
+    (_TUNE, 'bf: "\\uff13"', 10, "options"),
+    (_TUNE, "bf: 3.5", 10, "options"),
+    (_TUNE, "bf: true", 10, "options"),
+    (_TUNE, "bf: {a: 1}", 10, "options"),
+    # Protocols and paths in files.
+    (_FILE, "file: 'file:/etc/passwd'", 4, "no path of a file"),
+    (_FILE, "file: 'concat:a.mp4|b.mp4'", 4, "no path of a file"),
+    (_FILE, "file: 'subfile,,start,0,end,9,,:/etc/passwd'", 4, "no path of a file"),
+    (_FILE, "file: 'pipe:0'", 4, "no path of a file"),
+    (_FILE, "file: 'data:text/plain,x'", 4, "no path of a file"),
+    (_FILE, "file: 'http://a.example/clip.mp4'", 4, "no path of a file"),
+    (_FILE, "file: 'crypto+file:a'", 4, "no path of a file"),
+    (_FILE, "file: -y", 4, "no path of a file"),
+    (_FILE, "file: media/-y", 4, "no path of a file"),
+    (_FILE, "file: media/..", 4, "no path of a file"),
+    (_FILE, "file: ../..", 4, "no path of a file"),
+    (_FILE, "file: media/", 4, "does not match"),
+    (_FILE, 'file: "media/clip\\0.mp4"', 4, "does not match"),
+    (_FILE, 'file: "media/clip\\n.mp4"', 4, "does not match"),
+    (_FILE, 'file: "media/clip\\e[2J.mp4"', 4, "does not match"),
+    (_FILE, "file: 'media/a\\b.mp4'", 3, "no plain name"),
+    (_FILE, "file: media/concat:x", 3, "no plain name"),
+    (_FILE, "file: " + "a" * 2000, 4, "is too long"),
+    # Protocols in URLs.
+    (_FILE, "url: file:///etc/passwd", 4, "does not match"),
+    (_FILE, "url: ftp://clips.example/a.mp4", 4, "does not match"),
+    (_FILE, "url: rtmp://clips.example/a", 4, "does not match"),
+    (_FILE, "url: 'concat:http://a|http://b'", 4, "does not match"),
+    (_FILE, "url: 'data:,x'", 4, "does not match"),
+    (_FILE, "url: https:///etc/passwd", 3, "the url names no host"),
+    (_FILE, "url: https://me:secret@clips.example/a", 3, "a user or password"),
+    (_FILE, 'url: "https://a.example/\\r\\nHost: b"', 4, "does not match"),
+    (_FILE, "url: https://ä.example/a", 4, "does not match"),
+    (_FILE, "url: 'https://[::1/a'", 3, "sources.0"),
+    (_FILE_AND_DIGEST, "url: https://clips.example/a.mp4", 3, "exactly one of sha256, synthetic"),
+    (_FILE, f"{_FILE}\n    {_MADE}", 3, "exactly one of file, url, synthetic"),
+    (_FILE, f"{_FILE}\n    url: https://a.example/b", 3, "exactly one of file, url, synthetic"),
+    (f"sha256: {_DIGEST}", "sha256: ../../etc/passwd", 5, "does not match"),
+    (f"sha256: {_DIGEST}", f'sha256: "{_DIGEST}\\n"', 5, "does not match"),
+    # Filter graphs in what a filter is made of.
+    (_PRESET, "frame_rate: '25,movie=/etc/passwd'", 9, "does not match"),
+    (_PRESET, "frame_rate: 25[v];[v]", 9, "does not match"),
+    (_PRESET, "frame_rate: 0", 9, "less than the minimum"),
+    (_PRESET, "frame_rate: 1/0", 9, "does not match"),
+    (_PRESET, "width: '64:flags=x'\n    height: 64", 9, "is not of type 'integer'"),
+    (_PRESET, "width: iw/2\n    height: 64", 9, "is not of type 'integer'"),
+    (_PRESET, "width: -2\n    height: 64", 9, "less than the minimum"),
+    (_PRESET, "width: 100000\n    height: 64", 9, "greater than the maximum"),
+    (_FILE_AND_DIGEST, _MADE.replace("still", "movie=x"), 4, "'movie=x' is not known"),
+    (_FILE_AND_DIGEST, _MADE.replace(": 25", ": '25,amovie=x'"), 4, "does not match"),
+    (_FILE_AND_DIGEST, _MADE.replace("duration_s: 1", "duration_s: 1e9"), 4, "greater than"),
+    (_PRESET, "pixel_format: 'yuv420p,movie=x'", 9, "is not known; allowed are yuv420p"),
+    # Names that a shell, a path or a graph would read.
+    (_CLIP, "name: '$(reboot)'", 3, "does not match"),
+    (_CLIP, "name: '`reboot`'", 3, "does not match"),
+    (_CLIP, "name: 'a;reboot'", 3, "does not match"),
+    (_CLIP, "name: 'a|b'", 3, "does not match"),
+    (_CLIP, "name: ../../clip", 3, "does not match"),
+    (_CLIP, "name: /etc/passwd", 3, "does not match"),
+    (_CLIP, "name: -y", 3, "does not match"),
+    (_CLIP, 'name: "clip\\n"', 3, "does not match"),
+    (_CLIP, 'name: "clip\\0"', 3, "does not match"),
+    (_CLIP, "name: clíp", 3, "does not match"),
+    (_CLIP, 'name: "cl\\u0131p"', 3, "does not match"),
+    (_CLIP, 'name: "clip\\u202e"', 3, "does not match"),
+    ("name: full", "name: ../full", 15, "does not match"),
+    ("name: full", "name: '[v0]'", 15, "does not match"),
+    (_NAME, 'name: good\ndescription: "\\e[2Jgone"', 2, "does not match"),
+    (_NAME, 'name: good\ndescription: "\\u202egone"', 2, "does not match"),
+    (_NAME, "name: good\nplacement: {node: 'a;reboot'}", 2, "is not valid"),
+    # Encoders and presets.
+    ("encoder: libx264", "encoder: rawvideo", 8, "'rawvideo' is not known; allowed are"),
+    ("encoder: libx264", "encoder: 'libx264 -y'", 8, "is not known; allowed are"),
+    ("encoder: libx264", "encoder: LIBX264", 8, "is not known; allowed are"),
+    (_PRESET, "preset: 'fast -y'", 9, "libx264 has no preset 'fast -y'; it has ultrafast"),
+    (_PRESET, "preset: ''\n    width: -1", 10, "less than the minimum"),
+    # Numbers.
+    (_RATE, "bitrate_kbps: 99999999999999999999", 17, "greater than the maximum"),
+    (_RATE, "bitrate_kbps: 1" + "0" * 5000, 1, "not YAML"),
+    (_RATE, "bitrate_kbps: 0", 17, "less than the minimum"),
+    (_RATE, "bitrate_kbps: '800k'", 17, "is not of type 'integer'"),
+    (_RATE, "crf: .nan", 17, "nan is not a number to count with"),
+    (_RATE, "crf: .inf", 17, "inf is not a number to count with"),
+    (_RATE, "crf: -.inf", 17, "inf is not a number to count with"),
+    (_RATE, "crf: 1e999", 17, "inf is not a number to count with"),
+    (_RATE, "cq: 20", 17, "libx264 takes no cq; it takes crf from 0 to 51"),
+    (_RATE, "bitrate_kbps: 800\n    crf: 20", 17, "exactly one of crf, cq, bitrate_kbps"),
+    (_NAME, "name: good\nslowest_speed: .nan", 2, "nan is not a number"),
+    (_NAME, "name: good\nslowest_speed: 1e-999", 2, "less than or equal to the minimum"),
+    (_NAME, "name: good\ndeadline_s: .inf", 2, "inf is not a number"),
+    (_NAME, "name: good\nrepeats: 100000", 2, "greater than the maximum"),
+    (_PRESET, "threads: 100000", 9, "greater than the maximum"),
+    (_PRESET, "threads: true", 9, "is not of type 'integer'"),
+    # YAML itself.
+    (_NAME, "name: &a good\ndescription: *a", 2, "write out what an alias stands for"),
+    (_NAME, "a: &a [x, x]\nb: &b [*a, *a]\nname: good", 2, "write out what an alias stands for"),
+    (_NAME, "name: !!python/object/apply:os.system [reboot]", 1, "a suite has no tags"),
+    (_NAME, "name: !vault good", 1, "a suite has no tags"),
+    (_NAME, "name: good\nname: other", 2, "not YAML"),
+    (_NAME, "name: good\ndescription: " + "[" * 5000, 1, "nested too deeply"),
+    (_NAME, "name: good\n# " + "x" * 1_100_000, 1, "a suite may have 1048576"),
+    (_NAME, "name: good\n---\nname: other", 2, "not YAML"),
+    # Fields of another kind, and too much of everything.
+    ("kind: ladder", "kind: ladder\n    rate_points: [{crf: 30}]", 13, "ladder has no rate_points"),
+    ("kind: ladder", "kind: decode", 13, "a decode has no encoder; allowed are name"),
+    ("kind: ladder", "kind: transcode", 14, "a transcode has no renditions"),
+    ("kind: ladder", "kind: shell", 12, "'shell' is not known; allowed are transcode"),
+    ("rate: {crf: 40}", "rate: {bitrate_kbps: 9, passes: 2}", 15, "no second pass"),
+    (_NAME, "name: good\nargv: [reboot]", 2, "unknown key argv; allowed are name"),
+    (
+        "      - {name: full, rate: {crf: 40}}\n",
+        "".join(f"      - {{name: r{n}, rate: {{crf: 40}}}}\n" for n in range(17)),
+        14,
+        "is too long",
+    ),
+    (
+        _TUNE,
+        ", ".join(f"o{n}: 1" for n in range(100_000)),
+        1,
+        "a suite may have 1048576",
+    ),
+    (_TUNE, ", ".join(f"o{n}: 1" for n in range(1000)), 10, "too many properties"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "line", "said"), _IN_SUITES)
+def test_a_hostile_suite_is_refused(before: str, after: str, line: int, said: str) -> None:
+    assert before in _SUITE
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse(_SUITE.replace(before, after, 1))
+    assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
+
+
+def test_the_suite_that_the_attacks_are_made_of_is_good() -> None:
+    assert len(suite.parse(_SUITE).scenarios()) == 2
+    assert len(_IN_SUITES) >= 60
+
+
+_ENCODE = {"encoder": "libx264", "preset": "fast", "rate": {"crf": 23}}
+
+_JOB: dict[str, Any] = {
+    "name": "clip/fast/crf23",
+    "kind": "transcode",
+    "source": {"name": "clip", "file_name": "clip.mp4", "sha256": _DIGEST},
+    "slowest_speed": 0.1,
+    "encode": _ENCODE,
+}
+
+_SYNTHETIC = {"content": "still", "width": 64, "height": 64, "frame_rate": "25", "duration_s": 1}
+_RUNG = {"name": "full", "encode": _ENCODE}
+
+# The path of what is put into the job, what it is, and what the refusal says.
+_IN_JOBS = [
+    ("encode.options", {"stats": "/etc/passwd"}, "libx264 has no option 'stats' here"),
+    ("encode.options", {"x264-params": "stats=x"}, "no option 'x264-params' here; allowed are"),
+    ("encode.options", {"tune": "film -y"}, "option tune is one of film"),
+    ("encode.options", {"tune:v -y": "film"}, "no option 'tune:v -y' here"),
+    ("encode.options", {"bf": "3\n"}, "option bf is a whole number from 0 to 16"),
+    ("encode.options", {"bf": "\uff13"}, "option bf is a whole number from 0 to 16"),
+    ("encode.options", {"bf": "9" * 60}, "option bf is a whole number from 0 to 16"),
+    ("encode.options", {f"o{n}": "1" for n in range(100_000)}, "length <= 16"),
+    ("encode.options", {"tune": "x" * 100_000}, "length <= 64"),
+    ("encode.options", {"tune": ["film"]}, "Expected `str`"),
+    ("encode.encoder", "rawvideo", "unknown encoder 'rawvideo'; known are av1_nvenc"),
+    ("encode.encoder", "libx264\u0000", "unknown encoder"),
+    ("encode.preset", "fast\n-y", "has no preset"),
+    ("encode.pixel_format", "yuv420p,movie=x", "has no pixel format"),
+    ("encode.frame_rate", "25,movie=x", "$.encode.frame_rate"),
+    ("encode.frame_rate", "25\n", "$.encode.frame_rate"),
+    ("encode.frame_rate", "\uff12\uff15", "$.encode.frame_rate"),
+    ("encode.width", "64:64", "$.encode.width"),
+    ("encode.width", 64, "width and height go together"),
+    ("encode.width", 10**30, "$.encode.width"),
+    ("encode.threads", 10**6, "$.encode.threads"),
+    ("encode.gop_frames", -1, "$.encode.gop_frames"),
+    ("encode.argv", ["-y"], "unknown field `argv`"),
+    ("encode.rate", {"crf": 52}, "takes a crf from 0 to 51, not 52"),
+    ("encode.rate", {"crf": "23 -y"}, "$.encode.rate.crf"),
+    ("encode.rate", {"crf": 23, "cq": 23}, "exactly one of crf, cq, bitrate_kbps"),
+    ("encode.rate", {"bitrate_kbps": 2**70}, "$.encode.rate.bitrate_kbps"),
+    ("source.file_name", "../../etc/passwd", "is no plain name"),
+    ("source.file_name", "/etc/passwd", "is no plain name"),
+    ("source.file_name", "concat:a|b", "is no plain name"),
+    ("source.file_name", "subfile,,start,0,end,9,,:a", "is no plain name"),
+    ("source.file_name", "-y", "is no plain name"),
+    ("source.file_name", "..", "is no plain name"),
+    ("source.file_name", "a\u0000b", "$.source.file_name"),
+    ("source.file_name", "a\u001b[2J", "$.source.file_name"),
+    ("source.sha256", "../" * 21 + "x", "$.source.sha256"),
+    ("source.url", "file:///etc/passwd", "$.source.url"),
+    ("source.url", "https://a.example/\r\nb", "$.source.url"),
+    ("source.synthetic", _SYNTHETIC, "exactly one of sha256, synthetic"),
+    ("source", {"name": "m", "file_name": "m", "synthetic": _SYNTHETIC | {"width": 65}}, "odd"),
+    (
+        "source",
+        {"name": "m", "file_name": "m", "synthetic": _SYNTHETIC | {"content": "movie=x"}},
+        "$.source.synthetic.content",
+    ),
+    ("kind", "shell", "unknown kind 'shell'; known are transcode"),
+    ("kind", "decode", "a decode has no settings in encode"),
+    ("kind", "ladder", "a ladder needs settings in ladder"),
+    ("decode", {"threads": 1}, "a transcode has no settings in decode"),
+    ("ladder", {"renditions": [_RUNG, _RUNG]}, "the name full of a rendition stands twice"),
+    ("ladder", {"renditions": [_RUNG | {"name": "../x"}]}, "$.ladder.renditions[0].name"),
+    ("ladder", {"renditions": []}, "$.ladder.renditions"),
+    ("ladder", {"renditions": [_RUNG] * 17}, "$.ladder.renditions"),
+    ("slowest_speed", 0, "$.slowest_speed"),
+    ("slowest_speed", "fast", "$.slowest_speed"),
+    ("name", "a\nb", "$.name"),
+    ("argv", ["reboot"], "unknown field `argv`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "said"), _IN_JOBS)
+def test_a_hostile_job_is_refused_as_the_master_and_the_worker_read_it(
+    path: str, value: object, said: str
+) -> None:
+    job = copy.deepcopy(_JOB)
+    *parents, last = path.split(".")
+    place = functools.reduce(lambda found, key: found[key], parents, job)
+    place[last] = value
+    try:
+        problems = msgspec.json.decode(msgspec.json.encode(job), type=Scenario).problems()
+    except msgspec.ValidationError as error:
+        problems = [str(error)]
+    assert said in "; ".join(problems)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_none_is_refused(number: str) -> None:
+    wire = msgspec.json.encode(_JOB).replace(
+        b'"slowest_speed":0.1', b'"slowest_speed":' + number.encode()
+    )
+    assert number.encode() in wire
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(wire, type=Scenario)
+
+
+def test_the_job_that_the_attacks_are_made_of_is_good() -> None:
+    assert msgspec.convert(_JOB, Scenario).problems() == []
