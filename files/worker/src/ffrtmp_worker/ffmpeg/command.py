@@ -86,15 +86,12 @@ def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
 
     An FFmpeg before 6.1 makes up for a moment in which it was too slow, a later one does not.
     """
-    threads = str(settings.threads)
     return [
-        *_prelude(ffmpeg),
-        "-filter_threads", threads, "-xerror",
-        *input_guard(), "-threads", threads, "-noautorotate", "-re", "-stream_loop", "-1",
-        "-i", source,
+        *_prelude(ffmpeg), *encoding.device_options(settings.encoder),
+        *_source(settings.threads, source, "-re", "-stream_loop", "-1"),
         "-map", "0:V:0", "-an", "-sn", "-dn",
-        "-fps_mode", "passthrough",
-        *_encoder_options(settings),
+        "-fps_mode", "passthrough", *_filtered(settings),
+        *encoding.encoder_options(settings),
         "-f", "null", "-",
     ]  # fmt: skip
 
@@ -174,10 +171,10 @@ def _encode(
     ]  # fmt: skip
 
 
-def _source(threads: int, source: str) -> list[str]:
+def _source(threads: int, source: str, *pace: str) -> list[str]:
     return [
         "-filter_threads", str(threads), "-xerror",
-        *input_guard(), "-threads", str(threads), "-noautorotate", "-i", source,
+        *input_guard(), "-threads", str(threads), "-noautorotate", *pace, "-i", source,
     ]  # fmt: skip
 
 
