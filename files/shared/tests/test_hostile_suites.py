@@ -321,3 +321,16 @@ def test_a_number_that_is_none_is_refused(number: str) -> None:
 
 def test_the_job_that_the_attacks_are_made_of_is_good() -> None:
     assert msgspec.convert(_JOB, Scenario).problems() == []
+
+
+def test_only_a_transcode_makes_two_passes() -> None:
+    twice = _ENCODE | {"rate": {"bitrate_kbps": 300, "passes": 2}}
+    rungs = {"renditions": [{"name": "full", "encode": twice}]}
+    single = {key: value for key, value in _JOB.items() if key != "encode"}
+    for kind, settings, said in (
+        ("transcode", {"encode": twice}, []),
+        ("density", {"encode": twice, "density": {}}, ["a density is encoded in one pass"]),
+        ("ladder", {"ladder": rungs}, ["a ladder is encoded in one pass"]),
+    ):
+        found = msgspec.convert(single | {"kind": kind} | settings, Scenario).problems()
+        assert [problem.partition(";")[0] for problem in found] == said
