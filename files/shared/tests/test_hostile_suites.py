@@ -206,6 +206,13 @@ def test_a_hostile_suite_is_refused(before: str, after: str, line: int, said: st
     assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
 
 
+def test_a_refusal_is_short_however_long_the_suite_is() -> None:
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse(_SUITE.replace("rate_points:\n", "rate_points:\n" + "  - {a: 1}\n" * 3000))
+    assert len(refused.value.problems) == 100
+    assert len(str(refused.value)) < 50_000
+
+
 def test_the_suite_that_the_attacks_are_made_of_is_good() -> None:
     assert len(suite.parse(_SUITE).scenarios()) == 2
     assert len(_IN_SUITES) >= 60
@@ -274,6 +281,7 @@ _IN_JOBS = [
     ("kind", "shell", "unknown kind 'shell'; known are transcode"),
     ("kind", "decode", "a decode has no settings in encode"),
     ("kind", "ladder", "a ladder needs settings in ladder"),
+    ("density", {}, "a transcode has no settings in density"),
     ("decode", {"threads": 1}, "a transcode has no settings in decode"),
     ("ladder", {"renditions": [_RUNG, _RUNG]}, "the name full of a rendition stands twice"),
     ("ladder", {"renditions": [_RUNG | {"name": "../x"}]}, "$.ladder.renditions[0].name"),
@@ -313,3 +321,16 @@ def test_a_number_that_is_none_is_refused(number: str) -> None:
 
 def test_the_job_that_the_attacks_are_made_of_is_good() -> None:
     assert msgspec.convert(_JOB, Scenario).problems() == []
+
+
+def test_only_a_transcode_makes_two_passes() -> None:
+    twice = _ENCODE | {"rate": {"bitrate_kbps": 300, "passes": 2}}
+    rungs = {"renditions": [{"name": "full", "encode": twice}]}
+    single = {key: value for key, value in _JOB.items() if key != "encode"}
+    for kind, settings, said in (
+        ("transcode", {"encode": twice}, []),
+        ("density", {"encode": twice, "density": {}}, ["a density is encoded in one pass"]),
+        ("ladder", {"ladder": rungs}, ["a ladder is encoded in one pass"]),
+    ):
+        found = msgspec.convert(single | {"kind": kind} | settings, Scenario).problems()
+        assert [problem.partition(";")[0] for problem in found] == said

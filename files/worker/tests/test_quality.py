@@ -224,7 +224,7 @@ def test_a_smaller_output_is_brought_to_the_size_of_the_source(
     assert isinstance(found, QualityMeasurement)
     scaled = "scale=320:180:flags=bicubic"
     assert found.vmaf_mean == pytest.approx(_by_hand(ffmpeg, small, clip, scaled), abs=0.01)
-    assert found.vmaf_mean < 80
+    assert found.vmaf_mean < 90
 
 
 def test_2160_lines_are_judged_by_the_model_for_them(

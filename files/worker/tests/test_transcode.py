@@ -7,19 +7,22 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.measurement import Measurement, QualityMeasurement
+from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, QualityMeasurement
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import RatePoint
 from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
 from ffrtmp_worker.kinds.attempt import Attempt, Tools
+from ffrtmp_worker.kinds.timing import added_up
 from ffrtmp_worker.measure import output
+from ffrtmp_worker.measure.quality import Clip
 
 from .conftest import attempt, make, scenario
 
@@ -54,6 +57,74 @@ def test_a_measurement_is_whole(
     assert heard[-1].frames == 40
     again = msgspec.json.decode(msgspec.json.encode(measured), type=Measurement)
     assert again == measured
+
+
+def test_two_passes_are_timed_together(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    what = scenario(clip, rate=RatePoint(bitrate_kbps=300, passes=2))
+    measured = kinds.run(attempt(what, clip, tmp_path / "a", tools))
+    assert measured.encode.frames == measured.output.frames == 40
+    assert measured.encode.fps == pytest.approx(40 / measured.encode.wall_s)
+    assert measured.encode.speed == pytest.approx(1.6 / measured.encode.wall_s)
+    argv = measured.provenance.argv
+    assert [argv[at + 1] for at, word in enumerate(argv) if word == "-pass"] == ["1", "2"]
+    assert argv.count(str(tools.ffmpeg)) == 2
+
+
+def test_passes_add_up(clip: Path, tools: Tools) -> None:
+    source = Clip(name="clip", probe=probe(tools.ffprobe, clip))
+    first = EncodeMeasurement(
+        wall_s=2.0,
+        user_s=3.0,
+        system_s=0.5,
+        max_rss_kib=900,
+        frames=39,
+        fps=19.5,
+        speed=0.8,
+        first_frame_s=0.25,
+    )
+    second = msgspec.structs.replace(
+        first, wall_s=6.0, user_s=5.0, max_rss_kib=700, frames=40, first_frame_s=0.75
+    )
+    both = added_up([first, second], source)
+    assert both == EncodeMeasurement(
+        wall_s=8.0,
+        user_s=8.0,
+        system_s=1.0,
+        max_rss_kib=900,
+        frames=40,
+        fps=5.0,
+        speed=0.2,
+        first_frame_s=0.25,
+    )
+    assert added_up([first], source) is first
+
+
+def test_another_size_and_rate_are_checked_in_the_output(
+    clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    what = scenario(clip, width=160, height=90, frame_rate="25/2")
+    measured = kinds.run(attempt(what, clip, tmp_path / "a", tools))
+    found = measured.output
+    assert (found.width, found.height, found.frame_rate, found.frames) == (160, 90, "25/2", 20)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"options": {"stats": "/etc/passwd"}},
+        {"options": {"tune": "film -y"}},
+        {"preset": "fast -y"},
+        {"pixel_format": "yuv420p,movie=x"},
+        {"rate": RatePoint(cq=20)},
+        {"width": 160},
+    ],
+)
+def test_settings_outside_the_table_end_before_anything_is_fetched(
+    settings: dict[str, Any], clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    error = _fails(attempt(scenario(clip, **settings), clip, tmp_path / "a", tools))
+    assert error.failure_class is FailureClass.INVALID_SETTINGS
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_the_recorded_command_gives_the_same_output(

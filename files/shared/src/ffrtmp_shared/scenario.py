@@ -311,6 +311,8 @@ class Scenario(
             found += [problem for problem in settings.problems() if problem not in found]
         if self.ladder is not None:
             found += self.ladder.problems()
+        if self.density is not None and any(one.rate.passes > 1 for one in self.encoders):
+            found.append("a density is encoded in one pass; leave out passes")
         return found
 
 

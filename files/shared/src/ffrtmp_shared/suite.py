@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from ffrtmp_shared.scenario import (
     SyntheticSource,
 )
 from ffrtmp_shared.suite_document import (
+    MAX_PROBLEMS,
     SuiteError,
     SuiteProblem,
     explain,
@@ -231,7 +233,7 @@ def parse(text: str) -> Suite:
     document = read(text)
     _refuse(
         SuiteProblem(line_of(document, place(error)), explain(error))
-        for error in Draft202012Validator(json_schema()).iter_errors(document)
+        for error in islice(Draft202012Validator(json_schema()).iter_errors(document), MAX_PROBLEMS)
     )
     # A rate point checks itself; those that are wrong are named with their lines.
     _refuse(_wrong_rates(document))

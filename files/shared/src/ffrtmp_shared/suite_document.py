@@ -13,6 +13,12 @@ MAX_CHARACTERS = 1_048_576
 """The longest text of a suite."""
 
 
+MAX_PROBLEMS = 100
+"""How many mistakes of form are named at once."""
+
+_QUOTED = 150
+
+
 class SuiteProblem(msgspec.Struct, frozen=True):
     """One thing that is wrong with a suite; `line` counts from 1."""
 
@@ -100,7 +106,11 @@ def explain(error: Any) -> str:
     if error.validator == "enum":
         choices = ", ".join(str(choice) for choice in error.validator_value)
         return f"{where}: {error.instance!r} is not known; allowed are {choices}"
-    return f"{where}: {error.message}"
+    said = str(error.message)
+    if len(said) > 2 * _QUOTED:
+        # It begins with what is wrong, as long as that may be, and ends with why.
+        said = f"{said[:_QUOTED]} ... {said[-_QUOTED:]}"
+    return f"{where}: {said}"
 
 
 def place(error: Any) -> list[str | int]:

@@ -8,7 +8,6 @@ from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.scenario import (
-    KINDS,
     MAX_GOP_FRAMES,
     PIXEL_FORMATS,
     FrameRate,
@@ -139,7 +138,7 @@ def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
         ["name"],
         {
             "name": _NAME,
-            "kind": {"enum": list(KINDS)},
+            "kind": {"enum": list(FIELDS_OF_KIND)},
             **settings,
             **size,
             "rate_points": _a_list(rate_point),

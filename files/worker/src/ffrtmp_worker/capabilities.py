@@ -85,9 +85,8 @@ def _works(encoder: str, ffmpeg: Path) -> bool:
         file = folder / command.OUTPUT_NAME
         works = outcome.exit_code == 0 and file.exists() and file.stat().st_size > 0
     if not works:
-        _log.info(
-            "an encoder does not work here", extra={"encoder": encoder, "log": outcome.log_tail}
-        )
+        _log.info("an encoder does not work here", extra={"encoder": encoder})
+        _log.debug("what FFmpeg said", extra={"encoder": encoder, "log": outcome.log_tail})
     return works
 
 

@@ -10,7 +10,7 @@ from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import command, process
-from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe
+from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 
 LOG_NAME = "vmaf.json"
 """The file in the work folder that holds the scores of every frame."""
@@ -67,7 +67,7 @@ def measure(
     sample values. The scores of every frame stay in `vmaf.json` in the folder.
     """
     doubt = _colour_doubt(distorted.probe.colour, reference.probe.colour)
-    if distorted.probe.frame_rate != reference.probe.frame_rate:
+    if not is_same_rate(distorted.probe.frame_rate, reference.probe.frame_rate):
         doubt = (
             f"the output has {distorted.probe.frame_rate_text} frames a second and the source "
             f"{reference.probe.frame_rate_text}"

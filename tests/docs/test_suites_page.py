@@ -1,0 +1,59 @@
+"""The page on suites against the tables that suites are checked with."""
+
+from pathlib import Path
+
+import pytest
+from ffrtmp_shared import suite
+from ffrtmp_shared.encoders import ENCODERS, Encoder
+
+_ROOT = Path(__file__).parents[2]
+_PAGE = (_ROOT / "docs" / "suites.md").read_text(encoding="utf-8")
+
+
+def _scale(encoder: Encoder, name: str) -> str:
+    scale = getattr(encoder, name)
+    return "" if scale is None else f"{scale.least:g} to {scale.most:g}"
+
+
+def _row(encoder: Encoder) -> str:
+    first, last = encoder.presets[0], encoder.presets[-1]
+    presets = (
+        f"`{first}`" if first == last else f"`{first}` to `{last}` (`{encoder.default_preset}`)"
+    )
+    capped = ", ".join(f"`{control}`" for control in encoder.capped)
+    cells = [
+        f"`{encoder.name}`",
+        presets,
+        _scale(encoder, "crf"),
+        _scale(encoder, "cq"),
+        "1, 2" if encoder.passes > 1 else "1",
+        capped,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _options(encoder: Encoder) -> str:
+    said = ", ".join(f"`{name}`" for name in encoder.options)
+    return f"| `{encoder.name}` | {said} |"
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
+def test_the_page_has_every_encoder(encoder: Encoder) -> None:
+    lines = _PAGE.splitlines()
+    assert _row(encoder) in lines
+    assert _options(encoder) in lines
+
+
+def test_the_page_counts_the_jobs_of_every_suite() -> None:
+    rows = [
+        line.split(" | ")
+        for line in _PAGE.splitlines()
+        if line.startswith("| `") and ".yml`" in line
+    ]
+    said = {cells[0].strip("| `"): int(cells[2].split()[0]) for cells in rows}
+    folder = _ROOT / "files" / "suites"
+    found = {}
+    for path in folder.glob("*.yml"):
+        parsed = suite.parse(path.read_text(encoding="utf-8"))
+        found[path.name] = parsed.scenario_count * parsed.repeats
+    assert said == found
