@@ -19,6 +19,7 @@ _JOBS = {
     "hardware": 90,
     "energy": 25,
     "decode": 9,
+    "density": 3,
 }
 
 

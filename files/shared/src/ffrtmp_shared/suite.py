@@ -15,6 +15,7 @@ from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import (
     DecodeSettings,
+    DensitySettings,
     EncodeSettings,
     LadderSettings,
     RatePoint,
@@ -41,6 +42,9 @@ MAX_JOBS = 100_000
 """The most jobs that one run may have."""
 
 _Path = list[str | int]
+
+# Kinds that are done once at each rate point.
+_AT_RATES = ("transcode", "density")
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -109,11 +113,12 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What is done to each source, and how it is set.
 
     A `transcode` is done at each of its own `rate_points`, or at the suite's where it has none;
-    a `ladder` has a rate in each of its `renditions`; a `decode` has only `threads`.
+    a `ladder` has a rate in each of its `renditions`; a `decode` has only `threads`. A `density`
+    has rates as a transcode does, and how it is searched for: see `DensitySettings`.
     """
 
     name: str
-    kind: Literal["transcode", "ladder", "decode"] = "transcode"
+    kind: Literal["transcode", "ladder", "decode", "density"] = "transcode"
     encoder: str | None = None
     preset: str | None = None
     pixel_format: str = "yuv420p"
@@ -126,6 +131,10 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rate_points: tuple[RatePoint, ...] = ()
     renditions: tuple[SuiteRendition, ...] = ()
     together: bool = True
+    window_s: float = DensitySettings().window_s
+    verify_s: float = DensitySettings().verify_s
+    max_lag_s: float = DensitySettings().max_lag_s
+    max_streams: int = DensitySettings().max_streams
 
     def settings(self, rate: RatePoint, rung: SuiteRendition | None = None) -> EncodeSettings:
         """Return what the encoder is told at `rate`, in the size of `rung` where there is one."""
@@ -142,6 +151,15 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             height=size.height,
             frame_rate=None if self.frame_rate is None else str(self.frame_rate),
             options={name: str(value) for name, value in self.options.items()},
+        )
+
+    def density(self) -> DensitySettings:
+        """Return how a `density` is searched for."""
+        return DensitySettings(
+            window_s=self.window_s,
+            verify_s=self.verify_s,
+            max_lag_s=self.max_lag_s,
+            max_streams=self.max_streams,
         )
 
     def ladder(self) -> LadderSettings:
@@ -194,7 +212,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def scenario_count(self) -> int:
         """How many scenarios there are."""
         return len(self.sources) * sum(
-            len(self.rates(encode)) if encode.kind == "transcode" else 1 for encode in self.encodes
+            len(self.rates(encode)) if encode.kind in _AT_RATES else 1 for encode in self.encodes
         )
 
     def scenarios(self) -> list[Scenario]:
@@ -221,8 +239,9 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         elif encode.kind == "decode":
             yield named("decode", decode=DecodeSettings(threads=encode.threads))
         else:
+            density = encode.density() if encode.kind == "density" else None
             for rate in self.rates(encode):
-                yield named(rate.label, encode=encode.settings(rate))
+                yield named(rate.label, encode=encode.settings(rate), density=density)
 
 
 def parse(text: str) -> Suite:
@@ -320,8 +339,8 @@ def _misplaced(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
             if key not in document["encodes"][number]:
                 wrong = f"a {encode.kind} needs {key}"
                 yield SuiteProblem(line_of(document, path), f"encodes.{number}: {wrong}")
-        if encode.kind == "transcode" and not suite.rates(encode):
-            wrong = "a transcode needs rate_points, its own or the suite's"
+        if encode.kind in _AT_RATES and not suite.rates(encode):
+            wrong = f"a {encode.kind} needs rate_points, its own or the suite's"
             yield SuiteProblem(line_of(document, path), f"encodes.{number}: {wrong}")
 
 
@@ -337,7 +356,7 @@ def _refused_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
                 yield from _faults(
                     document, path, [*here, "rate"], here, encode.settings(rung.rate, rung)
                 )
-        elif encode.kind == "transcode":
+        elif encode.kind in _AT_RATES:
             rates: _Path = [*path, "rate_points"] if encode.rate_points else ["rate_points"]
             for index, rate in enumerate(suite.rates(encode)):
                 yield from _faults(document, path, [*rates, index], path, encode.settings(rate))

@@ -42,6 +42,8 @@ _ENCODER_FIELDS = (
     "options",
 )
 
+_SEARCH_FIELDS = ("window_s", "verify_s", "max_lag_s", "max_streams")
+
 FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "transcode": (
         ("encoder",), ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points")
@@ -50,6 +52,10 @@ FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("encoder", "renditions"), ("name", "kind", *_ENCODER_FIELDS, "renditions", "together")
     ),
     "decode": ((), ("name", "kind", "threads")),
+    "density": (
+        ("encoder",),
+        ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", *_SEARCH_FIELDS),
+    ),
 }  # fmt: skip
 """What an encode of each kind must have, and all that it may have."""
 
@@ -144,6 +150,8 @@ def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
             "rate_points": _a_list(rate_point),
             "renditions": {"type": "array", "minItems": 1, "maxItems": 16, "items": rendition},
             "together": {"type": "boolean"},
+            **dict.fromkeys(("window_s", "verify_s", "max_lag_s"), msgspec.json.schema(Seconds)),
+            "max_streams": {"type": "integer", "minimum": 1, "maximum": 1024},
         },
     )
 

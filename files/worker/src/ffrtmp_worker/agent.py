@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.client import MasterClient, MasterRefusedError
 from ffrtmp_shared.credentials import ClientCertificate, read_token
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
@@ -20,12 +20,12 @@ from ffrtmp_shared.models import (
     Progress,
     ResultReport,
 )
-from ffrtmp_shared.scenario import Source
 from tenacity import RetryError
 
 from ffrtmp_worker import capabilities, kinds
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
 from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.fetching import SourceFetcher
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt, Tools
 from ffrtmp_worker.leases import LeaseKeeper
 from ffrtmp_worker.log_sender import LogSender
@@ -39,7 +39,6 @@ _log = logging.getLogger(__name__)
 
 # Short enough that SIGTERM is obeyed soon; how fast a job is found does not depend on it.
 _CLAIM_WAIT_S = 5.0
-_NOT_FOUND = 404
 _CONFLICT = 409
 
 
@@ -58,7 +57,11 @@ class Agent:
         self._shown = ClientCertificate.of(settings.certificate_file, settings.key_file)
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
-        self._sources = SourceCache(settings.cache_dir, settings.cache_max_bytes)
+        self._fetcher = SourceFetcher(
+            SourceCache(settings.cache_dir, settings.cache_max_bytes),
+            tools,
+            settings.cache_max_bytes,
+        )
         self._activity = ActivitySender(settings.progress_socket)
         # What a killed agent left behind belongs to attempts that nobody waits for.
         shutil.rmtree(self._work, ignore_errors=True)
@@ -130,7 +133,9 @@ class Agent:
             scenario=scenario,
             folder=folder,
             tools=self._tools,
-            fetch=lambda source, target: self._fetch(client, attempt, source, target),
+            fetch=lambda source, target: self._fetcher.fetch(
+                client, source, target, attempt.check_stop
+            ),
             report=self._reporter(claim, lease),
             stop_reason=lambda: "the agent was stopped" if self._stopped.is_set() else lease.ended,
         )
@@ -141,18 +146,6 @@ class Agent:
         except OSError as error:
             _log.exception("the node could not do its part", extra={"job": claim.job.id})
             return AttemptFailedError(FailureClass.NODE, str(error)).failure
-
-    def _fetch(self, client: MasterClient, attempt: Attempt, source: Source, target: Path) -> None:
-        try:
-            self._sources.fetch(source, target, client.download_source, attempt.check_stop)
-        except MasterUnreachableError as error:
-            raise AttemptFailedError(FailureClass.NETWORK, str(error)) from error
-        except MasterRefusedError as error:
-            is_missing = error.problem.status == _NOT_FOUND
-            raise AttemptFailedError(
-                FailureClass.SOURCE_UNREADABLE if is_missing else FailureClass.NETWORK,
-                f"the master did not give {source.name}: {error}",
-            ) from error
 
     def _reporter(self, claim: Claim, lease: LeaseKeeper) -> Callable[[Progress], None]:
         scenario = claim.job.scenario

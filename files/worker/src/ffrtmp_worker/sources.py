@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.scenario import Source
 
 from ffrtmp_worker.failing import AttemptFailedError
 
@@ -35,32 +34,60 @@ class SourceCache:
 
     def fetch(
         self,
-        source: Source,
+        sha256: str,
         target: Path,
-        download: Callable[[str], Iterator[bytes]],
+        chunks: Iterator[bytes],
         check_stop: Callable[[], None],
     ) -> None:
-        """Put the content of `source` at `target`, downloading what the cache has not.
+        """Put the content with this digest at `target`, from `chunks` if the cache has it not.
 
         `check_stop` is called now and then and may raise. Raises AttemptFailedError when the
-        content is not what the digest says, and OSError when the disk does not take it.
+        content is not what the digest says, OSError when the disk does not take it, and what
+        `chunks` raises.
         """
-        if source.sha256 is None:
-            raise NotImplementedError("synthetic sources")
-        cached = self._folder / source.sha256
-        if not _holds(cached, source.sha256, check_stop):
+        cached = self._folder / sha256
+        if not _holds(cached, sha256, check_stop):
             cached.unlink(missing_ok=True)
-            self._download(source, source.sha256, cached, download, check_stop)
+            self._download(sha256, cached, chunks, check_stop)
+        self._hand_out(cached, target)
+
+    def make(self, key: str, target: Path, make: Callable[[Path], None]) -> str:
+        """Put at `target` what `make` writes to the path that it is given; return its digest.
+
+        The same `key` (hexadecimal) is made once; its digest is kept beside it. Raises OSError
+        when the disk does not take it, and what `make` raises.
+        """
+        cached = self._folder / f"made-{key}"
+        noted = self._folder / f"made-{key}.sha256"
+        digest = noted.read_text(encoding="ascii") if noted.exists() else ""
+        if not (digest and _holds(cached, digest, _never)):
+            digest = self._make(cached, noted, make)
+        self._hand_out(cached, target)
+        return digest
+
+    def _hand_out(self, cached: Path, target: Path) -> None:
         os.utime(cached, (time.time(), cached.stat().st_mtime))
         _link(cached, target)
         self._prune(cached)
 
+    def _make(self, cached: Path, noted: Path, make: Callable[[Path], None]) -> str:
+        with tempfile.TemporaryDirectory(dir=self._folder, suffix=".part") as name:
+            made = Path(name) / "made"
+            make(made)
+            with made.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+            made.chmod(0o444)
+            noted.unlink(missing_ok=True)
+            made.replace(cached)
+        noted.write_text(digest, encoding="ascii")
+        return digest
+
     def _download(
         self,
-        source: Source,
         sha256: str,
         cached: Path,
-        download: Callable[[str], Iterator[bytes]],
+        chunks: Iterator[bytes],
         check_stop: Callable[[], None],
     ) -> None:
         handle, name = tempfile.mkstemp(dir=self._folder, suffix=".part")
@@ -68,7 +95,7 @@ class SourceCache:
         try:
             digest = hashlib.sha256()
             with os.fdopen(handle, "wb") as file:
-                for chunk in download(sha256):
+                for chunk in chunks:
                     check_stop()
                     digest.update(chunk)
                     file.write(chunk)
@@ -77,8 +104,7 @@ class SourceCache:
             if digest.hexdigest() != sha256:
                 raise AttemptFailedError(
                     FailureClass.SOURCE_CHECKSUM,
-                    f"what the master gave for {source.name} has the digest "
-                    f"{digest.hexdigest()}, not {sha256}",
+                    f"what came has the digest {digest.hexdigest()}, not {sha256}",
                 )
             partial.chmod(0o444)
             partial.replace(cached)
@@ -96,7 +122,7 @@ class SourceCache:
                 continue  # another slot removed it
             if file.suffix == ".part":
                 if now - status.st_mtime > _ABANDONED_AFTER_S:
-                    file.unlink(missing_ok=True)
+                    _remove(file)
             else:
                 found.append((status.st_atime, status.st_size, file))
         total = sum(size for _, size, _ in found)
@@ -108,6 +134,17 @@ class SourceCache:
                 file.unlink(missing_ok=True)
                 total -= size
                 _log.info("a source was removed from the cache", extra={"sha256": file.name})
+
+
+def _remove(abandoned: Path) -> None:
+    if abandoned.is_dir():
+        shutil.rmtree(abandoned)
+    else:
+        abandoned.unlink(missing_ok=True)
+
+
+def _never() -> None:
+    """Stop nothing."""
 
 
 def _holds(file: Path, sha256: str, check_stop: Callable[[], None]) -> bool:

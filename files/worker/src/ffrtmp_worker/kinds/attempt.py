@@ -42,7 +42,8 @@ class Tools:
 class Attempt:
     """One attempt at a scenario.
 
-    `folder` is empty and the attempt's own. `fetch` puts the checked source at a path.
+    `folder` is empty and the attempt's own. `fetch` puts the checked source at a path
+    and returns the SHA-256 of its content.
     `report` takes progress and returns at once. `stop_reason` says why the attempt is to end,
     or "" while it may go on.
     """
@@ -50,21 +51,20 @@ class Attempt:
     scenario: Scenario
     folder: Path
     tools: Tools
-    fetch: Callable[[Source, Path], None]
+    fetch: Callable[[Source, Path], str]
     report: Callable[[Progress], None]
     stop_reason: Callable[[], str]
 
-    def provenance(self, argv: Sequence[str], *more: Sequence[str]) -> Provenance:
+    def provenance(
+        self, source_sha256: str, argv: Sequence[str], *more: Sequence[str]
+    ) -> Provenance:
         """Say how what these commands measured, one after the other, can be done by hand."""
-        sha256 = self.scenario.source.sha256
-        if sha256 is None:
-            raise NotImplementedError("the digest of a synthetic source")
         return Provenance(
             argv=tuple(argv),
             more_argv=tuple(tuple(each) for each in more),
             ffmpeg=self.tools.ffmpeg_build,
             quality_ffmpeg=self.tools.quality_ffmpeg_build,
-            source_sha256=sha256,
+            source_sha256=source_sha256,
             agent_version=self.tools.agent_version,
         )
 

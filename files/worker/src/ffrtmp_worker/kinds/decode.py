@@ -33,5 +33,5 @@ def run(attempt: Attempt) -> Measurement:
         quality=Unavailable(reason="a decode writes no pictures"),
         environment=seen.environment,
         energy=seen.energy,
-        provenance=attempt.provenance(argv),
+        provenance=attempt.provenance(source.sha256, argv),
     )

@@ -20,10 +20,9 @@ from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, fleet
 from ffrtmp_worker.ffmpeg.fleet import Member, Report, Sailing
 from ffrtmp_worker.kinds.attempt import Attempt
-from ffrtmp_worker.kinds.preparing import prepare
+from ffrtmp_worker.kinds.preparing import SourceClip, prepare
 from ffrtmp_worker.kinds.searching import greatest_that_holds
 from ffrtmp_worker.measure.pace import Pace, pace
-from ffrtmp_worker.measure.quality import Clip
 
 _RESOLUTION_S = 0.1
 """A stream that stands further back than this at the end of a window fell behind.
@@ -48,11 +47,16 @@ class _Search:
     """One search: its steps so far and the window that verified its answer."""
 
     def __init__(
-        self, attempt: Attempt, source: Clip, encode: EncodeSettings, settings: DensitySettings
+        self,
+        attempt: Attempt,
+        source: SourceClip,
+        encode: EncodeSettings,
+        settings: DensitySettings,
     ) -> None:
         self._attempt = attempt
         self._settings = settings
         self._argv = command.stream(encode, attempt.tools.ffmpeg, source.name)
+        self._source_sha256 = source.sha256
         self._frame_rate = float(source.probe.frame_rate)
         self._steps: list[DensityStep] = []
         self._verified: Sailing | None = None
@@ -80,7 +84,7 @@ class _Search:
             quality=Unavailable(reason="streams of a density are not kept"),
             environment=seen.environment,
             energy=seen.energy,
-            provenance=self._attempt.provenance(self._argv),
+            provenance=self._attempt.provenance(self._source_sha256, self._argv),
             density=DensityMeasurement(
                 streams=streams,
                 limit=min(failed, key=lambda step: step.streams).limit if failed else "",

@@ -39,7 +39,7 @@ def run(attempt: Attempt) -> Measurement:
         quality=Unavailable(reason="each rendition of a ladder has its own"),
         environment=seen.environment,
         energy=seen.energy,
-        provenance=attempt.provenance(*argvs),
+        provenance=attempt.provenance(source.sha256, *argvs),
         renditions=tuple(
             _rendition(attempt, rendition, source, number, cost)
             for number, (rendition, cost) in enumerate(zip(settings.renditions, own, strict=True))

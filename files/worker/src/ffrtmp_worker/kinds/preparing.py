@@ -15,7 +15,13 @@ from ffrtmp_worker.measure.quality import Clip
 _SAFE_SUFFIX_LENGTH = 8
 
 
-def prepare(attempt: Attempt) -> Clip:
+class SourceClip(Clip, frozen=True, kw_only=True):
+    """The source in the attempt's folder, with the digest of its content."""
+
+    sha256: str
+
+
+def prepare(attempt: Attempt) -> SourceClip:
     """Check the scenario and the node, fetch the source and probe it.
 
     Returns the source by its name in the attempt's folder; raises AttemptFailedError with the
@@ -25,9 +31,9 @@ def prepare(attempt: Attempt) -> Clip:
     _check_space(attempt)
     attempt.report(Progress(stage="fetch"))
     name = f"source{_suffix(attempt.scenario.source.file_name)}"
-    attempt.fetch(attempt.scenario.source, attempt.folder / name)
+    sha256 = attempt.fetch(attempt.scenario.source, attempt.folder / name)
     attempt.check_stop()
-    return Clip(name=name, probe=_probe(attempt, name))
+    return SourceClip(name=name, probe=_probe(attempt, name), sha256=sha256)
 
 
 def source_duration_s(source: VideoProbe) -> float:

@@ -33,5 +33,5 @@ def run(attempt: Attempt) -> Measurement:
         quality=quality,
         environment=seen.environment,
         energy=seen.energy,
-        provenance=attempt.provenance(*passes),
+        provenance=attempt.provenance(source.sha256, *passes),
     )

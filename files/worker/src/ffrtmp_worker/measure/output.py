@@ -8,7 +8,7 @@ from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.measurement import OutputMeasurement
 from ffrtmp_shared.scenario import EncodeSettings
 
-from ffrtmp_worker.ffmpeg.probe import VideoProbe
+from ffrtmp_worker.ffmpeg.probe import VideoProbe, is_same_rate
 
 _FRAMES_OF_SLACK = 1.5
 _GAP_SLACK_S = 0.0021
@@ -59,10 +59,11 @@ def mismatches(settings: EncodeSettings, source: VideoProbe, output: VideoProbe)
         ("width", settings.width or source.width, output.width),
         ("height", settings.height or source.height, output.height),
         ("pixel format", settings.pixel_format, output.pixel_format),
-        ("frame rate", frame_rate, output.frame_rate),
         ("number of frames", frames, output.frames),
     ]
     found = [f"{what} is {got}, not {want}" for what, want, got in wanted if want != got]
+    if not is_same_rate(frame_rate, output.frame_rate):
+        found.append(f"frame rate is {output.frame_rate}, not {frame_rate}")
     slack_s = _FRAMES_OF_SLACK / float(frame_rate)
     expected_s = source.frames / float(source.frame_rate)
     if abs(output.duration_s - expected_s) > slack_s:

@@ -1,0 +1,114 @@
+"""Where a source comes from: the master, a URL, or this node's own FFmpeg."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import msgspec
+from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.scenario import Source, SyntheticSource
+
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import generating, process
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.sources import SourceCache
+
+_NOT_FOUND = 404
+_URL_TIMEOUT_S = 30.0
+_CHUNK_BYTES = 1 << 20
+_SLOWEST_MAKING = 0.01
+
+
+class SourceFetcher:
+    """Puts sources where attempts want them, from the node's cache where it has them."""
+
+    def __init__(self, cache: SourceCache, tools: Tools, max_bytes: int) -> None:
+        """Keep in `cache` what was fetched; no single source is larger than `max_bytes`."""
+        self._cache = cache
+        self._tools = tools
+        self._max_bytes = max_bytes
+
+    def fetch(
+        self, client: MasterClient, source: Source, target: Path, check_stop: Callable[[], None]
+    ) -> str:
+        """Put `source` at `target`; return the SHA-256 of its content.
+
+        `check_stop` is called now and then and may raise. Raises AttemptFailedError with whose
+        fault it was, and OSError when the disk does not take it.
+        """
+        if source.synthetic is not None:
+            made = source.synthetic
+            return self._cache.make(
+                self._key(made), target, lambda path: self._make(made, path, check_stop)
+            )
+        digest = source.sha256
+        if digest is None:
+            raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "the source has no digest")
+        if source.url is not None:
+            chunks = _from_url(source.url, self._max_bytes)
+        else:
+            chunks = _from_master(client, digest, source.name)
+        self._cache.fetch(digest, target, chunks, check_stop)
+        return digest
+
+    def _key(self, made: SyntheticSource) -> str:
+        """Name a clip by all that decides on its bytes: what it shows, and which FFmpeg made it."""
+        description = msgspec.json.encode(made, order="deterministic")
+        argv = " ".join(generating.synthetic(made, Path("ffmpeg"), "clip"))
+        build = self._tools.quality_ffmpeg_build.sha256
+        return hashlib.sha256(description + argv.encode() + build.encode()).hexdigest()
+
+    def _make(self, made: SyntheticSource, path: Path, check_stop: Callable[[], None]) -> None:
+        check_stop()
+        outcome = process.run(
+            generating.synthetic(made, self._tools.quality_ffmpeg, path.name),
+            cwd=path.parent,
+            log=path.with_suffix(".log"),
+            deadline_s=made.duration_s / _SLOWEST_MAKING,
+            stop=lambda: False,
+        )
+        path.with_suffix(".log").unlink()
+        if outcome.stopped_by is not None or outcome.exit_code:
+            raise AttemptFailedError(
+                FailureClass.NODE, "a synthetic source could not be made", outcome.log_tail
+            )
+
+
+def _from_master(client: MasterClient, digest: str, name: str) -> Iterator[bytes]:
+    try:
+        yield from client.download_source(digest)
+    except MasterUnreachableError as error:
+        raise AttemptFailedError(FailureClass.NETWORK, str(error)) from error
+    except MasterRefusedError as error:
+        is_missing = error.problem.status == _NOT_FOUND
+        raise AttemptFailedError(
+            FailureClass.SOURCE_UNREADABLE if is_missing else FailureClass.NETWORK,
+            f"the master did not give {name}: {error}",
+        ) from error
+
+
+def _from_url(url: str, max_bytes: int) -> Iterator[bytes]:
+    """Give the content at `url`; redirects are not followed, since the suite names the place."""
+    taken = 0
+    try:
+        with httpx.stream("GET", url, timeout=_URL_TIMEOUT_S) as answer:
+            if answer.status_code == _NOT_FOUND:
+                raise AttemptFailedError(
+                    FailureClass.SOURCE_UNREADABLE, f"there is nothing at {url}"
+                )
+            if not answer.is_success:
+                raise AttemptFailedError(
+                    FailureClass.NETWORK, f"{url} was answered with {answer.status_code}"
+                )
+            for chunk in answer.iter_bytes(_CHUNK_BYTES):
+                taken += len(chunk)
+                if taken > max_bytes:
+                    raise AttemptFailedError(
+                        FailureClass.SOURCE_UNREADABLE,
+                        f"{url} is larger than the {max_bytes} bytes of the cache",
+                    )
+                yield chunk
+    except httpx.HTTPError as error:
+        raise AttemptFailedError(FailureClass.NETWORK, f"{url} was not read: {error}") from error
