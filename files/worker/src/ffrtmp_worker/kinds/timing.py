@@ -60,8 +60,8 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
 def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
     """Return what all passes of one encode cost together.
 
-    Times and counts are sums, memory is the most that any pass had, the frames are those of the last pass,
-    and the first frame is that of the first.
+    Times and counts are sums, memory is the most that any pass had, the frames are those of the
+    last pass, and the first frame is that of the first.
     """
     if len(passes) == 1:
         return passes[0]
