@@ -82,6 +82,10 @@ def measurement() -> Measurement:
             fps=50.0,
             speed=2.0,
             first_frame_s=0.1,
+            voluntary_switches=40,
+            involuntary_switches=9,
+            minor_faults=5000,
+            major_faults=0,
         ),
         output=OutputMeasurement(
             codec="h264",

@@ -19,10 +19,12 @@ from ffrtmp_shared.scenario import RatePoint
 from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
+from ffrtmp_worker.kinds import timing
 from ffrtmp_worker.kinds.attempt import Attempt, Tools
 from ffrtmp_worker.kinds.timing import added_up
 from ffrtmp_worker.measure import output
 from ffrtmp_worker.measure.quality import Clip
+from ffrtmp_worker.measure.slot import MemoryLimit
 
 from .conftest import attempt, make, scenario
 
@@ -47,6 +49,10 @@ def test_a_measurement_is_whole(
     assert measured.encode.fps == pytest.approx(40 / measured.encode.wall_s)
     assert measured.encode.speed == pytest.approx(1.6 / measured.encode.wall_s)
     assert measured.encode.max_rss_kib > 10_000
+    assert isinstance(measured.encode.minor_faults, int)
+    assert measured.encode.minor_faults > 1000
+    assert isinstance(measured.encode.voluntary_switches, int)
+    assert measured.encode.voluntary_switches > 0
     assert isinstance(measured.encode.first_frame_s, float)
     assert measured.output.video_bytes < measured.output.file_bytes
     assert isinstance(measured.quality, QualityMeasurement)
@@ -237,6 +243,33 @@ def test_an_ffmpeg_that_somebody_kills(long_clip: Path, tools: Tools, tmp_path: 
     error = _fails(attempt(scenario(long_clip, preset="slow"), long_clip, tmp_path / "a", tools))
     killer.join()
     assert error.failure_class is FailureClass.KILLED
+
+
+def test_an_ffmpeg_that_the_kernel_kills_at_the_slots_limit(
+    long_clip: Path, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    membership, tree = tmp_path / "membership", tmp_path / "slot"
+    membership.write_text("0::/slot\n")
+    tree.mkdir()
+    (tree / "memory.max").write_text("104857600\n")
+    (tree / "memory.events").write_text("oom 0\noom_kill 0\n")
+    (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
+    monkeypatch.setattr(timing, "MemoryLimit", lambda: MemoryLimit(membership, tmp_path))
+
+    def kill() -> None:
+        until = time.monotonic() + 10
+        while not (found := _encoders_in(tmp_path / "a")) and time.monotonic() < until:
+            time.sleep(0.05)
+        (tree / "memory.events").write_text("oom 1\noom_kill 1\n")
+        os.kill(found[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    error = _fails(attempt(scenario(long_clip, preset="slow"), long_clip, tmp_path / "a", tools))
+    killer.join()
+    assert error.failure_class is FailureClass.OUT_OF_MEMORY
+    assert not error.failure_class.is_retryable
+    assert "limit of 104857600 bytes" in str(error)
 
 
 def test_an_output_that_is_not_what_was_asked_for(clip: Path, tools: Tools) -> None:

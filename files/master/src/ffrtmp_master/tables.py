@@ -102,6 +102,11 @@ def _why_not_valid(result: Result) -> str | None:
     return None if verdict is None else " ".join(reason.code for reason in verdict.reasons)
 
 
+def _cost(name: str, kind: Kind) -> Column:
+    """Return a column on the process, for what it may not have said."""
+    return Column(name, kind, lambda r: _measured(getattr(r.measurement.encode, name)))
+
+
 def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
     """Return a column on the host; what it does not offer is left empty."""
 
@@ -165,7 +170,11 @@ COLUMNS: tuple[Column, ...] = (
     _encode("threads", _WHOLE, lambda e: e.threads),
     _encode("gop_frames", _WHOLE, lambda e: e.gop_frames),
     Column("frames", _WHOLE, lambda r: r.measurement.encode.frames),
-    Column("first_frame_s", _NUMBER, lambda r: _measured(r.measurement.encode.first_frame_s)),
+    _cost("first_frame_s", _NUMBER),
+    _cost("voluntary_switches", _WHOLE),
+    _cost("involuntary_switches", _WHOLE),
+    _cost("minor_faults", _WHOLE),
+    _cost("major_faults", _WHOLE),
     _output("output_codec", _TEXT, lambda o: o.codec),
     _output("output_width_px", _WHOLE, lambda o: o.width),
     _output("output_height_px", _WHOLE, lambda o: o.height),

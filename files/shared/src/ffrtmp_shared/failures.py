@@ -14,6 +14,7 @@ class FailureClass(StrEnum):
     ENCODE_FAILED = "encode_failed"
     OUTPUT_MISMATCH = "output_mismatch"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    OUT_OF_MEMORY = "out_of_memory"
     # The machine's or the network's fault: worth another try.
     LEASE_EXPIRED = "lease_expired"
     NETWORK = "network"

@@ -30,7 +30,8 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     from wait4 of that process. `frames` is FFmpeg's own count at the end. `fps` is
     frames / wall_s, `speed` source duration / wall_s, both over the whole life of the process.
     `first_frame_s` is the time from the start of the process to the first progress report that
-    counts a frame.
+    counts a frame. Context switches and page faults are from wait4 too; a major fault waited
+    for the disk.
     """
 
     wall_s: Amount
@@ -41,6 +42,10 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     fps: Amount
     speed: Amount
     first_frame_s: Amount | Unavailable
+    voluntary_switches: Count | Unavailable = _UNKNOWN
+    involuntary_switches: Count | Unavailable = _UNKNOWN
+    minor_faults: Count | Unavailable = _UNKNOWN
+    major_faults: Count | Unavailable = _UNKNOWN
 
     @property
     def cpu_s(self) -> float:

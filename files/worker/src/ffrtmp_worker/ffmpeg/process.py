@@ -39,7 +39,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a process ended and what it cost.
 
     `exit_code` is negative for a process that a signal ended, as in `subprocess`. `wall_s` is
-    monotonic time from the start to the end; CPU time is from wait4 of this very process.
+    monotonic time from the start to the end; CPU time, switches of context and page faults are
+    from wait4 of this very process.
     """
 
     exit_code: int
@@ -48,6 +49,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     user_s: float
     system_s: float
     max_rss_kib: int
+    voluntary_switches: int
+    involuntary_switches: int
+    minor_faults: int
+    major_faults: int
     log_tail: str
 
 
@@ -134,6 +139,10 @@ class _Child:
             user_s=usage.ru_utime,
             system_s=usage.ru_stime,
             max_rss_kib=self._max_rss_kib(usage.ru_maxrss),
+            voluntary_switches=usage.ru_nvcsw,
+            involuntary_switches=usage.ru_nivcsw,
+            minor_faults=usage.ru_minflt,
+            major_faults=usage.ru_majflt,
             log_tail=self._log.last_lines(),
         )
 

@@ -18,6 +18,7 @@ from ffrtmp_worker.ffmpeg.progress import ProgressParser
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.preparing import deadline_s, source_duration_s
 from ffrtmp_worker.measure.quality import Clip
+from ffrtmp_worker.measure.slot import MemoryLimit
 
 _NO_SPACE = os.strerror(errno.ENOSPC)
 
@@ -29,6 +30,7 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
     it should.
     """
     listener = _ProgressListener(attempt, source.probe)
+    memory = MemoryLimit()
     outcome = process.run(
         argv,
         cwd=attempt.folder,
@@ -38,7 +40,7 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         on_line=listener.hear,
     )
     if outcome.stopped_by is not None or outcome.exit_code:
-        raise _failure(attempt, outcome, source)
+        raise _failure(attempt, outcome, source, memory)
     return EncodeMeasurement(
         wall_s=outcome.wall_s,
         user_s=outcome.user_s,
@@ -48,14 +50,18 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         fps=listener.frames / outcome.wall_s,
         speed=source_duration_s(source.probe) / outcome.wall_s,
         first_frame_s=listener.first_frame_s,
+        voluntary_switches=outcome.voluntary_switches,
+        involuntary_switches=outcome.involuntary_switches,
+        minor_faults=outcome.minor_faults,
+        major_faults=outcome.major_faults,
     )
 
 
 def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
     """Return what all passes of one encode cost together.
 
-    Times are sums, memory is the most that any pass had, the frames are those of the last pass,
-    and the first frame is that of the first.
+    Times and counts are sums, memory is the most that any pass had, the frames are those of the
+    last pass, and the first frame is that of the first.
     """
     if len(passes) == 1:
         return passes[0]
@@ -69,10 +75,22 @@ def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasure
         fps=passes[-1].frames / wall_s,
         speed=source_duration_s(source.probe) / wall_s,
         first_frame_s=passes[0].first_frame_s,
+        voluntary_switches=_together([one.voluntary_switches for one in passes]),
+        involuntary_switches=_together([one.involuntary_switches for one in passes]),
+        minor_faults=_together([one.minor_faults for one in passes]),
+        major_faults=_together([one.major_faults for one in passes]),
     )
 
 
-def _failure(attempt: Attempt, outcome: Outcome, source: Clip) -> AttemptFailedError:
+def _together(counts: Sequence[int | Unavailable]) -> int | Unavailable:
+    """Return the sum of counts, if each is known."""
+    unknown = next((count for count in counts if isinstance(count, Unavailable)), None)
+    return unknown or sum(count for count in counts if isinstance(count, int))
+
+
+def _failure(
+    attempt: Attempt, outcome: Outcome, source: Clip, memory: MemoryLimit
+) -> AttemptFailedError:
     """Say whose fault it is that the process did not end as it should."""
     tail = outcome.log_tail
     if outcome.stopped_by is StoppedBy.CALLER:
@@ -85,10 +103,7 @@ def _failure(attempt: Attempt, outcome: Outcome, source: Clip) -> AttemptFailedE
             tail,
         )
     if outcome.exit_code < 0:
-        name = signal.Signals(-outcome.exit_code).name
-        return AttemptFailedError(
-            FailureClass.KILLED, f"FFmpeg was ended by {name}, which the agent did not send", tail
-        )
+        return _killed(outcome, memory)
     if _NO_SPACE in tail:
         return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
     decoded = process.run(
@@ -104,6 +119,23 @@ def _failure(attempt: Attempt, outcome: Outcome, source: Clip) -> AttemptFailedE
         )
     return AttemptFailedError(
         FailureClass.ENCODE_FAILED, f"FFmpeg failed with code {outcome.exit_code}", tail
+    )
+
+
+def _killed(outcome: Outcome, memory: MemoryLimit) -> AttemptFailedError:
+    """Say who ended a process that a signal of somebody else's ended."""
+    if outcome.exit_code == -signal.SIGKILL and memory.was_hit():
+        # The next attempt would want as much: a larger limit helps, another try does not.
+        return AttemptFailedError(
+            FailureClass.OUT_OF_MEMORY,
+            f"FFmpeg was killed by the kernel at the slot's memory limit {memory}",
+            outcome.log_tail,
+        )
+    name = signal.Signals(-outcome.exit_code).name
+    return AttemptFailedError(
+        FailureClass.KILLED,
+        f"FFmpeg was ended by {name}, which the agent did not send",
+        outcome.log_tail,
     )
 
 

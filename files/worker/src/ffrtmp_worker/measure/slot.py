@@ -12,11 +12,42 @@ class SlotCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the slot's service was started; None is what the host does not count.
 
     `throttled_periods` are periods of the CPU's scheduler in which the slot had used up its
-    quota, `oom_kills` processes that were killed because the slot's memory was used up.
+    quota, `oom_kills` processes that the kernel killed for want of memory, and `limit_hits` how
+    often that was for want of the slot's own memory and not of the host's.
     """
 
     throttled_periods: int | None
     oom_kills: int | None
+    limit_hits: int | None
+
+
+class MemoryLimit:
+    """Sees from its making on whether a process was killed at the slot's own limit."""
+
+    def __init__(self, own: Path = _OWN, cgroups: Path = _CGROUPS) -> None:
+        """Begin."""
+        self._own, self._cgroups = own, cgroups
+        self._before = slot_counts(own, cgroups)
+
+    def __str__(self) -> str:
+        """Say how much it is."""
+        folder = _places(self._own, self._cgroups).get("memory")
+        try:
+            limit = (folder / "memory.max").read_text(encoding="ascii").strip() if folder else ""
+        except OSError:
+            limit = ""
+        return f"of {limit} bytes" if limit.isdigit() else "of unknown size"
+
+    def was_hit(self) -> bool:
+        """Whether a process was killed at it since; a kill for want of the host's is none."""
+        now = slot_counts(self._own, self._cgroups)
+        return all(
+            before is not None and after is not None and after > before
+            for before, after in (
+                (self._before.oom_kills, now.oom_kills),
+                (self._before.limit_hits, now.limit_hits),
+            )
+        )
 
 
 def slot_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> SlotCounts:
@@ -31,6 +62,7 @@ def slot_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> SlotCounts:
             _count(places.get("memory"), "memory.events", "oom_kill"),
             _count(places.get("memory"), "memory.oom_control", "oom_kill"),
         ),
+        limit_hits=_count(places.get("memory"), "memory.events", "oom"),
     )
 
 

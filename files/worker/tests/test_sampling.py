@@ -1,0 +1,46 @@
+"""The thread that looks at the host, and the slot's own memory limit."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from ffrtmp_worker.measure.sampling import HostSampler
+from ffrtmp_worker.measure.slot import MemoryLimit
+
+
+def test_a_sampler_that_is_given_up_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    sampler = HostSampler()
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.is_alive()
+    del sampler
+    thread.join(timeout=3)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ("oom 1\noom_kill 1\n", True),
+        ("oom 0\noom_kill 1\n", False),
+        ("oom 1\noom_kill 0\n", False),
+    ],
+)
+def test_only_a_kill_at_the_own_limit_is_the_limits_doing(
+    after: str, expected: bool, tmp_path: Path
+) -> None:
+    own, slot = tmp_path / "own", tmp_path / "slot"
+    own.write_text("0::/slot\n")
+    slot.mkdir()
+    (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
+    (slot / "memory.events").write_text("oom 0\noom_kill 0\n")
+    limit = MemoryLimit(own, tmp_path)
+    assert not limit.was_hit()
+    (slot / "memory.events").write_text(after)
+    assert limit.was_hit() is expected
+
+
+def test_a_host_without_such_a_control_group_has_no_limit(tmp_path: Path) -> None:
+    limit = MemoryLimit(tmp_path / "none", tmp_path)
+    assert not limit.was_hit()
+    assert str(limit) == "of unknown size"

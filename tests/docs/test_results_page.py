@@ -1,0 +1,25 @@
+"""docs/results.md explains every column and every figure of the process."""
+
+import re
+from pathlib import Path
+
+from ffrtmp_master import tables
+from ffrtmp_shared.measurement import EncodeMeasurement
+
+from .page import Page
+
+_PAGE = Page(Path(__file__).resolve().parents[2] / "docs/results.md")
+_PROCESS = "`measurement.encode`: the FFmpeg process that encoded, and nothing else"
+_COLUMNS = "The columns of `results.csv` and of exports"
+
+
+def _named(heading: str) -> list[str]:
+    return [name for row in _PAGE.table(heading) for name in re.findall(r"`(\w+)`", row[0])]
+
+
+def test_every_column_is_explained_once() -> None:
+    assert sorted(_named(_COLUMNS)) == sorted(column.name for column in tables.COLUMNS)
+
+
+def test_every_figure_of_the_process_is_explained() -> None:
+    assert sorted(_named(_PROCESS)) == sorted(EncodeMeasurement.__struct_fields__)
