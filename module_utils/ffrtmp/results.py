@@ -106,9 +106,7 @@ def flat(result: Json) -> dict[str, Any]:
         "ffmpeg_version": build["version"],
         "ffmpeg_sha256": build["sha256"],
         "verdict": verdict["state"] if verdict else None,
-        "verdict_reasons": " ".join(r["code"] for r in verdict.get("reasons", []))
-        if verdict
-        else None,
+        "verdict_reasons": _codes(verdict),
         "energy_gross_j": _measured(energy.get("gross_j")),
         "energy_net_j": _measured(energy.get("net_j")),
     }

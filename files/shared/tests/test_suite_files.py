@@ -12,7 +12,7 @@ _MOST_JOBS_PER_NODE = 150
 
 _JOBS = {
     "demo": 12,
-    "smoke": 3,
+    "smoke": 4,
     "h264-presets": 108,
     "codecs": 60,
     "ladder": 6,

@@ -16,11 +16,21 @@ ENCODERS = {"libx264", "libx265", "libsvtav1"}
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
+def _folder_of(suite: str) -> Path:
+    """Find the folder of the one run of a suite."""
+    found = [
+        folder
+        for folder in RESULTS.iterdir()
+        if json.loads((folder / "results.json").read_text())["run"]["suite_name"] == suite
+    ]
+    assert len(found) == 1, sorted(RESULTS.iterdir())
+    return found[0]
+
+
 @pytest.fixture(scope="module")
 def run_folder() -> Path:
-    """The folder of the only run."""
-    (folder,) = RESULTS.iterdir()
-    return folder
+    """The folder of the demo's run."""
+    return _folder_of("demo")
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +39,45 @@ def results(run_folder: Path) -> list[dict[str, Any]]:
     found = json.loads((run_folder / "results.json").read_text())["results"]
     assert isinstance(found, list)
     return found
+
+
+@pytest.fixture(scope="module")
+def smoke() -> dict[tuple[str, str], dict[str, Any]]:
+    """The results of the run with every kind, by node and kind."""
+    found = json.loads((_folder_of("smoke") / "results.json").read_text())["results"]
+    return {(r["node"], r["scenario"]["kind"]): r["measurement"] for r in found}
+
+
+def test_every_kind_was_measured_on_both_workers(
+    smoke: dict[tuple[str, str], dict[str, Any]],
+) -> None:
+    kinds = {"transcode", "ladder", "decode", "density"}
+    assert set(smoke) == {(node, kind) for node in ("worker1", "worker2") for kind in kinds}
+    for node in ("worker1", "worker2"):
+        ladder = smoke[node, "ladder"]["renditions"]
+        assert [(r["name"], r["output"]["height"]) for r in ladder] == [("180p", 180), ("90p", 90)]
+        assert all(0 < r["quality"]["vmaf_neg_mean"] <= 100 for r in ladder)
+        assert smoke[node, "decode"]["output"] is None
+        density = smoke[node, "density"]["density"]
+        assert density["streams"] == 1
+        assert density["steps"][-1]["held"]
+        digests = {smoke[node, kind]["provenance"]["source_sha256"] for kind in kinds}
+        assert len(digests) == 1, "a made clip is always the same"
+
+
+def test_every_result_has_a_verdict_and_energy_or_the_reason_why_not(
+    results: list[dict[str, Any]], smoke: dict[tuple[str, str], dict[str, Any]]
+) -> None:
+    for measurement in [*(r["measurement"] for r in results), *smoke.values()]:
+        verdict, energy = measurement["verdict"], measurement["energy"]
+        assert verdict["state"] in {"valid", "degraded", "invalid"}
+        assert bool(verdict["reasons"]) == (verdict["state"] != "valid")
+        assert all(reason["detail"] for reason in verdict["reasons"])
+        # Most computers that tests run on have no counters: then it is the reader that says so.
+        if energy["status"] == "unavailable":
+            assert "does not answer" not in energy["reason"]
+        else:
+            assert energy["gross_j"] > 0
 
 
 def test_there_are_24_and_none_twice(results: list[dict[str, Any]]) -> None:

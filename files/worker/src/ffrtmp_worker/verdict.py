@@ -100,6 +100,9 @@ def _other_load_ratio(measurement: Measurement, seen: Environment) -> float | No
     """Return the part of the host's CPU time that others used, if it is known."""
     if isinstance(seen.cpu_busy_s, Unavailable) or isinstance(seen.cpu_count, Unavailable):
         return None
+    if measurement.density is not None:
+        # Its cost is that of one window, and the host was watched through all of them.
+        return None
     others_s = seen.cpu_busy_s - measurement.encode.cpu_s
     return max(others_s, 0.0) / (measurement.encode.wall_s * seen.cpu_count)
 

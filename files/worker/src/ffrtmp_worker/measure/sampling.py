@@ -1,6 +1,6 @@
 """What changes while an encode runs and has no counter: looked at once a second."""
 
-import statistics
+import math
 import threading
 import weakref
 
@@ -8,7 +8,10 @@ import msgspec
 import psutil
 from ffrtmp_shared.measurement import Unavailable
 
+from ffrtmp_worker.measure.throttling import CPU_TREE
+
 _EVERY_S = 1.0
+_KHZ_PER_MHZ = 1000
 # Disks and network cards have sensors as well.
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
@@ -46,28 +49,56 @@ class HostSampler:
         no_sensor = Unavailable(reason="the host has no sensor of its processors' temperature")
         frequencies, temperatures = self._looks.frequencies_mhz, self._looks.temperatures
         return Sampled(
-            frequency_mean_mhz=statistics.fmean(frequencies) if frequencies else no_frequency,
-            frequency_min_mhz=min(frequencies) if frequencies else no_frequency,
-            temperature_start_celsius=temperatures[0] if temperatures else no_sensor,
-            temperature_max_celsius=max(temperatures) if temperatures else no_sensor,
+            frequency_mean_mhz=frequencies.mean if frequencies.count else no_frequency,
+            frequency_min_mhz=frequencies.least if frequencies.count else no_frequency,
+            temperature_start_celsius=temperatures.first if temperatures.count else no_sensor,
+            temperature_max_celsius=temperatures.most if temperatures.count else no_sensor,
         )
+
+
+class _Seen:
+    """What is kept of values, however many there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = 0.0
+        self.least = math.inf
+        self.most = -math.inf
+        self._sum = 0.0
+
+    @property
+    def mean(self) -> float:
+        return self._sum / self.count
+
+    def add(self, value: float) -> None:
+        if not self.count:
+            self.first = value
+        self.count += 1
+        self._sum += value
+        self.least = min(self.least, value)
+        self.most = max(self.most, value)
 
 
 class _Looks:
     """What was seen so far."""
 
     def __init__(self) -> None:
-        self.frequencies_mhz: list[float] = []
-        self.temperatures: list[float] = []
+        # Not of /proc/cpuinfo: what that says on a virtual machine is no measurement.
+        self._files = sorted(CPU_TREE.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+        self.frequencies_mhz = _Seen()
+        self.temperatures = _Seen()
 
     def look(self) -> None:
-        cpus = psutil.cpu_freq(percpu=True) or []
-        self.frequencies_mhz += [cpu.current for cpu in cpus if cpu.current]
+        for file in self._files:
+            try:
+                self.frequencies_mhz.add(int(file.read_text(encoding="ascii")) / _KHZ_PER_MHZ)
+            except (OSError, ValueError):
+                continue  # a CPU that was taken offline
         chips = psutil.sensors_temperatures()
         sensors = [one for chip in _CPU_CHIPS for one in chips.get(chip, [])]
         if sensors:
             # The hottest is the one that throttles.
-            self.temperatures.append(max(one.current for one in sensors))
+            self.temperatures.add(max(one.current for one in sensors))
 
 
 def _keep_looking(looks: _Looks, over: threading.Event) -> None:
