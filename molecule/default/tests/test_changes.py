@@ -51,7 +51,8 @@ def test_a_suite_that_is_wrong_is_refused_before_anything_is_queued(
     (tmp_path / "wrong.yml").write_text(text)
     done = play("run-benchmark.yml", "--extra-vars", f"benchmark_suite={tmp_path / 'wrong.yml'}")
     assert done.returncode != 0
-    assert "line 13: encodes.1.encoder: 'libx266' is not known" in done.stdout
+    line = text[: text.index("libx266")].count("\n") + 1
+    assert f"line {line}: encodes.1.encoder: 'libx266' is not known" in done.stdout
     assert machine.ask(url, token=operator).json() == before
 
 
