@@ -107,6 +107,9 @@ def measurement() -> Measurement:
             vmaf_min=80.0,
             vmaf_p1=81.0,
             vmaf_p5=85.0,
+            vmaf_neg_mean=88.5,
+            psnr_y_mean_db=38.25,
+            ssim_libvmaf_mean=0.97,
             pairs=100,
         ),
         environment=Environment(

@@ -138,6 +138,7 @@ def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: s
     (row,) = as_rows(written(kind, [replace(result, measurement=measurement)]), kind)
     empty = {name for name, value in row.items() if value is None}
     vmaf = {column.name for column in tables.COLUMNS if column.name.startswith("vmaf_")}
+    vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean"}
     energy = {column.name for column in tables.COLUMNS if column.name.startswith("energy_")}
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
     assert empty == (vmaf | energy) - {"vmaf_unavailable", "energy_unavailable"} | others

@@ -124,6 +124,21 @@ def test_another_colour_range(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path:
     assert found == Unavailable(reason="the output's colour range is pc and the source's tv")
 
 
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_is_not_compared_with_anything(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path, transfer: str
+) -> None:
+    hdr = tmp_path / "hdr.mp4"
+    tags = f"setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc"
+    make(ffmpeg, ["-i", str(clip)], ["-c:v", "libx264", "-vf", tags], hdr)
+    # The clip says nothing of its transfer, so no statements contradict each other.
+    for distorted, reference, whose in ((hdr, clip, "output"), (clip, hdr, "source")):
+        found = _compare(ffmpeg, ffprobe, tmp_path, distorted, reference)
+        assert found == Unavailable(
+            reason=f"the {whose} is HDR ({transfer}), for which there is no model"
+        )
+
+
 def test_an_ffmpeg_without_libvmaf(
     system_ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ def _quality(name: str, kind: Kind, attribute: str = "") -> Column:
         quality = result.measurement.quality
         if not isinstance(quality, QualityMeasurement):
             return None
-        value: Value = getattr(quality, attribute or name)
+        value: Value = _measured(getattr(quality, attribute or name))
         return value
 
     return Column(name, kind, of)
@@ -187,6 +187,9 @@ COLUMNS: tuple[Column, ...] = (
     _output("output_sha256", _TEXT, lambda o: o.sha256),
     Column("vmaf_unavailable", _TEXT, _why_no_quality),
     _quality("vmaf_pairs", _WHOLE, "pairs"),
+    _quality("vmaf_neg_mean", _NUMBER),
+    _quality("psnr_y_mean_db", _NUMBER),
+    _quality("ssim_libvmaf_mean", _NUMBER),
     _energy("energy_idle_w", lambda e: _measured(e.idle_w)),
     _energy("energy_duration_s", lambda e: e.duration_s),
     Column("energy_unavailable", _TEXT, _why_no_energy),

@@ -20,6 +20,7 @@ _SHIFT_EVIDENCE = 0.5
 _FRAMES_FOR_SHIFTS = 8
 _CHUNK_FRAMES = 256
 _LINES_4K = 2160
+_HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +144,11 @@ def _model(reference: VideoProbe) -> str:
 
 
 def _colour_doubt(output: Colour, source: Colour) -> str:
-    """Say which statement of the two files about their colours is not the same."""
+    """Say why samples of the two files cannot be compared, as far as the files say."""
+    for colour, whose in ((output, "output"), (source, "source")):
+        if colour.transfer in _HDR_TRANSFERS:
+            # VMAF's models were made by people who looked at pictures of standard range.
+            return f"the {whose} is HDR ({colour.transfer}), for which there is no model"
     # A file that does not give the range means the limited one.
     pairs = [("range", output.range or "tv", source.range or "tv")]
     pairs += [
