@@ -187,23 +187,6 @@ class EnergyMeasurement(
     net_j: float | Unavailable
 
 
-class GpuEnergyMeasurement(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag="measured",
-    tag_field="status",
-):
-    """Energy by the GPUs' own counters (NVML), joules by GPU, while the encode ran."""
-
-    gpus_j: Annotated[dict[Text, Amount], Meta(max_length=64)]
-    gross_j: Amount
-    duration_s: Amount
-    idle_w: Amount | Unavailable
-    net_j: float | Unavailable
-
-
 class VerdictState(StrEnum):
     """What the numbers of a result are worth."""
 
@@ -290,7 +273,6 @@ class Measurement(
     environment: Environment
     provenance: Provenance
     energy: EnergyMeasurement | Unavailable = _UNKNOWN
-    gpu_energy: GpuEnergyMeasurement | Unavailable = _UNKNOWN
     verdict: Verdict | None = None
     renditions: Annotated[tuple[RenditionMeasurement, ...], Meta(max_length=16)] = ()
     density: DensityMeasurement | None = None

@@ -7,7 +7,6 @@ import os
 import selectors
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from ffrtmp_worker.ffmpeg.log import BoundedLog
-from ffrtmp_worker.ffmpeg.process import environment, peak_rss_kib
+from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start
 from ffrtmp_worker.ffmpeg.progress import ProgressParser
 
 _POLL_S = 0.2
@@ -137,15 +136,7 @@ class _Child:
         self._peak_rss_kib: int | None = None
         self._started = time.monotonic()
         try:
-            self._process = subprocess.Popen(
-                argv,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                env=environment(),
-            )
+            self._process = start(argv, cwd)
         except OSError:
             self._log.close()
             raise

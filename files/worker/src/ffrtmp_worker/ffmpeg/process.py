@@ -93,15 +93,7 @@ class _Child:
         self._own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._started = time.monotonic()
         try:
-            self._process = subprocess.Popen(
-                argv,
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                env=environment(),
-            )
+            self._process = start(argv, cwd)
         except OSError:
             self._log.close()
             raise
@@ -224,7 +216,23 @@ def peak_rss_kib(pid: int) -> int | None:
     return next((int(line.split()[1]) for line in lines), None)
 
 
-def environment() -> dict[str, str]:
+def start(argv: Sequence[str], cwd: Path) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, with a pipe for what it writes and one for its log.
+
+    Raises OSError when it cannot be started.
+    """
+    return subprocess.Popen(
+        argv,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=_environment(),
+    )
+
+
+def _environment() -> dict[str, str]:
     """Only what a program needs in order to start: no setting of ours changes an encode."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return kept | {"LANG": "C.UTF-8", "AV_LOG_FORCE_NOCOLOR": "1"}
