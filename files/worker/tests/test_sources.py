@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,27 @@ def test_a_made_clip_is_made_once_and_anew_when_it_is_damaged(tools: Tools, fold
     cached.write_bytes(b"damaged")
     assert _fetch(tools, folder, source, "third.mov") == digest
     assert _sha256((folder / "third.mov").read_bytes()) == digest
+
+
+def test_a_stop_ends_the_making_of_a_clip(tools: Tools, folder: Path) -> None:
+    made = SyntheticSource(
+        content="noise", width=1920, height=1080, frame_rate="60", duration_s=600.0
+    )
+    source = Source(name="made", file_name="made", synthetic=made)
+    begun = time.monotonic()
+
+    def stop() -> None:
+        if time.monotonic() - begun > 1:
+            raise AttemptFailedError(FailureClass.STOPPED, "enough")
+
+    fetcher = SourceFetcher(SourceCache(folder / "cache", 1000), tools, 1000)
+    with (
+        MasterClient("https://127.0.0.1:1", "token", folder / "ca.pem") as nobody,
+        pytest.raises(AttemptFailedError, match="enough"),
+    ):
+        fetcher.fetch(nobody, source, folder / "made.mov", stop)
+    assert time.monotonic() - begun < 20
+    assert list((folder / "cache").iterdir()) == []
 
 
 class _Files(http.server.BaseHTTPRequestHandler):

@@ -17,7 +17,6 @@ from ffrtmp_worker.sources import SourceCache
 
 _NOT_FOUND = 404
 _URL_TIMEOUT_S = 30.0
-_CHUNK_BYTES = 1 << 20
 _SLOWEST_MAKING = 0.01
 
 
@@ -41,7 +40,10 @@ class SourceFetcher:
         if source.synthetic is not None:
             made = source.synthetic
             return self._cache.make(
-                self._key(made), target, lambda path: self._make(made, path, check_stop)
+                self._key(made),
+                target,
+                lambda path: self._make(made, path, check_stop),
+                check_stop,
             )
         digest = source.sha256
         if digest is None:
@@ -61,15 +63,22 @@ class SourceFetcher:
         return hashlib.sha256(description + argv.encode() + build.encode()).hexdigest()
 
     def _make(self, made: SyntheticSource, path: Path, check_stop: Callable[[], None]) -> None:
-        check_stop()
+        def is_stopped() -> bool:
+            try:
+                check_stop()
+            except AttemptFailedError:
+                return True
+            return False
+
         outcome = process.run(
             generating.synthetic(made, self._tools.quality_ffmpeg, path.name),
             cwd=path.parent,
             log=path.with_suffix(".log"),
             deadline_s=made.duration_s / _SLOWEST_MAKING,
-            stop=lambda: False,
+            stop=is_stopped,
         )
         path.with_suffix(".log").unlink()
+        check_stop()
         if outcome.stopped_by is not None or outcome.exit_code:
             raise AttemptFailedError(
                 FailureClass.NODE, "a synthetic source could not be made", outcome.log_tail
@@ -93,7 +102,9 @@ def _from_url(url: str, max_bytes: int) -> Iterator[bytes]:
     """Give the content at `url`; redirects are not followed, since the suite names the place."""
     taken = 0
     try:
-        with httpx.stream("GET", url, timeout=_URL_TIMEOUT_S) as answer:
+        # As it is stored: a content that is packed on the way would have another digest.
+        headers = {"Accept-Encoding": "identity"}
+        with httpx.stream("GET", url, headers=headers, timeout=_URL_TIMEOUT_S) as answer:
             if answer.status_code == _NOT_FOUND:
                 raise AttemptFailedError(
                     FailureClass.SOURCE_UNREADABLE, f"there is nothing at {url}"
@@ -102,7 +113,7 @@ def _from_url(url: str, max_bytes: int) -> Iterator[bytes]:
                 raise AttemptFailedError(
                     FailureClass.NETWORK, f"{url} was answered with {answer.status_code}"
                 )
-            for chunk in answer.iter_bytes(_CHUNK_BYTES):
+            for chunk in answer.iter_raw():
                 taken += len(chunk)
                 if taken > max_bytes:
                     raise AttemptFailedError(

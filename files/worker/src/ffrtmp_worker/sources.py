@@ -51,16 +51,23 @@ class SourceCache:
             self._download(sha256, cached, chunks, check_stop)
         self._hand_out(cached, target)
 
-    def make(self, key: str, target: Path, make: Callable[[Path], None]) -> str:
+    def make(
+        self,
+        key: str,
+        target: Path,
+        make: Callable[[Path], None],
+        check_stop: Callable[[], None],
+    ) -> str:
         """Put at `target` what `make` writes to the path that it is given; return its digest.
 
-        The same `key` (hexadecimal) is made once; its digest is kept beside it. Raises OSError
-        when the disk does not take it, and what `make` raises.
+        The same `key` (hexadecimal) is made once; its digest is kept beside it. `check_stop` is
+        called now and then and may raise. Raises OSError when the disk does not take it, and
+        what `make` raises.
         """
         cached = self._folder / f"made-{key}"
         noted = self._folder / f"made-{key}.sha256"
         digest = noted.read_text(encoding="ascii") if noted.exists() else ""
-        if not (digest and _holds(cached, digest, _never)):
+        if not (digest and _holds(cached, digest, check_stop)):
             digest = self._make(cached, noted, make)
         self._hand_out(cached, target)
         return digest
@@ -141,10 +148,6 @@ def _remove(abandoned: Path) -> None:
         shutil.rmtree(abandoned)
     else:
         abandoned.unlink(missing_ok=True)
-
-
-def _never() -> None:
-    """Stop nothing."""
 
 
 def _holds(file: Path, sha256: str, check_stop: Callable[[], None]) -> bool:
