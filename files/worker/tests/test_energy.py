@@ -263,13 +263,12 @@ def test_counters_that_may_not_be_read_are_said(reader: Reader, cap: Powercap) -
     assert reader.process.poll() is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives its rights away")
 def test_without_the_right_there_is_a_reason() -> None:
     # Not below the tests' own folder, which is closed to everybody else as a whole.
     with tempfile.TemporaryDirectory(prefix="ffrtmp-test-") as name:
         Path(name).chmod(0o755)
         cap = two_sockets(Path(name) / "powercap")
-        (cap.tree / "intel-rapl:0/energy_uj").chmod(0o400)
+        (cap.tree / "intel-rapl:0/energy_uj").chmod(0o000)
         assert _as_nobody(cap.tree).endswith("energy_uj may not be read")
 
 
@@ -286,7 +285,9 @@ def _as_nobody(tree: Path) -> str:
 
 
 def _look_without_rights(tree: Path, answer: Connection) -> None:
-    os.setuid(65534)
+    if os.geteuid() == 0:
+        # Root reads what nobody may.
+        os.setuid(65534)
     try:
         answer.send(f"found {zones.find(tree, lambda _: None)}")
     except UnreadableZoneError as error:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 
-import psutil
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import (
     DensityMeasurement,
@@ -22,6 +21,7 @@ from ffrtmp_worker.ffmpeg.fleet import Member, Report, Sailing
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.preparing import SourceClip, prepare
 from ffrtmp_worker.kinds.searching import greatest_that_holds
+from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.pace import Pace, pace
 
 _RESOLUTION_S = 0.1
@@ -184,20 +184,9 @@ class _CpuUsage:
 
     def __init__(self) -> None:
         self._cpus = os.sched_getaffinity(0)
-        self._before = self._times()
+        self._before = CpuTimes.now(self._cpus)
 
     def busy_ratio(self) -> float:
         """Return the busy part of all their time since the making of this object."""
-        total, idle = (now - then for now, then in zip(self._times(), self._before, strict=True))
-        return 1.0 - idle / total if total > 0 else 0.0
-
-    def _times(self) -> tuple[float, float]:
-        """Return all time and idle time of the CPUs, in seconds."""
-        total = idle = 0.0
-        for cpu, times in enumerate(psutil.cpu_times(percpu=True)):
-            if cpu in self._cpus:
-                fields = times._asdict()
-                # The kernel counts guests' time in user and nice already.
-                total += sum(v for name, v in fields.items() if not name.startswith("guest"))
-                idle += fields["idle"] + fields.get("iowait", 0.0)
-        return total, idle
+        spent = CpuTimes.now(self._cpus).since(self._before)
+        return 1.0 - spent.idle_s / spent.total_s if spent.total_s > 0 else 0.0

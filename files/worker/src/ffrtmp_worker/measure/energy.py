@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
 
 from ffrtmp_worker.energy.reading import Reading, ask
 
 _LOOK_S = 0.5
 _SHORTEST_S = 0.05
-_NOT_STARTED = Unavailable(reason="no encode was begun")
+_NO_IDLE_POWER = Unavailable(reason="idle power was not measured before the encode")
 
 
 class EnergyMeter:
@@ -19,9 +20,7 @@ class EnergyMeter:
     def __init__(self, reader: Path | None) -> None:
         """Ask the reader at this unix socket; with None there is no energy."""
         self._reader = reader
-        self._idle_w: float | Unavailable = Unavailable(
-            reason="idle power was not measured before the encode"
-        )
+        self._idle_w: float | Unavailable = _NO_IDLE_POWER
         self._begin: Reading | None = None
 
     def watch_idle(self, duration_s: float, check_stop: Callable[[], None]) -> None:
@@ -50,20 +49,15 @@ class EnergyMeter:
         if self._reader is None:
             return Unavailable(reason="this node has no energy reader")
         if self._begin is None:
-            return _NOT_STARTED
+            return Unavailable(reason="no encode was begun")
         used = _used(self._begin, ask(self._reader))
         if isinstance(used, Unavailable):
             return used
         idle_w = self._idle_w
-        return EnergyMeasurement(
-            zones_j=used.zones_j,
-            gross_j=used.gross_j,
-            duration_s=used.duration_s,
-            idle_w=idle_w,
-            net_j=idle_w
-            if isinstance(idle_w, Unavailable)
-            else used.gross_j - idle_w * used.duration_s,
-        )
+        if isinstance(idle_w, Unavailable):
+            return msgspec.structs.replace(used, idle_w=idle_w, net_j=idle_w)
+        net_j = used.gross_j - idle_w * used.duration_s
+        return msgspec.structs.replace(used, idle_w=idle_w, net_j=net_j)
 
 
 def _used(begin: Reading, end: Reading) -> EnergyMeasurement | Unavailable:
@@ -81,11 +75,10 @@ def _used(begin: Reading, end: Reading) -> EnergyMeasurement | Unavailable:
     zones_j = {name: end.zones[name].joules - zone.joules for name, zone in begin.zones.items()}
     if min(zones_j.values()) < 0:
         return Unavailable(reason="the energy reader began to count anew meanwhile")
-    unknown = Unavailable(reason="idle power was not measured before the encode")
     return EnergyMeasurement(
         zones_j=zones_j,
         gross_j=sum(zones_j.values()),
         duration_s=duration_s,
-        idle_w=unknown,
-        net_j=unknown,
+        idle_w=_NO_IDLE_POWER,
+        net_j=_NO_IDLE_POWER,
     )

@@ -4,11 +4,11 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Self
 
 import psutil
 from ffrtmp_shared.measurement import Environment, Unavailable
 
+from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.pressure import stalled_us
 from ffrtmp_worker.measure.sampling import HostSampler
 from ffrtmp_worker.measure.slot import slot_counts
@@ -77,12 +77,12 @@ class EnvironmentWatch:
         self._throttles = throttle_counts()
         self._slot = slot_counts()
         self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
-        self._times_before = _CpuTimes.now()
+        self._times_before = CpuTimes.now()
         self._sampler = HostSampler()
 
     def finish(self) -> Environment:
         """Return the state of the host from the making of this watch until now."""
-        times = _CpuTimes.now()
+        times = CpuTimes.now().since(self._times_before)
         elapsed_s = time.monotonic() - self._begun_s
         sampled = self._sampler.finish()
         throttled = slot_counts().throttled_periods
@@ -92,10 +92,10 @@ class EnvironmentWatch:
             cpu_governor=cpu_governor(),
             cpu_frequency_mhz=sampled.frequency_mean_mhz,
             load_before=self._load_before,
-            steal_ratio=times.steal_ratio_since(self._times_before),
+            steal_ratio=times.steal_s / times.total_s if times.total_s > 0 else 0.0,
             memory_available_bytes=self._memory_available,
             cpu_count=os.cpu_count() or len(os.sched_getaffinity(0)),
-            cpu_busy_s=times.busy_s_since(self._times_before),
+            cpu_busy_s=max(times.total_s - times.idle_s - times.steal_s, 0.0),
             cpu_frequency_min_mhz=sampled.frequency_min_mhz,
             temperature_start_celsius=sampled.temperature_start_celsius,
             temperature_max_celsius=sampled.temperature_max_celsius,
@@ -127,29 +127,3 @@ def _difference(now: int | None, before: int | None, what: str) -> int | Unavail
     if now is None or before is None:
         return Unavailable(reason=f"the kernel does not count {what}")
     return now - before
-
-
-class _CpuTimes:
-    """The host's CPU seconds since it booted: all of them, those stolen and those idle."""
-
-    def __init__(self, total: float, steal: float, idle: float) -> None:
-        self._total = total
-        self._steal = steal
-        self._idle = idle
-
-    @classmethod
-    def now(cls) -> Self:
-        times = psutil.cpu_times()._asdict()
-        # The kernel counts guests' time in user and nice already.
-        total = sum(value for name, value in times.items() if not name.startswith("guest"))
-        return cls(total, times.get("steal", 0.0), times["idle"] + times.get("iowait", 0.0))
-
-    def steal_ratio_since(self, before: "_CpuTimes") -> float:
-        elapsed = self._total - before._total
-        return max(self._steal - before._steal, 0.0) / elapsed if elapsed > 0 else 0.0
-
-    def busy_s_since(self, before: "_CpuTimes") -> float:
-        busy = (self._total - self._idle - self._steal) - (
-            before._total - before._idle - before._steal
-        )
-        return max(busy, 0.0)
