@@ -19,7 +19,13 @@ from ffrtmp_shared.measurement import (
     VerdictState,
 )
 from ffrtmp_shared.models import NodeFacts, Registration, Role
-from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
+from ffrtmp_shared.scenario import (
+    KINDS_OF_EVERY_NODE,
+    EncodeSettings,
+    RatePoint,
+    Scenario,
+    Source,
+)
 
 CLIP = b"not really a clip" * 1000
 CLIP_SHA256 = hashlib.sha256(CLIP).hexdigest()
@@ -46,6 +52,7 @@ def registration(
     labels: dict[str, str] | None = None,
     memory_bytes: int = 2**30,
     gpus: tuple[str, ...] = (),
+    more_kinds: tuple[str, ...] = (),
 ) -> Registration:
     """Return what the agent of a node says of it; it has libx264 unless told otherwise."""
     return Registration(
@@ -67,6 +74,7 @@ def registration(
         address="192.0.2.1",
         exporters={"cpu": 9510, "ffmpeg": 9506},
         labels=labels or {},
+        kinds=(*KINDS_OF_EVERY_NODE, *more_kinds),
     )
 
 

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
+import specimens
+from ffrtmp_shared.scenario import LiveSettings
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -144,6 +147,18 @@ def test_a_job_for_one_node_names_it(ready_house: Any) -> None:
     here = ready_house.submit("libx265", requirements={"node": "worker1"})["id"]
     assert waiting(ready_house, far) == "node worker9 is not registered"
     assert waiting(ready_house, here) == "node worker1 lacks encoder libx265"
+
+
+def test_a_live_job_goes_only_where_there_is_an_rtmp_server(ready_house: Any) -> None:
+    house = ready_house
+    stream = specimens.job()["scenario"]
+    stream = msgspec.structs.replace(stream, kind="live", live=LiveSettings())
+    body = {"scenario": stream}
+    job = house.ok("submitter", "POST", "/v1/jobs", body)["id"]
+    assert waiting(house, job).endswith("worker1 lacks what a live needs")
+    assert house.claim("worker1") is None
+    house.register("worker2", more_kinds=("live",))
+    assert house.claim("worker2")["job"]["id"] == job
 
 
 def test_a_queued_job_is_canceled_at_once(ready_house: Any) -> None:

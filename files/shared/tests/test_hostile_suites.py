@@ -282,6 +282,9 @@ _IN_JOBS = [
     ("kind", "decode", "a decode has no settings in encode"),
     ("kind", "ladder", "a ladder needs settings in ladder"),
     ("density", {}, "a transcode has no settings in density"),
+    ("live", {}, "a transcode has no settings in live"),
+    ("live", {"duration_s": 5}, "$.live.duration_s"),
+    ("live", {"url": "rtmp://elsewhere/live/x"}, "$.live"),
     ("decode", {"threads": 1}, "a transcode has no settings in decode"),
     ("ladder", {"renditions": [_RUNG, _RUNG]}, "the name full of a rendition stands twice"),
     ("ladder", {"renditions": [_RUNG | {"name": "../x"}]}, "$.ladder.renditions[0].name"),
@@ -330,6 +333,7 @@ def test_only_a_transcode_makes_two_passes() -> None:
     for kind, settings, said in (
         ("transcode", {"encode": twice}, []),
         ("density", {"encode": twice, "density": {}}, ["a density is encoded in one pass"]),
+        ("live", {"encode": twice, "live": {}}, ["a live is encoded in one pass"]),
         ("ladder", {"ladder": rungs}, ["a ladder is encoded in one pass"]),
     ):
         found = msgspec.convert(single | {"kind": kind} | settings, Scenario).problems()

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from ffrtmp_shared import suite
-from ffrtmp_shared.scenario import Scenario, SyntheticSource
+from ffrtmp_shared.scenario import LiveSettings, Scenario, SyntheticSource
 from jsonschema import Draft202012Validator
 
 GOOD = """\
@@ -73,6 +73,13 @@ encodes:
   - name: reader
     kind: decode
     threads: 4
+  - name: stream
+    kind: live
+    encoder: libx264
+    frame_rate: 60
+    rate_points:
+      - {bitrate_kbps: 900}
+    duration_s: 30
 """
 
 
@@ -86,15 +93,18 @@ def test_each_kind_becomes_its_scenarios() -> None:
             "one/crf23-max800k",
             "rungs/ladder",
             "reader/decode",
+            "stream/900k",
         )
     ]
-    assert [scenario.kind for scenario in scenarios[:4]] == [
+    assert [scenario.kind for scenario in scenarios[:5]] == [
         "transcode",
         "transcode",
         "ladder",
         "decode",
+        "live",
     ]
-    assert [scenario.problems() for scenario in scenarios] == [[]] * 8
+    assert [scenario.problems() for scenario in scenarios] == [[]] * 10
+    assert scenarios[4].live == LiveSettings(duration_s=30)
     encode, ladder, decode = scenarios[0].encode, scenarios[2].ladder, scenarios[3].decode
     assert encode and ladder and decode
     assert (encode.width, encode.height, encode.frame_rate) == (160, 90, "30000/1001")
@@ -109,7 +119,7 @@ def test_each_kind_becomes_its_scenarios() -> None:
     assert scenarios[0].source.synthetic == SyntheticSource(
         content="noise", width=320, height=180, frame_rate="30", duration_s=2.0
     )
-    assert (scenarios[4].source.file_name, scenarios[4].source.sha256) == ("film.mkv", "f" * 64)
+    assert (scenarios[5].source.file_name, scenarios[5].source.sha256) == ("film.mkv", "f" * 64)
 
 
 def test_all_kinds_survive_the_wire() -> None:
@@ -124,7 +134,12 @@ def test_all_kinds_survive_the_wire() -> None:
         ("    together: false\n", "    width: 90\n", 22, "a ladder has no width; allowed are"),
         ("    kind: decode\n", "", 26, "a transcode needs encoder"),
         ("kind: decode\n", "kind: ladder\n", 26, "a ladder needs renditions"),
-        ("kind: decode", "kind: live", 27, "'live' is not known; allowed are transcode, ladder"),
+        ("kind: decode", "kind: dead", 27, "'dead' is not known; allowed are transcode, ladder"),
+        ("duration_s: 30", "duration_s: 5", 35, "5 is less than the minimum of 10"),
+        ("duration_s: 30", "window_s: 30", 35, "a live has no window_s; allowed are"),
+        ("kind: live\n    encoder: libx264", "kind: live\n    encoder: libx265", 31,
+         "RTMP carries H.264; libx265 writes hevc"),
+        ("{bitrate_kbps: 900}", "{bitrate_kbps: 900, passes: 2}", 34, "a live is encoded in one"),
         ("height: 90\n    frame", "frame", 12, "width and height go together"),
         ("width: 160\n", "width: 161\n", 12, "width 161 is odd"),
         ("tune: film", "tune: best", 15, "option tune is one of film, animation"),

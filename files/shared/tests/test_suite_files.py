@@ -20,6 +20,7 @@ _JOBS = {
     "energy": 25,
     "decode": 9,
     "density": 3,
+    "live": 21,
 }
 
 

@@ -14,7 +14,7 @@ from ffrtmp_shared.scenario import DensitySettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import fleet
-from ffrtmp_worker.ffmpeg.fleet import Report
+from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import Tools
 from ffrtmp_worker.kinds.searching import greatest_that_holds
 from ffrtmp_worker.measure.pace import pace
@@ -94,8 +94,8 @@ def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
         on_report=lambda place, report: heard.append((place, report.frames)),
     )
     assert sorted(heard) == [(0, 7), (1, 7), (2, 7)]
-    assert [member.exit_code for member in sailing.members] == [None] * 3
-    assert all(member.max_rss_kib for member in sailing.members)
+    assert [member.ending.exit_code for member in sailing.members] == [None] * 3
+    assert all(member.ending.max_rss_kib for member in sailing.members)
     children = [int(file.read_text()) for file in tmp_path.glob("child-*")]
     assert len(children) == 3
     assert not any(_lives(child) for child in children)
@@ -111,8 +111,8 @@ def test_a_member_that_ends_early_ends_the_voyage(tmp_path: Path) -> None:
         on_report=lambda *_: None,
     )
     assert time.monotonic() - begun < 20
-    assert [member.exit_code for member in sailing.members] == [None, 3]
-    assert "no more" in sailing.members[1].log_tail
+    assert [member.ending.exit_code for member in sailing.members] == [None, 3]
+    assert "no more" in sailing.members[1].ending.log_tail
 
 
 def test_a_program_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ UNITS = {
         "ffrtmp-exporter@cpu.service",
         "ffrtmp-exporter@ffmpeg.service",
     ],
+    "rtmp_servers": ["ffrtmp-rtmp-server.service"],
     "monitoring": [
         "ffrtmp-victoria-metrics.service",
         "ffrtmp-vmalert.service",
@@ -28,6 +29,7 @@ PLACES = [(group, unit) for group, units in UNITS.items() for unit in units]
 EVERYWHERE = "0.0.0.0"  # noqa: S104 the address that is looked for
 HERE = "127.0.0.1"
 API_PORT = 8080
+RTMP_PORTS = (1935, 8936)
 MOST_TASKS = 4096
 DOORS = [
     ("master", EVERYWHERE, API_PORT),
@@ -35,6 +37,8 @@ DOORS = [
     ("master", EVERYWHERE, 9600),
     ("worker", EVERYWHERE, 9506),
     ("worker", EVERYWHERE, 9510),
+    ("rtmp_servers", EVERYWHERE, 1935),
+    ("rtmp_servers", EVERYWHERE, 8936),
     ("monitoring", HERE, 8428),
     ("monitoring", HERE, 8880),
     ("monitoring", HERE, 9093),
@@ -131,7 +135,7 @@ def test_limits_reach_systemd(machine: Machine) -> None:
 
 def test_exporters_want_a_certificate(machine: Machine) -> None:
     for address, port in of(machine, DOORS):
-        if address == EVERYWHERE and port != API_PORT:
+        if address == EVERYWHERE and port not in (API_PORT, *RTMP_PORTS):
             url = f"https://{machine.address}:{port}/metrics"
             assert machine.ask(url).status == 0
             answer = machine.ask(url, certificate=True)

@@ -256,6 +256,39 @@ class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     watts_per_stream: Amount | Unavailable
 
 
+class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a stream to the RTMP server kept up with the clock, from a feeder that plays the source.
+
+    A picture is due when the feeder has it by its own clock. `lag_*_s` is from when the nth was
+    due until the encoder had written the nth, four times a second, `end_to_end_*_s` until a
+    player on this node had it from the server, for every packet; an encoder that looks ahead is
+    late by that much, and the order of B-frames is not waited for. The first second is in neither.
+    `below_real_time_s` is how long the stream fell back, `stalls` how often nothing new was
+    written for more than a second, `reconnects` how often the connection to the server had to
+    be made again. `frames_lost` were encoded and did not reach the player after its first.
+    The bit rate is of whole seconds at the player, in units of 1,000 bit/s; `bitrate_cv` is its
+    standard deviation over its mean. `helpers_cpu_s` is the CPU time of feeder and player.
+    """
+
+    duration_s: Amount
+    lag_p50_s: float
+    lag_p95_s: float
+    lag_p99_s: float
+    lag_max_s: float
+    below_real_time_s: Amount
+    stalls: Count
+    reconnects: Count
+    frames_lost: Count
+    end_to_end_p50_s: float
+    end_to_end_p95_s: float
+    end_to_end_p99_s: float
+    end_to_end_max_s: float
+    bitrate_mean_kbps: Amount
+    bitrate_max_kbps: Amount
+    bitrate_cv: Amount
+    helpers_cpu_s: Amount
+
+
 class Measurement(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -265,6 +298,7 @@ class Measurement(
     of a `decode`, the whole of a `ladder`. `output` is null for kinds that keep no single file;
     a `ladder` has its outputs in `renditions`. A `density` has all streams of the verified
     window together in `encode`: sums of their CPU time and frames, the greatest of their memory.
+    A `live` has its encoder there, without the processes that feed it and play its stream.
     """
 
     encode: EncodeMeasurement
@@ -276,3 +310,4 @@ class Measurement(
     verdict: Verdict | None = None
     renditions: Annotated[tuple[RenditionMeasurement, ...], Meta(max_length=16)] = ()
     density: DensityMeasurement | None = None
+    live: LiveMeasurement | None = None

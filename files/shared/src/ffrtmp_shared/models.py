@@ -24,7 +24,7 @@ from ffrtmp_shared.bounds import (
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import FfmpegBuild, Measurement
 from ffrtmp_shared.requirements import Priority, Requirements
-from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
 from ffrtmp_shared.states import JobState, NodeState, RunState
 
 Slot = Annotated[int, Meta(ge=1, le=1024)]
@@ -60,7 +60,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What an agent says of its node when it starts.
 
     `encoders` are those that the agent proved with a short encode. `address` is where the
-    node's exporters are reached, `exporters` their ports by name.
+    node's exporters are reached, `exporters` their ports by name. `kinds` are those of the kinds
+    of job that the agent can do.
     """
 
     name: Name
@@ -72,6 +73,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     address: Address
     exporters: Annotated[dict[Name, Port], Meta(max_length=64)]
     labels: Labels = {}
+    kinds: Annotated[tuple[Word, ...], Meta(max_length=64)] = KINDS_OF_EVERY_NODE
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

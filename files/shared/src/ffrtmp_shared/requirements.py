@@ -33,10 +33,12 @@ class Requirements(
     """What a node must be or have; what is not said does not matter.
 
     `architecture` is the kernel's name of it (x86_64, aarch64), `gpu` a part of a GPU's name in
-    any case, `labels` are labels of the node with exactly these values.
+    any case, `labels` are labels of the node with exactly these values. `kind` stands only where
+    not every node can do jobs of that kind.
     """
 
     encoder: Word | None = None
+    kind: Word | None = None
     node: Name | None = None
     architecture: Word | None = None
     gpu: Word | None = None

@@ -15,6 +15,12 @@ PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
 MAX_THREADS = 256
 """The greatest number of encoder threads that a suite may ask for."""
 
+MIN_LIVE_S = 10
+"""The shortest stream that is measured, in seconds: a shorter one says nothing of its lag."""
+
+MAX_LIVE_S = 14_400
+"""The longest: every packet's way to the player is kept in memory until the end."""
+
 _ALL_BUT_ONE = 2
 
 # Paths, options and protocols: none of them is the base name of a clip.
@@ -264,6 +270,25 @@ class DensitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_streams: Annotated[int, Meta(ge=1, le=1024)] = 256
 
 
+class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stream in real time to the farm's RTMP server, for `duration_s`."""
+
+    duration_s: Annotated[float, Meta(ge=MIN_LIVE_S, le=MAX_LIVE_S)] = 60.0
+
+
+def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
+    """Name every field with which an encode cannot be a stream of a `density` or a `live`."""
+    found = []
+    if settings.rate.passes > 1:
+        found.append(("rate", f"a {kind} is encoded in one pass; leave out passes"))
+    encoder = ENCODERS.get(settings.encoder)
+    if kind == "live" and encoder is not None and encoder.codec != "h264":
+        # The server's module knows no later codec, and the players of its streams neither.
+        said = f"RTMP carries H.264; {encoder.name} writes {encoder.codec}"
+        found.append(("encoder", said))
+    return found
+
+
 class Scenario(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -272,7 +297,7 @@ class Scenario(
     `name` is unique within a run. `slowest_speed` is the speed, in multiples of real time, under
     which an encode is given up: the deadline of a job is its source's duration divided by it.
     A `transcode` has its settings in `encode`, the other kinds in the field of their name; what
-    each stream of a `density` is encoded with stands in `encode` too.
+    each stream of a `density` or a `live` is encoded with stands in `encode` too.
     """
 
     name: Line
@@ -283,6 +308,7 @@ class Scenario(
     ladder: LadderSettings | None = None
     decode: DecodeSettings | None = None
     density: DensitySettings | None = None
+    live: LiveSettings | None = None
 
     @property
     def encoders(self) -> tuple[EncodeSettings, ...]:
@@ -311,8 +337,8 @@ class Scenario(
             found += [problem for problem in settings.problems() if problem not in found]
         if self.ladder is not None:
             found += self.ladder.problems()
-        if self.density is not None and any(one.rate.passes > 1 for one in self.encoders):
-            found.append("a density is encoded in one pass; leave out passes")
+        if self.encode is not None and self.kind in ("density", "live"):
+            found += [message for _, message in stream_faults(self.kind, self.encode)]
         return found
 
 
@@ -321,7 +347,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "ladder": ("ladder",),
     "decode": ("decode",),
     "density": ("encode", "density"),
+    "live": ("encode", "live"),
 }
 """Every kind of scenario, and the fields that hold its settings."""
 
-_FIELDS = ("encode", "ladder", "decode", "density")
+KINDS_OF_EVERY_NODE = ("transcode", "ladder", "decode", "density")
+"""The kinds that an agent can do wherever it is; a `live` needs an RTMP server."""
+
+_FIELDS = ("encode", "ladder", "decode", "density", "live")

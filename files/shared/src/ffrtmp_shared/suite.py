@@ -18,11 +18,13 @@ from ffrtmp_shared.scenario import (
     DensitySettings,
     EncodeSettings,
     LadderSettings,
+    LiveSettings,
     RatePoint,
     Rendition,
     Scenario,
     Source,
     SyntheticSource,
+    stream_faults,
 )
 from ffrtmp_shared.suite_document import (
     MAX_PROBLEMS,
@@ -44,7 +46,10 @@ MAX_JOBS = 100_000
 _Path = list[str | int]
 
 # Kinds that are done once at each rate point.
-_AT_RATES = ("transcode", "density")
+_AT_RATES = ("transcode", "density", "live")
+
+# Kinds whose encode runs as a stream in real time.
+_STREAMS = ("density", "live")
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -114,11 +119,12 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     A `transcode` is done at each of its own `rate_points`, or at the suite's where it has none;
     a `ladder` has a rate in each of its `renditions`; a `decode` has only `threads`. A `density`
-    has rates as a transcode does, and how it is searched for: see `DensitySettings`.
+    has rates as a transcode does, and how it is searched for: see `DensitySettings`. A `live` has
+    rates too, and how long it is streamed.
     """
 
     name: str
-    kind: Literal["transcode", "ladder", "decode", "density"] = "transcode"
+    kind: Literal["transcode", "ladder", "decode", "density", "live"] = "transcode"
     encoder: str | None = None
     preset: str | None = None
     pixel_format: str = "yuv420p"
@@ -135,6 +141,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     verify_s: float = DensitySettings().verify_s
     max_lag_s: float = DensitySettings().max_lag_s
     max_streams: int = DensitySettings().max_streams
+    duration_s: float = LiveSettings().duration_s
 
     def settings(self, rate: RatePoint, rung: SuiteRendition | None = None) -> EncodeSettings:
         """Return what the encoder is told at `rate`, in the size of `rung` where there is one."""
@@ -240,8 +247,9 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             yield named("decode", decode=DecodeSettings(threads=encode.threads))
         else:
             density = encode.density() if encode.kind == "density" else None
+            live = LiveSettings(duration_s=encode.duration_s) if encode.kind == "live" else None
             for rate in self.rates(encode):
-                yield named(rate.label, encode=encode.settings(rate), density=density)
+                yield named(rate.label, encode=encode.settings(rate), density=density, live=live)
 
 
 def parse(text: str) -> Suite:
@@ -359,11 +367,20 @@ def _refused_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
         elif encode.kind in _AT_RATES:
             rates: _Path = [*path, "rate_points"] if encode.rate_points else ["rate_points"]
             for index, rate in enumerate(suite.rates(encode)):
-                yield from _faults(document, path, [*rates, index], path, encode.settings(rate))
+                settings = encode.settings(rate)
+                yield from _faults(document, path, [*rates, index], path, settings)
+                if encode.kind in _STREAMS:
+                    places = {"rate": [*rates, index], "encoder": [*path, "encoder"]}
+                    for field, said in stream_faults(encode.kind, settings):
+                        yield SuiteProblem(line_of(document, places[field]), said)
 
 
 def _faults(
-    document: Any, encode: _Path, rate: _Path, size: _Path, settings: EncodeSettings
+    document: Any,
+    encode: _Path,
+    rate: _Path,
+    size: _Path,
+    settings: EncodeSettings,
 ) -> Iterator[SuiteProblem]:
     """Name what `settings` would be refused for, each where the file says it."""
     for field, said in settings.faults():

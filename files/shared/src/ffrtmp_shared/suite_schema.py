@@ -9,6 +9,8 @@ from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.scenario import (
     MAX_GOP_FRAMES,
+    MAX_LIVE_S,
+    MIN_LIVE_S,
     PIXEL_FORMATS,
     FrameRate,
     Pixels,
@@ -55,6 +57,10 @@ FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "density": (
         ("encoder",),
         ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", *_SEARCH_FIELDS),
+    ),
+    "live": (
+        ("encoder",),
+        ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", "duration_s"),
     ),
 }  # fmt: skip
 """What an encode of each kind must have, and all that it may have."""
@@ -152,6 +158,7 @@ def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
             "together": {"type": "boolean"},
             **dict.fromkeys(("window_s", "verify_s", "max_lag_s"), msgspec.json.schema(Seconds)),
             "max_streams": {"type": "integer", "minimum": 1, "maximum": 1024},
+            "duration_s": {"type": "number", "minimum": MIN_LIVE_S, "maximum": MAX_LIVE_S},
         },
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.models import NodeFacts, Registration
+from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
 
 from ffrtmp_worker.ffmpeg import build, command, process
 from ffrtmp_worker.kinds.attempt import Tools
@@ -54,6 +55,7 @@ def tools(settings: AgentSettings) -> Tools:
         agent_version=version("ffmpeg-rtmp-worker"),
         energy_socket=settings.energy_socket,
         energy_idle_s=settings.energy_idle_s,
+        rtmp_url=settings.rtmp_url,
     )
 
 
@@ -69,6 +71,7 @@ def registration(settings: AgentSettings, found: Tools) -> Registration:
         address=settings.address,
         exporters=settings.exporters,
         labels=settings.labels,
+        kinds=(*KINDS_OF_EVERY_NODE, *(() if found.rtmp_url is None else ("live",))),
     )
 
 

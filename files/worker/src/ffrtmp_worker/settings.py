@@ -1,8 +1,13 @@
 """What an operator sets for the agent."""
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
+
+RTMP_URL = r"^rtmp://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,64}$(?!\n)"
+"""An application of an RTMP server, such as `rtmp://media1:1935/live`; no user, no options."""
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,7 +20,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     is shared by the node's slots. `quality_ffmpeg` is an FFmpeg with libvmaf; it may be the same
     file as `ffmpeg`, the one under test. `progress_socket` is the FFmpeg exporter's socket and
     `energy_socket` the energy reader's, or null where there is none. Before an encode the host's
-    idle power is measured for `energy_idle_s` seconds. A job is refused as the node's fault
+    idle power is measured for `energy_idle_s` seconds. Streams are sent to the application
+    `rtmp_url` of an RTMP server, or nowhere where it is null. A job is refused as the node's fault
     while less than `min_free_bytes` are free in `work_dir`.
     """
 
@@ -39,5 +45,6 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     progress_socket: Path | None = None
     energy_socket: Path | None = None
     energy_idle_s: float = 5.0
+    rtmp_url: Annotated[str, Meta(pattern=RTMP_URL)] | None = None
     min_free_bytes: int = 1_000_000_000
     log_level: str = "info"

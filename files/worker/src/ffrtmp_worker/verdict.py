@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import msgspec
 from ffrtmp_shared.measurement import (
     Environment,
+    LiveMeasurement,
     Measurement,
     Unavailable,
     Verdict,
@@ -59,6 +60,8 @@ def _invalid(measurement: Measurement) -> Iterator[VerdictReason]:
     steal = measurement.environment.steal_ratio
     if steal > STEAL_INVALID:
         yield _reason("steal", f"{steal:.1%} of the CPU time was stolen")
+    if measurement.live is not None:
+        yield from _overloaded(measurement.live)
     output = measurement.output
     if output is not None:
         if output.frames != measurement.encode.frames:
@@ -71,6 +74,14 @@ def _invalid(measurement: Measurement) -> Iterator[VerdictReason]:
     for rendition in measurement.renditions:
         if isinstance(rendition.quality, Unavailable):
             yield _reason("quality-unavailable", f"{rendition.name}: {rendition.quality.reason}")
+
+
+def _overloaded(live: LiveMeasurement) -> Iterator[VerdictReason]:
+    """Say that a stream did not hold real time: what it cost is then not what a stream costs."""
+    if live.below_real_time_s > 0:
+        yield _reason("overloaded", f"the stream fell back for {live.below_real_time_s:.1f} s")
+    elif live.frames_lost and not live.reconnects:
+        yield _reason("overloaded", f"{live.frames_lost} frames were dropped on their way")
 
 
 def _degraded(measurement: Measurement) -> Iterator[VerdictReason]:
@@ -92,6 +103,8 @@ def _degraded(measurement: Measurement) -> Iterator[VerdictReason]:
     ):
         if isinstance(ratio, float) and ratio > most:
             yield _reason(code, f"tasks waited {ratio:.1%} of the time")
+    if measurement.live is not None and measurement.live.reconnects:
+        yield _reason("reconnected", f"{measurement.live.reconnects} times")
     if measurement.encode.wall_s < SHORT_DEGRADED_S:
         yield _reason("short", f"the encode took {measurement.encode.wall_s:.2f} s")
 
@@ -103,7 +116,10 @@ def _other_load_ratio(measurement: Measurement, seen: Environment) -> float | No
     if measurement.density is not None:
         # Its cost is that of one window, and the host was watched through all of them.
         return None
-    others_s = seen.cpu_busy_s - measurement.encode.cpu_s
+    own_s = measurement.encode.cpu_s
+    if measurement.live is not None:
+        own_s += measurement.live.helpers_cpu_s
+    others_s = seen.cpu_busy_s - own_s
     return max(others_s, 0.0) / (measurement.encode.wall_s * seen.cpu_count)
 
 

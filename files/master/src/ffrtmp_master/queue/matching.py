@@ -41,6 +41,8 @@ def lacking(requirements: Requirements, node: Registration) -> list[str]:
         found.append(f"node {wanted.node}")
     if wanted.encoder is not None and wanted.encoder not in node.encoders:
         found.append(f"encoder {wanted.encoder}")
+    if wanted.kind is not None and wanted.kind not in node.kinds:
+        found.append(f"what a {wanted.kind} needs")
     if wanted.architecture is not None and wanted.architecture != facts.architecture:
         found.append(f"architecture {wanted.architecture}")
     if wanted.gpu is not None and not any(wanted.gpu.lower() in gpu.lower() for gpu in facts.gpus):

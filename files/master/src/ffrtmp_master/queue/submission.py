@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.requirements import Requirements
-from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
@@ -21,9 +21,10 @@ from ffrtmp_master.store.work import Work
 def required_set(
     requirements: Requirements, scenario: Scenario, *, exclusive: bool
 ) -> RequirementSet:
-    """Return what a job asks of its node: what was said, and always its encoder."""
-    with_encoder = msgspec.structs.replace(requirements, encoder=scenario.encoder)
-    return RequirementSet(requirements=with_encoder, exclusive=exclusive)
+    """Return what a job asks of its node: what was said, and always its encoder and its kind."""
+    kind = None if scenario.kind in KINDS_OF_EVERY_NODE else scenario.kind
+    wanted = msgspec.structs.replace(requirements, encoder=scenario.encoder, kind=kind)
+    return RequirementSet(requirements=wanted, exclusive=exclusive)
 
 
 def submit(

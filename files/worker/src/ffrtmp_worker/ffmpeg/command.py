@@ -97,6 +97,47 @@ def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
     ]  # fmt: skip
 
 
+def feed(ffmpeg: Path, source: str) -> list[str]:
+    """Play `source` at the pace of real time, over and over, as it is, into standard output.
+
+    Standard output is taken, so progress goes where errors go.
+    """
+    return [
+        str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error",
+        "-progress", "pipe:2", "-stats_period", "0.25", "-nostats",
+        *input_guard(), "-re", "-stream_loop", "-1", "-i", source,
+        "-map", "0:V:0", "-c", "copy", "-f", "nut", "pipe:1",
+    ]  # fmt: skip
+
+
+def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
+    """An encode of what is fed to standard input, to the RTMP server's stream `url`.
+
+    The `fifo` between encoder and connection makes a broken connection again, from the next key
+    frame on, while the encoder goes on; what does not fit into it meanwhile is lost.
+    """
+    return [
+        *_prelude(ffmpeg, period_s=0.25), *encoding.device_options(settings.encoder),
+        "-filter_threads", str(settings.threads), "-xerror",
+        "-protocol_whitelist", "pipe", "-f", "nut", "-threads", str(settings.threads),
+        "-noautorotate", "-i", "pipe:0", *_mapped("0:V:0"), *_filtered(settings),
+        *encoding.encoder_options(settings), "-flags", "+global_header",
+        "-f", "fifo", "-fifo_format", "flv", "-attempt_recovery", "1",
+        "-recovery_wait_time", "1", "-drop_pkts_on_overflow", "1", "-restart_with_keyframe", "1",
+        "-format_opts", "flvflags=no_duration_filesize:rw_timeout=5000000", url,
+    ]  # fmt: skip
+
+
+def play(ffmpeg: Path, url: str) -> list[str]:
+    """Read the stream `url` and write a line for each of its packets as it comes."""
+    return [
+        str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", "-copyts",
+        "-protocol_whitelist", "rtmp,tcp", "-format_whitelist", "flv", "-fflags", "nobuffer",
+        "-probesize", "32", "-analyzeduration", "0", "-rw_timeout", "5000000", "-i", url,
+        "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-flush_packets", "1", "pipe:1",
+    ]  # fmt: skip
+
+
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
     """A second of a test picture through `encoder`, at a size that all encoders accept."""
     settings = encoding.proof_settings(encoder)
@@ -160,10 +201,10 @@ def compare(
     ]  # fmt: skip
 
 
-def _prelude(ffmpeg: Path) -> list[str]:
+def _prelude(ffmpeg: Path, period_s: float = 0.5) -> list[str]:
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-y",
-        "-progress", "pipe:1", "-stats_period", "0.5", "-nostats",
+        "-progress", "pipe:1", "-stats_period", f"{period_s:g}", "-nostats",
     ]  # fmt: skip
 
 

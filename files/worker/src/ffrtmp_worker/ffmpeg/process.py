@@ -216,15 +216,17 @@ def peak_rss_kib(pid: int) -> int | None:
     return next((int(line.split()[1]) for line in lines), None)
 
 
-def start(argv: Sequence[str], cwd: Path) -> subprocess.Popen[bytes]:
+def start(
+    argv: Sequence[str], cwd: Path, stdin: IO[bytes] | int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, with a pipe for what it writes and one for its log.
 
-    Raises OSError when it cannot be started.
+    It reads what `stdin` gives, by default nothing. Raises OSError when it cannot be started.
     """
     return subprocess.Popen(
         argv,
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

@@ -4,6 +4,9 @@ FFmpeg's own `fps` and `speed` are averages since the start and its `out_time_ms
 microseconds; nothing is taken from these. A key may be missing or say `N/A` in any block.
 """
 
+import time
+from collections.abc import Callable
+
 import msgspec
 
 
@@ -37,6 +40,32 @@ class ProgressParser:
             total_bytes=_number(pairs.get("total_size")),
             is_last=value.strip() == "end",
         )
+
+
+class Report(msgspec.Struct, frozen=True):
+    """At `elapsed_s` seconds after the start of a process it had encoded so many frames."""
+
+    elapsed_s: float
+    frames: int
+
+
+class Reports:
+    """The reports of one process, from the lines that it writes."""
+
+    def __init__(self, heard: Callable[[Report], None]) -> None:
+        """Begin at the start of the process; `heard` gets each report."""
+        self._heard = heard
+        self._parser = ProgressParser()
+        self._started = time.monotonic()
+        self.all: list[Report] = []
+
+    def hear(self, line: str) -> None:
+        """Take a line; one that completes a report with frames in it makes one."""
+        block = self._parser.feed(line)
+        if block is not None and block.frames:
+            report = Report(time.monotonic() - self._started, block.frames)
+            self.all.append(report)
+            self._heard(report)
 
 
 def _number(text: str | None) -> int | None:

@@ -6,7 +6,7 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
 
 from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.kinds import decode, density, ladder, transcode
+from ffrtmp_worker.kinds import decode, density, ladder, live, transcode
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.verdict import with_verdict
 
@@ -15,6 +15,7 @@ KINDS: dict[str, Callable[[Attempt], Measurement]] = {
     "ladder": ladder.run,
     "decode": decode.run,
     "density": density.run,
+    "live": live.run,
 }
 """Every kind by the name that scenarios use."""
 

@@ -22,7 +22,8 @@ class Tools:
     """What this node measures with.
 
     `encoders` are those that were proved here. `energy_socket` is where the energy reader
-    answers, if there is one, and `energy_idle_s` how long idle power is measured.
+    answers, if there is one, and `energy_idle_s` how long idle power is measured. `rtmp_url` is
+    the application of an RTMP server that streams are sent to, if there is one.
     """
 
     ffmpeg: Path
@@ -36,6 +37,7 @@ class Tools:
     agent_version: str
     energy_socket: Path | None = None
     energy_idle_s: float = 0.0
+    rtmp_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

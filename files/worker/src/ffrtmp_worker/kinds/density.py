@@ -17,7 +17,8 @@ from ffrtmp_shared.scenario import DensitySettings, EncodeSettings
 
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, fleet
-from ffrtmp_worker.ffmpeg.fleet import Member, Report, Sailing
+from ffrtmp_worker.ffmpeg.fleet import Member, Sailing
+from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.preparing import SourceClip, prepare
 from ffrtmp_worker.kinds.searching import greatest_that_holds
@@ -132,7 +133,7 @@ class _Search:
         held = (
             is_whole
             and all(self._keeps_up(found) for found in known)
-            and all(member.exit_code is None for member in members)
+            and all(member.ending.exit_code is None for member in members)
         )
         unknown = Unavailable(reason="a stream reported too seldom for its pace to be known")
         return DensityStep(
@@ -152,7 +153,8 @@ class _Search:
 
 def _limit(members: Sequence[Member], busy_ratio: float) -> str:
     """Say what ran out, as far as it can be seen."""
-    ended = next((member for member in members if member.exit_code is not None), None)
+    endings = (member.ending for member in members)
+    ended = next((ending for ending in endings if ending.exit_code is not None), None)
     if ended is not None:
         last = " ".join(ended.log_tail.splitlines()[-1:])
         return f"a stream ended with code {ended.exit_code}: {last}"[:1024]
@@ -169,9 +171,11 @@ def _together(sailing: Sailing, frame_rate: float) -> EncodeMeasurement:
     frames = sum(member.reports[-1].frames for member in members)
     return EncodeMeasurement(
         wall_s=sailing.wall_s,
-        user_s=sum(member.user_s for member in members),
-        system_s=sum(member.system_s for member in members),
-        max_rss_kib=max(m.max_rss_kib for m in members if m.max_rss_kib is not None),
+        user_s=sum(member.ending.user_s for member in members),
+        system_s=sum(member.ending.system_s for member in members),
+        max_rss_kib=max(
+            member.ending.max_rss_kib for member in members if member.ending.max_rss_kib is not None
+        ),
         frames=frames,
         fps=frames / sailing.wall_s,
         speed=frames / frame_rate / sailing.wall_s,

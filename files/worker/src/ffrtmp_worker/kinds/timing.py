@@ -103,7 +103,7 @@ def _failure(
             tail,
         )
     if outcome.exit_code < 0:
-        return _killed(outcome, memory)
+        return killed(outcome.exit_code, tail, memory)
     if _NO_SPACE in tail:
         return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
     decoded = process.run(
@@ -122,20 +122,21 @@ def _failure(
     )
 
 
-def _killed(outcome: Outcome, memory: MemoryLimit) -> AttemptFailedError:
-    """Say who ended a process that a signal of somebody else's ended."""
-    if outcome.exit_code == -signal.SIGKILL and memory.was_hit():
+def killed(exit_code: int, log_tail: str, memory: MemoryLimit) -> AttemptFailedError:
+    """Say who ended a process that a signal of somebody else's ended.
+
+    `exit_code` is negative; `memory` was made before the process was started.
+    """
+    if exit_code == -signal.SIGKILL and memory.was_hit():
         # The next attempt would want as much: a larger limit helps, another try does not.
         return AttemptFailedError(
             FailureClass.OUT_OF_MEMORY,
             f"FFmpeg was killed by the kernel at the slot's memory limit {memory}",
-            outcome.log_tail,
+            log_tail,
         )
-    name = signal.Signals(-outcome.exit_code).name
+    name = signal.Signals(-exit_code).name
     return AttemptFailedError(
-        FailureClass.KILLED,
-        f"FFmpeg was ended by {name}, which the agent did not send",
-        outcome.log_tail,
+        FailureClass.KILLED, f"FFmpeg was ended by {name}, which the agent did not send", log_tail
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ffrtmp_worker.ffmpeg.fleet import Report
+from ffrtmp_worker.ffmpeg.progress import Report
 
 _SETTLING_RATIO = 0.15
 _FEWEST_REPORTS = 8

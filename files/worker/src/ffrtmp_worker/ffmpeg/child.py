@@ -1,0 +1,174 @@
+"""One of several processes that one loop watches: its pipes, its log and its end.
+
+A thread for each would take from the CPU that is measured.
+"""
+
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from ffrtmp_worker.ffmpeg.log import BoundedLog
+from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start
+
+_PATIENCE_S = 2.0
+_LOG_BYTES = 16_384
+_READ_BYTES = 65_536
+_ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+OnLine = Callable[[str], None]
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended, and what it cost.
+
+    `exit_code` is None for a process that ran until it was told to end. CPU time is from wait4.
+    `max_rss_kib` is the peak of its memory when its time was up; None where it had ended before.
+    """
+
+    exit_code: int | None
+    user_s: float
+    system_s: float
+    max_rss_kib: int | None
+    log_tail: str
+
+
+class Child:
+    """A running process; each line that it writes goes to who asked for it.
+
+    `on_line` gets the lines of standard output, or is None where they go to the standard input
+    of another child, whose `stdin` is then this one's `stdout`. `on_log_line` gets those of
+    standard error, which go to the file `log` in any case, in bounds.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        log: Path,
+        *,
+        on_line: OnLine | None,
+        on_log_line: OnLine | None = None,
+        stdin: IO[bytes] | None = None,
+    ) -> None:
+        """Start it; raises OSError when that is not possible."""
+        self._log = BoundedLog(log, head_bytes=_LOG_BYTES, tail_bytes=_LOG_BYTES)
+        self._log.write(f"{shlex.join(argv)}\n".encode())
+        self._on_line, self._on_log_line = on_line, on_log_line
+        self._line = self._log_line = b""
+        self._ended_early = False
+        self._peak_rss_kib: int | None = None
+        try:
+            self._process = start(argv, cwd, subprocess.DEVNULL if stdin is None else stdin)
+        except OSError:
+            self._log.close()
+            raise
+        stdout, stderr = self._process.stdout, self._process.stderr
+        if stdout is None or stderr is None:
+            raise RuntimeError("Popen made no pipes")
+        self.stdout, self._stderr = stdout, stderr
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Have `selector` watch the pipes; each key's data is the child, to be given to `read`."""
+        if self._on_line is not None:
+            selector.register(self.stdout, selectors.EVENT_READ, self)
+        selector.register(self._stderr, selectors.EVENT_READ, self)
+
+    def unregister(self, selector: selectors.BaseSelector) -> None:
+        """Have `selector` no longer watch the pipes."""
+        for pipe in (self.stdout, self._stderr):
+            if pipe in selector.get_map():
+                selector.unregister(pipe)
+
+    def read(self, descriptor: int) -> bool:
+        """Take what is in a pipe; False at its end, which is that of the process."""
+        data = os.read(descriptor, _READ_BYTES)
+        self._take(descriptor, data)
+        return bool(data)
+
+    def _take(self, descriptor: int, data: bytes) -> None:
+        if descriptor == self._stderr.fileno():
+            self._log.write(data)
+            *lines, self._log_line = (self._log_line + data).split(b"\n")
+            # What never ends its line is no line of FFmpeg's.
+            self._log_line = self._log_line[-_READ_BYTES:]
+            hear = self._on_log_line
+        else:
+            *lines, self._line = (self._line + data).split(b"\n")
+            hear = self._on_line
+        if hear is not None:
+            for line in lines:
+                hear(line.decode(errors="replace"))
+
+    def note_end(self) -> None:
+        """Note how the process stands at the end of its time."""
+        self._ended_early = not self.is_running()
+        self._peak_rss_kib = peak_rss_kib(self._process.pid)
+
+    def is_running(self) -> bool:
+        """Whether the process has not ended; it stays unreaped, so its number stays its own."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, options) is None
+
+    def wait(self) -> None:
+        """Wait until the process has ended, for a moment at most."""
+        until = time.monotonic() + _PATIENCE_S
+        while self.is_running() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process and all that it started."""
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return
+
+    def discard(self) -> None:
+        """Empty the pipes, so that the process waits for no reader when it is to end."""
+        for pipe in (self.stdout, self._stderr):
+            if pipe.closed:
+                continue
+            os.set_blocking(pipe.fileno(), False)
+            try:
+                data = os.read(pipe.fileno(), _READ_BYTES)
+            except BlockingIOError:
+                continue
+            if pipe is self._stderr:
+                self._take(pipe.fileno(), data)
+
+    def reap(self) -> Ending:
+        """Collect the process; one that has not ended is killed."""
+        self.signal(signal.SIGKILL)
+        self.discard()
+        _, status, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self.stdout.close()
+        self._stderr.close()
+        self._log.close()
+        return Ending(
+            exit_code=self._process.returncode if self._ended_early else None,
+            user_s=usage.ru_utime,
+            system_s=usage.ru_stime,
+            max_rss_kib=self._peak_rss_kib,
+            log_tail=self._log.last_lines(),
+        )
+
+
+def end(children: Iterable[Child]) -> None:
+    """Ask all to end, ever more firmly; a process that does not heed its signals is killed."""
+    children = list(children)
+    for number in _ESCALATION:
+        for child in children:
+            child.signal(number)
+        until = time.monotonic() + _PATIENCE_S
+        while any(child.is_running() for child in children) and time.monotonic() < until:
+            for child in children:
+                child.discard()
+            time.sleep(0.02)

@@ -1,0 +1,118 @@
+"""A stream in real time to the farm's RTMP server, measured here and behind the server."""
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
+from ffrtmp_shared.models import Progress
+
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import broadcasting, command
+from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Commands
+from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
+from ffrtmp_worker.kinds.preparing import prepare
+from ffrtmp_worker.kinds.timing import killed
+from ffrtmp_worker.measure import live
+from ffrtmp_worker.measure.slot import MemoryLimit
+
+
+def run(attempt: Attempt) -> Measurement:
+    """Stream the source for the time that the scenario says; raises AttemptFailedError."""
+    encode, settings = attempt.scenario.encode, attempt.scenario.live
+    if encode is None or settings is None:
+        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a live needs an encode")
+    if attempt.tools.rtmp_url is None:
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS,
+            "this node knows no RTMP server; put a host into the group rtmp_servers",
+        )
+    source = prepare(attempt)
+    # The folder's name is the attempt's own, and nobody can guess it.
+    url = f"{attempt.tools.rtmp_url}/{attempt.folder.name}"
+    commands = Commands(
+        feeder=command.feed(attempt.tools.ffmpeg, source.name),
+        encoder=command.broadcast(encode, attempt.tools.ffmpeg, url),
+        player=command.play(attempt.tools.ffmpeg, url),
+    )
+    rate = encode.frame_rate or str(source.probe.frame_rate)
+    numerator, _, denominator = rate.partition("/")
+    frame_rate = int(numerator) / int(denominator or 1)
+
+    def heard(report: Report) -> None:
+        attempt.report(
+            Progress(
+                stage="encode",
+                frames=report.frames,
+                ratio=min(report.elapsed_s / settings.duration_s, 1.0),
+            )
+        )
+
+    watch = attempt.watch()
+    watch.settle(attempt.check_stop)
+    watch.begin()
+    memory = MemoryLimit()
+    stream = broadcasting.run_for(
+        commands,
+        cwd=attempt.folder,
+        log=attempt.folder / ENCODE_LOG_NAME,
+        duration_s=settings.duration_s,
+        stop=attempt.is_stopped,
+        on_report=heard,
+    )
+    seen = watch.finish()
+    attempt.check_stop()
+    _check(stream, memory)
+    try:
+        measured = live.measure(stream, frame_rate)
+    except ValueError as error:
+        raise _unheard(stream, error) from error
+    return Measurement(
+        encode=_cost(stream, frame_rate),
+        output=None,
+        quality=Unavailable(reason="the pictures of a stream are not kept"),
+        environment=seen.environment,
+        energy=seen.energy,
+        provenance=attempt.provenance(
+            source.sha256, commands.encoder, commands.feeder, commands.player
+        ),
+        live=measured,
+    )
+
+
+def _check(stream: Broadcast, memory: MemoryLimit) -> None:
+    """Raise AttemptFailedError when feeder or encoder ended before their time."""
+    for who, ending, failure_class in (
+        # An encoder that ends takes its feeder with it.
+        ("encoder", stream.encoder, FailureClass.ENCODE_FAILED),
+        ("feeder", stream.feeder, FailureClass.SOURCE_UNREADABLE),
+    ):
+        if ending.exit_code is not None:
+            if ending.exit_code < 0:
+                raise killed(ending.exit_code, ending.log_tail, memory)
+            said = f"the {who} ended with code {ending.exit_code}"
+            raise AttemptFailedError(failure_class, said, ending.log_tail)
+
+
+def _unheard(stream: Broadcast, error: ValueError) -> AttemptFailedError:
+    """Say whose fault it is that there is nothing to judge."""
+    if stream.reports and not stream.packets.elapsed_s:
+        tail = stream.players[-1].log_tail if stream.players else stream.encoder.log_tail
+        return AttemptFailedError(
+            FailureClass.NETWORK, "nothing of the stream came back from the RTMP server", tail
+        )
+    return AttemptFailedError(FailureClass.ENCODE_FAILED, str(error), stream.encoder.log_tail)
+
+
+def _cost(stream: Broadcast, frame_rate: float) -> EncodeMeasurement:
+    frames, encoder = stream.reports[-1].frames, stream.encoder
+    if encoder.max_rss_kib is None:
+        raise AttemptFailedError(FailureClass.NODE, "the encoder's memory could not be read")
+    return EncodeMeasurement(
+        wall_s=stream.wall_s,
+        user_s=encoder.user_s,
+        system_s=encoder.system_s,
+        max_rss_kib=encoder.max_rss_kib,
+        frames=frames,
+        fps=frames / stream.wall_s,
+        speed=frames / frame_rate / stream.wall_s,
+        first_frame_s=stream.reports[0].elapsed_s,
+    )

@@ -1,0 +1,329 @@
+"""A stream to a real RTMP server: Nginx with its RTMP module."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import LiveMeasurement, VerdictState
+from ffrtmp_shared.scenario import LiveSettings, Scenario
+from ffrtmp_worker import kinds
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Packets
+from ffrtmp_worker.ffmpeg.child import Ending
+from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.measure import live
+
+from .conftest import attempt, scenario
+
+_CONFIG = """
+load_module {module};
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+rtmp {{ server {{ listen 127.0.0.1:{rtmp}; application live {{ live on; }} }} }}
+http {{
+  access_log off;
+  {temp}
+  server {{ listen 127.0.0.1:{http}; location /control {{ rtmp_control all; }} }}
+}}
+"""
+_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    control_url: str
+    pid: int
+
+    def drop(self, name: str) -> None:
+        """Cut the publisher off."""
+        answer = httpx.get(
+            f"{self.control_url}/drop/publisher", params={"app": "live", "name": name}
+        )
+        assert answer.text == "1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None or not _MODULE.exists():
+        pytest.fail("Nginx with its RTMP module is not installed: run make test", pytrace=False)
+    folder = tmp_path_factory.mktemp("nginx")
+    rtmp, http = _free_port(), _free_port()
+    kinds_of_temp = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    config = folder / "nginx.conf"
+    config.write_text(
+        _CONFIG.format(
+            module=_MODULE,
+            folder=folder,
+            rtmp=rtmp,
+            http=http,
+            temp=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds_of_temp),
+        )
+    )
+    with subprocess.Popen([nginx, "-c", str(config)], start_new_session=True) as process:
+        try:
+            _wait_for(rtmp)
+            yield Server(
+                f"rtmp://127.0.0.1:{rtmp}/live", f"http://127.0.0.1:{http}/control", process.pid
+            )
+        finally:
+            process.terminate()
+
+
+def _live(clip: Path, duration_s: float = 10.0, **encode: object) -> Scenario:
+    settings = LiveSettings(duration_s=duration_s)
+    options = {"gop_frames": 25, "threads": 1, **encode}
+    return msgspec.structs.replace(scenario(clip, **options), kind="live", live=settings)
+
+
+def test_a_stream_that_holds_real_time(
+    clip: Path, tools: Tools, server: Server, tmp_path: Path
+) -> None:
+    there = replace(tools, rtmp_url=server.url)
+    measured = kinds.run(attempt(_live(clip), clip, tmp_path / "stream-1", there))
+    found = measured.live
+    assert found is not None
+    assert found.duration_s == pytest.approx(10, abs=1)
+    assert 0 <= found.lag_p50_s <= found.lag_p95_s <= found.lag_p99_s <= found.lag_max_s < 5
+    assert 0 <= found.end_to_end_p50_s <= found.end_to_end_p99_s <= found.end_to_end_max_s < 5
+    # What is known of a picture at the player was written by the encoder before.
+    assert found.end_to_end_p50_s > found.lag_p50_s - 0.06
+    assert (found.reconnects, found.frames_lost) == (0, 0)
+    assert found.bitrate_mean_kbps == pytest.approx(300, rel=0.35)
+    assert found.bitrate_max_kbps >= found.bitrate_mean_kbps
+    assert found.bitrate_cv > 0
+    assert found.helpers_cpu_s > 0
+    assert measured.encode.frames == pytest.approx(250, abs=40)
+    assert measured.encode.cpu_s > 0
+    assert measured.output is None
+    assert measured.verdict is not None
+    assert "quality-unavailable" not in [reason.code for reason in measured.verdict.reasons]
+
+
+def test_a_cut_connection_is_made_again_and_counted(
+    clip: Path, tools: Tools, server: Server, tmp_path: Path
+) -> None:
+    there = replace(tools, rtmp_url=server.url)
+    timer = threading.Timer(5, server.drop, args=("stream-cut",))
+    timer.start()
+    measured = kinds.run(attempt(_live(clip, 15), clip, tmp_path / "stream-cut", there))
+    timer.join()
+    found = measured.live
+    assert found is not None
+    assert found.reconnects == 1
+    assert found.frames_lost < 100
+    # The encoder was not disturbed, and what came after was not late.
+    assert found.stalls == 0
+    assert found.end_to_end_p99_s < 5
+    assert measured.verdict is not None
+    assert "reconnected" in [reason.code for reason in measured.verdict.reasons]
+    assert "overloaded" not in [reason.code for reason in measured.verdict.reasons]
+
+
+def test_an_encoder_that_is_too_slow_is_overloaded(
+    long_clip: Path, tools: Tools, server: Server, tmp_path: Path
+) -> None:
+    there = replace(tools, rtmp_url=server.url)
+    slow = _live(long_clip, preset="placebo")
+    measured = kinds.run(attempt(slow, long_clip, tmp_path / "stream-slow", there))
+    assert measured.live is not None
+    assert measured.live.below_real_time_s > 0
+    assert measured.live.lag_max_s > 1
+    assert measured.encode.speed < 1
+    assert measured.verdict is not None
+    assert measured.verdict.state is VerdictState.INVALID
+    assert "overloaded" in [reason.code for reason in measured.verdict.reasons]
+
+
+def test_an_encoder_that_is_frozen_for_a_while_stalls(
+    clip: Path, tools: Tools, server: Server, tmp_path: Path
+) -> None:
+    there = replace(tools, rtmp_url=server.url)
+    folder = tmp_path / "stream-frozen"
+
+    def freeze() -> None:
+        time.sleep(5)
+        encoders = [pid for pid, argv in _running(folder) if "libx264" in argv]
+        for pid in encoders:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(2.5)
+        for pid in encoders:
+            os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    measured = kinds.run(attempt(_live(clip, 12), clip, folder, there))
+    thread.join()
+    assert measured.live is not None
+    assert measured.live.stalls == 1
+    assert measured.live.lag_max_s > 1.5
+    assert measured.live.below_real_time_s > 0
+
+
+def test_a_server_that_is_not_there_is_the_networks_fault(
+    clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    nowhere = replace(tools, rtmp_url=f"rtmp://127.0.0.1:{_free_port()}/live")
+    with pytest.raises(AttemptFailedError, match="came back") as caught:
+        kinds.run(attempt(_live(clip), clip, tmp_path / "stream-2", nowhere))
+    assert caught.value.failure_class is FailureClass.NETWORK
+    assert not _running(tmp_path)
+
+
+def test_a_node_without_a_server_says_so(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    with pytest.raises(AttemptFailedError, match="rtmp_servers"):
+        kinds.run(attempt(_live(clip), clip, tmp_path / "stream-3", tools))
+
+
+def test_a_canceled_stream_ends_soon(
+    clip: Path, tools: Tools, server: Server, tmp_path: Path
+) -> None:
+    begun = time.monotonic()
+    there = replace(tools, rtmp_url=server.url)
+    one = replace(
+        attempt(_live(clip, 60), clip, tmp_path / "stream-4", there),
+        stop_reason=lambda: "canceled" if time.monotonic() - begun > 2 else "",
+    )
+    with pytest.raises(AttemptFailedError, match="canceled"):
+        kinds.run(one)
+    assert time.monotonic() - begun < 10
+    assert not _running(tmp_path)
+
+
+# --- figures, from streams that are made up -------------------------------------------------
+
+_ENDED = Ending(exit_code=None, user_s=1.0, system_s=0.5, max_rss_kib=1000, log_tail="")
+_RATE = 25.0
+_AHEAD_S = 0.5
+
+
+def _stream(*, speed: float = 1.0, delay_s: float = 0.4, way_s: float = 0.1) -> Broadcast:
+    """Twenty seconds: the feeder is ahead of the clock, the player has a packet every frame."""
+    times = [0.25 * number for number in range(2, 81)]
+    reports = [
+        Report(at, int((at + _AHEAD_S - delay_s) * speed * _RATE + 1e-6) + 1) for at in times
+    ]
+    stamps = np.arange(0, int(19 * speed * _RATE)) / _RATE
+    return Broadcast(
+        wall_s=20.0,
+        fed=tuple((at, at * min(speed, 1.0) + _AHEAD_S) for at in times),
+        reports=tuple(reports),
+        packets=Packets(
+            elapsed_s=array("d", stamps / speed - _AHEAD_S + delay_s + way_s),
+            time_s=array("d", stamps),
+            size_bytes=array("q", [5000] * len(stamps)),
+        ),
+        reconnects=0,
+        feeder=_ENDED,
+        encoder=_ENDED,
+        players=(_ENDED,),
+    )
+
+
+def _measured(stream: Broadcast) -> LiveMeasurement:
+    return live.measure(stream, _RATE)
+
+
+def test_the_lag_is_that_of_the_encoder_and_no_burst_hides_it() -> None:
+    found = _measured(_stream(delay_s=0.4, way_s=0.1))
+    assert found.lag_p50_s == pytest.approx(0.4, abs=0.04)
+    assert found.end_to_end_p50_s == pytest.approx(0.5, abs=0.001)
+    assert found.end_to_end_max_s == pytest.approx(0.5, abs=0.001)
+    assert found.below_real_time_s == 0
+    assert found.bitrate_mean_kbps == pytest.approx(5000 * 8 * 25 / 1000)
+    assert found.bitrate_cv == pytest.approx(0, abs=0.03)
+    assert found.helpers_cpu_s == 3.0
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.9, 0.985])
+def test_a_slow_stream_is_below_real_time(speed: float) -> None:
+    found = _measured(_stream(speed=speed))
+    assert found.below_real_time_s > 10
+    assert found.lag_max_s == pytest.approx(0.4 + (1 - speed) * 19, abs=0.6)
+
+
+def test_what_is_missing_at_the_player_is_counted() -> None:
+    stream = _stream()
+    packets = stream.packets
+    kept = [number for number in range(len(packets.time_s)) if not 100 <= number < 130]
+    cut = Packets(
+        elapsed_s=array("d", [packets.elapsed_s[number] for number in kept]),
+        time_s=array("d", [packets.time_s[number] for number in kept]),
+        size_bytes=array("q", [packets.size_bytes[number] for number in kept]),
+    )
+    assert _measured(msgspec.structs.replace(stream, packets=cut)).frames_lost == 30
+
+
+def test_stalls_are_counted() -> None:
+    reports = [Report(0.25 * n, n if n < 20 or n > 30 else 20) for n in range(1, 60)]
+    assert live.stalls(reports, 15.0) == 1
+    assert live.stalls(reports, 17.0) == 2
+    assert live.stalls([Report(0.5, 1)], 1.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"reports": ()}, "the encoder wrote no picture"),
+        ({"fed": ()}, "nothing was heard of the feeder"),
+        (
+            {"packets": Packets(elapsed_s=array("d"), time_s=array("d"), size_bytes=array("q"))},
+            "nothing was heard of the player",
+        ),
+    ],
+)
+def test_what_was_not_heard_is_named(change: dict[str, object], missing: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(missing)):
+        _measured(msgspec.structs.replace(_stream(), **change))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _running(folder: Path) -> list[tuple[int, str]]:
+    """Return the processes that work in `folder` or below, with their commands."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            where = (entry / "cwd").readlink()
+            if folder == where or folder in where.parents:
+                found.append((int(entry.name), (entry / "cmdline").read_bytes().decode()))
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+    return found
