@@ -125,7 +125,8 @@ rows:
     - A figure that no repeat has is null, such as RV(rows[].energy_gross_j) of a node without
       energy counters.
     - RV(rows[].vmaf_mean) is null when no repeat has a measured quality; RV(rows[].vmaf_n) tells
-      how many have.
+      how many have. RV(rows[].streams) is of a density, RV(rows[].lag_p95_s) and
+      RV(rows[].end_to_end_p95_s) of a live; the others have null there.
   returned: success
   type: list
   elements: dict
@@ -145,6 +146,9 @@ rows:
       energy_gross_j: 61.4
       vmaf_mean: 88.2
       vmaf_n: 2
+      streams: null
+      lag_p95_s: null
+      end_to_end_p95_s: null
 """
 
 from pathlib import Path

@@ -44,6 +44,9 @@ COLUMNS = (
     "verdict_reasons",
     "energy_gross_j",
     "energy_net_j",
+    "streams",
+    "lag_p95_s",
+    "end_to_end_p95_s",
 )
 """The columns of results.csv."""
 
@@ -82,6 +85,7 @@ def flat(result: Json) -> dict[str, Any]:
     build = measurement["provenance"]["ffmpeg"]
     verdict = measurement.get("verdict")
     energy = measurement.get("energy", {})
+    live = measurement.get("live") or {}
     is_measured = quality.get("status") == "measured"
     return {
         "run_id": result["run_id"],
@@ -109,6 +113,9 @@ def flat(result: Json) -> dict[str, Any]:
         "verdict_reasons": _codes(verdict),
         "energy_gross_j": _measured(energy.get("gross_j")),
         "energy_net_j": _measured(energy.get("net_j")),
+        "streams": (measurement.get("density") or {}).get("streams"),
+        "lag_p95_s": live.get("lag_p95_s"),
+        "end_to_end_p95_s": live.get("end_to_end_p95_s"),
     }
 
 
@@ -168,6 +175,9 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
                 "energy_gross_j": _median(members, "energy_gross_j"),
                 "vmaf_mean": statistics.median(qualities) if qualities else None,
                 "vmaf_n": len(qualities),
+                "streams": _median(members, "streams"),
+                "lag_p95_s": _median(members, "lag_p95_s"),
+                "end_to_end_p95_s": _median(members, "end_to_end_p95_s"),
             }
         )
     return rows

@@ -103,6 +103,18 @@ def test_energy_is_there_or_empty_and_never_0() -> None:
     assert results.table([without])[0]["energy_gross_j"] is None
 
 
+def test_streams_and_lag_stand_where_they_were_measured() -> None:
+    dense, live = result(repeat=1), result(repeat=2)
+    dense["measurement"]["density"] = {"streams": 7}
+    live["measurement"]["live"] = {"lag_p95_s": 0.5, "end_to_end_p95_s": 0.75}
+    (row,) = results.table([dense, live])
+
+    assert (row["streams"], row["lag_p95_s"], row["end_to_end_p95_s"]) == (7.0, 0.5, 0.75)
+    first, second = csv.DictReader(io.StringIO(results.as_csv([dense, live]).decode()))
+    assert (first["streams"], first["lag_p95_s"]) == ("7", "")
+    assert (second["streams"], second["lag_p95_s"]) == ("", "0.5")
+
+
 def test_table_says_null_where_no_quality_was_measured() -> None:
     row = results.table([result(vmaf=None)])[0]
 

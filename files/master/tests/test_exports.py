@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 from ffrtmp_master import tables
 from ffrtmp_master.api import exports
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.measurement import LiveMeasurement, Unavailable
 from ffrtmp_shared.models import Result
 from house import House
 from msgspec.structs import replace
@@ -141,6 +141,9 @@ def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: s
     vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean"}
     energy = {column.name for column in tables.COLUMNS if column.name.startswith("energy_")}
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
+    # What only other kinds have.
+    others |= {"streams", "power_w", "watts_per_stream", *LiveMeasurement.__struct_fields__}
+    others -= {"duration_s", "helpers_cpu_s"}
     assert empty == (vmaf | energy) - {"vmaf_unavailable", "energy_unavailable"} | others
     assert row["vmaf_unavailable"] == unknown.reason, "and what is quoted comes back as it was"
 

@@ -107,6 +107,21 @@ def _cost(name: str, kind: Kind) -> Column:
     return Column(name, kind, lambda r: _measured(getattr(r.measurement.encode, name)))
 
 
+def _density(name: str, kind: Kind) -> Column:
+    """Return a column on the search for a number of streams; other kinds leave it empty."""
+
+    def value(result: Result) -> Value:
+        found: Value = _measured(getattr(result.measurement.density, name, None))
+        return found
+
+    return Column(name, kind, value)
+
+
+def _live(name: str, kind: Kind) -> Column:
+    """Return a column on a stream; other kinds leave it empty."""
+    return Column(name, kind, lambda r: getattr(r.measurement.live, name, None))
+
+
 def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
     """Return a column on the host; what it does not offer is left empty."""
 
@@ -159,6 +174,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("verdict_reasons", _TEXT, _why_not_valid),
     _energy("energy_gross_j", lambda e: e.gross_j),
     _energy("energy_net_j", lambda e: _measured(e.net_j)),
+    _density("streams", _WHOLE),
+    _live("lag_p95_s", _NUMBER),
+    _live("end_to_end_p95_s", _NUMBER),
     # What only an export has.
     Column("result_id", _TEXT, lambda r: str(r.id)),
     Column("stored_at", _MOMENT, lambda r: r.stored_at),
@@ -190,6 +208,21 @@ COLUMNS: tuple[Column, ...] = (
     _quality("vmaf_neg_mean", _NUMBER),
     _quality("psnr_y_mean_db", _NUMBER),
     _quality("ssim_libvmaf_mean", _NUMBER),
+    _density("power_w", _NUMBER),
+    _density("watts_per_stream", _NUMBER),
+    _live("lag_p50_s", _NUMBER),
+    _live("lag_p99_s", _NUMBER),
+    _live("lag_max_s", _NUMBER),
+    _live("end_to_end_p50_s", _NUMBER),
+    _live("end_to_end_p99_s", _NUMBER),
+    _live("end_to_end_max_s", _NUMBER),
+    _live("below_real_time_s", _NUMBER),
+    _live("stalls", _WHOLE),
+    _live("reconnects", _WHOLE),
+    _live("frames_lost", _WHOLE),
+    _live("bitrate_mean_kbps", _NUMBER),
+    _live("bitrate_max_kbps", _NUMBER),
+    _live("bitrate_cv", _NUMBER),
     _energy("energy_idle_w", lambda e: _measured(e.idle_w)),
     _energy("energy_duration_s", lambda e: e.duration_s),
     Column("energy_unavailable", _TEXT, _why_no_energy),

@@ -1,0 +1,213 @@
+"""Every figure of the shipped suites, made small: it is there, and within what can be."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from .conftest import RESULTS
+
+SUITES = {"codecs": 20, "ladder": 2, "live": 2, "density": 1}
+WORKERS = ("worker1", "worker2")
+CPUS = os.cpu_count() or 1
+
+Holds = Callable[[Any], bool]
+
+
+def between(least: float, most: float) -> Holds:
+    """Return a check of a number."""
+    return lambda value: isinstance(value, int | float) and least <= value <= most
+
+
+def text(value: Any) -> bool:
+    """Check that something is written."""
+    return isinstance(value, str) and value != ""
+
+
+COUNT = between(0, 2**40)
+RATIO = between(0, 1)
+ENCODE: dict[str, Holds] = {
+    "wall_s": between(0.05, 600),
+    "user_s": between(0.01, 600 * CPUS),
+    "system_s": between(0, 600 * CPUS),
+    "max_rss_kib": between(5_000, 8_000_000),
+    "frames": between(1, 100_000),
+    "fps": between(0.1, 100_000),
+    "speed": between(0.001, 1000),
+    "first_frame_s": between(0.001, 60),
+    "voluntary_switches": COUNT,
+    "involuntary_switches": COUNT,
+    "minor_faults": between(100, 2**40),
+    "major_faults": COUNT,
+}
+OUTPUT: dict[str, Holds] = {
+    "codec": lambda value: value in {"h264", "hevc", "av1", "vp9"},
+    "width": between(320, 1280),
+    "height": between(180, 720),
+    "pixel_format": lambda value: value == "yuv420p",
+    "frame_rate": lambda value: value == "30/1",
+    "frames": lambda value: value == 60,
+    "duration_s": between(1.9, 2.1),
+    "file_bytes": between(1000, 10_000_000),
+    "video_bytes": between(500, 10_000_000),
+    "video_bitrate_kbps": between(5, 20_000),
+    "sha256": lambda value: len(value) == 64,
+}
+QUALITY: dict[str, Holds] = {
+    "status": lambda value: value == "measured",
+    "vmaf_model": lambda value: value == "vmaf_v0.6.1",
+    **dict.fromkeys(
+        ("vmaf_mean", "vmaf_harmonic_mean", "vmaf_neg_mean", "vmaf_p10"), between(10, 100)
+    ),
+    **dict.fromkeys(("vmaf_min", "vmaf_p1", "vmaf_p5"), between(0, 100)),
+    "vmaf_std": between(0, 50),
+    "pairs": lambda value: value == 60,
+    **dict.fromkeys(("psnr_y_mean_db", "psnr_cb_mean_db", "psnr_cr_mean_db"), between(15, 60)),
+    "ssim_libvmaf_mean": between(0.3, 1),
+}
+ENVIRONMENT: dict[str, Holds] = {
+    "kernel": text,
+    "cpu_model": text,
+    "cpu_governor": text,
+    "cpu_frequency_mhz": between(100, 10_000),
+    "cpu_frequency_min_mhz": between(100, 10_000),
+    "load_before": between(0, 1000),
+    "steal_ratio": RATIO,
+    "memory_available_bytes": between(2**26, 2**50),
+    "cpu_count": between(1, CPUS),
+    "cpu_busy_s": between(0, 600 * CPUS),
+    "temperature_start_celsius": between(-50, 150),
+    "temperature_max_celsius": between(-50, 150),
+    "throttle_events": COUNT,
+    "throttled_periods": COUNT,
+    "cpu_pressure_ratio": RATIO,
+    "memory_pressure_ratio": RATIO,
+    "io_pressure_ratio": RATIO,
+    "turbo": text,
+    "smt": text,
+    "cpu_affinity": text,
+    "microcode": text,
+}
+PROVENANCE: dict[str, Holds] = {
+    "argv": lambda value: value[0].endswith("/ffmpeg") and len(value) > 10,
+    "more_argv": lambda value: all(len(argv) > 10 for argv in value),
+    "ffmpeg": lambda value: text(value["version"]) and len(value["sha256"]) == 64,
+    "quality_ffmpeg": lambda value: text(value["version"]) and len(value["sha256"]) == 64,
+    "source_sha256": lambda value: len(value) == 64,
+    "agent_version": text,
+}
+ENERGY: dict[str, Holds] = {
+    "status": lambda value: value == "measured",
+    "zones_j": lambda value: all(joules >= 0 for joules in value.values()) and bool(value),
+    "gross_j": between(0.01, 1e6),
+    "duration_s": between(0.05, 600),
+    "idle_w": between(0, 2000),
+    "net_j": between(-1e5, 1e6),
+}
+LIVE: dict[str, Holds] = {
+    "duration_s": between(9.5, 12),
+    **dict.fromkeys(("lag_p50_s", "lag_p95_s", "lag_p99_s", "lag_max_s"), between(0, 15)),
+    **dict.fromkeys(
+        ("end_to_end_p50_s", "end_to_end_p95_s", "end_to_end_p99_s", "end_to_end_max_s"),
+        between(0, 20),
+    ),
+    "below_real_time_s": between(0, 12),
+    "stalls": between(0, 10),
+    "reconnects": lambda value: value == 0,
+    "frames_lost": between(0, 600),
+    "bitrate_mean_kbps": between(50, 12_000),
+    "bitrate_max_kbps": between(50, 50_000),
+    "bitrate_cv": between(0, 5),
+    "helpers_cpu_s": between(0.01, 20),
+}
+STEP: dict[str, Holds] = {
+    "streams": lambda value: value == 1,
+    "window_s": between(7.9, 9),
+    "held": lambda value: isinstance(value, bool),
+    "slowest_speed": between(0, 1.05),
+    "lag_max_s": between(-1, 10),
+    "cpu_busy_ratio": RATIO,
+    "power_w": between(0, 2000),
+    "limit": lambda value: isinstance(value, str),
+}
+
+
+def wrong(found: dict[str, Any], table: dict[str, Holds], where: str) -> Iterator[str]:
+    """Name every figure that is missing, unknown to the table, or out of bounds."""
+    for name in found.keys() ^ table.keys():
+        yield f"{where}.{name} is {'not expected' if name in found else 'missing'}"
+    for name in found.keys() & table.keys():
+        value = found[name]
+        if isinstance(value, dict) and value.get("status") == "unavailable":
+            if not text(value["reason"]) or "did not measure it" in value["reason"]:
+                yield f"{where}.{name} gives no reason"
+        elif (isinstance(value, float) and not math.isfinite(value)) or not table[name](value):
+            yield f"{where}.{name} is {value!r}"
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
+    """Each suite and its results, which run-benchmark.yml brought here."""
+    documents = [json.loads(file.read_text()) for file in RESULTS.glob("*/results.json")]
+    (document,) = (one for one in documents if one["run"]["suite_name"] == request.param)
+    return request.param, document["results"]
+
+
+def test_every_scenario_was_measured_on_every_worker(
+    suite: tuple[str, list[dict[str, Any]]],
+) -> None:
+    name, results = suite
+    scenarios = {result["scenario"]["name"] for result in results}
+    assert len(scenarios) == SUITES[name]
+    found = sorted((result["node"], result["scenario"]["name"]) for result in results)
+    assert found == sorted((node, scenario) for node in WORKERS for scenario in scenarios)
+
+
+def test_every_result_has_its_verdict(suite: tuple[str, list[dict[str, Any]]]) -> None:
+    for result in suite[1]:
+        verdict = result["measurement"]["verdict"]
+        codes = [reason["code"] for reason in verdict["reasons"]]
+        assert verdict["state"] in {"valid", "degraded", "invalid"}
+        assert (verdict["state"] == "valid") == (codes == [])
+        # Two workers share this computer, so much may disturb; these are faults of ours.
+        assert not {"frames-missing", "quality-unavailable", "reconnected"} & set(codes)
+
+
+def test_every_figure_is_plausible(suite: tuple[str, list[dict[str, Any]]]) -> None:
+    found = [problem for result in suite[1] for problem in _problems(result)]
+    assert found == []
+
+
+def _problems(result: dict[str, Any]) -> Iterator[str]:
+    measurement = result["measurement"]
+    where = f"{result['node']} {result['scenario']['name']}: "
+    # What has its default is left out on the way.
+    environment, provenance = measurement["environment"], measurement["provenance"]
+    yield from wrong(measurement["encode"], ENCODE, where + "encode")
+    yield from wrong(environment, ENVIRONMENT, where + "environment")
+    yield from wrong({"more_argv": [], **provenance}, PROVENANCE, where + "provenance")
+    energy = measurement["energy"]
+    if energy["status"] == "measured":
+        yield from wrong(energy, ENERGY, where + "energy")
+    elif not text(energy["reason"]):
+        yield where + "energy gives no reason"
+    pairs = [measurement, *measurement.get("renditions", ())]
+    for one in pairs:
+        if one["output"] is not None:
+            yield from wrong(one["output"], OUTPUT, where + "output")
+            yield from wrong(one["quality"], QUALITY, where + "quality")
+    match result["scenario"]["kind"]:
+        case "live":
+            yield from wrong(measurement["live"], LIVE, where + "live")
+        case "ladder":
+            if len(measurement["renditions"]) != 5:
+                yield where + "has not five renditions"
+        case "density":
+            density = measurement["density"]
+            if density["streams"] != 1:
+                yield where + f"held {density['streams']} streams"
+            for step in density["steps"]:
+                yield from wrong(step, STEP, where + "steps")
