@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -343,7 +344,7 @@ def test_gross_idle_and_net_energy_of_an_encode(
 
 def test_the_meter_counts_exactly_what_was_used(reader: Reader, cap: Powercap) -> None:
     reader.start()
-    meter = EnergyMeter(reader.socket)
+    meter = EnergyMeter(partial(ask, reader.socket))
     cap.use("intel-rapl:0", 1_000_000)
     meter.begin()
     cap.use("intel-rapl:0", 4_500_000)
@@ -357,7 +358,7 @@ def test_the_meter_counts_exactly_what_was_used(reader: Reader, cap: Powercap) -
 
 def test_a_reader_that_goes_meanwhile_leaves_no_value(reader: Reader) -> None:
     reader.start()
-    meter = EnergyMeter(reader.socket)
+    meter = EnergyMeter(partial(ask, reader.socket))
     meter.begin()
     reader.end()
     energy = meter.finish()
@@ -367,11 +368,11 @@ def test_a_reader_that_goes_meanwhile_leaves_no_value(reader: Reader) -> None:
 
 def test_without_a_reader_there_is_a_reason(tmp_path: Path) -> None:
     meter = EnergyMeter(None)
-    meter.watch_idle(10.0, lambda: None)
+    assert not meter.begin_idle()
     meter.begin()
     assert meter.finish() == Unavailable(reason="this node has no energy reader")
-    meter = EnergyMeter(tmp_path / "nowhere.sock")
-    meter.watch_idle(10.0, lambda: None)
+    meter = EnergyMeter(partial(ask, tmp_path / "nowhere.sock"))
+    assert not meter.begin_idle()
     meter.begin()
     energy = meter.finish()
     assert isinstance(energy, Unavailable)

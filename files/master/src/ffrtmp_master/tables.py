@@ -87,6 +87,16 @@ def _energy(name: str, of: Callable[[EnergyMeasurement], float | None]) -> Colum
     return Column(name, Kind.NUMBER, value)
 
 
+def _gpu_energy(name: str, of: Callable[[EnergyMeasurement], float | None]) -> Column:
+    """Return a column on the GPUs' energy; hosts without such counters leave it empty."""
+
+    def value(result: Result) -> Value:
+        energy = result.measurement.gpu_energy
+        return None if isinstance(energy, Unavailable) else of(energy)
+
+    return Column(name, Kind.NUMBER, value)
+
+
 def _why_no_energy(result: Result) -> str | None:
     energy = result.measurement.energy
     return energy.reason if isinstance(energy, Unavailable) else None
@@ -226,6 +236,9 @@ COLUMNS: tuple[Column, ...] = (
     _energy("energy_idle_w", lambda e: _measured(e.idle_w)),
     _energy("energy_duration_s", lambda e: e.duration_s),
     Column("energy_unavailable", _TEXT, _why_no_energy),
+    _gpu_energy("gpu_energy_gross_j", lambda e: e.gross_j),
+    _gpu_energy("gpu_energy_net_j", lambda e: _measured(e.net_j)),
+    _gpu_energy("gpu_energy_idle_w", lambda e: _measured(e.idle_w)),
     _environment("kernel", _TEXT),
     _environment("microcode", _TEXT),
     _environment("cpu_model", _TEXT),

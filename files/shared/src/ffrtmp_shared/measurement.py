@@ -172,10 +172,11 @@ class EnergyMeasurement(
     tag="measured",
     tag_field="status",
 ):
-    """Energy from the processor's own counters (RAPL) while the encode ran.
+    """Energy from the hardware's own counters while the encode ran.
 
-    `zones_j` has joules by zone: packages, and the DRAM beside them; zones that are part of a
-    package or that hold packages are not among them. `gross_j` is their sum over `duration_s`.
+    `zones_j` has joules by zone. Of processors (RAPL) these are packages, and the DRAM beside them;
+    zones that are part of a package or that hold packages are not among them. Of GPUs (NVML) it
+    is a board each. `gross_j` is their sum over `duration_s`.
     `idle_w` is the power of the same zones in a window before the encode in which nothing of
     ours ran, and `net_j` is gross_j - idle_w * duration_s.
     """
@@ -298,6 +299,7 @@ class Measurement(
     of a `decode`, the whole of a `ladder`. `output` is null for kinds that keep no single file;
     a `ladder` has its outputs in `renditions`. A `density` has all streams of the verified
     window together in `encode`: sums of their CPU time and frames, the greatest of their memory.
+    `energy` is that of the processors, `gpu_energy` that of NVIDIA's GPUs, all that the host has.
     A `live` has its encoder there, without the processes that feed it and play its stream.
     """
 
@@ -307,6 +309,7 @@ class Measurement(
     environment: Environment
     provenance: Provenance
     energy: EnergyMeasurement | Unavailable = _UNKNOWN
+    gpu_energy: EnergyMeasurement | Unavailable = _UNKNOWN
     verdict: Verdict | None = None
     renditions: Annotated[tuple[RenditionMeasurement, ...], Meta(max_length=16)] = ()
     density: DensityMeasurement | None = None

@@ -1,7 +1,8 @@
 """What a kind is given: one scenario, a folder of its own, tools, and ears for the outside."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ffrtmp_shared.failures import FailureClass
@@ -9,8 +10,10 @@ from ffrtmp_shared.measurement import FfmpegBuild, Provenance
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import Scenario, Source
 
+from ffrtmp_worker.energy.reading import ask
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.measure.energy import EnergyMeter
+from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.watching import HostWatch
 
 ENCODE_LOG_NAME = "ffmpeg.log"
@@ -23,7 +26,8 @@ class Tools:
 
     `encoders` are those that were proved here. `energy_socket` is where the energy reader
     answers, if there is one, and `energy_idle_s` how long idle power is measured. `rtmp_url` is
-    the application of an RTMP server that streams are sent to, if there is one.
+    the application of an RTMP server that streams are sent to, if there is one. `nvml` knows
+    the energy of NVIDIA's GPUs.
     """
 
     ffmpeg: Path
@@ -38,6 +42,7 @@ class Tools:
     energy_socket: Path | None = None
     energy_idle_s: float = 0.0
     rtmp_url: str | None = None
+    nvml: Nvml = field(default_factory=Nvml)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +77,13 @@ class Attempt:
 
     def watch(self) -> HostWatch:
         """Return a watch over the host for one encode."""
-        return HostWatch(self.energy_meter(), self.tools.energy_idle_s)
+        gpu_energy = EnergyMeter(self.tools.nvml.read_energy)
+        return HostWatch(self.energy_meter(), gpu_energy, self.tools.energy_idle_s)
 
     def energy_meter(self) -> EnergyMeter:
-        """Return a meter for the host's energy."""
-        return EnergyMeter(self.tools.energy_socket)
+        """Return a meter for the energy of the host's processors."""
+        socket = self.tools.energy_socket
+        return EnergyMeter(None if socket is None else partial(ask, socket))
 
     def check_stop(self) -> None:
         """Raise AttemptFailedError when the attempt is to end."""

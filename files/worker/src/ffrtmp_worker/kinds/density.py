@@ -85,6 +85,7 @@ class _Search:
             quality=Unavailable(reason="streams of a density are not kept"),
             environment=seen.environment,
             energy=seen.energy,
+            gpu_energy=seen.gpu_energy,
             provenance=self._attempt.provenance(self._source_sha256, self._argv),
             density=DensityMeasurement(
                 streams=streams,

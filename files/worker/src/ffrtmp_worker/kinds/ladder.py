@@ -39,6 +39,7 @@ def run(attempt: Attempt) -> Measurement:
         quality=Unavailable(reason="each rendition of a ladder has its own"),
         environment=seen.environment,
         energy=seen.energy,
+        gpu_energy=seen.gpu_energy,
         provenance=attempt.provenance(source.sha256, *argvs),
         renditions=tuple(
             _rendition(attempt, rendition, source, number, cost)

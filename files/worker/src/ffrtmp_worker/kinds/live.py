@@ -71,6 +71,7 @@ def run(attempt: Attempt) -> Measurement:
         quality=Unavailable(reason="the pictures of a stream are not kept"),
         environment=seen.environment,
         energy=seen.energy,
+        gpu_energy=seen.gpu_energy,
         provenance=attempt.provenance(
             source.sha256, commands.encoder, commands.feeder, commands.player
         ),

@@ -33,5 +33,6 @@ def run(attempt: Attempt) -> Measurement:
         quality=quality,
         environment=seen.environment,
         energy=seen.energy,
+        gpu_energy=seen.gpu_energy,
         provenance=attempt.provenance(source.sha256, *passes),
     )

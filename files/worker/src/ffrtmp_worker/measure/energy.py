@@ -1,56 +1,48 @@
-"""Energy of the host's processors while an encode runs, and while nothing does."""
+"""Energy of the host's processors or GPUs while an encode runs, and while nothing does."""
 
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
 
-from ffrtmp_worker.energy.reading import Reading, ask
+from ffrtmp_worker.energy.reading import Reading
 
-_LOOK_S = 0.5
 _SHORTEST_S = 0.05
 _NO_IDLE_POWER = Unavailable(reason="idle power was not measured before the encode")
 
 
 class EnergyMeter:
-    """Asks the host's energy reader before and after an encode."""
+    """Reads counters of energy before and after an encode."""
 
-    def __init__(self, reader: Path | None) -> None:
-        """Ask the reader at this unix socket; with None there is no energy."""
-        self._reader = reader
+    def __init__(self, read: Callable[[], Reading] | None) -> None:
+        """Read with `read`; with None there is no energy."""
+        self._read = read
         self._idle_w: float | Unavailable = _NO_IDLE_POWER
+        self._idle_begin: Reading | None = None
         self._begin: Reading | None = None
 
-    def watch_idle(self, duration_s: float, check_stop: Callable[[], None]) -> None:
-        """Measure the host's power for `duration_s` in which nothing of ours runs.
+    def begin_idle(self) -> bool:
+        """Begin a time in which nothing of ours runs; False where there is nothing to measure."""
+        self._idle_begin = None if self._read is None else self._read()
+        return self._idle_begin is not None and bool(self._idle_begin.zones)
 
-        Does not wait where there is no energy. `check_stop` is called now and then and may raise.
-        """
-        if self._reader is None or duration_s <= 0:
-            return
-        begin = ask(self._reader)
-        if not begin.zones:
-            return
-        until = time.monotonic() + duration_s
-        while (left_s := until - time.monotonic()) > 0:
-            check_stop()
-            time.sleep(min(left_s, _LOOK_S))
-        used = _used(begin, ask(self._reader))
-        self._idle_w = used if isinstance(used, Unavailable) else used.gross_j / used.duration_s
+    def end_idle(self) -> None:
+        """End that time: the power in it is the idle power."""
+        if self._read is not None and self._idle_begin is not None:
+            used = _used(self._idle_begin, self._read())
+            self._idle_w = used if isinstance(used, Unavailable) else used.gross_j / used.duration_s
 
     def begin(self) -> None:
         """Read the counters at the start of the encode."""
-        self._begin = None if self._reader is None else ask(self._reader)
+        self._begin = None if self._read is None else self._read()
 
     def finish(self) -> EnergyMeasurement | Unavailable:
         """Read the counters at its end and return what was used in between."""
-        if self._reader is None:
+        if self._read is None:
             return Unavailable(reason="this node has no energy reader")
         if self._begin is None:
             return Unavailable(reason="no encode was begun")
-        used = _used(self._begin, ask(self._reader))
+        used = _used(self._begin, self._read())
         if isinstance(used, Unavailable):
             return used
         idle_w = self._idle_w
@@ -74,7 +66,7 @@ def _used(begin: Reading, end: Reading) -> EnergyMeasurement | Unavailable:
         return Unavailable(reason=f"{duration_s:.3f} s are too short for the energy counters")
     zones_j = {name: end.zones[name].joules - zone.joules for name, zone in begin.zones.items()}
     if min(zones_j.values()) < 0:
-        return Unavailable(reason="the energy reader began to count anew meanwhile")
+        return Unavailable(reason="the energy was counted anew meanwhile")
     return EnergyMeasurement(
         zones_j=zones_j,
         gross_j=sum(zones_j.values()),

@@ -1,5 +1,6 @@
 """The host while an encode runs: what disturbed it, and what it used."""
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -8,35 +9,50 @@ from ffrtmp_shared.measurement import EnergyMeasurement, Environment, Unavailabl
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.environment import EnvironmentWatch
 
+_LOOK_S = 0.5
+
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of the host from the beginning to the end of a watch."""
 
     environment: Environment
     energy: EnergyMeasurement | Unavailable
+    gpu_energy: EnergyMeasurement | Unavailable
 
 
 class HostWatch:
     """Watches one encode: `settle`, `begin`, then `finish`."""
 
-    def __init__(self, energy: EnergyMeter, idle_s: float) -> None:
-        """Take energy from `energy`, and idle power in a window of `idle_s` seconds."""
-        self._energy = energy
+    def __init__(self, energy: EnergyMeter, gpu_energy: EnergyMeter, idle_s: float) -> None:
+        """Take energy from the meters, and idle power in a window of `idle_s` seconds."""
+        self._energy, self._gpu_energy = energy, gpu_energy
         self._idle_s = idle_s
         self._environment: EnvironmentWatch | None = None
 
     def settle(self, check_stop: Callable[[], None]) -> None:
-        """See what the host uses while nothing of ours runs; `check_stop` may raise."""
-        self._energy.watch_idle(self._idle_s, check_stop)
+        """See what the host uses while nothing of ours runs; does not wait where nobody can tell.
+
+        `check_stop` is called now and then and may raise.
+        """
+        if self._idle_s <= 0:
+            return
+        meters = [meter for meter in (self._energy, self._gpu_energy) if meter.begin_idle()]
+        until = time.monotonic() + self._idle_s
+        while meters and (left_s := until - time.monotonic()) > 0:
+            check_stop()
+            time.sleep(min(left_s, _LOOK_S))
+        for meter in meters:
+            meter.end_idle()
 
     def begin(self) -> None:
         """Begin right before the process that is measured is started."""
         self._environment = EnvironmentWatch()
-        self._energy.begin()
+        for meter in (self._gpu_energy, self._energy):
+            meter.begin()
 
     def finish(self) -> Seen:
         """End right after it; raises RuntimeError when the watch was never begun."""
-        energy = self._energy.finish()
+        energy, gpu_energy = self._energy.finish(), self._gpu_energy.finish()
         if self._environment is None:
             raise RuntimeError("a watch that was not begun cannot be finished")
-        return Seen(environment=self._environment.finish(), energy=energy)
+        return Seen(environment=self._environment.finish(), energy=energy, gpu_energy=gpu_energy)

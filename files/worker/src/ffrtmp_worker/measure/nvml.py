@@ -1,0 +1,195 @@
+"""What NVIDIA's management library (NVML) says of the host's GPUs.
+
+A driver may come, go, or lose a GPU while we run; what a GPU does not know has no value. The module
+pynvml is loaded only where the driver's library is: it costs memory that other hosts need not pay.
+"""
+
+import ctypes
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from ffrtmp_worker.energy.reading import Reading, ZoneReading
+
+_LIBRARY = "libnvidia-ml.so.1"
+_RETRY_S = 30.0
+_NO_LIBRARY = f"this host has no NVIDIA driver ({_LIBRARY})"
+
+_HERTZ_PER_MHZ = 1e6
+_PERCENT = 100.0
+
+THROTTLE_REASONS = {
+    "power_cap": "nvmlClocksThrottleReasonSwPowerCap",
+    "hw_slowdown": "nvmlClocksThrottleReasonHwSlowdown",
+    "sync_boost": "nvmlClocksThrottleReasonSyncBoost",
+    "sw_thermal": "nvmlClocksThrottleReasonSwThermalSlowdown",
+    "hw_thermal": "nvmlClocksThrottleReasonHwThermalSlowdown",
+    "power_brake": "nvmlClocksThrottleReasonHwPowerBrakeSlowdown",
+}
+"""Reasons for which a GPU runs slower than it could, by our names; idling is none of them."""
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU at one moment; `values` holds what it knows, by the names of `_FIELDS`.
+
+    `throttled` says of each reason whether it holds the clocks down, and is empty where the GPU
+    does not tell.
+    """
+
+    uuid: str
+    index: int
+    name: str
+    values: Mapping[str, float]
+    throttled: Mapping[str, bool]
+
+
+class Gpus(msgspec.Struct, frozen=True, kw_only=True):
+    """All GPUs at one moment; `reason` says why there are none."""
+
+    driver: str
+    gpus: tuple[Gpu, ...]
+    reason: str
+
+
+_Field = Callable[[Any, Any], float]
+
+_FIELDS: dict[str, _Field] = {
+    "power_w": lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3,
+    # Counted by the GPU since its driver was loaded; Volta and later.
+    "energy_j": lambda nvml, gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3,
+    "sm_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / _PERCENT,
+    "memory_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).memory / _PERCENT,
+    "encoder_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetEncoderUtilization(gpu)[0] / _PERCENT,
+    "decoder_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetDecoderUtilization(gpu)[0] / _PERCENT,
+    "encoder_sessions": lambda nvml, gpu: nvml.nvmlDeviceGetEncoderStats(gpu)[0],
+    "encoder_fps": lambda nvml, gpu: nvml.nvmlDeviceGetEncoderStats(gpu)[1],
+    # Microseconds.
+    "encoder_latency_s": lambda nvml, gpu: nvml.nvmlDeviceGetEncoderStats(gpu)[2] / 1e6,
+    "clock_graphics_hz": lambda nvml, gpu: _clock_hz(nvml, gpu, nvml.NVML_CLOCK_GRAPHICS),
+    "clock_sm_hz": lambda nvml, gpu: _clock_hz(nvml, gpu, nvml.NVML_CLOCK_SM),
+    "clock_memory_hz": lambda nvml, gpu: _clock_hz(nvml, gpu, nvml.NVML_CLOCK_MEM),
+    "clock_video_hz": lambda nvml, gpu: _clock_hz(nvml, gpu, nvml.NVML_CLOCK_VIDEO),
+    "memory_used_bytes": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used,
+    "memory_total_bytes": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).total,
+    "temperature_celsius": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(
+        gpu, nvml.NVML_TEMPERATURE_GPU
+    ),
+    "ecc_corrected": lambda nvml, gpu: _ecc(nvml, gpu, nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
+    "ecc_uncorrected": lambda nvml, gpu: _ecc(nvml, gpu, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+}
+
+
+class Nvml:
+    """NVML for as long as this process lives; for one thread at a time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Wait half a minute by `clock`, in seconds, before a lost driver is asked again."""
+        self._clock = clock
+        self._nvml: ModuleType | None = None
+        self._retry_at = -_RETRY_S
+        self._reason = _NO_LIBRARY
+
+    def read(self) -> Gpus:
+        """Return everything that the GPUs know."""
+        return self._ask(_FIELDS)
+
+    def read_energy(self) -> Reading:
+        """Return the GPUs' energy counters alone, a zone for each GPU that has one."""
+        found = self._ask({"energy_j": _FIELDS["energy_j"]})
+        zones = {
+            f"{gpu.name} {gpu.uuid}": ZoneReading(joules=gpu.values["energy_j"], watts=None)
+            for gpu in found.gpus
+            if "energy_j" in gpu.values
+        }
+        reason = found.reason or ("" if zones else "no GPU of this host counts its energy")
+        return Reading(monotonic_s=time.monotonic(), zones=zones, gaps=0, reason=reason)
+
+    def _ask(self, fields: Mapping[str, _Field]) -> Gpus:
+        nvml = self._opened()
+        if nvml is None:
+            return Gpus(driver="", gpus=(), reason=self._reason)
+        try:
+            driver = nvml.nvmlSystemGetDriverVersion()
+            gpus = tuple(_gpu(nvml, index, fields) for index in range(nvml.nvmlDeviceGetCount()))
+        except nvml.NVMLError as error:
+            self._close(nvml, str(error))
+            return Gpus(driver="", gpus=(), reason=self._reason)
+        known = tuple(gpu for gpu in gpus if gpu is not None)
+        if len(known) < len(gpus):
+            # One that is lost may come back under another number: all are looked for again.
+            self._close(nvml, "a GPU was lost")
+        return Gpus(driver=driver, gpus=known, reason="" if known else "the driver knows no GPU")
+
+    def _opened(self) -> ModuleType | None:
+        if self._nvml is not None or self._clock() < self._retry_at:
+            return self._nvml
+        self._retry_at = self._clock() + _RETRY_S
+        try:
+            ctypes.CDLL(_LIBRARY)
+        except OSError:
+            self._reason = _NO_LIBRARY
+            return None
+        nvml = importlib.import_module("pynvml")
+        try:
+            nvml.nvmlInit()
+        except nvml.NVMLError as error:
+            self._reason = str(error)
+            return None
+        self._nvml = nvml
+        return nvml
+
+    def _close(self, nvml: ModuleType, reason: str) -> None:
+        self._nvml, self._reason = None, reason
+        self._retry_at = self._clock() + _RETRY_S
+        try:
+            nvml.nvmlShutdown()
+        except nvml.NVMLError:
+            # The driver is gone already; the next opening starts anew.
+            return
+
+
+def _gpu(nvml: Any, index: int, fields: Mapping[str, _Field]) -> Gpu | None:
+    """Return what a GPU knows, or None where it is lost; raises NVMLError with the driver."""
+    try:
+        gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+        uuid, name = nvml.nvmlDeviceGetUUID(gpu), nvml.nvmlDeviceGetName(gpu)
+        values = {}
+        for field, of in fields.items():
+            value = _known(nvml, partial(of, nvml, gpu))
+            if value is not None:
+                values[field] = value
+        bits = _known(nvml, partial(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, gpu))
+    except nvml.NVMLError_GpuIsLost:
+        return None
+    throttled = {} if bits is None else {
+        reason: bool(int(bits) & getattr(nvml, constant))
+        for reason, constant in THROTTLE_REASONS.items()
+    }  # fmt: skip
+    return Gpu(uuid=uuid, index=index, name=name, values=values, throttled=throttled)
+
+
+def _known(nvml: Any, of: Callable[[], float]) -> float | None:
+    """Return a value, or None for one that this GPU, its driver or our rights do not give."""
+    try:
+        return float(of())
+    except (
+        nvml.NVMLError_NotSupported,
+        nvml.NVMLError_FunctionNotFound,
+        nvml.NVMLError_NoPermission,
+        nvml.NVMLError_InvalidArgument,
+        nvml.NVMLError_NoData,
+    ):
+        return None
+
+
+def _clock_hz(nvml: Any, gpu: Any, domain: int) -> float:
+    return float(nvml.nvmlDeviceGetClockInfo(gpu, domain)) * _HERTZ_PER_MHZ
+
+
+def _ecc(nvml: Any, gpu: Any, kind: int) -> float:
+    return float(nvml.nvmlDeviceGetTotalEccErrors(gpu, kind, nvml.NVML_VOLATILE_ECC))

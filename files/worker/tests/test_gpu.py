@@ -1,0 +1,276 @@
+"""GPUs through nvidia-ml-py and a small library with NVML's symbols."""
+
+import ctypes
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import promtool
+import pytest
+from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_worker import kinds
+from ffrtmp_worker.exporters.gpu import GpuCollector
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.measure.energy import EnergyMeter
+from ffrtmp_worker.measure.nvml import Nvml
+from prometheus_client import CollectorRegistry, generate_latest
+
+from .conftest import attempt, scenario
+
+_SOURCE = Path(__file__).parent / "nvml" / "nvml.c"
+_WHOLE = {
+    "power": 70_500,
+    "energy": 1_000_000,
+    "sm": 40,
+    "memory": 20,
+    "encoder": 90,
+    "decoder": 10,
+    "sessions": 3,
+    "fps": 180,
+    "latency": 2500,
+    "graphics": 1500,
+    "smclock": 1500,
+    "memclock": 5000,
+    "video": 1300,
+    "memtotal": 16_000,
+    "memused": 4000,
+    "temperature": 65,
+    "corrected": 2,
+    "uncorrected": 0,
+    "throttle": 0x4 | 0x1,
+}
+
+
+class Driver:
+    """What the library says of a driver and its GPUs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.gpus: list[dict[str, int]] = []
+
+    def load(self, *gpus: dict[str, int]) -> None:
+        self.gpus = [dict(gpu) for gpu in gpus]
+        self.write()
+
+    def write(self) -> None:
+        lines = ["driver 1", f"count {len(self.gpus)}"]
+        lines += [
+            f"{index}.{name} {value}"
+            for index, gpu in enumerate(self.gpus)
+            for name, value in gpu.items()
+        ]
+        # Whole or not at all: it may be read at any moment.
+        new = self.path.with_suffix(".new")
+        new.write_text("\n".join(lines) + "\n")
+        new.replace(self.path)
+
+    def unload(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.fail("gcc is not installed: run make test", pytrace=False)
+    target = tmp_path_factory.mktemp("nvml") / "libnvidia-ml.so.1"
+    command = [compiler, "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-O1"]
+    subprocess.run(
+        [*command, f"-Wl,-soname,{target.name}", "-o", str(target), str(_SOURCE)], check=True
+    )
+    return target
+
+
+@pytest.fixture
+def driver(library: Path, tmp_path: Path) -> Iterator[Driver]:
+    # Whoever asks for NVML by its name from now on gets this one, already loaded.
+    fake = ctypes.CDLL(str(library))
+    made = Driver(tmp_path / "gpus")
+    fake.fake_nvml_state(str(made.path).encode())
+    yield made
+    fake.fake_nvml_state(b"/nonexistent")
+
+
+def _scrape(collector: GpuCollector) -> list[str]:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return generate_latest(registry).decode().splitlines()
+
+
+def _values(lines: list[str]) -> list[str]:
+    return [line for line in lines if not line.startswith("#")]
+
+
+def test_everything_that_a_gpu_knows_is_shown(driver: Driver) -> None:
+    driver.load(_WHOLE)
+    lines = _scrape(GpuCollector(Nvml().read))
+    one = '{gpu="GPU-0000-0"'
+    for expected in (
+        'ffrtmp_gpu_available{reason=""} 1.0',
+        'ffrtmp_gpu_info{driver="999.01",gpu="GPU-0000-0",index="0",name="NVIDIA Test 0"} 1.0',
+        f"ffrtmp_gpu_power_watts{one}}} 70.5",
+        f"ffrtmp_gpu_energy_joules_total{one}}} 1000.0",
+        f'ffrtmp_gpu_utilization_ratio{one},unit="encoder"}} 0.9',
+        f'ffrtmp_gpu_utilization_ratio{one},unit="sm"}} 0.4',
+        f"ffrtmp_gpu_encoder_sessions{one}}} 3.0",
+        f"ffrtmp_gpu_encoder_frames_per_second{one}}} 180.0",
+        f"ffrtmp_gpu_encoder_latency_seconds{one}}} 0.0025",
+        'ffrtmp_gpu_clock_hertz{domain="video",gpu="GPU-0000-0"} 1.3e+09',
+        f"ffrtmp_gpu_memory_used_bytes{one}}} 4000.0",
+        f"ffrtmp_gpu_memory_total_bytes{one}}} 16000.0",
+        f"ffrtmp_gpu_temperature_celsius{one}}} 65.0",
+        f'ffrtmp_gpu_ecc_errors_total{one},type="corrected"}} 2.0',
+        f'ffrtmp_gpu_throttled{one},reason="power_cap"}} 1.0',
+        f'ffrtmp_gpu_throttled{one},reason="hw_thermal"}} 0.0',
+    ):
+        assert expected in lines
+    assert promtool.complaints("\n".join([*lines, ""])) == ""
+
+
+def test_what_a_gpu_does_not_know_is_missing_and_not_0(driver: Driver) -> None:
+    driver.load({"temperature": 50}, _WHOLE)
+    lines = _values(_scrape(GpuCollector(Nvml().read)))
+    of_first = [line for line in lines if "GPU-0000-0" in line]
+    assert sorted(line.split("{")[0] for line in of_first) == [
+        "ffrtmp_gpu_info",
+        "ffrtmp_gpu_temperature_celsius",
+    ]
+    assert len([line for line in lines if "GPU-0000-1" in line]) == 25
+
+
+def test_energy_only_grows_also_when_the_driver_begins_anew(driver: Driver) -> None:
+    clock = Clock()
+    nvml = Nvml(clock)
+    collector = GpuCollector(nvml.read)
+    seen = []
+    for energy_mj in (5_000_000, 7_500_000, 250_000, 1_000_000):
+        driver.load({"energy": energy_mj})
+        seen += [
+            float(line.split()[-1])
+            for line in _values(_scrape(collector))
+            if line.startswith("ffrtmp_gpu_energy_joules_total")
+        ]
+    assert seen == [5000.0, 7500.0, 7750.0, 8500.0]
+
+
+def test_a_driver_that_goes_is_said_and_one_that_comes_is_found(driver: Driver) -> None:
+    clock = Clock()
+    collector = GpuCollector(Nvml(clock).read)
+    said = _values(_scrape(collector))
+    assert said == ['ffrtmp_gpu_available{reason="Driver Not Loaded"} 0.0', *said[1:]]
+    assert not any("GPU-" in line for line in said)
+    driver.load(_WHOLE)
+    assert not any("GPU-" in line for line in _scrape(collector)), "not asked before its time"
+    clock.now = 31.0
+    assert any("GPU-0000-0" in line for line in _scrape(collector))
+    driver.unload()
+    lines = _values(_scrape(collector))
+    assert 'ffrtmp_gpu_available{reason="Uninitialized"} 0.0' in lines
+    assert not any("GPU-" in line for line in lines)
+    driver.load(_WHOLE)
+    clock.now = 62.0
+    assert any("GPU-0000-0" in line for line in _scrape(collector))
+
+
+def test_a_gpu_that_is_lost_leaves_the_others(driver: Driver) -> None:
+    driver.load(_WHOLE, _WHOLE | {"lost": 1})
+    clock = Clock()
+    nvml = Nvml(clock)
+    assert [gpu.index for gpu in nvml.read().gpus] == [0]
+    driver.load(_WHOLE, _WHOLE)
+    clock.now = 31.0
+    assert [gpu.index for gpu in nvml.read().gpus] == [0, 1]
+
+
+def test_the_energy_of_an_encode_is_exact(driver: Driver) -> None:
+    driver.load({"energy": 1_000_000}, {"energy": 500}, {"temperature": 40})
+    meter = EnergyMeter(Nvml().read_energy)
+    assert meter.begin_idle()
+    time.sleep(0.2)
+    driver.load({"energy": 1_002_000}, {"energy": 500}, {"temperature": 40})
+    meter.end_idle()
+    meter.begin()
+    time.sleep(0.1)
+    driver.load({"energy": 1_032_250}, {"energy": 1250}, {"temperature": 40})
+    energy = meter.finish()
+    assert isinstance(energy, EnergyMeasurement)
+    assert energy.zones_j == pytest.approx(
+        {"NVIDIA Test 0 GPU-0000-0": 30.25, "NVIDIA Test 1 GPU-0000-1": 0.75}
+    )
+    assert energy.gross_j == pytest.approx(31.0)
+    assert isinstance(energy.idle_w, float)
+    assert 5 < energy.idle_w <= 10
+    assert energy.net_j == pytest.approx(31.0 - energy.idle_w * energy.duration_s)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "why"),
+    [
+        ({"energy": 5000}, {"energy": 4000}, "counted anew"),
+        ({"temperature": 40}, {"temperature": 40}, "no GPU of this host counts its energy"),
+        ({"energy": 5000}, {"energy": 5000, "lost": 1}, "knows no GPU"),
+    ],
+)
+def test_energy_that_is_not_known_has_a_reason(
+    driver: Driver, begin: dict[str, int], end: dict[str, int], why: str
+) -> None:
+    driver.load(begin)
+    meter = EnergyMeter(Nvml().read_energy)
+    meter.begin()
+    time.sleep(0.1)
+    driver.load(end)
+    energy = meter.finish()
+    assert isinstance(energy, Unavailable)
+    assert why in energy.reason
+
+
+def test_gpu_energy_is_in_the_result_of_an_encode(
+    driver: Driver, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    over = threading.Event()
+
+    def burn() -> None:
+        used_mj = 0
+        while not over.wait(0.02):
+            used_mj += 1000
+            driver.load({"energy": used_mj})
+
+    driver.load({"energy": 0})
+    thread = threading.Thread(target=burn)
+    thread.start()
+    try:
+        here = replace(tools, nvml=Nvml(), energy_idle_s=0.5)
+        measured = kinds.run(attempt(scenario(clip), clip, tmp_path / "attempt", here))
+    finally:
+        over.set()
+        thread.join()
+    energy = measured.gpu_energy
+    assert isinstance(energy, EnergyMeasurement)
+    assert energy.gross_j > 0
+    assert isinstance(energy.idle_w, float)
+    assert energy.idle_w > 0
+    assert isinstance(measured.energy, Unavailable)
+
+
+def test_without_a_library_nothing_is_loaded_and_the_reason_is_said() -> None:
+    program = (
+        "import sys; from ffrtmp_worker.measure.nvml import Nvml; "
+        "print(Nvml().read().reason); print('pynvml' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert said == ["this host has no NVIDIA driver (libnvidia-ml.so.1)", "False"]
