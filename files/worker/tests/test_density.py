@@ -147,6 +147,8 @@ def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert 0 < last.cpu_busy_ratio <= 1
     assert measured.encode.frames == pytest.approx(density.streams * 8 * 25, rel=0.25)
     assert measured.encode.cpu_s > 0
+    assert isinstance(measured.encode.minor_faults, int)
+    assert measured.encode.minor_faults > 100
     assert measured.output is None
     assert "-re" in measured.provenance.argv
 

@@ -114,6 +114,8 @@ def test_a_stream_that_holds_real_time(
     assert found.helpers_cpu_s > 0
     assert measured.encode.frames == pytest.approx(250, abs=40)
     assert measured.encode.cpu_s > 0
+    assert isinstance(measured.encode.minor_faults, int)
+    assert measured.encode.minor_faults > 100
     assert measured.output is None
     assert measured.verdict is not None
     assert "quality-unavailable" not in [reason.code for reason in measured.verdict.reasons]
@@ -211,7 +213,17 @@ def test_a_canceled_stream_ends_soon(
 
 # --- figures, from streams that are made up -------------------------------------------------
 
-_ENDED = Ending(exit_code=None, user_s=1.0, system_s=0.5, max_rss_kib=1000, log_tail="")
+_ENDED = Ending(
+    exit_code=None,
+    user_s=1.0,
+    system_s=0.5,
+    max_rss_kib=1000,
+    voluntary_switches=1,
+    involuntary_switches=1,
+    minor_faults=1,
+    major_faults=0,
+    log_tail="",
+)
 _RATE = 25.0
 _AHEAD_S = 0.5
 

@@ -29,7 +29,8 @@ OnLine = Callable[[str], None]
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a process ended, and what it cost.
 
-    `exit_code` is None for a process that ran until it was told to end. CPU time is from wait4.
+    `exit_code` is None for a process that ran until it was told to end. CPU time, switches of
+    context and page faults are from wait4.
     `max_rss_kib` is the peak of its memory when its time was up; None where it had ended before.
     """
 
@@ -37,6 +38,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     user_s: float
     system_s: float
     max_rss_kib: int | None
+    voluntary_switches: int
+    involuntary_switches: int
+    minor_faults: int
+    major_faults: int
     log_tail: str
 
 
@@ -157,6 +162,10 @@ class Child:
             user_s=usage.ru_utime,
             system_s=usage.ru_stime,
             max_rss_kib=self._peak_rss_kib,
+            voluntary_switches=usage.ru_nvcsw,
+            involuntary_switches=usage.ru_nivcsw,
+            minor_faults=usage.ru_minflt,
+            major_faults=usage.ru_majflt,
             log_tail=self._log.last_lines(),
         )
 

@@ -181,6 +181,10 @@ def _together(sailing: Sailing, frame_rate: float) -> EncodeMeasurement:
         fps=frames / sailing.wall_s,
         speed=frames / frame_rate / sailing.wall_s,
         first_frame_s=max(member.reports[0].elapsed_s for member in members),
+        voluntary_switches=sum(member.ending.voluntary_switches for member in members),
+        involuntary_switches=sum(member.ending.involuntary_switches for member in members),
+        minor_faults=sum(member.ending.minor_faults for member in members),
+        major_faults=sum(member.ending.major_faults for member in members),
     )
 
 

@@ -116,4 +116,8 @@ def _cost(stream: Broadcast, frame_rate: float) -> EncodeMeasurement:
         fps=frames / stream.wall_s,
         speed=frames / frame_rate / stream.wall_s,
         first_frame_s=stream.reports[0].elapsed_s,
+        voluntary_switches=encoder.voluntary_switches,
+        involuntary_switches=encoder.involuntary_switches,
+        minor_faults=encoder.minor_faults,
+        major_faults=encoder.major_faults,
     )
