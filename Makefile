@@ -76,7 +76,7 @@ UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11
 # --- tests ---------------------------------------------------------------------------------
 
 .PHONY: test
-test: test-fast test-farm ## Run every check and every test (needs root or sudo, a quarter of an hour)
+test: test-fast test-farm ## Run every check and every test (needs root or sudo, half an hour)
 
 .PHONY: test-fast
 test-fast: lint test-unit ## Run the checks and the tests that need no machines
