@@ -77,21 +77,13 @@ def _measured(value: Any) -> Any:
     return None if isinstance(value, Unavailable) else value
 
 
-def _energy(name: str, of: Callable[[EnergyMeasurement], float | None]) -> Column:
+def _energy(
+    name: str, of: Callable[[EnergyMeasurement], float | None], part: str = "energy"
+) -> Column:
     """Return a column on the energy; hosts without counters leave it empty."""
 
     def value(result: Result) -> Value:
-        energy = result.measurement.energy
-        return None if isinstance(energy, Unavailable) else of(energy)
-
-    return Column(name, Kind.NUMBER, value)
-
-
-def _gpu_energy(name: str, of: Callable[[EnergyMeasurement], float | None]) -> Column:
-    """Return a column on the GPUs' energy; hosts without such counters leave it empty."""
-
-    def value(result: Result) -> Value:
-        energy = result.measurement.gpu_energy
+        energy = getattr(result.measurement, part)
         return None if isinstance(energy, Unavailable) else of(energy)
 
     return Column(name, Kind.NUMBER, value)
@@ -117,19 +109,14 @@ def _cost(name: str, kind: Kind) -> Column:
     return Column(name, kind, lambda r: _measured(getattr(r.measurement.encode, name)))
 
 
-def _density(name: str, kind: Kind) -> Column:
-    """Return a column on the search for a number of streams; other kinds leave it empty."""
+def _of_kind(part: str, name: str, kind: Kind) -> Column:
+    """Return a column on what only one kind measures; other kinds leave it empty."""
 
     def value(result: Result) -> Value:
-        found: Value = _measured(getattr(result.measurement.density, name, None))
+        found: Value = _measured(getattr(getattr(result.measurement, part), name, None))
         return found
 
     return Column(name, kind, value)
-
-
-def _live(name: str, kind: Kind) -> Column:
-    """Return a column on a stream; other kinds leave it empty."""
-    return Column(name, kind, lambda r: getattr(r.measurement.live, name, None))
 
 
 def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
@@ -184,9 +171,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("verdict_reasons", _TEXT, _why_not_valid),
     _energy("energy_gross_j", lambda e: e.gross_j),
     _energy("energy_net_j", lambda e: _measured(e.net_j)),
-    _density("streams", _WHOLE),
-    _live("lag_p95_s", _NUMBER),
-    _live("end_to_end_p95_s", _NUMBER),
+    _of_kind("density", "streams", _WHOLE),
+    _of_kind("live", "lag_p95_s", _NUMBER),
+    _of_kind("live", "end_to_end_p95_s", _NUMBER),
     # What only an export has.
     Column("result_id", _TEXT, lambda r: str(r.id)),
     Column("stored_at", _MOMENT, lambda r: r.stored_at),
@@ -218,27 +205,27 @@ COLUMNS: tuple[Column, ...] = (
     _quality("vmaf_neg_mean", _NUMBER),
     _quality("psnr_y_mean_db", _NUMBER),
     _quality("ssim_libvmaf_mean", _NUMBER),
-    _density("power_w", _NUMBER),
-    _density("watts_per_stream", _NUMBER),
-    _live("lag_p50_s", _NUMBER),
-    _live("lag_p99_s", _NUMBER),
-    _live("lag_max_s", _NUMBER),
-    _live("end_to_end_p50_s", _NUMBER),
-    _live("end_to_end_p99_s", _NUMBER),
-    _live("end_to_end_max_s", _NUMBER),
-    _live("below_real_time_s", _NUMBER),
-    _live("stalls", _WHOLE),
-    _live("reconnects", _WHOLE),
-    _live("frames_lost", _WHOLE),
-    _live("bitrate_mean_kbps", _NUMBER),
-    _live("bitrate_max_kbps", _NUMBER),
-    _live("bitrate_cv", _NUMBER),
+    _of_kind("density", "power_w", _NUMBER),
+    _of_kind("density", "watts_per_stream", _NUMBER),
+    _of_kind("live", "lag_p50_s", _NUMBER),
+    _of_kind("live", "lag_p99_s", _NUMBER),
+    _of_kind("live", "lag_max_s", _NUMBER),
+    _of_kind("live", "end_to_end_p50_s", _NUMBER),
+    _of_kind("live", "end_to_end_p99_s", _NUMBER),
+    _of_kind("live", "end_to_end_max_s", _NUMBER),
+    _of_kind("live", "below_real_time_s", _NUMBER),
+    _of_kind("live", "stalls", _WHOLE),
+    _of_kind("live", "reconnects", _WHOLE),
+    _of_kind("live", "frames_lost", _WHOLE),
+    _of_kind("live", "bitrate_mean_kbps", _NUMBER),
+    _of_kind("live", "bitrate_max_kbps", _NUMBER),
+    _of_kind("live", "bitrate_cv", _NUMBER),
     _energy("energy_idle_w", lambda e: _measured(e.idle_w)),
     _energy("energy_duration_s", lambda e: e.duration_s),
     Column("energy_unavailable", _TEXT, _why_no_energy),
-    _gpu_energy("gpu_energy_gross_j", lambda e: e.gross_j),
-    _gpu_energy("gpu_energy_net_j", lambda e: _measured(e.net_j)),
-    _gpu_energy("gpu_energy_idle_w", lambda e: _measured(e.idle_w)),
+    _energy("gpu_energy_gross_j", lambda e: e.gross_j, "gpu_energy"),
+    _energy("gpu_energy_net_j", lambda e: _measured(e.net_j), "gpu_energy"),
+    _energy("gpu_energy_idle_w", lambda e: _measured(e.idle_w), "gpu_energy"),
     _environment("kernel", _TEXT),
     _environment("microcode", _TEXT),
     _environment("cpu_model", _TEXT),
