@@ -16,13 +16,15 @@ from pathlib import Path
 import httpx
 import msgspec
 import numpy as np
+import psutil
 import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import LiveMeasurement, VerdictState
 from ffrtmp_shared.scenario import LiveSettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Packets
+from ffrtmp_worker.ffmpeg import broadcasting
+from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Commands, Packets
 from ffrtmp_worker.ffmpeg.child import Ending
 from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import Tools
@@ -209,6 +211,25 @@ def test_a_canceled_stream_ends_soon(
         kinds.run(one)
     assert time.monotonic() - begun < 10
     assert not _running(tmp_path)
+
+
+def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -> None:
+    commands = Commands(
+        feeder=["/bin/sleep", "61.5"],
+        encoder=["/bin/sleep", "61.5"],
+        player=[str(tmp_path / "nothing-here")],
+    )
+    with pytest.raises(OSError, match="nothing-here"):
+        broadcasting.run_for(
+            commands,
+            cwd=tmp_path,
+            log=tmp_path / "ffmpeg.log",
+            duration_s=60,
+            stop=lambda: False,
+            on_report=lambda _: None,
+        )
+    # Neither running nor waiting to be reaped.
+    assert "sleep" not in [child.name() for child in psutil.Process().children()]
 
 
 # --- figures, from streams that are made up -------------------------------------------------

@@ -277,7 +277,12 @@ class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
-    """Name every field with which an encode cannot be a stream of a `density` or a `live`."""
+    """Name every field with which an encode cannot be a stream in real time.
+
+    There is none for kinds that do not stream.
+    """
+    if kind not in ("density", "live"):
+        return []
     found = []
     if settings.rate.passes > 1:
         found.append(("rate", f"a {kind} is encoded in one pass; leave out passes"))
@@ -337,7 +342,7 @@ class Scenario(
             found += [problem for problem in settings.problems() if problem not in found]
         if self.ladder is not None:
             found += self.ladder.problems()
-        if self.encode is not None and self.kind in ("density", "live"):
+        if self.encode is not None:
             found += [message for _, message in stream_faults(self.kind, self.encode)]
         return found
 

@@ -48,9 +48,6 @@ _Path = list[str | int]
 # Kinds that are done once at each rate point.
 _AT_RATES = ("transcode", "density", "live")
 
-# Kinds whose encode runs as a stream in real time.
-_STREAMS = ("density", "live")
-
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -369,18 +366,13 @@ def _refused_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
             for index, rate in enumerate(suite.rates(encode)):
                 settings = encode.settings(rate)
                 yield from _faults(document, path, [*rates, index], path, settings)
-                if encode.kind in _STREAMS:
-                    places = {"rate": [*rates, index], "encoder": [*path, "encoder"]}
-                    for field, said in stream_faults(encode.kind, settings):
-                        yield SuiteProblem(line_of(document, places[field]), said)
+                places = {"rate": [*rates, index], "encoder": [*path, "encoder"]}
+                for field, said in stream_faults(encode.kind, settings):
+                    yield SuiteProblem(line_of(document, places[field]), said)
 
 
 def _faults(
-    document: Any,
-    encode: _Path,
-    rate: _Path,
-    size: _Path,
-    settings: EncodeSettings,
+    document: Any, encode: _Path, rate: _Path, size: _Path, settings: EncodeSettings
 ) -> Iterator[SuiteProblem]:
     """Name what `settings` would be refused for, each where the file says it."""
     for field, said in settings.faults():

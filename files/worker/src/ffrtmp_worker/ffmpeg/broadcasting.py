@@ -7,11 +7,11 @@ connection ends it is started again.
 """
 
 import selectors
-import signal
 import time
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
 
 import msgspec
@@ -100,15 +100,14 @@ class _Stream:
     def run(self, duration_s: float, stop: Callable[[], bool]) -> Broadcast:
         with ExitStack() as stack:
             feeder = self._start_feeder()
-            stack.callback(feeder.signal, signal.SIGKILL)
-            try:
-                encoder = self._start_encoder(feeder)
-            except BaseException:
-                feeder.reap()
-                raise
+            # Reaping kills what still runs. It is done in the reverse order, the player first.
+            endings: list[Ending] = []
+            stack.callback(lambda: endings.append(feeder.reap()))
+            encoder = self._start_encoder(feeder)
+            stack.callback(lambda: endings.append(encoder.reap()))
+            stack.callback(self._end_player)
             # The encoder alone holds the pipe now, so that the feeder ends with it.
             feeder.stdout.close()
-            stack.callback(encoder.signal, signal.SIGKILL)
             with selectors.DefaultSelector() as selector:
                 for child in (feeder, encoder):
                     child.register(selector)
@@ -117,15 +116,15 @@ class _Stream:
             for child in (feeder, encoder):
                 child.note_end()
             end([encoder])
-            self._end_player()
+        encoded, played = endings
         return Broadcast(
             wall_s=wall_s,
             fed=tuple(self._fed),
             reports=tuple(self._reports.all),
             packets=self._packets,
             reconnects=self._reconnects,
-            feeder=feeder.reap(),
-            encoder=encoder.reap(),
+            feeder=played,
+            encoder=encoded,
             players=tuple(self._players),
         )
 
@@ -199,8 +198,7 @@ class _Stream:
     def _hear_player(self, line: str) -> None:
         """Take a line of the framecrc muxer: stream, dts, pts, duration, size, checksum, ..."""
         if line.startswith(_TIME_BASE):
-            numerator, _, denominator = line.removeprefix(_TIME_BASE).partition("/")
-            self._time_base_s = int(numerator) / int(denominator)
+            self._time_base_s = float(Fraction(line.removeprefix(_TIME_BASE).strip()))
             return
         fields = line.split(",")
         if line.startswith("#") or len(fields) < _PACKET_FIELDS or not self._time_base_s:

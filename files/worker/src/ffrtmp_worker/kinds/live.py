@@ -1,5 +1,7 @@
 """A stream in real time to the farm's RTMP server, measured here and behind the server."""
 
+from fractions import Fraction
+
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
 from ffrtmp_shared.models import Progress
@@ -33,9 +35,7 @@ def run(attempt: Attempt) -> Measurement:
         encoder=command.broadcast(encode, attempt.tools.ffmpeg, url),
         player=command.play(attempt.tools.ffmpeg, url),
     )
-    rate = encode.frame_rate or str(source.probe.frame_rate)
-    numerator, _, denominator = rate.partition("/")
-    frame_rate = int(numerator) / int(denominator or 1)
+    frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
 
     def heard(report: Report) -> None:
         attempt.report(
