@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ _PROGRAM = Path(sys.executable).parent / "ffrtmp-agent"
 _START_S = 120
 _STOP_S = 60
 _JOB_S = 900
+_POLL_S = 0.5
 
 
 class Worker:
@@ -92,12 +94,30 @@ class Worker:
             run = client.create_run(RunRequest(suite=json.dumps(suite)))
             deadline = time.monotonic() + _JOB_S
             while not run.state.is_final and time.monotonic() < deadline:
-                time.sleep(0.5)
+                time.sleep(_POLL_S)
                 run = client.run(run.id)
             for result in client.results(run.id):
                 return result
             failures = [job.failure for job in client.jobs(run.id)]
         raise RuntimeError(f"the run is {run.state}: {failures}")
+
+    @contextmanager
+    def asked_after(self) -> Iterator[None]:
+        """Ask the master as often as `measure` does while the context lasts."""
+        over = threading.Event()
+
+        def ask() -> None:
+            with self._client() as client:
+                while not over.wait(_POLL_S):
+                    client.run_page()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _client(self) -> MasterClient:
         return MasterClient(

@@ -20,7 +20,8 @@ from bench.process import memory_kib
 
 _BIN = Path(sys.executable).parent
 _NODE_EXPORTER = Path("/usr/bin/prometheus-node-exporter")
-_OURS = ("cpu", "ffmpeg")
+_OURS = ("cpu", "ffmpeg", "gpu")
+_SOCKETS = {"cpu": "energy_socket", "ffmpeg": "progress_socket"}
 _START_S = 30
 _KIB_PER_MIB = 1024
 _OK = 200
@@ -104,8 +105,9 @@ class _Site:
                 "client_ca_file": str(self._folder / "ca.pem"),
             }
         }
-        if name == "ffmpeg":
-            settings["progress_socket"] = str(self._folder / "progress.sock")
+        if name in _SOCKETS:
+            # Nobody listens there: an energy reader would need the hardware's counters.
+            settings[_SOCKETS[name]] = str(self._folder / f"{name}.sock")
         config = self._folder / f"{name}.yml"
         config.write_text(json.dumps(settings))
         return [_BIN / f"ffrtmp-exporter-{name}", "--config", config]
