@@ -14,7 +14,7 @@ import ansible.module_utils
 import msgspec
 import pyarrow.parquet
 import pytest
-from ffrtmp_master import tables
+from ffrtmp_master import columns, tables
 from ffrtmp_master.api import exports
 from ffrtmp_shared.measurement import LiveMeasurement, Unavailable
 from ffrtmp_shared.models import Result
@@ -23,8 +23,8 @@ from msgspec.structs import replace
 
 ROOT = Path(__file__).resolve().parents[3]
 FORMATS = ("jsonl", "csv", "parquet")
-WHOLE = {column.name for column in tables.COLUMNS if column.kind is tables.Kind.WHOLE}
-NUMBERS = {column.name for column in tables.COLUMNS if column.kind is tables.Kind.NUMBER}
+WHOLE = {column.name for column in columns.COLUMNS if column.kind is columns.Kind.WHOLE}
+NUMBERS = {column.name for column in columns.COLUMNS if column.kind is columns.Kind.NUMBER}
 
 
 def export(house: House, kind: str, **query: str) -> bytes:
@@ -84,7 +84,7 @@ def test_tables_have_every_result(
     listed = house.every("/v1/results")
     assert [row["result_id"] for row in rows] == [result["id"] for result in listed]
     assert [row["run_id"] for row in rows] == [result["run_id"] for result in listed]
-    assert list(rows[0]) == [column.name for column in tables.COLUMNS]
+    assert list(rows[0]) == [column.name for column in columns.COLUMNS]
     first = rows[0]
     assert (first["wall_s"], first["cpu_s"], first["max_rss_kib"]) == (2.0, 3.5, 1000)
     assert (first["vmaf_mean"], first["vmaf_pairs"], first["argv"]) == (91.5, 100, "ffmpeg -i in")
@@ -137,9 +137,9 @@ def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: s
     )
     (row,) = as_rows(written(kind, [replace(result, measurement=measurement)]), kind)
     empty = {name for name, value in row.items() if value is None}
-    vmaf = {column.name for column in tables.COLUMNS if column.name.startswith("vmaf_")}
-    vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean"}
-    energy = {column.name for column in tables.COLUMNS if column.name.startswith("energy_")}
+    vmaf = {column.name for column in columns.COLUMNS if column.name.startswith("vmaf_")}
+    vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean", "ssim_ffmpeg_mean", "xpsnr_y_db"}
+    energy = {column.name for column in columns.COLUMNS if column.name.startswith("energy_")}
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
     # What only other kinds have.
     others |= {"streams", "power_w", "watts_per_stream", *LiveMeasurement.__struct_fields__}

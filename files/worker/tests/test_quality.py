@@ -1,5 +1,6 @@
 """VMAF with a real libvmaf, and the cases in which there must be none."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -145,6 +146,55 @@ def test_an_ffmpeg_without_libvmaf(
     found = _compare(system_ffmpeg, ffprobe, tmp_path, clip, clip)
     assert isinstance(found, Unavailable)
     assert found.reason.startswith("the quality pass failed: ")
+
+
+def _summary(ffmpeg: Path, distorted: Path, reference: Path, name: str) -> str:
+    """What one of FFmpeg's own filters says at its end, asked without any of our code."""
+    graph = f"[0:V]settb=1/25,setpts=N[d];[1:V]settb=1/25,setpts=N[r];[d][r]{name}"
+    inputs = ["-i", str(distorted), "-i", str(reference)]
+    command = [str(ffmpeg), "-nostdin", *inputs, "-filter_complex", graph, "-f", "null", "-"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return done.stderr
+
+
+def test_ssim_and_xpsnr_are_those_of_ffmpegs_filters(
+    ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
+) -> None:
+    found = _compare(ffmpeg, ffprobe, tmp_path, worse, clip)
+    assert isinstance(found, QualityMeasurement)
+    ssim = re.search(r"SSIM .* All:(\S+)", _summary(ffmpeg, worse, clip, "ssim"))
+    said = _summary(ffmpeg, worse, clip, "xpsnr")
+    xpsnr = re.search(r"XPSNR +y: (\S+) +u: (\S+) +v: (\S+)", said)
+    assert ssim is not None
+    assert xpsnr is not None
+    assert found.ssim_ffmpeg_mean == pytest.approx(float(ssim[1]), abs=1e-5)
+    assert found.ssim_ffmpeg_mean != found.ssim_libvmaf_mean
+    planes = (found.xpsnr_y_db, found.xpsnr_cb_db, found.xpsnr_cr_db)
+    assert planes == pytest.approx([float(plane) for plane in xpsnr.groups()], abs=1e-3)
+    assert found.alignment_offset == 0
+
+
+def test_equal_pictures_have_no_xpsnr(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
+) -> None:
+    found = _compare(ffmpeg, ffprobe, tmp_path, clip, clip)
+    assert isinstance(found, QualityMeasurement)
+    assert found.xpsnr_y_db == Unavailable(
+        reason="the planes are equal, and XPSNR then has no bound"
+    )
+
+
+@pytest.mark.parametrize("frames", [2, 3, 5])
+def test_a_shift_is_found_in_the_shortest_clips(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path, frames: int
+) -> None:
+    lossless = ["-c:v", "libx264", "-qp", "0"]
+    for name, first in (("reference", 0), ("later", 1)):
+        cut = f"trim=start_frame={10 + first}:end_frame={10 + first + frames},setpts=PTS-STARTPTS"
+        make(ffmpeg, ["-i", str(clip)], ["-vf", cut, *lossless], tmp_path / f"{name}.mp4")
+    found = _compare(ffmpeg, ffprobe, tmp_path, tmp_path / "later.mp4", tmp_path / "reference.mp4")
+    assert isinstance(found, Unavailable)
+    assert "when shifted by 1" in found.reason
 
 
 def test_percentiles_interpolate() -> None:

@@ -1,5 +1,6 @@
 """Whole attempts with a real FFmpeg, and the verdicts on those that fail."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -147,8 +148,8 @@ def test_the_recorded_command_gives_the_same_output(
         dict(os.environ),
     )
     assert os.waitpid(pid, 0)[1] == 0
-    found = probe(tools.ffprobe, by_hand / "output.mp4")
-    assert output.measure(by_hand / "output.mp4", found).sha256 == first.output.sha256
+    written = (by_hand / "output.mp4").read_bytes()
+    assert hashlib.sha256(written).hexdigest() == first.output.sha256
 
 
 def test_a_corrupt_header(clip: Path, tools: Tools, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ ENCODE: dict[str, Holds] = {
     "involuntary_switches": COUNT,
     "minor_faults": between(100, 2**40),
     "major_faults": COUNT,
+    **dict.fromkeys(("fps_p1", "fps_p5"), between(0, 100_000)),
 }
 OUTPUT: dict[str, Holds] = {
     "codec": lambda value: value in {"h264", "hevc", "av1", "vp9"},
@@ -54,7 +55,14 @@ OUTPUT: dict[str, Holds] = {
     "file_bytes": between(1000, 10_000_000),
     "video_bytes": between(500, 10_000_000),
     "video_bitrate_kbps": between(5, 20_000),
-    "sha256": lambda value: len(value) == 64,
+    **dict.fromkeys(("sha256", "decoded_sha256"), lambda value: len(value) == 64),
+    "peak_bitrate_kbps": between(5, 40_000),
+    "bitrate_deviation_ratio": between(-1, 5),
+    "profile": text,
+    "level": between(0, 200),
+    "key_frames": between(1, 60),
+    "gop_max_frames": between(1, 60),
+    "reorder_frames": between(0, 16),
 }
 QUALITY: dict[str, Holds] = {
     "status": lambda value: value == "measured",
@@ -66,7 +74,9 @@ QUALITY: dict[str, Holds] = {
     "vmaf_std": between(0, 50),
     "pairs": lambda value: value == 60,
     **dict.fromkeys(("psnr_y_mean_db", "psnr_cb_mean_db", "psnr_cr_mean_db"), between(15, 60)),
-    "ssim_libvmaf_mean": between(0.3, 1),
+    **dict.fromkeys(("ssim_libvmaf_mean", "ssim_ffmpeg_mean"), between(0.3, 1)),
+    **dict.fromkeys(("xpsnr_y_db", "xpsnr_cb_db", "xpsnr_cr_db"), between(10, 100)),
+    "alignment_offset": lambda value: value == 0,
 }
 ENVIRONMENT: dict[str, Holds] = {
     "kernel": text,

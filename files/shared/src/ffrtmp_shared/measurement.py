@@ -30,8 +30,9 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     from wait4 of that process. `frames` is FFmpeg's own count at the end. `fps` is
     frames / wall_s, `speed` source duration / wall_s, both over the whole life of the process.
     `first_frame_s` is the time from the start of the process to the first progress report that
-    counts a frame. Context switches and page faults are from wait4 too; a major fault waited
-    for the disk.
+    counts a frame. `fps_p1` and `fps_p5` are the rates that 1 % and 5 % of the intervals between
+    two reports of progress fall below, from the first frame on. Context switches and page faults
+    are from wait4 too; a major fault waited for the disk.
     """
 
     wall_s: Amount
@@ -46,6 +47,8 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     involuntary_switches: Count | Unavailable = _UNKNOWN
     minor_faults: Count | Unavailable = _UNKNOWN
     major_faults: Count | Unavailable = _UNKNOWN
+    fps_p1: Amount | Unavailable = _UNKNOWN
+    fps_p5: Amount | Unavailable = _UNKNOWN
 
     @property
     def cpu_s(self) -> float:
@@ -57,7 +60,12 @@ class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """What ffprobe finds in the file that was written.
 
     `video_bitrate_kbps` is the sum of the sizes of the video packets over `duration_s` (the sum
-    of the packets' durations), in units of 1,000 bit/s.
+    of the packets' durations), in units of 1,000 bit/s; `peak_bitrate_kbps` is the most in any
+    second that begins with a frame. `bitrate_deviation_ratio` is by how much the bit rate is above
+    (or, negative, below) the one that was asked for, as a part of that. `level` is the codec's own
+    number, `gop_max_frames` the most frames from one key frame to the next, and `reorder_frames`
+    how many frames the decoder has to hold back because of B-frames. `decoded_sha256` is of the
+    pictures of the first video stream, decoded one after the other.
     """
 
     codec: Text
@@ -71,6 +79,14 @@ class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     video_bytes: Count
     video_bitrate_kbps: Amount
     sha256: Sha256
+    peak_bitrate_kbps: Amount | Unavailable = _UNKNOWN
+    bitrate_deviation_ratio: float | Unavailable = _UNKNOWN
+    profile: Text | Unavailable = _UNKNOWN
+    level: Count | Unavailable = _UNKNOWN
+    key_frames: Count | Unavailable = _UNKNOWN
+    gop_max_frames: Count | Unavailable = _UNKNOWN
+    reorder_frames: Count | Unavailable = _UNKNOWN
+    decoded_sha256: Sha256 | Unavailable = _UNKNOWN
 
 
 class QualityMeasurement(
@@ -88,6 +104,10 @@ class QualityMeasurement(
     Percentiles interpolate linearly between ranks. `vmaf_neg_mean` is of the model's variant
     that gives nothing for enhancement, which is what codecs are compared by. PSNR and SSIM are
     libvmaf's, means over the frames; libvmaf caps the PSNR of equal pictures (60 dB for 8 bits).
+    `ssim_ffmpeg_mean` is that of FFmpeg's filter over all planes, which is another number than
+    libvmaf's of the luma. XPSNR is FFmpeg's, over the whole clip and not a mean of its frames'.
+    `alignment_offset` is the shift, of those by up to two frames, at which the pictures match
+    best: 0, or there would be no quality.
     """
 
     vmaf_model: Text
@@ -104,6 +124,11 @@ class QualityMeasurement(
     psnr_cb_mean_db: Amount | Unavailable = _UNKNOWN
     psnr_cr_mean_db: Amount | Unavailable = _UNKNOWN
     ssim_libvmaf_mean: Amount | Unavailable = _UNKNOWN
+    ssim_ffmpeg_mean: Amount | Unavailable = _UNKNOWN
+    xpsnr_y_db: Amount | Unavailable = _UNKNOWN
+    xpsnr_cb_db: Amount | Unavailable = _UNKNOWN
+    xpsnr_cr_db: Amount | Unavailable = _UNKNOWN
+    alignment_offset: int | Unavailable = _UNKNOWN
 
 
 class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

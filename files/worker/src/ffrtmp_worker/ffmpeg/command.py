@@ -5,6 +5,7 @@ The lists work with FFmpeg 5.1 and everything after it.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ffrtmp_shared.scenario import EncodeSettings
 
@@ -22,6 +23,15 @@ OUTPUT_NAME = "output.mp4"
 THUMBNAIL_WIDTH = 64
 THUMBNAIL_HEIGHT = 36
 """Size of the grey pictures by which the quality pass checks that frames are aligned."""
+
+
+class ScoreLogs(NamedTuple):
+    """The files that the quality pass leaves: libvmaf's JSON, and what two filters write."""
+
+    vmaf: str
+    ssim: str
+    xpsnr: str
+
 
 # What a source may be. Play lists and the like name other files and are not among these.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ivf,yuv4mpegpipe,mxf"
@@ -156,6 +166,14 @@ def decode(ffmpeg: Path, source: str) -> list[str]:
     ]  # fmt: skip
 
 
+def digest(ffmpeg: Path, source: str) -> list[str]:
+    """Decode `source` and write the SHA-256 of its pictures; fails at the first that is damaged."""
+    return [
+        *_prelude(ffmpeg), "-v", "error", "-xerror", *input_guard(), "-noautorotate", "-i", source,
+        "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "hash", "-hash", "sha256", "pipe:1",
+    ]  # fmt: skip
+
+
 def compare(
     ffmpeg: Path,
     *,
@@ -166,7 +184,7 @@ def compare(
     size: tuple[int, int] | None,
     model: str,
     threads: int,
-    log: str,
+    logs: ScoreLogs,
     thumbnails: tuple[str, str],
 ) -> list[str]:
     """The quality pass: `distorted` against `reference`, frame number by frame number.
@@ -175,8 +193,9 @@ def compare(
     stamps of two containers differ by rounding, which would pair wrong frames. `shortest` ends
     the pass with the shorter of the two instead of repeating its last frame. A distorted of
     another size is brought to `size`, the reference's (width, height). Beside `model` its
-    variant that gives nothing for enhancement (NEG) is measured, and PSNR and SSIM.
-    `thumbnails` are raw grey pictures of every frame of the distorted and of the reference.
+    variant that gives nothing for enhancement (NEG) is measured, and PSNR and SSIM; and SSIM and
+    XPSNR as FFmpeg's own filters define them. `thumbnails` are raw grey pictures of every frame
+    of the distorted and of the reference.
     """
     num, _, den = frame_rate.partition("/")
     number = f"settb={den or 1}/{num},setpts=N"
@@ -184,10 +203,13 @@ def compare(
     fitted = "" if size is None else f"scale={size[0]}:{size[1]}:flags=bicubic,"
     graph = (
         f"[0:V:0]{number},split[d][d0];[1:V:0]{number},split[r][r0];"
-        f"[d]{fitted}format={pixel_format}[d1];[r]format={pixel_format}[r1];"
+        f"[d]{fitted}format={pixel_format},split=3[d1][d3][d4];"
+        f"[r]format={pixel_format},split=3[r1][r3][r4];"
         f"[d1][r1]libvmaf=model='version={model}\\:name=vmaf|version={model}neg\\:name=vmaf_neg'"
         f":feature='name=psnr|name=float_ssim':n_threads={threads}"
-        f":log_fmt=json:log_path={log}:shortest=1[v];"
+        f":log_fmt=json:log_path={logs.vmaf}:shortest=1[v];"
+        f"[d3][r3]ssim=stats_file={logs.ssim}:shortest=1[s];"
+        f"[d4][r4]xpsnr=stats_file={logs.xpsnr}:shortest=1[x];"
         f"[d0]{small}[d2];[r0]{small}[r2]"
     )
     return [
@@ -195,7 +217,8 @@ def compare(
         *input_guard(), "-noautorotate", "-i", distorted,
         *input_guard(), "-noautorotate", "-i", reference,
         "-filter_complex", graph,
-        "-map", "[v]", "-fps_mode", "passthrough", "-f", "null", "-",
+        *(word for label in ("[v]", "[s]", "[x]")
+          for word in ("-map", label, "-fps_mode", "passthrough", "-f", "null", "-")),
         "-map", "[d2]", "-fps_mode", "passthrough", "-f", "rawvideo", thumbnails[0],
         "-map", "[r2]", "-fps_mode", "passthrough", "-f", "rawvideo", thumbnails[1],
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 import subprocess
 from fractions import Fraction
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,12 @@ from ffrtmp_worker.ffmpeg.command import input_guard
 
 _TIMEOUT_S = 600.0
 _ENTRIES = (
-    "packet=size,pts_time,duration_time,flags:stream=codec_name,width,height,pix_fmt,"
-    "avg_frame_rate,field_order,color_range,color_space,color_primaries,color_transfer"
+    "packet=size,pts_time,duration_time,flags:stream=codec_name,profile,level,has_b_frames,"
+    "width,height,pix_fmt,avg_frame_rate,field_order,color_range,color_space,color_primaries,color_transfer"
 )
 
 
+_ROUNDING_S = 0.0011
 _RATE_SLACK = Fraction(1, 2000)
 
 
@@ -51,7 +53,10 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
 
     `frames` counts the packets that are shown, `duration_s` is the sum of their durations and
     `video_bytes` that of the sizes of all packets. `longest_gap_s` and `shortest_gap_s` are the
-    extremes between the times of two neighbouring frames.
+    extremes between the times of two neighbouring frames. `peak_second_bytes` is the most that the
+    packets of any second from a frame on hold; None for what is shorter than that.
+    `gop_max_frames` is the most frames from one key frame to before the next, `level` the codec's
+    own number, and `reorder_frames` what B-frames make a decoder hold back.
     """
 
     codec: str
@@ -67,6 +72,12 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     shortest_gap_s: float
     longest_gap_s: float
     untimed_frames: int
+    peak_second_bytes: int | None
+    key_frames: int
+    gop_max_frames: int
+    profile: str | None
+    level: int | None
+    reorder_frames: int
 
     @property
     def frame_rate_text(self) -> str:
@@ -86,6 +97,9 @@ class _Stream(msgspec.Struct, frozen=True):
     width: int = 0
     height: int = 0
     pix_fmt: str | None = None
+    profile: str | None = None
+    level: int = -99
+    has_b_frames: int = 0
     avg_frame_rate: str = "0/0"
     field_order: str = "unknown"
     color_range: str | None = None
@@ -133,7 +147,11 @@ def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> V
         raise UnreadableFileError(f"the video in {name} has no frame rate", said)
     # D marks packets that an edit list cuts off: they are decoded and not shown.
     shown = [packet for packet in packets if "D" not in packet.flags]
-    times = sorted(float(packet.pts_time) for packet in shown if packet.pts_time is not None)
+    timed = sorted(
+        ((float(packet.pts_time), packet) for packet in shown if packet.pts_time is not None),
+        key=itemgetter(0),
+    )
+    times = [time_s for time_s, _ in timed]
     gaps = [later - sooner for sooner, later in pairwise(times)]
     frame_rate = Fraction(int(num), int(den or 1))
     frame_s = float(1 / frame_rate)
@@ -159,7 +177,37 @@ def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> V
         shortest_gap_s=min(gaps, default=frame_s),
         longest_gap_s=max(gaps, default=frame_s),
         untimed_frames=len(shown) - len(times),
+        peak_second_bytes=_peak_second_bytes(
+            [(time_s, int(packet.size)) for time_s, packet in timed], frame_s
+        ),
+        key_frames=sum("K" in packet.flags for packet in shown),
+        gop_max_frames=_gop_max_frames(["K" in packet.flags for _, packet in timed]),
+        profile=_known(stream.profile),
+        level=stream.level if stream.level >= 0 else None,
+        reorder_frames=stream.has_b_frames,
     )
+
+
+def _peak_second_bytes(packets: list[tuple[float, int]], frame_s: float) -> int | None:
+    """Return the most bytes in any second that begins with a frame and lies within the clip."""
+    peak: int | None = None
+    end, held = 0, 0
+    clip_end_s = packets[-1][0] + frame_s if packets else 0.0
+    for start_s, size in packets:
+        if start_s + 1.0 > clip_end_s + _ROUNDING_S:
+            break
+        while end < len(packets) and packets[end][0] < start_s + 1.0 - _ROUNDING_S:
+            held += packets[end][1]
+            end += 1
+        peak = held if peak is None else max(peak, held)
+        held -= size
+    return peak
+
+
+def _gop_max_frames(are_keys: list[bool]) -> int:
+    """Return the most frames from one key frame to before the next, or to the end."""
+    places = [place for place, is_key in enumerate(are_keys) if is_key]
+    return max((later - sooner for sooner, later in pairwise([*places, len(are_keys)])), default=0)
 
 
 def _known(value: str | None) -> str | None:

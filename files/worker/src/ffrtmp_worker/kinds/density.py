@@ -25,6 +25,7 @@ from ffrtmp_worker.kinds.searching import greatest_that_holds
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.pace import Pace, pace
 
+_NO_LOW_FPS = Unavailable(reason="streams are judged one by one, by their lag")
 _RESOLUTION_S = 0.1
 """A stream that stands further back than this at the end of a window fell behind.
 
@@ -185,6 +186,8 @@ def _together(sailing: Sailing, frame_rate: float) -> EncodeMeasurement:
         involuntary_switches=sum(member.ending.involuntary_switches for member in members),
         minor_faults=sum(member.ending.minor_faults for member in members),
         major_faults=sum(member.ending.major_faults for member in members),
+        fps_p1=_NO_LOW_FPS,
+        fps_p5=_NO_LOW_FPS,
     )
 
 

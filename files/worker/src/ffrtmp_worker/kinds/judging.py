@@ -6,12 +6,15 @@ from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import EncodeSettings
 
 from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.preparing import deadline_s
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.quality import Clip
+
+_DIGEST_MARK = "SHA256="
 
 
 def judge(
@@ -22,7 +25,12 @@ def judge(
     Raises AttemptFailedError when it is not what `settings` say.
     """
     found = _probe(attempt, settings, source.probe, output_name)
-    measured = outputs.measure(attempt.folder / output_name, found)
+    measured = outputs.measure(
+        attempt.folder / output_name,
+        found,
+        asked_kbps=settings.rate.bitrate_kbps,
+        decoded_sha256=_decode(attempt, source.probe, output_name),
+    )
     compared = _compare(attempt, source, Clip(name=output_name, probe=found))
     attempt.check_stop()
     return measured, compared
@@ -39,6 +47,27 @@ def _probe(attempt: Attempt, settings: EncodeSettings, source: VideoProbe, name:
     if wrong:
         raise AttemptFailedError(FailureClass.OUTPUT_MISMATCH, "; ".join(wrong))
     return output
+
+
+def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
+    """Return the digest of the output's pictures; a file that cannot be decoded is no output."""
+    said: list[str] = []
+    outcome = process.run(
+        command.digest(attempt.tools.quality_ffmpeg, name),
+        cwd=attempt.folder,
+        log=attempt.folder / "digest.log",
+        deadline_s=deadline_s(attempt, source),
+        stop=attempt.is_stopped,
+        on_line=lambda line, _: said.append(line) if line.startswith(_DIGEST_MARK) else None,
+    )
+    attempt.check_stop()
+    if outcome.stopped_by is not None or outcome.exit_code or len(said) != 1:
+        raise AttemptFailedError(
+            FailureClass.OUTPUT_MISMATCH,
+            f"the output cannot be decoded (code {outcome.exit_code})",
+            outcome.log_tail,
+        )
+    return said[0].removeprefix(_DIGEST_MARK).strip()
 
 
 def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement | Unavailable:

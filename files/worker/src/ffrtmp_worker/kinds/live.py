@@ -14,6 +14,7 @@ from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.preparing import prepare
 from ffrtmp_worker.kinds.timing import killed
 from ffrtmp_worker.measure import live
+from ffrtmp_worker.measure.rates import low_fps, rates_fps
 from ffrtmp_worker.measure.slot import MemoryLimit
 
 
@@ -107,6 +108,7 @@ def _cost(stream: Broadcast, frame_rate: float) -> EncodeMeasurement:
     frames, encoder = stream.reports[-1].frames, stream.encoder
     if encoder.max_rss_kib is None:
         raise AttemptFailedError(FailureClass.NODE, "the encoder's memory could not be read")
+    rates = rates_fps(stream.reports)
     return EncodeMeasurement(
         wall_s=stream.wall_s,
         user_s=encoder.user_s,
@@ -120,4 +122,6 @@ def _cost(stream: Broadcast, frame_rate: float) -> EncodeMeasurement:
         involuntary_switches=encoder.involuntary_switches,
         minor_faults=encoder.minor_faults,
         major_faults=encoder.major_faults,
+        fps_p1=low_fps(rates, 1),
+        fps_p5=low_fps(rates, 5),
     )

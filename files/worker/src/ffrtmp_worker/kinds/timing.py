@@ -18,6 +18,7 @@ from ffrtmp_worker.ffmpeg.progress import ProgressParser
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.preparing import deadline_s, source_duration_s
 from ffrtmp_worker.measure.quality import Clip
+from ffrtmp_worker.measure.rates import low_fps
 from ffrtmp_worker.measure.slot import MemoryLimit
 
 _NO_SPACE = os.strerror(errno.ENOSPC)
@@ -54,6 +55,8 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         involuntary_switches=outcome.involuntary_switches,
         minor_faults=outcome.minor_faults,
         major_faults=outcome.major_faults,
+        fps_p1=low_fps(listener.rates_fps, 1),
+        fps_p5=low_fps(listener.rates_fps, 5),
     )
 
 
@@ -61,7 +64,7 @@ def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasure
     """Return what all passes of one encode cost together.
 
     Times and counts are sums, memory is the most that any pass had, the frames are those of the
-    last pass, and the first frame is that of the first.
+    last pass, and so are the low rates, and the first frame is that of the first.
     """
     if len(passes) == 1:
         return passes[0]
@@ -149,6 +152,7 @@ class _ProgressListener:
         self._parser = ProgressParser()
         self._last_s = 0.0
         self.frames = 0
+        self.rates_fps: list[float] = []
         self.first_frame_s: float | Unavailable = Unavailable(
             reason="FFmpeg never reported a frame"
         )
@@ -157,9 +161,12 @@ class _ProgressListener:
         block = self._parser.feed(line)
         if block is None or block.frames is None:
             return
+        fps = (block.frames - self.frames) / max(elapsed_s - self._last_s, 0.001)
+        if isinstance(self.first_frame_s, float) and not block.is_last:
+            # The last interval is cut off wherever the encode ended.
+            self.rates_fps.append(fps)
         if block.frames and isinstance(self.first_frame_s, Unavailable):
             self.first_frame_s = elapsed_s
-        fps = (block.frames - self.frames) / max(elapsed_s - self._last_s, 0.001)
         self.frames, self._last_s = block.frames, elapsed_s
         self._attempt.report(
             Progress(

@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.measurement import OutputMeasurement
+from ffrtmp_shared.measurement import OutputMeasurement, Unavailable
 from ffrtmp_shared.scenario import EncodeSettings
 
 from ffrtmp_worker.ffmpeg.probe import VideoProbe, is_same_rate
@@ -29,10 +29,16 @@ def source_problems(source: VideoProbe) -> list[str]:
     return found
 
 
-def measure(file: Path, probe: VideoProbe) -> OutputMeasurement:
-    """Put together what is reported of an output; raises OSError when it cannot be read."""
+def measure(
+    file: Path, probe: VideoProbe, *, asked_kbps: int | None, decoded_sha256: str
+) -> OutputMeasurement:
+    """Put together what is reported of an output; raises OSError when it cannot be read.
+
+    `asked_kbps` is the bit rate that the scenario has, in units of 1,000 bit/s, if it has one.
+    """
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    bitrate_kbps = probe.video_bytes * 8 / 1000 / probe.duration_s
     return OutputMeasurement(
         codec=probe.codec,
         width=probe.width,
@@ -43,8 +49,24 @@ def measure(file: Path, probe: VideoProbe) -> OutputMeasurement:
         duration_s=probe.duration_s,
         file_bytes=file.stat().st_size,
         video_bytes=probe.video_bytes,
-        video_bitrate_kbps=probe.video_bytes * 8 / 1000 / probe.duration_s,
+        video_bitrate_kbps=bitrate_kbps,
         sha256=digest,
+        peak_bitrate_kbps=(
+            Unavailable(reason="the clip is shorter than a second")
+            if probe.peak_second_bytes is None
+            else probe.peak_second_bytes * 8 / 1000
+        ),
+        bitrate_deviation_ratio=(
+            Unavailable(reason="no bit rate was asked for")
+            if asked_kbps is None
+            else bitrate_kbps / asked_kbps - 1.0
+        ),
+        profile=probe.profile or Unavailable(reason="the file does not say"),
+        level=Unavailable(reason="the file does not say") if probe.level is None else probe.level,
+        key_frames=probe.key_frames,
+        gop_max_frames=probe.gop_max_frames,
+        reorder_frames=probe.reorder_frames,
+        decoded_sha256=decoded_sha256,
     )
 
 

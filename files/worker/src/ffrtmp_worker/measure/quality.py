@@ -10,14 +10,18 @@ from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg.command import ScoreLogs
 from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
+from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
 
 LOG_NAME = "vmaf.json"
 """The file in the work folder that holds the scores of every frame."""
 
+_LOGS = ScoreLogs(vmaf=LOG_NAME, ssim="ssim.log", xpsnr="xpsnr.log")
 _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
-_FRAMES_FOR_SHIFTS = 8
+# Of 8-bit samples, squared: pictures that differ by less are equal, and so is any shift of them.
+_LEAST_DIFFERENCE = 1e-3
 _CHUNK_FRAMES = 256
 _LINES_4K = 2160
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
@@ -93,7 +97,7 @@ def measure(
             size=None if (distorted.probe.width, distorted.probe.height) == size else size,
             model=model,
             threads=how.threads,
-            log=LOG_NAME,
+            logs=_LOGS,
             thumbnails=thumbnails,
         ),
         cwd=how.folder,
@@ -108,8 +112,20 @@ def measure(
         return Unavailable(reason=f"the quality pass failed: {' '.join(last)}")
     pictures = [_pictures(how.folder / name) for name in thumbnails]
     scores = read_scores(how.folder / LOG_NAME)
-    doubt = _pairing_doubt(pictures[0], pictures[1], len(scores), distorted.probe.frames)
-    return Unavailable(reason=doubt) if doubt else summarise(scores, model)
+    ssim, ssim_pairs = ssim_mean(how.folder / _LOGS.ssim)
+    xpsnr, xpsnr_pairs = xpsnr_db(how.folder / _LOGS.xpsnr)
+    pairs = {len(scores), ssim_pairs, xpsnr_pairs}
+    doubt = _pairing_doubt(pictures[0], pictures[1], pairs, distorted.probe.frames)
+    if doubt:
+        return Unavailable(reason=doubt)
+    return msgspec.structs.replace(
+        summarise(scores, model),
+        ssim_ffmpeg_mean=ssim,
+        xpsnr_y_db=xpsnr[0],
+        xpsnr_cb_db=xpsnr[1],
+        xpsnr_cr_db=xpsnr[2],
+        alignment_offset=0,
+    )
 
 
 def read_scores(log: Path) -> list[Scores]:
@@ -182,31 +198,40 @@ def _pictures(file: Path) -> NDArray[np.uint8]:
 
 
 def _pairing_doubt(
-    distorted: NDArray[np.uint8], reference: NDArray[np.uint8], pairs: int, frames: int
+    distorted: NDArray[np.uint8], reference: NDArray[np.uint8], pairs: set[int], frames: int
 ) -> str:
     """Say why frames may have been compared with others than their own."""
-    if not len(distorted) == len(reference) == pairs == frames:
+    if not len(distorted) == len(reference) == frames or pairs != {frames}:
+        counts = " or ".join(str(count) for count in sorted(pairs))
         return (
             f"of {frames} frames {len(distorted)} of the output and {len(reference)} of the "
-            f"source were decoded and {pairs} pairs compared"
+            f"source were decoded and {counts} pairs compared"
         )
-    if frames < _FRAMES_FOR_SHIFTS:
-        return ""
-    aligned = _difference(distorted, reference, 0)
-    shifted = {shift: _difference(distorted, reference, shift) for shift in _SHIFTS}
-    best = min(shifted, key=lambda shift: shifted[shift])
-    if shifted[best] < _SHIFT_EVIDENCE * aligned:
+    evidence = {
+        shift: _difference(distorted, reference, shift, shift)
+        / max(_difference(distorted, reference, 0, shift), _LEAST_DIFFERENCE)
+        for shift in _SHIFTS
+        if abs(shift) < frames
+    }
+    best = min(evidence, key=lambda shift: evidence[shift], default=0)
+    if best and evidence[best] < _SHIFT_EVIDENCE:
         return f"the output's frames match the source's better when shifted by {best}"
     return ""
 
 
-def _difference(distorted: NDArray[np.uint8], reference: NDArray[np.uint8], shift: int) -> float:
-    """Mean squared difference of output frame n and source frame n + shift."""
-    margin = max(abs(s) for s in _SHIFTS)
+def _difference(
+    distorted: NDArray[np.uint8], reference: NDArray[np.uint8], shift: int, window: int
+) -> float:
+    """Mean squared difference of output frame n and source frame n + shift.
+
+    Over those n for which the source has a frame n + window as well, so that different shifts can
+    be compared over the same frames of the output, in clips of any length.
+    """
+    first, end_all = max(0, -window), len(distorted) - max(0, window)
     total = 0.0
-    for start in range(margin, len(distorted) - margin, _CHUNK_FRAMES):
-        end = min(start + _CHUNK_FRAMES, len(distorted) - margin)
+    for start in range(first, end_all, _CHUNK_FRAMES):
+        end = min(start + _CHUNK_FRAMES, end_all)
         ours = distorted[start:end].astype(np.float32)
         theirs = reference[start + shift : end + shift].astype(np.float32)
         total += float(np.square(ours - theirs).mean()) * (end - start)
-    return total / (len(distorted) - 2 * margin)
+    return total / (end_all - first)

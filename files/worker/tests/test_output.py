@@ -1,0 +1,57 @@
+"""What is said of an output beside its size, each figure against another way to it."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_worker import kinds
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg.probe import probe
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.judging import judge
+from ffrtmp_worker.measure.quality import Clip
+
+from .conftest import attempt, scenario
+
+
+def test_what_the_output_is_beside_its_size(
+    clip: Path, tools: Tools, system_ffmpeg: Path, tmp_path: Path
+) -> None:
+    what = scenario(clip, gop_frames=12, options={"bf": "2"})
+    folder = tmp_path / "a"
+    found = kinds.run(attempt(what, clip, folder, tools)).output
+    assert found.bitrate_deviation_ratio == pytest.approx(found.video_bitrate_kbps / 300 - 1)
+    assert (found.profile, found.gop_max_frames, found.reorder_frames) == ("High", 12, 2)
+    assert found.key_frames >= 4
+    asked = [str(tools.ffprobe), "-v", "error", "-select_streams", "v", "-of", "csv=p=0"]
+    shown = ["-show_entries", "packet=pts_time,size", str(folder / "output.mp4")]
+    rows = subprocess.run([*asked, *shown], check=True, capture_output=True, text=True).stdout
+    packets = [(float(row.split(",")[0]), int(row.split(",")[1])) for row in rows.split()]
+    begins = [at for at, _ in packets if at <= 0.6 + 1e-3]
+    most = max(
+        sum(size for at, size in packets if begin <= at < begin + 1 - 1e-3) for begin in begins
+    )
+    assert found.peak_bitrate_kbps == pytest.approx(most * 8 / 1000)
+    pictures = [str(system_ffmpeg), "-v", "error", "-i", str(folder / "output.mp4")]
+    raw = subprocess.run(
+        [*pictures, "-map", "0:v", "-f", "rawvideo", "-"], check=True, capture_output=True
+    )
+    assert found.decoded_sha256 == hashlib.sha256(raw.stdout).hexdigest()
+
+
+def test_an_output_that_cannot_be_decoded_is_none(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    what = scenario(clip)
+    made = attempt(what, clip, tmp_path / "a", tools)
+    kinds.run(made)
+    output = tmp_path / "a" / "output.mp4"
+    damaged = bytearray(output.read_bytes())
+    start = damaged.index(b"mdat") + 4
+    damaged[start + 2000 : start + 6000] = bytes(4000)
+    output.write_bytes(damaged)
+    source = Clip(name=clip.name, probe=probe(tools.ffprobe, clip))
+    with pytest.raises(AttemptFailedError) as raised:
+        judge(made, what.encode, source, "output.mp4")
+    assert raised.value.failure.failure_class is FailureClass.OUTPUT_MISMATCH
+    assert "cannot be decoded" in raised.value.failure.message
