@@ -298,6 +298,6 @@ def _encoders_in(folder: Path) -> list[int]:
                 argv = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if is_here and b"-progress" in argv:
+            if is_here and b"-preset" in argv:
                 found.append(int(entry.name))
     return found

@@ -44,6 +44,18 @@ ENCODE: dict[str, Holds] = {
     "major_faults": COUNT,
     **dict.fromkeys(("fps_p1", "fps_p5"), between(0, 100_000)),
 }
+SOURCE: dict[str, Holds] = {
+    "codec": text,
+    "width": between(320, 1280),
+    "height": between(180, 720),
+    "pixel_format": text,
+    "frame_rate": text,
+    "frames": between(1, 10_000),
+    "duration_s": between(0.5, 60),
+    "characterised_s": between(0.5, 10),
+    **dict.fromkeys(("si_mean", "si_max"), between(1, 250)),
+    **dict.fromkeys(("ti_mean", "ti_max"), between(0.01, 250)),
+}
 OUTPUT: dict[str, Holds] = {
     "codec": lambda value: value in {"h264", "hevc", "av1", "vp9"},
     "width": between(320, 1280),
@@ -197,6 +209,7 @@ def _problems(result: dict[str, Any]) -> Iterator[str]:
     # What has its default is left out on the way.
     environment, provenance = measurement["environment"], measurement["provenance"]
     yield from wrong(measurement["encode"], ENCODE, where + "encode")
+    yield from wrong(measurement["source"], SOURCE, where + "source")
     yield from wrong(environment, ENVIRONMENT, where + "environment")
     yield from wrong({"more_argv": [], **provenance}, PROVENANCE, where + "provenance")
     energy = measurement["energy"]

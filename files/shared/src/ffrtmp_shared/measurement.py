@@ -23,6 +23,29 @@ class Unavailable(
 _UNKNOWN = Unavailable(reason="this release of the agent did not measure it")
 
 
+class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the source is, and how much there is to encode in it.
+
+    Spatial and temporal information are those of ITU-T P.910, of the luma by FFmpeg's filter siti:
+    `si_*` the standard deviation of a picture's edges, `ti_*` that of its difference from the one
+    before; each the mean and the greatest over the first `characterised_s` seconds. P.910 itself
+    takes the greatest.
+    """
+
+    codec: Text
+    width: Count
+    height: Count
+    pixel_format: Text
+    frame_rate: Text
+    frames: Count
+    duration_s: Amount
+    characterised_s: Amount | Unavailable
+    si_mean: Amount | Unavailable
+    si_max: Amount | Unavailable
+    ti_mean: Amount | Unavailable
+    ti_max: Amount | Unavailable
+
+
 class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The FFmpeg process that encoded, and nothing else.
 
@@ -339,3 +362,4 @@ class Measurement(
     renditions: Annotated[tuple[RenditionMeasurement, ...], Meta(max_length=16)] = ()
     density: DensityMeasurement | None = None
     live: LiveMeasurement | None = None
+    source: SourceMeasurement | None = None

@@ -15,6 +15,7 @@ from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
 
 from ffrtmp_worker.ffmpeg import build, command, process
 from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.settings import AgentSettings
 
@@ -43,12 +44,13 @@ def proved_encoders(ffmpeg: Path) -> frozenset[str]:
 
 def tools(settings: AgentSettings) -> Tools:
     """Find out what this node measures with; raises UnusableFfmpegError."""
+    quality_build = build.identify(settings.quality_ffmpeg)
     return Tools(
         ffmpeg=settings.ffmpeg,
         ffprobe=settings.ffprobe,
         quality_ffmpeg=settings.quality_ffmpeg,
         ffmpeg_build=build.identify(settings.ffmpeg),
-        quality_ffmpeg_build=build.identify(settings.quality_ffmpeg),
+        quality_ffmpeg_build=quality_build,
         encoders=proved_encoders(settings.ffmpeg),
         vmaf_threads=settings.vmaf_threads,
         min_free_bytes=settings.min_free_bytes,
@@ -56,6 +58,7 @@ def tools(settings: AgentSettings) -> Tools:
         energy_socket=settings.energy_socket,
         energy_idle_s=settings.energy_idle_s,
         rtmp_url=settings.rtmp_url,
+        content_notes=ContentNotes(settings.cache_dir, quality_build.sha256),
     )
 
 

@@ -166,6 +166,14 @@ def decode(ffmpeg: Path, source: str) -> list[str]:
     ]  # fmt: skip
 
 
+def characterise(ffmpeg: Path, source: str, duration_s: float) -> list[str]:
+    """Say at the end how much is in the pictures of the first seconds, and how much moves."""
+    return [
+        *_prelude(ffmpeg), *input_guard(), "-noautorotate", "-t", f"{duration_s:g}", "-i", source,
+        *_mapped("0:V:0"), "-vf", "siti=print_summary=1", "-f", "null", "-",
+    ]  # fmt: skip
+
+
 def digest(ffmpeg: Path, source: str) -> list[str]:
     """Decode `source` and write the SHA-256 of its pictures; fails at the first that is damaged."""
     return [

@@ -12,6 +12,7 @@ from ffrtmp_shared.scenario import Scenario, Source
 
 from ffrtmp_worker.energy.reading import ask
 from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.watching import HostWatch
@@ -27,7 +28,7 @@ class Tools:
     `encoders` are those that were proved here. `energy_socket` is where the energy reader
     answers, if there is one, and `energy_idle_s` how long idle power is measured. `rtmp_url` is
     the application of an RTMP server that streams are sent to, if there is one. `nvml` knows
-    the energy of NVIDIA's GPUs.
+    the energy of NVIDIA's GPUs, `content_notes` what was found in sources before.
     """
 
     ffmpeg: Path
@@ -43,6 +44,7 @@ class Tools:
     energy_idle_s: float = 0.0
     rtmp_url: str | None = None
     nvml: Nvml = field(default_factory=Nvml)
+    content_notes: ContentNotes = field(default_factory=lambda: ContentNotes(None))
 
 
 @dataclass(frozen=True, kw_only=True)

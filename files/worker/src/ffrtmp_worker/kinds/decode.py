@@ -34,5 +34,6 @@ def run(attempt: Attempt) -> Measurement:
         environment=seen.environment,
         energy=seen.energy,
         gpu_energy=seen.gpu_energy,
+        source=source.measured,
         provenance=attempt.provenance(source.sha256, argv),
     )

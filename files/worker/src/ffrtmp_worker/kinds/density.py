@@ -58,7 +58,7 @@ class _Search:
         self._attempt = attempt
         self._settings = settings
         self._argv = command.stream(encode, attempt.tools.ffmpeg, source.name)
-        self._source_sha256 = source.sha256
+        self._source = source
         self._frame_rate = float(source.probe.frame_rate)
         self._steps: list[DensityStep] = []
         self._verified: Sailing | None = None
@@ -87,7 +87,8 @@ class _Search:
             environment=seen.environment,
             energy=seen.energy,
             gpu_energy=seen.gpu_energy,
-            provenance=self._attempt.provenance(self._source_sha256, self._argv),
+            source=self._source.measured,
+            provenance=self._attempt.provenance(self._source.sha256, self._argv),
             density=DensityMeasurement(
                 streams=streams,
                 limit=min(failed, key=lambda step: step.streams).limit if failed else "",

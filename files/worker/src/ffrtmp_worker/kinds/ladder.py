@@ -40,6 +40,7 @@ def run(attempt: Attempt) -> Measurement:
         environment=seen.environment,
         energy=seen.energy,
         gpu_energy=seen.gpu_energy,
+        source=source.measured,
         provenance=attempt.provenance(source.sha256, *argvs),
         renditions=tuple(
             _rendition(attempt, rendition, source, number, cost)

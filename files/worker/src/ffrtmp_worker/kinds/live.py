@@ -73,6 +73,7 @@ def run(attempt: Attempt) -> Measurement:
         environment=seen.environment,
         energy=seen.energy,
         gpu_energy=seen.gpu_energy,
+        source=source.measured,
         provenance=attempt.provenance(
             source.sha256, commands.encoder, commands.feeder, commands.player
         ),

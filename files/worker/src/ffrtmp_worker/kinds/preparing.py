@@ -4,11 +4,13 @@ import shutil
 from pathlib import PurePath
 
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import SourceMeasurement
 from ffrtmp_shared.models import Progress
 
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
 from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.measure import content
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure.quality import Clip
 
@@ -19,6 +21,7 @@ class SourceClip(Clip, frozen=True, kw_only=True):
     """The source in the attempt's folder, with the digest of its content."""
 
     sha256: str
+    measured: SourceMeasurement
 
 
 def prepare(attempt: Attempt) -> SourceClip:
@@ -33,7 +36,21 @@ def prepare(attempt: Attempt) -> SourceClip:
     name = f"source{_suffix(attempt.scenario.source.file_name)}"
     sha256 = attempt.fetch(attempt.scenario.source, attempt.folder / name)
     attempt.check_stop()
-    return SourceClip(name=name, probe=_probe(attempt, name), sha256=sha256)
+    found = _probe(attempt, name)
+    known = attempt.tools.content_notes.of(
+        sha256,
+        lambda: content.characterise(
+            attempt.tools.quality_ffmpeg,
+            attempt.folder,
+            name,
+            source_duration_s(found),
+            attempt.is_stopped,
+        ),
+    )
+    attempt.check_stop()
+    return SourceClip(
+        name=name, probe=found, sha256=sha256, measured=content.describe(found, known)
+    )
 
 
 def source_duration_s(source: VideoProbe) -> float:
