@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bench.figures import Line
 from bench.lines import (
     cycles,
+    density,
     dispatch,
     expansion,
     exporters,
@@ -48,6 +49,7 @@ PARTS: Mapping[str, Part] = {
         {
             "overhead": overhead.measure,
             "exporters": exporters.measure,
+            "density": density.measure,
         },
     ),
 }

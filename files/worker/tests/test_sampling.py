@@ -40,6 +40,22 @@ def test_only_a_kill_at_the_own_limit_is_the_limits_doing(
     assert limit.was_hit() is expected
 
 
+def test_the_older_hierarchy_has_its_limit_too(tmp_path: Path) -> None:
+    own, memory = tmp_path / "own", tmp_path / "memory/slot"
+    own.write_text("5:memory:/slot\n0::/elsewhere\n")
+    memory.mkdir(parents=True)
+    (memory / "memory.limit_in_bytes").write_text("268435456\n")
+    (memory / "memory.failcnt").write_text("0\n")
+    (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
+    limit = MemoryLimit(own, tmp_path)
+    assert str(limit) == "of 268435456 bytes"
+    # Room could be made: nobody was killed.
+    (memory / "memory.failcnt").write_text("12\n")
+    assert not limit.was_hit()
+    (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    assert limit.was_hit()
+
+
 def test_a_host_without_such_a_control_group_has_no_limit(tmp_path: Path) -> None:
     limit = MemoryLimit(tmp_path / "none", tmp_path)
     assert not limit.was_hit()

@@ -32,11 +32,9 @@ class MemoryLimit:
     def __str__(self) -> str:
         """Say how much it is."""
         folder = _places(self._own, self._cgroups).get("memory")
-        try:
-            limit = (folder / "memory.max").read_text(encoding="ascii").strip() if folder else ""
-        except OSError:
-            limit = ""
-        return f"of {limit} bytes" if limit.isdigit() else "of unknown size"
+        limits = [_text(folder, file) for file in ("memory.max", "memory.limit_in_bytes")]
+        known = next((limit for limit in limits if limit.isdigit()), None)
+        return "of unknown size" if known is None else f"of {known} bytes"
 
     def was_hit(self) -> bool:
         """Whether a process was killed at it since; a kill for want of the host's is none."""
@@ -62,7 +60,11 @@ def slot_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> SlotCounts:
             _count(places.get("memory"), "memory.events", "oom_kill"),
             _count(places.get("memory"), "memory.oom_control", "oom_kill"),
         ),
-        limit_hits=_count(places.get("memory"), "memory.events", "oom"),
+        limit_hits=_first(
+            _count(places.get("memory"), "memory.events", "oom"),
+            # The older hierarchy counts each time that more was wanted, also where room was made.
+            _number(_text(places.get("memory"), "memory.failcnt")),
+        ),
     )
 
 
@@ -98,6 +100,19 @@ def _count(folder: Path | None, file: str, key: str) -> int | None:
         return None
     values = (line.split()[1] for line in lines if line.split()[:1] == [key])
     return next((int(value) for value in values), None)
+
+
+def _text(folder: Path | None, file: str) -> str:
+    if folder is None:
+        return ""
+    try:
+        return (folder / file).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
 
 
 def _first(*values: int | None) -> int | None:
