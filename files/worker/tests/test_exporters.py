@@ -16,7 +16,7 @@ import pytest
 import trustme
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
 from ffrtmp_worker.energy.reading import Reading, ZoneReading
-from ffrtmp_worker.exporters import cpu, ffmpeg
+from ffrtmp_worker.exporters import cpu, ffmpeg, gpu
 from ffrtmp_worker.exporters.cpu import CpuCollector
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard, SlotCollector, listen, receive
 from prometheus_client import CollectorRegistry, generate_latest
@@ -135,7 +135,7 @@ def test_an_absent_or_full_exporter_is_no_concern_of_the_agent(tmp_path: Path) -
         sender.close()
 
 
-@pytest.mark.parametrize("main", [cpu.main, ffmpeg.main])
+@pytest.mark.parametrize("main", [cpu.main, ffmpeg.main, gpu.main])
 def test_a_bad_settings_file_is_one_line(
     main: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +153,7 @@ def test_a_bad_settings_file_is_one_line(
     [
         ("cpu", "energy_socket", "ffrtmp_node_cpu_seconds_total"),
         ("ffmpeg", "progress_socket", "# TYPE ffrtmp_ffmpeg_running gauge"),
+        ("gpu", "", "ffrtmp_gpu_available{reason="),
     ],
 )
 def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
@@ -170,7 +171,7 @@ def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
         f"exporter: {{listen_address: 127.0.0.1, listen_port: {port}, "
         f"certificate_file: {tmp_path}/cert.pem, key_file: {tmp_path}/key.pem, "
         f"client_ca_file: {tmp_path}/ca.pem}}\n"
-        f"{socket_setting}: {tmp_path}/some.sock\n",
+        + (f"{socket_setting}: {tmp_path}/some.sock\n" if socket_setting else ""),
         encoding="utf-8",
     )
     code = f"import sys; from ffrtmp_worker.exporters.{module} import main; sys.exit(main())"
