@@ -113,6 +113,15 @@ def test_the_gpu_exporter_says_that_there_is_no_gpu(machine: Machine) -> None:
         assert said, answer.body
 
 
+def test_the_cpu_exporter_sees_what_the_slot_uses(machine: Machine) -> None:
+    if machine.is_in("worker"):
+        # Where the computer below has the older hierarchy, there is nothing to see.
+        kind = machine.host.check_output("stat --file-system --format %T /sys/fs/cgroup")
+        body = machine.ask(f"https://{machine.address}:9510/metrics", certificate=True).body
+        for name in ("cpu_seconds_total{mode", "memory_bytes{slot", "memory_peak_bytes{slot"):
+            assert (f"ffrtmp_slot_{name}=" in body) == (kind == "cgroup2fs"), (name, kind)
+
+
 def test_nothing_failed(machine: Machine) -> None:
     assert machine.host.check_output("systemctl --failed --plain --no-legend") == ""
 
