@@ -19,6 +19,9 @@ from ffrtmp_shared import exporter
 from ffrtmp_worker.energy.reading import ask
 from ffrtmp_worker.exporters.cpu import CpuCollector
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard
+from ffrtmp_worker.exporters.gpu import GpuCollector
+from ffrtmp_worker.exporters.slots import SlotUseCollector
+from ffrtmp_worker.measure.nvml import Gpu, Gpus
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
@@ -50,7 +53,10 @@ def tables() -> dict[str, str]:
         "master, read at a scrape": _table(_read_at_scrape()),
         "results": _table([*LatestResults().collect(), *_refreshed("results")]),
         "health": _table([*_health(), *_refreshed("health")]),
-        "cpu": _table(CpuCollector(lambda: ask(Path("nowhere"))).collect()),
+        "cpu": _table(
+            [*CpuCollector(lambda: ask(Path("nowhere"))).collect(), *SlotUseCollector().collect()]
+        ),
+        "gpu": _table(_gpu()),
         "ffmpeg": _table(SlotBoard().metrics()),
         "every exporter": _table(_every_exporter()),
     }
@@ -88,11 +94,15 @@ def _refreshed(name: str) -> Iterable[Metric]:
     return Refresher(name, lambda: None, 1).collect()
 
 
-def _every_exporter() -> Iterable[tuple[Metric, tuple[str, ...]]]:
+def _gpu() -> Iterable[Metric]:
+    gpu = Gpu(index=0, uuid="GPU-0", name="NVIDIA", values={}, throttled={})
+    return GpuCollector(lambda: Gpus(driver="999", gpus=(gpu,), reason="")).collect()
+
+
+def _every_exporter() -> Iterable[Metric]:
     registry = CollectorRegistry()
     exporter.introduce("name", registry)
-    # What an Info says has no label names of its own.
-    return [(metric, ("exporter", "version")) for metric in registry.collect()]
+    return exporter.TimedCollector(registry).collect()
 
 
 def _registered(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str, ...]]]:
@@ -121,6 +131,9 @@ def _table(metrics: Iterable[Metric | tuple[Metric, tuple[str, ...]]]) -> str:
 
 
 def _labels_of(metric: Metric) -> tuple[str, ...]:
+    if metric.type == "info" and metric.samples:
+        # What an Info says has no label names of its own.
+        return tuple(metric.samples[0].labels)
     return tuple(getattr(metric, "_labelnames", ()))
 
 

@@ -1,6 +1,7 @@
 """What the exporters say, and of what they keep silent."""
 
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -16,16 +17,27 @@ import pytest
 import trustme
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
 from ffrtmp_worker.energy.reading import Reading, ZoneReading
-from ffrtmp_worker.exporters import cpu, ffmpeg
+from ffrtmp_worker.exporters import cpu, ffmpeg, gpu
 from ffrtmp_worker.exporters.cpu import CpuCollector
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard, SlotCollector, listen, receive
+from ffrtmp_worker.exporters.slots import SlotUseCollector
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
 
 
-def _scrape(collector: CpuCollector | SlotCollector) -> list[str]:
+def _scrape(collector: Collector) -> list[str]:
     registry = CollectorRegistry()
     registry.register(collector)
     return generate_latest(registry).decode().splitlines()
+
+
+def _samples(lines: list[str]) -> list[str]:
+    return [line for line in lines if not line.startswith("#")]
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="ascii")
 
 
 def _activity(frames: int, stage: str = "encode", **more: object) -> SlotActivity:
@@ -68,6 +80,72 @@ def test_energy_and_power_are_the_readers() -> None:
     assert "ffrtmp_energy_gaps_total 2.0" in lines
     watts = [line for line in lines if line.startswith("ffrtmp_power_watts")]
     assert watts == ['ffrtmp_power_watts{zone="package-0"} 30.25']
+
+
+def test_throttling_is_told_by_core_and_by_package(tmp_path: Path) -> None:
+    untold = _samples(_scrape(CpuCollector(_no_energy, tmp_path)))
+    assert not any("throttles" in line for line in untold)
+    for cpu_number, core in enumerate((0, 0, 1)):
+        _write(tmp_path / f"cpu{cpu_number}/topology/physical_package_id", "0\n")
+        _write(tmp_path / f"cpu{cpu_number}/topology/core_id", f"{core}\n")
+        _write(tmp_path / f"cpu{cpu_number}/thermal_throttle/core_throttle_count", f"{core + 3}\n")
+        _write(tmp_path / f"cpu{cpu_number}/thermal_throttle/package_throttle_count", "7\n")
+    lines = _scrape(CpuCollector(_no_energy, tmp_path))
+    assert [line for line in _samples(lines) if "throttles" in line] == [
+        'ffrtmp_node_package_throttles_total{package="0"} 7.0',
+        'ffrtmp_node_core_throttles_total{core="0",package="0"} 3.0',
+        'ffrtmp_node_core_throttles_total{core="1",package="0"} 4.0',
+    ]
+    assert promtool.complaints("\n".join([*lines, ""])) == ""
+
+
+def _slot(cgroups: Path, slot: object, **files: str) -> Path:
+    """Make the control group of a slot as systemd and the kernel do."""
+    parent = cgroups / "system.slice/system-ffrtmp\\x2dagent.slice"
+    folder = parent / f"ffrtmp-agent@{slot}.service"
+    for name, text in files.items():
+        _write(folder / name.replace("_", "."), text)
+    return folder
+
+
+_CPU_STAT = (
+    "usage_usec 3500000\nuser_usec 3000000\nsystem_usec 500000\n"
+    "nr_periods 90\nnr_throttled 4\nthrottled_usec 250000\n"
+)
+
+
+def test_a_slots_use_is_that_of_its_control_group(tmp_path: Path) -> None:
+    _slot(tmp_path, 1, cpu_stat=_CPU_STAT, memory_current="1048576\n", memory_peak="4194304\n")
+    lines = _scrape(SlotUseCollector(tmp_path))
+    assert _samples(lines) == [
+        'ffrtmp_slot_cpu_seconds_total{mode="user",slot="1"} 3.0',
+        'ffrtmp_slot_cpu_seconds_total{mode="system",slot="1"} 0.5',
+        'ffrtmp_slot_cpu_throttled_periods_total{slot="1"} 4.0',
+        'ffrtmp_slot_cpu_throttled_seconds_total{slot="1"} 0.25',
+        'ffrtmp_slot_memory_bytes{slot="1"} 1.048576e+06',
+        'ffrtmp_slot_memory_peak_bytes{slot="1"} 4.194304e+06',
+    ]
+    assert promtool.complaints("\n".join([*lines, ""])) == ""
+
+
+def test_a_slot_that_goes_is_gone_and_what_is_not_counted_is_missing(tmp_path: Path) -> None:
+    assert _samples(_scrape(SlotUseCollector(tmp_path / "nowhere"))) == []
+    gone = _slot(tmp_path, 1, cpu_stat=_CPU_STAT)
+    # An older kernel without memory.peak, a unit without the controller of CPUs, and no slots.
+    _slot(tmp_path, 2, cpu_stat="usage_usec 9\n", memory_current="512\n")
+    _slot(tmp_path, "strange", memory_current="1024\n")
+    _slot(tmp_path, 99999, memory_current="1024\n")
+    collector = SlotUseCollector(tmp_path)
+    assert any('slot="1"' in line for line in _samples(_scrape(collector)))
+    shutil.rmtree(gone)
+    assert _samples(_scrape(collector)) == ['ffrtmp_slot_memory_bytes{slot="2"} 512.0']
+
+
+def test_a_slot_is_found_in_another_slice_too(tmp_path: Path) -> None:
+    _write(tmp_path / "bench.slice/ffrtmp-agent@3.service/memory.current", "7\n")
+    assert _samples(_scrape(SlotUseCollector(tmp_path))) == [
+        'ffrtmp_slot_memory_bytes{slot="3"} 7.0'
+    ]
 
 
 def test_promtool_has_nothing_to_say() -> None:
@@ -135,7 +213,7 @@ def test_an_absent_or_full_exporter_is_no_concern_of_the_agent(tmp_path: Path) -
         sender.close()
 
 
-@pytest.mark.parametrize("main", [cpu.main, ffmpeg.main])
+@pytest.mark.parametrize("main", [cpu.main, ffmpeg.main, gpu.main])
 def test_a_bad_settings_file_is_one_line(
     main: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +231,7 @@ def test_a_bad_settings_file_is_one_line(
     [
         ("cpu", "energy_socket", "ffrtmp_node_cpu_seconds_total"),
         ("ffmpeg", "progress_socket", "# TYPE ffrtmp_ffmpeg_running gauge"),
+        ("gpu", "", "ffrtmp_gpu_available{reason="),
     ],
 )
 def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
@@ -170,7 +249,7 @@ def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
         f"exporter: {{listen_address: 127.0.0.1, listen_port: {port}, "
         f"certificate_file: {tmp_path}/cert.pem, key_file: {tmp_path}/key.pem, "
         f"client_ca_file: {tmp_path}/ca.pem}}\n"
-        f"{socket_setting}: {tmp_path}/some.sock\n",
+        + (f"{socket_setting}: {tmp_path}/some.sock\n" if socket_setting else ""),
         encoding="utf-8",
     )
     code = f"import sys; from ffrtmp_worker.exporters.{module} import main; sys.exit(main())"
@@ -180,7 +259,16 @@ def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
             stranger = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
             scraper = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
             authority.issue_cert("monitoring").configure_cert(scraper)
-            assert expected in _get(port, scraper)
+            page = _get(port, scraper)
+            assert expected in page
+            costs = {line.split()[0]: line.split()[1] for line in _samples(page.splitlines())}
+            for name in (
+                "process_cpu_seconds_total",
+                "process_resident_memory_bytes",
+                "ffrtmp_exporter_collection_duration_seconds",
+            ):
+                assert float(costs[name]) > 0
+            assert promtool.complaints(page) == ""
             with pytest.raises(httpx.TransportError):
                 httpx.get(f"https://127.0.0.1:{port}/metrics", verify=stranger)
             exporter.send_signal(signal.SIGTERM)

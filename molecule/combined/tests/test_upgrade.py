@@ -12,6 +12,7 @@ PROGRAMS = {
     "ffrtmp-exporter@health.service": "master",
     "ffrtmp-agent@1.service": "worker",
     "ffrtmp-exporter@cpu.service": "worker",
+    "ffrtmp-exporter@gpu.service": "worker",
     "ffrtmp-exporter@ffmpeg.service": "worker",
 }
 

@@ -1,5 +1,6 @@
 """Each machine: what runs there, as whom, behind which doors."""
 
+import re
 from typing import Any
 
 from .conftest import Machine
@@ -16,6 +17,7 @@ UNITS = {
         "ffrtmp-agent@1.service",
         "ffrtmp-energy-reader.service",
         "ffrtmp-exporter@cpu.service",
+        "ffrtmp-exporter@gpu.service",
         "ffrtmp-exporter@ffmpeg.service",
     ],
     "rtmp_servers": ["ffrtmp-rtmp-server.service"],
@@ -37,6 +39,7 @@ DOORS = [
     ("master", EVERYWHERE, 9600),
     ("worker", EVERYWHERE, 9506),
     ("worker", EVERYWHERE, 9510),
+    ("worker", EVERYWHERE, 9511),
     ("rtmp_servers", EVERYWHERE, 1935),
     ("rtmp_servers", EVERYWHERE, 8936),
     ("monitoring", HERE, 8428),
@@ -89,6 +92,34 @@ def test_units_are_hardened(machine: Machine) -> None:
         command = "systemd-analyze security --offline=true --no-pager %s"
         said = machine.host.check_output(command, path).splitlines()[-1]
         assert float(said.split(":")[1].split()[0]) <= most, said
+
+
+def test_of_the_exporters_that_of_gpus_alone_sees_devices(machine: Machine) -> None:
+    for (unit,) in of(machine, PLACES):
+        if unit.startswith("ffrtmp-exporter@"):
+            properties = machine.host.service(unit).systemd_properties
+            sees_devices = unit == "ffrtmp-exporter@gpu.service"
+            assert properties["PrivateDevices"] == ("no" if sees_devices else "yes"), unit
+            assert properties["DevicePolicy"] == "closed", unit
+            assert ("char-nvidia" in properties.get("DeviceAllow", "")) == sees_devices, unit
+
+
+def test_the_gpu_exporter_says_that_there_is_no_gpu(machine: Machine) -> None:
+    if machine.is_in("worker"):
+        answer = machine.ask(f"https://{machine.address}:9511/metrics", certificate=True)
+        said = re.search(
+            r'^ffrtmp_gpu_available\{reason="([^"]+)"\} 0\.0$', answer.body, re.MULTILINE
+        )
+        assert said, answer.body
+
+
+def test_the_cpu_exporter_sees_what_the_slot_uses(machine: Machine) -> None:
+    if machine.is_in("worker"):
+        # Where the computer below has the older hierarchy, there is nothing to see.
+        kind = machine.host.check_output("stat --file-system --format %T /sys/fs/cgroup")
+        body = machine.ask(f"https://{machine.address}:9510/metrics", certificate=True).body
+        for name in ("cpu_seconds_total{mode", "memory_bytes{slot", "memory_peak_bytes{slot"):
+            assert (f"ffrtmp_slot_{name}=" in body) == (kind == "cgroup2fs"), (name, kind)
 
 
 def test_nothing_failed(machine: Machine) -> None:

@@ -41,7 +41,7 @@ def test_every_target_is_up(machine: Machine) -> None:
     down = {t["scrapeUrl"]: t["lastError"] for t in targets if t["health"] != "up"}
     assert not down
     jobs = [target["labels"]["job"] for target in targets]
-    assert jobs.count("cpu") == jobs.count("ffmpeg") == 2
+    assert jobs.count("cpu") == jobs.count("gpu") == jobs.count("ffmpeg") == 2
     assert {"master", "results", "health"} <= set(jobs)
 
 

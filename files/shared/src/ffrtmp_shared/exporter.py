@@ -2,10 +2,14 @@
 
 import signal
 import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-from prometheus_client import CollectorRegistry, Info, start_http_server
+from prometheus_client import CollectorRegistry, Info, ProcessCollector, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from ffrtmp_shared import __version__
 
@@ -24,8 +28,30 @@ class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     client_ca_file: Path
 
 
+class TimedCollector(Collector):
+    """Gives what another collector gives, and then how long that took to gather."""
+
+    def __init__(self, timed: Collector) -> None:
+        """Time `timed`, which may be a whole registry."""
+        self._timed = timed
+
+    def collect(self) -> Iterable[Metric]:
+        """Give all metrics; the duration is that of this very collection, not of one before."""
+        started = time.perf_counter()
+        # All at once: what the caller does with one metric is not to count for the next.
+        gathered = tuple(self._timed.collect())
+        duration = GaugeMetricFamily(
+            "ffrtmp_exporter_collection_duration_seconds",
+            "Time that this scrape's metrics took to gather",
+            value=time.perf_counter() - started,
+            unit="seconds",
+        )
+        return (*gathered, duration)
+
+
 def introduce(name: str, registry: CollectorRegistry) -> None:
-    """Have `registry` say which exporter it is."""
+    """Have `registry` say which exporter it is and what its process uses."""
+    ProcessCollector(registry=registry)
     info = Info(
         "ffrtmp_exporter", "Which exporter this is, and of which release", registry=registry
     )
@@ -35,16 +61,20 @@ def introduce(name: str, registry: CollectorRegistry) -> None:
 def serve_until_stopped(name: str, registry: CollectorRegistry, settings: ExporterSettings) -> None:
     """Serve `registry` over mutual TLS until SIGTERM or SIGINT, and beside it who serves it.
 
+    Also what that costs: the process's own CPU time and memory, and each collection's duration.
+
     Raises OSError when the port is taken or a file of the certificate cannot be read.
     """
     introduce(name, registry)
+    served = CollectorRegistry()
+    served.register(TimedCollector(registry))
     stopped = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())
     server, thread = start_http_server(
         settings.listen_port,
         addr=settings.listen_address,
-        registry=registry,
+        registry=served,
         certfile=str(settings.certificate_file),
         keyfile=str(settings.key_file),
         client_cafile=str(settings.client_ca_file),

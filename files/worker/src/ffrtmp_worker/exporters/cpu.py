@@ -1,4 +1,4 @@
-"""The command `ffrtmp-exporter-cpu`: what the host's processors do and use."""
+"""The command `ffrtmp-exporter-cpu`: what the processors do and use, and the slots of them."""
 
 import os
 import sys
@@ -14,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from ffrtmp_worker.command_line import read_settings
 from ffrtmp_worker.energy.reading import Reading, ask
+from ffrtmp_worker.exporters.slots import SlotUseCollector
+from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 
 _HERTZ_PER_MHZ = 1e6
 
@@ -29,9 +31,10 @@ class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class CpuCollector(Collector):
     """Reads the host at each scrape. What the host does not offer has no value, never 0."""
 
-    def __init__(self, ask: Callable[[], Reading]) -> None:
-        """Take energy from `ask`."""
+    def __init__(self, ask: Callable[[], Reading], cpu_tree: Path = CPU_TREE) -> None:
+        """Take energy from `ask`, and the counts of throttling from `cpu_tree`."""
         self._ask = ask
+        self._cpu_tree = cpu_tree
 
     def collect(self) -> Iterable[Metric]:
         """Give all metrics."""
@@ -39,6 +42,7 @@ class CpuCollector(Collector):
         yield _load()
         yield _frequencies()
         yield _temperatures()
+        yield from _throttling(self._cpu_tree)
         yield from self._energy()
 
     def _energy(self) -> Iterable[Metric]:
@@ -127,11 +131,33 @@ def _temperatures() -> Metric:
     return celsius
 
 
+def _throttling(tree: Path) -> Iterable[Metric]:
+    """A core's count holds only its own; that of its package is another sensor's."""
+    packages = CounterMetricFamily(
+        "ffrtmp_node_package_throttles",
+        "Times since the host booted in which a package slowed down because it was too hot",
+        labels=["package"],
+    )
+    cores = CounterMetricFamily(
+        "ffrtmp_node_core_throttles",
+        "Times since the host booted in which a core slowed down because it was too hot",
+        labels=["package", "core"],
+    )
+    for place, count in throttle_counts(tree).items():
+        package, _, core = place.removeprefix("package").partition("-core")
+        if core:
+            cores.add_metric([package, core], count)
+        else:
+            packages.add_metric([package], count)
+    return (packages, cores)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     settings = read_settings("ffrtmp-exporter-cpu", arguments, CpuExporterSettings)
     registry = CollectorRegistry()
     registry.register(CpuCollector(lambda: ask(settings.energy_socket)))
+    registry.register(SlotUseCollector())
     try:
         serve_until_stopped("cpu", registry, settings.exporter)
     except OSError as error:

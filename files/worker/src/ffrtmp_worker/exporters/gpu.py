@@ -58,7 +58,7 @@ _GAUGES = (
             "", {"": "encoder_latency_s"}),
     _Family(
         "ffrtmp_gpu_clock_hertz",
-        "Clocks now",
+        "Clocks of the GPU now",
         "hertz",
         "domain",
         {

@@ -1,0 +1,108 @@
+"""What each slot of this host uses: the counts of its service's control group."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+# systemd puts the instances of a unit into a slice of their own, inside that of all services.
+_PLACES = ("*.slice/ffrtmp-agent@*.service", "*.slice/*.slice/ffrtmp-agent@*.service")
+_UNIT = re.compile(r"ffrtmp-agent@([1-9][0-9]{0,3})\.service")
+_US_PER_S = 1e6
+
+
+class SlotUseCollector(Collector):
+    """Reads the slots' control groups at each scrape, the agent with its FFmpeg in each.
+
+    Only the unified hierarchy (cgroup v2) is known; a host with the older one has no values. A
+    slot whose service does not run has no control group, and no values either.
+    """
+
+    def __init__(self, cgroups: Path = CGROUPS) -> None:
+        """Look for the slots below `cgroups`."""
+        self._cgroups = cgroups
+
+    def collect(self) -> Iterable[Metric]:
+        """Give all metrics."""
+        seconds = CounterMetricFamily(
+            "ffrtmp_slot_cpu_seconds",
+            "CPU time of a slot since its service was started, the agent's and FFmpeg's",
+            labels=["slot", "mode"],
+            unit="seconds",
+        )
+        throttled_periods = CounterMetricFamily(
+            "ffrtmp_slot_cpu_throttled_periods",
+            "Periods of the scheduler in which a slot had used up its CPU quota",
+            labels=["slot"],
+        )
+        throttled_seconds = CounterMetricFamily(
+            "ffrtmp_slot_cpu_throttled_seconds",
+            "Time for which a slot was held back because its CPU quota was used up",
+            labels=["slot"],
+            unit="seconds",
+        )
+        memory = GaugeMetricFamily(
+            "ffrtmp_slot_memory_bytes",
+            "Memory of a slot now, with the files that the kernel caches for it",
+            labels=["slot"],
+            unit="bytes",
+        )
+        peak = GaugeMetricFamily(
+            "ffrtmp_slot_memory_peak_bytes",
+            "Most memory that a slot had since its service was started",
+            labels=["slot"],
+            unit="bytes",
+        )
+        for slot, folder in _slots(self._cgroups).items():
+            cpu = _counts(folder / "cpu.stat")
+            for mode in ("user", "system"):
+                _add(seconds, [slot, mode], cpu.get(f"{mode}_usec"), _US_PER_S)
+            _add(throttled_periods, [slot], cpu.get("nr_throttled"))
+            _add(throttled_seconds, [slot], cpu.get("throttled_usec"), _US_PER_S)
+            _add(memory, [slot], _number(folder / "memory.current"))
+            _add(peak, [slot], _number(folder / "memory.peak"))
+        return (seconds, throttled_periods, throttled_seconds, memory, peak)
+
+
+def _slots(cgroups: Path) -> Mapping[str, Path]:
+    """Return the control group of each slot whose service runs, by the slot's number."""
+    found = {}
+    for place in _PLACES:
+        for folder in cgroups.glob(place):
+            named = _UNIT.fullmatch(folder.name)
+            if named is not None:
+                found[named[1]] = folder
+    return dict(sorted(found.items()))
+
+
+def _add(
+    metric: CounterMetricFamily | GaugeMetricFamily,
+    labels: list[str],
+    count: int | None,
+    per_unit: float = 1.0,
+) -> None:
+    if count is not None:
+        metric.add_metric(labels, count / per_unit)
+
+
+def _counts(file: Path) -> dict[str, int]:
+    """Read lines of a name and a number; nothing from what cannot be read."""
+    pairs = (line.partition(" ") for line in _text(file).splitlines())
+    return {name: int(number) for name, _, number in pairs if number.isdecimal()}
+
+
+def _number(file: Path) -> int | None:
+    text = _text(file).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        # The slot's service was stopped just now, or its kernel does not count this.
+        return ""
