@@ -172,6 +172,8 @@ def measurement() -> Measurement:
             smt="on",
             cpu_affinity="0,1,2,3",
             microcode="0x1",
+            numa_nodes="0",
+            host_tuning="on",
         ),
         provenance=Provenance(
             argv=("ffmpeg", "-i", "in"),

@@ -6,13 +6,17 @@ from typing import Any
 import pytest
 import yaml
 
-MODULES = (
+ASKING = (
     "ffrtmp_node",
     "ffrtmp_node_info",
     "ffrtmp_results",
     "ffrtmp_run",
     "ffrtmp_run_info",
+    "ffrtmp_runs_info",
 )
+"""Modules that ask the master."""
+
+MODULES = (*ASKING, "ffrtmp_slot_cpus_info")
 _COMPARED = ("type", "elements", "required", "default", "choices")
 
 
@@ -52,7 +56,7 @@ def test_attributes_say_what_check_and_diff_mode_do(name: str) -> None:
     assert document["attributes"]["diff_mode"]["support"] == wanted
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ASKING)
 def test_token_alone_is_secret(name: str) -> None:
     spec = importlib.import_module(name).ARGUMENT_SPEC
 

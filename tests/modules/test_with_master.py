@@ -14,6 +14,7 @@ import ffrtmp_node_info
 import ffrtmp_results
 import ffrtmp_run
 import ffrtmp_run_info
+import ffrtmp_runs_info
 import pytest
 from ffrtmp_shared.models import ClaimRequest
 
@@ -68,6 +69,20 @@ def test_run_is_queued_once(
 
     foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
     assert (foreseen["changed"], foreseen["run"]["id"]) == (False, made["run"]["id"])
+
+
+def test_runs_that_go_on_are_told_from_those_that_ended(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    assert run_module(ffrtmp_runs_info, **farm.connection)["runs"] == []
+    first = _run_id(run_module, farm, suite)
+    second = _run_id(run_module, farm, suite | {"key": "second"})
+    run_module(ffrtmp_run, **farm.connection, state="canceled", key="first", wait=True)
+
+    for arguments, wanted in (({}, [second]), ({"include_final": True}, [second, first])):
+        found = run_module(ffrtmp_runs_info, **farm.connection, **arguments)
+        assert [run["id"] for run in found["runs"]] == wanted
+        assert found["changed"] is False
 
 
 def test_run_is_canceled_once(

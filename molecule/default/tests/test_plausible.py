@@ -112,6 +112,8 @@ ENVIRONMENT: dict[str, Holds] = {
     "smt": text,
     "cpu_affinity": text,
     "microcode": text,
+    "numa_nodes": text,
+    "host_tuning": lambda value: value in {"on", "off"},
 }
 PROVENANCE: dict[str, Holds] = {
     "argv": lambda value: value[0].endswith("/ffmpeg") and len(value) > 10,

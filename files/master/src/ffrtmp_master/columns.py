@@ -247,6 +247,8 @@ COLUMNS: tuple[Column, ...] = (
     _environment("cpu_governor", _TEXT),
     _environment("cpu_turbo", _TEXT, "turbo"),
     _environment("cpu_smt", _TEXT, "smt"),
+    _environment("numa_nodes", _TEXT),
+    _environment("host_tuning", _TEXT),
     _environment("cpu_frequency_mhz", _NUMBER),
     _environment("cpu_frequency_min_mhz", _NUMBER),
     _environment("temperature_start_celsius", _NUMBER),

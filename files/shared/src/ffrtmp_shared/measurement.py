@@ -171,6 +171,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `throttled_periods` in how many of the scheduler's periods the slot had used up its quota.
     The pressures are the parts of the time in which some task of the host waited for the CPU,
     for memory or for its disks. Frequencies and temperatures were looked at once a second.
+    `cpu_affinity` has the CPUs that the encode might use, `numa_nodes` the NUMA nodes that they
+    are on. `host_tuning` is `on` where the farm's tuning of the host held for the whole encode.
     """
 
     kernel: Text
@@ -194,6 +196,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     smt: Text | Unavailable = _UNKNOWN
     cpu_affinity: Text | Unavailable = _UNKNOWN
     microcode: Text | Unavailable = _UNKNOWN
+    numa_nodes: Text | Unavailable = _UNKNOWN
+    host_tuning: Text | Unavailable = _UNKNOWN
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

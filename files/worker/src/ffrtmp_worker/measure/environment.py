@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ from ffrtmp_worker.measure.pressure import stalled_us
 from ffrtmp_worker.measure.sampling import HostSampler
 from ffrtmp_worker.measure.slot import slot_counts
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
+from ffrtmp_worker.tuning.saved import host_tuning
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _RESOURCES = ("cpu", "memory", "io")
@@ -47,6 +49,18 @@ def cpu_turbo(tree: Path = CPU_TREE) -> str | Unavailable:
     return Unavailable(reason="the kernel does not say whether there is a turbo")
 
 
+def numa_nodes(cpus: Iterable[int], tree: Path = CPU_TREE) -> str | Unavailable:
+    """Return the numbers of the NUMA nodes that these CPUs are on, joined with commas."""
+    found = {
+        int(node.name.removeprefix("node"))
+        for cpu in cpus
+        for node in tree.glob(f"cpu{cpu}/node[0-9]*")
+    }
+    if not found:
+        return Unavailable(reason="the kernel does not say which NUMA nodes CPUs are on")
+    return ",".join(str(node) for node in sorted(found))
+
+
 def _said(file: Path, what: str) -> str | Unavailable:
     value = _text(file)
     return Unavailable(reason=f"the kernel does not say {what}") if value is None else value
@@ -77,6 +91,7 @@ class EnvironmentWatch:
         self._throttles = throttle_counts()
         self._slot = slot_counts()
         self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
+        self._host_tuning = host_tuning()
         self._times_before = CpuTimes.now()
         self._sampler = HostSampler()
 
@@ -86,6 +101,7 @@ class EnvironmentWatch:
         elapsed_s = time.monotonic() - self._begun_s
         sampled = self._sampler.finish()
         throttled = slot_counts().throttled_periods
+        affinity = sorted(os.sched_getaffinity(0))
         return Environment(
             kernel=platform.release(),
             cpu_model=cpu_model(),
@@ -108,8 +124,10 @@ class EnvironmentWatch:
             io_pressure_ratio=self._pressure("io", elapsed_s),
             turbo=cpu_turbo(),
             smt=_said(CPU_TREE / "smt/control", "whether cores run two threads"),
-            cpu_affinity=",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0))),
+            cpu_affinity=",".join(str(cpu) for cpu in affinity),
             microcode=_microcode(),
+            numa_nodes=numa_nodes(affinity),
+            host_tuning=_throughout(self._host_tuning, host_tuning()),
         )
 
     def _throttle_events(self) -> int | Unavailable:
@@ -121,6 +139,12 @@ class EnvironmentWatch:
     def _pressure(self, resource: str, elapsed_s: float) -> float | Unavailable:
         stalled = _difference(stalled_us(resource), self._stalled[resource], "pressure stalls")
         return stalled if isinstance(stalled, Unavailable) else stalled / 1e6 / elapsed_s
+
+
+def _throughout(before: str | Unavailable, now: str | Unavailable) -> str | Unavailable:
+    if before == now:
+        return now
+    return Unavailable(reason="the tuning of the host changed while the encode ran")
 
 
 def _difference(now: int | None, before: int | None, what: str) -> int | Unavailable:

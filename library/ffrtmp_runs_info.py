@@ -1,0 +1,113 @@
+#!/usr/bin/python
+"""Say which runs the farm has."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ffrtmp_runs_info
+short_description: Say which runs go on
+description:
+  - Returns the runs that have jobs which have not ended, the newest first.
+version_added: "0.1.0"
+author:
+  - The ffmpeg-rtmp authors
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and say what would change without changing it.
+  diff_mode:
+    support: none
+    description: Says in diff mode what has changed or would change.
+  platform:
+    support: full
+    platforms: posix
+    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+options:
+  include_final:
+    description:
+      - Return also the runs of which every job has ended.
+    type: bool
+    default: false
+  master_url:
+    description:
+      - Address of the master, such as V(https://10.0.0.5:8080).
+    type: str
+    required: true
+  token:
+    description:
+      - Token of an operator; its role must be at least C(viewer).
+    type: str
+    required: true
+  ca_file:
+    description:
+      - Path, on the host that runs the module, of the certificate of the farm's CA.
+      - The master's certificate must come from it; no other CA is trusted.
+    type: path
+    required: true
+  client_cert:
+    description:
+      - Path, on the host that runs the module, of a certificate for a master that wants one.
+    type: path
+  client_key:
+    description:
+      - Path of the key of O(client_cert), when it is not in the same file.
+    type: path
+  timeout_s:
+    description:
+      - How many seconds each step of one request may keep silent.
+    type: float
+    default: 30.0
+seealso:
+  - module: ffrtmp_run
+  - module: ffrtmp_run_info
+"""
+
+EXAMPLES = r"""
+- name: Wait until the farm has nothing to do
+  ffrtmp_runs_info:
+    master_url: https://10.0.0.5:8080
+    token: "{{ viewer_token }}"
+    ca_file: /etc/ffmpeg-rtmp/tls/ca.pem
+  register: farm
+  until: farm.runs | length == 0
+  retries: 120
+  delay: 30
+"""
+
+RETURN = r"""
+runs:
+  description: Runs as the master knows them.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - id: 019a0000-0000-7000-8000-000000000000
+      suite_name: demo
+      state: running
+      counts: {queued: 20, leased: 0, running: 2, succeeded: 2, failed: 0, canceled: 0}
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ffrtmp import runs
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "include_final": {"type": "bool", "default": False},
+    **CONNECTION,
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    with connected(module) as master:
+        found = list(master.pages("/v1/runs"))
+        if not module.params["include_final"]:
+            found = [run for run in found if not runs.is_final(run)]
+        module.exit_json(changed=False, runs=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Which CPUs and which memory each slot of a host gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class PinningError(Exception):
+    """What is wanted cannot be had on this host."""
+
+
+class Core(NamedTuple):
+    """A physical core by the first of its threads, and its NUMA node if the kernel says."""
+
+    cpu: int
+    node: int | None
+
+
+class Slot(NamedTuple):
+    """CPUs and memory nodes of one slot, in systemd's notation; empty is no limit."""
+
+    cpus: str
+    memory_nodes: str
+
+
+class Host(NamedTuple):
+    """What the kernel's files say: CPUs that are online, one for each core, and memory."""
+
+    online: frozenset[int]
+    cores: tuple[Core, ...]
+    memory_nodes: frozenset[int]
+
+
+def read_host(tree: Path) -> Host:
+    """Read the tree, which on a real host is /sys/devices/system; raises PinningError.
+
+    A CPU of which the kernel tells no siblings counts as a core of its own.
+    """
+    online = _numbers(_text(tree / "cpu/online"))
+    cores = []
+    for cpu in sorted(online):
+        folder = tree / f"cpu/cpu{cpu}"
+        siblings = folder / "topology/thread_siblings_list"
+        threads = _numbers(_text(siblings)) if siblings.exists() else {cpu}
+        if cpu == min(threads & online, default=cpu):
+            nodes = [int(node.name.removeprefix("node")) for node in folder.glob("node[0-9]*")]
+            cores.append(Core(cpu, min(nodes, default=None)))
+    memory = tree / "node/has_memory"
+    nodes_with_memory = _numbers(_text(memory)) if memory.exists() else set()
+    return Host(frozenset(online), tuple(cores), frozenset(nodes_with_memory))
+
+
+def physical(host: Host, slots: int) -> list[Slot]:
+    """Give each slot as many physical cores as every other, of one NUMA node where possible.
+
+    One thread of each core is given. Cores that are left over stay unused: slots of different
+    size would not measure the same. Raises PinningError when there are more slots than cores.
+    """
+    size = len(host.cores) // slots if slots > 0 else 0
+    if size == 0:
+        raise PinningError(
+            f"{slots} slots cannot have physical cores of their own: this host has "
+            f"{len(host.cores)}. Lower worker_slots"
+        )
+    free: dict[int | None, list[Core]] = {}
+    for core in host.cores:
+        free.setdefault(core.node, []).append(core)
+    return [_slot(_take(free, size), host) for _ in range(slots)]
+
+
+def listed(host: Host, slots: int, cpus: Sequence[str], memory_nodes: Sequence[str]) -> list[Slot]:
+    """Give each slot what is listed for it; an empty list limits nothing.
+
+    Raises PinningError when a list has not one entry for each slot, when an entry names what the
+    host does not have, and when a CPU is named for two slots.
+    """
+    for name, entries in (("worker_slot_cpus", cpus), ("worker_slot_memory_nodes", memory_nodes)):
+        if entries and len(entries) != slots:
+            raise PinningError(f"{name} has {len(entries)} entries for {slots} slots")
+    taken: dict[int, int] = {}
+    for slot, entry in enumerate(cpus, 1):
+        found = _present(f"worker_slot_cpus: slot {slot}", entry, host.online, "CPUs")
+        for cpu in sorted(found):
+            if taken.setdefault(cpu, slot) != slot:
+                raise PinningError(f"worker_slot_cpus: slots {taken[cpu]} and {slot} share {cpu}")
+    for slot, entry in enumerate(memory_nodes, 1):
+        name = f"worker_slot_memory_nodes: slot {slot}"
+        _present(name, entry, host.memory_nodes, "nodes with memory")
+    return [
+        Slot(cpus[slot] if cpus else "", memory_nodes[slot] if memory_nodes else "")
+        for slot in range(slots)
+    ]
+
+
+def _take(free: Mapping[int | None, list[Core]], size: int) -> list[Core]:
+    # The node with the fewest cores that are enough, so that large slots find room later; where
+    # none is enough, from as few nodes as possible.
+    enough = [cores for cores in free.values() if len(cores) >= size]
+    most_first = sorted(free.values(), key=len, reverse=True)
+    sources = [min(enough, key=len)] if enough else most_first
+    taken: list[Core] = []
+    for cores in sources:
+        count = size - len(taken)
+        taken += cores[:count]
+        del cores[:count]
+    return taken
+
+
+def _slot(cores: Iterable[Core], host: Host) -> Slot:
+    cpus = sorted(core.cpu for core in cores)
+    nodes = {core.node for core in cores if core.node is not None} & host.memory_nodes
+    return Slot(",".join(str(cpu) for cpu in cpus), ",".join(str(node) for node in sorted(nodes)))
+
+
+def _present(name: str, entry: str, there: frozenset[int], what: str) -> set[int]:
+    found = _numbers(entry)
+    if not found or not found <= there:
+        has = ", ".join(str(number) for number in sorted(there)) or "none"
+        raise PinningError(f"{name} has {entry!r}; this host's {what}: {has}")
+    return found
+
+
+def _numbers(text: str) -> set[int]:
+    """Read the kernel's notation of sets of numbers, such as 0-3,8."""
+    found: set[int] = set()
+    for part in re.split(r"[,\s]+", text.strip()):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise PinningError(f"{text!r} is no set of numbers such as 0-3,8")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PinningError(f"{file} cannot be read: {error}") from error

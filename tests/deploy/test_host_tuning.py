@@ -1,0 +1,62 @@
+"""The tuning of hosts: what the role writes, and whom run-benchmark.yml tunes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jinja2
+import pytest
+from ansible.plugins.filter.core import FilterModule
+from ffrtmp_worker.tuning.command import main
+from ruamel.yaml import YAML
+
+
+def rendered(root: Path, template: str) -> str:
+    """Return what the role writes with its defaults."""
+    role = root / "roles/host_tuning"
+    variables = YAML(typ="safe").load(role / "defaults/main.yml")
+    environment = jinja2.Environment(trim_blocks=True)  # noqa: S701 this is no HTML
+    environment.filters.update(FilterModule().filters())
+    source = (role / "templates" / template).read_text()
+    return environment.from_string(source).render(**variables)
+
+
+def test_the_program_takes_the_settings_that_the_role_writes(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "tuning.yml").write_text(rendered(root, "host-tuning.yml.j2"))
+    assert main(["--config", str(tmp_path / "tuning.yml"), "check-config"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("switch", "tuned"),
+    [("", []), ("host_tuning_enabled: false", []), ("host_tuning_enabled: true", ["worker2"])],
+)
+def test_only_workers_with_the_switch_on_are_touched(
+    root: Path, tmp_path: Path, switch: str, tuned: list[str]
+) -> None:
+    """The unit is on no worker here, so the first that is to be tuned ends the play."""
+    inventory = tmp_path / "inventory"
+    (inventory / "host_vars").mkdir(parents=True)
+    (inventory / "host_vars/worker2.yml").write_text(f"---\n{switch}\n")
+    (inventory / "group_vars").mkdir()
+    for group in ("all", "worker"):
+        (inventory / "group_vars" / f"{group}.yml").symlink_to(root / f"group_vars/{group}.yml")
+    hosts = {"master": ["master1"], "worker": ["worker1", "worker2"], "monitoring": ["master1"]}
+    lines = [line for group, names in hosts.items() for line in (f"[{group}]", *names)]
+    (inventory / "hosts.ini").write_text("\n".join(lines) + "\n")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens/operator").write_text("token")
+    settings = f"ansible_connection=local ansible_python_interpreter={sys.executable}"
+    settings += f" ansible_become=false farm_secrets_dir={tmp_path}"
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory)]
+    command += ["run-benchmark.yml", "--extra-vars", settings]
+    environment = os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        command, cwd=root, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert ("TASK [Queue the suite]" in done.stdout) == (not tuned), done.stdout + done.stderr
+    assert ("TASK [See which runs go on]" in done.stdout) == bool(tuned)
+    assert "worker1" not in done.stdout
+    for name in tuned:
+        assert f"[master1 -> {name}" in done.stdout
