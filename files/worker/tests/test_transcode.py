@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import signal
 import threading
@@ -21,7 +22,7 @@ from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
 from ffrtmp_worker.kinds import timing
-from ffrtmp_worker.kinds.attempt import Attempt, Tools
+from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt, Tools
 from ffrtmp_worker.kinds.timing import added_up
 from ffrtmp_worker.measure import output
 from ffrtmp_worker.measure.quality import Clip
@@ -206,6 +207,36 @@ def test_what_is_refused_before_anything_is_fetched(
     full = attempt(scenario(clip), clip, tmp_path / "a", replace(tools, min_free_bytes=1 << 60))
     assert _fails(full).failure_class is FailureClass.NODE
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_what_was_run_to_warm_up_does_not_count(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    what = msgspec.structs.replace(scenario(clip, preset="veryslow"), warm_up_s=0.2)
+    began = time.monotonic()
+    measured = kinds.run(attempt(what, clip, folder, tools))
+    took_s = time.monotonic() - began
+    assert measured.encode.frames == measured.output.frames == 40
+    warmed_up = (folder / "warm-up.log").read_text().splitlines()
+    assert warmed_up[0] == shlex.join(measured.provenance.argv)
+    # It was ended in its middle.
+    assert any("Exiting normally, received signal 2" in line for line in warmed_up)
+    assert took_s > measured.encode.wall_s + 0.2
+
+
+def test_a_stop_ends_the_warm_up_too(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
+    what = msgspec.structs.replace(scenario(long_clip, preset="slow"), warm_up_s=60.0)
+    log = tmp_path / "a" / "warm-up.log"
+    began = time.monotonic()
+    stopped = attempt(
+        what,
+        long_clip,
+        tmp_path / "a",
+        tools,
+        stop_reason=lambda: "the job was canceled" if log.exists() else "",
+    )
+    assert _fails(stopped).failure_class is FailureClass.STOPPED
+    assert time.monotonic() - began < 30
+    assert _encoders_in(tmp_path / "a") == []
 
 
 def test_an_encode_slower_than_allowed(clip: Path, tools: Tools, tmp_path: Path) -> None:

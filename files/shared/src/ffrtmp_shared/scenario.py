@@ -294,6 +294,10 @@ def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
     return found
 
 
+WarmUp = Annotated[float, Meta(ge=0, le=600)]
+"""Seconds for which an encode is run before it is run to be timed."""
+
+
 class Scenario(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -302,7 +306,9 @@ class Scenario(
     `name` is unique within a run. `slowest_speed` is the speed, in multiples of real time, under
     which an encode is given up: the deadline of a job is its source's duration divided by it.
     A `transcode` has its settings in `encode`, the other kinds in the field of their name; what
-    each stream of a `density` or a `live` is encoded with stands in `encode` too.
+    each stream of a `density` or a `live` is encoded with stands in `encode` too. What a
+    `transcode`, a `ladder` or a `decode` is timed by runs for `warm_up_s` seconds before, and is
+    ended and thrown away.
     """
 
     name: Line
@@ -314,6 +320,7 @@ class Scenario(
     decode: DecodeSettings | None = None
     density: DensitySettings | None = None
     live: LiveSettings | None = None
+    warm_up_s: WarmUp = 0.0
 
     @property
     def encoders(self) -> tuple[EncodeSettings, ...]:

@@ -24,6 +24,7 @@ from ffrtmp_shared.scenario import (
     Scenario,
     Source,
     SyntheticSource,
+    WarmUp,
     stream_faults,
 )
 from ffrtmp_shared.suite_document import (
@@ -47,6 +48,8 @@ _Path = list[str | int]
 
 # Kinds that are done once at each rate point.
 _AT_RATES = ("transcode", "density", "live")
+
+_WARMED_UP = ("transcode", "ladder", "decode")
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -188,9 +191,9 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `placement` is `each` (every node that fits measures every scenario), `any` (one of them
     does) or one node. `repeats` counts how often each scenario is measured on its node.
-    `slowest_speed` is explained at `Scenario`. `requirements` is what a node must be or have.
-    `when_unmet` says what becomes of scenarios that no node can do now: they wait for one, or
-    the run is refused. `exclusive` jobs share their node with no other. An attempt that takes
+    `slowest_speed` and `warm_up_s` are explained at `Scenario`. `requirements` is what a node
+    must be or have. `when_unmet` says what becomes of scenarios that no node can do now: they
+    wait for one, or the run is refused. `exclusive` jobs share their node with no other. An attempt that takes
     longer than `deadline_s` is ended, and its job with it.
     """
 
@@ -207,6 +210,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] | None = None
     repeats: int = 3
     slowest_speed: Annotated[float, Meta(gt=0, le=1)] = 0.02
+    warm_up_s: WarmUp = 1.0
 
     def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
         """Return the rate points at which a transcode is done."""
@@ -235,6 +239,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 kind=encode.kind,
                 source=source.resolve(),
                 slowest_speed=self.slowest_speed,
+                warm_up_s=self.warm_up_s if encode.kind in _WARMED_UP else 0.0,
                 **settings,
             )
 

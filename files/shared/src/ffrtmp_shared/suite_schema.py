@@ -17,6 +17,7 @@ from ffrtmp_shared.scenario import (
     Seconds,
     Threads,
     Url,
+    WarmUp,
 )
 
 MAX_ITEMS = 1000
@@ -100,6 +101,7 @@ def json_schema() -> dict[str, Any]:
                 },
                 "repeats": {"type": "integer", "minimum": 1, "maximum": 1000},
                 "slowest_speed": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                "warm_up_s": msgspec.json.schema(WarmUp),
             },
         ),
     }

@@ -7,7 +7,7 @@ from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.preparing import prepare
-from ffrtmp_worker.kinds.timing import run_timed
+from ffrtmp_worker.kinds.timing import run_timed, warm_up
 
 
 def run(attempt: Attempt) -> Measurement:
@@ -19,6 +19,7 @@ def run(attempt: Attempt) -> Measurement:
     argv = command.decode_timed(settings.threads, attempt.tools.ffmpeg, source.name)
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
+    warm_up(attempt, argv)
     watch.begin()
     decode = run_timed(attempt, argv, source)
     seen = watch.finish()

@@ -14,7 +14,7 @@ from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.judging import judge
 from ffrtmp_worker.kinds.preparing import prepare
-from ffrtmp_worker.kinds.timing import added_up, run_timed
+from ffrtmp_worker.kinds.timing import added_up, run_timed, warm_up
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.quality import Clip
 
@@ -28,6 +28,7 @@ def run(attempt: Attempt) -> Measurement:
     argvs = _commands(attempt, settings, source)
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
+    warm_up(attempt, argvs[0])
     watch.begin()
     costs = [run_timed(attempt, argv, source) for argv in argvs]
     seen = watch.finish()

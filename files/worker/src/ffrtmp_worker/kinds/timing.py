@@ -60,6 +60,25 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
     )
 
 
+def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
+    """Run `argv` for as long as the scenario says and forget it.
+
+    It brings programs, libraries and the source into memory, and the processor out of its sleep,
+    before anything is timed. What it writes is written again.
+    """
+    if attempt.scenario.warm_up_s <= 0:
+        return
+    process.run(
+        argv,
+        cwd=attempt.folder,
+        log=attempt.folder / "warm-up.log",
+        deadline_s=attempt.scenario.warm_up_s,
+        stop=attempt.is_stopped,
+    )
+    # Whether it failed does not matter: what is timed would fail as well, and says why.
+    attempt.check_stop()
+
+
 def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
     """Return what all passes of one encode cost together.
 

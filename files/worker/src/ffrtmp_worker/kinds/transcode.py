@@ -8,7 +8,7 @@ from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.judging import judge
 from ffrtmp_worker.kinds.preparing import prepare
-from ffrtmp_worker.kinds.timing import added_up, run_timed
+from ffrtmp_worker.kinds.timing import added_up, run_timed, warm_up
 
 
 def run(attempt: Attempt) -> Measurement:
@@ -23,6 +23,7 @@ def run(attempt: Attempt) -> Measurement:
     passes = command.encode_passes(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
+    warm_up(attempt, passes[0])
     watch.begin()
     encode = added_up([run_timed(attempt, argv, source) for argv in passes], source)
     seen = watch.finish()
