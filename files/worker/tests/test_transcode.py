@@ -22,7 +22,7 @@ from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
 from ffrtmp_worker.kinds import timing
-from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt, Tools
+from ffrtmp_worker.kinds.attempt import Attempt, Tools
 from ffrtmp_worker.kinds.timing import added_up
 from ffrtmp_worker.measure import output
 from ffrtmp_worker.measure.quality import Clip

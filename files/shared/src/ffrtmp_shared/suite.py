@@ -193,8 +193,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     does) or one node. `repeats` counts how often each scenario is measured on its node.
     `slowest_speed` and `warm_up_s` are explained at `Scenario`. `requirements` is what a node
     must be or have. `when_unmet` says what becomes of scenarios that no node can do now: they
-    wait for one, or the run is refused. `exclusive` jobs share their node with no other. An attempt that takes
-    longer than `deadline_s` is ended, and its job with it.
+    wait for one, or the run is refused. `exclusive` jobs share their node with no other. An
+    attempt that takes longer than `deadline_s` is ended, and its job with it.
     """
 
     name: str
