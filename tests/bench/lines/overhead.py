@@ -32,7 +32,7 @@ class _Cost:
 
 def measure(measuring: Measuring) -> Line:
     """Encode a clip by turns bare and under the agent."""
-    pairs = measuring.pick(31, 2)
+    pairs = measuring.pick(21, 2)
     idle_s = measuring.pick(60.0, 5.0)
     bare: list[float] = []
     ours: list[float] = []
