@@ -1,5 +1,6 @@
 """What ffprobe finds in a file."""
 
+import re
 import subprocess
 from fractions import Fraction
 from itertools import pairwise
@@ -15,8 +16,9 @@ _ENTRIES = (
     "avg_frame_rate,field_order,color_range,color_space,color_primaries,color_transfer"
 )
 
-
 _RATE_SLACK = Fraction(1, 2000)
+# "[matroska,webm @ 0x55a1b2c3] File ended prematurely": an address helps nobody.
+_SPEAKER = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ", re.MULTILINE)
 
 
 def is_same_rate(first: Fraction, second: Fraction) -> bool:
@@ -51,7 +53,9 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
 
     `frames` counts the packets that are shown, `duration_s` is the sum of their durations and
     `video_bytes` that of the sizes of all packets. `longest_gap_s` and `shortest_gap_s` are the
-    extremes between the times of two neighbouring frames.
+    extremes between the times of two neighbouring frames, `drift_s` the furthest that a frame
+    stands from where frames at even distances would have it. `complaints` is what ffprobe said
+    is wrong with the file, or "".
     """
 
     codec: str
@@ -66,7 +70,9 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     video_bytes: int
     shortest_gap_s: float
     longest_gap_s: float
+    drift_s: float
     untimed_frames: int
+    complaints: str
 
     @property
     def frame_rate_text(self) -> str:
@@ -141,11 +147,12 @@ def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> V
         codec=stream.codec_name,
         width=stream.width,
         height=stream.height,
-        pixel_format=stream.pix_fmt,
+        # A full range was once told by a format of its own; now it is told beside the format.
+        pixel_format=stream.pix_fmt.replace("yuvj", "yuv"),
         frame_rate=frame_rate,
         field_order=stream.field_order,
         colour=Colour(
-            range=_known(stream.color_range),
+            range="pc" if stream.pix_fmt.startswith("yuvj") else _known(stream.color_range),
             matrix=_known(stream.color_space),
             primaries=_known(stream.color_primaries),
             transfer=_known(stream.color_transfer),
@@ -158,8 +165,18 @@ def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> V
         video_bytes=sum(int(packet.size) for packet in packets),
         shortest_gap_s=min(gaps, default=frame_s),
         longest_gap_s=max(gaps, default=frame_s),
+        drift_s=_drift_s(times),
         untimed_frames=len(shown) - len(times),
+        complaints=_SPEAKER.sub("", said),
     )
+
+
+def _drift_s(times: list[float]) -> float:
+    """Return how far a frame stands at most from where even distances would have it."""
+    if not times:
+        return 0.0
+    step_s = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    return max(abs(at - times[0] - step_s * number) for number, at in enumerate(times))
 
 
 def _known(value: str | None) -> str | None:
