@@ -40,20 +40,24 @@ def test_only_a_kill_at_the_own_limit_is_the_limits_doing(
     assert limit.was_hit() is expected
 
 
-def test_the_older_hierarchy_has_its_limit_too(tmp_path: Path) -> None:
-    own, memory = tmp_path / "own", tmp_path / "memory/slot"
-    own.write_text("5:memory:/slot\n0::/elsewhere\n")
-    memory.mkdir(parents=True)
-    (memory / "memory.limit_in_bytes").write_text("268435456\n")
-    (memory / "memory.failcnt").write_text("0\n")
-    (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
+@pytest.mark.parametrize(
+    ("failcnt", "oom_kill", "expected"), [(9, 1, True), (9, 0, False), (4, 1, False)]
+)
+def test_the_limit_is_known_on_the_older_hierarchy_too(
+    failcnt: int, oom_kill: int, expected: bool, tmp_path: Path
+) -> None:
+    own, slot = tmp_path / "own", tmp_path / "memory/slot"
+    own.write_text("4:memory:/slot\n0::/slot\n")
+    slot.mkdir(parents=True)
+    (slot / "memory.limit_in_bytes").write_text("104857600\n")
+    (slot / "memory.failcnt").write_text("4\n")
+    (slot / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
     limit = MemoryLimit(own, tmp_path)
-    assert str(limit) == "of 268435456 bytes"
-    # Room could be made: nobody was killed.
-    (memory / "memory.failcnt").write_text("12\n")
+    assert str(limit) == "of 104857600 bytes"
     assert not limit.was_hit()
-    (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
-    assert limit.was_hit()
+    (slot / "memory.failcnt").write_text(f"{failcnt}\n")
+    (slot / "memory.oom_control").write_text(f"under_oom 0\noom_kill {oom_kill}\n")
+    assert limit.was_hit() is expected
 
 
 def test_a_host_without_such_a_control_group_has_no_limit(tmp_path: Path) -> None:

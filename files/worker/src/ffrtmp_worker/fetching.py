@@ -13,6 +13,8 @@ from ffrtmp_shared.scenario import Source, SyntheticSource
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import generating, process
 from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.timing import killed
+from ffrtmp_worker.measure.slot import MemoryLimit
 from ffrtmp_worker.sources import SourceCache
 
 _NOT_FOUND = 404
@@ -70,6 +72,7 @@ class SourceFetcher:
                 return True
             return False
 
+        memory = MemoryLimit()
         outcome = process.run(
             generating.synthetic(made, self._tools.quality_ffmpeg, path.name),
             cwd=path.parent,
@@ -79,6 +82,8 @@ class SourceFetcher:
         )
         path.with_suffix(".log").unlink()
         check_stop()
+        if outcome.stopped_by is None and outcome.exit_code < 0:
+            raise killed(outcome.exit_code, outcome.log_tail, memory)
         if outcome.stopped_by is not None or outcome.exit_code:
             raise AttemptFailedError(
                 FailureClass.NODE, "a synthetic source could not be made", outcome.log_tail

@@ -15,6 +15,7 @@ from typing import IO
 
 import msgspec
 
+from ffrtmp_worker.ffmpeg.lines import Lines
 from ffrtmp_worker.ffmpeg.log import BoundedLog
 from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start
 
@@ -67,7 +68,7 @@ class Child:
         self._log = BoundedLog(log, head_bytes=_LOG_BYTES, tail_bytes=_LOG_BYTES)
         self._log.write(f"{shlex.join(argv)}\n".encode())
         self._on_line, self._on_log_line = on_line, on_log_line
-        self._line = self._log_line = b""
+        self._lines, self._log_lines = Lines(), Lines()
         self._ended_early = False
         self._peak_rss_kib: int | None = None
         try:
@@ -101,16 +102,12 @@ class Child:
     def _take(self, descriptor: int, data: bytes) -> None:
         if descriptor == self._stderr.fileno():
             self._log.write(data)
-            *lines, self._log_line = (self._log_line + data).split(b"\n")
-            # What never ends its line is no line of FFmpeg's.
-            self._log_line = self._log_line[-_READ_BYTES:]
-            hear = self._on_log_line
+            lines, hear = self._log_lines, self._on_log_line
         else:
-            *lines, self._line = (self._line + data).split(b"\n")
-            hear = self._on_line
+            lines, hear = self._lines, self._on_line
         if hear is not None:
-            for line in lines:
-                hear(line.decode(errors="replace"))
+            for line in lines.feed(data):
+                hear(line)
 
     def note_end(self) -> None:
         """Note how the process stands at the end of its time."""

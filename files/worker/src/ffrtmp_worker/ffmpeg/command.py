@@ -162,7 +162,7 @@ def decode(ffmpeg: Path, source: str) -> list[str]:
     """Decode `source` and throw the pictures away; fails at the first that is damaged."""
     return [
         *_prelude(ffmpeg), "-v", "error", "-xerror", *input_guard(), "-i", source,
-        "-map", "0:V:0", "-f", "null", "-",
+        "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "null", "-",
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What ffprobe finds in a file."""
 
+import re
 import subprocess
 from fractions import Fraction
 from itertools import pairwise
@@ -16,9 +17,10 @@ _ENTRIES = (
     "width,height,pix_fmt,avg_frame_rate,field_order,color_range,color_space,color_primaries,color_transfer"
 )
 
-
 _ROUNDING_S = 0.0011
 _RATE_SLACK = Fraction(1, 2000)
+# "[matroska,webm @ 0x55a1b2c3] File ended prematurely": an address helps nobody.
+_SPEAKER = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ", re.MULTILINE)
 
 
 def is_same_rate(first: Fraction, second: Fraction) -> bool:
@@ -53,10 +55,12 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
 
     `frames` counts the packets that are shown, `duration_s` is the sum of their durations and
     `video_bytes` that of the sizes of all packets. `longest_gap_s` and `shortest_gap_s` are the
-    extremes between the times of two neighbouring frames. `peak_second_bytes` is the most that the
-    packets of any second from a frame on hold; None for what is shorter than that.
+    extremes between the times of two neighbouring frames, `drift_s` the furthest that a frame
+    stands from where frames at even distances would have it. `peak_second_bytes` is the most that
+    the packets of any second from a frame on hold; None for what is shorter than that.
     `gop_max_frames` is the most frames from one key frame to before the next, `level` the codec's
-    own number, and `reorder_frames` what B-frames make a decoder hold back.
+    own number, and `reorder_frames` what B-frames make a decoder hold back. `complaints` is what
+    ffprobe said is wrong with the file, or "".
     """
 
     codec: str
@@ -71,6 +75,7 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     video_bytes: int
     shortest_gap_s: float
     longest_gap_s: float
+    drift_s: float
     untimed_frames: int
     peak_second_bytes: int | None
     key_frames: int
@@ -78,6 +83,7 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     profile: str | None
     level: int | None
     reorder_frames: int
+    complaints: str
 
     @property
     def frame_rate_text(self) -> str:
@@ -159,11 +165,12 @@ def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> V
         codec=stream.codec_name,
         width=stream.width,
         height=stream.height,
-        pixel_format=stream.pix_fmt,
+        # A full range was once told by a format of its own; now it is told beside the format.
+        pixel_format=stream.pix_fmt.replace("yuvj", "yuv"),
         frame_rate=frame_rate,
         field_order=stream.field_order,
         colour=Colour(
-            range=_known(stream.color_range),
+            range="pc" if stream.pix_fmt.startswith("yuvj") else _known(stream.color_range),
             matrix=_known(stream.color_space),
             primaries=_known(stream.color_primaries),
             transfer=_known(stream.color_transfer),
@@ -176,6 +183,7 @@ def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> V
         video_bytes=sum(int(packet.size) for packet in packets),
         shortest_gap_s=min(gaps, default=frame_s),
         longest_gap_s=max(gaps, default=frame_s),
+        drift_s=_drift_s(times),
         untimed_frames=len(shown) - len(times),
         peak_second_bytes=_peak_second_bytes(
             [(time_s, int(packet.size)) for time_s, packet in timed], frame_s
@@ -185,6 +193,7 @@ def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> V
         profile=_known(stream.profile),
         level=stream.level if stream.level >= 0 else None,
         reorder_frames=stream.has_b_frames,
+        complaints=_SPEAKER.sub("", said),
     )
 
 
@@ -208,6 +217,14 @@ def _gop_max_frames(are_keys: list[bool]) -> int:
     """Return the most frames from one key frame to before the next, or to the end."""
     places = [place for place, is_key in enumerate(are_keys) if is_key]
     return max((later - sooner for sooner, later in pairwise([*places, len(are_keys)])), default=0)
+
+
+def _drift_s(times: list[float]) -> float:
+    """Return how far a frame stands at most from where even distances would have it."""
+    if not times:
+        return 0.0
+    step_s = (times[-1] - times[0]) / max(len(times) - 1, 1)
+    return max(abs(at - times[0] - step_s * number) for number, at in enumerate(times))
 
 
 def _known(value: str | None) -> str | None:

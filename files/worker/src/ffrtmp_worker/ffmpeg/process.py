@@ -19,6 +19,7 @@ from typing import IO
 
 import msgspec
 
+from ffrtmp_worker.ffmpeg.lines import Lines
 from ffrtmp_worker.ffmpeg.log import BoundedLog
 
 _POLL_S = 0.1
@@ -87,7 +88,7 @@ class _Child:
         self._log = BoundedLog(log)
         self._log.write(f"{shlex.join(argv)}\n".encode())
         self._on_line = on_line
-        self._line = b""
+        self._lines = Lines()
         self._peak_rss_kib = 0
         # A child inherits the peak memory of the program that started it: see `_max_rss_kib`.
         self._own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -179,11 +180,10 @@ class _Child:
             selector.unregister(pipe)
 
     def _take_output(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n")
         if self._on_line is not None:
             elapsed_s = time.monotonic() - self._started
-            for line in lines:
-                self._on_line(line.decode(errors="replace"), elapsed_s)
+            for line in self._lines.feed(data):
+                self._on_line(line, elapsed_s)
 
     def _signal(self, number: signal.Signals) -> None:
         try:

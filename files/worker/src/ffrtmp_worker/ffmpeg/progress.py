@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import msgspec
 
+_KEYS = ("frame", "out_time_us", "total_size")
+_MAX_DIGITS = 18
+
 
 class ProgressBlock(msgspec.Struct, frozen=True, kw_only=True):
     """One report. `frames` were encoded so far; None means that FFmpeg did not say."""
@@ -30,8 +33,9 @@ class ProgressParser:
         key, sign, value = line.strip().partition("=")
         if not sign:
             return None
-        if key != "progress":
+        if key in _KEYS:
             self._pairs[key] = value.strip()
+        if key != "progress":
             return None
         pairs, self._pairs = self._pairs, {}
         return ProgressBlock(
@@ -70,6 +74,6 @@ class Reports:
 
 def _number(text: str | None) -> int | None:
     """Return a count, or None for what is missing, `N/A` or, at the very start, negative."""
-    if text is None or not text.isdecimal():
+    if text is None or not text.isdecimal() or len(text) > _MAX_DIGITS:
         return None
     return int(text)

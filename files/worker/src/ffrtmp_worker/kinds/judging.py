@@ -9,6 +9,7 @@ from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
 from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.kinds.blaming import source_failure
 from ffrtmp_worker.kinds.preparing import deadline_s
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure import quality
@@ -24,7 +25,7 @@ def judge(
 
     Raises AttemptFailedError when it is not what `settings` say.
     """
-    found = _probe(attempt, settings, source.probe, output_name)
+    found = _probe(attempt, settings, source, output_name)
     measured = outputs.measure(
         attempt.folder / output_name,
         found,
@@ -36,16 +37,19 @@ def judge(
     return measured, compared
 
 
-def _probe(attempt: Attempt, settings: EncodeSettings, source: VideoProbe, name: str) -> VideoProbe:
+def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) -> VideoProbe:
     try:
         output = probe(attempt.tools.ffprobe, attempt.folder / name)
     except UnreadableFileError as error:
         raise AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH, str(error), error.log_tail
         ) from error
-    wrong = outputs.mismatches(settings, source, output)
+    wrong = outputs.mismatches(settings, source.probe, output)
     if wrong:
-        raise AttemptFailedError(FailureClass.OUTPUT_MISMATCH, "; ".join(wrong))
+        # An encoder cannot write pictures that the source did not give.
+        raise source_failure(attempt, source) or AttemptFailedError(
+            FailureClass.OUTPUT_MISMATCH, "; ".join(wrong)
+        )
     return output
 
 

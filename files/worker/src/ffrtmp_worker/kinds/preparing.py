@@ -37,6 +37,7 @@ def prepare(attempt: Attempt) -> SourceClip:
     sha256 = attempt.fetch(attempt.scenario.source, attempt.folder / name)
     attempt.check_stop()
     found = _probe(attempt, name)
+    _check_size(attempt, found)
     known = attempt.tools.content_notes.of(
         sha256,
         lambda: content.characterise(
@@ -97,8 +98,21 @@ def _probe(attempt: Attempt, name: str) -> VideoProbe:
         ) from error
     problems = outputs.source_problems(source)
     if problems:
-        raise AttemptFailedError(FailureClass.SOURCE_UNREADABLE, "; ".join(problems))
+        raise AttemptFailedError(
+            FailureClass.SOURCE_UNREADABLE, "; ".join(problems), source.complaints
+        )
     return source
+
+
+def _check_size(attempt: Attempt, source: VideoProbe) -> None:
+    keeps_size = any(settings.width is None for settings in attempt.scenario.encoders)
+    if keeps_size and (source.width % 2 or source.height % 2):
+        # The same rule as for a size that is set: not every encoder takes an odd one.
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS,
+            f"the source is {source.width}x{source.height}, and 4:2:0 pictures need an even width "
+            "and height: the encode has to set both",
+        )
 
 
 def _suffix(file_name: str) -> str:

@@ -11,11 +11,12 @@ from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
 from ffrtmp_shared.models import Progress
 
 from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
 from ffrtmp_worker.ffmpeg.process import Outcome, StoppedBy
 from ffrtmp_worker.ffmpeg.progress import ProgressParser
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
+from ffrtmp_worker.kinds.blaming import source_failure
 from ffrtmp_worker.kinds.preparing import deadline_s, source_duration_s
 from ffrtmp_worker.measure.quality import Clip
 from ffrtmp_worker.measure.rates import low_fps
@@ -128,18 +129,7 @@ def _failure(
         return killed(outcome.exit_code, tail, memory)
     if _NO_SPACE in tail:
         return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
-    decoded = process.run(
-        command.decode(attempt.tools.ffmpeg, source.name),
-        cwd=attempt.folder,
-        log=attempt.folder / "decode.log",
-        deadline_s=deadline_s(attempt, source.probe),
-        stop=attempt.is_stopped,
-    )
-    if decoded.stopped_by is None and decoded.exit_code > 0:
-        return AttemptFailedError(
-            FailureClass.SOURCE_UNREADABLE, "the source cannot be decoded", decoded.log_tail
-        )
-    return AttemptFailedError(
+    return source_failure(attempt, source) or AttemptFailedError(
         FailureClass.ENCODE_FAILED, f"FFmpeg failed with code {outcome.exit_code}", tail
     )
 

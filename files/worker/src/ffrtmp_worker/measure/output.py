@@ -11,12 +11,15 @@ from ffrtmp_shared.scenario import EncodeSettings
 from ffrtmp_worker.ffmpeg.probe import VideoProbe, is_same_rate
 
 _FRAMES_OF_SLACK = 1.5
+_FRAMES_OF_DRIFT = 0.5
 _GAP_SLACK_S = 0.0021
 
 
 def source_problems(source: VideoProbe) -> list[str]:
     """Say why a source cannot be measured frame by frame; an empty list means that it can."""
     found = []
+    if source.complaints:
+        found.append(f"the source is damaged: {source.complaints.splitlines()[-1]}")
     if source.field_order in ("tt", "bb", "tb", "bt"):
         found.append(f"the source is interlaced ({source.field_order})")
     if source.untimed_frames:
@@ -25,6 +28,11 @@ def source_problems(source: VideoProbe) -> list[str]:
         found.append(
             f"the source's frame rate varies: its frames are from {source.shortest_gap_s:.4f} s "
             f"to {source.longest_gap_s:.4f} s apart"
+        )
+    elif source.drift_s > _FRAMES_OF_DRIFT / float(source.frame_rate):
+        found.append(
+            f"the source's frame rate varies: a frame stands {source.drift_s:.4f} s from where an "
+            "even rate would have it"
         )
     return found
 

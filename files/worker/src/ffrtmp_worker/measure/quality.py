@@ -1,5 +1,6 @@
 """VMAF of an output against its source, in a pass of its own that nothing is timed by."""
 
+import signal
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -107,6 +108,9 @@ def measure(
     )
     if outcome.stopped_by is not None:
         return Unavailable(reason=f"the quality pass was stopped by its {outcome.stopped_by}")
+    if outcome.exit_code < 0:
+        name = signal.Signals(-outcome.exit_code).name
+        return Unavailable(reason=f"the quality pass was ended by {name}")
     if outcome.exit_code:
         last = outcome.log_tail.splitlines()[-1:]
         return Unavailable(reason=f"the quality pass failed: {' '.join(last)}")

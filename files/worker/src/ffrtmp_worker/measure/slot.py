@@ -32,9 +32,9 @@ class MemoryLimit:
     def __str__(self) -> str:
         """Say how much it is."""
         folder = _places(self._own, self._cgroups).get("memory")
-        limits = [_text(folder, file) for file in ("memory.max", "memory.limit_in_bytes")]
-        known = next((limit for limit in limits if limit.isdigit()), None)
-        return "of unknown size" if known is None else f"of {known} bytes"
+        limits = (_text(folder, name) for name in ("memory.max", "memory.limit_in_bytes"))
+        limit = next((found for found in limits if found.isdigit()), None)
+        return "of unknown size" if limit is None else f"of {limit} bytes"
 
     def was_hit(self) -> bool:
         """Whether a process was killed at it since; a kill for want of the host's is none."""
@@ -62,8 +62,9 @@ def slot_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> SlotCounts:
         ),
         limit_hits=_first(
             _count(places.get("memory"), "memory.events", "oom"),
-            # The older hierarchy counts each time that more was wanted, also where room was made.
-            _number(_text(places.get("memory"), "memory.failcnt")),
+            # The older hierarchy counts every time that the limit was met, also those after
+            # which enough of the page cache could be dropped.
+            _number(places.get("memory"), "memory.failcnt"),
         ),
     )
 
@@ -92,27 +93,24 @@ def _places(own: Path, cgroups: Path) -> dict[str, Path]:
 
 
 def _count(folder: Path | None, file: str, key: str) -> int | None:
-    if folder is None:
-        return None
-    try:
-        lines = (folder / file).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
+    lines = _text(folder, file).splitlines()
     values = (line.split()[1] for line in lines if line.split()[:1] == [key])
     return next((int(value) for value in values), None)
 
 
+def _number(folder: Path | None, file: str) -> int | None:
+    found = _text(folder, file)
+    return int(found) if found.isdigit() else None
+
+
 def _text(folder: Path | None, file: str) -> str:
+    """Return what a file says; nothing where it is not there."""
     if folder is None:
         return ""
     try:
         return (folder / file).read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
 
 
 def _first(*values: int | None) -> int | None:

@@ -1,0 +1,268 @@
+"""FFmpeg at its worst: hanging, flooding, leaving children behind, filling the disk.
+
+Each is a real process, and each ends as a failure with a class, with nothing left running.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from ffrtmp_shared.models import Failure, FailureReport
+from ffrtmp_shared.scenario import RatePoint
+from ffrtmp_worker import kinds
+from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.ffmpeg import process
+from ffrtmp_worker.ffmpeg.process import StoppedBy
+from ffrtmp_worker.kinds.attempt import Attempt, Tools
+
+from .api_server import ApiServer
+from .conftest import attempt, claim_of, scenario
+
+MOST_MIB = 120
+"""More than the watcher has on its own, less than half of what it is flooded with."""
+
+WATCHERS = {
+    # Both watch `argv` in the folder they run in and hand every line to the parser of progress.
+    "process": """
+from ffrtmp_worker.ffmpeg import process
+outcome = process.run(argv, cwd=here, log=here / "ffmpeg.log", deadline_s=60,
+                      stop=lambda: False, on_line=lambda line, _: parser.feed(line))
+said = outcome.log_tail
+""",
+    "fleet": """
+from ffrtmp_worker.ffmpeg import fleet
+sailing = fleet.run_for([argv], cwd=here, duration_s=60, stop=lambda: False,
+                        on_report=lambda place, report: None)
+said = sailing.members[0].ending.log_tail
+""",
+}
+WATCH = """
+import os, sys
+from pathlib import Path
+from ffrtmp_worker.ffmpeg.process import peak_rss_kib
+from ffrtmp_worker.ffmpeg.progress import ProgressParser
+argv, here, parser = [sys.executable, "-c", sys.argv[1]], Path.cwd(), ProgressParser()
+{watcher}
+said.encode()
+print(peak_rss_kib(os.getpid()) // 1024)
+"""
+FLOODS = {
+    "no end of line": "for _ in range(4096): os.write({to}, b'\\xff\\xfe=\\0' * 16384)",
+    "lines that are no progress": (
+        "for n in range(300): os.write({to}, b''.join(b'key%d-%d=%s\\n' % (n, i, b'x' * 1000)"
+        " for i in range(1000)))"
+    ),
+    "numbers without end": "os.write({to}, b'frame=' + b'9' * 50000 + b'\\nprogress=continue\\n')",
+}
+
+
+@pytest.mark.parametrize("stream", [1, 2], ids=["progress", "log"])
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("watcher", WATCHERS)
+def test_a_flood_of_garbage_does_not_grow_in_memory(
+    watcher: str, flood: str, stream: int, tmp_path: Path
+) -> None:
+    program = "import os\n" + FLOODS[flood].format(to=stream)
+    watch = WATCH.format(watcher=WATCHERS[watcher])
+    done = subprocess.run(
+        [sys.executable, "-c", watch, program],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert 10 < int(done.stdout) < MOST_MIB
+    assert sum(log.stat().st_size for log in tmp_path.glob("*.log")) < 600_000
+
+
+@pytest.mark.parametrize("does_its_work", [True, False])
+def test_an_ffmpeg_that_prints_garbage(
+    clip: Path, tools: Tools, tmp_path: Path, *, does_its_work: bool
+) -> None:
+    garbage = (
+        "printf 'frame=\\377\\376\\nframe=99999999999999999999999\\nprogress=perhaps\\n\\377\\n'\n"
+        "printf 'Error \\377\\376\\000 of a kind\\n' >&2\n"
+    )
+    end = f'exec "{tools.ffmpeg}" "$@"\n' if does_its_work else "exit 0\n"
+    strange = _program(tmp_path / "strange", garbage + end)
+    what = attempt(scenario(clip), clip, tmp_path / "a", replace(tools, ffmpeg=strange))
+    if does_its_work:
+        measured = kinds.run(what)
+        assert measured.encode.frames == 40
+        assert isinstance(measured.quality, QualityMeasurement)
+        return
+    error = _fails(what)
+    assert error.failure_class is FailureClass.OUTPUT_MISMATCH
+    assert str(error) == "output.mp4 cannot be read"
+    assert msgspec.json.decode(msgspec.json.encode(error.failure), type=Failure) == error.failure
+
+
+def test_an_ffmpeg_that_hangs(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    what = msgspec.structs.replace(scenario(long_clip, preset="slow"), slowest_speed=20.0)
+    frozen = _when_it_runs(folder, b"-progress", lambda pid: os.kill(pid, signal.SIGSTOP))
+    started = time.monotonic()
+    error = _fails(attempt(what, long_clip, folder, tools))
+    frozen.join()
+    assert error.failure_class is FailureClass.DEADLINE_EXCEEDED
+    assert str(error).startswith("the encode was not done after 3.0 s")
+    assert time.monotonic() - started < 15
+    assert _running_in(folder) == []
+
+
+def test_a_quality_pass_that_is_killed_is_no_quality(
+    long_clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a"
+    killed = _when_it_runs(folder, b"-filter_complex", lambda pid: os.kill(pid, signal.SIGKILL))
+    measured = kinds.run(attempt(scenario(long_clip, preset="ultrafast"), long_clip, folder, tools))
+    killed.join()
+    assert measured.quality == Unavailable(reason="the quality pass was ended by SIGKILL")
+    assert measured.verdict is not None
+    assert measured.verdict.state == "invalid"
+
+
+FAMILY = """#!/bin/sh
+young='trap "" INT TERM PIPE; echo $$ >> young
+       i=0; while [ $i -lt 3000 ]; do echo flood; sleep 0.01; i=$((i+1)); done'
+(trap '' INT TERM PIPE; sh -c "$young" & sh -c "$young" >&2 & wait) &
+sleep 0.5
+{leader}
+"""
+
+
+@pytest.mark.parametrize("leader", ["sleep 600", "trap 'exit 7' INT; while :; do sleep 0.1; done"])
+def test_grandchildren_that_heed_no_signal_and_hold_the_pipes(leader: str, tmp_path: Path) -> None:
+    program = tmp_path / "family"
+    program.write_text(FAMILY.format(leader=leader))
+    program.chmod(0o755)
+    started = time.monotonic()
+    outcome = process.run(
+        [str(program)],
+        cwd=tmp_path,
+        log=tmp_path / "ffmpeg.log",
+        deadline_s=1.0,
+        stop=lambda: False,
+        on_line=lambda *_: None,
+    )
+    assert outcome.stopped_by is StoppedBy.DEADLINE
+    assert time.monotonic() - started < 8
+    pids = [int(line) for line in (tmp_path / "young").read_text().split()]
+    assert len(pids) == 2
+    time.sleep(0.5)
+    assert [pid for pid in pids if _state(pid) not in ("", "Z")] == []
+
+
+def test_a_disk_that_is_full_is_the_nodes_fault_and_is_reported(
+    master: ApiServer, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    what = scenario(clip, preset="ultrafast", rate=RatePoint(crf=0))
+    master.sources[what.source.sha256] = clip.read_bytes()
+    master.claims.append(claim_of(what, heartbeat_s=0.2))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "token").write_text("token\n", encoding="ascii")
+    config = tmp_path / "agent.yml"
+    config.write_text(
+        f"""
+master_url: {master.url}
+token_file: {tmp_path}/token
+ca_file: {master.ca_file}
+node_name: worker-1
+address: 127.0.0.1
+exporters: {{cpu: 9510, ffmpeg: 9506}}
+work_dir: {disk}/work
+spool_dir: {disk}/spool
+cache_dir: {tmp_path}/cache
+ffmpeg: {tools.ffmpeg}
+ffprobe: {tools.ffprobe}
+quality_ffmpeg: {tools.ffmpeg}
+min_free_bytes: 1
+log_level: info
+""",
+        encoding="utf-8",
+    )
+    # A disk that only the agent sees, with room for the source and a part of the output. It goes
+    # with the agent, and needs no root where users may have name spaces of their own.
+    size = clip.stat().st_size + 400_000
+    mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
+    argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(size), str(disk)]
+    argv += [sys.executable, "-m", "ffrtmp_worker", "--config", str(config), "run", "--slot", "1"]
+    with subprocess.Popen(argv) as agent:
+        try:
+            until = time.monotonic() + 60
+            while not master.bodies("/failure") and time.monotonic() < until:
+                assert agent.poll() is None
+                time.sleep(0.1)
+            (body,) = master.bodies("/failure")
+            assert agent.poll() is None
+        finally:
+            agent.kill()
+    failure = msgspec.json.decode(body, type=FailureReport).failure
+    assert failure.failure_class is FailureClass.NODE
+    assert failure.failure_class.is_retryable
+    assert "disk is full" in failure.message or "No space left on device" in failure.message
+    assert not master.bodies("/result")
+
+
+def _program(file: Path, script: str) -> Path:
+    file.write_text("#!/bin/sh\n" + script, encoding="utf-8")
+    file.chmod(0o755)
+    return file
+
+
+def _fails(what: Attempt) -> AttemptFailedError:
+    with pytest.raises(AttemptFailedError) as caught:
+        kinds.run(what)
+    return caught.value
+
+
+def _when_it_runs(folder: Path, word: bytes, deed: Callable[[int], None]) -> threading.Thread:
+    """Do something to the first process in `folder` that has `word` among its arguments."""
+
+    def run() -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            for pid in _running_in(folder):
+                if word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    # It is in the middle of its work and not just being started.
+                    time.sleep(0.3)
+                    deed(pid)
+                    return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def _running_in(folder: Path) -> list[int]:
+    """Return the processes whose working folder is `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                if (entry / "cwd").readlink() == folder:
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def _state(pid: int) -> str:
+    """Return the kernel's letter for the state of a process, or nothing when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
