@@ -107,6 +107,7 @@ class Child:
             hear = self._on_log_line
         else:
             *lines, self._line = (self._line + data).split(b"\n")
+            self._line = self._line[-_READ_BYTES:]
             hear = self._on_line
         if hear is not None:
             for line in lines:

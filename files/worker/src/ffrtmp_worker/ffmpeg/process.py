@@ -24,6 +24,7 @@ from ffrtmp_worker.ffmpeg.log import BoundedLog
 _POLL_S = 0.1
 _PATIENCE_S = 2.0
 _DRAIN_S = 2.0
+_READ_BYTES = 65_536
 _ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
@@ -172,7 +173,7 @@ class _Child:
 
     def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
-        data = os.read(pipe.fileno(), 65_536)
+        data = os.read(pipe.fileno(), _READ_BYTES)
         if data:
             key.data(data)
         else:
@@ -180,6 +181,8 @@ class _Child:
 
     def _take_output(self, data: bytes) -> None:
         *lines, self._line = (self._line + data).split(b"\n")
+        # What never ends its line is no line of FFmpeg's.
+        self._line = self._line[-_READ_BYTES:]
         if self._on_line is not None:
             elapsed_s = time.monotonic() - self._started
             for line in lines:

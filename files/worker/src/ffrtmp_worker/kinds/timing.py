@@ -107,7 +107,7 @@ def _failure(
     if _NO_SPACE in tail:
         return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
     decoded = process.run(
-        command.decode(attempt.tools.ffmpeg, source.name),
+        command.decode(attempt.tools.farm_ffmpeg, source.name),
         cwd=attempt.folder,
         log=attempt.folder / "decode.log",
         deadline_s=deadline_s(attempt, source.probe),
