@@ -119,7 +119,8 @@ complete:
   type: bool
 rows:
   description:
-    - Medians over repeats by node, source, encode and rate point.
+    - Medians over repeats by node, source, encode, rate point and FFmpeg.
+    - RV(rows[].ffmpeg) is the name that the suite gives the FFmpeg, null where it names none.
     - RV(rows[].n) repeats are in the medians, RV(rows[].n_degraded) of them from a host that was
       disturbed. RV(rows[].n_invalid) more are in none, because their verdict is invalid.
     - A figure that no repeat has is null, such as RV(rows[].energy_gross_j) of a node without
@@ -137,6 +138,9 @@ rows:
       encoder: libx264
       preset: medium
       rate_point: 800k
+      ffmpeg: null
+      ffmpeg_version: 7.1.1
+      ffmpeg_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
       n: 2
       n_degraded: 0
       n_invalid: 0

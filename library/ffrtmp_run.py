@@ -38,15 +38,16 @@ options:
     type: path
   sources:
     description:
-      - The clips that the suite names. Each is hashed, and uploaded unless the master has it.
-      - A clip whose SHA-256 the suite does not name is refused.
+      - The clips, and the FFmpegs to compare, that the suite names as files. Each is hashed, and
+        uploaded unless the master has it.
+      - A file whose SHA-256 the suite does not name is refused.
     type: list
     elements: dict
     default: []
     suboptions:
       path:
         description:
-          - Path of the clip on the host that runs the module.
+          - Path of the file on the host that runs the module.
         type: path
         required: true
   key:

@@ -54,6 +54,7 @@ def registration(
     memory_bytes: int = 2**30,
     gpus: tuple[str, ...] = (),
     more_kinds: tuple[str, ...] = (),
+    ffmpeg_under_test: bool = False,
 ) -> Registration:
     """Return what the agent of a node says of it; it has libx264 unless told otherwise."""
     return Registration(
@@ -76,6 +77,7 @@ def registration(
         exporters={"cpu": 9510, "ffmpeg": 9506},
         labels=labels or {},
         kinds=(*KINDS_OF_EVERY_NODE, *more_kinds),
+        ffmpeg_under_test=ffmpeg_under_test,
     )
 
 

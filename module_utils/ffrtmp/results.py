@@ -38,6 +38,7 @@ COLUMNS = (
     "vmaf_p1",
     "vmaf_p5",
     "vmaf_model",
+    "ffmpeg",
     "ffmpeg_version",
     "ffmpeg_sha256",
     "verdict",
@@ -107,6 +108,7 @@ def flat(result: Json) -> dict[str, Any]:
         "speed": encode["speed"],
         "video_bitrate_kbps": output["video_bitrate_kbps"] if output else None,
         **{name: quality[name] if is_measured else None for name in _QUALITY},
+        "ffmpeg": (scenario.get("ffmpeg") or {}).get("name"),
         "ffmpeg_version": build["version"],
         "ffmpeg_sha256": build["sha256"],
         "verdict": verdict["state"] if verdict else None,
@@ -143,8 +145,9 @@ def encode_name(scenario: str) -> str:
 
 
 def table(results: Iterable[Json]) -> list[dict[str, Any]]:
-    """Return medians over repeats, one row for each node, source, encode and rate point.
+    """Return medians over repeats, one row for each node, source, encode, rate point and FFmpeg.
 
+    Two FFmpegs are two if their digests differ, whatever they call themselves.
     `n` is the number of repeats that the medians are of; the `n_invalid` repeats whose verdict
     is invalid are none of them, the `n_degraded` are. `vmaf_mean` is the median of the repeats
     whose quality was measured, `vmaf_n` of them; what no repeat has is None.
@@ -152,10 +155,17 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for result in results:
         row = flat(result)
-        key = (row["node"], row["source"], encode_name(row["scenario"]), row["rate_point"] or "")
+        key = (
+            row["node"],
+            row["source"],
+            encode_name(row["scenario"]),
+            row["rate_point"] or "",
+            row["ffmpeg"] or "",
+            row["ffmpeg_sha256"],
+        )
         groups.setdefault(key, []).append(row)
     rows = []
-    for (node, source, encode, rate_point), repeats in sorted(groups.items(), key=_in_order):
+    for (node, source, encode, rate_point, _, _), repeats in sorted(groups.items(), key=_in_order):
         members = [row for row in repeats if row["verdict"] != "invalid"]
         qualities = [row["vmaf_mean"] for row in members if row["vmaf_mean"] is not None]
         rows.append(
@@ -166,6 +176,9 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
                 "encoder": repeats[0]["encoder"],
                 "preset": repeats[0]["preset"],
                 "rate_point": rate_point,
+                "ffmpeg": repeats[0]["ffmpeg"],
+                "ffmpeg_version": repeats[0]["ffmpeg_version"],
+                "ffmpeg_sha256": repeats[0]["ffmpeg_sha256"],
                 "n": len(members),
                 "n_degraded": sum(row["verdict"] == "degraded" for row in members),
                 "n_invalid": len(repeats) - len(members),
@@ -185,9 +198,9 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
 
 def _in_order(group: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:
     """Sort rate points by their number, so that 800k stands before 2000k."""
-    node, source, encode, rate_point = group[0]
+    node, source, encode, rate_point, *build = group[0]
     number = re.search(r"[\d.]+", rate_point)
-    return node, source, encode, float(number.group()) if number else 0.0, rate_point
+    return node, source, encode, float(number.group()) if number else 0.0, rate_point, build
 
 
 def _median(rows: list[dict[str, Any]], column: str) -> float | None:

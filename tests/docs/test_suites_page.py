@@ -1,5 +1,6 @@
 """The page on suites against the tables that suites are checked with."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_the_page_has_every_encoder(encoder: Encoder) -> None:
     lines = _PAGE.splitlines()
     assert _row(encoder) in lines
     assert _options(encoder) in lines
+
+
+def test_the_ffmpegs_of_the_page_make_a_suite() -> None:
+    (example,) = re.findall(r"```yaml\n(ffmpegs:\n.*?)```", _PAGE, flags=re.DOTALL)
+    digest = "f" * 64
+    parsed = suite.parse(
+        f"name: page\nsources: [{{name: film, file: film.mp4, sha256: {digest}}}]\n"
+        "encodes: [{name: x264, encoder: libx264, rate_points: [{crf: 23}]}]\n" + example
+    )
+    names = [scenario.name for scenario in parsed.scenarios()]
+    assert "film/x264/crf23/patched" in names
+    assert len(names) == len(parsed.ffmpegs) == 3
+    assert [ffmpeg.resolve().is_given for ffmpeg in parsed.ffmpegs] == [False, True, True]
 
 
 def test_the_page_counts_the_jobs_of_every_suite() -> None:

@@ -1,5 +1,6 @@
 """Master and agents together: the way of a job, and what may go wrong on it."""
 
+import hashlib
 import signal
 import time
 from collections.abc import Callable
@@ -170,6 +171,40 @@ def test_a_source_with_another_checksum_fails_the_job_at_once(
     assert job.attempt == 1
     assert job.failure is not None
     assert job.failure.failure_class is FailureClass.SOURCE_CHECKSUM
+
+
+def test_two_ffmpegs_are_compared_in_one_run_where_that_is_allowed(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    system = Path("/usr/bin/ffmpeg")
+    digest = hashlib.sha256(system.read_bytes()).hexdigest()
+    with farm.client() as client:
+        client.upload_source(digest, system)
+    farm.start_agents("worker1")
+    run = farm.launch(
+        make_clip(2),
+        ffmpegs=[{"name": "ours"}, {"name": "debian", "file": "ffmpeg", "sha256": digest}],
+        repeats=2,
+    )
+    wait_until(is_done_with(farm, run, 2), "the node has done what it may", timeout_s=120)
+    with farm.client() as client:
+        left = [job for job in client.jobs(run.id) if job.state is JobState.QUEUED]
+        assert [job.scenario.name for job in left] == ["clip/x264/200k/debian"] * 2
+        assert "worker1 lacks leave to run a suite's FFmpeg" in str(left[0].waiting)
+    farm.agent("worker2", allow_ffmpeg_under_test=True).start()
+    assert farm.wait_for_end(run).state is RunState.SUCCEEDED
+    with farm.client() as client:
+        results = list(client.results(run.id))
+    ran = {
+        (one.node, one.scenario.name, one.measurement.provenance.ffmpeg.sha256 == digest)
+        for one in results
+    }
+    assert ran == {
+        ("worker1", "clip/x264/200k/ours", False),
+        ("worker2", "clip/x264/200k/debian", True),
+    }
+    assert len({one.measurement.provenance.quality_ffmpeg.sha256 for one in results}) == 1
+    assert all(isinstance(one.measurement.quality, QualityMeasurement) for one in results)
 
 
 def test_an_agent_refuses_a_master_that_is_not_from_the_ca(farm: Farm) -> None:

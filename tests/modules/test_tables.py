@@ -115,6 +115,44 @@ def test_streams_and_lag_stand_where_they_were_measured() -> None:
     assert (second["streams"], second["lag_p95_s"]) == ("", "0.5")
 
 
+def _with_ffmpeg(name: str | None, sha256: str, **values: Any) -> dict[str, Any]:
+    one = result(**values)
+    if name is not None:
+        one["scenario"]["ffmpeg"] = {"name": name, "sha256": sha256}
+        one["scenario"]["name"] += f"/{name}"
+    one["measurement"]["provenance"]["ffmpeg"]["sha256"] = sha256
+    return one
+
+
+def test_two_ffmpegs_are_never_in_one_median() -> None:
+    """Both call themselves 7.1, and the suite may not even name them."""
+    for names in (("old", "new"), (None, None)):
+        slow, quick = (
+            [_with_ffmpeg(name, digest * 64, repeat=n, speed=speed) for n in (1, 2)]
+            for name, digest, speed in zip(names, "ab", (1.0, 3.0), strict=True)
+        )
+        rows = results.table([*slow, *quick])
+
+        assert sorted((row["ffmpeg_sha256"][0], row["n"], row["speed"]) for row in rows) == [
+            ("a", 2, 1.0),
+            ("b", 2, 3.0),
+        ]
+        assert {row["ffmpeg"] for row in rows} == set(names)
+        assert {row["encode"] for row in rows} == {"x264"}
+
+
+def test_csv_names_the_ffmpeg_that_the_suite_gave() -> None:
+    text = results.as_csv([_with_ffmpeg("patched", "a" * 64), result()]).decode()
+    given, own = csv.DictReader(io.StringIO(text))
+
+    assert (given["ffmpeg"], given["ffmpeg_version"], given["ffmpeg_sha256"]) == (
+        "patched",
+        "7.1",
+        "a" * 64,
+    )
+    assert (own["ffmpeg"], own["ffmpeg_sha256"]) == ("", "b" * 64)
+
+
 def test_table_says_null_where_no_quality_was_measured() -> None:
     row = results.table([result(vmaf=None)])[0]
 

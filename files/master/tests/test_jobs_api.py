@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 import specimens
-from ffrtmp_shared.scenario import LiveSettings
+from ffrtmp_shared.scenario import EncodeSettings, LiveSettings, RatePoint
+from ffrtmp_shared.under_test import FfmpegUnderTest
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -159,6 +160,37 @@ def test_a_live_job_goes_only_where_there_is_an_rtmp_server(ready_house: Any) ->
     assert house.claim("worker1") is None
     house.register("worker2", more_kinds=("live",))
     assert house.claim("worker2")["job"]["id"] == job
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265"])
+def test_an_ffmpeg_of_a_job_goes_only_where_it_may_run(ready_house: Any, encoder: str) -> None:
+    house = ready_house
+    given = FfmpegUnderTest(name="patched", sha256="a" * 64)
+    scenario = msgspec.structs.replace(specimens.scenario(encoder), ffmpeg=given)
+    job = house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    assert waiting(house, job).endswith(
+        "worker1 lacks leave to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)"
+    )
+    assert house.claim("worker1") is None
+    # Its encoders come with it, so the node's own FFmpeg need not have them.
+    house.register("worker2", "libx264", ffmpeg_under_test=True)
+    assert house.claim("worker2")["job"]["id"] == job
+
+
+def test_a_gpu_does_not_come_with_an_ffmpeg(ready_house: Any) -> None:
+    house = ready_house
+    house.register("worker2", "libx264", ffmpeg_under_test=True)
+    given = FfmpegUnderTest(name="patched", sha256="a" * 64)
+    encode = EncodeSettings(encoder="h264_nvenc", preset="p4", rate=RatePoint(cq=30))
+    scenario = msgspec.structs.replace(specimens.scenario(), ffmpeg=given, encode=encode)
+    job = house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    assert "worker2 lacks encoder h264_nvenc" in waiting(house, job)
+
+
+def test_the_farms_own_ffmpeg_by_a_name_needs_no_leave(ready_house: Any) -> None:
+    scenario = msgspec.structs.replace(specimens.scenario(), ffmpeg=FfmpegUnderTest(name="ours"))
+    job = ready_house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    assert ready_house.claim("worker1")["job"]["id"] == job
 
 
 def test_a_queued_job_is_canceled_at_once(ready_house: Any) -> None:

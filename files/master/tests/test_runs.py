@@ -145,3 +145,28 @@ def test_a_run_for_other_content_needs_that_content(ready_house: Any) -> None:
     status, problem = refused(ready_house, ready_house.suite(sha256=other))
     assert status == 422
     assert other in problem["errors"][0]
+
+
+def test_an_ffmpeg_by_file_must_be_uploaded_and_its_jobs_wait_for_a_node_that_runs_it(
+    ready_house: Any,
+) -> None:
+    house = ready_house
+    program = b"not really an FFmpeg"
+    digest = hashlib.sha256(program).hexdigest()
+    given = f"{{name: patched, file: ffmpeg, sha256: {digest}}}"
+    text = house.suite(more=f"ffmpegs:\n  - name: ours\n  - {given}\n")
+    status, problem = refused(house, text)
+    assert status == 422
+    assert problem["errors"] == [f"FFmpeg patched (SHA-256 {digest}) is not uploaded"]
+    house.ok("submitter", "PUT", f"/v1/sources/{digest}", content=program)
+    run = house.run(text)
+    jobs = {job["scenario"]["name"]: job for job in house.every("/v1/jobs", run=run["id"])}
+    assert sorted(jobs) == ["clip/libx264/1000k/ours", "clip/libx264/1000k/patched"]
+    ours, patched = (jobs[f"clip/libx264/1000k/{name}"] for name in ("ours", "patched"))
+    assert (ours["node"], ours["waiting"]) == ("worker1", "waits for its turn")
+    assert patched["node"] is None
+    assert "worker1 lacks leave to run a suite's FFmpeg" in patched["waiting"]
+    assert patched["scenario"]["ffmpeg"] == {"name": "patched", "sha256": digest}
+    status, problem = refused(house, text + "when_unmet: refuse\n")
+    assert status == 422
+    assert "worker_allow_ffmpeg_under_test" in problem["errors"][0]

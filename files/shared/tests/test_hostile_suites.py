@@ -294,6 +294,13 @@ _IN_JOBS = [
     ("slowest_speed", "fast", "$.slowest_speed"),
     ("name", "a\nb", "$.name"),
     ("argv", ["reboot"], "unknown field `argv`"),
+    ("ffmpeg", {"name": "../../bin/sh", "sha256": _DIGEST}, "$.ffmpeg.name"),
+    ("ffmpeg", {"name": "a/b", "sha256": _DIGEST}, "$.ffmpeg.name"),
+    ("ffmpeg", {"name": "own", "sha256": "../../etc/passwd"}, "$.ffmpeg.sha256"),
+    ("ffmpeg", {"name": "own", "sha256": _DIGEST.upper()}, "$.ffmpeg.sha256"),
+    ("ffmpeg", {"name": "own", "sha256": _DIGEST, "url": "file:///bin/sh"}, "$.ffmpeg.url"),
+    ("ffmpeg", {"name": "own", "url": "https://x/ffmpeg"}, "needs its sha256"),
+    ("ffmpeg", {"name": "own", "path": "/bin/sh"}, "unknown field `path`"),
 ]  # fmt: skip
 
 

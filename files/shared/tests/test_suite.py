@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from ffrtmp_shared import suite
 from ffrtmp_shared.scenario import LiveSettings, Scenario, SyntheticSource
+from ffrtmp_shared.under_test import FfmpegUnderTest
 from jsonschema import Draft202012Validator
 
 GOOD = """\
@@ -187,6 +188,81 @@ def test_a_mistake_is_named_with_its_line(before: str, after: str, line: int, sa
     with pytest.raises(suite.SuiteError) as refused:
         suite.parse(GOOD.replace(before, after, 1))
     assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
+
+
+BUILDS = (
+    GOOD
+    + """\
+ffmpegs:
+  - name: ours
+  - name: patched
+    file: builds/patched/ffmpeg
+    sha256: eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee
+  - name: "7.1"
+    url: https://builds.example/ffmpeg-7.1
+    sha256: dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd
+"""
+)
+
+
+def test_ffmpegs_are_crossed_with_all_that_is_measured() -> None:
+    parsed = suite.parse(BUILDS)
+    scenarios = parsed.scenarios()
+    assert len(scenarios) == parsed.scenario_count == 12
+    assert [scenario.name for scenario in scenarios[:4]] == [
+        "clip/fast/800k/ours",
+        "clip/fast/800k/patched",
+        "clip/fast/800k/7.1",
+        "clip/fast/crf30/ours",
+    ]
+    assert [scenario.brings_ffmpeg for scenario in scenarios[:3]] == [False, True, True]
+    assert scenarios[1].ffmpeg == FfmpegUnderTest(name="patched", sha256="e" * 64)
+    assert scenarios[2].ffmpeg == FfmpegUnderTest(
+        name="7.1", sha256="d" * 64, url="https://builds.example/ffmpeg-7.1"
+    )
+    wire = msgspec.json.encode(scenarios)
+    assert msgspec.json.decode(wire, type=list[Scenario]) == scenarios
+
+
+def test_a_suite_without_ffmpegs_names_none() -> None:
+    scenarios = suite.parse(GOOD).scenarios()
+    assert {scenario.ffmpeg for scenario in scenarios} == {None}
+    assert b'"ffmpeg"' not in msgspec.json.encode(scenarios)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "said"),
+    [
+        ("name: ours", "name: patched", 18, "the name patched stands twice"),
+        ("name: ours", "name: a/b", 17, "does not match"),
+        ("name: ours", "name: ../x", 17, "does not match"),
+        ("name: ours", "name: 7.1", 17, "is not of type 'string'"),
+        ("name: ours", "name: ours\n    path: /usr/bin/ffmpeg", 18, "unknown key path"),
+        ("sha256: ee", "sha256: EE", 20, "does not match"),
+        ("sha256: ee", "sha256: e", 20, "does not match"),
+        ("file: builds/patched/ffmpeg", "file: http://x/ffmpeg", 19, "is no path of a file"),
+        ("https://builds", "file:///builds", 22, "does not match"),
+        ("https://builds", "https://me:secret@builds", 21, "a url with a user or password"),
+        ("    file: builds/patched/ffmpeg\n", "", 18, "a name alone is the farm's own"),
+        ("    url:", "    file: ffmpeg\n    url:", 21, "at most one of file, url"),
+        ("    sha256: d" + "d" * 63 + "\n", "", 21, "by file or url needs its sha256"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_an_ffmpeg_is_named_with_its_line(
+    before: str, after: str, line: int, said: str
+) -> None:
+    assert before in BUILDS
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse(BUILDS.replace(before, after, 1))
+    assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
+
+
+def test_ffmpegs_count_towards_the_most_jobs_of_a_run() -> None:
+    many = "".join(f"  - {{name: n{number}}}\n" for number in range(1000))
+    rates = "rate_points:\n" + "".join(f"  - {{crf: {n / 10}}}\n" for n in range(101))
+    text = GOOD.partition("rate_points")[0].replace("  - name: av1\n    encoder: libsvtav1\n", "")
+    with pytest.raises(suite.SuiteError, match="101000 scenarios; a run may have 100000 jobs"):
+        suite.parse(f"{text}{rates}ffmpegs:\n{many}")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def long_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tools(ffmpeg: Path, ffprobe: Path) -> Tools:
     return Tools(
         ffmpeg=ffmpeg,
+        farm_ffmpeg=ffmpeg,
         ffprobe=ffprobe,
         quality_ffmpeg=ffmpeg,
         ffmpeg_build=identify(ffmpeg),

@@ -138,3 +138,17 @@ def test_every_log_is_there_and_whole(run_folder: Path, results: list[dict[str, 
     assert len(logs) == 24
     wanted = {a["sha256"] for r in results for a in r["artifacts"] if a["name"] == "ffmpeg.log"}
     assert {hashlib.sha256(log.read_bytes()).hexdigest() for log in logs} == wanted
+
+
+def test_a_suites_ffmpeg_ran_where_that_is_allowed_and_nowhere_else() -> None:
+    found = json.loads((_folder_of("builds") / "results.json").read_text())["results"]
+    ran, judges = {}, set()
+    for result in found:
+        provenance = result["measurement"]["provenance"]
+        name = result["scenario"]["ffmpeg"]["name"]
+        ran[result["node"], name] = provenance["ffmpeg"]["sha256"]
+        judges.add(provenance["quality_ffmpeg"]["sha256"])
+        assert (provenance["argv"][0] == "under-test/ffmpeg") == (name == "debian")
+    assert set(ran) == {("worker1", "debian"), ("worker1", "farm"), ("worker2", "farm")}
+    assert ran["worker1", "debian"] != ran["worker1", "farm"] == ran["worker2", "farm"]
+    assert len(judges) == 1

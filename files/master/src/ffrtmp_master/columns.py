@@ -162,6 +162,9 @@ COLUMNS: tuple[Column, ...] = (
     _quality("vmaf_p1", _NUMBER),
     _quality("vmaf_p5", _NUMBER),
     _quality("vmaf_model", _TEXT),
+    Column(
+        "ffmpeg", _TEXT, lambda r: None if r.scenario.ffmpeg is None else r.scenario.ffmpeg.name
+    ),
     Column("ffmpeg_version", _TEXT, lambda r: r.measurement.provenance.ffmpeg.version),
     Column("ffmpeg_sha256", _TEXT, lambda r: r.measurement.provenance.ffmpeg.sha256),
     Column("verdict", _TEXT, _verdict),

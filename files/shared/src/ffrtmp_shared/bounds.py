@@ -11,6 +11,7 @@ _END = r"$(?!\n)"
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END)]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}" + _END)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}" + _END)]
+Url = Annotated[str, Meta(pattern=r"^https?://[!-~]{1,2000}" + _END)]
 Address = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,254}" + _END)]
 Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}" + _END)]
 Word = Annotated[str, Meta(min_length=1, max_length=64)]

@@ -68,7 +68,8 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     `name` is FFmpeg's name of the encoder, `codec` ffprobe's name of what it writes. `crf` and
     `cq` are its scales of constant quality, which differ between encoders. `passes` is how many
     passes it can make for a bit rate, `capped` the rate controls that it holds under a cap.
-    `options` is the allow list of what else it may be told.
+    `options` is the allow list of what else it may be told. `needs_hardware` says that no FFmpeg
+    has it without a GPU.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     capped: tuple[RateControl, ...] = ()
     pixel_formats: tuple[str, ...] = ("yuv420p", "yuv420p10le")
     options: dict[str, Between | OneOf] = {}
+    needs_hardware: bool = False
 
     @property
     def rate_controls(self) -> str:
@@ -225,6 +227,7 @@ def _nvenc(codec: str, hyphen: str, profiles: tuple[str, ...]) -> Encoder:
     return Encoder(
         name=f"{codec}_nvenc",
         codec=codec,
+        needs_hardware=True,
         presets=_numbers(1, 7, "p"),
         default_preset="p4",
         # 0 would leave the choice to the driver.
@@ -248,6 +251,7 @@ def _qsv(codec: str, profiles: tuple[str, ...]) -> Encoder:
     return Encoder(
         name=f"{codec}_qsv",
         codec=codec,
+        needs_hardware=True,
         presets=_QSV_PRESETS,
         default_preset="medium",
         cq=Quality(1, 51),
@@ -268,6 +272,7 @@ def _vaapi(codec: str, cq: Quality, profiles: tuple[str, ...]) -> Encoder:
     return Encoder(
         name=f"{codec}_vaapi",
         codec=codec,
+        needs_hardware=True,
         presets=("default",),
         default_preset="default",
         cq=cq,

@@ -9,6 +9,7 @@ class FailureClass(StrEnum):
     # The job's own fault: the next attempt would end the same way.
     INVALID_SETTINGS = "invalid_settings"
     ENCODER_UNAVAILABLE = "encoder_unavailable"
+    FFMPEG_UNUSABLE = "ffmpeg_unusable"
     SOURCE_CHECKSUM = "source_checksum"
     SOURCE_UNREADABLE = "source_unreadable"
     ENCODE_FAILED = "encode_failed"

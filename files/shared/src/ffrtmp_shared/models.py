@@ -61,7 +61,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `encoders` are those that the agent proved with a short encode. `address` is where the
     node's exporters are reached, `exporters` their ports by name. `kinds` are those of the kinds
-    of job that the agent can do.
+    of job that the agent can do. `ffmpeg_under_test` says whether it may run an FFmpeg that a suite
+    gives.
     """
 
     name: Name
@@ -74,6 +75,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     exporters: Annotated[dict[Name, Port], Meta(max_length=64)]
     labels: Labels = {}
     kinds: Annotated[tuple[Word, ...], Meta(max_length=64)] = KINDS_OF_EVERY_NODE
+    ffmpeg_under_test: bool = False
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,8 @@ class Requirements(
 
     `architecture` is the kernel's name of it (x86_64, aarch64), `gpu` a part of a GPU's name in
     any case, `labels` are labels of the node with exactly these values. `kind` stands only where
-    not every node can do jobs of that kind.
+    not every node can do jobs of that kind. `ffmpeg_under_test` asks for a node that may run an
+    FFmpeg that a suite gives.
     """
 
     encoder: Word | None = None
@@ -45,3 +46,4 @@ class Requirements(
     memory_bytes_min: Annotated[int, Meta(ge=1, le=2**62)] | None = None
     cpu_count_min: Annotated[int, Meta(ge=1, le=65536)] | None = None
     labels: Labels = {}
+    ffmpeg_under_test: bool = False

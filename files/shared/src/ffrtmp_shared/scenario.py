@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import Line, Name, Sha256, Word
+from ffrtmp_shared.bounds import Line, Name, Sha256, Url, Word
 from ffrtmp_shared.encoders import ENCODERS, Encoder, RateControl
+from ffrtmp_shared.under_test import FfmpegUnderTest
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
 """Pixel formats of the farm; not every encoder takes both."""
@@ -32,7 +33,6 @@ MAX_GOP_FRAMES = 1_000_000
 
 Pixels = Annotated[int, Meta(ge=16, le=16_384)]
 FrameRate = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}(/[1-9][0-9]{0,5})?$(?!\n)")]
-Url = Annotated[str, Meta(pattern=r"^https?://[!-~]{1,2000}$(?!\n)")]
 Threads = Annotated[int, Meta(ge=1, le=MAX_THREADS)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -309,6 +309,7 @@ class Scenario(
     each stream of a `density` or a `live` is encoded with stands in `encode` too. What a
     `transcode`, a `ladder` or a `decode` is timed by runs for `warm_up_s` seconds before, and is
     ended and thrown away.
+    `ffmpeg` is the FFmpeg that a suite with several of them names; None is the farm's own.
     """
 
     name: Line
@@ -321,6 +322,7 @@ class Scenario(
     density: DensitySettings | None = None
     live: LiveSettings | None = None
     warm_up_s: WarmUp = 0.0
+    ffmpeg: FfmpegUnderTest | None = None
 
     @property
     def encoders(self) -> tuple[EncodeSettings, ...]:
@@ -333,6 +335,11 @@ class Scenario(
     def encoder(self) -> str | None:
         """The encoder that a node must have, or None where nothing is encoded."""
         return self.encoders[0].encoder if self.encoders else None
+
+    @property
+    def brings_ffmpeg(self) -> bool:
+        """Whether it is measured with another FFmpeg than the farm's own."""
+        return self.ffmpeg is not None and self.ffmpeg.is_given
 
     def problems(self) -> list[str]:
         """Say what cannot be measured as it is described; an empty list means that all is well."""

@@ -1,11 +1,8 @@
 """Suites: from the YAML that a person writes to the scenarios that a farm measures."""
 
-import re
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from jsonschema import Draft202012Validator
@@ -22,8 +19,6 @@ from ffrtmp_shared.scenario import (
     RatePoint,
     Rendition,
     Scenario,
-    Source,
-    SyntheticSource,
     WarmUp,
     stream_faults,
 )
@@ -37,7 +32,9 @@ from ffrtmp_shared.suite_document import (
     plain,
     read,
 )
+from ffrtmp_shared.suite_inputs import SuiteFfmpeg, SuiteSource
 from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, MAX_DEADLINE_S, json_schema
+from ffrtmp_shared.under_test import FfmpegUnderTest
 
 __all__ = ["MAX_JOBS", "OnNode", "Suite", "SuiteError", "SuiteProblem", "json_schema", "parse"]
 
@@ -50,59 +47,6 @@ _Path = list[str | int]
 _AT_RATES = ("transcode", "density", "live")
 
 _WARMED_UP = ("transcode", "ladder", "decode")
-
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
-class SuiteSynthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the worker makes a clip of; explained at `SyntheticSource`."""
-
-    content: Literal["still", "motion", "noise", "animation"]
-    width: int
-    height: int
-    frame_rate: str | int
-    duration_s: float
-
-
-class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A clip: a `file` relative to the suite or a `url`, both with the digest, or a made one."""
-
-    name: str
-    file: str | None = None
-    url: str | None = None
-    sha256: str | None = None
-    synthetic: SuiteSynthetic | None = None
-
-    def resolve(self) -> Source:
-        """Return the source as jobs name it; raises ValueError for one that is not of one sort."""
-        if sum(sort is not None for sort in (self.file, self.url, self.synthetic)) != 1:
-            raise ValueError("a source sets exactly one of file, url, synthetic")
-        if self.url is not None and "@" in urlsplit(self.url).netloc:
-            raise ValueError("a url with a user or password in it would be stored and shown")
-        if self.url is not None and not urlsplit(self.url).hostname:
-            raise ValueError("the url names no host")
-        made = self.synthetic
-        return Source(
-            name=self.name,
-            file_name=self._file_name(),
-            sha256=self.sha256,
-            url=self.url,
-            synthetic=None
-            if made is None
-            else SyntheticSource(
-                content=made.content,
-                width=made.width,
-                height=made.height,
-                frame_rate=str(made.frame_rate),
-                duration_s=made.duration_s,
-            ),
-        )
-
-    def _file_name(self) -> str:
-        if self.file is not None:
-            return self.file.rsplit("/", 1)[-1]
-        last = PurePosixPath(urlsplit(self.url or "").path).name
-        return last if _PLAIN_NAME.fullmatch(last) else self.name
 
 
 class SuiteRendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,10 +131,11 @@ class OnNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sources x encodes x rate points x placement x repeats.
+    """Sources x encodes x rate points x FFmpegs x placement x repeats.
 
     `placement` is `each` (every node that fits measures every scenario), `any` (one of them
     does) or one node. `repeats` counts how often each scenario is measured on its node.
+    Without `ffmpegs` all is measured with the farm's own.
     `slowest_speed` and `warm_up_s` are explained at `Scenario`. `requirements` is what a node
     must be or have. `when_unmet` says what becomes of scenarios that no node can do now: they
     wait for one, or the run is refused. `exclusive` jobs share their node with no other. An
@@ -201,6 +146,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     sources: tuple[SuiteSource, ...]
     encodes: tuple[SuiteEncode, ...]
     rate_points: tuple[RatePoint, ...] = ()
+    ffmpegs: tuple[SuiteFfmpeg, ...] = ()
     description: str = ""
     placement: Literal["each", "any"] | OnNode = "each"
     priority: Priority = Priority.MEDIUM
@@ -219,39 +165,42 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def scenario_count(self) -> int:
         """How many scenarios there are."""
-        return len(self.sources) * sum(
+        measured = sum(
             len(self.rates(encode)) if encode.kind in _AT_RATES else 1 for encode in self.encodes
         )
+        return len(self.sources) * measured * (len(self.ffmpegs) or 1)
 
     def scenarios(self) -> list[Scenario]:
-        """Resolve the product of sources, encodes and rate points, in the order of the file."""
+        """Resolve the product of sources, encodes, rates and FFmpegs, in the order of the file."""
+        builds: list[FfmpegUnderTest | None] = [ffmpeg.resolve() for ffmpeg in self.ffmpegs]
         return [
-            scenario
-            for source in self.sources
-            for encode in self.encodes
-            for scenario in self._scenarios(source, encode)
-        ]
-
-    def _scenarios(self, source: SuiteSource, encode: SuiteEncode) -> Iterator[Scenario]:
-        def named(last: str, **settings: Any) -> Scenario:
-            return Scenario(
-                name=f"{source.name}/{encode.name}/{last}",
+            Scenario(
+                name=f"{source.name}/{encode.name}/{last}" + (f"/{ffmpeg.name}" if ffmpeg else ""),
                 kind=encode.kind,
                 source=source.resolve(),
                 slowest_speed=self.slowest_speed,
                 warm_up_s=self.warm_up_s if encode.kind in _WARMED_UP else 0.0,
+                ffmpeg=ffmpeg,
                 **settings,
             )
+            for source in self.sources
+            for encode in self.encodes
+            for last, settings in self._measured(encode)
+            for ffmpeg in builds or [None]
+        ]
 
+    def _measured(self, encode: SuiteEncode) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Give the settings of all that is measured of an encode, and what tells them apart."""
         if encode.kind == "ladder":
-            yield named("ladder", ladder=encode.ladder())
+            yield "ladder", {"ladder": encode.ladder()}
         elif encode.kind == "decode":
-            yield named("decode", decode=DecodeSettings(threads=encode.threads))
+            yield "decode", {"decode": DecodeSettings(threads=encode.threads)}
         else:
             density = encode.density() if encode.kind == "density" else None
             live = LiveSettings(duration_s=encode.duration_s) if encode.kind == "live" else None
             for rate in self.rates(encode):
-                yield named(rate.label, encode=encode.settings(rate), density=density, live=live)
+                settings = {"encode": encode.settings(rate), "density": density, "live": live}
+                yield rate.label, settings
 
 
 def parse(text: str) -> Suite:
@@ -313,6 +262,7 @@ def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
     lists: list[tuple[_Path, str, list[str]]] = [
         (["sources"], "name", [source.name for source in suite.sources]),
         (["encodes"], "name", [encode.name for encode in suite.encodes]),
+        (["ffmpegs"], "name", [ffmpeg.name for ffmpeg in suite.ffmpegs]),
         (["rate_points"], "", [rate.label for rate in suite.rate_points]),
     ]
     for number, encode in enumerate(suite.encodes):
@@ -330,7 +280,7 @@ def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
 
 
 def _misplaced(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Find sources of no one sort, and what does not belong to an encode of its kind."""
+    """Find inputs of no one sort, and what does not belong to an encode of its kind."""
     for number, source in enumerate(suite.sources):
         try:
             said = source.resolve().problems()
@@ -338,6 +288,12 @@ def _misplaced(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
             said = [str(error)]
         for one in said:
             yield SuiteProblem(line_of(document, ["sources", number]), f"sources.{number}: {one}")
+    for number, ffmpeg in enumerate(suite.ffmpegs):
+        try:
+            ffmpeg.resolve()
+        except ValueError as error:
+            line = line_of(document, ["ffmpegs", number])
+            yield SuiteProblem(line, f"ffmpegs.{number}: {error}")
     for number, encode in enumerate(suite.encodes):
         path: _Path = ["encodes", number]
         required, allowed = FIELDS_OF_KIND[encode.kind]

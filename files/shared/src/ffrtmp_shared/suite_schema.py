@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256
+from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256, Url
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.scenario import (
@@ -16,12 +16,11 @@ from ffrtmp_shared.scenario import (
     Pixels,
     Seconds,
     Threads,
-    Url,
     WarmUp,
 )
 
 MAX_ITEMS = 1000
-"""The most sources, encodes or rate points that a suite may list."""
+"""The most sources, encodes, rate points or FFmpegs that a suite may list."""
 
 MAX_DEADLINE_S = 31_536_000
 """The longest deadline of a job: a year."""
@@ -86,6 +85,7 @@ def json_schema() -> dict[str, Any]:
                 "description": {"type": "string", "maxLength": 16_384, "pattern": _PROSE},
                 "sources": _a_list(_source()),
                 "encodes": _a_list(_encode(rate_point)),
+                "ffmpegs": _a_list(_ffmpeg()),
                 "rate_points": _a_list(rate_point),
                 "placement": {
                     "anyOf": [{"enum": ["each", "any"]}, _an_object(["node"], {"node": _NAME})]
@@ -108,21 +108,25 @@ def json_schema() -> dict[str, Any]:
 
 
 def _source() -> dict[str, Any]:
-    return _an_object(
-        ["name"],
-        {
-            "name": _NAME,
-            "file": {
-                "type": "string",
-                "maxLength": 1024,
-                "pattern": _FILE,
-                "not": {"pattern": _NO_FILE},
-            },
-            "url": msgspec.json.schema(Url),
-            "sha256": msgspec.json.schema(Sha256),
-            "synthetic": _synthetic(),
+    return _an_object(["name"], {"name": _NAME, **_content(), "synthetic": _synthetic()})
+
+
+def _ffmpeg() -> dict[str, Any]:
+    return _an_object(["name"], {"name": _NAME, **_content()})
+
+
+def _content() -> dict[str, Any]:
+    """Return the schemas of where a file comes from."""
+    return {
+        "file": {
+            "type": "string",
+            "maxLength": 1024,
+            "pattern": _FILE,
+            "not": {"pattern": _NO_FILE},
         },
-    )
+        "url": msgspec.json.schema(Url),
+        "sha256": msgspec.json.schema(Sha256),
+    }
 
 
 def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:

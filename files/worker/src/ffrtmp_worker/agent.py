@@ -34,6 +34,7 @@ from ffrtmp_worker.patience import until_answered
 from ffrtmp_worker.settings import AgentSettings
 from ffrtmp_worker.sources import SourceCache
 from ffrtmp_worker.spool import Report, Spool, describe
+from ffrtmp_worker.under_test import BuildsUnderTest
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Agent:
             tools,
             settings.cache_max_bytes,
         )
+        self._builds = BuildsUnderTest(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)
         # What a killed agent left behind belongs to attempts that nobody waits for.
         shutil.rmtree(self._work, ignore_errors=True)
@@ -140,7 +142,7 @@ class Agent:
             stop_reason=lambda: "the agent was stopped" if self._stopped.is_set() else lease.ended,
         )
         try:
-            return kinds.run(attempt)
+            return kinds.run(self._builds.equipped(attempt, client))
         except AttemptFailedError as error:
             return error.failure
         except OSError as error:

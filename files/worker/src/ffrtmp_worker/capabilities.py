@@ -4,7 +4,6 @@ import logging
 import os
 import platform
 import socket
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,15 +12,14 @@ from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.models import NodeFacts, Registration
 from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
 
-from ffrtmp_worker.ffmpeg import build, command, process
+from ffrtmp_worker.ffmpeg import build
+from ffrtmp_worker.ffmpeg.proving import prove
 from ffrtmp_worker.kinds.attempt import Tools
 from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.settings import AgentSettings
 
 _log = logging.getLogger(__name__)
-
-_PROOF_DEADLINE_S = 60.0
 
 
 def node_facts() -> NodeFacts:
@@ -47,6 +45,7 @@ def tools(settings: AgentSettings) -> Tools:
     quality_build = build.identify(settings.quality_ffmpeg)
     return Tools(
         ffmpeg=settings.ffmpeg,
+        farm_ffmpeg=settings.ffmpeg,
         ffprobe=settings.ffprobe,
         quality_ffmpeg=settings.quality_ffmpeg,
         ffmpeg_build=build.identify(settings.ffmpeg),
@@ -75,25 +74,16 @@ def registration(settings: AgentSettings, found: Tools) -> Registration:
         exporters=settings.exporters,
         labels=settings.labels,
         kinds=(*KINDS_OF_EVERY_NODE, *(() if found.rtmp_url is None else ("live",))),
+        ffmpeg_under_test=settings.allow_ffmpeg_under_test,
     )
 
 
 def _works(encoder: str, ffmpeg: Path) -> bool:
-    with tempfile.TemporaryDirectory(prefix="ffrtmp-proof-") as name:
-        folder = Path(name)
-        outcome = process.run(
-            command.proof(encoder, ffmpeg, command.OUTPUT_NAME),
-            cwd=folder,
-            log=folder / "proof.log",
-            deadline_s=_PROOF_DEADLINE_S,
-            stop=lambda: False,
-        )
-        file = folder / command.OUTPUT_NAME
-        works = outcome.exit_code == 0 and file.exists() and file.stat().st_size > 0
-    if not works:
+    proof = prove(encoder, ffmpeg)
+    if not proof.works:
         _log.info("an encoder does not work here", extra={"encoder": encoder})
-        _log.debug("what FFmpeg said", extra={"encoder": encoder, "log": outcome.log_tail})
-    return works
+        _log.debug("what FFmpeg said", extra={"encoder": encoder, "log": proof.log_tail})
+    return proof.works
 
 
 def _os_name() -> str:

@@ -1,4 +1,4 @@
-"""Where a source comes from: the master, a URL, or this node's own FFmpeg."""
+"""Where sources and FFmpegs come from: the master, a URL, or this node's own FFmpeg."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ import msgspec
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.scenario import Source, SyntheticSource
+from ffrtmp_shared.under_test import FfmpegUnderTest
 
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import generating, process
@@ -50,12 +51,38 @@ class SourceFetcher:
         digest = source.sha256
         if digest is None:
             raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "the source has no digest")
-        if source.url is not None:
-            chunks = _from_url(source.url, self._max_bytes)
-        else:
-            chunks = _from_master(client, digest, source.name)
-        self._cache.fetch(digest, target, chunks, check_stop)
+        self._fetch(client, source, digest, target, check_stop)
         return digest
+
+    def fetch_ffmpeg(
+        self,
+        client: MasterClient,
+        ffmpeg: FfmpegUnderTest,
+        target: Path,
+        check_stop: Callable[[], None],
+    ) -> str:
+        """Put the FFmpeg that a suite gives at `target`, as `fetch` does with a source.
+
+        Nothing but its digest was looked at: it may be anything.
+        """
+        if ffmpeg.sha256 is None:
+            raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "the FFmpeg has no digest")
+        self._fetch(client, ffmpeg, ffmpeg.sha256, target, check_stop)
+        return ffmpeg.sha256
+
+    def _fetch(
+        self,
+        client: MasterClient,
+        wanted: Source | FfmpegUnderTest,
+        digest: str,
+        target: Path,
+        check_stop: Callable[[], None],
+    ) -> None:
+        if wanted.url is not None:
+            chunks, place = _from_url(wanted.url), wanted.url
+        else:
+            chunks, place = _from_master(client, digest, wanted.name), wanted.name
+        self._cache.fetch(digest, target, _at_most(self._max_bytes, chunks, place), check_stop)
 
     def _key(self, made: SyntheticSource) -> str:
         """Name a clip by all that decides on its bytes: what it shows, and which FFmpeg made it."""
@@ -90,6 +117,18 @@ class SourceFetcher:
             )
 
 
+def _at_most(max_bytes: int, chunks: Iterator[bytes], place: str) -> Iterator[bytes]:
+    taken = 0
+    for chunk in chunks:
+        taken += len(chunk)
+        if taken > max_bytes:
+            raise AttemptFailedError(
+                FailureClass.SOURCE_UNREADABLE,
+                f"{place} is larger than the {max_bytes} bytes of the cache",
+            )
+        yield chunk
+
+
 def _from_master(client: MasterClient, digest: str, name: str) -> Iterator[bytes]:
     try:
         yield from client.download_source(digest)
@@ -103,9 +142,8 @@ def _from_master(client: MasterClient, digest: str, name: str) -> Iterator[bytes
         ) from error
 
 
-def _from_url(url: str, max_bytes: int) -> Iterator[bytes]:
+def _from_url(url: str) -> Iterator[bytes]:
     """Give the content at `url`; redirects are not followed, since the suite names the place."""
-    taken = 0
     try:
         # As it is stored: a content that is packed on the way would have another digest.
         headers = {"Accept-Encoding": "identity"}
@@ -118,13 +156,6 @@ def _from_url(url: str, max_bytes: int) -> Iterator[bytes]:
                 raise AttemptFailedError(
                     FailureClass.NETWORK, f"{url} was answered with {answer.status_code}"
                 )
-            for chunk in answer.iter_raw():
-                taken += len(chunk)
-                if taken > max_bytes:
-                    raise AttemptFailedError(
-                        FailureClass.SOURCE_UNREADABLE,
-                        f"{url} is larger than the {max_bytes} bytes of the cache",
-                    )
-                yield chunk
+            yield from answer.iter_raw()
     except httpx.HTTPError as error:
         raise AttemptFailedError(FailureClass.NETWORK, f"{url} was not read: {error}") from error

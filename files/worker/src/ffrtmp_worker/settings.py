@@ -22,7 +22,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `energy_socket` the energy reader's, or null where there is none. Before an encode the host's
     idle power is measured for `energy_idle_s` seconds. Streams are sent to the application
     `rtmp_url` of an RTMP server, or nowhere where it is null. A job is refused as the node's fault
-    while less than `min_free_bytes` are free in `work_dir`.
+    while less than `min_free_bytes` are free in `work_dir`. With `allow_ffmpeg_under_test` jobs may
+    bring an FFmpeg of their own, which then runs here as the agent's user.
     """
 
     master_url: str
@@ -47,4 +48,5 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     energy_idle_s: float = 5.0
     rtmp_url: Annotated[str, Meta(pattern=RTMP_URL)] | None = None
     min_free_bytes: int = 1_000_000_000
+    allow_ffmpeg_under_test: bool = False
     log_level: str = "info"

@@ -104,15 +104,16 @@ def create(
 
 def _check_sources(connection: Connection, suite: Suite) -> None:
     names = {
-        source.sha256: source.name
-        for source in suite.sources
-        if source.file is not None and source.sha256 is not None
+        one.sha256: f"{what} {one.name}"
+        for what, inputs in (("FFmpeg", suite.ffmpegs), ("source", suite.sources))
+        for one in inputs
+        if one.file is not None and one.sha256 is not None
     }
     missing = artifacts.missing_sources(connection, names)
     if missing:
         raise UnacceptableError(
             "the master lacks sources; upload them first",
-            [f"source {names[digest]} (SHA-256 {digest}) is not uploaded" for digest in missing],
+            [f"{names[digest]} (SHA-256 {digest}) is not uploaded" for digest in missing],
         )
 
 

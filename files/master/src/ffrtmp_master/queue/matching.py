@@ -43,6 +43,8 @@ def lacking(requirements: Requirements, node: Registration) -> list[str]:
         found.append(f"encoder {wanted.encoder}")
     if wanted.kind is not None and wanted.kind not in node.kinds:
         found.append(f"what a {wanted.kind} needs")
+    if wanted.ffmpeg_under_test and not node.ffmpeg_under_test:
+        found.append("leave to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)")
     if wanted.architecture is not None and wanted.architecture != facts.architecture:
         found.append(f"architecture {wanted.architecture}")
     if wanted.gpu is not None and not any(wanted.gpu.lower() in gpu.lower() for gpu in facts.gpus):

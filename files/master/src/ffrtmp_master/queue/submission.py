@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import msgspec
+from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.requirements import Requirements
 from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
@@ -21,9 +22,18 @@ from ffrtmp_master.store.work import Work
 def required_set(
     requirements: Requirements, scenario: Scenario, *, exclusive: bool
 ) -> RequirementSet:
-    """Return what a job asks of its node: what was said, and always its encoder and its kind."""
+    """Return what a job asks of its node: what was said, and always its encoder and its kind.
+
+    A job with an FFmpeg of its own asks for a node that may run it. That FFmpeg brings its
+    software encoders along; a GPU it does not bring.
+    """
     kind = None if scenario.kind in KINDS_OF_EVERY_NODE else scenario.kind
-    wanted = msgspec.structs.replace(requirements, encoder=scenario.encoder, kind=kind)
+    encoder = scenario.encoder
+    if scenario.brings_ffmpeg and encoder in ENCODERS and not ENCODERS[encoder].needs_hardware:
+        encoder = None
+    wanted = msgspec.structs.replace(
+        requirements, encoder=encoder, kind=kind, ffmpeg_under_test=scenario.brings_ffmpeg
+    )
     return RequirementSet(requirements=wanted, exclusive=exclusive)
 
 

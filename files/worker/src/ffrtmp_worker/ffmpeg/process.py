@@ -25,6 +25,7 @@ from ffrtmp_worker.ffmpeg.log import BoundedLog
 _POLL_S = 0.1
 _PATIENCE_S = 2.0
 _DRAIN_S = 2.0
+_READ_BYTES = 65_536
 _ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
@@ -173,7 +174,7 @@ class _Child:
 
     def _read(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
-        data = os.read(pipe.fileno(), 65_536)
+        data = os.read(pipe.fileno(), _READ_BYTES)
         if data:
             key.data(data)
         else:

@@ -25,13 +25,16 @@ ENCODE_LOG_NAME = "ffmpeg.log"
 class Tools:
     """What this node measures with.
 
-    `encoders` are those that were proved here. `energy_socket` is where the energy reader
-    answers, if there is one, and `energy_idle_s` how long idle power is measured. `rtmp_url` is
-    the application of an RTMP server that streams are sent to, if there is one. `nvml` knows
-    the energy of NVIDIA's GPUs, `content_notes` what was found in sources before.
+    `ffmpeg` is what is timed: the farm's own, which is `farm_ffmpeg`, or the one that a scenario
+    brings, relative to the attempt's folder. `encoders` are those that were proved with it here.
+    `energy_socket` is where the energy reader answers, if there is one, and `energy_idle_s` how
+    long idle power is measured. `rtmp_url` is the application of an RTMP server that streams are
+    sent to, if there is one. `nvml` knows the energy of NVIDIA's GPUs, `content_notes` what was
+    found in sources before.
     """
 
     ffmpeg: Path
+    farm_ffmpeg: Path
     ffprobe: Path
     quality_ffmpeg: Path
     ffmpeg_build: FfmpegBuild

@@ -14,7 +14,7 @@ def source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | None:
     """Decode all of the source; return what is wrong with it, or None when all frames are there."""
     counter = _FrameCounter()
     decoded = process.run(
-        command.decode(attempt.tools.ffmpeg, source.name),
+        command.decode(attempt.tools.farm_ffmpeg, source.name),
         cwd=attempt.folder,
         log=attempt.folder / "decode.log",
         deadline_s=deadline_s(attempt, source.probe),

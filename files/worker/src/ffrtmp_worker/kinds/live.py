@@ -32,9 +32,9 @@ def run(attempt: Attempt) -> Measurement:
     # The folder's name is the attempt's own, and nobody can guess it.
     url = f"{attempt.tools.rtmp_url}/{attempt.folder.name}"
     commands = Commands(
-        feeder=command.feed(attempt.tools.ffmpeg, source.name),
+        feeder=command.feed(attempt.tools.farm_ffmpeg, source.name),
         encoder=command.broadcast(encode, attempt.tools.ffmpeg, url),
-        player=command.play(attempt.tools.ffmpeg, url),
+        player=command.play(attempt.tools.farm_ffmpeg, url),
     )
     frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
 

@@ -30,8 +30,9 @@ def prepare(attempt: Attempt) -> SourceClip:
     Returns the source by its name in the attempt's folder; raises AttemptFailedError with the
     verdict.
     """
-    _check_scenario(attempt)
-    _check_space(attempt)
+    check_scenario(attempt)
+    _check_encoder(attempt)
+    check_space(attempt)
     attempt.report(Progress(stage="fetch"))
     name = f"source{_suffix(attempt.scenario.source.file_name)}"
     sha256 = attempt.fetch(attempt.scenario.source, attempt.folder / name)
@@ -64,13 +65,18 @@ def deadline_s(attempt: Attempt, source: VideoProbe) -> float:
     return source_duration_s(source) / attempt.scenario.slowest_speed
 
 
-def _check_scenario(attempt: Attempt) -> None:
+def check_scenario(attempt: Attempt) -> None:
+    """Raise AttemptFailedError when the scenario makes no sense."""
     scenario = attempt.scenario
     problems = scenario.problems()
     if scenario.slowest_speed <= 0:
         problems.append(f"slowest_speed must be above 0, not {scenario.slowest_speed:g}")
     if problems:
         raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "; ".join(problems))
+
+
+def _check_encoder(attempt: Attempt) -> None:
+    scenario = attempt.scenario
     if scenario.encoder is not None and scenario.encoder not in attempt.tools.encoders:
         proved = ", ".join(sorted(attempt.tools.encoders)) or "none"
         raise AttemptFailedError(
@@ -79,7 +85,8 @@ def _check_scenario(attempt: Attempt) -> None:
         )
 
 
-def _check_space(attempt: Attempt) -> None:
+def check_space(attempt: Attempt) -> None:
+    """Raise AttemptFailedError when there is too little room for files."""
     free = shutil.disk_usage(attempt.folder).free
     if free < attempt.tools.min_free_bytes:
         raise AttemptFailedError(

@@ -1,0 +1,94 @@
+"""What a suite takes from outside: the clips that it encodes, and the FFmpegs that it compares."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ffrtmp_shared.scenario import Source, SyntheticSource
+from ffrtmp_shared.under_test import FfmpegUnderTest
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class SuiteSynthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the worker makes a clip of; explained at `SyntheticSource`."""
+
+    content: Literal["still", "motion", "noise", "animation"]
+    width: int
+    height: int
+    frame_rate: str | int
+    duration_s: float
+
+
+class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A clip: a `file` relative to the suite or a `url`, both with the digest, or a made one."""
+
+    name: str
+    file: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    synthetic: SuiteSynthetic | None = None
+
+    def resolve(self) -> Source:
+        """Return the source as jobs name it; raises ValueError for one that is not of one sort."""
+        if sum(sort is not None for sort in (self.file, self.url, self.synthetic)) != 1:
+            raise ValueError("a source sets exactly one of file, url, synthetic")
+        _check_url(self.url)
+        made = self.synthetic
+        return Source(
+            name=self.name,
+            file_name=self._file_name(),
+            sha256=self.sha256,
+            url=self.url,
+            synthetic=None
+            if made is None
+            else SyntheticSource(
+                content=made.content,
+                width=made.width,
+                height=made.height,
+                frame_rate=str(made.frame_rate),
+                duration_s=made.duration_s,
+            ),
+        )
+
+    def _file_name(self) -> str:
+        if self.file is not None:
+            return self.file.rsplit("/", 1)[-1]
+        last = PurePosixPath(urlsplit(self.url or "").path).name
+        return last if _PLAIN_NAME.fullmatch(last) else self.name
+
+
+class SuiteFfmpeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An FFmpeg to compare: a `file` relative to the suite or a `url`, both with the digest.
+
+    One that has a name alone is the farm's own.
+    """
+
+    name: str
+    file: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+
+    def resolve(self) -> FfmpegUnderTest:
+        """Return the FFmpeg as jobs name it; raises ValueError when its content is not fixed."""
+        if self.file is not None and self.url is not None:
+            raise ValueError("an FFmpeg sets at most one of file, url")
+        is_given = self.file is not None or self.url is not None
+        if is_given and self.sha256 is None:
+            raise ValueError("an FFmpeg by file or url needs its sha256")
+        if self.sha256 is not None and not is_given:
+            raise ValueError("a sha256 goes with a file or a url; a name alone is the farm's own")
+        _check_url(self.url)
+        return FfmpegUnderTest(name=self.name, sha256=self.sha256, url=self.url)
+
+
+def _check_url(url: str | None) -> None:
+    if url is None:
+        return
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("a url with a user or password in it would be stored and shown")
+    if not urlsplit(url).hostname:
+        raise ValueError("the url names no host")

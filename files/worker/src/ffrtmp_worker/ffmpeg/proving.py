@@ -1,0 +1,37 @@
+"""Proving that an encoder works here, with a short encode: what FFmpeg lists says less."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from ffrtmp_worker.ffmpeg import command, process
+
+_DEADLINE_S = 60.0
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """Whether an encoder works, and what FFmpeg said at the end."""
+
+    works: bool
+    log_tail: str
+
+
+def prove(encoder: str, ffmpeg: Path, stop: Callable[[], bool] = lambda: False) -> Proof:
+    """Try a known encoder of the FFmpeg at `ffmpeg`; give up when `stop()` is true.
+
+    Raises OSError when the FFmpeg cannot be started.
+    """
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-proof-") as name:
+        folder = Path(name)
+        outcome = process.run(
+            command.proof(encoder, ffmpeg.absolute(), command.OUTPUT_NAME),
+            cwd=folder,
+            log=folder / "proof.log",
+            deadline_s=_DEADLINE_S,
+            stop=stop,
+        )
+        file = folder / command.OUTPUT_NAME
+        works = outcome.exit_code == 0 and file.exists() and file.stat().st_size > 0
+    return Proof(works, outcome.log_tail)
