@@ -197,16 +197,6 @@ def test_a_shift_is_found_in_the_shortest_clips(
     assert "when shifted by 1" in found.reason
 
 
-def test_a_quality_pass_that_is_killed_says_by_what(
-    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
-) -> None:
-    killed = tmp_path / "killed"
-    killed.write_text(f"#!/bin/sh\n{ffmpeg} -version > version\nkill -KILL $$\n")
-    killed.chmod(0o755)
-    found = _compare(killed, ffprobe, tmp_path, clip, clip)
-    assert found == Unavailable(reason="the quality pass was ended by SIGKILL")
-
-
 def test_percentiles_interpolate() -> None:
     frames = [quality.Scores(float(n), 1.0, 30.0, 40.0, 41.0, 0.9) for n in range(101)]
     found = quality.summarise(frames, "model")

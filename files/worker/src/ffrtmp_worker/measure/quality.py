@@ -1,7 +1,6 @@
 """VMAF of an output against its source, in a pass of its own that nothing is timed by."""
 
 import signal
-import signal
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,10 +111,6 @@ def measure(
     if outcome.exit_code < 0:
         name = signal.Signals(-outcome.exit_code).name
         return Unavailable(reason=f"the quality pass was ended by {name}")
-    if outcome.exit_code < 0:
-        # As a rule the kernel's, for want of memory.
-        by = signal.Signals(-outcome.exit_code).name
-        return Unavailable(reason=f"the quality pass was ended by {by}")
     if outcome.exit_code:
         last = outcome.log_tail.splitlines()[-1:]
         return Unavailable(reason=f"the quality pass failed: {' '.join(last)}")
