@@ -111,7 +111,7 @@ def test_an_ffmpeg_that_prints_garbage(
 def test_an_ffmpeg_that_hangs(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     what = msgspec.structs.replace(scenario(long_clip, preset="slow"), slowest_speed=20.0)
-    frozen = _when_it_runs(folder, b"-progress", lambda pid: os.kill(pid, signal.SIGSTOP))
+    frozen = _when_it_runs(folder, b"-preset", lambda pid: os.kill(pid, signal.SIGSTOP))
     started = time.monotonic()
     error = _fails(attempt(what, long_clip, folder, tools))
     frozen.join()
