@@ -174,8 +174,11 @@ class Agent:
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
         files = [file for file in (folder / ENCODE_LOG_NAME, *_scores(folder)) if file.exists()]
         # What filled the disk would leave no room for the report that says so.
-        for file in set(folder.iterdir()) - set(files):
-            file.unlink()
+        for other in set(folder.iterdir()) - set(files):
+            if other.is_dir():
+                shutil.rmtree(other)
+            else:
+                other.unlink()
         described = tuple(describe(file) for file in files)
         self._spool.add(_as_report(claim, outcome, described), files)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
