@@ -18,8 +18,9 @@ from bench.figures import Figure, Limit, Line, quantile
 from bench.measuring import Measuring
 from bench.process import memory_kib
 
+_ROOT = Path(__file__).resolve().parents[3]
 _BIN = Path(sys.executable).parent
-_NODE_EXPORTER = Path("/usr/bin/prometheus-node-exporter")
+_NODE_EXPORTER = _ROOT / ".cache/node-exporter/usr/bin/prometheus-node-exporter"
 _OURS = ("cpu", "ffmpeg", "gpu")
 _SOCKETS = {"cpu": "energy_socket", "ffmpeg": "progress_socket"}
 _START_S = 30
