@@ -18,9 +18,11 @@ from ffrtmp_master.store.depth import Size
 from ffrtmp_shared import exporter
 from ffrtmp_worker.energy.reading import ask
 from ffrtmp_worker.exporters.cpu import CpuCollector
+from ffrtmp_worker.exporters.docker_stats import DockerCollector
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard
 from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.exporters.slots import SlotUseCollector
+from ffrtmp_worker.measure.docker_engine import Container, Containers
 from ffrtmp_worker.measure.nvml import Gpu, Gpus
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.metrics import MetricWrapperBase
@@ -58,6 +60,7 @@ def tables() -> dict[str, str]:
         ),
         "gpu": _table(_gpu()),
         "ffmpeg": _table(SlotBoard().metrics()),
+        "docker_stats": _table(_docker()),
         "every exporter": _table(_every_exporter()),
     }
 
@@ -97,6 +100,12 @@ def _refreshed(name: str) -> Iterable[Metric]:
 def _gpu() -> Iterable[Metric]:
     gpu = Gpu(index=0, uuid="GPU-0", name="NVIDIA", values={}, throttled={})
     return GpuCollector(lambda: Gpus(driver="999", gpus=(gpu,), reason="")).collect()
+
+
+def _docker() -> Iterable[Metric]:
+    one = Container(name="", id="", image="", state="running", values={}, network={})
+    found = Containers(version="", containers=(one,), reason="", read_at_s=0.0)
+    return DockerCollector(lambda: found).collect()
 
 
 def _every_exporter() -> Iterable[Metric]:

@@ -42,6 +42,7 @@ def test_every_target_is_up(machine: Machine) -> None:
     assert not down
     jobs = [target["labels"]["job"] for target in targets]
     assert jobs.count("cpu") == jobs.count("gpu") == jobs.count("ffmpeg") == 2
+    assert jobs.count("docker_stats") == 1
     assert {"master", "results", "health"} <= set(jobs)
 
 

@@ -21,8 +21,8 @@ from bench.process import memory_kib
 _ROOT = Path(__file__).resolve().parents[3]
 _BIN = Path(sys.executable).parent
 _NODE_EXPORTER = _ROOT / ".cache/node-exporter/usr/bin/prometheus-node-exporter"
-_OURS = ("cpu", "ffmpeg", "gpu")
-_SOCKETS = {"cpu": "energy_socket", "ffmpeg": "progress_socket"}
+_OURS = ("cpu", "ffmpeg", "gpu", "docker_stats")
+_SOCKETS = {"cpu": "energy_socket", "ffmpeg": "progress_socket", "docker_stats": "socket"}
 _START_S = 30
 _KIB_PER_MIB = 1024
 _OK = 200
@@ -35,6 +35,7 @@ def measure(measuring: Measuring) -> Line:
     rss_mib: dict[str, float] = {}
     with measuring.folder() as folder, ExitStack() as stack:
         site = _Site(folder)
+        stack.enter_context(_running(site.engine(), folder / "engine.log"))
         ports = {}
         pids = {}
         for name in _OURS:
@@ -58,6 +59,7 @@ def measure(measuring: Measuring) -> Line:
             f"{scrapes} scrapes of each, taking turns; every scrape makes a connection of its own "
             "over TLS with the scraper's certificate",
             "node_exporter is Debian's, with its default collectors, over TLS too",
+            "docker_stats asks podman's service, which has no containers",
         ),
         figures=(
             *(
@@ -107,11 +109,16 @@ class _Site:
             }
         }
         if name in _SOCKETS:
-            # Nobody listens there: an energy reader would need the hardware's counters.
+            # At the last alone somebody listens: an energy reader needs the hardware's counters.
             settings[_SOCKETS[name]] = str(self._folder / f"{name}.sock")
         config = self._folder / f"{name}.yml"
         config.write_text(json.dumps(settings))
         return [_BIN / f"ffrtmp-exporter-{name}", "--config", config]
+
+    def engine(self) -> Sequence[str | Path]:
+        """Return the command of podman's service, which the exporter of containers asks."""
+        socket = self._folder / "docker_stats.sock"
+        return ["podman", "system", "service", "--time", "0", f"unix://{socket}"]
 
     def node_exporter(self, port: int) -> Sequence[str | Path]:
         """Return the command of node_exporter."""

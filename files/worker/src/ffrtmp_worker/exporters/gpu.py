@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
-    CounterMetricFamily,
     GaugeMetricFamily,
     InfoMetricFamily,
     Metric,
@@ -16,6 +14,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from ffrtmp_worker.command_line import read_settings
+from ffrtmp_worker.exporters.families import Family
 from ffrtmp_worker.measure.nvml import Gpu, Gpus, Nvml
 
 
@@ -26,19 +25,9 @@ class GpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     log_level: str = "info"
 
 
-class _Family(NamedTuple):
-    """A gauge: its unit, and the fields of a GPU that it shows, by the value of its label."""
-
-    name: str
-    meaning: str
-    unit: str
-    label: str
-    fields: dict[str, str]
-
-
 _GAUGES = (
-    _Family("ffrtmp_gpu_power_watts", "Power of the board", "watts", "", {"": "power_w"}),
-    _Family(
+    Family("ffrtmp_gpu_power_watts", "Power of the board", "watts", "", {"": "power_w"}),
+    Family(
         "ffrtmp_gpu_utilization_ratio",
         "Part of NVML's last sampling period in which a unit of the GPU worked",
         "ratio",
@@ -50,13 +39,13 @@ _GAUGES = (
             "decoder": "decoder_ratio",
         },
     ),
-    _Family("ffrtmp_gpu_encoder_sessions", "Open sessions of NVENC", "", "",
+    Family("ffrtmp_gpu_encoder_sessions", "Open sessions of NVENC", "", "",
             {"": "encoder_sessions"}),
-    _Family("ffrtmp_gpu_encoder_frames_per_second", "Mean rate of NVENC's sessions", "", "",
+    Family("ffrtmp_gpu_encoder_frames_per_second", "Mean rate of NVENC's sessions", "", "",
             {"": "encoder_fps"}),
-    _Family("ffrtmp_gpu_encoder_latency_seconds", "Mean latency of NVENC's sessions", "seconds",
+    Family("ffrtmp_gpu_encoder_latency_seconds", "Mean latency of NVENC's sessions", "seconds",
             "", {"": "encoder_latency_s"}),
-    _Family(
+    Family(
         "ffrtmp_gpu_clock_hertz",
         "Clocks of the GPU now",
         "hertz",
@@ -68,18 +57,18 @@ _GAUGES = (
             "video": "clock_video_hz",
         },
     ),
-    _Family("ffrtmp_gpu_memory_used_bytes", "Memory in use", "bytes", "",
+    Family("ffrtmp_gpu_memory_used_bytes", "Memory in use", "bytes", "",
             {"": "memory_used_bytes"}),
-    _Family("ffrtmp_gpu_memory_total_bytes", "Memory that there is", "bytes", "",
+    Family("ffrtmp_gpu_memory_total_bytes", "Memory that there is", "bytes", "",
             {"": "memory_total_bytes"}),
-    _Family("ffrtmp_gpu_temperature_celsius", "Temperature of the GPU", "celsius", "",
+    Family("ffrtmp_gpu_temperature_celsius", "Temperature of the GPU", "celsius", "",
             {"": "temperature_celsius"}),
 )  # fmt: skip
 
 _COUNTERS = (
-    _Family("ffrtmp_gpu_energy_joules", "Energy used, by the GPU's own counter", "joules", "",
+    Family("ffrtmp_gpu_energy_joules", "Energy used, by the GPU's own counter", "joules", "",
             {"": "energy_j"}),
-    _Family("ffrtmp_gpu_ecc_errors", "Memory errors", "", "type",
+    Family("ffrtmp_gpu_ecc_errors", "Memory errors", "", "type",
             {"corrected": "ecc_corrected", "uncorrected": "ecc_uncorrected"}),
 )  # fmt: skip
 
@@ -120,25 +109,10 @@ class GpuCollector(Collector):
                 [gpu.uuid], {"index": str(gpu.index), "name": gpu.name, "driver": found.driver}
             )
         yield info
-        for family in _GAUGES:
-            gauge = GaugeMetricFamily(
-                family.name, family.meaning, labels=_labels(family), unit=family.unit
-            )
-            for gpu in found.gpus:
-                for value, field in family.fields.items():
-                    if field in gpu.values:
-                        gauge.add_metric(_values(gpu, value), gpu.values[field])
-            yield gauge
-        for family in _COUNTERS:
-            counter = CounterMetricFamily(
-                family.name, family.meaning, labels=_labels(family), unit=family.unit
-            )
-            for gpu in found.gpus:
-                for value, field in family.fields.items():
-                    if field in gpu.values:
-                        total = self._totals.setdefault((gpu.uuid, field), _Total())
-                        counter.add_metric(_values(gpu, value), total.at(gpu.values[field]))
-            yield counter
+        rows = [(gpu.uuid, gpu.values) for gpu in found.gpus]
+        yield from (family.gauge("gpu", rows) for family in _GAUGES)
+        totals = [(gpu.uuid, self._totals_of(gpu)) for gpu in found.gpus]
+        yield from (family.counter("gpu", totals) for family in _COUNTERS)
         throttled = GaugeMetricFamily(
             "ffrtmp_gpu_throttled",
             "Whether the clocks are held down, by reason",
@@ -149,13 +123,13 @@ class GpuCollector(Collector):
                 throttled.add_metric([gpu.uuid, reason], float(holds))
         yield throttled
 
-
-def _labels(family: _Family) -> list[str]:
-    return ["gpu", family.label] if family.label else ["gpu"]
-
-
-def _values(gpu: Gpu, value: str) -> list[str]:
-    return [gpu.uuid, value] if value else [gpu.uuid]
+    def _totals_of(self, gpu: Gpu) -> dict[str, float]:
+        return {
+            field: self._totals.setdefault((gpu.uuid, field), _Total()).at(gpu.values[field])
+            for family in _COUNTERS
+            for field in family.values.values()
+            if field in gpu.values
+        }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,9 +11,11 @@ from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.blaming import source_failure
 from ffrtmp_worker.kinds.preparing import deadline_s
+from ffrtmp_worker.kinds.timing import killed
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.quality import Clip
+from ffrtmp_worker.measure.slot import MemoryLimit
 
 _DIGEST_MARK = "SHA256="
 
@@ -56,16 +58,27 @@ def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) 
 def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
     """Return the digest of the output's pictures; a file that cannot be decoded is no output."""
     said: list[str] = []
+    memory = MemoryLimit()
+    allowed_s = deadline_s(attempt, source)
     outcome = process.run(
         command.digest(attempt.tools.quality_ffmpeg, name),
         cwd=attempt.folder,
         log=attempt.folder / "digest.log",
-        deadline_s=deadline_s(attempt, source),
+        deadline_s=allowed_s,
         stop=attempt.is_stopped,
         on_line=lambda line, _: said.append(line) if line.startswith(_DIGEST_MARK) else None,
     )
     attempt.check_stop()
-    if outcome.stopped_by is not None or outcome.exit_code or len(said) != 1:
+    if outcome.stopped_by is not None:
+        raise AttemptFailedError(
+            FailureClass.DEADLINE_EXCEEDED,
+            f"the output was not decoded after {allowed_s:.1f} s",
+            outcome.log_tail,
+        )
+    if outcome.exit_code < 0:
+        # Whoever ended it, that says nothing of the file.
+        raise killed(outcome.exit_code, outcome.log_tail, memory)
+    if outcome.exit_code or len(said) != 1:
         raise AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH,
             f"the output cannot be decoded (code {outcome.exit_code})",

@@ -1,0 +1,85 @@
+"""An Engine for tests: podman's service, which speaks the Docker Engine's API."""
+
+import io
+import resource
+import shutil
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+IMAGE = "ffrtmp-unit-busybox"
+_START_S = 20
+_LABEL = "ffrtmp-unit"
+
+
+class Engine:
+    """Containers of busybox, which this makes and removes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "engine.sock"
+        if None in (shutil.which("podman"), shutil.which("busybox")):
+            pytest.fail("podman and busybox are not installed: run make test", pytrace=False)
+        self._podman = shutil.which("podman") or ""
+        self._log = (folder / "engine.log").open("wb")
+        self.clean()
+        self._import()
+        self._service: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._service = subprocess.Popen(
+            [self._podman, "system", "service", "--time", "0", f"unix://{self.socket}"],
+            stdout=self._log,
+            stderr=self._log,
+        )
+        until = time.monotonic() + _START_S
+        while not self.socket.exists():
+            assert time.monotonic() < until, "podman's service does not start"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._service is not None:
+            self._service.kill()
+            self._service.wait()
+            self._service = None
+
+    def close(self) -> None:
+        """Remove all and stop."""
+        self.clean()
+        self.stop()
+        self._log.close()
+
+    def run(self, name: str, script: str, *more: str) -> None:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self.podman(
+            *("--runtime", "runc", "run", "--detach", "--name", name, "--label", _LABEL),
+            # Its own limits may lie above what this process may ask for.
+            *("--ulimit", f"nofile={hard}:{hard}", "--ulimit", "nproc=4096:4096"),
+            *("--network", "none", *more, IMAGE, "/bin/busybox", "sh", "-c", script),
+        )
+
+    def podman(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [self._podman, *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def clean(self) -> None:
+        """Remove what this or an earlier one left behind."""
+        found = self.podman("ps", "--all", "--quiet", "--filter", f"label={_LABEL}").split()
+        if found:
+            self.podman("rm", "--force", "--time", "0", *found)
+
+    def _import(self) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add("/usr/bin/busybox", "bin/busybox")
+        subprocess.run(
+            [self._podman, "import", "--quiet", "-", IMAGE],
+            input=packed.getvalue(),
+            stdout=self._log,
+            check=True,
+        )

@@ -1,0 +1,255 @@
+"""The exporter of containers, with podman's service and with answers as Docker words them."""
+
+import http.server
+import json
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import promtool
+import pytest
+from ffrtmp_worker.exporters.docker_stats import DockerCollector, Lookout
+from ffrtmp_worker.measure.docker_engine import DockerEngine
+from prometheus_client import CollectorRegistry, generate_latest
+
+from .engine import IMAGE, Engine
+
+_MIB = 1024 * 1024
+_BUSY = "while :; do :; done"
+_SOON_S = 20
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    # A socket's path has to be short.
+    made = Engine(tmp_path_factory.mktemp("engine"))
+    made.start()
+    yield made
+    made.close()
+
+
+def _scrape(socket: Path) -> str:
+    registry = CollectorRegistry()
+    registry.register(DockerCollector(DockerEngine(socket).read))
+    text = generate_latest(registry).decode()
+    assert promtool.complaints(text) == ""
+    return text
+
+
+def _value(text: str, sample: str) -> float | None:
+    found = [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith(f"{sample} ")]
+    return float(found[0]) if found else None
+
+
+def _soon(socket: Path, is_so: Callable[[str], bool]) -> str:
+    until = time.monotonic() + _SOON_S
+    while not is_so(text := _scrape(socket)):
+        assert time.monotonic() < until, text
+        time.sleep(0.2)
+    return text
+
+
+def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
+    engine.run("ffrtmp-unit-busy", _BUSY, "--memory", "64m")
+    name = 'container="ffrtmp-unit-busy"'
+    cpu = f'ffrtmp_docker_container_cpu_seconds_total{{{name},mode="user"}}'
+    before = _value(_scrape(engine.socket), cpu)
+    time.sleep(1)
+    text = _scrape(engine.socket)
+    after = _value(text, cpu)
+    assert before is not None
+    assert after is not None
+    assert 0.2 < after - before < 10
+    assert _value(text, 'ffrtmp_docker_up{reason=""}') == 1
+    assert f'image="localhost/{IMAGE}:latest"' in text
+    assert _value(text, f'ffrtmp_docker_container_state{{{name},state="running"}}') == 1
+    assert _value(text, f'ffrtmp_docker_container_state{{{name},state="exited"}}') == 0
+    memory = _value(text, f"ffrtmp_docker_container_memory_bytes{{{name}}}")
+    assert memory is not None
+    assert 0 < memory < 64 * _MIB
+    assert _value(text, f"ffrtmp_docker_container_memory_limit_bytes{{{name}}}") == 64 * _MIB
+    assert _value(text, f"ffrtmp_docker_container_restarts_total{{{name}}}") == 0
+
+    engine.podman("stop", "--time", "0", "ffrtmp-unit-busy")
+    text = _scrape(engine.socket)
+    assert _value(text, f'ffrtmp_docker_container_state{{{name},state="exited"}}') == 1
+    # A container that does not run uses nothing, which is not the same as 0 of something.
+    assert _value(text, cpu) is None
+
+    engine.podman("rm", "ffrtmp-unit-busy")
+    assert "ffrtmp-unit-busy" not in _scrape(engine.socket)
+
+
+def test_restarts_are_counted(engine: Engine) -> None:
+    engine.run("ffrtmp-unit-failing", "exit 3", "--restart", "on-failure:2")
+    sample = 'ffrtmp_docker_container_restarts_total{container="ffrtmp-unit-failing"}'
+    _soon(engine.socket, lambda text: _value(text, sample) == 2)
+
+
+def test_an_engine_that_goes_and_comes_back(engine: Engine) -> None:
+    asked = DockerEngine(engine.socket)
+    assert asked.read().reason == ""
+    engine.stop()
+    assert asked.read().reason == "unreachable"
+    engine.socket.unlink()
+    assert asked.read().reason == "no_socket"
+    engine.start()
+    assert asked.read().reason == ""
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    """Says what it was told to say, by the end of the path."""
+
+    def do_GET(self) -> None:
+        server: Any = self.server
+        for end, (status, said) in server.answers.items():
+            if self.path.split("?")[0].endswith(end):
+                body = said if isinstance(said, bytes) else json.dumps(said).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+                return
+        time.sleep(server.silence_s)
+
+    def address_string(self) -> str:
+        return "socket"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    answers: dict[str, tuple[int, Any]]
+    silence_s = 6.0
+
+
+@contextmanager
+def _answering(folder: Path, answers: dict[str, tuple[int, Any]]) -> Iterator[Path]:
+    socket = folder / "answers.sock"
+    with _Server(str(socket), _Answers) as server:
+        server.answers = answers
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield socket
+        server.shutdown()
+
+
+_VERSION = (200, {"Version": "28.2.2", "ApiVersion": "1.50"})
+_LISTED = [
+    {"Id": "a" * 64, "Names": ["/encoder"], "Image": "encoder:1", "State": "running"},
+    {"Id": "b" * 64, "Names": ["/going"], "Image": "encoder:1", "State": "running"},
+]
+_STATS = {
+    "cpu_stats": {
+        "cpu_usage": {
+            "total_usage": 3_000_000_000,
+            "usage_in_usermode": 2_500_000_000,
+            "usage_in_kernelmode": 500_000_000,
+        },
+        "throttling_data": {"periods": 9, "throttled_periods": 3, "throttled_time": 250_000_000},
+    },
+    "memory_stats": {
+        "usage": 900,
+        "limit": 4000,
+        "stats": {"inactive_file": 7, "total_inactive_file": 300},
+    },
+    "blkio_stats": {
+        "io_service_bytes_recursive": [
+            {"major": 8, "minor": 0, "op": "Read", "value": 10},
+            {"major": 8, "minor": 16, "op": "Read", "value": 5},
+            {"major": 8, "minor": 0, "op": "Write", "value": 40},
+            {"major": 8, "minor": 0, "op": "Total", "value": 50},
+        ]
+    },
+    "networks": {
+        "eth0": {"rx_bytes": 11, "tx_bytes": 22, "rx_dropped": 1, "tx_dropped": 2, "rx_packets": 3}
+    },
+}
+
+
+def test_answers_as_docker_words_them(tmp_path: Path) -> None:
+    answers: dict[str, tuple[int, Any]] = {
+        "/version": _VERSION,
+        "/containers/json": (200, _LISTED),
+        # Removed between the list and the question.
+        f"{'b' * 64}/json": (404, {"message": "No such container"}),
+        f"{'b' * 64}/stats": (404, {"message": "No such container"}),
+        "/json": (200, {"RestartCount": 4}),
+        "/stats": (200, _STATS),
+    }
+    with _answering(tmp_path, answers) as socket:
+        text = _scrape(socket)
+    one = 'container="encoder"'
+    for sample, value in {
+        f'cpu_seconds_total{{{one},mode="user"}}': 2.5,
+        f'cpu_seconds_total{{{one},mode="system"}}': 0.5,
+        f"cpu_throttled_seconds_total{{{one}}}": 0.25,
+        # Cached files of the nested groups too, as `docker stats` shows it.
+        f"memory_bytes{{{one}}}": 600.0,
+        f"memory_limit_bytes{{{one}}}": 4000.0,
+        f'block_io_bytes_total{{{one},direction="read"}}': 15.0,
+        f'block_io_bytes_total{{{one},direction="write"}}': 40.0,
+        f'network_bytes_total{{{one},direction="receive",interface="eth0"}}': 11.0,
+        f'network_bytes_total{{{one},direction="transmit",interface="eth0"}}': 22.0,
+        f'network_dropped_packets_total{{{one},direction="transmit",interface="eth0"}}': 2.0,
+        f"restarts_total{{{one}}}": 4.0,
+    }.items():
+        assert _value(text, f"ffrtmp_docker_container_{sample}") == value, (sample, text)
+    assert "going" not in text
+    assert 'engine="28.2.2",id="aaaaaaaaaaaa"' in text
+
+
+def test_what_a_container_does_not_have_has_no_sample(tmp_path: Path) -> None:
+    bare = {"cpu_stats": {}, "memory_stats": {}, "blkio_stats": {}}
+    answers: dict[str, tuple[int, Any]] = {
+        "/version": _VERSION,
+        "/containers/json": (200, _LISTED[:1]),
+        "/json": (200, {"RestartCount": 0}),
+        "/stats": (200, bare),
+    }
+    with _answering(tmp_path, answers) as socket:
+        text = _scrape(socket)
+    samples = {line.split("{")[0] for line in text.splitlines() if 'container="encoder"' in line}
+    assert samples == {
+        "ffrtmp_docker_container_info",
+        "ffrtmp_docker_container_state",
+        "ffrtmp_docker_container_restarts_total",
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ((500, {"message": "broken"}), "http_500"),
+        ((403, b"denied by a proxy"), "http_403"),
+        ((200, b"this is no JSON"), "unknown_answer"),
+        ((200, {"Other": 1}), "unknown_answer"),
+    ],
+)
+def test_an_engine_that_answers_badly(
+    version: tuple[int, Any], reason: str, tmp_path: Path
+) -> None:
+    with _answering(tmp_path, {"/version": version}) as socket:
+        text = _scrape(socket)
+    assert _value(text, f'ffrtmp_docker_up{{reason="{reason}"}}') == 0
+    assert "container=" not in text
+
+
+def test_an_engine_that_hangs_holds_up_no_scrape(tmp_path: Path) -> None:
+    with _answering(tmp_path, {"/version": _VERSION}) as socket:
+        lookout = Lookout(DockerEngine(socket).read, 0.1)
+        assert lookout.latest().reason == "not_read_yet"
+        lookout.start()
+        started = time.monotonic()
+        for _ in range(100):
+            lookout.latest()
+        assert time.monotonic() - started < 1
+        until = started + _SOON_S
+        while lookout.latest().reason != "timeout":
+            assert time.monotonic() < until
+            time.sleep(0.1)
