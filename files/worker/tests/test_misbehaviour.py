@@ -121,6 +121,17 @@ def test_an_ffmpeg_that_hangs(long_clip: Path, tools: Tools, tmp_path: Path) -> 
     assert _running_in(folder) == []
 
 
+def test_a_decode_check_that_is_killed_says_nothing_of_the_output(
+    long_clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a"
+    killed = _when_it_runs(folder, b"hash", lambda pid: os.kill(pid, signal.SIGKILL))
+    error = _fails(attempt(scenario(long_clip, preset="ultrafast"), long_clip, folder, tools))
+    killed.join()
+    # Worth another try, which a wrong output would not be.
+    assert error.failure_class is FailureClass.KILLED
+
+
 def test_a_quality_pass_that_is_killed_is_no_quality(
     long_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
@@ -237,7 +248,7 @@ def _when_it_runs(folder: Path, word: bytes, deed: Callable[[int], None]) -> thr
             for pid in _running_in(folder):
                 if word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                     # It is in the middle of its work and not just being started.
-                    time.sleep(0.3)
+                    time.sleep(0.1)
                     deed(pid)
                     return
             time.sleep(0.02)
