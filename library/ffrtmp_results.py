@@ -128,6 +128,10 @@ rows:
     - RV(rows[].vmaf_mean) is null when no repeat has a measured quality; RV(rows[].vmaf_n) tells
       how many have. RV(rows[].streams) is of a density, RV(rows[].lag_p95_s) and
       RV(rows[].end_to_end_p95_s) of a live; the others have null there.
+    - RV(rows[].speed) lies with 95 % confidence between RV(rows[].speed_low) and
+      RV(rows[].speed_high), which are null with fewer than six repeats.
+    - RV(rows[].state) is V(precise), V(unstable), V(few_repeats) or, while more repeats are to
+      come, V(open); null for a density and a live.
   returned: success
   type: list
   elements: dict
@@ -153,6 +157,15 @@ rows:
       streams: null
       lag_p95_s: null
       end_to_end_p95_s: null
+      speed_low: null
+      speed_high: null
+      state: few_repeats
+drifts:
+  description: For each node with control encodes, how its speed changed from the first to the last.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{node: worker1, n: 2, first_speed: 4.0, last_speed: 3.9, ratio: 0.975}]
 """
 
 from pathlib import Path
@@ -176,12 +189,15 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
     run = master.get(f"/v1/runs/{run_id}")
     check_belongs_to(dest, run["id"])
     found = results.in_order(master.pages("/v1/results", {"run": run_id}))
+    precision = master.get(f"/v1/runs/{run_id}/precision")
     failures = runs.failures(runs.jobs_of(master, run_id))
     folder = Folder(dest, is_dry=is_check)
     for result in found:
         for artifact in result["artifacts"]:
             _fetch_artifact(master, folder, result, artifact)
-    folder.put("results.json", results.as_json({"run": run, "results": found}))
+    folder.put(
+        "results.json", results.as_json({"run": run, "results": found, "precision": precision})
+    )
     folder.put("results.csv", results.as_csv(found))
     if failures:
         folder.put("failures.json", results.as_json(failures))
@@ -201,7 +217,8 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
         "run": run,
         "count": len(found),
         "complete": total > 0 and run["counts"]["succeeded"] == total == len(found),
-        "rows": results.table(found),
+        "rows": results.table(found, precision["medians"]),
+        "drifts": precision["drifts"],
     }
 
 

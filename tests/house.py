@@ -116,6 +116,7 @@ class House:
     def sweep(self) -> None:
         with self.client.portal() as portal:
             portal.call(self.farm.expire_leases)
+            portal.call(self.farm.top_up_runs)
 
 
 @contextmanager

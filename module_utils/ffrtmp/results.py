@@ -144,14 +144,18 @@ def encode_name(scenario: str) -> str:
     return parts[1] if len(parts) > 1 else scenario
 
 
-def table(results: Iterable[Json]) -> list[dict[str, Any]]:
+def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[str, Any]]:
     """Return medians over repeats, one row for each node, source, encode, rate point and FFmpeg.
+
+    `medians` are what the master says of how well the speeds are known, by node and scenario; what
+    is of other repeats than a row is left out.
 
     Two FFmpegs are two if their digests differ, whatever they call themselves.
     `n` is the number of repeats that the medians are of; the `n_invalid` repeats whose verdict
     is invalid are none of them, the `n_degraded` are. `vmaf_mean` is the median of the repeats
     whose quality was measured, `vmaf_n` of them; what no repeat has is None.
     """
+    known = {(one["node"], one["scenario"]): one for one in medians}
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for result in results:
         row = flat(result)
@@ -167,6 +171,10 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
     rows = []
     for (node, source, encode, rate_point, _, _), repeats in sorted(groups.items(), key=_in_order):
         members = [row for row in repeats if row["verdict"] != "invalid"]
+        median = known.get((node, repeats[0]["scenario"]), {})
+        if median.get("n") != len(members):
+            # It is of repeats with another FFmpeg as well, or of others that came since.
+            median = {}
         qualities = [row["vmaf_mean"] for row in members if row["vmaf_mean"] is not None]
         rows.append(
             {
@@ -191,6 +199,9 @@ def table(results: Iterable[Json]) -> list[dict[str, Any]]:
                 "streams": _median(members, "streams"),
                 "lag_p95_s": _median(members, "lag_p95_s"),
                 "end_to_end_p95_s": _median(members, "end_to_end_p95_s"),
+                "speed_low": median.get("low"),
+                "speed_high": median.get("high"),
+                "state": median.get("state"),
             }
         )
     return rows

@@ -242,3 +242,22 @@ def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(SettingsError, match="choose another dest"):
         check_belongs_to(tmp_path, "run-1")
+
+
+def test_a_row_has_the_interval_of_its_own_repeats_alone() -> None:
+    repeats = [result(repeat=n, speed=float(n)) for n in range(1, 7)]
+    scenario = repeats[0]["scenario"]["name"]
+    median = {
+        "node": repeats[0]["node"],
+        "scenario": scenario,
+        "n": 6,
+        "low": 1.0,
+        "high": 6.0,
+        "state": "unstable",
+    }
+    (row,) = results.table(repeats, [median])
+    assert (row["speed_low"], row["speed_high"], row["state"]) == (1.0, 6.0, "unstable")
+    (row,) = results.table(repeats, [median | {"n": 7}])
+    assert (row["speed_low"], row["speed_high"], row["state"]) == (None, None, None)
+    (row,) = results.table(repeats)
+    assert row["state"] is None

@@ -1,10 +1,14 @@
 """Everything that the API works with, from the settings, and its life from start to stop."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from functools import partial
+from uuid import UUID
 
+from ffrtmp_shared import suite
 from ffrtmp_shared.ids import new_id
 from sqlalchemy import Connection
 
@@ -16,14 +20,14 @@ from ffrtmp_master.listening import Listener
 from ffrtmp_master.liveness import Liveness
 from ffrtmp_master.log_watch import LogWatch
 from ffrtmp_master.metrics import Metrics
-from ffrtmp_master.queue import batches, leases
+from ffrtmp_master.queue import batches, controls, leases, topping_up
 from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.hindrances import Hindrances
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.waiting import WaitingRoom
 from ffrtmp_master.retaining import Retention
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import nodes
+from ffrtmp_master.store import nodes, runs
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.news import News
 from ffrtmp_master.store.reader import Reader
@@ -31,6 +35,8 @@ from ffrtmp_master.store.transactions import Watch
 from ffrtmp_master.store.work import Effects, Work
 from ffrtmp_master.store.writer import Writer
 from ffrtmp_master.sweeping import Sweep
+
+_log = logging.getLogger(__name__)
 
 
 class Farm:
@@ -159,9 +165,32 @@ class Farm:
 
         await self.writer.write(spare)
 
+    async def top_up_runs(self) -> None:
+        """Queue more repeats where medians are not known well enough, and control encodes."""
+        now, every = self.clock(), controls.EVERY
+        for due in await self.reader.read(lambda c: topping_up.due(c, now, every)):
+            try:
+                # Beside the event loop: a large one takes seconds.
+                read = await asyncio.to_thread(suite.parse, due.suite)
+            except suite.SuiteError:
+                # It was made by a release that had other suites; what is queued is done.
+                _log.exception("run %s gets no more jobs: its suite is not valid now", due.run_id)
+                await self.writer.write(partial(_settle, due.run_id))
+                continue
+            rules = topping_up.Rules(read, every, self.settings.priority_step_s)
+            await self.writer.write(partial(self._top_up, due, rules))
+
+    def _top_up(self, due: topping_up.Due, rules: topping_up.Rules, work: Work) -> None:
+        topping_up.top_up(work, due, rules, self.catalog)
+
     async def expire_leases(self) -> None:
         """End the attempts whose lease has run out or whose deadline has passed."""
         now: datetime = self.clock()
         backoff_s = self.settings.retry_backoff_s
         if await self.reader.read(lambda c: leases.any_overdue(c, now)):
             await self.writer.write(lambda work: leases.expire(work, backoff_s))
+
+
+def _settle(run_id: UUID, work: Work) -> None:
+    runs.settle(work.connection, run_id, None)
+    work.job_ended(run_id)

@@ -65,6 +65,7 @@ class Sweep:
             # The database was away, or this process stood still: no agent could renew.
             await self._spare()
         await farm.expire_leases()
+        await farm.top_up_runs()
         if now_s - self._looked_s >= _LOOK_EVERY_S:
             self._looked_s = now_s
             await self.look_for_lost_hints()

@@ -106,7 +106,10 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a suite. `counts` has every state, with 0 where there is no job."""
+    """One execution of a suite. `counts` has every state, with 0 where there is no job.
+
+    While there are `unsettled_nodes`, more repeats or a control encode may follow on these.
+    """
 
     id: UUID
     suite_name: str
@@ -119,6 +122,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: Moment | None
     key: str | None
     priority: Priority = Priority.MEDIUM
+    unsettled_nodes: tuple[str, ...] = ()
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):

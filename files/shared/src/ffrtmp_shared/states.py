@@ -84,16 +84,16 @@ def check_transition(before: JobState, after: JobState) -> None:
         raise IllegalTransitionError(before, after)
 
 
-def run_state(counts: dict[JobState, int]) -> RunState:
+def run_state(counts: dict[JobState, int], *, more_to_come: bool = False) -> RunState:
     """Derive a run's state from the number of its jobs in each state.
 
-    A run is complete only when all of its jobs are final; it has succeeded only when all of
-    them have. A failed job outweighs a canceled one.
+    A run is complete only when all of its jobs are final and it gets no more; it has succeeded
+    only when all of them have. A failed job outweighs a canceled one.
     """
     total = sum(counts.values())
     if not total or counts.get(JobState.QUEUED, 0) == total:
         return RunState.QUEUED
-    if any(count and not state.is_final for state, count in counts.items()):
+    if more_to_come or any(count and not state.is_final for state, count in counts.items()):
         return RunState.RUNNING
     if counts.get(JobState.FAILED, 0):
         return RunState.FAILED

@@ -8,7 +8,9 @@ import msgspec
 from jsonschema import Draft202012Validator
 from msgspec import Meta
 
+from ffrtmp_shared import control
 from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import (
     DecodeSettings,
@@ -134,7 +136,9 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Sources x encodes x rate points x FFmpegs x placement x repeats.
 
     `placement` is `each` (every node that fits measures every scenario), `any` (one of them
-    does) or one node. `repeats` counts how often each scenario is measured on its node.
+    does) or one node. `repeats` counts how often each scenario is measured on its node, or how
+    often at least where `precision` says when it is enough. With `control` each node makes a
+    control encode first and last, and now and then in between.
     Without `ffmpegs` all is measured with the farm's own.
     `slowest_speed` and `warm_up_s` are explained at `Scenario`. `requirements` is what a node
     must be or have. `when_unmet` says what becomes of scenarios that no node can do now: they
@@ -157,6 +161,8 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     repeats: int = 3
     slowest_speed: Annotated[float, Meta(gt=0, le=1)] = 0.02
     warm_up_s: WarmUp = 1.0
+    precision: Precision | None = None
+    control: bool = False
 
     def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
         """Return the rate points at which a transcode is done."""
@@ -220,6 +226,7 @@ def parse(text: str) -> Suite:
     except msgspec.ValidationError as error:
         raise SuiteError([SuiteProblem(1, str(error))]) from error
     _refuse([*_repeated_names(suite, document), *_misplaced(suite, document)])
+    _refuse(_impossible_repeats(suite, document))
     if suite.scenario_count > MAX_JOBS:
         said = f"{suite.scenario_count} scenarios; a run may have {MAX_JOBS} jobs"
         raise SuiteError([SuiteProblem(1, said)])
@@ -277,6 +284,29 @@ def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
                 said = f"the name {name} stands twice" if key else f"{name} stands twice"
                 where = ".".join(map(str, path))
                 yield SuiteProblem(line_of(document, at), f"{where}: {said}")
+
+
+def _impossible_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Find what cannot go with repeats until the median is known, or with control encodes."""
+    precision = suite.precision
+    if precision is not None:
+        here = line_of(document, ["precision"])
+        if suite.placement == "any":
+            said = "repeats on different nodes have no median; use placement each, or a node"
+            yield SuiteProblem(here, f"precision: {said}")
+        if precision.max_repeats < suite.repeats:
+            said = f"max_repeats {precision.max_repeats} is below repeats {suite.repeats}"
+            yield SuiteProblem(here, f"precision: {said}")
+    if suite.control:
+        if suite.placement == "any":
+            said = "control encodes belong to nodes; use placement each, or a node"
+            yield SuiteProblem(line_of(document, ["control"]), f"control: {said}")
+        for number, source in enumerate(suite.sources):
+            if source.name == control.NAME:
+                said = f"the name {control.NAME} is that of the control encodes' source"
+                yield SuiteProblem(
+                    line_of(document, ["sources", number, "name"]), f"sources.{number}: {said}"
+                )
 
 
 def _misplaced(suite: Suite, document: Any) -> Iterator[SuiteProblem]:

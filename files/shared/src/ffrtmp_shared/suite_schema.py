@@ -6,6 +6,7 @@ import msgspec
 
 from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256, Url
 from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.precision import MAX_REPEATS
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.scenario import (
     MAX_GOP_FRAMES,
@@ -99,12 +100,25 @@ def json_schema() -> dict[str, Any]:
                     "exclusiveMinimum": 0,
                     "maximum": MAX_DEADLINE_S,
                 },
-                "repeats": {"type": "integer", "minimum": 1, "maximum": 1000},
+                "repeats": {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS},
+                "precision": _precision(),
+                "control": {"type": "boolean"},
                 "slowest_speed": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
                 "warm_up_s": msgspec.json.schema(WarmUp),
             },
         ),
     }
+
+
+def _precision() -> dict[str, Any]:
+    return _an_object(
+        [],
+        {
+            "interval": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            "max_repeats": {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS},
+            "budget_s": {"type": "number", "exclusiveMinimum": 0},
+        },
+    )
 
 
 def _source() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Runs: planning, creating, reading, canceling, doing over."""
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,18 +9,21 @@ from uuid import UUID
 from ffrtmp_shared import suite
 from ffrtmp_shared.administration import Deed
 from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
+from ffrtmp_shared.precision import Precision, RunPrecision
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
+from sqlalchemy import Connection
 
 from ffrtmp_master import problems
 from ffrtmp_master.access import Call, needs
 from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.farm import Farm
-from ffrtmp_master.queue import canceling, changes, expansion
+from ffrtmp_master.queue import canceling, changes, expansion, known
 from ffrtmp_master.queue.expansion import Created
-from ffrtmp_master.store import audit, runs
+from ffrtmp_master.store import audit, measured, runs
+from ffrtmp_master.store.measured import Measured
 from ffrtmp_master.store.refusals import UnacceptableError
 from ffrtmp_master.store.work import Work
 
@@ -111,6 +115,23 @@ async def get_run(run_id: FromPath[UUID], farm: FarmHere) -> Run:
     return await farm.reader.read(lambda c: runs.find(c, run_id))
 
 
+@get(
+    "/v1/runs/{run_id:uuid}/precision",
+    guards=[needs(Role.VIEWER)],
+    responses=problems.documented(HTTPStatus.NOT_FOUND),
+)
+async def get_precision(run_id: FromPath[UUID], farm: FarmHere) -> RunPrecision:
+    """Say how well the speeds of a run are known, and whether its nodes stayed the same."""
+
+    def found(connection: Connection) -> tuple[Run, str, Sequence[Measured]]:
+        run = runs.find(connection, run_id)
+        return run, runs.suite_of(connection, run_id), measured.of_run(connection, run_id)
+
+    run, text, jobs = await farm.reader.read(found)
+    asked = (await _parsed(text)).precision or Precision()
+    return await asyncio.to_thread(known.of_run, jobs, asked, run.unsettled_nodes)
+
+
 @post(
     "/v1/runs/{run_id:uuid}/cancel",
     guards=[needs(Role.SUBMITTER)],
@@ -161,4 +182,6 @@ async def _parsed(text: str) -> suite.Suite:
         ) from error
 
 
-ROUTES: tuple[Any, ...] = (create_run, plan_run, list_runs, get_run, cancel_run, retry_run)
+ROUTES: tuple[Any, ...] = (
+    create_run, plan_run, list_runs, get_run, get_precision, cancel_run, retry_run
+)  # fmt: skip

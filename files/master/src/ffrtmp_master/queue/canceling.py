@@ -24,6 +24,7 @@ def cancel_run(work: Work, run_id: UUID, by: str) -> Run:
     Raises NotFoundError. A run that is final stays as it is.
     """
     runs.find(work.connection, run_id)
+    runs.settle(work.connection, run_id, None)
     _cancel_all(work, jobs.c.run_id == run_id, f"canceled by {by}")
     return runs.find(work.connection, run_id)
 

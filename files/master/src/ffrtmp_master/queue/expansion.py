@@ -1,22 +1,24 @@
 """From a suite to queued jobs, in one transaction."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from uuid import UUID
 
 import msgspec
+from ffrtmp_shared import control
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Run, RunPlan
 from ffrtmp_shared.states import JobState
 from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, insert
 
-from ffrtmp_master.queue import transitions
+from ffrtmp_master.queue import controls, transitions
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.ordering import interleaved
-from ffrtmp_master.queue.placement import Placement, place
+from ffrtmp_master.queue.placement import Placed, Placement, place
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import artifacts, nodes, runs
 from ffrtmp_master.store.refusals import UnacceptableError
@@ -48,10 +50,12 @@ class Created:
 
 def plan(connection: Connection, suite: Suite, heard_since: datetime) -> RunPlan:
     """Say what a suite would queue now; raises what `create` raises, but for missing sources."""
-    placement = place(suite, nodes.every(connection, heard_since))
+    known = nodes.every(connection, heard_since)
+    placement = place(suite, known)
+    controlled = controls.nodes_with(known, placement.nodes) if suite.control else []
     return RunPlan(
         suite_name=suite.name,
-        jobs=len(placement.items) * suite.repeats,
+        jobs=len(placement.items) * suite.repeats + len(controlled),
         scenarios=tuple(scenario.name for scenario in suite.scenarios()),
         nodes=placement.nodes,
     )
@@ -74,7 +78,9 @@ def create(
                 )
             return Created(runs.find(connection, earlier.id), existed=True)
     _check_sources(connection, asked.suite)
-    placement = place(asked.suite, nodes.every(connection, heard_since))
+    known = nodes.every(connection, heard_since)
+    placement = place(asked.suite, known)
+    controlled = controls.nodes_with(known, placement.nodes) if asked.suite.control else []
     run_id = new_id()
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
     connection.execute(
@@ -88,18 +94,28 @@ def create(
             created_by=asked.created_by,
             key=asked.key,
             priority=asked.suite.priority.steps,
+            unsettled_nodes=_unsettled(asked.suite, placement.nodes, controlled, work.now),
         )
     )
+    first = [
+        Placed(control.SCENARIO, controls.wanted(name, exclusive=asked.suite.exclusive))
+        for name in controlled
+    ]
     ids = {
         placed.wanted.key: catalog.id_of(work.statements, placed.wanted)
-        for placed in placement.items
+        for placed in (*first, *placement.items)
     }
-    transitions.begin(
-        work,
-        _jobs(work, asked, placement, ids, run_id=run_id, seed=seed, settings=settings),
-        "run created",
-    )
+    made = _jobs(work, asked, first, placement, ids, run_id=run_id, seed=seed, settings=settings)
+    transitions.begin(work, made, "run created")
     return Created(runs.find(connection, run_id), existed=False)
+
+
+def _unsettled(
+    suite: Suite, taking_part: Sequence[str], controlled: Sequence[str], now: datetime
+) -> runs.Unsettled | None:
+    """Say where more may follow: everywhere for the sake of medians, else for control encodes."""
+    names = taking_part if suite.precision is not None else controlled
+    return {name: now if name in controlled else None for name in names} or None
 
 
 def _check_sources(connection: Connection, suite: Suite) -> None:
@@ -120,6 +136,7 @@ def _check_sources(connection: Connection, suite: Suite) -> None:
 def _jobs(
     work: Work,
     asked: Asked,
+    first: Sequence[Placed],
     placement: Placement,
     requirement_ids: dict[str, int],
     *,
@@ -131,13 +148,16 @@ def _jobs(
     suite = asked.suite
     steps = suite.priority.steps
     rank = transitions.rank(work.now, steps, settings.priority_step_s)
-    items = [
-        (placed, requirement_ids[placed.wanted.key], msgspec.json.encode(placed.scenario).decode())
-        for placed in placement.items
-    ]
-    for position, (repeat, (placed, requirement_id, scenario)) in enumerate(
-        interleaved(items, suite.repeats, seed)
-    ):
+
+    def ready(placed: Placed) -> tuple[Placed, int, str]:
+        scenario = msgspec.json.encode(placed.scenario).decode()
+        return placed, requirement_ids[placed.wanted.key], scenario
+
+    in_order = chain(
+        ((1, ready(placed)) for placed in first),
+        interleaved([ready(placed) for placed in placement.items], suite.repeats, seed),
+    )
+    for position, (repeat, (placed, requirement_id, scenario)) in enumerate(in_order):
         yield JobRow(
             id=new_id(),
             run_id=run_id,

@@ -14,6 +14,9 @@ from ffrtmp_master.store.schema import jobs, runs
 
 RunRow = Row[tuple[object, ...]]
 
+Unsettled = dict[str, datetime | None]
+"""Nodes on which a run may get more jobs, and when each was last given a control encode."""
+
 
 def find(connection: Connection, run_id: UUID) -> Run:
     """Return a run as it stands; raises NotFoundError."""
@@ -21,6 +24,11 @@ def find(connection: Connection, run_id: UUID) -> Run:
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
     return _runs(connection, [row])[0]
+
+
+def suite_of(connection: Connection, run_id: UUID) -> str:
+    """Return the suite of a run that there is, as it was sent."""
+    return str(connection.execute(select(runs.c.suite).where(runs.c.id == run_id)).scalar_one())
 
 
 def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
@@ -61,7 +69,7 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
         Run(
             id=row.id,
             suite_name=row.suite_name,
-            state=run_state(counts[row.id]),
+            state=run_state(counts[row.id], more_to_come=bool(row.unsettled_nodes)),
             seed=row.seed,
             counts={state.value: count for state, count in counts[row.id].items()},
             nodes=row.nodes,
@@ -70,9 +78,17 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
             finished_at=row.finished_at,
             key=row.key,
             priority=priority_of(row.priority),
+            unsettled_nodes=tuple(sorted(row.unsettled_nodes or ())),
         )
         for row in rows
     ]
+
+
+def settle(connection: Connection, run_id: UUID, unsettled: Unsettled | None) -> None:
+    """Note on which nodes more jobs of a run may follow; None when none does anywhere."""
+    connection.execute(
+        update(runs).where(runs.c.id == run_id).values(unsettled_nodes=unsettled or None)
+    )
 
 
 def ended(connection: Connection, run_ids: Iterable[UUID]) -> list[RunEvent]:
@@ -88,7 +104,7 @@ def ended(connection: Connection, run_ids: Iterable[UUID]) -> list[RunEvent]:
 
 
 def finish_all(connection: Connection, now: datetime) -> None:
-    """Mark every run as finished whose jobs are all final.
+    """Mark every run as finished whose jobs are all final, and that gets no more.
 
     For those whose last two jobs two masters ended at the same moment, each seeing the other's
     still unfinished.
@@ -98,5 +114,7 @@ def finish_all(connection: Connection, now: datetime) -> None:
         select(jobs.c.id).where(jobs.c.run_id == runs.c.id, jobs.c.state.in_(unfinished))
     )
     connection.execute(
-        update(runs).where(runs.c.finished_at.is_(None), ~has_more).values(finished_at=now)
+        update(runs)
+        .where(runs.c.finished_at.is_(None), runs.c.unsettled_nodes.is_(None), ~has_more)
+        .values(finished_at=now)
     )

@@ -1,5 +1,6 @@
 """The tables."""
 
+from datetime import datetime
 from typing import Any
 
 from ffrtmp_shared.measurement import Measurement
@@ -110,6 +111,9 @@ runs = Table(
     Column("priority", SmallInteger, nullable=False, server_default=text("2")),
     # How its jobs ended that retention has removed: their number by state.
     Column("removed_counts", Typed(dict[str, int])),
+    # Nodes on which more jobs of it may follow those that there are, and when each was last given
+    # a control encode, or null; NULL when none follows.
+    Column("unsettled_nodes", Typed(dict[str, datetime | None])),
     # One submitter's keys do not meet another's.
     UniqueConstraint("created_by", "key"),
     Index("ix_runs_unfinished", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),

@@ -161,7 +161,8 @@ _NEW_REQUIREMENT = (
 # in the order of their ids; the lock ends with the transaction.
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('ffrtmp requirements'))"
 _FINISH_RUNS = (
-    "UPDATE runs SET finished_at = %s WHERE id = ANY(%s) AND finished_at IS NULL AND NOT EXISTS ("
+    "UPDATE runs SET finished_at = %s WHERE id = ANY(%s) AND finished_at IS NULL"
+    " AND unsettled_nodes IS NULL AND NOT EXISTS ("
     "SELECT 1 FROM jobs WHERE run_id = runs.id AND state IN ('queued', 'leased', 'running'))"
 )
 

@@ -51,7 +51,8 @@ _READY = "requirement_id = ? AND state = 'queued' AND (not_before IS NULL OR not
 _CANDIDATES = f"SELECT rank, id FROM jobs WHERE {_READY} ORDER BY rank, id LIMIT ?"  # noqa: S608
 _ANY_QUEUED = f"SELECT 1 FROM jobs WHERE {_READY} LIMIT 1"  # noqa: S608
 _FINISH_RUN = (
-    "UPDATE runs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL AND NOT EXISTS ("
+    "UPDATE runs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL"
+    " AND unsettled_nodes IS NULL AND NOT EXISTS ("
     "SELECT 1 FROM jobs WHERE run_id = ?1 AND state IN ('queued', 'leased', 'running'))"
 )
 

@@ -1,0 +1,99 @@
+"""What came of the jobs of a run, as far as their repeats are judged by it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from ffrtmp_shared.measurement import VerdictState
+from ffrtmp_shared.states import JobState
+from sqlalchemy import JSON, ColumnElement, Connection, select, type_coerce
+
+from ffrtmp_master.store.schema import jobs, results
+
+# A density is a search of its own, and a live is as fast as its source.
+_REPEATABLE = ("transcode", "ladder", "decode")
+
+
+class Measured(NamedTuple):
+    """A job, and the speed that it measured if that counts: an invalid result's does not."""
+
+    job_id: UUID
+    node: str
+    scenario: str
+    kind: str
+    state: JobState
+    position: int
+    repeat: int
+    created_at: datetime
+    duration_s: float
+    has_result: bool
+    speed: float | None
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether more repeats of such a job tell its speed better."""
+        return self.kind in _REPEATABLE
+
+
+def of_node(connection: Connection, run_id: UUID, node: str) -> Sequence[Measured]:
+    """Return the jobs of a run that are bound to a node, in their order."""
+    return _found(connection, jobs.c.run_id == run_id, jobs.c.node == node)
+
+
+def of_run(connection: Connection, run_id: UUID) -> Sequence[Measured]:
+    """Return all jobs of a run, in their order."""
+    return _found(connection, jobs.c.run_id == run_id)
+
+
+def _found(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[Measured]:
+    scenario = type_coerce(jobs.c.scenario, JSON)
+    measurement = type_coerce(results.c.measurement, JSON)
+    rows = connection.execute(
+        select(
+            jobs.c.id,
+            jobs.c.node,
+            jobs.c.leased_to,
+            scenario["name"].as_string().label("scenario"),
+            scenario["kind"].as_string().label("kind"),
+            jobs.c.state,
+            jobs.c.position,
+            jobs.c.repeat,
+            jobs.c.created_at,
+            jobs.c.started_at,
+            jobs.c.finished_at,
+            results.c.id.label("result_id"),
+            results.c.node.label("result_node"),
+            measurement["encode"]["speed"].as_float().label("speed"),
+            measurement["verdict"]["state"].as_string().label("verdict"),
+        )
+        .outerjoin_from(
+            jobs,
+            results,
+            (results.c.job_id == jobs.c.id) & (results.c.attempt == jobs.c.attempt),
+        )
+        .where(*conditions, jobs.c.superseded_by.is_(None))
+        .order_by(jobs.c.position, jobs.c.id)
+    )
+    return [
+        Measured(
+            job_id=row.id,
+            node=row.result_node or row.node or "",
+            scenario=row.scenario,
+            kind=row.kind,
+            state=JobState(row.state),
+            position=row.position,
+            repeat=row.repeat,
+            created_at=row.created_at,
+            duration_s=_between(row.started_at, row.finished_at),
+            has_result=row.result_id is not None,
+            speed=None if row.verdict == VerdictState.INVALID else row.speed,
+        )
+        for row in rows
+    ]
+
+
+def _between(started_at: datetime | None, finished_at: datetime | None) -> float:
+    if started_at is None or finished_at is None:
+        return 0.0
+    return (finished_at - started_at).total_seconds()
