@@ -22,7 +22,7 @@ from ffrtmp_shared.models import (
 )
 from tenacity import RetryError
 
-from ffrtmp_worker import capabilities, kinds
+from ffrtmp_worker import capabilities, kinds, series_file
 from ffrtmp_worker.activity import ActivitySender, SlotActivity
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.fetching import SourceFetcher
@@ -142,12 +142,14 @@ class Agent:
             stop_reason=lambda: "the agent was stopped" if self._stopped.is_set() else lease.ended,
         )
         try:
-            return kinds.run(self._builds.equipped(attempt, client))
+            measured = kinds.run(self._builds.equipped(attempt, client))
         except AttemptFailedError as error:
             return error.failure
         except OSError as error:
             _log.exception("the node could not do its part", extra={"job": claim.job.id})
             return AttemptFailedError(FailureClass.NODE, str(error)).failure
+        series_file.write(attempt.series, folder)
+        return measured
 
     def _reporter(self, claim: Claim, lease: LeaseKeeper) -> Callable[[Progress], None]:
         scenario = claim.job.scenario
@@ -172,7 +174,8 @@ class Agent:
         self, lease: LeaseKeeper, claim: Claim, outcome: Measurement | Failure, folder: Path
     ) -> None:
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
-        files = [file for file in (folder / ENCODE_LOG_NAME, *_scores(folder)) if file.exists()]
+        kept = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_scores(folder))
+        files = [file for file in kept if file.exists()]
         # What filled the disk would leave no room for the report that says so.
         for other in set(folder.iterdir()) - set(files):
             if other.is_dir():

@@ -15,6 +15,7 @@ from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.nvml import Nvml
+from ffrtmp_worker.measure.series import Series
 from ffrtmp_worker.measure.watching import HostWatch
 
 ENCODE_LOG_NAME = "ffmpeg.log"
@@ -57,7 +58,7 @@ class Attempt:
     `folder` is empty and the attempt's own. `fetch` puts the checked source at a path
     and returns the SHA-256 of its content.
     `report` takes progress and returns at once. `stop_reason` says why the attempt is to end,
-    or "" while it may go on.
+    or "" while it may go on. `series` gets a row for each second of what is measured.
     """
 
     scenario: Scenario
@@ -66,6 +67,7 @@ class Attempt:
     fetch: Callable[[Source, Path], str]
     report: Callable[[Progress], None]
     stop_reason: Callable[[], str]
+    series: Series = field(default_factory=Series)
 
     def provenance(
         self, source_sha256: str, argv: Sequence[str], *more: Sequence[str]
@@ -83,7 +85,7 @@ class Attempt:
     def watch(self) -> HostWatch:
         """Return a watch over the host for one encode."""
         gpu_energy = EnergyMeter(self.tools.nvml.read_energy)
-        return HostWatch(self.energy_meter(), gpu_energy, self.tools.energy_idle_s)
+        return HostWatch(self.energy_meter(), gpu_energy, self.tools.energy_idle_s, self.series)
 
     def energy_meter(self) -> EnergyMeter:
         """Return a meter for the energy of the host's processors."""

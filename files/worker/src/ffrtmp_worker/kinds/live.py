@@ -38,11 +38,21 @@ def run(attempt: Attempt) -> Measurement:
     )
     frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
 
+    told: list[Report] = []
+
     def heard(report: Report) -> None:
+        # The first and the last but one are enough.
+        told[1:] = [*told[-1:], report] if told else [report]
+        fps = rates_fps(told[-2:])[0] if len(told) > 1 else 0.0
+        pictures = report.frames - told[0].frames
+        late_s = report.elapsed_s - told[0].elapsed_s - pictures / frame_rate
+        attempt.series.tell(report.frames, lag_s=late_s)
         attempt.report(
             Progress(
                 stage="encode",
                 frames=report.frames,
+                fps=fps,
+                speed=fps / frame_rate,
                 ratio=min(report.elapsed_s / settings.duration_s, 1.0),
             )
         )

@@ -177,6 +177,7 @@ class _ProgressListener:
         if block.frames and isinstance(self.first_frame_s, Unavailable):
             self.first_frame_s = elapsed_s
         self.frames, self._last_s = block.frames, elapsed_s
+        self._attempt.series.tell(block.frames, block.total_bytes)
         self._attempt.report(
             Progress(
                 stage="encode",

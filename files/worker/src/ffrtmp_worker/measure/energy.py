@@ -16,33 +16,33 @@ class EnergyMeter:
 
     def __init__(self, read: Callable[[], Reading] | None) -> None:
         """Read with `read`; with None there is no energy."""
-        self._read = read
+        self.read = read
         self._idle_w: float | Unavailable = _NO_IDLE_POWER
         self._idle_begin: Reading | None = None
         self._begin: Reading | None = None
 
     def begin_idle(self) -> bool:
         """Begin a time in which nothing of ours runs; False where there is nothing to measure."""
-        self._idle_begin = None if self._read is None else self._read()
+        self._idle_begin = None if self.read is None else self.read()
         return self._idle_begin is not None and bool(self._idle_begin.zones)
 
     def end_idle(self) -> None:
         """End that time: the power in it is the idle power."""
-        if self._read is not None and self._idle_begin is not None:
-            used = _used(self._idle_begin, self._read())
+        if self.read is not None and self._idle_begin is not None:
+            used = _used(self._idle_begin, self.read())
             self._idle_w = used if isinstance(used, Unavailable) else used.gross_j / used.duration_s
 
     def begin(self) -> None:
         """Read the counters at the start of the encode."""
-        self._begin = None if self._read is None else self._read()
+        self._begin = None if self.read is None else self.read()
 
     def finish(self) -> EnergyMeasurement | Unavailable:
         """Read the counters at its end and return what was used in between."""
-        if self._read is None:
+        if self.read is None:
             return Unavailable(reason="this node has no energy reader")
         if self._begin is None:
             return Unavailable(reason="no encode was begun")
-        used = _used(self._begin, self._read())
+        used = _used(self._begin, self.read())
         if isinstance(used, Unavailable):
             return used
         idle_w = self._idle_w

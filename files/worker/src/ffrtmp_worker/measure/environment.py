@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import psutil
@@ -11,7 +11,7 @@ from ffrtmp_shared.measurement import Environment, Unavailable
 
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.pressure import stalled_us
-from ffrtmp_worker.measure.sampling import HostSampler
+from ffrtmp_worker.measure.sampling import HostSampler, Look, unheard
 from ffrtmp_worker.measure.slot import slot_counts
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 from ffrtmp_worker.tuning.saved import host_tuning
@@ -84,7 +84,8 @@ def _text(file: Path) -> str | None:
 class EnvironmentWatch:
     """Reads the host before and after an encode, and now and then while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[Look], None] = unheard) -> None:
+        """Begin; `heard` gets what is seen of the processors once a second."""
         self._load_before = os.getloadavg()[0]
         self._memory_available = psutil.virtual_memory().available
         self._begun_s = time.monotonic()
@@ -93,7 +94,7 @@ class EnvironmentWatch:
         self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
         self._host_tuning = host_tuning()
         self._times_before = CpuTimes.now()
-        self._sampler = HostSampler()
+        self._sampler = HostSampler(heard)
 
     def finish(self) -> Environment:
         """Return the state of the host from the making of this watch until now."""

@@ -3,6 +3,8 @@
 import math
 import threading
 import weakref
+from collections.abc import Callable
+from statistics import fmean
 
 import msgspec
 import psutil
@@ -25,14 +27,30 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True):
     temperature_max_celsius: float | Unavailable
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen at one moment: the mean frequency of all CPUs, the hottest of their sensors."""
+
+    frequency_mean_mhz: float | Unavailable
+    temperature_celsius: float | Unavailable
+
+
+_NO_FREQUENCY = Unavailable(reason="the kernel does not say at which frequency CPUs run")
+_NO_SENSOR = Unavailable(reason="the host has no sensor of its processors' temperature")
+
+
+def unheard(look: Look) -> None:
+    """Do nothing with a look."""
+
+
 class HostSampler:
     """Looks at the host in a thread of its own, from its making to `finish`.
 
     The thread also ends with this object, so that an encode that fails leaves none behind.
     """
 
-    def __init__(self) -> None:
-        self._looks = _Looks()
+    def __init__(self, heard: Callable[[Look], None] = unheard) -> None:
+        """Begin; `heard` gets each look, in that thread."""
+        self._looks = _Looks(heard)
         self._looks.look()
         self._over = threading.Event()
         weakref.finalize(self, self._over.set)
@@ -45,14 +63,12 @@ class HostSampler:
         """Look no more and say what was seen."""
         self._over.set()
         self._thread.join()
-        no_frequency = Unavailable(reason="the kernel does not say at which frequency CPUs run")
-        no_sensor = Unavailable(reason="the host has no sensor of its processors' temperature")
         frequencies, temperatures = self._looks.frequencies_mhz, self._looks.temperatures
         return Sampled(
-            frequency_mean_mhz=frequencies.mean if frequencies.count else no_frequency,
-            frequency_min_mhz=frequencies.least if frequencies.count else no_frequency,
-            temperature_start_celsius=temperatures.first if temperatures.count else no_sensor,
-            temperature_max_celsius=temperatures.most if temperatures.count else no_sensor,
+            frequency_mean_mhz=frequencies.mean if frequencies.count else _NO_FREQUENCY,
+            frequency_min_mhz=frequencies.least if frequencies.count else _NO_FREQUENCY,
+            temperature_start_celsius=temperatures.first if temperatures.count else _NO_SENSOR,
+            temperature_max_celsius=temperatures.most if temperatures.count else _NO_SENSOR,
         )
 
 
@@ -82,23 +98,34 @@ class _Seen:
 class _Looks:
     """What was seen so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[Look], None]) -> None:
+        self._heard = heard
         # Not of /proc/cpuinfo: what that says on a virtual machine is no measurement.
         self._files = sorted(CPU_TREE.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
         self.frequencies_mhz = _Seen()
         self.temperatures = _Seen()
 
     def look(self) -> None:
+        frequencies_mhz = []
         for file in self._files:
             try:
-                self.frequencies_mhz.add(int(file.read_text(encoding="ascii")) / _KHZ_PER_MHZ)
+                frequencies_mhz.append(int(file.read_text(encoding="ascii")) / _KHZ_PER_MHZ)
             except (OSError, ValueError):
                 continue  # a CPU that was taken offline
+        for frequency_mhz in frequencies_mhz:
+            self.frequencies_mhz.add(frequency_mhz)
         chips = psutil.sensors_temperatures()
         sensors = [one for chip in _CPU_CHIPS for one in chips.get(chip, [])]
-        if sensors:
-            # The hottest is the one that throttles.
-            self.temperatures.add(max(one.current for one in sensors))
+        # The hottest is the one that throttles.
+        hottest = max((float(one.current) for one in sensors), default=None)
+        if hottest is not None:
+            self.temperatures.add(hottest)
+        self._heard(
+            Look(
+                frequency_mean_mhz=fmean(frequencies_mhz) if frequencies_mhz else _NO_FREQUENCY,
+                temperature_celsius=_NO_SENSOR if hottest is None else hottest,
+            )
+        )
 
 
 def _keep_looking(looks: _Looks, over: threading.Event) -> None:

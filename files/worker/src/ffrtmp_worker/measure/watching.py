@@ -8,6 +8,7 @@ from ffrtmp_shared.measurement import EnergyMeasurement, Environment, Unavailabl
 
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.environment import EnvironmentWatch
+from ffrtmp_worker.measure.series import Series
 
 _LOOK_S = 0.5
 
@@ -23,10 +24,16 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class HostWatch:
     """Watches one encode: `settle`, `begin`, then `finish`."""
 
-    def __init__(self, energy: EnergyMeter, gpu_energy: EnergyMeter, idle_s: float) -> None:
-        """Take energy from the meters, and idle power in a window of `idle_s` seconds."""
+    def __init__(
+        self, energy: EnergyMeter, gpu_energy: EnergyMeter, idle_s: float, series: Series
+    ) -> None:
+        """Take energy from the meters, and idle power in a window of `idle_s` seconds.
+
+        Every second of what is watched is a row of `series`.
+        """
         self._energy, self._gpu_energy = energy, gpu_energy
         self._idle_s = idle_s
+        self._series = series
         self._environment: EnvironmentWatch | None = None
 
     def settle(self, check_stop: Callable[[], None]) -> None:
@@ -46,7 +53,8 @@ class HostWatch:
 
     def begin(self) -> None:
         """Begin right before the process that is measured is started."""
-        self._environment = EnvironmentWatch()
+        self._series.begin(self._energy.read)
+        self._environment = EnvironmentWatch(self._series.look)
         for meter in (self._gpu_energy, self._energy):
             meter.begin()
 
@@ -55,4 +63,6 @@ class HostWatch:
         energy, gpu_energy = self._energy.finish(), self._gpu_energy.finish()
         if self._environment is None:
             raise RuntimeError("a watch that was not begun cannot be finished")
-        return Seen(environment=self._environment.finish(), energy=energy, gpu_energy=gpu_energy)
+        environment = self._environment.finish()
+        self._series.end()
+        return Seen(environment=environment, energy=energy, gpu_energy=gpu_energy)

@@ -1,0 +1,145 @@
+"""What went on at each second of an attempt: for plots, and for looking into what was odd."""
+
+import math
+import threading
+import time
+from array import array
+from collections.abc import Callable
+
+from ffrtmp_shared.measurement import Unavailable
+
+from ffrtmp_worker.energy.reading import Reading
+from ffrtmp_worker.measure.cpu_times import CpuTimes
+from ffrtmp_worker.measure.sampling import Look
+
+_BITS_PER_KBIT = 1000 / 8
+_UNKNOWN = math.nan
+
+COLUMNS = (
+    "time_unix_s",
+    "elapsed_s",
+    "frames",
+    "fps",
+    "output_bytes",
+    "output_bitrate_kbps",
+    "lag_s",
+    "host_cpu_ratio",
+    "frequency_mean_mhz",
+    "temperature_celsius",
+    "power_w",
+)
+"""The columns of a series; `time_unix_s` is when the row was taken, in seconds since 1970.
+
+`elapsed_s` is since the measurement began. `frames` and `output_bytes` are what the process that
+runs has encoded so far, `fps` and `output_bitrate_kbps` come of their growth since the row before,
+`lag_s` is how late a live stream is. The others are the host's since the row before, of all its
+CPUs and packages.
+"""
+
+
+class Series:
+    """Gathers rows while an attempt is measured; one thread takes rows, another tells of frames.
+
+    Every value that is not known is NaN. A day has 86,400 rows, which is 8 MB.
+    """
+
+    def __init__(self) -> None:
+        """Have no rows yet."""
+        self.columns = {name: array("d") for name in COLUMNS}
+        self._lock = threading.Lock()
+        self._read_energy: Callable[[], Reading] | None = None
+        self._began_s: float | None = None
+        self._told = dict.fromkeys(("frames", "output_bytes", "lag_s"), _UNKNOWN)
+        self._energy: Reading | None = None
+        self._cpu: CpuTimes | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.columns["elapsed_s"])
+
+    def begin(self, read_energy: Callable[[], Reading] | None) -> None:
+        """Begin anew: what is measured starts now, and `read_energy` tells the host's energy."""
+        with self._lock:
+            for column in self.columns.values():
+                del column[:]
+            self._read_energy = read_energy
+            self._energy = None
+            self._cpu = None
+            self._began_s = time.monotonic()
+            self._told = dict.fromkeys(self._told, _UNKNOWN)
+
+    def tell(
+        self, frames: int, output_bytes: int | None = None, lag_s: float | None = None
+    ) -> None:
+        """Say how far the process is; the next row has it."""
+        self._told = {
+            "frames": float(frames),
+            "output_bytes": _UNKNOWN if output_bytes is None else float(output_bytes),
+            "lag_s": _UNKNOWN if lag_s is None else lag_s,
+        }
+
+    def look(self, look: Look) -> None:
+        """Take a row; nothing is taken before the beginning."""
+        if self._began_s is None:
+            return
+        now_s = time.monotonic()
+        host = {
+            "host_cpu_ratio": self._cpu_ratio(),
+            "frequency_mean_mhz": _known(look.frequency_mean_mhz),
+            "temperature_celsius": _known(look.temperature_celsius),
+            "power_w": self._power_w(),
+        }
+        with self._lock:
+            self._append(now_s - self._began_s, {**self._told, **host})
+
+    def end(self) -> None:
+        """Take the last row, of the process alone: the host does something else by now."""
+        with self._lock:
+            if self._began_s is not None:
+                self._append(time.monotonic() - self._began_s, self._told)
+            self._began_s = None
+
+    def _append(self, elapsed_s: float, values: dict[str, float]) -> None:
+        values = {
+            **values,
+            "time_unix_s": time.time(),
+            "elapsed_s": elapsed_s,
+            "fps": self._growth("frames", values, elapsed_s),
+            "output_bitrate_kbps": self._growth("output_bytes", values, elapsed_s) / _BITS_PER_KBIT,
+        }
+        for name, column in self.columns.items():
+            column.append(values.get(name, _UNKNOWN))
+
+    def _growth(self, name: str, values: dict[str, float], elapsed_s: float) -> float:
+        """Return how much a value grew each second since the last row."""
+        if not len(self):
+            return _UNKNOWN
+        grown = values[name] - self.columns[name][-1]
+        took_s = elapsed_s - self.columns["elapsed_s"][-1]
+        # A second pass counts from 0 again.
+        return grown / took_s if grown >= 0 and took_s > 0 else _UNKNOWN
+
+    def _cpu_ratio(self) -> float:
+        before, self._cpu = self._cpu, CpuTimes.now()
+        if before is None:
+            return _UNKNOWN
+        spent = self._cpu.since(before)
+        used_s = max(spent.total_s - spent.idle_s - spent.steal_s, 0.0)
+        return used_s / spent.total_s if spent.total_s > 0 else _UNKNOWN
+
+    def _power_w(self) -> float:
+        if self._read_energy is None:
+            return _UNKNOWN
+        before, now = self._energy, self._read_energy()
+        self._energy = now
+        if before is None or before.zones.keys() != now.zones.keys() or before.gaps != now.gaps:
+            return _UNKNOWN
+        took_s = now.monotonic_s - before.monotonic_s
+        if not now.zones or took_s <= 0:
+            return _UNKNOWN
+        used_j = sum(zone.joules - before.zones[name].joules for name, zone in now.zones.items())
+        return used_j / took_s if used_j >= 0 else _UNKNOWN
+
+
+def _known(value: float | Unavailable) -> float:
+    return _UNKNOWN if isinstance(value, Unavailable) else value

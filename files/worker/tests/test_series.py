@@ -1,0 +1,136 @@
+"""A row for each second of an attempt, and the Parquet file of them."""
+
+import math
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_worker import kinds, series_file
+from ffrtmp_worker.energy.reading import Reading, ZoneReading
+from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.measure.sampling import Look
+from ffrtmp_worker.measure.series import COLUMNS, Series
+from pyarrow import parquet
+
+from .conftest import attempt, scenario
+
+_NOTHING = Look(
+    frequency_mean_mhz=Unavailable(reason="none"), temperature_celsius=Unavailable(reason="none")
+)
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = parquet.read_table(file).to_pylist()
+    return rows
+
+
+def test_the_seconds_of_an_encode(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    slow = msgspec.structs.replace(scenario(long_clip, preset="slow"), warm_up_s=0.0)
+    what = replace(attempt(slow, long_clip, folder, tools), series=Series())
+    before = datetime.now(UTC)
+    measured = kinds.run(what)
+    series_file.write(what.series, folder)
+    rows = _read(folder / series_file.NAME)
+
+    assert measured.encode.wall_s > 2, "the clip is too short for this test"
+    assert len(rows) >= int(measured.encode.wall_s) + 1
+    assert list(rows[0]) == ["time", *COLUMNS[1:]]
+    assert before < rows[0]["time"] < rows[-1]["time"] < datetime.now(UTC)
+    elapsed = [row["elapsed_s"] for row in rows]
+    assert elapsed == sorted(elapsed)
+    assert elapsed[-1] == pytest.approx(measured.encode.wall_s, abs=1)
+    frames = [row["frames"] for row in rows if row["frames"] is not None]
+    assert frames == sorted(frames)
+    assert frames[-1] == measured.encode.frames
+    # What grew in the intervals adds up to what was encoded in them.
+    grown = sum(
+        later["fps"] * (later["elapsed_s"] - sooner["elapsed_s"])
+        for sooner, later in pairwise(rows)
+        if later["fps"] is not None
+    )
+    assert grown == pytest.approx(frames[-1] - frames[0])
+    busy = [row["host_cpu_ratio"] for row in rows[1:-1]]
+    assert busy
+    assert all(0 < ratio <= 1 for ratio in busy), busy
+    # There is no reader of energy here, so there is no power, and no 0 of it.
+    assert {row["power_w"] for row in rows} == {None}
+    assert {row["lag_s"] for row in rows} == {None}
+
+
+def test_power_is_what_the_counters_grew_by() -> None:
+    readings = iter(
+        Reading(
+            monotonic_s=float(second),
+            zones={"package-0": ZoneReading(joules=joules, watts=None)},
+            gaps=gaps,
+            reason="",
+        )
+        for second, joules, gaps in ((0, 100.0, 0), (1, 120.0, 0), (3, 180.0, 0), (4, 200.0, 1))
+    )
+    series = Series()
+    series.begin(lambda: next(readings))
+    for _ in range(4):
+        series.look(_NOTHING)
+    power = list(series.columns["power_w"])
+    assert math.isnan(power[0])
+    assert power[1:3] == [20.0, 30.0]
+    assert math.isnan(power[3]), "energy was not counted for a while"
+
+
+def test_a_second_pass_counts_anew() -> None:
+    series = Series()
+    series.look(_NOTHING)
+    assert len(series) == 0
+    series.begin(None)
+    for frames, size in ((10, 1000), (30, None), (5, 200), (9, 300)):
+        series.tell(frames, size)
+        time.sleep(0.01)
+        series.look(_NOTHING)
+    fps, kbps = (list(series.columns[name]) for name in ("fps", "output_bitrate_kbps"))
+    assert [math.isnan(one) for one in fps] == [True, False, True, False]
+    assert [math.isnan(one) for one in kbps] == [True, True, True, False]
+    assert all(math.isnan(one) for one in series.columns["frequency_mean_mhz"])
+    series.begin(None)
+    assert len(series) == 0
+
+
+def test_a_file_that_cannot_be_written_is_none_and_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    series = Series()
+    series.begin(None)
+    series.look(_NOTHING)
+    series_file.write(series, tmp_path / "gone")
+    assert "there is no series.parquet" in caplog.text
+    assert not (tmp_path / "gone").exists()
+
+
+def test_nothing_measured_has_no_file(tmp_path: Path) -> None:
+    series_file.write(Series(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_agent_never_loads_what_writes_the_file() -> None:
+    code = "import sys, ffrtmp_worker.cli; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_day_has_room() -> None:
+    series = Series()
+    series.begin(None)
+    started = time.monotonic()
+    for number in range(2000):
+        series.tell(number)
+        series.look(_NOTHING)
+    # A row costs the agent less than 1 ms, of the second that it stands for.
+    assert (time.monotonic() - started) / 2000 < 0.001
+    assert sum(column.itemsize for column in series.columns.values()) * 86_400 < 8_000_000
