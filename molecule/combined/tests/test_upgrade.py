@@ -10,6 +10,7 @@ PROGRAMS = {
     "ffrtmp-master.service": "master",
     "ffrtmp-exporter@results.service": "master",
     "ffrtmp-exporter@health.service": "master",
+    "ffrtmp-series-importer.service": "master",
     "ffrtmp-agent@1.service": "worker",
     "ffrtmp-exporter@cpu.service": "worker",
     "ffrtmp-exporter@gpu.service": "worker",

@@ -25,6 +25,7 @@ UNITS = {
         "ffrtmp-victoria-metrics.service",
         "ffrtmp-vmalert.service",
         "ffrtmp-alertmanager.service",
+        "ffrtmp-series-importer.service",
     ],
 }
 PLACES = [(group, unit) for group, units in UNITS.items() for unit in units]
@@ -52,6 +53,8 @@ FILES = [
     ("master", "/etc/ffmpeg-rtmp/exporter.token", "root", "ffrtmp-exporter", 0o640),
     ("master", "/var/lib/ffmpeg-rtmp/master", "ffrtmp-master", "ffrtmp-master", 0o750),
     ("master", "/var/lib/ffmpeg-rtmp/master/farm.db", "ffrtmp-master", "ffrtmp-master", 0o640),
+    ("monitoring", "/etc/ffmpeg-rtmp/series-importer.yml", "root", "ffrtmp-series", 0o640),
+    ("monitoring", "/etc/ffmpeg-rtmp/series-importer.token", "root", "ffrtmp-series", 0o640),
     ("worker", "/etc/ffmpeg-rtmp/agent.yml", "root", "ffrtmp-worker", 0o640),
     ("worker", "/etc/ffmpeg-rtmp/agent.token", "root", "ffrtmp-worker", 0o640),
     ("worker", "/var/lib/ffmpeg-rtmp/worker", "ffrtmp-worker", "ffrtmp-worker", 0o750),

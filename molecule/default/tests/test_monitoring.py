@@ -46,6 +46,20 @@ def test_every_target_is_up(machine: Machine) -> None:
     assert {"master", "results", "health"} <= set(jobs)
 
 
+def test_the_seconds_of_results_are_there_with_their_own_times(machine: Machine) -> None:
+    found = {}
+    for metric in ("ffrtmp_sample_host_cpu_ratio", "ffrtmp_sample_frames_per_second"):
+        query = urlencode({"query": f"count_over_time({metric}[3h])"})
+        url = f"https://127.0.0.1:8428/api/v1/query?{query}"
+        answer = machine.ask(url, certificate=True).json()["data"]["result"]
+        found[metric] = {
+            (one["metric"]["node"], one["metric"]["kind"]): int(one["value"][1]) for one in answer
+        }
+    for node in ("worker1", "worker2"):
+        assert found["ffrtmp_sample_host_cpu_ratio"][node, "transcode"] >= 2
+        assert found["ffrtmp_sample_frames_per_second"][node, "transcode"] >= 1
+
+
 def test_there_are_queries() -> None:
     assert len(dashboard_queries()) >= 8
     assert len(rule_selectors()) >= 5

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from .conftest import RESULTS
 
@@ -43,9 +44,41 @@ def results(run_folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def smoke() -> dict[tuple[str, str], dict[str, Any]]:
-    """The results of the run with every kind, by node and kind."""
+    """The results of the run with every kind, by node and kind, without the control encodes."""
     found = json.loads((_folder_of("smoke") / "results.json").read_text())["results"]
-    return {(r["node"], r["scenario"]["kind"]): r["measurement"] for r in found}
+    return {
+        (r["node"], r["scenario"]["kind"]): r["measurement"]
+        for r in found
+        if r["scenario"]["source"]["name"] != "control"
+    }
+
+
+def test_control_encodes_began_and_ended_the_work_of_each_node() -> None:
+    document = json.loads((_folder_of("smoke") / "results.json").read_text())
+    mine = [r for r in document["results"] if r["scenario"]["source"]["name"] == "control"]
+    assert sorted((r["node"], r["repeat"]) for r in mine) == [
+        (node, repeat) for node in ("worker1", "worker2") for repeat in (1, 2)
+    ]
+    for node in ("worker1", "worker2"):
+        stored = sorted(
+            (r["stored_at"], r["scenario"]["source"]["name"])
+            for r in document["results"]
+            if r["node"] == node
+        )
+        assert [stored[0][1], stored[-1][1]] == ["control", "control"]
+    for drift in document["precision"]["drifts"]:
+        assert 0.1 < drift["ratio"] < 10
+
+
+def test_every_result_has_its_seconds(run_folder: Path, results: list[dict[str, Any]]) -> None:
+    files = sorted(run_folder.glob("logs/*/*/series.parquet"))
+    assert len(files) == len(results)
+    for file in files:
+        rows = parquet.read_table(file).to_pylist()
+        assert len(rows) >= 2, file
+        assert rows[-1]["frames"] > 0
+        # No machine of the test has counters of energy.
+        assert {row["power_w"] for row in rows} == {None}
 
 
 def test_every_kind_was_measured_on_both_workers(

@@ -219,6 +219,10 @@ class MasterClient:
                 return
             cursor = page.next_cursor
 
+    def download_artifact(self, job_id: UUID, attempt: int, name: str) -> bytes:
+        """Return a file that belongs to an attempt."""
+        return self._send("GET", f"/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}").content
+
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes."""
         return self._call("GET", "/v1/nodes", NodeList).items

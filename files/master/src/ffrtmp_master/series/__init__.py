@@ -1,0 +1,1 @@
+"""Bringing the series of results into VictoriaMetrics."""

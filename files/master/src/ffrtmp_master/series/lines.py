@@ -1,0 +1,63 @@
+"""A series as VictoriaMetrics takes it: a line of JSON for each column that has values."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from ffrtmp_shared.models import Result
+
+METRICS = {
+    "fps": ("ffrtmp_sample_frames_per_second", 1.0),
+    "output_bitrate_kbps": ("ffrtmp_sample_output_bits_per_second", 1e3),
+    "lag_s": ("ffrtmp_sample_lag_seconds", 1.0),
+    "host_cpu_ratio": ("ffrtmp_sample_host_cpu_ratio", 1.0),
+    "frequency_mean_mhz": ("ffrtmp_sample_cpu_frequency_hertz", 1e6),
+    "temperature_celsius": ("ffrtmp_sample_temperature_celsius", 1.0),
+    "power_w": ("ffrtmp_sample_power_watts", 1.0),
+}
+"""For each column of a series its metric in base units, and what the values are multiplied by."""
+
+
+class UnreadableSeriesError(ValueError):
+    """A file is not a series of the agent's."""
+
+
+def labels_of(result: Result) -> dict[str, str]:
+    """Return the labels of a result's samples: few, and none that names a job or a run."""
+    scenario = result.scenario
+    return {
+        "node": result.node,
+        "scenario": scenario.name,
+        "kind": scenario.kind,
+        "encoder": scenario.encoder or "",
+    }
+
+
+def lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
+    """Give the lines of the Parquet file `content`, each with its end.
+
+    What has no value has no sample. Raises UnreadableSeriesError.
+    """
+    # Some 60 MB that the master does not need.
+    import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        table: dict[str, list[Any]] = parquet.read_table(io.BytesIO(content)).to_pydict()
+        moments_ms = [round(moment.timestamp() * 1000) for moment in table["time"]]
+    except (pyarrow.ArrowException, OSError, KeyError, AttributeError) as error:
+        raise UnreadableSeriesError(str(error)) from error
+    for column, (metric, factor) in METRICS.items():
+        known = [
+            (at_ms, value * factor)
+            for at_ms, value in zip(moments_ms, table.get(column, ()), strict=False)
+            if value is not None
+        ]
+        if known:
+            line = {
+                "metric": {"__name__": metric, **labels},
+                "values": [value for _, value in known],
+                "timestamps": [at_ms for at_ms, _ in known],
+            }
+            yield msgspec.json.encode(line) + b"\n"

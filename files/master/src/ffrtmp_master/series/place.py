@@ -1,0 +1,35 @@
+"""How far the results have been brought over, kept on disk."""
+
+import os
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A cursor of the API's, and which of the results after it are done."""
+
+    cursor: str = ""
+    done: tuple[UUID, ...] = ()
+
+
+def load(file: Path) -> Place:
+    """Return the place in `file`; where there is none, the beginning.
+
+    Raises OSError, or msgspec.DecodeError when the file is something else.
+    """
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Place)
+    except FileNotFoundError:
+        return Place()
+
+
+def keep(file: Path, place: Place) -> None:
+    """Put `place` into `file`, whole or not at all; raises OSError."""
+    new = file.with_suffix(".new")
+    with new.open("wb") as opened:
+        opened.write(msgspec.json.encode(place))
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.replace(file)

@@ -1,0 +1,273 @@
+"""Series of results on their way into a real VictoriaMetrics, from a real master."""
+
+import hashlib
+import io
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pyarrow
+import pytest
+import specimens
+from ffrtmp_master.series.importer import Importer, NotTakenError, main, pusher
+from ffrtmp_master.series.lines import METRICS, UnreadableSeriesError, lines
+from ffrtmp_master.series.place import load
+from ffrtmp_master.settings import Settings
+from ffrtmp_shared.client import MasterClient, MasterUnreachableError
+from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
+from postgresql import free_port
+from pyarrow import parquet
+from serving import MasterProcess
+
+_VICTORIA = Path(__file__).resolve().parents[3] / ".cache/victoria-metrics/usr/bin/victoria-metrics"
+_START_S = 20
+_SECONDS = 5
+
+
+class Victoria:
+    """A VictoriaMetrics that can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        if not _VICTORIA.exists():
+            pytest.fail(f"{_VICTORIA} is not there: run make test", pytrace=False)
+        self._folder = folder
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._folder / "victoria.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    _VICTORIA,
+                    f"-storageDataPath={self._folder / 'victoria'}",
+                    f"-httpListenAddr=127.0.0.1:{self._port}",
+                    "-search.latencyOffset=0s",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + _START_S
+        while time.monotonic() < until:
+            try:
+                if httpx.get(f"{self.url}/health").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError("VictoriaMetrics does not start")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(20)
+            self._process = None
+
+    def samples(self, metric: str) -> list[dict[str, Any]]:
+        """Return all series of a metric as they are stored."""
+        # What was sent is looked for once it was written.
+        httpx.get(f"{self.url}/internal/force_flush").raise_for_status()
+        answer = httpx.get(f"{self.url}/api/v1/export", params={"match[]": metric})
+        answer.raise_for_status()
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+
+@pytest.fixture
+def victoria(tmp_path: Path) -> Iterator[Victoria]:
+    made = Victoria(tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
+    with MasterProcess(tmp_path, migrated).serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+def push(victoria: Victoria) -> Iterator[Callable[[bytes], None]]:
+    with httpx.Client() as http:
+        yield pusher(http, f"{victoria.url}/api/v1/import")
+
+
+def series(begin: datetime, **columns: list[float | None]) -> bytes:
+    moments = [begin + timedelta(seconds=n) for n in range(_SECONDS)]
+    table = pyarrow.table(
+        {"time": pyarrow.array(moments, pyarrow.timestamp("us", tz="UTC")), **columns}
+    )
+    file = io.BytesIO()
+    parquet.write_table(table, file)
+    return file.getvalue()
+
+
+class Worker:
+    """Hands in results of jobs of their own, with or without a series."""
+
+    def __init__(self, master: MasterProcess, folder: Path) -> None:
+        self._master, self._folder = master, folder
+        self._number = 0
+        with master.client("worker1") as client:
+            client.register(msgspec.convert(specimens.registration("worker1"), Registration))
+
+    def hand_in(self, content: bytes | None) -> None:
+        self._number += 1
+        with self._master.http("submitter") as http:
+            http.post("/v1/jobs", content=msgspec.json.encode(specimens.job())).raise_for_status()
+        with self._master.client("worker1") as agent:
+            claim = agent.claim(ClaimRequest(node="worker1", slot=1, wait_s=5))
+            assert claim is not None
+            artifacts: tuple[Artifact, ...] = ()
+            if content is not None:
+                file = self._folder / f"{self._number}.parquet"
+                file.write_bytes(content)
+                digest = hashlib.sha256(content).hexdigest()
+                agent.upload_artifact(claim.job.id, claim.attempt, "series.parquet", file)
+                artifacts = (
+                    Artifact(name="series.parquet", sha256=digest, size_bytes=len(content)),
+                )
+            report = ResultReport(
+                attempt=claim.attempt, measurement=specimens.measurement(), artifacts=artifacts
+            )
+            agent.report_result(claim.job.id, report)
+
+
+@pytest.fixture
+def worker(master: MasterProcess, tmp_path: Path) -> Worker:
+    return Worker(master, tmp_path)
+
+
+_NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+
+
+def test_samples_arrive_with_their_own_times(
+    master: MasterProcess,
+    victoria: Victoria,
+    push: Callable[[bytes], None],
+    worker: Worker,
+    tmp_path: Path,
+) -> None:
+    fps: list[float | None] = [None, 20.0, 21.0, 22.0, 23.0]
+    worker.hand_in(None)
+    worker.hand_in(
+        series(_NOW, fps=fps, frequency_mean_mhz=[3000.0] * 5, power_w=[None] * 5),
+    )
+    worker.hand_in(b"this is no parquet file")
+    later = _NOW + timedelta(minutes=10)
+    worker.hand_in(series(later, fps=[30.0] * 5))
+    state = tmp_path / "place"
+    with master.client("viewer") as client:
+        importer = Importer(client, push, state)
+        assert importer.once() == 2
+        assert importer.once() == 0
+    (found,) = victoria.samples("ffrtmp_sample_frames_per_second")
+    assert found["metric"] == {
+        "__name__": "ffrtmp_sample_frames_per_second",
+        "node": "worker1",
+        "scenario": "clip/one",
+        "kind": "transcode",
+        "encoder": "libx264",
+    }
+    assert found["values"] == [20, 21, 22, 23, *[30] * 5]
+    first_ms = round((_NOW + timedelta(seconds=1)).timestamp() * 1000)
+    assert found["timestamps"][:4] == [first_ms + 1000 * n for n in range(4)]
+    (frequency,) = victoria.samples("ffrtmp_sample_cpu_frequency_hertz")
+    assert frequency["values"] == [3e9] * 5
+    # Nobody measured power, and there is no 0 of it.
+    assert victoria.samples("ffrtmp_sample_power_watts") == []
+
+
+def test_nothing_is_lost_while_either_side_is_away(
+    master: MasterProcess,
+    victoria: Victoria,
+    push: Callable[[bytes], None],
+    worker: Worker,
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "place"
+    worker.hand_in(series(_NOW, fps=[1.0] * 5))
+    worker.hand_in(series(_NOW + timedelta(minutes=1), fps=[2.0] * 5))
+    victoria.stop()
+    with master.client("viewer") as client, pytest.raises(NotTakenError, match="does not answer"):
+        Importer(client, push, state).once()
+    assert load(state).done == ()
+    victoria.start()
+    sent: list[bytes] = []
+
+    def dies_after_one(content: bytes) -> None:
+        if sent:
+            raise NotTakenError("killed here")
+        sent.append(content)
+        push(content)
+
+    with master.client("viewer") as client, pytest.raises(NotTakenError):
+        Importer(client, dies_after_one, state).once()
+    assert len(load(state).done) == 1
+    # Another process goes on where that one was.
+    master.end(signal.SIGKILL)
+    with master.client("viewer") as client, pytest.raises(MasterUnreachableError):
+        Importer(client, push, state).once()
+    master.start()
+    with master.client("viewer") as client:
+        assert Importer(client, push, state).once() == 1
+        assert Importer(client, push, state).once() == 0
+    (found,) = victoria.samples("ffrtmp_sample_frames_per_second")
+    assert sorted(found["values"]) == [1] * 5 + [2] * 5
+
+
+def test_what_is_gone_or_odd_holds_up_nothing(
+    master: MasterProcess, worker: Worker, tmp_path: Path
+) -> None:
+    gone = series(_NOW, fps=[1.0] * 5)
+    worker.hand_in(gone)
+    worker.hand_in(series(_NOW, fps=[2.0] * 5))
+    sent: list[bytes] = []
+
+    class Forgetful(MasterClient):
+        """As a farm whose retention has removed the first."""
+
+        asked = 0
+
+        def download_artifact(self, job_id: Any, attempt: int, name: str) -> bytes:
+            self.asked += 1
+            return super().download_artifact(job_id, attempt + (50 if self.asked == 1 else 0), name)
+
+    with Forgetful(master.url, "token-viewer", master.ca_file) as client:
+        assert Importer(client, sent.append, tmp_path / "place").once() == 1
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"no parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"]
+)
+def test_a_file_that_is_no_series(content: bytes) -> None:
+    with pytest.raises(UnreadableSeriesError):
+        list(lines(content, {}))
+
+
+def test_a_table_of_something_else_is_no_series() -> None:
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table({"time": [1, 2], "fps": [1.0, 2.0]}), file)
+    with pytest.raises(UnreadableSeriesError):
+        list(lines(file.getvalue(), {}))
+
+
+def test_every_sample_is_of_a_column_that_agents_write() -> None:
+    # The agent's package is no part of the master's; its list is read as text.
+    source = Path(__file__).resolve().parents[2] / "worker/src/ffrtmp_worker/measure/series.py"
+    text = source.read_text(encoding="utf-8")
+    assert all(f'"{column}"' in text for column in METRICS)
+
+
+def test_settings_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "settings.yml"
+    file.write_text("master_url: x\n")
+    assert main(["--config", str(file)]) == 2
+    assert "token_file" in capsys.readouterr().err
