@@ -2,11 +2,13 @@
 
 import random
 import statistics
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from databases import only
 from ffrtmp_master.queue import controls
 from ffrtmp_master.queue.precision import interval_of_median, more_repeats
 from ffrtmp_master.store.schema import runs
@@ -233,6 +235,20 @@ def test_a_master_that_died_in_between_goes_on(ready_house: Any) -> None:
         assert house.run_now(run["id"])["counts"]["queued"] == 3
         house.sweep()
         assert house.run_now(run["id"])["counts"]["queued"] == 3
+
+
+@only("postgresql")
+def test_two_masters_that_look_at_once_queue_nothing_twice(ready_house: Any) -> None:
+    with ready_house.restarted() as other, ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            run = ready_house.run(ready_house.suite(rates=3, repeats=2, more=_PRECISE))
+            work(ready_house, {})
+            for future in [pool.submit(one.sweep) for one in (ready_house, other)]:
+                future.result()
+            assert ready_house.run_now(run["id"])["counts"]["queued"] == 3 * 4
+            work(ready_house, {})
+            ready_house.sweep()
+            assert ready_house.run_now(run["id"])["state"] == "succeeded"
 
 
 def test_a_suite_of_another_release_ends_the_repeats_and_not_the_master(ready_house: Any) -> None:

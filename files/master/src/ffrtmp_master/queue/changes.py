@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from uuid import UUID
 
-from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Run
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState
@@ -70,26 +69,7 @@ def set_priority(work: Work, job_id: UUID, priority: Priority, step_s: float) ->
 def _retry(work: Work, old_jobs: Iterable[JobRow], by: str, step_s: float) -> list[UUID]:
     new = []
     for old in old_jobs:
-        job = replace(
-            old,
-            id=new_id(),
-            state=JobState.QUEUED,
-            rank=transitions.rank(work.now, old.priority, step_s),
-            leased_to=None,
-            slot=None,
-            attempt=0,
-            not_before=None,
-            lease_expires_at=None,
-            cancel_requested=False,
-            created_at=work.now,
-            created_by=by,
-            started_at=None,
-            finished_at=None,
-            key=None,
-            retry_of=old.id,
-            progress=None,
-            failure=None,
-        )
+        job = replace(transitions.anew(old, work.now, step_s), created_by=by, retry_of=old.id)
         old.superseded_by = job.id
         work.change(old)
         new.append(job)

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 from ffrtmp_shared import control
-from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.states import JobState, NodeState
 from ffrtmp_shared.suite import Suite
@@ -184,7 +183,7 @@ def _repeats(
     for one in again:
         done[one.scenario] += 1
         position += 1
-        job = _fresh(rows[one.job_id], work, rules)
+        job = transitions.anew(rows[one.job_id], work.now, rules.priority_step_s)
         made.append(replace(job, position=position, repeat=done[one.scenario]))
     return made
 
@@ -194,7 +193,7 @@ def _control(
 ) -> JobRow:
     """Return another control encode; without a rank it goes after what is queued."""
     like = work.jobs([so_far[0].job_id])[so_far[0].job_id]
-    job = _fresh(like, work, rules)
+    job = transitions.anew(like, work.now, rules.priority_step_s)
     wanted = controls.wanted(so_far[0].node, exclusive=rules.suite.exclusive)
     return replace(
         job,
@@ -204,28 +203,4 @@ def _control(
         rank=job.rank if rank is None else rank,
         requirement_id=catalog.id_of(work.statements, wanted),
         scenario=_CONTROL,
-    )
-
-
-def _fresh(job: JobRow, work: Work, rules: Rules) -> JobRow:
-    """Return a job like `job` that nobody has begun."""
-    return replace(
-        job,
-        id=new_id(),
-        state=JobState.QUEUED,
-        rank=transitions.rank(work.now, job.priority, rules.priority_step_s),
-        leased_to=None,
-        slot=None,
-        attempt=0,
-        not_before=None,
-        lease_expires_at=None,
-        cancel_requested=False,
-        created_at=work.now,
-        started_at=None,
-        finished_at=None,
-        key=None,
-        retry_of=None,
-        superseded_by=None,
-        progress=None,
-        failure=None,
     )

@@ -1,9 +1,11 @@
 """The one place where a job's state changes."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState, check_transition
 
 from ffrtmp_master.store.rows import JobRow, NewTransition
@@ -49,6 +51,30 @@ def begin(work: Work, jobs: Iterable[JobRow], reason: str) -> None:
     for piece in _pieces(counted()):
         work.statements.insert_jobs(piece, reason)
         work.effects.submitted += len(piece)
+
+
+def anew(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
+    """Return a job that is to do what `job` did, queued at this moment and begun by nobody."""
+    return replace(
+        job,
+        id=new_id(),
+        state=JobState.QUEUED,
+        rank=rank(now, job.priority, priority_step_s),
+        leased_to=None,
+        slot=None,
+        attempt=0,
+        not_before=None,
+        lease_expires_at=None,
+        cancel_requested=False,
+        created_at=now,
+        started_at=None,
+        finished_at=None,
+        key=None,
+        retry_of=None,
+        superseded_by=None,
+        progress=None,
+        failure=None,
+    )
 
 
 def announce(work: Work, job: JobRow) -> None:
