@@ -176,6 +176,7 @@ def measurement() -> Measurement:
             microcode="0x1",
             numa_nodes="0",
             host_tuning="on",
+            source_cached_ratio=1.0,
         ),
         provenance=Provenance(
             argv=("ffmpeg", "-i", "in"),

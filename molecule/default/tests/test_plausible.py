@@ -114,6 +114,7 @@ ENVIRONMENT: dict[str, Holds] = {
     "microcode": text,
     "numa_nodes": text,
     "host_tuning": lambda value: value in {"on", "off"},
+    "source_cached_ratio": RATIO,
 }
 PROVENANCE: dict[str, Holds] = {
     "argv": lambda value: value[0].endswith("/ffmpeg") and len(value) > 10,

@@ -173,6 +173,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     for memory or for its disks. Frequencies and temperatures were looked at once a second.
     `cpu_affinity` has the CPUs that the encode might use, `numa_nodes` the NUMA nodes that they
     are on. `host_tuning` is `on` where the farm's tuning of the host held for the whole encode.
+    `source_cached_ratio` is the part of the source that needed no disk when the encode began.
     """
 
     kernel: Text
@@ -198,6 +199,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     microcode: Text | Unavailable = _UNKNOWN
     numa_nodes: Text | Unavailable = _UNKNOWN
     host_tuning: Text | Unavailable = _UNKNOWN
+    source_cached_ratio: Amount | Unavailable = _UNKNOWN
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,7 +20,7 @@ def run(attempt: Attempt) -> Measurement:
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, argv)
-    watch.begin()
+    watch.begin(attempt.folder / source.name)
     decode = run_timed(attempt, argv, source)
     seen = watch.finish()
     if decode.frames != source.probe.frames:

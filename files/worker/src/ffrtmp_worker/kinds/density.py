@@ -66,7 +66,7 @@ class _Search:
     def run(self) -> Measurement:
         watch = self._attempt.watch()
         watch.settle(self._attempt.check_stop)
-        watch.begin()
+        watch.begin(self._attempt.folder / self._source.name)
         streams = greatest_that_holds(
             lambda count: self._holds(count, self._settings.window_s),
             self._verifies,

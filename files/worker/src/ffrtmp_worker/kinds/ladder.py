@@ -29,7 +29,7 @@ def run(attempt: Attempt) -> Measurement:
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, argvs[0])
-    watch.begin()
+    watch.begin(attempt.folder / source.name)
     costs = [run_timed(attempt, argv, source) for argv in argvs]
     seen = watch.finish()
     # One process has no cost for each of its outputs.

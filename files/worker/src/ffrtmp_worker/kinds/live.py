@@ -59,7 +59,7 @@ def run(attempt: Attempt) -> Measurement:
 
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
-    watch.begin()
+    watch.begin(attempt.folder / source.name)
     memory = MemoryLimit()
     stream = broadcasting.run_for(
         commands,

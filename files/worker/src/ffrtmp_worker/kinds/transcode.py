@@ -24,7 +24,7 @@ def run(attempt: Attempt) -> Measurement:
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, passes[0])
-    watch.begin()
+    watch.begin(attempt.folder / source.name)
     encode = added_up([run_timed(attempt, argv, source) for argv in passes], source)
     seen = watch.finish()
     output, quality = judge(attempt, settings, source, command.OUTPUT_NAME)

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 from ffrtmp_shared.measurement import EnergyMeasurement, Environment, Unavailable
 
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.environment import EnvironmentWatch
+from ffrtmp_worker.measure.page_cache import cached_ratio
 from ffrtmp_worker.measure.series import Series
 
 _LOOK_S = 0.5
@@ -35,6 +37,7 @@ class HostWatch:
         self._idle_s = idle_s
         self._series = series
         self._environment: EnvironmentWatch | None = None
+        self._source_cached_ratio: float | Unavailable = Unavailable(reason="nothing was begun")
 
     def settle(self, check_stop: Callable[[], None]) -> None:
         """See what the host uses while nothing of ours runs; does not wait where nobody can tell.
@@ -51,8 +54,9 @@ class HostWatch:
         for meter in meters:
             meter.end_idle()
 
-    def begin(self) -> None:
-        """Begin right before the process that is measured is started."""
+    def begin(self, source: Path) -> None:
+        """Begin right before the process that is measured is started, which reads `source`."""
+        self._source_cached_ratio = cached_ratio(source)
         self._series.begin(self._energy.read)
         self._environment = EnvironmentWatch(self._series.look)
         for meter in (self._gpu_energy, self._energy):
@@ -63,6 +67,8 @@ class HostWatch:
         energy, gpu_energy = self._energy.finish(), self._gpu_energy.finish()
         if self._environment is None:
             raise RuntimeError("a watch that was not begun cannot be finished")
-        environment = self._environment.finish()
+        environment = msgspec.structs.replace(
+            self._environment.finish(), source_cached_ratio=self._source_cached_ratio
+        )
         self._series.end()
         return Seen(environment=environment, energy=energy, gpu_energy=gpu_energy)
