@@ -83,8 +83,9 @@ class Importer:
         while True:
             page = self._client.result_page(self._place.cursor)
             for result in page.items:
-                if result.id not in self._place.done:
-                    brought += self._bring(result)
+                # One without a series is nothing to write down: looking at it again is cheap.
+                if result.id not in self._place.done and self._bring(result):
+                    brought += 1
                     done = (*self._place.done, result.id)
                     self._note(Place(cursor=self._place.cursor, done=done))
             if page.next_cursor is None:
