@@ -102,7 +102,11 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert registration.encoders == tuple(sorted(registration.encoders))
     report = msgspec.json.decode(master.bodies("/result")[0], type=ResultReport)
     assert (report.attempt, report.measurement.output.frames) == (3, 40)
-    assert [artifact.name for artifact in report.artifacts] == ["ffmpeg.log", "vmaf.json"]
+    assert [artifact.name for artifact in report.artifacts] == [
+        "ffmpeg.log",
+        "series.parquet",
+        "vmaf.json",
+    ]
     paths = [request.path for request in master.seen if str(job.id) in request.path]
     assert paths.index(f"/v1/jobs/{job.id}/artifacts/ffmpeg.log") < paths.index(
         f"/v1/jobs/{job.id}/result"
