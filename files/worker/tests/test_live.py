@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -20,6 +21,7 @@ import psutil
 import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import LiveMeasurement, VerdictState
+from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import LiveSettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
@@ -101,7 +103,8 @@ def test_a_stream_that_holds_real_time(
     clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
     there = replace(tools, rtmp_url=server.url)
-    measured = kinds.run(attempt(_live(clip), clip, tmp_path / "stream-1", there))
+    heard: list[Progress] = []
+    measured = kinds.run(attempt(_live(clip), clip, tmp_path / "stream-1", there, heard=heard))
     found = measured.live
     assert found is not None
     assert found.duration_s == pytest.approx(10, abs=1)
@@ -121,6 +124,16 @@ def test_a_stream_that_holds_real_time(
     assert measured.output is None
     assert measured.verdict is not None
     assert "quality-unavailable" not in [reason.code for reason in measured.verdict.reasons]
+    # What was shown of it while it ran is what was measured.
+    encoding = [p for p in heard if p.stage == "encode"]
+    assert statistics.median(p.speed for p in encoding) == pytest.approx(1, abs=0.3)
+    lags = [p.lag_s for p in encoding if p.lag_s is not None]
+    assert len(lags) > 20
+    assert statistics.median(lags) == pytest.approx(found.lag_p50_s, abs=0.1)
+    rates = [p.bitrate_bps for p in encoding if p.bitrate_bps is not None]
+    assert len(rates) > 20
+    assert statistics.median(rates) == pytest.approx(found.bitrate_mean_kbps * 1000, rel=0.5)
+    assert {(p.duplicated_frames, p.dropped_frames) for p in encoding} == {(0, 0)}
 
 
 def test_a_cut_connection_is_made_again_and_counted(
@@ -226,7 +239,7 @@ def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -
             log=tmp_path / "ffmpeg.log",
             duration_s=60,
             stop=lambda: False,
-            on_report=lambda _: None,
+            on_report=lambda *_: None,
         )
     # Neither running nor waiting to be reaped.
     assert "sleep" not in [child.name() for child in psutil.Process().children()]

@@ -4,7 +4,6 @@ from fractions import Fraction
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
-from ffrtmp_shared.models import Progress
 
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import broadcasting, command
@@ -12,6 +11,7 @@ from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Commands
 from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.preparing import prepare
+from ffrtmp_worker.kinds.telling import Teller
 from ffrtmp_worker.kinds.timing import killed
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
@@ -38,14 +38,11 @@ def run(attempt: Attempt) -> Measurement:
     )
     frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
 
-    def heard(report: Report) -> None:
-        attempt.report(
-            Progress(
-                stage="encode",
-                frames=report.frames,
-                ratio=min(report.elapsed_s / settings.duration_s, 1.0),
-            )
-        )
+    teller = Teller(attempt, frame_rate)
+
+    def heard(report: Report, due_s: float | None) -> None:
+        lag_s = None if due_s is None else live.lag_s(report, due_s, frame_rate)
+        teller.tell(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
 
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
