@@ -146,6 +146,10 @@ LIVE: dict[str, Holds] = {
     "bitrate_max_kbps": between(50, 50_000),
     "bitrate_cv": between(0, 5),
     "helpers_cpu_s": between(0.01, 20),
+    "server_bytes_in": between(10_000, 20_000_000),
+    "server_bitrate_mean_kbps": between(50, 15_000),
+    "server_dropped": between(0, 10_000),
+    "server_publishers": lambda value: value == 1,
 }
 STEP: dict[str, Holds] = {
     "streams": lambda value: value == 1,

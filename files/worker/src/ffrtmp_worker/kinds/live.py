@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import msgspec
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
 
@@ -15,6 +16,7 @@ from ffrtmp_worker.kinds.telling import Teller
 from ffrtmp_worker.kinds.timing import killed
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
+from ffrtmp_worker.measure.rtmp_stat import ServerWatch
 from ffrtmp_worker.measure.slot import MemoryLimit
 
 
@@ -48,15 +50,17 @@ def run(attempt: Attempt) -> Measurement:
     watch.settle(attempt.check_stop)
     watch.begin()
     memory = MemoryLimit()
-    stream = broadcasting.run_for(
-        commands,
-        cwd=attempt.folder,
-        log=attempt.folder / ENCODE_LOG_NAME,
-        duration_s=settings.duration_s,
-        stop=attempt.is_stopped,
-        on_report=heard,
-    )
-    seen = watch.finish()
+    with ServerWatch(attempt.tools.rtmp_stat, url, settings.duration_s) as server:
+        stream = broadcasting.run_for(
+            commands,
+            cwd=attempt.folder,
+            log=attempt.folder / ENCODE_LOG_NAME,
+            duration_s=settings.duration_s,
+            stop=attempt.is_stopped,
+            on_report=heard,
+        )
+        # The host's figures are those of the stream, not of the end of its watch.
+        seen = watch.finish()
     attempt.check_stop()
     _check(stream, memory)
     try:
@@ -74,7 +78,7 @@ def run(attempt: Attempt) -> Measurement:
         provenance=attempt.provenance(
             source.sha256, commands.encoder, commands.feeder, commands.player
         ),
-        live=measured,
+        live=msgspec.structs.replace(measured, **msgspec.structs.asdict(server.figures())),
     )
 
 
