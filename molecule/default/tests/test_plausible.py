@@ -230,7 +230,10 @@ def _problems(result: dict[str, Any]) -> Iterator[str]:
             yield from wrong(one["quality"], QUALITY, where + "quality")
     match result["scenario"]["kind"]:
         case "live":
-            yield from wrong(measurement["live"], LIVE, where + "live")
+            live = measurement["live"]
+            yield from wrong(live, LIVE, where + "live")
+            if isinstance(live["server_bytes_in"], dict):
+                yield where + f"the RTMP server was not read: {live['server_bytes_in']['reason']}"
         case "ladder":
             if len(measurement["renditions"]) != 5:
                 yield where + "has not five renditions"
