@@ -120,6 +120,10 @@ complete:
 rows:
   description:
     - Medians over repeats by node, source, encode, rate point and FFmpeg.
+    - Below the row of a ladder stands one for each of its renditions, with its name in
+      RV(rows[].rendition), which is null elsewhere. Its RV(rows[].speed) and RV(rows[].cpu_s) are
+      null where one process made all renditions, and its RV(rows[].energy_gross_j) always is.
+    - RV(rows[].video_bitrate_kbps) of a live is that of the stream at its player.
     - RV(rows[].ffmpeg) is the name that the suite gives the FFmpeg, null where it names none.
     - RV(rows[].n) repeats are in the medians, RV(rows[].n_degraded) of them from a host that was
       disturbed. RV(rows[].n_invalid) more are in none, because their verdict is invalid.
@@ -139,6 +143,7 @@ rows:
     - node: worker1
       source: clip
       encode: x264
+      rendition: null
       encoder: libx264
       preset: medium
       rate_point: 800k

@@ -153,10 +153,11 @@ def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[st
     Two FFmpegs are two if their digests differ, whatever they call themselves.
     `n` is the number of repeats that the medians are of; the `n_invalid` repeats whose verdict
     is invalid are none of them, the `n_degraded` are. `vmaf_mean` is the median of the repeats
-    whose quality was measured, `vmaf_n` of them; what no repeat has is None.
+    whose quality was measured, `vmaf_n` of them; what no repeat has is None. Below the row of a
+    ladder stands one for each `rendition`, which is None in all others.
     """
     known = {(one["node"], one["scenario"]): one for one in medians}
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, ...], list[Json]] = {}
     for result in results:
         row = flat(result)
         key = (
@@ -167,44 +168,93 @@ def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[st
             row["ffmpeg"] or "",
             row["ffmpeg_sha256"],
         )
-        groups.setdefault(key, []).append(row)
+        groups.setdefault(key, []).append(result)
     rows = []
-    for (node, source, encode, rate_point, _, _), repeats in sorted(groups.items(), key=_in_order):
-        members = [row for row in repeats if row["verdict"] != "invalid"]
-        median = known.get((node, repeats[0]["scenario"]), {})
-        if median.get("n") != len(members):
-            # It is of repeats with another FFmpeg as well, or of others that came since.
-            median = {}
-        qualities = [row["vmaf_mean"] for row in members if row["vmaf_mean"] is not None]
+    for _, repeats in sorted(groups.items(), key=_in_order):
+        row = _medians([_whole(result) for result in repeats])
+        median = known.get((row["node"], repeats[0]["scenario"]["name"]), {})
+        if median.get("n") == row["n"]:
+            # Else it is of repeats with another FFmpeg as well, or of others that came since.
+            row |= {
+                "speed_low": median["low"],
+                "speed_high": median["high"],
+                "state": median["state"],
+            }
+        rows.append(row)
+        renditions: dict[str, list[dict[str, Any]]] = {}
+        for one in (one for result in repeats for one in _renditions(result)):
+            renditions.setdefault(one["rendition"], []).append(one)
+        rows += [_medians(same) for same in renditions.values()]
+    return rows
+
+
+def _whole(result: Json) -> dict[str, Any]:
+    """Return what the table is made of for one result; a stream has the bit rate of its packets."""
+    row = flat(result)
+    live = result["measurement"].get("live") or {}
+    for rate in (live.get("bitrate_mean_kbps"), live.get("server_bitrate_mean_kbps")):
+        if row["video_bitrate_kbps"] is None:
+            row["video_bitrate_kbps"] = _measured(rate)
+    return {**row, "rendition": None}
+
+
+def _renditions(result: Json) -> list[dict[str, Any]]:
+    """Return the same for each rendition of a ladder; its cost is known if it had a process."""
+    settings = {
+        rendition["name"]: rendition["encode"]
+        for rendition in (result["scenario"].get("ladder") or {}).get("renditions", ())
+    }
+    rows = []
+    for one in result["measurement"].get("renditions", ()):
+        encode, cost, quality = settings[one["name"]], one.get("encode"), one["quality"]
         rows.append(
             {
-                "node": node,
-                "source": source,
-                "encode": encode,
-                "encoder": repeats[0]["encoder"],
-                "preset": repeats[0]["preset"],
-                "rate_point": rate_point,
-                "ffmpeg": repeats[0]["ffmpeg"],
-                "ffmpeg_version": repeats[0]["ffmpeg_version"],
-                "ffmpeg_sha256": repeats[0]["ffmpeg_sha256"],
-                "n": len(members),
-                "n_degraded": sum(row["verdict"] == "degraded" for row in members),
-                "n_invalid": len(repeats) - len(members),
-                "speed": _median(members, "speed"),
-                "video_bitrate_kbps": _median(members, "video_bitrate_kbps"),
-                "cpu_s": _median(members, "cpu_s"),
-                "energy_gross_j": _median(members, "energy_gross_j"),
-                "vmaf_mean": statistics.median(qualities) if qualities else None,
-                "vmaf_n": len(qualities),
-                "streams": _median(members, "streams"),
-                "lag_p95_s": _median(members, "lag_p95_s"),
-                "end_to_end_p95_s": _median(members, "end_to_end_p95_s"),
-                "speed_low": median.get("low"),
-                "speed_high": median.get("high"),
-                "state": median.get("state"),
+                **flat(result),
+                "rendition": one["name"],
+                "encoder": encode["encoder"],
+                "preset": encode["preset"],
+                "rate_point": rate_label(encode["rate"]),
+                "speed": cost["speed"] if cost else None,
+                "cpu_s": cost["user_s"] + cost["system_s"] if cost else None,
+                "energy_gross_j": None,
+                "video_bitrate_kbps": one["output"]["video_bitrate_kbps"],
+                "vmaf_mean": quality.get("vmaf_mean"),
             }
         )
     return rows
+
+
+def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row of one thing that was measured so many times."""
+    first = repeats[0]
+    members = [row for row in repeats if row["verdict"] != "invalid"]
+    return {
+        "node": first["node"],
+        "source": first["source"],
+        "encode": encode_name(first["scenario"]),
+        "rendition": first["rendition"],
+        "encoder": first["encoder"],
+        "preset": first["preset"],
+        "rate_point": first["rate_point"] or "",
+        "ffmpeg": first["ffmpeg"],
+        "ffmpeg_version": first["ffmpeg_version"],
+        "ffmpeg_sha256": first["ffmpeg_sha256"],
+        "n": len(members),
+        "n_degraded": sum(row["verdict"] == "degraded" for row in members),
+        "n_invalid": len(repeats) - len(members),
+        "speed": _median(members, "speed"),
+        "video_bitrate_kbps": _median(members, "video_bitrate_kbps"),
+        "cpu_s": _median(members, "cpu_s"),
+        "energy_gross_j": _median(members, "energy_gross_j"),
+        "vmaf_mean": _median(members, "vmaf_mean"),
+        "vmaf_n": sum(row["vmaf_mean"] is not None for row in members),
+        "streams": _median(members, "streams"),
+        "lag_p95_s": _median(members, "lag_p95_s"),
+        "end_to_end_p95_s": _median(members, "end_to_end_p95_s"),
+        "speed_low": None,
+        "speed_high": None,
+        "state": None,
+    }
 
 
 def _in_order(group: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:

@@ -103,6 +103,93 @@ def test_energy_is_there_or_empty_and_never_0() -> None:
     assert results.table([without])[0]["energy_gross_j"] is None
 
 
+def _live(**figures: Any) -> dict[str, Any]:
+    one = result()
+    unknown = {"status": "unavailable", "reason": "nobody asked"}
+    one["measurement"]["output"] = None
+    one["measurement"]["quality"] = unknown
+    one["measurement"]["live"] = {"server_bitrate_mean_kbps": unknown, **figures}
+    return one
+
+
+def test_a_stream_has_the_bit_rate_of_its_packets_in_the_table_alone() -> None:
+    (row,) = results.table([_live(bitrate_mean_kbps=1234.0, server_bitrate_mean_kbps=999.0)])
+    assert row["video_bitrate_kbps"] == 1234.0
+    (row,) = results.table([_live(server_bitrate_mean_kbps=999.0)])
+    assert row["video_bitrate_kbps"] == 999.0
+    (row,) = results.table([_live()])
+    assert row["video_bitrate_kbps"] is None
+    text = results.as_csv([_live(bitrate_mean_kbps=1234.0)]).decode()
+    assert next(csv.DictReader(io.StringIO(text)))["video_bitrate_kbps"] == ""
+
+
+def _ladder(repeat: int, kbps: float, vmaf: float | None, *, together: bool) -> dict[str, Any]:
+    one, whole = result(repeat=repeat), result()["measurement"]
+    encode = one["scenario"].pop("encode")
+    one["scenario"]["name"] = "clip/ladder"
+    one["scenario"]["ladder"] = {
+        "together": together,
+        "renditions": [
+            {"name": name, "encode": {**encode, "rate": {"bitrate_kbps": rate}}}
+            for name, rate in (("720p", 2000), ("360p", 500))
+        ],
+    }
+    unknown = {"status": "unavailable", "reason": "no libvmaf"}
+    quality = unknown if vmaf is None else {**whole["quality"], "vmaf_mean": vmaf}
+    one["measurement"] |= {
+        "output": None,
+        "quality": unknown,
+        "energy": {"status": "measured", "gross_j": 9.0, "net_j": 5.0},
+        "renditions": [
+            {
+                "name": name,
+                "encode": None if together else {**whole["encode"], "speed": kbps},
+                "output": {**whole["output"], "video_bitrate_kbps": kbps / part},
+                "quality": quality,
+            }
+            for name, part in (("720p", 1), ("360p", 4))
+        ],
+    }
+    return one
+
+
+def test_each_rendition_has_a_row_below_its_ladders() -> None:
+    rows = results.table(
+        [
+            result(),
+            _ladder(1, 1900.0, 90.0, together=True),
+            _ladder(2, 2100.0, None, together=True),
+            _ladder(3, 2000.0, 80.0, together=True),
+        ]
+    )
+    assert [(row["encode"], row["rendition"], row["rate_point"]) for row in rows] == [
+        ("ladder", None, ""),
+        ("ladder", "720p", "2000k"),
+        ("ladder", "360p", "500k"),
+        ("x264", None, "800k"),
+    ]
+    whole, large, small, _ = rows
+    assert (whole["speed"], whole["energy_gross_j"], whole["video_bitrate_kbps"]) == (2, 9, None)
+    assert (large["video_bitrate_kbps"], small["video_bitrate_kbps"]) == (2000.0, 500.0)
+    for row in (large, small):
+        assert (row["n"], row["vmaf_mean"], row["vmaf_n"]) == (3, 85.0, 2)
+        assert (row["speed"], row["cpu_s"], row["energy_gross_j"]) == (None, None, None)
+
+
+def test_a_rendition_with_a_process_of_its_own_has_its_cost() -> None:
+    rows = results.table([_ladder(1, 1.5, 90.0, together=False)])
+    assert [row["speed"] for row in rows] == [2.0, 1.5, 1.5]
+    assert [row["cpu_s"] for row in rows] == [3.5, 3.5, 3.5]
+    assert [row["energy_gross_j"] for row in rows] == [9.0, None, None]
+
+
+def test_renditions_of_an_invalid_ladder_have_no_figure() -> None:
+    one = _ladder(1, 2000.0, 90.0, together=True)
+    one["measurement"]["verdict"] = {"state": "invalid", "reasons": []}
+    for row in results.table([one]):
+        assert (row["n"], row["n_invalid"], row["video_bitrate_kbps"]) == (0, 1, None)
+
+
 def test_streams_and_lag_stand_where_they_were_measured() -> None:
     dense, live = result(repeat=1), result(repeat=2)
     dense["measurement"]["density"] = {"streams": 7}

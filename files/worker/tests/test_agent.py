@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import (
     FailureReport,
     Heartbeat,
@@ -20,7 +21,9 @@ from ffrtmp_shared.models import (
     ResultReport,
 )
 from ffrtmp_shared.scenario import Scenario
+from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.cli import main
+from ffrtmp_worker.exporters.ffmpeg import listen
 
 from .api_server import ApiServer
 from .conftest import claim_of, scenario
@@ -118,6 +121,35 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_piece:]}
     beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
     assert {beat.attempt for beat in beats} == {3}
+
+
+def test_the_exporter_hears_of_the_encode_and_of_the_last_quality(
+    master: ApiServer, config: Path, clip: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "progress.sock"
+    with config.open("a", encoding="utf-8") as file:
+        file.write(f"progress_socket: {path}\n")
+    _offer(master, clip, scenario(clip))
+    with listen(path) as opened, _running(config):
+        opened.settimeout(25)
+        heard = []
+        while not heard or heard[-1].last is None or heard[-1].stage != "idle":
+            heard.append(msgspec.json.decode(opened.recv(4096), type=SlotActivity))
+    encoding = [one for one in heard if one.stage == "encode"]
+    assert encoding[-1].frames == 40
+    assert encoding[-1].fps is not None
+    assert encoding[-1].dropped_frames == 0
+    assert {one.last for one in encoding} == {None}
+    assert {one.fps for one in heard if one.stage != "encode"} == {None}
+    report = msgspec.json.decode(master.bodies("/result")[0], type=ResultReport)
+    quality = report.measurement.quality
+    assert isinstance(quality, QualityMeasurement)
+    # Whoever listens only now still hears of it.
+    assert heard[-1] == SlotActivity(
+        slot=1,
+        stage="idle",
+        last=LastResult(kind="transcode", encoder="libx264", vmaf_mean=quality.vmaf_mean),
+    )
 
 
 def test_a_canceled_job_is_stopped_and_reported(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import statistics
 import threading
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import DensitySettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
@@ -134,8 +136,9 @@ def _density(clip: Path, **settings: object) -> Scenario:
 
 
 def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    one = attempt(_density(clip, max_streams=2, max_lag_s=5.0), clip, tmp_path, tools)
-    measured = kinds.run(one)
+    heard: list[Progress] = []
+    what = _density(clip, max_streams=2, max_lag_s=5.0)
+    measured = kinds.run(attempt(what, clip, tmp_path, tools, heard=heard))
     density = measured.density
     assert density is not None
     # Other tests share the machine, so that two need not hold.
@@ -147,6 +150,11 @@ def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert 0 < last.cpu_busy_ratio <= 1
     assert measured.encode.frames == pytest.approx(density.streams * 8 * 25, rel=0.25)
     assert measured.encode.cpu_s > 0
+    # Each step begins anew, and none of them runs backwards or faster than its clock.
+    speeds = [p.speed for p in heard if p.stage == "encode"]
+    assert min(speeds) >= 0
+    assert statistics.median(speeds) == pytest.approx(1.0, abs=0.3)
+    assert {p.bitrate_bps for p in heard} == {None}
     assert isinstance(measured.encode.minor_faults, int)
     assert measured.encode.minor_faults > 100
     assert measured.output is None

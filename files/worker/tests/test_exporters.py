@@ -15,7 +15,7 @@ import httpx
 import promtool
 import pytest
 import trustme
-from ffrtmp_worker.activity import ActivitySender, SlotActivity
+from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
 from ffrtmp_worker.energy.reading import Reading, ZoneReading
 from ffrtmp_worker.exporters import cpu, ffmpeg, gpu
 from ffrtmp_worker.exporters.cpu import CpuCollector
@@ -150,7 +150,10 @@ def test_a_slot_is_found_in_another_slice_too(tmp_path: Path) -> None:
 
 def test_promtool_has_nothing_to_say() -> None:
     board = SlotBoard()
-    board.hear(_activity(10))
+    last = LastResult(kind="transcode", encoder="libx264", vmaf_mean=90.0)
+    board.hear(
+        _activity(10, bitrate_bps=1.0, lag_s=1.0, duplicated_frames=0, dropped_frames=0, last=last)
+    )
     lines = [*_scrape(CpuCollector(_energy)), *_scrape(SlotCollector(board))]
     assert any(line.startswith("ffrtmp_energy_joules_total{") for line in lines)
     assert any(line.startswith("ffrtmp_ffmpeg_stage_info{") for line in lines)
@@ -175,9 +178,63 @@ def test_frames_only_grow_and_silent_slots_run_nothing() -> None:
     assert not any(line.startswith("ffrtmp_ffmpeg_speed_ratio{") for line in lines)
 
 
+def test_a_running_encode_shows_all_that_is_known_of_it_and_nothing_else() -> None:
+    board = SlotBoard()
+    board.hear(
+        _activity(50, kind="live", bitrate_bps=2e6, lag_s=0.25, duplicated_frames=2, fps=25.0)
+    )
+    labels = '{encoder="libx264",kind="live",slot="1"}'
+    assert _samples(_scrape(SlotCollector(board))) == [
+        'ffrtmp_ffmpeg_running{slot="1"} 1.0',
+        'ffrtmp_ffmpeg_frames_total{slot="1"} 50.0',
+        'ffrtmp_ffmpeg_duplicated_frames_total{slot="1"} 2.0',
+        f"ffrtmp_ffmpeg_frames_per_second{labels} 25.0",
+        f"ffrtmp_ffmpeg_speed_ratio{labels} 2.0",
+        f"ffrtmp_ffmpeg_video_rate_bytes_per_second{labels} 250000.0",
+        f"ffrtmp_ffmpeg_lag_seconds{labels} 0.25",
+        'ffrtmp_ffmpeg_stage_info{encoder="libx264",kind="live",slot="1",stage="encode"} 1.0',
+    ]
+
+
+def test_counters_go_on_over_encodes_and_gaps() -> None:
+    board = SlotBoard()
+    for activity in (
+        _activity(10, dropped_frames=3),
+        _activity(20),  # a report without the count
+        _activity(30, dropped_frames=4),
+        _activity(30, "quality"),
+        _activity(0, "report"),
+        _activity(0, "fetch"),
+        _activity(8, dropped_frames=2),
+        _activity(9, dropped_frames=2),
+    ):
+        board.hear(activity)
+    lines = _samples(_scrape(SlotCollector(board)))
+    assert 'ffrtmp_ffmpeg_dropped_frames_total{slot="1"} 6.0' in lines
+    assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 39.0' in lines
+    assert not any("duplicated" in line for line in lines)
+
+
+def test_the_last_quality_is_shown_until_a_result_has_none() -> None:
+    now = 0.0
+    board = SlotBoard(lambda: now)
+    good = LastResult(kind="transcode", encoder="libx265", vmaf_mean=93.5)
+    shown = 'ffrtmp_ffmpeg_last_vmaf_mean{encoder="libx265",kind="transcode",slot="1"} 93.5'
+    # An exporter that was started meanwhile hears of it from an idle slot too.
+    board.hear(SlotActivity(slot=1, stage="idle", last=good))
+    assert shown in _scrape(SlotCollector(board))
+    board.hear(_activity(1, kind="live", last=good))
+    assert shown in _scrape(SlotCollector(board))
+    now = 31.0
+    assert shown not in _scrape(SlotCollector(board))
+    board.hear(_activity(1, last=LastResult(kind="live", encoder="libx264", vmaf_mean=None)))
+    assert not any("last_vmaf" in line for line in _samples(_scrape(SlotCollector(board))))
+
+
 def test_labels_are_bounded() -> None:
     board = SlotBoard()
-    board.hear(_activity(1, encoder="made-up", kind="strange"))
+    strange = LastResult(kind="strange", encoder="made-up", vmaf_mean=1.0)
+    board.hear(_activity(1, encoder="made-up", kind="strange", last=strange))
     board.hear(SlotActivity(slot=99_999, stage="encode"))
     lines = _scrape(SlotCollector(board))
     assert any('encoder="other",kind="other",slot="1"' in line for line in lines)

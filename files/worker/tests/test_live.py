@@ -2,24 +2,22 @@
 
 import os
 import re
-import shutil
 import signal
-import socket
-import subprocess
+import statistics
 import threading
 import time
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import msgspec
 import numpy as np
 import psutil
 import pytest
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.measurement import LiveMeasurement, VerdictState
+from ffrtmp_shared.measurement import LiveMeasurement, Unavailable, VerdictState
+from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import LiveSettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.failing import AttemptFailedError
@@ -31,64 +29,13 @@ from ffrtmp_worker.kinds.attempt import Tools
 from ffrtmp_worker.measure import live
 
 from .conftest import attempt, scenario
-
-_CONFIG = """
-load_module {module};
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 64; }}
-rtmp {{ server {{ listen 127.0.0.1:{rtmp}; application live {{ live on; }} }} }}
-http {{
-  access_log off;
-  {temp}
-  server {{ listen 127.0.0.1:{http}; location /control {{ rtmp_control all; }} }}
-}}
-"""
-_MODULE = Path("/usr/lib/nginx/modules/ngx_rtmp_module.so")
-
-
-@dataclass(frozen=True)
-class Server:
-    url: str
-    control_url: str
-    pid: int
-
-    def drop(self, name: str) -> None:
-        """Cut the publisher off."""
-        answer = httpx.get(
-            f"{self.control_url}/drop/publisher", params={"app": "live", "name": name}
-        )
-        assert answer.text == "1"
+from .rtmp_server import Server, free_port, running
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None or not _MODULE.exists():
-        pytest.fail("Nginx with its RTMP module is not installed: run make test", pytrace=False)
-    folder = tmp_path_factory.mktemp("nginx")
-    rtmp, http = _free_port(), _free_port()
-    kinds_of_temp = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    config = folder / "nginx.conf"
-    config.write_text(
-        _CONFIG.format(
-            module=_MODULE,
-            folder=folder,
-            rtmp=rtmp,
-            http=http,
-            temp=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds_of_temp),
-        )
-    )
-    with subprocess.Popen([nginx, "-c", str(config)], start_new_session=True) as process:
-        try:
-            _wait_for(rtmp)
-            yield Server(
-                f"rtmp://127.0.0.1:{rtmp}/live", f"http://127.0.0.1:{http}/control", process.pid
-            )
-        finally:
-            process.terminate()
+    with running(tmp_path_factory.mktemp("nginx")) as server:
+        yield server
 
 
 def _live(clip: Path, duration_s: float = 10.0, **encode: object) -> Scenario:
@@ -100,8 +47,9 @@ def _live(clip: Path, duration_s: float = 10.0, **encode: object) -> Scenario:
 def test_a_stream_that_holds_real_time(
     clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
-    there = replace(tools, rtmp_url=server.url)
-    measured = kinds.run(attempt(_live(clip), clip, tmp_path / "stream-1", there))
+    there = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
+    heard: list[Progress] = []
+    measured = kinds.run(attempt(_live(clip), clip, tmp_path / "stream-1", there, heard=heard))
     found = measured.live
     assert found is not None
     assert found.duration_s == pytest.approx(10, abs=1)
@@ -121,19 +69,36 @@ def test_a_stream_that_holds_real_time(
     assert measured.output is None
     assert measured.verdict is not None
     assert "quality-unavailable" not in [reason.code for reason in measured.verdict.reasons]
+    # What was shown of it while it ran is what was measured.
+    encoding = [p for p in heard if p.stage == "encode"]
+    assert statistics.median(p.speed for p in encoding) == pytest.approx(1, abs=0.3)
+    lags = [p.lag_s for p in encoding if p.lag_s is not None]
+    assert len(lags) > 20
+    assert statistics.median(lags) == pytest.approx(found.lag_p50_s, abs=0.1)
+    rates = [p.bitrate_bps for p in encoding if p.bitrate_bps is not None]
+    assert len(rates) > 20
+    assert statistics.median(rates) == pytest.approx(found.bitrate_mean_kbps * 1000, rel=0.5)
+    assert {(p.duplicated_frames, p.dropped_frames) for p in encoding} == {(0, 0)}
+    # The server saw one publisher, and all but what came in the last moment.
+    assert (found.server_publishers, found.server_dropped) == (1, 0)
+    assert isinstance(found.server_bytes_in, int)
+    assert found.server_bytes_in == pytest.approx(found.bitrate_mean_kbps * 125 * 10, rel=0.4)
+    assert found.server_bitrate_mean_kbps == pytest.approx(found.bitrate_mean_kbps, rel=0.2)
 
 
 def test_a_cut_connection_is_made_again_and_counted(
     clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
-    there = replace(tools, rtmp_url=server.url)
+    there = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
     timer = threading.Timer(5, server.drop, args=("stream-cut",))
     timer.start()
     measured = kinds.run(attempt(_live(clip, 15), clip, tmp_path / "stream-cut", there))
     timer.join()
     found = measured.live
     assert found is not None
-    assert found.reconnects == 1
+    assert (found.reconnects, found.server_publishers) == (1, 2)
+    assert isinstance(found.server_bytes_in, int)
+    assert found.server_bytes_in == pytest.approx(300 * 125 * 15, rel=0.5)
     assert found.frames_lost < 100
     # The encoder was not disturbed, and what came after was not late.
     assert found.stalls == 0
@@ -179,6 +144,9 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
     thread.join()
     assert measured.live is not None
     assert measured.live.stalls == 1
+    assert measured.live.server_bytes_in == Unavailable(
+        reason="this node knows no statistics page of the RTMP server (rtmp_stat_url)"
+    )
     assert measured.live.lag_max_s > 1.5
     assert measured.live.below_real_time_s > 0
 
@@ -186,7 +154,7 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
 def test_a_server_that_is_not_there_is_the_networks_fault(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    nowhere = replace(tools, rtmp_url=f"rtmp://127.0.0.1:{_free_port()}/live")
+    nowhere = replace(tools, rtmp_url=f"rtmp://127.0.0.1:{free_port()}/live")
     with pytest.raises(AttemptFailedError, match="came back") as caught:
         kinds.run(attempt(_live(clip), clip, tmp_path / "stream-2", nowhere))
     assert caught.value.failure_class is FailureClass.NETWORK
@@ -226,7 +194,7 @@ def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -
             log=tmp_path / "ffmpeg.log",
             duration_s=60,
             stop=lambda: False,
-            on_report=lambda _: None,
+            on_report=lambda *_: None,
         )
     # Neither running nor waiting to be reaped.
     assert "sleep" not in [child.name() for child in psutil.Process().children()]
@@ -327,26 +295,6 @@ def test_stalls_are_counted() -> None:
 def test_what_was_not_heard_is_named(change: dict[str, object], missing: str) -> None:
     with pytest.raises(ValueError, match=re.escape(missing)):
         _measured(msgspec.structs.replace(_stream(), **change))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _running(folder: Path) -> list[tuple[int, str]]:

@@ -63,6 +63,10 @@ def test_a_measurement_is_whole(
     assert measured.provenance.source_sha256 == what.source.sha256
     assert {p.stage for p in heard} == {"fetch", "encode", "quality"}
     assert heard[-1].frames == 40
+    encoding = [p for p in heard if p.stage == "encode"]
+    assert {(p.duplicated_frames, p.dropped_frames) for p in encoding} == {(0, 0)}
+    assert all(p.fps > 0 and p.speed == pytest.approx(p.fps / 25) for p in encoding)
+    assert {p.lag_s for p in heard} == {None}
     again = msgspec.json.decode(msgspec.json.encode(measured), type=Measurement)
     assert again == measured
 

@@ -147,6 +147,10 @@ LIVE: dict[str, Holds] = {
     "bitrate_max_kbps": between(50, 50_000),
     "bitrate_cv": between(0, 5),
     "helpers_cpu_s": between(0.01, 20),
+    "server_bytes_in": between(10_000, 20_000_000),
+    "server_bitrate_mean_kbps": between(50, 15_000),
+    "server_dropped": between(0, 10_000),
+    "server_publishers": lambda value: value == 1,
 }
 STEP: dict[str, Holds] = {
     "streams": lambda value: value == 1,
@@ -227,7 +231,10 @@ def _problems(result: dict[str, Any]) -> Iterator[str]:
             yield from wrong(one["quality"], QUALITY, where + "quality")
     match result["scenario"]["kind"]:
         case "live":
-            yield from wrong(measurement["live"], LIVE, where + "live")
+            live = measurement["live"]
+            yield from wrong(live, LIVE, where + "live")
+            if isinstance(live["server_bytes_in"], dict):
+                yield where + f"the RTMP server was not read: {live['server_bytes_in']['reason']}"
         case "ladder":
             if len(measurement["renditions"]) != 5:
                 yield where + "has not five renditions"

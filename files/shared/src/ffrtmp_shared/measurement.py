@@ -323,6 +323,10 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     be made again. `frames_lost` were encoded and did not reach the player after its first.
     The bit rate is of whole seconds at the player, in units of 1,000 bit/s; `bitrate_cv` is its
     standard deviation over its mean. `helpers_cpu_s` is the CPU time of feeder and player.
+    What begins with `server` the RTMP server counted, asked once a second until shortly before the
+    end: bytes of audio and video that came in, their mean bit rate from the first look that saw
+    any to the last, messages that it did not send to a player, and the connections that published,
+    which are one more than the reconnects that it saw.
     """
 
     duration_s: Amount
@@ -342,6 +346,10 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     bitrate_max_kbps: Amount
     bitrate_cv: Amount
     helpers_cpu_s: Amount
+    server_bytes_in: Count | Unavailable = _UNKNOWN
+    server_bitrate_mean_kbps: Amount | Unavailable = _UNKNOWN
+    server_dropped: Count | Unavailable = _UNKNOWN
+    server_publishers: Count | Unavailable = _UNKNOWN
 
 
 class Measurement(

@@ -164,13 +164,22 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far an attempt is. `stage` is fetch, encode, quality or report."""
+    """How far an attempt is. `stage` is fetch, encode, quality or report.
+
+    `bitrate_bps` is the bits that were written for each second of video just now,
+    `duplicated_frames` and `dropped_frames` are FFmpeg's counts since the encode began, and `lag_s`
+    is how late the encoder of a stream is. Of these, null is what is not known.
+    """
 
     stage: Annotated[str, Meta(max_length=32)]
     frames: Count = 0
     fps: Amount = 0.0
     speed: Amount = 0.0
     ratio: Amount = 0.0
+    bitrate_bps: Amount | None = None
+    duplicated_frames: Count | None = None
+    dropped_frames: Count | None = None
+    lag_s: float | None = None
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,16 +9,35 @@ import msgspec
 _log = logging.getLogger(__name__)
 
 
-class SlotActivity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One datagram. `frames` counts from the start of the running encode; idle slots send 0."""
+class LastResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The last result of a slot; `vmaf_mean` is None where its quality was not measured."""
+
+    kind: str
+    encoder: str
+    vmaf_mean: float | None
+
+
+class SlotActivity(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """One datagram. `frames` counts from the start of the running encode; idle slots send 0.
+
+    `fps` and all after it are of the running encode, as in the progress of its job: None is what
+    is not known. `last` is in every datagram, so that an exporter that was started meanwhile knows.
+    """
 
     slot: int
     stage: str
     kind: str = ""
     encoder: str = ""
     frames: int = 0
-    fps: float = 0.0
-    speed: float = 0.0
+    fps: float | None = None
+    speed: float | None = None
+    bitrate_bps: float | None = None
+    duplicated_frames: int | None = None
+    dropped_frames: int | None = None
+    lag_s: float | None = None
+    last: LastResult | None = None
 
 
 class ActivitySender:

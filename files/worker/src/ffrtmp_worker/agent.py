@@ -10,7 +10,7 @@ from pathlib import Path
 from ffrtmp_shared.client import MasterClient, MasterRefusedError
 from ffrtmp_shared.credentials import ClientCertificate, read_token
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.measurement import Measurement, QualityMeasurement
 from ffrtmp_shared.models import (
     Artifact,
     Claim,
@@ -20,10 +20,11 @@ from ffrtmp_shared.models import (
     Progress,
     ResultReport,
 )
+from ffrtmp_shared.scenario import Scenario
 from tenacity import RetryError
 
 from ffrtmp_worker import capabilities, kinds, series_file
-from ffrtmp_worker.activity import ActivitySender, SlotActivity
+from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.fetching import SourceFetcher
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt, Tools
@@ -65,6 +66,7 @@ class Agent:
         )
         self._builds = BuildsUnderTest(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)
+        self._last: LastResult | None = None
         # What a killed agent left behind belongs to attempts that nobody waits for.
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
@@ -94,7 +96,7 @@ class Agent:
         """Deliver what is left, then claim a job and do it if there is one."""
         if not self._spool.deliver(client, self._stopped):
             return
-        self._activity.send(SlotActivity(slot=self._slot, stage="idle"))
+        self._activity.send(SlotActivity(slot=self._slot, stage="idle", last=self._last))
         claim = until_answered(self._stopped)(self._claim, client)
         if claim is not None:
             self._work_on(client, claim)
@@ -156,6 +158,8 @@ class Agent:
 
         def report(progress: Progress) -> None:
             lease.note(progress)
+            # Only an encode has a speed: of what comes before and after it none is known.
+            is_encode = progress.stage == "encode"
             self._activity.send(
                 SlotActivity(
                     slot=self._slot,
@@ -163,8 +167,13 @@ class Agent:
                     kind=scenario.kind,
                     encoder=scenario.encoder or "",
                     frames=progress.frames,
-                    fps=progress.fps,
-                    speed=progress.speed,
+                    fps=progress.fps if is_encode else None,
+                    speed=progress.speed if is_encode else None,
+                    bitrate_bps=progress.bitrate_bps,
+                    duplicated_frames=progress.duplicated_frames,
+                    dropped_frames=progress.dropped_frames,
+                    lag_s=progress.lag_s,
+                    last=self._last,
                 )
             )
 
@@ -173,6 +182,8 @@ class Agent:
     def _report(
         self, lease: LeaseKeeper, claim: Claim, outcome: Measurement | Failure, folder: Path
     ) -> None:
+        if isinstance(outcome, Measurement):
+            self._last = _in_short(claim.job.scenario, outcome)
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
         kept = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_scores(folder))
         files = [file for file in kept if file.exists()]
@@ -186,6 +197,15 @@ class Agent:
         self._spool.add(_as_report(claim, outcome, described), files)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
+
+
+def _in_short(scenario: Scenario, measured: Measurement) -> LastResult:
+    quality = measured.quality
+    return LastResult(
+        kind=scenario.kind,
+        encoder=scenario.encoder or "",
+        vmaf_mean=quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None,
+    )
 
 
 def _scores(folder: Path) -> list[Path]:

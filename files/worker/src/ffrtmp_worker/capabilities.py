@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.models import NodeFacts, Registration
 from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
@@ -17,6 +18,7 @@ from ffrtmp_worker.ffmpeg.proving import prove
 from ffrtmp_worker.kinds.attempt import Tools
 from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.environment import cpu_model
+from ffrtmp_worker.measure.rtmp_stat import StatPage
 from ffrtmp_worker.settings import AgentSettings
 
 _log = logging.getLogger(__name__)
@@ -57,8 +59,16 @@ def tools(settings: AgentSettings) -> Tools:
         energy_socket=settings.energy_socket,
         energy_idle_s=settings.energy_idle_s,
         rtmp_url=settings.rtmp_url,
+        rtmp_stat=_rtmp_stat(settings),
         content_notes=ContentNotes(settings.cache_dir, quality_build.sha256),
     )
+
+
+def _rtmp_stat(settings: AgentSettings) -> StatPage | None:
+    if settings.rtmp_stat_url is None:
+        return None
+    shown = ClientCertificate.of(settings.certificate_file, settings.key_file)
+    return StatPage(settings.rtmp_stat_url, settings.ca_file, shown)
 
 
 def registration(settings: AgentSettings, found: Tools) -> Registration:

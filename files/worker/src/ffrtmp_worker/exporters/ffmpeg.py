@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_worker.activity import SlotActivity
+from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.command_line import read_settings
 
 _log = logging.getLogger(__name__)
@@ -37,13 +37,69 @@ class FfmpegExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     log_level: str = "info"
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A metric: its name, what it means, and the field of a datagram that it is read from.
+
+    Where the unit is another one, `factor` makes the metric's of the field's.
+    """
+
+    name: str
+    meaning: str
+    field: str
+    factor: float = 1.0
+
+
+_COUNTED = (
+    _Shown("ffrtmp_ffmpeg_frames", "Frames that the slot has encoded", "frames"),
+    _Shown(
+        "ffrtmp_ffmpeg_duplicated_frames",
+        "Frames that FFmpeg wrote twice, in all encodes of the slot",
+        "duplicated_frames",
+    ),
+    _Shown(
+        "ffrtmp_ffmpeg_dropped_frames",
+        "Frames that FFmpeg left out, in all encodes of the slot",
+        "dropped_frames",
+    ),
+)
+_MEASURED = (
+    _Shown("ffrtmp_ffmpeg_frames_per_second", "Speed of the encode just now", "fps"),
+    _Shown("ffrtmp_ffmpeg_speed_ratio", "The same in multiples of real time", "speed"),
+    _Shown(
+        "ffrtmp_ffmpeg_video_rate_bytes_per_second",
+        "Bytes that the encode writes for each second of video just now, of a live those that"
+        " reach its player; times 8, the bit rate",
+        "bitrate_bps",
+        factor=1 / 8,
+    ),
+    _Shown("ffrtmp_ffmpeg_lag_seconds", "How late the encoder of a live is just now", "lag_s"),
+)
+_LABELS = ("slot", "kind", "encoder")
+
+
 @dataclass
 class _Slot:
-    """What was last heard of a slot, and the frames of all its encodes."""
+    """What was last heard of a slot, and what is counted over all its encodes.
+
+    `running` has the counts of the running encode, `totals` those of all.
+    """
 
     activity: SlotActivity
     heard_at: float
-    frames_total: int
+    running: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+
+    def count(self, activity: SlotActivity) -> None:
+        """Add what was counted since the last datagram; fewer frames than then are a new encode."""
+        if activity.frames < self.running.get("frames", 0):
+            self.running = {}
+        for shown in _COUNTED:
+            count = getattr(activity, shown.field)
+            if count is not None:
+                more = max(count - self.running.get(shown.field, 0), 0)
+                self.totals[shown.field] = self.totals.get(shown.field, 0) + more
+                self.running[shown.field] = count
 
 
 class SlotBoard:
@@ -56,57 +112,59 @@ class SlotBoard:
         self._lock = threading.Lock()
 
     def hear(self, activity: SlotActivity) -> None:
-        """Note what a slot does. A lower frame count than before is a new encode's."""
+        """Note what a slot does."""
+        if not 0 < activity.slot <= _MAX_SLOTS:
+            return
         with self._lock:
-            slot = self._slots.get(activity.slot)
-            if slot is None:
-                if 0 < activity.slot <= _MAX_SLOTS:
-                    self._slots[activity.slot] = _Slot(activity, self._clock(), activity.frames)
-                return
-            before = slot.activity.frames
-            is_same = activity.frames >= before
-            slot.frames_total += activity.frames - before if is_same else activity.frames
-            slot.activity = activity
-            slot.heard_at = self._clock()
+            slot = self._slots.setdefault(activity.slot, _Slot(activity, self._clock()))
+            slot.count(activity)
+            slot.activity, slot.heard_at = activity, self._clock()
 
     def metrics(self) -> Iterable[Metric]:
-        """Give all metrics; a slot not heard of for 30 s keeps its counter and runs nothing."""
-        labels = ["slot", "kind", "encoder"]
+        """Give all metrics; a slot not heard of for 30 s keeps its counters and runs nothing."""
         running = GaugeMetricFamily(
             "ffrtmp_ffmpeg_running", "Whether the slot works on a job", labels=["slot"]
         )
-        frames = CounterMetricFamily(
-            "ffrtmp_ffmpeg_frames", "Frames that the slot has encoded", labels=["slot"]
-        )
-        fps = GaugeMetricFamily(
-            "ffrtmp_ffmpeg_frames_per_second", "Speed of the encode just now", labels=labels
-        )
-        speed = GaugeMetricFamily(
-            "ffrtmp_ffmpeg_speed_ratio", "The same in multiples of real time", labels=labels
-        )
+        counters = [CounterMetricFamily(s.name, s.meaning, labels=["slot"]) for s in _COUNTED]
+        gauges = [GaugeMetricFamily(s.name, s.meaning, labels=_LABELS) for s in _MEASURED]
         stage = GaugeMetricFamily(
-            "ffrtmp_ffmpeg_stage_info", "What the slot does", labels=[*labels, "stage"]
+            "ffrtmp_ffmpeg_stage_info", "What the slot does", labels=[*_LABELS, "stage"]
+        )
+        last = GaugeMetricFamily(
+            "ffrtmp_ffmpeg_last_vmaf_mean",
+            "Mean VMAF of the slot's last result, where its quality was measured",
+            labels=_LABELS,
         )
         now = self._clock()
         with self._lock:
             for number, slot in sorted(self._slots.items()):
                 activity = slot.activity
-                works = activity.stage in _WORKING_STAGES
-                is_live = now - slot.heard_at < _SILENT_AFTER_S
-                running.add_metric([str(number)], float(works and is_live))
-                frames.add_metric([str(number)], slot.frames_total)
-                if not (works and is_live):
+                is_heard = now - slot.heard_at < _SILENT_AFTER_S
+                works = activity.stage in _WORKING_STAGES and is_heard
+                running.add_metric([str(number)], float(works))
+                for shown, counter in zip(_COUNTED, counters, strict=True):
+                    if shown.field in slot.totals:
+                        counter.add_metric([str(number)], slot.totals[shown.field])
+                if is_heard and activity.last is not None and activity.last.vmaf_mean is not None:
+                    last.add_metric(_names(number, activity.last), activity.last.vmaf_mean)
+                if not works:
                     continue
-                names = [
-                    str(number),
-                    activity.kind if activity.kind in KINDS else _OTHER,
-                    activity.encoder if activity.encoder in ENCODERS else _OTHER,
-                ]
+                names = _names(number, activity)
                 stage.add_metric([*names, activity.stage], 1.0)
-                if activity.stage == "encode":
-                    fps.add_metric(names, activity.fps)
-                    speed.add_metric(names, activity.speed)
-        return (running, frames, fps, speed, stage)
+                for shown, gauge in zip(_MEASURED, gauges, strict=True):
+                    value = getattr(activity, shown.field)
+                    if value is not None:
+                        gauge.add_metric(names, value * shown.factor)
+        return (running, *counters, *gauges, stage, last)
+
+
+def _names(slot: int, what: SlotActivity | LastResult) -> list[str]:
+    """Return the values of the labels; whatever the farm does not know is one value."""
+    return [
+        str(slot),
+        what.kind if what.kind in KINDS else _OTHER,
+        what.encoder if what.encoder in ENCODERS else _OTHER,
+    ]
 
 
 class SlotCollector(Collector):

@@ -26,6 +26,10 @@ _TIME_BASE = "#tb 0: "
 _PACKET_FIELDS = 5
 
 
+OnReport = Callable[[Report, float | None], None]
+"""Takes a report, and when the first picture was due by what was heard of the feeder so far."""
+
+
 class Commands(msgspec.Struct, frozen=True, kw_only=True):
     """The argument lists; the encoder's has no more than one output."""
 
@@ -69,12 +73,13 @@ def run_for(
     log: Path,
     duration_s: float,
     stop: Callable[[], bool],
-    on_report: Callable[[Report], None],
+    on_report: OnReport,
 ) -> Broadcast:
     """Stream for `duration_s`, or until feeder or encoder end or `stop()` is true.
 
-    What the encoder says goes to `log`, in bounds, that of the others to files in `cwd`. All
-    processes are gone when this returns. Raises OSError when one cannot be started.
+    `on_report` gets each report of the encoder, and when the first picture was due. What the
+    encoder says goes to `log`, in bounds, that of the others to files in `cwd`. All processes are
+    gone when this returns. Raises OSError when one cannot be started.
     """
     return _Stream(commands, cwd, log, on_report).run(duration_s, stop)
 
@@ -82,14 +87,15 @@ def run_for(
 class _Stream:
     """The processes of one stream and what is heard of them."""
 
-    def __init__(
-        self, commands: Commands, cwd: Path, log: Path, on_report: Callable[[Report], None]
-    ) -> None:
+    def __init__(self, commands: Commands, cwd: Path, log: Path, on_report: OnReport) -> None:
         self._commands, self._cwd, self._log = commands, cwd, log
-        self._reports = Reports(on_report)
+        self._reports = Reports(self._hear_report)
+        self._on_report = on_report
+        self._due_s: float | None = None
         self._feeding = ProgressParser()
         self._fed: list[tuple[float, float]] = []
         self._packets = Packets(elapsed_s=array("d"), time_s=array("d"), size_bytes=array("q"))
+        self._played_bytes = 0
         self._time_base_s = 0.0
         self._reconnects = 0
         self._started = time.monotonic()
@@ -190,7 +196,20 @@ class _Stream:
     def _hear_feeder(self, line: str) -> None:
         block = self._feeding.feed(line)
         if block is not None and block.out_time_us is not None:
-            self._fed.append((self._elapsed_s(), block.out_time_us / 1e6))
+            at_s, fed_s = self._elapsed_s(), block.out_time_us / 1e6
+            self._fed.append((at_s, fed_s))
+            self._due_s = min(at_s - fed_s, at_s if self._due_s is None else self._due_s)
+
+    def _hear_report(self, report: Report) -> None:
+        # FFmpeg does not know the size of what goes through a fifo; the player does.
+        self._on_report(
+            msgspec.structs.replace(
+                report,
+                written_bytes=self._played_bytes or None,
+                written_s=self._packets.time_s[-1] if self._packets.time_s else None,
+            ),
+            self._due_s,
+        )
 
     def _hear_encoder(self, line: str) -> None:
         self._reconnects += _RECOVERED in line
@@ -206,6 +225,7 @@ class _Stream:
         self._packets.elapsed_s.append(self._elapsed_s())
         self._packets.time_s.append(int(fields[1]) * self._time_base_s)
         self._packets.size_bytes.append(int(fields[4]))
+        self._played_bytes += int(fields[4])
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._started

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-_KEYS = ("frame", "out_time_us", "total_size")
+_KEYS = ("frame", "out_time_us", "total_size", "dup_frames", "drop_frames")
 _MAX_DIGITS = 18
 
 
@@ -19,6 +19,8 @@ class ProgressBlock(msgspec.Struct, frozen=True, kw_only=True):
     frames: int | None
     out_time_us: int | None
     total_bytes: int | None
+    duplicated: int | None
+    dropped: int | None
     is_last: bool
 
 
@@ -42,15 +44,27 @@ class ProgressParser:
             frames=_number(pairs.get("frame")),
             out_time_us=_number(pairs.get("out_time_us")),
             total_bytes=_number(pairs.get("total_size")),
+            duplicated=_number(pairs.get("dup_frames")),
+            dropped=_number(pairs.get("drop_frames")),
             is_last=value.strip() == "end",
         )
 
 
 class Report(msgspec.Struct, frozen=True):
-    """At `elapsed_s` seconds after the start of a process it had encoded so many frames."""
+    """At `elapsed_s` seconds after the start of a process it had encoded so many frames.
+
+    `written_bytes` are in its output, which is `written_s` seconds of video long; `duplicated` and
+    `dropped` count frames. None is what is not known. `is_last` tells a report that came because
+    the process ended.
+    """
 
     elapsed_s: float
     frames: int
+    written_bytes: int | None = None
+    written_s: float | None = None
+    duplicated: int | None = None
+    dropped: int | None = None
+    is_last: bool = False
 
 
 class Reports:
@@ -63,11 +77,22 @@ class Reports:
         self._started = time.monotonic()
         self.all: list[Report] = []
 
-    def hear(self, line: str) -> None:
-        """Take a line; one that completes a report with frames in it makes one."""
+    def hear(self, line: str, elapsed_s: float | None = None) -> None:
+        """Take a line; one that completes a report with frames in it makes one.
+
+        It came `elapsed_s` after the start of the process, or now.
+        """
         block = self._parser.feed(line)
         if block is not None and block.frames:
-            report = Report(time.monotonic() - self._started, block.frames)
+            report = Report(
+                time.monotonic() - self._started if elapsed_s is None else elapsed_s,
+                block.frames,
+                written_bytes=block.total_bytes,
+                written_s=None if block.out_time_us is None else block.out_time_us / 1e6,
+                duplicated=block.duplicated,
+                dropped=block.dropped,
+                is_last=block.is_last,
+            )
             self.all.append(report)
             self._heard(report)
 

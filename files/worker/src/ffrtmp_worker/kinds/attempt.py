@@ -15,6 +15,7 @@ from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.nvml import Nvml
+from ffrtmp_worker.measure.rtmp_stat import StatPage
 from ffrtmp_worker.measure.series import Series
 from ffrtmp_worker.measure.watching import HostWatch
 
@@ -30,8 +31,8 @@ class Tools:
     brings, relative to the attempt's folder. `encoders` are those that were proved with it here.
     `energy_socket` is where the energy reader answers, if there is one, and `energy_idle_s` how
     long idle power is measured. `rtmp_url` is the application of an RTMP server that streams are
-    sent to, if there is one. `nvml` knows the energy of NVIDIA's GPUs, `content_notes` what was
-    found in sources before.
+    sent to, if there is one, and `rtmp_stat` where that server says what it counts. `nvml` knows
+    the energy of NVIDIA's GPUs, `content_notes` what was found in sources before.
     """
 
     ffmpeg: Path
@@ -47,6 +48,7 @@ class Tools:
     energy_socket: Path | None = None
     energy_idle_s: float = 0.0
     rtmp_url: str | None = None
+    rtmp_stat: StatPage | None = None
     nvml: Nvml = field(default_factory=Nvml)
     content_notes: ContentNotes = field(default_factory=lambda: ContentNotes(None))
 

@@ -12,7 +12,6 @@ from ffrtmp_shared.measurement import (
     Measurement,
     Unavailable,
 )
-from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import DensitySettings, EncodeSettings
 
 from ffrtmp_worker.failing import AttemptFailedError
@@ -22,6 +21,7 @@ from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.preparing import SourceClip, prepare
 from ffrtmp_worker.kinds.searching import greatest_that_holds
+from ffrtmp_worker.kinds.telling import Teller
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.pace import Pace, pace
 
@@ -60,6 +60,7 @@ class _Search:
         self._argv = command.stream(encode, attempt.tools.ffmpeg, source.name)
         self._source = source
         self._frame_rate = float(source.probe.frame_rate)
+        self._teller = Teller(attempt, self._frame_rate)
         self._steps: list[DensityStep] = []
         self._verified: Sailing | None = None
 
@@ -107,6 +108,7 @@ class _Search:
         self._attempt.check_stop()
         usage, meter = _CpuUsage(), self._attempt.energy_meter()
         meter.begin()
+        self._teller = Teller(self._attempt, self._frame_rate)
         sailing = fleet.run_for(
             [self._argv] * count,
             cwd=self._attempt.folder,
@@ -124,7 +126,7 @@ class _Search:
 
     def _heard(self, place: int, report: Report) -> None:
         if place == 0:
-            self._attempt.report(Progress(stage="encode", frames=report.frames))
+            self._teller.tell(report, ratio=0.0)
 
     def _judge(
         self, sailing: Sailing, busy_ratio: float, power_w: float | Unavailable

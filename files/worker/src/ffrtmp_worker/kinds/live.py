@@ -2,9 +2,9 @@
 
 from fractions import Fraction
 
+import msgspec
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
-from ffrtmp_shared.models import Progress
 
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import broadcasting, command
@@ -12,9 +12,11 @@ from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Commands
 from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.preparing import prepare
+from ffrtmp_worker.kinds.telling import Teller
 from ffrtmp_worker.kinds.timing import killed
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
+from ffrtmp_worker.measure.rtmp_stat import ServerWatch
 from ffrtmp_worker.measure.slot import MemoryLimit
 
 
@@ -38,38 +40,27 @@ def run(attempt: Attempt) -> Measurement:
     )
     frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
 
-    told: list[Report] = []
+    teller = Teller(attempt, frame_rate)
 
-    def heard(report: Report) -> None:
-        # The first and the last but one are enough.
-        told[1:] = [*told[-1:], report] if told else [report]
-        fps = rates_fps(told[-2:])[0] if len(told) > 1 else 0.0
-        pictures = report.frames - told[0].frames
-        late_s = report.elapsed_s - told[0].elapsed_s - pictures / frame_rate
-        attempt.series.tell(report.frames, lag_s=late_s)
-        attempt.report(
-            Progress(
-                stage="encode",
-                frames=report.frames,
-                fps=fps,
-                speed=fps / frame_rate,
-                ratio=min(report.elapsed_s / settings.duration_s, 1.0),
-            )
-        )
+    def heard(report: Report, due_s: float | None) -> None:
+        lag_s = None if due_s is None else live.lag_s(report, due_s, frame_rate)
+        teller.tell(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
 
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     watch.begin(attempt.folder / source.name)
     memory = MemoryLimit()
-    stream = broadcasting.run_for(
-        commands,
-        cwd=attempt.folder,
-        log=attempt.folder / ENCODE_LOG_NAME,
-        duration_s=settings.duration_s,
-        stop=attempt.is_stopped,
-        on_report=heard,
-    )
-    seen = watch.finish()
+    with ServerWatch(attempt.tools.rtmp_stat, url, settings.duration_s) as server:
+        stream = broadcasting.run_for(
+            commands,
+            cwd=attempt.folder,
+            log=attempt.folder / ENCODE_LOG_NAME,
+            duration_s=settings.duration_s,
+            stop=attempt.is_stopped,
+            on_report=heard,
+        )
+        # The host's figures are those of the stream, not of the end of its watch.
+        seen = watch.finish()
     attempt.check_stop()
     _check(stream, memory)
     try:
@@ -87,7 +78,7 @@ def run(attempt: Attempt) -> Measurement:
         provenance=attempt.provenance(
             source.sha256, commands.encoder, commands.feeder, commands.player
         ),
-        live=measured,
+        live=msgspec.structs.replace(measured, **msgspec.structs.asdict(server.figures())),
     )
 
 

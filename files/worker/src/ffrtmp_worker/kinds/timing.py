@@ -8,18 +8,17 @@ from collections.abc import Sequence
 import msgspec
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
-from ffrtmp_shared.models import Progress
 
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process
-from ffrtmp_worker.ffmpeg.probe import VideoProbe
 from ffrtmp_worker.ffmpeg.process import Outcome, StoppedBy
-from ffrtmp_worker.ffmpeg.progress import ProgressParser
+from ffrtmp_worker.ffmpeg.progress import Report, Reports
 from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.blaming import source_failure
 from ffrtmp_worker.kinds.preparing import deadline_s, source_duration_s
+from ffrtmp_worker.kinds.telling import Teller
 from ffrtmp_worker.measure.quality import Clip
-from ffrtmp_worker.measure.rates import low_fps
+from ffrtmp_worker.measure.rates import low_fps, rates_fps
 from ffrtmp_worker.measure.slot import MemoryLimit
 
 _NO_SPACE = os.strerror(errno.ENOSPC)
@@ -31,7 +30,12 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
     Its progress is reported. Raises AttemptFailedError with the verdict when it does not end as
     it should.
     """
-    listener = _ProgressListener(attempt, source.probe)
+    teller = Teller(attempt, float(source.probe.frame_rate))
+
+    def heard(report: Report) -> None:
+        teller.tell(report, ratio=report.frames / source.probe.frames)
+
+    reports = Reports(heard)
     memory = MemoryLimit()
     outcome = process.run(
         argv,
@@ -39,25 +43,31 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         log=attempt.folder / ENCODE_LOG_NAME,
         deadline_s=deadline_s(attempt, source.probe),
         stop=attempt.is_stopped,
-        on_line=listener.hear,
+        on_line=reports.hear,
     )
     if outcome.stopped_by is not None or outcome.exit_code:
         raise _failure(attempt, outcome, source, memory)
+    frames = reports.all[-1].frames if reports.all else 0
+    rates = rates_fps(reports.all)
     return EncodeMeasurement(
         wall_s=outcome.wall_s,
         user_s=outcome.user_s,
         system_s=outcome.system_s,
         max_rss_kib=outcome.max_rss_kib,
-        frames=listener.frames,
-        fps=listener.frames / outcome.wall_s,
+        frames=frames,
+        fps=frames / outcome.wall_s,
         speed=source_duration_s(source.probe) / outcome.wall_s,
-        first_frame_s=listener.first_frame_s,
+        first_frame_s=(
+            reports.all[0].elapsed_s
+            if reports.all
+            else Unavailable(reason="FFmpeg never reported a frame")
+        ),
         voluntary_switches=outcome.voluntary_switches,
         involuntary_switches=outcome.involuntary_switches,
         minor_faults=outcome.minor_faults,
         major_faults=outcome.major_faults,
-        fps_p1=low_fps(listener.rates_fps, 1),
-        fps_p5=low_fps(listener.rates_fps, 5),
+        fps_p1=low_fps(rates, 1),
+        fps_p5=low_fps(rates, 5),
     )
 
 
@@ -150,40 +160,3 @@ def killed(exit_code: int, log_tail: str, memory: MemoryLimit) -> AttemptFailedE
     return AttemptFailedError(
         FailureClass.KILLED, f"FFmpeg was ended by {name}, which the agent did not send", log_tail
     )
-
-
-class _ProgressListener:
-    """Turns FFmpeg's reports into ours, with speeds of the last interval instead of averages."""
-
-    def __init__(self, attempt: Attempt, source: VideoProbe) -> None:
-        self._attempt = attempt
-        self._source = source
-        self._parser = ProgressParser()
-        self._last_s = 0.0
-        self.frames = 0
-        self.rates_fps: list[float] = []
-        self.first_frame_s: float | Unavailable = Unavailable(
-            reason="FFmpeg never reported a frame"
-        )
-
-    def hear(self, line: str, elapsed_s: float) -> None:
-        block = self._parser.feed(line)
-        if block is None or block.frames is None:
-            return
-        fps = (block.frames - self.frames) / max(elapsed_s - self._last_s, 0.001)
-        if isinstance(self.first_frame_s, float) and not block.is_last:
-            # The last interval is cut off wherever the encode ended.
-            self.rates_fps.append(fps)
-        if block.frames and isinstance(self.first_frame_s, Unavailable):
-            self.first_frame_s = elapsed_s
-        self.frames, self._last_s = block.frames, elapsed_s
-        self._attempt.series.tell(block.frames, block.total_bytes)
-        self._attempt.report(
-            Progress(
-                stage="encode",
-                frames=self.frames,
-                fps=fps,
-                speed=fps / float(self._source.frame_rate),
-                ratio=min(self.frames / self._source.frames, 1.0),
-            )
-        )

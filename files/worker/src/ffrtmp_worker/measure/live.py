@@ -44,7 +44,9 @@ def measure(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
     # When the feeder's first picture would have been due. The feeder waits for a slow encoder:
     # that makes its later pictures late, not due later.
     start_s = float(np.min(fed[:, 0] - fed[:, 1]))
-    lags = settled[:, 0] - start_s - (settled[:, 1] - 1) / frame_rate
+    lags = np.array(
+        [lag_s(r, start_s, frame_rate) for r in stream.reports if r.elapsed_s >= from_s]
+    )
     ways = arrived[after] - start_s - np.array(packets.time_s, dtype=np.float64)[after]
     kbps = _kbps_by_second(packets)
     lag_p50_s, lag_p95_s, lag_p99_s = np.percentile(lags, (50, 95, 99))
@@ -70,6 +72,11 @@ def measure(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
             ending.user_s + ending.system_s for ending in (stream.feeder, *stream.players)
         ),
     )
+
+
+def lag_s(report: Report, due_s: float, frame_rate: float) -> float:
+    """Return how late the picture was that `report` counts last; the first was due at `due_s`."""
+    return report.elapsed_s - due_s - (report.frames - 1) / frame_rate
 
 
 def below_real_time_s(at_s: Numbers, lags_s: Numbers) -> float:

@@ -32,8 +32,8 @@ COLUMNS = (
 
 `elapsed_s` is since the measurement began. `frames` and `output_bytes` are what the process that
 runs has encoded so far, `fps` and `output_bitrate_kbps` come of their growth since the row before,
-`lag_s` is how late a live stream is. The others are the host's since the row before, of all its
-CPUs and packages.
+`lag_s` is how late the encoder of a live stream is. The others are the host's since the row before,
+of all its CPUs and packages.
 """
 
 
