@@ -70,6 +70,17 @@ def test_control_encodes_began_and_ended_the_work_of_each_node() -> None:
         assert 0.1 < drift["ratio"] < 10
 
 
+def test_repeats_go_on_as_long_as_they_may() -> None:
+    document = json.loads((_folder_of("ladder") / "results.json").read_text())
+    repeats: dict[tuple[str, str], list[int]] = {}
+    for one in document["results"]:
+        repeats.setdefault((one["node"], one["scenario"]["name"]), []).append(one["repeat"])
+    assert {node for node, _ in repeats} == {"worker1", "worker2"}
+    assert all(sorted(numbers) == [1, 2] for numbers in repeats.values()), repeats
+    assert document["run"]["unsettled_nodes"] == []
+    assert {one["state"] for one in document["precision"]["medians"]} == {"few_repeats"}
+
+
 def test_every_result_has_its_seconds(run_folder: Path, results: list[dict[str, Any]]) -> None:
     files = sorted(run_folder.glob("logs/*/*/series.parquet"))
     assert len(files) == len(results)
