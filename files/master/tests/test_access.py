@@ -24,6 +24,7 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("POST", "/v1/runs/plan"): set(SUBMITTER),
     ("GET", "/v1/runs"): set(VIEWER),
     ("GET", "/v1/runs/{run_id}"): set(VIEWER),
+    ("GET", "/v1/runs/{run_id}/precision"): set(VIEWER),
     ("POST", "/v1/runs/{run_id}/cancel"): set(SUBMITTER),
     ("POST", "/v1/runs/{run_id}/retry"): set(SUBMITTER),
     ("GET", "/v1/jobs"): set(VIEWER),
