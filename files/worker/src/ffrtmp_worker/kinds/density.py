@@ -1,8 +1,5 @@
 """How many streams in real time a node holds."""
 
-import os
-from collections.abc import Sequence
-
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import (
     DensityMeasurement,
@@ -16,13 +13,13 @@ from ffrtmp_shared.scenario import DensitySettings, EncodeSettings
 
 from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, fleet
-from ffrtmp_worker.ffmpeg.fleet import Member, Sailing
+from ffrtmp_worker.ffmpeg.fleet import Sailing
 from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import Attempt
 from ffrtmp_worker.kinds.preparing import SourceClip, prepare
+from ffrtmp_worker.kinds.running_out import Shortage
 from ffrtmp_worker.kinds.searching import greatest_that_holds
 from ffrtmp_worker.kinds.telling import Teller
-from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.pace import Pace, pace
 
 _NO_LOW_FPS = Unavailable(reason="streams are judged one by one, by their lag")
@@ -31,9 +28,6 @@ _RESOLUTION_S = 0.1
 
 Reports count whole frames and are written twice a second; less than this is not seen surely.
 """
-
-_BUSY_RATIO = 0.9
-"""CPUs that are busier than this, all of them together, are what ran out."""
 
 
 def run(attempt: Attempt) -> Measurement:
@@ -61,6 +55,7 @@ class _Search:
         self._source = source
         self._frame_rate = float(source.probe.frame_rate)
         self._teller = Teller(attempt, self._frame_rate)
+        self._shortage = Shortage(attempt.tools.nvml)
         self._steps: list[DensityStep] = []
         self._verified: Sailing | None = None
 
@@ -106,7 +101,8 @@ class _Search:
 
     def _holds(self, count: int, window_s: float, *, verify: bool = False) -> bool:
         self._attempt.check_stop()
-        usage, meter = _CpuUsage(), self._attempt.energy_meter()
+        self._shortage = Shortage(self._attempt.tools.nvml)
+        meter = self._attempt.energy_meter()
         meter.begin()
         self._teller = Teller(self._attempt, self._frame_rate)
         sailing = fleet.run_for(
@@ -116,7 +112,7 @@ class _Search:
             stop=self._attempt.is_stopped,
             on_report=self._heard,
         )
-        busy_ratio, power_w = usage.busy_ratio(), _power_w(meter.finish())
+        busy_ratio, power_w = self._shortage.end(), _power_w(meter.finish())
         self._attempt.check_stop()
         step = self._judge(sailing, busy_ratio, power_w)
         self._steps.append(step)
@@ -126,6 +122,7 @@ class _Search:
 
     def _heard(self, place: int, report: Report) -> None:
         if place == 0:
+            self._shortage.look()
             self._teller.tell(report, ratio=0.0)
 
     def _judge(
@@ -149,21 +146,11 @@ class _Search:
             lag_max_s=max(found.lag_max_s for found in known) if is_whole else unknown,
             cpu_busy_ratio=busy_ratio,
             power_w=power_w,
-            limit="" if held else _limit(members, busy_ratio),
+            limit="" if held else self._shortage.what(members),
         )
 
     def _keeps_up(self, found: Pace) -> bool:
         return found.drift_s <= _RESOLUTION_S and found.lag_max_s <= self._settings.max_lag_s
-
-
-def _limit(members: Sequence[Member], busy_ratio: float) -> str:
-    """Say what ran out, as far as it can be seen."""
-    endings = (member.ending for member in members)
-    ended = next((ending for ending in endings if ending.exit_code is not None), None)
-    if ended is not None:
-        last = " ".join(ended.log_tail.splitlines()[-1:])
-        return f"a stream ended with code {ended.exit_code}: {last}"[:1024]
-    return "cpu" if busy_ratio >= _BUSY_RATIO else "unknown: the CPUs were not busy"
 
 
 def _power_w(energy: EnergyMeasurement | Unavailable) -> float | Unavailable:
@@ -192,16 +179,3 @@ def _together(sailing: Sailing, frame_rate: float) -> EncodeMeasurement:
         fps_p1=_NO_LOW_FPS,
         fps_p5=_NO_LOW_FPS,
     )
-
-
-class _CpuUsage:
-    """How busy the CPUs are that this process, and so its FFmpegs, may use."""
-
-    def __init__(self) -> None:
-        self._cpus = os.sched_getaffinity(0)
-        self._before = CpuTimes.now(self._cpus)
-
-    def busy_ratio(self) -> float:
-        """Return the busy part of all their time since the making of this object."""
-        spent = CpuTimes.now(self._cpus).since(self._before)
-        return 1.0 - spent.idle_s / spent.total_s if spent.total_s > 0 else 0.0
