@@ -127,10 +127,10 @@ def test_the_agent_never_loads_what_writes_the_file() -> None:
 def test_a_day_has_room() -> None:
     series = Series()
     series.begin(None)
-    started = time.monotonic()
+    started_s = time.process_time()
     for number in range(2000):
         series.tell(number)
         series.look(_NOTHING)
-    # A row costs the agent less than 1 ms, of the second that it stands for.
-    assert (time.monotonic() - started) / 2000 < 0.001
+    # A row costs the agent less than 2 ms of a CPU, of the second that it stands for.
+    assert (time.process_time() - started_s) / 2000 < 0.002
     assert sum(column.itemsize for column in series.columns.values()) * 86_400 < 8_000_000
