@@ -132,6 +132,8 @@ rows:
     - RV(rows[].vmaf_mean) is null when no repeat has a measured quality; RV(rows[].vmaf_n) tells
       how many have. RV(rows[].streams) is of a density, RV(rows[].lag_p95_s) and
       RV(rows[].end_to_end_p95_s) of a live; the others have null there.
+    - RV(rows[].cost_per_stream_hour) is what a stream of a density costs, in RV(rows[].currency),
+      on a host that has a price; null elsewhere.
     - RV(rows[].speed) lies with 95 % confidence between RV(rows[].speed_low) and
       RV(rows[].speed_high), which are null with fewer than six repeats.
     - RV(rows[].state) is V(precise), V(unstable), V(few_repeats) or, while more repeats are to
@@ -160,6 +162,8 @@ rows:
       vmaf_mean: 88.2
       vmaf_n: 2
       streams: null
+      cost_per_stream_hour: null
+      currency: null
       lag_p95_s: null
       end_to_end_p95_s: null
       speed_low: null

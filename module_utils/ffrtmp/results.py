@@ -48,6 +48,8 @@ COLUMNS = (
     "streams",
     "lag_p95_s",
     "end_to_end_p95_s",
+    "cost_per_stream_hour",
+    "currency",
 )
 """The columns of results.csv."""
 
@@ -87,6 +89,7 @@ def flat(result: Json) -> dict[str, Any]:
     verdict = measurement.get("verdict")
     energy = measurement.get("energy", {})
     live = measurement.get("live") or {}
+    cost = (measurement.get("density") or {}).get("cost", {})
     is_measured = quality.get("status") == "measured"
     return {
         "run_id": result["run_id"],
@@ -118,6 +121,8 @@ def flat(result: Json) -> dict[str, Any]:
         "streams": (measurement.get("density") or {}).get("streams"),
         "lag_p95_s": live.get("lag_p95_s"),
         "end_to_end_p95_s": live.get("end_to_end_p95_s"),
+        "cost_per_stream_hour": cost.get("per_stream_hour"),
+        "currency": cost.get("currency"),
     }
 
 
@@ -251,9 +256,21 @@ def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
         "streams": _median(members, "streams"),
         "lag_p95_s": _median(members, "lag_p95_s"),
         "end_to_end_p95_s": _median(members, "end_to_end_p95_s"),
+        **_cost_per_stream_hour(members),
         "speed_low": None,
         "speed_high": None,
         "state": None,
+    }
+
+
+def _cost_per_stream_hour(members: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median cost and its currency; of several currencies there is no median."""
+    currencies = {row["currency"] for row in members} - {None}
+    if len(currencies) != 1:
+        return {"cost_per_stream_hour": None, "currency": None}
+    return {
+        "cost_per_stream_hour": _median(members, "cost_per_stream_hour"),
+        "currency": currencies.pop(),
     }
 
 

@@ -192,14 +192,39 @@ def test_renditions_of_an_invalid_ladder_have_no_figure() -> None:
 
 def test_streams_and_lag_stand_where_they_were_measured() -> None:
     dense, live = result(repeat=1), result(repeat=2)
-    dense["measurement"]["density"] = {"streams": 7}
+    cost = {"status": "computed", "currency": "EUR", "per_stream_hour": 0.0125}
+    dense["measurement"]["density"] = {"streams": 7, "cost": cost}
     live["measurement"]["live"] = {"lag_p95_s": 0.5, "end_to_end_p95_s": 0.75}
     (row,) = results.table([dense, live])
 
     assert (row["streams"], row["lag_p95_s"], row["end_to_end_p95_s"]) == (7.0, 0.5, 0.75)
+    assert (row["cost_per_stream_hour"], row["currency"]) == (0.0125, "EUR")
     first, second = csv.DictReader(io.StringIO(results.as_csv([dense, live]).decode()))
     assert (first["streams"], first["lag_p95_s"]) == ("7", "")
+    assert (first["cost_per_stream_hour"], first["currency"]) == ("0.0125", "EUR")
     assert (second["streams"], second["lag_p95_s"]) == ("", "0.5")
+    assert (second["cost_per_stream_hour"], second["currency"]) == ("", "")
+
+
+def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None:
+    dense = [result(repeat=number) for number in (1, 2, 3)]
+    for one, cost in zip(
+        dense,
+        (
+            {"status": "unavailable", "reason": "no price"},
+            {"status": "computed", "currency": "EUR", "per_stream_hour": 0.01},
+            {"status": "computed", "currency": "USD", "per_stream_hour": 0.02},
+        ),
+        strict=True,
+    ):
+        one["measurement"]["density"] = {"streams": 7, "cost": cost}
+
+    (row,) = results.table(dense)
+    assert (row["cost_per_stream_hour"], row["currency"]) == (None, None)
+    (row,) = results.table(dense[:1])
+    assert (row["cost_per_stream_hour"], row["currency"]) == (None, None)
+    (row,) = results.table(dense[:2])
+    assert (row["cost_per_stream_hour"], row["currency"]) == (0.01, "EUR")
 
 
 def _with_ffmpeg(name: str | None, sha256: str, **values: Any) -> dict[str, Any]:

@@ -143,6 +143,7 @@ def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: s
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
     # What only other kinds have.
     others |= {"streams", "power_w", "watts_per_stream", *LiveMeasurement.__struct_fields__}
+    others |= {"gpu_power_w", "cost_per_stream_hour", "currency"}
     others |= {"gpu_energy_gross_j", "gpu_energy_net_j", "gpu_energy_idle_w"}
     others -= {"duration_s", "helpers_cpu_s"}
     # What only suites that compare FFmpegs have.

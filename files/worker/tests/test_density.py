@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import StreamCost, Unavailable
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import DensitySettings, Scenario
 from ffrtmp_worker import kinds
@@ -18,6 +19,7 @@ from ffrtmp_worker.failing import AttemptFailedError
 from ffrtmp_worker.ffmpeg import fleet
 from ffrtmp_worker.ffmpeg.progress import Report
 from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.pricing import Prices
 from ffrtmp_worker.kinds.searching import greatest_that_holds
 from ffrtmp_worker.measure.pace import pace
 
@@ -138,9 +140,14 @@ def _density(clip: Path, **settings: object) -> Scenario:
 def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
     heard: list[Progress] = []
     what = _density(clip, max_streams=2, max_lag_s=5.0)
-    measured = kinds.run(attempt(what, clip, tmp_path, tools, heard=heard))
+    priced = replace(tools, prices=Prices(currency="EUR", host_per_hour=0.6))
+    measured = kinds.run(attempt(what, clip, tmp_path, priced, heard=heard))
     density = measured.density
     assert density is not None
+    assert isinstance(density.gpu_power_w, Unavailable)
+    assert density.watts_per_stream == density.power_w, "neither is known here"
+    assert isinstance(density.cost, StreamCost)
+    assert density.cost.per_stream_hour == pytest.approx(0.6 / density.streams)
     # Other tests share the machine, so that two need not hold.
     assert density.streams in (1, 2)
     last = density.steps[-1]

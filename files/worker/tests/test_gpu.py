@@ -7,12 +7,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import promtool
 import pytest
 from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_shared.scenario import DensitySettings
 from ffrtmp_worker import kinds
 from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.kinds.attempt import Tools
@@ -237,9 +240,9 @@ def test_energy_that_is_not_known_has_a_reason(
     assert why in energy.reason
 
 
-def test_gpu_energy_is_in_the_result_of_an_encode(
-    driver: Driver, clip: Path, tools: Tools, tmp_path: Path
-) -> None:
+@contextmanager
+def burning(driver: Driver) -> Iterator[None]:
+    """Let the GPU use a joule fifty times a second."""
     over = threading.Event()
 
     def burn() -> None:
@@ -252,17 +255,49 @@ def test_gpu_energy_is_in_the_result_of_an_encode(
     thread = threading.Thread(target=burn)
     thread.start()
     try:
-        here = replace(tools, nvml=Nvml(), energy_idle_s=0.5)
-        measured = kinds.run(attempt(scenario(clip), clip, tmp_path / "attempt", here))
+        yield
     finally:
         over.set()
         thread.join()
+
+
+def test_gpu_energy_is_in_the_result_of_an_encode(
+    driver: Driver, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    here = replace(tools, nvml=Nvml(), energy_idle_s=0.5)
+    with burning(driver):
+        measured = kinds.run(attempt(scenario(clip), clip, tmp_path / "attempt", here))
     energy = measured.gpu_energy
     assert isinstance(energy, EnergyMeasurement)
     assert energy.gross_j > 0
     assert isinstance(energy.idle_w, float)
     assert energy.idle_w > 0
     assert isinstance(measured.energy, Unavailable)
+
+
+def test_power_of_the_gpus_is_in_a_density_and_no_watts_without_the_processors(
+    driver: Driver, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    search = DensitySettings(window_s=8.0, verify_s=8.0, max_streams=1, max_lag_s=5.0)
+    what = msgspec.structs.replace(scenario(clip), kind="density", density=search)
+    with burning(driver):
+        measured = kinds.run(attempt(what, clip, tmp_path, replace(tools, nvml=Nvml())))
+    density = measured.density
+    assert density is not None
+    assert isinstance(density.gpu_power_w, float)
+    assert 0 < density.gpu_power_w <= 50
+    # Half of the power would be a number that is wrong.
+    assert isinstance(density.power_w, Unavailable)
+    assert density.watts_per_stream == density.power_w
+
+
+def test_a_host_with_gpus_that_do_not_answer_has_gpus(driver: Driver) -> None:
+    nvml = Nvml()
+    driver.load({"energy": 0})
+    assert nvml.has_gpus()
+    driver.load({"energy": 0, "lost": 1})
+    nvml.read()
+    assert nvml.has_gpus()
 
 
 def test_without_a_library_nothing_is_loaded_and_the_reason_is_said() -> None:

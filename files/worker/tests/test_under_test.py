@@ -9,18 +9,23 @@ import struct
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import (
     DecodeSettings,
+    DensitySettings,
     LadderSettings,
+    LiveSettings,
     RatePoint,
     Rendition,
     Scenario,
@@ -36,6 +41,7 @@ from ffrtmp_worker.under_test import BuildsUnderTest
 
 from .api_server import ApiServer
 from .conftest import attempt, scenario
+from .rtmp_server import running
 
 # What a program does for ever: pause() over and over, or a branch to itself.
 _FOREVER = {
@@ -149,6 +155,46 @@ def test_every_kind_times_the_suites_ffmpeg(node: Node, system_ffmpeg: Path) -> 
         assert found.provenance.ffmpeg.sha256 == given.sha256
         log = node.folder / what.kind / "ffmpeg.log"
         assert log.read_text(encoding="utf-8").startswith("under-test/ffmpeg ")
+
+
+def test_streams_are_of_the_suites_ffmpeg(node: Node, system_ffmpeg: Path) -> None:
+    given = node.given(system_ffmpeg.read_bytes())
+    plain = node.scenario(given, preset="ultrafast", threads=1)
+    search = DensitySettings(window_s=8.0, verify_s=8.0, max_streams=1, max_lag_s=5.0)
+    dense = kinds.run(
+        node.equipped(msgspec.structs.replace(plain, kind="density", density=search), "density")
+    )
+    assert dense.density is not None
+    assert dense.density.streams == 1
+    assert dense.provenance.argv[0] == "under-test/ffmpeg"
+    assert dense.provenance.ffmpeg.sha256 == given.sha256
+
+
+def test_a_live_is_encoded_by_the_suites_ffmpeg_and_fed_by_the_farms(
+    node: Node, system_ffmpeg: Path
+) -> None:
+    given = node.given(system_ffmpeg.read_bytes())
+    rate = RatePoint(bitrate_kbps=300)
+    plain = node.scenario(given, preset="ultrafast", threads=1, rate=rate, gop_frames=25)
+    what = msgspec.structs.replace(plain, kind="live", live=LiveSettings(duration_s=10.0))
+    seen: set[str] = set()
+    rtmp_folder = node.folder / "rtmp"
+    rtmp_folder.mkdir()
+
+    def look(_: Progress) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                seen.add(process.exe())
+
+    with running(rtmp_folder) as server:
+        node.tools = replace(node.tools, rtmp_url=server.url)
+        found = kinds.run(replace(node.equipped(what, "live"), report=look))
+    assert found.live is not None
+    assert found.provenance.argv[0] == "under-test/ffmpeg"
+    assert found.provenance.ffmpeg.sha256 == given.sha256
+    programs = {Path(exe) for exe in seen}
+    assert node.folder / "live" / "under-test" / "ffmpeg" in programs
+    assert node.tools.farm_ffmpeg.resolve() in programs
 
 
 def test_a_build_is_fetched_started_and_proved_once(node: Node, system_ffmpeg: Path) -> None:

@@ -160,6 +160,7 @@ STEP: dict[str, Holds] = {
     "lag_max_s": between(-1, 10),
     "cpu_busy_ratio": RATIO,
     "power_w": between(0, 2000),
+    "gpu_power_w": between(0, 2000),
     "limit": lambda value: isinstance(value, str),
 }
 
@@ -246,3 +247,13 @@ def _problems(result: dict[str, Any]) -> Iterator[str]:
                 yield where + f"held {density['streams']} streams"
             for step in density["steps"]:
                 yield from wrong(step, STEP, where + "steps")
+            yield from wrong_cost(density["cost"], result["node"], where + "cost")
+
+
+def wrong_cost(cost: dict[str, Any], node: str, where: str) -> Iterator[str]:
+    """The one stream costs what the host does, where that has a price: worker1 alone."""
+    if node != "worker1":
+        if "worker_host_price_per_hour" not in cost.get("reason", ""):
+            yield f"{where} is {cost} without a price"
+    elif (cost.get("per_stream_hour"), cost.get("currency")) != (0.25, "EUR"):
+        yield f"{where} is {cost}"

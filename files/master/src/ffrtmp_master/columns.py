@@ -116,6 +116,17 @@ def _of_kind(part: str, name: str, kind: Kind) -> Column:
     return Column(name, kind, value)
 
 
+def _stream_cost(name: str, kind: Kind, attribute: str) -> Column:
+    """Return a column on what a stream of a density costs; hosts without a price leave it empty."""
+
+    def value(result: Result) -> Value:
+        cost = getattr(result.measurement.density, "cost", None)
+        found: Value = _measured(getattr(cost, attribute, None))
+        return found
+
+    return Column(name, kind, value)
+
+
 def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
     """Return a column on the host; what it does not offer is left empty."""
 
@@ -174,6 +185,8 @@ COLUMNS: tuple[Column, ...] = (
     _of_kind("density", "streams", _WHOLE),
     _of_kind("live", "lag_p95_s", _NUMBER),
     _of_kind("live", "end_to_end_p95_s", _NUMBER),
+    _stream_cost("cost_per_stream_hour", _NUMBER, "per_stream_hour"),
+    _stream_cost("currency", _TEXT, "currency"),
     # What only an export has.
     Column("result_id", _TEXT, lambda r: str(r.id)),
     Column("stored_at", _MOMENT, lambda r: r.stored_at),
@@ -222,7 +235,9 @@ COLUMNS: tuple[Column, ...] = (
     _quality("ssim_ffmpeg_mean", _NUMBER),
     _quality("xpsnr_y_db", _NUMBER),
     _of_kind("density", "power_w", _NUMBER),
+    _of_kind("density", "gpu_power_w", _NUMBER),
     _of_kind("density", "watts_per_stream", _NUMBER),
+    _stream_cost("energy_cost_per_stream_hour", _NUMBER, "energy_per_stream_hour"),
     _of_kind("live", "lag_p50_s", _NUMBER),
     _of_kind("live", "lag_p99_s", _NUMBER),
     _of_kind("live", "lag_max_s", _NUMBER),

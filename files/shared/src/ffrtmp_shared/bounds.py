@@ -25,5 +25,8 @@ Amount = Annotated[float, Meta(ge=0)]
 Attempt = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}" + _END)]
+"""A currency as ISO 4217 writes it, such as EUR."""
+
 MAX_LABELS = 16
 Labels = Annotated[dict[Word, Annotated[str, Meta(max_length=128)]], Meta(max_length=MAX_LABELS)]

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import Amount, Count, LongText, Name, Sha256, Text, Word
+from ffrtmp_shared.bounds import Amount, Count, Currency, LongText, Name, Sha256, Text, Word
 
 _Argument = Annotated[str, Meta(max_length=4096)]
 _Arguments = Annotated[tuple[_Argument, ...], Meta(max_length=1024)]
@@ -282,7 +282,8 @@ class DensityStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `slowest_speed` is the speed of the slowest stream in multiples of real time, without what it
     needed to start; `lag_max_s` is by how much a stream fell back at most. `cpu_busy_ratio` is
     the busy part of the CPUs that the slot may use, `power_w` the power of the host's packages
-    and their memory. `limit` says what ran out, and is empty where the streams held.
+    and their memory, `gpu_power_w` that of its NVIDIA GPUs, all of them. `limit` says what ran
+    out, and is empty where the streams held.
     """
 
     streams: Count
@@ -293,6 +294,29 @@ class DensityStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cpu_busy_ratio: Amount
     power_w: Amount | Unavailable
     limit: Text
+    gpu_power_w: Amount | Unavailable = _UNKNOWN
+
+
+class StreamCost(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="computed",
+    tag_field="status",
+):
+    """What one of the streams that a node holds costs for an hour, in `currency` (ISO 4217).
+
+    `host_per_hour` and `energy_per_kwh` are the prices that the operator gave; without the second
+    the first has the energy in it. `energy_per_stream_hour` is watts_per_stream / 1000 *
+    energy_per_kwh, and `per_stream_hour` that and host_per_hour / streams.
+    """
+
+    currency: Currency
+    host_per_hour: Amount
+    energy_per_kwh: Amount | Unavailable
+    energy_per_stream_hour: Amount | Unavailable
+    per_stream_hour: Amount
 
 
 class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -300,8 +324,9 @@ class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     `streams` held through a window of `verify_s`; it is 0 where not even one did. `steps` is the
     whole search in its order. `limit` says what ran out with more streams, and is empty where
-    the search ended at the most that it was to try. `power_w` and `watts_per_stream` are from
-    the verified window.
+    the search ended at the most that it was to try. `power_w` and `gpu_power_w` are from the
+    verified window, and `watts_per_stream` is their sum over `streams`, without the second on
+    hosts that have no NVIDIA GPU.
     """
 
     streams: Count
@@ -309,6 +334,8 @@ class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     steps: Annotated[tuple[DensityStep, ...], Meta(max_length=256)]
     power_w: Amount | Unavailable
     watts_per_stream: Amount | Unavailable
+    gpu_power_w: Amount | Unavailable = _UNKNOWN
+    cost: StreamCost | Unavailable = _UNKNOWN
 
 
 class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
 from ffrtmp_worker.ffmpeg import build
 from ffrtmp_worker.ffmpeg.proving import prove
 from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.pricing import Prices
 from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.measure.rtmp_stat import StatPage
@@ -61,6 +62,11 @@ def tools(settings: AgentSettings) -> Tools:
         rtmp_url=settings.rtmp_url,
         rtmp_stat=_rtmp_stat(settings),
         content_notes=ContentNotes(settings.cache_dir, quality_build.sha256),
+        prices=Prices(
+            currency=settings.currency,
+            host_per_hour=settings.host_price_per_hour,
+            energy_per_kwh=settings.energy_price_per_kwh,
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
+from ffrtmp_shared.bounds import Amount, Currency
 from msgspec import Meta
 
 RTMP_URL = r"^rtmp://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,64}$(?!\n)"
@@ -27,7 +28,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `rtmp_url` of an RTMP server, or nowhere where it is null, and what the server counts of them is
     read from its page `rtmp_stat_url`, where there is one. A job is refused as the node's fault
     while less than `min_free_bytes` are free in `work_dir`. With `allow_ffmpeg_under_test` jobs may
-    bring an FFmpeg of their own, which then runs here as the agent's user.
+    bring an FFmpeg of their own, which then runs here as the agent's user. Where an hour of this
+    host has a price (`host_price_per_hour`, in `currency`), so have the streams that it holds; the
+    energy is added where it is priced by itself, by the kWh.
     """
 
     master_url: str
@@ -54,4 +57,15 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rtmp_stat_url: Annotated[str, Meta(pattern=STAT_URL)] | None = None
     min_free_bytes: int = 1_000_000_000
     allow_ffmpeg_under_test: bool = False
+    currency: Currency | None = None
+    host_price_per_hour: Amount | None = None
+    energy_price_per_kwh: Amount | None = None
     log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for prices that could not be told from others."""
+        if self.currency is None and (self.host_price_per_hour, self.energy_price_per_kwh) != (
+            None,
+            None,
+        ):
+            raise ValueError("prices need the `currency` that they are in, such as EUR")

@@ -12,6 +12,7 @@ from ffrtmp_shared.scenario import Scenario, Source
 
 from ffrtmp_worker.energy.reading import ask
 from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.kinds.pricing import Prices
 from ffrtmp_worker.measure.content import ContentNotes
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.nvml import Nvml
@@ -32,7 +33,8 @@ class Tools:
     `energy_socket` is where the energy reader answers, if there is one, and `energy_idle_s` how
     long idle power is measured. `rtmp_url` is the application of an RTMP server that streams are
     sent to, if there is one, and `rtmp_stat` where that server says what it counts. `nvml` knows
-    the energy of NVIDIA's GPUs, `content_notes` what was found in sources before.
+    the energy of NVIDIA's GPUs, `content_notes` what was found in sources before. `prices` is what
+    the operator says that this host costs.
     """
 
     ffmpeg: Path
@@ -51,6 +53,7 @@ class Tools:
     rtmp_stat: StatPage | None = None
     nvml: Nvml = field(default_factory=Nvml)
     content_notes: ContentNotes = field(default_factory=lambda: ContentNotes(None))
+    prices: Prices = field(default_factory=Prices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +89,18 @@ class Attempt:
 
     def watch(self) -> HostWatch:
         """Return a watch over the host for one encode."""
-        gpu_energy = EnergyMeter(self.tools.nvml.read_energy)
-        return HostWatch(self.energy_meter(), gpu_energy, self.tools.energy_idle_s, self.series)
+        return HostWatch(
+            self.energy_meter(), self.gpu_energy_meter(), self.tools.energy_idle_s, self.series
+        )
 
     def energy_meter(self) -> EnergyMeter:
         """Return a meter for the energy of the host's processors."""
         socket = self.tools.energy_socket
         return EnergyMeter(None if socket is None else partial(ask, socket))
+
+    def gpu_energy_meter(self) -> EnergyMeter:
+        """Return a meter for the energy of the host's NVIDIA GPUs."""
+        return EnergyMeter(self.tools.nvml.read_energy)
 
     def check_stop(self) -> None:
         """Raise AttemptFailedError when the attempt is to end."""

@@ -75,7 +75,8 @@ class _Search:
             raise AttemptFailedError(
                 FailureClass.ENCODE_FAILED, f"not even one stream holds real time: {why}"
             )
-        power_w = self._steps[-1].power_w
+        knee = self._steps[-1]
+        watts_per_stream = self._watts_per_stream(knee)
         return Measurement(
             encode=_together(self._verified, self._frame_rate),
             output=None,
@@ -89,12 +90,21 @@ class _Search:
                 streams=streams,
                 limit=min(failed, key=lambda step: step.streams).limit if failed else "",
                 steps=tuple(self._steps),
-                power_w=power_w,
-                watts_per_stream=(
-                    power_w if isinstance(power_w, Unavailable) else power_w / streams
-                ),
+                power_w=knee.power_w,
+                gpu_power_w=knee.gpu_power_w,
+                watts_per_stream=watts_per_stream,
+                cost=self._attempt.tools.prices.of_streams(streams, watts_per_stream),
             ),
         )
+
+    def _watts_per_stream(self, step: DensityStep) -> float | Unavailable:
+        if isinstance(step.power_w, Unavailable):
+            return step.power_w
+        if not isinstance(step.gpu_power_w, Unavailable):
+            return (step.power_w + step.gpu_power_w) / step.streams
+        if self._attempt.tools.nvml.has_gpus():
+            return step.gpu_power_w
+        return step.power_w / step.streams
 
     def _verifies(self, count: int) -> bool:
         return self._holds(count, self._settings.verify_s, verify=True)
@@ -102,8 +112,9 @@ class _Search:
     def _holds(self, count: int, window_s: float, *, verify: bool = False) -> bool:
         self._attempt.check_stop()
         self._shortage = Shortage(self._attempt.tools.nvml)
-        meter = self._attempt.energy_meter()
+        meter, gpu_meter = self._attempt.energy_meter(), self._attempt.gpu_energy_meter()
         meter.begin()
+        gpu_meter.begin()
         self._teller = Teller(self._attempt, self._frame_rate)
         sailing = fleet.run_for(
             [self._argv] * count,
@@ -112,9 +123,10 @@ class _Search:
             stop=self._attempt.is_stopped,
             on_report=self._heard,
         )
-        busy_ratio, power_w = self._shortage.end(), _power_w(meter.finish())
+        busy_ratio = self._shortage.end()
+        power_w, gpu_power_w = _power_w(meter.finish()), _power_w(gpu_meter.finish())
         self._attempt.check_stop()
-        step = self._judge(sailing, busy_ratio, power_w)
+        step = self._judge(sailing, busy_ratio, power_w, gpu_power_w)
         self._steps.append(step)
         if verify and step.held:
             self._verified = sailing
@@ -126,7 +138,11 @@ class _Search:
             self._teller.tell(report, ratio=0.0)
 
     def _judge(
-        self, sailing: Sailing, busy_ratio: float, power_w: float | Unavailable
+        self,
+        sailing: Sailing,
+        busy_ratio: float,
+        power_w: float | Unavailable,
+        gpu_power_w: float | Unavailable,
     ) -> DensityStep:
         members = sailing.members
         paces = [pace(member.reports, self._frame_rate) for member in members]
@@ -146,6 +162,7 @@ class _Search:
             lag_max_s=max(found.lag_max_s for found in known) if is_whole else unknown,
             cpu_busy_ratio=busy_ratio,
             power_w=power_w,
+            gpu_power_w=gpu_power_w,
             limit="" if held else self._shortage.what(members),
         )
 

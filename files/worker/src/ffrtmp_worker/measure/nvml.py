@@ -19,6 +19,7 @@ from ffrtmp_worker.energy.reading import Reading, ZoneReading
 _LIBRARY = "libnvidia-ml.so.1"
 _RETRY_S = 30.0
 _NO_LIBRARY = f"this host has no NVIDIA driver ({_LIBRARY})"
+_NO_GPU = "the driver knows no GPU"
 
 _HERTZ_PER_MHZ = 1e6
 _PERCENT = 100.0
@@ -109,6 +110,11 @@ class Nvml:
         reason = found.reason or ("" if zones else "no GPU of this host counts its energy")
         return Reading(monotonic_s=time.monotonic(), zones=zones, gaps=0, reason=reason)
 
+    def has_gpus(self) -> bool:
+        """Whether the host has such GPUs, be it that they do not answer now."""
+        found = self._ask({})
+        return bool(found.gpus) or found.reason not in (_NO_LIBRARY, _NO_GPU)
+
     def _ask(self, fields: Mapping[str, _Field]) -> Gpus:
         nvml = self._opened()
         if nvml is None:
@@ -123,7 +129,7 @@ class Nvml:
         if len(known) < len(gpus):
             # One that is lost may come back under another number: all are looked for again.
             self._close(nvml, "a GPU was lost")
-        return Gpus(driver=driver, gpus=known, reason="" if known else "the driver knows no GPU")
+        return Gpus(driver=driver, gpus=known, reason="" if known else _NO_GPU)
 
     def _opened(self) -> ModuleType | None:
         if self._nvml is not None or self._clock() < self._retry_at:

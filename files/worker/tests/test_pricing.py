@@ -1,0 +1,67 @@
+"""What streams cost, by prices that an operator gives or does not."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from ffrtmp_shared.config import ConfigError, load
+from ffrtmp_shared.measurement import StreamCost, Unavailable
+from ffrtmp_worker.kinds.pricing import Prices
+from ffrtmp_worker.settings import AgentSettings
+
+_UNKNOWN_POWER = Unavailable(reason="this node has no energy reader")
+
+
+def test_a_host_and_its_energy_are_shared_by_the_streams() -> None:
+    cost = Prices(currency="EUR", host_per_hour=0.6, energy_per_kwh=0.3).of_streams(4, 25.0)
+    assert isinstance(cost, StreamCost)
+    assert cost.energy_per_stream_hour == pytest.approx(0.0075)
+    assert cost.per_stream_hour == pytest.approx(0.15 + 0.0075)
+    assert (cost.currency, cost.host_per_hour, cost.energy_per_kwh) == ("EUR", 0.6, 0.3)
+
+
+@pytest.mark.parametrize("power", [25.0, _UNKNOWN_POWER])
+def test_a_price_with_the_energy_in_it_needs_no_power(power: float | Unavailable) -> None:
+    cost = Prices(currency="USD", host_per_hour=0.6).of_streams(4, power)
+    assert isinstance(cost, StreamCost)
+    assert cost.per_stream_hour == pytest.approx(0.15)
+    assert isinstance(cost.energy_per_stream_hour, Unavailable)
+    assert isinstance(cost.energy_per_kwh, Unavailable)
+
+
+def test_energy_that_has_a_price_and_is_not_known_leaves_no_cost() -> None:
+    cost = Prices(currency="EUR", host_per_hour=0.6, energy_per_kwh=0.3).of_streams(
+        4, _UNKNOWN_POWER
+    )
+    assert isinstance(cost, Unavailable)
+    assert "no energy reader" in cost.reason
+
+
+@pytest.mark.parametrize("prices", [Prices(), Prices(currency="EUR", energy_per_kwh=0.3)])
+def test_without_the_price_of_the_host_there_is_no_cost(prices: Prices) -> None:
+    cost = prices.of_streams(4, 25.0)
+    assert isinstance(cost, Unavailable)
+    assert "worker_host_price_per_hour" in cost.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"host_price_per_hour": 0.6}, "currency"),
+        ({"energy_price_per_kwh": 0.3}, "currency"),
+        ({"host_price_per_hour": -1.0, "currency": "EUR"}, "host_price_per_hour"),
+        ({"host_price_per_hour": 0.6, "currency": "euro"}, "currency"),
+    ],
+)
+def test_prices_that_say_nothing_are_refused(
+    tmp_path: Path, given: dict[str, object], complaint: str
+) -> None:
+    others = dict.fromkeys(
+        ("token_file", "ca_file", "work_dir", "spool_dir", "cache_dir", "ffmpeg", "ffprobe"), "/x"
+    ) | {"quality_ffmpeg": "/x", "master_url": "https://m", "node_name": "n", "address": "n"}
+    file = tmp_path / "agent.yml"
+    file.write_bytes(msgspec.yaml.encode(others))
+    assert load(file, AgentSettings).currency is None
+    file.write_bytes(msgspec.yaml.encode({**others, **given}))
+    with pytest.raises(ConfigError, match=complaint):
+        load(file, AgentSettings)
