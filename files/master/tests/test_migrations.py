@@ -127,3 +127,21 @@ def test_a_job_from_before_is_handed_out(old: Engine) -> None:
         rows = connection.execute(sa.text("SELECT rank, created_by FROM jobs")).all()
     medium = int((_BORN.timestamp() - Priority.MEDIUM.steps * 3600) * 1_000_000)
     assert {tuple(row) for row in rows} == {(medium, "operator")}
+
+
+_COMPRESSED = """
+SELECT attrelid::regclass || '.' || attname FROM pg_attribute
+JOIN pg_class ON pg_class.oid = attrelid WHERE relkind = 'r' AND attcompression = 'l'
+"""
+
+
+def test_postgresql_compresses_documents_by_lz4_from_now_on(old: Engine) -> None:
+    if old.dialect.name != "postgresql":
+        pytest.skip("SQLite compresses nothing")
+    migrate.upgrade(old)
+    with old.connect() as connection:
+        compressed = set(connection.execute(sa.text(_COMPRESSED)).scalars())
+        assert {"results.measurement", "jobs.scenario", "job_logs.piece"} <= compressed
+        # What was written before is read as ever.
+        (result,) = results.page(connection, None, START, 10).items
+        assert result.measurement == specimens.measurement()
