@@ -9,7 +9,7 @@ import pytest
 import specimens
 import sqlalchemy as sa
 from alembic import command
-from databases import Database
+from databases import Database, only
 from ffrtmp_master.queue.matching import RequirementSet
 from ffrtmp_master.store import jobs, migrate, results, runs, schema
 from ffrtmp_master.store.engine import writing_engine
@@ -135,9 +135,8 @@ JOIN pg_class ON pg_class.oid = attrelid WHERE relkind = 'r' AND attcompression 
 """
 
 
+@only("postgresql")
 def test_postgresql_compresses_documents_by_lz4_from_now_on(old: Engine) -> None:
-    if old.dialect.name != "postgresql":
-        pytest.skip("SQLite compresses nothing")
     migrate.upgrade(old)
     with old.connect() as connection:
         compressed = set(connection.execute(sa.text(_COMPRESSED)).scalars())
