@@ -100,6 +100,17 @@ read_claim = msgspec.json.Decoder(ClaimSeen).decode
 read_stored = msgspec.json.Decoder(StoredSeen).decode
 
 
+def _without_unavailable(value: Any) -> Any:
+    """Leave out what need not be said: a job that does nothing has measured next to nothing."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _without_unavailable(one)
+        for name, one in value.items()
+        if not (isinstance(one, dict) and one.get("status") == "unavailable")
+    }
+
+
 def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
     """Return a whole request."""
     head = (
@@ -160,7 +171,7 @@ class AgentCalls:
         """Make what never changes of the agent's requests; it waits `wait_s` for a job."""
         claim = {"node": agent.node, "slot": agent.slot, "wait_s": wait_s}
         self.claim = request("POST", "/v1/claims", agent.token, msgspec.json.encode(claim))
-        measured = msgspec.json.encode(_MEASUREMENT)
+        measured = msgspec.json.encode(_without_unavailable(msgspec.to_builtins(_MEASUREMENT)))
         result = b'{"attempt":1,"measurement":' + measured + b"}"
         following = msgspec.json.encode({"slot": agent.slot, "wait_s": wait_s})
         and_next = result[:-1] + b',"next":' + following + b"}"
