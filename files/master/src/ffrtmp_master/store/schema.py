@@ -135,6 +135,7 @@ _QUEUED = text("state = 'queued'")
 _HELD = text("state IN ('leased', 'running')")
 _FINISHED = text("finished_at IS NOT NULL")
 _KEYED = text("key IS NOT NULL")
+_OF_A_RUN = text("run_id IS NOT NULL")
 
 jobs = Table(
     "jobs",
@@ -179,7 +180,13 @@ jobs = Table(
     ),
     # Only what is being worked on: as small as the farm has slots.
     Index("ix_jobs_held", "leased_to", sqlite_where=_HELD, postgresql_where=_HELD),
-    Index("ix_jobs_run_id_state", "run_id", "state"),
+    Index(
+        "ix_jobs_run_id_state",
+        "run_id",
+        "state",
+        sqlite_where=_OF_A_RUN,
+        postgresql_where=_OF_A_RUN,
+    ),
     Index("ix_jobs_finished_at", "finished_at", sqlite_where=_FINISHED, postgresql_where=_FINISHED),
     Index(
         "uq_jobs_created_by_key",
@@ -234,7 +241,7 @@ results = Table(
     Column("sequence", _COUNTED, primary_key=True),
     _transaction_id(),
     Column("id", Uuid, nullable=False, unique=True),
-    Column("run_id", Uuid, index=True),
+    Column("run_id", Uuid),
     # Results stay when retention removes their job.
     Column("job_id", Uuid, nullable=False),
     Column("attempt", Integer, nullable=False),
@@ -245,6 +252,7 @@ results = Table(
     Column("artifacts", Typed(tuple[Artifact, ...]), nullable=False),
     Column("stored_at", UtcDateTime, nullable=False),
     UniqueConstraint("job_id", "attempt"),
+    Index("ix_results_run_id", "run_id", sqlite_where=_OF_A_RUN, postgresql_where=_OF_A_RUN),
     Index("ix_results_transaction_id_sequence", "transaction_id", "sequence"),
     # Never hand out a number twice: a cursor would skip what came under it.
     sqlite_autoincrement=True,
