@@ -1,8 +1,11 @@
 """The way of a job: claiming, fencing, leases, failures, canceling, draining."""
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
+import specimens
 
 
 def test_a_job_goes_all_the_way(ready_house: Any) -> None:
@@ -283,3 +286,20 @@ def test_encoders_that_nobody_asks_for_do_no_harm(ready_house: Any) -> None:
     ready_house.register("worker1", *(f"encoder{n}" for n in range(200)), "libx264")
     ready_house.run()
     assert ready_house.claim("worker1") is not None
+
+
+def test_what_a_measurement_does_not_say_is_unavailable_with_its_reason(ready_house: Any) -> None:
+    ready_house.run()
+    claim = ready_house.claim("worker1")
+    measurement = json.loads(msgspec.json.encode(specimens.measurement()))
+    del measurement["encode"]["fps_p1"]
+    body = json.dumps({"attempt": 1, "measurement": measurement}, indent=1)
+    path = f"/v1/jobs/{claim['job']['id']}/result"
+    assert ready_house.call("worker1", "POST", path, content=body).status_code == 200
+    (result,) = ready_house.ok("viewer", "GET", "/v1/results")["items"]
+    reason = "this release of the agent did not measure it"
+    assert result["measurement"]["encode"].pop("fps_p1") == {
+        "status": "unavailable",
+        "reason": reason,
+    }
+    assert result["measurement"] == measurement

@@ -52,11 +52,15 @@ _PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
 
 @dataclass
 class Call(Generic[B]):
-    """A request: who asks, of which job where its path names one, and what its body says."""
+    """A request: who asks, of which job where its path names one, and what its body says.
+
+    `content` is the body as it came.
+    """
 
     holder: Credential
     job_id: UUID
     body: B
+    content: bytes
     headers: dict[bytes, bytes]
     receive: Receive
 
@@ -120,7 +124,10 @@ async def _heartbeat(farm: Farm, call: Call[Heartbeat]) -> Answer:
 
 async def _result(farm: Farm, call: Call[ResultReport]) -> Answer:
     node = node_of(call.holder)
-    handed_in = await farm.writer.request(requests.TakeResult(call.job_id, node, call.body))
+    # Checked against its type, and stored as it came: to write it anew would change nothing.
+    measurement = bytes(_as_sent(call.content).measurement).decode()
+    request = requests.TakeResult(call.job_id, node, call.body, measurement)
+    handed_in = await farm.writer.request(request)
     job = None
     if call.body.next is not None and handed_in.claimed is not None:
         again = requests.Claim(node, call.body.next.slot)
@@ -140,6 +147,15 @@ async def _failure(farm: Farm, call: Call[FailureReport]) -> Answer:
     request = requests.TakeFailure(call.job_id, node_of(call.holder), call.body)
     handed_in = await farm.writer.request(request)
     return Answer(HTTPStatus.OK, Stored(job_id=call.job_id, state=handed_in.state, repeated=False))
+
+
+class _Measured(msgspec.Struct):
+    """What matters of a result that was checked: its measurement as it came."""
+
+    measurement: msgspec.Raw
+
+
+_as_sent = msgspec.json.Decoder(_Measured).decode
 
 
 def _as_claim(farm: Farm, job: JobRow) -> Claim:
@@ -262,8 +278,9 @@ def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
             logs.note(who=holder.name, node=holder.node, job_id=job_part or None)
             check_role(holder, endpoint.role)
             check_json(headers.get(b"content-type", b"").decode("latin-1"))
-            body = _decoded(endpoint, await _body(receive, headers))
-            call = Call(holder, _job_id(job_part), body, headers, receive)
+            content = await _body(receive, headers)
+            body = _decoded(endpoint, content)
+            call = Call(holder, _job_id(job_part), body, content, headers, receive)
             answer = await endpoint.do(farm, call)
             status = int(answer.status)
             await _send(send, status, answer, encode)

@@ -45,7 +45,7 @@ def take_result(work: Work, request: TakeResult, uploaded: Uploaded) -> HandedIn
             id=new_id(),
             job=job,
             node=request.node,
-            measurement=report.measurement,
+            measurement=request.measurement,
             artifacts=report.artifacts,
             stored_at=work.now,
         )

@@ -71,11 +71,15 @@ class Renew(Request[bool]):
 
 @dataclass(frozen=True, slots=True)
 class TakeResult(Request[HandedIn]):
-    """An agent hands in what it measured, and may claim its next job with it."""
+    """An agent hands in what it measured, and may claim its next job with it.
+
+    `measurement` is that of the report as JSON text, as it came.
+    """
 
     job_id: UUID
     node: str
     report: ResultReport
+    measurement: str
 
 
 @dataclass(frozen=True, slots=True)

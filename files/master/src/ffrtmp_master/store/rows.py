@@ -6,7 +6,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.models import Artifact
 from ffrtmp_shared.states import JobState, NodeState
 
@@ -91,12 +90,12 @@ class NewTransition(msgspec.Struct, frozen=True):
 
 
 class NewResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A result that is to be stored; `scenario` is JSON text."""
+    """A result that is to be stored; `measurement` is JSON text, as its agent sent it."""
 
     id: UUID
     job: JobRow
     node: str
-    measurement: Measurement
+    measurement: str
     artifacts: tuple[Artifact, ...]
     stored_at: datetime
 

@@ -204,7 +204,7 @@ class PostgresqlStatements:
                 "node": one.node,
                 "repeat": one.job.repeat,
                 "scenario": msgspec.Raw(one.job.scenario.encode()),
-                "measurement": one.measurement,
+                "measurement": msgspec.Raw(one.measurement.encode()),
                 "artifacts": one.artifacts,
                 "stored_at": one.stored_at,
             }

@@ -268,7 +268,7 @@ def _result(result: NewResult) -> tuple[Any, ...]:
         result.node,
         job.repeat,
         job.scenario,
-        msgspec.json.encode(result.measurement).decode(),
+        result.measurement,
         msgspec.json.encode(result.artifacts).decode(),
         _text(result.stored_at),
     )
