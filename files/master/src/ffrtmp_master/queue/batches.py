@@ -90,7 +90,6 @@ def _claim(
             claims.append((place, Claim(one.node, one.report.next.slot)))
     if not claims:
         return
-    work.flush()
     found = claiming.claim(work, [one for _, one in claims], catalog, settings.lease_s)
     for (place, _), answer in zip(claims, found, strict=True):
         handed_in = answers[place]

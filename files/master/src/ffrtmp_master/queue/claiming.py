@@ -39,6 +39,7 @@ def claim(
     while it holds a job has started anew and lost it: that attempt is ended here, so that a killed
     agent costs no waiting for its lease. A claim of a node that is not registered is refused.
     """
+    work.flush_queued()
     names = sorted({asked.node for asked in claims})
     rows, held, requirements = work.statements.claimants(names, catalog.highest)
     catalog.learn(requirements)
@@ -58,7 +59,6 @@ def claim(
     chosen = _choose(work, claims, nodes, catalog)
     answers = _answers(work, claims, chosen, nodes, catalog=catalog, lease_s=lease_s)
     if work.statements.is_shared:
-        work.flush()
         _look_again(work, answers, claims, nodes)
     return answers
 
@@ -120,7 +120,9 @@ def _answers(
         else:
             job = jobs[candidate.id]
             _lease(work, job, asked, lease_s)
-            work.effects.taken[asked.node] = catalog.is_exclusive(candidate.requirement_id)
+            work.effects.take(
+                asked.node, is_exclusive=catalog.is_exclusive(candidate.requirement_id)
+            )
             answers.append(Claimed(job))
     return answers
 
@@ -140,7 +142,11 @@ def _look_again(
         and not nodes[claims[place].node].working
     }
     open_to = frozenset[int]().union(*(answer.open_to for answer in empty.values()))
-    queued = work.statements.any_queued(sorted(open_to), work.now) if open_to else set[int]()
+    if not open_to:
+        return
+    # What was leased just now is queued no more.
+    work.flush()
+    queued = work.statements.any_queued(sorted(open_to), work.now)
     for place, answer in empty.items():
         if not answer.open_to.isdisjoint(queued):
             answers[place] = replace(answer, is_contended=True)

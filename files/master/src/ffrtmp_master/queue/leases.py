@@ -28,7 +28,7 @@ def is_held() -> ColumnElement[bool]:
 
 def find(work: Work, job_id: UUID) -> JobRow:
     """Return a job, locked; raises NotFoundError."""
-    job = work.jobs([job_id]).get(job_id)
+    job = work.job(job_id)
     if job is None:
         raise NotFoundError(f"there is no job {job_id}")
     return job

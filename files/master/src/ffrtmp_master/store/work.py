@@ -39,6 +39,12 @@ class Effects:
     run_times_s: list[float] = field(default_factory=list)
     end_to_end_s: list[float] = field(default_factory=list)
 
+    def take(self, node: str, *, is_exclusive: bool) -> None:
+        """Note that a node got a job; one that is all its own leaves nothing free there."""
+        self.taken[node] = is_exclusive
+        if is_exclusive:
+            self.freed.discard(node)
+
 
 class Work:
     """What the queue's rules read and change; `flush` writes it down in few statements."""
@@ -68,6 +74,11 @@ class Work:
             known.update(self.statements.jobs(missing))
         return {job_id: known[job_id] for job_id in wanted if job_id in known}
 
+    def job(self, job_id: UUID) -> JobRow | None:
+        """Read one job as `jobs` does; None when it does not exist."""
+        found = self._known.get(job_id)
+        return self.jobs([job_id]).get(job_id) if found is None else found
+
     def known(self, rows: Iterable[JobRow]) -> list[JobRow]:
         """Return for rows that a statement read the ones that stand for these jobs here."""
         return [self._known.setdefault(row.id, row) for row in rows]
@@ -87,6 +98,14 @@ class Work:
     def job_ended(self, run_id: UUID) -> None:
         """Have a run looked at: its last job may have become final."""
         self._ended_runs.add(run_id)
+
+    def flush_queued(self) -> None:
+        """Write everything down if a job went back into the queue, where a claim looks for it.
+
+        What is worked on or done a claim finds here; so it need not be written down twice.
+        """
+        if any(job.state is JobState.QUEUED for job in self._changed.values()):
+            self.flush()
 
     def flush(self) -> None:
         """Write everything down; the next statement sees it."""

@@ -1,0 +1,84 @@
+"""What requests that share a transaction mean to each other."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import specimens
+from databases import writing
+from ffrtmp_master.queue import batches, requests
+from ffrtmp_master.queue.hearing import Hearing
+from ffrtmp_master.queue.matching import Catalog
+from ffrtmp_master.queue.requests import AnyRequest, Claimed, HandedIn
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store.work import Effects, Work
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.models import Failure, FailureReport, NextClaim, ResultReport
+
+
+def apply(
+    settings: Settings, clock: Callable[[], datetime], asked: Sequence[AnyRequest]
+) -> tuple[list[Any], Effects]:
+    """Apply requests in a transaction as the writer does; return answers and what follows."""
+    with writing(settings) as engine, engine.connect() as connection, connection.begin():
+        work = Work(connection, clock(), "test")
+        hearing = Hearing(settings.node_offline_s)
+        answers = batches.apply(work, asked, Catalog(), hearing, settings)
+        work.flush()
+        return answers, work.effects
+
+
+def result(claim: Any) -> requests.TakeResult:
+    measurement = specimens.measurement()
+    report = ResultReport(attempt=claim["attempt"], measurement=measurement, next=NextClaim(slot=1))
+    as_sent = msgspec.json.encode(measurement).decode()
+    return requests.TakeResult(UUID(claim["job"]["id"]), "worker1", report, as_sent)
+
+
+def test_a_node_that_goes_on_at_once_is_not_announced_as_free(
+    ready_house: Any, migrated: Settings, clock: Any
+) -> None:
+    for _ in range(2):
+        ready_house.submit()
+    claim = ready_house.claim("worker1")
+    ((handed_in,), effects) = apply(migrated, clock, [result(claim)])
+    assert isinstance(handed_in, HandedIn)
+    assert handed_in.claimed is not None
+    assert handed_in.claimed.job is not None
+    assert (effects.freed, effects.taken) == (set(), {"worker1": True})
+    following = {"attempt": 1, "job": {"id": str(handed_in.claimed.job.id)}}
+    ((handed_in,), effects) = apply(migrated, clock, [result(following)])
+    assert handed_in.claimed.job is None
+    assert (effects.freed, effects.taken) == ({"worker1"}, {})
+
+
+def test_a_node_that_goes_on_with_a_job_that_shares_is_announced(
+    ready_house: Any, migrated: Settings, clock: Any
+) -> None:
+    ready_house.submit()
+    ready_house.submit(exclusive=False)
+    claim = ready_house.claim("worker1")
+    _, effects = apply(migrated, clock, [result(claim)])
+    assert (effects.freed, effects.taken) == ({"worker1"}, {"worker1": False})
+
+
+def test_a_claim_finds_the_job_that_failed_in_the_same_batch(
+    ready_house: Any, migrated: Settings, clock: Any
+) -> None:
+    ready_house.submit()
+    claim = ready_house.claim("worker1")
+    job_id = UUID(claim["job"]["id"])
+    failure = Failure(failure_class=FailureClass.NETWORK, message="cut")
+    failed = requests.TakeFailure(job_id, "worker1", FailureReport(attempt=1, failure=failure))
+    at_once = msgspec.structs.replace(migrated, retry_backoff_s=0.0)
+    _, claimed = apply(at_once, clock, [failed, requests.Claim("worker1", 1)])[0]
+    assert isinstance(claimed, Claimed)
+    assert claimed.job is not None
+    assert (claimed.job.id, claimed.job.attempt) == (job_id, 2)
+    assert ready_house.history(str(job_id))[1:] == [
+        ("queued", "leased", 1),
+        ("leased", "queued", 1),
+        ("queued", "leased", 2),
+    ]
