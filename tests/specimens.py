@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+import msgspec
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_shared.credentials import token_sha256
 from ffrtmp_shared.measurement import (
@@ -239,5 +240,7 @@ def scenario(encoder: str = "libx264", name: str = "clip/one") -> Scenario:
 
 
 def job(encoder: str = "libx264", **more: Any) -> dict[str, Any]:
-    """Return the body that submits a job of its own."""
-    return {"scenario": scenario(encoder), **more}
+    """Return the body that submits a job of its own; its source need not be uploaded."""
+    made = scenario(encoder)
+    elsewhere = msgspec.structs.replace(made.source, url="https://clips.example/clip.mp4")
+    return {"scenario": msgspec.structs.replace(made, source=elsewhere), **more}

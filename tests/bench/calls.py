@@ -1,5 +1,6 @@
 """What agents and submitters say to the master, as bytes that are made once."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,11 @@ ENCODER = "libx264"
 
 _BUILD = FfmpegBuild(version="7.1", sha256="f" * 64)
 _PROGRESS = b'{"attempt":1,"progress":{"stage":"encode","frames":5,"fps":50.0,"speed":2.0}}'
-_SOURCE_SHA256 = "c" * 64
+
+SOURCE = b"no clip: these jobs encode nothing"
+"""What the jobs name as their source; the master has to have it."""
+
+SOURCE_SHA256 = hashlib.sha256(SOURCE).hexdigest()
 
 _MEASUREMENT = Measurement(
     encode=EncodeMeasurement(
@@ -67,7 +72,7 @@ _MEASUREMENT = Measurement(
         argv=("ffmpeg", "-i", "source", "-c:v", ENCODER, "output"),
         ffmpeg=_BUILD,
         quality_ffmpeg=_BUILD,
-        source_sha256=_SOURCE_SHA256,
+        source_sha256=SOURCE_SHA256,
         agent_version="0.1.0",
     ),
 )
@@ -125,7 +130,7 @@ def submission(token: str, **wanted: Any) -> bytes:
     scenario = {
         "name": "clip/x264/1500k",
         "kind": "transcode",
-        "source": {"name": "clip", "sha256": _SOURCE_SHA256, "file_name": "clip.mp4"},
+        "source": {"name": "clip", "sha256": SOURCE_SHA256, "file_name": "clip.mp4"},
         "encode": {"encoder": ENCODER, "preset": "medium", "rate": {"bitrate_kbps": 1500}},
         "slowest_speed": 0.02,
     }

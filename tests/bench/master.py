@@ -17,7 +17,7 @@ from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Role
 from postgresql import Database, free_port
 
-from bench.calls import Agent
+from bench.calls import SOURCE, SOURCE_SHA256, Agent
 from bench.wire import Address
 
 PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
@@ -137,10 +137,18 @@ class Master:
                     break
                 try:
                     if client.is_ready():
+                        self._upload_source()
                         return
                 except MasterUnreachableError:
                     time.sleep(0.05)
         raise RuntimeError(f"the master did not get ready: {self._log.read_text()[-2000:]}")
+
+    def _upload_source(self) -> None:
+        path = self.site.folder / "source"
+        path.write_bytes(SOURCE)
+        url = f"https://{self.address.host}:{self.address.port}"
+        with MasterClient(url, self.site.submitters[0], self.address.ca_file) as client:
+            client.upload_source(SOURCE_SHA256, path)
 
     def stop(self) -> None:
         """Ask the master to stop and wait for its end; kill it when it does not."""

@@ -12,6 +12,7 @@ from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import AnyRequest, Claimed, HandedIn
+from ffrtmp_master.queue.uploads import Uploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.work import Effects, Work
 from ffrtmp_shared.failures import FailureClass
@@ -24,8 +25,8 @@ def apply(
     """Apply requests in a transaction as the writer does; return answers and what follows."""
     with writing(settings) as engine, engine.connect() as connection, connection.begin():
         work = Work(connection, clock(), "test")
-        hearing = Hearing(settings.node_offline_s)
-        answers = batches.apply(work, asked, Catalog(), hearing, settings)
+        memory = batches.Memory(Catalog(), Hearing(settings.node_offline_s), Uploads())
+        answers = batches.apply(work, asked, memory, settings)
         work.flush()
         return answers, work.effects
 

@@ -165,7 +165,7 @@ def test_a_live_job_goes_only_where_there_is_an_rtmp_server(ready_house: Any) ->
 @pytest.mark.parametrize("encoder", ["libx264", "libx265"])
 def test_an_ffmpeg_of_a_job_goes_only_where_it_may_run(ready_house: Any, encoder: str) -> None:
     house = ready_house
-    given = FfmpegUnderTest(name="patched", sha256="a" * 64)
+    given = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
     scenario = msgspec.structs.replace(specimens.scenario(encoder), ffmpeg=given)
     job = house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
     assert waiting(house, job).endswith(
@@ -180,7 +180,7 @@ def test_an_ffmpeg_of_a_job_goes_only_where_it_may_run(ready_house: Any, encoder
 def test_a_gpu_does_not_come_with_an_ffmpeg(ready_house: Any) -> None:
     house = ready_house
     house.register("worker2", "libx264", ffmpeg_under_test=True)
-    given = FfmpegUnderTest(name="patched", sha256="a" * 64)
+    given = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
     encode = EncodeSettings(encoder="h264_nvenc", preset="p4", rate=RatePoint(cq=30))
     scenario = msgspec.structs.replace(specimens.scenario(), ffmpeg=given, encode=encode)
     job = house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
@@ -293,3 +293,22 @@ def test_lists_of_runs_have_a_limit(ready_house: Any) -> None:
     rest = ready_house.ok("viewer", "GET", "/v1/runs", params={"cursor": page["next_cursor"]})
     assert [run["id"] for run in rest["items"]] == [runs[0]]
     assert ready_house.call("viewer", "GET", "/v1/runs?key=a%00b").status_code == 400
+
+
+def test_a_job_whose_files_were_never_uploaded_is_refused(house: Any) -> None:
+    digest = "d" * 64
+    given = {"name": "patched", "sha256": digest}
+    scenario = msgspec.to_builtins(specimens.scenario())
+    body = {"scenario": {**scenario, "ffmpeg": given}}
+    refused = house.call("submitter", "POST", "/v1/jobs", body)
+    assert refused.status_code == 422
+    assert refused.json()["detail"] == "the master lacks sources; upload them first"
+    assert set(refused.json()["errors"]) == {
+        f"source clip (SHA-256 {house.clip_sha256}) is not uploaded",
+        f"FFmpeg patched (SHA-256 {digest}) is not uploaded",
+    }
+    house.upload()
+    refused = house.call("submitter", "POST", "/v1/jobs", body)
+    assert refused.json()["errors"] == [f"FFmpeg patched (SHA-256 {digest}) is not uploaded"]
+    assert house.every("/v1/jobs") == []
+    assert house.submit(scenario=scenario)["state"] == "queued"

@@ -16,6 +16,7 @@ from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import Claimed
+from ffrtmp_master.queue.uploads import Uploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.work import Work
 from postgresql import Cluster
@@ -53,8 +54,8 @@ def crowd(house: Any, *, runs: int, rates: int, repeats: int, sets: int) -> None
 def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> Claimed:
     """Claim as the writer does, for an agent that this master has not heard of before."""
     work = Work(connection, clock(), "test")
-    asked, hearing = requests.Claim("worker1", 1), Hearing(settings.node_offline_s)
-    (answer,) = batches.apply(work, [asked], Catalog(), hearing, settings)
+    memory = batches.Memory(Catalog(), Hearing(settings.node_offline_s), Uploads())
+    (answer,) = batches.apply(work, [requests.Claim("worker1", 1)], memory, settings)
     assert isinstance(answer, Claimed)
     work.flush()
     return answer

@@ -24,6 +24,7 @@ from ffrtmp_master.queue import batches, controls, leases, topping_up
 from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.hindrances import Hindrances
 from ffrtmp_master.queue.matching import Catalog
+from ffrtmp_master.queue.uploads import Uploads
 from ffrtmp_master.queue.waiting import WaitingRoom
 from ffrtmp_master.retaining import Retention
 from ffrtmp_master.settings import Settings
@@ -61,12 +62,11 @@ class Farm:
             reading_engine(settings.database_url, password),
         )
         watch = Watch(self._committed, self.metrics.committed, self._rolled_back)
+        memory = batches.Memory(self.catalog, self.hearing, Uploads())
         self.writer = Writer(
             self._engines[0],
             self.clock,
-            lambda work, requests: batches.apply(
-                work, requests, self.catalog, self.hearing, settings
-            ),
+            lambda work, requests: batches.apply(work, requests, memory, settings),
             watch,
             self._origin,
         )

@@ -86,11 +86,6 @@ class Source(
             found.append(f"a synthetic {made.width}x{made.height} is odd; both have to be even")
         return found
 
-    @property
-    def is_with_master(self) -> bool:
-        """Whether the master has to have the file before a job can use it."""
-        return self.synthetic is None and self.url is None
-
 
 class RatePoint(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
@@ -340,6 +335,17 @@ class Scenario(
     def brings_ffmpeg(self) -> bool:
         """Whether it is measured with another FFmpeg than the farm's own."""
         return self.ffmpeg is not None and self.ffmpeg.is_given
+
+    @property
+    def uploads(self) -> dict[str, str]:
+        """What the master has to have before a job can use it: names for people, by SHA-256."""
+        found = {}
+        source, ffmpeg = self.source, self.ffmpeg
+        if source.sha256 is not None and source.url is None:
+            found[source.sha256] = f"source {source.name}"
+        if ffmpeg is not None and ffmpeg.sha256 is not None and ffmpeg.url is None:
+            found[ffmpeg.sha256] = f"FFmpeg {ffmpeg.name}"
+        return found
 
     def problems(self) -> list[str]:
         """Say what cannot be measured as it is described; an empty list means that all is well."""

@@ -1,6 +1,7 @@
 """Applying a batch of requests in one transaction, with few statements for all of them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ffrtmp_master.queue import claiming, completion, leases, submission
@@ -17,30 +18,40 @@ from ffrtmp_master.queue.requests import (
     TakeFailure,
     TakeResult,
 )
+from ffrtmp_master.queue.uploads import Uploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.refusals import RefusedError
 from ffrtmp_master.store.work import Work
 
 
-def apply(
-    work: Work, requests: Requests, catalog: Catalog, hearing: Hearing, settings: Settings
-) -> list[Any]:
+@dataclass(frozen=True)
+class Memory:
+    """What a master remembers from batch to batch, so that it need not be read again."""
+
+    catalog: Catalog
+    hearing: Hearing
+    uploads: Uploads
+
+
+def apply(work: Work, requests: Requests, memory: Memory, settings: Settings) -> list[Any]:
     """Apply requests and return the answer to each, or the RefusedError that its caller is to see.
 
     What agents report comes first and what is submitted second, so that the claims of the same
     batch find the nodes that became free and the jobs that are new.
     """
     answers: list[Any] = [None] * len(requests)
-    hearing.note(work, {one.node for one in requests if not isinstance(one, Submit)})
+    memory.hearing.note(work, {one.node for one in requests if not isinstance(one, Submit)})
     reports = [(place, one) for place, one in enumerate(requests) if isinstance(one, Report)]
     if reports:
         _take_reports(work, reports, answers, settings)
     submits = [(place, one) for place, one in enumerate(requests) if isinstance(one, Submit)]
     if submits:
-        found = submission.submit(work, [one for _, one in submits], catalog, settings)
+        found = submission.submit(
+            work, [one for _, one in submits], memory.catalog, memory.uploads, settings
+        )
         for (place, _), answer in zip(submits, found, strict=True):
             answers[place] = answer
-    _claim(work, requests, answers, catalog, settings)
+    _claim(work, requests, answers, memory.catalog, settings)
     return answers
 
 

@@ -19,8 +19,9 @@ from ffrtmp_master.queue import controls, transitions
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.ordering import interleaved
 from ffrtmp_master.queue.placement import Placed, Placement, place
+from ffrtmp_master.queue.uploads import Uploads, refusal
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import artifacts, nodes, runs
+from ffrtmp_master.store import nodes, runs
 from ffrtmp_master.store.refusals import UnacceptableError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import runs as runs_table
@@ -77,7 +78,7 @@ def create(
                     f"the idempotency key {asked.key!r} was used for another suite or seed"
                 )
             return Created(runs.find(connection, earlier.id), existed=True)
-    _check_sources(connection, asked.suite)
+    _check_sources(work, asked.suite)
     known = nodes.every(connection, heard_since)
     placement = place(asked.suite, known)
     controlled = controls.nodes_with(known, placement.nodes) if asked.suite.control else []
@@ -118,19 +119,16 @@ def _unsettled(
     return {name: now if name in controlled else None for name in names} or None
 
 
-def _check_sources(connection: Connection, suite: Suite) -> None:
+def _check_sources(work: Work, suite: Suite) -> None:
     names = {
         one.sha256: f"{what} {one.name}"
         for what, inputs in (("FFmpeg", suite.ffmpegs), ("source", suite.sources))
         for one in inputs
         if one.file is not None and one.sha256 is not None
     }
-    missing = artifacts.missing_sources(connection, names)
+    missing = Uploads().missing(work.statements, names)
     if missing:
-        raise UnacceptableError(
-            "the master lacks sources; upload them first",
-            [f"{names[digest]} (SHA-256 {digest}) is not uploaded" for digest in missing],
-        )
+        raise refusal(missing, names)
 
 
 def _jobs(

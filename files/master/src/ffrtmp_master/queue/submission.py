@@ -13,6 +13,7 @@ from ffrtmp_shared.states import JobState
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.matching import Catalog, RequirementSet
 from ffrtmp_master.queue.requests import Submit, Submitted
+from ffrtmp_master.queue.uploads import Uploads, refusal
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.refusals import RefusedError, UnacceptableError
 from ffrtmp_master.store.rows import JobRow
@@ -38,10 +39,23 @@ def required_set(
 
 
 def submit(
-    work: Work, requests: Sequence[Submit], catalog: Catalog, settings: Settings
+    work: Work,
+    requests: Sequence[Submit],
+    catalog: Catalog,
+    uploads: Uploads,
+    settings: Settings,
 ) -> list[Submitted | RefusedError]:
-    """Queue each job, or return the one that was queued with the same key before."""
+    """Queue each job, or return the one that was queued with the same key before.
+
+    A job whose source, or given FFmpeg, was never uploaded is refused.
+    """
     earlier = _earlier(work, requests)
+    names = {
+        digest: name
+        for asked in requests
+        for digest, name in asked.request.scenario.uploads.items()
+    }
+    missing = uploads.missing(work.statements, names)
     if earlier:
         catalog.refresh(work.statements)
     new: list[JobRow] = []
@@ -51,6 +65,10 @@ def submit(
         before = earlier.get(identity) if asked.key is not None else None
         if before is not None:
             answers.append(_same(before, asked, catalog, settings))
+            continue
+        lacking = missing.intersection(asked.request.scenario.uploads) if missing else None
+        if lacking:
+            answers.append(refusal(lacking, asked.request.scenario.uploads))
             continue
         job = _row(work, asked, catalog, settings)
         new.append(job)

@@ -1,6 +1,6 @@
 """Which file belongs to which attempt, and which sources there are; the bytes are in `content`."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from itertools import islice
 from uuid import UUID
@@ -77,15 +77,6 @@ def source_size(connection: Connection, sha256: str) -> int:
     if size is None:
         raise NotFoundError(f"there is no source with SHA-256 {sha256}")
     return size
-
-
-def missing_sources(connection: Connection, wanted: Iterable[str]) -> Sequence[str]:
-    """Return those of the wanted digests that no source has."""
-    digests = list(wanted)
-    present = set(
-        connection.execute(select(sources.c.sha256).where(sources.c.sha256.in_(digests))).scalars()
-    )
-    return [digest for digest in digests if digest not in present]
 
 
 def used_by_artifacts(connection: Connection, digests: Collection[str]) -> set[str]:

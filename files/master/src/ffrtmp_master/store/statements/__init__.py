@@ -45,6 +45,9 @@ class Statements(Protocol):
     def insert_results(self, results: Sequence[NewResult]) -> None:
         """Store results."""
 
+    def sources(self, digests: Iterable[str]) -> set[str]:
+        """Return those of some digests that an uploaded source has."""
+
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
     ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:

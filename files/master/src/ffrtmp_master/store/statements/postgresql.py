@@ -131,6 +131,7 @@ _ARTIFACTS = (
     " FROM unnest(%s::uuid[], %s::int[]) AS k (job_id, attempt)"
     " JOIN artifacts a ON a.job_id = k.job_id AND a.attempt = k.attempt"
 )
+_SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s)"
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
     " ORDER BY name FOR UPDATE"
@@ -211,6 +212,9 @@ class PostgresqlStatements:
             for one in results
         ]
         self._run(_INSERT_RESULTS, (_json(rows),))
+
+    def sources(self, digests: Iterable[str]) -> set[str]:
+        return {row[0] for row in self._run(_SOURCES, (list(digests),))}
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]

@@ -45,6 +45,7 @@ _INSERT_RESULT = (
     " artifacts, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AND attempt = ?"
+_SOURCE = "SELECT sha256 FROM sources WHERE sha256 = ?"
 _NODE = "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ?"
 _SAW = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_at < ?"
 _READY = "requirement_id = ? AND state = 'queued' AND (not_before IS NULL OR not_before <= ?)"
@@ -109,6 +110,10 @@ class SqliteStatements:
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
         self._run_many(_INSERT_RESULT, [_result(one) for one in results])
+
+    def sources(self, digests: Iterable[str]) -> set[str]:
+        found = (self._run(_SOURCE, (digest,)).fetchone() for digest in digests)
+        return {row[0] for row in found if row is not None}
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
