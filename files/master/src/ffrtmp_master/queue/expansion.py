@@ -19,7 +19,7 @@ from ffrtmp_master.queue import controls, transitions
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.ordering import interleaved
 from ffrtmp_master.queue.placement import Placed, Placement, place
-from ffrtmp_master.queue.uploads import Uploads, refusal
+from ffrtmp_master.queue.uploads import refusal
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs
 from ffrtmp_master.store.refusals import UnacceptableError
@@ -126,7 +126,7 @@ def _check_sources(work: Work, suite: Suite) -> None:
         for one in inputs
         if one.file is not None and one.sha256 is not None
     }
-    missing = Uploads().missing(work.statements, names)
+    missing = names.keys() - work.statements.sources(names)
     if missing:
         raise refusal(missing, names)
 
