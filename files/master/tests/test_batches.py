@@ -1,13 +1,15 @@
 """What requests that share a transaction mean to each other."""
 
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import specimens
-from databases import writing
+from databases import only, writing
 from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.hearing import Hearing
 from ffrtmp_master.queue.matching import Catalog
@@ -17,6 +19,9 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.work import Effects, Work
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Failure, FailureReport, NextClaim, ResultReport
+from postgresql import Cluster
+
+NEXT = NextClaim(slot=1)
 
 
 def apply(
@@ -31,9 +36,9 @@ def apply(
         return answers, work.effects
 
 
-def result(claim: Any) -> requests.TakeResult:
+def result(claim: Any, following: NextClaim | None = NEXT) -> requests.TakeResult:
     measurement = specimens.measurement()
-    report = ResultReport(attempt=claim["attempt"], measurement=measurement, next=NextClaim(slot=1))
+    report = ResultReport(attempt=claim["attempt"], measurement=measurement, next=following)
     as_sent = msgspec.json.encode(measurement).decode()
     return requests.TakeResult(UUID(claim["job"]["id"]), "worker1", report, as_sent)
 
@@ -83,3 +88,37 @@ def test_a_claim_finds_the_job_that_failed_in_the_same_batch(
         ("leased", "queued", 1),
         ("queued", "leased", 2),
     ]
+
+
+@only("postgresql")
+def test_a_result_that_another_master_takes_ends_the_job_before_its_slot_claims_anew(
+    ready_house: Any, migrated: Settings, clock: Any, cluster: Cluster
+) -> None:
+    job_id = ready_house.submit()["id"]
+    claim = ready_house.claim("worker1")
+    with (
+        ThreadPoolExecutor() as pool,
+        writing(migrated) as engine,
+        engine.connect() as connection,
+        connection.begin() as change,
+    ):
+        work = Work(connection, clock(), "another")
+        memory = batches.Memory(Catalog(), Hearing(migrated.node_offline_s), Uploads())
+        batches.apply(work, [result(claim, following=None)], memory, migrated)
+        work.flush()
+        claiming = pool.submit(apply, migrated, clock, [requests.Claim("worker1", 1)])
+        wait_for_a_lock(cluster)
+        change.commit()
+        ((claimed,), effects) = claiming.result()
+    assert (claimed.job, effects.ended) == (None, [])
+    assert ready_house.job(job_id)["state"] == "succeeded"
+
+
+def wait_for_a_lock(cluster: Cluster) -> None:
+    """Wait until a session waits for what another has locked."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 10
+    with cluster.connect() as admin:
+        while admin.execute(waiting).fetchone() is None:
+            assert time.monotonic() < deadline, "nobody waits for a lock"
+            time.sleep(0.02)

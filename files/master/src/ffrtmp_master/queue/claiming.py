@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from uuid import UUID
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Failure
@@ -15,7 +14,7 @@ from ffrtmp_master.queue.failures import end_attempt
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import Claim, Claimed
 from ffrtmp_master.store.refusals import ConflictError, RefusedError
-from ffrtmp_master.store.rows import Candidate, JobRow, NodeRow
+from ffrtmp_master.store.rows import Candidate, Held, JobRow, NodeRow
 from ffrtmp_master.store.work import Work
 
 
@@ -47,13 +46,13 @@ def claim(
     nodes = {name: _Node(row, met[name]) for name, row in rows.items()}
     slots = {(asked.node, asked.slot) for asked in claims}
     lost = []
-    for job in work.known(held):
-        if job.leased_to is None or not job.state.holds_lease:
+    for one in held:
+        if work.has_ended(one.id):
             continue
-        if (job.leased_to, job.slot) in slots:
-            lost.append(job.id)
+        if (one.leased_to, one.slot) in slots:
+            lost.append(one)
         else:
-            nodes[job.leased_to].working.append(job.requirement_id)
+            nodes[one.leased_to].working.append(one.requirement_id)
     if lost:
         _end_what_slots_lost(work, lost)
     chosen = _choose(work, claims, nodes, catalog)
@@ -63,8 +62,13 @@ def claim(
     return answers
 
 
-def _end_what_slots_lost(work: Work, lost: Iterable[UUID]) -> None:
-    for job in work.jobs(lost).values():
+def _end_what_slots_lost(work: Work, lost: Iterable[Held]) -> None:
+    jobs = work.jobs(one.id for one in lost)
+    for one in lost:
+        job = jobs[one.id]
+        if not job.state.holds_lease or (job.leased_to, job.slot) != (one.leased_to, one.slot):
+            # Another master ended it before it was locked.
+            continue
         failure = Failure(
             failure_class=FailureClass.LEASE_EXPIRED,
             message=f"agent started anew on {job.leased_to}, slot {job.slot}",

@@ -100,11 +100,20 @@ class NewResult(msgspec.Struct, frozen=True, kw_only=True):
     stored_at: datetime
 
 
+class Held(NamedTuple):
+    """What a claim needs to know of a job that is worked on."""
+
+    id: UUID
+    leased_to: str
+    slot: int
+    requirement_id: int
+
+
 class Claimants(NamedTuple):
     """What a claim begins with: the nodes that ask, what they work on, sets that are new."""
 
     nodes: dict[str, NodeRow]
-    held: list[JobRow]
+    held: list[Held]
     requirements: list[tuple[int, str]]
 
 

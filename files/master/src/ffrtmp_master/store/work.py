@@ -79,6 +79,11 @@ class Work:
         found = self._known.get(job_id)
         return self.jobs([job_id]).get(job_id) if found is None else found
 
+    def has_ended(self, job_id: UUID) -> bool:
+        """Return whether a job that the database still has as held was ended here meanwhile."""
+        job = self._known.get(job_id)
+        return job is not None and not job.state.holds_lease
+
     def known(self, rows: Iterable[JobRow]) -> list[JobRow]:
         """Return for rows that a statement read the ones that stand for these jobs here."""
         return [self._known.setdefault(row.id, row) for row in rows]

@@ -18,6 +18,7 @@ from ffrtmp_master.store.rows import (
     COLUMNS,
     Candidate,
     Claimants,
+    Held,
     JobRow,
     NewResult,
     NewTransition,
@@ -75,7 +76,10 @@ def _records(types: Mapping[str, str]) -> str:
 _READ = ", ".join(f"{c}::text" if c in _JSON else c for c in COLUMNS)
 _SELECT = f"SELECT {_READ} FROM jobs"  # noqa: S608 - names from our own schema
 _JOBS = f"{_SELECT} WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
-_HELD_ON = f"{_SELECT} WHERE state IN ('leased', 'running') AND leased_to = ANY(%s)"
+_HELD_ON = (
+    "SELECT id, leased_to, slot, requirement_id FROM jobs"
+    " WHERE state IN ('leased', 'running') AND leased_to = ANY(%s)"
+)
 _IS_OVERDUE = (
     "state IN ('leased', 'running') AND (lease_expires_at < %s"
     " OR started_at + deadline_s * interval '1 s' < %s)"
@@ -242,7 +246,7 @@ class PostgresqlStatements:
         # Not locked: another master may be ending one of them while it waits for its node.
         held = self._run(_HELD_ON, (asked,))
         requirements = self._run(_NEW_REQUIREMENTS, (after,))
-        return Claimants(_nodes(nodes), [_job(row) for row in held], list(requirements))
+        return Claimants(_nodes(nodes), [Held(*row) for row in held], list(requirements))
 
     def overdue(self, now: datetime) -> list[JobRow]:
         return [_job(row) for row in self._run(_OVERDUE, (now, now))]

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from ffrtmp_master.store.rows import (
     COLUMNS,
     Candidate,
     Claimants,
+    Held,
     JobRow,
     NewResult,
     NewTransition,
@@ -26,8 +28,12 @@ from ffrtmp_master.store.rows import (
 )
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM jobs"  # noqa: S608 - names from our own schema
-_JOB = f"{_SELECT} WHERE id = ?"
-_HELD_ON = f"{_SELECT} WHERE state IN ('leased', 'running') AND leased_to = ?"
+# A set of keys travels as one JSON array: to run a statement for each costs as much as its row.
+_JOBS = f"{_SELECT} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+_HELD_ON = (
+    "SELECT id, leased_to, slot, requirement_id FROM jobs WHERE state IN ('leased', 'running')"
+    " AND leased_to IN (SELECT value FROM json_each(?))"
+)
 _IS_OVERDUE = (
     "state IN ('leased', 'running') AND (lease_expires_at < ?1"
     " OR julianday(started_at) + deadline_s / 86400 < julianday(?1))"
@@ -40,13 +46,19 @@ _JOB_BY_KEY = "SELECT id FROM jobs WHERE created_by = ? AND key = ? AND key IS N
 _INSERT_TRANSITION = (
     "INSERT INTO transitions (job_id, before, after, attempt, at, reason) VALUES (?, ?, ?, ?, ?, ?)"
 )
+# Rows as narrow as these cost less than running a statement for each.
+_TOGETHER = 16
+_INSERT_TRANSITIONS = _INSERT_TRANSITION + ", (?, ?, ?, ?, ?, ?)" * (_TOGETHER - 1)
 _INSERT_RESULT = (
     "INSERT INTO results (id, run_id, job_id, attempt, node, repeat, scenario, measurement,"
     " artifacts, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AND attempt = ?"
 _SOURCE = "SELECT sha256 FROM sources WHERE sha256 = ?"
-_NODE = "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ?"
+_NODES = (
+    "SELECT name, state, revision, last_seen_at FROM nodes"
+    " WHERE name IN (SELECT value FROM json_each(?))"
+)
 _SAW = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_at < ?"
 _READY = "requirement_id = ? AND state = 'queued' AND (not_before IS NULL OR not_before <= ?)"
 _CANDIDATES = f"SELECT rank, id FROM jobs WHERE {_READY} ORDER BY rank, id LIMIT ?"  # noqa: S608
@@ -71,12 +83,9 @@ class SqliteStatements:
         self._run_many = connection.executemany
 
     def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
-        found = {}
-        for job_id in ids:
-            row = self._run(_JOB, (job_id.hex,)).fetchone()
-            if row is not None:
-                found[job_id] = _job(row, job_id)
-        return found
+        wanted = {job_id.hex: job_id for job_id in ids}
+        rows = self._run(_JOBS, (_array(wanted),)).fetchall()
+        return {wanted[row[0]]: _job(row, wanted[row[0]]) for row in rows}
 
     def jobs_by_key(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
         found = {}
@@ -88,25 +97,30 @@ class SqliteStatements:
 
     def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
         self._run_many(_INSERT_JOB, (_values(row) for row in rows))
-        self._run_many(
-            _INSERT_TRANSITION,
-            (
+        self._insert_transitions(
+            [
                 (row.id.hex, None, row.state, row.attempt, _text(row.created_at), reason)
                 for row in rows
-            ),
+            ]
         )
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
         self._run_many(_UPDATE_JOB, [_changes(row) for row in rows])
 
     def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
-        self._run_many(
-            _INSERT_TRANSITION,
-            (
+        self._insert_transitions(
+            [
                 (one.job_id.hex, one.before, one.after, one.attempt, _text(one.at), one.reason)
                 for one in transitions
-            ),
+            ]
         )
+
+    def _insert_transitions(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        whole = len(rows) - len(rows) % _TOGETHER
+        for start in range(0, whole, _TOGETHER):
+            values = chain.from_iterable(rows[start : start + _TOGETHER])
+            self._run(_INSERT_TRANSITIONS, tuple(values))
+        self._run_many(_INSERT_TRANSITION, rows[whole:])
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
         self._run_many(_INSERT_RESULT, [_result(one) for one in results])
@@ -127,13 +141,10 @@ class SqliteStatements:
         }
 
     def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
-        found = {}
-        for wanted in names:
-            row = self._run(_NODE, (wanted,)).fetchone()
-            if row is not None:
-                name, state, revision, last_seen_at = row
-                found[name] = NodeRow(name, NodeState(state), revision, _moment(last_seen_at))
-        return found
+        return {
+            name: NodeRow(name, NodeState(state), revision, _moment(last_seen_at))
+            for name, state, revision, last_seen_at in self._run(_NODES, (_array(names),))
+        }
 
     def registrations(self, names: Iterable[str]) -> dict[str, str]:
         query = "SELECT name, registration FROM nodes WHERE name = ?"
@@ -146,7 +157,10 @@ class SqliteStatements:
         self._run_many(_SAW, [(at, name, before) for name in names])
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
-        held = [_job(row) for name in names for row in self._run(_HELD_ON, (name,))]
+        held = [
+            Held(UUID(job_id), leased_to, slot, requirement_id)
+            for job_id, leased_to, slot, requirement_id in self._run(_HELD_ON, (_array(names),))
+        ]
         return Claimants(self.nodes(names), held, self.new_requirements(after))
 
     def overdue(self, now: datetime) -> list[JobRow]:
@@ -191,6 +205,10 @@ class SqliteStatements:
 
     def notify(self, message: str) -> None:
         """Do nothing: on SQLite there is one master."""
+
+
+def _array(values: Iterable[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()
 
 
 def _job(row: tuple[Any, ...], job_id: UUID | None = None) -> JobRow:
