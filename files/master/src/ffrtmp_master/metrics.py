@@ -6,7 +6,7 @@ see `standing`.
 
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 import ffrtmp_shared
@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.store.work import Effects
+from ffrtmp_master.tallies import Tallies, Tally
 
 OPENMETRICS = "application/openmetrics-text"
 TEXT = "text/plain"
@@ -56,16 +57,15 @@ class Metrics:
             ["route", "method", "status"],
             registry=registry,
         )
-        self._latency = Histogram(
+        self._latency = Tallies(
             "ffrtmp_master_http_request_duration_seconds",
             "Time from a request to the end of its answer; claims include their waiting",
             ["route", "method"],
-            unit="seconds",
-            buckets=_LATENCY_BUCKETS_S,
-            registry=registry,
+            bounds=_LATENCY_BUCKETS_S,
         )
+        registry.register(self._latency)
         # Looking the labels up costs more than counting.
-        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Tally]] = {}
         self._make_queue_metrics(registry)
         self._make_writer_metrics(registry)
 
@@ -112,26 +112,23 @@ class Metrics:
             self._failures.labels(failure_class)
             if failure_class.is_retryable:
                 self._retries.labels(failure_class)
-        self._queue_wait = Histogram(
+        self._queue_wait = _tally(
+            registry,
             "ffrtmp_master_job_queue_wait_seconds",
             "Time from when a job could be handed out until an agent had it, for each attempt",
-            unit="seconds",
-            buckets=_WAIT_BUCKETS_S,
-            registry=registry,
+            _WAIT_BUCKETS_S,
         )
-        self._run_time = Histogram(
+        self._run_time = _tally(
+            registry,
             "ffrtmp_master_attempt_run_time_seconds",
             "Time from a claim to the attempt's end, however it ended",
-            unit="seconds",
-            buckets=_RUN_BUCKETS_S,
-            registry=registry,
+            _RUN_BUCKETS_S,
         )
-        self._end_to_end = Histogram(
+        self._end_to_end = _tally(
+            registry,
             "ffrtmp_master_job_end_to_end_seconds",
             "Time from a job's submission until it was final, with its waits and all attempts",
-            unit="seconds",
-            buckets=_WAIT_BUCKETS_S,
-            registry=registry,
+            _WAIT_BUCKETS_S,
         )
 
     def _make_writer_metrics(self, registry: CollectorRegistry) -> None:
@@ -168,14 +165,14 @@ class Metrics:
                 self._expiries.inc()
             if state is JobState.QUEUED:
                 self._retries.labels(failure_class).inc()
-        for histogram, values_s in (
+        for tally, values_s in (
             (self._queue_wait, effects.queue_waits_s),
             (self._run_time, effects.run_times_s),
             (self._end_to_end, effects.end_to_end_s),
         ):
             for value_s in values_s:
                 # A clock that was set back gives no time below nothing.
-                histogram.observe(max(value_s, 0.0))
+                tally.observe(max(value_s, 0.0))
 
     def committed(self, operations: int, duration_s: float) -> None:
         """Note a transaction of the writer."""
@@ -228,6 +225,14 @@ class Metrics:
         if media_type == TEXT:
             metrics = [_without_created(metric) for metric in metrics]
         return encode(_Collected(metrics)), content_type
+
+
+def _tally(
+    registry: CollectorRegistry, name: str, documentation: str, bounds: Sequence[float]
+) -> Tally:
+    tallies = Tallies(name, documentation, bounds=bounds)
+    registry.register(tallies)
+    return tallies.labels()
 
 
 class _Collected(Collector):
