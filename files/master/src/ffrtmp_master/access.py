@@ -225,7 +225,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
 
 def check_role(holder: Credential, *roles: Role) -> None:
     """Raise PermissionDeniedException unless the role is, or includes, one of `roles`."""
-    if not any(holder.role in _INCLUDED[role] for role in roles):
+    if holder.role not in roles and not any(holder.role in _INCLUDED[role] for role in roles):
         raise PermissionDeniedException(
             f"{holder.name} has the role {holder.role}; this needs {' or '.join(roles)}"
         )

@@ -16,13 +16,13 @@ from litestar.types import ASGIApp
 
 from ffrtmp_master import access, openapi, problems, request_ids
 from ffrtmp_master.api import (
+    answering,
     artifacts,
     audit,
     discovery,
     events,
     exports,
     health,
-    hot,
     jobs,
     logs,
     methods,
@@ -45,7 +45,7 @@ _PAGE_HEADERS = {
 
 def create(farm: Farm) -> ASGIApp:
     """Return the application that serves `farm` and runs it from startup to shutdown."""
-    return request_ids.around(hot.in_front_of(methods.known_to(framework(farm)), farm))
+    return request_ids.around(answering.in_front_of(methods.known_to(framework(farm)), farm))
 
 
 def framework(farm: Farm) -> Litestar:

@@ -15,6 +15,8 @@ class _Joining:
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        # Asked for each answer; what is seldom asked finds its way by `__getattr__`.
+        self.is_closing = transport.is_closing
         self._call_soon = loop.call_soon
         self._held: bytes | None = None
 
@@ -26,6 +28,11 @@ class _Joining:
         else:
             self._held = None
             self._transport.write(held + data)
+
+    def write_now(self, data: bytes) -> None:
+        """Write what is whole already."""
+        held, self._held = self._held, None
+        self._transport.write(data if held is None else held + data)
 
     def close(self) -> None:
         self._let_go()
@@ -46,4 +53,5 @@ class JoiningProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Take a connection."""
         joining: Any = _Joining(transport, self.loop)
+        self.joining: _Joining = joining
         super().connection_made(joining)

@@ -12,31 +12,46 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 _log = logging.getLogger(__name__)
 
-_HEADER = b"x-request-id"
+HEADER = b"x-request-id"
+"""Where a request and its answer have the id."""
+
 # What a caller may choose: nothing that a log, a header or a shell would trip over.
 _SANE = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _PREFIX_BYTES = 8
 
 
+class RequestIds:
+    """Ids of requests: the caller's own, or a new one."""
+
+    def __init__(self) -> None:
+        """Begin to count."""
+        # Random for this process, then counted: an id need not be a secret, only the only one.
+        self._prefix = secrets.token_hex(_PREFIX_BYTES).encode()
+        self._numbers = itertools.count()
+
+    def begin(self, given: bytes | None) -> bytes:
+        """Return the id of a request whose caller gave this one, for the log as well."""
+        if given is None or not _SANE.fullmatch(given):
+            given = b"%s%016x" % (self._prefix, next(self._numbers))
+        # A server runs each request in a context of its own: nothing need be taken back.
+        logs.begin(request_id=given.decode())
+        return given
+
+
 def around(app: ASGIApp) -> ASGIApp:
-    """Wrap an application so that its requests have ids: the caller's own, or a new one."""
-    # Random for this process, then counted: an id need not be a secret, only the only one.
-    prefix = secrets.token_hex(_PREFIX_BYTES).encode()
-    numbers = itertools.count()
+    """Wrap an application so that its requests have ids."""
+    ids = RequestIds()
 
     async def identified(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        request_id = _given(scope["headers"]) or b"%s%016x" % (prefix, next(numbers))
-        # A server runs each request in a context of its own: nothing need be taken back.
-        logs.begin(request_id=request_id.decode())
+        request_id = ids.begin(_given(scope["headers"]))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (_HEADER, request_id)]
-                if _log.isEnabledFor(logging.DEBUG):
-                    _log_answer(scope, message["status"])
+                message["headers"] = [*message["headers"], (HEADER, request_id)]
+                log_answer(scope["method"], scope["path"], message["status"])
             await send(message)
 
         await app(scope, receive, send_with_id)
@@ -62,13 +77,13 @@ def naming(app: ASGIApp) -> ASGIApp:
 
 def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     for name, value in headers:
-        if name == _HEADER:
-            return value if _SANE.fullmatch(value) else None
+        if name == HEADER:
+            return value
     return None
 
 
-def _log_answer(scope: Scope, status: int) -> None:
-    _log.debug(
-        "a request was answered",
-        extra={"method": scope.get("method"), "path": scope.get("path"), "status": status},
-    )
+def log_answer(method: str, path: str, status: int) -> None:
+    """Write a line for a request, if somebody wants so many."""
+    if _log.isEnabledFor(logging.DEBUG):
+        extra = {"method": method, "path": path, "status": status}
+        _log.debug("a request was answered", extra=extra)

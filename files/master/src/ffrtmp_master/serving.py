@@ -3,12 +3,15 @@
 import gc
 import socket
 import ssl
+from functools import partial
+from typing import Any
 
 import uvicorn
 
 from ffrtmp_master import app
+from ffrtmp_master.direct import DirectProtocol
 from ffrtmp_master.farm import Farm
-from ffrtmp_master.joining import JoiningProtocol
+from ffrtmp_master.request_ids import RequestIds
 from ffrtmp_master.settings import Settings
 
 # What still runs then is cut off: with the rest of the shutdown it must stay under 5 s.
@@ -37,6 +40,8 @@ def serve(settings: Settings) -> None:
     """
     _collect_seldom()
     farm = Farm(settings)
+    # The server calls it as it would a class.
+    protocol: Any = partial(DirectProtocol, farm, RequestIds())
     config = uvicorn.Config(
         app.create(farm),
         host=settings.listen_address,
@@ -46,7 +51,7 @@ def serve(settings: Settings) -> None:
         ssl_ca_certs=None if settings.client_ca_file is None else str(settings.client_ca_file),
         ssl_cert_reqs=ssl.CERT_NONE if settings.client_ca_file is None else ssl.CERT_REQUIRED,
         loop="uvloop",
-        http=JoiningProtocol,
+        http=protocol,
         ws="none",
         # The logs are set up already, and requests are counted in the metrics.
         log_config=None,

@@ -1,11 +1,10 @@
 """The calls that an agent makes all the time, outside of the framework.
 
-A job costs four of them, so they are bare ASGI functions on the same types as everything else.
-Whatever they do not know goes on to the application behind them.
+A job costs four of them, so they are plain functions on the same types as everything else; see
+`answering` for who calls them.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,7 +12,6 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
-from ffrtmp_shared import logs
 from ffrtmp_shared.models import (
     Claim,
     ClaimRequest,
@@ -26,35 +24,29 @@ from ffrtmp_shared.models import (
     Role,
     Stored,
 )
-from litestar.exceptions import ClientException, NotFoundException
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.exceptions import ClientException
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import check_node, check_role, node_of
+from ffrtmp_master.access import check_node, node_of
 from ffrtmp_master.api.jobs_as_sent import job_as_sent
-from ffrtmp_master.api.strictness import check_json
 from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.requests import Claimed
 from ffrtmp_master.queue.waiting import Waiter
 from ffrtmp_master.store.credentials import Credential
-from ffrtmp_master.store.refusals import TooLargeError, UnacceptableError
+from ffrtmp_master.store.refusals import UnacceptableError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.writer import WriterClosedError
 
 B = TypeVar("B")
 
-_MAX_BODY_BYTES = 4 * 1024 * 1024
 KEY_MAX = 255
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
 
 
 @dataclass
 class Call(Generic[B]):
     """A request: who asks, of which job where its path names one, and what its body says.
 
-    `content` is the body as it came.
+    `content` is the body as it came; `hung_up` ends once the caller is gone.
     """
 
     holder: Credential
@@ -62,7 +54,7 @@ class Call(Generic[B]):
     body: B
     content: bytes
     headers: dict[bytes, bytes]
-    receive: Receive
+    hung_up: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -180,7 +172,7 @@ async def _wait_for_job(
     if not wait_s:
         return (await farm.writer.request(request)).job
     waiter = Waiter(request.node)
-    gone = asyncio.ensure_future(_disconnected(call.receive))
+    gone = asyncio.ensure_future(call.hung_up())
     gone.add_done_callback(lambda _: waiter.time_out())
 
     async def attempt() -> Claimed:
@@ -191,12 +183,6 @@ async def _wait_for_job(
         return await farm.waiting.until(waiter, attempt, wait_s, gone.done)
     finally:
         gone.cancel()
-
-
-async def _disconnected(receive: Receive) -> None:
-    """Return when the client has hung up."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 _OK = HTTPStatus.OK
@@ -251,124 +237,3 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     ),
 )
 """The hot calls; all are POST."""
-
-_BY_PATH = {one.route: one for one in ENDPOINTS if "{" not in one.route}
-_BY_DEED = {one.route.rpartition("/")[2]: one for one in ENDPOINTS if "{" in one.route}
-_DECODERS = {one.route: msgspec.json.Decoder(one.body) for one in ENDPOINTS}
-_JOBS = "/v1/jobs/"
-_NO_JOB = UUID(int=0)
-
-
-def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
-    """Return an application that answers the hot calls itself and hands the rest to `app`."""
-    encode = msgspec.json.Encoder().encode
-
-    async def hot(scope: Scope, receive: Receive, send: Send) -> None:
-        found = _find(scope)
-        if found is None:
-            await app(scope, receive, send)
-            return
-        endpoint, job_part = found
-        start_s = time.monotonic()
-        method, path = "POST", str(scope["path"])
-        try:
-            headers = dict(scope["headers"])
-            authorization = headers.get(b"authorization", b"").decode("latin-1")
-            holder = await farm.gate.holder(authorization, scope.get("client"))
-            logs.note(who=holder.name, node=holder.node, job_id=job_part or None)
-            check_role(holder, endpoint.role)
-            check_json(headers.get(b"content-type", b"").decode("latin-1"))
-            content = await _body(receive, headers)
-            body = _decoded(endpoint, content)
-            call = Call(holder, _job_id(job_part), body, content, headers, receive)
-            answer = await endpoint.do(farm, call)
-            status = int(answer.status)
-            await _send(send, status, answer, encode)
-        # Whatever went wrong is told as a problem document, and logged there.
-        except Exception as error:
-            problem = problems.of(error, method, path)
-            status = problem.status
-            await send_problem(send, problem)
-        farm.metrics.request(endpoint.route, method, status, time.monotonic() - start_s)
-
-    return hot
-
-
-def _find(scope: Any) -> tuple[Endpoint[Any], str] | None:
-    if scope["type"] != "http" or scope["method"] != "POST":
-        return None
-    return at(scope["path"])
-
-
-def at(path: str) -> tuple[Endpoint[Any], str] | None:
-    """Return the hot call that a path is of, and the part that names the job; None if of none."""
-    endpoint = _BY_PATH.get(path)
-    if endpoint is not None:
-        return endpoint, ""
-    if not path.startswith(_JOBS):
-        return None
-    job, _, deed = path[len(_JOBS) :].partition("/")
-    endpoint = _BY_DEED.get(deed)
-    return None if endpoint is None else (endpoint, job)
-
-
-def _job_id(part: str) -> UUID:
-    if not part:
-        return _NO_JOB
-    try:
-        return UUID(part)
-    except ValueError as error:
-        raise NotFoundException(f"there is no job {part!r}") from error
-
-
-async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-    announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > _MAX_BODY_BYTES:
-        raise TooLargeError(f"a body may have {_MAX_BODY_BYTES} bytes")
-    message: Any = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > _MAX_BODY_BYTES:
-            raise TooLargeError(f"a body may have {_MAX_BODY_BYTES} bytes")
-    return body
-
-
-def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
-    try:
-        decoded: B = _DECODERS[endpoint.route].decode(body)
-    except msgspec.DecodeError as error:
-        said, _, place = str(error).partition(" - at `$")
-        wrong = {"key": place.strip(".`"), "message": said}
-        raise ClientException("the body does not fit", extra=[wrong]) from error
-    return decoded
-
-
-async def _send(send: Send, status: int, answer: Answer, encode: Callable[[Any], bytes]) -> None:
-    body = b"" if answer.body is None else encode(answer.body)
-    headers = [(b"content-length", str(len(body)).encode())]
-    if answer.body is not None:
-        headers.append(_JSON)
-    if answer.location is not None:
-        headers.append((b"location", answer.location.encode()))
-    await _respond(send, status, headers, body)
-
-
-async def send_problem(send: Send, problem: problems.Answer) -> None:
-    """Send what has been made of an error."""
-    headers = [
-        _PROBLEM,
-        (b"content-length", str(len(problem.body)).encode()),
-        *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
-    ]
-    await _respond(send, problem.status, headers, problem.body)
-
-
-async def _respond(
-    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes
-) -> None:
-    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
-    await send(start)
-    end: Message = {"type": "http.response.body", "body": body, "more_body": False}
-    await send(end)

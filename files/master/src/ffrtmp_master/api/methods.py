@@ -7,7 +7,7 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ffrtmp_master import problems
-from ffrtmp_master.api import hot
+from ffrtmp_master.api import answering, hot
 
 
 def known_to(framework: Litestar) -> ASGIApp:
@@ -18,7 +18,7 @@ def known_to(framework: Litestar) -> ASGIApp:
             methods[route.path_format] |= set(route.methods)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        found = hot.at(scope["path"]) if str(scope["type"]) == "http" else None
+        found = answering.at(scope["path"]) if str(scope["type"]) == "http" else None
         allowed = methods[found[0].route] if found is not None else None
         method = str(scope.get("method"))
         if allowed is None or (method in allowed and method != "OPTIONS"):
@@ -38,6 +38,6 @@ def known_to(framework: Litestar) -> ASGIApp:
         refusal = MethodNotAllowedException(
             f"this path has no method {method}", headers={"Allow": allow}
         )
-        await hot.send_problem(send, problems.of(refusal, method, scope["path"]))
+        await answering.send_problem(send, problems.of(refusal, method, scope["path"]))
 
     return app

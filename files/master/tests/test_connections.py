@@ -1,0 +1,192 @@
+"""Hot calls on a real connection, byte by byte: whichever way they come, the answer is the same."""
+
+import json
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import specimens
+from databases import only
+from ffrtmp_master.settings import Settings
+from ffrtmp_shared.credentials import client_context
+from serving import MasterProcess
+
+pytestmark = only("sqlite")
+
+HOST = "127.0.0.1"
+CLAIM = {"node": "worker1", "slot": 1, "wait_s": 0}
+
+
+@pytest.fixture
+def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
+    """A master that knows worker1 and has no job for it."""
+    process = MasterProcess(tmp_path, migrated)
+    process.start()
+    with process.client("worker1") as client:
+        client.register(specimens.registration("worker1"))
+    yield process
+    process.end(signal.SIGKILL)
+
+
+class Connection:
+    """A kept connection on which bytes are written and answers are read."""
+
+    def __init__(self, stream: ssl.SSLSocket) -> None:
+        self.stream = stream
+
+    def send(self, *pieces: bytes, pause_s: float = 0.1) -> None:
+        for number, piece in enumerate(pieces):
+            if number:
+                time.sleep(pause_s)
+            self.stream.sendall(piece)
+
+    def answer(self) -> tuple[int, dict[str, str], bytes]:
+        response = HTTPResponse(self.stream, method="POST")
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, headers, response.read()
+
+    def is_closed(self) -> bool:
+        self.stream.settimeout(5)
+        return self.stream.recv(1) == b""
+
+
+@contextmanager
+def connected(master: MasterProcess) -> Iterator[Connection]:
+    context = client_context(master.ca_file)
+    port = int(master.url.rpartition(":")[2])
+    with (
+        socket.create_connection((HOST, port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=HOST) as stream,
+    ):
+        yield Connection(stream)
+
+
+def request(
+    body: bytes,
+    path: str = "/v1/claims",
+    *,
+    token: str = "token-worker1",  # noqa: S107 - of the tests
+    version: str = "1.1",
+    headers: Mapping[str, str] = {},
+) -> bytes:
+    """Return a plain request: its whole body with its length."""
+    return head(path, token, version, {"Content-Length": str(len(body)), **headers}) + body
+
+
+def chunked(body: bytes, path: str = "/v1/claims", *, token: str = "token-worker1") -> bytes:  # noqa: S107
+    """Return the same in chunks, which the server takes apart."""
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    return head(path, token, "1.1", {"Transfer-Encoding": "chunked"}) + chunks
+
+
+def head(path: str, token: str, version: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"POST {path} HTTP/{version}", f"Host: {HOST}", f"Authorization: Bearer {token}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def test_both_ways_give_the_same_answers(master: MasterProcess) -> None:
+    beat = as_json({"attempt": 1, "progress": {"stage": "encode"}})
+    nobody = as_json({**CLAIM, "slot": "first"})
+    cases: list[tuple[bytes, dict[str, str], int]] = [
+        (as_json(CLAIM), {}, 204),
+        (as_json(CLAIM), {"token": "unknown"}, 401),
+        (as_json(CLAIM), {"token": "token-viewer"}, 403),
+        (as_json({**CLAIM, "node": "worker2"}), {}, 403),
+        (nobody, {}, 400),
+        (b"", {}, 400),
+        (beat, {"path": f"/v1/jobs/{uuid4()}/heartbeat"}, 404),
+        (beat, {"path": "/v1/jobs/first/heartbeat"}, 404),
+    ]
+    with connected(master) as connection:
+        for body, how, status in cases:
+            answers = []
+            for made in (request(body, **how), chunked(body, **how)):  # type: ignore[arg-type]
+                connection.send(made)
+                found, headers, content = connection.answer()
+                assert headers.pop("x-request-id")
+                assert headers.pop("date")
+                answers.append((found, headers, content))
+            assert answers[0] == answers[1]
+            assert answers[0][0] == status, (body, how)
+
+
+def test_a_body_may_come_in_pieces(master: MasterProcess) -> None:
+    whole = request(as_json(CLAIM))
+    with connected(master) as connection:
+        for cut in (10, len(whole) - len(as_json(CLAIM)), len(whole) - 5):
+            connection.send(whole[:cut], whole[cut:])
+            assert connection.answer()[0] == 204
+
+
+def test_requests_that_come_at_once_are_answered_in_their_order(master: MasterProcess) -> None:
+    asked = [
+        request(as_json(CLAIM), headers={"X-Request-ID": "first"}),
+        request(b"{", headers={"X-Request-ID": "second"}),
+        chunked(as_json(CLAIM)),
+        request(as_json(CLAIM), token="unknown", headers={"X-Request-ID": "fourth"}),
+        request(as_json(CLAIM), headers={"X-Request-ID": "fifth"}),
+    ]
+    with connected(master) as connection:
+        connection.send(b"".join(asked))
+        answers = [connection.answer() for _ in asked]
+    assert [status for status, _, _ in answers] == [204, 400, 204, 401, 204]
+    ids = [headers["x-request-id"] for _, headers, _ in answers]
+    assert [*ids[:2], *ids[3:]] == ["first", "second", "fourth", "fifth"]
+
+
+def test_a_client_may_ask_whether_to_go_on(master: MasterProcess) -> None:
+    body = as_json(CLAIM)
+    whole = request(body, headers={"Expect": "100-continue"})
+    with connected(master) as connection:
+        connection.send(whole[: -len(body)])
+        assert connection.stream.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.send(body)
+        assert connection.answer()[0] == 204
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        request(as_json(CLAIM), headers={"Connection": "close"}),
+        request(as_json(CLAIM), version="1.0"),
+    ],
+    ids=["asked to close", "HTTP/1.0"],
+)
+def test_a_connection_that_is_not_kept_is_closed(master: MasterProcess, made: bytes) -> None:
+    with connected(master) as connection:
+        connection.send(made)
+        status, headers, _ = connection.answer()
+        assert (status, headers["connection"]) == (204, "close")
+        assert connection.is_closed()
+
+
+def test_a_large_body_and_an_odd_path_are_taken(master: MasterProcess) -> None:
+    with connected(master) as connection:
+        for made in (
+            request(as_json(CLAIM).ljust(200_000)),
+            request(as_json(CLAIM), "/v1/%63laims"),
+        ):
+            connection.send(made)
+            assert connection.answer()[0] == 204
+        connection.send(request(as_json(CLAIM).ljust(5_000_000)))
+        assert connection.answer()[0] == 413
+
+
+def test_what_is_no_http_is_refused(master: MasterProcess) -> None:
+    with connected(master) as connection:
+        connection.send(b"POST /v1/claims HTTP/1.1\r\nContent-Length: many\r\n\r\n")
+        assert connection.answer()[0] == 400
+        assert connection.is_closed()
