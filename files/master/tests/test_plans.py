@@ -133,6 +133,29 @@ def test_a_claim_seeks_on_postgresql(
     assert any(node.get("Index Name") == "ix_jobs_queued" for node in touching), touching
 
 
+@only("postgresql")
+def test_a_claim_is_not_planned_anew_each_time(
+    crowded: Any, migrated: Settings, clock: Any
+) -> None:
+    slots = 20
+    with writing(migrated) as engine, engine.connect() as connection:
+        memory = batches.Memory(Catalog(), Hearing(migrated.node_offline_s), Uploads())
+        for count in range(1, slots):
+            # Committed, since psycopg forgets what it prepared with what is undone; nothing was
+            # written down.
+            with connection.begin():
+                work = Work(connection, clock(), "test")
+                asked = [requests.Claim("worker1", slot) for slot in range(count)]
+                batches.apply(work, asked, memory, migrated)
+        plans = connection.execute(
+            text("SELECT statement, custom_plans, generic_plans FROM pg_prepared_statements")
+        ).all()
+    claiming = [one for one in plans if "SKIP LOCKED" in one.statement]
+    assert claiming, plans
+    # PostgreSQL itself tries five, to know what they would save.
+    assert all(one.custom_plans <= 5 < one.generic_plans for one in claiming), claiming
+
+
 @contextmanager
 def explained(
     cluster: Cluster, settings: Settings

@@ -352,12 +352,11 @@ class Scenario(
         if self.kind not in KINDS:
             return [f"unknown kind {self.kind!r}; known are {', '.join(KINDS)}"]
         found = self.source.problems()
-        for field in _FIELDS:
-            is_set = getattr(self, field) is not None
-            if is_set and field not in KINDS[self.kind]:
-                found.append(f"a {self.kind} has no settings in {field}")
-            elif not is_set and field in KINDS[self.kind]:
-                found.append(f"a {self.kind} needs settings in {field}")
+        wanted = KINDS[self.kind]
+        present = tuple(field for field in _FIELDS if getattr(self, field) is not None)
+        if present != wanted:
+            found += [f"a {self.kind} has no settings in {f}" for f in present if f not in wanted]
+            found += [f"a {self.kind} needs settings in {f}" for f in wanted if f not in present]
         for settings in self.encoders:
             found += [problem for problem in settings.problems() if problem not in found]
         if self.ladder is not None:

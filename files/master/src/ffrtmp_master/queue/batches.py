@@ -1,6 +1,6 @@
 """Applying a batch of requests in one transaction, with few statements for all of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,25 +40,35 @@ def apply(work: Work, requests: Requests, memory: Memory, settings: Settings) ->
     batch find the nodes that became free and the jobs that are new.
     """
     answers: list[Any] = [None] * len(requests)
-    memory.hearing.note(work, {one.node for one in requests if not isinstance(one, Submit)})
-    reports = [(place, one) for place, one in enumerate(requests) if isinstance(one, Report)]
+    submits: list[tuple[int, Submit]] = []
+    reports: list[tuple[int, Report]] = []
+    claims: list[tuple[int, Claim]] = []
+    for place, one in enumerate(requests):
+        if isinstance(one, Submit):
+            submits.append((place, one))
+        elif isinstance(one, Claim):
+            claims.append((place, one))
+        else:
+            reports.append((place, one))
+    memory.hearing.note(work, {one.node for _, one in (*reports, *claims)})
     if reports:
         _take_reports(work, reports, answers, settings)
-    submits = [(place, one) for place, one in enumerate(requests) if isinstance(one, Submit)]
+        claims += _following(reports, answers)
     if submits:
         found = submission.submit(
             work, [one for _, one in submits], memory.catalog, memory.uploads, settings
         )
         for (place, _), answer in zip(submits, found, strict=True):
             answers[place] = answer
-    _claim(work, requests, answers, memory.catalog, settings)
+    if claims:
+        _claim(work, claims, answers, memory.catalog, settings)
     return answers
 
 
 def _take_reports(
     work: Work, reports: Sequence[tuple[int, Report]], answers: list[Any], settings: Settings
 ) -> None:
-    work.jobs(one.job_id for _, one in reports)
+    work.load(one.job_id for _, one in reports)
     listed = {
         (one.job_id, one.report.attempt)
         for _, one in reports
@@ -87,20 +97,22 @@ def _answer_or_refusal(take: Callable[[Report], Any], one: Report) -> Any:
         return refusal
 
 
+def _following(
+    reports: Sequence[tuple[int, Report]], answers: Sequence[Any]
+) -> Iterator[tuple[int, Claim]]:
+    """Return the claims that came with results which were taken."""
+    for place, one in reports:
+        if isinstance(one, TakeResult) and one.report.next and isinstance(answers[place], HandedIn):
+            yield place, Claim(one.node, one.report.next.slot)
+
+
 def _claim(
-    work: Work, requests: Requests, answers: list[Any], catalog: Catalog, settings: Settings
+    work: Work,
+    claims: Sequence[tuple[int, Claim]],
+    answers: list[Any],
+    catalog: Catalog,
+    settings: Settings,
 ) -> None:
-    """Serve the claims, those that came with a result among them."""
-    claims: list[tuple[int, Claim]] = []
-    for place, one in enumerate(requests):
-        if isinstance(one, Claim):
-            claims.append((place, one))
-        elif (
-            isinstance(one, TakeResult) and one.report.next and isinstance(answers[place], HandedIn)
-        ):
-            claims.append((place, Claim(one.node, one.report.next.slot)))
-    if not claims:
-        return
     found = claiming.claim(work, [one for _, one in claims], catalog, settings.lease_s)
     for (place, _), answer in zip(claims, found, strict=True):
         handed_in = answers[place]

@@ -67,7 +67,8 @@ def _cancel_all(work: Work, condition: ColumnElement[bool], reason: str) -> None
 
 def _cancel(work: Work, job: JobRow, reason: str) -> None:
     if job.state is JobState.QUEUED:
-        transitions.move(work, job, JobState.CANCELED, reason, not_before=None)
+        job.not_before = None
+        transitions.move(work, job, JobState.CANCELED, reason)
     elif job.state.holds_lease:
         job.cancel_requested = True
         work.change(job)

@@ -1,7 +1,6 @@
 """What an operator changes of jobs: doing them over, and how urgent they are."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from uuid import UUID
 
 from ffrtmp_shared.models import Run
@@ -69,7 +68,8 @@ def set_priority(work: Work, job_id: UUID, priority: Priority, step_s: float) ->
 def _retry(work: Work, old_jobs: Iterable[JobRow], by: str, step_s: float) -> list[UUID]:
     new = []
     for old in old_jobs:
-        job = replace(transitions.anew(old, work.now, step_s), created_by=by, retry_of=old.id)
+        job = transitions.anew(old, work.now, step_s)
+        job.created_by, job.retry_of = by, old.id
         old.superseded_by = job.id
         work.change(old)
         new.append(job)

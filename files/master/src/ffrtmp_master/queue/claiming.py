@@ -63,9 +63,9 @@ def claim(
 
 
 def _end_what_slots_lost(work: Work, lost: Iterable[Held]) -> None:
-    jobs = work.jobs(one.id for one in lost)
+    work.load(one.id for one in lost)
     for one in lost:
-        job = jobs[one.id]
+        job = work.known_job(one.id)
         if not job.state.holds_lease or (job.leased_to, job.slot) != (one.leased_to, one.slot):
             # Another master ended it before it was locked.
             continue
@@ -112,7 +112,8 @@ def _answers(
     catalog: Catalog,
     lease_s: float,
 ) -> list[Claimed | RefusedError]:
-    jobs = work.jobs(candidate.id for candidate in chosen if candidate is not None)
+    lease = timedelta(seconds=lease_s)
+    work.load(candidate.id for candidate in chosen if candidate is not None)
     answers: list[Claimed | RefusedError] = []
     for asked, candidate in zip(claims, chosen, strict=True):
         node = nodes.get(asked.node)
@@ -122,8 +123,8 @@ def _answers(
             is_idle = not node.working and node.row.state is NodeState.ACTIVE
             answers.append(Claimed(None, _open_to(node, catalog), is_idle))
         else:
-            job = jobs[candidate.id]
-            _lease(work, job, asked, lease_s)
+            job = work.known_job(candidate.id)
+            _lease(work, job, asked, lease)
             work.effects.take(
                 asked.node, is_exclusive=catalog.is_exclusive(candidate.requirement_id)
             )
@@ -156,23 +157,19 @@ def _look_again(
             answers[place] = replace(answer, is_contended=True)
 
 
-def _lease(work: Work, job: JobRow, asked: Claim, lease_s: float) -> None:
+def _lease(work: Work, job: JobRow, asked: Claim, lease: timedelta) -> None:
     work.effects.claims += 1
     ready_at = job.not_before or job.created_at
     work.effects.queue_waits_s.append(max((work.now - ready_at).total_seconds(), 0.0))
-    transitions.move(
-        work,
-        job,
-        JobState.LEASED,
-        f"claimed by {asked.node}, slot {asked.slot}",
-        attempt=job.attempt + 1,
-        leased_to=asked.node,
-        slot=asked.slot,
-        lease_expires_at=work.now + timedelta(seconds=lease_s),
-        started_at=work.now,
-        not_before=None,
-        progress=None,
-    )
+    job.attempt += 1
+    job.leased_to = asked.node
+    job.slot = asked.slot
+    job.lease_expires_at = work.now + lease
+    job.started_at = work.now
+    job.not_before = None
+    job.progress = None
+    reason = f"claimed by {asked.node}, slot {asked.slot}"
+    transitions.move(work, job, JobState.LEASED, reason)
 
 
 def _looked_at(node: _Node, catalog: Catalog) -> frozenset[int]:

@@ -8,7 +8,7 @@ from ffrtmp_shared.models import Artifact
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import leases, transitions
-from ffrtmp_master.queue.failures import NO_LEASE, backoff_s, end_attempt
+from ffrtmp_master.queue.failures import backoff_s, end_attempt
 from ffrtmp_master.queue.requests import HandedIn, TakeFailure, TakeResult
 from ffrtmp_master.store import artifacts
 from ffrtmp_master.store.content import Content
@@ -37,8 +37,8 @@ def take_result(work: Work, request: TakeResult, uploaded: Uploaded) -> HandedIn
     if job.started_at is not None:
         work.effects.run_times_s.append((work.now - job.started_at).total_seconds())
     if job.cancel_requested:
-        reason = "canceled before the result came"
-        transitions.move(work, job, JobState.CANCELED, reason, **NO_LEASE)
+        job.lease_expires_at = job.slot = None
+        transitions.move(work, job, JobState.CANCELED, "canceled before the result came")
         return HandedIn(JobState.CANCELED)
     work.keep(
         NewResult(
@@ -51,7 +51,8 @@ def take_result(work: Work, request: TakeResult, uploaded: Uploaded) -> HandedIn
         )
     )
     work.effects.results += 1
-    transitions.move(work, job, JobState.SUCCEEDED, "result stored", failure=None, **NO_LEASE)
+    job.failure = job.lease_expires_at = job.slot = None
+    transitions.move(work, job, JobState.SUCCEEDED, "result stored")
     return HandedIn(JobState.SUCCEEDED)
 
 

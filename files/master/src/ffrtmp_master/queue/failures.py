@@ -1,7 +1,6 @@
 """What follows an attempt that ended without a result: another one, or the end."""
 
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 from ffrtmp_shared.models import Failure
@@ -12,9 +11,6 @@ from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.work import Work
 
 _LONGEST_BACKOFF_S = 3600.0
-
-NO_LEASE: dict[str, Any] = {"lease_expires_at": None, "slot": None}
-"""Column values of a job that nobody holds."""
 
 
 def backoff_s(attempt: int, first_s: float) -> float:
@@ -33,22 +29,19 @@ def end_attempt(work: Work, job: JobRow, failure: Failure, retry_after_s: float)
     reason = f"{kind}: {failure.message}".replace("\0", "\ufffd")
     if job.started_at is not None:
         work.effects.run_times_s.append((work.now - job.started_at).total_seconds())
-    values: dict[str, Any] = {**NO_LEASE, "failure": msgspec.json.encode(failure).decode()}
+    job.failure = msgspec.json.encode(failure).decode()
+    job.lease_expires_at = job.slot = None
     if job.cancel_requested:
         state = JobState.CANCELED
         reason = f"canceled; {reason}"
     elif kind.is_retryable and job.attempt < job.max_attempts:
         state = JobState.QUEUED
-        values |= {
-            "not_before": work.now + timedelta(seconds=retry_after_s) if retry_after_s else None,
-            "leased_to": None,
-            "started_at": None,
-            "progress": None,
-        }
+        job.not_before = work.now + timedelta(seconds=retry_after_s) if retry_after_s else None
+        job.started_at = job.progress = None
     else:
         state = JobState.FAILED
         if kind.is_retryable:
             reason += f" (the last of {job.max_attempts} attempts)"
-    transitions.move(work, job, state, reason, **values)
+    transitions.move(work, job, state, reason)
     work.effects.ended.append((kind, state))
     return state

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -184,7 +184,8 @@ def _repeats(
         done[one.scenario] += 1
         position += 1
         job = transitions.anew(rows[one.job_id], work.now, rules.priority_step_s)
-        made.append(replace(job, position=position, repeat=done[one.scenario]))
+        job.position, job.repeat = position, done[one.scenario]
+        made.append(job)
     return made
 
 
@@ -195,12 +196,10 @@ def _control(
     like = work.jobs([so_far[0].job_id])[so_far[0].job_id]
     job = transitions.anew(like, work.now, rules.priority_step_s)
     wanted = controls.wanted(so_far[0].node, exclusive=rules.suite.exclusive)
-    return replace(
-        job,
-        node=so_far[0].node,
-        position=max(one.position for one in so_far) + 1,
-        repeat=controls.count(so_far) + 1,
-        rank=job.rank if rank is None else rank,
-        requirement_id=catalog.id_of(work.statements, wanted),
-        scenario=_CONTROL,
-    )
+    job.node = so_far[0].node
+    job.position = max(one.position for one in so_far) + 1
+    job.repeat = controls.count(so_far) + 1
+    job.rank = job.rank if rank is None else rank
+    job.requirement_id = catalog.id_of(work.statements, wanted)
+    job.scenario = _CONTROL
+    return job

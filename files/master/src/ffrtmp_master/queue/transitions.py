@@ -1,9 +1,7 @@
 """The one place where a job's state changes."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState, check_transition
@@ -12,17 +10,16 @@ from ffrtmp_master.store.rows import JobRow, NewTransition
 from ffrtmp_master.store.work import Work
 
 
-def move(work: Work, job: JobRow, after: JobState, reason: str, **values: Any) -> None:
-    """Bring a job into the state `after`, with `values` for its other columns, and write it down.
+def move(work: Work, job: JobRow, after: JobState, reason: str) -> None:
+    """Bring a job into the state `after`, and write it down with what else was changed of it.
 
     Raises IllegalTransitionError when the design does not allow it. A run whose last job becomes
-    final is finished. Who waits for the job or its node hears of it after the commit.
+    final is finished; what is queued again belongs to no node. Who waits for the job or its node
+    hears of it after the commit.
     """
     before = job.state
     check_transition(before, after)
     was_held_by = job.leased_to if before.holds_lease else None
-    for name, value in values.items():
-        setattr(job, name, value)
     job.state = after
     if after.is_final:
         job.finished_at = work.now
@@ -35,6 +32,7 @@ def move(work: Work, job: JobRow, after: JobState, reason: str, **values: Any) -
     if was_held_by is not None and not after.holds_lease:
         work.effects.freed.add(was_held_by)
     if after is JobState.QUEUED:
+        job.leased_to = None
         announce(work, job)
 
 
@@ -55,25 +53,23 @@ def begin(work: Work, jobs: Iterable[JobRow], reason: str) -> None:
 
 def anew(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
     """Return a job that is to do what `job` did, queued at this moment and begun by nobody."""
-    return replace(
-        job,
+    return JobRow(
         id=new_id(),
+        position=job.position,
+        repeat=job.repeat,
         state=JobState.QUEUED,
+        priority=job.priority,
         rank=rank(now, job.priority, priority_step_s),
-        leased_to=None,
-        slot=None,
+        requirement_id=job.requirement_id,
         attempt=0,
-        not_before=None,
-        lease_expires_at=None,
+        max_attempts=job.max_attempts,
         cancel_requested=False,
         created_at=now,
-        started_at=None,
-        finished_at=None,
-        key=None,
-        retry_of=None,
-        superseded_by=None,
-        progress=None,
-        failure=None,
+        created_by=job.created_by,
+        scenario=job.scenario,
+        run_id=job.run_id,
+        node=job.node,
+        deadline_s=job.deadline_s,
     )
 
 

@@ -10,60 +10,55 @@ from ffrtmp_shared.models import Artifact
 from ffrtmp_shared.states import JobState, NodeState
 
 
-@dataclass(slots=True)
-class JobRow:
-    """A job as it is stored; the fields are the columns of its table, in their order there.
+class JobRow(msgspec.Struct, omit_defaults=True, gc=False):
+    """A job as it is stored; the fields are columns of its table, what may be NULL at the end.
 
     `scenario`, `progress` and `failure` are JSON text.
     """
 
     id: UUID
-    run_id: UUID | None
     position: int
     repeat: int
     state: JobState
     priority: int
     rank: int
     requirement_id: int
-    node: str | None
-    leased_to: str | None
-    slot: int | None
     attempt: int
     max_attempts: int
-    not_before: datetime | None
-    lease_expires_at: datetime | None
     cancel_requested: bool
-    deadline_s: float | None
     created_at: datetime
     created_by: str
-    started_at: datetime | None
-    finished_at: datetime | None
-    key: str | None
-    retry_of: UUID | None
-    superseded_by: UUID | None
     scenario: str
-    progress: str | None
-    failure: str | None
+    run_id: UUID | None = None
+    node: str | None = None
+    deadline_s: float | None = None
+    key: str | None = None
+    retry_of: UUID | None = None
+    # From here on what nobody has worked on does not have.
+    leased_to: str | None = None
+    slot: int | None = None
+    not_before: datetime | None = None
+    lease_expires_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    superseded_by: UUID | None = None
+    progress: str | None = None
+    failure: str | None = None
 
 
-COLUMNS = tuple(JobRow.__dataclass_fields__)
+COLUMNS = JobRow.__struct_fields__
 """The columns of the table `jobs`."""
+
+NEW = COLUMNS[: COLUMNS.index("leased_to")]
+"""The columns of a job that was just made; the others are NULL."""
 
 CHANGEABLE = (
     "state",
     "priority",
     "rank",
-    "leased_to",
-    "slot",
     "attempt",
-    "not_before",
-    "lease_expires_at",
     "cancel_requested",
-    "started_at",
-    "finished_at",
-    "superseded_by",
-    "progress",
-    "failure",
+    *COLUMNS[len(NEW) :],
 )
 """The columns of a job that change after it was queued."""
 

@@ -60,24 +60,36 @@ class Work:
         self.now = now
         self.effects = Effects()
         self._known: dict[UUID, JobRow] = {}
-        self._changed: dict[UUID, JobRow] = {}
+        # By the number that their id is.
+        self._changed: dict[int, JobRow] = {}
         self._transitions: list[NewTransition] = []
         self._results: list[NewResult] = []
         self._ended_runs: set[UUID] = set()
 
-    def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
-        """Read jobs, locked until the transaction ends; what does not exist is missing."""
-        wanted = set(ids)
+    def load(self, ids: Iterable[UUID]) -> None:
+        """Read jobs, locked until the transaction ends; what does not exist stays unknown."""
         known = self._known
-        missing = sorted(job_id for job_id in wanted if job_id not in known)
+        # As numbers, ids are hashed and compared sooner; their order is PostgreSQL's too.
+        missing = {job_id.int: job_id for job_id in ids if job_id not in known}
         if missing:
-            known.update(self.statements.jobs(missing))
-        return {job_id: known[job_id] for job_id in wanted if job_id in known}
+            wanted = [missing[number] for number in sorted(missing)]
+            known.update(self.statements.jobs(wanted))
+
+    def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
+        """Read jobs as `load` does and return them; what does not exist is missing."""
+        wanted = set(ids)
+        self.load(wanted)
+        return {job_id: self._known[job_id] for job_id in wanted if job_id in self._known}
 
     def job(self, job_id: UUID) -> JobRow | None:
-        """Read one job as `jobs` does; None when it does not exist."""
-        found = self._known.get(job_id)
-        return self.jobs([job_id]).get(job_id) if found is None else found
+        """Read one job as `load` does; None when it does not exist."""
+        if job_id not in self._known:
+            self.load((job_id,))
+        return self._known.get(job_id)
+
+    def known_job(self, job_id: UUID) -> JobRow:
+        """Return a job that was loaded and exists."""
+        return self._known[job_id]
 
     def has_ended(self, job_id: UUID) -> bool:
         """Return whether a job that the database still has as held was ended here meanwhile."""
@@ -90,7 +102,7 @@ class Work:
 
     def change(self, job: JobRow) -> None:
         """Have a job written back."""
-        self._changed[job.id] = job
+        self._changed[job.id.int] = job
 
     def write_down(self, transition: NewTransition) -> None:
         """Have a change of state written down."""
@@ -115,7 +127,8 @@ class Work:
     def flush(self) -> None:
         """Write everything down; the next statement sees it."""
         if self._changed:
-            self.statements.update_jobs(sorted(self._changed.values(), key=lambda job: job.id))
+            changed = self._changed
+            self.statements.update_jobs([changed[number] for number in sorted(changed)])
             self._changed = {}
         if self._transitions:
             self.statements.insert_transitions(self._transitions)

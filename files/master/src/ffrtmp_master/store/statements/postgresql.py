@@ -7,6 +7,7 @@ locked in the order of their keys; candidates that another master has locked are
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from ffrtmp_shared.states import JobState, NodeState
 from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
+    NEW,
     Candidate,
     Claimants,
     Held,
@@ -57,6 +59,7 @@ _TYPES = {
     "progress": "text",
     "failure": "text",
 }
+_STATES = {state.value: state for state in JobState}
 _JSON = frozenset({"scenario", "progress", "failure"})
 _ROWS_AT_ONCE = 2000
 
@@ -65,12 +68,14 @@ def _as_stored(column: str) -> str:
     return f"new.{column}::json" if column in _JSON else f"new.{column}"
 
 
-def _records(types: Mapping[str, str]) -> str:
-    """Return a table `new` of a parameter that is a JSON array of objects.
+def _records(types: Mapping[str, str], name: str = "new") -> str:
+    """Return a table of a parameter that is a JSON array of objects.
 
     It is written by one call of msgspec; arrays would cost Python a step for each value.
     """
-    return f"json_to_recordset(%s::json) AS new ({', '.join(f'{c} {t}' for c, t in types.items())})"
+    return (
+        f"json_to_recordset(%s::json) AS {name} ({', '.join(f'{c} {t}' for c, t in types.items())})"
+    )
 
 
 _READ = ", ".join(f"{c}::text" if c in _JSON else c for c in COLUMNS)
@@ -87,13 +92,17 @@ _IS_OVERDUE = (
 _OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE} ORDER BY id FOR UPDATE SKIP LOCKED"
 _ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
 _INSERT_JOBS = (
-    f"WITH new AS MATERIALIZED (SELECT * FROM {_records(_TYPES)}), stored AS ("  # noqa: S608
-    f"INSERT INTO jobs ({', '.join(COLUMNS)})"
-    f" SELECT {', '.join(_as_stored(c) for c in COLUMNS)} FROM new)"
+    f"WITH new AS MATERIALIZED (SELECT * FROM {_records({c: _TYPES[c] for c in NEW})}), stored AS ("  # noqa: S608
+    f"INSERT INTO jobs ({', '.join(NEW)})"
+    f" SELECT {', '.join(_as_stored(c) for c in NEW)} FROM new)"
     " INSERT INTO transitions (job_id, after, attempt, at, reason)"
     " SELECT id, state, attempt, created_at, %s FROM new"
 )
 _CHANGES = {column: _TYPES[column] for column in ("id", *CHANGEABLE)}
+_Change = msgspec.defstruct(
+    "_Change", [(one, Any, None) for one in _CHANGES], omit_defaults=True, gc=False
+)
+_of_change = attrgetter(*_CHANGES)
 _UPDATE_JOBS = (
     f"UPDATE jobs SET {', '.join(f'{c} = {_as_stored(c)}' for c in CHANGEABLE)}"  # noqa: S608
     f" FROM {_records(_CHANGES)} WHERE jobs.id = new.id"
@@ -149,7 +158,7 @@ _READY = (
     " AND (j.not_before IS NULL OR j.not_before <= %s)"
 )
 _CANDIDATES = (
-    "SELECT f.rank, f.id, k.id FROM unnest(%s::int[], %s::int[]) AS k (id, wanted)"  # noqa: S608
+    f"SELECT f.rank, f.id, k.id FROM {_records({'id': 'int', 'wanted': 'int'}, 'k')}"  # noqa: S608
     f" CROSS JOIN LATERAL (SELECT j.rank, j.id FROM jobs j WHERE {_READY}"
     " ORDER BY j.rank, j.id LIMIT k.wanted FOR UPDATE SKIP LOCKED) AS f"
 )
@@ -193,7 +202,7 @@ class PostgresqlStatements:
         self._run(_INSERT_JOBS, (_json(rows), reason))
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
-        self._run(_UPDATE_JOBS, (_json(rows),))
+        self._run(_UPDATE_JOBS, (_json([_change(row) for row in rows]),))
 
     def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
         for piece in _pieces(transitions):
@@ -255,8 +264,9 @@ class PostgresqlStatements:
         return self._run(_ANY_OVERDUE, (now, now)).fetchone() is not None
 
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
-        rows = self._run(_CANDIDATES, (list(wanted), list(wanted.values()), now))
-        return [Candidate(*row) for row in rows]
+        # Not as arrays, whose length PostgreSQL would plan each call anew for.
+        asked = _json([{"id": one, "wanted": count} for one, count in wanted.items()])
+        return [Candidate(*row) for row in self._run(_CANDIDATES, (asked, now))]
 
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
         return {row[0] for row in self._run(_ANY_QUEUED, (list(requirement_ids), now))}
@@ -291,6 +301,11 @@ def _json(rows: Sequence[Any]) -> str:
     return msgspec.json.encode(rows).decode()
 
 
+def _change(job: JobRow) -> Any:
+    """Return of a job what is written back: most of it never changes."""
+    return _Change(*_of_change(job))
+
+
 def _nodes(rows: Iterable[Any]) -> dict[str, NodeRow]:
     return {
         name: NodeRow(name, NodeState(state), revision, last_seen_at)
@@ -300,5 +315,5 @@ def _nodes(rows: Iterable[Any]) -> dict[str, NodeRow]:
 
 def _job(row: Sequence[Any]) -> JobRow:
     job = JobRow(*row)
-    job.state = JobState(job.state)
+    job.state = _STATES[job.state]
     return job

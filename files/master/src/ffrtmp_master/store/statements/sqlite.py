@@ -18,6 +18,7 @@ from ffrtmp_shared.states import JobState, NodeState
 from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
+    NEW,
     Candidate,
     Claimants,
     Held,
@@ -40,7 +41,7 @@ _IS_OVERDUE = (
 )
 _OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE}"
 _ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
-_INSERT_JOB = f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_INSERT_JOB = f"INSERT INTO jobs ({', '.join(NEW)}) VALUES ({', '.join('?' * len(NEW))})"  # noqa: S608
 _UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in CHANGEABLE)} WHERE id = ?"  # noqa: S608
 _JOB_BY_KEY = "SELECT id FROM jobs WHERE created_by = ? AND key = ? AND key IS NOT NULL"
 _INSERT_TRANSITION = (
@@ -72,6 +73,16 @@ _FINISH_RUN = (
 _STATES = {state.value: state for state in JobState}
 
 
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+# The driver looks for a way to adapt whatever is not exactly a number or a text, and makes an
+# error's message for itself when it finds none: a tenth of the time of our statements.
+for _kind in (type(None), bool, JobState):
+    sqlite3.register_adapter(_kind, _as_it_is)
+
+
 class SqliteStatements:
     """Statements on one connection; one writer has it for itself, so nothing need be locked."""
 
@@ -92,7 +103,7 @@ class SqliteStatements:
         for key in keys:
             row = self._run(_JOB_BY_KEY, key).fetchone()
             if row is not None:
-                found[key] = UUID(row[0])
+                found[key] = _uuid(row[0])
         return found
 
     def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
@@ -158,13 +169,13 @@ class SqliteStatements:
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
         held = [
-            Held(UUID(job_id), leased_to, slot, requirement_id)
+            Held(_uuid(job_id), leased_to, slot, requirement_id)
             for job_id, leased_to, slot, requirement_id in self._run(_HELD_ON, (_array(names),))
         ]
         return Claimants(self.nodes(names), held, self.new_requirements(after))
 
     def overdue(self, now: datetime) -> list[JobRow]:
-        return [_job(row) for row in self._run(_OVERDUE, (_text(now),))]
+        return [_job(row, _uuid(row[0])) for row in self._run(_OVERDUE, (_text(now),))]
 
     def any_overdue(self, now: datetime) -> bool:
         return self._run(_ANY_OVERDUE, (_text(now),)).fetchone() is not None
@@ -172,7 +183,7 @@ class SqliteStatements:
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
         at = _text(now)
         return [
-            Candidate(rank, UUID(job_id), requirement_id)
+            Candidate(rank, _uuid(job_id), requirement_id)
             for requirement_id, count in wanted.items()
             for rank, job_id in self._run(_CANDIDATES, (requirement_id, at, count))
         ]
@@ -207,56 +218,59 @@ class SqliteStatements:
         """Do nothing: on SQLite there is one master."""
 
 
+def _uuid(text: Any) -> UUID:
+    """Read an id; several times as quick as UUID's own constructor."""
+    return msgspec.convert(text, UUID)
+
+
 def _array(values: Iterable[str]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-def _job(row: tuple[Any, ...], job_id: UUID | None = None) -> JobRow:
+def _job(row: tuple[Any, ...], job_id: UUID) -> JobRow:
     job = JobRow(*row)
-    job.id = UUID(row[0]) if job_id is None else job_id
-    job.run_id = None if job.run_id is None else UUID(row[1])
-    job.state = _STATES[row[4]]
-    job.not_before = _moment_or_none(row[13])
-    job.lease_expires_at = _moment_or_none(row[14])
-    job.cancel_requested = bool(row[15])
-    job.created_at = _moment(row[17])
-    job.started_at = _moment_or_none(row[19])
-    job.finished_at = _moment_or_none(row[20])
-    job.retry_of = None if job.retry_of is None else UUID(row[22])
-    job.superseded_by = None if job.superseded_by is None else UUID(row[23])
+    job.id = job_id
+    job.state = _STATES[job.state]
+    job.cancel_requested = bool(job.cancel_requested)
+    job.created_at = _moment(job.created_at)
+    if job.run_id is not None:
+        job.run_id = _uuid(job.run_id)
+    if job.retry_of is not None:
+        job.retry_of = _uuid(job.retry_of)
+    if job.superseded_by is not None:
+        job.superseded_by = _uuid(job.superseded_by)
+    if job.not_before is not None:
+        job.not_before = _moment(job.not_before)
+    if job.lease_expires_at is not None:
+        job.lease_expires_at = _moment(job.lease_expires_at)
+    if job.started_at is not None:
+        job.started_at = _moment(job.started_at)
+    if job.finished_at is not None:
+        job.finished_at = _moment(job.finished_at)
     return job
 
 
 def _values(job: JobRow) -> tuple[Any, ...]:
-    """Return what is stored of a new job, in the order of COLUMNS."""
+    """Return what is stored of a new job, in the order of NEW."""
     return (
         job.id.hex,
-        _hex_or_none(job.run_id),
         job.position,
         job.repeat,
         job.state,
         job.priority,
         job.rank,
         job.requirement_id,
-        job.node,
-        job.leased_to,
-        job.slot,
         job.attempt,
         job.max_attempts,
-        _text_or_none(job.not_before),
-        _text_or_none(job.lease_expires_at),
         job.cancel_requested,
-        job.deadline_s,
         _text(job.created_at),
         job.created_by,
-        _text_or_none(job.started_at),
-        _text_or_none(job.finished_at),
+        job.scenario,
+        _hex_or_none(job.run_id),
+        job.node,
+        job.deadline_s,
         job.key,
         _hex_or_none(job.retry_of),
-        _hex_or_none(job.superseded_by),
-        job.scenario,
-        job.progress,
-        job.failure,
     )
 
 
@@ -266,12 +280,12 @@ def _changes(job: JobRow) -> tuple[Any, ...]:
         job.state,
         job.priority,
         job.rank,
+        job.attempt,
+        job.cancel_requested,
         job.leased_to,
         job.slot,
-        job.attempt,
         _text_or_none(job.not_before),
         _text_or_none(job.lease_expires_at),
-        job.cancel_requested,
         _text_or_none(job.started_at),
         _text_or_none(job.finished_at),
         _hex_or_none(job.superseded_by),
@@ -319,9 +333,5 @@ def _text_or_none(moment: datetime | None) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _moment(text: str) -> datetime:
+def _moment(text: Any) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def _moment_or_none(text: str | None) -> datetime | None:
-    return None if text is None else _moment(text)
