@@ -59,7 +59,7 @@ class Metrics:
         )
         self._latency = Tallies(
             "ffrtmp_master_http_request_duration_seconds",
-            "Time from a request to the end of its answer; claims include their waiting",
+            "Time that a request took to be answered; claims include their waiting",
             ["route", "method"],
             bounds=_LATENCY_BUCKETS_S,
         )

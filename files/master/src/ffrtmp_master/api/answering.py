@@ -57,13 +57,17 @@ def at(path: str) -> Found | None:
 
 
 class Asked(NamedTuple):
-    """A request as it came; its body or how to read it. `hung_up` ends once the caller is gone."""
+    """A request as it came, with its body or how to read that.
+
+    `hung_up` ends once the caller is gone; `is_gone` says so, as far as is known.
+    """
 
     path: str
     headers: dict[bytes, bytes]
     client: tuple[str, int] | None
     content: bytes | Callable[[], Awaitable[bytes]]
     hung_up: Callable[[], Awaitable[None]]
+    is_gone: Callable[[], bool]
 
 
 class Reply(NamedTuple):
@@ -85,6 +89,7 @@ async def reply(farm: Farm, found: Found, asked: Asked) -> Reply:
         logs.note(who=holder.name, node=holder.node, job_id=job_part or None)
         check_role(holder, endpoint.role)
         check_json(headers.get(b"content-type", b"").decode("latin-1"))
+        _check_there(asked)
         content = asked.content
         if not isinstance(content, bytes):
             content = await content()
@@ -96,6 +101,12 @@ async def reply(farm: Farm, found: Found, asked: Asked) -> Reply:
         replied = _problem(problems.of(error, "POST", asked.path))
     farm.metrics.request(endpoint.route, "POST", replied.status, time.monotonic() - start_s)
     return replied
+
+
+def _check_there(asked: Asked) -> None:
+    """Refuse who hung up while its token was looked up: nobody would work on what it claims."""
+    if asked.is_gone():
+        raise ClientException("the caller hung up")
 
 
 def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
@@ -114,7 +125,13 @@ def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
                 pass
 
         asked = Asked(
-            scope["path"], headers, scope.get("client"), lambda: _body(receive, headers), hung_up
+            scope["path"],
+            headers,
+            scope.get("client"),
+            # Of who is gone it reads nothing, which fits no call.
+            lambda: _body(receive, headers),
+            hung_up,
+            lambda: False,
         )
         await _send(send, await reply(farm, found, asked))
 

@@ -13,6 +13,7 @@ from ffrtmp_master.store.work import Work
 def move(work: Work, job: JobRow, after: JobState, reason: str) -> None:
     """Bring a job into the state `after`, and write it down with what else was changed of it.
 
+    Other columns are the caller's to change, before; but `leased_to` still has to name the holder.
     Raises IllegalTransitionError when the design does not allow it. A run whose last job becomes
     final is finished; what is queued again belongs to no node. Who waits for the job or its node
     hears of it after the commit.

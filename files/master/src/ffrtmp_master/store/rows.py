@@ -34,7 +34,7 @@ class JobRow(msgspec.Struct, omit_defaults=True, gc=False):
     deadline_s: float | None = None
     key: str | None = None
     retry_of: UUID | None = None
-    # From here on what nobody has worked on does not have.
+    # From here on what a job that was just made does not have.
     leased_to: str | None = None
     slot: int | None = None
     not_before: datetime | None = None

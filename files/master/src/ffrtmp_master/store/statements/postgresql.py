@@ -1,7 +1,8 @@
 """The hot path's statements for PostgreSQL: one for a whole batch, through psycopg.
 
-A round trip costs more than a row, so sets of rows travel as arrays. Rows that will change are
-locked in the order of their keys; candidates that another master has locked are skipped.
+A round trip costs more than a row, so sets of keys travel as arrays, and sets of rows as JSON.
+Rows that will change are locked in the order of their keys; candidates that another master has
+locked are skipped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

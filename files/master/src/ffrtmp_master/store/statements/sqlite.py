@@ -47,7 +47,7 @@ _JOB_BY_KEY = "SELECT id FROM jobs WHERE created_by = ? AND key = ? AND key IS N
 _INSERT_TRANSITION = (
     "INSERT INTO transitions (job_id, before, after, attempt, at, reason) VALUES (?, ?, ?, ?, ?, ?)"
 )
-# Rows as narrow as these cost less than running a statement for each.
+# So many rows in one statement: rows as narrow as these cost less than a statement for each.
 _TOGETHER = 16
 _INSERT_TRANSITIONS = _INSERT_TRANSITION + ", (?, ?, ?, ?, ?, ?)" * (_TOGETHER - 1)
 _INSERT_RESULT = (

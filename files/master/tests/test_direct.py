@@ -1,0 +1,148 @@
+"""Hot calls right from a connection, when the client or the master goes in the middle."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import specimens
+import uvicorn
+from databases import only
+from ffrtmp_master import app
+from ffrtmp_master.direct import DirectProtocol
+from ffrtmp_master.farm import Farm
+from ffrtmp_master.queue import requests
+from ffrtmp_master.request_ids import RequestIds
+from ffrtmp_master.settings import Settings
+from uvicorn.server import ServerState
+
+pytestmark = only("sqlite")
+
+CLAIM = b'{"node":"worker1","slot":1,"wait_s":0}'
+
+
+class Transport:
+    """A client's end: what was written to it, and whether it was closed."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        address = ("127.0.0.1", 4711)
+        return {"peername": address, "sockname": address}.get(name, default)
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[tuple[Farm, DirectProtocol, Transport]]:
+    """Connect to a farm with a node and a job that waits for it."""
+    farm = Farm(settings)
+    config = uvicorn.Config(app.create(farm), ws="none", log_config=None, lifespan="off")
+    config.load()
+    async with farm.running():
+        protocol = DirectProtocol(
+            farm,
+            RequestIds(),
+            config=config,
+            server_state=ServerState(),
+            app_state={},
+            _loop=asyncio.get_running_loop(),
+        )
+        transport: Any = Transport()
+        protocol.connection_made(transport)
+        registration = msgspec.json.encode(specimens.registration("worker1"))
+        protocol.data_received(request("PUT", "/v1/nodes/worker1", "worker1", registration))
+        await until_written(transport, b"HTTP/1.1 200")
+        job = msgspec.json.encode(specimens.job())
+        protocol.data_received(request("POST", "/v1/jobs", "submitter", job))
+        await until_written(transport, b"HTTP/1.1 201")
+        yield farm, protocol, transport
+
+
+def request(method: str, path: str, who: str, body: bytes) -> bytes:
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: master",
+        f"Authorization: Bearer token-{who}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def until_written(transport: Transport, beginning: bytes) -> bytes:
+    """Return the answer, and forget it."""
+    async with asyncio.timeout(10):
+        while not transport.written:
+            await asyncio.sleep(0.01)
+    answer, transport.written = transport.written, b""
+    assert answer.startswith(beginning), answer
+    return answer
+
+
+def test_who_hangs_up_while_the_token_is_looked_up_claims_nothing(
+    migrated: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        async with connected(migrated) as (farm, protocol, transport):
+            looked_up, held = farm.gate.holder, asyncio.Event()
+
+            async def slowly(*asked: Any) -> Any:
+                await held.wait()
+                return await looked_up(*asked)
+
+            monkeypatch.setattr(farm.gate, "holder", slowly)
+            protocol.data_received(request("POST", "/v1/claims", "worker1", CLAIM))
+            await asyncio.sleep(0)
+            protocol.connection_lost(None)
+            held.set()
+            await asyncio.wait(set(protocol.tasks), timeout=10)
+            assert transport.written == b""
+            claimed = await farm.writer.request(requests.Claim("worker1", 1))
+            assert claimed.job is not None
+            assert claimed.job.attempt == 1, "nobody had it before"
+
+    asyncio.run(scene())
+
+
+def test_who_does_not_read_gets_no_further_answers(migrated: Settings) -> None:
+    async def scene() -> None:
+        async with connected(migrated) as (_, protocol, transport):
+            protocol.pause_writing()
+            protocol.data_received(request("POST", "/v1/claims", "worker1", CLAIM))
+            await asyncio.sleep(0.3)
+            assert transport.written == b""
+            protocol.resume_writing()
+            await until_written(transport, b"HTTP/1.1 200")
+
+    asyncio.run(scene())
+
+
+def test_a_call_whose_body_still_comes_is_answered_before_the_stop(migrated: Settings) -> None:
+    async def scene() -> None:
+        async with connected(migrated) as (_, protocol, transport):
+            whole = request("POST", "/v1/claims", "worker1", CLAIM)
+            protocol.data_received(whole[:-10])
+            protocol.shutdown()
+            assert not transport.is_closed
+            protocol.data_received(whole[-10:])
+            answer = await until_written(transport, b"HTTP/1.1 200")
+            assert b"connection: close\r\n" in answer
+            assert transport.is_closed
+
+    asyncio.run(scene())
