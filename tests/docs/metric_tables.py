@@ -24,8 +24,7 @@ from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from ffrtmp_worker.measure.docker_engine import Container, Containers
 from ffrtmp_worker.measure.nvml import Gpu, Gpus
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -118,10 +117,8 @@ def _registered(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str
     collectors: Iterable[Collector] = registry._collector_to_names
     for collector in collectors:
         for metric in collector.collect():
-            labels = tuple(getattr(collector, "_labelnames", ()))
-            if metric.type == "info":
-                labels = tuple(metric.samples[0].labels)
-            if isinstance(collector, MetricWrapperBase) and isinstance(collector, Histogram):
+            labels = tuple(getattr(collector, "_labelnames", ())) or _labels_of(metric)
+            if metric.type == "histogram":
                 labels = (*labels, "le")
             yield metric, labels
 
