@@ -28,7 +28,7 @@ Seconds = tuple[float, float]
 
 def measure(measuring: Measuring) -> Line:
     """Let everybody work off the same number of jobs, one after the other, round by round."""
-    rounds = measuring.pick(5, 1)
+    rounds = measuring.pick(9, 1)
     jobs = measuring.pick(5000, 2000)
     took: dict[str, list[Seconds]] = {}
     versions: dict[str, str] = {}
