@@ -233,6 +233,7 @@ def _job(row: tuple[Any, ...], job_id: UUID) -> JobRow:
     job.state = _STATES[job.state]
     job.cancel_requested = bool(job.cancel_requested)
     job.created_at = _moment(job.created_at)
+    # Written out: most are not there, and a call for each costs more than looking.
     if job.run_id is not None:
         job.run_id = _uuid(job.run_id)
     if job.retry_of is not None:
