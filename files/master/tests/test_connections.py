@@ -118,6 +118,8 @@ def test_both_ways_give_the_same_answers(master: MasterProcess) -> None:
                 found, headers, content = connection.answer()
                 assert headers.pop("x-request-id")
                 assert headers.pop("date")
+                # RFC 9110, 8.6: not where there can be no body.
+                assert ("content-length" in headers) == (found != 204)
                 answers.append((found, headers, content))
             assert answers[0] == answers[1]
             assert answers[0][0] == status, (body, how)
