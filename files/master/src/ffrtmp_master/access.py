@@ -40,10 +40,11 @@ Call = Request[Credential, None, State]
 
 _Connection = ASGIConnection[BaseRouteHandler, Credential, None, State]
 
+# What a role is, with those that it includes.
 _INCLUDED = {
-    Role.VIEWER: frozenset({Role.VIEWER, Role.SUBMITTER, Role.ADMIN}),
-    Role.SUBMITTER: frozenset({Role.SUBMITTER, Role.ADMIN}),
-    Role.ADMIN: frozenset({Role.ADMIN}),
+    Role.VIEWER: frozenset({Role.VIEWER}),
+    Role.SUBMITTER: frozenset({Role.VIEWER, Role.SUBMITTER}),
+    Role.ADMIN: frozenset({Role.VIEWER, Role.SUBMITTER, Role.ADMIN}),
     Role.AGENT: frozenset({Role.AGENT}),
 }
 
@@ -225,7 +226,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
 
 def check_role(holder: Credential, *roles: Role) -> None:
     """Raise PermissionDeniedException unless the role is, or includes, one of `roles`."""
-    if holder.role not in roles and not any(holder.role in _INCLUDED[role] for role in roles):
+    if _INCLUDED[holder.role].isdisjoint(roles):
         raise PermissionDeniedException(
             f"{holder.name} has the role {holder.role}; this needs {' or '.join(roles)}"
         )

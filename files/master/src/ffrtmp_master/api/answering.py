@@ -33,7 +33,6 @@ _DECODERS = {one.route: msgspec.json.Decoder(one.body) for one in ENDPOINTS}
 _JOBS = "/v1/jobs/"
 _NO_JOB = UUID(int=0)
 
-
 _encode = msgspec.json.Encoder().encode
 
 

@@ -19,7 +19,7 @@ def known_to(framework: Litestar) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         found = answering.at(scope["path"]) if str(scope["type"]) == "http" else None
-        allowed = methods[found[0].route] if found is not None else None
+        allowed = methods[found.endpoint.route] if found is not None else None
         method = str(scope.get("method"))
         if allowed is None or (method in allowed and method != "OPTIONS"):
             await framework(scope, receive, send)
