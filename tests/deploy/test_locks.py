@@ -40,3 +40,8 @@ def test_what_is_deployed_is_what_was_tested(root: Path) -> None:
     tested = pins(root / "requirements-dev.txt", PYTHONS[0])
     for part in ("shared", "master", "worker"):
         assert pins(root / "files" / part / "requirements.txt", PYTHONS[0]) <= tested
+
+
+def test_the_installer_is_the_locked_one(root: Path) -> None:
+    lock = (root / "requirements-dev.txt").read_text()
+    assert (root / "requirements-uv.txt").read_text() in lock
