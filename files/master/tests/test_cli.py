@@ -92,6 +92,23 @@ def test_migrating_twice_changes_nothing(
         assert json.loads(ended.out) == {"changed": changed, "revision": migrate.head()}
 
 
+def test_migrating_synchronises_the_credentials_as_well(
+    command: Command, tmp_path: Path, settings: Settings
+) -> None:
+    config = write_config(tmp_path / "master.yml", settings)
+    listed = tmp_path / "credentials.yml"
+    names = iter((["ann"], ["ann"], ["ann", "ben"]))
+    for changed in (True, False, True):
+        wanted = [
+            {"name": name, "role": "admin", "node": None, "sha256": token_sha256(name)}
+            for name in next(names)
+        ]
+        listed.write_text(json.dumps({"credentials": wanted}))
+        ended = command(config, "migrate", "--credentials", str(listed))
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out) == {"changed": changed, "revision": migrate.head()}
+
+
 def test_credentials_become_exactly_those_of_the_file(
     command: Command,
     tmp_path: Path,

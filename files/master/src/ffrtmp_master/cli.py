@@ -55,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve the API until stopped")
-    commands.add_parser("migrate", help="bring the database's schema to this release")
+    upgrade = commands.add_parser("migrate", help="bring the database's schema to this release")
+    upgrade.add_argument(
+        "--credentials", type=Path, metavar="FILE", help="then do what sync-credentials does"
+    )
     commands.add_parser("check-config", help="say what is wrong with the settings")
     sync = commands.add_parser(
         "sync-credentials", help="make the credentials exactly those of FILE"
@@ -72,12 +75,16 @@ def _serve(loaded: Settings, _arguments: argparse.Namespace) -> None:
     serving.serve(loaded)
 
 
-def _migrate(loaded: Settings, _arguments: argparse.Namespace) -> None:
+def _migrate(loaded: Settings, arguments: argparse.Namespace) -> None:
     engine = _engine(loaded)
     try:
-        _print(migrate.upgrade(engine))
+        upgraded = migrate.upgrade(engine)
     finally:
         engine.dispose()
+    if arguments.credentials is not None:
+        is_changed = _synchronise(loaded, arguments.credentials)
+        upgraded = dataclasses.replace(upgraded, changed=upgraded.changed or is_changed)
+    _print(upgraded)
 
 
 def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
@@ -85,7 +92,12 @@ def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
 
 
 def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
-    wanted = config.load(arguments.file, CredentialFile)
+    _print({"changed": _synchronise(loaded, arguments.file)})
+
+
+def _synchronise(loaded: Settings, file: Path) -> bool:
+    """Make the stored credentials exactly those of a file; return whether that changed any."""
+    wanted = config.load(file, CredentialFile)
     engine = _engine(loaded)
     _check_schema(engine)
     now = utc_now()
@@ -98,7 +110,7 @@ def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
         raise OperatorError(str(error)) from error
     finally:
         engine.dispose()
-    _print({"changed": done.is_changed})
+    return done.is_changed
 
 
 def _write_down(connection: Connection, now: datetime, done: Synchronised) -> None:
