@@ -1,0 +1,205 @@
+#!/usr/bin/python
+"""Install several configuration files in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_files
+short_description: Install several configuration files with one task
+description:
+  - Renders templates and reads files on the control node, and installs on the host those that
+    differ in content, owner, group or permissions.
+  - A task for each file starts Python twice on the host, also without a change; this module starts
+    it once for all files of a service. With C(--diff) it shows the change of each file.
+  - Each file is replaced atomically, after O(files[].validate) has accepted it. When one file is
+    rejected, those before it stay installed, and those after it are not touched.
+  - Missing parent directories are created with the permissions 0755, owned by root.
+version_added: "0.2.0"
+author:
+  - The ffmpeg-rtmp authors
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and report what would change without changing it.
+  diff_mode:
+    support: full
+    description: Reports in diff mode what has changed or would change.
+  platform:
+    support: full
+    platforms: posix
+    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+options:
+  files:
+    description:
+      - The files, installed in this order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      dest:
+        description:
+          - Path of the file on the host.
+        type: path
+        required: true
+      template:
+        description:
+          - Template on the control node, searched for like that of M(ansible.builtin.template).
+          - Either this or O(files[].copy) is required.
+        type: path
+      copy:
+        description:
+          - File on the control node, searched for like that of M(ansible.builtin.copy).
+        type: path
+      vars:
+        description:
+          - More variables for the template.
+        type: dict
+      owner:
+        description:
+          - Owner of the file.
+        type: str
+        default: root
+      group:
+        description:
+          - Group of the file.
+        type: str
+        default: root
+      mode:
+        description:
+          - Permissions of the file, as an octal string.
+        type: str
+        default: "0644"
+      validate:
+        description:
+          - Command, without a shell, that must accept the new file; V(%s) stands for its path.
+        type: str
+      secret:
+        description:
+          - Never show the content in a diff.
+        type: bool
+        default: false
+"""
+
+EXAMPLES = r"""
+- name: Install the settings and the unit of a service
+  config_files:
+    files:
+      - template: service.yml.j2
+        dest: /etc/example/service.yml
+        group: example
+        mode: "0640"
+        validate: /usr/bin/example --check %s
+      - template: example.service.j2
+        dest: /etc/systemd/system/example.service
+      - copy: "{{ secrets_dir }}/token"
+        dest: /etc/example/token
+        group: example
+        mode: "0640"
+        secret: true
+  notify: Restart the service
+"""
+
+RETURN = r"""
+changed_files:
+  description: Paths of the files that were, or would be, changed.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/example/service.yml]
+"""
+
+import base64
+import json
+import os
+import shlex
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        # The action plugin packs what the options describe. The payload contains secrets.
+        argument_spec={"payload": {"type": "str", "required": True, "no_log": True}},
+        supports_check_mode=True,
+    )
+    files = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
+    diffs = []
+    changed = []
+    for file in files:
+        diff = install(module, file)
+        if diff is not None:
+            changed.append(file["dest"])
+            diffs.append(diff)
+    module.exit_json(changed=bool(changed), changed_files=changed, diff=diffs)
+
+
+def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
+    """Bring one file to its wanted state; return the difference, None when there was none."""
+    dest = Path(file["dest"])
+    wanted = base64.b64decode(file["content"])
+    present = dest.read_bytes() if dest.is_file() else None
+    if present != wanted and not module.check_mode:
+        write(module, dest, wanted, file.get("validate"))
+    attributes = {
+        "path": str(dest),
+        "owner": file.get("owner", "root"),
+        "group": file.get("group", "root"),
+        "mode": file.get("mode", "0644"),
+        "secontext": module.selinux_default_context(str(dest)),
+        "attributes": None,
+    }
+    difference: dict[str, Any] = {}
+    # In check mode a new file has no attributes, and its owner may not exist yet.
+    has_other_attributes = dest.exists() and module.set_fs_attributes_if_different(
+        attributes, False, difference
+    )
+    if present == wanted and not has_other_attributes:
+        return None
+    return {
+        "before_header": str(dest),
+        "after_header": str(dest),
+        "before": text_of(present, file, difference.get("before")),
+        "after": text_of(wanted, file, difference.get("after")),
+    }
+
+
+def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, Any] | None) -> str:
+    """Return what a diff shows of a file: changed attributes, then the content."""
+    shown = "".join(
+        f"# {name}: {value}\n" for name, value in (attributes or {}).items() if name != "path"
+    )
+    if content is None:
+        return shown
+    if file["is_secret"]:
+        return shown + "# the content is secret\n"
+    return shown + content.decode(errors="replace")
+
+
+def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | None) -> None:
+    """Replace a file atomically, after `validate` has accepted the new content."""
+    for parent in reversed(dest.parents):
+        if not parent.exists():
+            parent.mkdir()
+            parent.chmod(0o755)
+    handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    if validate is not None:
+        command = [word.replace("%s", temporary) for word in shlex.split(validate)]
+        code, out, err = module.run_command(command)
+        if code != 0:
+            module.fail_json(
+                msg=f"{dest} was not changed: {shlex.join(command)} rejects the new content: "
+                f"{(err or out).strip()}",
+                rc=code,
+            )
+    module.atomic_move(temporary, str(dest))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Control node side of the module config_files: reads and renders the files."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+
+_SOURCES = ("template", "copy")
+_ATTRIBUTES = ("owner", "group", "mode", "validate")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Sends the wanted content of all files to the host in one module call."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+    _VALID_ARGS = frozenset({"files"})
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Render or read each file, then let the module install those that differ."""
+        del tmp
+        result: dict[str, Any] = super().run(task_vars=task_vars)
+        variables = task_vars or {}
+        files = [self._wanted(file, variables) for file in self._task.args["files"]]
+        payload = base64.b64encode(zlib.compress(json.dumps(files).encode())).decode()
+        result.update(
+            self._execute_module(
+                module_name="config_files", module_args={"payload": payload}, task_vars=task_vars
+            )
+        )
+        if not self._task.diff:
+            result.pop("diff", None)
+        # It contains every file, secrets included.
+        result.pop("invocation", None)
+        return result
+
+    def _wanted(self, file: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Return what the module needs to know of one file."""
+        unknown = file.keys() - {"dest", "vars", "secret", *_SOURCES, *_ATTRIBUTES}
+        sources = [name for name in _SOURCES if name in file]
+        if unknown or "dest" not in file or len(sources) != 1:
+            raise AnsibleActionFail(
+                "each file needs dest and either template or copy; "
+                f"{file.get('dest', 'an entry')} has {', '.join(sorted(file)) or 'nothing'}"
+            )
+        if "template" in file:
+            content = self._render(file["template"], file.get("vars") or {}, variables)
+        else:
+            content = Path(self._find_needle("files", file["copy"])).read_bytes()
+        return {
+            "dest": file["dest"],
+            "content": base64.b64encode(content).decode(),
+            "is_secret": bool(file.get("secret", False)),
+            **{name: str(file[name]) for name in _ATTRIBUTES if file.get(name) is not None},
+        }
+
+    def _render(self, name: str, own: dict[str, Any], variables: dict[str, Any]) -> bytes:
+        lookup = lookup_loader.get(
+            "ansible.builtin.template", loader=self._loader, templar=self._templar
+        )
+        (text,) = lookup.run([name], variables=variables, template_vars=own, convert_data=False)
+        return str(text).encode()
