@@ -9,8 +9,8 @@ import promtool
 import pytest
 from ruamel.yaml import YAML
 
-RULES = Path("roles/monitoring/files/rules.yml")
-DASHBOARD = Path("roles/monitoring/files/dashboards/farm.json")
+RULES = Path("roles/vmalert/files/rules.yml")
+DASHBOARD = Path("roles/grafana/files/dashboards/farm.json")
 UNIT_TESTS = Path("tests/deploy/alert_rules.yml")
 
 _METRIC = re.compile(r"\bffrtmp_[a-z_]+")

@@ -27,7 +27,7 @@ def test_a_release_that_does_not_come_up_is_put_back(machine: Machine, tmp_path:
     done = play("playbooks/master.yml", *broken, "--extra-vars", "master_ready_timeout_s=10")
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
-    assert f"{Path(before).name} was put back and serves" in said, done.stdout
+    assert f"{Path(before).name} was restored and is serving" in said, done.stdout
     assert machine.host.file("/opt/ffmpeg-rtmp/current").linked_to == before
     assert machine.ask(f"https://{machine.address}:8080/readyz").status == 200
 
@@ -62,6 +62,6 @@ def test_a_port_that_is_taken_stops_the_play_before_anything_is_changed(
     done = play("site.yml", "--extra-vars", "farm_api_port=22")
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
-    assert "Port 22 of master1 is taken, and not by ffrtmp-master.service" in said
+    assert "Port 22 of master1 is in use, and not by ffrtmp-master.service" in said
     assert "changed=0" in said
     assert not re.search(r"changed=[1-9]", said)

@@ -13,7 +13,8 @@ from .conftest import ROOT, Machine
 
 testinfra_hosts = ["ansible://monitoring"]
 
-ROLE = ROOT / "roles/monitoring/files"
+RULES = ROOT / "roles/vmalert/files/rules.yml"
+DASHBOARD = ROOT / "roles/grafana/files/dashboards/farm.json"
 SELECTOR = re.compile(r"\b(?:up|ffrtmp_[a-z_]+)(?:\{[^}]*\})?")
 
 
@@ -22,7 +23,7 @@ def load(path: Path) -> Any:
 
 
 def dashboard_queries() -> list[str]:
-    panels = json.loads((ROLE / "dashboards/farm.json").read_text())["panels"]
+    panels = json.loads(DASHBOARD.read_text())["panels"]
     return [
         target["expr"].replace("$node", ".*").replace("$__rate_interval", "1m")
         for panel in panels
@@ -31,7 +32,7 @@ def dashboard_queries() -> list[str]:
 
 
 def rule_selectors() -> list[str]:
-    rules = [rule for group in load(ROLE / "rules.yml")["groups"] for rule in group["rules"]]
+    rules = [rule for group in load(RULES)["groups"] for rule in group["rules"]]
     return sorted({found for rule in rules for found in SELECTOR.findall(rule["expr"])})
 
 

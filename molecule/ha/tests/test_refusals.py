@@ -21,10 +21,10 @@ def refused(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("master_database_url=sqlite:////srv/farm.db", "their state lives in SQLite"),
+        ("master_database_url=sqlite:////srv/farm.db", "their state is in SQLite"),
         (
             "master_database_url=postgresql://a:b@192.0.2.1/c",
-            "master_database_url holds a password",
+            "master_database_url contains a password",
         ),
         ("farm_master_url=https://{master}:8080", "which is one of them"),
     ],
@@ -37,4 +37,4 @@ def test_settings_that_cannot_work_are_refused(setting: str, said: str) -> None:
 def test_a_load_balancer_on_a_master_is_refused(tmp_path: Path) -> None:
     more = tmp_path / "more.yml"
     more.write_text("all: {children: {load_balancers: {hosts: {master1: }}}}\n")
-    assert "master1 stands in the groups load_balancers and master" in refused("-i", str(more))
+    assert "master1 is in the groups load_balancers and master" in refused("-i", str(more))

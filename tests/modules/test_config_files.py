@@ -1,0 +1,130 @@
+"""config_files: what it installs, shows, rejects and keeps to itself, run by ansible-playbook."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OWNER = {"owner": str(os.getuid()), "group": str(os.getgid())}
+
+
+class Play:
+    """A play on this computer whose only task installs files below a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.target = directory / "host"
+        (directory / "templates").mkdir()
+        (directory / "templates/settings.j2").write_text("level: {{ level }}\n")
+        (directory / "token").write_text("very-secret-token\n")
+
+    def run(
+        self, *arguments: str, files: list[dict[str, Any]] | None = None, level: str = "info"
+    ) -> subprocess.CompletedProcess[str]:
+        task = {
+            "name": "Install the files",
+            "config_files": {"files": [OWNER | file for file in files or self.files()]},
+            "notify": "Report the change",
+        }
+        handler = {"name": "Report the change", "ansible.builtin.debug": {"msg": "notified"}}
+        play = {
+            "name": "Install",
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "tasks": [task],
+            "handlers": [handler],
+        }
+        (self.directory / "play.yml").write_text(json.dumps([play]))
+        settings = json.dumps({"level": level, "ansible_python_interpreter": sys.executable})
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        environment = os.environ | {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_FORCE_COLOR": "false",
+            "LC_ALL": "C.UTF-8",
+        }
+        return subprocess.run(
+            [program, "-i", "localhost,", "-e", settings, *arguments, "play.yml"],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def files(self, **settings: Any) -> list[dict[str, Any]]:
+        return [
+            {"template": "settings.j2", "dest": f"{self.target}/deep/settings.yml", **settings},
+            {
+                "copy": f"{self.directory}/token",
+                "dest": f"{self.target}/token",
+                "mode": "0600",
+                "secret": True,
+            },
+        ]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return Play(tmp_path)
+
+
+def test_files_are_installed_once_and_only_a_change_notifies(play: Play) -> None:
+    checked = play.run("--check")
+    assert "changed=1" in checked.stdout
+    assert not play.target.exists()
+    first = play.run("--diff")
+    assert first.returncode == 0, first.stdout
+    assert "notified" in first.stdout
+    assert (play.target / "deep/settings.yml").read_text() == "level: info\n"
+    assert stat.S_IMODE((play.target / "deep/settings.yml").stat().st_mode) == 0o644
+    assert stat.S_IMODE((play.target / "deep").stat().st_mode) == 0o755
+    assert stat.S_IMODE((play.target / "token").stat().st_mode) == 0o600
+    again = play.run("--diff")
+    assert "changed=0" in again.stdout
+    assert "notified" not in again.stdout
+
+
+def test_a_diff_shows_exactly_the_changed_line_and_no_secret(play: Play) -> None:
+    play.run()
+    (play.directory / "token").write_text("another-secret-token\n")
+    for mode in (["--check"], []):
+        changed = play.run("--diff", "-vvv", *mode, level="debug")
+        assert changed.returncode == 0, changed.stdout
+        lines = [line for line in changed.stdout.splitlines() if line[:1] in {"+", "-"}]
+        lines = [line for line in lines if not line.startswith(("+++", "---"))]
+        assert lines == ["-level: info", "+level: debug"]
+        assert "changed=1" in changed.stdout
+        assert "another-secret-token" not in changed.stdout + changed.stderr
+        assert "very-secret-token" not in changed.stdout + changed.stderr
+    assert (play.target / "token").read_text() == "another-secret-token\n"
+
+
+def test_other_permissions_are_a_change_and_a_rejected_file_is_none(play: Play) -> None:
+    play.run()
+    (play.target / "token").chmod(0o644)
+    changed = play.run("--diff")
+    assert "changed=1" in changed.stdout
+    assert "mode: 0600" in changed.stdout
+    assert stat.S_IMODE((play.target / "token").stat().st_mode) == 0o600
+
+    files = play.files(validate="/usr/bin/grep --quiet --invert-match debug %s")
+    rejected = play.run(files=files, level="debug")
+    assert rejected.returncode != 0
+    assert "settings.yml was not changed" in " ".join(rejected.stdout.split())
+    assert (play.target / "deep/settings.yml").read_text() == "level: info\n"
+
+
+@pytest.mark.parametrize(
+    "file", [{"template": "settings.j2"}, {"dest": "/x", "copy": "a", "src": "b"}]
+)
+def test_an_incomplete_file_is_refused(play: Play, file: dict[str, str]) -> None:
+    refused = play.run(files=[file])
+    assert refused.returncode != 0
+    assert "each file needs dest and either template or copy" in " ".join(refused.stdout.split())
