@@ -1,0 +1,135 @@
+"""A farm after its upgrade from the last release: the run in progress, and nothing obsolete."""
+
+import json
+import re
+from pathlib import Path
+
+from testinfra.host import Host
+
+from .conftest import ROOT, play
+
+testinfra_hosts = ["ansible://all"]
+
+JOBS = 20
+UNITS = {
+    "master": {"ffrtmp-master.service", "ffrtmp-exporter@.service"},
+    "worker": {"ffrtmp-agent@.service", "ffrtmp-exporter@.service", "ffrtmp-energy-reader.service"},
+    "rtmp_servers": {"ffrtmp-rtmp-server.service"},
+    "monitoring": {
+        "ffrtmp-victoria-metrics.service",
+        "ffrtmp-vmalert.service",
+        "ffrtmp-alertmanager.service",
+        "ffrtmp-series-importer.service",
+    },
+    "postgresql": {"ffrtmp-postgresql-backup.service", "ffrtmp-postgresql-backup.timer"},
+    "load_balancers": set(),
+}
+SQLITE_UNITS = {"ffrtmp-master-backup.service", "ffrtmp-master-backup.timer"}
+SETTINGS = {
+    "master": {
+        "master.yml",
+        "credentials.yml",
+        "exporter.token",
+        "exporter-results.yml",
+        "exporter-health.yml",
+    },
+    "worker": {
+        "agent.yml",
+        "agent.token",
+        "energy-reader.yml",
+        "exporter-cpu.yml",
+        "exporter-gpu.yml",
+        "exporter-ffmpeg.yml",
+    },
+    "rtmp_servers": {"rtmp-server.conf"},
+    "monitoring": {
+        "monitoring.token",
+        "series-importer.yml",
+        "series-importer.token",
+        "monitoring/scrape.yml",
+        "monitoring/rules.yml",
+        "monitoring/alertmanager.yml",
+        "monitoring/alertmanager-web.yml",
+    },
+    "postgresql": set(),
+    "load_balancers": set(),
+}
+EVERYWHERE = {"pki/ca.pem", "pki/host.pem", "pki/host.key"}
+
+
+def groups_of(host: Host, groups: dict[str, set[str]]) -> list[str]:
+    name = host.backend.hostname
+    return [group for group, hosts in groups.items() if name in hosts]
+
+
+def test_the_run_in_progress_lost_no_job_and_has_no_job_twice(results_dir: Path) -> None:
+    (run,) = (path for path in results_dir.iterdir() if path.is_dir())
+    document = json.loads((run / "results.json").read_text())
+    results = document["results"]
+    assert document["run"]["state"] == "succeeded"
+    assert len(results) == len({result["job_id"] for result in results}) == JOBS
+    repeats = {(result["scenario"]["name"], result["repeat"]) for result in results}
+    assert len(repeats) == JOBS
+
+
+def test_every_program_runs_from_this_release(host: Host) -> None:
+    current = (
+        host.file("/opt/ffmpeg-rtmp/current").linked_to
+        if host.file("/opt/ffmpeg-rtmp/current").exists
+        else ""
+    )
+    running = host.check_output(
+        "systemctl list-units --plain --no-legend --state=active 'ffrtmp-*.service'"
+    )
+    for line in running.splitlines():
+        pid = host.check_output("systemctl show --property=MainPID --value %s", line.split()[0])
+        command = host.file(f"/proc/{pid}/cmdline").content_string
+        if "/opt/ffmpeg-rtmp/releases/" in command or "/opt/ffmpeg-rtmp/current/" in command:
+            assert command.startswith(f"{current}/"), line
+    assert host.check_output("systemctl --failed --plain --no-legend") == ""
+
+
+def test_no_obsolete_unit_is_left(host: Host, groups: dict[str, set[str]]) -> None:
+    wanted = set[str]().union(*(UNITS[group] for group in groups_of(host, groups)))
+    if "postgresql" not in groups and "master" in groups_of(host, groups):
+        wanted |= SQLITE_UNITS
+    command = "find /etc/systemd/system -maxdepth 1 -name 'ffrtmp-*' -type f -printf '%f\\n'"
+    assert set(host.check_output(command).split()) == wanted
+
+
+def test_no_obsolete_setting_is_left(host: Host, groups: dict[str, set[str]]) -> None:
+    wanted = EVERYWHERE.union(*(SETTINGS[group] for group in groups_of(host, groups)))
+    if "postgresql" in groups and "master" in groups_of(host, groups):
+        wanted |= {"database.password"}
+    found = host.check_output("find /etc/ffmpeg-rtmp -type f -printf '%P\\n'")
+    assert set(found.split()) == wanted
+
+
+def test_every_account_is_in_the_list_of_accounts(host: Host) -> None:
+    listed = host.file("/etc/sysusers.d/ffmpeg-rtmp.conf").content_string
+    users = set(re.findall(r"^(ffrtmp-[a-z-]+):", host.file("/etc/passwd").content_string, re.M))
+    assert users == set(re.findall(r"^u (ffrtmp-[a-z-]+) ", listed, re.M))
+    names = set(re.findall(r"^(ffrtmp-[a-z-]+):", host.file("/etc/group").content_string, re.M))
+    assert names == set(re.findall(r"^g (ffrtmp-[a-z-]+) ", listed, re.M))
+
+
+def test_every_directory_is_in_the_list_of_directories_or_a_services_own(host: Host) -> None:
+    listed = host.file("/etc/tmpfiles.d/ffmpeg-rtmp.conf").content_string
+    wanted = set(re.findall(r'^d "([^"]+)"', listed, re.M))
+    # The state directories of units, and what services create below theirs.
+    own = re.compile(
+        r"/var/lib/ffmpeg-rtmp/(victoria-metrics|alertmanager|series-importer|master/|worker/)"
+    )
+    found = host.check_output("find /var/lib/ffmpeg-rtmp /etc/ffmpeg-rtmp -type d").split()
+    assert {path for path in found if not own.match(path)} <= wanted
+
+
+def test_another_deployment_changes_nothing() -> None:
+    done = play("site.yml")
+    assert done.returncode == 0, done.stdout
+    assert not re.search(r"changed=[1-9]", done.stdout), done.stdout
+
+
+def test_the_last_release_is_named_by_a_commit_of_this_history() -> None:
+    text = (ROOT / "molecule/upgrade/last_release.yml").read_text()
+    assert re.search(r"^upgrade_last_release_commit: [0-9a-f]{7,40}$", text, re.M)
