@@ -57,9 +57,15 @@ SETTINGS = {
 EVERYWHERE = {"pki/ca.pem", "pki/host.pem", "pki/host.key"}
 
 
-def groups_of(host: Host, groups: dict[str, set[str]]) -> list[str]:
-    name = host.backend.hostname
-    return [group for group, hosts in groups.items() if name in hosts]
+def groups_of(host: Host) -> list[str]:
+    """Return the inventory groups of a machine."""
+    found: list[str] = host.ansible.get_variables()["group_names"]
+    return found
+
+
+def has_postgresql(host: Host) -> bool:
+    """Return whether the farm keeps its state in PostgreSQL."""
+    return bool(host.ansible.get_variables()["groups"].get("postgresql"))
 
 
 def test_the_run_in_progress_lost_no_job_and_has_no_job_twice(results_dir: Path) -> None:
@@ -73,11 +79,8 @@ def test_the_run_in_progress_lost_no_job_and_has_no_job_twice(results_dir: Path)
 
 
 def test_every_program_runs_from_this_release(host: Host) -> None:
-    current = (
-        host.file("/opt/ffmpeg-rtmp/current").linked_to
-        if host.file("/opt/ffmpeg-rtmp/current").exists
-        else ""
-    )
+    link = host.file("/opt/ffmpeg-rtmp/current")
+    current = link.linked_to if link.exists else ""
     running = host.check_output(
         "systemctl list-units --plain --no-legend --state=active 'ffrtmp-*.service'"
     )
@@ -89,17 +92,17 @@ def test_every_program_runs_from_this_release(host: Host) -> None:
     assert host.check_output("systemctl --failed --plain --no-legend") == ""
 
 
-def test_no_obsolete_unit_is_left(host: Host, groups: dict[str, set[str]]) -> None:
-    wanted = set[str]().union(*(UNITS[group] for group in groups_of(host, groups)))
-    if "postgresql" not in groups and "master" in groups_of(host, groups):
+def test_no_obsolete_unit_is_left(host: Host) -> None:
+    wanted = set[str]().union(*(UNITS[group] for group in groups_of(host)))
+    if not has_postgresql(host) and "master" in groups_of(host):
         wanted |= SQLITE_UNITS
     command = "find /etc/systemd/system -maxdepth 1 -name 'ffrtmp-*' -type f -printf '%f\\n'"
     assert set(host.check_output(command).split()) == wanted
 
 
-def test_no_obsolete_setting_is_left(host: Host, groups: dict[str, set[str]]) -> None:
-    wanted = EVERYWHERE.union(*(SETTINGS[group] for group in groups_of(host, groups)))
-    if "postgresql" in groups and "master" in groups_of(host, groups):
+def test_no_obsolete_setting_is_left(host: Host) -> None:
+    wanted = EVERYWHERE.union(*(SETTINGS[group] for group in groups_of(host)))
+    if has_postgresql(host) and "master" in groups_of(host):
         wanted |= {"database.password"}
     found = host.check_output("find /etc/ffmpeg-rtmp -type f -printf '%P\\n'")
     assert set(found.split()) == wanted
@@ -122,6 +125,16 @@ def test_every_directory_is_in_the_list_of_directories_or_a_services_own(host: H
     )
     found = host.check_output("find /var/lib/ffmpeg-rtmp /etc/ffmpeg-rtmp -type d").split()
     assert {path for path in found if not own.match(path)} <= wanted
+
+
+def test_no_obsolete_ffmpeg_is_left(host: Host) -> None:
+    if "worker" in groups_of(host):
+        names = host.file("/opt/ffmpeg-rtmp/ffmpeg").listdir()
+        assert {re.sub("^wheel-.*", "wheel", name) for name in names} == {
+            "under-test",
+            "quality",
+            "wheel",
+        }
 
 
 def test_another_deployment_changes_nothing() -> None:
