@@ -56,6 +56,57 @@ def test_an_inventory_is_not_made_over_another(
     assert said in made.stderr
 
 
+def test_setup_clears_nothing_that_it_did_not_create(checkout: Path, root: Path) -> None:
+    for name in ("requirements-dev.txt", "requirements-uv.txt", "pyproject.toml"):
+        shutil.copy(root / name, checkout / name)
+    for part in ("shared", "master", "worker"):
+        (checkout / "files" / part).mkdir(parents=True)
+        shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv/precious").touch()
+    refused = run(["make", "setup"], checkout)
+    assert refused.returncode != 0
+    assert "was not created by make setup" in refused.stderr
+    assert (checkout / ".venv/precious").exists()
+
+
+def test_no_recipe_splits_a_path_with_a_space(root: Path, tmp_path: Path) -> None:
+    """Setting up for real takes ten seconds; this Python stops where the environment is created."""
+    checkout, neighbour = tmp_path / "with space", tmp_path / "with"
+    neighbour.mkdir()
+    (neighbour / "precious").touch()
+    shutil.copytree(
+        root,
+        checkout,
+        symlinks=True,
+        ignore=shutil.ignore_patterns(".*", "docs", "src", "tests", "molecule", "roles", "media"),
+    )
+    log = tmp_path / "log"
+    python = tmp_path / "py thon"
+    python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$#" "$@" >> "{log}"\ntest "$2" != venv\n')
+    python.chmod(0o755)
+    stopped = run(["make", "setup", f"PYTHON={python}"], checkout)
+    assert stopped.returncode != 0
+    assert log.read_text().endswith("4\n-m\nvenv\n--clear\n.venv\n"), stopped.stderr
+    assert (neighbour / "precious").exists()
+
+
+@pytest.mark.deep
+def test_setup_works_in_a_path_with_a_space(root: Path, tmp_path: Path) -> None:
+    """It downloads and installs everything."""
+    checkout, neighbour = tmp_path / "with space", tmp_path / "with"
+    neighbour.mkdir()
+    (neighbour / "precious").touch()
+    shutil.copytree(root, checkout, symlinks=True, ignore=shutil.ignore_patterns(".*"))
+    for name in (".ansible-lint.yml", ".yamllint", ".gitignore"):
+        shutil.copy(root / name, checkout / name)
+    made = run(["make", "setup"], checkout)
+    assert made.returncode == 0, made.stderr
+    assert (neighbour / "precious").exists()
+    program = checkout / ".venv/bin/ansible-playbook"
+    assert run([str(program), "--syntax-check", "site.yml"], checkout).returncode == 0
+
+
 def test_make_lists_what_can_be_made(checkout: Path) -> None:
     listed = run(["make"], checkout).stdout
     for target in ("make demo", "make demo-down", "make inventory", "make test", "make setup"):
