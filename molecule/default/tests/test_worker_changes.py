@@ -21,7 +21,7 @@ def test_fewer_slots_stop_the_agents_that_are_too_many(machine: Machine) -> None
 def test_settings_can_be_written_alone(machine: Machine, tag: str) -> None:
     done = play("site.yml", *ONE, "--tags", tag)
     assert done.returncode == 0, done.stdout
-    assert "Write the" in done.stdout
+    assert "settings and unit" in done.stdout
 
 
 def test_check_mode_works_before_a_new_workers_token_is_made(machine: Machine) -> None:
