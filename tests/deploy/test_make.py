@@ -28,7 +28,7 @@ def checkout(root: Path, tmp_path: Path) -> Path:
     """A copy of what an operator works with."""
     for name in ("ansible.cfg", "site.yml", "run-benchmark.yml", "Makefile"):
         shutil.copy(root / name, tmp_path / name)
-    for name in ("group_vars", "inventories/example", "playbooks", "roles", "library"):
+    for name in ("group_vars", "inventories/example", "playbooks", "plugins", "roles", "library"):
         shutil.copytree(root / name, tmp_path / name, symlinks=True)
     shutil.copytree(root / "module_utils", tmp_path / "module_utils")
     return tmp_path

@@ -96,9 +96,7 @@ def test_by_default_a_suite_waits_for_a_node_that_does_not_work_now(
     else:
         house.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
     run = house.run(house.suite(encoders=("libx264", "libx265")))
-    jobs = {
-        job["scenario"]["name"]: job["node"] for job in house.every("/v1/jobs", run=run["id"])
-    }
+    jobs = {job["scenario"]["name"]: job["node"] for job in house.every("/v1/jobs", run=run["id"])}
     assert jobs == {"clip/libx264/1000k": "worker1", "clip/libx265/1000k": None}
     assert run["nodes"] == ["worker1"]
 
