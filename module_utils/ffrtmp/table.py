@@ -15,7 +15,8 @@ COLUMNS = 112
 
 _GAP = "  "
 _LEAST_NAME_COLUMNS = 14
-_LEAST_NOTE_COLUMNS = 24
+_LEAST_NOTE_COLUMNS = 28
+_INDENT = "    "
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,12 @@ def _note(row: Row) -> str:
     if row["n_invalid"]:
         count = row["n"] + row["n_invalid"]
         notes.append(_judged(row["n_invalid"], count, "invalid", row["invalid_reasons"]))
-    return ", ".join(notes)
+    return "; ".join(notes)
 
 
 def _judged(count: int, total: int, verdict: str, reasons: Sequence[str]) -> str:
     said = f"{count} of {total} {verdict}"
-    return f"{said}: {' '.join(reasons)}" if reasons else said
+    return f"{said}: {', '.join(reasons)}" if reasons else said
 
 
 def _interval_percent(row: Row) -> float | None:
@@ -202,38 +203,55 @@ def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns:
     """Return headings and rows.
 
     Names that do not fit beside the figures, even shortened, become headings of groups of rows.
+    Notes for which too little is left stand below their rows.
     """
     gap = len(_GAP)
     rest = columns - sum(figure.width + gap for figure in figures)
-    noted = [notes] if any(notes.cells) else []
-    note_width = min(notes.width, max(_LEAST_NOTE_COLUMNS, rest // 3)) if noted else 0
-    rest -= note_width
-    grouped: list[_Column] = []
-    names = list(names)
-    while names and sum(min(n.width, _LEAST_NAME_COLUMNS) + gap for n in names) > rest:
-        grouped.append(names.pop(0))
+    names, grouped = list(names), list[_Column]()
+    while names:
+        widths = _widths([name.width for name in names], rest - gap * len(names))
+        unclear = _unclear(names, widths)
+        if unclear is None:
+            break
+        grouped.append(names.pop(unclear))
     widths = _widths([name.width for name in names], rest - gap * len(names))
-    if noted:
-        # What the names leave is for the notes.
-        note_width = min(notes.width, note_width + rest - sum(widths) - gap * len(names))
-    widths += [figure.width for figure in figures] + [note_width] * len(noted)
-    table = [*names, *figures, *noted]
+    rest -= sum(widths) + gap * len(names)
+    table = [*names, *figures]
+    widths += [figure.width for figure in figures]
+    if any(notes.cells) and rest >= min(notes.width, _LEAST_NOTE_COLUMNS):
+        table.append(notes)
+        widths.append(min(notes.width, rest))
     lines = _heading_lines(table, widths)
+    count = len(notes.cells)
     labels = [
-        ", ".join(f"{column.heading} {column.cells[number]}" for column in grouped)
-        for number in range(len(notes.cells))
+        ", ".join(f"{column.heading}: {column.cells[number].strip()}" for column in grouped)
+        for number in range(count)
     ]
-    for label, numbers in groupby(range(len(notes.cells)), key=labels.__getitem__):
+    for label, numbers in groupby(range(count), key=labels.__getitem__):
         lines += textwrap.wrap(label, columns)
         for number in numbers:
             lines += _row_lines(table, widths, number)
+            if notes not in table and notes.cells[number]:
+                text = f"note: {notes.cells[number]}"
+                lines += textwrap.wrap(
+                    text, columns, initial_indent=_INDENT, subsequent_indent=_INDENT
+                )
     return lines
+
+
+def _unclear(names: Sequence[_Column], widths: Sequence[int]) -> int | None:
+    """Return the first column that is too narrow, or so narrow that different names look alike."""
+    for at, (name, width) in enumerate(zip(names, widths, strict=True)):
+        shortened = {shorten(cell, width) for cell in name.cells}
+        if width < min(name.width, _LEAST_NAME_COLUMNS) or len(shortened) < len(set(name.cells)):
+            return at
+    return None
 
 
 def _widths(wanted: list[int], available: int) -> list[int]:
     """Return widths that fit into `available`; the widest are made narrower first."""
     widths = list(wanted)
-    while widths and sum(widths) > available:
+    while widths and sum(widths) > available and max(widths) > 1:
         widths[widths.index(max(widths))] -= 1
     return widths
 
