@@ -127,6 +127,7 @@ rows:
     - RV(rows[].ffmpeg) is the name that the suite gives the FFmpeg, null where it names none.
     - RV(rows[].n) repeats are in the medians, RV(rows[].n_degraded) of them from a host that was
       disturbed. RV(rows[].n_invalid) more are in none, because their verdict is invalid.
+    - RV(rows[].degraded_reasons) and RV(rows[].invalid_reasons) are the codes of why.
     - A figure that no repeat has is null, such as RV(rows[].energy_gross_j) of a node without
       energy counters.
     - RV(rows[].vmaf_mean) is null when no repeat has a measured quality; RV(rows[].vmaf_n) tells
@@ -155,6 +156,8 @@ rows:
       n: 2
       n_degraded: 0
       n_invalid: 0
+      degraded_reasons: []
+      invalid_reasons: []
       speed: 3.4
       video_bitrate_kbps: 812.5
       cpu_s: 5.1
@@ -169,6 +172,20 @@ rows:
       speed_low: null
       speed_high: null
       state: few_repeats
+table:
+  description:
+    - RV(rows) and RV(drifts) as text of at most 112 columns, so that it fits into 120 where
+      M(ansible.builtin.debug) indents it.
+    - What is the same in all rows is stated above the table, what differs has a column. A figure
+      that no row has gets no column.
+  returned: success
+  type: str
+  sample: |-
+    Medians over the repeats of each row. source: clip
+    node     encode  speed    bit rate  VMAF   repeats
+                     x real   kbit/s    mean
+                     time
+    worker1  x264     3.40         812  88.20        2
 drifts:
   description: For each node with control encodes, how its speed changed from the first to the last.
   returned: success
@@ -181,7 +198,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ffrtmp import results, runs
+from ansible.module_utils.ffrtmp import results, runs, table
 from ansible.module_utils.ffrtmp.api import Json, Master
 from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
 from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
@@ -214,6 +231,7 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
     archive = dest.with_name(f"{dest.name}.tar.gz")
     sha256 = folder.pack(archive)
     total = runs.job_count(run)
+    rows = results.table(found, precision["medians"])
     return {
         "changed": bool(folder.changes),
         "diff": {
@@ -226,7 +244,8 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
         "run": run,
         "count": len(found),
         "complete": total > 0 and run["counts"]["succeeded"] == total == len(found),
-        "rows": results.table(found, precision["medians"]),
+        "rows": rows,
+        "table": table.render(rows, precision["drifts"], results.unavailable_reasons(found)),
         "drifts": precision["drifts"],
     }
 

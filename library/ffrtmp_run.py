@@ -146,6 +146,11 @@ jobs:
   returned: always
   type: int
   sample: 24
+created:
+  description: Whether this task queued the run; V(false) when it returns one that was made before.
+  returned: when O(state=present) and there is a run
+  type: bool
+  sample: true
 plan:
   description: What would be queued. Only in check mode, when there is no run with this key.
   returned: check mode
@@ -211,6 +216,7 @@ def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
     return {
         "changed": is_new or bool(missing),
         "run": run,
+        "created": is_new,
         "jobs": runs.job_count(run),
         "uploaded": missing,
         "diff": _diff(run["suite_name"], runs.job_count(run), is_new=is_new),
@@ -223,6 +229,7 @@ def _would_be(master: Master, request: Json, existing: Json | None, missing: lis
         return {
             "changed": bool(missing),
             "run": existing,
+            "created": False,
             "jobs": count,
             "uploaded": missing,
             "diff": _diff(existing["suite_name"], count, is_new=False),

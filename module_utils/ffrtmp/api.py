@@ -31,6 +31,11 @@ class ApiError(Exception):
         super().__init__(message)
         self.returned = returned
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether trying again may help."""
+        return False
+
 
 class SettingsError(ApiError):
     """The call cannot work as it is set up: trying again would not help."""
@@ -38,6 +43,11 @@ class SettingsError(ApiError):
 
 class UnreachableError(ApiError):
     """No answer came. The master may be restarting: trying again may help."""
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether trying again may help: always."""
+        return True
 
 
 class RefusedError(ApiError):

@@ -22,7 +22,10 @@ CONNECTION: dict[str, dict[str, Any]] = {
 
 @contextlib.contextmanager
 def connected(module: AnsibleModule) -> Iterator[Master]:
-    """Give the master that the module's arguments name; an ApiError fails the module."""
+    """Give the master that the module's arguments name; an ApiError fails the module.
+
+    The failed module returns `temporary`: whether trying again may help.
+    """
     params = module.params
     try:
         master = Master(
@@ -36,4 +39,4 @@ def connected(module: AnsibleModule) -> Iterator[Master]:
         with contextlib.closing(master):
             yield master
     except ApiError as error:
-        module.fail_json(msg=str(error), **error.returned)
+        module.fail_json(msg=str(error), temporary=error.is_temporary, **error.returned)

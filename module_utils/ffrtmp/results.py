@@ -247,6 +247,8 @@ def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
         "n": len(members),
         "n_degraded": sum(row["verdict"] == "degraded" for row in members),
         "n_invalid": len(repeats) - len(members),
+        "degraded_reasons": _reasons(repeats, "degraded"),
+        "invalid_reasons": _reasons(repeats, "invalid"),
         "speed": _median(members, "speed"),
         "video_bitrate_kbps": _median(members, "video_bitrate_kbps"),
         "cpu_s": _median(members, "cpu_s"),
@@ -261,6 +263,28 @@ def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
         "speed_high": None,
         "state": None,
     }
+
+
+def _reasons(repeats: list[dict[str, Any]], verdict: str) -> list[str]:
+    """Return the codes of the reasons for a verdict, each once."""
+    judged = [row["verdict_reasons"] or "" for row in repeats if row["verdict"] == verdict]
+    return sorted({code for codes in judged for code in codes.split()})
+
+
+def unavailable_reasons(results: Iterable[Json]) -> dict[str, list[str]]:
+    """Return why figures of the rows could not be measured, by the name of the figure."""
+    found: dict[str, set[str]] = {}
+    for result in results:
+        measurement = result["measurement"]
+        energy = measurement.get("energy") or {}
+        for name, value in (
+            ("energy_gross_j", energy if "reason" in energy else energy.get("gross_j")),
+            ("vmaf_mean", measurement["quality"]),
+            ("cost_per_stream_hour", (measurement.get("density") or {}).get("cost")),
+        ):
+            if isinstance(value, dict) and value.get("reason"):
+                found.setdefault(name, set()).add(str(value["reason"]))
+    return {name: sorted(reasons) for name, reasons in found.items()}
 
 
 def _cost_per_stream_hour(members: list[dict[str, Any]]) -> dict[str, Any]:

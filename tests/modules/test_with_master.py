@@ -56,16 +56,19 @@ def test_run_is_queued_once(
     foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
     assert (foreseen["changed"], foreseen["jobs"], foreseen["run"]) == (True, 2, None)
     assert foreseen["plan"]["nodes"] == ["worker1"]
+    assert "created" not in foreseen
     assert agent.client.claim(ClaimRequest(node="worker1", slot=1)) is None
 
     made = run_module(ffrtmp_run, **arguments)
     assert (made["rc"], made["changed"], made["jobs"]) == (0, True, 2)
     assert made["uploaded"] == [digest]
+    assert made["created"] is True
     assert made["diff"]["before"] == {}
 
     again = run_module(ffrtmp_run, **arguments)
     assert (again["changed"], again["run"]["id"]) == (False, made["run"]["id"])
     assert again["uploaded"] == []
+    assert again["created"] is False
 
     foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
     assert (foreseen["changed"], foreseen["run"]["id"]) == (False, made["run"]["id"])
@@ -143,6 +146,17 @@ def test_a_master_that_is_away_is_said_to_be(run_module: RunModule, farm: Farm) 
 
     assert seen["rc"] == 1
     assert f"the master at {farm.url} did not answer" in seen["msg"]
+    assert seen["temporary"] is True
+
+
+def test_a_run_that_does_not_exist_is_no_temporary_failure(
+    run_module: RunModule, farm: Farm
+) -> None:
+    unknown = "019a0000-0000-7000-8000-000000000000"
+
+    seen = run_module(ffrtmp_run_info, **farm.connection, run_id=unknown)
+
+    assert (seen["rc"], seen["temporary"]) == (1, False)
 
 
 def test_failed_run_fails_the_task_and_is_explained(
@@ -205,6 +219,8 @@ def test_results_are_fetched_once(
     assert run_module(ffrtmp_results, **arguments, **CHECK)["changed"] is False
 
     assert fetched["rows"][0]["n"] == 2
+    assert fetched["table"].startswith("Medians over the repeats of each row. node: worker1")
+    assert " 91.00 " in fetched["table"]
     assert (fetched["rows"][0]["vmaf_mean"], fetched["rows"][0]["vmaf_n"]) == (91.0, 1)
     with (dest / "results.csv").open(newline="") as file:
         cells = {row["vmaf_mean"] for row in csv.DictReader(file)}
@@ -307,3 +323,27 @@ def test_every_error_of_a_suite_is_shown(
     assert "libx999" in answer["msg"]
     assert "unknown key repeat" in answer["msg"]
     assert answer["msg"].count("line ") == 2
+
+
+@pytest.mark.parametrize("mode", [{}, CHECK])
+def test_a_suite_that_no_registered_node_can_run_is_refused(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], mode: dict[str, Any]
+) -> None:
+    Path(suite["suite"]).write_text(SUITE.replace("libx264", "libx265"))
+
+    answer = run_module(ffrtmp_run, **farm.connection, **suite, **mode)
+
+    assert answer["rc"] == 1
+    assert "no node can do all that the suite asks for" in answer["msg"]
+    assert "encoder libx265: worker1 lacks encoder libx265" in answer["msg"]
+    assert run_module(ffrtmp_runs_info, **farm.connection, include_final=True)["runs"] == []
+
+
+def test_a_suite_waits_for_a_node_that_is_draining(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_module(ffrtmp_node, **farm.connection, name="worker1", state="draining")
+
+    answer = run_module(ffrtmp_run, **farm.connection, **suite)
+
+    assert (answer["rc"], answer["run"]["state"], answer["jobs"]) == (0, "queued", 2)

@@ -179,7 +179,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             rates=rates,
             repeats=repeats,
             placement=placement,
-            more=f"priority: {priority}\nexclusive: {str(exclusive).lower()}\n",
+            more=f"priority: {priority}\nexclusive: {str(exclusive).lower()}\nwhen_unmet: wait\n",
         )
         run_id: str = self.house.run(text)["id"]
         made = [self.model.add(sent) for sent in self.house.every("/v1/jobs", run=run_id)]

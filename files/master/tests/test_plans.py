@@ -42,7 +42,7 @@ def crowd(house: Any, *, runs: int, rates: int, repeats: int, sets: int) -> None
                 rates=rates,
                 repeats=repeats,
                 placement="any",
-                more="priority: live\n",
+                more="priority: live\nwhen_unmet: wait\n",
             )
         )
     for number in range(sets):

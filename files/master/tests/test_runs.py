@@ -60,8 +60,45 @@ def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(house: Any, silenc
     assert status == 422
     wanted = "none is registered" if silence == "none" else f"worker1 is {silence}"
     assert problem["errors"] == [f"encoder libx264: no node is active; {wanted}"]
-    (job,) = house.every("/v1/jobs", run=house.run()["id"])
+    run = house.run(house.suite(more="when_unmet: wait\n"))
+    (job,) = house.every("/v1/jobs", run=run["id"])
     assert (job["state"], job["node"]) == ("queued", None)
+
+
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/plan"])
+def test_by_default_a_suite_that_no_registered_node_can_do_is_refused(
+    house: Any, path: str
+) -> None:
+    house.upload()
+    status, problem = refused(house, house.suite(), path)
+    assert status == 422
+    assert problem["errors"] == ["encoder libx264: no node is active; none is registered"]
+    house.register("worker1")
+    house.register("worker2")
+    house.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
+    status, problem = refused(house, house.suite(encoders=("libx264", "libx265")), path)
+    assert status == 422
+    assert "when_unmet: wait" in problem["detail"]
+    assert problem["errors"] == [
+        "encoder libx265: worker1 lacks encoder libx265; worker2 lacks encoder libx265"
+    ]
+
+
+@pytest.mark.parametrize("silence", ["offline", "draining"])
+def test_by_default_a_suite_waits_for_a_node_that_does_not_work_now(
+    ready_house: Any, silence: str
+) -> None:
+    house = ready_house
+    house.register("worker2", "libx265")
+    if silence == "offline":
+        house.clock.advance(61)
+        house.register("worker1")
+    else:
+        house.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
+    run = house.run(house.suite(encoders=("libx264", "libx265")))
+    jobs = {job["scenario"]["name"]: job["node"] for job in house.every("/v1/jobs", run=run["id"])}
+    assert jobs == {"clip/libx264/1000k": "worker1", "clip/libx265/1000k": None}
+    assert run["nodes"] == ["worker1"]
 
 
 def test_too_many_jobs_are_refused(ready_house: Any) -> None:
@@ -159,7 +196,7 @@ def test_an_ffmpeg_by_file_must_be_uploaded_and_its_jobs_wait_for_a_node_that_ru
     assert status == 422
     assert problem["errors"] == [f"FFmpeg patched (SHA-256 {digest}) is not uploaded"]
     house.ok("submitter", "PUT", f"/v1/sources/{digest}", content=program)
-    run = house.run(text)
+    run = house.run(text + "when_unmet: wait\n")
     jobs = {job["scenario"]["name"]: job for job in house.every("/v1/jobs", run=run["id"])}
     assert sorted(jobs) == ["clip/libx264/1000k/ours", "clip/libx264/1000k/patched"]
     ours, patched = (jobs[f"clip/libx264/1000k/{name}"] for name in ("ours", "patched"))

@@ -141,9 +141,10 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     control encode first and last, and now and then in between.
     Without `ffmpegs` all is measured with the farm's own.
     `slowest_speed` and `warm_up_s` are explained at `Scenario`. `requirements` is what a node
-    must be or have. `when_unmet` says what becomes of scenarios that no node can do now: they
-    wait for one, or the run is refused. `exclusive` jobs share their node with no other. An
-    attempt that takes longer than `deadline_s` is ended, and its job with it.
+    must be or have. `when_unmet` says what becomes of scenarios that no active node can do: they
+    wait for one, or the run is refused. Without it they wait if a registered node that is offline
+    or draining can do them, and the run is refused otherwise. `exclusive` jobs share their node
+    with no other. An attempt that takes longer than `deadline_s` is ended, and its job with it.
     """
 
     name: str
@@ -156,7 +157,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     priority: Priority = Priority.MEDIUM
     exclusive: bool = True
     requirements: Requirements = Requirements()
-    when_unmet: Literal["wait", "refuse"] = "wait"
+    when_unmet: Literal["wait", "refuse"] | None = None
     deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] | None = None
     repeats: int = 3
     slowest_speed: Annotated[float, Meta(gt=0, le=1)] = 0.02

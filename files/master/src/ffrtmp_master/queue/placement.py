@@ -34,8 +34,13 @@ def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
     """Spread a suite's scenarios over the nodes that are active.
 
     With placement `each`, every node that meets what a scenario asks gets it; a scenario that no
-    node can do waits for any that can. Raises UnacceptableError when there would be too many
-    jobs, or when something would wait and the suite says that it must not.
+    active node can do waits for any that can.
+
+    Raises:
+        UnacceptableError: there would be too many jobs, or a scenario has no node. By default that
+            is one whose requirements no registered node meets, whatever its state; with
+            `when_unmet: refuse` one whose requirements no active node meets; with
+            `when_unmet: wait` there is none.
     """
     active = [node for node in nodes if node.state is NodeState.ACTIVE]
     # Before they are made: there may be more than memory holds.
@@ -48,13 +53,16 @@ def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
         fitting = [
             node.name for node in active if not lacking(wanted.requirements, node.registration)
         ]
-        if not fitting:
-            unmet.setdefault(wanted.key, _why(wanted, active, nodes))
+        if not fitting and (reason := _refusal(suite, wanted, active, nodes)):
+            unmet.setdefault(wanted.key, reason)
         taking_part.update(fitting)
         items.extend(_placed(suite, scenario, wanted, fitting))
         _check_number(suite, len(items))
-    if unmet and suite.when_unmet == "refuse":
-        raise UnacceptableError("no node can do all that the suite asks for", list(unmet.values()))
+    if unmet:
+        detail = "no node can do all that the suite asks for"
+        if suite.when_unmet is None:
+            detail += "; with `when_unmet: wait` in the suite, it waits for a node that can"
+        raise UnacceptableError(detail, list(unmet.values()))
     return Placement(tuple(items), tuple(sorted(taking_part)))
 
 
@@ -81,6 +89,20 @@ def _placed(
     for name in fitting:
         bound = msgspec.structs.replace(wanted.requirements, node=name)
         yield Placed(scenario, RequirementSet(requirements=bound, exclusive=wanted.exclusive))
+
+
+def _refusal(
+    suite: Suite, wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]
+) -> str | None:
+    """Return why a scenario that no active node can do is refused, or None when it may wait."""
+    if suite.when_unmet == "refuse":
+        return _why(wanted, active, nodes)
+    if suite.when_unmet == "wait":
+        return None
+    # An offline or draining node may become active again: only what none of them has is hopeless.
+    if any(not lacking(wanted.requirements, node.registration) for node in nodes):
+        return None
+    return _why(wanted, nodes, nodes)
 
 
 def _why(wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]) -> str:

@@ -1,0 +1,230 @@
+"""Wait for the end of a run, and print a line whenever something changes.
+
+Options are those of the connection of ffrtmp_run_info (master_url, token, ca_file, client_cert,
+client_key, timeout_s) and:
+
+run_id: the run to wait for.
+known_counts: the number of its jobs by state that the caller has seen last.
+wait_timeout_s: how many seconds to wait at most.
+heartbeat_s: a line is printed after so many seconds even if nothing has changed.
+
+Returns what ffrtmp_run_info returned last, and:
+
+detached: whether the wait was interrupted with Ctrl-C.
+timed_out: whether the run had not ended when the time to wait was over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ansible.module_utils
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+# The setting module_utils is for what runs on the hosts; this runs on the control node.
+_MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _MODULE_UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_MODULE_UTILS)
+
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION  # noqa: E402
+from ansible.module_utils.ffrtmp.progress import (  # noqa: E402
+    LINE_COLUMNS,
+    ProgressMeter,
+    activity_key,
+    progress_line,
+)
+
+Json = dict[str, Any]
+
+POLL_S = 30.0
+"""How long one call of the module waits for a change."""
+
+SHORTEST_PAUSE_S = 1.0
+"""How long to wait between two calls, so that a busy run does not keep the host busy."""
+
+LONGEST_PAUSE_S = 30.0
+"""How long to wait at most before a host or a master that is away is tried again."""
+
+_OPTIONS: dict[str, Json] = {
+    "run_id": {"type": "str", "required": True},
+    "known_counts": {"type": "dict"},
+    "wait_timeout_s": {"type": "float", "default": 86400.0},
+    "heartbeat_s": {"type": "float", "default": 180.0},
+    **CONNECTION,
+}
+_OWN_OPTIONS = ("known_counts", "wait_timeout_s", "heartbeat_s")
+
+
+class DetachedError(BaseException):
+    """Ctrl-C was pressed; no handler of ordinary errors on the way must catch it."""
+
+
+class AwayError(Exception):
+    """The host or the master did not answer; trying again may help."""
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs ffrtmp_run_info on the host until the run has ended."""
+
+    clock: Callable[[], float] = staticmethod(time.monotonic)
+    sleep: Callable[[float], None] = staticmethod(time.sleep)
+
+    def run(self, tmp: str | None = None, task_vars: Json | None = None) -> Json:
+        """Return what the module returned last, with `detached` and `timed_out`."""
+        result: Json = super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(argument_spec=_OPTIONS)
+        asked = {
+            name: value
+            for name, value in options.items()
+            if name not in _OWN_OPTIONS and value is not None
+        }
+        wait = _Wait(
+            ask=lambda more: self._ask({**asked, **more}, task_vars),
+            show=Display().display,
+            clock=self.clock,
+            sleep=self.sleep,
+            heartbeat_s=options["heartbeat_s"],
+        )
+        outcome = {"detached": False, "timed_out": False}
+        try:
+            with _detachable():
+                ended = wait.until_final(options["known_counts"], options["wait_timeout_s"])
+                outcome["timed_out"] = not ended
+        except DetachedError:
+            outcome["detached"] = True
+        return {**result, **(wait.answer or {}), **outcome, "changed": False}
+
+    def _ask(self, arguments: Json, task_vars: Json | None) -> Json:
+        """Run the module once; raises AwayError when trying again may help."""
+        try:
+            answer: Json = self._execute_module(
+                module_name="ffrtmp_run_info", module_args=arguments, task_vars=task_vars
+            )
+        except AnsibleConnectionFailure as error:
+            raise AwayError(f"the host cannot be reached: {error}") from error
+        if answer.get("unreachable"):
+            raise AwayError(f"the host cannot be reached: {answer.get('msg', '')}")
+        if answer.get("failed") and answer.get("temporary"):
+            raise AwayError(str(answer.get("msg", "")))
+        return answer
+
+
+class _Wait:
+    """One wait for one run; its memory does not grow with the number of calls."""
+
+    def __init__(
+        self,
+        *,
+        ask: Callable[[Json], Json],
+        show: Callable[[str], None],
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        heartbeat_s: float,
+    ) -> None:
+        self._ask = ask
+        self._show = show
+        self._clock = clock
+        self._sleep = sleep
+        self._heartbeat_s = heartbeat_s
+        self._meter = ProgressMeter()
+        self._shown_key: tuple[Any, ...] | None = None
+        self._shown_at_s = clock()
+        self.answer: Json | None = None
+
+    def until_final(self, known_counts: Json | None, timeout_s: float) -> bool:
+        """Wait until the run has ended or the module has failed for good, or the time is over.
+
+        Returns:
+            False when the time is over.
+        """
+        deadline_s = self._clock() + timeout_s
+        if known_counts is not None:
+            self._meter.update(known_counts, self._clock())
+        pause_s, is_away = SHORTEST_PAUSE_S, False
+        # The first call answers at once, so that a line is printed at once.
+        wait_s = 0.0
+        while True:
+            try:
+                answer = self._ask({"wait_change_s": wait_s, "known_counts": known_counts or {}})
+            except AwayError as error:
+                if not is_away:
+                    reason = " ".join(str(error).split())
+                    self._print(f"{reason}. The run goes on; trying again.")
+                is_away = True
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                self._beat("Still no answer; trying again.")
+            else:
+                self.answer = answer
+                if answer.get("failed"):
+                    return True
+                if is_away:
+                    self._print("The master answers again.")
+                pause_s, is_away = SHORTEST_PAUSE_S, False
+                known_counts = answer["run"]["counts"]
+                self._report(answer)
+                if answer["is_final"]:
+                    return True
+            if self._clock() >= deadline_s:
+                return False
+            self._sleep(max(0.0, min(pause_s, deadline_s - self._clock())))
+            wait_s = max(0.0, min(POLL_S, self._heartbeat_s, deadline_s - self._clock()))
+
+    def _report(self, answer: Json) -> None:
+        now_s = self._clock()
+        progress = self._meter.update(answer["run"]["counts"], now_s)
+        line, key = progress_line(progress, answer["active"]), activity_key(answer)
+        if key != self._shown_key:
+            self._print(line)
+            self._shown_key = key
+        else:
+            self._beat(line)
+
+    def _beat(self, line: str) -> None:
+        """Print the line if nothing was printed for a while."""
+        if self._clock() - self._shown_at_s >= self._heartbeat_s:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        self._show(line if len(line) <= LINE_COLUMNS else line[: LINE_COLUMNS - 3] + "...")
+        self._shown_at_s = self._clock()
+
+
+@contextmanager
+def _detachable() -> Iterator[None]:
+    """Raise DetachedError on the first SIGINT within; the next one is handled as before.
+
+    The callback plugin ffrtmp_detach forwards the SIGINT to this process.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+
+    def detach(_signum: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, previous)
+        _end_process_group()
+        raise DetachedError
+
+    signal.signal(signal.SIGINT, detach)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _end_process_group() -> None:
+    """End the module's process, or its SSH client, which would outlive this process.
+
+    Ansible's worker leads a process group of its own, whose other members are what it started.
+    """
+    if os.getpgrp() != os.getpid():
+        return
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, previous)

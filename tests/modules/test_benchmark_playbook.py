@@ -1,0 +1,113 @@
+"""run-benchmark.yml against a real master: detaching, resuming, refusing."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .farm import SUITE, Agent, Farm
+from .playbooks import Checkout, wait_for_text
+
+_INTERRUPTED = 99
+"""How Ansible exits when Ctrl-C aborts it."""
+
+
+@pytest.fixture
+def agent(farm: Farm) -> Iterator[Agent]:
+    agent = farm.agent()
+    yield agent
+    agent.client.close()
+
+
+@pytest.fixture
+def checkout(farm: Farm, tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "checkout", farm)
+
+
+def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent: Agent) -> None:
+    log = checkout.folder / "first.log"
+    playbook = checkout.start(log)
+    wait_for_text(log, "0 %: 0 of 2 jobs")
+    interrupted_s = time.monotonic()
+    playbook.send_signal(signal.SIGINT)
+    wait_for_text(log, "Detached. Run ")
+    assert time.monotonic() - interrupted_s < 5
+    assert playbook.wait(timeout=60) == 2
+    printed = log.read_text()
+    run_id = printed.split("Detached. Run ")[1].split()[0]
+    assert f"Run {run_id} is started with 2 jobs." in printed
+    assert f"Run {run_id} continues on the farm." in printed
+    assert "run the same command again" in printed
+    assert f"playbooks/cancel-run.yml -e run_id={run_id}" in printed
+    assert not list(checkout.temporary.glob("*.benchmark"))
+    assert len(checkout.keys) == 1
+    assert not (checkout.folder / "results").exists()
+
+    for _ in range(2):
+        agent.succeed(agent.claim())
+    status, printed = checkout.run()
+    assert status == 0, printed
+    assert f"Run {run_id} is resumed, 2 of 2 jobs have succeeded." in printed
+    assert "is started" not in printed
+    document = json.loads((checkout.folder / "results" / run_id / "results.json").read_text())
+    assert len(document["results"]) == 2
+    assert "Medians over the repeats" in printed
+    assert not list(checkout.temporary.glob("*.benchmark"))
+
+    # Its results are here: the same command would start another run.
+    assert checkout.keys == []
+    status, printed = checkout.run("--check")
+    assert status == 0, printed
+    assert "Check mode: 2 jobs would be queued." in printed
+
+
+def test_a_second_ctrl_c_aborts(checkout: Checkout, agent: Agent) -> None:
+    log = checkout.folder / "first.log"
+    playbook = checkout.start(log)
+    wait_for_text(log, "0 %: 0 of 2 jobs")
+    playbook.send_signal(signal.SIGINT)
+    # Signals that arrive together are one.
+    time.sleep(0.2)
+    playbook.send_signal(signal.SIGINT)
+    assert playbook.wait(timeout=60) == _INTERRUPTED
+    assert len(checkout.keys) == 1
+
+
+def test_a_changed_suite_starts_another_run(checkout: Checkout, agent: Agent) -> None:
+    status, printed = checkout.run("-e", "benchmark_timeout_s=0")
+    assert status == 2
+    assert "has not ended within 0 s" in printed
+    (checkout.folder / "suite.yml").write_text(SUITE + "slowest_speed: 0.1\n")
+    status, printed = checkout.run("-e", "benchmark_timeout_s=0")
+    assert status == 2
+    assert "is started with 2 jobs." in printed
+    assert len(checkout.keys) == 2
+
+
+def test_an_explicit_key_resumes_and_nothing_is_remembered(
+    checkout: Checkout, agent: Agent
+) -> None:
+    arguments = ("-e", "benchmark_timeout_s=0", "-e", "benchmark_key=mine")
+    status, printed = checkout.run(*arguments)
+    assert status == 2
+    assert "is started with 2 jobs." in printed
+    assert "-e benchmark_key=mine" in printed
+    status, printed = checkout.run(*arguments)
+    assert status == 2
+    assert "is resumed, 0 of 2 jobs have succeeded." in printed
+    assert checkout.keys == []
+
+
+@pytest.mark.parametrize("arguments", [("--check",), ()])
+def test_a_suite_that_no_node_can_run_is_refused_with_the_reason(
+    checkout: Checkout, agent: Agent, arguments: tuple[str, ...]
+) -> None:
+    (checkout.folder / "suite.yml").write_text(SUITE.replace("libx264", "libx265"))
+    status, printed = checkout.run(*arguments)
+    assert status == 2
+    assert "no node can do all that the suite asks for" in printed
+    assert "encoder libx265: worker1 lacks encoder libx265" in printed
+    assert not list(checkout.temporary.glob("*.benchmark"))

@@ -1,0 +1,198 @@
+"""The loop of ffrtmp_run_wait: what it prints, what it survives, and that it does not grow."""
+
+import gc
+import inspect
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "action"))
+import ffrtmp_run_wait
+
+POLLS = 5000
+AWAY = {"failed": True, "temporary": True, "msg": "the master at https://x did not answer"}
+Answer = dict[str, Any] | Exception
+
+
+def answer(succeeded: int, total: int = 10, *, stage: str = "encode", **more: Any) -> Answer:
+    """Return what ffrtmp_run_info answers."""
+    counts = {"queued": total - succeeded, "succeeded": succeeded, "failed": 0}
+    job = {"job_id": "1", "node": "w1", "scenario": "clip/x264/800k", "stage": stage, "ratio": 0.5}
+    return {
+        "run": {"id": "r", "counts": counts},
+        "is_final": succeeded == total,
+        "active": [] if succeeded == total else [job],
+        "failures": [],
+        **more,
+    }
+
+
+def _stack_depth() -> int:
+    frame, depth = inspect.currentframe(), 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+class Simulation:
+    """A host whose module gives one answer after another; each call takes `call_s` seconds."""
+
+    def __init__(self, answers: Iterable[Answer], call_s: float = 1.0) -> None:
+        self.now_s = 0.0
+        self.asked: dict[str, Any] = {}
+        self.polls = 0
+        self.depths: set[int] = set()
+        self._answers = iter(answers)
+        self._call_s = call_s
+
+    def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> Answer:
+        assert (module_name, task_vars) == ("ffrtmp_run_info", {})
+        self.asked = module_args
+        self.polls += 1
+        self.depths.add(_stack_depth())
+        self.now_s += self._call_s
+        found = next(self._answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def sleep(self, pause_s: float) -> None:
+        # A pause of nothing must not stop the clock, or a test would hang.
+        self.now_s += max(pause_s, 0.01)
+
+
+Wait = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
+    """Run the action on a simulation and return its result."""
+
+    def run(simulation: Simulation, **options: Any) -> dict[str, Any]:
+        arguments = {
+            "master_url": "https://x",
+            "token": "t",
+            "ca_file": "/ca.pem",
+            "run_id": "r",
+            **options,
+        }
+        action = ffrtmp_run_wait.ActionModule(
+            task=SimpleNamespace(args=arguments, async_val=0, check_mode=False),
+            connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere")),
+            play_context=None,
+            loader=None,
+            templar=None,
+            shared_loader_obj=None,
+        )
+        monkeypatch.setattr(action, "_execute_module", simulation.execute)
+        monkeypatch.setattr(action, "clock", lambda: simulation.now_s)
+        monkeypatch.setattr(action, "sleep", simulation.sleep)
+        result: dict[str, Any] = action.run(task_vars={})
+        return result
+
+    return run
+
+
+def test_thousands_of_polls_need_no_more_memory_and_no_more_stack(
+    wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Captured output would grow with every line.
+    lines = Counter[int]()
+    monkeypatch.setattr(
+        ffrtmp_run_wait.Display, "display", lambda _, line: lines.update([len(line) <= 120])
+    )
+    grown: list[int] = []
+
+    def answers() -> Iterator[Answer]:
+        for number in range(POLLS):
+            if number in (POLLS // 10, POLLS - 1):
+                gc.collect()  # It also empties the interpreter's free lists, which count as used.
+                grown.append(tracemalloc.get_traced_memory()[0])
+            yield answer(min(number // 2, POLLS - 1), POLLS, stage=f"stage {number % 3}")
+        yield answer(POLLS, POLLS)
+
+    simulation = Simulation(answers())
+    tracemalloc.start()
+    try:
+        result = wait(simulation, wait_timeout_s=1e6)
+    finally:
+        tracemalloc.stop()
+    assert (result["is_final"], result["detached"], result["timed_out"]) == (True, False, False)
+    assert simulation.polls == POLLS + 1
+    assert len(simulation.depths) == 1
+    assert lines == {True: POLLS + 1}
+    assert grown[1] - grown[0] < 20_000
+
+
+def test_each_change_is_one_line(wait: Wait, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [answer(0), answer(0), answer(0, stage="quality"), answer(1), answer(1), answer(10)]
+    simulation = Simulation(answers)
+    wait(simulation, heartbeat_s=1000)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" jobs")[0] for line in lines] == [
+        "0 %: 0 of 10",
+        "0 %: 0 of 10",
+        "10 %: 1 of 10",
+        "100 %: 10 of 10",
+    ]
+    assert lines[1].endswith("; w1: clip/x264/800k quality 50 %")
+    assert "left" in lines[2]
+    assert "\x1b" not in "".join(lines)
+    assert "\r" not in "".join(lines)
+
+
+def test_a_line_is_printed_now_and_then_without_a_change(
+    wait: Wait, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wait(Simulation([*[answer(0)] * 60, answer(10)], call_s=30), heartbeat_s=180)
+    lines = capsys.readouterr().out.splitlines()
+    assert 1 + 60 * 30 // 210 <= len(lines) <= 2 + 60 * 31 // 180
+
+
+@pytest.mark.parametrize(
+    "away", [AWAY, AnsibleConnectionFailure("ssh closed"), {"unreachable": True, "msg": "no route"}]
+)
+def test_what_is_away_is_named_once_and_waited_for(
+    wait: Wait, capsys: pytest.CaptureFixture[str], away: Answer
+) -> None:
+    result = wait(Simulation([answer(0), away, away, away, answer(1), answer(10)]))
+    assert result["is_final"]
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if "trying again" in line]) == 1
+    assert len([line for line in lines if "answers again" in line]) == 1
+    assert len(lines) == 5
+
+
+def test_what_stays_away_is_waited_for_until_the_time_is_over(wait: Wait) -> None:
+    simulation = Simulation([AWAY] * 1000)
+    result = wait(simulation, wait_timeout_s=3600)
+    assert result["timed_out"]
+    assert 3600 <= simulation.now_s <= 3640
+    assert simulation.polls < 300
+
+
+def test_a_refusal_ends_the_wait(wait: Wait) -> None:
+    refused = {"failed": True, "temporary": False, "msg": "there is no run r"}
+    result = wait(Simulation([answer(0), refused]))
+    assert (result["failed"], result["msg"]) == (True, "there is no run r")
+
+
+def test_options_of_the_wait_are_not_given_to_the_module(wait: Wait) -> None:
+    simulation = Simulation([answer(2), answer(10)])
+    wait(simulation, known_counts={"queued": 10}, heartbeat_s=5, timeout_s=7)
+    assert simulation.asked == {
+        "master_url": "https://x",
+        "token": "t",
+        "ca_file": "/ca.pem",
+        "run_id": "r",
+        "timeout_s": 7.0,
+        "wait_change_s": 5.0,
+        "known_counts": {"queued": 8, "succeeded": 2, "failed": 0},
+    }
