@@ -186,6 +186,8 @@ class Farm:
             "encodes": [{"name": "x264", "encoder": "libx264", "preset": "ultrafast"}],
             "rate_points": [{"bitrate_kbps": 200}],
             "repeats": 1,
+            # How long does not matter: no test compares durations.
+            "warm_up_s": 0.1,
         } | keys
         text = self.write("suite.yml", suite).read_text()
         with self.client() as client:

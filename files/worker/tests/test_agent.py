@@ -29,7 +29,6 @@ from ffrtmp_worker.exporters.ffmpeg import listen
 from .api_server import ApiServer
 from .conftest import claim_of, scenario
 
-
 _ENCODERS = "encoders.json"
 
 
