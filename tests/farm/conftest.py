@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,12 +16,11 @@ import trustme
 from databases import template_file
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.models import Run, RunRequest
+from masters import Master
 from ruamel.yaml import YAML
 from session_files import make_once
 
 __all__ = ["template_file"]
-
-BIN = Path(sys.executable).parent
 
 
 def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
@@ -37,12 +35,17 @@ def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> No
 class Process:
     """A program that can be killed and started again; what it says goes to a file."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, *, is_master: bool = False) -> None:
+        """Prepare a program; a master's arguments are without the program's name."""
         self.arguments = arguments
         self.log = log
-        self._running: subprocess.Popen[bytes] | None = None
+        self._is_master = is_master
+        self._running: Master | subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        if self._is_master:
+            self._running = Master(self.arguments, self.log)
+            return
         with self.log.open("ab") as log:
             self._running = subprocess.Popen(
                 self.arguments, stderr=log, stdout=log, start_new_session=True
@@ -120,8 +123,8 @@ class Farm:
                 "retry_backoff_s": 0.5,
             },
         )
-        command = [str(BIN / "ffrtmp-master"), "--config", str(config)]
-        return Process([*command, "serve"], self.folder / "master.log")
+        arguments = ["--config", str(config), "serve"]
+        return Process(arguments, self.folder / "master.log", is_master=True)
 
     def agent(self, name: str, **settings: object) -> Process:
         """Prepare the agent of a node; settings override the usual ones."""

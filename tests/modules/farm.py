@@ -4,8 +4,6 @@ import hashlib
 import json
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,10 @@ from ffrtmp_shared.models import (
     Registration,
     ResultReport,
 )
+from masters import Master
 
 from .documents import BUILD, failure, measurement
 
-PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
 CLIP = b"a clip that nobody looks at"
 SUITE = """
 name: demo
@@ -77,7 +75,7 @@ class Farm:
                 }
             )
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Master | None = None
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -100,10 +98,8 @@ class Farm:
 
     def start(self) -> None:
         """Serve, and wait until the master is ready."""
-        with (self.folder / "master.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [PROGRAM, "--config", self._settings, "serve"], stderr=log, stdout=log
-            )
+        arguments = ["--config", self._settings, "serve"]
+        self._process = Master(arguments, self.folder / "master.log")
         deadline = time.monotonic() + 20
         own = ClientCertificate(self.folder / "host.pem", self.folder / "host.key")
         with MasterClient(self.url, self.operator, self.ca_file, own) as client:
