@@ -1,9 +1,9 @@
 """Starts masters that need not load their libraries, which takes two seconds of CPU time.
 
 It loads them once, and each master is a fork of it. It reads an order from each line of standard
-input and answers on standard output: `{"arguments": [...], "log": FILE}` starts a master and is
-answered with the number of its process, `{"wait": NUMBER}` waits for its end and is answered with
-its exit code.
+input and answers on standard output: `{"arguments": [...], "output": FILE, "errors": FILE}` starts
+a master and is answered with the number of its process, `{"wait": NUMBER}` waits for its end and is
+answered with its exit code.
 """
 
 import json
@@ -31,12 +31,12 @@ def main() -> None:
 
 def become_master(order: dict[str, Any]) -> None:
     """Let this process be as if it had been started as `ffrtmp-master`."""
-    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for there, here in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(there, here)
-    os.close(log)
-    os.close(nothing)
+    appending = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    files = [os.open(os.devnull, os.O_RDONLY)]
+    files += [os.open(order[name], appending, 0o666) for name in ("output", "errors")]
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
     sys.argv = ["ffrtmp-master", *order["arguments"]]
     cli.main()
 

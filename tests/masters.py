@@ -20,10 +20,19 @@ _running: list[subprocess.Popen[str]] = []
 class Master:
     """A master in a process of its own."""
 
-    def __init__(self, arguments: Sequence[str | Path], log: Path) -> None:
-        """Start `ffrtmp-master` with these arguments; what it writes is appended to `log`."""
+    def __init__(
+        self, arguments: Sequence[str | Path], log: Path, output: Path | None = None
+    ) -> None:
+        """Start `ffrtmp-master`.
+
+        Args:
+            arguments: What stands after the name of the program.
+            log: Where standard error is appended.
+            output: Where standard output is appended; to `log` as well if left out.
+        """
         words = [str(word) for word in arguments]
-        self.pid = _order({"arguments": words, "log": str(log)})
+        files = {"output": str(log if output is None else output), "errors": str(log)}
+        self.pid = _order({"arguments": words, **files})
         self.returncode: int | None = None
         self._descriptor = os.pidfd_open(self.pid)
 
