@@ -83,10 +83,12 @@ class Process:
 @pytest.fixture
 def master(tmp_path: Path, migrated: Settings) -> Iterator[Process]:
     process = Process(tmp_path, migrated)
-    process.start()
-    yield process
-    if process.process is not None:
-        process.end(signal.SIGKILL)
+    try:
+        process.start()
+        yield process
+    finally:
+        if process.process is not None:
+            process.end(signal.SIGKILL)
 
 
 @pytest.fixture
