@@ -8,12 +8,16 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 WORKERS ?= 2
 KILLS ?= 20
+ORDERS ?= 500
+CASES ?= 200
 
 # Relative: make cannot handle targets whose absolute path contains a space.
 VENV := .venv
 READY := $(VENV)/.ready
 # Marks an environment that this Makefile created, and may therefore clear.
 OWNED := $(VENV)/.created-by-make-setup
+# Every part of the tests writes a JUnit XML file into this folder.
+REPORTS := .state/test-reports
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -89,23 +93,50 @@ UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11
 # --- tests ---------------------------------------------------------------------------------
 
 .PHONY: test
-test: test-fast test-farm ## Run every check and every test (needs root or sudo, half an hour)
+test: ## Run every check and every test (needs root or sudo, half an hour)
+	@rm -rf '$(REPORTS)'
+	@started_s=$$(date +%s); \
+		$(MAKE) test-fast; \
+		$(MAKE) test-farm; \
+		python tests/durations.py '$(REPORTS)' --started-s "$$started_s"
 
+# The linters keep a processor busy while the tools of the tests are fetched.
 .PHONY: test-fast
-test-fast: lint test-unit ## Run the checks and the tests that need no machines
+test-fast: setup ## Run the checks and the tests that need no machines
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-tools $(LINTERS) test-unit
 
 .PHONY: lint
 lint: setup ## Run the linters and the type checker
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(LINTERS)
+
+LINTERS := lint-ansible lint-types lint-python lint-imports lint-yaml
+.PHONY: $(LINTERS)
+lint-ansible: setup
+	ansible-lint --offline --profile production
+lint-types: setup
+	mypy --package ffrtmp_shared --package ffrtmp_master --package ffrtmp_worker
+lint-python: setup
 	ruff format --check .
 	ruff check .
-	mypy --package ffrtmp_shared --package ffrtmp_master --package ffrtmp_worker
+lint-imports: setup
 	lint-imports
+lint-yaml: setup
 	yamllint --strict .
-	ansible-lint --offline --profile production
+
+# More processes than processors: many tests wait for a stream that is encoded in real time.
+# `worksteal` gives each process neighboring tests, which share what their modules start.
+PYTEST := python -m pytest --quiet --numprocesses 4 --dist worksteal
 
 .PHONY: test-unit
 test-unit: test-tools ## Run the tests of the parts, and of master and agent together
-	python -m pytest --quiet --numprocesses 3
+	@mkdir -p '$(REPORTS)'
+	$(PYTEST) -m 'not deep' --junitxml='$(REPORTS)/unit.xml'
+
+.PHONY: test-deep
+test-deep: test-tools ## Run the slow tests, and the property tests on many cases (ORDERS=500 CASES=200)
+	@mkdir -p '$(REPORTS)'
+	FFRTMP_TEST_ORDERS=$(ORDERS) FFRTMP_TEST_CASES=$(CASES) \
+		$(PYTEST) -m 'deep or property' --junitxml='$(REPORTS)/deep.xml'
 
 .PHONY: test-crash
 test-crash: test-tools ## Kill the master 20 times under load and look for what is missing (KILLS=20)

@@ -18,6 +18,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials, migrate
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from postgresql import Cluster, Database
+from session_files import make_once
 from sqlalchemy import Engine
 
 ENGINES = ("sqlite", "postgresql")
@@ -57,9 +58,9 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with the schema and the credentials, to copy."""
-    path = tmp_path_factory.mktemp("template") / "farm.db"
-    fill(Database(f"sqlite:///{path}"))
-    return path
+    return make_once(
+        tmp_path_factory, "template.db", lambda file: fill(Database(f"sqlite:///{file}"))
+    )
 
 
 @pytest.fixture

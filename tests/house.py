@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
 import specimens
 from ffrtmp_master import app
 from ffrtmp_master.farm import Farm
+from litestar import Litestar
 from litestar.testing import TestClient
 
 
@@ -119,8 +121,30 @@ class House:
             portal.call(self.farm.top_up_runs)
 
 
+@dataclass(frozen=True)
+class Built:
+    """A framework with its routes, which can serve one farm after another."""
+
+    served: app.Served
+    framework: Litestar
+
+    @classmethod
+    def for_farm(cls, farm: Farm) -> Self:
+        """Build a framework, which takes 0.1 s."""
+        served = app.Served(farm)
+        return cls(served, app.framework(served))
+
+
+# Several tests run more than one master at a time, each with a framework of its own.
+_idle: list[Built] = []
+
+
 @contextmanager
 def serving(farm: Farm, clock: SetClock) -> Iterator[House]:
     """Run a master from its start to its stop."""
-    with TestClient(app.create(farm), raise_server_exceptions=False) as client:
+    built = _idle.pop() if _idle else Built.for_farm(farm)
+    built.served.farm = farm
+    application = app.around(built.framework, farm)
+    with TestClient(application, raise_server_exceptions=False) as client:
         yield House(farm, client, clock)
+    _idle.append(built)

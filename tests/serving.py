@@ -16,6 +16,7 @@ from databases import as_document
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import client_context
+from masters import Master
 from postgresql import free_port
 
 PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
@@ -36,7 +37,7 @@ class MasterProcess:
     ) -> None:
         """Prepare a master; `folder` gets its files, `environment` goes beside what is there."""
         self.folder = folder
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**os.environ, **environment} if environment else None
         authority = trustme.CA()
         self.ca_file = folder / f"{name}-ca.pem"
         self.certificate_file = folder / f"{name}.pem"
@@ -57,17 +58,18 @@ class MasterProcess:
             key_file=str(self.key_file),
         )
         self.config.write_text(json.dumps(document))
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Master | subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the master and wait until it is ready."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, "--config", self.config, "serve"],
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-            )
+        arguments = ["--config", self.config, "serve"]
+        if self._environment is None:
+            self.process = Master(arguments, self.log)
+        else:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [PROGRAM, *arguments], stdout=log, stderr=log, env=self._environment
+                )
         deadline = time.monotonic() + _START_S
         with self.client("viewer") as client:
             while time.monotonic() < deadline:

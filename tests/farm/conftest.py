@@ -2,22 +2,25 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import proofs
 import pytest
 import trustme
+from databases import template_file
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
-from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Run, RunRequest
+from masters import Master
 from ruamel.yaml import YAML
+from session_files import make_once
 
-BIN = Path(sys.executable).parent
+__all__ = ["template_file"]
 
 
 def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
@@ -32,12 +35,17 @@ def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> No
 class Process:
     """A program that can be killed and started again; what it says goes to a file."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, *, is_master: bool = False) -> None:
+        """Prepare a program; a master's arguments are without the program's name."""
         self.arguments = arguments
         self.log = log
-        self._running: subprocess.Popen[bytes] | None = None
+        self._is_master = is_master
+        self._running: Master | subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        if self._is_master:
+            self._running = Master(self.arguments, self.log)
+            return
         with self.log.open("ab") as log:
             self._running = subprocess.Popen(
                 self.arguments, stderr=log, stdout=log, start_new_session=True
@@ -81,9 +89,10 @@ def descendants(pid: int) -> list[int]:
 class Farm:
     """A master and its agents."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path, folder: Path, template: Path, encoders: Path) -> None:
         self.folder = folder
-        self.tokens = {name: new_token() for name in ("operator", "worker1", "worker2")}
+        self.encoders = encoders
+        shutil.copy(template, folder / "farm.db")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -114,32 +123,14 @@ class Farm:
                 "retry_backoff_s": 0.5,
             },
         )
-        credentials = self.write(
-            "credentials.yml",
-            {
-                "credentials": [
-                    {
-                        "name": name,
-                        "role": "admin" if name == "operator" else "agent",
-                        "node": None if name == "operator" else name,
-                        "sha256": token_sha256(token),
-                    }
-                    for name, token in self.tokens.items()
-                ]
-            },
-        )
-        command = [str(BIN / "ffrtmp-master"), "--config", str(config)]
-        subprocess.run([*command, "migrate"], check=True, capture_output=True)
-        subprocess.run(
-            [*command, "sync-credentials", str(credentials)], check=True, capture_output=True
-        )
-        return Process([*command, "serve"], self.folder / "master.log")
+        arguments = ["--config", str(config), "serve"]
+        return Process(arguments, self.folder / "master.log", is_master=True)
 
     def agent(self, name: str, **settings: object) -> Process:
         """Prepare the agent of a node; settings override the usual ones."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
-        (folder / "token").write_text(self.tokens[name])
+        (folder / "token").write_text(f"token-{name}")
         config = self.write(
             f"{name}/agent.yml",
             {
@@ -158,7 +149,7 @@ class Farm:
             }
             | settings,
         )
-        command = [str(BIN / "ffrtmp-agent"), "--config", str(config), "run", "--slot", "1"]
+        command = proofs.agent_command(self.encoders, config)
         self.agents[name] = Process(command, folder / "log")
         return self.agents[name]
 
@@ -168,7 +159,7 @@ class Farm:
         return self.folder / name
 
     def client(self) -> MasterClient:
-        return MasterClient(self.url, self.tokens["operator"], self.folder / "ca.pem")
+        return MasterClient(self.url, "token-admin", self.folder / "ca.pem")
 
     def start_master(self) -> None:
         self.master.start()
@@ -198,6 +189,8 @@ class Farm:
             "encodes": [{"name": "x264", "encoder": "libx264", "preset": "ultrafast"}],
             "rate_points": [{"bitrate_kbps": 200}],
             "repeats": 1,
+            # How long does not matter: no test compares durations.
+            "warm_up_s": 0.1,
         } | keys
         text = self.write("suite.yml", suite).read_text()
         with self.client() as client:
@@ -217,9 +210,12 @@ class Farm:
 
 
 @pytest.fixture
-def farm(root: Path, tmp_path: Path) -> Iterator[Farm]:
+def farm(
+    root: Path, tmp_path: Path, template_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Farm]:
     """A farm whose master serves; agents are started by the test."""
-    made = Farm(root, tmp_path)
+    encoders = proofs.file_for(tmp_path_factory, root / ".cache/ffmpeg/ffmpeg")
+    made = Farm(root, tmp_path, template_file, encoders)
     try:
         made.start_master()
         yield made
@@ -227,16 +223,22 @@ def farm(root: Path, tmp_path: Path) -> Iterator[Farm]:
         made.stop()
 
 
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True)
+
+
 @pytest.fixture(scope="session")
 def make_clip(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """Make a moving test picture of 320x180 at 25 frames/s, so many seconds long."""
 
     def make(duration_s: int) -> Path:
-        path = tmp_path_factory.mktemp("clip") / "clip.mp4"
         picture = f"testsrc2=size=320x180:rate=25:duration={duration_s}"
         command = [str(root / ".cache/ffmpeg/ffmpeg"), "-v", "error", "-f", "lavfi", "-i", picture]
-        command += ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", str(path)]
-        subprocess.run(command, check=True)
-        return path
+        command += ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
+        return make_once(
+            tmp_path_factory,
+            f"farm-{duration_s}s.mp4",
+            lambda file: _run([*command, str(file)]),
+        )
 
     return make

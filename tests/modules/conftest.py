@@ -10,12 +10,15 @@ from typing import Any
 import ansible.module_utils
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from databases import template_file
 
 from .farm import Farm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "library"))
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+
+__all__ = ["template_file"]
 
 RunModule = Callable[..., dict[str, Any]]
 
@@ -34,13 +37,34 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     return run
 
 
+own_farm = pytest.mark.parametrize("farm", ["own"], indirect=True)
+"""Marks a test that needs a master on an empty database, or one that it may change for good."""
+
+
+@pytest.fixture(scope="session")
+def shared_farm(tmp_path_factory: pytest.TempPathFactory, template_file: Path) -> Iterator[Farm]:
+    """The master that most tests share."""
+    yield from _serving(tmp_path_factory.mktemp("farm"), template_file)
+
+
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
-    """A master that serves."""
-    folder = tmp_path / "farm"
-    folder.mkdir()
+def farm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, template_file: Path
+) -> Iterator[Farm]:
+    """A master that serves, without nodes."""
+    if getattr(request, "param", "shared") == "own":
+        yield from _serving(tmp_path_factory.mktemp("farm"), template_file)
+        return
+    farm: Farm = request.getfixturevalue("shared_farm")
+    yield farm
+    if not farm.is_running:
+        farm.start()
+    farm.remove_node()
+
+
+def _serving(folder: Path, template: Path) -> Iterator[Farm]:
     farm = Farm(folder)
-    farm.install()
+    farm.install(template)
     farm.start()
     yield farm
     farm.stop()

@@ -2,16 +2,16 @@
 
 import hashlib
 import json
+import shutil
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import trustme
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
-from ffrtmp_shared.credentials import ClientCertificate, new_token, token_sha256
+from ffrtmp_shared.credentials import ClientCertificate, client_context
 from ffrtmp_shared.models import (
     Artifact,
     Claim,
@@ -23,17 +23,17 @@ from ffrtmp_shared.models import (
     Registration,
     ResultReport,
 )
+from masters import Master
 
 from .documents import BUILD, failure, measurement
 
-PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
 CLIP = b"a clip that nobody looks at"
-SUITE = f"""
+SUITE = """
 name: demo
 sources:
   - name: clip
     file: clip.mp4
-    sha256: {hashlib.sha256(CLIP).hexdigest()}
+    sha256: {sha256}
 encodes:
   - name: x264
     encoder: libx264
@@ -51,7 +51,7 @@ class Farm:
         """Make certificates, tokens and settings in `folder`; nothing runs yet."""
         self.folder = folder
         self.ca_file = folder / "ca.pem"
-        self.operator, self._agent_token = new_token(), new_token()
+        self.operator, self._agent_token = "token-admin", "token-worker1"
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(self.ca_file))
         issued = authority.issue_cert("127.0.0.1")
@@ -75,7 +75,7 @@ class Farm:
                 }
             )
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Master | None = None
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -87,21 +87,9 @@ class Farm:
             "timeout_s": 5.0,
         }
 
-    def install(self) -> None:
-        """Make the database and let in the operator and the agent."""
-        credentials = self.folder / "credentials.yml"
-        credentials.write_text(
-            json.dumps(
-                {
-                    "credentials": [
-                        _credential("operator", "admin", None, self.operator),
-                        _credential("agent-worker1", "agent", "worker1", self._agent_token),
-                    ]
-                }
-            )
-        )
-        self._command("migrate")
-        self._command("sync-credentials", str(credentials))
+    def install(self, template: Path) -> None:
+        """Copy a database that lets in the holders of the specimens' tokens."""
+        shutil.copy(template, self.folder / "farm.db")
 
     def want_certificates(self) -> None:
         """Have clients show a certificate of the CA, from the next start on."""
@@ -110,10 +98,8 @@ class Farm:
 
     def start(self) -> None:
         """Serve, and wait until the master is ready."""
-        with (self.folder / "master.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [PROGRAM, "--config", self._settings, "serve"], stderr=log, stdout=log
-            )
+        arguments = ["--config", self._settings, "serve"]
+        self._process = Master(arguments, self.folder / "master.log")
         deadline = time.monotonic() + 20
         own = ClientCertificate(self.folder / "host.pem", self.folder / "host.key")
         with MasterClient(self.url, self.operator, self.ca_file, own) as client:
@@ -133,16 +119,22 @@ class Farm:
             self._process.wait(timeout=20)
             self._process = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the master serves."""
+        return self._process is not None
+
+    def remove_node(self) -> None:
+        """Remove the node worker1 and cancel its jobs, for the next test."""
+        headers = {"Authorization": f"Bearer {self.operator}"}
+        context = client_context(self.ca_file)
+        with httpx.Client(verify=context, headers=headers, timeout=20) as client:
+            answer = client.delete(f"{self.url}/v1/nodes/worker1")
+        assert answer.status_code in (204, 404), answer.text
+
     def agent(self) -> "Agent":
         """Return the agent of worker1, whose node is known from now on."""
         return Agent(MasterClient(self.url, self._agent_token, self.ca_file), self.folder)
-
-    def _command(self, *arguments: str) -> None:
-        subprocess.run(
-            [PROGRAM, "--config", self._settings, *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
 
 
 class Agent:
@@ -205,7 +197,3 @@ class Agent:
         digest = hashlib.sha256(LOG).hexdigest()
         self.client.upload_artifact(claim.job.id, claim.attempt, "ffmpeg.log", self._log)
         return Artifact(name="ffmpeg.log", sha256=digest, size_bytes=len(LOG))
-
-
-def _credential(name: str, role: str, node: str | None, token: str) -> dict[str, str | None]:
-    return {"name": name, "role": role, "node": node, "sha256": token_sha256(token)}

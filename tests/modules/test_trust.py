@@ -11,7 +11,7 @@ import ffrtmp_run_info
 import pytest
 import trustme
 
-from .conftest import RunModule
+from .conftest import RunModule, own_farm
 from .farm import Farm
 
 
@@ -40,6 +40,7 @@ def test_certificate_of_another_authority_is_refused(
     assert "Set ca_file" in answer["msg"]
 
 
+@own_farm
 def test_certificate_is_shown_to_a_master_that_wants_one(run_module: RunModule, farm: Farm) -> None:
     farm.stop()
     farm.want_certificates()
@@ -85,6 +86,7 @@ def test_settings_that_cannot_work_are_refused(
     assert message in answer["msg"]
 
 
+@own_farm
 def test_something_else_than_a_master_is_named(
     run_module: RunModule, farm: Farm, tmp_path: Path
 ) -> None:

@@ -16,9 +16,9 @@ import ffrtmp_run
 import ffrtmp_run_info
 import ffrtmp_runs_info
 import pytest
-from ffrtmp_shared.models import ClaimRequest
+from ffrtmp_shared.models import Claim, ClaimRequest
 
-from .conftest import RunModule
+from .conftest import RunModule, own_farm
 from .farm import CLIP, LOG, SUITE, Agent, Farm
 
 CHECK = {"_ansible_check_mode": True}
@@ -32,14 +32,16 @@ def agent(farm: Farm) -> Iterator[Agent]:
 
 
 @pytest.fixture
-def suite(tmp_path: Path) -> dict[str, Any]:
-    """The arguments that name the suite and its clip."""
-    (tmp_path / "demo.yml").write_text(SUITE)
-    (tmp_path / "clip.mp4").write_bytes(CLIP)
+def suite(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The arguments that name the suite, its clip and a key, which no other test has."""
+    name: str = request.node.name
+    clip = CLIP + name.encode()
+    (tmp_path / "demo.yml").write_text(SUITE.format(sha256=hashlib.sha256(clip).hexdigest()))
+    (tmp_path / "clip.mp4").write_bytes(clip)
     return {
         "suite": str(tmp_path / "demo.yml"),
         "sources": [{"path": str(tmp_path / "clip.mp4")}],
-        "key": "first",
+        "key": name,
     }
 
 
@@ -51,7 +53,7 @@ def test_run_is_queued_once(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     arguments = {**farm.connection, **suite}
-    digest = hashlib.sha256(CLIP).hexdigest()
+    digest = hashlib.sha256(Path(suite["sources"][0]["path"]).read_bytes()).hexdigest()
 
     foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
     assert (foreseen["changed"], foreseen["jobs"], foreseen["run"]) == (True, 2, None)
@@ -74,13 +76,14 @@ def test_run_is_queued_once(
     assert (foreseen["changed"], foreseen["run"]["id"]) == (False, made["run"]["id"])
 
 
+@own_farm
 def test_runs_that_go_on_are_told_from_those_that_ended(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     assert run_module(ffrtmp_runs_info, **farm.connection)["runs"] == []
     first = _run_id(run_module, farm, suite)
     second = _run_id(run_module, farm, suite | {"key": "second"})
-    run_module(ffrtmp_run, **farm.connection, state="canceled", key="first", wait=True)
+    run_module(ffrtmp_run, **farm.connection, state="canceled", key=suite["key"], wait=True)
 
     for arguments, wanted in (({}, [second]), ({"include_final": True}, [second, first])):
         found = run_module(ffrtmp_runs_info, **farm.connection, **arguments)
@@ -92,7 +95,7 @@ def test_run_is_canceled_once(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     run_id = _run_id(run_module, farm, suite)
-    arguments = {**farm.connection, "state": "canceled", "key": "first", "wait": True}
+    arguments = {**farm.connection, "state": "canceled", "key": suite["key"], "wait": True}
 
     assert run_module(ffrtmp_run, **arguments, **CHECK)["changed"] is True
     assert run_module(ffrtmp_run_info, **farm.connection, run_id=run_id)["is_final"] is False
@@ -187,11 +190,13 @@ def test_info_waits_for_a_change(
     run_id = _run_id(run_module, farm, suite)
     look = {**farm.connection, "run_id": run_id, "wait_change_s": 20}
     counts = run_module(ffrtmp_run_info, **look, known_counts={})["run"]["counts"]
-    later = threading.Timer(0.5, agent.claim)
+    claims: list[Claim] = []
+    later = threading.Timer(0.5, lambda: claims.append(agent.claim()))
     later.start()
 
     seen = run_module(ffrtmp_run_info, **look, known_counts=counts)
     later.join()
+    agent.succeed(claims[0])
 
     assert seen["run"]["counts"]["queued"] == 1
     assert seen["is_final"] is False
@@ -238,6 +243,7 @@ def test_results_are_fetched_once(
         assert sorted(archive.getnames()) == fetched["files"]
 
 
+@own_farm
 def test_damaged_artifact_fails_the_task(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -314,7 +320,12 @@ def test_node_info_names_one_node(run_module: RunModule, farm: Farm, agent: Agen
 def test_every_error_of_a_suite_is_shown(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
-    text = SUITE.replace("libx264", "libx999").replace("repeats: 2", "repeat: 2")
+    text = (
+        Path(suite["suite"])
+        .read_text()
+        .replace("libx264", "libx999")
+        .replace("repeats: 2", "repeat: 2")
+    )
     Path(suite["suite"]).write_text(text)
 
     answer = run_module(ffrtmp_run, **farm.connection, **suite)

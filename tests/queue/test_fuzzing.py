@@ -20,8 +20,10 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 from serving import MasterProcess
 
-# FFRTMP_TEST_CASES=1000 tries more for each operation, mode and role, and other cases each time.
+# How many cases are tried for each operation, mode and role. With FFRTMP_TEST_CASES, which make
+# test-deep sets, they are more, and other ones each time.
 _CASES = os.environ.get("FFRTMP_TEST_CASES")
+_FEW_CASES = 3
 
 _CHECKS: list[Any] = [
     not_a_server_error,
@@ -35,7 +37,7 @@ _CHECKS: list[Any] = [
 # ever. What it answers is tested in files/master/tests/test_events.py.
 _ENDLESS = "/v1/events"
 
-pytestmark = only("sqlite")
+pytestmark = [only("sqlite"), pytest.mark.property]
 
 
 class Site:
@@ -127,7 +129,7 @@ def fuzz(
         raise AssertionError(f"{operation.label}: {error}") from error
 
     @settings(
-        max_examples=int(_CASES) if _CASES else 8,
+        max_examples=int(_CASES) if _CASES else _FEW_CASES,
         derandomize=not _CASES,
         database=None,
         deadline=None,

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import stat
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import specimens
 from databases import as_document, only, settings_for
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
+from masters import Master
 from postgresql import Database
 from serving import PROGRAM, MasterProcess
 
@@ -28,13 +30,11 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def back_up(config: Path, target: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, "--config", config, "backup", target],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    arguments = ["--config", config, "backup", target]
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        code = Master(arguments, errors, output).wait(60)
+        return subprocess.CompletedProcess(arguments, code, output.read_text(), errors.read_text())
 
 
 def config_of(settings: Settings, folder: Path) -> Path:

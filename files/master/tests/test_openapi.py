@@ -31,7 +31,7 @@ def operations(document: Any) -> list[tuple[str, str, Any]]:
 def test_it_has_every_route(house: Any, document: Any) -> None:
     served = {
         (route.path_format, method.lower())
-        for route in app.framework(house.farm).routes
+        for route in app.framework(app.Served(house.farm)).routes
         for method in route.methods
         if method != "OPTIONS" and not route.path.startswith("/schema")
     }

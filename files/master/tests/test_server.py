@@ -24,6 +24,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import client_context
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport, RunRequest
+from masters import Master
 
 MASTER = Path(sys.executable).parent / "ffrtmp-master"
 
@@ -53,10 +54,10 @@ class Process:
         self.config = folder / "master.yml"
         document = msgspec.to_builtins(settings, enc_hook=str) | {"listen_port": port}
         self.config.write_text(json.dumps(document))
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Master | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen([MASTER, "--config", self.config, "serve"])
+        self.process = Master(["--config", self.config, "serve"], self.folder / "master.log")
         deadline = time.monotonic() + 20
         with self.client("viewer") as client:
             while time.monotonic() < deadline:
@@ -82,10 +83,12 @@ class Process:
 @pytest.fixture
 def master(tmp_path: Path, migrated: Settings) -> Iterator[Process]:
     process = Process(tmp_path, migrated)
-    process.start()
-    yield process
-    if process.process is not None:
-        process.end(signal.SIGKILL)
+    try:
+        process.start()
+        yield process
+    finally:
+        if process.process is not None:
+            process.end(signal.SIGKILL)
 
 
 @pytest.fixture

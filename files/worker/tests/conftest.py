@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import proofs
 import pytest
 import trustme
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Claim, Job, Progress
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
-from ffrtmp_worker.capabilities import proved_encoders
 from ffrtmp_worker.ffmpeg.build import identify
 from ffrtmp_worker.kinds.attempt import Attempt, Tools
 from ffrtmp_worker.spool import describe
+from session_files import make_once
 
 from .api_server import ApiServer
 
@@ -54,36 +55,48 @@ def ffprobe() -> Path:
 @pytest.fixture(scope="session")
 def clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of the film, small enough to be encoded in a moment."""
-    target = tmp_path_factory.mktemp("clip") / "small.mp4"
-    make(
-        ffmpeg,
-        ["-ss", "1", "-i", str(_FILM), "-frames:v", "40", "-an", "-vf", "scale=320:180"],
-        ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", "-pix_fmt", "yuv420p"],
-        target,
-    )
-    return target
+    before = ["-ss", "1", "-i", str(_FILM), "-frames:v", "40", "-an", "-vf", "scale=320:180"]
+    coding = ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
+    return make_once(tmp_path_factory, "small.mp4", lambda file: make(ffmpeg, before, coding, file))
 
 
 @pytest.fixture(scope="session")
 def long_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What takes much longer to encode with a slow preset than a test lasts."""
-    target = tmp_path_factory.mktemp("long") / "long.mp4"
-    picture = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=60"]
-    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
-    make(ffmpeg, picture, coding, target)
-    return target
+    return _picture(ffmpeg, tmp_path_factory, 60)
 
 
 @pytest.fixture(scope="session")
-def tools(ffmpeg: Path, ffprobe: Path) -> Tools:
+def medium_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What takes a few seconds to encode with a slow preset and one thread."""
+    return _picture(ffmpeg, tmp_path_factory, 8)
+
+
+def _picture(ffmpeg: Path, factory: pytest.TempPathFactory, duration_s: int) -> Path:
+    before = ["-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={duration_s}"]
+    coding = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
+    return make_once(
+        factory, f"picture-{duration_s}s.mp4", lambda file: make(ffmpeg, before, coding, file)
+    )
+
+
+@pytest.fixture(scope="session")
+def encoders_file(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Which encoders of the FFmpeg work here."""
+    return proofs.file_for(tmp_path_factory, ffmpeg)
+
+
+@pytest.fixture(scope="session")
+def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
+    build = identify(ffmpeg)
     return Tools(
         ffmpeg=ffmpeg,
         farm_ffmpeg=ffmpeg,
         ffprobe=ffprobe,
         quality_ffmpeg=ffmpeg,
-        ffmpeg_build=identify(ffmpeg),
-        quality_ffmpeg_build=identify(ffmpeg),
-        encoders=proved_encoders(ffmpeg),
+        ffmpeg_build=build,
+        quality_ffmpeg_build=build,
+        encoders=proofs.read(encoders_file),
         vmaf_threads=2,
         min_free_bytes=1,
         agent_version="0.1.0",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import proofs
 import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
@@ -28,10 +29,15 @@ from ffrtmp_worker.exporters.ffmpeg import listen
 from .api_server import ApiServer
 from .conftest import claim_of, scenario
 
+_ENCODERS = "encoders.json"
+
 
 @pytest.fixture
-def config(master: ApiServer, ffmpeg: Path, ffprobe: Path, tmp_path: Path) -> Path:
+def config(
+    master: ApiServer, ffmpeg: Path, ffprobe: Path, encoders_file: Path, tmp_path: Path
+) -> Path:
     """The settings file of an agent whose master is the test's server."""
+    (tmp_path / _ENCODERS).symlink_to(encoders_file)
     (tmp_path / "token").write_text("token\n", encoding="ascii")
     file = tmp_path / "agent.yml"
     file.write_text(
@@ -65,9 +71,12 @@ def _offer(master: ApiServer, source: Path, what: Scenario, *, heartbeat_s: floa
 
 
 @contextmanager
-def _running(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """An agent in a process of its own."""
-    argv = [sys.executable, "-m", "ffrtmp_worker", "--config", str(config), "run", "--slot", "1"]
+def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """An agent in a process of its own, which may prove its encoders itself."""
+    argv = proofs.agent_command(config.with_name(_ENCODERS), config)
+    if proves:
+        argv = [sys.executable, "-m", "ffrtmp_worker", "--config", str(config)]
+        argv += ["run", "--slot", "1"]
     with subprocess.Popen(argv, env=os.environ) as agent:
         try:
             yield agent
@@ -95,7 +104,7 @@ def _failures(master: ApiServer) -> list[FailureReport]:
 def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_path: Path) -> None:
     job = _offer(master, clip, scenario(clip))
     master.refuse("/v1/nodes/worker-1", 503)
-    with _running(config) as agent:
+    with _running(config, proves=True) as agent:
         _wait(lambda: master.bodies("/result"))
         _wait(lambda: not list((tmp_path / "work" / "slot-1").iterdir()))
         agent.send_signal(signal.SIGTERM)

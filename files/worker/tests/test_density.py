@@ -137,6 +137,9 @@ def _density(clip: Path, **settings: object) -> Scenario:
     return msgspec.structs.replace(scenario(clip), kind="density", density=density)
 
 
+# Three windows in real time take half a minute. The default run has a search with one stream in
+# test_under_test.py, and here the searches that find none.
+@pytest.mark.deep
 def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
     heard: list[Progress] = []
     what = _density(clip, max_streams=2, max_lag_s=5.0)

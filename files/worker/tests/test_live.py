@@ -90,15 +90,15 @@ def test_a_cut_connection_is_made_again_and_counted(
     clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
     there = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
-    timer = threading.Timer(5, server.drop, args=("stream-cut",))
+    timer = threading.Timer(4, server.drop, args=("stream-cut",))
     timer.start()
-    measured = kinds.run(attempt(_live(clip, 15), clip, tmp_path / "stream-cut", there))
+    measured = kinds.run(attempt(_live(clip, 12), clip, tmp_path / "stream-cut", there))
     timer.join()
     found = measured.live
     assert found is not None
     assert (found.reconnects, found.server_publishers) == (1, 2)
     assert isinstance(found.server_bytes_in, int)
-    assert found.server_bytes_in == pytest.approx(300 * 125 * 15, rel=0.5)
+    assert found.server_bytes_in == pytest.approx(300 * 125 * 12, rel=0.5)
     assert found.frames_lost < 100
     # The encoder was not disturbed, and what came after was not late.
     assert found.stalls == 0
@@ -130,7 +130,7 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
     folder = tmp_path / "stream-frozen"
 
     def freeze() -> None:
-        time.sleep(5)
+        time.sleep(4)
         encoders = [pid for pid, argv in _running(folder) if "libx264" in argv]
         for pid in encoders:
             os.kill(pid, signal.SIGSTOP)
@@ -140,7 +140,7 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
 
     thread = threading.Thread(target=freeze)
     thread.start()
-    measured = kinds.run(attempt(_live(clip, 12), clip, folder, there))
+    measured = kinds.run(attempt(_live(clip, 10), clip, folder, there))
     thread.join()
     assert measured.live is not None
     assert measured.live.stalls == 1

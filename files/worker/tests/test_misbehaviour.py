@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import proofs
 import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
@@ -122,22 +123,24 @@ def test_an_ffmpeg_that_hangs(long_clip: Path, tools: Tools, tmp_path: Path) -> 
 
 
 def test_a_decode_check_that_is_killed_says_nothing_of_the_output(
-    long_clip: Path, tools: Tools, tmp_path: Path
+    medium_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     folder = tmp_path / "a"
     killed = _when_it_runs(folder, b"hash", lambda pid: os.kill(pid, signal.SIGKILL))
-    error = _fails(attempt(scenario(long_clip, preset="ultrafast"), long_clip, folder, tools))
+    error = _fails(attempt(scenario(medium_clip, preset="ultrafast"), medium_clip, folder, tools))
     killed.join()
     # Worth another try, which a wrong output would not be.
     assert error.failure_class is FailureClass.KILLED
 
 
 def test_a_quality_pass_that_is_killed_is_no_quality(
-    long_clip: Path, tools: Tools, tmp_path: Path
+    medium_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     folder = tmp_path / "a"
     killed = _when_it_runs(folder, b"-filter_complex", lambda pid: os.kill(pid, signal.SIGKILL))
-    measured = kinds.run(attempt(scenario(long_clip, preset="ultrafast"), long_clip, folder, tools))
+    measured = kinds.run(
+        attempt(scenario(medium_clip, preset="ultrafast"), medium_clip, folder, tools)
+    )
     killed.join()
     assert measured.quality == Unavailable(reason="the quality pass was ended by SIGKILL")
     assert measured.verdict is not None
@@ -176,7 +179,7 @@ def test_grandchildren_that_heed_no_signal_and_hold_the_pipes(leader: str, tmp_p
 
 
 def test_a_disk_that_is_full_is_the_nodes_fault_and_is_reported(
-    master: ApiServer, clip: Path, tools: Tools, tmp_path: Path
+    master: ApiServer, clip: Path, tools: Tools, encoders_file: Path, tmp_path: Path
 ) -> None:
     what = scenario(clip, preset="ultrafast", rate=RatePoint(crf=0))
     master.sources[what.source.sha256] = clip.read_bytes()
@@ -209,7 +212,7 @@ log_level: info
     size = clip.stat().st_size + 400_000
     mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(size), str(disk)]
-    argv += [sys.executable, "-m", "ffrtmp_worker", "--config", str(config), "run", "--slot", "1"]
+    argv += proofs.agent_command(encoders_file, config)
     with subprocess.Popen(argv) as agent:
         try:
             until = time.monotonic() + 60

@@ -1,5 +1,6 @@
 """What the RTMP server says of a stream, and what is said when it does not."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ffrtmp_worker.measure import rtmp_stat
 from ffrtmp_worker.measure.rtmp_stat import Look, ServerFigures, ServerWatch, StatPage, Sum
 from ffrtmp_worker.settings import AgentSettings
 
-from .rtmp_server import Server, free_port, running
+from .rtmp_server import Server, running
 
 _PAGE = b"""<?xml version="1.0" encoding="utf-8" ?>
 <rtmp><pid>77</pid><naccepted>4</naccepted><bytes_in>999999</bytes_in>
@@ -121,16 +122,20 @@ def test_a_stream_that_the_server_does_not_know_has_no_figures(server: Server) -
 def test_why_a_page_was_not_read_is_said(server: Server, tmp_path: Path) -> None:
     stranger = trustme.CA()
     stranger.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    for page, why in (
-        (replace(server.stat, shown=None), "400 Bad Request"),
-        (replace(server.stat, ca_file=tmp_path / "ca.pem"), "CERTIFICATE_VERIFY_FAILED"),
-        (replace(server.stat, ca_file=tmp_path / "none.pem"), "No such file"),
-        (replace(server.stat, url=server.stat.url + "istics"), "404 Not Found"),
-        (replace(server.stat, url=f"https://127.0.0.1:{free_port()}/stat"), "refused"),
-    ):
-        reason = _reason(_watched(page))
-        assert reason.startswith(f"{page.url} was not read: ")
-        assert why in reason
+    with socket.socket() as deaf:
+        # Bound and not listening: no other test can get this port meanwhile.
+        deaf.bind(("127.0.0.1", 0))
+        nobody = f"https://127.0.0.1:{deaf.getsockname()[1]}/stat"
+        for page, why in (
+            (replace(server.stat, shown=None), "400 Bad Request"),
+            (replace(server.stat, ca_file=tmp_path / "ca.pem"), "CERTIFICATE_VERIFY_FAILED"),
+            (replace(server.stat, ca_file=tmp_path / "none.pem"), "No such file"),
+            (replace(server.stat, url=server.stat.url + "istics"), "404 Not Found"),
+            (replace(server.stat, url=nobody), "refused"),
+        ):
+            reason = _reason(_watched(page))
+            assert reason.startswith(f"{page.url} was not read: ")
+            assert why in reason
 
 
 class _Dripping(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +13,7 @@ from litestar.di import Provide
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ffrtmp_master import access, openapi, problems, request_ids
 from ffrtmp_master.api import (
@@ -43,21 +44,46 @@ _PAGE_HEADERS = {
 }
 
 
+@dataclass
+class Served:
+    """The farm that an application serves; it may be replaced while the application is stopped."""
+
+    farm: Farm
+
+
 def create(farm: Farm) -> ASGIApp:
     """Return the application that serves `farm` and runs it from startup to shutdown."""
-    return request_ids.around(answering.in_front_of(methods.known_to(framework(farm)), farm))
+    return around(framework(Served(farm)), farm)
 
 
-def framework(farm: Farm) -> Litestar:
-    """Return the application behind the hot calls."""
+def around(behind: Litestar, farm: Farm) -> ASGIApp:
+    """Return the application that answers the hot calls of `farm` in front of its framework."""
+    return request_ids.around(answering.in_front_of(methods.known_to(behind), farm))
+
+
+def framework(served: Served) -> Litestar:
+    """Return the application behind the hot calls.
+
+    Building it is slow. Tests build it once and replace the farm of `served` instead.
+    """
 
     @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        async with farm.running():
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        app.state.farm = served.farm
+        async with served.farm.running():
             yield
 
     def provide_farm() -> Farm:
-        return farm
+        return served.farm
+
+    def timing(app: ASGIApp) -> ASGIApp:
+        async def timed(scope: Scope, receive: Receive, send: Send) -> None:
+            await served.farm.metrics.time(app, scope, receive, send)
+
+        return timed
+
+    async def count_answer(message: Message, scope: Scope) -> None:
+        served.farm.metrics.count_answer(message, scope)
 
     wire_types = openapi.WireTypes()
     document = openapi.Document(wire_types)
@@ -79,10 +105,10 @@ def framework(farm: Farm) -> Litestar:
             *audit.ROUTES,
         ],
         lifespan=[lifespan],
-        state=State({"farm": farm}),
+        state=State({"farm": served.farm}),
         dependencies={"farm": Provide(provide_farm, sync_to_thread=False)},
-        middleware=[farm.metrics.timing, request_ids.naming, access.BearerAuthentication],
-        before_send=[farm.metrics.count_answer],
+        middleware=[timing, request_ids.naming, access.BearerAuthentication],
+        before_send=[count_answer],
         exception_handlers=problems.HANDLERS,
         request_max_body_size=_MAX_BODY_BYTES,
         logging_config=None,

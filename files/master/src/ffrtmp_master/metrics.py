@@ -195,25 +195,21 @@ class Metrics:
         found[0].inc()
         found[1].observe(duration_s)
 
-    async def count_answer(self, message: Message, scope: Scope) -> None:
-        """Count an answer when its head is sent; Litestar calls this for every message."""
+    def count_answer(self, message: Message, scope: Scope) -> None:
+        """Count an answer when its head is sent; to be called for every message."""
         if message["type"] == "http.response.start":
             route = scope.get("path_template") or _UNMATCHED
             self._requests.labels(route, _method(scope), str(message["status"])).inc()
 
-    def timing(self, app: ASGIApp) -> ASGIApp:
-        """Wrap an application so that its requests are timed; a Litestar middleware."""
-
-        async def timed(scope: Scope, receive: Receive, send: Send) -> None:
-            start_s = time.monotonic()
-            try:
-                await app(scope, receive, send)
-            finally:
-                route = scope.get("path_template") or _UNMATCHED
-                duration_s = time.monotonic() - start_s
-                self._latency.labels(route, _method(scope)).observe(duration_s)
-
-        return timed
+    async def time(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have an application answer a request, and observe how long that takes."""
+        start_s = time.monotonic()
+        try:
+            await app(scope, receive, send)
+        finally:
+            route = scope.get("path_template") or _UNMATCHED
+            duration_s = time.monotonic() - start_s
+            self._latency.labels(route, _method(scope)).observe(duration_s)
 
     def page(self, standing: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
         """Return all metrics, with how the farm stands, and the page's content type.
