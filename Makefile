@@ -133,10 +133,12 @@ test-unit: test-tools ## Run the tests of the parts, and of master and agent tog
 	$(PYTEST) -m 'not deep' --junitxml='$(REPORTS)/unit.xml'
 
 .PHONY: test-deep
-test-deep: test-tools ## Run the slow tests, and the property tests on many cases (ORDERS=500 CASES=200)
+test-deep: test-tools ## Run the slow tests, many more cases, and upgrades from the last release (ORDERS=500 CASES=200)
 	@mkdir -p '$(REPORTS)'
 	FFRTMP_TEST_ORDERS=$(ORDERS) FFRTMP_TEST_CASES=$(CASES) \
 		$(PYTEST) -m 'deep or property' --junitxml='$(REPORTS)/deep.xml'
+	molecule test --scenario-name upgrade
+	molecule test --scenario-name upgrade_ha
 
 .PHONY: test-crash
 test-crash: test-tools ## Kill the master 20 times under load and look for what is missing (KILLS=20)
