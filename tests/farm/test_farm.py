@@ -62,12 +62,14 @@ def test_a_suite_comes_back_measured(farm: Farm, make_clip: Callable[[int], Path
         assert [artifact.name for artifact in result.artifacts].count("ffmpeg.log") == 1
 
 
+@pytest.mark.parametrize("repeats", [1, pytest.param(2, marks=pytest.mark.deep)])
 def test_killing_master_and_agent_loses_nothing_and_doubles_nothing(
-    farm: Farm, make_clip: Callable[[int], Path]
+    farm: Farm, make_clip: Callable[[int], Path], repeats: int
 ) -> None:
+    jobs = 12 * repeats
     farm.start_agents("worker1", "worker2")
-    run = farm.launch(make_clip(2), encodes=ENCODES, rate_points=RATES)
-    assert sum(run.counts.values()) == 12
+    run = farm.launch(make_clip(2), encodes=ENCODES, rate_points=RATES, repeats=repeats)
+    assert sum(run.counts.values()) == jobs
 
     wait_until(is_done_with(farm, run, 4), "some jobs are done")
     farm.master.end(signal.SIGKILL)
@@ -83,10 +85,10 @@ def test_killing_master_and_agent_loses_nothing_and_doubles_nothing(
     assert ended.state is RunState.SUCCEEDED
     with farm.client() as client:
         results = list(client.results(run.id))
-    assert len(results) == 12
-    assert len({result.job_id for result in results}) == 12
+    assert len(results) == jobs
+    assert len({result.job_id for result in results}) == jobs
     measured = {(result.node, result.scenario.name, result.repeat) for result in results}
-    assert len(measured) == 12
+    assert len(measured) == jobs
 
 
 def test_a_result_finished_while_the_master_is_away_is_delivered(

@@ -183,9 +183,9 @@ def many(result: Result, count: int) -> Iterator[list[Result]]:
         yield [result] * 1000
 
 
+@pytest.mark.parametrize("pages", [10, pytest.param(30, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_was_written_is_not_kept(result: Result, kind: str) -> None:
-    pages = 10
+def test_what_was_written_is_not_kept(result: Result, kind: str, pages: int) -> None:
     table = tables.FORMATS[kind]()
     table.head()
     table.part([result] * 1000)

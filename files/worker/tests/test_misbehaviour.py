@@ -249,7 +249,7 @@ def _when_it_runs(folder: Path, word: bytes, deed: Callable[[int], None]) -> thr
         until = time.monotonic() + 60
         while time.monotonic() < until:
             for pid in _running_in(folder):
-                if word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                if word in _arguments_of(pid):
                     # It is in the middle of its work and not just being started.
                     time.sleep(0.1)
                     deed(pid)
@@ -259,6 +259,14 @@ def _when_it_runs(folder: Path, word: bytes, deed: Callable[[int], None]) -> thr
     thread = threading.Thread(target=run)
     thread.start()
     return thread
+
+
+def _arguments_of(pid: int) -> list[bytes]:
+    """Return the arguments of a process; none when it has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def _running_in(folder: Path) -> list[int]:
