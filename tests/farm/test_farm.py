@@ -187,6 +187,7 @@ def test_two_ffmpegs_are_compared_in_one_run_where_that_is_allowed(
         make_clip(2),
         ffmpegs=[{"name": "ours"}, {"name": "debian", "file": "ffmpeg", "sha256": digest}],
         repeats=2,
+        when_unmet="wait",
     )
     wait_until(is_done_with(farm, run, 2), "the node has done what it may", timeout_s=120)
     with farm.client() as client:

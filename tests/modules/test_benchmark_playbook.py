@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .farm import SUITE, Agent, Farm
+from .farm import Agent, Farm
 from .playbooks import Checkout, wait_for_text
 
 _INTERRUPTED = 99
@@ -80,7 +80,7 @@ def test_a_changed_suite_starts_another_run(checkout: Checkout, agent: Agent) ->
     status, printed = checkout.run("-e", "benchmark_timeout_s=0")
     assert status == 2
     assert "has not ended within 0 s" in printed
-    (checkout.folder / "suite.yml").write_text(SUITE + "slowest_speed: 0.1\n")
+    checkout.suite.write_text(checkout.suite.read_text() + "slowest_speed: 0.1\n")
     status, printed = checkout.run("-e", "benchmark_timeout_s=0")
     assert status == 2
     assert "is started with 2 jobs." in printed
@@ -105,7 +105,7 @@ def test_an_explicit_key_resumes_and_nothing_is_remembered(
 def test_a_suite_that_no_node_can_run_is_refused_with_the_reason(
     checkout: Checkout, agent: Agent, arguments: tuple[str, ...]
 ) -> None:
-    (checkout.folder / "suite.yml").write_text(SUITE.replace("libx264", "libx265"))
+    checkout.suite.write_text(checkout.suite.read_text().replace("libx264", "libx265"))
     status, printed = checkout.run(*arguments)
     assert status == 2
     assert "no node can do all that the suite asks for" in printed
