@@ -186,19 +186,28 @@ def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | Non
         if not parent.exists():
             parent.mkdir()
             parent.chmod(0o755)
-    handle, temporary = tempfile.mkstemp(dir=module.tmpdir)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    if validate is not None:
-        command = [word.replace("%s", temporary) for word in shlex.split(validate)]
-        code, out, err = module.run_command(command)
-        if code != 0:
-            module.fail_json(
-                msg=f"{dest} was not changed: {shlex.join(command)} rejects the new content: "
-                f"{(err or out).strip()}",
-                rc=code,
-            )
-    module.atomic_move(temporary, str(dest))
+    # In the same directory, so that the move is a rename.
+    handle, temporary = tempfile.mkstemp(prefix=".ansible_tmp", dir=dest.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        if validate is not None:
+            check(module, dest, temporary, validate)
+        module.atomic_move(temporary, str(dest))
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def check(module: AnsibleModule, dest: Path, temporary: str, validate: str) -> None:
+    """Fail the module when the command rejects the new content of a file."""
+    command = [word.replace("%s", temporary) for word in shlex.split(validate)]
+    code, out, err = module.run_command(command)
+    if code != 0:
+        module.fail_json(
+            msg=f"{dest} was not changed: {shlex.join(command)} rejects the new content: "
+            f"{(err or out).strip()}",
+            rc=code,
+        )
 
 
 if __name__ == "__main__":

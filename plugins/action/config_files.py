@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import lookup_loader
+from ansible.template import trust_as_template
 
 _SOURCES = ("template", "copy")
 _ATTRIBUTES = ("owner", "group", "mode", "validate")
@@ -64,8 +64,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
 
     def _render(self, name: str, own: dict[str, Any], variables: dict[str, Any]) -> bytes:
-        lookup = lookup_loader.get(
-            "ansible.builtin.template", loader=self._loader, templar=self._templar
+        source = Path(self._find_needle("templates", name))
+        templar = self._templar.copy_with_new_env(
+            searchpath=[str(source.parent)], available_variables={**variables, **own}
         )
-        (text,) = lookup.run([name], variables=variables, template_vars=own, convert_data=False)
+        text = templar.template(
+            trust_as_template(self._loader.get_text_file_contents(str(source))),
+            escape_backslashes=False,
+            overrides={"trim_blocks": True},
+        )
         return str(text).encode()
