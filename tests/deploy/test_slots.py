@@ -1,99 +1,125 @@
-"""What a slot gets of its own: as the role writes it for this host, and what it refuses."""
+"""CPUs and memory of slots: what the role writes for this host, and what it refuses."""
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+ROOT = Path(__file__).resolve().parents[2]
 CPUS = sorted(os.sched_getaffinity(0))
+LISTED = [str(cpu) for cpu in CPUS[:2]]
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "nothing": {"worker_slots": 2},
+    "physical": {"worker_slot_cpus": "physical"},
+    "listed": {"worker_slots": len(LISTED), "worker_slot_cpus": LISTED},
+}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "text": ({"worker_slot_cpus": "0-3"}, "worker_slot_cpus is 0-3"),
+    "cpus-twice": (
+        {"worker_slot_cpus": "physical", "worker_allowed_cpus": "0"},
+        "Set one of the two",
+    ),
+    "memory-twice": (
+        {"worker_slot_cpus": "physical", "worker_allowed_memory_nodes": "0"},
+        "Set one of the two",
+    ),
+    "many-slots": (
+        {"worker_slot_cpus": "physical", "worker_slots": 9999},
+        "9999 slots cannot have",
+    ),
+    "few-entries": ({"worker_slot_cpus": ["0"], "worker_slots": 2}, "1 entries for 2 slots"),
+    "no-such-node": ({"worker_slot_memory_nodes": ["4095"]}, "slot 1 has '4095'"),
+}
 
 
-def play(root: Path, folder: Path, settings: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """Have the role look at this host and write what each slot gets into `folder`."""
-    template = root / "roles/worker/templates/slot.conf.j2"
+@dataclass(frozen=True)
+class Outcome:
+    """What a play printed, and the directory into which it wrote, one below it for each host."""
+
+    printed: str
+    folder: Path
+
+    def message(self, host: str) -> str:
+        """Return what the play printed of a host that failed, in one line."""
+        parts = re.split(r"^fatal: \[([\w-]+)\]: FAILED!", self.printed, flags=re.MULTILINE)
+        found = dict(zip(parts[1::2], parts[2::2], strict=True))
+        return " ".join(found.get(host, "").split()).replace("''", "'")
+
+    def slots(self, host: str) -> list[list[str]]:
+        """Return the settings of each slot of a host."""
+        return [
+            [line for line in file.read_text().splitlines() if "=" in line]
+            for file in sorted((self.folder / host).glob("*.conf"))
+        ]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """One play in which each set of settings is a host of its own, and all are this computer."""
+    folder = tmp_path_factory.mktemp("slots")
+    settings = ACCEPTED | {name: given for name, (given, _) in REFUSED.items()}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    hosts = {name: given | local for name, given in settings.items()}
+    for name in hosts:
+        (folder / name).mkdir()
+    (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    role = {"name": "worker", "tasks_from": "preflight", "public": True}
     tasks: list[dict[str, Any]] = [
-        {
-            "name": "Look",
-            "ansible.builtin.include_role": {
-                "name": "worker",
-                "tasks_from": "preflight",
-                "public": True,
-            },
-        },
+        {"name": "Check", "ansible.builtin.include_role": role},
         {
             "name": "Write",
             "ansible.builtin.template": {
-                "src": str(template),
-                "dest": f"{folder}/{{{{ item | replace('/', '_') }}}}",
+                "src": str(ROOT / "roles/worker/templates/slot.conf.j2"),
+                "dest": f"{folder}/{{{{ inventory_hostname }}}}/{{{{ item | replace('/', '_') }}}}",
                 "mode": "0600",
             },
             "loop": "{{ __worker_pinning_files }}",
             "loop_control": {"index_var": "__worker_slot"},
         },
     ]
-    plays = [{"name": "Pin", "hosts": "localhost", "connection": "local", "tasks": tasks}]
+    play = {"name": "Pin", "hosts": "all", "gather_subset": ["!all", "hardware"], "tasks": tasks}
     with (folder / "play.yml").open("w") as file:
-        YAML().dump(plays, file)
-    python = {"ansible_python_interpreter": sys.executable}
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "--inventory", "localhost,"]
-    command += ["--extra-vars", json.dumps(settings | python), str(folder / "play.yml")]
-    environment = os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
-    return subprocess.run(
-        command, cwd=root, env=environment, check=False, capture_output=True, text=True
+        YAML().dump([play], file)
+    command = [str(Path(sys.executable).with_name("ansible-playbook"))]
+    command += ["--inventory", str(folder / "hosts.yml"), str(folder / "play.yml")]
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_FORCE_COLOR": "false",
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
     )
+    return Outcome(done.stdout, folder)
 
 
-def written(folder: Path) -> list[list[str]]:
-    """Return the settings of each slot."""
-    return [
-        [line for line in file.read_text().splitlines() if "=" in line]
-        for file in sorted(folder.glob("*.conf"))
-    ]
+def test_slots_without_anything_of_their_own_get_no_file(outcome: Outcome) -> None:
+    assert outcome.message("nothing") == ""
+    assert outcome.slots("nothing") == []
 
 
-def test_slots_without_anything_of_their_own_get_no_file(root: Path, tmp_path: Path) -> None:
-    done = play(root, tmp_path, {"worker_slots": 2})
-    assert done.returncode == 0, done.stdout
-    assert written(tmp_path) == []
-
-
-def test_a_slot_gets_the_physical_cores_of_this_host(root: Path, tmp_path: Path) -> None:
-    done = play(root, tmp_path, {"worker_slot_cpus": "physical"})
-    assert done.returncode == 0, done.stdout
-    ((affinity, allowed, *memory),) = written(tmp_path)
+def test_a_slot_gets_the_physical_cores_of_this_host(outcome: Outcome) -> None:
+    assert outcome.message("physical") == ""
+    ((affinity, allowed, *memory),) = outcome.slots("physical")
     assert affinity.replace("CPUAffinity", "AllowedCPUs") == allowed
     assert {int(cpu) for cpu in allowed.partition("=")[2].split(",")} <= set(range(4096))
     assert [line.partition("=")[0] for line in memory] in ([], ["AllowedMemoryNodes"])
 
 
-def test_slots_get_what_is_listed_for_them(root: Path, tmp_path: Path) -> None:
-    cpus = [str(cpu) for cpu in CPUS[:2]]
-    done = play(root, tmp_path, {"worker_slots": len(cpus), "worker_slot_cpus": cpus})
-    assert done.returncode == 0, done.stdout
-    wanted = [[f"CPUAffinity={cpu}", f"AllowedCPUs={cpu}"] for cpu in cpus]
-    assert written(tmp_path) == wanted
+def test_slots_get_what_is_listed_for_them(outcome: Outcome) -> None:
+    assert outcome.message("listed") == ""
+    wanted = [[f"CPUAffinity={cpu}", f"AllowedCPUs={cpu}"] for cpu in LISTED]
+    assert outcome.slots("listed") == wanted
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"worker_slot_cpus": "0-3"}, "worker_slot_cpus is 0-3"),
-        ({"worker_slot_cpus": "physical", "worker_allowed_cpus": "0"}, "Set one of the two"),
-        ({"worker_slot_cpus": "physical", "worker_allowed_memory_nodes": "0"}, "Set one of"),
-        ({"worker_slot_cpus": "physical", "worker_slots": 9999}, "9999 slots cannot have"),
-        ({"worker_slot_cpus": ["0"], "worker_slots": 2}, "1 entries for 2 slots"),
-        ({"worker_slot_memory_nodes": ["4095"]}, "slot 1 has '4095'"),
-    ],
-)
-def test_what_cannot_be_is_refused(
-    root: Path, tmp_path: Path, settings: dict[str, Any], said: str
-) -> None:
-    done = play(root, tmp_path, settings)
-    assert done.returncode != 0
-    assert said in " ".join(done.stdout.split())
-    assert written(tmp_path) == []
+@pytest.mark.parametrize("host", REFUSED)
+def test_what_cannot_be_is_refused(outcome: Outcome, host: str) -> None:
+    assert REFUSED[host][1] in outcome.message(host), outcome.printed
+    assert outcome.slots(host) == []

@@ -11,6 +11,8 @@ import pytest
 from .farm import Agent, Farm
 from .playbooks import Checkout, wait_for_text
 
+# Each start of ansible-playbook costs three seconds of CPU time: the variants of resuming and
+# interrupting are left to make test-deep.
 _INTERRUPTED = 99
 """How Ansible exits when Ctrl-C aborts it."""
 
@@ -64,6 +66,7 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     assert "Check mode: 2 jobs would be queued." in printed
 
 
+@pytest.mark.deep
 def test_a_second_ctrl_c_aborts(checkout: Checkout, agent: Agent) -> None:
     log = checkout.folder / "first.log"
     playbook = checkout.start(log)
@@ -76,6 +79,7 @@ def test_a_second_ctrl_c_aborts(checkout: Checkout, agent: Agent) -> None:
     assert len(checkout.keys) == 1
 
 
+@pytest.mark.deep
 def test_a_changed_suite_starts_another_run(checkout: Checkout, agent: Agent) -> None:
     status, printed = checkout.run("-e", "benchmark_timeout_s=0")
     assert status == 2
@@ -87,6 +91,7 @@ def test_a_changed_suite_starts_another_run(checkout: Checkout, agent: Agent) ->
     assert len(checkout.keys) == 2
 
 
+@pytest.mark.deep
 def test_an_explicit_key_resumes_and_nothing_is_remembered(
     checkout: Checkout, agent: Agent
 ) -> None:

@@ -162,9 +162,9 @@ def test_the_exporter_hears_of_the_encode_and_of_the_last_quality(
 
 
 def test_a_canceled_job_is_stopped_and_reported(
-    master: ApiServer, config: Path, long_clip: Path, tmp_path: Path
+    master: ApiServer, config: Path, medium_clip: Path, tmp_path: Path
 ) -> None:
-    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config):
         _wait(lambda: _encodes(master))
         master.cancel = True
@@ -178,9 +178,9 @@ def test_a_canceled_job_is_stopped_and_reported(
 
 
 def test_sigterm_hands_the_job_back(
-    master: ApiServer, config: Path, long_clip: Path, tmp_path: Path
+    master: ApiServer, config: Path, medium_clip: Path, tmp_path: Path
 ) -> None:
-    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config) as agent:
         _wait(lambda: _encodes(master))
         agent.send_signal(signal.SIGTERM)
@@ -191,9 +191,9 @@ def test_sigterm_hands_the_job_back(
 
 
 def test_a_lost_lease_ends_the_work_without_a_report(
-    master: ApiServer, config: Path, long_clip: Path, clip: Path, tmp_path: Path
+    master: ApiServer, config: Path, medium_clip: Path, clip: Path, tmp_path: Path
 ) -> None:
-    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config):
         _wait(lambda: _encodes(master))
         master.refuse("/heartbeat", 409)
@@ -217,9 +217,9 @@ def test_a_silent_master_does_not_stop_the_work(
 
 
 def test_kill_9_in_an_encode_leaves_nothing_in_the_way(
-    master: ApiServer, config: Path, long_clip: Path, clip: Path, tmp_path: Path
+    master: ApiServer, config: Path, medium_clip: Path, clip: Path, tmp_path: Path
 ) -> None:
-    _offer(master, long_clip, scenario(long_clip, preset="slow"))
+    _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config) as agent:
         _wait(lambda: _encodes(master))
         agent.kill()
