@@ -14,6 +14,7 @@ import msgspec
 import postgresql
 import pytest
 import specimens
+from database_pool import DatabasePool
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials, migrate
 from ffrtmp_master.store.engine import reading_engine, writing_engine
@@ -25,7 +26,7 @@ ENGINES = ("sqlite", "postgresql")
 
 _TEMPLATE = "ffrtmp_template"
 
-_started: list[Cluster] = []
+_started: list[tuple[Cluster, DatabasePool]] = []
 
 
 def only(engine: str) -> pytest.MarkDecorator:
@@ -45,12 +46,12 @@ def cluster() -> Iterator[Cluster]:
     """A PostgreSQL that all tests of this process share; each has a database of its own."""
     if _started:
         # The tests of another folder started it, and end it when all are done.
-        yield _started[0]
+        yield _started[0][0]
         return
     with postgresql.running() as started:
         database = started.create(_TEMPLATE)
         fill(database)
-        _started.append(started)
+        _started.append((started, DatabasePool(started, _TEMPLATE)))
         yield started
         _started.clear()
 
@@ -74,9 +75,13 @@ def database(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Ite
         yield Database(f"sqlite:///{file}")
         return
     cluster: Cluster = request.getfixturevalue("cluster")
-    name = f"test_{uuid4().hex}"
-    yield cluster.create(name) if is_empty else cluster.create(name, _TEMPLATE)
-    cluster.drop(name)
+    if is_empty:
+        name = f"test_{uuid4().hex}"
+        yield cluster.create(name)
+        cluster.drop(name)
+        return
+    with _started[0][1].lend() as lent:
+        yield lent
 
 
 @pytest.fixture
@@ -105,9 +110,9 @@ def new_database(
             shutil.copy(request.getfixturevalue("template_file"), file)
             yield Database(f"sqlite:///{file}")
             return
-        cluster: Cluster = request.getfixturevalue("cluster")
-        yield cluster.create(name, _TEMPLATE)
-        cluster.drop(name)
+        request.getfixturevalue("cluster")
+        with _started[0][1].lend() as lent:
+            yield lent
 
     return made
 
