@@ -103,7 +103,7 @@ test: ## Run every check and every test (needs root or sudo, half an hour)
 # The linters keep a processor busy while the tools of the tests are fetched.
 .PHONY: test-fast
 test-fast: setup ## Run the checks and the tests that need no machines
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-tools $(LINTERS) test-unit
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target test-tools $(LINTERS) $(UNIT_TESTS)
 
 .PHONY: lint
 lint: setup ## Run the linters and the type checker
@@ -123,20 +123,29 @@ lint-imports: setup
 lint-yaml: setup
 	yamllint --strict .
 
-# More processes than processors: many tests wait for a stream that is encoded in real time.
 # `worksteal` gives each process neighboring tests, which share what their modules start.
-PYTEST := python -m pytest --quiet --numprocesses 4 --dist worksteal
+PYTEST := python -m pytest --quiet --dist worksteal
 
-.PHONY: test-unit
+# Two groups side by side: their tests share nothing, and a process imports only what its group needs. The
+# first gets more processes, since many of its tests wait for a stream that is encoded in real time.
+UNIT_TESTS := test-unit-worker test-unit-master
+
+.PHONY: test-unit $(UNIT_TESTS)
 test-unit: test-tools ## Run the tests of the parts, and of master and agent together
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(UNIT_TESTS)
+test-unit-worker: test-tools
 	@mkdir -p '$(REPORTS)'
-	$(PYTEST) -m 'not deep' --junitxml='$(REPORTS)/unit.xml'
+	$(PYTEST) --numprocesses 3 -m 'not deep' --junitxml='$(REPORTS)/worker.xml' files/worker tests/farm
+test-unit-master: test-tools
+	@mkdir -p '$(REPORTS)'
+	$(PYTEST) --numprocesses 2 -m 'not deep' --junitxml='$(REPORTS)/master.xml' \
+		files/shared files/master tests --ignore tests/farm
 
 .PHONY: test-deep
 test-deep: test-tools ## Run the slow tests, many more cases, and upgrades from the last release (ORDERS=500 CASES=200)
 	@mkdir -p '$(REPORTS)'
 	FFRTMP_TEST_ORDERS=$(ORDERS) FFRTMP_TEST_CASES=$(CASES) \
-		$(PYTEST) -m 'deep or property' --junitxml='$(REPORTS)/deep.xml'
+		$(PYTEST) --numprocesses 3 -m 'deep or property' --junitxml='$(REPORTS)/deep.xml'
 	molecule test --scenario-name upgrade
 	molecule test --scenario-name upgrade_ha
 

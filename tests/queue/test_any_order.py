@@ -39,7 +39,7 @@ _MUST_HAPPEN = {
     "node removed": 1,
     "restart while jobs are held": 5,
 }
-_FEW_ORDERS = 8
+_FEW_ORDERS = 5
 
 
 @pytest.mark.property

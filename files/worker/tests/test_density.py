@@ -171,6 +171,8 @@ def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert "-re" in measured.provenance.argv
 
 
+# It keeps all processors busy for 15 s. Limits of given figures are tested by test_running_out.py.
+@pytest.mark.deep
 def test_a_node_that_holds_no_stream_says_what_ran_out(
     long_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:

@@ -108,6 +108,8 @@ def test_a_cut_connection_is_made_again_and_counted(
     assert "overloaded" not in [reason.code for reason in measured.verdict.reasons]
 
 
+# It keeps all processors busy for 20 s. Verdicts on given figures are tested by test_verdict.py.
+@pytest.mark.deep
 def test_an_encoder_that_is_too_slow_is_overloaded(
     long_clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
