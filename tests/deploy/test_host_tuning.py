@@ -56,7 +56,7 @@ def test_only_workers_with_the_switch_on_are_touched(
     )
     assert done.returncode != 0
     assert ("TASK [Queue the suite]" in done.stdout) == (not tuned), done.stdout + done.stderr
-    assert ("TASK [List the runs that go on]" in done.stdout) == bool(tuned)
+    assert ("TASK [List the active runs]" in done.stdout) == bool(tuned)
     assert "worker1" not in done.stdout
     for name in tuned:
         assert f"[master1 -> {name}" in done.stdout
