@@ -1,4 +1,4 @@
-"""Ask the API again and again until a file appears; say how often it did not answer, and when."""
+"""Request a URL repeatedly until a stop file exists, and print the number and times of failed requests."""
 
 import json
 import ssl
