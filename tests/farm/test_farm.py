@@ -98,7 +98,7 @@ def test_a_result_finished_while_the_master_is_away_is_delivered(
 ) -> None:
     farm.start_agents("worker1")
     slow = [{"name": "x264", "encoder": "libx264", "preset": "veryslow", "threads": 1}]
-    run = farm.launch(make_clip(8), encodes=slow)
+    run = farm.launch(make_clip(6), encodes=slow)
     wait_until(is_encoding(farm, run), "FFmpeg encodes")
     farm.master.end(signal.SIGKILL)
     spool = farm.folder / "worker1/spool"
@@ -128,7 +128,7 @@ def test_a_job_that_is_being_encoded_can_be_canceled(
 def test_a_stopped_agent_hands_its_lease_back(farm: Farm, make_clip: Callable[[int], Path]) -> None:
     farm.start_agents("worker1")
     slow = [{"name": "x264", "encoder": "libx264", "preset": "veryslow", "threads": 1}]
-    run = farm.launch(make_clip(8), encodes=slow)
+    run = farm.launch(make_clip(6), encodes=slow)
     wait_until(is_encoding(farm, run), "FFmpeg encodes")
     agent = farm.agents["worker1"]
     assert agent.end(signal.SIGTERM) == 0
