@@ -144,5 +144,5 @@ def test_another_deployment_changes_nothing() -> None:
 
 
 def test_the_last_release_is_named_by_a_commit_of_this_history() -> None:
-    text = (ROOT / "molecule/upgrade/last_release.yml").read_text()
+    text = (ROOT / "molecule/upgrade/vars/last_release.yml").read_text()
     assert re.search(r"^upgrade_last_release_commit: [0-9a-f]{7,40}$", text, re.M)
