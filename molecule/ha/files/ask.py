@@ -1,4 +1,4 @@
-"""Request a URL repeatedly until a stop file exists, and print the number and times of failed requests."""
+"""Request a URL until a stop file exists; print the number and the times of failed requests."""
 
 import json
 import ssl
