@@ -101,6 +101,7 @@ test: ## Run every check and every test (needs root or sudo, half an hour)
 	@rm -rf '$(REPORTS)'
 	@started_s=$$(date +%s); \
 		$(MAKE) test-fast; \
+		$(MAKE) test-slow; \
 		$(MAKE) test-farm; \
 		python tests/durations.py '$(REPORTS)' --started-s "$$started_s"
 
@@ -129,21 +130,25 @@ lint-yaml: setup
 
 # `worksteal` gives each process neighboring tests, which share what their modules start.
 PYTEST := python -m pytest --quiet --dist worksteal
-
-# Two groups side by side: their tests share nothing, and a process imports only what its group needs. The
-# first gets more processes, since many of its tests wait for a stream that is encoded in real time.
 UNIT_TESTS := test-unit-worker test-unit-master
 
+# Two groups side by side: their tests share nothing, and a process imports only what its group needs. The
+# first gets more processes, since many of its tests wait for a program.
 .PHONY: test-unit $(UNIT_TESTS)
-test-unit: test-tools ## Run the tests of the parts, and of master and agent together
+test-unit: test-tools ## Run the tests of the parts, without those that are marked as slow
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(UNIT_TESTS)
 test-unit-worker: test-tools
 	@mkdir -p '$(REPORTS)'
-	$(PYTEST) --numprocesses 3 -m 'not deep' --junitxml='$(REPORTS)/worker.xml' files/worker tests/farm
+	$(PYTEST) --numprocesses 2 -m 'not slow and not deep' --junitxml='$(REPORTS)/unit-worker.xml' files/worker
 test-unit-master: test-tools
 	@mkdir -p '$(REPORTS)'
-	$(PYTEST) --numprocesses 2 -m 'not deep' --junitxml='$(REPORTS)/master.xml' \
-		files/shared files/master tests --ignore tests/farm
+	$(PYTEST) --numprocesses 2 -m 'not slow and not deep' --junitxml='$(REPORTS)/unit-master.xml' \
+		files/shared files/master tests
+
+.PHONY: test-slow
+test-slow: test-tools ## Run master and agent together, streams in real time and other slow tests
+	@mkdir -p '$(REPORTS)'
+	$(PYTEST) --numprocesses 4 -m 'slow and not deep' --junitxml='$(REPORTS)/slow.xml'
 
 .PHONY: test-deep
 test-deep: test-tools ## Run the slow tests, many more cases, and upgrades from the last release (ORDERS=500 CASES=200)

@@ -11,6 +11,8 @@ from ansible.plugins.filter.core import FilterModule
 from ffrtmp_worker.tuning.command import main
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.slow
+
 
 def rendered(root: Path, template: str) -> str:
     """Return what the role writes with its defaults."""

@@ -1,8 +1,12 @@
 """docs/api.md: what stands there works, answers as it says, and leaves no endpoint out."""
 
+import pytest
+
 from .comparing import difference
 from .conftest import Outcome
 from .page import Page
+
+pytestmark = pytest.mark.slow
 
 
 def test_nothing_is_left_out_of_the_tests(page: Page) -> None:

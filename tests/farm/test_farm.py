@@ -15,6 +15,8 @@ from ffrtmp_shared.states import JobState, RunState
 
 from .conftest import Farm, descendants, wait_until
 
+pytestmark = pytest.mark.slow
+
 ENCODES = [
     {"name": "x264", "encoder": "libx264", "preset": "veryfast"},
     {"name": "x265", "encoder": "libx265", "preset": "ultrafast"},

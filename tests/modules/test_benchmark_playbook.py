@@ -11,6 +11,8 @@ import pytest
 from .farm import Agent, Farm
 from .playbooks import Checkout, wait_for_text
 
+pytestmark = pytest.mark.slow
+
 # Each start of ansible-playbook costs three seconds of CPU time: the variants of resuming and
 # interrupting are left to make test-deep.
 _INTERRUPTED = 99

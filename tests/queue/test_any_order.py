@@ -11,6 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from .machine import MasterMachine
 
+pytestmark = pytest.mark.slow
+
 # The same orders in every run, so that a change that fails has failed before it lands. Many more,
 # and other ones each time, with FFRTMP_TEST_ORDERS, which make test-deep sets.
 _ORDERS = os.environ.get("FFRTMP_TEST_ORDERS")
@@ -39,7 +41,7 @@ _MUST_HAPPEN = {
     "node removed": 1,
     "restart while jobs are held": 5,
 }
-_FEW_ORDERS = 5
+_FEW_ORDERS = 8
 
 
 @pytest.mark.property

@@ -17,6 +17,8 @@ from ffrtmp_shared.models import ClaimRequest, FailureReport, Heartbeat, ResultR
 from load import register_all
 from serving import MasterProcess
 
+pytestmark = pytest.mark.slow
+
 LEASE_S = 3.0
 
 

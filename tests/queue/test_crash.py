@@ -18,6 +18,8 @@ from ffrtmp_master.settings import Settings
 from load import Ledger, Load, check, register_all
 from serving import MasterProcess
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("FFRTMP_TEST_KILLS", "3"))
 SEED = int(os.environ.get("FFRTMP_TEST_SEED", str(random.SystemRandom().randrange(2**31))))
 

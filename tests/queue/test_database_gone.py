@@ -17,6 +17,8 @@ from load import every, register_all, wait_until_parked
 from postgresql import Cluster
 from serving import MasterProcess
 
+pytestmark = pytest.mark.slow
+
 LEASE_S = 3.0
 
 

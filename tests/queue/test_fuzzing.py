@@ -37,7 +37,7 @@ _CHECKS: list[Any] = [
 # ever. What it answers is tested in files/master/tests/test_events.py.
 _ENDLESS = "/v1/events"
 
-pytestmark = [only("sqlite"), pytest.mark.property]
+pytestmark = [only("sqlite"), pytest.mark.property, pytest.mark.slow]
 
 
 class Site:

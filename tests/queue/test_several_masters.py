@@ -17,7 +17,7 @@ from ffrtmp_shared.models import ClaimRequest
 from load import Load, check, every, register_all, wait_until_parked
 from serving import MasterProcess
 
-pytestmark = only("postgresql")
+pytestmark = [only("postgresql"), pytest.mark.slow]
 
 
 @pytest.fixture

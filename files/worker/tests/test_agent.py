@@ -29,6 +29,8 @@ from ffrtmp_worker.exporters.ffmpeg import listen
 from .api_server import ApiServer
 from .conftest import claim_of, scenario
 
+pytestmark = pytest.mark.slow
+
 _ENCODERS = "encoders.json"
 
 

@@ -25,6 +25,8 @@ from ffrtmp_worker.measure.pace import pace
 
 from .conftest import attempt, scenario
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("capacity", range(18))
 def test_the_search_finds_every_capacity_and_asks_for_no_number_twice(capacity: int) -> None:

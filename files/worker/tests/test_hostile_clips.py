@@ -17,6 +17,8 @@ from ffrtmp_worker.kinds.attempt import Tools
 
 from .conftest import attempt, make, scenario
 
+pytestmark = pytest.mark.slow
+
 Making = Callable[[Path, Path], Path]
 
 X264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-g", "25", "-pix_fmt", "yuv420p"]

@@ -31,6 +31,8 @@ from ffrtmp_worker.measure import live
 from .conftest import attempt, scenario
 from .rtmp_server import Server, free_port, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:

@@ -52,6 +52,8 @@ import os, sys
 from pathlib import Path
 from ffrtmp_worker.ffmpeg.process import peak_rss_kib
 from ffrtmp_worker.ffmpeg.progress import ProgressParser
+
+pytestmark = pytest.mark.slow
 argv, here, parser = [sys.executable, "-c", sys.argv[1]], Path.cwd(), ProgressParser()
 {watcher}
 said.encode()
