@@ -81,7 +81,6 @@ class DatabasePool:
 
 
 def _schema(connection: psycopg.Connection[tuple[object, ...]]) -> object:
-    """Return a digest of the tables and columns."""
-    row = connection.execute(_SCHEMA).fetchone()
-    assert row is not None
-    return row[0]
+    """Return a digest of the tables and columns, and the schema's revision."""
+    digest = connection.execute(_SCHEMA).fetchone()
+    return digest, connection.execute("SELECT version_num FROM alembic_version").fetchall()

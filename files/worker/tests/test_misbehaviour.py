@@ -29,6 +29,8 @@ from ffrtmp_worker.kinds.attempt import Attempt, Tools
 from .api_server import ApiServer
 from .conftest import attempt, claim_of, scenario
 
+pytestmark = pytest.mark.slow
+
 MOST_MIB = 120
 """More than the watcher has on its own, less than half of what it is flooded with."""
 
@@ -53,7 +55,6 @@ from pathlib import Path
 from ffrtmp_worker.ffmpeg.process import peak_rss_kib
 from ffrtmp_worker.ffmpeg.progress import ProgressParser
 
-pytestmark = pytest.mark.slow
 argv, here, parser = [sys.executable, "-c", sys.argv[1]], Path.cwd(), ProgressParser()
 {watcher}
 said.encode()

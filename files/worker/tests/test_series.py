@@ -22,6 +22,8 @@ from pyarrow import parquet
 
 from .conftest import attempt, scenario
 
+pytestmark = pytest.mark.slow
+
 _NOTHING = Look(
     frequency_mean_mhz=Unavailable(reason="none"), temperature_celsius=Unavailable(reason="none")
 )

@@ -43,6 +43,8 @@ from .api_server import ApiServer
 from .conftest import attempt, scenario
 from .rtmp_server import running
 
+pytestmark = pytest.mark.slow
+
 # What a program does for ever: pause() over and over, or a branch to itself.
 _FOREVER = {
     "x86_64": b"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7",
