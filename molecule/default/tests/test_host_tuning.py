@@ -90,7 +90,7 @@ def test_the_unit_is_hardened(machine: Machine) -> None:
 
 
 def test_workers_stay_tuned_while_a_run_goes_on(machine: Machine, tmp_path: Path) -> None:
-    suite = ROOT / ".state/molecule-suites/ladder.yml"
+    suite = ROOT / ".state/molecule-suites/builds.yml"
     key = f"interrupted-{machine.variables['inventory_hostname']}"
     settings = f"benchmark_suite={suite} benchmark_key={key} farm_results_dir={tmp_path}"
     arguments = ("run-benchmark.yml", "--extra-vars", settings, "--extra-vars")
