@@ -132,14 +132,13 @@ lint-yaml: setup
 PYTEST := python -m pytest --quiet --dist worksteal
 UNIT_TESTS := test-unit-worker test-unit-master
 
-# Two groups side by side: their tests share nothing, and a process imports only what its group needs. The
-# first gets more processes, since many of its tests wait for a program.
+# Two groups side by side: their tests share nothing, and a process imports only what its group needs.
 .PHONY: test-unit $(UNIT_TESTS)
 test-unit: test-tools ## Run the tests of the parts, without those that are marked as slow
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(UNIT_TESTS)
 test-unit-worker: test-tools
 	@mkdir -p '$(REPORTS)'
-	$(PYTEST) --numprocesses 2 -m 'not slow and not deep' --junitxml='$(REPORTS)/unit-worker.xml' files/worker
+	$(PYTEST) --numprocesses 1 -m 'not slow and not deep' --junitxml='$(REPORTS)/unit-worker.xml' files/worker
 test-unit-master: test-tools
 	@mkdir -p '$(REPORTS)'
 	$(PYTEST) --numprocesses 2 -m 'not slow and not deep' --junitxml='$(REPORTS)/unit-master.xml' \
