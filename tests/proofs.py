@@ -1,4 +1,4 @@
-"""Which encoders work on this computer, proved once for all processes of a test run."""
+"""The encoders that work on this computer, tested once for all processes of a run."""
 
 import json
 import sys

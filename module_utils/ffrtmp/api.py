@@ -33,7 +33,7 @@ class ApiError(Exception):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether trying again may help."""
+        """True when another attempt may succeed."""
         return False
 
 
@@ -46,7 +46,7 @@ class UnreachableError(ApiError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether trying again may help: always."""
+        """True: another attempt may always succeed."""
         return True
 
 

@@ -41,7 +41,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a play printed, and the directory into which it wrote, one below it for each host."""
+    """The output of a play, and the directory that contains a directory for each host."""
 
     printed: str
     folder: Path

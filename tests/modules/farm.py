@@ -121,7 +121,7 @@ class Farm:
 
     @property
     def is_running(self) -> bool:
-        """Whether the master serves."""
+        """True while the master serves."""
         return self._process is not None
 
     def remove_node(self) -> None:

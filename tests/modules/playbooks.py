@@ -17,7 +17,7 @@ LOG_TIMEOUT_S = 60.0
 
 
 class Checkout:
-    """What an operator works with, and an inventory of one master that is reached locally."""
+    """A copy of the project with an inventory of one master that is reached locally."""
 
     def __init__(self, folder: Path, farm: Farm) -> None:
         """Copy the project into `folder`, with a suite and the operator's token of `farm`."""

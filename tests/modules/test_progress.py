@@ -1,4 +1,4 @@
-"""What is computed and written of a run's progress."""
+"""The computed progress of a run, and its text."""
 
 import pytest
 from ansible.module_utils.ffrtmp.progress import (

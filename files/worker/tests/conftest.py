@@ -68,7 +68,7 @@ def long_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def medium_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What takes a few seconds to encode with a slow preset and one thread."""
+    """A clip that takes a few seconds to encode with a slow preset and one thread."""
     return _picture(ffmpeg, tmp_path_factory, 8)
 
 
@@ -82,7 +82,7 @@ def _picture(ffmpeg: Path, factory: pytest.TempPathFactory, duration_s: int) -> 
 
 @pytest.fixture(scope="session")
 def encoders_file(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Which encoders of the FFmpeg work here."""
+    """The encoders of the FFmpeg that work on this computer."""
     return proofs.file_for(tmp_path_factory, ffmpeg)
 
 
