@@ -59,8 +59,8 @@ EVERYWHERE = {"pki/ca.pem", "pki/host.pem", "pki/host.key"}
 
 def groups_of(host: Host) -> list[str]:
     """Return the inventory groups of a machine."""
-    found: list[str] = host.ansible.get_variables()["group_names"]
-    return found
+    names: list[str] = host.ansible.get_variables()["group_names"]
+    return [name for name in names if name in UNITS]
 
 
 def has_postgresql(host: Host) -> bool:
@@ -121,7 +121,8 @@ def test_every_directory_is_in_the_list_of_directories_or_a_services_own(host: H
     wanted = set(re.findall(r'^d "([^"]+)"', listed, re.M))
     # The state directories of units, and what services create below theirs.
     own = re.compile(
-        r"/var/lib/ffmpeg-rtmp/(victoria-metrics|alertmanager|series-importer|master/|worker/)"
+        r"/var/lib/ffmpeg-rtmp/(victoria-metrics|alertmanager|series-importer|master/|worker/"
+        r"|rtmp-server-check/)"
     )
     found = host.check_output("find /var/lib/ffmpeg-rtmp /etc/ffmpeg-rtmp -type d").split()
     assert {path for path in found if not own.match(path)} <= wanted
