@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ffrtmp_worker import capabilities, cli
+from ffrtmp_worker.agent import capabilities, cli
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,8 +9,8 @@ from typing import Any, Self
 import httpx
 import msgspec
 import specimens
-from ffrtmp_master import app
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.server import app
+from ffrtmp_master.services import Farm
 from litestar import Litestar
 from litestar.testing import TestClient
 

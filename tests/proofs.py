@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from ffrtmp_worker import capabilities
+from ffrtmp_worker.agent import capabilities
 from session_files import make_once
 
 _AGENT = Path(__file__).with_name("agent_program.py")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from ffrtmp_master import app
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.server import app
+from ffrtmp_master.services import Farm
 from postgresql import free_port
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
-from ffrtmp_worker.tuning.command import main
+from ffrtmp_worker.tuning.cli import main
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow

@@ -8,21 +8,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ffrtmp_master import standing
 from ffrtmp_master.exporters.health import FarmHealth, Health
-from ffrtmp_master.exporters.refreshing import Refresher
+from ffrtmp_master.exporters.polling import Refresher
 from ffrtmp_master.exporters.results import LatestResults
-from ffrtmp_master.metrics import Metrics
-from ffrtmp_master.standing import Standing
-from ffrtmp_master.store.depth import Size
+from ffrtmp_master.store.queue_stats import Size
+from ffrtmp_master.telemetry import snapshot
+from ffrtmp_master.telemetry.metrics import Metrics
+from ffrtmp_master.telemetry.snapshot import Standing
 from ffrtmp_shared import exporter
-from ffrtmp_worker.energy.reading import ask
+from ffrtmp_worker.energy.client import ask
 from ffrtmp_worker.exporters.cpu import CpuCollector
+from ffrtmp_worker.exporters.docker_engine import Container, Containers
 from ffrtmp_worker.exporters.docker_stats import DockerCollector
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard
 from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.exporters.slots import SlotUseCollector
-from ffrtmp_worker.measure.docker_engine import Container, Containers
 from ffrtmp_worker.measure.nvml import Gpu, Gpus
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
@@ -81,7 +81,7 @@ def written(text: str) -> str:
 def _read_at_scrape() -> Iterable[Metric]:
     nothing: Counter[Any] = Counter()
     size = Size(0, 0)
-    return standing.families(
+    return snapshot.families(
         Standing(nothing, nothing, nothing, size, disk_bytes=0, disk_free_bytes=0)
     )
 

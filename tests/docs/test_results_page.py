@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ffrtmp_master import tables
+from ffrtmp_master.exports import formats
 from ffrtmp_shared.measurement import EncodeMeasurement
 
 from .page import Page
@@ -18,7 +18,7 @@ def _named(heading: str) -> list[str]:
 
 
 def test_every_column_is_explained_once() -> None:
-    assert sorted(_named(_COLUMNS)) == sorted(column.name for column in tables.COLUMNS)
+    assert sorted(_named(_COLUMNS)) == sorted(column.name for column in formats.COLUMNS)
 
 
 def test_every_figure_of_the_process_is_explained() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import specimens
 from databases import settings_for
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.services import Farm
 from ffrtmp_shared.requirements import Priority
 from house import House, SetClock, serving
 from hypothesis import strategies as st

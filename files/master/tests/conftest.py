@@ -6,7 +6,7 @@ import house as house_module
 import pytest
 import specimens
 from databases import cluster, database, engine, migrated, settings, template_file
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.services import Farm
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.models import Registration

@@ -11,12 +11,12 @@ import msgspec
 import specimens
 from databases import only, writing
 from ffrtmp_master.queue import batches, requests
-from ffrtmp_master.queue.hearing import Hearing
+from ffrtmp_master.queue.liveness import Hearing
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import AnyRequest, Claimed, HandedIn
 from ffrtmp_master.queue.uploads import Uploads
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store.work import Effects, Work
+from ffrtmp_master.store.unit_of_work import Effects, Work
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Failure, FailureReport, NextClaim, ResultReport
 from postgresql import Cluster

@@ -12,13 +12,13 @@ from uuid import UUID
 
 import pytest
 from databases import only
-from ffrtmp_master.contents import Contents
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store.content import PIECE_BYTES
+from ffrtmp_master.store.content.base import PIECE_BYTES
+from ffrtmp_master.store.content.database import DatabaseContent
+from ffrtmp_master.store.content.factory import Contents
+from ffrtmp_master.store.content.files import FileContent
 from ffrtmp_master.store.engine import reading_engine, writing_engine
-from ffrtmp_master.store.files import FileContent
-from ffrtmp_master.store.pieces import DatabaseContent
-from ffrtmp_master.store.refusals import NotFoundError, TooLargeError, UnacceptableError
+from ffrtmp_master.store.errors import NotFoundError, TooLargeError, UnacceptableError
 from ffrtmp_master.store.schema import artifacts, content_pieces, contents
 from ffrtmp_shared.ids import new_id
 from sqlalchemy import func, insert, select, update

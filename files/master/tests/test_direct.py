@@ -10,11 +10,11 @@ import pytest
 import specimens
 import uvicorn
 from databases import only
-from ffrtmp_master import app
-from ffrtmp_master.direct import DirectProtocol
-from ffrtmp_master.farm import Farm
 from ffrtmp_master.queue import requests
-from ffrtmp_master.request_ids import RequestIds
+from ffrtmp_master.server import app
+from ffrtmp_master.server.fast_path_protocol import DirectProtocol
+from ffrtmp_master.server.request_ids import RequestIds
+from ffrtmp_master.services import Farm
 from ffrtmp_master.settings import Settings
 from uvicorn.server import ServerState
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from databases import only
-from ffrtmp_master import event_feed
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.background import event_feed
+from ffrtmp_master.services import Farm
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import events
 from ffrtmp_master.store.engine import writing_engine

@@ -7,7 +7,7 @@ import msgspec
 import promtool
 import pytest
 from ffrtmp_master.exporters.health import FarmHealth, Health
-from ffrtmp_master.exporters.refreshing import Refresher
+from ffrtmp_master.exporters.polling import Refresher
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared import exporter
 from ffrtmp_shared.client import MasterUnreachableError

@@ -14,8 +14,8 @@ import ansible.module_utils
 import msgspec
 import pyarrow.parquet
 import pytest
-from ffrtmp_master import columns, tables
 from ffrtmp_master.api import exports
+from ffrtmp_master.exports import columns, formats
 from ffrtmp_shared.measurement import LiveMeasurement, Unavailable
 from ffrtmp_shared.models import Result
 from house import House
@@ -30,7 +30,7 @@ NUMBERS = {column.name for column in columns.COLUMNS if column.kind is columns.K
 def export(house: House, kind: str, **query: str) -> bytes:
     answer = house.call("viewer", "GET", "/v1/results/export", params={"format": kind, **query})
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].split(";")[0] == tables.FORMATS[kind].media_type
+    assert answer.headers["content-type"].split(";")[0] == formats.FORMATS[kind].media_type
     assert f'.{kind}"' in answer.headers["content-disposition"]
     return answer.content
 
@@ -118,7 +118,7 @@ def result(filled: Any) -> Result:
 
 
 def written(kind: str, results: list[Result]) -> bytes:
-    table = tables.FORMATS[kind]()
+    table = formats.FORMATS[kind]()
     return table.head() + table.part(results) + table.tail()
 
 
@@ -186,7 +186,7 @@ def many(result: Result, count: int) -> Iterator[list[Result]]:
 @pytest.mark.parametrize("pages", [10, pytest.param(30, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_what_was_written_is_not_kept(result: Result, kind: str, pages: int) -> None:
-    table = tables.FORMATS[kind]()
+    table = formats.FORMATS[kind]()
     table.head()
     table.part([result] * 1000)
     tracemalloc.start()
@@ -200,5 +200,5 @@ def test_what_was_written_is_not_kept(result: Result, kind: str, pages: int) -> 
 
 
 def test_nobody_loads_the_library_of_parquet_who_does_not_need_it() -> None:
-    program = "import sys, ffrtmp_master.app; sys.exit('pyarrow' in sys.modules)"
+    program = "import sys, ffrtmp_master.server.app; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 import specimens
+from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.scenario import EncodeSettings, LiveSettings, RatePoint
-from ffrtmp_shared.under_test import FfmpegUnderTest
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 

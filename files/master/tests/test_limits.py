@@ -8,8 +8,8 @@ import house as house_module
 import msgspec
 import pytest
 import specimens
-from ffrtmp_master.farm import Farm
-from ffrtmp_master.limits import Bucket, Latest, origin, retry_after
+from ffrtmp_master.auth.rate_limiting import Bucket, Latest, origin, retry_after
+from ffrtmp_master.services import Farm
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared import suite
 from house import House, SetClock
@@ -107,7 +107,7 @@ def test_unknown_tokens_are_refused_harder_and_good_ones_never(migrated: Setting
 def test_the_gate_remembers_no_more_than_it_may(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ffrtmp_master.access._MOST_BELIEVED", 2)
+    monkeypatch.setattr("ffrtmp_master.auth.authentication._MOST_BELIEVED", 2)
     with limited(migrated) as house:
         for _ in range(2):
             for who in ("viewer", "submitter", "admin", "worker1"):

@@ -8,7 +8,7 @@ import house as house_module
 import httpx
 import pytest
 from databases import only
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.services import Farm
 from ffrtmp_master.settings import Settings
 from house import House, SetClock
 from msgspec.structs import replace

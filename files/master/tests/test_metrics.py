@@ -10,12 +10,12 @@ import msgspec
 import promtool
 import pytest
 from databases import only
-from ffrtmp_master import standing
 from ffrtmp_master.queue.matching import RequirementSet
-from ffrtmp_master.queue.reasons import present, reason_class
+from ffrtmp_master.queue.pending_reasons import present, reason_class
 from ffrtmp_master.queue.requests import Claimed
 from ffrtmp_master.queue.waiting import Waiter
 from ffrtmp_master.store.schema import jobs
+from ffrtmp_master.telemetry import snapshot
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Job
@@ -384,10 +384,10 @@ def test_parked_claims_and_their_wakes_are_counted(ready_house: Any) -> None:
         farm.waiting.free("worker1")
         while answers:
             await asyncio.sleep(0)
-        waiting = await standing.of(farm)
+        waiting = await snapshot.of(farm)
         task.cancel()
         await asyncio.wait([task])
-        return waiting, await standing.of(farm)
+        return waiting, await snapshot.of(farm)
 
     during, after = portal_call(ready_house, scene)
     assert (during.parked, during.wakes, during.wakes_in_vain) == (1, 1, 1)

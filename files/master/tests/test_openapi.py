@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from ffrtmp_master import app
-from ffrtmp_master.api import hot
+from ffrtmp_master.api import agent_endpoints
+from ffrtmp_master.server import app
 from ffrtmp_shared.models import Claim, JobRequest, Problem, ResultReport
 from jsonschema import Draft202012Validator
 
@@ -35,7 +35,7 @@ def test_it_has_every_route(house: Any, document: Any) -> None:
         for method in route.methods
         if method != "OPTIONS" and not route.path.startswith("/schema")
     }
-    served |= {(endpoint.route, "post") for endpoint in hot.ENDPOINTS}
+    served |= {(endpoint.route, "post") for endpoint in agent_endpoints.ENDPOINTS}
     assert {(path, method) for path, method, _ in operations(document)} == served
     assert set(document["paths"]["/v1/jobs"]) == {"get", "post"}
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from databases import only, writing
 from ffrtmp_master.queue import batches, requests
-from ffrtmp_master.queue.hearing import Hearing
+from ffrtmp_master.queue.liveness import Hearing
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import Claimed
 from ffrtmp_master.queue.uploads import Uploads
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 from postgresql import Cluster
 from sqlalchemy import Connection, text
 

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 from databases import only
-from ffrtmp_master.queue import controls
-from ffrtmp_master.queue.precision import interval_of_median, more_repeats
+from ffrtmp_master.runs import control_encodes
+from ffrtmp_master.runs.confidence_interval import interval_of_median, more_repeats
 from ffrtmp_master.store.schema import runs
-from ffrtmp_shared.control import SCENARIO
+from ffrtmp_shared.control_encode import SCENARIO
 from ffrtmp_shared.precision import MAX_REPEATS
 from sqlalchemy import update
 
@@ -217,7 +217,7 @@ def test_a_long_run_has_control_encodes_in_between(ready_house: Any) -> None:
     first, second = ready_house.claim("worker1"), None
     assert ready_house.result(first).is_success
     second = ready_house.claim("worker1")
-    ready_house.clock.advance(controls.EVERY.total_seconds() + 1)
+    ready_house.clock.advance(control_encodes.EVERY.total_seconds() + 1)
     ready_house.sweep()
     # Its lease ran out meanwhile; what matters is that the control encode goes before it.
     assert second is not None
@@ -332,4 +332,4 @@ def test_repeats_that_may_be_anywhere_have_no_median(ready_house: Any, more: str
 
 
 def test_six_hours_lie_between_control_encodes() -> None:
-    assert timedelta(hours=6) == controls.EVERY
+    assert timedelta(hours=6) == control_encodes.EVERY

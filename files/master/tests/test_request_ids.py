@@ -55,7 +55,7 @@ def test_a_refused_deed_is_logged_with_who_what_and_which_request(house: Any, li
     del line["time"]
     assert line == {
         "level": "warning",
-        "logger": "ffrtmp_master.problems",
+        "logger": "ffrtmp_master.api.problems",
         "message": f"a request was refused: {answer.json()['detail']}",
         "request_id": answer.headers["x-request-id"],
         "who": "viewer",

@@ -7,11 +7,11 @@ from typing import Any
 
 import house as house_module
 import pytest
-from ffrtmp_master.farm import Farm
-from ffrtmp_master.retaining import Pace, Removed
+from ffrtmp_master.background.retention import Pace, Removed
+from ffrtmp_master.services import Farm
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import retention
-from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.retention import Batch
 from ffrtmp_master.store.schema import artifacts, job_logs, jobs, transitions
 from house import House, SetClock

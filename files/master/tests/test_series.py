@@ -16,9 +16,9 @@ import msgspec
 import pyarrow
 import pytest
 import specimens
+from ffrtmp_master.series.checkpoint import load
+from ffrtmp_master.series.import_format import METRICS, UnreadableSeriesError, lines
 from ffrtmp_master.series.importer import Importer, NotTakenError, main, pusher
-from ffrtmp_master.series.lines import METRICS, UnreadableSeriesError, lines
-from ffrtmp_master.series.place import load
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport

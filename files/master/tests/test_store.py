@@ -18,11 +18,11 @@ from databases import only, reading, writing
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
-from ffrtmp_master.store.refusals import ConflictError, RefusedError
+from ffrtmp_master.store.errors import ConflictError, RefusedError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import metadata, nodes, sources
 from ffrtmp_master.store.transactions import Watch
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 from ffrtmp_master.store.writer import Request, Writer, WriterClosedError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import IllegalTransitionError, JobState

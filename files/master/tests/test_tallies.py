@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ffrtmp_master.tallies import Tallies
+from ffrtmp_master.telemetry.histograms import Tallies
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram

@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from ffrtmp_master.access import Gate
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.auth.authentication import Gate
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import credentials
 from ffrtmp_master.store.credentials import Credential
-from ffrtmp_master.store.refusals import ConflictError
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.errors import ConflictError
+from ffrtmp_master.store.unit_of_work import Work
 from ffrtmp_shared.credentials import token_sha256
 from ffrtmp_shared.models import Role
 from sqlalchemy import text

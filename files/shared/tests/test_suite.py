@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 from ffrtmp_shared import suite
+from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.scenario import LiveSettings, Scenario, SyntheticSource
-from ffrtmp_shared.under_test import FfmpegUnderTest
 from jsonschema import Draft202012Validator
 
 GOOD = """\

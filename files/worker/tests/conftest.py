@@ -14,9 +14,9 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Claim, Job, Progress
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
-from ffrtmp_worker.ffmpeg.build import identify
-from ffrtmp_worker.kinds.attempt import Attempt, Tools
-from ffrtmp_worker.spool import describe
+from ffrtmp_worker.agent.spool import describe
+from ffrtmp_worker.ffmpeg.build_info import identify
+from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 from session_files import make_once
 
 from .api_server import ApiServer

@@ -23,7 +23,7 @@ from ffrtmp_shared.models import (
 )
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_worker.activity import LastResult, SlotActivity
-from ffrtmp_worker.cli import main
+from ffrtmp_worker.agent.cli import main
 from ffrtmp_worker.exporters.ffmpeg import listen
 
 from .api_server import ApiServer

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint
-from ffrtmp_worker.ffmpeg import command, encoding, probe
+from ffrtmp_worker.ffmpeg import command, encoder_options, probe
 
 
 def _settings(encoder: str, rate: RatePoint, **more: object) -> EncodeSettings:
@@ -240,7 +240,7 @@ def test_a_cap_holds_a_constant_quality_down(
 def test_every_encoder_has_a_proof_of_its_own_table(encoder: str) -> None:
     argv = command.proof(encoder, Path("/bin/ffmpeg"), "output.mp4")
     assert argv[argv.index("-c:v") + 1] == encoder
-    assert encoding.proof_settings(encoder).problems() == []
+    assert encoder_options.proof_settings(encoder).problems() == []
 
 
 def test_options_of_the_allow_list_reach_the_encoder(

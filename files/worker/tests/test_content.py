@@ -8,9 +8,9 @@ import pytest
 from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.ffmpeg.probe import probe
-from ffrtmp_worker.kinds.attempt import Tools
-from ffrtmp_worker.measure import content
-from ffrtmp_worker.measure.content import Content, ContentNotes
+from ffrtmp_worker.kinds.steps.attempt import Tools
+from ffrtmp_worker.measure import complexity
+from ffrtmp_worker.measure.complexity import Content, ContentNotes
 
 from .conftest import attempt, make, scenario
 
@@ -18,7 +18,7 @@ FOUND = Content(characterised_s=1.0, si_mean=2.0, si_max=3.0, ti_mean=4.0, ti_ma
 
 
 def _look(ffmpeg: Path, file: Path, duration_s: float) -> Content:
-    found = content.characterise(ffmpeg, file.parent, file.name, duration_s, lambda: False)
+    found = complexity.characterise(ffmpeg, file.parent, file.name, duration_s, lambda: False)
     assert isinstance(found, Content)
     return found
 
@@ -61,7 +61,7 @@ def test_a_long_source_is_looked_at_for_ten_seconds(ffmpeg: Path, tmp_path: Path
 
 def test_what_cannot_be_looked_at_gives_a_reason(ffmpeg: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
-    found = content.characterise(ffmpeg, tmp_path, "text.mp4", 1.0, lambda: False)
+    found = complexity.characterise(ffmpeg, tmp_path, "text.mp4", 1.0, lambda: False)
     assert found == Unavailable(reason="FFmpeg's filter siti could not look at the source")
 
 
@@ -97,6 +97,6 @@ def test_what_was_not_found_is_not_noted(tmp_path: Path) -> None:
 
 def test_describing_gives_the_reason_for_each(clip: Path, tools: Tools) -> None:
     gone = Unavailable(reason="no filter")
-    found = content.describe(probe(tools.ffprobe, clip), gone)
+    found = complexity.describe(probe(tools.ffprobe, clip), gone)
     assert {found.si_mean, found.si_max, found.ti_mean, found.ti_max} == {gone}
     assert found.characterised_s == gone

@@ -15,13 +15,13 @@ from ffrtmp_shared.measurement import StreamCost, Unavailable
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import DensitySettings, Scenario
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.ffmpeg import fleet
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import process_group
 from ffrtmp_worker.ffmpeg.progress import Report
-from ffrtmp_worker.kinds.attempt import Tools
-from ffrtmp_worker.kinds.pricing import Prices
-from ffrtmp_worker.kinds.searching import greatest_that_holds
-from ffrtmp_worker.measure.pace import pace
+from ffrtmp_worker.kinds.steps.attempt import Tools
+from ffrtmp_worker.kinds.steps.bisection import greatest_that_holds
+from ffrtmp_worker.kinds.steps.stream_cost import Prices
+from ffrtmp_worker.measure.real_time import pace
 
 from .conftest import attempt, scenario
 
@@ -92,7 +92,7 @@ def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
         "trap '' INT; sleep 60 & echo $! > child-$$; echo frame=7; echo progress=continue; wait"
     )
     heard: list[tuple[int, int]] = []
-    sailing = fleet.run_for(
+    sailing = process_group.run_for(
         [["/bin/sh", "-c", script]] * 3,
         cwd=tmp_path,
         duration_s=0.5,
@@ -109,7 +109,7 @@ def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
 
 def test_a_member_that_ends_early_ends_the_voyage(tmp_path: Path) -> None:
     begun = time.monotonic()
-    sailing = fleet.run_for(
+    sailing = process_group.run_for(
         [["/bin/sleep", "60"], ["/bin/sh", "-c", "echo no more >&2; exit 3"]],
         cwd=tmp_path,
         duration_s=60,
@@ -123,7 +123,7 @@ def test_a_member_that_ends_early_ends_the_voyage(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nothing-here"):
-        fleet.run_for(
+        process_group.run_for(
             [["/bin/sh", "-c", "echo $$ > mine; exec sleep 60"], [str(tmp_path / "nothing-here")]],
             cwd=tmp_path,
             duration_s=60,

@@ -12,8 +12,8 @@ from typing import Any
 
 import promtool
 import pytest
+from ffrtmp_worker.exporters.docker_engine import DockerEngine
 from ffrtmp_worker.exporters.docker_stats import DockerCollector, Lookout
-from ffrtmp_worker.measure.docker_engine import DockerEngine
 from prometheus_client import CollectorRegistry, generate_latest
 
 from .engine import IMAGE, Engine

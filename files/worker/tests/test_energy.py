@@ -20,10 +20,10 @@ import pytest
 from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
-from ffrtmp_worker.energy.counting import Counting, Counts, keep, load
-from ffrtmp_worker.energy.reading import Reading, ask
+from ffrtmp_worker.energy.client import Reading, ask
+from ffrtmp_worker.energy.counter import Counting, Counts, keep, load
 from ffrtmp_worker.energy.zones import UnreadableZoneError
-from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy import EnergyMeter
 
 from .conftest import attempt, scenario

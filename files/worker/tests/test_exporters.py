@@ -16,7 +16,7 @@ import promtool
 import pytest
 import trustme
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
-from ffrtmp_worker.energy.reading import Reading, ZoneReading
+from ffrtmp_worker.energy.client import Reading, ZoneReading
 from ffrtmp_worker.exporters import cpu, ffmpeg, gpu
 from ffrtmp_worker.exporters.cpu import CpuCollector
 from ffrtmp_worker.exporters.ffmpeg import SlotBoard, SlotCollector, listen, receive

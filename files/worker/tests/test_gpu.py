@@ -18,7 +18,7 @@ from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
 from ffrtmp_shared.scenario import DensitySettings
 from ffrtmp_worker import kinds
 from ffrtmp_worker.exporters.gpu import GpuCollector
-from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.nvml import Nvml
 from prometheus_client import CollectorRegistry, generate_latest

@@ -12,8 +12,8 @@ import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement, QualityMeasurement, Unavailable
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.kinds.steps.attempt import Tools
 
 from .conftest import attempt, make, scenario
 

@@ -16,8 +16,8 @@ from ffrtmp_shared.scenario import (
     Scenario,
 )
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Tools
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Tools
 
 from .conftest import attempt, scenario
 

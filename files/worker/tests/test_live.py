@@ -20,12 +20,12 @@ from ffrtmp_shared.measurement import LiveMeasurement, Unavailable, VerdictState
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import LiveSettings, Scenario
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.ffmpeg import broadcasting
-from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Commands, Packets
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import live_pipeline
 from ffrtmp_worker.ffmpeg.child import Ending
+from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands, Packets
 from ffrtmp_worker.ffmpeg.progress import Report
-from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure import live
 
 from .conftest import attempt, scenario
@@ -192,7 +192,7 @@ def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -
         player=[str(tmp_path / "nothing-here")],
     )
     with pytest.raises(OSError, match="nothing-here"):
-        broadcasting.run_for(
+        live_pipeline.run_for(
             commands,
             cwd=tmp_path,
             log=tmp_path / "ffmpeg.log",

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs
 import pytest
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.models import Claim
-from ffrtmp_worker.ffmpeg.log import BoundedLog
-from ffrtmp_worker.log_sender import LogSender
+from ffrtmp_worker.agent.log_uploader import LogSender
+from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
 
 from .api_server import ApiServer
 from .conftest import claim_of, scenario

@@ -21,10 +21,10 @@ from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from ffrtmp_shared.models import Failure, FailureReport
 from ffrtmp_shared.scenario import RatePoint
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.process import StoppedBy
-from ffrtmp_worker.kinds.attempt import Attempt, Tools
+from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 
 from .api_server import ApiServer
 from .conftest import attempt, claim_of, scenario

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
-from ffrtmp_worker.kinds.attempt import Tools
-from ffrtmp_worker.kinds.judging import judge
+from ffrtmp_worker.kinds.steps.attempt import Tools
+from ffrtmp_worker.kinds.steps.output_check import judge
 from ffrtmp_worker.measure.quality import Clip
 
 from .conftest import attempt, scenario

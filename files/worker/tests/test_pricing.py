@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from ffrtmp_shared.config import ConfigError, load
 from ffrtmp_shared.measurement import StreamCost, Unavailable
-from ffrtmp_worker.kinds.pricing import Prices
-from ffrtmp_worker.settings import AgentSettings
+from ffrtmp_worker.agent.settings import AgentSettings
+from ffrtmp_worker.kinds.steps.stream_cost import Prices
 
 _UNKNOWN_POWER = Unavailable(reason="this node has no energy reader")
 

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 import trustme
 from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.measure import rtmp_stat
 from ffrtmp_worker.measure.rtmp_stat import Look, ServerFigures, ServerWatch, StatPage, Sum
-from ffrtmp_worker.settings import AgentSettings
 
 from .rtmp_server import Server, running
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 from ffrtmp_worker.ffmpeg.child import Ending
-from ffrtmp_worker.ffmpeg.fleet import Member
-from ffrtmp_worker.kinds import running_out
-from ffrtmp_worker.kinds.running_out import Shortage
+from ffrtmp_worker.ffmpeg.process_group import Member
+from ffrtmp_worker.kinds.steps import bottleneck
+from ffrtmp_worker.kinds.steps.bottleneck import Shortage
 from ffrtmp_worker.measure.nvml import Gpu, Gpus, Nvml
 
 
@@ -49,7 +49,7 @@ def _member(exit_code: int | None = None, log_tail: str = "") -> Member:
 
 def test_cpus_that_were_not_busy_have_not_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
     # However busy this computer is.
-    monkeypatch.setattr(running_out, "BUSY_RATIO", 1.01)
+    monkeypatch.setattr(bottleneck, "BUSY_RATIO", 1.01)
     shortage = Shortage(Busy(0.1))
     shortage.look()
     time.sleep(0.1)
@@ -66,7 +66,7 @@ def test_busy_cpus_are_what_ran_out() -> None:
     ]
     for worker in workers:
         worker.wait()
-    assert shortage.end() >= running_out.BUSY_RATIO
+    assert shortage.end() >= bottleneck.BUSY_RATIO
     assert shortage.what([_member(), _member()]) == "cpu"
 
 

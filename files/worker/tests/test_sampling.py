@@ -4,8 +4,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.sampling import HostSampler
-from ffrtmp_worker.measure.slot import MemoryLimit
 
 
 def test_a_sampler_that_is_given_up_leaves_no_thread() -> None:

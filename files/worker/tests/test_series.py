@@ -13,9 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 from ffrtmp_shared.measurement import Unavailable
-from ffrtmp_worker import kinds, series_file
-from ffrtmp_worker.energy.reading import Reading, ZoneReading
-from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker import kinds
+from ffrtmp_worker.agent import series_file
+from ffrtmp_worker.energy.client import Reading, ZoneReading
+from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.sampling import Look
 from ffrtmp_worker.measure.series import COLUMNS, Series
 from pyarrow import parquet
@@ -123,7 +124,7 @@ def test_nothing_measured_has_no_file(tmp_path: Path) -> None:
 
 
 def test_the_agent_never_loads_what_writes_the_file() -> None:
-    code = "import sys, ffrtmp_worker.cli; sys.exit('pyarrow' in sys.modules)"
+    code = "import sys, ffrtmp_worker.agent.cli; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -13,12 +13,12 @@ import trustme
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.scenario import Source, SyntheticSource
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.fetching import SourceFetcher
+from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
-from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.inputs.cache import SourceCache
+from ffrtmp_worker.inputs.fetcher import SourceFetcher
+from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.output import source_problems
-from ffrtmp_worker.sources import SourceCache
 
 
 def _sha256(content: bytes) -> str:

@@ -13,7 +13,7 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Failure, FailureReport
-from ffrtmp_worker.spool import Report, Spool, describe
+from ffrtmp_worker.agent.spool import Report, Spool, describe
 
 from .api_server import ApiServer
 
@@ -107,7 +107,7 @@ def test_only_so_many_rejected_are_kept(
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
-from ffrtmp_worker.spool import Spool
+from ffrtmp_worker.agent.spool import Spool
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Failure, FailureReport

@@ -7,8 +7,8 @@ import pytest
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import LadderSettings, Rendition, Scenario
 from ffrtmp_worker.ffmpeg.progress import Report
-from ffrtmp_worker.kinds.attempt import Tools
-from ffrtmp_worker.kinds.telling import Teller
+from ffrtmp_worker.kinds.steps.attempt import Tools
+from ffrtmp_worker.kinds.steps.progress_reporter import Teller
 
 from .conftest import attempt, scenario
 

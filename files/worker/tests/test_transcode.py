@@ -19,14 +19,14 @@ from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, QualityMea
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import RatePoint
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe
-from ffrtmp_worker.kinds import timing
-from ffrtmp_worker.kinds.attempt import Attempt, Tools
-from ffrtmp_worker.kinds.timing import added_up
+from ffrtmp_worker.kinds.steps import timed_run
+from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
+from ffrtmp_worker.kinds.steps.timed_run import added_up
 from ffrtmp_worker.measure import output
+from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.quality import Clip
-from ffrtmp_worker.measure.slot import MemoryLimit
 
 from .conftest import attempt, make, scenario
 
@@ -290,7 +290,7 @@ def test_an_ffmpeg_that_the_kernel_kills_at_the_slots_limit(
     (tree / "memory.max").write_text("104857600\n")
     (tree / "memory.events").write_text("oom 0\noom_kill 0\n")
     (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
-    monkeypatch.setattr(timing, "MemoryLimit", lambda: MemoryLimit(membership, tmp_path))
+    monkeypatch.setattr(timed_run, "MemoryLimit", lambda: MemoryLimit(membership, tmp_path))
 
     def kill() -> None:
         until = time.monotonic() + 10

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_worker.measure.environment import cpu_governor, cpu_turbo, numa_nodes
-from ffrtmp_worker.tuning import saved
-from ffrtmp_worker.tuning.command import main
-from ffrtmp_worker.tuning.saved import host_tuning
+from ffrtmp_worker.tuning import state
+from ffrtmp_worker.tuning.cli import main
+from ffrtmp_worker.tuning.state import host_tuning
 
 # Stands where systemctl does. A timer is a folder: `active` and `masked` are files in it.
 _SYSTEMCTL = """#!{python}
@@ -217,8 +217,8 @@ def test_what_cannot_be_read_is_never_written_over(host: Host) -> None:
     assert host.do("set") == host.do("put-back") == 1
     assert host.all() == before
     assert host.state.read_text() == "{"
-    with pytest.raises(saved.TuningError, match=r"before\.json"):
-        saved.load(host.state)
+    with pytest.raises(state.TuningError, match=r"before\.json"):
+        state.load(host.state)
 
 
 def test_settings_that_are_wrong_are_named(host: Host, capfd: pytest.CaptureFixture[str]) -> None:

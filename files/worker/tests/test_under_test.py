@@ -19,6 +19,7 @@ import psutil
 import pytest
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import (
@@ -30,14 +31,13 @@ from ffrtmp_shared.scenario import (
     Rendition,
     Scenario,
 )
-from ffrtmp_shared.under_test import FfmpegUnderTest
 from ffrtmp_worker import kinds
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.fetching import SourceFetcher
-from ffrtmp_worker.ffmpeg.build import UnusableFfmpegError, identify
-from ffrtmp_worker.kinds.attempt import Attempt, Tools
-from ffrtmp_worker.sources import SourceCache
-from ffrtmp_worker.under_test import BuildsUnderTest
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError, identify
+from ffrtmp_worker.inputs.cache import SourceCache
+from ffrtmp_worker.inputs.fetcher import SourceFetcher
+from ffrtmp_worker.inputs.ffmpeg_build import BuildsUnderTest
+from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 
 from .api_server import ApiServer
 from .conftest import attempt, scenario

@@ -16,10 +16,10 @@ from ffrtmp_shared.measurement import (
     VerdictState,
 )
 from ffrtmp_worker import kinds, verdict
-from ffrtmp_worker.kinds.attempt import Tools
+from ffrtmp_worker.kinds.steps.attempt import Tools
+from ffrtmp_worker.measure.cgroup import slot_counts
 from ffrtmp_worker.measure.environment import EnvironmentWatch, cpu_turbo
-from ffrtmp_worker.measure.pressure import stalled_us
-from ffrtmp_worker.measure.slot import slot_counts
+from ffrtmp_worker.measure.psi import stalled_us
 from ffrtmp_worker.measure.throttling import throttle_counts
 
 from .conftest import attempt, scenario

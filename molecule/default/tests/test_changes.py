@@ -21,7 +21,7 @@ def test_check_mode_shows_the_one_setting_that_changed(machine: Machine) -> None
 def test_a_release_that_does_not_come_up_is_put_back(machine: Machine, tmp_path: Path) -> None:
     before = machine.host.file("/opt/ffmpeg-rtmp/current").linked_to
     shutil.copytree(ROOT / "files", tmp_path / "files")
-    serving = tmp_path / "files/master/src/ffrtmp_master/serving.py"
+    serving = tmp_path / "files/master/src/ffrtmp_master/server/serve.py"
     serving.write_text(serving.read_text() + "\n\ndel serve\n")
     broken = ("--extra-vars", f"release_source_dir={tmp_path} release_ready_timeout_s=10")
     done = play("playbooks/master.yml", *broken, "--extra-vars", "master_ready_timeout_s=10")

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import msgspec
 from ffrtmp_shared import config, logs
-from ffrtmp_shared.administration import Deed
+from ffrtmp_shared.admin import Deed
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ffrtmp_master import serving, settings
+from ffrtmp_master import settings
 from ffrtmp_master.clock import utc_now
+from ffrtmp_master.server import serve
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import audit, backup, credentials, migrate
 from ffrtmp_master.store.credentials import CredentialFile, Synchronised
 from ffrtmp_master.store.engine import writing_engine
-from ffrtmp_master.store.refusals import RefusedError
+from ffrtmp_master.store.errors import RefusedError
 
 _FAILED = 1
 _BAD_CONFIG = 2
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(loaded: Settings, _arguments: argparse.Namespace) -> None:
     _check_files(loaded)
     _check_schema(_engine(loaded))
-    serving.serve(loaded)
+    serve.serve(loaded)
 
 
 def _migrate(loaded: Settings, arguments: argparse.Namespace) -> None:

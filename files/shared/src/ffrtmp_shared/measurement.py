@@ -6,7 +6,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import Amount, Count, Currency, LongText, Name, Sha256, Text, Word
+from ffrtmp_shared.constrained_types import (
+    Amount,
+    Count,
+    Currency,
+    LongText,
+    Name,
+    Sha256,
+    Text,
+    Word,
+)
 
 _Argument = Annotated[str, Meta(max_length=4096)]
 _Arguments = Annotated[tuple[_Argument, ...], Meta(max_length=1024)]

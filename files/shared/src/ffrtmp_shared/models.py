@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import (
+from ffrtmp_shared.constrained_types import (
     Address,
     Amount,
     Attempt,

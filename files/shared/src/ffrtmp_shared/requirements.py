@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import Labels, Name, Word
+from ffrtmp_shared.constrained_types import Labels, Name, Word
 
 
 class Priority(StrEnum):

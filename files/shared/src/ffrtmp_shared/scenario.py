@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.bounds import Line, Name, Sha256, Url, Word
+from ffrtmp_shared.constrained_types import Line, Name, Sha256, Url, Word
 from ffrtmp_shared.encoders import ENCODERS, Encoder, RateControl
-from ffrtmp_shared.under_test import FfmpegUnderTest
+from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
 """Pixel formats of the farm; not every encoder takes both."""

@@ -8,8 +8,9 @@ import msgspec
 from jsonschema import Draft202012Validator
 from msgspec import Meta
 
-from ffrtmp_shared import control
+from ffrtmp_shared import control_encode
 from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import (
@@ -24,7 +25,9 @@ from ffrtmp_shared.scenario import (
     WarmUp,
     stream_faults,
 )
-from ffrtmp_shared.suite_document import (
+from ffrtmp_shared.suite_inputs import SuiteFfmpeg, SuiteSource
+from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, MAX_DEADLINE_S, json_schema
+from ffrtmp_shared.suite_yaml import (
     MAX_PROBLEMS,
     SuiteError,
     SuiteProblem,
@@ -34,9 +37,6 @@ from ffrtmp_shared.suite_document import (
     plain,
     read,
 )
-from ffrtmp_shared.suite_inputs import SuiteFfmpeg, SuiteSource
-from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, MAX_DEADLINE_S, json_schema
-from ffrtmp_shared.under_test import FfmpegUnderTest
 
 __all__ = ["MAX_JOBS", "OnNode", "Suite", "SuiteError", "SuiteProblem", "json_schema", "parse"]
 
@@ -303,8 +303,8 @@ def _impossible_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
             said = "control encodes belong to nodes; use placement each, or a node"
             yield SuiteProblem(line_of(document, ["control"]), f"control: {said}")
         for number, source in enumerate(suite.sources):
-            if source.name == control.NAME:
-                said = f"the name {control.NAME} is that of the control encodes' source"
+            if source.name == control_encode.NAME:
+                said = f"the name {control_encode.NAME} is that of the control encodes' source"
                 yield SuiteProblem(
                     line_of(document, ["sources", number, "name"]), f"sources.{number}: {said}"
                 )

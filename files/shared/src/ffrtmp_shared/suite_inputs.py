@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.scenario import Source, SyntheticSource
-from ffrtmp_shared.under_test import FfmpegUnderTest
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ffrtmp_shared.bounds import MAX_LABELS, Name, Sha256, Url
+from ffrtmp_shared.constrained_types import MAX_LABELS, Name, Sha256, Url
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.precision import MAX_REPEATS
 from ffrtmp_shared.requirements import Priority

@@ -2,6 +2,6 @@
 
 import sys
 
-from ffrtmp_worker.cli import main
+from ffrtmp_worker.agent.cli import main
 
 sys.exit(main())

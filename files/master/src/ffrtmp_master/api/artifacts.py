@@ -10,18 +10,17 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from litestar.response import Stream
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, agent_node, needs
-from ffrtmp_master.api import downloads
-from ffrtmp_master.api.addresses import (
+from ffrtmp_master.api import downloads, problems
+from ffrtmp_master.api.path_params import (
     AttemptPart,
     AttemptQuery,
     FileNamePart,
     Sha256Query,
 )
 from ffrtmp_master.api.uploads import BytesOperation, check_announced
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.auth.authentication import Call, agent_node, needs
 from ffrtmp_master.queue import completion
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import artifacts
 
 FarmHere = NamedDependency[SkipValidation[Farm]]

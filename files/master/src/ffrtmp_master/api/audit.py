@@ -3,16 +3,16 @@
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.administration import AuditPage
+from ffrtmp_shared.admin import AuditPage
 from ffrtmp_shared.models import Role
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import needs
+from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, Cursor, Limit, before_number
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.auth.authentication import needs
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import audit
 
 

@@ -8,10 +8,10 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import needs
-from ffrtmp_master.api.addresses import NamePart
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.api import problems
+from ffrtmp_master.api.path_params import NamePart
+from ffrtmp_master.auth.authentication import needs
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import nodes
 
 

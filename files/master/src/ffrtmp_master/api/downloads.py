@@ -8,9 +8,9 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Stream
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call
-from ffrtmp_master.store.content import ContentStore
+from ffrtmp_master.api import problems
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.store.content.base import ContentStore
 
 _MEDIA_TYPE = "application/octet-stream"
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.IGNORECASE)

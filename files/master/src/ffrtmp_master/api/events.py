@@ -13,11 +13,11 @@ from litestar.params import FromQuery, HeaderParameter, SkipValidation
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import Connection
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, needs
-from ffrtmp_master.api.following import QUIET_S, may_go_on
+from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import after_place
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.api.streaming import QUIET_S, may_go_on
+from ffrtmp_master.auth.authentication import Call, needs
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import jobs, runs
 from ffrtmp_master.store.events import Event, Wanted
 from ffrtmp_master.store.results import Place

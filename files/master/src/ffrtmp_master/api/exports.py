@@ -24,12 +24,13 @@ from litestar.params import FromQuery, QueryParameter, SkipValidation
 from litestar.response import Stream
 from sqlalchemy import Connection
 
-from ffrtmp_master import problems, tables
-from ffrtmp_master.access import needs
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.api import problems
+from ffrtmp_master.auth.authentication import needs
+from ffrtmp_master.exports import formats
+from ffrtmp_master.exports.formats import Table
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import results, runs
 from ffrtmp_master.store.results import START, Place
-from ffrtmp_master.tables import Table
 
 # As many as a row group of Parquet has.
 _RESULTS_AT_ONCE = 1000
@@ -49,7 +50,7 @@ class _ExportOperation(Operation):
 
     def __post_init__(self) -> None:
         anything = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-        kinds = [table.media_type for table in tables.FORMATS.values()]
+        kinds = [table.media_type for table in formats.FORMATS.values()]
         given = OpenAPIResponse(
             description="The results as a file",
             content={kind: OpenAPIMediaType(schema=anything) for kind in kinds},
@@ -80,7 +81,7 @@ async def export_results(
         return results.head(connection)
 
     end = await farm.reader.read(until)
-    table = await asyncio.to_thread(tables.FORMATS[kind])
+    table = await asyncio.to_thread(formats.FORMATS[kind])
     name = f"results-{run or 'all'}.{kind}"
     return Stream(
         _parts(farm, table, run, end),

@@ -11,11 +11,12 @@ from litestar.exceptions import ServiceUnavailableException
 from litestar.params import SkipValidation
 from sqlalchemy.exc import SQLAlchemyError
 
-from ffrtmp_master import problems, standing
-from ffrtmp_master.access import OPEN, Call, needs
-from ffrtmp_master.farm import Farm
-from ffrtmp_master.metrics import OPENMETRICS, TEXT
+from ffrtmp_master.api import problems
+from ffrtmp_master.auth.authentication import OPEN, Call, needs
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import migrate
+from ffrtmp_master.telemetry import snapshot
+from ffrtmp_master.telemetry.metrics import OPENMETRICS, TEXT
 
 _CHARSET = "; charset=utf-8"
 
@@ -55,7 +56,7 @@ async def readyz(farm: NamedDependency[SkipValidation[Farm]]) -> dict[str, str]:
 )
 async def metrics(request: Call, farm: NamedDependency[SkipValidation[Farm]]) -> Response[bytes]:
     """Give the master's metrics, as OpenMetrics or in Prometheus' text form."""
-    found = list(standing.families(await standing.of(farm)))
+    found = list(snapshot.families(await snapshot.of(farm)))
     page, content_type = await asyncio.to_thread(farm.metrics.page, found, _accepted(request))
     # Litestar adds to plain text, and to nothing else, which characters it is made of.
     is_text = content_type.startswith(TEXT)

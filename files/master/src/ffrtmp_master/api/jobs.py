@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from ffrtmp_shared.administration import Deed
+from ffrtmp_shared.admin import Deed
 from ffrtmp_shared.models import Job, JobPage, JobUpdate, Role, Transition
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState
@@ -15,17 +15,17 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipValidation
 from sqlalchemy import Connection
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, needs
-from ffrtmp_master.api.addresses import NameQuery
+from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
-from ffrtmp_master.farm import Farm
-from ffrtmp_master.queue import canceling, changes, leases, reasons
+from ffrtmp_master.api.path_params import NameQuery
+from ffrtmp_master.auth.authentication import Call, needs
+from ffrtmp_master.queue import leases, operator_actions, pending_reasons
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import audit, jobs
+from ffrtmp_master.store.errors import UnacceptableError
 from ffrtmp_master.store.jobs import Wanted
 from ffrtmp_master.store.priorities import priority_of
-from ffrtmp_master.store.refusals import UnacceptableError
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 
@@ -102,7 +102,7 @@ async def cancel_job(request: Call, job_id: FromPath[UUID], farm: FarmHere) -> J
 
     def cancel(work: Work) -> Job:
         before = leases.find(work, job_id).state
-        canceling.cancel_job(work, job_id, by)
+        operator_actions.cancel_job(work, job_id, by)
         _write_down(work, by, Deed.JOB_CANCELED, job_id, state=before)
         return _changed(work, job_id, farm)
 
@@ -115,7 +115,7 @@ async def retry_job(request: Call, job_id: FromPath[UUID], farm: FarmHere) -> Re
     by, step_s = request.user.name, farm.settings.priority_step_s
 
     def retry(work: Work) -> Job:
-        new_id = changes.retry_job(work, job_id, by, step_s)
+        new_id = operator_actions.retry_job(work, job_id, by, step_s)
         _write_down(work, by, Deed.JOB_RETRIED, job_id, superseded_by=new_id)
         return _changed(work, new_id, farm)
 
@@ -132,7 +132,7 @@ async def update_job(
 
     def update(work: Work) -> Job:
         before = priority_of(leases.find(work, job_id).priority)
-        changes.set_priority(work, job_id, data.priority, step_s)
+        operator_actions.set_priority(work, job_id, data.priority, step_s)
         _write_down(work, by, Deed.JOB_CHANGED, job_id, priority=data.priority, before=before)
         return _changed(work, job_id, farm)
 
@@ -141,7 +141,7 @@ async def update_job(
 
 def _explained(connection: Connection, found: Sequence[Job], farm: Farm) -> tuple[Job, ...]:
     now = farm.clock()
-    return reasons.explained(connection, found, now, farm.liveness.heard_since(now))
+    return pending_reasons.explained(connection, found, now, farm.liveness.heard_since(now))
 
 
 def _find(connection: Connection, job_id: UUID, farm: Farm) -> Job:

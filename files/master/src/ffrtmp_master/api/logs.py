@@ -12,17 +12,17 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter, SkipValidation
 from litestar.response import Stream
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, agent_node, needs
-from ffrtmp_master.api.addresses import AttemptQuery
-from ffrtmp_master.api.following import QUIET_S, may_go_on
+from ffrtmp_master.api import problems
+from ffrtmp_master.api.path_params import AttemptQuery
+from ffrtmp_master.api.streaming import QUIET_S, may_go_on
 from ffrtmp_master.api.uploads import TextOperation, small_body
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.auth.authentication import Call, agent_node, needs
 from ffrtmp_master.queue import leases
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import logs
+from ffrtmp_master.store.errors import NotFoundError, UnacceptableError
 from ffrtmp_master.store.logs import Appended, Key, Part
-from ffrtmp_master.store.refusals import NotFoundError, UnacceptableError
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 

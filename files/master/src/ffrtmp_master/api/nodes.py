@@ -3,21 +3,21 @@
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.administration import Deed
+from ffrtmp_shared.admin import Deed
 from ffrtmp_shared.models import Node, NodeList, NodeUpdate, Registration, Role
 from ffrtmp_shared.states import NodeState
 from litestar import delete, get, patch, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, check_own_node, needs
-from ffrtmp_master.api.addresses import NamePart
-from ffrtmp_master.farm import Farm
-from ffrtmp_master.queue import canceling
+from ffrtmp_master.api import problems
+from ffrtmp_master.api.path_params import NamePart
+from ffrtmp_master.auth.authentication import Call, check_own_node, needs
+from ffrtmp_master.queue import operator_actions
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import audit, nodes
-from ffrtmp_master.store.refusals import UnacceptableError
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.errors import UnacceptableError
+from ffrtmp_master.store.unit_of_work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 
@@ -85,7 +85,7 @@ async def remove_node(request: Call, name: NamePart, farm: FarmHere) -> None:
     by = request.user.name
 
     def remove(work: Work) -> None:
-        canceling.remove_node(work, name, by)
+        operator_actions.remove_node(work, name, by)
         audit.write_down(work.connection, work.now, by, Deed.NODE_REMOVED, name)
 
     await farm.writer.write(remove)

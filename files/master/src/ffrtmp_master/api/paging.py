@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar.params import QueryParameter
 
-from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.errors import UnacceptableError
 from ffrtmp_master.store.results import START, Place
 
 PAGE = 200

@@ -9,10 +9,10 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, SkipValidation
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import needs
+from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, Cursor, Limit, after_place
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.auth.authentication import needs
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import results
 
 FarmHere = NamedDependency[SkipValidation[Farm]]

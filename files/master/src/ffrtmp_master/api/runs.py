@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ffrtmp_shared import suite
-from ffrtmp_shared.administration import Deed
+from ffrtmp_shared.admin import Deed
 from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
 from ffrtmp_shared.precision import Precision, RunPrecision
 from litestar import Response, get, post
@@ -16,16 +16,17 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 from sqlalchemy import Connection
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, needs
+from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
-from ffrtmp_master.farm import Farm
-from ffrtmp_master.queue import canceling, changes, expansion, known
-from ffrtmp_master.queue.expansion import Created
-from ffrtmp_master.store import audit, measured, runs
-from ffrtmp_master.store.measured import Measured
-from ffrtmp_master.store.refusals import UnacceptableError
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.auth.authentication import Call, needs
+from ffrtmp_master.queue import operator_actions
+from ffrtmp_master.runs import expansion, precision_report
+from ffrtmp_master.runs.expansion import Created
+from ffrtmp_master.services import Farm
+from ffrtmp_master.store import audit, job_outcomes, runs
+from ffrtmp_master.store.errors import UnacceptableError
+from ffrtmp_master.store.job_outcomes import Measured
+from ffrtmp_master.store.unit_of_work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 
@@ -125,11 +126,11 @@ async def get_precision(run_id: FromPath[UUID], farm: FarmHere) -> RunPrecision:
 
     def found(connection: Connection) -> tuple[Run, str, Sequence[Measured]]:
         run = runs.find(connection, run_id)
-        return run, runs.suite_of(connection, run_id), measured.of_run(connection, run_id)
+        return run, runs.suite_of(connection, run_id), job_outcomes.of_run(connection, run_id)
 
     run, text, jobs = await farm.reader.read(found)
     asked = (await _parsed(text)).precision or Precision()
-    return await asyncio.to_thread(known.of_run, jobs, asked, run.unsettled_nodes)
+    return await asyncio.to_thread(precision_report.of_run, jobs, asked, run.unsettled_nodes)
 
 
 @post(
@@ -143,7 +144,7 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> R
     by = request.user.name
 
     def cancel(work: Work) -> Run:
-        run = canceling.cancel_run(work, run_id, by)
+        run = operator_actions.cancel_run(work, run_id, by)
         _write_down(work, by, Deed.RUN_CANCELED, run_id, counts=run.counts)
         return run
 
@@ -161,7 +162,7 @@ async def retry_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> Ru
     by, step_s = request.user.name, farm.settings.priority_step_s
 
     def retry(work: Work) -> Run:
-        run = changes.retry_run(work, run_id, by, step_s)
+        run = operator_actions.retry_run(work, run_id, by, step_s)
         _write_down(work, by, Deed.RUN_RETRIED, run_id, counts=run.counts)
         return run
 

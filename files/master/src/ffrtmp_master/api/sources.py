@@ -9,12 +9,11 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from litestar.response import Stream
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, needs
-from ffrtmp_master.api import downloads
-from ffrtmp_master.api.addresses import Sha256Part
+from ffrtmp_master.api import downloads, problems
+from ffrtmp_master.api.path_params import Sha256Part
 from ffrtmp_master.api.uploads import BytesOperation, check_announced
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.auth.authentication import Call, needs
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import artifacts, nodes
 
 FarmHere = NamedDependency[SkipValidation[Farm]]

@@ -4,22 +4,22 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.administration import Deed, NewToken, Token, TokenPage, TokenRequest
+from ffrtmp_shared.admin import Deed, NewToken, Token, TokenPage, TokenRequest
 from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Role
 from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
-from ffrtmp_master import problems
-from ffrtmp_master.access import Call, needs
-from ffrtmp_master.api.addresses import NamePart
+from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, Cursor, Limit
-from ffrtmp_master.farm import Farm
+from ffrtmp_master.api.path_params import NamePart
+from ffrtmp_master.auth.authentication import Call, needs
+from ffrtmp_master.services import Farm
 from ffrtmp_master.store import audit, credentials
 from ffrtmp_master.store.credentials import Credential
-from ffrtmp_master.store.refusals import UnacceptableError
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.errors import UnacceptableError
+from ffrtmp_master.store.unit_of_work import Work
 
 FarmHere = NamedDependency[SkipValidation[Farm]]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 
-from ffrtmp_master.access import Call
-from ffrtmp_master.store.refusals import TooLargeError
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.store.errors import TooLargeError
 
 
 @dataclass

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_master.exporters import refreshing
+from ffrtmp_master.exporters import polling
 
 
 @dataclass(frozen=True)
@@ -102,4 +102,4 @@ def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
 
 def main() -> None:
     """Be the command ffrtmp-exporter-health."""
-    refreshing.run("health", _build)
+    polling.run("health", _build)

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_master.exporters import refreshing
+from ffrtmp_master.exporters import polling
 
 _LABELS = ("node", "encoder", "rate_point", "scenario")
 _UNITS = ("seconds", "joules")
@@ -149,4 +149,4 @@ def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
 
 def main() -> None:
     """Be the command ffrtmp-exporter-results."""
-    refreshing.run("results", _build)
+    polling.run("results", _build)

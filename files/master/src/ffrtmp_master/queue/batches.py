@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ffrtmp_master.queue import claiming, completion, leases, submission
-from ffrtmp_master.queue.hearing import Hearing
+from ffrtmp_master.queue.liveness import Hearing
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import (
     Claim,
@@ -20,8 +20,8 @@ from ffrtmp_master.queue.requests import (
 )
 from ffrtmp_master.queue.uploads import Uploads
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store.refusals import RefusedError
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.errors import RefusedError
+from ffrtmp_master.store.unit_of_work import Work
 
 
 @dataclass(frozen=True)

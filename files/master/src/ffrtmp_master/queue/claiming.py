@@ -13,9 +13,9 @@ from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.failures import end_attempt
 from ffrtmp_master.queue.matching import Catalog
 from ffrtmp_master.queue.requests import Claim, Claimed
-from ffrtmp_master.store.refusals import ConflictError, RefusedError
+from ffrtmp_master.store.errors import ConflictError, RefusedError
 from ffrtmp_master.store.rows import Candidate, Held, JobRow, NodeRow
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 
 @dataclass

@@ -11,10 +11,10 @@ from ffrtmp_master.queue import leases, transitions
 from ffrtmp_master.queue.failures import backoff_s, end_attempt
 from ffrtmp_master.queue.requests import HandedIn, TakeFailure, TakeResult
 from ffrtmp_master.store import artifacts
-from ffrtmp_master.store.content import Content
-from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.content.base import Content
+from ffrtmp_master.store.errors import UnacceptableError
 from ffrtmp_master.store.rows import JobRow, NewResult
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 Uploaded = Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]
 """Digest and size in bytes of each artifact by name, for each job and attempt."""

@@ -8,7 +8,7 @@ from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.store.rows import JobRow
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 _LONGEST_BACKOFF_S = 3600.0
 

@@ -13,10 +13,10 @@ from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.failures import backoff_s, end_attempt
 from ffrtmp_master.queue.requests import Renew
 from ffrtmp_master.store import statements
-from ffrtmp_master.store.refusals import ConflictError, NotFoundError
+from ffrtmp_master.store.errors import ConflictError, NotFoundError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import jobs
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 
 def is_held() -> ColumnElement[bool]:

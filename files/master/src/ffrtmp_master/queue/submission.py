@@ -15,9 +15,9 @@ from ffrtmp_master.queue.matching import Catalog, RequirementSet
 from ffrtmp_master.queue.requests import Submit, Submitted
 from ffrtmp_master.queue.uploads import Uploads, refusal
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store.refusals import RefusedError, UnacceptableError
+from ffrtmp_master.store.errors import RefusedError, UnacceptableError
 from ffrtmp_master.store.rows import JobRow
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 
 def required_set(

@@ -7,7 +7,7 @@ from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState, check_transition
 
 from ffrtmp_master.store.rows import JobRow, NewTransition
-from ffrtmp_master.store.work import Work
+from ffrtmp_master.store.unit_of_work import Work
 
 
 def move(work: Work, job: JobRow, after: JobState, reason: str) -> None:

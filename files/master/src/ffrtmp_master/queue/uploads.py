@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from ffrtmp_master.store.refusals import UnacceptableError
+from ffrtmp_master.store.errors import UnacceptableError
 from ffrtmp_master.store.statements import Statements
 
 

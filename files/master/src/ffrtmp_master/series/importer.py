@@ -21,9 +21,9 @@ from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreach
 from ffrtmp_shared.models import Artifact, Result
 from msgspec import Meta
 
-from ffrtmp_master.series import place as places
-from ffrtmp_master.series.lines import UnreadableSeriesError, labels_of, lines
-from ffrtmp_master.series.place import Place
+from ffrtmp_master.series import checkpoint as places
+from ffrtmp_master.series.checkpoint import Place
+from ffrtmp_master.series.import_format import UnreadableSeriesError, labels_of, lines
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from ffrtmp_shared.models import Artifact
 from sqlalchemy import ColumnElement, Connection, select
 
-from ffrtmp_master.store.content import Content
-from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.content.base import Content
+from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.schema import artifacts, sources
 from ffrtmp_master.store.upserts import insert_into
 

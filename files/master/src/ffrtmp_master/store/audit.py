@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from ffrtmp_shared.administration import AuditEntry, AuditPage, Deed
+from ffrtmp_shared.admin import AuditEntry, AuditPage, Deed
 from sqlalchemy import Connection, insert, select
 
 from ffrtmp_master.store.schema import audit

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from ffrtmp_shared.administration import Token, TokenPage
-from ffrtmp_shared.bounds import Moment, Name, Sha256
+from ffrtmp_shared.admin import Token, TokenPage
+from ffrtmp_shared.constrained_types import Moment, Name, Sha256
 from ffrtmp_shared.models import Role
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from ffrtmp_master.store.refusals import ConflictError, NotFoundError
+from ffrtmp_master.store.errors import ConflictError, NotFoundError
 from ffrtmp_master.store.schema import credentials
 from ffrtmp_master.store.upserts import insert_into
 

@@ -10,9 +10,9 @@ from ffrtmp_shared.states import JobState
 from sqlalchemy import Connection, select, tuple_
 
 from ffrtmp_master.store import runs
+from ffrtmp_master.store.read_horizon import settled
 from ffrtmp_master.store.results import START, Place
 from ffrtmp_master.store.schema import jobs, transitions
-from ffrtmp_master.store.settled import settled
 
 PAGE = 500
 """How many transitions are read at once."""

@@ -19,8 +19,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
+from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.priorities import priority_of
-from ffrtmp_master.store.refusals import NotFoundError
 from ffrtmp_master.store.schema import jobs, requirements, transitions
 
 JobRow = Row[tuple[object, ...]]

@@ -7,7 +7,7 @@ from uuid import UUID
 from ffrtmp_shared.states import JobState
 from sqlalchemy import Connection, func, insert, select
 
-from ffrtmp_master.store.refusals import ConflictError, NotFoundError, TooLargeError
+from ffrtmp_master.store.errors import ConflictError, NotFoundError, TooLargeError
 from ffrtmp_master.store.schema import job_logs, jobs
 
 # What is stored in one row, and read at once.

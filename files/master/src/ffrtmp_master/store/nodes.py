@@ -8,7 +8,7 @@ from ffrtmp_shared.models import Node, Registration
 from ffrtmp_shared.states import NodeState
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from ffrtmp_master.store.refusals import NotFoundError
+from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.schema import nodes
 
 

@@ -6,8 +6,8 @@ from uuid import UUID
 from ffrtmp_shared.models import Result, ResultPage
 from sqlalchemy import Connection, Row, select, tuple_
 
+from ffrtmp_master.store.read_horizon import settled
 from ffrtmp_master.store.schema import results
-from ffrtmp_master.store.settled import settled
 
 
 class Place(NamedTuple):

@@ -8,8 +8,8 @@ from ffrtmp_shared.models import Run, RunEvent, RunPage
 from ffrtmp_shared.states import JobState, run_state
 from sqlalchemy import Connection, Row, exists, func, select, update
 
+from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.priorities import priority_of
-from ffrtmp_master.store.refusals import NotFoundError
 from ffrtmp_master.store.schema import jobs, runs
 
 RunRow = Row[tuple[object, ...]]

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.store.engine import begin_at_once, pipeline, translated_errors
-from ffrtmp_master.store.work import Effects, Work
+from ffrtmp_master.store.unit_of_work import Effects, Work
 
 T = TypeVar("T")
 

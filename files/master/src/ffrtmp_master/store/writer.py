@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.store.transactions import Begun, Operation, Transactions, Watch
-from ffrtmp_master.store.work import Effects, Work
+from ffrtmp_master.store.unit_of_work import Effects, Work
 
 T = TypeVar("T")
 

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from ffrtmp_worker.command_line import read_settings
-from ffrtmp_worker.energy import counting, zones
-from ffrtmp_worker.energy.counting import Counting
-from ffrtmp_worker.energy.reading import Reading
+from ffrtmp_worker.energy import counter, zones
+from ffrtmp_worker.energy.client import Reading
+from ffrtmp_worker.energy.counter import Counting
 from ffrtmp_worker.energy.zones import POWERCAP, UnreadableZoneError
+from ffrtmp_worker.service_settings import read_settings
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class EnergyReader:
             return
         self._kept_at_s = time.monotonic()
         try:
-            counting.keep(self._settings.state_file, self._counting.counts())
+            counter.keep(self._settings.state_file, self._counting.counts())
         except OSError as error:
             _log.warning("what was counted could not be kept: %s", error)
 
@@ -111,7 +111,7 @@ class EnergyReader:
         _log.info("counting", extra={"zones": [zone.name for zone in found]})
         self._counting = Counting(
             found,
-            counting.load(self._settings.state_file, self._boot_id),
+            counter.load(self._settings.state_file, self._boot_id),
             max_power_w=self._settings.max_power_w,
             clock=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
         )

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_worker.command_line import read_settings
-from ffrtmp_worker.energy.reading import Reading, ask
+from ffrtmp_worker.energy.client import Reading, ask
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
+from ffrtmp_worker.service_settings import read_settings
 
 _HERTZ_PER_MHZ = 1e6
 

@@ -19,9 +19,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ffrtmp_worker.command_line import read_settings
+from ffrtmp_worker.exporters.docker_engine import Containers, DockerEngine
 from ffrtmp_worker.exporters.families import Family
-from ffrtmp_worker.measure.docker_engine import Containers, DockerEngine
+from ffrtmp_worker.service_settings import read_settings
 
 
 class DockerExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ffrtmp_worker.activity import LastResult, SlotActivity
-from ffrtmp_worker.command_line import read_settings
+from ffrtmp_worker.service_settings import read_settings
 
 _log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import IO
 
 import msgspec
 
-from ffrtmp_worker.ffmpeg.lines import Lines
-from ffrtmp_worker.ffmpeg.log import BoundedLog
+from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
+from ffrtmp_worker.ffmpeg.line_buffer import Lines
 from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start
 
 _PATIENCE_S = 2.0

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ffrtmp_shared.scenario import EncodeSettings
 
-from ffrtmp_worker.ffmpeg import encoding
+from ffrtmp_worker.ffmpeg import encoder_options
 
 VMAF_MODEL = "vmaf_v0.6.1"
 """The model for pictures of up to 1080 lines on a television; it is built into libvmaf."""
@@ -76,11 +76,15 @@ def ladder(
     graph = [f"[0:V:0]split={len(renditions)}{branches}"]
     written = []
     for number, (settings, output) in enumerate(zip(renditions, outputs, strict=True)):
-        chain = ",".join(encoding.filters(settings)) or "null"
+        chain = ",".join(encoder_options.filters(settings)) or "null"
         graph.append(f"[s{number}]{chain}[v{number}]")
-        written += [*_mapped(f"[v{number}]"), *encoding.encoder_options(settings), *_into(output)]
+        written += [
+            *_mapped(f"[v{number}]"),
+            *encoder_options.encoder_options(settings),
+            *_into(output),
+        ]
     return [
-        *_prelude(ffmpeg), *encoding.device_options(renditions[0].encoder),
+        *_prelude(ffmpeg), *encoder_options.device_options(renditions[0].encoder),
         *_source(threads, source),
         "-filter_complex_threads", str(threads), "-filter_complex", ";".join(graph),
         *written,
@@ -101,9 +105,9 @@ def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
     """
     pace = ["-re", "-stream_loop", "-1"]
     return [
-        *_prelude(ffmpeg), *encoding.device_options(settings.encoder),
+        *_prelude(ffmpeg), *encoder_options.device_options(settings.encoder),
         *_source(settings.threads, source, pace), *_mapped("0:V:0"), *_filtered(settings),
-        *encoding.encoder_options(settings), "-f", "null", "-",
+        *encoder_options.encoder_options(settings), "-f", "null", "-",
     ]  # fmt: skip
 
 
@@ -127,11 +131,11 @@ def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
     frame on, while the encoder goes on; what does not fit into it meanwhile is lost.
     """
     return [
-        *_prelude(ffmpeg, period_s=0.25), *encoding.device_options(settings.encoder),
+        *_prelude(ffmpeg, period_s=0.25), *encoder_options.device_options(settings.encoder),
         "-filter_threads", str(settings.threads), "-xerror",
         "-protocol_whitelist", "pipe", "-f", "nut", "-threads", str(settings.threads),
         "-noautorotate", "-i", "pipe:0", *_mapped("0:V:0"), *_filtered(settings),
-        *encoding.encoder_options(settings), "-flags", "+global_header",
+        *encoder_options.encoder_options(settings), "-flags", "+global_header",
         "-f", "fifo", "-fifo_format", "flv", "-attempt_recovery", "1",
         "-recovery_wait_time", "1", "-drop_pkts_on_overflow", "1", "-restart_with_keyframe", "1",
         "-format_opts", "flvflags=no_duration_filesize:rw_timeout=5000000", url,
@@ -150,11 +154,11 @@ def play(ffmpeg: Path, url: str) -> list[str]:
 
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
     """A second of a test picture through `encoder`, at a size that all encoders accept."""
-    settings = encoding.proof_settings(encoder)
+    settings = encoder_options.proof_settings(encoder)
     return [
-        *_prelude(ffmpeg), *encoding.device_options(encoder),
+        *_prelude(ffmpeg), *encoder_options.device_options(encoder),
         "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10:duration=1",
-        *_filtered(settings), *encoding.encoder_options(settings), *_into(output),
+        *_filtered(settings), *encoder_options.encoder_options(settings), *_into(output),
     ]  # fmt: skip
 
 
@@ -243,9 +247,9 @@ def _encode(
     settings: EncodeSettings, ffmpeg: Path, source: str, output: str, number: int = 0
 ) -> list[str]:
     return [
-        *_prelude(ffmpeg), *encoding.device_options(settings.encoder),
+        *_prelude(ffmpeg), *encoder_options.device_options(settings.encoder),
         *_source(settings.threads, source), *_mapped("0:V:0"), *_filtered(settings),
-        *encoding.encoder_options(settings, number),
+        *encoder_options.encoder_options(settings, number),
         *(["-f", "null", "-"] if number == 1 else _into(output)),
     ]  # fmt: skip
 
@@ -265,7 +269,7 @@ def _mapped(stream: str) -> list[str]:
 
 
 def _filtered(settings: EncodeSettings) -> list[str]:
-    chain = ",".join(encoding.filters(settings))
+    chain = ",".join(encoder_options.filters(settings))
     return ["-vf", chain] if chain else []
 
 

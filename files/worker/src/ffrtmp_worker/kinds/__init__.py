@@ -5,9 +5,9 @@ from collections.abc import Callable
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
 
-from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.kinds import decode, density, ladder, live, transcode
-from ffrtmp_worker.kinds.attempt import Attempt
+from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.verdict import with_verdict
 
 KINDS: dict[str, Callable[[Attempt], Measurement]] = {

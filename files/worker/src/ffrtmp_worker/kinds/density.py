@@ -11,16 +11,16 @@ from ffrtmp_shared.measurement import (
 )
 from ffrtmp_shared.scenario import DensitySettings, EncodeSettings
 
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.ffmpeg import command, fleet
-from ffrtmp_worker.ffmpeg.fleet import Sailing
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command, process_group
+from ffrtmp_worker.ffmpeg.process_group import Sailing
 from ffrtmp_worker.ffmpeg.progress import Report
-from ffrtmp_worker.kinds.attempt import Attempt
-from ffrtmp_worker.kinds.preparing import SourceClip, prepare
-from ffrtmp_worker.kinds.running_out import Shortage
-from ffrtmp_worker.kinds.searching import greatest_that_holds
-from ffrtmp_worker.kinds.telling import Teller
-from ffrtmp_worker.measure.pace import Pace, pace
+from ffrtmp_worker.kinds.steps.attempt import Attempt
+from ffrtmp_worker.kinds.steps.bisection import greatest_that_holds
+from ffrtmp_worker.kinds.steps.bottleneck import Shortage
+from ffrtmp_worker.kinds.steps.preparation import SourceClip, prepare
+from ffrtmp_worker.kinds.steps.progress_reporter import Teller
+from ffrtmp_worker.measure.real_time import Pace, pace
 
 _NO_LOW_FPS = Unavailable(reason="streams are judged one by one, by their lag")
 _RESOLUTION_S = 0.1
@@ -116,7 +116,7 @@ class _Search:
         meter.begin()
         gpu_meter.begin()
         self._teller = Teller(self._attempt, self._frame_rate)
-        sailing = fleet.run_for(
+        sailing = process_group.run_for(
             [self._argv] * count,
             cwd=self._attempt.folder,
             duration_s=window_s,

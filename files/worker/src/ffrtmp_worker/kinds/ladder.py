@@ -9,12 +9,12 @@ from ffrtmp_shared.measurement import (
 )
 from ffrtmp_shared.scenario import LadderSettings, Rendition
 
-from ffrtmp_worker.failing import AttemptFailedError
+from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command
-from ffrtmp_worker.kinds.attempt import Attempt
-from ffrtmp_worker.kinds.judging import judge
-from ffrtmp_worker.kinds.preparing import prepare
-from ffrtmp_worker.kinds.timing import added_up, run_timed, warm_up
+from ffrtmp_worker.kinds.steps.attempt import Attempt
+from ffrtmp_worker.kinds.steps.output_check import judge
+from ffrtmp_worker.kinds.steps.preparation import prepare
+from ffrtmp_worker.kinds.steps.timed_run import added_up, run_timed, warm_up
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.quality import Clip
 

@@ -6,18 +6,18 @@ import msgspec
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
 
-from ffrtmp_worker.failing import AttemptFailedError
-from ffrtmp_worker.ffmpeg import broadcasting, command
-from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Commands
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command, live_pipeline
+from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands
 from ffrtmp_worker.ffmpeg.progress import Report
-from ffrtmp_worker.kinds.attempt import ENCODE_LOG_NAME, Attempt
-from ffrtmp_worker.kinds.preparing import prepare
-from ffrtmp_worker.kinds.telling import Teller
-from ffrtmp_worker.kinds.timing import killed
+from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
+from ffrtmp_worker.kinds.steps.preparation import prepare
+from ffrtmp_worker.kinds.steps.progress_reporter import Teller
+from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure import live
+from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
 from ffrtmp_worker.measure.rtmp_stat import ServerWatch
-from ffrtmp_worker.measure.slot import MemoryLimit
 
 
 def run(attempt: Attempt) -> Measurement:
@@ -51,7 +51,7 @@ def run(attempt: Attempt) -> Measurement:
     watch.begin(attempt.folder / source.name)
     memory = MemoryLimit()
     with ServerWatch(attempt.tools.rtmp_stat, url, settings.duration_s) as server:
-        stream = broadcasting.run_for(
+        stream = live_pipeline.run_for(
             commands,
             cwd=attempt.folder,
             log=attempt.folder / ENCODE_LOG_NAME,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
 
-from ffrtmp_worker.energy.reading import Reading
+from ffrtmp_worker.energy.client import Reading
 
 _SHORTEST_S = 0.05
 _NO_IDLE_POWER = Unavailable(reason="idle power was not measured before the encode")

@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 from ffrtmp_shared.measurement import Environment, Unavailable
 
+from ffrtmp_worker.measure.cgroup import slot_counts
 from ffrtmp_worker.measure.cpu_times import CpuTimes
-from ffrtmp_worker.measure.pressure import stalled_us
+from ffrtmp_worker.measure.psi import stalled_us
 from ffrtmp_worker.measure.sampling import HostSampler, Look, unheard
-from ffrtmp_worker.measure.slot import slot_counts
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
-from ffrtmp_worker.tuning.saved import host_tuning
+from ffrtmp_worker.tuning.state import host_tuning
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _RESOURCES = ("cpu", "memory", "io")

@@ -6,7 +6,7 @@ import numpy as np
 from ffrtmp_shared.measurement import LiveMeasurement
 from numpy.typing import NDArray
 
-from ffrtmp_worker.ffmpeg.broadcasting import Broadcast, Packets
+from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Packets
 from ffrtmp_worker.ffmpeg.progress import Report
 
 STALL_S = 1.0

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ffrtmp_worker.energy.reading import Reading, ZoneReading
+from ffrtmp_worker.energy.client import Reading, ZoneReading
 
 _LIBRARY = "libnvidia-ml.so.1"
 _RETRY_S = 30.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ffrtmp_shared.measurement import Unavailable
 
-from ffrtmp_worker.energy.reading import Reading
+from ffrtmp_worker.energy.client import Reading
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.sampling import Look
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ffrtmp_worker.tuning.saved import TuningError
+from ffrtmp_worker.tuning.state import TuningError
 
 _log = logging.getLogger(__name__)
 

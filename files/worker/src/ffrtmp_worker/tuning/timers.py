@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from ffrtmp_worker.tuning.saved import TuningError
+from ffrtmp_worker.tuning.state import TuningError
 
 _TIMEOUT_S = 60
 

@@ -1,0 +1,171 @@
+"""Errors as their caller sees them: RFC 9457 problem documents, whatever went wrong."""
+
+import errno
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+from ffrtmp_shared.models import Problem
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.types import ExceptionHandlersMap
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from ffrtmp_master.store.errors import (
+    ConflictError,
+    NotFoundError,
+    RefusedError,
+    TooLargeError,
+    UnacceptableError,
+)
+from ffrtmp_master.store.writer import WriterClosedError
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS: Mapping[type[RefusedError], HTTPStatus] = {
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    UnacceptableError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+
+_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+_LATER = {"Retry-After": "5"}
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_PG_DISK_FULL = "53100"
+
+# Of a path that somebody made up, the log need not have all.
+_LONGEST_PATH = 256
+
+_AnyRequest = Request[Any, Any, Any]
+
+
+class Answer(NamedTuple):
+    """An error as it is sent: its status, its problem document as JSON, and further headers."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
+def answer(
+    status: int, detail: str, errors: Sequence[str] = (), headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Make a problem document."""
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        errors=tuple(errors),
+    )
+    return Answer(status, msgspec.json.encode(problem), headers or {})
+
+
+def of(error: Exception, method: str, path: str) -> Answer:
+    """Turn whatever a request raised into what its caller sees, and log it."""
+    found = _of(error, method, path)
+    level = _level(error, method, found.status)
+    if level is not None and _log.isEnabledFor(level):
+        document = msgspec.json.decode(found.body, type=Problem)
+        request = {"method": method, "path": path[:_LONGEST_PATH], "status": found.status}
+        _log.log(level, "a request was refused: %s", document.detail, extra=request)
+    return found
+
+
+def _level(error: Exception, method: str, status: int) -> int | None:
+    """Return how grave a refusal is; None when the log has it already."""
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return logging.WARNING
+    # Nobody's request was wrong, or so many are that their lines would be the next thing too much.
+    if isinstance(error, WriterClosedError) or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return logging.DEBUG
+    if status == HTTPStatus.INSUFFICIENT_STORAGE:
+        return logging.ERROR
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return logging.WARNING if isinstance(error, HTTPException) else None
+    # What was only looked for and not found is of interest to nobody else.
+    return logging.DEBUG if method in ("GET", "HEAD") else logging.INFO
+
+
+def _of(error: Exception, method: str, path: str) -> Answer:
+    match error:
+        case RefusedError():
+            errors = error.errors if isinstance(error, UnacceptableError) else ()
+            return answer(_STATUS[type(error)], str(error), errors)
+        case HTTPException():
+            details = _details(error.extra)
+            return answer(error.status_code, error.detail, details, error.headers)
+        case RecursionError():
+            return answer(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
+        case WriterClosedError():
+            return answer(HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_LATER)
+        case DBAPIError() | OSError() if is_full(error):
+            return answer(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                "the master's disk is full; what was stored before is safe",
+            )
+        case _:
+            return _unexpected(error, method, path)
+
+
+def _unexpected(error: Exception, method: str, path: str) -> Answer:
+    is_away = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+    _log.error(
+        "the database refused an operation" if is_away else "a request failed unexpectedly",
+        exc_info=error,
+        extra={"method": method, "path": path[:_LONGEST_PATH]},
+    )
+    if is_away:
+        text = "the database cannot be used now; the master's log says why"
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_LATER)
+    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the master failed; its log says how and where")
+
+
+def is_full(error: DBAPIError | OSError) -> bool:
+    """Return whether there was no room on the disk to write something."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == _PG_DISK_FULL
+
+
+def documented(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
+    """Describe for OpenAPI which problems a route answers with, besides 400, 401 and 403."""
+    return {
+        int(status): ResponseSpec(
+            Problem,
+            description=status.phrase,
+            media_type=MEDIA_TYPE,
+            generate_examples=False,
+        )
+        for status in (*_ALWAYS, *statuses)
+    }
+
+
+def _details(extra: object) -> list[str]:
+    """Turn what Litestar says of each wrong field into one line a field."""
+    if not isinstance(extra, list):
+        return []
+    return [
+        f"{item['key']}: {item['message']}" if item.get("key") else str(item["message"])
+        for item in extra
+        if isinstance(item, dict) and "message" in item
+    ]
+
+
+def _as_response(request: _AnyRequest, error: Exception) -> Response[bytes]:
+    found = of(error, request.method, request.url.path)
+    return Response(
+        found.body, status_code=found.status, media_type=MEDIA_TYPE, headers=dict(found.headers)
+    )
+
+
+HANDLERS: ExceptionHandlersMap = {HTTPException: _as_response, Exception: _as_response}
+"""Every error becomes a problem document."""

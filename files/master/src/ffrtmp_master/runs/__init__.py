@@ -1,0 +1,1 @@
+"""Planning and statistics of runs: expansion, placement, repeats, precision."""

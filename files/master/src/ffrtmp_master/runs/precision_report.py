@@ -1,0 +1,74 @@
+"""How well the speeds that a run measured are known, and whether its nodes stayed the same."""
+
+import statistics
+from collections.abc import Collection, Sequence
+
+from ffrtmp_shared.precision import Drift, MedianSpeed, MedianState, Precision, RunPrecision
+
+from ffrtmp_master.runs import control_encodes
+from ffrtmp_master.runs.confidence_interval import Interval, interval_of_median
+from ffrtmp_master.store.job_outcomes import Measured
+
+
+def of_run(
+    jobs: Sequence[Measured], precision: Precision, unsettled: Collection[str]
+) -> RunPrecision:
+    """Say of each scenario on each node how well its median speed is known, by `precision`.
+
+    `unsettled` are the nodes on which more jobs may follow. Only what has been begun is told of.
+    """
+    groups: dict[tuple[str, str], list[Measured]] = {}
+    controls: dict[str, list[Measured]] = {}
+    for job in jobs:
+        if control_encodes.is_control(job):
+            controls.setdefault(job.node, []).append(job)
+        elif job.can_be_repeated and job.node:
+            groups.setdefault((job.node, job.scenario), []).append(job)
+    return RunPrecision(
+        interval=precision.interval,
+        medians=tuple(
+            _median(node, scenario, members, precision, is_settled=node not in unsettled)
+            for (node, scenario), members in sorted(groups.items())
+        ),
+        drifts=tuple(_drift(node, made) for node, made in sorted(controls.items())),
+    )
+
+
+def _median(
+    node: str, scenario: str, members: Sequence[Measured], precision: Precision, *, is_settled: bool
+) -> MedianSpeed:
+    speeds = [job.speed for job in members if job.speed is not None]
+    interval = interval_of_median(speeds)
+    is_done = is_settled and all(job.state.is_final for job in members)
+    return MedianSpeed(
+        node=node,
+        scenario=scenario,
+        n=len(speeds),
+        n_invalid=sum(job.has_result for job in members) - len(speeds),
+        speed=statistics.median(speeds) if speeds else None,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        state=_state(interval, precision.interval, is_done=is_done),
+    )
+
+
+def _state(interval: Interval | None, target_ratio: float, *, is_done: bool) -> MedianState:
+    if interval is not None and interval.half_width_ratio <= target_ratio:
+        return MedianState.PRECISE
+    if not is_done:
+        return MedianState.OPEN
+    return MedianState.FEW_REPEATS if interval is None else MedianState.UNSTABLE
+
+
+def _drift(node: str, made: Sequence[Measured]) -> Drift:
+    in_order = sorted(made, key=lambda job: (job.created_at, job.job_id))
+    speeds = [job.speed for job in in_order if job.speed is not None]
+    if len(speeds) < 2:  # noqa: PLR2004 - a change is between two
+        return Drift(node=node, n=len(speeds), first_speed=None, last_speed=None, ratio=None)
+    return Drift(
+        node=node,
+        n=len(speeds),
+        first_speed=speeds[0],
+        last_speed=speeds[-1],
+        ratio=speeds[-1] / speeds[0],
+    )

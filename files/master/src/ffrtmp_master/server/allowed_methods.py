@@ -1,0 +1,43 @@
+"""Which methods the paths of the hot calls have; the framework knows only its own."""
+
+from http import HTTPStatus
+
+from litestar import Litestar
+from litestar.exceptions import MethodNotAllowedException
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from ffrtmp_master.api import agent_endpoints, problems
+from ffrtmp_master.server import fast_path
+
+
+def known_to(framework: Litestar) -> ASGIApp:
+    """Wrap the framework: what no path of a hot call has is refused with all that it has."""
+    methods = {endpoint.route: {"OPTIONS", "POST"} for endpoint in agent_endpoints.ENDPOINTS}
+    for route in framework.routes:
+        if route.path_format in methods:
+            methods[route.path_format] |= set(route.methods)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        found = fast_path.at(scope["path"]) if str(scope["type"]) == "http" else None
+        allowed = methods[found.endpoint.route] if found is not None else None
+        method = str(scope.get("method"))
+        if allowed is None or (method in allowed and method != "OPTIONS"):
+            await framework(scope, receive, send)
+            return
+        allow = ", ".join(sorted(allowed))
+        if method == "OPTIONS":
+            start: Message = {
+                "type": "http.response.start",
+                "status": HTTPStatus.NO_CONTENT,
+                "headers": [(b"allow", allow.encode())],
+            }
+            await send(start)
+            end: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(end)
+            return
+        refusal = MethodNotAllowedException(
+            f"this path has no method {method}", headers={"Allow": allow}
+        )
+        await fast_path.send_problem(send, problems.of(refusal, method, scope["path"]))
+
+    return app

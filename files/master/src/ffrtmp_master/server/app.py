@@ -1,0 +1,144 @@
+"""The ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import ffrtmp_shared
+from litestar import Litestar, Response, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from ffrtmp_master.api import (
+    artifacts,
+    audit,
+    discovery,
+    events,
+    exports,
+    health,
+    jobs,
+    logs,
+    nodes,
+    problems,
+    request_validation,
+    results,
+    runs,
+    sources,
+    tokens,
+)
+from ffrtmp_master.auth import authentication
+from ffrtmp_master.server import allowed_methods, fast_path, openapi, request_ids
+from ffrtmp_master.services import Farm
+
+_MAX_BODY_BYTES = 8 * 1024 * 1024
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass
+class Served:
+    """The farm that an application serves; it may be replaced while the application is stopped."""
+
+    farm: Farm
+
+
+def create(farm: Farm) -> ASGIApp:
+    """Return the application that serves `farm` and runs it from startup to shutdown."""
+    return around(framework(Served(farm)), farm)
+
+
+def around(behind: Litestar, farm: Farm) -> ASGIApp:
+    """Return the application that answers the hot calls of `farm` in front of its framework."""
+    return request_ids.around(fast_path.in_front_of(allowed_methods.known_to(behind), farm))
+
+
+def framework(served: Served) -> Litestar:
+    """Return the application behind the hot calls.
+
+    Building it is slow. Tests build it once and replace the farm of `served` instead.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        app.state.farm = served.farm
+        async with served.farm.running():
+            yield
+
+    def provide_farm() -> Farm:
+        return served.farm
+
+    def timing(app: ASGIApp) -> ASGIApp:
+        async def timed(scope: Scope, receive: Receive, send: Send) -> None:
+            await served.farm.metrics.time(app, scope, receive, send)
+
+        return timed
+
+    async def count_answer(message: Message, scope: Scope) -> None:
+        served.farm.metrics.count_answer(message, scope)
+
+    wire_types = openapi.WireTypes()
+    document = openapi.Document(wire_types)
+
+    return Litestar(
+        route_handlers=[
+            *health.ROUTES,
+            *runs.ROUTES,
+            *jobs.ROUTES,
+            *logs.ROUTES,
+            *events.ROUTES,
+            *results.ROUTES,
+            *exports.ROUTES,
+            *artifacts.ROUTES,
+            *nodes.ROUTES,
+            *sources.ROUTES,
+            *discovery.ROUTES,
+            *tokens.ROUTES,
+            *audit.ROUTES,
+        ],
+        lifespan=[lifespan],
+        state=State({"farm": served.farm}),
+        dependencies={"farm": Provide(provide_farm, sync_to_thread=False)},
+        middleware=[timing, request_ids.naming, authentication.BearerAuthentication],
+        before_send=[count_answer],
+        exception_handlers=problems.HANDLERS,
+        request_max_body_size=_MAX_BODY_BYTES,
+        logging_config=None,
+        before_request=request_validation.check,
+        plugins=[wire_types],
+        openapi_config=OpenAPIConfig(
+            title="ffmpeg-rtmp master",
+            version=ffrtmp_shared.__version__,
+            description="Job queue, node registry and results of an FFmpeg benchmark farm.",
+            use_handler_docstrings=True,
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+            ),
+            security=[{"token": []}],
+            render_plugins=[openapi.Page(document), openapi.Served(document)],
+            openapi_router=Router(
+                path="/schema",
+                include_in_schema=False,
+                route_handlers=[],
+                # A browser that shows the page has no token; nothing of the farm is in it.
+                opt=authentication.OPEN,
+                after_request=_no_page,
+                response_headers=_PAGE_HEADERS,
+            ),
+        ),
+    )
+
+
+def _no_page(response: Response[Any]) -> Response[Any]:
+    """Tell of a page that is not there as of everything else that is not there."""
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        raise NotFoundException
+    return response

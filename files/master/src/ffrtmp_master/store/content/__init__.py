@@ -1,0 +1,1 @@
+"""Storage of artifacts and sources: in files or in the database."""

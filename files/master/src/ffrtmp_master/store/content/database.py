@@ -1,0 +1,240 @@
+"""Content in the database, piece by piece, where any of several masters must be able to give it.
+
+An upload's pieces belong to nobody until one short transaction lists them under their digest.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from ffrtmp_shared.ids import new_id
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import SQLAlchemyError
+
+from ffrtmp_master.store.content.base import PIECE_BYTES, Content, Gathering, IsUsed
+from ffrtmp_master.store.errors import NotFoundError, UnacceptableError
+from ffrtmp_master.store.schema import content_pieces, contents
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_UPLOAD_S = 24 * 3600.0
+# The clocks of two masters may differ; what is older than this is surely no upload any more.
+_ABANDONED_S = 25 * 3600.0
+_PIECES_AT_ONCE = 32
+_DIGESTS_AT_ONCE = 500
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_NOT_YET_DURABLE = text("SET LOCAL synchronous_commit = off")
+
+
+class DatabaseContent:
+    """One kind of content in PostgreSQL, through connections of its own."""
+
+    def __init__(self, kind: str, max_bytes: int, writing: Engine, reading: Engine) -> None:
+        """Keep content of `kind`, none larger than `max_bytes`."""
+        self._kind = kind
+        self._max_bytes = max_bytes
+        self._writing = writing
+        self._reading = reading
+
+    async def keep(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
+        """Store what `stream` gives, as ContentStore says."""
+        upload = new_id()
+        is_whole = False
+        try:
+            content = await self._fill(upload, stream, expected)
+            is_whole = True
+        finally:
+            if not is_whole:
+                await self._give_up(upload)
+        # Should this fail nobody knows whether it was done, so that the pieces stay for a day.
+        if not await asyncio.to_thread(self._list, upload, content):
+            await self._give_up(upload)
+        return content
+
+    async def size_bytes(self, sha256: str) -> int:
+        """Return the size of what is listed; raises NotFoundError."""
+        return (await asyncio.to_thread(self._find, sha256))[1]
+
+    async def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Give a part, each piece in a transaction of its own."""
+        upload, _ = await asyncio.to_thread(self._find, sha256)
+        for number in range(start // PIECE_BYTES, -(-end // PIECE_BYTES)):
+            piece = await asyncio.to_thread(self._piece, upload, number)
+            first = number * PIECE_BYTES
+            yield piece[max(start - first, 0) : end - first]
+
+    async def remove_unused(self, is_used: IsUsed, older_than_s: float) -> int:
+        """Remove content as ContentStore says."""
+        removed, last = 0, ""
+        while old := await asyncio.to_thread(self._old, last, older_than_s):
+            last = old[-1]
+            for sha256 in await asyncio.to_thread(self._unused, is_used, old):
+                upload = await asyncio.to_thread(self._unlist, sha256, is_used, older_than_s)
+                if upload is not None:
+                    await asyncio.to_thread(self._remove_pieces, upload)
+                    removed += 1
+        for upload in await asyncio.to_thread(self._abandoned):
+            await asyncio.to_thread(self._remove_pieces, upload)
+            removed += 1
+        return removed
+
+    async def _fill(
+        self, upload: UUID, stream: AsyncIterator[bytes], expected: str | None
+    ) -> Content:
+        gathering = Gathering(self._max_bytes)
+        until_s = time.monotonic() + _LONGEST_UPLOAD_S
+        number = 0
+
+        def write(number: int, piece: bytes) -> None:
+            gathering.count_in(piece)
+            with self._writing.begin() as connection:
+                connection.execute(_NOT_YET_DURABLE)
+                connection.execute(
+                    insert(content_pieces).values(upload=upload, number=number, piece=piece)
+                )
+
+        async for data in stream:
+            if time.monotonic() > until_s:
+                raise UnacceptableError("the upload took more than a day")
+            for piece in gathering.take(data):
+                await asyncio.to_thread(write, number, piece)
+                number += 1
+        if rest := gathering.rest():
+            await asyncio.to_thread(write, number, rest)
+        return gathering.content(expected)
+
+    async def _give_up(self, upload: UUID) -> None:
+        try:
+            await asyncio.to_thread(self._remove_pieces, upload)
+        except SQLAlchemyError as error:
+            _log.warning("an upload's pieces stay until they are looked for: %s", error)
+
+    def _list(self, upload: UUID, content: Content) -> bool:
+        """Make an upload's pieces the content with their digest, unless there is one already.
+
+        The commit makes the pieces durable as well: they were written before it.
+        """
+        values = {"size_bytes": content.size_bytes, "stored_at": func.clock_timestamp()}
+        with self._writing.begin() as connection:
+            self._lock(connection, content.sha256)
+            listed = connection.execute(
+                postgresql.insert(contents)
+                .values(kind=self._kind, sha256=content.sha256, upload=upload, **values)
+                .on_conflict_do_nothing(index_elements=[contents.c.kind, contents.c.sha256])
+                .returning(contents.c.upload)
+            ).scalar()
+            if listed is None:
+                connection.execute(
+                    update(contents)
+                    .where(contents.c.kind == self._kind, contents.c.sha256 == content.sha256)
+                    .values(stored_at=func.clock_timestamp())
+                )
+        return listed is not None
+
+    def _find(self, sha256: str) -> tuple[UUID, int]:
+        query = select(contents.c.upload, contents.c.size_bytes).where(
+            contents.c.kind == self._kind, contents.c.sha256 == sha256
+        )
+        with self._reading.begin() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NotFoundError(f"the bytes with SHA-256 {sha256} are not here")
+        return row.upload, row.size_bytes
+
+    def _piece(self, upload: UUID, number: int) -> bytes:
+        query = select(content_pieces.c.piece).where(
+            content_pieces.c.upload == upload, content_pieces.c.number == number
+        )
+        with self._reading.begin() as connection:
+            piece: bytes = connection.execute(query).scalar_one()
+        return piece
+
+    def _old(self, after: str, older_than_s: float) -> list[str]:
+        query = (
+            select(contents.c.sha256)
+            .where(contents.c.kind == self._kind, contents.c.sha256 > after, _is_old(older_than_s))
+            .order_by(contents.c.sha256)
+            .limit(_DIGESTS_AT_ONCE)
+        )
+        with self._reading.begin() as connection:
+            return list(connection.execute(query).scalars())
+
+    def _unused(self, is_used: IsUsed, digests: list[str]) -> list[str]:
+        with self._reading.begin() as connection:
+            return sorted(set(digests) - is_used(connection, digests))
+
+    def _unlist(self, sha256: str, is_used: IsUsed, older_than_s: float) -> UUID | None:
+        """Take content from the list; None when somebody has begun to use it."""
+        with self._writing.begin() as connection:
+            self._lock(connection, sha256)
+            if is_used(connection, [sha256]):
+                return None
+            upload: UUID | None = connection.execute(
+                delete(contents)
+                .where(
+                    contents.c.kind == self._kind,
+                    contents.c.sha256 == sha256,
+                    _is_old(older_than_s),
+                )
+                .returning(contents.c.upload)
+            ).scalar()
+            return upload
+
+    def _remove_pieces(self, upload: UUID) -> None:
+        """Remove an upload's pieces, the first of them last: by it the rest would be found."""
+        of_upload = content_pieces.c.upload == upload
+        last = (
+            select(content_pieces.c.number)
+            .where(of_upload)
+            .order_by(content_pieces.c.number.desc())
+            .limit(_PIECES_AT_ONCE)
+        )
+        left = True
+        while left:
+            with self._writing.begin() as connection:
+                numbers = list(connection.execute(last).scalars())
+                left = bool(numbers)
+                connection.execute(
+                    delete(content_pieces).where(of_upload, content_pieces.c.number.in_(numbers))
+                )
+
+    def _abandoned(self) -> list[UUID]:
+        """Return uploads that nobody finishes any more."""
+        is_listed = exists(select(1).where(contents.c.upload == content_pieces.c.upload))
+        query = select(content_pieces.c.upload).where(
+            content_pieces.c.number == 0,
+            content_pieces.c.upload < _first_id_of(time.time() - _ABANDONED_S),
+            ~is_listed,
+        )
+        with self._reading.begin() as connection:
+            return list(connection.execute(query).scalars())
+
+    def _lock(self, connection: Connection, sha256: str) -> None:
+        """Let no other master list this content, or take it from the list, meanwhile."""
+        connection.execute(_LOCK, {"name": f"content {self._kind} {sha256}"})
+
+
+def _is_old(older_than_s: float) -> ColumnElement[bool]:
+    return contents.c.stored_at < func.clock_timestamp() - func.make_interval(
+        0, 0, 0, 0, 0, 0, older_than_s
+    )
+
+
+def _first_id_of(moment_s: float) -> UUID:
+    """Return the lowest id of version 7 of a moment."""
+    return UUID(int=int(moment_s * 1000) << 80)

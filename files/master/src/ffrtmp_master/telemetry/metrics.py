@@ -1,0 +1,256 @@
+"""What the master counts as it happens; one registry an app.
+
+All of it begins at 0 with the process. What stands in the database is read at a scrape instead:
+see `standing`.
+"""
+
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from copy import copy
+
+import ffrtmp_shared
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.states import JobState
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from ffrtmp_master.store.unit_of_work import Effects
+from ffrtmp_master.telemetry.histograms import Tallies, Tally
+
+OPENMETRICS = "application/openmetrics-text"
+TEXT = "text/plain"
+
+_LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60)
+# From a parked agent that has the job at once to a queue of days.
+_WAIT_BUCKETS_S = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 259200)
+_RUN_BUCKETS_S = (0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+# Whatever else a client calls its method must not become a label.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER = "other"
+# An unknown path has no template, and must not become a label either.
+_UNMATCHED = "unmatched"
+
+
+class Metrics:
+    """The master's counters and histograms."""
+
+    def __init__(self, database: str) -> None:
+        """Make all metrics in a new registry; `database` is the name of the database's kind."""
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        Info("ffrtmp_master_build", "Release, Python and database", registry=registry).info(
+            {
+                "version": ffrtmp_shared.__version__,
+                "python": platform.python_version(),
+                "database": database,
+            }
+        )
+        self._requests = Counter(
+            "ffrtmp_master_http_requests",
+            "HTTP requests that were answered, by route template",
+            ["route", "method", "status"],
+            registry=registry,
+        )
+        self._latency = Tallies(
+            "ffrtmp_master_http_request_duration_seconds",
+            "Time that a request took to be answered; claims include their waiting",
+            ["route", "method"],
+            bounds=_LATENCY_BUCKETS_S,
+        )
+        registry.register(self._latency)
+        # Looking the labels up costs more than counting.
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Tally]] = {}
+        self._make_queue_metrics(registry)
+        self._make_writer_metrics(registry)
+
+    def _make_queue_metrics(self, registry: CollectorRegistry) -> None:
+        self._submitted = Counter(
+            "ffrtmp_master_jobs_submitted",
+            "Jobs that were queued for the first time, those of runs too",
+            registry=registry,
+        )
+        self._claims = Counter(
+            "ffrtmp_master_claims", "Jobs that were leased to agents", registry=registry
+        )
+        self._results = Counter(
+            "ffrtmp_master_results", "Results that were stored", registry=registry
+        )
+        self._finished = Counter(
+            "ffrtmp_master_jobs_finished",
+            "Jobs that became final, by that state",
+            ["state"],
+            registry=registry,
+        )
+        self._expiries = Counter(
+            "ffrtmp_master_lease_expiries",
+            "Attempts whose agent fell silent, or started anew without its job",
+            registry=registry,
+        )
+        self._failures = Counter(
+            "ffrtmp_master_failures",
+            "Attempts that ended without a result, by failure class",
+            ["failure_class"],
+            registry=registry,
+        )
+        self._retries = Counter(
+            "ffrtmp_master_retries",
+            "Attempts that ended without a result and are followed by another, by failure class",
+            ["failure_class"],
+            registry=registry,
+        )
+        # A counter that first appears as 1 has no rate: all begin at 0.
+        for state in JobState:
+            if state.is_final:
+                self._finished.labels(state)
+        for failure_class in FailureClass:
+            self._failures.labels(failure_class)
+            if failure_class.is_retryable:
+                self._retries.labels(failure_class)
+        self._queue_wait = _tally(
+            registry,
+            "ffrtmp_master_job_queue_wait_seconds",
+            "Time from when a job could be handed out until an agent had it, for each attempt",
+            _WAIT_BUCKETS_S,
+        )
+        self._run_time = _tally(
+            registry,
+            "ffrtmp_master_attempt_run_time_seconds",
+            "Time from a claim to the attempt's end, however it ended",
+            _RUN_BUCKETS_S,
+        )
+        self._end_to_end = _tally(
+            registry,
+            "ffrtmp_master_job_end_to_end_seconds",
+            "Time from a job's submission until it was final, with its waits and all attempts",
+            _WAIT_BUCKETS_S,
+        )
+
+    def _make_writer_metrics(self, registry: CollectorRegistry) -> None:
+        self._batch = Histogram(
+            "ffrtmp_master_commit_batch_operations",
+            "Operations that shared a commit",
+            unit="operations",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self._commit_duration = Histogram(
+            "ffrtmp_master_commit_duration_seconds",
+            "Time that a transaction of the writer took, with its commit",
+            unit="seconds",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self._rollbacks = Counter(
+            "ffrtmp_master_rollbacks",
+            "Transactions that were undone: a deed was refused, or the database failed",
+            registry=registry,
+        )
+
+    def effects(self, effects: Effects) -> None:
+        """Count what a committed transaction did."""
+        self._submitted.inc(effects.submitted)
+        self._claims.inc(effects.claims)
+        self._results.inc(effects.results)
+        for state, count in effects.finished.items():
+            self._finished.labels(state).inc(count)
+        for failure_class, state in effects.ended:
+            self._failures.labels(failure_class).inc()
+            if failure_class is FailureClass.LEASE_EXPIRED:
+                self._expiries.inc()
+            if state is JobState.QUEUED:
+                self._retries.labels(failure_class).inc()
+        for tally, values_s in (
+            (self._queue_wait, effects.queue_waits_s),
+            (self._run_time, effects.run_times_s),
+            (self._end_to_end, effects.end_to_end_s),
+        ):
+            for value_s in values_s:
+                # A clock that was set back gives no time below nothing.
+                tally.observe(max(value_s, 0.0))
+
+    def committed(self, operations: int, duration_s: float) -> None:
+        """Note a transaction of the writer."""
+        self._batch.observe(operations)
+        self._commit_duration.observe(duration_s)
+
+    def rolled_back(self) -> None:
+        """Note that a transaction was undone."""
+        self._rollbacks.inc()
+
+    def request(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """Count a request that was answered outside of the framework."""
+        key = (route, method, status)
+        found = self._answered.get(key)
+        if found is None:
+            found = self._answered[key] = (
+                self._requests.labels(route, method, str(status)),
+                self._latency.labels(route, method),
+            )
+        found[0].inc()
+        found[1].observe(duration_s)
+
+    def count_answer(self, message: Message, scope: Scope) -> None:
+        """Count an answer when its head is sent; to be called for every message."""
+        if message["type"] == "http.response.start":
+            route = scope.get("path_template") or _UNMATCHED
+            self._requests.labels(route, _method(scope), str(message["status"])).inc()
+
+    async def time(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have an application answer a request, and observe how long that takes."""
+        start_s = time.monotonic()
+        try:
+            await app(scope, receive, send)
+        finally:
+            route = scope.get("path_template") or _UNMATCHED
+            duration_s = time.monotonic() - start_s
+            self._latency.labels(route, _method(scope)).observe(duration_s)
+
+    def page(self, standing: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
+        """Return all metrics, with how the farm stands, and the page's content type.
+
+        `media_type` is OPENMETRICS or TEXT.
+        """
+        encode, content_type = choose_encoder(media_type)
+        metrics = [*self.registry.collect(), *standing]
+        if media_type == TEXT:
+            metrics = [_without_created(metric) for metric in metrics]
+        return encode(_Collected(metrics)), content_type
+
+
+def _tally(
+    registry: CollectorRegistry, name: str, documentation: str, bounds: Sequence[float]
+) -> Tally:
+    tallies = Tallies(name, documentation, bounds=bounds)
+    registry.register(tallies)
+    return tallies.labels()
+
+
+class _Collected(Collector):
+    """Metrics that were collected already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _without_created(metric: Metric) -> Metric:
+    """Leave out when each series began: only OpenMetrics has a place for it."""
+    created = f"{metric.name}_created"
+    if not any(sample.name == created for sample in metric.samples):
+        return metric
+    found = copy(metric)
+    found.samples = [sample for sample in metric.samples if sample.name != created]
+    return found
+
+
+def _method(scope: Scope) -> str:
+    method = str(scope.get("method"))
+    return method if method in _METHODS else _OTHER

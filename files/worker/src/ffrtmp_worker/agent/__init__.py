@@ -1,0 +1,1 @@
+"""The agent: it claims jobs, runs them, and reports results."""

@@ -1,0 +1,224 @@
+"""One slot: claim a job, run it, report it; again until told to stop."""
+
+import logging
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ffrtmp_shared.client import MasterClient, MasterRefusedError
+from ffrtmp_shared.credentials import ClientCertificate, read_token
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import Measurement, QualityMeasurement
+from ffrtmp_shared.models import (
+    Artifact,
+    Claim,
+    ClaimRequest,
+    Failure,
+    FailureReport,
+    Progress,
+    ResultReport,
+)
+from ffrtmp_shared.scenario import Scenario
+from tenacity import RetryError
+
+from ffrtmp_worker import kinds
+from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
+from ffrtmp_worker.agent import capabilities, series_file
+from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
+from ffrtmp_worker.agent.log_uploader import LogSender
+from ffrtmp_worker.agent.retry import until_answered
+from ffrtmp_worker.agent.settings import AgentSettings
+from ffrtmp_worker.agent.spool import Report, Spool, describe
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.inputs.cache import SourceCache
+from ffrtmp_worker.inputs.fetcher import SourceFetcher
+from ffrtmp_worker.inputs.ffmpeg_build import BuildsUnderTest
+from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt, Tools
+from ffrtmp_worker.measure.quality import LOG_NAME as VMAF_LOG_NAME
+
+_log = logging.getLogger(__name__)
+
+# Short enough that SIGTERM is obeyed soon; how fast a job is found does not depend on it.
+_CLAIM_WAIT_S = 5.0
+_CONFLICT = 409
+
+
+class Agent:
+    """One slot of a node. Raises OSError or ValueError when the settings name unusable files."""
+
+    def __init__(
+        self, settings: AgentSettings, slot: int, tools: Tools, stopped: threading.Event
+    ) -> None:
+        """Prepare slot number `slot`; setting `stopped` ends its work soon."""
+        self._settings = settings
+        self._slot = slot
+        self._tools = tools
+        self._stopped = stopped
+        self._token = read_token(settings.token_file)
+        self._shown = ClientCertificate.of(settings.certificate_file, settings.key_file)
+        self._work = settings.work_dir / f"slot-{slot}"
+        self._spool = Spool(settings.spool_dir / f"slot-{slot}")
+        self._fetcher = SourceFetcher(
+            SourceCache(settings.cache_dir, settings.cache_max_bytes),
+            tools,
+            settings.cache_max_bytes,
+        )
+        self._builds = BuildsUnderTest(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
+        self._activity = ActivitySender(settings.progress_socket)
+        self._last: LastResult | None = None
+        # What a killed agent left behind belongs to attempts that nobody waits for.
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work.mkdir(parents=True)
+
+    def run(self) -> None:
+        """Work until stopped. What could not be delivered stays in the spool."""
+        with self._connect() as client:
+            try:
+                self._register(client)
+                while not self._stopped.is_set():
+                    self._turn(client)
+            except RetryError:
+                _log.info("stopped while waiting for the master")
+            finally:
+                self._activity.close()
+
+    def _connect(self) -> MasterClient:
+        settings = self._settings
+        return MasterClient(settings.master_url, self._token, settings.ca_file, self._shown)
+
+    def _register(self, client: MasterClient) -> None:
+        registration = capabilities.registration(self._settings, self._tools)
+        until_answered(self._stopped)(client.register, registration)
+        _log.info("registered", extra={"node": registration.name, "slot": self._slot})
+
+    def _turn(self, client: MasterClient) -> None:
+        """Deliver what is left, then claim a job and do it if there is one."""
+        if not self._spool.deliver(client, self._stopped):
+            return
+        self._activity.send(SlotActivity(slot=self._slot, stage="idle", last=self._last))
+        claim = until_answered(self._stopped)(self._claim, client)
+        if claim is not None:
+            self._work_on(client, claim)
+
+    def _claim(self, client: MasterClient) -> Claim | None:
+        request = ClaimRequest(node=self._settings.node_name, slot=self._slot, wait_s=_CLAIM_WAIT_S)
+        try:
+            return client.claim(request)
+        except MasterRefusedError as error:
+            if error.problem.status != _CONFLICT:
+                raise
+            # Somebody removed the node; it is alive, so it comes back.
+            self._register(client)
+            return None
+
+    def _work_on(self, client: MasterClient, claim: Claim) -> None:
+        where = {"job": claim.job.id, "attempt": claim.attempt}
+        _log.info("claimed %s", claim.job.scenario.name, extra=where)
+        folder = Path(tempfile.mkdtemp(prefix=f"{claim.job.id}-{claim.attempt}-", dir=self._work))
+        try:
+            with LeaseKeeper(claim, self._connect) as lease:
+                with LogSender(claim, folder / ENCODE_LOG_NAME, self._connect):
+                    outcome = self._measure(client, claim, lease, folder)
+                if lease.is_lost:
+                    _log.warning("the attempt is no longer ours; nothing is reported", extra=where)
+                    return
+                self._report(lease, claim, outcome, folder)
+                self._spool.deliver(client, self._stopped)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _measure(
+        self, client: MasterClient, claim: Claim, lease: LeaseKeeper, folder: Path
+    ) -> Measurement | Failure:
+        """Run the job's kind; whatever an attempt may die of becomes a failure."""
+        scenario = claim.job.scenario
+        attempt = Attempt(
+            scenario=scenario,
+            folder=folder,
+            tools=self._tools,
+            fetch=lambda source, target: self._fetcher.fetch(
+                client, source, target, attempt.check_stop
+            ),
+            report=self._reporter(claim, lease),
+            stop_reason=lambda: "the agent was stopped" if self._stopped.is_set() else lease.ended,
+        )
+        try:
+            measured = kinds.run(self._builds.equipped(attempt, client))
+        except AttemptFailedError as error:
+            return error.failure
+        except OSError as error:
+            _log.exception("the node could not do its part", extra={"job": claim.job.id})
+            return AttemptFailedError(FailureClass.NODE, str(error)).failure
+        series_file.write(attempt.series, folder)
+        return measured
+
+    def _reporter(self, claim: Claim, lease: LeaseKeeper) -> Callable[[Progress], None]:
+        scenario = claim.job.scenario
+
+        def report(progress: Progress) -> None:
+            lease.note(progress)
+            # Only an encode has a speed: of what comes before and after it none is known.
+            is_encode = progress.stage == "encode"
+            self._activity.send(
+                SlotActivity(
+                    slot=self._slot,
+                    stage=progress.stage,
+                    kind=scenario.kind,
+                    encoder=scenario.encoder or "",
+                    frames=progress.frames,
+                    fps=progress.fps if is_encode else None,
+                    speed=progress.speed if is_encode else None,
+                    bitrate_bps=progress.bitrate_bps,
+                    duplicated_frames=progress.duplicated_frames,
+                    dropped_frames=progress.dropped_frames,
+                    lag_s=progress.lag_s,
+                    last=self._last,
+                )
+            )
+
+        return report
+
+    def _report(
+        self, lease: LeaseKeeper, claim: Claim, outcome: Measurement | Failure, folder: Path
+    ) -> None:
+        if isinstance(outcome, Measurement):
+            self._last = _in_short(claim.job.scenario, outcome)
+        self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
+        kept = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_scores(folder))
+        files = [file for file in kept if file.exists()]
+        # What filled the disk would leave no room for the report that says so.
+        for other in set(folder.iterdir()) - set(files):
+            if other.is_dir():
+                shutil.rmtree(other)
+            else:
+                other.unlink()
+        described = tuple(describe(file) for file in files)
+        self._spool.add(_as_report(claim, outcome, described), files)
+        ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
+        _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
+
+
+def _in_short(scenario: Scenario, measured: Measurement) -> LastResult:
+    quality = measured.quality
+    return LastResult(
+        kind=scenario.kind,
+        encoder=scenario.encoder or "",
+        vmaf_mean=quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None,
+    )
+
+
+def _scores(folder: Path) -> list[Path]:
+    """Return the files with the scores of every frame, one for each output."""
+    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*.json"))
+
+
+def _as_report(
+    claim: Claim, outcome: Measurement | Failure, artifacts: tuple[Artifact, ...]
+) -> Report:
+    if isinstance(outcome, Failure):
+        failure = FailureReport(attempt=claim.attempt, failure=outcome, artifacts=artifacts)
+        return Report(job_id=claim.job.id, failure=failure)
+    result = ResultReport(attempt=claim.attempt, measurement=outcome, artifacts=artifacts)
+    return Report(job_id=claim.job.id, result=result)

@@ -1,0 +1,109 @@
+"""What this node is and what it can do, found out by trying."""
+
+import logging
+import os
+import platform
+import socket
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from ffrtmp_shared.credentials import ClientCertificate
+from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.models import NodeFacts, Registration
+from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
+
+from ffrtmp_worker.agent.settings import AgentSettings
+from ffrtmp_worker.ffmpeg import build_info
+from ffrtmp_worker.ffmpeg.encoder_check import prove
+from ffrtmp_worker.kinds.steps.attempt import Tools
+from ffrtmp_worker.kinds.steps.stream_cost import Prices
+from ffrtmp_worker.measure.complexity import ContentNotes
+from ffrtmp_worker.measure.environment import cpu_model
+from ffrtmp_worker.measure.rtmp_stat import StatPage
+
+_log = logging.getLogger(__name__)
+
+
+def node_facts() -> NodeFacts:
+    """Say what this host is made of. `cpu_count` is what this process may use."""
+    return NodeFacts(
+        hostname=socket.gethostname(),
+        os=_os_name(),
+        kernel=platform.release(),
+        architecture=platform.machine(),
+        cpu_model=cpu_model(),
+        cpu_count=len(os.sched_getaffinity(0)),
+        memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def proved_encoders(ffmpeg: Path) -> frozenset[str]:
+    """Return the known encoders with which a short encode works here."""
+    return frozenset(name for name in ENCODERS if _works(name, ffmpeg))
+
+
+def tools(settings: AgentSettings) -> Tools:
+    """Find out what this node measures with; raises UnusableFfmpegError."""
+    quality_build = build_info.identify(settings.quality_ffmpeg)
+    return Tools(
+        ffmpeg=settings.ffmpeg,
+        farm_ffmpeg=settings.ffmpeg,
+        ffprobe=settings.ffprobe,
+        quality_ffmpeg=settings.quality_ffmpeg,
+        ffmpeg_build=build_info.identify(settings.ffmpeg),
+        quality_ffmpeg_build=quality_build,
+        encoders=proved_encoders(settings.ffmpeg),
+        vmaf_threads=settings.vmaf_threads,
+        min_free_bytes=settings.min_free_bytes,
+        agent_version=version("ffmpeg-rtmp-worker"),
+        energy_socket=settings.energy_socket,
+        energy_idle_s=settings.energy_idle_s,
+        rtmp_url=settings.rtmp_url,
+        rtmp_stat=_rtmp_stat(settings),
+        content_notes=ContentNotes(settings.cache_dir, quality_build.sha256),
+        prices=Prices(
+            currency=settings.currency,
+            host_per_hour=settings.host_price_per_hour,
+            energy_per_kwh=settings.energy_price_per_kwh,
+        ),
+    )
+
+
+def _rtmp_stat(settings: AgentSettings) -> StatPage | None:
+    if settings.rtmp_stat_url is None:
+        return None
+    shown = ClientCertificate.of(settings.certificate_file, settings.key_file)
+    return StatPage(settings.rtmp_stat_url, settings.ca_file, shown)
+
+
+def registration(settings: AgentSettings, found: Tools) -> Registration:
+    """Put together what the agent says of its node."""
+    return Registration(
+        name=settings.node_name,
+        facts=node_facts(),
+        encoders=tuple(sorted(found.encoders)),
+        ffmpeg=found.ffmpeg_build,
+        quality_ffmpeg=found.quality_ffmpeg_build,
+        agent_version=found.agent_version,
+        address=settings.address,
+        exporters=settings.exporters,
+        labels=settings.labels,
+        kinds=(*KINDS_OF_EVERY_NODE, *(() if found.rtmp_url is None else ("live",))),
+        ffmpeg_under_test=settings.allow_ffmpeg_under_test,
+    )
+
+
+def _works(encoder: str, ffmpeg: Path) -> bool:
+    proof = prove(encoder, ffmpeg)
+    if not proof.works:
+        _log.info("an encoder does not work here", extra={"encoder": encoder})
+        _log.debug("what FFmpeg said", extra={"encoder": encoder, "log": proof.log_tail})
+    return proof.works
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return platform.system()

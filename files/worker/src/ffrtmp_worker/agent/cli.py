@@ -1,0 +1,67 @@
+"""The command `ffrtmp-agent`."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from ffrtmp_shared import logs
+from ffrtmp_shared.client import MasterRefusedError
+from ffrtmp_shared.config import ConfigError, load
+
+from ffrtmp_worker.agent import capabilities
+from ffrtmp_worker.agent.agent import Agent
+from ffrtmp_worker.agent.settings import AgentSettings
+from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError
+
+_log = logging.getLogger(__name__)
+
+_EXIT_CONFIG = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load(options.config, AgentSettings)
+        if options.deed == "check-config":
+            _check_files(settings)
+            return 0
+        logs.configure(settings.log_level)
+        found = capabilities.tools(settings)
+        if options.deed == "probe":
+            registration = capabilities.registration(settings, found)
+            sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(registration)) + b"\n")
+            return 0
+        stopped = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopped.set())
+        Agent(settings, options.slot, found, stopped).run()
+    except (ConfigError, UnusableFfmpegError, MasterRefusedError, OSError, ValueError) as error:
+        sys.stderr.write(f"ffrtmp-agent: {error}\n")
+        return _EXIT_CONFIG if isinstance(error, ConfigError) else 1
+    return 0
+
+
+def _check_files(settings: AgentSettings) -> None:
+    for name in ("token_file", "ca_file", "ffmpeg", "ffprobe", "quality_ffmpeg"):
+        file: Path = getattr(settings, name)
+        if not file.is_file():
+            raise ConfigError(f"{name}: there is no file {file}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ffrtmp-agent", description="Run the jobs of an ffmpeg-rtmp farm on this host."
+    )
+    parser.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
+    deeds = parser.add_subparsers(dest="deed", required=True)
+    run = deeds.add_parser("run", help="claim jobs and run them until stopped")
+    run.add_argument("--slot", type=int, required=True, help="which of the node's slots, from 1")
+    deeds.add_parser("check-config", help="check the settings and the files that they name")
+    deeds.add_parser("probe", help="print what this node is and which encoders work")
+    return parser

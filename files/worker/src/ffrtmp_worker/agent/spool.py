@@ -1,0 +1,160 @@
+"""Finished reports that the master may not have yet: on disk first, then delivered in order.
+
+    incoming/<id>/   being written; removed at the next start if the agent died meanwhile
+    pending/<id>/    whole and on disk; ids are UUIDv7, so their order is the order of the work
+    rejected/<id>/   refused by the master for good, or damaged; the newest are kept
+
+Each entry holds report.json and the attempt's artifacts.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+from ffrtmp_shared.client import MasterClient, MasterRefusedError
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Artifact, FailureReport, ResultReport
+from tenacity import RetryError
+
+from ffrtmp_worker.agent.retry import until_answered
+
+_log = logging.getLogger(__name__)
+
+_REPORT_NAME = "report.json"
+_MAX_REJECTED = 100
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an attempt at the job ended: either a result or a failure."""
+
+    job_id: UUID
+    result: ResultReport | None = None
+    failure: FailureReport | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a report that says nothing or two things."""
+        if (self.result is None) == (self.failure is None):
+            raise ValueError("a report is either a result or a failure")
+
+
+class DamagedEntryError(Exception):
+    """An entry on disk is not what was written."""
+
+
+def describe(file: Path) -> Artifact:
+    """Describe a file as an artifact under its own name."""
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return Artifact(name=file.name, sha256=digest, size_bytes=file.stat().st_size)
+
+
+class Spool:
+    """The reports of one slot, which alone uses the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the spool in `folder`; what a dead agent left half-written is removed."""
+        self._incoming = folder / "incoming"
+        self._pending = folder / "pending"
+        self._rejected = folder / "rejected"
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        for part in (self._incoming, self._pending, self._rejected):
+            part.mkdir(parents=True, exist_ok=True)
+
+    def add(self, report: Report, artifacts: Sequence[Path]) -> None:
+        """Keep a report and copies of its artifacts; they are on disk when this returns.
+
+        Raises OSError when the disk does not take them.
+        """
+        name = str(new_id())
+        entry = self._incoming / name
+        entry.mkdir()
+        for artifact in artifacts:
+            _write(entry / artifact.name, artifact.read_bytes())
+        _write(entry / _REPORT_NAME, msgspec.json.encode(report))
+        _sync_folder(entry)
+        entry.rename(self._pending / name)
+        _sync_folder(self._pending)
+
+    def pending(self) -> list[Path]:
+        """Return the entries that the master may not have, oldest first."""
+        return sorted(self._pending.iterdir())
+
+    def rejected(self) -> list[Path]:
+        """Return the entries that were given up, oldest first."""
+        return sorted(self._rejected.iterdir())
+
+    def deliver(self, client: MasterClient, stopped: threading.Event) -> bool:
+        """Hand in every pending entry, trying each until the master answers or `stopped` is set.
+
+        After `stopped` each is tried once more at most. Returns whether nothing is left.
+        """
+        for entry in self.pending():
+            try:
+                until_answered(stopped)(_hand_in, client, entry)
+            except RetryError:
+                return False
+            except (MasterRefusedError, DamagedEntryError) as error:
+                self._reject(entry, str(error))
+            else:
+                shutil.rmtree(entry)
+        return True
+
+    def _reject(self, entry: Path, reason: str) -> None:
+        _log.error("a report was given up: %s", reason, extra={"entry": entry.name})
+        entry.rename(self._rejected / entry.name)
+        for old in self.rejected()[:-_MAX_REJECTED]:
+            shutil.rmtree(old)
+
+
+def _hand_in(client: MasterClient, entry: Path) -> None:
+    report = _read(entry)
+    ended = report.result or report.failure
+    if ended is None:
+        raise DamagedEntryError(f"{entry.name} reports nothing")
+    for artifact in ended.artifacts:
+        client.upload_artifact(
+            report.job_id,
+            ended.attempt,
+            artifact.name,
+            entry / artifact.name,
+            sha256=artifact.sha256,
+        )
+    if isinstance(ended, ResultReport):
+        client.report_result(report.job_id, ended)
+    else:
+        client.report_failure(report.job_id, ended)
+
+
+def _read(entry: Path) -> Report:
+    try:
+        report = msgspec.json.decode((entry / _REPORT_NAME).read_bytes(), type=Report)
+        ended = report.result or report.failure
+        damaged = (
+            [a.name for a in ended.artifacts if describe(entry / a.name) != a] if ended else []
+        )
+    except (OSError, msgspec.DecodeError) as error:
+        raise DamagedEntryError(f"{entry.name} cannot be read: {error}") from error
+    if damaged:
+        raise DamagedEntryError(f"{entry.name} has damaged artifacts: {', '.join(damaged)}")
+    return report
+
+
+def _write(file: Path, content: bytes) -> None:
+    with file.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Inputs of a job: sources and the FFmpeg build under test."""

@@ -1,0 +1,98 @@
+"""Whether what was written is what the scenario says, and how good it looks."""
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
+from ffrtmp_shared.models import Progress
+from ffrtmp_shared.scenario import EncodeSettings
+
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
+from ffrtmp_worker.kinds.steps.attempt import Attempt
+from ffrtmp_worker.kinds.steps.preparation import deadline_s
+from ffrtmp_worker.kinds.steps.source_check import source_failure
+from ffrtmp_worker.kinds.steps.timed_run import killed
+from ffrtmp_worker.measure import output as outputs
+from ffrtmp_worker.measure import quality
+from ffrtmp_worker.measure.cgroup import MemoryLimit
+from ffrtmp_worker.measure.quality import Clip
+
+_DIGEST_MARK = "SHA256="
+
+
+def judge(
+    attempt: Attempt, settings: EncodeSettings, source: Clip, output_name: str
+) -> tuple[OutputMeasurement, QualityMeasurement | Unavailable]:
+    """Check the file `output_name` in the attempt's folder, then compare it with the source.
+
+    Raises AttemptFailedError when it is not what `settings` say.
+    """
+    found = _probe(attempt, settings, source, output_name)
+    measured = outputs.measure(
+        attempt.folder / output_name,
+        found,
+        asked_kbps=settings.rate.bitrate_kbps,
+        decoded_sha256=_decode(attempt, source.probe, output_name),
+    )
+    compared = _compare(attempt, source, Clip(name=output_name, probe=found))
+    attempt.check_stop()
+    return measured, compared
+
+
+def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) -> VideoProbe:
+    try:
+        output = probe(attempt.tools.ffprobe, attempt.folder / name)
+    except UnreadableFileError as error:
+        raise AttemptFailedError(
+            FailureClass.OUTPUT_MISMATCH, str(error), error.log_tail
+        ) from error
+    wrong = outputs.mismatches(settings, source.probe, output)
+    if wrong:
+        # An encoder cannot write pictures that the source did not give.
+        raise source_failure(attempt, source) or AttemptFailedError(
+            FailureClass.OUTPUT_MISMATCH, "; ".join(wrong)
+        )
+    return output
+
+
+def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
+    """Return the digest of the output's pictures; a file that cannot be decoded is no output."""
+    said: list[str] = []
+    memory = MemoryLimit()
+    allowed_s = deadline_s(attempt, source)
+    outcome = process.run(
+        command.digest(attempt.tools.quality_ffmpeg, name),
+        cwd=attempt.folder,
+        log=attempt.folder / "digest.log",
+        deadline_s=allowed_s,
+        stop=attempt.is_stopped,
+        on_line=lambda line, _: said.append(line) if line.startswith(_DIGEST_MARK) else None,
+    )
+    attempt.check_stop()
+    if outcome.stopped_by is not None:
+        raise AttemptFailedError(
+            FailureClass.DEADLINE_EXCEEDED,
+            f"the output was not decoded after {allowed_s:.1f} s",
+            outcome.log_tail,
+        )
+    if outcome.exit_code < 0:
+        # Whoever ended it, that says nothing of the file.
+        raise killed(outcome.exit_code, outcome.log_tail, memory)
+    if outcome.exit_code or len(said) != 1:
+        raise AttemptFailedError(
+            FailureClass.OUTPUT_MISMATCH,
+            f"the output cannot be decoded (code {outcome.exit_code})",
+            outcome.log_tail,
+        )
+    return said[0].removeprefix(_DIGEST_MARK).strip()
+
+
+def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement | Unavailable:
+    attempt.report(Progress(stage="quality", frames=output.probe.frames, ratio=1.0))
+    how = quality.QualityPass(
+        ffmpeg=attempt.tools.quality_ffmpeg,
+        folder=attempt.folder,
+        threads=attempt.tools.vmaf_threads,
+        deadline_s=deadline_s(attempt, source.probe),
+    )
+    return quality.measure(how, distorted=output, reference=source, stop=attempt.is_stopped)

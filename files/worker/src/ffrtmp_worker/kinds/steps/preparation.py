@@ -1,0 +1,129 @@
+"""What comes before anything is timed: can this node do the scenario, and is its source sound."""
+
+import shutil
+from pathlib import PurePath
+
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import SourceMeasurement
+from ffrtmp_shared.models import Progress
+
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
+from ffrtmp_worker.kinds.steps.attempt import Attempt
+from ffrtmp_worker.measure import complexity
+from ffrtmp_worker.measure import output as outputs
+from ffrtmp_worker.measure.quality import Clip
+
+_SAFE_SUFFIX_LENGTH = 8
+
+
+class SourceClip(Clip, frozen=True, kw_only=True):
+    """The source in the attempt's folder, with the digest of its content."""
+
+    sha256: str
+    measured: SourceMeasurement
+
+
+def prepare(attempt: Attempt) -> SourceClip:
+    """Check the scenario and the node, fetch the source and probe it.
+
+    Returns the source by its name in the attempt's folder; raises AttemptFailedError with the
+    verdict.
+    """
+    check_scenario(attempt)
+    _check_encoder(attempt)
+    check_space(attempt)
+    attempt.report(Progress(stage="fetch"))
+    name = f"source{_suffix(attempt.scenario.source.file_name)}"
+    sha256 = attempt.fetch(attempt.scenario.source, attempt.folder / name)
+    attempt.check_stop()
+    found = _probe(attempt, name)
+    _check_size(attempt, found)
+    known = attempt.tools.content_notes.of(
+        sha256,
+        lambda: complexity.characterise(
+            attempt.tools.quality_ffmpeg,
+            attempt.folder,
+            name,
+            source_duration_s(found),
+            attempt.is_stopped,
+        ),
+    )
+    attempt.check_stop()
+    return SourceClip(
+        name=name, probe=found, sha256=sha256, measured=complexity.describe(found, known)
+    )
+
+
+def source_duration_s(source: VideoProbe) -> float:
+    """Return how long the source's frames last at its frame rate, in seconds."""
+    return source.frames / float(source.frame_rate)
+
+
+def deadline_s(attempt: Attempt, source: VideoProbe) -> float:
+    """Return after how many seconds a pass over the source is given up."""
+    return source_duration_s(source) / attempt.scenario.slowest_speed
+
+
+def check_scenario(attempt: Attempt) -> None:
+    """Raise AttemptFailedError when the scenario makes no sense."""
+    scenario = attempt.scenario
+    problems = scenario.problems()
+    if scenario.slowest_speed <= 0:
+        problems.append(f"slowest_speed must be above 0, not {scenario.slowest_speed:g}")
+    if problems:
+        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "; ".join(problems))
+
+
+def _check_encoder(attempt: Attempt) -> None:
+    scenario = attempt.scenario
+    if scenario.encoder is not None and scenario.encoder not in attempt.tools.encoders:
+        proved = ", ".join(sorted(attempt.tools.encoders)) or "none"
+        raise AttemptFailedError(
+            FailureClass.ENCODER_UNAVAILABLE,
+            f"{scenario.encoder} does not work on this node; those that do: {proved}",
+        )
+
+
+def check_space(attempt: Attempt) -> None:
+    """Raise AttemptFailedError when there is too little room for files."""
+    free = shutil.disk_usage(attempt.folder).free
+    if free < attempt.tools.min_free_bytes:
+        raise AttemptFailedError(
+            FailureClass.NODE,
+            f"{free} bytes are free in the work folder, fewer than the "
+            f"{attempt.tools.min_free_bytes} of the setting min_free_bytes",
+        )
+
+
+def _probe(attempt: Attempt, name: str) -> VideoProbe:
+    try:
+        source = probe(attempt.tools.ffprobe, attempt.folder / name)
+    except UnreadableFileError as error:
+        raise AttemptFailedError(
+            FailureClass.SOURCE_UNREADABLE, str(error), error.log_tail
+        ) from error
+    problems = outputs.source_problems(source)
+    if problems:
+        raise AttemptFailedError(
+            FailureClass.SOURCE_UNREADABLE, "; ".join(problems), source.complaints
+        )
+    return source
+
+
+def _check_size(attempt: Attempt, source: VideoProbe) -> None:
+    keeps_size = any(settings.width is None for settings in attempt.scenario.encoders)
+    if keeps_size and (source.width % 2 or source.height % 2):
+        # The same rule as for a size that is set: not every encoder takes an odd one.
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS,
+            f"the source is {source.width}x{source.height}, and 4:2:0 pictures need an even width "
+            "and height: the encode has to set both",
+        )
+
+
+def _suffix(file_name: str) -> str:
+    """Return the suffix of a name from the network if it is harmless, else nothing."""
+    suffix = PurePath(file_name).suffix
+    harmless = suffix[1:].isascii() and suffix[1:].isalnum()
+    return suffix if harmless and len(suffix) <= _SAFE_SUFFIX_LENGTH else ""

@@ -1,0 +1,162 @@
+"""The FFmpeg process that is timed: its cost, its progress, and whose fault it is if it fails."""
+
+import errno
+import os
+import signal
+from collections.abc import Sequence
+
+import msgspec
+from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
+
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import process
+from ffrtmp_worker.ffmpeg.process import Outcome, StoppedBy
+from ffrtmp_worker.ffmpeg.progress import Report, Reports
+from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
+from ffrtmp_worker.kinds.steps.preparation import deadline_s, source_duration_s
+from ffrtmp_worker.kinds.steps.progress_reporter import Teller
+from ffrtmp_worker.kinds.steps.source_check import source_failure
+from ffrtmp_worker.measure.cgroup import MemoryLimit
+from ffrtmp_worker.measure.quality import Clip
+from ffrtmp_worker.measure.rates import low_fps, rates_fps
+
+_NO_SPACE = os.strerror(errno.ENOSPC)
+
+
+def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeasurement:
+    """Run `argv` over the whole source in the attempt's folder and measure the process.
+
+    Its progress is reported. Raises AttemptFailedError with the verdict when it does not end as
+    it should.
+    """
+    teller = Teller(attempt, float(source.probe.frame_rate))
+
+    def heard(report: Report) -> None:
+        teller.tell(report, ratio=report.frames / source.probe.frames)
+
+    reports = Reports(heard)
+    memory = MemoryLimit()
+    outcome = process.run(
+        argv,
+        cwd=attempt.folder,
+        log=attempt.folder / ENCODE_LOG_NAME,
+        deadline_s=deadline_s(attempt, source.probe),
+        stop=attempt.is_stopped,
+        on_line=reports.hear,
+    )
+    if outcome.stopped_by is not None or outcome.exit_code:
+        raise _failure(attempt, outcome, source, memory)
+    frames = reports.all[-1].frames if reports.all else 0
+    rates = rates_fps(reports.all)
+    return EncodeMeasurement(
+        wall_s=outcome.wall_s,
+        user_s=outcome.user_s,
+        system_s=outcome.system_s,
+        max_rss_kib=outcome.max_rss_kib,
+        frames=frames,
+        fps=frames / outcome.wall_s,
+        speed=source_duration_s(source.probe) / outcome.wall_s,
+        first_frame_s=(
+            reports.all[0].elapsed_s
+            if reports.all
+            else Unavailable(reason="FFmpeg never reported a frame")
+        ),
+        voluntary_switches=outcome.voluntary_switches,
+        involuntary_switches=outcome.involuntary_switches,
+        minor_faults=outcome.minor_faults,
+        major_faults=outcome.major_faults,
+        fps_p1=low_fps(rates, 1),
+        fps_p5=low_fps(rates, 5),
+    )
+
+
+def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
+    """Run `argv` for as long as the scenario says and forget it.
+
+    It brings programs, libraries and the source into memory, and the processor out of its sleep,
+    before anything is timed. What it writes is written again.
+    """
+    if attempt.scenario.warm_up_s <= 0:
+        return
+    process.run(
+        argv,
+        cwd=attempt.folder,
+        log=attempt.folder / "warm-up.log",
+        deadline_s=attempt.scenario.warm_up_s,
+        stop=attempt.is_stopped,
+    )
+    # Whether it failed does not matter: what is timed would fail as well, and says why.
+    attempt.check_stop()
+
+
+def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
+    """Return what all passes of one encode cost together.
+
+    Times and counts are sums, memory is the most that any pass had, the frames are those of the
+    last pass, and so are the low rates, and the first frame is that of the first.
+    """
+    if len(passes) == 1:
+        return passes[0]
+    wall_s = sum(one.wall_s for one in passes)
+    return msgspec.structs.replace(
+        passes[-1],
+        wall_s=wall_s,
+        user_s=sum(one.user_s for one in passes),
+        system_s=sum(one.system_s for one in passes),
+        max_rss_kib=max(one.max_rss_kib for one in passes),
+        fps=passes[-1].frames / wall_s,
+        speed=source_duration_s(source.probe) / wall_s,
+        first_frame_s=passes[0].first_frame_s,
+        voluntary_switches=_together([one.voluntary_switches for one in passes]),
+        involuntary_switches=_together([one.involuntary_switches for one in passes]),
+        minor_faults=_together([one.minor_faults for one in passes]),
+        major_faults=_together([one.major_faults for one in passes]),
+    )
+
+
+def _together(counts: Sequence[int | Unavailable]) -> int | Unavailable:
+    """Return the sum of counts, if each is known."""
+    unknown = next((count for count in counts if isinstance(count, Unavailable)), None)
+    return unknown or sum(count for count in counts if isinstance(count, int))
+
+
+def _failure(
+    attempt: Attempt, outcome: Outcome, source: Clip, memory: MemoryLimit
+) -> AttemptFailedError:
+    """Say whose fault it is that the process did not end as it should."""
+    tail = outcome.log_tail
+    if outcome.stopped_by is StoppedBy.CALLER:
+        return AttemptFailedError(FailureClass.STOPPED, attempt.stop_reason() or "stopped", tail)
+    if outcome.stopped_by is StoppedBy.DEADLINE:
+        return AttemptFailedError(
+            FailureClass.DEADLINE_EXCEEDED,
+            f"the encode was not done after {deadline_s(attempt, source.probe):.1f} s: it is "
+            f"slower than {attempt.scenario.slowest_speed:g} times real time",
+            tail,
+        )
+    if outcome.exit_code < 0:
+        return killed(outcome.exit_code, tail, memory)
+    if _NO_SPACE in tail:
+        return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
+    return source_failure(attempt, source) or AttemptFailedError(
+        FailureClass.ENCODE_FAILED, f"FFmpeg failed with code {outcome.exit_code}", tail
+    )
+
+
+def killed(exit_code: int, log_tail: str, memory: MemoryLimit) -> AttemptFailedError:
+    """Say who ended a process that a signal of somebody else's ended.
+
+    `exit_code` is negative; `memory` was made before the process was started.
+    """
+    if exit_code == -signal.SIGKILL and memory.was_hit():
+        # The next attempt would want as much: a larger limit helps, another try does not.
+        return AttemptFailedError(
+            FailureClass.OUT_OF_MEMORY,
+            f"FFmpeg was killed by the kernel at the slot's memory limit {memory}",
+            log_tail,
+        )
+    name = signal.Signals(-exit_code).name
+    return AttemptFailedError(
+        FailureClass.KILLED, f"FFmpeg was ended by {name}, which the agent did not send", log_tail
+    )
