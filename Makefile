@@ -99,11 +99,10 @@ UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11
 .PHONY: test
 test: ## Run every check and every test (needs root or sudo, half an hour)
 	@rm -rf '$(REPORTS)'
-	@started_s=$$(date +%s); \
-		$(MAKE) test-fast; \
-		$(MAKE) test-slow; \
-		$(MAKE) test-farm; \
-		python tests/durations.py '$(REPORTS)' --started-s "$$started_s"
+	@started_s=$$(date +%s); result=0; \
+		{ $(MAKE) test-fast && $(MAKE) test-slow && $(MAKE) test-farm; } || result=$$?; \
+		python tests/run_summary.py '$(REPORTS)' --started-s "$$started_s"; \
+		exit "$$result"
 
 # The linters keep a processor busy while the tools of the tests are fetched.
 .PHONY: test-fast

@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import factories
 import msgspec
 import postgresql
 import pytest
-import specimens
 from database_pool import DatabasePool
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials, migrate
@@ -136,7 +136,7 @@ def fill(database: Database) -> None:
     with writing(database) as made:
         migrate.upgrade(made)
         with made.connect() as connection, connection.begin():
-            credentials.make_exactly(connection, specimens.HOLDERS)
+            credentials.sync(connection, factories.HOLDERS)
 
 
 @contextmanager

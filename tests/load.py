@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import factories
 import httpx
 import msgspec
-import specimens
 from serving import MasterProcess
 
-_JOB = msgspec.json.encode(specimens.job(exclusive=False))
+_JOB = msgspec.json.encode(factories.job(exclusive=False))
 _JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
-class Ledger:
+class JobAccounting:
     """What callers know for sure, and what they cannot know."""
 
     # Jobs by the key they were submitted with, as the master acknowledged them.
@@ -40,7 +40,7 @@ class Load:
 
     def __init__(self, masters: Iterable[MasterProcess], seed: int = 0) -> None:
         """Prepare callers for some masters, to be asked at random."""
-        self.ledger = Ledger()
+        self.ledger = JobAccounting()
         self._masters = tuple(masters)
         self._stop = threading.Event()
         self._seed = seed
@@ -51,7 +51,7 @@ class Load:
         """Start so many submitters, and agents on so many slots of each node."""
         for number in range(submitters):
             self._run(self._submit, number)
-        for node in specimens.NODES:
+        for node in factories.NODES:
             for slot in range(1, slots + 1):
                 self._run(self._work, node, slot)
 
@@ -112,7 +112,7 @@ class Load:
     def _report(self, caller: "Caller", job_id: str, attempt: int) -> None:
         beat = msgspec.json.encode({"attempt": attempt, "progress": {"stage": "encode"}})
         caller.call(f"/v1/jobs/{job_id}/heartbeat", beat, _JSON)
-        result = {"attempt": attempt, "measurement": specimens.measurement()}
+        result = {"attempt": attempt, "measurement": factories.measurement()}
         body = msgspec.json.encode(result)
         # An agent repeats its result until the master says that it has it, or that it is too late.
         while not self._stop.is_set():
@@ -177,12 +177,12 @@ def wait_until_parked(viewer: httpx.Client) -> None:
 
 def register_all(master: MasterProcess) -> None:
     """Make all nodes known."""
-    for node in specimens.NODES:
+    for node in factories.NODES:
         with master.client(node) as client:
-            client.register(specimens.registration(node))
+            client.register(factories.registration(node))
 
 
-def check(ledger: Ledger, master: MasterProcess) -> dict[str, Any]:
+def check(ledger: JobAccounting, master: MasterProcess) -> dict[str, Any]:
     """Compare what callers were told with what the master has; return its jobs by id.
 
     Everything that was acknowledged is there exactly once. What was not acknowledged is there

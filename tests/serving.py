@@ -95,7 +95,7 @@ class MasterProcess:
         return code
 
     def client(self, who: str) -> MasterClient:
-        """Return a client for one of the holders of the specimens."""
+        """Return a client for one of the holders of the factories."""
         return MasterClient(self.url, f"token-{who}", self.ca_file)
 
     def http(self, who: str, timeout_s: float = 30) -> httpx.Client:

@@ -7,38 +7,42 @@ from contextlib import contextmanager
 
 import uvicorn
 from ffrtmp_master.server import app
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from postgresql import free_port
 
 
 class _Server(uvicorn.Server):
     """A server that says when it listens, and that sends home who follows, as the real one does."""
 
-    def __init__(self, config: uvicorn.Config, farm: Farm) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
         self.listens = threading.Event()
-        self._farm = farm
+        self._services = services
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listens.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._farm.send_home()
+        self._services.close_subscriptions()
         await super().shutdown(sockets)
 
 
 class Listening:
     """Where a master listens; `stop` ends it as SIGTERM would."""
 
-    def __init__(self, farm: Farm) -> None:
-        self.farm = farm
+    def __init__(self, services: Services) -> None:
+        self.services = services
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         config = uvicorn.Config(
-            app.create(farm), port=port, log_config=None, ws="none", timeout_graceful_shutdown=10
+            app.create_app(services),
+            port=port,
+            log_config=None,
+            ws="none",
+            timeout_graceful_shutdown=10,
         )
-        self._server = _Server(config, farm)
+        self._server = _Server(config, services)
         self._thread = threading.Thread(target=self._server.run)
 
     def start(self) -> None:
@@ -51,9 +55,9 @@ class Listening:
 
 
 @contextmanager
-def listening(farm: Farm) -> Iterator[Listening]:
+def listening(services: Services) -> Iterator[Listening]:
     """Run a master that listens."""
-    one = Listening(farm)
+    one = Listening(services)
     one.start()
     try:
         yield one

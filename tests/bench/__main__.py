@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench import machine, page
 from bench.figures import Line
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.parts import PARTS
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +22,9 @@ def main() -> None:
     _allow_many_connections()
     console = Console(width=None if sys.stdout.isatty() else 140)
     part = PARTS[arguments.part]
-    if arguments.only and arguments.only not in part.lines:
-        sys.exit(f"bench: {arguments.part} has no line {arguments.only}: {', '.join(part.lines)}")
-    keys = [arguments.only] if arguments.only else list(part.lines)
+    if arguments.only and arguments.only not in part.cases:
+        sys.exit(f"bench: {arguments.part} has no line {arguments.only}: {', '.join(part.cases)}")
+    keys = [arguments.only] if arguments.only else list(part.cases)
     folder = _ROOT / ("results/bench" if arguments.quick else "docs")
     record = page.read(folder / f"{part.page}.json")
     seen = machine.look(arguments.data, _ROOT)
@@ -37,7 +37,7 @@ def main() -> None:
             peers_python=arguments.peers,
             say=lambda text: console.print(f"  {text}", markup=False, highlight=False),
         )
-        line = part.lines[key](measuring)
+        line = part.cases[key](measuring)
         lines.append(line)
         # Written after each line, so that a failure in the next does not cost it.
         record = record.with_entry(page.Entry(line=line, machine=seen))

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.figures import Line
-from bench.lines import (
+from bench.cases import (
     cycles,
     density,
     dispatch,
@@ -16,7 +15,8 @@ from bench.lines import (
     overhead,
     parked,
 )
-from bench.measuring import Measuring
+from bench.figures import Line
+from bench.measurement import Measuring
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Part:
     """
 
     page: str
-    lines: Mapping[str, Callable[[Measuring], Line]]
+    cases: Mapping[str, Callable[[Measuring], Line]]
 
 
 PARTS: Mapping[str, Part] = {

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import factories
 import msgspec
 import pytest
-import specimens
 import trustme
 from databases import settings_for
 from ffrtmp_shared.client import MasterClient
@@ -65,7 +65,7 @@ class Site:
         """Say what the agent of worker1 says of it when it starts."""
         token = self.token(Role.AGENT)
         with MasterClient(self.master.url, token, self.master.ca_file) as agent:
-            agent.register(specimens.registration("worker1", "libx264", "libx265", "libsvtav1"))
+            agent.register(factories.registration("worker1", "libx264", "libx265", "libsvtav1"))
 
     def do(self, steps: list[Step]) -> Outcome:
         """Run a page's commands in one shell, up to the first that fails."""

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ffrtmp_master.exporters.health import FarmHealth, Health
-from ffrtmp_master.exporters.polling import Refresher
+from ffrtmp_master.exporters.polling import PollingCollector
 from ffrtmp_master.exporters.results import LatestResults
-from ffrtmp_master.store.queue_stats import Size
+from ffrtmp_master.store.queue_stats import DatabaseSize
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_master.telemetry.metrics import Metrics
-from ffrtmp_master.telemetry.snapshot import Standing
+from ffrtmp_master.telemetry.snapshot import FarmSnapshot
 from ffrtmp_shared import exporter
-from ffrtmp_worker.energy.client import ask
+from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.exporters.cpu import CpuCollector
 from ffrtmp_worker.exporters.docker_engine import Container, Containers
 from ffrtmp_worker.exporters.docker_stats import DockerCollector
-from ffrtmp_worker.exporters.ffmpeg import SlotBoard
+from ffrtmp_worker.exporters.ffmpeg import SlotRegistry
 from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from ffrtmp_worker.measure.nvml import Gpu, Gpus
@@ -55,10 +55,13 @@ def tables() -> dict[str, str]:
         "results": _table([*LatestResults().collect(), *_refreshed("results")]),
         "health": _table([*_health(), *_refreshed("health")]),
         "cpu": _table(
-            [*CpuCollector(lambda: ask(Path("nowhere"))).collect(), *SlotUseCollector().collect()]
+            [
+                *CpuCollector(lambda: request_reading(Path("nowhere"))).collect(),
+                *SlotUseCollector().collect(),
+            ]
         ),
         "gpu": _table(_gpu()),
-        "ffmpeg": _table(SlotBoard().metrics()),
+        "ffmpeg": _table(SlotRegistry().metrics()),
         "docker_stats": _table(_docker()),
         "every exporter": _table(_every_exporter()),
     }
@@ -80,9 +83,9 @@ def written(text: str) -> str:
 
 def _read_at_scrape() -> Iterable[Metric]:
     nothing: Counter[Any] = Counter()
-    size = Size(0, 0)
-    return snapshot.families(
-        Standing(nothing, nothing, nothing, size, disk_bytes=0, disk_free_bytes=0)
+    size = DatabaseSize(0, 0)
+    return snapshot.snapshot_metrics(
+        FarmSnapshot(nothing, nothing, nothing, size, disk_bytes=0, disk_free_bytes=0)
     )
 
 
@@ -93,7 +96,7 @@ def _health() -> Iterable[Metric]:
 
 
 def _refreshed(name: str) -> Iterable[Metric]:
-    return Refresher(name, lambda: None, 1).collect()
+    return PollingCollector(name, lambda: None, 1).collect()
 
 
 def _gpu() -> Iterable[Metric]:
@@ -109,7 +112,7 @@ def _docker() -> Iterable[Metric]:
 
 def _every_exporter() -> Iterable[Metric]:
     registry = CollectorRegistry()
-    exporter.introduce("name", registry)
+    exporter.register_build_info("name", registry)
     return exporter.TimedCollector(registry).collect()
 
 

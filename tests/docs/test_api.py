@@ -2,7 +2,7 @@
 
 import pytest
 
-from .comparing import difference
+from .comparison import difference
 from .conftest import Outcome
 from .page import Page
 

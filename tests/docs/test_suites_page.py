@@ -48,7 +48,7 @@ def test_the_page_has_every_encoder(encoder: Encoder) -> None:
 def test_the_ffmpegs_of_the_page_make_a_suite() -> None:
     (example,) = re.findall(r"```yaml\n(ffmpegs:\n.*?)```", _PAGE, flags=re.DOTALL)
     digest = "f" * 64
-    parsed = suite.parse(
+    parsed = suite.parse_suite(
         f"name: page\nsources: [{{name: film, file: film.mp4, sha256: {digest}}}]\n"
         "encodes: [{name: x264, encoder: libx264, rate_points: [{crf: 23}]}]\n" + example
     )
@@ -68,6 +68,6 @@ def test_the_page_counts_the_jobs_of_every_suite() -> None:
     folder = _ROOT / "files" / "suites"
     found = {}
     for path in folder.glob("*.yml"):
-        parsed = suite.parse(path.read_text(encoding="utf-8"))
+        parsed = suite.parse_suite(path.read_text(encoding="utf-8"))
         found[path.name] = parsed.scenario_count * parsed.repeats
     assert said == found

@@ -88,7 +88,7 @@ class Farm:
         }
 
     def install(self, template: Path) -> None:
-        """Copy a database that lets in the holders of the specimens' tokens."""
+        """Copy a database that lets in the holders of the factories' tokens."""
         shutil.copy(template, self.folder / "farm.db")
 
     def want_certificates(self) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import factories
 import httpx
-import specimens
 from ffrtmp_shared.failures import FailureClass
-from house import House
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
+from in_process_master import MasterHarness
 
 from .model import Model, ModelJob
 
@@ -32,9 +32,9 @@ class Attempt:
 
 
 class Agents:
-    """The rules of a state machine in which agents work for the master of `house`."""
+    """The rules of a state machine in which agents work for the master of `harness`."""
 
-    house: House
+    harness: MasterHarness
     model: Model
     # What came to pass, and how often.
     seen: Counter[str]
@@ -48,10 +48,10 @@ class Agents:
     def claim(self, node: str, slot: int) -> None:
         if node not in self.model.nodes:
             body = {"node": node, "slot": slot}
-            assert self.house.call(node, "POST", "/v1/claims", body).status_code == 409
+            assert self.harness.call(node, "POST", "/v1/claims", body).status_code == 409
             return
         expected = self.model.claim(node, slot)
-        self._check_claim(self.house.claim(node, slot), expected, node, slot)
+        self._check_claim(self.harness.claim(node, slot), expected, node, slot)
 
     def _served(self) -> list[tuple[str, int]]:
         """Return the slots that are free and should be given a job."""
@@ -144,7 +144,7 @@ class Agents:
 
     def _heartbeat(self, one: Attempt) -> None:
         body = {"attempt": one.number, "progress": {"stage": "encode"}}
-        answer = self.house.call(one.node, "POST", f"/v1/jobs/{one.job.id}/heartbeat", body)
+        answer = self.harness.call(one.node, "POST", f"/v1/jobs/{one.job.id}/heartbeat", body)
         if not self._lives(one):
             self._check_too_late(answer, one)
             return
@@ -154,10 +154,10 @@ class Agents:
         self.seen["heartbeat"] += 1
 
     def _result(self, one: Attempt, claims_next: bool) -> None:
-        body: dict[str, Any] = {"attempt": one.number, "measurement": specimens.measurement()}
+        body: dict[str, Any] = {"attempt": one.number, "measurement": factories.measurement()}
         if claims_next:
             body["next"] = {"slot": one.slot}
-        answer = self.house.call(one.node, "POST", f"/v1/jobs/{one.job.id}/result", body)
+        answer = self.harness.call(one.node, "POST", f"/v1/jobs/{one.job.id}/result", body)
         is_stored = self.model.results.get(one.job.id) == one.number
         if not is_stored and not self._lives(one):
             self._check_too_late(answer, one)
@@ -176,7 +176,7 @@ class Agents:
     def _failure(self, one: Attempt, kind: FailureClass) -> None:
         failure = {"failure_class": kind, "message": "so it was"}
         body = {"attempt": one.number, "failure": failure}
-        answer = self.house.call(one.node, "POST", f"/v1/jobs/{one.job.id}/failure", body)
+        answer = self.harness.call(one.node, "POST", f"/v1/jobs/{one.job.id}/failure", body)
         if not self._lives(one):
             self._check_too_late(answer, one)
             return

@@ -6,12 +6,11 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
+import factories
 import msgspec
-import specimens
 from databases import settings_for
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_shared.requirements import Priority
-from house import House, SetClock, serving
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -21,9 +20,10 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from in_process_master import MasterHarness, SetClock, running_master
 from postgresql import Database
 
-from . import story
+from . import invariants
 from .agents import Agents, Attempt, chosen, nodes, picks
 from .model import BACKOFF_S, LEASE_S, STEP_S, Model, ModelJob, ModelNode
 
@@ -61,19 +61,19 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             requests_per_s_max=1e6,
         )
         self.masters = self.stack.enter_context(ExitStack())
-        self.house = self._start()
-        self.house.upload()
+        self.harness = self._start()
+        self.harness.upload()
         for name in ("worker1", "worker2"):
             self._register(name, ENCODERS[0], None)
         self.keys = 0
 
-    def _start(self) -> House:
-        farm = Farm(self.settings, self.clock, sweep_s=3600)
-        return self.masters.enter_context(serving(farm, self.clock))
+    def _start(self) -> MasterHarness:
+        services = Services(self.settings, self.clock, maintenance_interval_s=3600)
+        return self.masters.enter_context(running_master(services, self.clock))
 
     def teardown(self) -> None:
         try:
-            story.check_all(self.house, self.model)
+            invariants.check_all(self.harness, self.model)
         finally:
             self.stack.close()
 
@@ -96,13 +96,13 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             self._drain_or_activate(name, "draining" if deed == "drain" else "active")
 
     def _register(self, name: str, encoders: tuple[str, ...], rack: str | None) -> None:
-        self.house.register(name, *encoders, labels={"rack": rack} if rack else None)
+        self.harness.register(name, *encoders, labels={"rack": rack} if rack else None)
         known = self.model.nodes.get(name)
         is_draining = known is not None and known.draining
         self.model.nodes[name] = ModelNode(name, encoders, rack, is_draining)
 
     def _drain_or_activate(self, name: str, state: str) -> None:
-        answer = self.house.call("admin", "PATCH", f"/v1/nodes/{name}", {"state": state})
+        answer = self.harness.call("admin", "PATCH", f"/v1/nodes/{name}", {"state": state})
         if name not in self.model.nodes:
             assert answer.status_code == 404
             return
@@ -111,7 +111,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         self.seen[f"node {state}"] += 1
 
     def _remove_node(self, name: str) -> None:
-        answer = self.house.call("admin", "DELETE", f"/v1/nodes/{name}")
+        answer = self.harness.call("admin", "DELETE", f"/v1/nodes/{name}")
         if self.model.held_on(name):
             assert answer.status_code == 409
         elif name not in self.model.nodes:
@@ -137,13 +137,13 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         wanted: dict[str, Any] = {"node": node} if node else {}
         if rack:
             wanted["labels"] = {"rack": rack}
-        body = specimens.job(encoder, requirements=wanted, **more)
+        body = factories.job(encoder, requirements=wanted, **more)
         self.keys += 1
         headers = {"Idempotency-Key": f"key{self.keys}"}
-        sent = self.house.call("submitter", "POST", "/v1/jobs", body, headers=headers)
+        sent = self.harness.call("submitter", "POST", "/v1/jobs", body, headers=headers)
         assert sent.status_code == 201, sent.text
         # As after an answer that was lost.
-        again = self.house.call("submitter", "POST", "/v1/jobs", body, headers=headers)
+        again = self.harness.call("submitter", "POST", "/v1/jobs", body, headers=headers)
         assert (again.status_code, again.json()["id"]) == (200, sent.json()["id"])
         job = self.model.add(sent.json())
         assert (job.encoder, job.node, job.label, job.priority, job.exclusive) == (
@@ -174,15 +174,15 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         priority: str,
         exclusive: bool,
     ) -> str:
-        text = specimens.suite(
+        text = factories.suite(
             encoders=(encoder,),
             rates=rates,
             repeats=repeats,
             placement=placement,
             more=f"priority: {priority}\nexclusive: {str(exclusive).lower()}\nwhen_unmet: wait\n",
         )
-        run_id: str = self.house.run(text)["id"]
-        made = [self.model.add(sent) for sent in self.house.every("/v1/jobs", run=run_id)]
+        run_id: str = self.harness.run(text)["id"]
+        made = [self.model.add(sent) for sent in self.harness.every("/v1/jobs", run=run_id)]
         fitting = sorted(
             node.name
             for node in self.model.nodes.values()
@@ -209,7 +209,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             self._cancel_job(job)
             return multiple()
         body = {"priority": "live"}
-        answer = self.house.call("submitter", "PATCH", f"/v1/jobs/{job.id}", body)
+        answer = self.harness.call("submitter", "PATCH", f"/v1/jobs/{job.id}", body)
         assert answer.status_code == (409 if job.is_final else 200), answer.text
         if not job.is_final:
             job.priority = "live"
@@ -217,12 +217,12 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         return multiple()
 
     def _cancel_job(self, job: ModelJob) -> None:
-        self.house.ok("submitter", "POST", f"/v1/jobs/{job.id}/cancel")
+        self.harness.ok("submitter", "POST", f"/v1/jobs/{job.id}/cancel")
         self.model.cancel([job])
         self.seen["job canceled"] += 1
 
     def _retry(self, job: ModelJob) -> Any:
-        answer = self.house.call("submitter", "POST", f"/v1/jobs/{job.id}/retry")
+        answer = self.harness.call("submitter", "POST", f"/v1/jobs/{job.id}/retry")
         if job.state not in ("failed", "canceled") or job.superseded_by:
             assert answer.status_code == 409
             return multiple()
@@ -236,7 +236,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
     @rule(run_id=runs, deed=st.sampled_from(["cancel", "retry", "retry"]))
     def change_run(self, run_id: str, deed: str) -> None:
         if deed == "cancel":
-            self.house.ok("submitter", "POST", f"/v1/runs/{run_id}/cancel")
+            self.harness.ok("submitter", "POST", f"/v1/runs/{run_id}/cancel")
             self.model.cancel(self.model.of_run(run_id))
             return
         over = [
@@ -244,8 +244,8 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             for job in self.model.of_run(run_id)
             if job.state in ("failed", "canceled") and not job.superseded_by
         ]
-        self.house.ok("submitter", "POST", f"/v1/runs/{run_id}/retry", {})
-        sent = self.house.every("/v1/jobs", run=run_id)
+        self.harness.ok("submitter", "POST", f"/v1/runs/{run_id}/retry", {})
+        sent = self.harness.every("/v1/jobs", run=run_id)
         new = [self.model.add(one) for one in sent if one["id"] not in self.model.jobs]
         assert sorted(str(job.retry_of) for job in new) == sorted(job.id for job in over)
         for job in new:
@@ -267,7 +267,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         self.model.now = self.clock.now
         if sweeps:
             before = len(self.living())
-            self.house.sweep()
+            self.harness.run_maintenance()
             self.model.sweep()
             self.seen["attempt expired"] += before - len(self.living())
 
@@ -276,10 +276,10 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         if not is_kill:
             self.masters.close()
         # A killed master says no goodbye: it is left as it was, until all is over.
-        self.house = self._start()
+        self.harness = self._start()
         self.model.spare()
         self.seen["restart while jobs are held"] += bool(self.living())
 
     @invariant()
     def jobs_are_as_they_should_be(self) -> None:
-        story.check_jobs(self.house, self.model)
+        invariants.check_jobs(self.harness, self.model)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import factories
 import httpx
 import msgspec
 import pytest
-import specimens
 from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.models import ClaimRequest, FailureReport, Heartbeat, ResultReport
@@ -60,7 +60,7 @@ def test_masters_whose_clocks_differ_agree_on_leases(masters: list[MasterProcess
         ahead.http("worker1") as agent,
         right.http("worker1") as agent_elsewhere,
     ):
-        job = post(submitter, "/v1/jobs", specimens.job()).json()
+        job = post(submitter, "/v1/jobs", factories.job()).json()
         born = datetime.fromisoformat(job["created_at"])
         assert abs(datetime.now(UTC) - born) < timedelta(minutes=5), "the database's clock rules"
         claim = post(agent_elsewhere, "/v1/claims", {"node": "worker1", "slot": 1}).json()

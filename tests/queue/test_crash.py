@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
-from load import Ledger, Load, check, register_all
+from load import JobAccounting, Load, check, register_all
 from serving import MasterProcess
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
     check_integrity(database)
 
 
-def _kill_under_load(master: MasterProcess, ledger: Ledger, wait_s: float) -> None:
+def _kill_under_load(master: MasterProcess, ledger: JobAccounting, wait_s: float) -> None:
     """Kill the master once it has work again, after a random while."""
     before = len(ledger.stored)
     deadline = time.monotonic() + 30

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import factories
 import httpx
 import msgspec
 import postgresql
 import pytest
-import specimens
 from databases import fill, settings_for
 from load import every, register_all, wait_until_parked
 from postgresql import Cluster
@@ -50,7 +50,7 @@ def test_an_outage_costs_nothing_but_its_time(
         master.http("worker1") as agent,
         master.http("viewer") as viewer,
     ):
-        acknowledged = [post(submitter, "/v1/jobs", specimens.job()).json()["id"] for _ in range(5)]
+        acknowledged = [post(submitter, "/v1/jobs", factories.job()).json()["id"] for _ in range(5)]
         claim = post(agent, "/v1/claims", {"node": "worker1", "slot": 1}).json()
 
         own_cluster.stop(how)
@@ -61,7 +61,7 @@ def test_an_outage_costs_nothing_but_its_time(
             refused = [
                 viewer.get("/readyz"),
                 viewer.get("/v1/jobs"),
-                post(submitter, "/v1/jobs", specimens.job()),
+                post(submitter, "/v1/jobs", factories.job()),
                 beat(agent, claim),
                 hand_in(agent, claim),
             ]
@@ -83,7 +83,7 @@ def test_an_outage_costs_nothing_but_its_time(
         assert beat(agent, claim).status_code == 200
         stored = hand_in(agent, claim)
         assert (stored.status_code, stored.json()["repeated"]) == (200, False)
-        after = post(submitter, "/v1/jobs", specimens.job())
+        after = post(submitter, "/v1/jobs", factories.job())
         assert after.status_code == 201
         jobs = {job["id"]: job for job in every(viewer, "/v1/jobs")}
         assert jobs.keys() == {*acknowledged, after.json()["id"]}
@@ -94,7 +94,7 @@ def test_an_outage_costs_nothing_but_its_time(
 
 def test_leases_end_as_ever_after_an_outage(master: MasterProcess, own_cluster: Cluster) -> None:
     with master.http("submitter") as submitter, master.http("worker1") as agent:
-        job = post(submitter, "/v1/jobs", specimens.job()).json()
+        job = post(submitter, "/v1/jobs", factories.job()).json()
         post(agent, "/v1/claims", {"node": "worker1", "slot": 1})
         own_cluster.stop(signal.SIGQUIT)
         wait_for_status(submitter, "/readyz", 503)
@@ -127,7 +127,7 @@ def test_a_parked_agent_gets_what_comes_after_an_outage(
         wait_for_status(submitter, "/readyz", 503)
         own_cluster.start()
         wait_for_status(submitter, "/readyz", 200)
-        job = post(submitter, "/v1/jobs", specimens.job()).json()
+        job = post(submitter, "/v1/jobs", factories.job()).json()
         agent.join(30)
     assert [claim["job"]["id"] for claim in claimed] == [job["id"]]
 
@@ -143,7 +143,7 @@ def beat(agent: httpx.Client, claim: Any) -> httpx.Response:
 
 
 def hand_in(agent: httpx.Client, claim: Any) -> httpx.Response:
-    body = {"attempt": claim["attempt"], "measurement": specimens.measurement()}
+    body = {"attempt": claim["attempt"], "measurement": factories.measurement()}
     return post(agent, f"/v1/jobs/{claim['job']['id']}/result", body)
 
 

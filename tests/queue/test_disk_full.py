@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import factories
 import httpx
 import msgspec
 import pytest
-import specimens
 from databases import settings_for
 from load import every, register_all
 from postgresql import Database
@@ -65,7 +65,7 @@ def test_a_full_disk_loses_nothing_and_passes(master: MasterProcess, small_disk:
                 f"/v1/jobs/{claim['job']['id']}/heartbeat",
                 json={"attempt": claim["attempt"], "progress": {"stage": "encode"}},
             ),
-            submitter.put(f"/v1/sources/{specimens.CLIP_SHA256}", content=specimens.CLIP),
+            submitter.put(f"/v1/sources/{factories.CLIP_SHA256}", content=factories.CLIP),
         ]
         for refused in refusals:
             assert refused.status_code == _NO_ROOM, (refused.request.url, refused.text)
@@ -80,7 +80,7 @@ def test_a_full_disk_loses_nothing_and_passes(master: MasterProcess, small_disk:
         wait_until_taken(submitter, acknowledged)
         stored = hand_in(agent, claim)
         assert (stored.status_code, stored.json()["repeated"]) == (200, False)
-        put = submitter.put(f"/v1/sources/{specimens.CLIP_SHA256}", content=specimens.CLIP)
+        put = submitter.put(f"/v1/sources/{factories.CLIP_SHA256}", content=factories.CLIP)
         assert put.status_code == 204
         assert {job["id"] for job in every(submitter, "/v1/jobs")} == set(acknowledged)
         assert [one["job_id"] for one in every(submitter, "/v1/results")] == [claim["job"]["id"]]
@@ -89,12 +89,12 @@ def test_a_full_disk_loses_nothing_and_passes(master: MasterProcess, small_disk:
 
 
 def submit(submitter: httpx.Client) -> httpx.Response:
-    body = msgspec.json.encode(specimens.job())
+    body = msgspec.json.encode(factories.job())
     return submitter.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
 
 
 def hand_in(agent: httpx.Client, claim: Any) -> httpx.Response:
-    report = {"attempt": claim["attempt"], "measurement": specimens.measurement()}
+    report = {"attempt": claim["attempt"], "measurement": factories.measurement()}
     return agent.post(
         f"/v1/jobs/{claim['job']['id']}/result",
         content=msgspec.json.encode(report),

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import factories
 import msgspec
 import pytest
 import requests
 import schemathesis
-import specimens
 from databases import only
 from ffrtmp_master.settings import Settings
 from hypothesis import HealthCheck, given, settings
@@ -53,15 +53,15 @@ class Site:
         """Have nodes, a source, a run, and jobs in several states."""
         register_all(self.master)
         with self.master.http("submitter") as submitter, self.master.http("worker1") as agent:
-            put = submitter.put(f"/v1/sources/{specimens.CLIP_SHA256}", content=specimens.CLIP)
+            put = submitter.put(f"/v1/sources/{factories.CLIP_SHA256}", content=factories.CLIP)
             assert put.status_code == 204
-            text = specimens.suite(rates=2, placement="any", more="exclusive: false\n")
+            text = factories.suite(rates=2, placement="any", more="exclusive: false\n")
             run = submitter.post("/v1/runs", json={"suite": text})
             self.run_id = run.json()["id"]
             for slot in (1, 2):
                 claim = agent.post("/v1/claims", json={"node": "worker1", "slot": slot})
                 self.job_ids.append(claim.json()["job"]["id"])
-            done = msgspec.json.encode({"attempt": 1, "measurement": specimens.measurement()})
+            done = msgspec.json.encode({"attempt": 1, "measurement": factories.measurement()})
             stored = agent.post(
                 f"/v1/jobs/{self.job_ids[0]}/result",
                 content=done,
@@ -74,7 +74,7 @@ class Site:
         known = {
             "job_id": self.job_ids[pick % len(self.job_ids)],
             "run_id": self.run_id,
-            "sha256": specimens.CLIP_SHA256,
+            "sha256": factories.CLIP_SHA256,
             "attempt": "1",
         }
         for name in set(case.path_parameters or {}) & known.keys():

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import factories
 import msgspec
 import pytest
-import specimens
 from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.models import ClaimRequest
@@ -67,7 +67,7 @@ def _wait_for(stored: set[Any], count: int) -> None:
 def test_a_parked_agent_hears_of_a_job_from_the_other_master(masters: list[MasterProcess]) -> None:
     one, two = masters
     delays_s = []
-    for node in specimens.NODES:
+    for node in factories.NODES:
         woken: list[tuple[str, float]] = []
 
         def park(name: str, into: list[tuple[str, float]]) -> None:
@@ -81,7 +81,7 @@ def test_a_parked_agent_hears_of_a_job_from_the_other_master(masters: list[Maste
         with two.http("submitter") as submitter, one.http("viewer") as viewer:
             wait_until_parked(viewer)
             start = time.monotonic()
-            body = msgspec.json.encode(specimens.job())
+            body = msgspec.json.encode(factories.job())
             headers = {"Content-Type": "application/json"}
             job = submitter.post("/v1/jobs", content=body, headers=headers).json()
         agent.join(30)
@@ -94,7 +94,7 @@ def test_a_parked_agent_hears_of_a_job_from_the_other_master(masters: list[Maste
 
 def test_content_is_served_by_any_master(masters: list[MasterProcess]) -> None:
     one, two = masters
-    path = f"/v1/sources/{specimens.CLIP_SHA256}"
+    path = f"/v1/sources/{factories.CLIP_SHA256}"
     with one.http("submitter") as here, two.http("viewer") as there:
-        assert here.put(path, content=specimens.CLIP).status_code == 204
-        assert there.get(path).content == specimens.CLIP
+        assert here.put(path, content=factories.CLIP).status_code == 204
+        assert there.get(path).content == factories.CLIP

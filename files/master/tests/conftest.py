@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator
 
-import house as house_module
+import factories
+import in_process_master
 import pytest
-import specimens
 from databases import cluster, database, engine, migrated, settings, template_file
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.models import Registration
-from house import House, SetClock
+from in_process_master import MasterHarness, SetClock
 
 __all__ = ["cluster", "database", "engine", "migrated", "settings", "template_file"]
 
@@ -21,35 +21,35 @@ def clock() -> SetClock:
 
 
 @pytest.fixture
-def farm(migrated: Settings, clock: SetClock) -> Farm:
+def services(migrated: Settings, clock: SetClock) -> Services:
     # The tests sweep when they want to.
-    return Farm(migrated, clock, sweep_s=3600)
+    return Services(migrated, clock, maintenance_interval_s=3600)
 
 
 @pytest.fixture
-def house(farm: Farm, clock: SetClock) -> Iterator[House]:
-    with house_module.serving(farm, clock) as serving:
+def harness(services: Services, clock: SetClock) -> Iterator[MasterHarness]:
+    with in_process_master.running_master(services, clock) as serving:
         yield serving
 
 
 @pytest.fixture
-def ready_house(house: House) -> House:
+def ready_harness(harness: MasterHarness) -> MasterHarness:
     """A master with one node, worker1, that has libx264, and with the clip."""
-    house.register("worker1")
-    house.upload()
-    return house
+    harness.register("worker1")
+    harness.upload()
+    return harness
 
 
 @pytest.fixture
 def make_suite() -> Callable[..., str]:
-    return specimens.suite
+    return factories.suite
 
 
 @pytest.fixture
 def make_registration() -> Callable[..., Registration]:
-    return specimens.registration
+    return factories.registration
 
 
 @pytest.fixture
 def make_measurement() -> Callable[[], Measurement]:
-    return specimens.measurement
+    return factories.measurement

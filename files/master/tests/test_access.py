@@ -73,11 +73,11 @@ def filled(path: str) -> str:
 
 
 @pytest.mark.parametrize("who", CALLERS)
-def test_every_route_lets_in_exactly_whom_it_should(house: Any, who: str | None) -> None:
+def test_every_route_lets_in_exactly_whom_it_should(harness: Any, who: str | None) -> None:
     for (method, path), allowed in ROUTES.items():
         if path == ENDLESS and who in allowed:
             continue
-        answer = house.call(who, method, filled(path))
+        answer = harness.call(who, method, filled(path))
         if who in allowed:
             assert answer.status_code not in (401, 403, 500), f"{method} {path}: {answer.text}"
             continue
@@ -88,8 +88,8 @@ def test_every_route_lets_in_exactly_whom_it_should(house: Any, who: str | None)
             assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_the_table_has_every_route(house: Any) -> None:
-    document = house.call(None, "GET", "/schema/openapi.json").json()
+def test_the_table_has_every_route(harness: Any) -> None:
+    document = harness.call(None, "GET", "/schema/openapi.json").json()
     served = {
         (method.upper(), path) for path, methods in document["paths"].items() for method in methods
     }
@@ -97,16 +97,16 @@ def test_the_table_has_every_route(house: Any) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer nonsense", "Basic dG9rZW4=", "Bearer", "token-viewer"])
-def test_a_token_that_is_not_known_is_refused(house: Any, header: str) -> None:
-    answer = house.call(None, "GET", "/v1/runs", headers={"Authorization": header})
+def test_a_token_that_is_not_known_is_refused(harness: Any, header: str) -> None:
+    answer = harness.call(None, "GET", "/v1/runs", headers={"Authorization": header})
     assert answer.status_code == 401
     assert answer.json()["title"] == "Unauthorized"
 
 
-def test_an_agent_speaks_for_its_own_node_alone(ready_house: Any) -> None:
+def test_an_agent_speaks_for_its_own_node_alone(ready_harness: Any) -> None:
     body = {"node": "worker1", "slot": 1, "wait_s": 0}
-    assert ready_house.call("worker2", "POST", "/v1/claims", body).status_code == 403
-    body = ready_house.registration("worker1")
-    assert ready_house.call("worker2", "PUT", "/v1/nodes/worker1", body).status_code == 403
-    body = ready_house.registration("worker2")
-    assert ready_house.call("worker1", "PUT", "/v1/nodes/worker1", body).status_code == 422
+    assert ready_harness.call("worker2", "POST", "/v1/claims", body).status_code == 403
+    body = ready_harness.registration("worker1")
+    assert ready_harness.call("worker2", "PUT", "/v1/nodes/worker1", body).status_code == 403
+    body = ready_harness.registration("worker2")
+    assert ready_harness.call("worker1", "PUT", "/v1/nodes/worker1", body).status_code == 422

@@ -14,27 +14,27 @@ from ffrtmp_master.store.engine import reading_engine
 from ffrtmp_shared.credentials import token_sha256
 
 
-def deeds(house: Any) -> list[tuple[str, str, str]]:
-    items = house.ok("admin", "GET", "/v1/audit")["items"]
+def deeds(harness: Any) -> list[tuple[str, str, str]]:
+    items = harness.ok("admin", "GET", "/v1/audit")["items"]
     return [(item["who"], item["deed"], item["target"]) for item in reversed(items)]
 
 
-def test_every_deed_is_written_down(ready_house: Any) -> None:
-    house = ready_house
-    house.ok("admin", "POST", "/v1/tokens", {"name": "ci", "role": "viewer"})
-    house.ok("admin", "DELETE", "/v1/tokens/ci")
-    house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
-    house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
-    run = house.run()["id"]
-    house.ok("admin", "POST", f"/v1/runs/{run}/cancel")
-    house.ok("submitter", "POST", f"/v1/runs/{run}/retry")
-    job = house.submit()["id"]
-    house.ok("submitter", "PATCH", f"/v1/jobs/{job}", {"priority": "high"})
-    house.ok("admin", "POST", f"/v1/jobs/{job}/cancel")
-    again = house.ok("submitter", "POST", f"/v1/jobs/{job}/retry")["id"]
-    house.register("worker2")
-    house.ok("admin", "DELETE", "/v1/nodes/worker2")
-    assert deeds(house) == [
+def test_every_deed_is_written_down(ready_harness: Any) -> None:
+    harness = ready_harness
+    harness.ok("admin", "POST", "/v1/tokens", {"name": "ci", "role": "viewer"})
+    harness.ok("admin", "DELETE", "/v1/tokens/ci")
+    harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
+    run = harness.run()["id"]
+    harness.ok("admin", "POST", f"/v1/runs/{run}/cancel")
+    harness.ok("submitter", "POST", f"/v1/runs/{run}/retry")
+    job = harness.submit()["id"]
+    harness.ok("submitter", "PATCH", f"/v1/jobs/{job}", {"priority": "high"})
+    harness.ok("admin", "POST", f"/v1/jobs/{job}/cancel")
+    again = harness.ok("submitter", "POST", f"/v1/jobs/{job}/retry")["id"]
+    harness.register("worker2")
+    harness.ok("admin", "DELETE", "/v1/nodes/worker2")
+    assert deeds(harness) == [
         ("admin", "token made", "ci"),
         ("admin", "token revoked", "ci"),
         ("admin", "node changed", "worker1"),
@@ -47,17 +47,17 @@ def test_every_deed_is_written_down(ready_house: Any) -> None:
         ("submitter", "job retried", job),
         ("admin", "node removed", "worker2"),
     ]
-    newest_first = house.ok("admin", "GET", "/v1/audit")["items"]
+    newest_first = harness.ok("admin", "GET", "/v1/audit")["items"]
     assert newest_first[1]["details"] == {"superseded_by": again}
     assert newest_first[3]["details"] == {"before": "medium", "priority": "high"}
     assert newest_first[-1]["details"] == {"role": "viewer", "node": None, "expires_at": None}
     assert {item["at"] for item in newest_first} == {"2026-01-01T00:00:00Z"}
 
 
-def test_what_is_refused_or_repeated_is_no_deed(ready_house: Any) -> None:
-    house = ready_house
+def test_what_is_refused_or_repeated_is_no_deed(ready_harness: Any) -> None:
+    harness = ready_harness
     missing = "00000000-0000-7000-8000-000000000000"
-    job = house.submit()["id"]
+    job = harness.submit()["id"]
     for who, method, path, body, status in (
         ("admin", "DELETE", "/v1/tokens/nobody", None, 404),
         ("admin", "PATCH", "/v1/nodes/nobody", {"state": "draining"}, 404),
@@ -66,33 +66,33 @@ def test_what_is_refused_or_repeated_is_no_deed(ready_house: Any) -> None:
         ("submitter", "POST", f"/v1/jobs/{job}/retry", None, 409),
         ("submitter", "POST", f"/v1/runs/{missing}/cancel", None, 404),
         ("submitter", "POST", f"/v1/runs/{missing}/retry", None, 404),
-        ("submitter", "POST", "/v1/runs", {"suite": house.suite(sha256="0" * 64)}, 422),
+        ("submitter", "POST", "/v1/runs", {"suite": harness.suite(sha256="0" * 64)}, 422),
         ("viewer", "POST", f"/v1/jobs/{job}/cancel", None, 403),
     ):
-        assert house.call(who, method, path, body).status_code == status, path
-    assert deeds(house) == []
-    run = house.run(headers={"Idempotency-Key": "k"})["id"]
-    assert house.run(headers={"Idempotency-Key": "k"})["id"] == run
-    assert deeds(house) == [("submitter", "run created", run)]
+        assert harness.call(who, method, path, body).status_code == status, path
+    assert deeds(harness) == []
+    run = harness.run(headers={"Idempotency-Key": "k"})["id"]
+    assert harness.run(headers={"Idempotency-Key": "k"})["id"] == run
+    assert deeds(harness) == [("submitter", "run created", run)]
 
 
 @pytest.mark.parametrize("who", ["viewer", "submitter", "worker1"])
-def test_the_log_is_for_administrators(house: Any, who: str) -> None:
-    assert house.call(who, "GET", "/v1/audit").status_code == 403
+def test_the_log_is_for_administrators(harness: Any, who: str) -> None:
+    assert harness.call(who, "GET", "/v1/audit").status_code == 403
 
 
-def test_the_log_is_paged(house: Any) -> None:
+def test_the_log_is_paged(harness: Any) -> None:
     for number in range(5):
-        house.ok("admin", "POST", "/v1/tokens", {"name": f"t{number}", "role": "viewer"})
+        harness.ok("admin", "POST", "/v1/tokens", {"name": f"t{number}", "role": "viewer"})
     targets: list[str] = []
     cursor = ""
     while cursor is not None:
-        page = house.ok("admin", "GET", "/v1/audit", params={"limit": 2, "cursor": cursor})
+        page = harness.ok("admin", "GET", "/v1/audit", params={"limit": 2, "cursor": cursor})
         targets += [item["target"] for item in page["items"]]
         cursor = page["next_cursor"]
     assert targets == ["t4", "t3", "t2", "t1", "t0"]
     for cursor in ("x", "-1", "9" * 30):
-        answer = house.call("admin", "GET", "/v1/audit", params={"cursor": cursor})
+        answer = harness.call("admin", "GET", "/v1/audit", params={"cursor": cursor})
         assert answer.status_code == 422, cursor
 
 
@@ -113,7 +113,7 @@ def test_synchronising_is_written_down_when_it_changes_something(
     cli.main()
     engine = reading_engine(migrated.database_url, migrated.database_password())
     with engine.connect() as connection:
-        (entry,) = audit.page(connection, None, 10).items
+        (entry,) = audit.page_of_entries(connection, None, 10).items
     engine.dispose()
     assert (entry.who, entry.deed, entry.target) == (
         "command line",

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import factories
 import httpx
 import msgspec
 import pytest
-import specimens
 from databases import as_document, only, settings_for
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
@@ -64,7 +64,7 @@ class Load:
     @contextmanager
     def going_on(self) -> Iterator["Load"]:
         with self._master.http("worker1") as agent:
-            body = msgspec.json.encode(specimens.registration("worker1"))
+            body = msgspec.json.encode(factories.registration("worker1"))
             send(agent, "PUT", "/v1/nodes/worker1", body)
         for thread in self._threads:
             thread.start()
@@ -76,7 +76,7 @@ class Load:
                 thread.join()
 
     def _submit(self) -> None:
-        body = msgspec.json.encode(specimens.job())
+        body = msgspec.json.encode(factories.job())
         with self._master.http("submitter") as client:
             while not self._stop.is_set():
                 self.submitted.append(send(client, "POST", "/v1/jobs", body)["id"])
@@ -87,7 +87,7 @@ class Load:
             while not self._stop.is_set():
                 claim = send(client, "POST", "/v1/claims", claim_body)
                 job_id = claim["job"]["id"]
-                report = {"attempt": claim["attempt"], "measurement": specimens.measurement()}
+                report = {"attempt": claim["attempt"], "measurement": factories.measurement()}
                 path = f"/v1/jobs/{job_id}/result"
                 send(client, "POST", path, msgspec.json.encode(report))
                 self.done.append(job_id)
@@ -145,7 +145,7 @@ def test_a_backup_under_load_has_all_that_was_acknowledged_before(
         assert set(done) <= set(results)
         assert len(results) == len(set(results))
         with restored.http("submitter") as client:
-            job = msgspec.json.encode(specimens.job())
+            job = msgspec.json.encode(factories.job())
             assert send(client, "POST", "/v1/jobs", job)["state"] == "queued"
 
 
@@ -222,10 +222,10 @@ def test_the_commands_of_the_page_back_up_and_restore(
         "runuser -u ffrtmp-master -- ": "",
         "-o ffrtmp-master -g ffrtmp-master ": "",
     }
-    clip = f"/v1/sources/{specimens.CLIP_SHA256}"
+    clip = f"/v1/sources/{factories.CLIP_SHA256}"
     with master.http("submitter") as client:
-        assert client.put(clip, content=specimens.CLIP).is_success
-        kept = send(client, "POST", "/v1/jobs", msgspec.json.encode(specimens.job()))["id"]
+        assert client.put(clip, content=factories.CLIP).is_success
+        kept = send(client, "POST", "/v1/jobs", msgspec.json.encode(factories.job()))["id"]
     commands = commands_of("Back up and restore")
     restore_from = commands.index("systemctl stop ffrtmp-master")
     assert restore_from == 2
@@ -234,7 +234,7 @@ def test_the_commands_of_the_page_back_up_and_restore(
         if number == restore_from:
             # What comes after the backup is lost, and so is the disk.
             with master.http("submitter") as client:
-                body = msgspec.json.encode(specimens.job())
+                body = msgspec.json.encode(factories.job())
                 lost = send(client, "POST", "/v1/jobs", body)["id"]
             shutil.rmtree(tmp_path / "sources")
         if command.startswith("systemctl "):
@@ -254,4 +254,4 @@ def test_the_commands_of_the_page_back_up_and_restore(
     assert [job["id"] for job in listed(master, "/v1/jobs")] == [kept]
     assert lost != kept
     with master.http("viewer") as client:
-        assert client.get(clip).content == specimens.CLIP
+        assert client.get(clip).content == factories.CLIP

@@ -127,10 +127,10 @@ def test_credentials_become_exactly_those_of_the_file(
         assert json.loads(ended.out) == {"changed": changed}
     engine = reading_engine(migrated.database_url, migrated.database_password())
     with engine.connect() as connection:
-        holder = credentials.holder(connection, token_sha256("nine"))
+        holder = credentials.find_by_digest(connection, token_sha256("nine"))
         assert holder is not None
         assert (holder.name, holder.node) == ("w9", "worker9")
-        assert credentials.holder(connection, token_sha256("token-viewer")) is None
+        assert credentials.find_by_digest(connection, token_sha256("token-viewer")) is None
     engine.dispose()
 
 

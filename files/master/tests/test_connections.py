@@ -11,8 +11,8 @@ from http.client import HTTPResponse
 from pathlib import Path
 from uuid import uuid4
 
+import factories
 import pytest
-import specimens
 from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.credentials import client_context
@@ -30,7 +30,7 @@ def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
     process = MasterProcess(tmp_path, migrated)
     process.start()
     with process.client("worker1") as client:
-        client.register(specimens.registration("worker1"))
+        client.register(factories.registration("worker1"))
     yield process
     process.end(signal.SIGKILL)
 

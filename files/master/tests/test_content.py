@@ -15,10 +15,10 @@ from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.content.base import PIECE_BYTES
 from ffrtmp_master.store.content.database import DatabaseContent
-from ffrtmp_master.store.content.factory import Contents
+from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.content.files import FileContent
 from ffrtmp_master.store.engine import reading_engine, writing_engine
-from ffrtmp_master.store.errors import NotFoundError, TooLargeError, UnacceptableError
+from ffrtmp_master.store.errors import NotFoundError, TooLargeError, UnprocessableError
 from ffrtmp_master.store.schema import artifacts, content_pieces, contents
 from ffrtmp_shared.ids import new_id
 from sqlalchemy import func, insert, select, update
@@ -35,14 +35,14 @@ class Kept:
         self.settings = settings
         self.reading = reading_engine(settings.database_url, password)
         self.writing = writing_engine(settings.database_url, password)
-        self.contents = Contents(settings, password, self.reading)
+        self.contents = ContentStores(settings, password, self.reading)
 
     @property
     def store(self) -> Any:
         return self.contents.artifacts
 
     def keep(self, data: bytes, expected: str | None = None, packet: int = 70_000) -> Any:
-        return asyncio.run(self.store.keep(packets(data, packet), expected))
+        return asyncio.run(self.store.store(packets(data, packet), expected))
 
     def read(self, start: int, end: int, sha256: str = LARGE_SHA256) -> bytes:
         async def gathered() -> bytes:
@@ -140,10 +140,10 @@ def test_parts(kept: Kept, start: int, end: int) -> None:
 def test_what_is_refused_leaves_nothing(kept: Kept) -> None:
     with pytest.raises(TooLargeError):
         kept.keep(LARGE + b"x")
-    with pytest.raises(UnacceptableError, match=LARGE_SHA256):
+    with pytest.raises(UnprocessableError, match=LARGE_SHA256):
         kept.keep(LARGE, expected="0" * 64)
     with pytest.raises(ConnectionError):
-        asyncio.run(kept.store.keep(breaking_off(LARGE)))
+        asyncio.run(kept.store.store(breaking_off(LARGE)))
     assert kept.bytes_held() == 0
     assert not kept.is_there(LARGE_SHA256)
 
@@ -159,7 +159,7 @@ def test_nothing_is_served_before_it_is_whole(kept: Kept) -> None:
         await asyncio.to_thread(go_on.wait, 20)
         yield LARGE[-1:]
 
-    upload = threading.Thread(target=lambda: asyncio.run(kept.store.keep(slowly())))
+    upload = threading.Thread(target=lambda: asyncio.run(kept.store.store(slowly())))
     upload.start()
     assert arrived.wait(20)
     assert kept.bytes_held() >= 2 * PIECE_BYTES
@@ -233,9 +233,9 @@ Put = Callable[[bytes], str]
 
 
 @pytest.fixture
-def path(ready_house: Any) -> str:
+def path(ready_harness: Any) -> str:
     """Where the clip is, which is a source of 17,000 bytes."""
-    return f"/v1/sources/{ready_house.clip_sha256}"
+    return f"/v1/sources/{ready_harness.clip_sha256}"
 
 
 @pytest.mark.parametrize(
@@ -251,12 +251,12 @@ def path(ready_house: Any) -> str:
     ],
 )
 def test_a_range_gives_that_part(
-    ready_house: Any, path: str, asked: str, first: int, end: int
+    ready_harness: Any, path: str, asked: str, first: int, end: int
 ) -> None:
     for who in ("viewer", "worker1"):
-        answer = ready_house.call(who, "GET", path, headers={"Range": asked})
+        answer = ready_harness.call(who, "GET", path, headers={"Range": asked})
         assert answer.status_code == 206
-        assert answer.content == ready_house.clip[first:end]
+        assert answer.content == ready_harness.clip[first:end]
         assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/17000"
         assert answer.headers["content-length"] == str(end - first)
 
@@ -264,33 +264,35 @@ def test_a_range_gives_that_part(
 @pytest.mark.parametrize(
     "asked", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1", ""]
 )
-def test_what_is_no_single_range_gives_everything(ready_house: Any, path: str, asked: str) -> None:
-    answer = ready_house.call("viewer", "GET", path, headers={"Range": asked})
+def test_what_is_no_single_range_gives_everything(
+    ready_harness: Any, path: str, asked: str
+) -> None:
+    answer = ready_harness.call("viewer", "GET", path, headers={"Range": asked})
     assert answer.status_code == 200
-    assert answer.content == ready_house.clip
+    assert answer.content == ready_harness.clip
     assert answer.headers["accept-ranges"] == "bytes"
     assert answer.headers["content-length"] == "17000"
 
 
 @pytest.mark.parametrize("asked", ["bytes=17000-", "bytes=99999-100000", "bytes=-0"])
-def test_a_range_past_the_end_is_refused(ready_house: Any, path: str, asked: str) -> None:
-    answer = ready_house.call("viewer", "GET", path, headers={"Range": asked})
+def test_a_range_past_the_end_is_refused(ready_harness: Any, path: str, asked: str) -> None:
+    answer = ready_harness.call("viewer", "GET", path, headers={"Range": asked})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == "bytes */17000"
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_range_of_another_version_gives_everything(ready_house: Any, path: str) -> None:
-    tag = ready_house.call("viewer", "GET", path).headers["etag"]
-    assert tag == f'"{ready_house.clip_sha256}"'
+def test_a_range_of_another_version_gives_everything(ready_harness: Any, path: str) -> None:
+    tag = ready_harness.call("viewer", "GET", path).headers["etag"]
+    assert tag == f'"{ready_harness.clip_sha256}"'
     for condition, status in ((tag, 206), ('"other"', 200), ("Thu, 01 Jan 2026 00:00:00 GMT", 200)):
         headers = {"Range": "bytes=0-4", "If-Range": condition}
-        assert ready_house.call("viewer", "GET", path, headers=headers).status_code == status
+        assert ready_harness.call("viewer", "GET", path, headers=headers).status_code == status
 
 
-def test_head_says_what_a_get_would_give(ready_house: Any, path: str) -> None:
-    answer = ready_house.call("viewer", "HEAD", path, headers={"Range": "bytes=0-4"})
-    whole = ready_house.call("viewer", "GET", path)
+def test_head_says_what_a_get_would_give(ready_harness: Any, path: str) -> None:
+    answer = ready_harness.call("viewer", "HEAD", path, headers={"Range": "bytes=0-4"})
+    whole = ready_harness.call("viewer", "GET", path)
     assert (answer.status_code, answer.content) == (200, b"")
     names = ("content-length", "content-type", "etag", "accept-ranges", "content-disposition")
     assert {name: answer.headers[name] for name in names} == {
@@ -298,50 +300,50 @@ def test_head_says_what_a_get_would_give(ready_house: Any, path: str) -> None:
     }
 
 
-def put_artifact(house: Any, claim: Any, data: bytes, **params: str) -> Any:
+def put_artifact(harness: Any, claim: Any, data: bytes, **params: str) -> Any:
     path = f"/v1/jobs/{claim['job']['id']}/artifacts/a.log"
     params = {"attempt": claim["attempt"], **params}
-    return house.call("worker1", "PUT", path, params=params, content=data)
+    return harness.call("worker1", "PUT", path, params=params, content=data)
 
 
-def test_an_artifact_is_fetched_in_parts_and_looked_at(ready_house: Any) -> None:
-    ready_house.submit()
-    claim = ready_house.claim("worker1")
+def test_an_artifact_is_fetched_in_parts_and_looked_at(ready_harness: Any) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
     digest = hashlib.sha256(b"0123456789").hexdigest()
-    assert put_artifact(ready_house, claim, b"0123456789", sha256=digest).is_success
+    assert put_artifact(ready_harness, claim, b"0123456789", sha256=digest).is_success
     path = f"/v1/jobs/{claim['job']['id']}/attempts/1/artifacts/a.log"
-    head = ready_house.call("viewer", "HEAD", path)
+    head = ready_harness.call("viewer", "HEAD", path)
     assert (head.headers["content-length"], head.headers["etag"]) == ("10", f'"{digest}"')
-    part = ready_house.call("viewer", "GET", path, headers={"Range": "bytes=2-3"})
+    part = ready_harness.call("viewer", "GET", path, headers={"Range": "bytes=2-3"})
     assert (part.status_code, part.content) == (206, b"23")
     assert part.headers["content-disposition"] == 'attachment; filename="a.log"'
-    assert ready_house.call("viewer", "HEAD", path.replace("a.log", "b")).status_code == 404
+    assert ready_harness.call("viewer", "HEAD", path.replace("a.log", "b")).status_code == 404
 
 
-def test_an_artifact_that_is_not_what_the_agent_meant_is_refused(ready_house: Any) -> None:
-    ready_house.submit()
-    claim = ready_house.claim("worker1")
-    answer = put_artifact(ready_house, claim, b"damaged", sha256="0" * 64)
+def test_an_artifact_that_is_not_what_the_agent_meant_is_refused(ready_harness: Any) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
+    answer = put_artifact(ready_harness, claim, b"damaged", sha256="0" * 64)
     assert answer.status_code == 422
     assert hashlib.sha256(b"damaged").hexdigest() in answer.json()["detail"]
-    assert put_artifact(ready_house, claim, b"x", sha256="no digest").status_code == 400
+    assert put_artifact(ready_harness, claim, b"x", sha256="no digest").status_code == 400
     path = f"/v1/jobs/{claim['job']['id']}/attempts/1/artifacts/a.log"
-    assert ready_house.call("viewer", "GET", path).status_code == 404
+    assert ready_harness.call("viewer", "GET", path).status_code == 404
 
 
-def test_bytes_that_are_gone_are_a_404_and_no_broken_answer(ready_house: Any, path: str) -> None:
+def test_bytes_that_are_gone_are_a_404_and_no_broken_answer(ready_harness: Any, path: str) -> None:
     """As after a restore of the database without its content."""
-    with ready_house.client.portal() as portal:
-        contents = ready_house.farm.contents
+    with ready_harness.client.portal() as portal:
+        contents = ready_harness.services.content_stores
         portal.call(contents.sources.remove_unused, lambda _connection, _digests: set(), -1)
     for method in ("GET", "HEAD"):
-        assert ready_house.call("viewer", method, path).status_code == 404
-    ready_house.upload()
-    assert ready_house.call("viewer", "GET", path).content == ready_house.clip
+        assert ready_harness.call("viewer", method, path).status_code == 404
+    ready_harness.upload()
+    assert ready_harness.call("viewer", "GET", path).content == ready_harness.clip
 
 
 @only("postgresql")
-def test_any_master_serves_what_another_took(ready_house: Any, path: str) -> None:
-    assert not list(Path(ready_house.farm.settings.data_dir / "sources").glob("*/*"))
-    with ready_house.restarted() as other:
+def test_any_master_serves_what_another_took(ready_harness: Any, path: str) -> None:
+    assert not list(Path(ready_harness.services.settings.data_dir / "sources").glob("*/*"))
+    with ready_harness.restarted() as other:
         assert other.call("viewer", "GET", path).content == other.clip

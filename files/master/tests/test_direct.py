@@ -5,16 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import factories
 import msgspec
 import pytest
-import specimens
 import uvicorn
 from databases import only
 from ffrtmp_master.queue import requests
 from ffrtmp_master.server import app
-from ffrtmp_master.server.fast_path_protocol import DirectProtocol
+from ffrtmp_master.server.fast_path_protocol import FastPathProtocol
 from ffrtmp_master.server.request_ids import RequestIds
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from uvicorn.server import ServerState
 
@@ -49,14 +49,16 @@ class Transport:
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[tuple[Farm, DirectProtocol, Transport]]:
+async def connected(
+    settings: Settings,
+) -> AsyncIterator[tuple[Services, FastPathProtocol, Transport]]:
     """Connect to a farm with a node and a job that waits for it."""
-    farm = Farm(settings)
-    config = uvicorn.Config(app.create(farm), ws="none", log_config=None, lifespan="off")
+    services = Services(settings)
+    config = uvicorn.Config(app.create_app(services), ws="none", log_config=None, lifespan="off")
     config.load()
-    async with farm.running():
-        protocol = DirectProtocol(
-            farm,
+    async with services.running():
+        protocol = FastPathProtocol(
+            services,
             RequestIds(),
             config=config,
             server_state=ServerState(),
@@ -65,13 +67,13 @@ async def connected(settings: Settings) -> AsyncIterator[tuple[Farm, DirectProto
         )
         transport: Any = Transport()
         protocol.connection_made(transport)
-        registration = msgspec.json.encode(specimens.registration("worker1"))
+        registration = msgspec.json.encode(factories.registration("worker1"))
         protocol.data_received(request("PUT", "/v1/nodes/worker1", "worker1", registration))
         await until_written(transport, b"HTTP/1.1 200")
-        job = msgspec.json.encode(specimens.job())
+        job = msgspec.json.encode(factories.job())
         protocol.data_received(request("POST", "/v1/jobs", "submitter", job))
         await until_written(transport, b"HTTP/1.1 201")
-        yield farm, protocol, transport
+        yield services, protocol, transport
 
 
 def request(method: str, path: str, who: str, body: bytes) -> bytes:
@@ -99,21 +101,21 @@ def test_who_hangs_up_while_the_token_is_looked_up_claims_nothing(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scene() -> None:
-        async with connected(migrated) as (farm, protocol, transport):
-            looked_up, held = farm.gate.holder, asyncio.Event()
+        async with connected(migrated) as (services, protocol, transport):
+            looked_up, held = services.authenticator.authenticate, asyncio.Event()
 
             async def slowly(*asked: Any) -> Any:
                 await held.wait()
                 return await looked_up(*asked)
 
-            monkeypatch.setattr(farm.gate, "holder", slowly)
+            monkeypatch.setattr(services.authenticator, "authenticate", slowly)
             protocol.data_received(request("POST", "/v1/claims", "worker1", CLAIM))
             await asyncio.sleep(0)
             protocol.connection_lost(None)
             held.set()
             await asyncio.wait(set(protocol.tasks), timeout=10)
             assert transport.written == b""
-            claimed = await farm.writer.request(requests.Claim("worker1", 1))
+            claimed = await services.writer.apply_request(requests.ClaimJob("worker1", 1))
             assert claimed.job is not None
             assert claimed.job.attempt == 1, "nobody had it before"
 

@@ -9,10 +9,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import factories
 import httpx
 import msgspec
 import pytest
-import specimens
 from databases import only, settings_for
 from ffrtmp_master.settings import Settings
 from msgspec.structs import replace
@@ -87,7 +87,7 @@ def test_a_full_disk_stops_writes_alone_and_only_while_it_is_full(
             cursor = page["next_cursor"]
         return found
 
-    body = msgspec.json.encode(specimens.job())
+    body = msgspec.json.encode(factories.job())
     with master.http("submitter") as client:
         sources = until_full(send_source)
         assert 3 < len(sources) < 8

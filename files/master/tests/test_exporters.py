@@ -7,7 +7,7 @@ import msgspec
 import promtool
 import pytest
 from ffrtmp_master.exporters.health import FarmHealth, Health
-from ffrtmp_master.exporters.polling import Refresher
+from ffrtmp_master.exporters.polling import PollingCollector
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared import exporter
 from ffrtmp_shared.client import MasterUnreachableError
@@ -30,21 +30,21 @@ def value(collector: Collector, name: str, **labels: str) -> float | None:
     return registry.get_sample_value(name, labels)
 
 
-def finish_one(house: Any) -> Result:
-    house.run()
-    house.result(house.claim("worker1"))
-    items = house.ok("viewer", "GET", "/v1/results")["items"]
+def finish_one(harness: Any) -> Result:
+    harness.run()
+    harness.result(harness.claim("worker1"))
+    items = harness.ok("viewer", "GET", "/v1/results")["items"]
     return msgspec.convert(items[-1], Result)
 
 
-def test_the_last_result_of_every_scenario_is_shown(ready_house: Any) -> None:
+def test_the_last_result_of_every_scenario_is_shown(ready_harness: Any) -> None:
     latest = LatestResults()
 
     def page_after(cursor: str) -> ResultPage:
-        answer = ready_house.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
+        answer = ready_harness.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
         return msgspec.json.decode(answer.content, type=ResultPage)
 
-    result = finish_one(ready_house)
+    result = finish_one(ready_harness)
     latest.refresh(page_after)
     latest.refresh(page_after)
     assert value(latest, "ffrtmp_results_total", **LABELS) == 1
@@ -55,15 +55,15 @@ def test_the_last_result_of_every_scenario_is_shown(ready_house: Any) -> None:
     assert value(latest, "ffrtmp_result_cpu_seconds", **LABELS) == 3.5
     stored_at = result.stored_at.timestamp()
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at
-    ready_house.clock.advance(30)
-    finish_one(ready_house)
+    ready_harness.clock.advance(30)
+    finish_one(ready_harness)
     latest.refresh(page_after)
     assert value(latest, "ffrtmp_results_total", **LABELS) == 2
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at + 30
 
 
-def test_pages_are_followed_and_nothing_counts_twice(ready_house: Any) -> None:
-    first = finish_one(ready_house)
+def test_pages_are_followed_and_nothing_counts_twice(ready_harness: Any) -> None:
+    first = finish_one(ready_harness)
     second, third = (
         msgspec.structs.replace(first, id=msgspec.convert(f"{n:032x}", type(first.id)))
         for n in (1, 2)
@@ -81,8 +81,8 @@ def test_pages_are_followed_and_nothing_counts_twice(ready_house: Any) -> None:
         assert value(latest, "ffrtmp_results_total", **LABELS) == 3
 
 
-def test_what_was_not_measured_is_not_shown(ready_house: Any) -> None:
-    result = finish_one(ready_house)
+def test_what_was_not_measured_is_not_shown(ready_harness: Any) -> None:
+    result = finish_one(ready_harness)
     measured = msgspec.structs.replace(result.measurement, quality=Unavailable(reason="no libvmaf"))
     later = msgspec.structs.replace(
         result, measurement=measured, stored_at=result.stored_at + timedelta(1)
@@ -93,16 +93,16 @@ def test_what_was_not_measured_is_not_shown(ready_house: Any) -> None:
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
 
 
-def test_health_shows_nodes_and_unfinished_runs(ready_house: Any) -> None:
-    ready_house.register("worker2", "libx265")
-    ready_house.run(ready_house.suite(rates=3))
-    finish_one(ready_house)
-    ready_house.clock.advance(61)
-    ready_house.claim("worker1")
+def test_health_shows_nodes_and_unfinished_runs(ready_harness: Any) -> None:
+    ready_harness.register("worker2", "libx265")
+    ready_harness.run(ready_harness.suite(rates=3))
+    finish_one(ready_harness)
+    ready_harness.clock.advance(61)
+    ready_harness.claim("worker1")
 
     def look() -> Health:
-        nodes = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/nodes"), NodeList)
-        runs = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/runs"), RunPage)
+        nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList)
+        runs = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/runs"), RunPage)
         return Health(is_ready=True, nodes=nodes.items, runs=runs.items)
 
     health = FarmHealth()
@@ -113,14 +113,14 @@ def test_health_shows_nodes_and_unfinished_runs(ready_house: Any) -> None:
     assert value(health, "ffrtmp_node_up", node="worker2") == 0
     assert value(health, "ffrtmp_node_state", node="worker2", state="offline") == 1
     assert value(health, "ffrtmp_node_state", node="worker2", state="active") == 0
-    seen = ready_house.clock().timestamp()
+    seen = ready_harness.clock().timestamp()
     assert value(health, "ffrtmp_node_last_seen_timestamp_seconds", node="worker1") == seen
     assert value(health, "ffrtmp_run_jobs", state="leased") == 1
     assert value(health, "ffrtmp_run_jobs", state="queued") == 2
 
 
-def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_house: Any) -> None:
-    nodes = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/nodes"), NodeList).items
+def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_harness: Any) -> None:
+    nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList).items
     health = FarmHealth()
     answers: list[Health | None] = [Health(is_ready=True, nodes=nodes), None]
 
@@ -130,41 +130,41 @@ def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_house: Any
             raise MasterUnreachableError("gone")
         return answer
 
-    refresher = Refresher("health", lambda: health.refresh(look), 60)
+    refresher = PollingCollector("health", lambda: health.refresh(look), 60)
     assert value(refresher, "ffrtmp_health_exporter_up") == 0
-    refresher.once()
+    refresher.poll_once()
     assert value(refresher, "ffrtmp_health_exporter_up") == 1
     assert value(health, "ffrtmp_node_up", node="worker1") == 1
-    refresher.once()
+    refresher.poll_once()
     assert value(refresher, "ffrtmp_health_exporter_up") == 0
     assert value(health, "ffrtmp_master_ready") == 0
     assert value(health, "ffrtmp_node_up", node="worker1") is None
 
 
-def test_promtool_has_nothing_to_say(ready_house: Any) -> None:
-    result = finish_one(ready_house)
-    nodes = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/nodes"), NodeList)
-    runs = msgspec.convert(ready_house.ok("viewer", "GET", "/v1/runs"), RunPage)
+def test_promtool_has_nothing_to_say(ready_harness: Any) -> None:
+    result = finish_one(ready_harness)
+    nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList)
+    runs = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/runs"), RunPage)
     latest, health = LatestResults(), FarmHealth()
     latest.refresh(lambda _: ResultPage(items=(result,), next_cursor=None))
     health.refresh(lambda: Health(is_ready=True, nodes=nodes.items, runs=runs.items))
     registry = CollectorRegistry()
-    for collector in (latest, health, Refresher("results", lambda: None, 60)):
+    for collector in (latest, health, PollingCollector("results", lambda: None, 60)):
         registry.register(collector)
-    exporter.introduce("results", registry)
+    exporter.register_build_info("results", registry)
     page = generate_latest(registry).decode()
     assert "ffrtmp_results_total{" in page
     assert "ffrtmp_run_jobs{" in page
     assert promtool.complaints(page) == ""
 
 
-def test_the_result_of_a_job_of_its_own_is_shown(ready_house: Any) -> None:
-    ready_house.submit()
-    ready_house.result(ready_house.claim("worker1"))
+def test_the_result_of_a_job_of_its_own_is_shown(ready_harness: Any) -> None:
+    ready_harness.submit()
+    ready_harness.result(ready_harness.claim("worker1"))
     latest = LatestResults()
 
     def page_after(cursor: str) -> ResultPage:
-        answer = ready_house.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
+        answer = ready_harness.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
         return msgspec.json.decode(answer.content, type=ResultPage)
 
     latest.refresh(page_after)
@@ -177,4 +177,4 @@ def test_an_error_of_the_program_is_not_hidden() -> None:
         raise KeyError("a bug")
 
     with pytest.raises(KeyError):
-        Refresher("results", broken, 60).once()
+        PollingCollector("results", broken, 60).poll_once()

@@ -18,7 +18,7 @@ from ffrtmp_master.api import exports
 from ffrtmp_master.exports import columns, formats
 from ffrtmp_shared.measurement import LiveMeasurement, Unavailable
 from ffrtmp_shared.models import Result
-from house import House
+from in_process_master import MasterHarness
 from msgspec.structs import replace
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -27,8 +27,8 @@ WHOLE = {column.name for column in columns.COLUMNS if column.kind is columns.Kin
 NUMBERS = {column.name for column in columns.COLUMNS if column.kind is columns.Kind.NUMBER}
 
 
-def export(house: House, kind: str, **query: str) -> bytes:
-    answer = house.call("viewer", "GET", "/v1/results/export", params={"format": kind, **query})
+def export(harness: MasterHarness, kind: str, **query: str) -> bytes:
+    answer = harness.call("viewer", "GET", "/v1/results/export", params={"format": kind, **query})
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].split(";")[0] == formats.FORMATS[kind].media_type
     assert f'.{kind}"' in answer.headers["content-disposition"]
@@ -50,26 +50,26 @@ def as_rows(content: bytes, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def filled(ready_house: House) -> Any:
-    """A run of three results and one result of a job of its own; returns the house and the run."""
-    run = ready_house.run(ready_house.suite(rates=3))
-    ready_house.submit()
-    while (claim := ready_house.claim("worker1")) is not None:
-        assert ready_house.result(claim).is_success
-    return ready_house, run
+def filled(ready_harness: MasterHarness) -> Any:
+    """Three results of a run and one of a job of its own; returns the harness and the run."""
+    run = ready_harness.run(ready_harness.suite(rates=3))
+    ready_harness.submit()
+    while (claim := ready_harness.claim("worker1")) is not None:
+        assert ready_harness.result(claim).is_success
+    return ready_harness, run
 
 
 @pytest.mark.parametrize("pages", [1, 2, 1000])
 def test_json_lines_are_the_results(
     filled: Any, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
-    house, run = filled
+    harness, run = filled
     monkeypatch.setattr(exports, "_RESULTS_AT_ONCE", pages)
-    lines = [json.loads(line) for line in export(house, "jsonl").splitlines()]
-    assert lines == house.every("/v1/results")
+    lines = [json.loads(line) for line in export(harness, "jsonl").splitlines()]
+    assert lines == harness.every("/v1/results")
     assert len(lines) == 4
-    of_run = [json.loads(line) for line in export(house, "jsonl", run=run["id"]).splitlines()]
-    assert of_run == house.every("/v1/results", run=run["id"])
+    of_run = [json.loads(line) for line in export(harness, "jsonl", run=run["id"]).splitlines()]
+    assert of_run == harness.every("/v1/results", run=run["id"])
     assert len(of_run) == 3
 
 
@@ -78,10 +78,10 @@ def test_json_lines_are_the_results(
 def test_tables_have_every_result(
     filled: Any, monkeypatch: pytest.MonkeyPatch, kind: str, pages: int
 ) -> None:
-    house, run = filled
+    harness, run = filled
     monkeypatch.setattr(exports, "_RESULTS_AT_ONCE", pages)
-    rows = as_rows(export(house, kind), kind)
-    listed = house.every("/v1/results")
+    rows = as_rows(export(harness, kind), kind)
+    listed = harness.every("/v1/results")
     assert [row["result_id"] for row in rows] == [result["id"] for result in listed]
     assert [row["run_id"] for row in rows] == [result["run_id"] for result in listed]
     assert list(rows[0]) == [column.name for column in columns.COLUMNS]
@@ -91,30 +91,30 @@ def test_tables_have_every_result(
     assert first["crf"] is None
     rates = [result["scenario"]["encode"]["rate"]["bitrate_kbps"] for result in listed]
     assert [row["bitrate_kbps"] for row in rows] == rates
-    assert len(as_rows(export(house, kind, run=run["id"]), kind)) == 3
+    assert len(as_rows(export(harness, kind, run=run["id"]), kind)) == 3
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_an_export_of_nothing_is_a_file_of_its_kind(house: House, kind: str) -> None:
-    content = export(house, kind)
+def test_an_export_of_nothing_is_a_file_of_its_kind(harness: MasterHarness, kind: str) -> None:
+    content = export(harness, kind)
     assert (content == b"") == (kind == "jsonl")
     if kind != "jsonl":
         assert as_rows(content, kind) == []
     nothing = {"format": kind, "run": "0198c5f0-0000-7000-8000-000000000000"}
-    assert house.call("viewer", "GET", "/v1/results/export", params=nothing).status_code == 404
+    assert harness.call("viewer", "GET", "/v1/results/export", params=nothing).status_code == 404
 
 
-def test_a_format_that_there_is_not(house: House) -> None:
+def test_a_format_that_there_is_not(harness: MasterHarness) -> None:
     for query in ({"format": "xlsx"}, {}):
-        assert house.call("viewer", "GET", "/v1/results/export", params=query).status_code == 400
+        assert harness.call("viewer", "GET", "/v1/results/export", params=query).status_code == 400
     query = {"format": "csv"}
-    assert house.call("worker1", "GET", "/v1/results/export", params=query).status_code == 403
+    assert harness.call("worker1", "GET", "/v1/results/export", params=query).status_code == 403
 
 
 @pytest.fixture
 def result(filled: Any) -> Result:
-    house, _ = filled
-    return msgspec.convert(house.every("/v1/results")[0], Result)
+    harness, _ = filled
+    return msgspec.convert(harness.every("/v1/results")[0], Result)
 
 
 def written(kind: str, results: list[Result]) -> bytes:
@@ -170,9 +170,9 @@ def test_csv_begins_with_what_the_control_node_writes(
     )
     from ansible.module_utils.ffrtmp import results as control_node
 
-    house, run = filled
-    theirs = control_node.as_csv(house.every("/v1/results", run=run["id"])).decode()
-    ours = export(house, "csv", run=run["id"]).decode()
+    harness, run = filled
+    theirs = control_node.as_csv(harness.every("/v1/results", run=run["id"])).decode()
+    ours = export(harness, "csv", run=run["id"]).decode()
     width = len(control_node.COLUMNS)
     cut = [line[:width] for line in csv.reader(io.StringIO(ours))]
     assert cut == list(csv.reader(io.StringIO(theirs)))

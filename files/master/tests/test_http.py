@@ -17,46 +17,46 @@ def problem(answer: Any, status: int) -> Any:
     return document
 
 
-def test_unknown_paths_methods_and_things_are_problems(house: Any) -> None:
-    problem(house.call("viewer", "GET", "/v1/nothing"), 404)
-    problem(house.call("viewer", "DELETE", "/v1/runs"), 405)
+def test_unknown_paths_methods_and_things_are_problems(harness: Any) -> None:
+    problem(harness.call("viewer", "GET", "/v1/nothing"), 404)
+    problem(harness.call("viewer", "DELETE", "/v1/runs"), 405)
     missing = "00000000-0000-7000-8000-000000000000"
     for path in (f"/v1/runs/{missing}", f"/v1/jobs/{missing}", f"/v1/jobs/{missing}/transitions"):
-        assert missing in problem(house.call("viewer", "GET", path), 404)["detail"]
+        assert missing in problem(harness.call("viewer", "GET", path), 404)["detail"]
 
 
-def test_a_body_that_does_not_fit_is_told_where(house: Any) -> None:
+def test_a_body_that_does_not_fit_is_told_where(harness: Any) -> None:
     body = {"node": "worker1", "slot": "first", "wait_s": 0}
-    document = problem(house.call("worker1", "POST", "/v1/claims", body), 400)
+    document = problem(harness.call("worker1", "POST", "/v1/claims", body), 400)
     assert any("slot" in error and "int" in error for error in document["errors"])
     body = {"node": "worker1", "slot": 1, "wait_s": 0, "bogus": 1}
-    document = problem(house.call("worker1", "POST", "/v1/claims", body), 400)
+    document = problem(harness.call("worker1", "POST", "/v1/claims", body), 400)
     assert any("bogus" in error for error in document["errors"])
-    broken = house.call("worker1", "POST", "/v1/claims", content=b"{")
+    broken = harness.call("worker1", "POST", "/v1/claims", content=b"{")
     problem(broken, 400)
-    offline = house.call("admin", "PATCH", "/v1/nodes/worker1", {"state": "offline"})
+    offline = harness.call("admin", "PATCH", "/v1/nodes/worker1", {"state": "offline"})
     assert "offline" in problem(offline, 422)["detail"]
 
 
-def test_a_body_that_is_too_large_is_refused(house: Any) -> None:
+def test_a_body_that_is_too_large_is_refused(harness: Any) -> None:
     body = {"suite": "x" * 9_000_000}
-    problem(house.call("submitter", "POST", "/v1/runs", body), 413)
+    problem(harness.call("submitter", "POST", "/v1/runs", body), 413)
 
 
 def test_an_unexpected_error_says_nothing_of_the_inside(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr(house.farm, "clock", broken)
-    document = problem(house.call("viewer", "GET", "/v1/nodes"), 500)
+    monkeypatch.setattr(harness.services, "clock", broken)
+    document = problem(harness.call("viewer", "GET", "/v1/nodes"), 500)
     assert "secret" not in str(document)
     assert "Traceback" not in str(document)
 
 
-def test_openapi_is_generated_and_names_problems(house: Any) -> None:
-    document = house.ok("viewer", "GET", "/schema/openapi.json")
+def test_openapi_is_generated_and_names_problems(harness: Any) -> None:
+    document = harness.ok("viewer", "GET", "/schema/openapi.json")
     create = document["paths"]["/v1/runs"]["post"]
     reference = create["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     assert reference.endswith("RunRequest")
@@ -71,29 +71,29 @@ def test_openapi_is_generated_and_names_problems(house: Any) -> None:
     assert "/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}" in document["paths"]
 
 
-def test_discovery_gives_the_targets_of_every_node(house: Any) -> None:
-    house.register("worker1")
-    house.register("worker2")
-    house.clock.advance(1000)
-    assert house.ok("viewer", "GET", "/v1/sd/cpu") == [
+def test_discovery_gives_the_targets_of_every_node(harness: Any) -> None:
+    harness.register("worker1")
+    harness.register("worker2")
+    harness.clock.advance(1000)
+    assert harness.ok("viewer", "GET", "/v1/sd/cpu") == [
         {"targets": ["192.0.2.1:9510"], "labels": {"node": "worker1"}},
         {"targets": ["192.0.2.1:9510"], "labels": {"node": "worker2"}},
     ]
-    assert house.ok("viewer", "GET", "/v1/sd/gpu") == []
+    assert harness.ok("viewer", "GET", "/v1/sd/gpu") == []
 
 
-def test_readiness_needs_the_schema(house: Any) -> None:
-    assert house.call(None, "GET", "/readyz").json()["status"] == "ready"
+def test_readiness_needs_the_schema(harness: Any) -> None:
+    assert harness.call(None, "GET", "/readyz").json()["status"] == "ready"
 
     async def spoil() -> None:
-        await house.farm.writer.write(
+        await harness.services.writer.write(
             lambda work: work.connection.execute(
                 text("UPDATE alembic_version SET version_num = 'old'")
             )
         )
 
-    with house.client.portal() as portal:
+    with harness.client.portal() as portal:
         portal.call(spoil)
-    document = problem(house.call(None, "GET", "/readyz"), 503)
+    document = problem(harness.call(None, "GET", "/readyz"), 503)
     assert "migrate" in document["detail"]
-    assert house.call(None, "GET", "/healthz").status_code == 200
+    assert harness.call(None, "GET", "/healthz").status_code == 200

@@ -2,51 +2,51 @@
 
 from typing import Any
 
+import factories
 import msgspec
 import pytest
-import specimens
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.scenario import EncodeSettings, LiveSettings, RatePoint
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
 
-def ids(house: Any, **params: Any) -> list[str]:
-    return [job["id"] for job in house.every("/v1/jobs", **params)]
+def ids(harness: Any, **params: Any) -> list[str]:
+    return [job["id"] for job in harness.every("/v1/jobs", **params)]
 
 
-def test_every_filter_picks_what_it_says(ready_house: Any) -> None:
-    house = ready_house
-    house.register("worker2", "libx265")
-    run = house.run(house.suite(rates=2))["id"]
-    of_run = ids(house, run=run)
-    house.clock.advance(60)
-    high = house.submit(priority="high")["id"]
-    house.clock.advance(60)
-    bound = house.submit("libx265", requirements={"node": "worker2"})["id"]
-    claimed = house.claim("worker1")["job"]["id"]
+def test_every_filter_picks_what_it_says(ready_harness: Any) -> None:
+    harness = ready_harness
+    harness.register("worker2", "libx265")
+    run = harness.run(harness.suite(rates=2))["id"]
+    of_run = ids(harness, run=run)
+    harness.clock.advance(60)
+    high = harness.submit(priority="high")["id"]
+    harness.clock.advance(60)
+    bound = harness.submit("libx265", requirements={"node": "worker2"})["id"]
+    claimed = harness.claim("worker1")["job"]["id"]
     assert claimed == of_run[0] or claimed == high
     everything = [*of_run, high, bound]
-    assert ids(house) == everything
-    assert ids(house, state="leased") == [claimed]
-    assert ids(house, state="queued") == [job for job in everything if job != claimed]
-    assert ids(house, state="failed") == []
-    assert ids(house, node="worker2") == [bound]
-    assert claimed in ids(house, node="worker1")
-    assert ids(house, priority="high") == [high]
-    assert ids(house, scenario="clip/one") == [high, bound]
-    assert ids(house, scenario="clip/libx264/1000k", run=run) == [of_run_named(house, of_run)]
-    assert ids(house, created_after="2026-01-01T00:00:30Z") == [high, bound]
-    assert ids(house, created_before="2026-01-01T01:01:30+01:00") == [*of_run, high]
+    assert ids(harness) == everything
+    assert ids(harness, state="leased") == [claimed]
+    assert ids(harness, state="queued") == [job for job in everything if job != claimed]
+    assert ids(harness, state="failed") == []
+    assert ids(harness, node="worker2") == [bound]
+    assert claimed in ids(harness, node="worker1")
+    assert ids(harness, priority="high") == [high]
+    assert ids(harness, scenario="clip/one") == [high, bound]
+    assert ids(harness, scenario="clip/libx264/1000k", run=run) == [of_run_named(harness, of_run)]
+    assert ids(harness, created_after="2026-01-01T00:00:30Z") == [high, bound]
+    assert ids(harness, created_before="2026-01-01T01:01:30+01:00") == [*of_run, high]
     assert ids(
-        house, created_after="2026-01-01T00:00:30Z", created_before="2026-01-01T00:01:30Z"
+        harness, created_after="2026-01-01T00:00:30Z", created_before="2026-01-01T00:01:30Z"
     ) == [high]
-    assert ids(house, priority="high", state="succeeded") == []
+    assert ids(harness, priority="high", state="succeeded") == []
 
 
-def of_run_named(house: Any, of_run: list[str]) -> str:
+def of_run_named(harness: Any, of_run: list[str]) -> str:
     """Return the run's job for 1000k, whatever its place in the random order."""
-    found = [job for job in of_run if house.job(job)["scenario"]["name"].endswith("1000k")]
+    found = [job for job in of_run if harness.job(job)["scenario"]["name"].endswith("1000k")]
     assert len(found) == 1
     return found[0]
 
@@ -73,193 +73,193 @@ def of_run_named(house: Any, of_run: list[str]) -> str:
         ("cursor=a%00b", 400),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(house: Any, query: str, status: int) -> None:
-    answer = house.call("viewer", "GET", f"/v1/jobs?{query}")
+def test_a_filter_that_makes_no_sense_is_refused(harness: Any, query: str, status: int) -> None:
+    answer = harness.call("viewer", "GET", f"/v1/jobs?{query}")
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"]
 
 
-def test_a_page_has_as_many_as_were_asked_for(ready_house: Any) -> None:
-    ready_house.run(ready_house.suite(rates=7))
-    page = ready_house.ok("viewer", "GET", "/v1/jobs?limit=5")
+def test_a_page_has_as_many_as_were_asked_for(ready_harness: Any) -> None:
+    ready_harness.run(ready_harness.suite(rates=7))
+    page = ready_harness.ok("viewer", "GET", "/v1/jobs?limit=5")
     assert len(page["items"]) == 5
-    rest = ready_house.ok(
+    rest = ready_harness.ok(
         "viewer", "GET", "/v1/jobs", params={"limit": 5, "cursor": page["next_cursor"]}
     )
     assert len(rest["items"]) == 2
     assert rest["next_cursor"] is None
 
 
-def waiting(house: Any, job_id: str) -> str | None:
+def waiting(harness: Any, job_id: str) -> str | None:
     """Return why a job waits, which a list and a single reading tell alike."""
-    alone: str | None = house.job(job_id)["waiting"]
-    (listed,) = [job for job in house.every("/v1/jobs") if job["id"] == job_id]
+    alone: str | None = harness.job(job_id)["waiting"]
+    (listed,) = [job for job in harness.every("/v1/jobs") if job["id"] == job_id]
     assert listed["waiting"] == alone
     return alone
 
 
-def test_a_queued_job_says_why_it_waits(house: Any) -> None:
-    job = house.submit("libx265", requirements={"labels": {"zone": "a"}})["id"]
-    assert waiting(house, job) == "no node is registered"
-    house.register("worker1")
-    house.register("worker2")
-    assert waiting(house, job) == (
+def test_a_queued_job_says_why_it_waits(harness: Any) -> None:
+    job = harness.submit("libx265", requirements={"labels": {"zone": "a"}})["id"]
+    assert waiting(harness, job) == "no node is registered"
+    harness.register("worker1")
+    harness.register("worker2")
+    assert waiting(harness, job) == (
         "no node meets what it requires: worker1, worker2 lack encoder libx265, label zone=a"
     )
-    house.register("worker3", "libx265", labels={"zone": "a"})
-    assert waiting(house, job) == "waits for its turn"
-    house.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "draining"})
-    assert waiting(house, job) == "no node that could do it is free: worker3 is draining"
-    house.clock.advance(61)
-    assert waiting(house, job) == "no node that could do it is free: worker3 is offline"
-    house.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "active"})
-    claim = house.claim("worker3")
+    harness.register("worker3", "libx265", labels={"zone": "a"})
+    assert waiting(harness, job) == "waits for its turn"
+    harness.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "draining"})
+    assert waiting(harness, job) == "no node that could do it is free: worker3 is draining"
+    harness.clock.advance(61)
+    assert waiting(harness, job) == "no node that could do it is free: worker3 is offline"
+    harness.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "active"})
+    claim = harness.claim("worker3")
     assert claim["job"]["id"] == job
-    assert waiting(house, job) is None
-    house.fail(claim, "network", node="worker3")
-    assert waiting(house, job) == "waits after a failed attempt until 2026-01-01T00:01:06Z"
-    house.clock.advance(5)
-    assert waiting(house, job) == "waits for its turn"
+    assert waiting(harness, job) is None
+    harness.fail(claim, "network", node="worker3")
+    assert waiting(harness, job) == "waits after a failed attempt until 2026-01-01T00:01:06Z"
+    harness.clock.advance(5)
+    assert waiting(harness, job) == "waits for its turn"
 
 
-def test_a_job_says_that_its_nodes_are_busy(ready_house: Any) -> None:
-    house = ready_house
-    shared = [house.submit(exclusive=False)["id"] for _ in range(2)]
-    alone = house.submit()["id"]
-    claim = house.claim("worker1")
+def test_a_job_says_that_its_nodes_are_busy(ready_harness: Any) -> None:
+    harness = ready_harness
+    shared = [harness.submit(exclusive=False)["id"] for _ in range(2)]
+    alone = harness.submit()["id"]
+    claim = harness.claim("worker1")
     assert claim["job"]["id"] == shared[0]
-    assert waiting(house, shared[1]) == "waits for its turn"
-    assert waiting(house, alone) == (
+    assert waiting(harness, shared[1]) == "waits for its turn"
+    assert waiting(harness, alone) == (
         "no node that could do it is free: "
         "worker1 works on other jobs, and this one wants it for itself"
     )
-    house.result(claim)
-    house.result(house.claim("worker1"))
-    assert house.claim("worker1")["job"]["id"] == alone
-    more = house.submit(exclusive=False)["id"]
-    assert waiting(house, more) == (
+    harness.result(claim)
+    harness.result(harness.claim("worker1"))
+    assert harness.claim("worker1")["job"]["id"] == alone
+    more = harness.submit(exclusive=False)["id"]
+    assert waiting(harness, more) == (
         "no node that could do it is free: worker1 works on a job that has it for itself"
     )
 
 
-def test_a_job_for_one_node_names_it(ready_house: Any) -> None:
-    far = ready_house.submit(requirements={"node": "worker9"})["id"]
-    here = ready_house.submit("libx265", requirements={"node": "worker1"})["id"]
-    assert waiting(ready_house, far) == "node worker9 is not registered"
-    assert waiting(ready_house, here) == "node worker1 lacks encoder libx265"
+def test_a_job_for_one_node_names_it(ready_harness: Any) -> None:
+    far = ready_harness.submit(requirements={"node": "worker9"})["id"]
+    here = ready_harness.submit("libx265", requirements={"node": "worker1"})["id"]
+    assert waiting(ready_harness, far) == "node worker9 is not registered"
+    assert waiting(ready_harness, here) == "node worker1 lacks encoder libx265"
 
 
-def test_a_live_job_goes_only_where_there_is_an_rtmp_server(ready_house: Any) -> None:
-    house = ready_house
-    stream = specimens.job()["scenario"]
+def test_a_live_job_goes_only_where_there_is_an_rtmp_server(ready_harness: Any) -> None:
+    harness = ready_harness
+    stream = factories.job()["scenario"]
     stream = msgspec.structs.replace(stream, kind="live", live=LiveSettings())
     body = {"scenario": stream}
-    job = house.ok("submitter", "POST", "/v1/jobs", body)["id"]
-    assert waiting(house, job).endswith("worker1 lacks what a live needs")
-    assert house.claim("worker1") is None
-    house.register("worker2", more_kinds=("live",))
-    assert house.claim("worker2")["job"]["id"] == job
+    job = harness.ok("submitter", "POST", "/v1/jobs", body)["id"]
+    assert waiting(harness, job).endswith("worker1 lacks what a live needs")
+    assert harness.claim("worker1") is None
+    harness.register("worker2", more_kinds=("live",))
+    assert harness.claim("worker2")["job"]["id"] == job
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "libx265"])
-def test_an_ffmpeg_of_a_job_goes_only_where_it_may_run(ready_house: Any, encoder: str) -> None:
-    house = ready_house
+def test_an_ffmpeg_of_a_job_goes_only_where_it_may_run(ready_harness: Any, encoder: str) -> None:
+    harness = ready_harness
     given = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
-    scenario = msgspec.structs.replace(specimens.scenario(encoder), ffmpeg=given)
-    job = house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
-    assert waiting(house, job).endswith(
+    scenario = msgspec.structs.replace(factories.scenario(encoder), ffmpeg=given)
+    job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    assert waiting(harness, job).endswith(
         "worker1 lacks leave to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)"
     )
-    assert house.claim("worker1") is None
+    assert harness.claim("worker1") is None
     # Its encoders come with it, so the node's own FFmpeg need not have them.
-    house.register("worker2", "libx264", ffmpeg_under_test=True)
-    assert house.claim("worker2")["job"]["id"] == job
+    harness.register("worker2", "libx264", ffmpeg_under_test=True)
+    assert harness.claim("worker2")["job"]["id"] == job
 
 
-def test_a_gpu_does_not_come_with_an_ffmpeg(ready_house: Any) -> None:
-    house = ready_house
-    house.register("worker2", "libx264", ffmpeg_under_test=True)
+def test_a_gpu_does_not_come_with_an_ffmpeg(ready_harness: Any) -> None:
+    harness = ready_harness
+    harness.register("worker2", "libx264", ffmpeg_under_test=True)
     given = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
     encode = EncodeSettings(encoder="h264_nvenc", preset="p4", rate=RatePoint(cq=30))
-    scenario = msgspec.structs.replace(specimens.scenario(), ffmpeg=given, encode=encode)
-    job = house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
-    assert "worker2 lacks encoder h264_nvenc" in waiting(house, job)
+    scenario = msgspec.structs.replace(factories.scenario(), ffmpeg=given, encode=encode)
+    job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    assert "worker2 lacks encoder h264_nvenc" in waiting(harness, job)
 
 
-def test_the_farms_own_ffmpeg_by_a_name_needs_no_leave(ready_house: Any) -> None:
-    scenario = msgspec.structs.replace(specimens.scenario(), ffmpeg=FfmpegUnderTest(name="ours"))
-    job = ready_house.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
-    assert ready_house.claim("worker1")["job"]["id"] == job
+def test_the_farms_own_ffmpeg_by_a_name_needs_no_leave(ready_harness: Any) -> None:
+    scenario = msgspec.structs.replace(factories.scenario(), ffmpeg=FfmpegUnderTest(name="ours"))
+    job = ready_harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    assert ready_harness.claim("worker1")["job"]["id"] == job
 
 
-def test_a_queued_job_is_canceled_at_once(ready_house: Any) -> None:
-    job = ready_house.submit()["id"]
-    canceled = ready_house.ok("submitter", "POST", f"/v1/jobs/{job}/cancel")
+def test_a_queued_job_is_canceled_at_once(ready_harness: Any) -> None:
+    job = ready_harness.submit()["id"]
+    canceled = ready_harness.ok("submitter", "POST", f"/v1/jobs/{job}/cancel")
     assert (canceled["id"], canceled["state"], canceled["waiting"]) == (job, "canceled", None)
-    again = ready_house.ok("submitter", "POST", f"/v1/jobs/{job}/cancel")
+    again = ready_harness.ok("submitter", "POST", f"/v1/jobs/{job}/cancel")
     assert again["state"] == "canceled"
-    assert ready_house.claim("worker1") is None
+    assert ready_harness.claim("worker1") is None
 
 
-def test_the_agent_of_a_canceled_job_is_told(ready_house: Any) -> None:
-    ready_house.submit()
-    claim = ready_house.claim("worker1")
+def test_the_agent_of_a_canceled_job_is_told(ready_harness: Any) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
     job = claim["job"]["id"]
-    assert ready_house.ok("submitter", "POST", f"/v1/jobs/{job}/cancel")["state"] == "leased"
-    assert ready_house.heartbeat(claim).json()["cancel"] is True
-    ready_house.fail(claim, "stopped")
-    assert ready_house.job(job)["state"] == "canceled"
+    assert ready_harness.ok("submitter", "POST", f"/v1/jobs/{job}/cancel")["state"] == "leased"
+    assert ready_harness.heartbeat(claim).json()["cancel"] is True
+    ready_harness.fail(claim, "stopped")
+    assert ready_harness.job(job)["state"] == "canceled"
 
 
-def test_a_failed_job_is_done_over_once(ready_house: Any) -> None:
-    ready_house.submit(priority="low")
-    claim = ready_house.claim("worker1")
+def test_a_failed_job_is_done_over_once(ready_harness: Any) -> None:
+    ready_harness.submit(priority="low")
+    claim = ready_harness.claim("worker1")
     old = claim["job"]["id"]
-    ready_house.fail(claim, "encode_failed")
-    answer = ready_house.call("submitter", "POST", f"/v1/jobs/{old}/retry")
+    ready_harness.fail(claim, "encode_failed")
+    answer = ready_harness.call("submitter", "POST", f"/v1/jobs/{old}/retry")
     assert answer.status_code == 201
     new = answer.json()
     assert answer.headers["location"] == f"/v1/jobs/{new['id']}"
     assert (new["state"], new["retry_of"], new["priority"]) == ("queued", old, "low")
     assert new["waiting"] == "waits for its turn"
-    assert ready_house.job(old)["superseded_by"] == new["id"]
-    assert ready_house.call("submitter", "POST", f"/v1/jobs/{old}/retry").status_code == 409
-    assert ready_house.call("submitter", "POST", f"/v1/jobs/{new['id']}/retry").status_code == 409
-    assert ready_house.claim("worker1")["job"]["id"] == new["id"]
+    assert ready_harness.job(old)["superseded_by"] == new["id"]
+    assert ready_harness.call("submitter", "POST", f"/v1/jobs/{old}/retry").status_code == 409
+    assert ready_harness.call("submitter", "POST", f"/v1/jobs/{new['id']}/retry").status_code == 409
+    assert ready_harness.claim("worker1")["job"]["id"] == new["id"]
 
 
-def test_a_run_is_done_over_where_it_failed(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(rates=3, more="priority: high\n"))
+def test_a_run_is_done_over_where_it_failed(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(rates=3, more="priority: high\n"))
     assert run["priority"] == "high"
-    ready_house.result(ready_house.claim("worker1"))
-    ready_house.fail(ready_house.claim("worker1"), "encode_failed")
-    ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
-    ended = ready_house.run_now(run["id"])
+    ready_harness.result(ready_harness.claim("worker1"))
+    ready_harness.fail(ready_harness.claim("worker1"), "encode_failed")
+    ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
+    ended = ready_harness.run_now(run["id"])
     assert ended["state"] == "failed"
     assert ended["finished_at"] is not None
-    over = ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry", {})
+    over = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry", {})
     assert (
         over["counts"] | {"succeeded": 1, "queued": 2, "failed": 0, "canceled": 0}
         == (over["counts"])
     )
     assert over["finished_at"] is None
-    again = ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry")
+    again = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry")
     assert again["counts"] == over["counts"]
     for _ in range(2):
-        ready_house.result(ready_house.claim("worker1"))
-    assert ready_house.run_now(run["id"])["state"] == "succeeded"
+        ready_harness.result(ready_harness.claim("worker1"))
+    assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
-def test_a_priority_changes_who_goes_first(ready_house: Any) -> None:
-    first, second = (ready_house.submit()["id"] for _ in range(2))
-    changed = ready_house.ok("submitter", "PATCH", f"/v1/jobs/{second}", {"priority": "live"})
+def test_a_priority_changes_who_goes_first(ready_harness: Any) -> None:
+    first, second = (ready_harness.submit()["id"] for _ in range(2))
+    changed = ready_harness.ok("submitter", "PATCH", f"/v1/jobs/{second}", {"priority": "live"})
     assert (changed["id"], changed["priority"]) == (second, "live")
-    claims = [ready_house.claim("worker1")]
-    ready_house.result(claims[0])
-    claims.append(ready_house.claim("worker1"))
+    claims = [ready_harness.claim("worker1")]
+    ready_harness.result(claims[0])
+    claims.append(ready_harness.claim("worker1"))
     assert [claim["job"]["id"] for claim in claims] == [second, first]
-    refused = ready_house.call("submitter", "PATCH", f"/v1/jobs/{second}", {"priority": "low"})
+    refused = ready_harness.call("submitter", "PATCH", f"/v1/jobs/{second}", {"priority": "low"})
     assert refused.status_code == 409
 
 
@@ -268,47 +268,47 @@ def test_a_priority_changes_who_goes_first(ready_house: Any) -> None:
     [("POST", "/cancel", None), ("POST", "/retry", None), ("PATCH", "", {"priority": "low"})],
 )
 def test_only_who_may_submit_changes_jobs_that_are_there(
-    house: Any, method: str, deed: str, body: Any
+    harness: Any, method: str, deed: str, body: Any
 ) -> None:
     for who, status in (("viewer", 403), ("worker1", 403), (None, 401), ("submitter", 404)):
-        answer = house.call(who, method, f"/v1/jobs/{MISSING}{deed}", body)
+        answer = harness.call(who, method, f"/v1/jobs/{MISSING}{deed}", body)
         assert answer.status_code == status
-    assert house.call("submitter", method, f"/v1/jobs/nonsense{deed}", body).status_code == 404
+    assert harness.call("submitter", method, f"/v1/jobs/nonsense{deed}", body).status_code == 404
 
 
-def test_a_run_that_cannot_be_is_not_there_afterwards(ready_house: Any) -> None:
-    too_many = ready_house.suite(rates=101, repeats=1000)
-    unmet = ready_house.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
-    for text in (too_many, unmet, ready_house.suite(sha256="0" * 64)):
-        answer = ready_house.call("submitter", "POST", "/v1/runs", {"suite": text})
+def test_a_run_that_cannot_be_is_not_there_afterwards(ready_harness: Any) -> None:
+    too_many = ready_harness.suite(rates=101, repeats=1000)
+    unmet = ready_harness.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
+    for text in (too_many, unmet, ready_harness.suite(sha256="0" * 64)):
+        answer = ready_harness.call("submitter", "POST", "/v1/runs", {"suite": text})
         assert answer.status_code == 422, answer.text
-    assert ready_house.ok("viewer", "GET", "/v1/runs")["items"] == []
-    assert ready_house.ok("viewer", "GET", "/v1/jobs")["items"] == []
+    assert ready_harness.ok("viewer", "GET", "/v1/runs")["items"] == []
+    assert ready_harness.ok("viewer", "GET", "/v1/jobs")["items"] == []
 
 
-def test_lists_of_runs_have_a_limit(ready_house: Any) -> None:
-    runs = [ready_house.run()["id"] for _ in range(3)]
-    page = ready_house.ok("viewer", "GET", "/v1/runs?limit=2")
+def test_lists_of_runs_have_a_limit(ready_harness: Any) -> None:
+    runs = [ready_harness.run()["id"] for _ in range(3)]
+    page = ready_harness.ok("viewer", "GET", "/v1/runs?limit=2")
     assert [run["id"] for run in page["items"]] == [runs[2], runs[1]]
-    rest = ready_house.ok("viewer", "GET", "/v1/runs", params={"cursor": page["next_cursor"]})
+    rest = ready_harness.ok("viewer", "GET", "/v1/runs", params={"cursor": page["next_cursor"]})
     assert [run["id"] for run in rest["items"]] == [runs[0]]
-    assert ready_house.call("viewer", "GET", "/v1/runs?key=a%00b").status_code == 400
+    assert ready_harness.call("viewer", "GET", "/v1/runs?key=a%00b").status_code == 400
 
 
-def test_a_job_whose_files_were_never_uploaded_is_refused(house: Any) -> None:
+def test_a_job_whose_files_were_never_uploaded_is_refused(harness: Any) -> None:
     digest = "d" * 64
     given = {"name": "patched", "sha256": digest}
-    scenario = msgspec.to_builtins(specimens.scenario())
+    scenario = msgspec.to_builtins(factories.scenario())
     body = {"scenario": {**scenario, "ffmpeg": given}}
-    refused = house.call("submitter", "POST", "/v1/jobs", body)
+    refused = harness.call("submitter", "POST", "/v1/jobs", body)
     assert refused.status_code == 422
     assert refused.json()["detail"] == "the master lacks sources; upload them first"
     assert set(refused.json()["errors"]) == {
-        f"source clip (SHA-256 {house.clip_sha256}) is not uploaded",
+        f"source clip (SHA-256 {harness.clip_sha256}) is not uploaded",
         f"FFmpeg patched (SHA-256 {digest}) is not uploaded",
     }
-    house.upload()
-    refused = house.call("submitter", "POST", "/v1/jobs", body)
+    harness.upload()
+    refused = harness.call("submitter", "POST", "/v1/jobs", body)
     assert refused.json()["errors"] == [f"FFmpeg patched (SHA-256 {digest}) is not uploaded"]
-    assert house.every("/v1/jobs") == []
-    assert house.submit(scenario=scenario)["state"] == "queued"
+    assert harness.every("/v1/jobs") == []
+    assert harness.submit(scenario=scenario)["state"] == "queued"

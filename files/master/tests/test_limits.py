@@ -4,54 +4,60 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import house as house_module
+import factories
+import in_process_master
 import msgspec
 import pytest
-import specimens
-from ffrtmp_master.auth.rate_limiting import Bucket, Latest, origin, retry_after
-from ffrtmp_master.services import Farm
+from ffrtmp_master.auth.rate_limiting import BucketCache, TokenBucket, client_network, retry_after
+from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared import suite
-from house import House, SetClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from in_process_master import MasterHarness, SetClock
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
 
 @contextmanager
-def limited(migrated: Settings, **changed: Any) -> Iterator[House]:
+def limited(migrated: Settings, **changed: Any) -> Iterator[MasterHarness]:
     clock = SetClock()
-    farm = Farm(msgspec.structs.replace(migrated, **changed), clock, sweep_s=3600)
-    with house_module.serving(farm, clock) as house:
-        yield house
+    services = Services(
+        msgspec.structs.replace(migrated, **changed), clock, maintenance_interval_s=3600
+    )
+    with in_process_master.running_master(services, clock) as harness:
+        yield harness
 
 
 def test_a_bucket_empties_and_fills_again() -> None:
-    bucket = Bucket(3, 2, 100.0)
-    assert [bucket.take(100.0) for _ in range(4)] == [0, 0, 0, 0.5]
-    assert bucket.take(100.25) == 0.25
-    assert bucket.take(100.5) == 0
-    assert bucket.take(100.5) == 0.5
+    bucket = TokenBucket(3, 2, 100.0)
+    assert [bucket.consume(100.0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert bucket.consume(100.25) == 0.25
+    assert bucket.consume(100.5) == 0
+    assert bucket.consume(100.5) == 0.5
     # It never holds more than its size, and time that goes back gives nothing.
-    assert [bucket.take(900.0) for _ in range(4)] == [0, 0, 0, 0.5]
-    assert bucket.take(899.0) == 0.5
+    assert [bucket.consume(900.0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert bucket.consume(899.0) == 0.5
 
 
 def test_buckets_are_kept_for_the_latest_alone() -> None:
-    latest = Latest[int](100, 1, 1)
-    assert all(latest.take(key, 0.0) == 0 for key in range(1000))
+    latest = BucketCache[int](100, 1, 1)
+    assert all(latest.consume(key, 0.0) == 0 for key in range(1000))
     assert len(latest) == 100
-    assert latest.take(999, 0.0) == 1
-    assert latest.take(0, 0.0) == 0
+    assert latest.consume(999, 0.0) == 1
+    assert latest.consume(0, 0.0) == 0
 
 
 def test_an_address_is_one_origin_and_so_is_a_network_of_ipv6() -> None:
-    assert origin(("192.0.2.1", 5)) == origin(("192.0.2.1", 6)) != origin(("192.0.2.2", 5))
-    assert origin(("2001:db8::1", 5)) == origin(("2001:db8::2:3", 5))
-    assert origin(("2001:db8::1", 5)) != origin(("2001:db8:0:1::1", 5))
-    assert origin(("fe80::1%eth0", 5)) == "fe80::/64"
-    assert origin(None) == ""
+    assert (
+        client_network(("192.0.2.1", 5))
+        == client_network(("192.0.2.1", 6))
+        != client_network(("192.0.2.2", 5))
+    )
+    assert client_network(("2001:db8::1", 5)) == client_network(("2001:db8::2:3", 5))
+    assert client_network(("2001:db8::1", 5)) != client_network(("2001:db8:0:1::1", 5))
+    assert client_network(("fe80::1%eth0", 5)) == "fe80::/64"
+    assert client_network(None) == ""
     assert retry_after(0.001) == {"Retry-After": "1"}
     assert retry_after(2.5) == {"Retry-After": "3"}
 
@@ -67,30 +73,30 @@ def test_who_asks_too_often_is_told_when_to_ask_again(
     migrated: Settings, who: str, method: str, path: str, fine: int
 ) -> None:
     body = {"attempt": 1, "progress": {"stage": "encode"}} if method == "POST" else None
-    with limited(migrated, requests_per_s_max=2) as house:
+    with limited(migrated, requests_per_s_max=2) as harness:
         seen = []
         # A slow machine may let the bucket fill again a few times.
         while len(seen) < 50 and 429 not in seen:
-            answer = house.call(who, method, path, body)
+            answer = harness.call(who, method, path, body)
             seen.append(answer.status_code)
         assert seen[:2] == [fine, fine]
         assert answer.status_code == 429
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["retry-after"] == "1"
         assert f"{who} makes more than 2 requests a second" in answer.json()["detail"]
-        assert house.call("submitter", "GET", "/v1/runs").status_code == 200
+        assert harness.call("submitter", "GET", "/v1/runs").status_code == 200
         # Another way to write the same token is the same token.
         again = {"Authorization": f"bearer  token-{who}"}
-        seen = [house.call(None, method, path, body, headers=again).status_code for _ in range(9)]
+        seen = [harness.call(None, method, path, body, headers=again).status_code for _ in range(9)]
         assert 429 in seen
 
 
 def test_unknown_tokens_are_refused_harder_and_good_ones_never(migrated: Settings) -> None:
-    with limited(migrated, failed_logins_per_minute_max=3) as house:
+    with limited(migrated, failed_logins_per_minute_max=3) as harness:
 
         def guess(number: int, method: str = "GET", path: str = "/v1/runs") -> Any:
             headers = {"Authorization": f"Bearer guess-{number}"}
-            return house.call(None, method, path, headers=headers)
+            return harness.call(None, method, path, headers=headers)
 
         assert [guess(number).status_code for number in range(3)] == [401] * 3
         refused = guess(3)
@@ -98,25 +104,25 @@ def test_unknown_tokens_are_refused_harder_and_good_ones_never(migrated: Setting
         assert 1 <= int(refused.headers["retry-after"]) <= 20
         assert "unknown tokens" in refused.json()["detail"]
         assert guess(4, "POST", "/v1/jobs").status_code == 429
-        assert house.call("viewer", "GET", "/v1/runs").status_code == 200
-        assert house.call("submitter", "POST", "/v1/jobs", specimens.job()).status_code == 201
+        assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
+        assert harness.call("submitter", "POST", "/v1/jobs", factories.job()).status_code == 201
         # Who has no token at all guesses nothing.
-        assert house.call(None, "GET", "/v1/runs").status_code == 401
+        assert harness.call(None, "GET", "/v1/runs").status_code == 401
 
 
 def test_the_gate_remembers_no_more_than_it_may(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ffrtmp_master.auth.authentication._MOST_BELIEVED", 2)
-    with limited(migrated) as house:
+    with limited(migrated) as harness:
         for _ in range(2):
             for who in ("viewer", "submitter", "admin", "worker1"):
-                assert house.call(who, "GET", "/v1/sources/x").status_code in (400, 403, 404)
-        assert len(house.farm.gate._known) == 2
+                assert harness.call(who, "GET", "/v1/sources/x").status_code in (400, 403, 404)
+        assert len(harness.services.authenticator._known) == 2
 
 
 def registration(**changed: Any) -> Any:
-    return msgspec.to_builtins(specimens.registration("worker1")) | changed
+    return msgspec.to_builtins(factories.registration("worker1")) | changed
 
 
 def facts(**changed: Any) -> Any:
@@ -146,15 +152,15 @@ def facts(**changed: Any) -> Any:
         (facts(hostname="x" * 1025), "hostname"),
     ],
 )
-def test_a_registration_out_of_bounds_is_refused(house: Any, body: Any, field: str) -> None:
-    answer = house.call("worker1", "PUT", "/v1/nodes/worker1", body)
+def test_a_registration_out_of_bounds_is_refused(harness: Any, body: Any, field: str) -> None:
+    answer = harness.call("worker1", "PUT", "/v1/nodes/worker1", body)
     assert answer.status_code == 400, answer.text
     assert field in answer.text
-    assert house.ok("viewer", "GET", "/v1/nodes")["items"] == []
+    assert harness.ok("viewer", "GET", "/v1/nodes")["items"] == []
 
 
 def measured(part: str, **changed: Any) -> Any:
-    body = msgspec.to_builtins(specimens.measurement())
+    body = msgspec.to_builtins(factories.measurement())
     body[part] |= changed
     return {"attempt": 1, "measurement": body}
 
@@ -177,21 +183,21 @@ def measured(part: str, **changed: Any) -> Any:
         (measured("encode") | {"next": {"slot": 0}}, "slot"),
     ],
 )
-def test_a_result_out_of_bounds_is_refused(ready_house: Any, body: Any, field: str) -> None:
-    ready_house.submit()
-    claim = ready_house.claim("worker1")
-    answer = ready_house.call("worker1", "POST", f"/v1/jobs/{claim['job']['id']}/result", body)
+def test_a_result_out_of_bounds_is_refused(ready_harness: Any, body: Any, field: str) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
+    answer = ready_harness.call("worker1", "POST", f"/v1/jobs/{claim['job']['id']}/result", body)
     assert answer.status_code == 400, answer.text
     assert field in answer.text
-    assert ready_house.result(claim).is_success
+    assert ready_harness.result(claim).is_success
 
 
 def changed_scenario(**changed: Any) -> Any:
-    return {"scenario": msgspec.to_builtins(specimens.scenario()) | changed}
+    return {"scenario": msgspec.to_builtins(factories.scenario()) | changed}
 
 
 def changed_encode(**changed: Any) -> Any:
-    encode = msgspec.to_builtins(specimens.scenario().encode) | changed
+    encode = msgspec.to_builtins(factories.scenario().encode) | changed
     return changed_scenario(encode=encode)
 
 
@@ -211,17 +217,17 @@ def changed_encode(**changed: Any) -> Any:
         (changed_encode(rate={"bitrate_kbps": 10**30}), 400),
         (changed_encode(rate={"crf": 60}), 422),
         (changed_encode(encoder="libx999"), 422),
-        (specimens.job(max_attempts=0), 400),
-        (specimens.job(deadline_s=0), 400),
-        (specimens.job(deadline_s=1e12), 400),
-        (specimens.job(requirements={"cpu_count_min": -1}), 400),
-        (specimens.job(requirements={"labels": {"": "x"}}), 400),
+        (factories.job(max_attempts=0), 400),
+        (factories.job(deadline_s=0), 400),
+        (factories.job(deadline_s=1e12), 400),
+        (factories.job(requirements={"cpu_count_min": -1}), 400),
+        (factories.job(requirements={"labels": {"": "x"}}), 400),
     ],
 )
-def test_a_job_out_of_bounds_is_refused(house: Any, body: Any, status: int) -> None:
-    answer = house.call("submitter", "POST", "/v1/jobs", body)
+def test_a_job_out_of_bounds_is_refused(harness: Any, body: Any, status: int) -> None:
+    answer = harness.call("submitter", "POST", "/v1/jobs", body)
     assert answer.status_code == status, answer.text
-    assert house.ok("viewer", "GET", "/v1/jobs")["items"] == []
+    assert harness.ok("viewer", "GET", "/v1/jobs")["items"] == []
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1" * 400])
@@ -230,20 +236,20 @@ def test_a_job_out_of_bounds_is_refused(house: Any, body: Any, status: int) -> N
     [("submitter", "/v1/jobs", "deadline_s"), ("submitter", "/v1/runs", "seed")],
 )
 def test_what_is_no_number_of_json_is_refused(
-    house: Any, who: str, path: str, field: str, number: bytes
+    harness: Any, who: str, path: str, field: str, number: bytes
 ) -> None:
     body = b'{"' + field.encode() + b'": ' + number + b', "suite": "", "scenario": 1}'
     headers = {"Content-Type": "application/json"}
-    answer = house.call(who, "POST", path, content=body, headers=headers)
+    answer = harness.call(who, "POST", path, content=body, headers=headers)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/runs", "/v1/runs/plan"])
-def test_a_body_that_is_nested_without_end_is_refused(house: Any, path: str) -> None:
+def test_a_body_that_is_nested_without_end_is_refused(harness: Any, path: str) -> None:
     body = b'{"suite": ' + b"[" * 200_000
     headers = {"Content-Type": "application/json"}
-    answer = house.call("submitter", "POST", path, content=body, headers=headers)
+    answer = harness.call("submitter", "POST", path, content=body, headers=headers)
     assert answer.status_code == 400
     assert "Traceback" not in answer.text
 
@@ -258,20 +264,20 @@ def test_a_body_that_is_nested_without_end_is_refused(house: Any, path: str) -> 
         ("admin", "PATCH", "/v1/nodes/worker1"),
     ],
 )
-def test_a_body_of_another_kind_is_refused(house: Any, who: str, method: str, path: str) -> None:
+def test_a_body_of_another_kind_is_refused(harness: Any, who: str, method: str, path: str) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
-        answer = house.call(who, method, path, content=b"{}", headers={"Content-Type": kind})
+        answer = harness.call(who, method, path, content=b"{}", headers={"Content-Type": kind})
         assert answer.status_code == 415, path
         assert answer.headers["content-type"] == "application/problem+json"
         assert "application/json" in answer.json()["detail"]
     headers = {"Content-Type": "application/json; charset=utf-8"}
-    assert house.call(who, method, path, content=b"{}", headers=headers).status_code == 400
+    assert harness.call(who, method, path, content=b"{}", headers=headers).status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/tokens"])
-def test_a_body_without_measure_is_refused(house: Any, path: str) -> None:
+def test_a_body_without_measure_is_refused(harness: Any, path: str) -> None:
     body = {"name": "x" * 9_000_000}
-    answer = house.call("admin", "POST", path, body)
+    answer = harness.call("admin", "POST", path, body)
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -293,9 +299,9 @@ def test_a_body_without_measure_is_refused(house: Any, path: str) -> None:
         "description: " + "[" * 5_000,
     ],
 )
-def test_a_suite_that_a_reader_would_choke_on_is_refused(ready_house: Any, more: str) -> None:
-    body = {"suite": ready_house.suite(more=f"{more}\n")}
-    answer = ready_house.call("submitter", "POST", "/v1/runs", body)
+def test_a_suite_that_a_reader_would_choke_on_is_refused(ready_harness: Any, more: str) -> None:
+    body = {"suite": ready_harness.suite(more=f"{more}\n")}
+    answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0].startswith("line ")
 
@@ -303,9 +309,9 @@ def test_a_suite_that_a_reader_would_choke_on_is_refused(ready_house: Any, more:
 def test_a_suite_of_too_many_scenarios_is_refused_before_they_are_made() -> None:
     points = "".join(f"  - {{bitrate_kbps: {n}}}\n" for n in range(1, 1001))
     encodes = "".join(f"  - {{name: e{n}, encoder: libx264}}\n" for n in range(1000))
-    text = specimens.suite().split("encodes:")[0]
+    text = factories.suite().split("encodes:")[0]
     with pytest.raises(suite.SuiteError, match="1000000 scenarios"):
-        suite.parse(f"{text}encodes:\n{encodes}rate_points:\n{points}")
+        suite.parse_suite(f"{text}encodes:\n{encodes}rate_points:\n{points}")
 
 
 _PIECES = st.sampled_from(
@@ -316,19 +322,19 @@ _PIECES = st.sampled_from(
 @given(st.lists(_PIECES | st.text(max_size=5), max_size=6), st.integers(0, 250))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_a_suite_or_is_refused_in_words(pieces: list[str], at: int) -> None:
-    good = specimens.suite()
+    good = factories.suite()
     text = good[:at] + "".join(pieces) + good[at:]
     try:
-        suite.parse(text)
+        suite.parse_suite(text)
     except suite.SuiteError as refused:
         assert str(refused).startswith("line ")
 
 
-def test_a_failure_with_a_nul_is_kept(ready_house: Any) -> None:
-    ready_house.submit()
-    claim = ready_house.claim("worker1")
+def test_a_failure_with_a_nul_is_kept(ready_harness: Any) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
     failure = {"failure_class": "encode_failed", "message": "a\x00b"}
     body = {"attempt": 1, "failure": failure}
     job = claim["job"]["id"]
-    assert ready_house.call("worker1", "POST", f"/v1/jobs/{job}/failure", body).is_success
-    assert ready_house.job(job)["failure"]["message"] == "a\x00b"
+    assert ready_harness.call("worker1", "POST", f"/v1/jobs/{job}/failure", body).is_success
+    assert ready_harness.job(job)["failure"]["message"] == "a\x00b"

@@ -4,135 +4,141 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import house as house_module
 import httpx
+import in_process_master
 import pytest
 from databases import only
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
-from house import House, SetClock
+from in_process_master import MasterHarness, SetClock
 from msgspec.structs import replace
 from streaming import Listening, listening
 
 
-def put(house: House, claim: Any, piece: str | bytes, node: str = "worker1", **query: int) -> Any:
+def put(
+    harness: MasterHarness, claim: Any, piece: str | bytes, node: str = "worker1", **query: int
+) -> Any:
     params = {"attempt": claim["attempt"], **query}
     path = f"/v1/jobs/{claim['job']['id']}/log"
     headers = {"Content-Type": "text/plain"}
     content = piece.encode() if isinstance(piece, str) else piece
-    return house.call(node, "POST", path, params=params, content=content, headers=headers)
+    return harness.call(node, "POST", path, params=params, content=content, headers=headers)
 
 
-def read(house: House, claim: Any, **query: Any) -> str:
-    answer = house.call("viewer", "GET", f"/v1/jobs/{claim['job']['id']}/log", params=query)
+def read(harness: MasterHarness, claim: Any, **query: Any) -> str:
+    answer = harness.call("viewer", "GET", f"/v1/jobs/{claim['job']['id']}/log", params=query)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     return answer.text
 
 
 @pytest.fixture
-def claimed(ready_house: House) -> Any:
-    ready_house.submit()
-    return ready_house.claim("worker1")
+def claimed(ready_harness: MasterHarness) -> Any:
+    ready_harness.submit()
+    return ready_harness.claim("worker1")
 
 
-def test_pieces_make_a_log(ready_house: House, claimed: Any) -> None:
-    assert read(ready_house, claimed) == ""
-    assert put(ready_house, claimed, "one\n").json() == {"size_bytes": 4, "repeated": False}
-    assert put(ready_house, claimed, "zwei: ä\n").json()["size_bytes"] == 13
-    assert put(ready_house, claimed, "").json() == {"size_bytes": 13, "repeated": False}
-    assert read(ready_house, claimed) == "one\nzwei: ä\n"
-    assert read(ready_house, claimed, attempt=1) == "one\nzwei: ä\n"
+def test_pieces_make_a_log(ready_harness: MasterHarness, claimed: Any) -> None:
+    assert read(ready_harness, claimed) == ""
+    assert put(ready_harness, claimed, "one\n").json() == {"size_bytes": 4, "repeated": False}
+    assert put(ready_harness, claimed, "zwei: ä\n").json()["size_bytes"] == 13
+    assert put(ready_harness, claimed, "").json() == {"size_bytes": 13, "repeated": False}
+    assert read(ready_harness, claimed) == "one\nzwei: ä\n"
+    assert read(ready_harness, claimed, attempt=1) == "one\nzwei: ä\n"
 
 
-def test_a_piece_that_is_sent_again_is_stored_once(ready_house: House, claimed: Any) -> None:
+def test_a_piece_that_is_sent_again_is_stored_once(
+    ready_harness: MasterHarness, claimed: Any
+) -> None:
     long = "x" * 100_000 + "ü" * 50_000
     for repeated in (False, True):
-        answer = put(ready_house, claimed, long, offset=0)
+        answer = put(ready_harness, claimed, long, offset=0)
         assert answer.json() == {"size_bytes": 200_000, "repeated": repeated}
     for repeated in (False, True):
-        answer = put(ready_house, claimed, "end", offset=200_000)
+        answer = put(ready_harness, claimed, "end", offset=200_000)
         assert answer.json() == {"size_bytes": 200_003, "repeated": repeated}
-    assert put(ready_house, claimed, long, offset=0).json()["repeated"] is True
-    assert read(ready_house, claimed) == long + "end"
+    assert put(ready_harness, claimed, long, offset=0).json()["repeated"] is True
+    assert read(ready_harness, claimed) == long + "end"
 
 
 @pytest.mark.parametrize(("piece", "offset"), [("other", 0), ("later", 9), ("ne\n", 1), ("o", 0)])
 def test_a_piece_that_does_not_fit_is_refused(
-    ready_house: House, claimed: Any, piece: str, offset: int
+    ready_harness: MasterHarness, claimed: Any, piece: str, offset: int
 ) -> None:
-    assert put(ready_house, claimed, "one\n", offset=0).is_success
-    answer = put(ready_house, claimed, piece, offset=offset)
+    assert put(ready_harness, claimed, "one\n", offset=0).is_success
+    answer = put(ready_harness, claimed, piece, offset=offset)
     assert answer.status_code == 409
     assert "the log has 4 bytes" in answer.json()["detail"]
-    assert read(ready_house, claimed) == "one\n"
+    assert read(ready_harness, claimed) == "one\n"
 
 
 @pytest.mark.parametrize("piece", [b"\xff\xfe", b"a\x00b"])
-def test_what_no_database_stores_is_refused(ready_house: House, claimed: Any, piece: bytes) -> None:
-    assert put(ready_house, claimed, piece).status_code == 422
-    assert read(ready_house, claimed) == ""
+def test_what_no_database_stores_is_refused(
+    ready_harness: MasterHarness, claimed: Any, piece: bytes
+) -> None:
+    assert put(ready_harness, claimed, piece).status_code == 422
+    assert read(ready_harness, claimed) == ""
 
 
 def test_each_attempt_has_a_log_and_a_dead_one_takes_no_more(
-    ready_house: House, claimed: Any, clock: SetClock
+    ready_harness: MasterHarness, claimed: Any, clock: SetClock
 ) -> None:
-    assert put(ready_house, claimed, "first").is_success
-    assert ready_house.fail(claimed, "network").is_success
-    assert put(ready_house, claimed, "too late").status_code == 409
+    assert put(ready_harness, claimed, "first").is_success
+    assert ready_harness.fail(claimed, "network").is_success
+    assert put(ready_harness, claimed, "too late").status_code == 409
     clock.advance(3600)
-    again = ready_house.claim("worker1")
+    again = ready_harness.claim("worker1")
     assert again["attempt"] == 2
-    assert put(ready_house, claimed, "too late").status_code == 409
-    assert put(ready_house, again, "second").is_success
-    assert read(ready_house, again) == "second"
-    assert read(ready_house, again, attempt=1) == "first"
+    assert put(ready_harness, claimed, "too late").status_code == 409
+    assert put(ready_harness, again, "second").is_success
+    assert read(ready_harness, again) == "second"
+    assert read(ready_harness, again, attempt=1) == "first"
 
 
-def test_who_may_and_what_is_there(ready_house: House, claimed: Any) -> None:
-    assert put(ready_house, claimed, "x", node="worker2").status_code == 409
-    assert put(ready_house, claimed, "x", node="submitter").status_code == 403
+def test_who_may_and_what_is_there(ready_harness: MasterHarness, claimed: Any) -> None:
+    assert put(ready_harness, claimed, "x", node="worker2").status_code == 409
+    assert put(ready_harness, claimed, "x", node="submitter").status_code == 403
     path = f"/v1/jobs/{claimed['job']['id']}/log"
-    assert ready_house.call("worker1", "GET", path).status_code == 403
-    assert ready_house.call("viewer", "GET", path, params={"attempt": 2}).status_code == 404
-    assert ready_house.call("viewer", "GET", path, params={"attempt": 0}).status_code == 400
+    assert ready_harness.call("worker1", "GET", path).status_code == 403
+    assert ready_harness.call("viewer", "GET", path, params={"attempt": 2}).status_code == 404
+    assert ready_harness.call("viewer", "GET", path, params={"attempt": 0}).status_code == 400
     nothing = path.replace(claimed["job"]["id"], "0198c5f0-0000-7000-8000-000000000000")
-    assert ready_house.call("viewer", "GET", nothing).status_code == 404
+    assert ready_harness.call("viewer", "GET", nothing).status_code == 404
     query = {"attempt": 1}
     assert (
-        ready_house.call("worker1", "POST", nothing, params=query, content="x").status_code == 404
+        ready_harness.call("worker1", "POST", nothing, params=query, content="x").status_code == 404
     )
-    assert ready_house.call("worker1", "POST", path, content=b"x").status_code == 400
+    assert ready_harness.call("worker1", "POST", path, content=b"x").status_code == 400
 
 
-def test_a_job_that_nobody_claimed_has_an_empty_log(ready_house: House) -> None:
-    job = ready_house.submit()
-    assert read(ready_house, {"job": job}, follow=True) == ""
+def test_a_job_that_nobody_claimed_has_an_empty_log(ready_harness: MasterHarness) -> None:
+    job = ready_harness.submit()
+    assert read(ready_harness, {"job": job}, follow=True) == ""
 
 
 @pytest.fixture
-def small_house(migrated: Settings, clock: SetClock) -> Iterator[House]:
+def small_harness(migrated: Settings, clock: SetClock) -> Iterator[MasterHarness]:
     """A master that keeps 1,000 bytes of a log."""
-    farm = Farm(replace(migrated, max_log_bytes=1000), clock, sweep_s=3600)
-    with house_module.serving(farm, clock) as house:
-        house.register("worker1")
-        house.submit()
-        yield house
+    services = Services(replace(migrated, max_log_bytes=1000), clock, maintenance_interval_s=3600)
+    with in_process_master.running_master(services, clock) as harness:
+        harness.register("worker1")
+        harness.submit()
+        yield harness
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_log_is_bounded(small_house: House, announced: bool) -> None:
-    claim = small_house.claim("worker1")
-    assert put(small_house, claim, "x" * 600).is_success
-    assert put(small_house, claim, "y" * 401).status_code == 413
+def test_a_log_is_bounded(small_harness: MasterHarness, announced: bool) -> None:
+    claim = small_harness.claim("worker1")
+    assert put(small_harness, claim, "x" * 600).is_success
+    assert put(small_harness, claim, "y" * 401).status_code == 413
     path = f"/v1/jobs/{claim['job']['id']}/log"
     content = b"z" * 1001 if announced else iter([b"z" * 1000, b"z"])
-    large = small_house.call("worker1", "POST", path, params={"attempt": 1}, content=content)
+    large = small_harness.call("worker1", "POST", path, params={"attempt": 1}, content=content)
     assert large.status_code == 413
-    assert put(small_house, claim, "y" * 400).json()["size_bytes"] == 1000
-    assert put(small_house, claim, "y" * 400, offset=600).json()["repeated"] is True
-    assert put(small_house, claim, "!").status_code == 413
-    assert read(small_house, claim) == "x" * 600 + "y" * 400
+    assert put(small_harness, claim, "y" * 400).json()["size_bytes"] == 1000
+    assert put(small_harness, claim, "y" * 400, offset=600).json()["repeated"] is True
+    assert put(small_harness, claim, "!").status_code == 413
+    assert read(small_harness, claim) == "x" * 600 + "y" * 400
 
 
 class Master:
@@ -141,7 +147,7 @@ class Master:
     def __init__(self, at: Listening) -> None:
         self.at = at
         self.client = httpx.Client(base_url=at.url, timeout=30)
-        self.house = House(at.farm, self.client, SetClock())  # type: ignore[arg-type]
+        self.harness = MasterHarness(at.services, self.client, SetClock())  # type: ignore[arg-type]
 
     def follow(self, claim: Any) -> Any:
         return self.client.stream(
@@ -154,31 +160,31 @@ class Master:
 
 @pytest.fixture
 def master(migrated: Settings, clock: SetClock) -> Iterator[Master]:
-    with listening(Farm(migrated, clock, sweep_s=3600)) as at:
+    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
         one = Master(at)
-        one.house.register("worker1")
-        one.house.submit()
+        one.harness.register("worker1")
+        one.harness.submit()
         yield one
         one.client.close()
 
 
 def test_a_log_is_followed_while_it_grows(master: Master) -> None:
-    claim = master.house.claim("worker1")
-    put(master.house, claim, "before\n")
+    claim = master.harness.claim("worker1")
+    put(master.harness, claim, "before\n")
     with master.follow(claim) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "before"
         for number in range(3):
-            put(master.house, claim, f"line {number}\n")
+            put(master.harness, claim, f"line {number}\n")
             assert next(lines) == f"line {number}"
-        put(master.house, claim, "last\n")
-        assert master.house.result(claim).is_success
+        put(master.harness, claim, "last\n")
+        assert master.harness.result(claim).is_success
         assert list(lines) == ["last"]
 
 
 def test_many_follow_and_no_transaction_is_held(master: Master) -> None:
-    claim = master.house.claim("worker1")
-    put(master.house, claim, "begin\n")
+    claim = master.harness.claim("worker1")
+    put(master.harness, claim, "begin\n")
     heard: list[str] = []
     begun = threading.Semaphore(0)
 
@@ -202,17 +208,17 @@ def test_many_follow_and_no_transaction_is_held(master: Master) -> None:
         thread.start()
     for _ in threads:
         assert begun.acquire(timeout=30)
-    assert len(master.at.farm.log_watch) == 40
-    put(master.house, claim, "end\n")
-    assert master.house.result(claim).is_success
+    assert len(master.at.services.log_feed) == 40
+    put(master.harness, claim, "end\n")
+    assert master.harness.result(claim).is_success
     for thread in threads:
         thread.join(30)
     assert heard == ["begin\nend\n"] * 40
 
 
 def test_following_ends_when_the_master_stops(master: Master) -> None:
-    claim = master.house.claim("worker1")
-    put(master.house, claim, "begin\n")
+    claim = master.harness.claim("worker1")
+    put(master.harness, claim, "begin\n")
     with master.follow(claim) as answer:
         parts = answer.iter_text()
         assert next(parts) == "begin\n"
@@ -224,15 +230,15 @@ def test_following_ends_when_the_master_stops(master: Master) -> None:
 def test_a_log_is_followed_at_another_master(
     master: Master, migrated: Settings, clock: SetClock
 ) -> None:
-    claim = master.house.claim("worker1")
-    put(master.house, claim, "begin\n")
-    with listening(Farm(migrated, clock, sweep_s=3600)) as at:
+    claim = master.harness.claim("worker1")
+    put(master.harness, claim, "begin\n")
+    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
         other = Master(at)
         with other.follow(claim) as answer:
             lines = answer.iter_lines()
             assert next(lines) == "begin"
-            put(master.house, claim, "more\n")
+            put(master.harness, claim, "more\n")
             assert next(lines) == "more"
-            assert master.house.result(claim).is_success
+            assert master.harness.result(claim).is_success
             assert list(lines) == []
         other.client.close()

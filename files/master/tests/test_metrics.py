@@ -11,9 +11,9 @@ import promtool
 import pytest
 from databases import only
 from ffrtmp_master.queue.matching import RequirementSet
-from ffrtmp_master.queue.pending_reasons import present, reason_class
-from ffrtmp_master.queue.requests import Claimed
-from ffrtmp_master.queue.waiting import Waiter
+from ffrtmp_master.queue.pending_reasons import read_occupancy, reason_class
+from ffrtmp_master.queue.requests import ClaimOutcome
+from ffrtmp_master.queue.waiting import ParkedClaim
 from ffrtmp_master.store.schema import jobs
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_shared.failures import FailureClass
@@ -34,8 +34,8 @@ ASKED_BY_PROMETHEUS = (
 class Scrape:
     """What one scrape of a master says."""
 
-    def __init__(self, house: Any) -> None:
-        answer = house.call("viewer", "GET", "/metrics")
+    def __init__(self, harness: Any) -> None:
+        answer = harness.call("viewer", "GET", "/metrics")
         assert answer.status_code == 200, answer.text
         self.samples = {
             (sample.name, frozenset(sample.labels.items())): sample.value
@@ -54,13 +54,13 @@ class Scrape:
         }
 
 
-def test_what_happened_is_counted(ready_house: Any) -> None:
-    ready_house.run(ready_house.suite(rates=2))
-    ready_house.submit()
-    ready_house.fail(ready_house.claim("worker1"), "network")
-    ready_house.result(ready_house.claim("worker1"))
-    ready_house.fail(ready_house.claim("worker1"), "encode_failed")
-    value = Scrape(ready_house)
+def test_what_happened_is_counted(ready_harness: Any) -> None:
+    ready_harness.run(ready_harness.suite(rates=2))
+    ready_harness.submit()
+    ready_harness.fail(ready_harness.claim("worker1"), "network")
+    ready_harness.result(ready_harness.claim("worker1"))
+    ready_harness.fail(ready_harness.claim("worker1"), "encode_failed")
+    value = Scrape(ready_harness)
     assert value("jobs_submitted_total") == 3
     assert value("claims_total") == 3
     assert value("results_total") == 1
@@ -76,8 +76,8 @@ def test_what_happened_is_counted(ready_house: Any) -> None:
     assert value("rollbacks_total") == 0
 
 
-def test_series_begin_at_zero(house: Any) -> None:
-    value = Scrape(house)
+def test_series_begin_at_zero(harness: Any) -> None:
+    value = Scrape(harness)
     for failure_class in FailureClass:
         assert value("failures_total", failure_class=failure_class) == 0
     assert value("jobs_queued", priority="live", reason="no_node") == 0
@@ -85,24 +85,24 @@ def test_series_begin_at_zero(house: Any) -> None:
     assert value("nodes", state="offline") == 0
 
 
-def test_a_lease_that_ran_out_is_an_expiry_and_a_failure(ready_house: Any) -> None:
-    ready_house.submit()
-    ready_house.claim("worker1")
-    ready_house.clock.advance(61)
-    ready_house.sweep()
-    value = Scrape(ready_house)
+def test_a_lease_that_ran_out_is_an_expiry_and_a_failure(ready_harness: Any) -> None:
+    ready_harness.submit()
+    ready_harness.claim("worker1")
+    ready_harness.clock.advance(61)
+    ready_harness.run_maintenance()
+    value = Scrape(ready_harness)
     assert value("lease_expiries_total") == 1
     assert value("failures_total", failure_class="lease_expired") == 1
     assert value("retries_total", failure_class="lease_expired") == 1
 
 
-def test_times_are_those_of_the_masters_clock(ready_house: Any) -> None:
-    ready_house.submit()
-    ready_house.clock.advance(7)
-    claim = ready_house.claim("worker1")
-    ready_house.clock.advance(20)
-    ready_house.result(claim)
-    value = Scrape(ready_house)
+def test_times_are_those_of_the_masters_clock(ready_harness: Any) -> None:
+    ready_harness.submit()
+    ready_harness.clock.advance(7)
+    claim = ready_harness.claim("worker1")
+    ready_harness.clock.advance(20)
+    ready_harness.result(claim)
+    value = Scrape(ready_harness)
     for name, seconds in (
         ("job_queue_wait", 7),
         ("attempt_run_time", 20),
@@ -114,120 +114,120 @@ def test_times_are_those_of_the_masters_clock(ready_house: Any) -> None:
     assert value("job_queue_wait_seconds_bucket", le="15.0") == 1
 
 
-def test_queued_jobs_are_told_apart_by_priority_and_reason(ready_house: Any) -> None:
-    ready_house.submit(priority="live")
-    ready_house.submit(priority="low")
-    ready_house.submit(priority="low", exclusive=False)
-    ready_house.submit("libx265", priority="high")
-    assert agreed(ready_house) == {
+def test_queued_jobs_are_told_apart_by_priority_and_reason(ready_harness: Any) -> None:
+    ready_harness.submit(priority="live")
+    ready_harness.submit(priority="low")
+    ready_harness.submit(priority="low", exclusive=False)
+    ready_harness.submit("libx265", priority="high")
+    assert agreed(ready_harness) == {
         ("live", "ready"): 1,
         ("low", "ready"): 2,
         ("high", "no_node"): 1,
     }
-    claim = ready_house.claim("worker1")
-    value = Scrape(ready_house)
+    claim = ready_harness.claim("worker1")
+    value = Scrape(ready_harness)
     assert value("jobs_held", state="leased") == 1
-    assert agreed(ready_house) == {("low", "busy"): 2, ("high", "no_node"): 1}
-    ready_house.heartbeat(claim)
-    assert Scrape(ready_house)("jobs_held", state="running") == 1
-    ready_house.fail(claim, "network")
-    ready_house.register("worker2", "libx265")
-    assert agreed(ready_house) == {
+    assert agreed(ready_harness) == {("low", "busy"): 2, ("high", "no_node"): 1}
+    ready_harness.heartbeat(claim)
+    assert Scrape(ready_harness)("jobs_held", state="running") == 1
+    ready_harness.fail(claim, "network")
+    ready_harness.register("worker2", "libx265")
+    assert agreed(ready_harness) == {
         ("live", "backoff"): 1,
         ("low", "ready"): 2,
         ("high", "ready"): 1,
     }
-    ready_house.clock.advance(30)
-    assert agreed(ready_house)["live", "ready"] == 1
+    ready_harness.clock.advance(30)
+    assert agreed(ready_harness)["live", "ready"] == 1
 
 
-def test_beside_a_shared_job_only_shared_ones_are_ready(ready_house: Any) -> None:
-    ready_house.submit(exclusive=False)
-    ready_house.claim("worker1")
-    ready_house.submit(exclusive=False, priority="high")
-    ready_house.submit(exclusive=True, priority="low")
-    assert agreed(ready_house) == {("high", "ready"): 1, ("low", "busy"): 1}
+def test_beside_a_shared_job_only_shared_ones_are_ready(ready_harness: Any) -> None:
+    ready_harness.submit(exclusive=False)
+    ready_harness.claim("worker1")
+    ready_harness.submit(exclusive=False, priority="high")
+    ready_harness.submit(exclusive=True, priority="low")
+    assert agreed(ready_harness) == {("high", "ready"): 1, ("low", "busy"): 1}
 
 
-def test_a_node_that_changes_or_goes_takes_its_jobs_reason_along(ready_house: Any) -> None:
+def test_a_node_that_changes_or_goes_takes_its_jobs_reason_along(ready_harness: Any) -> None:
     def reason() -> str:
-        ((_, found),) = agreed(ready_house)
+        ((_, found),) = agreed(ready_harness)
         return found
 
-    ready_house.submit()
+    ready_harness.submit()
     assert reason() == "ready"
-    ready_house.register("worker1", "libx265")
+    ready_harness.register("worker1", "libx265")
     assert reason() == "no_node"
-    ready_house.register("worker1", "libx264")
+    ready_harness.register("worker1", "libx264")
     assert reason() == "ready"
-    ready_house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    ready_harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
     assert reason() == "no_node"
-    ready_house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
+    ready_harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
     assert reason() == "ready"
-    ready_house.clock.advance(61)
+    ready_harness.clock.advance(61)
     assert reason() == "no_node"
-    ready_house.register("worker1")
+    ready_harness.register("worker1")
     assert reason() == "ready"
-    ready_house.ok("admin", "DELETE", "/v1/nodes/worker1")
+    ready_harness.ok("admin", "DELETE", "/v1/nodes/worker1")
     assert reason() == "no_node"
 
 
-def agreed(house: Any) -> dict[tuple[str, str], float]:
+def agreed(harness: Any) -> dict[tuple[str, str], float]:
     """Return how jobs wait as the metrics say it, which is what is said of each job."""
-    now = house.clock()
-    heard_since = house.farm.liveness.heard_since(now)
+    now = harness.clock()
+    heard_since = harness.services.liveness.heard_since(now)
     said: Counter[tuple[str, str]] = Counter()
 
-    async def ask(farm: Any) -> Any:
-        return await farm.reader.read(lambda c: present(c, heard_since))
+    async def ask(services: Any) -> Any:
+        return await services.reader.read(lambda c: read_occupancy(c, heard_since))
 
-    farm = portal_call(house, ask)
-    for item in house.every("/v1/jobs", state="queued"):
+    services = portal_call(harness, ask)
+    for item in harness.every("/v1/jobs", state="queued"):
         job = msgspec.convert(item, Job)
         if job.state is JobState.QUEUED:
             wanted = RequirementSet(requirements=job.requirements, exclusive=job.exclusive)
-            said[job.priority, reason_class(wanted, job.not_before, farm, now)] += 1
-    found = Scrape(house).queued()
+            said[job.priority, reason_class(wanted, job.not_before, services, now)] += 1
+    found = Scrape(harness).queued()
     assert found == said
     return found
 
 
-def test_nodes_are_counted_by_state(ready_house: Any) -> None:
-    ready_house.register("worker2")
-    ready_house.register("worker3")
-    ready_house.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "draining"})
-    value = Scrape(ready_house)
+def test_nodes_are_counted_by_state(ready_harness: Any) -> None:
+    ready_harness.register("worker2")
+    ready_harness.register("worker3")
+    ready_harness.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "draining"})
+    value = Scrape(ready_harness)
     assert value("nodes", state="active") == 2
     assert value("nodes", state="draining") == 1
-    ready_house.clock.advance(61)
-    ready_house.register("worker2")
-    value = Scrape(ready_house)
+    ready_harness.clock.advance(61)
+    ready_harness.register("worker2")
+    value = Scrape(ready_harness)
     assert value("nodes", state="active") == 1
     assert value("nodes", state="offline") == 2
 
 
-def test_counters_begin_anew_with_the_process_and_gauges_do_not(ready_house: Any) -> None:
-    ready_house.submit()
-    with ready_house.restarted() as again:
+def test_counters_begin_anew_with_the_process_and_gauges_do_not(ready_harness: Any) -> None:
+    ready_harness.submit()
+    with ready_harness.restarted() as again:
         value = Scrape(again)
     assert value("jobs_submitted_total") == 0
     assert value("jobs_queued", priority="medium", reason="ready") == 1
 
 
-def test_a_refused_deed_is_a_rollback(house: Any) -> None:
-    house.call("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
-    assert Scrape(house)("rollbacks_total") == 1
+def test_a_refused_deed_is_a_rollback(harness: Any) -> None:
+    harness.call("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    assert Scrape(harness)("rollbacks_total") == 1
 
 
-def test_requests_are_counted_by_route_and_not_by_what_callers_make_up(ready_house: Any) -> None:
-    ready_house.submit()
-    ready_house.result(ready_house.claim("worker1"))
-    ready_house.claim("worker1")
-    ready_house.call("viewer", "GET", "/v1/nothing/at/all")
-    ready_house.call("viewer", "BREW", "/v1/runs")
+def test_requests_are_counted_by_route_and_not_by_what_callers_make_up(ready_harness: Any) -> None:
+    ready_harness.submit()
+    ready_harness.result(ready_harness.claim("worker1"))
+    ready_harness.claim("worker1")
+    ready_harness.call("viewer", "GET", "/v1/nothing/at/all")
+    ready_harness.call("viewer", "BREW", "/v1/runs")
     missing = "00000000-0000-7000-8000-000000000000"
-    ready_house.call("viewer", "GET", f"/v1/runs/{missing}")
-    value = Scrape(ready_house)
+    ready_harness.call("viewer", "GET", f"/v1/runs/{missing}")
+    value = Scrape(ready_harness)
     result = "/v1/jobs/{job_id}/result"
     assert value("http_requests_total", route=result, method="POST", status="200") == 1
     claims = {"route": "/v1/claims", "method": "POST"}
@@ -246,16 +246,16 @@ def test_requests_are_counted_by_route_and_not_by_what_callers_make_up(ready_hou
     assert not any(missing in route or "nothing" in route for route in routes)
 
 
-def test_the_size_of_the_database_and_the_room_on_the_disk(house: Any, engine: str) -> None:
-    value = Scrape(house)
+def test_the_size_of_the_database_and_the_room_on_the_disk(harness: Any, engine: str) -> None:
+    value = Scrape(harness)
     # The schema alone has some twenty tables and indexes, each a page at least.
     assert value("database_size_bytes") > 20 * 4096
     assert (value("database_wal_size_bytes") is None) == (engine == "postgresql")
     assert value("disk_size_bytes") >= value("disk_free_bytes") > 0
 
 
-def test_the_build_and_the_process_are_described(house: Any, engine: str) -> None:
-    samples = Scrape(house).samples
+def test_the_build_and_the_process_are_described(harness: Any, engine: str) -> None:
+    samples = Scrape(harness).samples
     (build,) = (labels for name, labels in samples if name == "ffrtmp_master_build_info")
     assert dict(build)["database"] == engine
     assert samples["process_start_time_seconds", frozenset()] > 0
@@ -263,9 +263,11 @@ def test_the_build_and_the_process_are_described(house: Any, engine: str) -> Non
 
 
 @only("sqlite")
-def test_openmetrics_is_given_to_who_accepts_it(ready_house: Any) -> None:
-    ready_house.submit()
-    answer = ready_house.call("viewer", "GET", "/metrics", headers={"Accept": ASKED_BY_PROMETHEUS})
+def test_openmetrics_is_given_to_who_accepts_it(ready_harness: Any) -> None:
+    ready_harness.submit()
+    answer = ready_harness.call(
+        "viewer", "GET", "/metrics", headers={"Accept": ASKED_BY_PROMETHEUS}
+    )
     assert answer.headers["content-type"] == OPENMETRICS
     assert answer.text.endswith("# EOF\n")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
@@ -282,31 +284,31 @@ def test_openmetrics_is_given_to_who_accepts_it(ready_house: Any) -> None:
     "accept",
     ["*/*", "text/plain", "text/plain, application/openmetrics-text;q=0.1", "x;q=inf", ";;=,,"],
 )
-def test_everybody_else_gets_prometheus_text(house: Any, accept: str) -> None:
-    answer = house.call("viewer", "GET", "/metrics", headers={"Accept": accept})
+def test_everybody_else_gets_prometheus_text(harness: Any, accept: str) -> None:
+    answer = harness.call("viewer", "GET", "/metrics", headers={"Accept": accept})
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "_created" not in answer.text
     assert "# EOF" not in answer.text
 
 
-def test_promtool_has_nothing_to_say(ready_house: Any) -> None:
-    ready_house.submit()
-    ready_house.result(ready_house.claim("worker1"))
-    page = ready_house.call("viewer", "GET", "/metrics").text
+def test_promtool_has_nothing_to_say(ready_harness: Any) -> None:
+    ready_harness.submit()
+    ready_harness.result(ready_harness.claim("worker1"))
+    page = ready_harness.call("viewer", "GET", "/metrics").text
     assert promtool.complaints(page) == ""
     assert "no help text" in promtool.complaints(page.replace("# HELP ffrtmp_master_nodes ", "# "))
 
 
-def test_a_scrape_does_not_read_what_is_over(ready_house: Any, engine: str) -> None:
-    ready_house.submit()
-    ready_house.result(ready_house.claim("worker1"))
-    ready_house.submit()
-    ready_house.submit("libx265")
-    ready_house.submit()
-    assert ready_house.claim("worker1")
-    portal_call(ready_house, copy_finished)
+def test_a_scrape_does_not_read_what_is_over(ready_harness: Any, engine: str) -> None:
+    ready_harness.submit()
+    ready_harness.result(ready_harness.claim("worker1"))
+    ready_harness.submit()
+    ready_harness.submit("libx265")
+    ready_harness.submit()
+    assert ready_harness.claim("worker1")
+    portal_call(ready_harness, copy_finished)
     with statements_of_readers() as statements:
-        assert Scrape(ready_house).queued() == {
+        assert Scrape(ready_harness).queued() == {
             ("medium", "busy"): 1,
             ("medium", "no_node"): 1,
         }
@@ -315,7 +317,7 @@ def test_a_scrape_does_not_read_what_is_over(ready_house: Any, engine: str) -> N
     assert not [one for one, _ in statements if "transitions" in one or "results" in one]
     indexes = {"ix_jobs_queued": False, "ix_jobs_held": False}
     for statement, parameters in of_jobs:
-        plan = portal_call(ready_house, explained, engine, statement, parameters)
+        plan = portal_call(ready_harness, explained, engine, statement, parameters)
         used = [index for index in indexes if index in plan]
         assert len(used) == 1, plan
         assert "Seq Scan on jobs" not in plan
@@ -323,12 +325,12 @@ def test_a_scrape_does_not_read_what_is_over(ready_house: Any, engine: str) -> N
     assert all(indexes.values())
 
 
-def portal_call(house: Any, do: Any, *arguments: Any) -> Any:
-    with house.client.portal() as portal:
-        return portal.call(do, house.farm, *arguments)
+def portal_call(harness: Any, do: Any, *arguments: Any) -> Any:
+    with harness.client.portal() as portal:
+        return portal.call(do, harness.services, *arguments)
 
 
-async def copy_finished(farm: Any) -> None:
+async def copy_finished(services: Any) -> None:
     """Give the farm a history of many jobs, and the database's planner the knowledge of it."""
 
     def copy(work: Any) -> None:
@@ -336,18 +338,18 @@ async def copy_finished(farm: Any) -> None:
         rows = [{**finished._mapping, "id": new_id(), "key": None} for _ in range(3000)]
         work.connection.execute(insert(jobs), rows)
 
-    await farm.writer.write(copy)
-    await farm.writer.write(lambda work: work.connection.execute(text("ANALYZE jobs")))
+    await services.writer.write(copy)
+    await services.writer.write(lambda work: work.connection.execute(text("ANALYZE jobs")))
 
 
-async def explained(farm: Any, engine: str, statement: str, parameters: Any) -> str:
+async def explained(services: Any, engine: str, statement: str, parameters: Any) -> str:
     explain = "EXPLAIN QUERY PLAN" if engine == "sqlite" else "EXPLAIN"
 
     def explain_it(connection: Any) -> str:
         rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
         return "\n".join(str(row) for row in rows)
 
-    return await farm.reader.read(explain_it)
+    return await services.reader.read(explain_it)
 
 
 @contextmanager
@@ -365,30 +367,37 @@ def statements_of_readers() -> Iterator[list[tuple[str, Any]]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-def test_parked_claims_and_their_wakes_are_counted(ready_house: Any) -> None:
-    async def scene(farm: Any) -> tuple[Any, Any]:
-        answers: list[Claimed] = [Claimed(None), Claimed(None), Claimed(None), Claimed(None)]
+def test_parked_claims_and_their_wakes_are_counted(ready_harness: Any) -> None:
+    async def scene(services: Any) -> tuple[Any, Any]:
+        answers: list[ClaimOutcome] = [
+            ClaimOutcome(None),
+            ClaimOutcome(None),
+            ClaimOutcome(None),
+            ClaimOutcome(None),
+        ]
 
-        async def attempt() -> Claimed:
+        async def attempt() -> ClaimOutcome:
             return answers.pop()
 
         async def parked(wait_s: float) -> asyncio.Task[Any]:
-            task = asyncio.create_task(farm.waiting.until(Waiter("worker1"), attempt, wait_s))
-            while not len(farm.waiting):
+            task = asyncio.create_task(
+                services.parked_claims.wait_for_job(ParkedClaim("worker1"), attempt, wait_s)
+            )
+            while not len(services.parked_claims):
                 await asyncio.sleep(0)
             return task
 
         # One that nobody wakes, and one that is woken for nothing and waits on.
         await (await parked(0.01))
         task = await parked(60)
-        farm.waiting.free("worker1")
+        services.parked_claims.note_freed("worker1")
         while answers:
             await asyncio.sleep(0)
-        waiting = await snapshot.of(farm)
+        waiting = await snapshot.take_snapshot(services.snapshot_sources)
         task.cancel()
         await asyncio.wait([task])
-        return waiting, await snapshot.of(farm)
+        return waiting, await snapshot.take_snapshot(services.snapshot_sources)
 
-    during, after = portal_call(ready_house, scene)
-    assert (during.parked, during.wakes, during.wakes_in_vain) == (1, 1, 1)
-    assert (after.parked, after.wakes, after.wakes_in_vain) == (0, 1, 1)
+    during, after = portal_call(ready_harness, scene)
+    assert (during.parked, during.wakeups, during.spurious_wakeups) == (1, 1, 1)
+    assert (after.parked, after.wakeups, after.spurious_wakeups) == (0, 1, 1)

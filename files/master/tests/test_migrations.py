@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import factories
 import msgspec
 import pytest
-import specimens
 import sqlalchemy as sa
 from alembic import command
 from databases import Database, only
@@ -41,7 +41,7 @@ def _fill(connection: Connection) -> None:
     tables = sa.MetaData()
     tables.reflect(connection)
     run_id, ids = uuid4(), [uuid4(), uuid4()]
-    scenario = msgspec.to_builtins(specimens.scenario())
+    scenario = msgspec.to_builtins(factories.scenario())
 
     def stored(value: UUID) -> object:
         # What reflection finds on SQLite is text.
@@ -86,7 +86,7 @@ def _fill(connection: Connection) -> None:
         node="worker1",
         repeat=1,
         scenario=scenario,
-        measurement=msgspec.to_builtins(specimens.measurement()),
+        measurement=msgspec.to_builtins(factories.measurement()),
         artifacts=[],
         stored_at=_BORN,
     )
@@ -99,7 +99,7 @@ def test_what_a_farm_held_is_there_after_a_migration(old: Engine) -> None:
         by_state = {
             job.state: job
             for job in (
-                jobs.find(connection, job_id)
+                jobs.get_job(connection, job_id)
                 for job_id in connection.execute(sa.select(schema.jobs.c.id)).scalars()
             )
         }
@@ -109,9 +109,9 @@ def test_what_a_farm_held_is_there_after_a_migration(old: Engine) -> None:
         assert queued.priority is Priority.MEDIUM
         assert queued.exclusive
         assert [one.reason for one in jobs.history(connection, done.id)] == ["old"]
-        (run,) = runs.page(connection, None, 10).items
+        (run,) = runs.page_of_runs(connection, None, 10).items
         assert (run.counts["succeeded"], run.counts["queued"]) == (1, 1)
-        (result,) = results.page(connection, None, START, 10).items
+        (result,) = results.page_of_results(connection, None, START, 10).items
         assert result.job_id == done.id
         # The keys are what the queue itself would write, or every set would be there twice.
         keys = connection.execute(sa.text("SELECT key FROM requirements")).scalars()
@@ -142,5 +142,5 @@ def test_postgresql_compresses_documents_by_lz4_from_now_on(old: Engine) -> None
         compressed = set(connection.execute(sa.text(_COMPRESSED)).scalars())
         assert {"results.measurement", "jobs.scenario", "job_logs.piece"} <= compressed
         # What was written before is read as ever.
-        (result,) = results.page(connection, None, START, 10).items
-        assert result.measurement == specimens.measurement()
+        (result,) = results.page_of_results(connection, None, START, 10).items
+        assert result.measurement == factories.measurement()

@@ -15,8 +15,8 @@ import pytest
         ("worker1", "PUT", "/v1/jobs/00000000-0000-7000-8000-000000000000/artifacts/x?attempt=0"),
     ],
 )
-def test_a_bad_name_is_refused_and_named(house: Any, who: str, method: str, path: str) -> None:
-    answer = house.call(who, method, path)
+def test_a_bad_name_is_refused_and_named(harness: Any, who: str, method: str, path: str) -> None:
+    answer = harness.call(who, method, path)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"]

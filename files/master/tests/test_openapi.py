@@ -16,8 +16,8 @@ REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
 
 
 @pytest.fixture
-def document(house: Any) -> Any:
-    return house.call(None, "GET", "/schema/openapi.json").json()
+def document(harness: Any) -> Any:
+    return harness.call(None, "GET", "/schema/openapi.json").json()
 
 
 def operations(document: Any) -> list[tuple[str, str, Any]]:
@@ -28,10 +28,10 @@ def operations(document: Any) -> list[tuple[str, str, Any]]:
     ]
 
 
-def test_it_has_every_route(house: Any, document: Any) -> None:
+def test_it_has_every_route(harness: Any, document: Any) -> None:
     served = {
         (route.path_format, method.lower())
-        for route in app.framework(app.Served(house.farm)).routes
+        for route in app.build_framework(app.ServicesHolder(harness.services)).routes
         for method in route.methods
         if method != "OPTIONS" and not route.path.startswith("/schema")
     }
@@ -128,8 +128,8 @@ class Links(HTMLParser):
                 self.names.add(value or "")
 
 
-def test_the_page_needs_nothing_from_elsewhere(house: Any, document: Any) -> None:
-    answer = house.call(None, "GET", "/schema")
+def test_the_page_needs_nothing_from_elsewhere(harness: Any, document: Any) -> None:
+    answer = harness.call(None, "GET", "/schema")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
@@ -146,8 +146,8 @@ def test_the_page_needs_nothing_from_elsewhere(house: Any, document: Any) -> Non
 
 
 @pytest.mark.parametrize("path", ["/schema/nothing", "/schema/nothing.json", "/nothing", "/v1"])
-def test_a_page_that_is_not_there_is_a_problem(house: Any, path: str) -> None:
-    answer = house.call("viewer", "GET", path)
+def test_a_page_that_is_not_there_is_a_problem(harness: Any, path: str) -> None:
+    answer = harness.call("viewer", "GET", path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -160,17 +160,17 @@ def test_a_page_that_is_not_there_is_a_problem(house: Any, path: str) -> None:
         (f"/v1/jobs/{'0' * 8}-0000-7000-8000-{'0' * 12}/result", "OPTIONS, POST"),
     ],
 )
-def test_paths_of_hot_calls_know_their_methods(house: Any, path: str, allowed: str) -> None:
+def test_paths_of_hot_calls_know_their_methods(harness: Any, path: str, allowed: str) -> None:
     for method in ("PUT", "DELETE", "TRACE"):
-        answer = house.call("admin", method, path)
+        answer = harness.call("admin", method, path)
         assert answer.status_code == 405
         assert answer.headers["allow"] == allowed
         assert answer.headers["content-type"] == "application/problem+json"
-    asked = house.call(None, "OPTIONS", path)
+    asked = harness.call(None, "OPTIONS", path)
     assert (asked.status_code, asked.headers["allow"]) == (204, allowed)
 
 
-def test_what_the_framework_serves_knows_its_methods(house: Any) -> None:
-    answer = house.call("viewer", "DELETE", "/v1/runs")
+def test_what_the_framework_serves_knows_its_methods(harness: Any) -> None:
+    answer = harness.call("viewer", "DELETE", "/v1/runs")
     assert answer.status_code == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "OPTIONS", "POST"}

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from databases import only, writing
 from ffrtmp_master.queue import batches, requests
-from ffrtmp_master.queue.liveness import Hearing
-from ffrtmp_master.queue.matching import Catalog
-from ffrtmp_master.queue.requests import Claimed
-from ffrtmp_master.queue.uploads import Uploads
+from ffrtmp_master.queue.liveness import LastSeenThrottle
+from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requests import ClaimOutcome
+from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 from postgresql import Cluster
 from sqlalchemy import Connection, text
 
@@ -28,16 +28,16 @@ MOST_ROWS = 8
 
 
 @pytest.fixture
-def crowded(ready_house: Any) -> Any:
+def crowded(ready_harness: Any) -> Any:
     """A master with one job that worker1 can do behind all the others."""
-    crowd(ready_house, runs=1, rates=100, repeats=99, sets=100)
-    return ready_house
+    crowd(ready_harness, runs=1, rates=100, repeats=99, sets=100)
+    return ready_harness
 
 
-def crowd(house: Any, *, runs: int, rates: int, repeats: int, sets: int) -> None:
+def crowd(harness: Any, *, runs: int, rates: int, repeats: int, sets: int) -> None:
     for _ in range(runs):
-        house.run(
-            house.suite(
+        harness.run(
+            harness.suite(
                 encoders=("libx265",),
                 rates=rates,
                 repeats=repeats,
@@ -47,16 +47,20 @@ def crowd(house: Any, *, runs: int, rates: int, repeats: int, sets: int) -> None
         )
     for number in range(sets):
         wanted = {"labels": {"rack": str(number)}}
-        house.submit(requirements=wanted, priority="live", exclusive=bool(number % 2))
-    house.submit(priority="batch")
+        harness.submit(requirements=wanted, priority="live", exclusive=bool(number % 2))
+    harness.submit(priority="batch")
 
 
-def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> Claimed:
+def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> ClaimOutcome:
     """Claim as the writer does, for an agent that this master has not heard of before."""
-    work = Work(connection, clock(), "test")
-    memory = batches.Memory(Catalog(), Hearing(settings.node_offline_s), Uploads())
-    (answer,) = batches.apply(work, [requests.Claim("worker1", 1)], memory, settings)
-    assert isinstance(answer, Claimed)
+    work = UnitOfWork(connection, clock(), "test")
+    memory = batches.BatchCaches(
+        RequirementCatalog(), LastSeenThrottle(settings.node_offline_s), KnownUploads()
+    )
+    (answer,) = batches.BatchExecutor(memory, settings).apply(
+        work, [requests.ClaimJob("worker1", 1)]
+    )
+    assert isinstance(answer, ClaimOutcome)
     work.flush()
     return answer
 
@@ -86,7 +90,7 @@ def test_a_claim_seeks_on_sqlite(crowded: Any, migrated: Settings, clock: Any) -
 
 @only("sqlite")
 def test_a_claim_costs_the_same_however_much_waits(
-    ready_house: Any, migrated: Settings, clock: Any
+    ready_harness: Any, migrated: Settings, clock: Any
 ) -> None:
     def steps() -> int:
         counted = 0
@@ -108,9 +112,9 @@ def test_a_claim_costs_the_same_however_much_waits(
             change.rollback()
         return counted
 
-    crowd(ready_house, runs=1, rates=1, repeats=1, sets=SETS)
+    crowd(ready_harness, runs=1, rates=1, repeats=1, sets=SETS)
     few = steps()
-    crowd(ready_house, runs=1, rates=100, repeats=100, sets=0)
+    crowd(ready_harness, runs=1, rates=100, repeats=100, sets=0)
     many = steps()
     assert few > 50, "the steps of SQLite's machine were counted"
     assert many <= few * 1.1, f"{few} steps with {SETS} jobs ahead, {many} with 10,000 more"
@@ -139,14 +143,16 @@ def test_a_claim_is_not_planned_anew_each_time(
 ) -> None:
     slots = 20
     with writing(migrated) as engine, engine.connect() as connection:
-        memory = batches.Memory(Catalog(), Hearing(migrated.node_offline_s), Uploads())
+        memory = batches.BatchCaches(
+            RequirementCatalog(), LastSeenThrottle(migrated.node_offline_s), KnownUploads()
+        )
         for count in range(1, slots):
             # Committed, since psycopg forgets what it prepared with what is undone; nothing was
             # written down.
             with connection.begin():
-                work = Work(connection, clock(), "test")
-                asked = [requests.Claim("worker1", slot) for slot in range(count)]
-                batches.apply(work, asked, memory, migrated)
+                work = UnitOfWork(connection, clock(), "test")
+                asked = [requests.ClaimJob("worker1", slot) for slot in range(count)]
+                batches.BatchExecutor(memory, migrated).apply(work, asked)
         plans = connection.execute(
             text("SELECT statement, custom_plans, generic_plans FROM pg_prepared_statements")
         ).all()

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from databases import only
 from ffrtmp_master.runs import control_encodes
-from ffrtmp_master.runs.confidence_interval import interval_of_median, more_repeats
+from ffrtmp_master.runs.confidence_interval import interval_of_median, repeats_needed
 from ffrtmp_master.store.schema import runs
 from ffrtmp_shared.control_encode import SCENARIO
 from ffrtmp_shared.precision import MAX_REPEATS
@@ -19,26 +19,26 @@ from sqlalchemy import update
 _PRECISE = "precision: {interval: 0.05, max_repeats: 12}\n"
 
 
-def measured(house: Any, speed: float, verdict: str = "valid") -> Any:
-    document = msgspec.to_builtins(house.measurement())
+def measured(harness: Any, speed: float, verdict: str = "valid") -> Any:
+    document = msgspec.to_builtins(harness.measurement())
     document["encode"]["speed"] = speed
     document["verdict"] = {"state": verdict, "reasons": []}
     return document
 
 
 def work(
-    house: Any, speeds: dict[str, Any], node: str = "worker1", verdict: str = "valid"
+    harness: Any, speeds: dict[str, Any], node: str = "worker1", verdict: str = "valid"
 ) -> list[str]:
     """Do all that is queued for a node; return the scenarios in the order they were done."""
     done = []
-    while (claim := house.claim(node)) is not None:
+    while (claim := harness.claim(node)) is not None:
         name = claim["job"]["scenario"]["name"]
         speed = next(speeds[name]) if name in speeds else 1.0
         # So that a job takes some time.
-        house.clock.advance(10)
-        assert house.heartbeat(claim, node).is_success
-        house.clock.advance(10)
-        assert house.result(claim, node, measurement=measured(house, speed, verdict)).is_success
+        harness.clock.advance(10)
+        assert harness.heartbeat(claim, node).is_success
+        harness.clock.advance(10)
+        assert harness.result(claim, node, measurement=measured(harness, speed, verdict)).is_success
         done.append(name)
     return done
 
@@ -54,50 +54,50 @@ def noisy(seed: int = 1) -> Any:
         yield chance.uniform(1.0, 3.0)
 
 
-def rounds(house: Any, speeds: dict[str, Any]) -> list[list[str]]:
+def rounds(harness: Any, speeds: dict[str, Any]) -> list[list[str]]:
     """Work and let the master look, until nothing more comes."""
     found = []
-    while done := work(house, speeds):
+    while done := work(harness, speeds):
         found.append(done)
-        house.sweep()
+        harness.run_maintenance()
     return found
 
 
-def test_what_is_steady_is_repeated_until_it_has_an_interval(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=3, more=_PRECISE))
+def test_what_is_steady_is_repeated_until_it_has_an_interval(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=3, more=_PRECISE))
     assert run["unsettled_nodes"] == ["worker1"]
-    assert work(ready_house, {}) == 3 * ["clip/libx264/1000k"]
-    now = ready_house.run_now(run["id"])
+    assert work(ready_harness, {}) == 3 * ["clip/libx264/1000k"]
+    now = ready_harness.run_now(run["id"])
     # All jobs are done, and yet the run is not.
     assert (now["state"], now["counts"]["succeeded"], now["finished_at"]) == ("running", 3, None)
-    ready_house.sweep()
-    assert ready_house.run_now(run["id"])["counts"]["queued"] == 3
-    assert len(work(ready_house, {})) == 3
-    ready_house.sweep()
-    now = ready_house.run_now(run["id"])
+    ready_harness.run_maintenance()
+    assert ready_harness.run_now(run["id"])["counts"]["queued"] == 3
+    assert len(work(ready_harness, {})) == 3
+    ready_harness.run_maintenance()
+    now = ready_harness.run_now(run["id"])
     assert (now["state"], now["counts"]["succeeded"]) == ("succeeded", 6)
     assert now["finished_at"] is not None
     assert now["unsettled_nodes"] == []
-    jobs = ready_house.every("/v1/jobs", run=run["id"])
+    jobs = ready_harness.every("/v1/jobs", run=run["id"])
     assert [job["repeat"] for job in jobs] == [1, 2, 3, 4, 5, 6]
     assert [job["position"] for job in jobs] == list(range(6))
-    results = ready_house.every("/v1/results", run=run["id"])
+    results = ready_harness.every("/v1/results", run=run["id"])
     assert sorted(one["repeat"] for one in results) == [1, 2, 3, 4, 5, 6]
 
 
-def test_only_what_is_noisy_goes_on_and_no_further_than_allowed(ready_house: Any) -> None:
-    text = ready_house.suite(rates=3, repeats=6, more=_PRECISE)
-    run = ready_house.run(text)
-    found = rounds(ready_house, {"clip/libx264/1001k": noisy(), "clip/libx264/1002k": noisy(2)})
+def test_only_what_is_noisy_goes_on_and_no_further_than_allowed(ready_harness: Any) -> None:
+    text = ready_harness.suite(rates=3, repeats=6, more=_PRECISE)
+    run = ready_harness.run(text)
+    found = rounds(ready_harness, {"clip/libx264/1001k": noisy(), "clip/libx264/1002k": noisy(2)})
     assert len(found[0]) == 18
     assert {name for later in found[1:] for name in later} == {
         "clip/libx264/1001k",
         "clip/libx264/1002k",
     }
     assert all(len(later) == len(set(later)) * len(later) // 2 for later in found[1:])
-    now = ready_house.run_now(run["id"])
+    now = ready_harness.run_now(run["id"])
     assert now["state"] == "succeeded"
-    precision = ready_house.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")
+    precision = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")
     assert precision["interval"] == 0.05
     states = {one["scenario"]: (one["n"], one["state"]) for one in precision["medians"]}
     assert states == {
@@ -109,11 +109,11 @@ def test_only_what_is_noisy_goes_on_and_no_further_than_allowed(ready_house: Any
         assert one["low"] <= one["speed"] <= one["high"]
 
 
-def test_the_order_of_later_repeats_is_the_seeds(ready_house: Any) -> None:
+def test_the_order_of_later_repeats_is_the_seeds(ready_harness: Any) -> None:
     def order() -> list[list[str]]:
-        ready_house.run(ready_house.suite(rates=6, repeats=6, more=_PRECISE))
+        ready_harness.run(ready_harness.suite(rates=6, repeats=6, more=_PRECISE))
         speeds = {f"clip/libx264/{1000 + n}k": noisy(n) for n in range(6)}
-        return rounds(ready_house, speeds)
+        return rounds(ready_harness, speeds)
 
     first = order()
     assert len(first) > 1
@@ -121,88 +121,88 @@ def test_the_order_of_later_repeats_is_the_seeds(ready_house: Any) -> None:
     assert any(later[:6] != sorted(later[:6]) for later in first[1:])
 
 
-def test_invalid_results_are_no_repeats_of_the_median(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=3, more=_PRECISE))
-    work(ready_house, {}, verdict="invalid")
-    ready_house.sweep()
-    assert ready_house.run_now(run["id"])["counts"]["queued"] == 6
-    work(ready_house, {})
-    ready_house.sweep()
-    (one,) = ready_house.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
+def test_invalid_results_are_no_repeats_of_the_median(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=3, more=_PRECISE))
+    work(ready_harness, {}, verdict="invalid")
+    ready_harness.run_maintenance()
+    assert ready_harness.run_now(run["id"])["counts"]["queued"] == 6
+    work(ready_harness, {})
+    ready_harness.run_maintenance()
+    (one,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
     assert (one["n"], one["n_invalid"], one["state"]) == (6, 3, "precise")
-    assert ready_house.run_now(run["id"])["state"] == "succeeded"
+    assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
-def test_what_failed_for_good_is_not_tried_again_and_again(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=1, more=_PRECISE))
-    claim = ready_house.claim("worker1")
-    assert ready_house.fail(claim, "encode_failed").is_success
-    ready_house.sweep()
-    now = ready_house.run_now(run["id"])
+def test_what_failed_for_good_is_not_tried_again_and_again(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=1, more=_PRECISE))
+    claim = ready_harness.claim("worker1")
+    assert ready_harness.fail(claim, "encode_failed").is_success
+    ready_harness.run_maintenance()
+    now = ready_harness.run_now(run["id"])
     assert (now["state"], now["counts"]["failed"]) == ("failed", 1)
     assert now["finished_at"] is not None
 
 
-def test_the_budget_ends_the_repeats(ready_house: Any) -> None:
-    text = ready_house.suite(
+def test_the_budget_ends_the_repeats(ready_harness: Any) -> None:
+    text = ready_harness.suite(
         repeats=3, more="precision: {interval: 0.001, max_repeats: 900, budget_s: 200}\n"
     )
-    run = ready_house.run(text)
-    found = rounds(ready_house, {"clip/libx264/1000k": noisy()})
+    run = ready_harness.run(text)
+    found = rounds(ready_harness, {"clip/libx264/1000k": noisy()})
     # Each job takes 20 s of the clock.
     assert sum(map(len, found)) == 10
-    (one,) = ready_house.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
+    (one,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
     assert one["state"] == "unstable"
 
 
-def test_a_canceled_run_gets_nothing_more(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=2, more=_PRECISE + "control: true\n"))
-    work_of_one = ready_house.claim("worker1")
-    ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
-    assert ready_house.result(work_of_one).is_success
-    ready_house.sweep()
-    now = ready_house.run_now(run["id"])
+def test_a_canceled_run_gets_nothing_more(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=2, more=_PRECISE + "control: true\n"))
+    work_of_one = ready_harness.claim("worker1")
+    ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
+    assert ready_harness.result(work_of_one).is_success
+    ready_harness.run_maintenance()
+    now = ready_harness.run_now(run["id"])
     assert (now["state"], now["counts"]["canceled"]) == ("canceled", 3)
     assert now["unsettled_nodes"] == []
 
 
 @pytest.mark.parametrize("how", ["removed", "draining"])
-def test_a_node_that_is_not_to_work_any_more_holds_up_no_run(ready_house: Any, how: str) -> None:
-    run = ready_house.run(ready_house.suite(repeats=2, more=_PRECISE + "control: true\n"))
-    work(ready_house, {})
+def test_a_node_that_is_not_to_work_any_more_holds_up_no_run(ready_harness: Any, how: str) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=2, more=_PRECISE + "control: true\n"))
+    work(ready_harness, {})
     if how == "removed":
-        ready_house.ok("admin", "DELETE", "/v1/nodes/worker1")
+        ready_harness.ok("admin", "DELETE", "/v1/nodes/worker1")
     else:
-        ready_house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
-    ready_house.sweep()
-    assert ready_house.run_now(run["id"])["state"] == "succeeded"
+        ready_harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    ready_harness.run_maintenance()
+    assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
-def test_each_node_goes_on_by_itself(ready_house: Any) -> None:
-    ready_house.register("worker2")
-    run = ready_house.run(ready_house.suite(repeats=6, more=_PRECISE))
-    work(ready_house, {"clip/libx264/1000k": noisy()})
-    ready_house.sweep()
-    now = ready_house.run_now(run["id"])
+def test_each_node_goes_on_by_itself(ready_harness: Any) -> None:
+    ready_harness.register("worker2")
+    run = ready_harness.run(ready_harness.suite(repeats=6, more=_PRECISE))
+    work(ready_harness, {"clip/libx264/1000k": noisy()})
+    ready_harness.run_maintenance()
+    now = ready_harness.run_now(run["id"])
     assert now["unsettled_nodes"] == ["worker1", "worker2"]
     assert now["counts"]["queued"] == 6 + 3
-    assert len(work(ready_house, {}, "worker2")) == 6
-    ready_house.sweep()
-    assert ready_house.run_now(run["id"])["unsettled_nodes"] == ["worker1"]
+    assert len(work(ready_harness, {}, "worker2")) == 6
+    ready_harness.run_maintenance()
+    assert ready_harness.run_now(run["id"])["unsettled_nodes"] == ["worker1"]
 
 
-def test_a_control_encode_begins_and_ends_a_run(ready_house: Any) -> None:
-    ready_house.register("worker2", "libx265")
-    run = ready_house.run(ready_house.suite(repeats=2, more="control: true\n"))
+def test_a_control_encode_begins_and_ends_a_run(ready_harness: Any) -> None:
+    ready_harness.register("worker2", "libx265")
+    run = ready_harness.run(ready_harness.suite(repeats=2, more="control: true\n"))
     # A node that cannot make one has none.
     assert run["unsettled_nodes"] == ["worker1"]
     assert run["counts"]["queued"] == 3
     speeds = {SCENARIO.name: iter([4.0, 3.0])}
-    found = rounds(ready_house, speeds)
+    found = rounds(ready_harness, speeds)
     assert found == [[SCENARIO.name, "clip/libx264/1000k", "clip/libx264/1000k"], [SCENARIO.name]]
-    now = ready_house.run_now(run["id"])
+    now = ready_harness.run_now(run["id"])
     assert (now["state"], now["counts"]["succeeded"]) == ("succeeded", 4)
-    (drift,) = ready_house.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["drifts"]
+    (drift,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["drifts"]
     assert drift == {
         "node": "worker1",
         "n": 2,
@@ -212,63 +212,63 @@ def test_a_control_encode_begins_and_ends_a_run(ready_house: Any) -> None:
     }
 
 
-def test_a_long_run_has_control_encodes_in_between(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=4, more="control: true\n"))
-    first, second = ready_house.claim("worker1"), None
-    assert ready_house.result(first).is_success
-    second = ready_house.claim("worker1")
-    ready_house.clock.advance(control_encodes.EVERY.total_seconds() + 1)
-    ready_house.sweep()
+def test_a_long_run_has_control_encodes_in_between(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=4, more="control: true\n"))
+    first, second = ready_harness.claim("worker1"), None
+    assert ready_harness.result(first).is_success
+    second = ready_harness.claim("worker1")
+    ready_harness.clock.advance(control_encodes.EVERY.total_seconds() + 1)
+    ready_harness.run_maintenance()
     # Its lease ran out meanwhile; what matters is that the control encode goes before it.
     assert second is not None
-    assert ready_house.run_now(run["id"])["counts"]["queued"] >= 3
-    ready_house.clock.advance(60)
-    ready_house.register("worker1")
-    assert ready_house.claim("worker1")["job"]["scenario"]["name"] == SCENARIO.name
+    assert ready_harness.run_now(run["id"])["counts"]["queued"] >= 3
+    ready_harness.clock.advance(60)
+    ready_harness.register("worker1")
+    assert ready_harness.claim("worker1")["job"]["scenario"]["name"] == SCENARIO.name
 
 
-def test_a_master_that_died_in_between_goes_on(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=3, more=_PRECISE))
-    work(ready_house, {})
-    with ready_house.restarted() as house:
-        house.sweep()
-        assert house.run_now(run["id"])["counts"]["queued"] == 3
-        house.sweep()
-        assert house.run_now(run["id"])["counts"]["queued"] == 3
+def test_a_master_that_died_in_between_goes_on(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=3, more=_PRECISE))
+    work(ready_harness, {})
+    with ready_harness.restarted() as harness:
+        harness.run_maintenance()
+        assert harness.run_now(run["id"])["counts"]["queued"] == 3
+        harness.run_maintenance()
+        assert harness.run_now(run["id"])["counts"]["queued"] == 3
 
 
 @only("postgresql")
-def test_two_masters_that_look_at_once_queue_nothing_twice(ready_house: Any) -> None:
-    with ready_house.restarted() as other, ThreadPoolExecutor(2) as pool:
+def test_two_masters_that_look_at_once_queue_nothing_twice(ready_harness: Any) -> None:
+    with ready_harness.restarted() as other, ThreadPoolExecutor(2) as pool:
         for _ in range(5):
-            run = ready_house.run(ready_house.suite(rates=3, repeats=2, more=_PRECISE))
-            work(ready_house, {})
-            for future in [pool.submit(one.sweep) for one in (ready_house, other)]:
+            run = ready_harness.run(ready_harness.suite(rates=3, repeats=2, more=_PRECISE))
+            work(ready_harness, {})
+            for future in [pool.submit(one.run_maintenance) for one in (ready_harness, other)]:
                 future.result()
-            assert ready_house.run_now(run["id"])["counts"]["queued"] == 3 * 4
-            work(ready_house, {})
-            ready_house.sweep()
-            assert ready_house.run_now(run["id"])["state"] == "succeeded"
+            assert ready_harness.run_now(run["id"])["counts"]["queued"] == 3 * 4
+            work(ready_harness, {})
+            ready_harness.run_maintenance()
+            assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
-def test_a_suite_of_another_release_ends_the_repeats_and_not_the_master(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=3, more=_PRECISE))
+def test_a_suite_of_another_release_ends_the_repeats_and_not_the_master(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=3, more=_PRECISE))
 
     def age(transaction: Any) -> None:
         transaction.connection.execute(update(runs).values(suite="name: gone\n"))
 
-    with ready_house.client.portal() as portal:
-        portal.call(ready_house.farm.writer.write, age)
-    work(ready_house, {})
-    ready_house.sweep()
-    assert ready_house.run_now(run["id"])["state"] == "succeeded"
+    with ready_harness.client.portal() as portal:
+        portal.call(ready_harness.services.writer.write, age)
+    work(ready_harness, {})
+    ready_harness.run_maintenance()
+    assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
-def test_a_run_without_it_is_finished_by_its_last_job(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(repeats=2))
-    work(ready_house, {})
-    assert ready_house.run_now(run["id"])["finished_at"] is not None
-    (one,) = ready_house.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
+def test_a_run_without_it_is_finished_by_its_last_job(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(repeats=2))
+    work(ready_harness, {})
+    assert ready_harness.run_now(run["id"])["finished_at"] is not None
+    (one,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
     assert (one["n"], one["low"], one["high"], one["state"]) == (2, None, None, "few_repeats")
 
 
@@ -294,15 +294,15 @@ def test_five_values_have_no_interval_and_six_their_range() -> None:
 
 
 def test_how_many_more() -> None:
-    assert more_repeats([1.0] * 2, 0.01, most=100) == 4
-    assert more_repeats([1.0] * 2, 0.01, most=3) == 3
-    assert more_repeats([1.0] * 6, 0.01, most=100) == 0
+    assert repeats_needed([1.0] * 2, 0.01, most=100) == 4
+    assert repeats_needed([1.0] * 2, 0.01, most=3) == 3
+    assert repeats_needed([1.0] * 6, 0.01, most=100) == 0
     wide = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    assert more_repeats(wide, 0.01, most=100) == 4
-    assert more_repeats(wide, 0.01, most=0) == 0
-    assert more_repeats(wide, 0.01, most=-3) == 0
+    assert repeats_needed(wide, 0.01, most=100) == 4
+    assert repeats_needed(wide, 0.01, most=0) == 0
+    assert repeats_needed(wide, 0.01, most=-3) == 0
     barely = [0.985, 1.0, 1.0, 1.0, 1.0, 1.01]
-    assert more_repeats(barely, 0.012, most=100) == 1
+    assert repeats_needed(barely, 0.012, most=100) == 1
     assert statistics.median(barely) == 1.0
 
 
@@ -316,17 +316,17 @@ def test_how_many_more() -> None:
         ("precision: {until: 1}\n", "line 10: "),
     ],
 )
-def test_precision_that_cannot_be_is_refused(ready_house: Any, more: str, said: str) -> None:
-    body = {"suite": ready_house.suite(repeats=3, more=more)}
-    answer = ready_house.call("submitter", "POST", "/v1/runs", body)
+def test_precision_that_cannot_be_is_refused(ready_harness: Any, more: str, said: str) -> None:
+    body = {"suite": ready_harness.suite(repeats=3, more=more)}
+    answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
     assert answer.status_code == 422
     assert any(error.startswith(said) for error in answer.json()["errors"]), answer.json()
 
 
 @pytest.mark.parametrize("more", ["precision: {}\n", "control: true\n"])
-def test_repeats_that_may_be_anywhere_have_no_median(ready_house: Any, more: str) -> None:
-    body = {"suite": ready_house.suite(placement="any", more=more)}
-    answer = ready_house.call("submitter", "POST", "/v1/runs", body)
+def test_repeats_that_may_be_anywhere_have_no_median(ready_harness: Any, more: str) -> None:
+    body = {"suite": ready_harness.suite(placement="any", more=more)}
+    answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
     assert answer.status_code == 422
     assert "placement each" in answer.text
 

@@ -3,300 +3,300 @@
 import json
 from typing import Any
 
+import factories
 import msgspec
 import pytest
-import specimens
 
 
-def test_a_job_goes_all_the_way(ready_house: Any) -> None:
-    run = ready_house.run()
+def test_a_job_goes_all_the_way(ready_harness: Any) -> None:
+    run = ready_harness.run()
     assert run["state"] == "queued"
-    claim = ready_house.claim("worker1")
+    claim = ready_harness.claim("worker1")
     assert (claim["attempt"], claim["lease_s"], claim["heartbeat_s"]) == (1, 60, 10)
-    answer = ready_house.heartbeat(claim)
+    answer = ready_harness.heartbeat(claim)
     assert answer.json() == {"lease_s": 60.0, "cancel": False}
-    assert ready_house.job(claim["job"]["id"])["progress"]["frames"] == 5
-    stored = ready_house.result(claim)
+    assert ready_harness.job(claim["job"]["id"])["progress"]["frames"] == 5
+    stored = ready_harness.result(claim)
     assert stored.json()["state"] == "succeeded"
-    assert ready_house.history(claim["job"]["id"]) == [
+    assert ready_harness.history(claim["job"]["id"]) == [
         (None, "queued", 0),
         ("queued", "leased", 1),
         ("leased", "running", 1),
         ("running", "succeeded", 1),
     ]
-    now = ready_house.run_now(run["id"])
+    now = ready_harness.run_now(run["id"])
     assert now["state"] == "succeeded"
     assert now["finished_at"] is not None
     assert now["counts"]["succeeded"] == 1
-    (result,) = ready_house.ok("viewer", "GET", "/v1/results")["items"]
+    (result,) = ready_harness.ok("viewer", "GET", "/v1/results")["items"]
     assert result["measurement"]["encode"]["speed"] == 2.0
     assert result["node"] == "worker1"
 
 
-def test_a_node_does_one_job_at_a_time(ready_house: Any) -> None:
-    ready_house.run(ready_house.suite(rates=3))
-    first = ready_house.claim("worker1", slot=1)
+def test_a_node_does_one_job_at_a_time(ready_harness: Any) -> None:
+    ready_harness.run(ready_harness.suite(rates=3))
+    first = ready_harness.claim("worker1", slot=1)
     assert first is not None
-    assert ready_house.claim("worker1", slot=2) is None
-    assert ready_house.result(first).is_success
-    assert ready_house.claim("worker1", slot=2) is not None
+    assert ready_harness.claim("worker1", slot=2) is None
+    assert ready_harness.result(first).is_success
+    assert ready_harness.claim("worker1", slot=2) is not None
 
 
-def test_no_job_is_handed_out_twice(ready_house: Any) -> None:
-    ready_house.register("worker2")
-    ready_house.run(ready_house.suite(rates=1, placement="any"))
-    claims = [ready_house.claim("worker1"), ready_house.claim("worker2")]
+def test_no_job_is_handed_out_twice(ready_harness: Any) -> None:
+    ready_harness.register("worker2")
+    ready_harness.run(ready_harness.suite(rates=1, placement="any"))
+    claims = [ready_harness.claim("worker1"), ready_harness.claim("worker2")]
     assert [claim is None for claim in claims] == [False, True]
 
 
-def test_a_job_goes_only_to_a_node_that_can_do_it(ready_house: Any) -> None:
-    ready_house.register("worker2", "libx265")
-    ready_house.run(ready_house.suite(encoders=("libx265",), placement="any"))
-    assert ready_house.claim("worker1") is None
-    assert ready_house.claim("worker2")["job"]["scenario"]["encode"]["encoder"] == "libx265"
+def test_a_job_goes_only_to_a_node_that_can_do_it(ready_harness: Any) -> None:
+    ready_harness.register("worker2", "libx265")
+    ready_harness.run(ready_harness.suite(encoders=("libx265",), placement="any"))
+    assert ready_harness.claim("worker1") is None
+    assert ready_harness.claim("worker2")["job"]["scenario"]["encode"]["encoder"] == "libx265"
 
 
-def test_a_job_for_one_node_goes_to_no_other(ready_house: Any) -> None:
-    ready_house.run()
-    ready_house.register("worker2")
-    assert ready_house.claim("worker2") is None
-    assert ready_house.claim("worker1") is not None
+def test_a_job_for_one_node_goes_to_no_other(ready_harness: Any) -> None:
+    ready_harness.run()
+    ready_harness.register("worker2")
+    assert ready_harness.claim("worker2") is None
+    assert ready_harness.claim("worker1") is not None
 
 
-def test_the_oldest_run_comes_first_and_positions_count(ready_house: Any) -> None:
-    runs = [ready_house.run(ready_house.suite(rates=3)) for _ in range(2)]
+def test_the_oldest_run_comes_first_and_positions_count(ready_harness: Any) -> None:
+    runs = [ready_harness.run(ready_harness.suite(rates=3)) for _ in range(2)]
     order = []
     for _ in range(6):
-        claim = ready_house.claim("worker1")
+        claim = ready_harness.claim("worker1")
         order.append((claim["job"]["run_id"], claim["job"]["position"]))
-        ready_house.result(claim)
+        ready_harness.result(claim)
     assert order == [(run["id"], position) for run in runs for position in range(3)]
 
 
-def test_a_slot_that_claims_again_ends_its_old_attempt_at_once(ready_house: Any) -> None:
-    ready_house.run()
-    old = ready_house.claim("worker1", slot=1)
-    assert ready_house.claim("worker1", slot=2) is None
-    new = ready_house.claim("worker1", slot=1)
+def test_a_slot_that_claims_again_ends_its_old_attempt_at_once(ready_harness: Any) -> None:
+    ready_harness.run()
+    old = ready_harness.claim("worker1", slot=1)
+    assert ready_harness.claim("worker1", slot=2) is None
+    new = ready_harness.claim("worker1", slot=1)
     assert new["job"]["id"] == old["job"]["id"]
     assert new["attempt"] == 2
-    assert ready_house.result(old).status_code == 409
-    reasons = ready_house.ok("viewer", "GET", f"/v1/jobs/{new['job']['id']}/transitions")
+    assert ready_harness.result(old).status_code == 409
+    reasons = ready_harness.ok("viewer", "GET", f"/v1/jobs/{new['job']['id']}/transitions")
     assert "agent started anew" in reasons[2]["reason"]
 
 
 @pytest.mark.parametrize("deed", ["heartbeat", "result", "fail"])
-def test_a_dead_attempt_is_refused(ready_house: Any, deed: str) -> None:
-    ready_house.run()
-    dead = ready_house.claim("worker1")
-    ready_house.clock.advance(61)
-    ready_house.sweep()
-    ready_house.clock.advance(10)
-    alive = ready_house.claim("worker1")
+def test_a_dead_attempt_is_refused(ready_harness: Any, deed: str) -> None:
+    ready_harness.run()
+    dead = ready_harness.claim("worker1")
+    ready_harness.clock.advance(61)
+    ready_harness.run_maintenance()
+    ready_harness.clock.advance(10)
+    alive = ready_harness.claim("worker1")
     assert alive["attempt"] == 2
     more = ("network",) if deed == "fail" else ()
-    answer = getattr(ready_house, deed)(dead, *more)
+    answer = getattr(ready_harness, deed)(dead, *more)
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     assert "attempt 1" in answer.json()["detail"]
-    assert ready_house.job(alive["job"]["id"])["state"] == "leased"
-    assert ready_house.result(alive).is_success
+    assert ready_harness.job(alive["job"]["id"])["state"] == "leased"
+    assert ready_harness.result(alive).is_success
 
 
 @pytest.mark.parametrize("deed", ["heartbeat", "result", "fail"])
-def test_nobody_acts_on_the_lease_of_another_node(ready_house: Any, deed: str) -> None:
-    ready_house.register("worker2")
-    ready_house.run(ready_house.suite(placement="any"))
-    claim = ready_house.claim("worker1")
+def test_nobody_acts_on_the_lease_of_another_node(ready_harness: Any, deed: str) -> None:
+    ready_harness.register("worker2")
+    ready_harness.run(ready_harness.suite(placement="any"))
+    claim = ready_harness.claim("worker1")
     more = ("network",) if deed == "fail" else ()
-    answer = getattr(ready_house, deed)(claim, *more, node="worker2")
+    answer = getattr(ready_harness, deed)(claim, *more, node="worker2")
     assert answer.status_code == 409
     assert "not leased to node worker2" in answer.json()["detail"]
 
 
-def test_a_second_post_of_a_result_changes_nothing(ready_house: Any) -> None:
-    ready_house.run()
-    claim = ready_house.claim("worker1")
-    assert ready_house.result(claim).json()["repeated"] is False
-    assert ready_house.result(claim).json()["repeated"] is True
-    assert len(ready_house.ok("viewer", "GET", "/v1/results")["items"]) == 1
+def test_a_second_post_of_a_result_changes_nothing(ready_harness: Any) -> None:
+    ready_harness.run()
+    claim = ready_harness.claim("worker1")
+    assert ready_harness.result(claim).json()["repeated"] is False
+    assert ready_harness.result(claim).json()["repeated"] is True
+    assert len(ready_harness.ok("viewer", "GET", "/v1/results")["items"]) == 1
 
 
-def test_a_heartbeat_keeps_the_lease(ready_house: Any) -> None:
-    ready_house.run()
-    claim = ready_house.claim("worker1")
+def test_a_heartbeat_keeps_the_lease(ready_harness: Any) -> None:
+    ready_harness.run()
+    claim = ready_harness.claim("worker1")
     for _ in range(5):
-        ready_house.clock.advance(50)
-        ready_house.sweep()
-        assert ready_house.heartbeat(claim).is_success
-    assert ready_house.job(claim["job"]["id"])["attempt"] == 1
+        ready_harness.clock.advance(50)
+        ready_harness.run_maintenance()
+        assert ready_harness.heartbeat(claim).is_success
+    assert ready_harness.job(claim["job"]["id"])["attempt"] == 1
 
 
-def test_a_lease_that_runs_out_is_retried_and_finally_fails(ready_house: Any) -> None:
-    run = ready_house.run()
+def test_a_lease_that_runs_out_is_retried_and_finally_fails(ready_harness: Any) -> None:
+    run = ready_harness.run()
     for attempt in (1, 2, 3):
-        claim = ready_house.claim("worker1")
+        claim = ready_harness.claim("worker1")
         assert claim["attempt"] == attempt
-        ready_house.clock.advance(61)
-        ready_house.sweep()
-        assert ready_house.claim("worker1") is None
-        ready_house.clock.advance(60)
-    job = ready_house.job(claim["job"]["id"])
+        ready_harness.clock.advance(61)
+        ready_harness.run_maintenance()
+        assert ready_harness.claim("worker1") is None
+        ready_harness.clock.advance(60)
+    job = ready_harness.job(claim["job"]["id"])
     assert job["state"] == "failed"
     assert job["failure"]["failure_class"] == "lease_expired"
-    assert ready_house.run_now(run["id"])["state"] == "failed"
+    assert ready_harness.run_now(run["id"])["state"] == "failed"
 
 
-def test_a_fault_of_the_machine_is_tried_again_after_a_growing_pause(ready_house: Any) -> None:
-    ready_house.run()
+def test_a_fault_of_the_machine_is_tried_again_after_a_growing_pause(ready_harness: Any) -> None:
+    ready_harness.run()
     for pause_s in (5, 10):
-        claim = ready_house.claim("worker1")
-        assert ready_house.fail(claim, "network").json()["state"] == "queued"
-        ready_house.clock.advance(pause_s - 1)
-        assert ready_house.claim("worker1") is None
-        ready_house.clock.advance(1)
-    claim = ready_house.claim("worker1")
-    assert ready_house.fail(claim, "network").json()["state"] == "failed"
+        claim = ready_harness.claim("worker1")
+        assert ready_harness.fail(claim, "network").json()["state"] == "queued"
+        ready_harness.clock.advance(pause_s - 1)
+        assert ready_harness.claim("worker1") is None
+        ready_harness.clock.advance(1)
+    claim = ready_harness.claim("worker1")
+    assert ready_harness.fail(claim, "network").json()["state"] == "failed"
 
 
 @pytest.mark.parametrize("kind", ["invalid_settings", "source_checksum", "encode_failed"])
-def test_a_fault_of_the_job_is_final_at_once(ready_house: Any, kind: str) -> None:
-    run = ready_house.run()
-    claim = ready_house.claim("worker1")
-    assert ready_house.fail(claim, kind).json()["state"] == "failed"
-    assert ready_house.job(claim["job"]["id"])["failure"]["message"] == f"it was {kind}"
-    assert ready_house.run_now(run["id"])["state"] == "failed"
+def test_a_fault_of_the_job_is_final_at_once(ready_harness: Any, kind: str) -> None:
+    run = ready_harness.run()
+    claim = ready_harness.claim("worker1")
+    assert ready_harness.fail(claim, kind).json()["state"] == "failed"
+    assert ready_harness.job(claim["job"]["id"])["failure"]["message"] == f"it was {kind}"
+    assert ready_harness.run_now(run["id"])["state"] == "failed"
 
 
-def test_canceling_ends_what_is_queued_and_asks_what_runs_to_stop(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(rates=3))
-    claim = ready_house.claim("worker1")
-    now = ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
+def test_canceling_ends_what_is_queued_and_asks_what_runs_to_stop(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(rates=3))
+    claim = ready_harness.claim("worker1")
+    now = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
     assert (now["counts"]["canceled"], now["counts"]["leased"]) == (2, 1)
-    assert ready_house.heartbeat(claim).json()["cancel"] is True
-    assert ready_house.fail(claim, "stopped").json()["state"] == "canceled"
-    end = ready_house.run_now(run["id"])
+    assert ready_harness.heartbeat(claim).json()["cancel"] is True
+    assert ready_harness.fail(claim, "stopped").json()["state"] == "canceled"
+    end = ready_harness.run_now(run["id"])
     assert (end["state"], end["counts"]["canceled"]) == ("canceled", 3)
     assert end["finished_at"] is not None
 
 
-def test_a_result_that_comes_after_canceling_is_not_stored(ready_house: Any) -> None:
-    run = ready_house.run()
-    claim = ready_house.claim("worker1")
-    ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
-    assert ready_house.result(claim).json()["state"] == "canceled"
-    assert ready_house.ok("viewer", "GET", "/v1/results")["items"] == []
+def test_a_result_that_comes_after_canceling_is_not_stored(ready_harness: Any) -> None:
+    run = ready_harness.run()
+    claim = ready_harness.claim("worker1")
+    ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
+    assert ready_harness.result(claim).json()["state"] == "canceled"
+    assert ready_harness.ok("viewer", "GET", "/v1/results")["items"] == []
 
 
-def test_a_lease_that_runs_out_after_canceling_ends_the_job(ready_house: Any) -> None:
-    run = ready_house.run()
-    claim = ready_house.claim("worker1")
-    ready_house.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
-    ready_house.clock.advance(61)
-    ready_house.sweep()
-    assert ready_house.job(claim["job"]["id"])["state"] == "canceled"
+def test_a_lease_that_runs_out_after_canceling_ends_the_job(ready_harness: Any) -> None:
+    run = ready_harness.run()
+    claim = ready_harness.claim("worker1")
+    ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
+    ready_harness.clock.advance(61)
+    ready_harness.run_maintenance()
+    assert ready_harness.job(claim["job"]["id"])["state"] == "canceled"
 
 
-def test_a_draining_node_finishes_and_claims_nothing(ready_house: Any) -> None:
-    ready_house.run(ready_house.suite(rates=2))
-    claim = ready_house.claim("worker1")
-    ready_house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
-    assert ready_house.heartbeat(claim).is_success
-    assert ready_house.result(claim).is_success
-    assert ready_house.claim("worker1") is None
-    ready_house.register("worker1")
-    assert ready_house.claim("worker1") is None, "registering anew must not end the draining"
-    ready_house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
-    assert ready_house.claim("worker1") is not None
+def test_a_draining_node_finishes_and_claims_nothing(ready_harness: Any) -> None:
+    ready_harness.run(ready_harness.suite(rates=2))
+    claim = ready_harness.claim("worker1")
+    ready_harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    assert ready_harness.heartbeat(claim).is_success
+    assert ready_harness.result(claim).is_success
+    assert ready_harness.claim("worker1") is None
+    ready_harness.register("worker1")
+    assert ready_harness.claim("worker1") is None, "registering anew must not end the draining"
+    ready_harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
+    assert ready_harness.claim("worker1") is not None
 
 
-def test_a_node_must_register_before_it_claims(ready_house: Any) -> None:
+def test_a_node_must_register_before_it_claims(ready_harness: Any) -> None:
     body = {"node": "worker2", "slot": 1, "wait_s": 0}
-    answer = ready_house.call("worker2", "POST", "/v1/claims", body)
+    answer = ready_harness.call("worker2", "POST", "/v1/claims", body)
     assert answer.status_code == 409
     assert "register it first" in answer.json()["detail"]
 
 
-def test_a_silent_node_is_offline_until_its_agent_is_heard(ready_house: Any) -> None:
-    ready_house.clock.advance(61)
-    assert ready_house.ok("viewer", "GET", "/v1/nodes")["items"][0]["state"] == "offline"
-    source = f"/v1/sources/{ready_house.clip_sha256}"
+def test_a_silent_node_is_offline_until_its_agent_is_heard(ready_harness: Any) -> None:
+    ready_harness.clock.advance(61)
+    assert ready_harness.ok("viewer", "GET", "/v1/nodes")["items"][0]["state"] == "offline"
+    source = f"/v1/sources/{ready_harness.clip_sha256}"
     for hear in (
-        lambda: ready_house.claim("worker1"),
-        lambda: ready_house.call("worker1", "GET", source),
+        lambda: ready_harness.claim("worker1"),
+        lambda: ready_harness.call("worker1", "GET", source),
     ):
         hear()
-        assert ready_house.ok("viewer", "GET", "/v1/nodes")["items"][0]["state"] == "active"
-        ready_house.clock.advance(61)
+        assert ready_harness.ok("viewer", "GET", "/v1/nodes")["items"][0]["state"] == "active"
+        ready_harness.clock.advance(61)
 
 
-def states(house: Any) -> dict[str, str]:
-    items = house.ok("viewer", "GET", "/v1/nodes")["items"]
+def states(harness: Any) -> dict[str, str]:
+    items = harness.ok("viewer", "GET", "/v1/nodes")["items"]
     return {node["name"]: node["state"] for node in items}
 
 
-def test_silence_while_nobody_listened_does_not_count(ready_house: Any) -> None:
-    ready_house.register("worker2", "libx264")
-    ready_house.clock.advance(61)
-    ready_house.claim("worker1")
-    assert states(ready_house) == {"worker1": "active", "worker2": "offline"}
-    ready_house.clock.advance(1000)
-    with ready_house.restarted() as house:
-        assert states(house) == {"worker1": "active", "worker2": "offline"}
-        house.clock.advance(30)
-        assert house.claim("worker2") is None
-        house.clock.advance(31)
-        assert states(house) == {"worker1": "offline", "worker2": "active"}
+def test_silence_while_nobody_listened_does_not_count(ready_harness: Any) -> None:
+    ready_harness.register("worker2", "libx264")
+    ready_harness.clock.advance(61)
+    ready_harness.claim("worker1")
+    assert states(ready_harness) == {"worker1": "active", "worker2": "offline"}
+    ready_harness.clock.advance(1000)
+    with ready_harness.restarted() as harness:
+        assert states(harness) == {"worker1": "active", "worker2": "offline"}
+        harness.clock.advance(30)
+        assert harness.claim("worker2") is None
+        harness.clock.advance(31)
+        assert states(harness) == {"worker1": "offline", "worker2": "active"}
 
 
-def test_a_clock_that_is_put_back_keeps_no_silent_node_online(ready_house: Any) -> None:
-    ready_house.clock.advance(-3600)
-    with ready_house.client.portal() as portal:
-        portal.call(ready_house.farm.resume)
-    assert states(ready_house) == {"worker1": "active"}
-    ready_house.clock.advance(61)
-    assert states(ready_house) == {"worker1": "offline"}
+def test_a_clock_that_is_put_back_keeps_no_silent_node_online(ready_harness: Any) -> None:
+    ready_harness.clock.advance(-3600)
+    with ready_harness.client.portal() as portal:
+        portal.call(ready_harness.services.maintenance.resume)
+    assert states(ready_harness) == {"worker1": "active"}
+    ready_harness.clock.advance(61)
+    assert states(ready_harness) == {"worker1": "offline"}
 
 
-def test_a_node_can_be_removed_only_when_it_is_free(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(rates=2))
-    claim = ready_house.claim("worker1")
-    answer = ready_house.call("admin", "DELETE", "/v1/nodes/worker1")
+def test_a_node_can_be_removed_only_when_it_is_free(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(rates=2))
+    claim = ready_harness.claim("worker1")
+    answer = ready_harness.call("admin", "DELETE", "/v1/nodes/worker1")
     assert answer.status_code == 409
-    ready_house.result(claim)
-    assert ready_house.call("admin", "DELETE", "/v1/nodes/worker1").status_code == 204
-    assert ready_house.ok("viewer", "GET", "/v1/nodes")["items"] == []
-    assert ready_house.run_now(run["id"])["state"] == "canceled"
-    assert ready_house.call("admin", "DELETE", "/v1/nodes/worker1").status_code == 404
+    ready_harness.result(claim)
+    assert ready_harness.call("admin", "DELETE", "/v1/nodes/worker1").status_code == 204
+    assert ready_harness.ok("viewer", "GET", "/v1/nodes")["items"] == []
+    assert ready_harness.run_now(run["id"])["state"] == "canceled"
+    assert ready_harness.call("admin", "DELETE", "/v1/nodes/worker1").status_code == 404
 
 
-def test_a_restart_ends_no_lease(ready_house: Any) -> None:
-    ready_house.run()
-    claim = ready_house.claim("worker1")
-    ready_house.clock.advance(1000)
-    with ready_house.restarted() as house:
-        house.sweep()
-        assert house.heartbeat(claim).is_success
-        house.clock.advance(61)
-        house.sweep()
-        assert house.heartbeat(claim).status_code == 409
+def test_a_restart_ends_no_lease(ready_harness: Any) -> None:
+    ready_harness.run()
+    claim = ready_harness.claim("worker1")
+    ready_harness.clock.advance(1000)
+    with ready_harness.restarted() as harness:
+        harness.run_maintenance()
+        assert harness.heartbeat(claim).is_success
+        harness.clock.advance(61)
+        harness.run_maintenance()
+        assert harness.heartbeat(claim).status_code == 409
 
 
-def test_encoders_that_nobody_asks_for_do_no_harm(ready_house: Any) -> None:
-    ready_house.register("worker1", *(f"encoder{n}" for n in range(200)), "libx264")
-    ready_house.run()
-    assert ready_house.claim("worker1") is not None
+def test_encoders_that_nobody_asks_for_do_no_harm(ready_harness: Any) -> None:
+    ready_harness.register("worker1", *(f"encoder{n}" for n in range(200)), "libx264")
+    ready_harness.run()
+    assert ready_harness.claim("worker1") is not None
 
 
-def test_what_a_measurement_does_not_say_is_unavailable_with_its_reason(ready_house: Any) -> None:
-    ready_house.run()
-    claim = ready_house.claim("worker1")
-    measurement = json.loads(msgspec.json.encode(specimens.measurement()))
+def test_what_a_measurement_does_not_say_is_unavailable_with_its_reason(ready_harness: Any) -> None:
+    ready_harness.run()
+    claim = ready_harness.claim("worker1")
+    measurement = json.loads(msgspec.json.encode(factories.measurement()))
     del measurement["encode"]["fps_p1"]
     body = json.dumps({"attempt": 1, "measurement": measurement}, indent=1)
     path = f"/v1/jobs/{claim['job']['id']}/result"
-    assert ready_house.call("worker1", "POST", path, content=body).status_code == 200
-    (result,) = ready_house.ok("viewer", "GET", "/v1/results")["items"]
+    assert ready_harness.call("worker1", "POST", path, content=body).status_code == 200
+    (result,) = ready_harness.ok("viewer", "GET", "/v1/results")["items"]
     reason = "this release of the agent did not measure it"
     assert result["measurement"]["encode"].pop("fps_p1") == {
         "status": "unavailable",

@@ -34,23 +34,23 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/healthz"), ("POST", "/v1/claims"), ("GET", "/v1/nothing")]
 )
-def test_every_answer_has_an_id(house: Any, method: str, path: str) -> None:
-    first, second = (house.call("viewer", method, path).headers["x-request-id"] for _ in range(2))
+def test_every_answer_has_an_id(harness: Any, method: str, path: str) -> None:
+    first, second = (harness.call("viewer", method, path).headers["x-request-id"] for _ in range(2))
     assert first != second
     given = {"X-Request-Id": "load-balancer/7:a_b+c="}
-    answer = house.call("viewer", method, path, headers=given)
+    answer = harness.call("viewer", method, path, headers=given)
     assert answer.headers.get_list("x-request-id") == ["load-balancer/7:a_b+c="]
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, 'a"b', "a\tb", "ä", "${HOME}", "a\\n"])
-def test_an_id_that_is_not_sane_is_replaced(house: Any, given: str) -> None:
-    answer = house.call("viewer", "GET", "/healthz", headers={"X-Request-Id": given.encode()})
+def test_an_id_that_is_not_sane_is_replaced(harness: Any, given: str) -> None:
+    answer = harness.call("viewer", "GET", "/healthz", headers={"X-Request-Id": given.encode()})
     assert answer.headers["x-request-id"] != given
     assert len(answer.headers["x-request-id"]) == 32
 
 
-def test_a_refused_deed_is_logged_with_who_what_and_which_request(house: Any, lines: Any) -> None:
-    answer = house.call("viewer", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+def test_a_refused_deed_is_logged_with_who_what_and_which_request(harness: Any, lines: Any) -> None:
+    answer = harness.call("viewer", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
     (line,) = lines
     del line["time"]
     assert line == {
@@ -66,8 +66,8 @@ def test_a_refused_deed_is_logged_with_who_what_and_which_request(house: Any, li
     }
 
 
-def test_a_refused_report_names_the_job_and_the_node(ready_house: Any, lines: Any) -> None:
-    answer = ready_house.call(
+def test_a_refused_report_names_the_job_and_the_node(ready_harness: Any, lines: Any) -> None:
+    answer = ready_harness.call(
         "worker1",
         "POST",
         f"/v1/jobs/{MISSING}/heartbeat",
@@ -78,31 +78,33 @@ def test_a_refused_report_names_the_job_and_the_node(ready_house: Any, lines: An
     assert (line["level"], line["job_id"], line["node"]) == ("info", MISSING, "worker1")
 
 
-def test_what_no_token_asks_for_is_a_warning_without_the_token(house: Any, lines: Any) -> None:
-    house.call("stranger", "POST", f"/v1/runs/{MISSING}/cancel")
+def test_what_no_token_asks_for_is_a_warning_without_the_token(harness: Any, lines: Any) -> None:
+    harness.call("stranger", "POST", f"/v1/runs/{MISSING}/cancel")
     (line,) = lines
     assert (line["level"], line["status"], line["run_id"]) == ("warning", 401, MISSING)
     assert "token-stranger" not in str(line)
 
 
-def test_what_succeeds_or_is_looked_for_in_vain_is_not_logged(ready_house: Any, lines: Any) -> None:
-    ready_house.submit()
-    claim = ready_house.claim("worker1")
-    ready_house.heartbeat(claim)
-    ready_house.result(claim)
-    ready_house.claim("worker1")
-    ready_house.call("viewer", "GET", f"/v1/jobs/{MISSING}")
+def test_what_succeeds_or_is_looked_for_in_vain_is_not_logged(
+    ready_harness: Any, lines: Any
+) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
+    ready_harness.heartbeat(claim)
+    ready_harness.result(claim)
+    ready_harness.claim("worker1")
+    ready_harness.call("viewer", "GET", f"/v1/jobs/{MISSING}")
     assert lines == []
 
 
 def test_an_unexpected_error_is_logged_once_with_its_trace(
-    house: Any, lines: Any, monkeypatch: pytest.MonkeyPatch
+    harness: Any, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(house.farm, "clock", broken)
-    answer = house.call("viewer", "GET", "/v1/nodes")
+    monkeypatch.setattr(harness.services, "clock", broken)
+    answer = harness.call("viewer", "GET", "/v1/nodes")
     assert answer.status_code == 500
     (line,) = lines
     assert line["level"] == "error"
@@ -110,14 +112,14 @@ def test_an_unexpected_error_is_logged_once_with_its_trace(
     assert "out of order" in line["exception"]
 
 
-def test_what_a_reading_thread_logs_belongs_to_the_request(house: Any, lines: Any) -> None:
+def test_what_a_reading_thread_logs_belongs_to_the_request(harness: Any, lines: Any) -> None:
     def query(_connection: Any) -> None:
         logging.getLogger("ffrtmp_master.tests").warning("in a thread")
 
     async def read() -> None:
-        logs.begin(request_id="r1")
-        await house.farm.reader.read(query)
+        logs.begin_context(request_id="r1")
+        await harness.services.reader.read(query)
 
-    with house.client.portal() as portal:
+    with harness.client.portal() as portal:
         portal.call(read)
     assert [line["request_id"] for line in lines] == ["r1"]

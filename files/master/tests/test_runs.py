@@ -6,77 +6,77 @@ from typing import Any
 import pytest
 
 
-def refused(house: Any, text: str, path: str = "/v1/runs") -> tuple[int, Any]:
-    answer = house.call("submitter", "POST", path, {"suite": text})
+def refused(harness: Any, text: str, path: str = "/v1/runs") -> tuple[int, Any]:
+    answer = harness.call("submitter", "POST", path, {"suite": text})
     assert answer.headers["content-type"] == "application/problem+json"
     return answer.status_code, answer.json()
 
 
-def test_a_bad_suite_is_refused_with_its_lines(ready_house: Any) -> None:
-    text = ready_house.suite().replace("libx264, encoder: libx264", "x, encoder: libx999")
-    status, problem = refused(ready_house, text + "bogus: 1\n")
+def test_a_bad_suite_is_refused_with_its_lines(ready_harness: Any) -> None:
+    text = ready_harness.suite().replace("libx264, encoder: libx264", "x, encoder: libx999")
+    status, problem = refused(ready_harness, text + "bogus: 1\n")
     assert status == 422
     assert any(error.startswith("line 5: ") and "libx999" in error for error in problem["errors"])
     assert any(error.startswith("line 10: ") and "bogus" in error for error in problem["errors"])
 
 
-def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(house: Any) -> None:
-    house.register("worker1")
-    status, problem = refused(house, house.suite())
+def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(harness: Any) -> None:
+    harness.register("worker1")
+    status, problem = refused(harness, harness.suite())
     assert status == 422
     assert problem["errors"] == [
-        f"source clip (SHA-256 {house.clip_sha256}) is not uploaded",
+        f"source clip (SHA-256 {harness.clip_sha256}) is not uploaded",
     ]
-    plan = house.ok("submitter", "POST", "/v1/runs/plan", {"suite": house.suite(rates=2)})
+    plan = harness.ok("submitter", "POST", "/v1/runs/plan", {"suite": harness.suite(rates=2)})
     assert plan == {
         "suite_name": "test",
         "jobs": 2,
         "scenarios": ["clip/libx264/1000k", "clip/libx264/1001k"],
         "nodes": ["worker1"],
     }
-    assert house.ok("viewer", "GET", "/v1/runs")["items"] == []
+    assert harness.ok("viewer", "GET", "/v1/runs")["items"] == []
 
 
 @pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/plan"])
 def test_an_encoder_that_no_node_has_refuses_a_run_that_must_not_wait(
-    ready_house: Any, path: str
+    ready_harness: Any, path: str
 ) -> None:
-    text = ready_house.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
-    status, problem = refused(ready_house, text, path)
+    text = ready_harness.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
+    status, problem = refused(ready_harness, text, path)
     assert status == 422
     assert problem["errors"] == ["encoder libx265: worker1 lacks encoder libx265"]
 
 
 @pytest.mark.parametrize("silence", ["offline", "draining", "none"])
-def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(house: Any, silence: str) -> None:
-    house.upload()
+def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(harness: Any, silence: str) -> None:
+    harness.upload()
     if silence != "none":
-        house.register("worker1")
+        harness.register("worker1")
     if silence == "offline":
-        house.clock.advance(61)
+        harness.clock.advance(61)
     if silence == "draining":
-        house.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
-    status, problem = refused(house, house.suite(more="when_unmet: refuse\n"))
+        harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    status, problem = refused(harness, harness.suite(more="when_unmet: refuse\n"))
     assert status == 422
     wanted = "none is registered" if silence == "none" else f"worker1 is {silence}"
     assert problem["errors"] == [f"encoder libx264: no node is active; {wanted}"]
-    run = house.run(house.suite(more="when_unmet: wait\n"))
-    (job,) = house.every("/v1/jobs", run=run["id"])
+    run = harness.run(harness.suite(more="when_unmet: wait\n"))
+    (job,) = harness.every("/v1/jobs", run=run["id"])
     assert (job["state"], job["node"]) == ("queued", None)
 
 
 @pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/plan"])
 def test_by_default_a_suite_that_no_registered_node_can_do_is_refused(
-    house: Any, path: str
+    harness: Any, path: str
 ) -> None:
-    house.upload()
-    status, problem = refused(house, house.suite(), path)
+    harness.upload()
+    status, problem = refused(harness, harness.suite(), path)
     assert status == 422
     assert problem["errors"] == ["encoder libx264: no node is active; none is registered"]
-    house.register("worker1")
-    house.register("worker2")
-    house.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
-    status, problem = refused(house, house.suite(encoders=("libx264", "libx265")), path)
+    harness.register("worker1")
+    harness.register("worker2")
+    harness.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
+    status, problem = refused(harness, harness.suite(encoders=("libx264", "libx265")), path)
     assert status == 422
     assert "when_unmet: wait" in problem["detail"]
     assert problem["errors"] == [
@@ -86,44 +86,46 @@ def test_by_default_a_suite_that_no_registered_node_can_do_is_refused(
 
 @pytest.mark.parametrize("silence", ["offline", "draining"])
 def test_by_default_a_suite_waits_for_a_node_that_does_not_work_now(
-    ready_house: Any, silence: str
+    ready_harness: Any, silence: str
 ) -> None:
-    house = ready_house
-    house.register("worker2", "libx265")
+    harness = ready_harness
+    harness.register("worker2", "libx265")
     if silence == "offline":
-        house.clock.advance(61)
-        house.register("worker1")
+        harness.clock.advance(61)
+        harness.register("worker1")
     else:
-        house.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
-    run = house.run(house.suite(encoders=("libx264", "libx265")))
-    jobs = {job["scenario"]["name"]: job["node"] for job in house.every("/v1/jobs", run=run["id"])}
+        harness.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
+    run = harness.run(harness.suite(encoders=("libx264", "libx265")))
+    jobs = {
+        job["scenario"]["name"]: job["node"] for job in harness.every("/v1/jobs", run=run["id"])
+    }
     assert jobs == {"clip/libx264/1000k": "worker1", "clip/libx265/1000k": None}
     assert run["nodes"] == ["worker1"]
 
 
-def test_too_many_jobs_are_refused(ready_house: Any) -> None:
-    status, problem = refused(ready_house, ready_house.suite(rates=101, repeats=1000))
+def test_too_many_jobs_are_refused(ready_harness: Any) -> None:
+    status, problem = refused(ready_harness, ready_harness.suite(rates=101, repeats=1000))
     assert status == 422
     assert "101000 jobs" in problem["detail"]
 
 
-def test_each_node_gets_what_it_can_do(ready_house: Any) -> None:
-    ready_house.register("worker2", "libx264", "libx265")
-    run = ready_house.run(ready_house.suite(encoders=("libx264", "libx265"), repeats=2))
+def test_each_node_gets_what_it_can_do(ready_harness: Any) -> None:
+    ready_harness.register("worker2", "libx264", "libx265")
+    run = ready_harness.run(ready_harness.suite(encoders=("libx264", "libx265"), repeats=2))
     assert run["nodes"] == ["worker1", "worker2"]
-    jobs = ready_house.ok("viewer", "GET", "/v1/jobs", params={"run": run["id"]})["items"]
+    jobs = ready_harness.ok("viewer", "GET", "/v1/jobs", params={"run": run["id"]})["items"]
     places = sorted((job["node"], job["scenario"]["encode"]["encoder"]) for job in jobs)
     assert places == sorted(
         2 * [("worker1", "libx264"), ("worker2", "libx264"), ("worker2", "libx265")]
     )
 
 
-def test_repeats_are_interleaved_in_the_order_of_the_seed(ready_house: Any) -> None:
+def test_repeats_are_interleaved_in_the_order_of_the_seed(ready_harness: Any) -> None:
     def order(seed: int) -> list[tuple[int, str]]:
-        body = {"suite": ready_house.suite(rates=8, repeats=3), "seed": seed}
-        run = ready_house.ok("submitter", "POST", "/v1/runs", body)
+        body = {"suite": ready_harness.suite(rates=8, repeats=3), "seed": seed}
+        run = ready_harness.ok("submitter", "POST", "/v1/runs", body)
         assert run["seed"] == seed
-        jobs = ready_house.ok("viewer", "GET", "/v1/jobs", params={"run": run["id"]})["items"]
+        jobs = ready_harness.ok("viewer", "GET", "/v1/jobs", params={"run": run["id"]})["items"]
         assert [job["position"] for job in jobs] == list(range(24))
         return [(job["repeat"], job["scenario"]["name"]) for job in jobs]
 
@@ -136,74 +138,74 @@ def test_repeats_are_interleaved_in_the_order_of_the_seed(ready_house: Any) -> N
     assert order(8) != first
 
 
-def test_the_same_key_gives_the_same_run(ready_house: Any) -> None:
+def test_the_same_key_gives_the_same_run(ready_harness: Any) -> None:
     def post(who: str = "submitter", **changed: Any) -> Any:
-        body = {"suite": ready_house.suite()} | changed
-        return ready_house.call(who, "POST", "/v1/runs", body, headers={"Idempotency-Key": "k1"})
+        body = {"suite": ready_harness.suite()} | changed
+        return ready_harness.call(who, "POST", "/v1/runs", body, headers={"Idempotency-Key": "k1"})
 
     first = post()
     assert first.status_code == 201
     assert first.headers["location"] == f"/v1/runs/{first.json()['id']}"
     again = post()
     assert (again.status_code, again.json()) == (200, first.json())
-    other = post(suite=ready_house.suite(rates=2))
+    other = post(suite=ready_harness.suite(rates=2))
     assert other.status_code == 422
     assert "k1" in other.json()["detail"]
     assert post("admin").status_code == 201, "another submitter's key is another key"
-    assert len(ready_house.ok("viewer", "GET", "/v1/runs")["items"]) == 2
-    (found,) = ready_house.ok("viewer", "GET", "/v1/runs?key=k1&cursor=")["items"][-1:]
+    assert len(ready_harness.ok("viewer", "GET", "/v1/runs")["items"]) == 2
+    (found,) = ready_harness.ok("viewer", "GET", "/v1/runs?key=k1&cursor=")["items"][-1:]
     assert found["id"] == first.json()["id"]
-    assert ready_house.ok("viewer", "GET", "/v1/runs?key=k2")["items"] == []
+    assert ready_harness.ok("viewer", "GET", "/v1/runs?key=k2")["items"] == []
 
 
-def test_lists_are_paged(ready_house: Any) -> None:
-    run = ready_house.run(ready_house.suite(rates=150, repeats=3))
+def test_lists_are_paged(ready_harness: Any) -> None:
+    run = ready_harness.run(ready_harness.suite(rates=150, repeats=3))
     seen: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
         params = {"run": run["id"], "cursor": cursor}
-        page = ready_house.ok("viewer", "GET", "/v1/jobs", params=params)
+        page = ready_harness.ok("viewer", "GET", "/v1/jobs", params=params)
         seen += [job["id"] for job in page["items"]]
         cursor = page["next_cursor"]
     assert len(seen) == len(set(seen)) == 450
     for path in ("/v1/jobs", "/v1/runs", "/v1/results"):
-        answer = ready_house.call("viewer", "GET", path, params={"cursor": "nonsense"})
+        answer = ready_harness.call("viewer", "GET", path, params={"cursor": "nonsense"})
         assert answer.status_code == 422
 
 
-def test_the_newest_run_is_listed_first(ready_house: Any) -> None:
-    runs = [ready_house.run()["id"] for _ in range(3)]
-    listed = [run["id"] for run in ready_house.ok("viewer", "GET", "/v1/runs")["items"]]
+def test_the_newest_run_is_listed_first(ready_harness: Any) -> None:
+    runs = [ready_harness.run()["id"] for _ in range(3)]
+    listed = [run["id"] for run in ready_harness.ok("viewer", "GET", "/v1/runs")["items"]]
     assert listed == runs[::-1]
 
 
-def test_a_run_for_other_content_needs_that_content(ready_house: Any) -> None:
+def test_a_run_for_other_content_needs_that_content(ready_harness: Any) -> None:
     other = hashlib.sha256(b"other").hexdigest()
-    status, problem = refused(ready_house, ready_house.suite(sha256=other))
+    status, problem = refused(ready_harness, ready_harness.suite(sha256=other))
     assert status == 422
     assert other in problem["errors"][0]
 
 
 def test_an_ffmpeg_by_file_must_be_uploaded_and_its_jobs_wait_for_a_node_that_runs_it(
-    ready_house: Any,
+    ready_harness: Any,
 ) -> None:
-    house = ready_house
+    harness = ready_harness
     program = b"not really an FFmpeg"
     digest = hashlib.sha256(program).hexdigest()
     given = f"{{name: patched, file: ffmpeg, sha256: {digest}}}"
-    text = house.suite(more=f"ffmpegs:\n  - name: ours\n  - {given}\n")
-    status, problem = refused(house, text)
+    text = harness.suite(more=f"ffmpegs:\n  - name: ours\n  - {given}\n")
+    status, problem = refused(harness, text)
     assert status == 422
     assert problem["errors"] == [f"FFmpeg patched (SHA-256 {digest}) is not uploaded"]
-    house.ok("submitter", "PUT", f"/v1/sources/{digest}", content=program)
-    run = house.run(text + "when_unmet: wait\n")
-    jobs = {job["scenario"]["name"]: job for job in house.every("/v1/jobs", run=run["id"])}
+    harness.ok("submitter", "PUT", f"/v1/sources/{digest}", content=program)
+    run = harness.run(text + "when_unmet: wait\n")
+    jobs = {job["scenario"]["name"]: job for job in harness.every("/v1/jobs", run=run["id"])}
     assert sorted(jobs) == ["clip/libx264/1000k/ours", "clip/libx264/1000k/patched"]
     ours, patched = (jobs[f"clip/libx264/1000k/{name}"] for name in ("ours", "patched"))
     assert (ours["node"], ours["waiting"]) == ("worker1", "waits for its turn")
     assert patched["node"] is None
     assert "worker1 lacks leave to run a suite's FFmpeg" in patched["waiting"]
     assert patched["scenario"]["ffmpeg"] == {"name": "patched", "sha256": digest}
-    status, problem = refused(house, text + "when_unmet: refuse\n")
+    status, problem = refused(harness, text + "when_unmet: refuse\n")
     assert status == 422
     assert "worker_allow_ffmpeg_under_test" in problem["errors"][0]

@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import factories
 import httpx
 import msgspec
 import pyarrow
 import pytest
-import specimens
-from ffrtmp_master.series.checkpoint import load
-from ffrtmp_master.series.import_format import METRICS, UnreadableSeriesError, lines
-from ffrtmp_master.series.importer import Importer, NotTakenError, main, pusher
+from ffrtmp_master.series.checkpoint import load_checkpoint
+from ffrtmp_master.series.import_format import METRICS, UnreadableSeriesError, import_lines
+from ffrtmp_master.series.importer import Importer, PushError, main, pusher
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
@@ -115,12 +115,12 @@ class Worker:
         self._master, self._folder = master, folder
         self._number = 0
         with master.client("worker1") as client:
-            client.register(msgspec.convert(specimens.registration("worker1"), Registration))
+            client.register(msgspec.convert(factories.registration("worker1"), Registration))
 
     def hand_in(self, content: bytes | None) -> None:
         self._number += 1
         with self._master.http("submitter") as http:
-            http.post("/v1/jobs", content=msgspec.json.encode(specimens.job())).raise_for_status()
+            http.post("/v1/jobs", content=msgspec.json.encode(factories.job())).raise_for_status()
         with self._master.client("worker1") as agent:
             claim = agent.claim(ClaimRequest(node="worker1", slot=1, wait_s=5))
             assert claim is not None
@@ -134,7 +134,7 @@ class Worker:
                     Artifact(name="series.parquet", sha256=digest, size_bytes=len(content)),
                 )
             report = ResultReport(
-                attempt=claim.attempt, measurement=specimens.measurement(), artifacts=artifacts
+                attempt=claim.attempt, measurement=factories.measurement(), artifacts=artifacts
             )
             agent.report_result(claim.job.id, report)
 
@@ -165,8 +165,8 @@ def test_samples_arrive_with_their_own_times(
     state = tmp_path / "place"
     with master.client("viewer") as client:
         importer = Importer(client, push, state)
-        assert importer.once() == 2
-        assert importer.once() == 0
+        assert importer.import_new() == 2
+        assert importer.import_new() == 0
     (found,) = victoria.samples("ffrtmp_sample_frames_per_second")
     assert found["metric"] == {
         "__name__": "ffrtmp_sample_frames_per_second",
@@ -195,29 +195,29 @@ def test_nothing_is_lost_while_either_side_is_away(
     worker.hand_in(series(_NOW, fps=[1.0] * 5))
     worker.hand_in(series(_NOW + timedelta(minutes=1), fps=[2.0] * 5))
     victoria.stop()
-    with master.client("viewer") as client, pytest.raises(NotTakenError, match="does not answer"):
-        Importer(client, push, state).once()
-    assert load(state).done == ()
+    with master.client("viewer") as client, pytest.raises(PushError, match="does not answer"):
+        Importer(client, push, state).import_new()
+    assert load_checkpoint(state).done == ()
     victoria.start()
     sent: list[bytes] = []
 
     def dies_after_one(content: bytes) -> None:
         if sent:
-            raise NotTakenError("killed here")
+            raise PushError("killed here")
         sent.append(content)
         push(content)
 
-    with master.client("viewer") as client, pytest.raises(NotTakenError):
-        Importer(client, dies_after_one, state).once()
-    assert len(load(state).done) == 1
+    with master.client("viewer") as client, pytest.raises(PushError):
+        Importer(client, dies_after_one, state).import_new()
+    assert len(load_checkpoint(state).done) == 1
     # Another process goes on where that one was.
     master.end(signal.SIGKILL)
     with master.client("viewer") as client, pytest.raises(MasterUnreachableError):
-        Importer(client, push, state).once()
+        Importer(client, push, state).import_new()
     master.start()
     with master.client("viewer") as client:
-        assert Importer(client, push, state).once() == 1
-        assert Importer(client, push, state).once() == 0
+        assert Importer(client, push, state).import_new() == 1
+        assert Importer(client, push, state).import_new() == 0
     (found,) = victoria.samples("ffrtmp_sample_frames_per_second")
     assert sorted(found["values"]) == [1] * 5 + [2] * 5
 
@@ -240,7 +240,7 @@ def test_what_is_gone_or_odd_holds_up_nothing(
             return super().download_artifact(job_id, attempt + (50 if self.asked == 1 else 0), name)
 
     with Forgetful(master.url, "token-viewer", master.ca_file) as client:
-        assert Importer(client, sent.append, tmp_path / "place").once() == 1
+        assert Importer(client, sent.append, tmp_path / "place").import_new() == 1
     assert len(sent) == 1
 
 
@@ -249,14 +249,14 @@ def test_what_is_gone_or_odd_holds_up_nothing(
 )
 def test_a_file_that_is_no_series(content: bytes) -> None:
     with pytest.raises(UnreadableSeriesError):
-        list(lines(content, {}))
+        list(import_lines(content, {}))
 
 
 def test_a_table_of_something_else_is_no_series() -> None:
     file = io.BytesIO()
     parquet.write_table(pyarrow.table({"time": [1, 2], "fps": [1.0, 2.0]}), file)
     with pytest.raises(UnreadableSeriesError):
-        list(lines(file.getvalue(), {}))
+        list(import_lines(file.getvalue(), {}))
 
 
 def test_every_sample_is_of_a_column_that_agents_write() -> None:

@@ -18,11 +18,11 @@ from databases import only, reading, writing
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
-from ffrtmp_master.store.errors import ConflictError, RefusedError
+from ffrtmp_master.store.errors import ConflictError, RequestError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import metadata, nodes, sources
-from ffrtmp_master.store.transactions import Watch
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.transactions import Hooks
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_master.store.writer import Request, Writer, WriterClosedError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import IllegalTransitionError, JobState
@@ -52,11 +52,11 @@ class Poison(Request[int]):
     """Breaks the batch that it is in, after the rows before it were written."""
 
 
-def apply(work: Work, requests: Sequence[Any]) -> list[Any]:
+def apply(work: UnitOfWork, requests: Sequence[Any]) -> list[Any]:
     return [_apply(work.connection, request) for request in requests]
 
 
-def _apply(connection: Connection, request: Add | Blind | Poison) -> int | RefusedError:
+def _apply(connection: Connection, request: Add | Blind | Poison) -> int | RequestError:
     match request:
         case Poison():
             raise RuntimeError("poison")
@@ -75,7 +75,7 @@ def _apply(connection: Connection, request: Add | Blind | Poison) -> int | Refus
 @contextmanager
 def writer_of(settings: Settings, batches: list[int] | None = None) -> Iterator[Writer]:
     noted: list[int] = [] if batches is None else batches
-    watch = Watch(batch=lambda operations, _duration_s: noted.append(operations))
+    watch = Hooks(batch=lambda operations, _duration_s: noted.append(operations))
     with writing(settings) as engine:
         yield Writer(engine, lambda: NOW, apply, watch)
 
@@ -89,7 +89,7 @@ def outcomes_of_one_batch(writer: Writer, requests: Sequence[Request[int]]) -> l
     async def work() -> list[Any]:
         async with writer.running():
             # All are queued in one turn of the event loop, so that they share one batch.
-            futures = [writer.request(request) for request in requests]
+            futures = [writer.apply_request(request) for request in requests]
             return await asyncio.gather(*futures, return_exceptions=True)
 
     return asyncio.run(work())
@@ -123,7 +123,7 @@ def test_requests_share_commits_and_are_all_there(migrated: Settings) -> None:
 
     async def work(writer: Writer) -> None:
         async with writer.running():
-            await asyncio.gather(*(writer.request(Add(number)) for number in range(300)))
+            await asyncio.gather(*(writer.apply_request(Add(number)) for number in range(300)))
             assert count(migrated) == 300
 
     with writer_of(migrated, batches) as writer:
@@ -136,7 +136,7 @@ def test_requests_share_commits_and_are_all_there(migrated: Settings) -> None:
 def test_who_gave_up_waiting_gets_nothing_done(migrated: Settings) -> None:
     async def work(writer: Writer) -> None:
         async with writer.running():
-            given_up, kept = writer.request(Add(1)), writer.request(Add(2))
+            given_up, kept = writer.apply_request(Add(1)), writer.apply_request(Add(2))
             given_up.cancel()
             await kept
 
@@ -148,7 +148,7 @@ def test_who_gave_up_waiting_gets_nothing_done(migrated: Settings) -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda writer: writer.request(Add(1)),
+        lambda writer: writer.apply_request(Add(1)),
         lambda writer: writer.write(lambda work: _apply(work.connection, Add(1))),
     ],
     ids=["request", "operation"],
@@ -168,7 +168,7 @@ def test_a_closed_writer_refuses(
 def test_what_is_queued_is_done_before_the_writer_ends(migrated: Settings) -> None:
     async def work(writer: Writer) -> list[int]:
         async with writer.running():
-            futures = [writer.request(Add(number)) for number in range(300)]
+            futures = [writer.apply_request(Add(number)) for number in range(300)]
         return await asyncio.gather(*futures)
 
     with writer_of(migrated) as writer:
@@ -179,7 +179,7 @@ def test_what_is_queued_is_done_before_the_writer_ends(migrated: Settings) -> No
 def test_requests_and_operations_take_turns(migrated: Settings) -> None:
     async def work(writer: Writer) -> None:
         async with writer.running():
-            asked = [writer.request(Add(number)) for number in range(300)]
+            asked = [writer.apply_request(Add(number)) for number in range(300)]
             alone = [
                 asyncio.ensure_future(writer.write(partial(_add, number)))
                 for number in range(300, 302)
@@ -192,7 +192,7 @@ def test_requests_and_operations_take_turns(migrated: Settings) -> None:
     assert batches == [128, 1, 128, 1, 44]
 
 
-def _add(number: int, work: Work) -> int | RefusedError:
+def _add(number: int, work: UnitOfWork) -> int | RequestError:
     return _apply(work.connection, Add(number))
 
 
@@ -202,7 +202,7 @@ def test_a_connection_that_the_server_ended_is_made_anew(
 ) -> None:
     async def work(writer: Writer) -> None:
         async with writer.running():
-            await writer.request(Add(1))
+            await writer.apply_request(Add(1))
             name = migrated.database_url.partition("?")[0].rpartition("/")[2]
             with cluster.connect() as connection:
                 ended = connection.execute(
@@ -212,7 +212,7 @@ def test_a_connection_that_the_server_ended_is_made_anew(
                 ).fetchall()
             assert ended == [(True,)]
             # Nobody hears of it: the connection was idle, so that nothing can have been lost.
-            await writer.request(Blind(2))
+            await writer.apply_request(Blind(2))
 
     with writer_of(migrated) as writer:
         asyncio.run(work(writer))
@@ -229,10 +229,12 @@ def test_another_process_that_writes_holds_up_no_event_loop(
     async def work(writer: Writer) -> None:
         nonlocal longest_s
         async with writer.running():
-            await writer.request(Add(1))
+            await writer.apply_request(Add(1))
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
-                waiting = asyncio.gather(*(writer.request(Add(number)) for number in range(2, 9)))
+                waiting = asyncio.gather(
+                    *(writer.apply_request(Add(number)) for number in range(2, 9))
+                )
                 end = time.monotonic() + 0.5
                 while (before := time.monotonic()) < end:
                     await asyncio.sleep(0.01)
@@ -304,17 +306,17 @@ def test_times_come_back_in_utc_and_naive_ones_are_refused(migrated: Settings) -
     ],
 )
 def test_a_final_state_is_final(
-    ready_house: Any, migrated: Settings, before: JobState, after: JobState
+    ready_harness: Any, migrated: Settings, before: JobState, after: JobState
 ) -> None:
-    ready_house.run()
+    ready_harness.run()
     with writing(migrated) as engine, engine.connect() as connection, connection.begin():
-        work = Work(connection, NOW, "test")
-        job = only_job(work, ready_house)
+        work = UnitOfWork(connection, NOW, "test")
+        job = only_job(work, ready_harness)
         job.state = before
         with pytest.raises(IllegalTransitionError, match=f"from {before} to {after}"):
-            transitions.move(work, job, after, "why not")
+            transitions.transition(work, job, after, "why not")
 
 
-def only_job(work: Work, house: Any) -> JobRow:
-    (sent,) = house.every("/v1/jobs")
+def only_job(work: UnitOfWork, harness: Any) -> JobRow:
+    (sent,) = harness.every("/v1/jobs")
     return work.jobs([UUID(sent["id"])])[UUID(sent["id"])]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ffrtmp_master.telemetry.histograms import Tallies
+from ffrtmp_master.telemetry.histograms import HistogramFamily
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
@@ -16,7 +16,7 @@ def as_page(values: Iterable[tuple[str, float]], *, is_ours: bool) -> list[str]:
     registry = CollectorRegistry()
     name, said, labels = "waits_seconds", "Time until it came", ["route"]
     if is_ours:
-        ours = Tallies(name, said, labels, bounds=BOUNDS)
+        ours = HistogramFamily(name, said, labels, bounds=BOUNDS)
         registry.register(ours)
         for route, value in values:
             ours.labels(route).observe(value)
@@ -41,7 +41,7 @@ def test_they_count_as_the_library_counts(values: list[tuple[str, float]]) -> No
 
 
 def test_one_without_labels_is_there_from_the_beginning() -> None:
-    tallies = Tallies("waits_seconds", "Time until it came", bounds=BOUNDS)
+    tallies = HistogramFamily("waits_seconds", "Time until it came", bounds=BOUNDS)
     tallies.labels()
     (family,) = tallies.collect()
     assert [(sample.name, sample.value) for sample in family.samples][-2:] == [

@@ -5,46 +5,46 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from ffrtmp_master.auth.authentication import Gate
-from ffrtmp_master.services import Farm
+from ffrtmp_master.auth.authentication import TokenAuthenticator
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import credentials
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.errors import ConflictError
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_shared.credentials import token_sha256
 from ffrtmp_shared.models import Role
 from sqlalchemy import text
 
 
-def made(house: Any, name: str = "ci", role: str = "submitter", **more: Any) -> Any:
-    return house.ok("admin", "POST", "/v1/tokens", {"name": name, "role": role, **more})
+def made(harness: Any, name: str = "ci", role: str = "submitter", **more: Any) -> Any:
+    return harness.ok("admin", "POST", "/v1/tokens", {"name": name, "role": role, **more})
 
 
-def bearing(house: Any, token: str, method: str = "GET", path: str = "/v1/runs") -> Any:
-    return house.call(None, method, path, headers={"Authorization": f"Bearer {token}"})
+def bearing(harness: Any, token: str, method: str = "GET", path: str = "/v1/runs") -> Any:
+    return harness.call(None, method, path, headers={"Authorization": f"Bearer {token}"})
 
 
-def listed(house: Any, name: str) -> Any:
-    items = house.ok("admin", "GET", "/v1/tokens")["items"]
+def listed(harness: Any, name: str) -> Any:
+    items = harness.ok("admin", "GET", "/v1/tokens")["items"]
     return next(item for item in items if item["name"] == name)
 
 
-def test_a_token_is_shown_once_and_kept_as_a_digest(house: Any) -> None:
+def test_a_token_is_shown_once_and_kept_as_a_digest(harness: Any) -> None:
     body = {"name": "ci", "role": "submitter"}
-    answer = house.call("admin", "POST", "/v1/tokens", body)
+    answer = harness.call("admin", "POST", "/v1/tokens", body)
     assert answer.status_code == 201
     assert answer.headers["location"] == "/v1/tokens/ci"
     assert answer.headers["cache-control"] == "no-store"
     token = answer.json()["token"]
     assert len(token) >= 43
-    assert bearing(house, token).status_code == 200
-    assert bearing(house, token, "GET", "/v1/tokens").status_code == 403
-    shown = house.call("admin", "GET", "/v1/tokens").text
+    assert bearing(harness, token).status_code == 200
+    assert bearing(harness, token, "GET", "/v1/tokens").status_code == 403
+    shown = harness.call("admin", "GET", "/v1/tokens").text
     assert token not in shown
     assert token_sha256(token) not in shown
     assert (
-        listed(house, "ci")
-        == house.ok("admin", "GET", "/v1/tokens/ci")
+        listed(harness, "ci")
+        == harness.ok("admin", "GET", "/v1/tokens/ci")
         == {
             "name": "ci",
             "role": "submitter",
@@ -57,27 +57,27 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(house: Any) -> None:
         }
     )
 
-    def rows(work: Work) -> str:
+    def rows(work: UnitOfWork) -> str:
         return str(work.connection.execute(text("SELECT * FROM credentials")).all())
 
     async def kept() -> str:
-        found: str = await house.farm.writer.write(rows)
+        found: str = await harness.services.writer.write(rows)
         return found
 
-    with house.client.portal() as portal:
+    with harness.client.portal() as portal:
         everything = portal.call(kept)
     assert token_sha256(token) in everything
     assert token not in everything
 
 
-def test_an_agents_token_works_for_its_node(house: Any) -> None:
-    token = made(house, "w3", "agent", node="worker3")["token"]
+def test_an_agents_token_works_for_its_node(harness: Any) -> None:
+    token = made(harness, "w3", "agent", node="worker3")["token"]
     headers = {"Authorization": f"Bearer {token}"}
     for node, status in (("worker3", 200), ("worker1", 403)):
-        body = house.registration(node)
-        assert house.call(None, "PUT", f"/v1/nodes/{node}", body, headers=headers).status_code == (
-            status
-        )
+        body = harness.registration(node)
+        assert harness.call(
+            None, "PUT", f"/v1/nodes/{node}", body, headers=headers
+        ).status_code == (status)
 
 
 @pytest.mark.parametrize(
@@ -94,111 +94,111 @@ def test_an_agents_token_works_for_its_node(house: Any) -> None:
         ({"name": "viewer", "role": "viewer"}, 409),
     ],
 )
-def test_a_token_that_makes_no_sense_is_refused(house: Any, body: Any, status: int) -> None:
-    answer = house.call("admin", "POST", "/v1/tokens", body)
+def test_a_token_that_makes_no_sense_is_refused(harness: Any, body: Any, status: int) -> None:
+    answer = harness.call("admin", "POST", "/v1/tokens", body)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    assert house.ok("admin", "GET", "/v1/audit")["items"] == []
+    assert harness.ok("admin", "GET", "/v1/audit")["items"] == []
 
 
-def test_a_name_is_given_once(house: Any) -> None:
-    token = made(house)["token"]
-    again = house.call("admin", "POST", "/v1/tokens", {"name": "ci", "role": "viewer"})
+def test_a_name_is_given_once(harness: Any) -> None:
+    token = made(harness)["token"]
+    again = harness.call("admin", "POST", "/v1/tokens", {"name": "ci", "role": "viewer"})
     assert again.status_code == 409
     assert "revoke it first" in again.json()["detail"]
-    assert bearing(house, token).status_code == 200
+    assert bearing(harness, token).status_code == 200
 
 
-def test_a_revoked_token_is_refused_at_once(house: Any) -> None:
-    token = made(house)["token"]
-    assert bearing(house, token).status_code == 200
-    assert house.call("admin", "DELETE", "/v1/tokens/ci").status_code == 204
-    assert bearing(house, token).status_code == 401
-    assert house.call("admin", "DELETE", "/v1/tokens/ci").status_code == 404
-    assert made(house)["token"] != token
+def test_a_revoked_token_is_refused_at_once(harness: Any) -> None:
+    token = made(harness)["token"]
+    assert bearing(harness, token).status_code == 200
+    assert harness.call("admin", "DELETE", "/v1/tokens/ci").status_code == 204
+    assert bearing(harness, token).status_code == 401
+    assert harness.call("admin", "DELETE", "/v1/tokens/ci").status_code == 404
+    assert made(harness)["token"] != token
 
 
-def test_a_token_of_the_operators_file_is_changed_there(house: Any) -> None:
-    answer = house.call("admin", "DELETE", "/v1/tokens/viewer")
+def test_a_token_of_the_operators_file_is_changed_there(harness: Any) -> None:
+    answer = harness.call("admin", "DELETE", "/v1/tokens/viewer")
     assert answer.status_code == 409
     assert "the operator's file lists" in answer.json()["detail"]
-    assert house.call("viewer", "GET", "/v1/runs").status_code == 200
-    assert listed(house, "viewer")["is_listed"] is True
+    assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
+    assert listed(harness, "viewer")["is_listed"] is True
 
 
-def test_a_token_expires(house: Any) -> None:
-    made(house, "other")
-    token = made(house, expires_at="2026-01-01T02:00:00+01:00")["token"]
-    house.clock.advance(3599)
-    assert bearing(house, token).status_code == 200
-    house.clock.advance(1)
-    refused = bearing(house, token)
+def test_a_token_expires(harness: Any) -> None:
+    made(harness, "other")
+    token = made(harness, expires_at="2026-01-01T02:00:00+01:00")["token"]
+    harness.clock.advance(3599)
+    assert bearing(harness, token).status_code == 200
+    harness.clock.advance(1)
+    refused = bearing(harness, token)
     assert refused.status_code == 401
     assert "expired" in refused.json()["detail"]
-    hot = bearing(house, token, "POST", "/v1/jobs")
+    hot = bearing(harness, token, "POST", "/v1/jobs")
     assert hot.status_code == 401
-    assert listed(house, "ci")["expires_at"] == "2026-01-01T01:00:00Z"
+    assert listed(harness, "ci")["expires_at"] == "2026-01-01T01:00:00Z"
 
 
-def test_when_a_token_was_used_is_written_for_all_at_once(house: Any) -> None:
-    token = made(house)["token"]
+def test_when_a_token_was_used_is_written_for_all_at_once(harness: Any) -> None:
+    token = made(harness)["token"]
     for _ in range(3):
-        assert bearing(house, token).status_code == 200
-    assert listed(house, "ci")["last_used_at"] is None
-    house.clock.advance(20)
-    with house.client.portal() as portal:
-        portal.call(house.farm.gate.note_uses)
-    assert listed(house, "ci")["last_used_at"] == "2026-01-01T00:00:20Z"
-    assert listed(house, "admin")["last_used_at"] == "2026-01-01T00:00:20Z"
-    assert listed(house, "worker3")["last_used_at"] is None
-    house.clock.advance(20)
-    with house.client.portal() as portal:
-        portal.call(house.farm.gate.note_uses)
-    assert listed(house, "ci")["last_used_at"] == "2026-01-01T00:00:20Z"
+        assert bearing(harness, token).status_code == 200
+    assert listed(harness, "ci")["last_used_at"] is None
+    harness.clock.advance(20)
+    with harness.client.portal() as portal:
+        portal.call(harness.services.authenticator.record_uses)
+    assert listed(harness, "ci")["last_used_at"] == "2026-01-01T00:00:20Z"
+    assert listed(harness, "admin")["last_used_at"] == "2026-01-01T00:00:20Z"
+    assert listed(harness, "worker3")["last_used_at"] is None
+    harness.clock.advance(20)
+    with harness.client.portal() as portal:
+        portal.call(harness.services.authenticator.record_uses)
+    assert listed(harness, "ci")["last_used_at"] == "2026-01-01T00:00:20Z"
 
 
-def test_lists_of_tokens_are_paged(house: Any) -> None:
+def test_lists_of_tokens_are_paged(harness: Any) -> None:
     for number in range(5):
-        made(house, f"t{number}")
+        made(harness, f"t{number}")
     names: list[str] = []
     cursor = ""
     while cursor is not None:
-        page = house.ok("admin", "GET", "/v1/tokens", params={"limit": 2, "cursor": cursor})
+        page = harness.ok("admin", "GET", "/v1/tokens", params={"limit": 2, "cursor": cursor})
         assert len(page["items"]) <= 2
         names += [item["name"] for item in page["items"]]
         cursor = page["next_cursor"]
     assert len(names) == len(set(names)) == 6 + 5
-    assert house.call("admin", "GET", "/v1/tokens?limit=0").status_code == 400
-    assert house.call("admin", "GET", "/v1/tokens?limit=1001").status_code == 400
+    assert harness.call("admin", "GET", "/v1/tokens?limit=0").status_code == 400
+    assert harness.call("admin", "GET", "/v1/tokens?limit=1001").status_code == 400
 
 
-def test_synchronising_leaves_what_was_made_over_the_api(house: Any) -> None:
-    token = made(house)["token"]
+def test_synchronising_leaves_what_was_made_over_the_api(harness: Any) -> None:
+    token = made(harness)["token"]
     file = [Credential(name="admin", role=Role.ADMIN, sha256=token_sha256("token-admin"))]
 
-    def synchronise(work: Work) -> Any:
-        return credentials.make_exactly(work.connection, file, work.now)
+    def synchronise(work: UnitOfWork) -> Any:
+        return credentials.sync(work.connection, file, work.now)
 
     async def run() -> Any:
-        return await house.farm.writer.write(synchronise)
+        return await harness.services.writer.write(synchronise)
 
-    with house.client.portal() as portal:
+    with harness.client.portal() as portal:
         done = portal.call(run)
         assert portal.call(run).is_changed is False
     assert done.added == done.changed == ()
     assert "viewer" in done.removed
-    house.farm.gate.forget()
-    assert bearing(house, token).status_code == 200
-    assert house.call("viewer", "GET", "/v1/runs").status_code == 401
+    harness.services.authenticator.evict_all()
+    assert bearing(harness, token).status_code == 200
+    assert harness.call("viewer", "GET", "/v1/runs").status_code == 401
     file.append(Credential(name="ci", role=Role.VIEWER, sha256="1" * 64))
-    with house.client.portal() as portal, pytest.raises(ConflictError, match="made over the API"):
+    with harness.client.portal() as portal, pytest.raises(ConflictError, match="made over the API"):
         portal.call(run)
 
 
-def test_what_is_looked_up_while_it_is_revoked_is_not_believed(house: Any) -> None:
+def test_what_is_looked_up_while_it_is_revoked_is_not_believed(harness: Any) -> None:
     """The lookup began before the revocation was committed, and ended after it."""
-    token = made(house)["token"]
-    farm: Farm = house.farm
+    token = made(harness)["token"]
+    services: Services = harness.services
 
     class SlowReader:
         """Reads what is there now, and gives it when it may."""
@@ -208,22 +208,22 @@ def test_what_is_looked_up_while_it_is_revoked_is_not_believed(house: Any) -> No
             self.may_go_on = asyncio.Event()
 
         async def read(self, query: Any) -> Any:
-            found = await farm.reader.read(query)
+            found = await services.reader.read(query)
             self.has_read.set()
             await self.may_go_on.wait()
             return found
 
     async def race() -> None:
         reader: Any = SlowReader()
-        gate = Gate(reader, farm.writer, farm.clock, farm.settings)
-        late = asyncio.create_task(gate.holder(f"Bearer {token}", None))
+        gate = TokenAuthenticator(reader, services.writer, services.clock, services.settings)
+        late = asyncio.create_task(gate.authenticate(f"Bearer {token}", None))
         await reader.has_read.wait()
-        await farm.writer.write(lambda work: credentials.remove(work.connection, "ci"))
-        gate.forget()
+        await services.writer.write(lambda work: credentials.remove_token(work.connection, "ci"))
+        gate.evict_all()
         reader.may_go_on.set()
         assert (await late).name == "ci"
         assert await gate.is_good(f"Bearer {token}") is False
 
-    with house.client.portal() as portal:
+    with harness.client.portal() as portal:
         portal.call(race)
-    assert house.farm.clock() - house.clock.now == timedelta(0)
+    assert harness.services.clock() - harness.clock.now == timedelta(0)

@@ -5,9 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from ffrtmp_master.queue.matching import Catalog, RequirementSet
-from ffrtmp_master.queue.requests import Claimed
-from ffrtmp_master.queue.waiting import Waiter, WaitingRoom
+from ffrtmp_master.queue.matching import RequirementCatalog, RequirementSet
+from ffrtmp_master.queue.requests import ClaimOutcome
+from ffrtmp_master.queue.waiting import ParkedClaim, ParkedClaims
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_shared.requirements import Requirements
 
@@ -40,30 +40,32 @@ class Jobs:
         self.ready = 0
         self.looks = 0
 
-    async def take(self, *open_to: int) -> Claimed:
+    async def take(self, *open_to: int) -> ClaimOutcome:
         self.looks += 1
         if not self.ready:
-            return Claimed(None, frozenset(open_to or (SHARED,)), is_idle=True)
+            return ClaimOutcome(None, frozenset(open_to or (SHARED,)), is_idle=True)
         self.ready -= 1
-        return Claimed(A_JOB)
+        return ClaimOutcome(A_JOB)
 
 
-def in_room(scene: Callable[[WaitingRoom, Jobs], Awaitable[None]]) -> None:
-    catalog = Catalog()
-    catalog.refresh(cast(Any, Stored()))
+def in_room(scene: Callable[[ParkedClaims, Jobs], Awaitable[None]]) -> None:
+    catalog = RequirementCatalog()
+    catalog.load_new(cast(Any, Stored()))
 
     async def play() -> None:
-        await scene(WaitingRoom(catalog), Jobs())
+        await scene(ParkedClaims(catalog), Jobs())
 
     asyncio.run(play())
 
 
-def park(room: WaitingRoom, jobs: Jobs, node: str, *open_to: int) -> asyncio.Task[JobRow | None]:
-    return asyncio.create_task(room.until(Waiter(node), lambda: jobs.take(*open_to), 30))
+def park(room: ParkedClaims, jobs: Jobs, node: str, *open_to: int) -> asyncio.Task[JobRow | None]:
+    return asyncio.create_task(
+        room.wait_for_job(ParkedClaim(node), lambda: jobs.take(*open_to), 30)
+    )
 
 
 def test_one_job_wakes_one_waiter_that_can_do_it() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
         tasks = [park(room, jobs, f"n{n}", SHARED if n else OTHER) for n in range(5)]
         await asyncio.sleep(0.01)
         assert (len(room), jobs.looks) == (5, 5)
@@ -78,7 +80,7 @@ def test_one_job_wakes_one_waiter_that_can_do_it() -> None:
 
 
 def test_as_many_jobs_wake_as_many_waiters() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
         tasks = [park(room, jobs, f"n{n}", SHARED) for n in range(5)]
         await asyncio.sleep(0.01)
         jobs.ready = 3
@@ -93,7 +95,7 @@ def test_as_many_jobs_wake_as_many_waiters() -> None:
 
 
 def test_exclusive_jobs_wake_one_slot_of_each_node() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
         tasks = [park(room, jobs, node, ALONE) for node in ("n1", "n1", "n2", "n2")]
         await asyncio.sleep(0.01)
         jobs.ready = 2
@@ -108,12 +110,12 @@ def test_exclusive_jobs_wake_one_slot_of_each_node() -> None:
 
 
 def test_a_node_that_is_free_again_looks_anew() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
         here, there = park(room, jobs, "n1", ALONE), park(room, jobs, "n2", ALONE)
         await asyncio.sleep(0.01)
-        room.take("n1", is_exclusive=True)
+        room.note_taken("n1", is_exclusive=True)
         jobs.ready = 1
-        room.free("n1")
+        room.note_freed("n1")
         assert await asyncio.wait_for(here, 1) is A_JOB
         assert not there.done()
         room.close()
@@ -123,7 +125,7 @@ def test_a_node_that_is_free_again_looks_anew() -> None:
 
 
 def test_a_hint_to_one_who_left_goes_to_another() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
         first, second = park(room, jobs, "n1", SHARED), park(room, jobs, "n1", SHARED)
         await asyncio.sleep(0.01)
         jobs.ready = 1
@@ -135,13 +137,15 @@ def test_a_hint_to_one_who_left_goes_to_another() -> None:
 
 
 def test_a_hint_to_one_whose_client_hung_up_goes_to_the_next_slot() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
-        async def look_unless_gone() -> Claimed:
-            return Claimed(None) if is_gone else await jobs.take(ALONE)
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
+        async def look_unless_gone() -> ClaimOutcome:
+            return ClaimOutcome(None) if is_gone else await jobs.take(ALONE)
 
         is_gone = False
-        waiter = Waiter("n1")
-        first = asyncio.create_task(room.until(waiter, look_unless_gone, 30, lambda: is_gone))
+        waiter = ParkedClaim("n1")
+        first = asyncio.create_task(
+            room.wait_for_job(waiter, look_unless_gone, 30, lambda: is_gone)
+        )
         await asyncio.sleep(0.01)
         second = park(room, jobs, "n1", ALONE)
         await asyncio.sleep(0.01)
@@ -155,8 +159,8 @@ def test_a_hint_to_one_whose_client_hung_up_goes_to_the_next_slot() -> None:
 
 
 def test_a_hint_during_a_look_is_not_lost() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
-        async def look() -> Claimed:
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
+        async def look() -> ClaimOutcome:
             found = await jobs.take(SHARED)
             if jobs.looks == 1:
                 # The job is queued after this look's transaction and before the waiter sleeps.
@@ -164,25 +168,25 @@ def test_a_hint_during_a_look_is_not_lost() -> None:
                 room.wake(SHARED, 1)
             return found
 
-        assert await asyncio.wait_for(room.until(Waiter("n1"), look, 30), 1) is A_JOB
+        assert await asyncio.wait_for(room.wait_for_job(ParkedClaim("n1"), look, 30), 1) is A_JOB
 
     in_room(scene)
 
 
 def test_what_another_master_holds_for_a_moment_is_looked_for_soon() -> None:
-    async def scene(room: WaitingRoom, jobs: Jobs) -> None:
-        async def look() -> Claimed:
+    async def scene(room: ParkedClaims, jobs: Jobs) -> None:
+        async def look() -> ClaimOutcome:
             jobs.looks += 1
             if jobs.looks == 1:
-                return Claimed(None, frozenset({SHARED}), is_idle=True, is_contended=True)
-            return Claimed(A_JOB)
+                return ClaimOutcome(None, frozenset({SHARED}), is_idle=True, is_contended=True)
+            return ClaimOutcome(A_JOB)
 
-        assert await asyncio.wait_for(room.until(Waiter("n1"), look, 30), 1) is A_JOB
+        assert await asyncio.wait_for(room.wait_for_job(ParkedClaim("n1"), look, 30), 1) is A_JOB
 
     in_room(scene)
 
 
-def test_a_claim_ends_when_its_time_is_over(ready_house: Any) -> None:
+def test_a_claim_ends_when_its_time_is_over(ready_harness: Any) -> None:
     start = time.monotonic()
-    assert ready_house.claim("worker1", wait_s=0.3) is None
+    assert ready_harness.claim("worker1", wait_s=0.3) is None
     assert 0.3 <= time.monotonic() - start < 2

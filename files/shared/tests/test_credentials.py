@@ -7,8 +7,8 @@ from ffrtmp_shared.credentials import ClientCertificate
 
 
 def test_a_certificate_goes_with_its_key() -> None:
-    both = ClientCertificate.of(Path("me.pem"), Path("me.key"))
+    both = ClientCertificate.from_files(Path("me.pem"), Path("me.key"))
     assert both == ClientCertificate(Path("me.pem"), Path("me.key"))
-    assert ClientCertificate.of(None, None) is None
+    assert ClientCertificate.from_files(None, None) is None
     with pytest.raises(ValueError, match="set both or neither"):
-        ClientCertificate.of(Path("me.pem"), None)
+        ClientCertificate.from_files(Path("me.pem"), None)

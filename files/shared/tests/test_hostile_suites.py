@@ -202,19 +202,21 @@ _IN_SUITES = [
 def test_a_hostile_suite_is_refused(before: str, after: str, line: int, said: str) -> None:
     assert before in _SUITE
     with pytest.raises(suite.SuiteError) as refused:
-        suite.parse(_SUITE.replace(before, after, 1))
+        suite.parse_suite(_SUITE.replace(before, after, 1))
     assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
 
 
 def test_a_refusal_is_short_however_long_the_suite_is() -> None:
     with pytest.raises(suite.SuiteError) as refused:
-        suite.parse(_SUITE.replace("rate_points:\n", "rate_points:\n" + "  - {a: 1}\n" * 3000))
+        suite.parse_suite(
+            _SUITE.replace("rate_points:\n", "rate_points:\n" + "  - {a: 1}\n" * 3000)
+        )
     assert len(refused.value.problems) == 100
     assert len(str(refused.value)) < 50_000
 
 
 def test_the_suite_that_the_attacks_are_made_of_is_good() -> None:
-    assert len(suite.parse(_SUITE).scenarios()) == 2
+    assert len(suite.parse_suite(_SUITE).scenarios()) == 2
     assert len(_IN_SUITES) >= 60
 
 

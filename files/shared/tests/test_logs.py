@@ -39,8 +39,8 @@ def lines() -> Iterator[Lines]:
 def test_a_line_has_what_is_begun_what_is_noted_and_what_is_extra(lines: Lines) -> None:
     def work() -> None:
         lines.logger.info("before")
-        logs.begin(request_id="r1", node=None)
-        logs.note(job_id="j1")
+        logs.begin_context(request_id="r1", node=None)
+        logs.add_context(job_id="j1")
         lines.logger.warning("after %d", 1, extra={"status": 409})
 
     Context().run(work)
@@ -61,9 +61,9 @@ def test_a_line_has_what_is_begun_what_is_noted_and_what_is_extra(lines: Lines) 
 
 def test_threads_of_a_context_log_for_it_and_learn_what_is_noted_later(lines: Lines) -> None:
     def work() -> None:
-        logs.begin(request_id="r1")
+        logs.begin_context(request_id="r1")
         context = copy_context()
-        logs.note(who="admin")
+        logs.add_context(who="admin")
         thread = threading.Thread(target=context.run, args=(lines.logger.info, "in a thread"))
         thread.start()
         thread.join()
@@ -75,7 +75,7 @@ def test_threads_of_a_context_log_for_it_and_learn_what_is_noted_later(lines: Li
 
 def test_noting_where_nothing_was_begun_changes_nothing(lines: Lines) -> None:
     def work() -> None:
-        logs.note(job_id="j1")
+        logs.add_context(job_id="j1")
         lines.logger.info("said")
 
     Context().run(work)
@@ -84,7 +84,7 @@ def test_noting_where_nothing_was_begun_changes_nothing(lines: Lines) -> None:
 
 def test_fields_do_not_take_the_place_of_the_lines_own(lines: Lines) -> None:
     def work() -> None:
-        logs.begin(level="none", time="never", logger="x")
+        logs.begin_context(level="none", time="never", logger="x")
         lines.logger.info("said")
 
     Context().run(work)

@@ -27,7 +27,7 @@ slowest_speed: 0.125
 
 
 def test_scenarios_are_the_product_in_the_order_of_the_file() -> None:
-    scenarios = suite.parse(GOOD).scenarios()
+    scenarios = suite.parse_suite(GOOD).scenarios()
     assert [scenario.name for scenario in scenarios] == [
         "clip/fast/800k",
         "clip/fast/crf30",
@@ -39,7 +39,7 @@ def test_scenarios_are_the_product_in_the_order_of_the_file() -> None:
 
 
 def test_a_scenario_survives_the_wire() -> None:
-    scenarios = suite.parse(GOOD).scenarios()
+    scenarios = suite.parse_suite(GOOD).scenarios()
     wire = msgspec.json.encode(scenarios)
     assert msgspec.json.decode(wire, type=list[Scenario]) == scenarios
     assert {type(scenario.slowest_speed) for scenario in scenarios} == {float}
@@ -85,7 +85,7 @@ encodes:
 
 
 def test_each_kind_becomes_its_scenarios() -> None:
-    scenarios = suite.parse(KINDS).scenarios()
+    scenarios = suite.parse_suite(KINDS).scenarios()
     assert [scenario.name for scenario in scenarios] == [
         f"{source}/{rest}"
         for source in ("made", "fetched")
@@ -124,7 +124,7 @@ def test_each_kind_becomes_its_scenarios() -> None:
 
 
 def test_all_kinds_survive_the_wire() -> None:
-    scenarios = suite.parse(KINDS).scenarios()
+    scenarios = suite.parse_suite(KINDS).scenarios()
     assert msgspec.json.decode(msgspec.json.encode(scenarios), type=list[Scenario]) == scenarios
 
 
@@ -163,7 +163,7 @@ def test_a_mistake_in_a_kind_is_named_with_its_line(
 ) -> None:
     assert before in KINDS
     with pytest.raises(suite.SuiteError) as refused:
-        suite.parse(KINDS.replace(before, after, 1))
+        suite.parse_suite(KINDS.replace(before, after, 1))
     assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
 
 
@@ -186,7 +186,7 @@ def test_a_mistake_in_a_kind_is_named_with_its_line(
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line(before: str, after: str, line: int, said: str) -> None:
     with pytest.raises(suite.SuiteError) as refused:
-        suite.parse(GOOD.replace(before, after, 1))
+        suite.parse_suite(GOOD.replace(before, after, 1))
     assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
 
 
@@ -206,7 +206,7 @@ ffmpegs:
 
 
 def test_ffmpegs_are_crossed_with_all_that_is_measured() -> None:
-    parsed = suite.parse(BUILDS)
+    parsed = suite.parse_suite(BUILDS)
     scenarios = parsed.scenarios()
     assert len(scenarios) == parsed.scenario_count == 12
     assert [scenario.name for scenario in scenarios[:4]] == [
@@ -225,7 +225,7 @@ def test_ffmpegs_are_crossed_with_all_that_is_measured() -> None:
 
 
 def test_a_suite_without_ffmpegs_names_none() -> None:
-    scenarios = suite.parse(GOOD).scenarios()
+    scenarios = suite.parse_suite(GOOD).scenarios()
     assert {scenario.ffmpeg for scenario in scenarios} == {None}
     assert b'"ffmpeg"' not in msgspec.json.encode(scenarios)
 
@@ -253,7 +253,7 @@ def test_a_mistake_in_an_ffmpeg_is_named_with_its_line(
 ) -> None:
     assert before in BUILDS
     with pytest.raises(suite.SuiteError) as refused:
-        suite.parse(BUILDS.replace(before, after, 1))
+        suite.parse_suite(BUILDS.replace(before, after, 1))
     assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
 
 
@@ -262,7 +262,7 @@ def test_ffmpegs_count_towards_the_most_jobs_of_a_run() -> None:
     rates = "rate_points:\n" + "".join(f"  - {{crf: {n / 10}}}\n" for n in range(101))
     text = GOOD.partition("rate_points")[0].replace("  - name: av1\n    encoder: libsvtav1\n", "")
     with pytest.raises(suite.SuiteError, match="101000 scenarios; a run may have 100000 jobs"):
-        suite.parse(f"{text}{rates}ffmpegs:\n{many}")
+        suite.parse_suite(f"{text}{rates}ffmpegs:\n{many}")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_ffmpegs_count_towards_the_most_jobs_of_a_run() -> None:
 )
 def test_what_is_no_suite_is_refused(text: str) -> None:
     with pytest.raises(suite.SuiteError):
-        suite.parse(text)
+        suite.parse_suite(text)
 
 
 def test_the_schema_is_one() -> None:

@@ -27,7 +27,7 @@ _JOBS = {
 @pytest.mark.parametrize(("name", "jobs"), _JOBS.items())
 def test_a_shipped_suite_makes_so_many_jobs_for_a_node(name: str, jobs: int) -> None:
     text = (_FOLDER / f"{name}.yml").read_text(encoding="utf-8")
-    found = suite.parse(text)
+    found = suite.parse_suite(text)
     scenarios = found.scenarios()
     assert found.name == name
     assert len(scenarios) * found.repeats == jobs <= _MOST_JOBS_PER_NODE

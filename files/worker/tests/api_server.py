@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trustme
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Claim, HeartbeatAnswer, LogStored, Problem, Stored
+from ffrtmp_shared.models import Claim, HeartbeatAnswer, LogStored, Problem, ReportStored
 from ffrtmp_shared.states import JobState
 
 
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name == "heartbeat":
             self._send(200, HeartbeatAnswer(lease_s=60, cancel=state.cancel))
         elif name in ("result", "failure"):
-            self._send(200, Stored(job_id=new_id(), state=JobState.SUCCEEDED, repeated=False))
+            self._send(200, ReportStored(job_id=new_id(), state=JobState.SUCCEEDED, repeated=False))
         elif name == "log":
             self._send(200, LogStored(size_bytes=len(body), repeated=False))
         elif name == "claims":

@@ -14,8 +14,8 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Claim, Job, Progress
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
-from ffrtmp_worker.agent.spool import describe
-from ffrtmp_worker.ffmpeg.build_info import identify
+from ffrtmp_worker.agent.spool import describe_artifact
+from ffrtmp_worker.ffmpeg.build_info import identify_build
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 from session_files import make_once
 
@@ -88,7 +88,7 @@ def encoders_file(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
-    build = identify(ffmpeg)
+    build = identify_build(ffmpeg)
     return Tools(
         ffmpeg=ffmpeg,
         farm_ffmpeg=ffmpeg,
@@ -136,7 +136,7 @@ def scenario(source: Path, **settings: object) -> Scenario:
     return Scenario(
         name=f"test/{new_id()}",
         kind="transcode",
-        source=Source(name="clip", sha256=describe(source).sha256, file_name=source.name),
+        source=Source(name="clip", sha256=describe_artifact(source).sha256, file_name=source.name),
         encode=EncodeSettings(**chosen),  # type: ignore[arg-type]
         slowest_speed=0.02,
     )
@@ -184,7 +184,7 @@ def attempt(
 
     def fetch(_source: Source, target: Path) -> str:
         shutil.copyfile(source, target)
-        return describe(source).sha256
+        return describe_artifact(source).sha256
 
     return Attempt(
         scenario=what,

@@ -197,7 +197,7 @@ def test_a_ladder_is_written_whole(
     ]
     names = ["a.mp4", "b.mp4", "c.mp4"]
     _run(command.ladder(rungs, each_ffmpeg, str(clip), names), tmp_path)
-    found = [probe.probe(ffprobe, tmp_path / name) for name in names]
+    found = [probe.probe_video(ffprobe, tmp_path / name) for name in names]
     assert [(one.width, one.height, one.frames) for one in found] == [
         (320, 180, 40),
         (160, 90, 40),
@@ -220,7 +220,7 @@ def test_a_second_pass_reads_what_the_first_found(
     assert left
     assert all(file.stat().st_size for file in left)
     _run(second, tmp_path)
-    found = probe.probe(ffprobe, tmp_path / command.OUTPUT_NAME)
+    found = probe.probe_video(ffprobe, tmp_path / command.OUTPUT_NAME)
     assert (found.codec, found.frames) == (ENCODERS[settings.encoder].codec, 40)
 
 
@@ -232,7 +232,7 @@ def test_a_cap_holds_a_constant_quality_down(
     for rate in (RatePoint(crf=20), RatePoint(crf=20, max_kbps=150, buffer_kbit=75)):
         argv = command.encode(_settings(encoder, rate), each_ffmpeg, str(clip), "output.mp4")
         _run(argv, tmp_path)
-        sizes.append(probe.probe(ffprobe, tmp_path / "output.mp4").video_bytes)
+        sizes.append(probe.probe_video(ffprobe, tmp_path / "output.mp4").video_bytes)
     assert sizes[1] < 0.8 * sizes[0]
 
 
@@ -240,7 +240,7 @@ def test_a_cap_holds_a_constant_quality_down(
 def test_every_encoder_has_a_proof_of_its_own_table(encoder: str) -> None:
     argv = command.proof(encoder, Path("/bin/ffmpeg"), "output.mp4")
     assert argv[argv.index("-c:v") + 1] == encoder
-    assert encoder_options.proof_settings(encoder).problems() == []
+    assert encoder_options.check_settings(encoder).problems() == []
 
 
 def test_options_of_the_allow_list_reach_the_encoder(
@@ -286,7 +286,7 @@ def test_each_list_encodes_every_frame(
     argv = command.encode(settings, each_ffmpeg, str(clip), output.name)
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    found = probe.probe(ffprobe, output)
+    found = probe.probe_video(ffprobe, output)
     assert found.codec == ENCODERS[settings.encoder].codec
     assert (found.frames, found.width, found.height) == (40, 320, 180)
     assert (found.pixel_format, found.frame_rate_text) == (settings.pixel_format, "25/1")
@@ -298,7 +298,7 @@ def test_rav1e_encodes_every_frame(
 ) -> None:
     argv = command.encode(RAV1E[0], system_ffmpeg, str(clip), "output.mp4")
     _run(argv, tmp_path)
-    found = probe.probe(ffprobe, tmp_path / "output.mp4")
+    found = probe.probe_video(ffprobe, tmp_path / "output.mp4")
     assert (found.codec, found.frames, found.pixel_format) == ("av1", 40, "yuv420p")
 
 

@@ -17,11 +17,11 @@ from ffrtmp_shared.scenario import DensitySettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process_group
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.kinds.steps.bisection import greatest_that_holds
+from ffrtmp_worker.kinds.steps.bisection import bisect_max
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
-from ffrtmp_worker.measure.real_time import pace
+from ffrtmp_worker.measure.real_time import measure_pace
 
 from .conftest import attempt, scenario
 
@@ -36,7 +36,7 @@ def test_the_search_finds_every_capacity_and_asks_for_no_number_twice(capacity: 
         asked.append(number)
         return number <= capacity
 
-    assert greatest_that_holds(holds, lambda number: number <= capacity, 16) == min(capacity, 16)
+    assert bisect_max(holds, lambda number: number <= capacity, 16) == min(capacity, 16)
     assert len(asked) == len(set(asked)) <= 9
     assert max(asked) <= 16
 
@@ -48,18 +48,18 @@ def test_an_answer_that_is_not_verified_is_lowered() -> None:
         verified.append(number)
         return number <= 5
 
-    assert greatest_that_holds(lambda number: number <= 7, verifies, 16) == 5
+    assert bisect_max(lambda number: number <= 7, verifies, 16) == 5
     assert verified == [7, 6, 5]
-    assert greatest_that_holds(lambda _: True, lambda _: False, 4) == 0
+    assert bisect_max(lambda _: True, lambda _: False, 4) == 0
 
 
-def _reports(speed: float, *, delay_s: float = 0.0, count: int = 40) -> list[Report]:
+def _reports(speed: float, *, delay_s: float = 0.0, count: int = 40) -> list[ProgressReport]:
     times = [0.5 * number for number in range(1, count + 1)]
-    return [Report(at, max(round((at * speed - delay_s) * 25), 1)) for at in times]
+    return [ProgressReport(at, max(round((at * speed - delay_s) * 25), 1)) for at in times]
 
 
 def test_the_delay_of_an_encoder_is_no_drift() -> None:
-    found = pace(_reports(1.0, delay_s=1.6), 25.0)
+    found = measure_pace(_reports(1.0, delay_s=1.6), 25.0)
     assert found is not None
     assert found.speed == pytest.approx(1.0, abs=0.003)
     assert found.drift_s == pytest.approx(0.0, abs=0.04)
@@ -67,7 +67,7 @@ def test_the_delay_of_an_encoder_is_no_drift() -> None:
 
 @pytest.mark.parametrize("speed", [0.5, 0.9, 0.99])
 def test_a_slow_stream_drifts(speed: float) -> None:
-    found = pace(_reports(speed), 25.0)
+    found = measure_pace(_reports(speed), 25.0)
     assert found is not None
     assert found.speed == pytest.approx(speed, abs=0.004)
     assert found.drift_s == pytest.approx((1 - speed) * 0.5 * 26, abs=0.08)
@@ -75,16 +75,17 @@ def test_a_slow_stream_drifts(speed: float) -> None:
 
 def test_a_moment_behind_is_a_lag_and_no_drift() -> None:
     reports = [
-        Report(r.elapsed_s, r.frames - (50 if 9 < r.elapsed_s < 11 else 0)) for r in _reports(1)
+        ProgressReport(r.elapsed_s, r.frames - (50 if 9 < r.elapsed_s < 11 else 0))
+        for r in _reports(1)
     ]
-    found = pace(reports, 25.0)
+    found = measure_pace(reports, 25.0)
     assert found is not None
     assert found.lag_max_s == pytest.approx(2.0, abs=0.05)
     assert found.drift_s == pytest.approx(0.0, abs=0.04)
 
 
 def test_too_few_reports_say_nothing() -> None:
-    assert pace(_reports(1.0, count=8), 25.0) is None
+    assert measure_pace(_reports(1.0, count=8), 25.0) is None
 
 
 def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
         "trap '' INT; sleep 60 & echo $! > child-$$; echo frame=7; echo progress=continue; wait"
     )
     heard: list[tuple[int, int]] = []
-    sailing = process_group.run_for(
+    sailing = process_group.run_group(
         [["/bin/sh", "-c", script]] * 3,
         cwd=tmp_path,
         duration_s=0.5,
@@ -109,7 +110,7 @@ def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
 
 def test_a_member_that_ends_early_ends_the_voyage(tmp_path: Path) -> None:
     begun = time.monotonic()
-    sailing = process_group.run_for(
+    sailing = process_group.run_group(
         [["/bin/sleep", "60"], ["/bin/sh", "-c", "echo no more >&2; exit 3"]],
         cwd=tmp_path,
         duration_s=60,
@@ -123,7 +124,7 @@ def test_a_member_that_ends_early_ends_the_voyage(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nothing-here"):
-        process_group.run_for(
+        process_group.run_group(
             [["/bin/sh", "-c", "echo $$ > mine; exec sleep 60"], [str(tmp_path / "nothing-here")]],
             cwd=tmp_path,
             duration_s=60,
@@ -146,7 +147,7 @@ def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     heard: list[Progress] = []
     what = _density(clip, max_streams=2, max_lag_s=5.0)
     priced = replace(tools, prices=Prices(currency="EUR", host_per_hour=0.6))
-    measured = kinds.run(attempt(what, clip, tmp_path, priced, heard=heard))
+    measured = kinds.run_attempt(attempt(what, clip, tmp_path, priced, heard=heard))
     density = measured.density
     assert density is not None
     assert isinstance(density.gpu_power_w, Unavailable)
@@ -183,7 +184,7 @@ def test_a_node_that_holds_no_stream_says_what_ran_out(
         slow, kind="density", density=DensitySettings(window_s=8.0, verify_s=8.0)
     )
     with pytest.raises(AttemptFailedError, match="not even one stream") as caught:
-        kinds.run(attempt(what, long_clip, tmp_path, tools))
+        kinds.run_attempt(attempt(what, long_clip, tmp_path, tools))
     assert caught.value.failure_class is FailureClass.ENCODE_FAILED
 
 
@@ -203,7 +204,7 @@ def test_a_stream_that_is_stopped_for_a_while_does_not_hold(
     thread = threading.Thread(target=freeze)
     thread.start()
     with pytest.raises(AttemptFailedError, match="not even one stream"):
-        kinds.run(one)
+        kinds.run_attempt(one)
     thread.join()
 
 
@@ -214,7 +215,7 @@ def test_a_canceled_search_ends_soon(clip: Path, tools: Tools, tmp_path: Path) -
         stop_reason=lambda: "canceled" if time.monotonic() - begun > 2 else "",
     )
     with pytest.raises(AttemptFailedError, match="canceled") as caught:
-        kinds.run(one)
+        kinds.run_attempt(one)
     assert caught.value.failure_class is FailureClass.STOPPED
     assert time.monotonic() - begun < 10
     assert not _running(tmp_path)

@@ -13,7 +13,7 @@ from typing import Any
 import promtool
 import pytest
 from ffrtmp_worker.exporters.docker_engine import DockerEngine
-from ffrtmp_worker.exporters.docker_stats import DockerCollector, Lookout
+from ffrtmp_worker.exporters.docker_stats import DockerCollector, Poller
 from prometheus_client import CollectorRegistry, generate_latest
 
 from .engine import IMAGE, Engine
@@ -242,7 +242,7 @@ def test_an_engine_that_answers_badly(
 
 def test_an_engine_that_hangs_holds_up_no_scrape(tmp_path: Path) -> None:
     with _answering(tmp_path, {"/version": _VERSION}) as socket:
-        lookout = Lookout(DockerEngine(socket).read, 0.1)
+        lookout = Poller(DockerEngine(socket).read, 0.1)
         assert lookout.latest().reason == "not_read_yet"
         lookout.start()
         started = time.monotonic()

@@ -20,8 +20,8 @@ import pytest
 from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
-from ffrtmp_worker.energy.client import Reading, ask
-from ffrtmp_worker.energy.counter import Counting, Counts, keep, load
+from ffrtmp_worker.energy.client import EnergyReading, request_reading
+from ffrtmp_worker.energy.counter import Counts, EnergyCounter, load_counts, save_counts
 from ffrtmp_worker.energy.zones import UnreadableZoneError
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy import EnergyMeter
@@ -42,12 +42,12 @@ class Clock:
         return self.now_s
 
 
-def _counting(cap: Powercap, clock: Clock, before: Counts | None = None) -> Counting:
-    found = zones.find(cap.tree, lambda _: None)
-    return Counting(found, before or Counts(boot_id="boot"), max_power_w=1000.0, clock=clock)
+def _counting(cap: Powercap, clock: Clock, before: Counts | None = None) -> EnergyCounter:
+    found = zones.find_zones(cap.tree, lambda _: None)
+    return EnergyCounter(found, before or Counts(boot_id="boot"), max_power_w=1000.0, clock=clock)
 
 
-def _joules(counting: Counting) -> dict[str, float]:
+def _joules(counting: EnergyCounter) -> dict[str, float]:
     return {name: zone.joules for name, zone in counting.read(0.0).zones.items()}
 
 
@@ -56,7 +56,7 @@ def _joules(counting: Counting) -> dict[str, float]:
 
 def test_packages_and_memory_count_and_nothing_that_holds_or_is_held(tmp_path: Path) -> None:
     cap = two_sockets(tmp_path / "powercap")
-    found = {zone.name: zone.folder.name for zone in zones.find(cap.tree, lambda _: None)}
+    found = {zone.name: zone.folder.name for zone in zones.find_zones(cap.tree, lambda _: None)}
     assert found == {
         "package-0": "intel-rapl:0",
         "package-0-dram": "intel-rapl:0:2",
@@ -68,7 +68,7 @@ def test_packages_and_memory_count_and_nothing_that_holds_or_is_held(tmp_path: P
 def test_a_package_that_only_mmio_has_counts(tmp_path: Path) -> None:
     cap = Powercap(tmp_path)
     cap.add("intel-rapl-mmio:0", "package-0", 5)
-    assert [zone.folder.name for zone in zones.find(cap.tree)] == ["intel-rapl-mmio:0"]
+    assert [zone.folder.name for zone in zones.find_zones(cap.tree)] == ["intel-rapl-mmio:0"]
 
 
 def test_dies_that_mirror_one_counter_count_once(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_dies_that_mirror_one_counter_count_once(tmp_path: Path) -> None:
         for number, used in enumerate((70, 70, 60)):
             cap.use(f"intel-rapl:{number}", used)
 
-    found = zones.find(cap.tree, pass_time)
+    found = zones.find_zones(cap.tree, pass_time)
     assert [zone.name for zone in found] == ["package-0-die-0", "package-1-die-0"]
 
 
@@ -88,18 +88,18 @@ def test_counters_that_stand_still_are_not_taken_for_one(tmp_path: Path) -> None
     cap = Powercap(tmp_path)
     cap.add("intel-rapl:0", "package-0", 0)
     cap.add("intel-rapl:1", "package-1", 0)
-    assert len(zones.find(cap.tree, lambda _: None)) == 2
+    assert len(zones.find_zones(cap.tree, lambda _: None)) == 2
 
 
 def test_what_is_not_there_or_not_a_number_is_said(tmp_path: Path) -> None:
     with pytest.raises(UnreadableZoneError, match="no energy counter"):
-        zones.find(tmp_path / "nowhere")
+        zones.find_zones(tmp_path / "nowhere")
     cap = Powercap(tmp_path)
     cap.add("intel-rapl:0", "package-0", 0)
     cap.add("intel-rapl:1", "package-1", 0)
     (cap.tree / "intel-rapl:1/energy_uj").write_text("none\n", encoding="ascii")
     with pytest.raises(UnreadableZoneError, match="no number"):
-        zones.find(cap.tree)
+        zones.find_zones(cap.tree)
 
 
 # --- counting ------------------------------------------------------------------------------
@@ -174,14 +174,14 @@ def test_counts_are_kept_over_a_restart_and_not_over_a_boot(tmp_path: Path) -> N
     cap.use("intel-rapl:0", 3_000_000)
     first.sample()
     file = tmp_path / "state.json"
-    keep(file, first.counts())
+    save_counts(file, first.counts())
     clock.now_s += 20.0
     cap.use("intel-rapl:0", 4_000_000)
-    second = _counting(cap, clock, load(file, "boot"))
+    second = _counting(cap, clock, load_counts(file, "boot"))
     assert _joules(second) == {"package-0": pytest.approx(7.0)}
-    assert load(file, "another boot") == Counts(boot_id="another boot")
+    assert load_counts(file, "another boot") == Counts(boot_id="another boot")
     file.write_text("{", encoding="ascii")
-    assert load(file, "boot") == Counts(boot_id="boot")
+    assert load_counts(file, "boot") == Counts(boot_id="boot")
 
 
 # --- the reader's own process --------------------------------------------------------------
@@ -202,16 +202,16 @@ class Reader:
         self._config.write_text(json.dumps(settings), encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Reading:
+    def start(self) -> EnergyReading:
         """Start it; return its first reading."""
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([_READER, "--config", self._config])
         until = time.monotonic() + 20
         while not self.socket.exists() and time.monotonic() < until:
             time.sleep(0.02)
-        while "does not answer" in ask(self.socket).reason and time.monotonic() < until:
+        while "does not answer" in request_reading(self.socket).reason and time.monotonic() < until:
             time.sleep(0.02)
-        return ask(self.socket)
+        return request_reading(self.socket)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it with a signal; return its exit code."""
@@ -238,7 +238,7 @@ def reader(tmp_path: Path, cap: Powercap) -> Iterator[Reader]:
 def test_a_reader_that_is_started_anew_counts_on(reader: Reader, cap: Powercap) -> None:
     assert reader.start().zones["package-0"].joules == 0.0
     cap.use("intel-rapl:0", 6_000_000)
-    assert ask(reader.socket).zones["package-0"].joules == pytest.approx(6.0)
+    assert request_reading(reader.socket).zones["package-0"].joules == pytest.approx(6.0)
     assert reader.end() == 0
     cap.use("intel-rapl:0", 2_000_000)
     assert reader.start().zones["package-0"].joules == pytest.approx(8.0)
@@ -252,7 +252,7 @@ def test_a_reader_survives_who_does_not_listen(reader: Reader) -> None:
     for _ in range(3):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
             opened.connect(str(reader.socket))
-    assert ask(reader.socket).zones
+    assert request_reading(reader.socket).zones
 
 
 def test_counters_that_may_not_be_read_are_said(reader: Reader, cap: Powercap) -> None:
@@ -290,7 +290,7 @@ def _look_without_rights(tree: Path, answer: Connection) -> None:
         # Root reads what nobody may.
         os.setuid(65534)
     try:
-        answer.send(f"found {zones.find(tree, lambda _: None)}")
+        answer.send(f"found {zones.find_zones(tree, lambda _: None)}")
     except UnreadableZoneError as error:
         answer.send(str(error))
 
@@ -318,7 +318,7 @@ def test_gross_idle_and_net_energy_of_an_encode(
     thread.start()
     try:
         here = replace(tools, energy_socket=reader.socket, energy_idle_s=1.0)
-        measured = kinds.run(attempt(scenario(clip), clip, tmp_path / "attempt", here))
+        measured = kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "attempt", here))
     finally:
         over.set()
         thread.join()
@@ -344,9 +344,9 @@ def test_gross_idle_and_net_energy_of_an_encode(
 
 def test_the_meter_counts_exactly_what_was_used(reader: Reader, cap: Powercap) -> None:
     reader.start()
-    meter = EnergyMeter(partial(ask, reader.socket))
+    meter = EnergyMeter(partial(request_reading, reader.socket))
     cap.use("intel-rapl:0", 1_000_000)
-    meter.begin()
+    meter.start()
     cap.use("intel-rapl:0", 4_500_000)
     cap.use("intel-rapl:1:2", 250_000)
     time.sleep(0.1)
@@ -358,8 +358,8 @@ def test_the_meter_counts_exactly_what_was_used(reader: Reader, cap: Powercap) -
 
 def test_a_reader_that_goes_meanwhile_leaves_no_value(reader: Reader) -> None:
     reader.start()
-    meter = EnergyMeter(partial(ask, reader.socket))
-    meter.begin()
+    meter = EnergyMeter(partial(request_reading, reader.socket))
+    meter.start()
     reader.end()
     energy = meter.finish()
     assert isinstance(energy, Unavailable)
@@ -369,11 +369,11 @@ def test_a_reader_that_goes_meanwhile_leaves_no_value(reader: Reader) -> None:
 def test_without_a_reader_there_is_a_reason(tmp_path: Path) -> None:
     meter = EnergyMeter(None)
     assert not meter.begin_idle()
-    meter.begin()
+    meter.start()
     assert meter.finish() == Unavailable(reason="this node has no energy reader")
-    meter = EnergyMeter(partial(ask, tmp_path / "nowhere.sock"))
+    meter = EnergyMeter(partial(request_reading, tmp_path / "nowhere.sock"))
     assert not meter.begin_idle()
-    meter.begin()
+    meter.start()
     energy = meter.finish()
     assert isinstance(energy, Unavailable)
     assert "does not answer" in energy.reason

@@ -16,10 +16,10 @@ import promtool
 import pytest
 import trustme
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
-from ffrtmp_worker.energy.client import Reading, ZoneReading
+from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 from ffrtmp_worker.exporters import cpu, ffmpeg, gpu
 from ffrtmp_worker.exporters.cpu import CpuCollector
-from ffrtmp_worker.exporters.ffmpeg import SlotBoard, SlotCollector, listen, receive
+from ffrtmp_worker.exporters.ffmpeg import SlotCollector, SlotRegistry, listen, receive
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
@@ -45,16 +45,18 @@ def _activity(frames: int, stage: str = "encode", **more: object) -> SlotActivit
     return SlotActivity(slot=1, stage=stage, frames=frames, **settings)  # type: ignore[arg-type]
 
 
-def _no_energy() -> Reading:
-    return Reading(monotonic_s=1.0, zones={}, gaps=0, reason="the kernel offers no energy counter")
+def _no_energy() -> EnergyReading:
+    return EnergyReading(
+        monotonic_s=1.0, zones={}, gaps=0, reason="the kernel offers no energy counter"
+    )
 
 
-def _energy() -> Reading:
+def _energy() -> EnergyReading:
     zones = {
         "package-0": ZoneReading(joules=12.5, watts=30.25),
         "package-0-dram": ZoneReading(joules=1.5, watts=None),
     }
-    return Reading(monotonic_s=1.0, zones=zones, gaps=2, reason="")
+    return EnergyReading(monotonic_s=1.0, zones=zones, gaps=2, reason="")
 
 
 def test_cpu_seconds_and_load_of_this_host() -> None:
@@ -149,9 +151,9 @@ def test_a_slot_is_found_in_another_slice_too(tmp_path: Path) -> None:
 
 
 def test_promtool_has_nothing_to_say() -> None:
-    board = SlotBoard()
+    board = SlotRegistry()
     last = LastResult(kind="transcode", encoder="libx264", vmaf_mean=90.0)
-    board.hear(
+    board.update(
         _activity(10, bitrate_bps=1.0, lag_s=1.0, duplicated_frames=0, dropped_frames=0, last=last)
     )
     lines = [*_scrape(CpuCollector(_energy)), *_scrape(SlotCollector(board))]
@@ -162,9 +164,9 @@ def test_promtool_has_nothing_to_say() -> None:
 
 def test_frames_only_grow_and_silent_slots_run_nothing() -> None:
     now = 0.0
-    board = SlotBoard(lambda: now)
+    board = SlotRegistry(lambda: now)
     for activity in (_activity(10), _activity(30), _activity(0, "report"), _activity(5)):
-        board.hear(activity)
+        board.update(activity)
     lines = _scrape(SlotCollector(board))
     assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 35.0' in lines
     assert 'ffrtmp_ffmpeg_running{slot="1"} 1.0' in lines
@@ -179,8 +181,8 @@ def test_frames_only_grow_and_silent_slots_run_nothing() -> None:
 
 
 def test_a_running_encode_shows_all_that_is_known_of_it_and_nothing_else() -> None:
-    board = SlotBoard()
-    board.hear(
+    board = SlotRegistry()
+    board.update(
         _activity(50, kind="live", bitrate_bps=2e6, lag_s=0.25, duplicated_frames=2, fps=25.0)
     )
     labels = '{encoder="libx264",kind="live",slot="1"}'
@@ -197,7 +199,7 @@ def test_a_running_encode_shows_all_that_is_known_of_it_and_nothing_else() -> No
 
 
 def test_counters_go_on_over_encodes_and_gaps() -> None:
-    board = SlotBoard()
+    board = SlotRegistry()
     for activity in (
         _activity(10, dropped_frames=3),
         _activity(20),  # a report without the count
@@ -208,7 +210,7 @@ def test_counters_go_on_over_encodes_and_gaps() -> None:
         _activity(8, dropped_frames=2),
         _activity(9, dropped_frames=2),
     ):
-        board.hear(activity)
+        board.update(activity)
     lines = _samples(_scrape(SlotCollector(board)))
     assert 'ffrtmp_ffmpeg_dropped_frames_total{slot="1"} 6.0' in lines
     assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 39.0' in lines
@@ -217,32 +219,32 @@ def test_counters_go_on_over_encodes_and_gaps() -> None:
 
 def test_the_last_quality_is_shown_until_a_result_has_none() -> None:
     now = 0.0
-    board = SlotBoard(lambda: now)
+    board = SlotRegistry(lambda: now)
     good = LastResult(kind="transcode", encoder="libx265", vmaf_mean=93.5)
     shown = 'ffrtmp_ffmpeg_last_vmaf_mean{encoder="libx265",kind="transcode",slot="1"} 93.5'
     # An exporter that was started meanwhile hears of it from an idle slot too.
-    board.hear(SlotActivity(slot=1, stage="idle", last=good))
+    board.update(SlotActivity(slot=1, stage="idle", last=good))
     assert shown in _scrape(SlotCollector(board))
-    board.hear(_activity(1, kind="live", last=good))
+    board.update(_activity(1, kind="live", last=good))
     assert shown in _scrape(SlotCollector(board))
     now = 31.0
     assert shown not in _scrape(SlotCollector(board))
-    board.hear(_activity(1, last=LastResult(kind="live", encoder="libx264", vmaf_mean=None)))
+    board.update(_activity(1, last=LastResult(kind="live", encoder="libx264", vmaf_mean=None)))
     assert not any("last_vmaf" in line for line in _samples(_scrape(SlotCollector(board))))
 
 
 def test_labels_are_bounded() -> None:
-    board = SlotBoard()
+    board = SlotRegistry()
     strange = LastResult(kind="strange", encoder="made-up", vmaf_mean=1.0)
-    board.hear(_activity(1, encoder="made-up", kind="strange", last=strange))
-    board.hear(SlotActivity(slot=99_999, stage="encode"))
+    board.update(_activity(1, encoder="made-up", kind="strange", last=strange))
+    board.update(SlotActivity(slot=99_999, stage="encode"))
     lines = _scrape(SlotCollector(board))
     assert any('encoder="other",kind="other",slot="1"' in line for line in lines)
     assert not any("99999" in line or "made-up" in line for line in lines)
 
 
 def test_datagrams_from_the_agent_arrive(tmp_path: Path) -> None:
-    board = SlotBoard()
+    board = SlotRegistry()
     path = tmp_path / "progress.sock"
     with listen(path) as opened:
         threading.Thread(target=receive, args=(opened, board), daemon=True).start()

@@ -205,7 +205,7 @@ def test_the_energy_of_an_encode_is_exact(driver: Driver) -> None:
     time.sleep(0.2)
     driver.load({"energy": 1_002_000}, {"energy": 500}, {"temperature": 40})
     meter.end_idle()
-    meter.begin()
+    meter.start()
     time.sleep(0.1)
     driver.load({"energy": 1_032_250}, {"energy": 1250}, {"temperature": 40})
     energy = meter.finish()
@@ -232,7 +232,7 @@ def test_energy_that_is_not_known_has_a_reason(
 ) -> None:
     driver.load(begin)
     meter = EnergyMeter(Nvml().read_energy)
-    meter.begin()
+    meter.start()
     time.sleep(0.1)
     driver.load(end)
     energy = meter.finish()
@@ -266,7 +266,7 @@ def test_gpu_energy_is_in_the_result_of_an_encode(
 ) -> None:
     here = replace(tools, nvml=Nvml(), energy_idle_s=0.5)
     with burning(driver):
-        measured = kinds.run(attempt(scenario(clip), clip, tmp_path / "attempt", here))
+        measured = kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "attempt", here))
     energy = measured.gpu_energy
     assert isinstance(energy, EnergyMeasurement)
     assert energy.gross_j > 0
@@ -281,7 +281,7 @@ def test_power_of_the_gpus_is_in_a_density_and_no_watts_without_the_processors(
     search = DensitySettings(window_s=8.0, verify_s=8.0, max_streams=1, max_lag_s=5.0)
     what = msgspec.structs.replace(scenario(clip), kind="density", density=search)
     with burning(driver):
-        measured = kinds.run(attempt(what, clip, tmp_path, replace(tools, nvml=Nvml())))
+        measured = kinds.run_attempt(attempt(what, clip, tmp_path, replace(tools, nvml=Nvml())))
     density = measured.density
     assert density is not None
     assert isinstance(density.gpu_power_w, float)

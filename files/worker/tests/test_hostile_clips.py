@@ -308,7 +308,7 @@ def test_hdr_is_encoded_and_its_quality_is_unavailable(
 
 def _measure(clip: Path, tools: Tools, folder: Path, **settings: object) -> Measurement:
     what = scenario(clip, **({"preset": "ultrafast"} | settings))
-    return kinds.run(attempt(what, clip, folder, tools))
+    return kinds.run_attempt(attempt(what, clip, folder, tools))
 
 
 def _fails(clip: Path, tools: Tools, tmp_path: Path) -> AttemptFailedError:

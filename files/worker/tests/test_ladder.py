@@ -55,7 +55,7 @@ def test_each_rendition_is_checked_and_compared(
     clip: Path, tools: Tools, tmp_path: Path, *, together: bool
 ) -> None:
     folder = tmp_path / "attempt"
-    measured = kinds.run(attempt(_ladder(clip, together=together), clip, folder, tools))
+    measured = kinds.run_attempt(attempt(_ladder(clip, together=together), clip, folder, tools))
     high, low = measured.renditions
     assert [(r.name, r.output.width, r.output.height) for r in (high, low)] == [
         ("180p", 320, 180),
@@ -88,7 +88,7 @@ def test_each_rendition_is_checked_and_compared(
 def test_a_rendition_that_cannot_be_is_refused(clip: Path, tools: Tools, tmp_path: Path) -> None:
     what = _ladder(clip, together=True, options={"stats": "/tmp/x"})
     with pytest.raises(AttemptFailedError, match="no option 'stats'") as caught:
-        kinds.run(attempt(what, clip, tmp_path / "attempt", tools))
+        kinds.run_attempt(attempt(what, clip, tmp_path / "attempt", tools))
     assert caught.value.failure_class is FailureClass.INVALID_SETTINGS
 
 
@@ -100,7 +100,7 @@ def _decode(clip: Path) -> Scenario:
 
 def test_a_decode_is_timed_and_writes_nothing(clip: Path, tools: Tools, tmp_path: Path) -> None:
     folder = tmp_path / "attempt"
-    measured = kinds.run(attempt(_decode(clip), clip, folder, tools))
+    measured = kinds.run_attempt(attempt(_decode(clip), clip, folder, tools))
     assert (measured.encode.frames, measured.output) == (40, None)
     assert measured.encode.speed == pytest.approx(1.6 / measured.encode.wall_s)
     assert measured.encode.cpu_s > 0
@@ -116,5 +116,5 @@ def test_a_damaged_source_is_no_fast_decode(clip: Path, tools: Tools, tmp_path: 
     content[start : start + 6000] = bytes(6000)
     damaged.write_bytes(content)
     with pytest.raises(AttemptFailedError) as caught:
-        kinds.run(attempt(_decode(damaged), damaged, tmp_path / "attempt", tools))
+        kinds.run_attempt(attempt(_decode(damaged), damaged, tmp_path / "attempt", tools))
     assert caught.value.failure_class is FailureClass.SOURCE_UNREADABLE

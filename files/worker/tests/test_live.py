@@ -22,9 +22,9 @@ from ffrtmp_shared.scenario import LiveSettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import live_pipeline
-from ffrtmp_worker.ffmpeg.child import Ending
+from ffrtmp_worker.ffmpeg.child import ChildExit
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands, Packets
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure import live
 
@@ -51,7 +51,9 @@ def test_a_stream_that_holds_real_time(
 ) -> None:
     there = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
     heard: list[Progress] = []
-    measured = kinds.run(attempt(_live(clip), clip, tmp_path / "stream-1", there, heard=heard))
+    measured = kinds.run_attempt(
+        attempt(_live(clip), clip, tmp_path / "stream-1", there, heard=heard)
+    )
     found = measured.live
     assert found is not None
     assert found.duration_s == pytest.approx(10, abs=1)
@@ -94,7 +96,7 @@ def test_a_cut_connection_is_made_again_and_counted(
     there = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
     timer = threading.Timer(4, server.drop, args=("stream-cut",))
     timer.start()
-    measured = kinds.run(attempt(_live(clip, 12), clip, tmp_path / "stream-cut", there))
+    measured = kinds.run_attempt(attempt(_live(clip, 12), clip, tmp_path / "stream-cut", there))
     timer.join()
     found = measured.live
     assert found is not None
@@ -117,7 +119,7 @@ def test_an_encoder_that_is_too_slow_is_overloaded(
 ) -> None:
     there = replace(tools, rtmp_url=server.url)
     slow = _live(long_clip, preset="placebo")
-    measured = kinds.run(attempt(slow, long_clip, tmp_path / "stream-slow", there))
+    measured = kinds.run_attempt(attempt(slow, long_clip, tmp_path / "stream-slow", there))
     assert measured.live is not None
     assert measured.live.below_real_time_s > 0
     assert measured.live.lag_max_s > 1
@@ -144,7 +146,7 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
 
     thread = threading.Thread(target=freeze)
     thread.start()
-    measured = kinds.run(attempt(_live(clip, 10), clip, folder, there))
+    measured = kinds.run_attempt(attempt(_live(clip, 10), clip, folder, there))
     thread.join()
     assert measured.live is not None
     assert measured.live.stalls == 1
@@ -160,14 +162,14 @@ def test_a_server_that_is_not_there_is_the_networks_fault(
 ) -> None:
     nowhere = replace(tools, rtmp_url=f"rtmp://127.0.0.1:{free_port()}/live")
     with pytest.raises(AttemptFailedError, match="came back") as caught:
-        kinds.run(attempt(_live(clip), clip, tmp_path / "stream-2", nowhere))
+        kinds.run_attempt(attempt(_live(clip), clip, tmp_path / "stream-2", nowhere))
     assert caught.value.failure_class is FailureClass.NETWORK
     assert not _running(tmp_path)
 
 
 def test_a_node_without_a_server_says_so(clip: Path, tools: Tools, tmp_path: Path) -> None:
     with pytest.raises(AttemptFailedError, match="rtmp_servers"):
-        kinds.run(attempt(_live(clip), clip, tmp_path / "stream-3", tools))
+        kinds.run_attempt(attempt(_live(clip), clip, tmp_path / "stream-3", tools))
 
 
 def test_a_canceled_stream_ends_soon(
@@ -180,7 +182,7 @@ def test_a_canceled_stream_ends_soon(
         stop_reason=lambda: "canceled" if time.monotonic() - begun > 2 else "",
     )
     with pytest.raises(AttemptFailedError, match="canceled"):
-        kinds.run(one)
+        kinds.run_attempt(one)
     assert time.monotonic() - begun < 10
     assert not _running(tmp_path)
 
@@ -192,7 +194,7 @@ def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -
         player=[str(tmp_path / "nothing-here")],
     )
     with pytest.raises(OSError, match="nothing-here"):
-        live_pipeline.run_for(
+        live_pipeline.run_pipeline(
             commands,
             cwd=tmp_path,
             log=tmp_path / "ffmpeg.log",
@@ -206,7 +208,7 @@ def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -
 
 # --- figures, from streams that are made up -------------------------------------------------
 
-_ENDED = Ending(
+_ENDED = ChildExit(
     exit_code=None,
     user_s=1.0,
     system_s=0.5,
@@ -225,7 +227,8 @@ def _stream(*, speed: float = 1.0, delay_s: float = 0.4, way_s: float = 0.1) -> 
     """Twenty seconds: the feeder is ahead of the clock, the player has a packet every frame."""
     times = [0.25 * number for number in range(2, 81)]
     reports = [
-        Report(at, int((at + _AHEAD_S - delay_s) * speed * _RATE + 1e-6) + 1) for at in times
+        ProgressReport(at, int((at + _AHEAD_S - delay_s) * speed * _RATE + 1e-6) + 1)
+        for at in times
     ]
     stamps = np.arange(0, int(19 * speed * _RATE)) / _RATE
     return Broadcast(
@@ -245,7 +248,7 @@ def _stream(*, speed: float = 1.0, delay_s: float = 0.4, way_s: float = 0.1) -> 
 
 
 def _measured(stream: Broadcast) -> LiveMeasurement:
-    return live.measure(stream, _RATE)
+    return live.measure_live(stream, _RATE)
 
 
 def test_the_lag_is_that_of_the_encoder_and_no_burst_hides_it() -> None:
@@ -279,10 +282,10 @@ def test_what_is_missing_at_the_player_is_counted() -> None:
 
 
 def test_stalls_are_counted() -> None:
-    reports = [Report(0.25 * n, n if n < 20 or n > 30 else 20) for n in range(1, 60)]
+    reports = [ProgressReport(0.25 * n, n if n < 20 or n > 30 else 20) for n in range(1, 60)]
     assert live.stalls(reports, 15.0) == 1
     assert live.stalls(reports, 17.0) == 2
-    assert live.stalls([Report(0.5, 1)], 1.0) == 0
+    assert live.stalls([ProgressReport(0.5, 1)], 1.0) == 0
 
 
 @pytest.mark.parametrize(

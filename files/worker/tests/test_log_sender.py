@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.models import Claim
-from ffrtmp_worker.agent.log_uploader import LogSender
+from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
 
 from .api_server import ApiServer
@@ -57,7 +57,7 @@ def test_lines_are_sent_as_they_come_and_the_rest_at_the_end(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
     file = tmp_path / "log"
-    with LogSender(claim, file, connect):
+    with LogUploader(claim, file, connect):
         log = BoundedLog(file)
         log.write(b"ffmpeg -i in\n")
         wait_for(master, b"ffmpeg -i in\n")
@@ -73,7 +73,7 @@ def test_a_piece_without_an_answer_is_sent_again_as_it_was(
 ) -> None:
     file = tmp_path / "log"
     master.refuse("/log", 503, 500, 429)
-    with LogSender(claim, file, connect):
+    with LogUploader(claim, file, connect):
         file.write_bytes(b"one\n")
         wait_for(master, b"one\n")
         with file.open("ab") as more:
@@ -93,7 +93,7 @@ def test_after_a_refusal_no_more_is_sent(
     file = tmp_path / "log"
     file.write_bytes(b"one\n")
     master.refuse("/log", status)
-    with LogSender(claim, file, connect):
+    with LogUploader(claim, file, connect):
         wait_for(master, b"one\n")
         with file.open("ab") as more:
             more.write(b"two\n")
@@ -105,7 +105,7 @@ def test_what_is_no_text_is_made_text(
 ) -> None:
     file = tmp_path / "log"
     file.write_bytes(b"a\xff\x00b\n" + "ä".encode() * 100_000 + b"\n" + b"end\n")
-    with LogSender(claim, file, connect):
+    with LogUploader(claim, file, connect):
         pass
     text = whole(master).decode()
     assert "\0" not in text
@@ -116,7 +116,7 @@ def test_what_is_no_text_is_made_text(
 def test_without_a_log_nothing_is_sent(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
-    with LogSender(claim, tmp_path / "log", connect):
+    with LogUploader(claim, tmp_path / "log", connect):
         pass
     assert master.bodies("/log") == []
 
@@ -133,7 +133,7 @@ def test_a_master_that_says_nothing_holds_up_no_attempt(
         return connect()
 
     start = time.monotonic()
-    with LogSender(claim, file, connect_late):
+    with LogUploader(claim, file, connect_late):
         pass
     assert time.monotonic() - start < 10
     release.set()

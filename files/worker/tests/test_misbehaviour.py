@@ -38,15 +38,15 @@ WATCHERS = {
     # Both watch `argv` in the folder they run in and hand every line to the parser of progress.
     "process": """
 from ffrtmp_worker.ffmpeg import process
-outcome = process.run(argv, cwd=here, log=here / "ffmpeg.log", deadline_s=60,
+outcome = process.run_process(argv, cwd=here, log=here / "ffmpeg.log", deadline_s=60,
                       stop=lambda: False, on_line=lambda line, _: parser.feed(line))
 said = outcome.log_tail
 """,
     "fleet": """
-from ffrtmp_worker.ffmpeg import fleet
-sailing = fleet.run_for([argv], cwd=here, duration_s=60, stop=lambda: False,
+from ffrtmp_worker.ffmpeg import process_group
+outcome = process_group.run_group([argv], cwd=here, duration_s=60, stop=lambda: False,
                         on_report=lambda place, report: None)
-said = sailing.members[0].ending.log_tail
+said = outcome.members[0].ending.log_tail
 """,
 }
 WATCH = """
@@ -102,7 +102,7 @@ def test_an_ffmpeg_that_prints_garbage(
     strange = _program(tmp_path / "strange", garbage + end)
     what = attempt(scenario(clip), clip, tmp_path / "a", replace(tools, ffmpeg=strange))
     if does_its_work:
-        measured = kinds.run(what)
+        measured = kinds.run_attempt(what)
         assert measured.encode.frames == 40
         assert isinstance(measured.quality, QualityMeasurement)
         return
@@ -141,7 +141,7 @@ def test_a_quality_pass_that_is_killed_is_no_quality(
 ) -> None:
     folder = tmp_path / "a"
     killed = _when_it_runs(folder, b"-filter_complex", lambda pid: os.kill(pid, signal.SIGKILL))
-    measured = kinds.run(
+    measured = kinds.run_attempt(
         attempt(scenario(medium_clip, preset="ultrafast"), medium_clip, folder, tools)
     )
     killed.join()
@@ -165,7 +165,7 @@ def test_grandchildren_that_heed_no_signal_and_hold_the_pipes(leader: str, tmp_p
     program.write_text(FAMILY.format(leader=leader))
     program.chmod(0o755)
     started = time.monotonic()
-    outcome = process.run(
+    outcome = process.run_process(
         [str(program)],
         cwd=tmp_path,
         log=tmp_path / "ffmpeg.log",
@@ -241,7 +241,7 @@ def _program(file: Path, script: str) -> Path:
 
 def _fails(what: Attempt) -> AttemptFailedError:
     with pytest.raises(AttemptFailedError) as caught:
-        kinds.run(what)
+        kinds.run_attempt(what)
     return caught.value
 
 

@@ -8,9 +8,9 @@ import pytest
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg.probe import probe
+from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.kinds.steps.output_check import judge
+from ffrtmp_worker.kinds.steps.output_check import check_output
 from ffrtmp_worker.measure.quality import Clip
 
 from .conftest import attempt, scenario
@@ -21,7 +21,7 @@ def test_what_the_output_is_beside_its_size(
 ) -> None:
     what = scenario(clip, gop_frames=12, options={"bf": "2"})
     folder = tmp_path / "a"
-    found = kinds.run(attempt(what, clip, folder, tools)).output
+    found = kinds.run_attempt(attempt(what, clip, folder, tools)).output
     assert found.bitrate_deviation_ratio == pytest.approx(found.video_bitrate_kbps / 300 - 1)
     assert (found.profile, found.gop_max_frames, found.reorder_frames) == ("High", 12, 2)
     assert found.key_frames >= 4
@@ -44,14 +44,14 @@ def test_what_the_output_is_beside_its_size(
 def test_an_output_that_cannot_be_decoded_is_none(clip: Path, tools: Tools, tmp_path: Path) -> None:
     what = scenario(clip)
     made = attempt(what, clip, tmp_path / "a", tools)
-    kinds.run(made)
+    kinds.run_attempt(made)
     output = tmp_path / "a" / "output.mp4"
     damaged = bytearray(output.read_bytes())
     start = damaged.index(b"mdat") + 4
     damaged[start + 2000 : start + 6000] = bytes(4000)
     output.write_bytes(damaged)
-    source = Clip(name=clip.name, probe=probe(tools.ffprobe, clip))
+    source = Clip(name=clip.name, probe=probe_video(tools.ffprobe, clip))
     with pytest.raises(AttemptFailedError) as raised:
-        judge(made, what.encode, source, "output.mp4")
+        check_output(made, what.encode, source, "output.mp4")
     assert raised.value.failure.failure_class is FailureClass.OUTPUT_MISMATCH
     assert "cannot be decoded" in raised.value.failure.message

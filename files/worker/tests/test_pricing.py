@@ -13,7 +13,7 @@ _UNKNOWN_POWER = Unavailable(reason="this node has no energy reader")
 
 
 def test_a_host_and_its_energy_are_shared_by_the_streams() -> None:
-    cost = Prices(currency="EUR", host_per_hour=0.6, energy_per_kwh=0.3).of_streams(4, 25.0)
+    cost = Prices(currency="EUR", host_per_hour=0.6, energy_per_kwh=0.3).cost_per_stream(4, 25.0)
     assert isinstance(cost, StreamCost)
     assert cost.energy_per_stream_hour == pytest.approx(0.0075)
     assert cost.per_stream_hour == pytest.approx(0.15 + 0.0075)
@@ -22,7 +22,7 @@ def test_a_host_and_its_energy_are_shared_by_the_streams() -> None:
 
 @pytest.mark.parametrize("power", [25.0, _UNKNOWN_POWER])
 def test_a_price_with_the_energy_in_it_needs_no_power(power: float | Unavailable) -> None:
-    cost = Prices(currency="USD", host_per_hour=0.6).of_streams(4, power)
+    cost = Prices(currency="USD", host_per_hour=0.6).cost_per_stream(4, power)
     assert isinstance(cost, StreamCost)
     assert cost.per_stream_hour == pytest.approx(0.15)
     assert isinstance(cost.energy_per_stream_hour, Unavailable)
@@ -30,7 +30,7 @@ def test_a_price_with_the_energy_in_it_needs_no_power(power: float | Unavailable
 
 
 def test_energy_that_has_a_price_and_is_not_known_leaves_no_cost() -> None:
-    cost = Prices(currency="EUR", host_per_hour=0.6, energy_per_kwh=0.3).of_streams(
+    cost = Prices(currency="EUR", host_per_hour=0.6, energy_per_kwh=0.3).cost_per_stream(
         4, _UNKNOWN_POWER
     )
     assert isinstance(cost, Unavailable)
@@ -39,7 +39,7 @@ def test_energy_that_has_a_price_and_is_not_known_leaves_no_cost() -> None:
 
 @pytest.mark.parametrize("prices", [Prices(), Prices(currency="EUR", energy_per_kwh=0.3)])
 def test_without_the_price_of_the_host_there_is_no_cost(prices: Prices) -> None:
-    cost = prices.of_streams(4, 25.0)
+    cost = prices.cost_per_stream(4, 25.0)
     assert isinstance(cost, Unavailable)
     assert "worker_host_price_per_hour" in cost.reason
 

@@ -15,7 +15,7 @@ ENDLESS = ["-f", "lavfi", "-re", "-i", "testsrc2=size=320x240:rate=25", "-f", "n
 
 def _run(argv: list[str], folder: Path, **more: object) -> Outcome:
     settings = {"deadline_s": 30.0, "stop": lambda: False} | more
-    return process.run(argv, cwd=folder, log=folder / "ffmpeg.log", **settings)  # type: ignore[arg-type]
+    return process.run_process(argv, cwd=folder, log=folder / "ffmpeg.log", **settings)  # type: ignore[arg-type]
 
 
 def test_figures_of_an_encode_are_plausible(ffmpeg: Path, tmp_path: Path) -> None:

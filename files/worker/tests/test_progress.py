@@ -1,7 +1,12 @@
 """Reading -progress."""
 
 import msgspec
-from ffrtmp_worker.ffmpeg.progress import ProgressBlock, ProgressParser, Report, Reports
+from ffrtmp_worker.ffmpeg.progress import (
+    ProgressBlock,
+    ProgressParser,
+    ProgressReport,
+    ProgressReports,
+)
 
 _NOTHING = ProgressBlock(
     frames=None, out_time_us=None, total_bytes=None, duplicated=None, dropped=None, is_last=True
@@ -41,17 +46,17 @@ def test_what_is_not_progress_is_passed_over() -> None:
 
 
 def test_reports_are_of_frames_and_say_what_is_known() -> None:
-    heard: list[Report] = []
-    reports = Reports(heard.append)
+    heard: list[ProgressReport] = []
+    reports = ProgressReports(heard.append)
     lines = (
         "frame=0", "total_size=N/A", "progress=continue",
         "frame=5", "total_size=48", "out_time_us=200000", "dup_frames=1", "progress=continue",
         "frame=9", "progress=end",
     )  # fmt: skip
     for number, line in enumerate(lines):
-        reports.hear(line, float(number))
+        reports.add_line(line, float(number))
     assert heard == reports.all
     assert heard == [
-        Report(7.0, 5, written_bytes=48, written_s=0.2, duplicated=1),
-        Report(9.0, 9, is_last=True),
+        ProgressReport(7.0, 5, written_bytes=48, written_s=0.2, duplicated=1),
+        ProgressReport(9.0, 9, is_last=True),
     ]

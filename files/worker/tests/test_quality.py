@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
-from ffrtmp_worker.ffmpeg.probe import probe
+from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.measure import quality
 
 from .conftest import make
@@ -42,10 +42,10 @@ def _compare(
     shutil.copyfile(distorted, folder / "a.mp4")
     shutil.copyfile(reference, folder / "b.mp4")
     how = quality.QualityPass(ffmpeg=tools_ffmpeg, folder=folder, threads=2, deadline_s=60)
-    return quality.measure(
+    return quality.measure_quality(
         how,
-        distorted=quality.Clip(name="a.mp4", probe=probe(ffprobe, distorted)),
-        reference=quality.Clip(name="b.mp4", probe=probe(ffprobe, reference)),
+        distorted=quality.Clip(name="a.mp4", probe=probe_video(ffprobe, distorted)),
+        reference=quality.Clip(name="b.mp4", probe=probe_video(ffprobe, reference)),
         stop=lambda: False,
     )
 
@@ -55,10 +55,10 @@ def _compare_as(
 ) -> QualityMeasurement | Unavailable:
     """Compare files of the folder under their own names: their suffixes matter."""
     how = quality.QualityPass(ffmpeg=ffmpeg, folder=folder, threads=2, deadline_s=60)
-    return quality.measure(
+    return quality.measure_quality(
         how,
-        distorted=quality.Clip(name=distorted.name, probe=probe(ffprobe, distorted)),
-        reference=quality.Clip(name=reference.name, probe=probe(ffprobe, reference)),
+        distorted=quality.Clip(name=distorted.name, probe=probe_video(ffprobe, distorted)),
+        reference=quality.Clip(name=reference.name, probe=probe_video(ffprobe, reference)),
         stop=lambda: False,
     )
 
@@ -106,9 +106,9 @@ def test_frames_that_are_lost_in_decoding(
     """What the container promises is not enough: the decoded frames are counted."""
     shorter = tmp_path / "shorter.mp4"
     make(ffmpeg, ["-i", str(clip)], ["-frames:v", "39", "-c:v", "libx264"], shorter)
-    promised = probe(ffprobe, clip)
+    promised = probe_video(ffprobe, clip)
     shutil.copyfile(clip, tmp_path / "reference.mp4")
-    found = quality.measure(
+    found = quality.measure_quality(
         quality.QualityPass(ffmpeg=ffmpeg, folder=tmp_path, threads=2, deadline_s=60),
         distorted=quality.Clip(name="shorter.mp4", probe=promised),
         reference=quality.Clip(name="reference.mp4", probe=promised),

@@ -2,25 +2,35 @@
 
 import pytest
 from ffrtmp_shared.measurement import Unavailable
-from ffrtmp_worker.ffmpeg.progress import Report
-from ffrtmp_worker.measure.rates import Speedometer, low_fps, rates_fps
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
+from ffrtmp_worker.measure.rates import RateMeter, low_fps, rates_fps
 
 
 def test_rates_are_those_of_the_intervals_and_no_averages_since_the_start() -> None:
-    reports = [Report(0.5, 10), Report(1.0, 20), Report(2.0, 20), Report(2.5, 45)]
+    reports = [
+        ProgressReport(0.5, 10),
+        ProgressReport(1.0, 20),
+        ProgressReport(2.0, 20),
+        ProgressReport(2.5, 45),
+    ]
     assert rates_fps(reports) == [20.0, 0.0, 50.0]
-    assert rates_fps([*reports, Report(2.501, 46, is_last=True)]) == [20.0, 0.0, 50.0]
+    assert rates_fps([*reports, ProgressReport(2.501, 46, is_last=True)]) == [20.0, 0.0, 50.0]
 
 
 def test_what_is_shown_and_what_is_kept_are_the_same_rates() -> None:
-    reports = [Report(0.5, 10), Report(1.0, 20), Report(2.0, 20), Report(2.5, 45)]
-    speedometer = Speedometer()
-    shown = [speedometer.read(report).fps for report in reports]
+    reports = [
+        ProgressReport(0.5, 10),
+        ProgressReport(1.0, 20),
+        ProgressReport(2.0, 20),
+        ProgressReport(2.5, 45),
+    ]
+    speedometer = RateMeter()
+    shown = [speedometer.update(report).fps for report in reports]
     assert shown == [20.0, *rates_fps(reports)]
 
 
 def test_the_bit_rate_is_that_of_the_video_written_last_and_never_a_single_frames() -> None:
-    speedometer = Speedometer()
+    speedometer = RateMeter()
     found = []
     for written_bytes, written_s in (
         (48, 0.0),  # a header
@@ -32,8 +42,8 @@ def test_the_bit_rate_is_that_of_the_video_written_last_and_never_a_single_frame
         (None, 9.0),
         (400_048, None),
     ):
-        report = Report(1.0, 1, written_bytes=written_bytes, written_s=written_s)
-        found.append(speedometer.read(report).bitrate_bps)
+        report = ProgressReport(1.0, 1, written_bytes=written_bytes, written_s=written_s)
+        found.append(speedometer.update(report).bitrate_bps)
     assert found == [None, None, 200_000.0, 200_000.0, 400_000.0, 400_000.0, None, None]
 
 

@@ -14,7 +14,13 @@ import trustme
 from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.measure import rtmp_stat
-from ffrtmp_worker.measure.rtmp_stat import Look, ServerFigures, ServerWatch, StatPage, Sum
+from ffrtmp_worker.measure.rtmp_stat import (
+    ServerMeasurement,
+    ServerWatch,
+    StatPage,
+    StatSample,
+    StatSummary,
+)
 
 from .rtmp_server import Server, running
 
@@ -36,14 +42,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_page_is_read_for_one_stream_of_one_application() -> None:
-    assert rtmp_stat.parse(_PAGE, "live", "mine") == Look(
+    assert rtmp_stat.parse_stat_page(_PAGE, "live", "mine") == StatSample(
         age_s=6.326,
         bytes_in=186939,
         dropped={("77", "2"): 7, ("77", "1"): 0},
         publishers=frozenset({("77", "1")}),
     )
-    assert rtmp_stat.parse(_PAGE, "live", "min") is None
-    assert rtmp_stat.parse(_PAGE, "hls", "mine") is None
+    assert rtmp_stat.parse_stat_page(_PAGE, "live", "min") is None
+    assert rtmp_stat.parse_stat_page(_PAGE, "hls", "mine") is None
 
 
 @pytest.mark.parametrize(
@@ -60,16 +66,18 @@ def test_a_page_is_read_for_one_stream_of_one_application() -> None:
 )
 def test_what_is_no_such_page_is_refused(page: bytes, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        rtmp_stat.parse(page, "live", "mine")
+        rtmp_stat.parse_stat_page(page, "live", "mine")
 
 
-def _look(age_s: float, bytes_in: int, client: str = "1", dropped: int = 0) -> Look:
+def _look(age_s: float, bytes_in: int, client: str = "1", dropped: int = 0) -> StatSample:
     who = ("77", client)
-    return Look(age_s=age_s, bytes_in=bytes_in, dropped={who: dropped}, publishers=frozenset({who}))
+    return StatSample(
+        age_s=age_s, bytes_in=bytes_in, dropped={who: dropped}, publishers=frozenset({who})
+    )
 
 
-def _added(*looks: tuple[float, Look]) -> Sum:
-    found = Sum()
+def _added(*looks: tuple[float, StatSample]) -> StatSummary:
+    found = StatSummary()
     for at_s, look in looks:
         found.add(at_s, look)
     return found
@@ -79,7 +87,7 @@ def test_the_bit_rate_is_that_between_the_looks_and_not_of_the_wait_before() -> 
     found = _added(
         (100.0, _look(1, 0)), (101.0, _look(2, 10_000)), (105.0, _look(6, 60_000, dropped=3))
     )
-    assert found.figures(105.3) == ServerFigures(
+    assert found.summarize(105.3) == ServerMeasurement(
         server_bytes_in=60_000,
         server_bitrate_mean_kbps=100.0,
         server_dropped=3,
@@ -94,25 +102,25 @@ def test_a_record_that_begins_anew_is_added_and_not_taken_for_the_whole() -> Non
         # By its bytes alone it could be the same.
         (104.0, _look(0.5, 30_000, client="2", dropped=1)),
         (105.0, _look(1.5, 45_000, client="2", dropped=1)),
-    ).figures(105.3)
+    ).summarize(105.3)
     assert found.server_bytes_in == 65_000
     assert found.server_dropped == 3
     assert found.server_publishers == 2
 
 
 def test_what_was_not_seen_to_the_end_is_not_told() -> None:
-    reason = _reason(_added((100.0, _look(1, 1)), (102.0, _look(3, 9))).figures(110.0))
+    reason = _reason(_added((100.0, _look(1, 1)), (102.0, _look(3, 9))).summarize(110.0))
     assert reason == "the stream was last seen 8.0 s before its end"
-    assert "never had a byte" in _reason(Sum().figures(110.0))
-    once = _added((109.8, _look(1, 9))).figures(110.0)
+    assert "never had a byte" in _reason(StatSummary().summarize(110.0))
+    once = _added((109.8, _look(1, 9))).summarize(110.0)
     assert once.server_bytes_in == 9
     assert isinstance(once.server_bitrate_mean_kbps, Unavailable)
 
 
-def _watched(page: StatPage, duration_s: float = 1.6) -> ServerFigures:
+def _watched(page: StatPage, duration_s: float = 1.6) -> ServerMeasurement:
     with ServerWatch(page, "rtmp://127.0.0.1:1935/live/nobody", duration_s) as watch:
         time.sleep(duration_s)
-    return watch.figures()
+    return watch.summarize()
 
 
 def test_a_stream_that_the_server_does_not_know_has_no_figures(server: Server) -> None:
@@ -173,7 +181,7 @@ def test_an_address_that_is_none_is_refused_in_the_settings(url: str) -> None:
         msgspec.convert({"rtmp_stat_url": url}, AgentSettings)
 
 
-def _reason(found: ServerFigures) -> str:
+def _reason(found: ServerMeasurement) -> str:
     (reason,) = {getattr(found, name) for name in found.__struct_fields__}
     assert isinstance(reason, Unavailable)
     return reason.reason

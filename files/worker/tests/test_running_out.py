@@ -6,10 +6,10 @@ import sys
 import time
 
 import pytest
-from ffrtmp_worker.ffmpeg.child import Ending
+from ffrtmp_worker.ffmpeg.child import ChildExit
 from ffrtmp_worker.ffmpeg.process_group import Member
 from ffrtmp_worker.kinds.steps import bottleneck
-from ffrtmp_worker.kinds.steps.bottleneck import Shortage
+from ffrtmp_worker.kinds.steps.bottleneck import BottleneckDetector
 from ffrtmp_worker.measure.nvml import Gpu, Gpus, Nvml
 
 
@@ -33,7 +33,7 @@ class Busy(Nvml):
 def _member(exit_code: int | None = None, log_tail: str = "") -> Member:
     return Member(
         reports=(),
-        ending=Ending(
+        ending=ChildExit(
             exit_code=exit_code,
             user_s=0.0,
             system_s=0.0,
@@ -50,15 +50,15 @@ def _member(exit_code: int | None = None, log_tail: str = "") -> Member:
 def test_cpus_that_were_not_busy_have_not_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
     # However busy this computer is.
     monkeypatch.setattr(bottleneck, "BUSY_RATIO", 1.01)
-    shortage = Shortage(Busy(0.1))
-    shortage.look()
+    shortage = BottleneckDetector(Busy(0.1))
+    shortage.observe()
     time.sleep(0.1)
-    shortage.end()
-    assert shortage.what([_member()]) == "unknown: the CPUs were not busy"
+    shortage.finish()
+    assert shortage.limit([_member()]) == "unknown: the CPUs were not busy"
 
 
 def test_busy_cpus_are_what_ran_out() -> None:
-    shortage = Shortage(Nvml())
+    shortage = BottleneckDetector(Nvml())
     code = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
     workers = [
         subprocess.Popen([sys.executable, "-c", code])
@@ -66,16 +66,16 @@ def test_busy_cpus_are_what_ran_out() -> None:
     ]
     for worker in workers:
         worker.wait()
-    assert shortage.end() >= bottleneck.BUSY_RATIO
-    assert shortage.what([_member(), _member()]) == "cpu"
+    assert shortage.finish() >= bottleneck.BUSY_RATIO
+    assert shortage.limit([_member(), _member()]) == "cpu"
 
 
 def test_a_busy_encoder_of_a_gpu_is_what_ran_out_though_it_rested_at_the_end() -> None:
-    shortage = Shortage(Busy(0.5, 0.98, 0.0))
+    shortage = BottleneckDetector(Busy(0.5, 0.98, 0.0))
     for _ in range(3):
-        shortage.look()
-    shortage.end()
-    assert shortage.what([_member()]) == "gpu_encoder"
+        shortage.observe()
+    shortage.finish()
+    assert shortage.limit([_member()]) == "gpu_encoder"
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_a_busy_encoder_of_a_gpu_is_what_ran_out_though_it_rested_at_the_end() -
     ],
 )
 def test_a_stream_that_ended_says_why(code: int, log: str, said: str) -> None:
-    assert Shortage(Busy()).what([_member(), _member(code, log)]) == said
+    assert BottleneckDetector(Busy()).limit([_member(), _member(code, log)]) == said

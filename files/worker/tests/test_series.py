@@ -15,9 +15,9 @@ import pytest
 from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.agent import series_file
-from ffrtmp_worker.energy.client import Reading, ZoneReading
+from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.measure.sampling import Look
+from ffrtmp_worker.measure.sampling import HostSample
 from ffrtmp_worker.measure.series import COLUMNS, Series
 from pyarrow import parquet
 
@@ -25,7 +25,7 @@ from .conftest import attempt, scenario
 
 pytestmark = pytest.mark.slow
 
-_NOTHING = Look(
+_NOTHING = HostSample(
     frequency_mean_mhz=Unavailable(reason="none"), temperature_celsius=Unavailable(reason="none")
 )
 
@@ -41,8 +41,8 @@ def test_the_seconds_of_an_encode(medium_clip: Path, tools: Tools, tmp_path: Pat
     slow = msgspec.structs.replace(slow, warm_up_s=0.0)
     what = replace(attempt(slow, medium_clip, folder, tools), series=Series())
     before = datetime.now(UTC)
-    measured = kinds.run(what)
-    series_file.write(what.series, folder)
+    measured = kinds.run_attempt(what)
+    series_file.write_series_file(what.series, folder)
     rows = _read(folder / series_file.NAME)
 
     assert measured.encode.wall_s > 2, "the clip is too short for this test"
@@ -72,7 +72,7 @@ def test_the_seconds_of_an_encode(medium_clip: Path, tools: Tools, tmp_path: Pat
 
 def test_power_is_what_the_counters_grew_by() -> None:
     readings = iter(
-        Reading(
+        EnergyReading(
             monotonic_s=float(second),
             zones={"package-0": ZoneReading(joules=joules, watts=None)},
             gaps=gaps,
@@ -81,9 +81,9 @@ def test_power_is_what_the_counters_grew_by() -> None:
         for second, joules, gaps in ((0, 100.0, 0), (1, 120.0, 0), (3, 180.0, 0), (4, 200.0, 1))
     )
     series = Series()
-    series.begin(lambda: next(readings))
+    series.start(lambda: next(readings))
     for _ in range(4):
-        series.look(_NOTHING)
+        series.sample(_NOTHING)
     power = list(series.columns["power_w"])
     assert math.isnan(power[0])
     assert power[1:3] == [20.0, 30.0]
@@ -92,18 +92,18 @@ def test_power_is_what_the_counters_grew_by() -> None:
 
 def test_a_second_pass_counts_anew() -> None:
     series = Series()
-    series.look(_NOTHING)
+    series.sample(_NOTHING)
     assert len(series) == 0
-    series.begin(None)
+    series.start(None)
     for frames, size in ((10, 1000), (30, None), (5, 200), (9, 300)):
-        series.tell(frames, size)
+        series.set_progress(frames, size)
         time.sleep(0.01)
-        series.look(_NOTHING)
+        series.sample(_NOTHING)
     fps, kbps = (list(series.columns[name]) for name in ("fps", "output_bitrate_kbps"))
     assert [math.isnan(one) for one in fps] == [True, False, True, False]
     assert [math.isnan(one) for one in kbps] == [True, True, True, False]
     assert all(math.isnan(one) for one in series.columns["frequency_mean_mhz"])
-    series.begin(None)
+    series.start(None)
     assert len(series) == 0
 
 
@@ -111,15 +111,15 @@ def test_a_file_that_cannot_be_written_is_none_and_no_failure(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     series = Series()
-    series.begin(None)
-    series.look(_NOTHING)
-    series_file.write(series, tmp_path / "gone")
+    series.start(None)
+    series.sample(_NOTHING)
+    series_file.write_series_file(series, tmp_path / "gone")
     assert "there is no series.parquet" in caplog.text
     assert not (tmp_path / "gone").exists()
 
 
 def test_nothing_measured_has_no_file(tmp_path: Path) -> None:
-    series_file.write(Series(), tmp_path)
+    series_file.write_series_file(Series(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,11 +130,11 @@ def test_the_agent_never_loads_what_writes_the_file() -> None:
 
 def test_a_day_has_room() -> None:
     series = Series()
-    series.begin(None)
+    series.start(None)
     started_s = time.process_time()
     for number in range(2000):
-        series.tell(number)
-        series.look(_NOTHING)
+        series.set_progress(number)
+        series.sample(_NOTHING)
     # A row costs the agent less than 2 ms of a CPU, of the second that it stands for.
     assert (time.process_time() - started_s) / 2000 < 0.002
     assert sum(column.itemsize for column in series.columns.values()) * 86_400 < 8_000_000

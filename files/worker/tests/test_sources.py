@@ -14,7 +14,7 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.scenario import Source, SyntheticSource
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg.probe import probe
+from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.inputs.cache import SourceCache
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.kinds.steps.attempt import Tools
@@ -130,7 +130,7 @@ def test_a_made_clip_is_what_it_says_and_always_the_same(
     )
     source = Source(name="made", file_name="made", synthetic=made)
     digest = _fetch(tools, folder, source, "first.mov")
-    found = probe(tools.ffprobe, folder / "first.mov")
+    found = probe_video(tools.ffprobe, folder / "first.mov")
     assert (found.width, found.height, found.frames) == (160, 90, 30)
     assert found.frame_rate_text == "30000/1001"
     assert source_problems(found) == []

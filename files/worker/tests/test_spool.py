@@ -13,18 +13,18 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Failure, FailureReport
-from ffrtmp_worker.agent.spool import Report, Spool, describe
+from ffrtmp_worker.agent.spool import Spool, SpooledReport, describe_artifact
 
 from .api_server import ApiServer
 
 
-def _add(spool: Spool, folder: Path, message: str) -> Report:
+def _add(spool: Spool, folder: Path, message: str) -> SpooledReport:
     log = folder / "ffmpeg.log"
     log.write_text(f"log of {message}", encoding="utf-8")
     failure = Failure(failure_class=FailureClass.NODE, message=message)
-    report = Report(
+    report = SpooledReport(
         job_id=new_id(),
-        failure=FailureReport(attempt=1, failure=failure, artifacts=(describe(log),)),
+        failure=FailureReport(attempt=1, failure=failure, artifacts=(describe_artifact(log),)),
     )
     spool.add(report, [log])
     return report
@@ -111,13 +111,13 @@ from ffrtmp_worker.agent.spool import Spool
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Failure, FailureReport
-from ffrtmp_worker import spool
+from ffrtmp_worker.agent import spool
 when, folder = sys.argv[1], Path(sys.argv[2])
 log = folder / "ffmpeg.log"
 log.write_text("a log")
-artifacts = (spool.describe(log),)
+artifacts = (spool.describe_artifact(log),)
 failure = Failure(failure_class=FailureClass.NODE, message="written")
-report = spool.Report(
+report = spool.SpooledReport(
     job_id=new_id(), failure=FailureReport(attempt=1, failure=failure, artifacts=artifacts)
 )
 def die(*_):

@@ -6,23 +6,23 @@ import msgspec
 import pytest
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import LadderSettings, Rendition, Scenario
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.kinds.steps.progress_reporter import Teller
+from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
 
 from .conftest import attempt, scenario
 
 _REPORTS = (
-    Report(1.0, 50, written_bytes=48, written_s=2.0, duplicated=1, dropped=0),
-    Report(2.0, 100, written_bytes=250_048, written_s=4.0, duplicated=2, dropped=0),
+    ProgressReport(1.0, 50, written_bytes=48, written_s=2.0, duplicated=1, dropped=0),
+    ProgressReport(2.0, 100, written_bytes=250_048, written_s=4.0, duplicated=2, dropped=0),
 )
 
 
 def _told(what: Scenario, clip: Path, tools: Tools, folder: Path) -> list[Progress]:
     heard: list[Progress] = []
-    teller = Teller(attempt(what, clip, folder, tools, heard=heard), frame_rate=25.0)
+    teller = ProgressReporter(attempt(what, clip, folder, tools, heard=heard), frame_rate=25.0)
     for report in _REPORTS:
-        teller.tell(report, ratio=report.frames / 80, lag_s=0.5)
+        teller.report(report, ratio=report.frames / 80, lag_s=0.5)
     return heard
 
 

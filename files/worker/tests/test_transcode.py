@@ -20,10 +20,10 @@ from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import RatePoint
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg.probe import probe
+from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.kinds.steps import timed_run
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
-from ffrtmp_worker.kinds.steps.timed_run import added_up
+from ffrtmp_worker.kinds.steps.timed_run import sum_measurements
 from ffrtmp_worker.measure import output
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.quality import Clip
@@ -33,7 +33,7 @@ from .conftest import attempt, make, scenario
 
 def _fails(what: Attempt) -> AttemptFailedError:
     with pytest.raises(AttemptFailedError) as caught:
-        kinds.run(what)
+        kinds.run_attempt(what)
     return caught.value
 
 
@@ -45,7 +45,7 @@ def test_a_measurement_is_whole(
 ) -> None:
     heard: list[Progress] = []
     what = scenario(clip, encoder=encoder, preset=preset, rate=RatePoint(bitrate_kbps=300))
-    measured = kinds.run(attempt(what, clip, tmp_path / "a", tools, heard=heard))
+    measured = kinds.run_attempt(attempt(what, clip, tmp_path / "a", tools, heard=heard))
     assert measured.encode.frames == measured.output.frames == 40
     assert measured.output.codec == ENCODERS[encoder].codec
     assert measured.encode.fps == pytest.approx(40 / measured.encode.wall_s)
@@ -73,7 +73,7 @@ def test_a_measurement_is_whole(
 
 def test_two_passes_are_timed_together(clip: Path, tools: Tools, tmp_path: Path) -> None:
     what = scenario(clip, rate=RatePoint(bitrate_kbps=300, passes=2))
-    measured = kinds.run(attempt(what, clip, tmp_path / "a", tools))
+    measured = kinds.run_attempt(attempt(what, clip, tmp_path / "a", tools))
     assert measured.encode.frames == measured.output.frames == 40
     assert measured.encode.fps == pytest.approx(40 / measured.encode.wall_s)
     assert measured.encode.speed == pytest.approx(1.6 / measured.encode.wall_s)
@@ -83,7 +83,7 @@ def test_two_passes_are_timed_together(clip: Path, tools: Tools, tmp_path: Path)
 
 
 def test_passes_add_up(clip: Path, tools: Tools) -> None:
-    source = Clip(name="clip", probe=probe(tools.ffprobe, clip))
+    source = Clip(name="clip", probe=probe_video(tools.ffprobe, clip))
     first = EncodeMeasurement(
         wall_s=2.0,
         user_s=3.0,
@@ -97,7 +97,7 @@ def test_passes_add_up(clip: Path, tools: Tools) -> None:
     second = msgspec.structs.replace(
         first, wall_s=6.0, user_s=5.0, max_rss_kib=700, frames=40, first_frame_s=0.75
     )
-    both = added_up([first, second], source)
+    both = sum_measurements([first, second], source)
     assert both == EncodeMeasurement(
         wall_s=8.0,
         user_s=8.0,
@@ -108,14 +108,14 @@ def test_passes_add_up(clip: Path, tools: Tools) -> None:
         speed=0.2,
         first_frame_s=0.25,
     )
-    assert added_up([first], source) is first
+    assert sum_measurements([first], source) is first
 
 
 def test_another_size_and_rate_are_checked_in_the_output(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     what = scenario(clip, width=160, height=90, frame_rate="25/2")
-    measured = kinds.run(attempt(what, clip, tmp_path / "a", tools))
+    measured = kinds.run_attempt(attempt(what, clip, tmp_path / "a", tools))
     found = measured.output
     assert (found.width, found.height, found.frame_rate, found.frames) == (160, 90, "25/2", 20)
 
@@ -142,7 +142,7 @@ def test_settings_outside_the_table_end_before_anything_is_fetched(
 def test_the_recorded_command_gives_the_same_output(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    first = kinds.run(attempt(scenario(clip), clip, tmp_path / "a", tools))
+    first = kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "a", tools))
     assert "/" not in " ".join(first.provenance.argv[1:]).replace("pipe:1", "")
     by_hand = tmp_path / "b"
     by_hand.mkdir()
@@ -217,7 +217,7 @@ def test_what_was_run_to_warm_up_does_not_count(clip: Path, tools: Tools, tmp_pa
     folder = tmp_path / "a"
     what = msgspec.structs.replace(scenario(clip, preset="veryslow"), warm_up_s=0.2)
     began = time.monotonic()
-    measured = kinds.run(attempt(what, clip, folder, tools))
+    measured = kinds.run_attempt(attempt(what, clip, folder, tools))
     took_s = time.monotonic() - began
     assert measured.encode.frames == measured.output.frames == 40
     warmed_up = (folder / "warm-up.log").read_text().splitlines()
@@ -309,7 +309,7 @@ def test_an_ffmpeg_that_the_kernel_kills_at_the_slots_limit(
 
 
 def test_an_output_that_is_not_what_was_asked_for(clip: Path, tools: Tools) -> None:
-    found = probe(tools.ffprobe, clip)
+    found = probe_video(tools.ffprobe, clip)
     wanted = scenario(clip, encoder="libx265", preset="fast", pixel_format="yuv420p10le").encode
     shorter = msgspec.structs.replace(found, frames=39, width=640, duration_s=2.0)
     wrong = output.mismatches(wanted, found, shorter)

@@ -218,7 +218,7 @@ def test_what_cannot_be_read_is_never_written_over(host: Host) -> None:
     assert host.all() == before
     assert host.state.read_text() == "{"
     with pytest.raises(state.TuningError, match=r"before\.json"):
-        state.load(host.state)
+        state.load_state(host.state)
 
 
 def test_settings_that_are_wrong_are_named(host: Host, capfd: pytest.CaptureFixture[str]) -> None:

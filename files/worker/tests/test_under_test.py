@@ -33,10 +33,10 @@ from ffrtmp_shared.scenario import (
 )
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError, identify
+from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError, identify_build
 from ffrtmp_worker.inputs.cache import SourceCache
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
-from ffrtmp_worker.inputs.ffmpeg_build import BuildsUnderTest
+from ffrtmp_worker.inputs.ffmpeg_build import BuildCache
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 
 from .api_server import ApiServer
@@ -86,7 +86,7 @@ class Node:
         """Begin with an empty cache."""
         cache = SourceCache(self.folder / "cache", self.cache_max_bytes)
         fetcher = SourceFetcher(cache, self.tools, self.cache_max_bytes)
-        self.builds = BuildsUnderTest(fetcher, is_allowed=self.is_allowed, patience_s=5)
+        self.builds = BuildCache(fetcher, is_allowed=self.is_allowed, patience_s=5)
 
     def given(self, content: bytes) -> FfmpegUnderTest:
         """Let the master have a program."""
@@ -104,7 +104,7 @@ class Node:
 
     def equipped(self, what: Scenario, name: str = "attempt") -> Attempt:
         """Return the same with its FFmpeg."""
-        return self.builds.equipped(self.attempt(what, name), self.client)
+        return self.builds.tools_for(self.attempt(what, name), self.client)
 
     def refusal(self, ffmpeg: FfmpegUnderTest, name: str = "attempt") -> AttemptFailedError:
         """Return why an FFmpeg is not used."""
@@ -122,8 +122,8 @@ def test_what_is_timed_is_the_suites_and_what_judges_is_the_farms(
     node: Node, system_ffmpeg: Path
 ) -> None:
     given = node.given(system_ffmpeg.read_bytes())
-    found = kinds.run(node.equipped(node.scenario(given), "theirs"))
-    ours = kinds.run(node.equipped(node.scenario(FfmpegUnderTest(name="ours")), "ours"))
+    found = kinds.run_attempt(node.equipped(node.scenario(given), "theirs"))
+    ours = kinds.run_attempt(node.equipped(node.scenario(FfmpegUnderTest(name="ours")), "ours"))
     said = subprocess.run([system_ffmpeg, "-version"], check=True, capture_output=True, text=True)
     assert found.provenance.ffmpeg.version == said.stdout.split()[2]
     assert found.provenance.ffmpeg.sha256 == given.sha256
@@ -152,7 +152,7 @@ def test_every_kind_times_the_suites_ffmpeg(node: Node, system_ffmpeg: Path) -> 
         ask(plain, kind="decode", encode=None, decode=DecodeSettings()),
         ask(plain, kind="ladder", encode=None, ladder=LadderSettings(renditions=(rung,))),
     ):
-        found = kinds.run(node.equipped(what, what.kind))
+        found = kinds.run_attempt(node.equipped(what, what.kind))
         assert found.provenance.argv[0] == "under-test/ffmpeg"
         assert found.provenance.ffmpeg.sha256 == given.sha256
         log = node.folder / what.kind / "ffmpeg.log"
@@ -163,7 +163,7 @@ def test_streams_are_of_the_suites_ffmpeg(node: Node, system_ffmpeg: Path) -> No
     given = node.given(system_ffmpeg.read_bytes())
     plain = node.scenario(given, preset="ultrafast", threads=1)
     search = DensitySettings(window_s=8.0, verify_s=8.0, max_streams=1, max_lag_s=5.0)
-    dense = kinds.run(
+    dense = kinds.run_attempt(
         node.equipped(msgspec.structs.replace(plain, kind="density", density=search), "density")
     )
     assert dense.density is not None
@@ -190,7 +190,7 @@ def test_a_live_is_encoded_by_the_suites_ffmpeg_and_fed_by_the_farms(
 
     with running(rtmp_folder) as server:
         node.tools = replace(node.tools, rtmp_url=server.url)
-        found = kinds.run(replace(node.equipped(what, "live"), report=look))
+        found = kinds.run_attempt(replace(node.equipped(what, "live"), report=look))
     assert found.live is not None
     assert found.provenance.argv[0] == "under-test/ffmpeg"
     assert found.provenance.ffmpeg.sha256 == given.sha256
@@ -221,7 +221,7 @@ def test_nothing_is_fetched_where_the_operator_does_not_allow_it(
     assert "worker_allow_ffmpeg_under_test is false here" in str(refusal)
     assert node.master.seen == []
     own = closed.attempt(node.scenario(FfmpegUnderTest(name="ours")), "own")
-    assert closed.builds.equipped(own, node.client) is own
+    assert closed.builds.tools_for(own, node.client) is own
 
 
 _OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
@@ -272,7 +272,7 @@ def test_a_build_that_hangs_is_left_when_the_job_is_canceled(node: Node) -> None
         stop_reason=lambda: "the job was canceled" if time.monotonic() > ends_s else "",
     )
     with pytest.raises(AttemptFailedError, match="the job was canceled") as caught:
-        node.builds.equipped(canceled, node.client)
+        node.builds.tools_for(canceled, node.client)
     assert caught.value.failure_class is FailureClass.STOPPED
     assert time.monotonic() - ends_s < 3
 
@@ -336,12 +336,12 @@ def test_a_program_that_writes_without_end_is_ended(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexec cat /dev/zero\n", encoding="ascii")
     program.chmod(0o755)
     with pytest.raises(UnusableFfmpegError, match="did not say its version within 2 s"):
-        identify(program, timeout_s=2)
+        identify_build(program, timeout_s=2)
 
 
 def test_what_may_not_be_executed_is_told_from_what_is_no_program(tmp_path: Path) -> None:
     program = tmp_path / "ffmpeg"
     program.write_bytes(b"")
     with pytest.raises(UnusableFfmpegError) as caught:
-        identify(program)
+        identify_build(program)
     assert caught.value.errno == errno.EACCES

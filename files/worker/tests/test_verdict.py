@@ -17,7 +17,7 @@ from ffrtmp_shared.measurement import (
 )
 from ffrtmp_worker import kinds, verdict
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.measure.cgroup import slot_counts
+from ffrtmp_worker.measure.cgroup import cgroup_counts
 from ffrtmp_worker.measure.environment import EnvironmentWatch, cpu_turbo
 from ffrtmp_worker.measure.psi import stalled_us
 from ffrtmp_worker.measure.throttling import throttle_counts
@@ -39,7 +39,7 @@ _QUIET: dict[str, Any] = {
 def measured(clip: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
     """A real measurement, as if of an encode of ten seconds on a quiet host."""
     folder = tmp_path_factory.mktemp("verdict")
-    real = kinds.run(attempt(scenario(clip), clip, folder / "attempt", tools))
+    real = kinds.run_attempt(attempt(scenario(clip), clip, folder / "attempt", tools))
     assert real.verdict is not None
     encode = msgspec.structs.replace(real.encode, wall_s=10.0, user_s=9.0, system_s=1.0)
     return msgspec.structs.replace(
@@ -53,7 +53,7 @@ def _with(measured: Measurement, **environment: Any) -> Measurement:
 
 
 def _codes(measured: Measurement) -> tuple[VerdictState, list[str]]:
-    found = verdict.judge(measured)
+    found = verdict.compute_verdict(measured)
     return found.state, [reason.code for reason in found.reasons]
 
 
@@ -137,7 +137,7 @@ def test_work_of_others_is_seen(clip: Path, tools: Tools, tmp_path: Path) -> Non
     slow = scenario(clip, encoder="libx264", preset="slower", threads=1)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as hog:
         try:
-            measured = kinds.run(attempt(slow, clip, tmp_path / "attempt", tools))
+            measured = kinds.run_attempt(attempt(slow, clip, tmp_path / "attempt", tools))
         finally:
             hog.kill()
     assert measured.verdict is not None
@@ -201,12 +201,12 @@ def test_the_counts_of_the_slot_on_both_hierarchies(tmp_path: Path, *, is_unifie
         memory.mkdir(parents=True)
         (memory / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
     (cpu / "cpu.stat").write_text("nr_periods 9\nnr_throttled 4\nthrottled_usec 100\n")
-    found = slot_counts(own, cgroups)
+    found = cgroup_counts(own, cgroups)
     assert (found.throttled_periods, found.oom_kills) == (4, 2)
 
 
 def test_a_host_without_control_groups_counts_nothing(tmp_path: Path) -> None:
-    found = slot_counts(tmp_path / "own", tmp_path)
+    found = cgroup_counts(tmp_path / "own", tmp_path)
     assert (found.throttled_periods, found.oom_kills) == (None, None)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench import calls
 from bench.calls import Agent, AgentCalls
-from bench.ledger import Ledger
+from bench.job_accounting import JobAccounting
 from bench.load.timing import Latency, Window
 from bench.process import CpuMeter
 from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
@@ -45,7 +45,7 @@ async def run(
     With `drain`, agents go on until every job is finished and the ledger is checked; without,
     the master had jobs before and keeps as many.
     """
-    ledger = Ledger()
+    ledger = JobAccounting()
     room = asyncio.Semaphore(backlog)
     agent_callers = await callers(address, len(agents))
     submit_callers = await callers(address, len(submitters))

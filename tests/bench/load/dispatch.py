@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench import calls
 from bench.calls import Agent, AgentCalls
-from bench.ledger import Ledger
+from bench.job_accounting import JobAccounting
 from bench.load.timing import Latency
 from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
 
@@ -27,7 +27,7 @@ async def run(
 
     A job's time begins when it is its turn, whether or not a connection is free to submit it.
     """
-    ledger = Ledger()
+    ledger = JobAccounting()
     sent: dict[str, float] = {}
     received: dict[str, float] = {}
     is_over = asyncio.Event()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import calls
 from bench.calls import Agent, AgentCalls
-from bench.ledger import Ledger
+from bench.job_accounting import JobAccounting
 from bench.load import scraping
 from bench.load.timing import Latency, Window
 from bench.process import CpuMeter
@@ -61,7 +61,7 @@ class _Simulation:
         start = time.perf_counter()
         step_s = rhythm.every_s / len(agents)
         self.nodes = [_Node(agent, start + step_s * n) for n, agent in enumerate(agents)]
-        self.ledger = Ledger()
+        self.ledger = JobAccounting()
         self.window = Window(warm_up_s=0.0, seconds=rhythm.seconds)
         self.scrapes: list[float] = []
         self.late_s = self.offline = 0.0
@@ -160,27 +160,27 @@ async def run(
     """Let every node speak in its turn, evenly spread."""
     node_callers = await callers(address, connections)
     looking, submitting = await callers(address, 2)
-    farm = _Simulation(agents, rhythm, viewer)
+    services = _Simulation(agents, rhythm, viewer)
     expired_before = await _expired(looking, viewer)
     cpu = CpuMeter(pid)
     async with asyncio.TaskGroup() as group:
         for caller in node_callers:
-            group.create_task(farm.speak(caller))
-        group.create_task(farm.take_turns(connections))
-        group.create_task(farm.submit(submitting, calls.submission(submitter)))
-        group.create_task(farm.scrape(looking))
+            group.create_task(services.speak(caller))
+        group.create_task(services.take_turns(connections))
+        group.create_task(services.submit(submitting, calls.submission(submitter)))
+        group.create_task(services.scrape(looking))
     server_cpu_percent = cpu.percent()
     expired = await _expired(looking, viewer) - expired_before
-    await farm.finish(node_callers[0])
+    await services.finish(node_callers[0])
     close_all([looking, submitting, *node_callers])
-    spoken = sum(farm.window.count(deed) for deed in ("claim", "heartbeat", "result"))
+    spoken = sum(services.window.count(deed) for deed in ("claim", "heartbeat", "result"))
     return Watched(
-        farm.window.latencies() | {"scrape": Latency.of(farm.scrapes)},
-        farm.late_s,
-        farm.offline,
+        services.window.latencies() | {"scrape": Latency.of(services.scrapes)},
+        services.late_s,
+        services.offline,
         expired,
         spoken / rhythm.seconds,
-        farm.ledger.counts[2],
+        services.ledger.counts[2],
         server_cpu_percent,
     )
 

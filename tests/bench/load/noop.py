@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import calls
 from bench.calls import Agent, AgentCalls
-from bench.ledger import Ledger
+from bench.job_accounting import JobAccounting
 from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
 
 
@@ -23,7 +23,7 @@ async def run(
     address: Address, agents: Sequence[Agent], submitters: Sequence[str], *, jobs: int
 ) -> Worked:
     """Submit each job in a request of its own; an agent hands in and claims the next in one."""
-    ledger = Ledger()
+    ledger = JobAccounting()
     submit_callers = await callers(address, len(submitters))
     left = iter(range(jobs))
 

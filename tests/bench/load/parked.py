@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench import calls
 from bench.calls import Agent, AgentCalls
-from bench.ledger import Ledger
+from bench.job_accounting import JobAccounting
 from bench.load import scraping
 from bench.process import CpuMeter, memory_kib
 from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
@@ -44,7 +44,7 @@ async def run(
     idle_s: float,
 ) -> Parked:
     """Park every agent, watch the idle master, then submit a job for each agent."""
-    ledger = Ledger()
+    ledger = JobAccounting()
     looking = (await callers(address, 1))[0]
     submit_callers = await callers(address, len(submitters))
     before = memory_kib(pid, "Rss"), memory_kib(pid, "Pss")
@@ -106,8 +106,8 @@ async def run(
         handed_out_s,
         submitted_s,
         empty_handed,
-        rise("ffrtmp_master_claim_wakes_total") / len(agents),
-        rise("ffrtmp_master_claim_wakes_in_vain_total"),
+        rise("ffrtmp_master_claim_wakeups_total") / len(agents),
+        rise("ffrtmp_master_claim_spurious_wakeups_total"),
     )
 
 
@@ -124,7 +124,7 @@ async def _until_parked(caller: Caller, viewer: str, agents: int) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _hand_in(claims: Sequence[tuple[Caller, AgentCalls, str]], ledger: Ledger) -> None:
+async def _hand_in(claims: Sequence[tuple[Caller, AgentCalls, str]], ledger: JobAccounting) -> None:
     async def hand_in(caller: Caller, said: AgentCalls, job_id: str) -> None:
         answer = expect(await caller.call(said.result(job_id)), 200, 201)
         stored = calls.read_stored(answer.body)

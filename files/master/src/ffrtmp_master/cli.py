@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 from ffrtmp_shared import config, logs
-from ffrtmp_shared.admin import Deed
+from ffrtmp_shared.admin import AuditAction
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -20,9 +20,9 @@ from ffrtmp_master.clock import utc_now
 from ffrtmp_master.server import serve
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import audit, backup, credentials, migrate
-from ffrtmp_master.store.credentials import CredentialFile, Synchronised
+from ffrtmp_master.store.credentials import CredentialFile, SyncResult
 from ffrtmp_master.store.engine import writing_engine
-from ffrtmp_master.store.errors import RefusedError
+from ffrtmp_master.store.errors import RequestError
 
 _FAILED = 1
 _BAD_CONFIG = 2
@@ -104,22 +104,22 @@ def _synchronise(loaded: Settings, file: Path) -> bool:
     now = utc_now()
     try:
         with engine.connect() as connection, connection.begin():
-            done = credentials.make_exactly(connection, wanted.credentials, now)
+            done = credentials.sync(connection, wanted.credentials, now)
             if done.is_changed:
                 _write_down(connection, now, done)
-    except RefusedError as error:
+    except RequestError as error:
         raise OperatorError(str(error)) from error
     finally:
         engine.dispose()
     return done.is_changed
 
 
-def _write_down(connection: Connection, now: datetime, done: Synchronised) -> None:
-    audit.write_down(
+def _write_down(connection: Connection, now: datetime, done: SyncResult) -> None:
+    audit.record(
         connection,
         now,
         audit.COMMAND_LINE,
-        Deed.CREDENTIALS_SYNCHRONISED,
+        AuditAction.CREDENTIALS_SYNCHRONISED,
         "credentials",
         **dataclasses.asdict(done),
     )
@@ -127,8 +127,8 @@ def _write_down(connection: Connection, now: datetime, done: Synchronised) -> No
 
 def _backup(loaded: Settings, arguments: argparse.Namespace) -> None:
     try:
-        _print(backup.copy(loaded.database_url, arguments.target))
-    except backup.CannotBackUpError as error:
+        _print(backup.create_backup(loaded.database_url, arguments.target))
+    except backup.BackupError as error:
         raise OperatorError(str(error)) from error
 
 

@@ -47,7 +47,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
 
-class Deed(StrEnum):
+class AuditAction(StrEnum):
     """What somebody did to the farm, as the audit log names it."""
 
     CREDENTIAL_MADE = "token made"
@@ -69,7 +69,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     at: Moment
     who: str
-    deed: Deed
+    deed: AuditAction
     target: str
     details: dict[str, Any]
 

@@ -26,6 +26,7 @@ from ffrtmp_shared.models import (
     NodeUpdate,
     Problem,
     Registration,
+    ReportStored,
     Result,
     ResultPage,
     ResultReport,
@@ -33,7 +34,6 @@ from ffrtmp_shared.models import (
     RunPage,
     RunPlan,
     RunRequest,
-    Stored,
 )
 
 T = TypeVar("T")
@@ -119,13 +119,13 @@ class MasterClient:
         """Renew the lease on a job."""
         return self._call("POST", f"/v1/jobs/{job_id}/heartbeat", HeartbeatAnswer, body=heartbeat)
 
-    def report_result(self, job_id: UUID, report: ResultReport) -> Stored:
+    def report_result(self, job_id: UUID, report: ResultReport) -> ReportStored:
         """Hand in what an attempt measured; it is on the master's disk when this returns."""
-        return self._call("POST", f"/v1/jobs/{job_id}/result", Stored, body=report)
+        return self._call("POST", f"/v1/jobs/{job_id}/result", ReportStored, body=report)
 
-    def report_failure(self, job_id: UUID, report: FailureReport) -> Stored:
+    def report_failure(self, job_id: UUID, report: FailureReport) -> ReportStored:
         """Say that an attempt failed, and why."""
-        return self._call("POST", f"/v1/jobs/{job_id}/failure", Stored, body=report)
+        return self._call("POST", f"/v1/jobs/{job_id}/failure", ReportStored, body=report)
 
     def append_log(self, job_id: UUID, attempt: int, offset: int, piece: bytes) -> LogStored:
         """Append text in UTF-8 to an attempt's log, which has `offset` bytes so far.

@@ -38,7 +38,9 @@ class ClientCertificate:
     key_file: Path
 
     @classmethod
-    def of(cls, certificate_file: Path | None, key_file: Path | None) -> "ClientCertificate | None":
+    def from_files(
+        cls, certificate_file: Path | None, key_file: Path | None
+    ) -> "ClientCertificate | None":
         """Put what an operator set together; None when nothing is shown. Raises ValueError."""
         if certificate_file is None and key_file is None:
             return None

@@ -19,7 +19,7 @@ class Between(msgspec.Struct, frozen=True):
     least: int
     most: int
 
-    def takes(self, value: str) -> bool:
+    def accepts(self, value: str) -> bool:
         """Whether `value` is such a number, written in plain digits."""
         if not (value.isascii() and value.isdigit() and len(value) <= len(str(self.most))):
             return False
@@ -35,7 +35,7 @@ class OneOf(msgspec.Struct, frozen=True):
 
     words: tuple[str, ...]
 
-    def takes(self, value: str) -> bool:
+    def accepts(self, value: str) -> bool:
         """Whether `value` is one of them."""
         return value in self.words
 
@@ -51,7 +51,7 @@ class Quality(msgspec.Struct, frozen=True):
     most: float
     fractions: bool = False
 
-    def takes(self, value: float) -> bool:
+    def accepts(self, value: float) -> bool:
         """Whether `value` is on the scale."""
         return self.least <= value <= self.most and (self.fractions or value == int(value))
 

@@ -49,7 +49,7 @@ class TimedCollector(Collector):
         return (*gathered, duration)
 
 
-def introduce(name: str, registry: CollectorRegistry) -> None:
+def register_build_info(name: str, registry: CollectorRegistry) -> None:
     """Have `registry` say which exporter it is and what its process uses."""
     ProcessCollector(registry=registry)
     info = Info(
@@ -65,7 +65,7 @@ def serve_until_stopped(name: str, registry: CollectorRegistry, settings: Export
 
     Raises OSError when the port is taken or a file of the certificate cannot be read.
     """
-    introduce(name, registry)
+    register_build_info(name, registry)
     served = CollectorRegistry()
     served.register(TimedCollector(registry))
     stopped = threading.Event()

@@ -15,7 +15,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 _context: ContextVar[dict[str, object] | None] = ContextVar("log_context", default=None)
 
 
-def begin(**fields: object) -> None:
+def begin_context(**fields: object) -> None:
     """Put `fields` into every line that this context, and those copied from it, log from now on.
 
     What an earlier call had put there is gone.
@@ -23,7 +23,7 @@ def begin(**fields: object) -> None:
     _context.set(fields)
 
 
-def note(**fields: object) -> None:
+def add_context(**fields: object) -> None:
     """Add to the fields of every further line of what was begun; nothing where nothing was."""
     known = _context.get()
     if known is not None:

@@ -303,7 +303,7 @@ class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     artifacts: Artifacts = ()
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
+class ReportStored(msgspec.Struct, frozen=True, kw_only=True):
     """The master has it on disk. `repeated` says that it had it before.
 
     `next` is the job that was claimed with the result, null when none was asked for or found.

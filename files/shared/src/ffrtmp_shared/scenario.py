@@ -157,7 +157,7 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     frame_rate: FrameRate | None = None
     options: Annotated[dict[Word, Word], Meta(max_length=16)] = {}
 
-    def faults(self) -> list[tuple[str, str]]:
+    def setting_errors(self) -> list[tuple[str, str]]:
         """Name every field that the encoder would not accept, each with what is allowed."""
         encoder = ENCODERS.get(self.encoder)
         if encoder is None:
@@ -181,7 +181,7 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def problems(self) -> list[str]:
         """Say what the encoder would not accept; an empty list means that all is well."""
-        return [message for _, message in self.faults()]
+        return [message for _, message in self.setting_errors()]
 
     def _rate_problems(self, encoder: Encoder) -> list[str]:
         rate = self.rate
@@ -191,7 +191,7 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 continue
             if scale is None:
                 found.append(f"{encoder.name} takes no {field}; it takes {encoder.rate_controls}")
-            elif not scale.takes(value):
+            elif not scale.accepts(value):
                 found.append(f"{encoder.name} takes a {field} {scale}, not {value:g}")
         if rate.passes > encoder.passes:
             found.append(f"{encoder.name} makes no second pass; leave out passes")
@@ -209,7 +209,7 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             if allowed is None:
                 known = ", ".join(sorted(encoder.options))
                 found.append(f"{encoder.name} has no option {name!r} here; allowed are {known}")
-            elif not allowed.takes(value):
+            elif not allowed.accepts(value):
                 found.append(f"{encoder.name}'s option {name} is {allowed}, not {value!r}")
         return found
 

@@ -31,14 +31,22 @@ from ffrtmp_shared.suite_yaml import (
     MAX_PROBLEMS,
     SuiteError,
     SuiteProblem,
-    explain,
+    explain_error,
     line_of,
-    place,
-    plain,
-    read,
+    path_text,
+    read_yaml,
+    to_plain,
 )
 
-__all__ = ["MAX_JOBS", "OnNode", "Suite", "SuiteError", "SuiteProblem", "json_schema", "parse"]
+__all__ = [
+    "MAX_JOBS",
+    "OnNode",
+    "Suite",
+    "SuiteError",
+    "SuiteProblem",
+    "json_schema",
+    "parse_suite",
+]
 
 MAX_JOBS = 100_000
 """The most jobs that one run may have."""
@@ -210,20 +218,20 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                 yield rate.label, settings
 
 
-def parse(text: str) -> Suite:
+def parse_suite(text: str) -> Suite:
     """Read a suite from YAML.
 
     Raises SuiteError with every problem that was found and the line that each stands on.
     """
-    document = read(text)
+    document = read_yaml(text)
     _refuse(
-        SuiteProblem(line_of(document, place(error)), explain(error))
+        SuiteProblem(line_of(document, path_text(error)), explain_error(error))
         for error in islice(Draft202012Validator(json_schema()).iter_errors(document), MAX_PROBLEMS)
     )
     # A rate point checks itself; those that are wrong are named with their lines.
     _refuse(_wrong_rates(document))
     try:
-        suite = msgspec.convert(plain(text), Suite)
+        suite = msgspec.convert(to_plain(text), Suite)
     except msgspec.ValidationError as error:
         raise SuiteError([SuiteProblem(1, str(error))]) from error
     _refuse([*_repeated_names(suite, document), *_misplaced(suite, document)])
@@ -367,6 +375,6 @@ def _faults(
     document: Any, encode: _Path, rate: _Path, size: _Path, settings: EncodeSettings
 ) -> Iterator[SuiteProblem]:
     """Name what `settings` would be refused for, each where the file says it."""
-    for field, said in settings.faults():
+    for field, said in settings.setting_errors():
         where = {"rate": rate, "width": [*size, field], "height": [*size, field]}
         yield SuiteProblem(line_of(document, where.get(field, [*encode, field])), said)

@@ -39,7 +39,7 @@ class SuiteError(ValueError):
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
-def read(text: str) -> Any:
+def read_yaml(text: str) -> Any:
     """Read YAML in the form that knows its lines; raises SuiteError."""
     if len(text) > MAX_CHARACTERS:
         said = f"{len(text)} characters; a suite may have {MAX_CHARACTERS}"
@@ -70,7 +70,7 @@ def read(text: str) -> Any:
     return document
 
 
-def plain(text: str) -> Any:
+def to_plain(text: str) -> Any:
     """Read YAML that `read` has accepted into Python's own types.
 
     The document that knows its lines holds ruamel's kinds of text and number, which no encoder
@@ -94,7 +94,7 @@ def _check_plain(text: str) -> None:
         raise SuiteError([SuiteProblem(event.start_mark.line + 1, said)])
 
 
-def explain(error: Any) -> str:
+def explain_error(error: Any) -> str:
     """Turn a schema error into what is wrong and what is allowed."""
     where = _dotted(list(error.absolute_path))
     allowed = ", ".join(error.schema.get("properties", {}))
@@ -113,7 +113,7 @@ def explain(error: Any) -> str:
     return f"{where}: {said}"
 
 
-def place(error: Any) -> list[str | int]:
+def path_text(error: Any) -> list[str | int]:
     """Return the path of what is wrong: of an unknown key itself, not of what holds it."""
     path = list(error.absolute_path)
     if error.validator == "additionalProperties":

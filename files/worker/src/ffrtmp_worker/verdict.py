@@ -41,10 +41,10 @@ SHORT_DEGRADED_S = 1.0
 
 def with_verdict(measurement: Measurement) -> Measurement:
     """Return the measurement with the verdict on it."""
-    return msgspec.structs.replace(measurement, verdict=judge(measurement))
+    return msgspec.structs.replace(measurement, verdict=compute_verdict(measurement))
 
 
-def judge(measurement: Measurement) -> Verdict:
+def compute_verdict(measurement: Measurement) -> Verdict:
     """Judge a measurement by what was measured beside it; what is unavailable accuses nobody."""
     invalid = list(_invalid(measurement))
     degraded = list(_degraded(measurement))

@@ -20,20 +20,20 @@ from ffrtmp_shared.models import (
     HeartbeatAnswer,
     Job,
     JobRequest,
+    ReportStored,
     ResultReport,
     Role,
-    Stored,
 )
 from litestar.exceptions import ClientException
 
-from ffrtmp_master.api.job_view import job_as_sent
+from ffrtmp_master.api.job_view import render_job
 from ffrtmp_master.auth.authentication import check_node, node_of
 from ffrtmp_master.queue import requests
-from ffrtmp_master.queue.requests import Claimed
-from ffrtmp_master.queue.waiting import Waiter
-from ffrtmp_master.services import Farm
+from ffrtmp_master.queue.requests import ClaimOutcome
+from ffrtmp_master.queue.waiting import ParkedClaim
+from ffrtmp_master.services import Services
 from ffrtmp_master.store.credentials import Credential
-from ffrtmp_master.store.errors import UnacceptableError
+from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.writer import WriterClosedError
 
@@ -43,7 +43,7 @@ KEY_MAX = 255
 
 
 @dataclass
-class Call(Generic[B]):
+class AgentCall(Generic[B]):
     """A request: who asks, of which job where its path names one, and what its body says.
 
     `content` is the body as it came; `hung_up` ends once the caller is gone.
@@ -58,7 +58,7 @@ class Call(Generic[B]):
 
 
 @dataclass(frozen=True)
-class Answer:
+class AgentResponse:
     """What is sent back; `body` is encoded as JSON."""
 
     status: HTTPStatus
@@ -76,69 +76,73 @@ class Endpoint(Generic[B]):
     answers: dict[HTTPStatus, type[msgspec.Struct] | None]
     problems: tuple[HTTPStatus, ...]
     role: Role
-    do: Callable[[Farm, Call[B]], Awaitable[Answer]]
+    handler: Callable[[Services, AgentCall[B]], Awaitable[AgentResponse]]
     # Whether it heeds the header Idempotency-Key.
     takes_key: bool = False
 
 
-async def _submit(farm: Farm, call: Call[JobRequest]) -> Answer:
+async def _submit(services: Services, call: AgentCall[JobRequest]) -> AgentResponse:
     key = call.headers.get(b"idempotency-key")
     if key is not None and not 0 < len(key) <= KEY_MAX:
         raise ClientException(f"Idempotency-Key: from 1 to {KEY_MAX} characters")
     problems_found = call.body.scenario.problems()
     if problems_found:
-        raise UnacceptableError("the scenario cannot be measured", problems_found)
-    request = requests.Submit(
+        raise UnprocessableError("the scenario cannot be measured", problems_found)
+    request = requests.SubmitJob(
         call.body, call.holder.name, None if key is None else key.decode("latin-1")
     )
-    submitted = await farm.writer.request(request)
+    submitted = await services.writer.apply_request(request)
     status = HTTPStatus.OK if submitted.existed else HTTPStatus.CREATED
     job = submitted.job
-    return Answer(status, job_as_sent(job, farm.catalog), f"/v1/jobs/{job.id}")
+    return AgentResponse(status, render_job(job, services.catalog), f"/v1/jobs/{job.id}")
 
 
-async def _claim(farm: Farm, call: Call[ClaimRequest]) -> Answer:
+async def _claim(services: Services, call: AgentCall[ClaimRequest]) -> AgentResponse:
     check_node(call.holder, call.body.node)
-    request = requests.Claim(call.body.node, call.body.slot)
-    job = await _wait_for_job(farm, call, request, call.body.wait_s, None)
+    request = requests.ClaimJob(call.body.node, call.body.slot)
+    job = await _wait_for_job(services, call, request, call.body.wait_s, None)
     if job is None:
-        if farm.waiting.is_closed:
+        if services.parked_claims.is_closed:
             raise WriterClosedError
-        return Answer(HTTPStatus.NO_CONTENT, None)
-    return Answer(HTTPStatus.OK, _as_claim(farm, job))
+        return AgentResponse(HTTPStatus.NO_CONTENT, None)
+    return AgentResponse(HTTPStatus.OK, _as_claim(services, job))
 
 
-async def _heartbeat(farm: Farm, call: Call[Heartbeat]) -> Answer:
-    request = requests.Renew(call.job_id, node_of(call.holder), call.body)
-    cancel = await farm.writer.request(request)
-    return Answer(HTTPStatus.OK, HeartbeatAnswer(lease_s=farm.settings.lease_s, cancel=cancel))
+async def _heartbeat(services: Services, call: AgentCall[Heartbeat]) -> AgentResponse:
+    request = requests.RenewLease(call.job_id, node_of(call.holder), call.body)
+    cancel = await services.writer.apply_request(request)
+    return AgentResponse(
+        HTTPStatus.OK, HeartbeatAnswer(lease_s=services.settings.lease_s, cancel=cancel)
+    )
 
 
-async def _result(farm: Farm, call: Call[ResultReport]) -> Answer:
+async def _result(services: Services, call: AgentCall[ResultReport]) -> AgentResponse:
     node = node_of(call.holder)
     # Checked against its type, and stored as it came: to write it anew would change nothing.
     measurement = bytes(_as_sent(call.content).measurement).decode()
-    request = requests.TakeResult(call.job_id, node, call.body, measurement)
-    handed_in = await farm.writer.request(request)
+    request = requests.RecordResult(call.job_id, node, call.body, measurement)
+    handed_in = await services.writer.apply_request(request)
     job = None
     if call.body.next is not None and handed_in.claimed is not None:
-        again = requests.Claim(node, call.body.next.slot)
-        job = await _wait_for_job(farm, call, again, call.body.next.wait_s, handed_in.claimed)
-    return Answer(
+        again = requests.ClaimJob(node, call.body.next.slot)
+        job = await _wait_for_job(services, call, again, call.body.next.wait_s, handed_in.claimed)
+    return AgentResponse(
         HTTPStatus.OK,
-        Stored(
+        ReportStored(
             job_id=call.job_id,
             state=handed_in.state,
             repeated=handed_in.repeated,
-            next=None if job is None else _as_claim(farm, job),
+            next=None if job is None else _as_claim(services, job),
         ),
     )
 
 
-async def _failure(farm: Farm, call: Call[FailureReport]) -> Answer:
-    request = requests.TakeFailure(call.job_id, node_of(call.holder), call.body)
-    handed_in = await farm.writer.request(request)
-    return Answer(HTTPStatus.OK, Stored(job_id=call.job_id, state=handed_in.state, repeated=False))
+async def _failure(services: Services, call: AgentCall[FailureReport]) -> AgentResponse:
+    request = requests.RecordFailure(call.job_id, node_of(call.holder), call.body)
+    handed_in = await services.writer.apply_request(request)
+    return AgentResponse(
+        HTTPStatus.OK, ReportStored(job_id=call.job_id, state=handed_in.state, repeated=False)
+    )
 
 
 class _Measured(msgspec.Struct):
@@ -150,17 +154,21 @@ class _Measured(msgspec.Struct):
 _as_sent = msgspec.json.Decoder(_Measured).decode
 
 
-def _as_claim(farm: Farm, job: JobRow) -> Claim:
+def _as_claim(services: Services, job: JobRow) -> Claim:
     return Claim(
-        job=job_as_sent(job, farm.catalog),
+        job=render_job(job, services.catalog),
         attempt=job.attempt,
-        lease_s=farm.settings.lease_s,
-        heartbeat_s=farm.settings.heartbeat_s,
+        lease_s=services.settings.lease_s,
+        heartbeat_s=services.settings.heartbeat_s,
     )
 
 
 async def _wait_for_job(
-    farm: Farm, call: Call[Any], request: requests.Claim, wait_s: float, first: Claimed | None
+    services: Services,
+    call: AgentCall[Any],
+    request: requests.ClaimJob,
+    wait_s: float,
+    first: ClaimOutcome | None,
 ) -> JobRow | None:
     """Claim until there is a job, the time is over, or the client has hung up.
 
@@ -170,17 +178,17 @@ async def _wait_for_job(
     if first is not None and (first.job is not None or not wait_s):
         return first.job
     if not wait_s:
-        return (await farm.writer.request(request)).job
-    waiter = Waiter(request.node)
+        return (await services.writer.apply_request(request)).job
+    waiter = ParkedClaim(request.node)
     gone = asyncio.ensure_future(call.hung_up())
     gone.add_done_callback(lambda _: waiter.time_out())
 
-    async def attempt() -> Claimed:
+    async def attempt() -> ClaimOutcome:
         # Nobody would work on a job that is claimed for a client that is not there.
-        return Claimed(None) if gone.done() else await farm.writer.request(request)
+        return ClaimOutcome(None) if gone.done() else await services.writer.apply_request(request)
 
     try:
-        return await farm.waiting.until(waiter, attempt, wait_s, gone.done)
+        return await services.parked_claims.wait_for_job(waiter, attempt, wait_s, gone.done)
     finally:
         gone.cancel()
 
@@ -221,7 +229,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         "/v1/jobs/{job_id}/result",
         "Store what an attempt measured, durably; with `next`, claim the slot's next job as well.",
         ResultReport,
-        {_OK: Stored},
+        {_OK: ReportStored},
         _REPORT,
         Role.AGENT,
         _result,
@@ -230,7 +238,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         "/v1/jobs/{job_id}/failure",
         "Take an attempt that failed: the job is queued again, failed, or canceled.",
         FailureReport,
-        {_OK: Stored},
+        {_OK: ReportStored},
         _REPORT,
         Role.AGENT,
         _failure,

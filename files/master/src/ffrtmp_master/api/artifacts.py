@@ -17,19 +17,19 @@ from ffrtmp_master.api.path_params import (
     FileNamePart,
     Sha256Query,
 )
-from ffrtmp_master.api.uploads import BytesOperation, check_announced
-from ffrtmp_master.auth.authentication import Call, agent_node, needs
+from ffrtmp_master.api.uploads import BytesOperation, check_content_length
+from ffrtmp_master.auth.authentication import Call, agent_node, require_role
 from ffrtmp_master.queue import completion
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import artifacts
 
-FarmHere = NamedDependency[SkipValidation[Farm]]
+InjectedServices = NamedDependency[SkipValidation[Services]]
 
 
 @put(
     "/v1/jobs/{job_id:uuid}/artifacts/{name:str}",
-    guards=[needs(Role.AGENT)],
-    responses=problems.documented(
+    guards=[require_role(Role.AGENT)],
+    responses=problems.document_problems(
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -45,7 +45,7 @@ async def upload_artifact(
     name: FileNamePart,
     *,
     attempt: AttemptQuery,
-    farm: FarmHere,
+    services: InjectedServices,
     sha256: Sha256Query = None,
 ) -> Artifact:
     """Keep a file that belongs to the attempt; the same again is fine.
@@ -53,11 +53,11 @@ async def upload_artifact(
     With `sha256`, its digest, 422 when another came.
     """
     node = agent_node(request)
-    check_announced(request, farm.settings.max_artifact_bytes)
-    await farm.writer.write(lambda work: completion.check_upload(work, job_id, attempt, node))
-    content = await farm.artifacts.keep(request.stream(), expected=sha256)
-    await farm.writer.write(
-        lambda work: completion.take_artifact(
+    check_content_length(request, services.settings.max_artifact_bytes)
+    await services.writer.write(lambda work: completion.check_upload(work, job_id, attempt, node))
+    content = await services.artifacts.store(request.stream(), expected=sha256)
+    await services.writer.write(
+        lambda work: completion.record_artifact(
             work, job_id, attempt, node=node, name=name, content=content
         )
     )
@@ -67,27 +67,31 @@ async def upload_artifact(
 _ONE = "/v1/jobs/{job_id:uuid}/attempts/{attempt:int}/artifacts/{name:str}"
 
 
-@head(_ONE, guards=[needs(Role.VIEWER)], responses=downloads.HEAD_DOCUMENTED)
+@head(_ONE, guards=[require_role(Role.VIEWER)], responses=downloads.HEAD_DOCUMENTED)
 async def has_artifact(
-    job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, farm: FarmHere
+    job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, services: InjectedServices
 ) -> Response[None]:
     """Say whether an artifact is here, and how large it is."""
-    found = await farm.reader.read(lambda c: artifacts.find(c, job_id, attempt, name))
-    return await downloads.head(farm.artifacts, found.sha256, name)
+    found = await services.reader.read(lambda c: artifacts.get_artifact(c, job_id, attempt, name))
+    return await downloads.describe_content(services.artifacts, found.sha256, name)
 
 
 @get(
     _ONE,
-    guards=[needs(Role.VIEWER)],
+    guards=[require_role(Role.VIEWER)],
     responses=downloads.DOCUMENTED,
     media_type="application/octet-stream",
 )
 async def download_artifact(
-    request: Call, job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, farm: FarmHere
+    request: Call,
+    job_id: FromPath[UUID],
+    attempt: AttemptPart,
+    name: FileNamePart,
+    services: InjectedServices,
 ) -> Stream:
     """Give an artifact's bytes, or with the header Range a part of them."""
-    found = await farm.reader.read(lambda c: artifacts.find(c, job_id, attempt, name))
-    return await downloads.answer(request, farm.artifacts, found.sha256, name)
+    found = await services.reader.read(lambda c: artifacts.get_artifact(c, job_id, attempt, name))
+    return await downloads.stream_content(request, services.artifacts, found.sha256, name)
 
 
 ROUTES: tuple[Any, ...] = (upload_artifact, has_artifact, download_artifact)

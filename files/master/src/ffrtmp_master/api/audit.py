@@ -11,22 +11,22 @@ from litestar.params import SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, Cursor, Limit, before_number
-from ffrtmp_master.auth.authentication import needs
-from ffrtmp_master.services import Farm
+from ffrtmp_master.auth.authentication import require_role
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit
 
 
 @get(
     "/v1/audit",
-    guards=[needs(Role.ADMIN)],
-    responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+    guards=[require_role(Role.ADMIN)],
+    responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
-async def list_deeds(
-    farm: NamedDependency[SkipValidation[Farm]], cursor: Cursor = "", limit: Limit = PAGE
+async def list_audit_entries(
+    services: NamedDependency[SkipValidation[Services]], cursor: Cursor = "", limit: Limit = PAGE
 ) -> AuditPage:
     """List what was done to the farm, newest first; what agents do is no part of it."""
     before = before_number(cursor)
-    return await farm.reader.read(lambda c: audit.page(c, before, limit))
+    return await services.reader.read(lambda c: audit.page_of_entries(c, before, limit))
 
 
-ROUTES: tuple[Any, ...] = (list_deeds,)
+ROUTES: tuple[Any, ...] = (list_audit_entries,)

@@ -10,22 +10,22 @@ from litestar.params import SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import NamePart
-from ffrtmp_master.auth.authentication import needs
-from ffrtmp_master.services import Farm
+from ffrtmp_master.auth.authentication import require_role
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import nodes
 
 
 @get(
     "/v1/sd/{exporter:str}",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(),
 )
 async def discover(
-    exporter: NamePart, farm: NamedDependency[SkipValidation[Farm]]
+    exporter: NamePart, services: NamedDependency[SkipValidation[Services]]
 ) -> Sequence[TargetGroup]:
     """Give one target for each node that has the exporter, also while the node is offline."""
-    heard_since = farm.liveness.heard_since(farm.clock())
-    found = await farm.reader.read(lambda c: nodes.every(c, heard_since))
+    heard_since = services.liveness.heard_since(services.clock())
+    found = await services.reader.read(lambda c: nodes.list_all(c, heard_since))
     return [_group(node, exporter) for node in found if exporter in node.registration.exporters]
 
 

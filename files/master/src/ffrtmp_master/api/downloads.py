@@ -16,7 +16,7 @@ _MEDIA_TYPE = "application/octet-stream"
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.IGNORECASE)
 
 DOCUMENTED: dict[int, ResponseSpec] = {
-    **problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+    **problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
     int(HTTPStatus.PARTIAL_CONTENT): ResponseSpec(
         bytes, description="The part that the header Range asks for", media_type=_MEDIA_TYPE
     ),
@@ -24,7 +24,7 @@ DOCUMENTED: dict[int, ResponseSpec] = {
 """What a download answers besides 200."""
 
 HEAD_DOCUMENTED: dict[int, ResponseSpec] = {
-    **problems.documented(HTTPStatus.NOT_FOUND),
+    **problems.document_problems(HTTPStatus.NOT_FOUND),
     int(HTTPStatus.OK): ResponseSpec(
         None, description="It is here; the headers are those of a download"
     ),
@@ -32,7 +32,7 @@ HEAD_DOCUMENTED: dict[int, ResponseSpec] = {
 """What asking for a file's headers answers."""
 
 
-async def answer(request: Call, store: ContentStore, sha256: str, name: str) -> Stream:
+async def stream_content(request: Call, store: ContentStore, sha256: str, name: str) -> Stream:
     """Answer with content's bytes, to be saved as `name`, or with the one range that is asked for.
 
     Raises NotFoundError, and 416 when the range begins after the end. What is no single range of
@@ -58,7 +58,7 @@ async def answer(request: Call, store: ContentStore, sha256: str, name: str) -> 
     )
 
 
-async def head(store: ContentStore, sha256: str, name: str) -> Response[None]:
+async def describe_content(store: ContentStore, sha256: str, name: str) -> Response[None]:
     """Say what `answer` would give; raises NotFoundError."""
     size_bytes = await store.size_bytes(sha256)
     headers = {"Content-Length": str(size_bytes), "Content-Type": _MEDIA_TYPE}

@@ -14,24 +14,24 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import after_place
-from ffrtmp_master.api.streaming import QUIET_S, may_go_on
-from ffrtmp_master.auth.authentication import Call, needs
-from ffrtmp_master.services import Farm
+from ffrtmp_master.api.paging import after_position
+from ffrtmp_master.api.streaming import QUIET_S, is_still_authorized
+from ffrtmp_master.auth.authentication import Call, require_role
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import jobs, runs
-from ffrtmp_master.store.events import Event, Wanted
-from ffrtmp_master.store.results import Place
+from ffrtmp_master.store.events import Event, EventFilter
+from ffrtmp_master.store.results import Position
 
 
 @get(
     "/v1/events",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
     media_type="text/event-stream",
 )
-async def follow_events(
+async def stream_events(
     request: Call,
-    farm: NamedDependency[SkipValidation[Farm]],
+    services: NamedDependency[SkipValidation[Services]],
     run: FromQuery[UUID | None] = None,
     job: FromQuery[UUID | None] = None,
     last: Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=64)] = None,
@@ -42,16 +42,16 @@ async def follow_events(
     out, though the end of a run may come twice. The end of the one `run` that is asked for comes
     also when it was before.
     """
-    after = None if last is None else after_place(last)
+    after = None if last is None else after_position(last)
 
     def check(connection: Connection) -> None:
         if run is not None:
-            runs.find(connection, run)
+            runs.get_run(connection, run)
         if job is not None:
-            jobs.row_of(connection, job)
+            jobs.get_job_row(connection, job)
 
-    await farm.reader.read(check)
-    messages = _messages(farm, request, Wanted(run, job), after)
+    await services.reader.read(check)
+    messages = _messages(services, request, EventFilter(run, job), after)
     # Once the answer begins nothing is missed any more.
     return ServerSentEvent(_beginning_with(await anext(messages), messages))
 
@@ -65,15 +65,15 @@ async def _beginning_with(
 
 
 async def _messages(
-    farm: Farm, call: Call, wanted: Wanted, after: Place | None
+    services: Services, call: Call, wanted: EventFilter, after: Position | None
 ) -> AsyncIterator[ServerSentEventMessage]:
-    async with farm.events.following(wanted, after) as follower:
+    async with services.event_feed.subscribe(wanted, after) as follower:
         yield ServerSentEventMessage(data=None, comment="following")
         while (found := await follower.next(QUIET_S)) is not None:
             for event in found:
                 yield _message(event)
             if not found:
-                if not await may_go_on(farm, call):
+                if not await is_still_authorized(services, call):
                     return
                 yield ServerSentEventMessage(data=None, comment="nothing new")
 
@@ -86,4 +86,4 @@ def _message(event: Event) -> ServerSentEventMessage:
     )
 
 
-ROUTES: tuple[Any, ...] = (follow_events,)
+ROUTES: tuple[Any, ...] = (stream_events,)

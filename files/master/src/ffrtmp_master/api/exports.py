@@ -25,12 +25,12 @@ from litestar.response import Stream
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.auth.authentication import needs
+from ffrtmp_master.auth.authentication import require_role
 from ffrtmp_master.exports import formats
-from ffrtmp_master.exports.formats import Table
-from ffrtmp_master.services import Farm
+from ffrtmp_master.exports.formats import TableFormat
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import results, runs
-from ffrtmp_master.store.results import START, Place
+from ffrtmp_master.store.results import START, Position
 
 # As many as a row group of Parquet has.
 _RESULTS_AT_ONCE = 1000
@@ -60,12 +60,12 @@ class _ExportOperation(Operation):
 
 @get(
     "/v1/results/export",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     operation_class=_ExportOperation,
 )
 async def export_results(
-    farm: NamedDependency[SkipValidation[Farm]],
+    services: NamedDependency[SkipValidation[Services]],
     kind: Annotated[Format, QueryParameter(name="format")],
     run: FromQuery[UUID | None] = None,
 ) -> Stream:
@@ -75,30 +75,32 @@ async def export_results(
     in the name, empty where it could not be measured.
     """
 
-    def until(connection: Connection) -> Place:
+    def until(connection: Connection) -> Position:
         if run is not None:
-            runs.find(connection, run)
-        return results.head(connection)
+            runs.get_run(connection, run)
+        return results.latest_position(connection)
 
-    end = await farm.reader.read(until)
+    end = await services.reader.read(until)
     table = await asyncio.to_thread(formats.FORMATS[kind])
     name = f"results-{run or 'all'}.{kind}"
     return Stream(
-        _parts(farm, table, run, end),
+        _parts(services, table, run, end),
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
         media_type=table.media_type,
     )
 
 
-async def _parts(farm: Farm, table: Table, run: UUID | None, until: Place) -> AsyncIterator[bytes]:
+async def _parts(
+    services: Services, table: TableFormat, run: UUID | None, until: Position
+) -> AsyncIterator[bytes]:
     """Give the file in parts; each is read in a transaction of its own."""
     yield table.head()
     after, has_more = START, True
     while has_more:
         page = partial(
-            results.between, run_id=run, after=after, until=until, limit=_RESULTS_AT_ONCE
+            results.between_positions, run_id=run, after=after, until=until, limit=_RESULTS_AT_ONCE
         )
-        found, after = await farm.reader.read(page)
+        found, after = await services.reader.read(page)
         has_more = len(found) == _RESULTS_AT_ONCE
         yield await asyncio.to_thread(table.part, found)
     yield await asyncio.to_thread(table.tail)

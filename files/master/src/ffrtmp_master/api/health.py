@@ -12,8 +12,8 @@ from litestar.params import SkipValidation
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.auth.authentication import OPEN, Call, needs
-from ffrtmp_master.services import Farm
+from ffrtmp_master.auth.authentication import OPEN, Call, require_role
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import migrate
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_master.telemetry.metrics import OPENMETRICS, TEXT
@@ -31,14 +31,14 @@ async def healthz() -> dict[str, str]:
     "/readyz",
     opt=OPEN,
     security=[],
-    responses=problems.documented(HTTPStatus.SERVICE_UNAVAILABLE),
+    responses=problems.document_problems(HTTPStatus.SERVICE_UNAVAILABLE),
 )
-async def readyz(farm: NamedDependency[SkipValidation[Farm]]) -> dict[str, str]:
+async def readyz(services: NamedDependency[SkipValidation[Services]]) -> dict[str, str]:
     """Say whether the master can serve: the database answers and its schema is current."""
-    if farm.waiting.is_closed:
+    if services.parked_claims.is_closed:
         raise ServiceUnavailableException("the master is stopping")
     try:
-        revision = await farm.reader.read(migrate.revision)
+        revision = await services.reader.read(migrate.revision)
     except SQLAlchemyError as error:
         raise ServiceUnavailableException("the database does not answer") from error
     if revision != migrate.head():
@@ -50,14 +50,16 @@ async def readyz(farm: NamedDependency[SkipValidation[Farm]]) -> dict[str, str]:
 
 @get(
     "/metrics",
-    guards=[needs(Role.VIEWER)],
+    guards=[require_role(Role.VIEWER)],
     media_type=MediaType.TEXT,
-    responses=problems.documented(),
+    responses=problems.document_problems(),
 )
-async def metrics(request: Call, farm: NamedDependency[SkipValidation[Farm]]) -> Response[bytes]:
+async def metrics(
+    request: Call, services: NamedDependency[SkipValidation[Services]]
+) -> Response[bytes]:
     """Give the master's metrics, as OpenMetrics or in Prometheus' text form."""
-    found = list(snapshot.families(await snapshot.of(farm)))
-    page, content_type = await asyncio.to_thread(farm.metrics.page, found, _accepted(request))
+    found = list(snapshot.snapshot_metrics(await snapshot.take_snapshot(services.snapshot_sources)))
+    page, content_type = await asyncio.to_thread(services.metrics.render, found, _accepted(request))
     # Litestar adds to plain text, and to nothing else, which characters it is made of.
     is_text = content_type.startswith(TEXT)
     media_type = content_type.removesuffix(_CHARSET) if is_text else content_type

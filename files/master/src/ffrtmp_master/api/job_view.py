@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 from ffrtmp_shared.models import Job
 
-from ffrtmp_master.queue.matching import Catalog
+from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.rows import JobRow
 
 
-def job_as_sent(job: JobRow, catalog: Catalog) -> Job:
+def render_job(job: JobRow, catalog: RequirementCatalog) -> Job:
     """Turn a row that the queue worked on into what travels, and is only good for that.
 
     What is stored as JSON travels as it is: to read it and write it anew would change nothing.

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from ffrtmp_shared.admin import Deed
+from ffrtmp_shared.admin import AuditAction
 from ffrtmp_shared.models import Job, JobPage, JobUpdate, Role, Transition
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState
@@ -18,19 +18,19 @@ from sqlalchemy import Connection
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.api.path_params import NameQuery
-from ffrtmp_master.auth.authentication import Call, needs
+from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.queue import leases, operator_actions, pending_reasons
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, jobs
-from ffrtmp_master.store.errors import UnacceptableError
-from ffrtmp_master.store.jobs import Wanted
+from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.jobs import JobFilter
 from ffrtmp_master.store.priorities import priority_of
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
-FarmHere = NamedDependency[SkipValidation[Farm]]
+InjectedServices = NamedDependency[SkipValidation[Services]]
 
-_READ = problems.documented(HTTPStatus.NOT_FOUND)
-_CHANGE = problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+_READ = problems.document_problems(HTTPStatus.NOT_FOUND)
+_CHANGE = problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 ScenarioQuery = Annotated[str | None, QueryParameter(pattern=PRINTABLE)]
 MomentQuery = Annotated[datetime | None, QueryParameter(description="with its zone")]
@@ -38,11 +38,11 @@ MomentQuery = Annotated[datetime | None, QueryParameter(description="with its zo
 
 @get(
     "/v1/jobs",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_jobs(
-    farm: FarmHere,
+    services: InjectedServices,
     *,
     run: FromQuery[UUID | None] = None,
     job_state: Annotated[JobState | None, QueryParameter(name="state")] = None,
@@ -58,7 +58,7 @@ async def list_jobs(
 
     `node` means those that are bound to it or that it works or worked on.
     """
-    wanted = Wanted(
+    wanted = JobFilter(
         run_id=run,
         state=job_state,
         node=node,
@@ -70,102 +70,111 @@ async def list_jobs(
     after = after_id(cursor)
 
     def read(connection: Connection) -> JobPage:
-        found = jobs.page(connection, wanted, after, limit)
+        found = jobs.page_of_jobs(connection, wanted, after, limit)
         return JobPage(
-            items=_explained(connection, found.items, farm), next_cursor=found.next_cursor
+            items=_with_pending_reason(connection, found.items, services),
+            next_cursor=found.next_cursor,
         )
 
-    return await farm.reader.read(read)
+    return await services.reader.read(read)
 
 
-@get("/v1/jobs/{job_id:uuid}", guards=[needs(Role.VIEWER)], responses=_READ)
-async def get_job(job_id: FromPath[UUID], farm: FarmHere) -> Job:
+@get("/v1/jobs/{job_id:uuid}", guards=[require_role(Role.VIEWER)], responses=_READ)
+async def get_job(job_id: FromPath[UUID], services: InjectedServices) -> Job:
     """Return a job as it stands; while it is queued, with why it waits."""
-    return await farm.reader.read(lambda c: _find(c, job_id, farm))
+    return await services.reader.read(lambda c: _find(c, job_id, services))
 
 
-@get("/v1/jobs/{job_id:uuid}/transitions", guards=[needs(Role.VIEWER)], responses=_READ)
-async def get_transitions(job_id: FromPath[UUID], farm: FarmHere) -> Sequence[Transition]:
+@get("/v1/jobs/{job_id:uuid}/transitions", guards=[require_role(Role.VIEWER)], responses=_READ)
+async def get_transitions(
+    job_id: FromPath[UUID], services: InjectedServices
+) -> Sequence[Transition]:
     """Return everything that became of a job, from the first."""
-    return await farm.reader.read(lambda c: jobs.history(c, job_id))
+    return await services.reader.read(lambda c: jobs.history(c, job_id))
 
 
 @post(
     "/v1/jobs/{job_id:uuid}/cancel",
-    guards=[needs(Role.SUBMITTER)],
+    guards=[require_role(Role.SUBMITTER)],
     responses=_READ,
     status_code=HTTPStatus.OK,
 )
-async def cancel_job(request: Call, job_id: FromPath[UUID], farm: FarmHere) -> Job:
+async def cancel_job(request: Call, job_id: FromPath[UUID], services: InjectedServices) -> Job:
     """Cancel a job, or tell the agent that works on it to stop. A final one stays as it is."""
     by = request.user.name
 
-    def cancel(work: Work) -> Job:
-        before = leases.find(work, job_id).state
+    def cancel(work: UnitOfWork) -> Job:
+        before = leases.lock_job(work, job_id).state
         operator_actions.cancel_job(work, job_id, by)
-        _write_down(work, by, Deed.JOB_CANCELED, job_id, state=before)
-        return _changed(work, job_id, farm)
+        _record(work, by, AuditAction.JOB_CANCELED, job_id, state=before)
+        return _changed(work, job_id, services)
 
-    return await farm.writer.write(cancel)
+    return await services.writer.write(cancel)
 
 
-@post("/v1/jobs/{job_id:uuid}/retry", guards=[needs(Role.SUBMITTER)], responses=_CHANGE)
-async def retry_job(request: Call, job_id: FromPath[UUID], farm: FarmHere) -> Response[Job]:
+@post("/v1/jobs/{job_id:uuid}/retry", guards=[require_role(Role.SUBMITTER)], responses=_CHANGE)
+async def retry_job(
+    request: Call, job_id: FromPath[UUID], services: InjectedServices
+) -> Response[Job]:
     """Do a failed or canceled job over: queue a new one and return it."""
-    by, step_s = request.user.name, farm.settings.priority_step_s
+    by, step_s = request.user.name, services.settings.priority_step_s
 
-    def retry(work: Work) -> Job:
+    def retry(work: UnitOfWork) -> Job:
         new_id = operator_actions.retry_job(work, job_id, by, step_s)
-        _write_down(work, by, Deed.JOB_RETRIED, job_id, superseded_by=new_id)
-        return _changed(work, new_id, farm)
+        _record(work, by, AuditAction.JOB_RETRIED, job_id, superseded_by=new_id)
+        return _changed(work, new_id, services)
 
-    job = await farm.writer.write(retry)
+    job = await services.writer.write(retry)
     return Response(job, headers={"Location": f"/v1/jobs/{job.id}"})
 
 
-@patch("/v1/jobs/{job_id:uuid}", guards=[needs(Role.SUBMITTER)], responses=_CHANGE)
+@patch("/v1/jobs/{job_id:uuid}", guards=[require_role(Role.SUBMITTER)], responses=_CHANGE)
 async def update_job(
-    request: Call, job_id: FromPath[UUID], data: JSONBody[JobUpdate], farm: FarmHere
+    request: Call, job_id: FromPath[UUID], data: JSONBody[JobUpdate], services: InjectedServices
 ) -> Job:
     """Change how urgent a job is; 409 when it is final."""
-    by, step_s = request.user.name, farm.settings.priority_step_s
+    by, step_s = request.user.name, services.settings.priority_step_s
 
-    def update(work: Work) -> Job:
-        before = priority_of(leases.find(work, job_id).priority)
+    def update(work: UnitOfWork) -> Job:
+        before = priority_of(leases.lock_job(work, job_id).priority)
         operator_actions.set_priority(work, job_id, data.priority, step_s)
-        _write_down(work, by, Deed.JOB_CHANGED, job_id, priority=data.priority, before=before)
-        return _changed(work, job_id, farm)
+        _record(work, by, AuditAction.JOB_CHANGED, job_id, priority=data.priority, before=before)
+        return _changed(work, job_id, services)
 
-    return await farm.writer.write(update)
-
-
-def _explained(connection: Connection, found: Sequence[Job], farm: Farm) -> tuple[Job, ...]:
-    now = farm.clock()
-    return pending_reasons.explained(connection, found, now, farm.liveness.heard_since(now))
+    return await services.writer.write(update)
 
 
-def _find(connection: Connection, job_id: UUID, farm: Farm) -> Job:
-    return _explained(connection, [jobs.find(connection, job_id)], farm)[0]
+def _with_pending_reason(
+    connection: Connection, found: Sequence[Job], services: Services
+) -> tuple[Job, ...]:
+    now = services.clock()
+    return pending_reasons.explain_pending(
+        connection, found, now, services.liveness.heard_since(now)
+    )
 
 
-def _changed(work: Work, job_id: UUID, farm: Farm) -> Job:
+def _find(connection: Connection, job_id: UUID, services: Services) -> Job:
+    return _with_pending_reason(connection, [jobs.get_job(connection, job_id)], services)[0]
+
+
+def _changed(work: UnitOfWork, job_id: UUID, services: Services) -> Job:
     work.flush()
-    return _find(work.connection, job_id, farm)
+    return _find(work.connection, job_id, services)
 
 
-def _write_down(work: Work, by: str, deed: Deed, job_id: UUID, **details: Any) -> None:
-    audit.write_down(work.connection, work.now, by, deed, str(job_id), **details)
+def _record(work: UnitOfWork, by: str, deed: AuditAction, job_id: UUID, **details: Any) -> None:
+    audit.record(work.connection, work.now, by, deed, str(job_id), **details)
 
 
 def _in_utc(name: str, moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     if moment.tzinfo is None:
-        raise UnacceptableError(f"{name}: say the zone, such as Z at its end")
+        raise UnprocessableError(f"{name}: say the zone, such as Z at its end")
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
-        raise UnacceptableError(f"{name}: there is no such time in UTC") from error
+        raise UnprocessableError(f"{name}: there is no such time in UTC") from error
 
 
 ROUTES: tuple[Any, ...] = (

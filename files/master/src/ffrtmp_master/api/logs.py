@@ -14,23 +14,23 @@ from litestar.response import Stream
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import AttemptQuery
-from ffrtmp_master.api.streaming import QUIET_S, may_go_on
+from ffrtmp_master.api.streaming import QUIET_S, is_still_authorized
 from ffrtmp_master.api.uploads import TextOperation, small_body
-from ffrtmp_master.auth.authentication import Call, agent_node, needs
+from ffrtmp_master.auth.authentication import Call, agent_node, require_role
 from ffrtmp_master.queue import leases
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import logs
-from ffrtmp_master.store.errors import NotFoundError, UnacceptableError
+from ffrtmp_master.store.errors import NotFoundError, UnprocessableError
 from ffrtmp_master.store.logs import Appended, Key, Part
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
-FarmHere = NamedDependency[SkipValidation[Farm]]
+InjectedServices = NamedDependency[SkipValidation[Services]]
 
 
 @post(
     "/v1/jobs/{job_id:uuid}/log",
-    guards=[needs(Role.AGENT)],
-    responses=problems.documented(
+    guards=[require_role(Role.AGENT)],
+    responses=problems.document_problems(
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -44,7 +44,7 @@ FarmHere = NamedDependency[SkipValidation[Farm]]
 async def append_log(
     request: Call,
     job_id: FromPath[UUID],
-    farm: FarmHere,
+    services: InjectedServices,
     attempt: AttemptQuery,
     offset: Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)] = None,
 ) -> LogStored:
@@ -54,28 +54,28 @@ async def append_log(
     nothing twice; 409 when the log ends elsewhere. 413 when the log would become too large.
     """
     node = agent_node(request)
-    max_bytes = farm.settings.max_log_bytes
+    max_bytes = services.settings.max_log_bytes
     piece = _text(await small_body(request, max_bytes))
 
-    def append(work: Work) -> Appended:
-        leases.check_held(leases.find(work, job_id), attempt, node)
-        return logs.append(work.connection, (job_id, attempt), piece, offset, max_bytes)
+    def append(work: UnitOfWork) -> Appended:
+        leases.check_lease(leases.lock_job(work, job_id), attempt, node)
+        return logs.append_log(work.connection, (job_id, attempt), piece, offset, max_bytes)
 
-    appended = await farm.writer.write(append)
-    farm.log_watch.wake((job_id, attempt))
+    appended = await services.writer.write(append)
+    services.log_feed.wake((job_id, attempt))
     return LogStored(size_bytes=appended.size_bytes, repeated=appended.repeated)
 
 
 @get(
     "/v1/jobs/{job_id:uuid}/log",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     media_type=MediaType.TEXT,
 )
 async def read_log(
     request: Call,
     job_id: FromPath[UUID],
-    farm: FarmHere,
+    services: InjectedServices,
     attempt: Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1)] = None,
     follow: FromQuery[bool] = False,
 ) -> Stream:
@@ -84,32 +84,32 @@ async def read_log(
     With `follow` the answer goes on while the attempt runs, and ends when it does.
     """
     if attempt is None:
-        attempt = await farm.reader.read(lambda c: logs.last_attempt(c, job_id))
+        attempt = await services.reader.read(lambda c: logs.last_attempt(c, job_id))
     key: Key = (job_id, attempt)
-    first = await farm.reader.read(lambda c: logs.read(c, key, 0))
-    parts = _followed(farm, request, key, first) if follow else _stored(farm, key, first)
+    first = await services.reader.read(lambda c: logs.read_log(c, key, 0))
+    parts = _stream(services, request, key, first) if follow else _stored(services, key, first)
     return Stream(parts, media_type=MediaType.TEXT)
 
 
-async def _stored(farm: Farm, key: Key, part: Part) -> AsyncIterator[str]:
+async def _stored(services: Services, key: Key, part: Part) -> AsyncIterator[str]:
     yield part.text
     while part.has_more:
-        part = await _next(farm, key, part)
+        part = await _next(services, key, part)
         yield part.text
 
 
-async def _followed(farm: Farm, call: Call, key: Key, part: Part) -> AsyncIterator[str]:
-    with farm.log_watch.following(key) as follower:
+async def _stream(services: Services, call: Call, key: Key, part: Part) -> AsyncIterator[str]:
+    with services.log_feed.subscribe(key) as follower:
         yield part.text
-        while (part.has_more or part.standing.is_running) and not farm.log_watch.is_closed:
+        while (part.has_more or part.standing.is_running) and not services.log_feed.is_closed:
             if part.text:
                 follower.seen = part.standing
             if not part.has_more and not await follower.sleep(QUIET_S):
-                if not await may_go_on(farm, call):
+                if not await is_still_authorized(services, call):
                     return
                 continue
             try:
-                part = await _next(farm, key, part)
+                part = await _next(services, key, part)
             except NotFoundError:
                 # Its job was removed, the log with it.
                 return
@@ -117,8 +117,8 @@ async def _followed(farm: Farm, call: Call, key: Key, part: Part) -> AsyncIterat
                 yield part.text
 
 
-async def _next(farm: Farm, key: Key, part: Part) -> Part:
-    return await farm.reader.read(partial(logs.read, key=key, after_bytes=part.end_bytes))
+async def _next(services: Services, key: Key, part: Part) -> Part:
+    return await services.reader.read(partial(logs.read_log, key=key, after_bytes=part.end_bytes))
 
 
 def _text(body: bytes) -> str:
@@ -126,9 +126,9 @@ def _text(body: bytes) -> str:
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise UnacceptableError(f"a log is UTF-8: {error}") from error
+        raise UnprocessableError(f"a log is UTF-8: {error}") from error
     if "\x00" in text:
-        raise UnacceptableError("a log has no NUL characters")
+        raise UnprocessableError("a log has no NUL characters")
     return text
 
 

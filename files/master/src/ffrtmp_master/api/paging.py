@@ -5,8 +5,8 @@ from uuid import UUID
 
 from litestar.params import QueryParameter
 
-from ffrtmp_master.store.errors import UnacceptableError
-from ffrtmp_master.store.results import START, Place
+from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.results import START, Position
 
 PAGE = 200
 """How many items a page has where nobody says."""
@@ -31,17 +31,17 @@ def after_id(cursor: str) -> UUID | None:
     try:
         return UUID(cursor)
     except ValueError as error:
-        raise UnacceptableError(f"{cursor!r} is no cursor of this list") from error
+        raise UnprocessableError(f"{cursor!r} is no cursor of this list") from error
 
 
-def after_place(cursor: str) -> Place:
+def after_position(cursor: str) -> Position:
     """Read a cursor of results; empty means the beginning."""
     if not cursor:
         return START
     transaction, _, sequence = cursor.partition(".")
     if not (_is_number(transaction) and _is_number(sequence)):
-        raise UnacceptableError(f"{cursor!r} is no cursor of this list")
-    return Place(int(transaction), int(sequence))
+        raise UnprocessableError(f"{cursor!r} is no cursor of this list")
+    return Position(int(transaction), int(sequence))
 
 
 def before_number(cursor: str) -> int | None:
@@ -49,7 +49,7 @@ def before_number(cursor: str) -> int | None:
     if not cursor:
         return None
     if not _is_number(cursor):
-        raise UnacceptableError(f"{cursor!r} is no cursor of this list")
+        raise UnprocessableError(f"{cursor!r} is no cursor of this list")
     return int(cursor)
 
 

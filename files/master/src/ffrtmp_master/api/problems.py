@@ -18,9 +18,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from ffrtmp_master.store.errors import (
     ConflictError,
     NotFoundError,
-    RefusedError,
+    RequestError,
     TooLargeError,
-    UnacceptableError,
+    UnprocessableError,
 )
 from ffrtmp_master.store.writer import WriterClosedError
 
@@ -28,10 +28,10 @@ _log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-_STATUS: Mapping[type[RefusedError], HTTPStatus] = {
+_STATUS: Mapping[type[RequestError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
-    UnacceptableError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
 
@@ -47,7 +47,7 @@ _LONGEST_PATH = 256
 _AnyRequest = Request[Any, Any, Any]
 
 
-class Answer(NamedTuple):
+class ProblemResponse(NamedTuple):
     """An error as it is sent: its status, its problem document as JSON, and further headers."""
 
     status: int
@@ -55,9 +55,9 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
 
 
-def answer(
+def make_problem(
     status: int, detail: str, errors: Sequence[str] = (), headers: Mapping[str, str] | None = None
-) -> Answer:
+) -> ProblemResponse:
     """Make a problem document."""
     problem = Problem(
         type="about:blank",
@@ -66,10 +66,10 @@ def answer(
         detail=detail,
         errors=tuple(errors),
     )
-    return Answer(status, msgspec.json.encode(problem), headers or {})
+    return ProblemResponse(status, msgspec.json.encode(problem), headers or {})
 
 
-def of(error: Exception, method: str, path: str) -> Answer:
+def problem_of(error: Exception, method: str, path: str) -> ProblemResponse:
     """Turn whatever a request raised into what its caller sees, and log it."""
     found = _of(error, method, path)
     level = _level(error, method, found.status)
@@ -95,20 +95,22 @@ def _level(error: Exception, method: str, status: int) -> int | None:
     return logging.DEBUG if method in ("GET", "HEAD") else logging.INFO
 
 
-def _of(error: Exception, method: str, path: str) -> Answer:
+def _of(error: Exception, method: str, path: str) -> ProblemResponse:
     match error:
-        case RefusedError():
-            errors = error.errors if isinstance(error, UnacceptableError) else ()
-            return answer(_STATUS[type(error)], str(error), errors)
+        case RequestError():
+            errors = error.errors if isinstance(error, UnprocessableError) else ()
+            return make_problem(_STATUS[type(error)], str(error), errors)
         case HTTPException():
             details = _details(error.extra)
-            return answer(error.status_code, error.detail, details, error.headers)
+            return make_problem(error.status_code, error.detail, details, error.headers)
         case RecursionError():
-            return answer(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
+            return make_problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
         case WriterClosedError():
-            return answer(HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_LATER)
+            return make_problem(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_LATER
+            )
         case DBAPIError() | OSError() if is_full(error):
-            return answer(
+            return make_problem(
                 HTTPStatus.INSUFFICIENT_STORAGE,
                 "the master's disk is full; what was stored before is safe",
             )
@@ -116,7 +118,7 @@ def _of(error: Exception, method: str, path: str) -> Answer:
             return _unexpected(error, method, path)
 
 
-def _unexpected(error: Exception, method: str, path: str) -> Answer:
+def _unexpected(error: Exception, method: str, path: str) -> ProblemResponse:
     is_away = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
     _log.error(
         "the database refused an operation" if is_away else "a request failed unexpectedly",
@@ -125,8 +127,10 @@ def _unexpected(error: Exception, method: str, path: str) -> Answer:
     )
     if is_away:
         text = "the database cannot be used now; the master's log says why"
-        return answer(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_LATER)
-    return answer(HTTPStatus.INTERNAL_SERVER_ERROR, "the master failed; its log says how and where")
+        return make_problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_LATER)
+    return make_problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "the master failed; its log says how and where"
+    )
 
 
 def is_full(error: DBAPIError | OSError) -> bool:
@@ -136,7 +140,7 @@ def is_full(error: DBAPIError | OSError) -> bool:
     return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == _PG_DISK_FULL
 
 
-def documented(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
+def document_problems(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
     """Describe for OpenAPI which problems a route answers with, besides 400, 401 and 403."""
     return {
         int(status): ResponseSpec(
@@ -161,7 +165,7 @@ def _details(extra: object) -> list[str]:
 
 
 def _as_response(request: _AnyRequest, error: Exception) -> Response[bytes]:
-    found = of(error, request.method, request.url.path)
+    found = problem_of(error, request.method, request.url.path)
     return Response(
         found.body, status_code=found.status, media_type=MEDIA_TYPE, headers=dict(found.headers)
     )

@@ -10,28 +10,28 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, SkipValidation
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, Cursor, Limit, after_place
-from ffrtmp_master.auth.authentication import needs
-from ffrtmp_master.services import Farm
+from ffrtmp_master.api.paging import PAGE, Cursor, Limit, after_position
+from ffrtmp_master.auth.authentication import require_role
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import results
 
-FarmHere = NamedDependency[SkipValidation[Farm]]
+InjectedServices = NamedDependency[SkipValidation[Services]]
 
 
 @get(
     "/v1/results",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_results(
-    farm: FarmHere,
+    services: InjectedServices,
     run: FromQuery[UUID | None] = None,
     cursor: Cursor = "",
     limit: Limit = PAGE,
 ) -> ResultPage:
     """List results, of one run or of all, in the order in which they were stored."""
-    after = after_place(cursor)
-    return await farm.reader.read(lambda c: results.page(c, run, after, limit))
+    after = after_position(cursor)
+    return await services.reader.read(lambda c: results.page_of_results(c, run, after, limit))
 
 
 ROUTES: tuple[Any, ...] = (list_results,)

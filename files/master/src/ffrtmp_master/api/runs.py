@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from ffrtmp_shared import suite
-from ffrtmp_shared.admin import Deed
+from ffrtmp_shared.admin import AuditAction
 from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
 from ffrtmp_shared.precision import Precision, RunPrecision
 from litestar import Response, get, post
@@ -18,19 +18,19 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
-from ffrtmp_master.auth.authentication import Call, needs
+from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.queue import operator_actions
 from ffrtmp_master.runs import expansion, precision_report
-from ffrtmp_master.runs.expansion import Created
-from ffrtmp_master.services import Farm
+from ffrtmp_master.runs.expansion import CreatedRun
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, job_outcomes, runs
-from ffrtmp_master.store.errors import UnacceptableError
-from ffrtmp_master.store.job_outcomes import Measured
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.job_outcomes import JobOutcome
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
-FarmHere = NamedDependency[SkipValidation[Farm]]
+InjectedServices = NamedDependency[SkipValidation[Services]]
 
-_REFUSALS = problems.documented(
+_REFUSALS = problems.document_problems(
     HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -39,7 +39,7 @@ _REFUSALS = problems.documented(
 
 @post(
     "/v1/runs",
-    guards=[needs(Role.SUBMITTER)],
+    guards=[require_role(Role.SUBMITTER)],
     responses={
         **_REFUSALS,
         HTTPStatus.OK: ResponseSpec(
@@ -50,11 +50,11 @@ _REFUSALS = problems.documented(
 async def create_run(
     request: Call,
     data: JSONBody[RunRequest],
-    farm: FarmHere,
+    services: InjectedServices,
     key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=PRINTABLE)] = None,
 ) -> Response[Run]:
     """Queue a suite. The same Idempotency-Key again answers 200 with the run made before."""
-    asked = expansion.Asked(
+    asked = expansion.NewRun(
         text=data.suite,
         suite=await _parsed(data.suite),
         seed=data.seed,
@@ -62,16 +62,20 @@ async def create_run(
         created_by=request.user.name,
     )
 
-    def create(work: Work) -> Created:
-        created = expansion.create(
-            work, asked, farm.catalog, farm.settings, farm.liveness.heard_since(work.now)
+    def create(work: UnitOfWork) -> CreatedRun:
+        created = expansion.create_run(
+            work,
+            asked,
+            services.catalog,
+            services.settings,
+            services.liveness.heard_since(work.now),
         )
         if not created.existed:
             details = {"suite": created.run.suite_name, "priority": created.run.priority}
-            _write_down(work, asked.created_by, Deed.RUN_CREATED, created.run.id, **details)
+            _record(work, asked.created_by, AuditAction.RUN_CREATED, created.run.id, **details)
         return created
 
-    created = await farm.writer.write(create)
+    created = await services.writer.write(create)
     if created.existed:
         return Response(created.run, status_code=HTTPStatus.OK)
     return Response(created.run, headers={"Location": f"/v1/runs/{created.run.id}"})
@@ -79,106 +83,112 @@ async def create_run(
 
 @post(
     "/v1/runs/plan",
-    guards=[needs(Role.SUBMITTER)],
+    guards=[require_role(Role.SUBMITTER)],
     responses=_REFUSALS,
     status_code=HTTPStatus.OK,
 )
-async def plan_run(data: JSONBody[RunRequest], farm: FarmHere) -> RunPlan:
+async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> RunPlan:
     """Say what a suite would queue, and queue nothing; its sources need not be here yet."""
     read = await _parsed(data.suite)
-    heard_since = farm.liveness.heard_since(farm.clock())
-    return await farm.reader.read(lambda c: expansion.plan(c, read, heard_since))
+    heard_since = services.liveness.heard_since(services.clock())
+    return await services.reader.read(lambda c: expansion.plan_run(c, read, heard_since))
 
 
 @get(
     "/v1/runs",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_runs(
-    farm: FarmHere,
+    services: InjectedServices,
     cursor: Cursor = "",
     key: Annotated[str | None, QueryParameter(pattern=PRINTABLE)] = None,
     limit: Limit = PAGE,
 ) -> RunPage:
     """List runs, newest first; with `key`, those that were made with this Idempotency-Key."""
     before = after_id(cursor)
-    return await farm.reader.read(lambda c: runs.page(c, before, limit, key))
+    return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, key))
 
 
 @get(
     "/v1/runs/{run_id:uuid}",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
-async def get_run(run_id: FromPath[UUID], farm: FarmHere) -> Run:
+async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
     """Return a run as it stands."""
-    return await farm.reader.read(lambda c: runs.find(c, run_id))
+    return await services.reader.read(lambda c: runs.get_run(c, run_id))
 
 
 @get(
     "/v1/runs/{run_id:uuid}/precision",
-    guards=[needs(Role.VIEWER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    guards=[require_role(Role.VIEWER)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
-async def get_precision(run_id: FromPath[UUID], farm: FarmHere) -> RunPrecision:
+async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> RunPrecision:
     """Say how well the speeds of a run are known, and whether its nodes stayed the same."""
 
-    def found(connection: Connection) -> tuple[Run, str, Sequence[Measured]]:
-        run = runs.find(connection, run_id)
-        return run, runs.suite_of(connection, run_id), job_outcomes.of_run(connection, run_id)
+    def found(connection: Connection) -> tuple[Run, str, Sequence[JobOutcome]]:
+        run = runs.get_run(connection, run_id)
+        return (
+            run,
+            runs.suite_of(connection, run_id),
+            job_outcomes.outcomes_of_run(connection, run_id),
+        )
 
-    run, text, jobs = await farm.reader.read(found)
+    run, text, jobs = await services.reader.read(found)
     asked = (await _parsed(text)).precision or Precision()
-    return await asyncio.to_thread(precision_report.of_run, jobs, asked, run.unsettled_nodes)
+    return await asyncio.to_thread(
+        precision_report.precision_report, jobs, asked, run.unsettled_nodes
+    )
 
 
 @post(
     "/v1/runs/{run_id:uuid}/cancel",
-    guards=[needs(Role.SUBMITTER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    guards=[require_role(Role.SUBMITTER)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     status_code=HTTPStatus.OK,
 )
-async def cancel_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> Run:
+async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedServices) -> Run:
     """Cancel what is queued, and tell the agents of what runs to stop."""
     by = request.user.name
 
-    def cancel(work: Work) -> Run:
+    def cancel(work: UnitOfWork) -> Run:
         run = operator_actions.cancel_run(work, run_id, by)
-        _write_down(work, by, Deed.RUN_CANCELED, run_id, counts=run.counts)
+        _record(work, by, AuditAction.RUN_CANCELED, run_id, counts=run.counts)
         return run
 
-    return await farm.writer.write(cancel)
+    return await services.writer.write(cancel)
 
 
 @post(
     "/v1/runs/{run_id:uuid}/retry",
-    guards=[needs(Role.SUBMITTER)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    guards=[require_role(Role.SUBMITTER)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     status_code=HTTPStatus.OK,
 )
-async def retry_run(request: Call, run_id: FromPath[UUID], farm: FarmHere) -> Run:
+async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedServices) -> Run:
     """Do all over that failed or was canceled: the run gets new jobs for them."""
-    by, step_s = request.user.name, farm.settings.priority_step_s
+    by, step_s = request.user.name, services.settings.priority_step_s
 
-    def retry(work: Work) -> Run:
+    def retry(work: UnitOfWork) -> Run:
         run = operator_actions.retry_run(work, run_id, by, step_s)
-        _write_down(work, by, Deed.RUN_RETRIED, run_id, counts=run.counts)
+        _record(work, by, AuditAction.RUN_RETRIED, run_id, counts=run.counts)
         return run
 
-    return await farm.writer.write(retry)
+    return await services.writer.write(retry)
 
 
-def _write_down(work: Work, by: str, deed: Deed, run_id: UUID, **details: Any) -> None:
-    audit.write_down(work.connection, work.now, by, deed, str(run_id), **details)
+def _record(work: UnitOfWork, by: str, deed: AuditAction, run_id: UUID, **details: Any) -> None:
+    audit.record(work.connection, work.now, by, deed, str(run_id), **details)
 
 
 async def _parsed(text: str) -> suite.Suite:
     """Read a suite beside the event loop: a large one takes seconds."""
     try:
-        return await asyncio.to_thread(suite.parse, text)
+        return await asyncio.to_thread(suite.parse_suite, text)
     except suite.SuiteError as error:
-        raise UnacceptableError(
+        raise UnprocessableError(
             "the suite is not valid", [str(problem) for problem in error.problems]
         ) from error
 

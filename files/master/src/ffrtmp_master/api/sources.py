@@ -11,18 +11,18 @@ from litestar.response import Stream
 
 from ffrtmp_master.api import downloads, problems
 from ffrtmp_master.api.path_params import Sha256Part
-from ffrtmp_master.api.uploads import BytesOperation, check_announced
-from ffrtmp_master.auth.authentication import Call, needs
-from ffrtmp_master.services import Farm
+from ffrtmp_master.api.uploads import BytesOperation, check_content_length
+from ffrtmp_master.auth.authentication import Call, require_role
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import artifacts, nodes
 
-FarmHere = NamedDependency[SkipValidation[Farm]]
+InjectedServices = NamedDependency[SkipValidation[Services]]
 
 
 @put(
     "/v1/sources/{sha256:str}",
-    guards=[needs(Role.SUBMITTER)],
-    responses=problems.documented(
+    guards=[require_role(Role.SUBMITTER)],
+    responses=problems.document_problems(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
@@ -31,37 +31,39 @@ FarmHere = NamedDependency[SkipValidation[Farm]]
     operation_class=BytesOperation,
     status_code=HTTPStatus.NO_CONTENT,
 )
-async def upload_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> None:
+async def upload_source(request: Call, sha256: Sha256Part, services: InjectedServices) -> None:
     """Keep a clip; 422 when its digest is another."""
-    check_announced(request, farm.settings.max_source_bytes)
-    content = await farm.sources.keep(request.stream(), expected=sha256)
-    await farm.writer.write(lambda work: artifacts.add_source(work.connection, content, work.now))
+    check_content_length(request, services.settings.max_source_bytes)
+    content = await services.sources.store(request.stream(), expected=sha256)
+    await services.writer.write(
+        lambda work: artifacts.add_source(work.connection, content, work.now)
+    )
 
 
 @head(
     "/v1/sources/{sha256:str}",
-    guards=[needs(Role.VIEWER, Role.AGENT)],
+    guards=[require_role(Role.VIEWER, Role.AGENT)],
     responses=downloads.HEAD_DOCUMENTED,
 )
-async def has_source(sha256: Sha256Part, farm: FarmHere) -> Response[None]:
+async def has_source(sha256: Sha256Part, services: InjectedServices) -> Response[None]:
     """Say whether a clip is here, and how large it is."""
-    await farm.reader.read(lambda c: artifacts.source_size(c, sha256))
-    return await downloads.head(farm.sources, sha256, sha256)
+    await services.reader.read(lambda c: artifacts.source_size(c, sha256))
+    return await downloads.describe_content(services.sources, sha256, sha256)
 
 
 @get(
     "/v1/sources/{sha256:str}",
-    guards=[needs(Role.VIEWER, Role.AGENT)],
+    guards=[require_role(Role.VIEWER, Role.AGENT)],
     responses=downloads.DOCUMENTED,
     media_type="application/octet-stream",
 )
-async def download_source(request: Call, sha256: Sha256Part, farm: FarmHere) -> Stream:
+async def download_source(request: Call, sha256: Sha256Part, services: InjectedServices) -> Stream:
     """Give a clip's bytes, or with the header Range a part of them."""
     node = request.user.node
     if node is not None:
-        await farm.writer.write(lambda work: nodes.seen(work.connection, node, work.now))
-    await farm.reader.read(lambda c: artifacts.source_size(c, sha256))
-    return await downloads.answer(request, farm.sources, sha256, sha256)
+        await services.writer.write(lambda work: nodes.mark_seen(work.connection, node, work.now))
+    await services.reader.read(lambda c: artifacts.source_size(c, sha256))
+    return await downloads.stream_content(request, services.sources, sha256, sha256)
 
 
 ROUTES: tuple[Any, ...] = (upload_source, has_source, download_source)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.admin import Deed, NewToken, Token, TokenPage, TokenRequest
+from ffrtmp_shared.admin import AuditAction, NewToken, Token, TokenPage, TokenRequest
 from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Role
 from litestar import Response, delete, get, post
@@ -14,36 +14,38 @@ from litestar.params import JSONBody, SkipValidation
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.paging import PAGE, Cursor, Limit
 from ffrtmp_master.api.path_params import NamePart
-from ffrtmp_master.auth.authentication import Call, needs
-from ffrtmp_master.services import Farm
+from ffrtmp_master.auth.authentication import Call, require_role
+from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, credentials
 from ffrtmp_master.store.credentials import Credential
-from ffrtmp_master.store.errors import UnacceptableError
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
-FarmHere = NamedDependency[SkipValidation[Farm]]
+InjectedServices = NamedDependency[SkipValidation[Services]]
 
 
 @post(
     "/v1/tokens",
-    guards=[needs(Role.ADMIN)],
-    responses=problems.documented(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
+    guards=[require_role(Role.ADMIN)],
+    responses=problems.document_problems(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
-async def make_token(
-    request: Call, data: JSONBody[TokenRequest], farm: FarmHere
+async def create_token(
+    request: Call, data: JSONBody[TokenRequest], services: InjectedServices
 ) -> Response[NewToken]:
     """Make a token. It is shown in this answer and never again."""
     token, by = new_token(), request.user.name
     made = _credential(data, token)
 
-    def make(work: Work) -> datetime:
+    def make(work: UnitOfWork) -> datetime:
         _check_expiry(data, work.now)
-        credentials.add(work.connection, made, by, work.now)
+        credentials.add_token(work.connection, made, by, work.now)
         details = {"role": made.role, "node": made.node, "expires_at": made.expires_at}
-        audit.write_down(work.connection, work.now, by, Deed.CREDENTIAL_MADE, made.name, **details)
+        audit.record(
+            work.connection, work.now, by, AuditAction.CREDENTIAL_MADE, made.name, **details
+        )
         return work.now
 
-    created_at = await farm.writer.write(make)
+    created_at = await services.writer.write(make)
     shown = NewToken(
         name=made.name,
         role=made.role,
@@ -60,45 +62,47 @@ async def make_token(
 
 @get(
     "/v1/tokens",
-    guards=[needs(Role.ADMIN)],
-    responses=problems.documented(),
+    guards=[require_role(Role.ADMIN)],
+    responses=problems.document_problems(),
 )
-async def list_tokens(farm: FarmHere, cursor: Cursor = "", limit: Limit = PAGE) -> TokenPage:
+async def list_tokens(
+    services: InjectedServices, cursor: Cursor = "", limit: Limit = PAGE
+) -> TokenPage:
     """List tokens by name: who holds them, never what they are."""
-    return await farm.reader.read(lambda c: credentials.page(c, cursor, limit))
+    return await services.reader.read(lambda c: credentials.page_of_tokens(c, cursor, limit))
 
 
 @get(
     "/v1/tokens/{name:str}",
-    guards=[needs(Role.ADMIN)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND),
+    guards=[require_role(Role.ADMIN)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
-async def get_token(name: NamePart, farm: FarmHere) -> Token:
+async def get_token(name: NamePart, services: InjectedServices) -> Token:
     """Return what is known of a token, never what it is."""
-    return await farm.reader.read(lambda c: credentials.find(c, name))
+    return await services.reader.read(lambda c: credentials.get_token(c, name))
 
 
 @delete(
     "/v1/tokens/{name:str}",
-    guards=[needs(Role.ADMIN)],
-    responses=problems.documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    guards=[require_role(Role.ADMIN)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-async def revoke_token(request: Call, name: NamePart, farm: FarmHere) -> None:
+async def revoke_token(request: Call, name: NamePart, services: InjectedServices) -> None:
     """Revoke a token at once; 409 for one that the operator's file lists."""
     by = request.user.name
 
-    def revoke(work: Work) -> None:
-        gone = credentials.remove(work.connection, name)
+    def revoke(work: UnitOfWork) -> None:
+        gone = credentials.remove_token(work.connection, name)
         details = {"role": gone.role, "node": gone.node}
-        audit.write_down(work.connection, work.now, by, Deed.CREDENTIAL_REVOKED, name, **details)
+        audit.record(work.connection, work.now, by, AuditAction.CREDENTIAL_REVOKED, name, **details)
 
-    await farm.writer.write(revoke)
-    farm.gate.forget()
+    await services.writer.write(revoke)
+    services.authenticator.evict_all()
 
 
 def _credential(asked: TokenRequest, token: str) -> Credential:
     if (asked.role is Role.AGENT) != (asked.node is not None):
-        raise UnacceptableError("the role agent needs a node, and no other role has one")
+        raise UnprocessableError("the role agent needs a node, and no other role has one")
     return Credential(
         name=asked.name,
         role=asked.role,
@@ -115,9 +119,9 @@ def _check_expiry(asked: TokenRequest, now: datetime) -> None:
     try:
         expires_at = asked.expires_at.astimezone(UTC)
     except OverflowError as error:
-        raise UnacceptableError("expires_at: there is no such time in UTC") from error
+        raise UnprocessableError("expires_at: there is no such time in UTC") from error
     if expires_at <= now:
-        raise UnacceptableError("expires_at: that is over already")
+        raise UnprocessableError("expires_at: that is over already")
 
 
-ROUTES: tuple[Any, ...] = (make_token, list_tokens, get_token, revoke_token)
+ROUTES: tuple[Any, ...] = (create_token, list_tokens, get_token, revoke_token)

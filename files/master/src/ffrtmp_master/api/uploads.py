@@ -27,7 +27,7 @@ class TextOperation(Operation):
         self.request_body = _body("text/plain")
 
 
-def check_announced(request: Call, max_bytes: int) -> None:
+def check_content_length(request: Call, max_bytes: int) -> None:
     """Raise TooLargeError at once when the client says that it will send too much."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
@@ -36,7 +36,7 @@ def check_announced(request: Call, max_bytes: int) -> None:
 
 async def small_body(request: Call, max_bytes: int) -> bytes:
     """Return a body that fits into memory; raises TooLargeError when it has more bytes."""
-    check_announced(request, max_bytes)
+    check_content_length(request, max_bytes)
     body = bytearray()
     async for data in request.stream():
         body += data

@@ -24,13 +24,13 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from litestar.types import Guard
 from sqlalchemy.exc import SQLAlchemyError
 
-from ffrtmp_master.auth.rate_limiting import Bucket, Latest, origin, retry_after
+from ffrtmp_master.auth.rate_limiting import BucketCache, TokenBucket, client_network, retry_after
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_master.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -62,19 +62,19 @@ _NOTE_EVERY_S = 30.0
 _NOTED_AT_ONCE = 500
 
 
-class _Known:
+class _CachedCredential:
     """A token that was looked up, and how often its holder may still ask."""
 
     __slots__ = ("bucket", "found_at_s", "generation", "holder")
 
-    def __init__(self, holder: Credential, bucket: Bucket) -> None:
+    def __init__(self, holder: Credential, bucket: TokenBucket) -> None:
         self.holder = holder
         self.bucket = bucket
         self.found_at_s = -_BELIEVED_S
         self.generation = -1
 
 
-class Gate:
+class TokenAuthenticator:
     """Finds the holder of a token, and remembers it for a moment.
 
     A token is looked up by its digest: nothing about it can be learnt from how long that takes.
@@ -89,20 +89,20 @@ class Gate:
         self._clock = clock
         self._requests_per_s_max = settings.requests_per_s_max
         failures = settings.failed_logins_per_minute_max
-        self._failures = Latest[str](_MOST_ORIGINS, failures, failures / 60)
-        self._known: dict[str, _Known] = {}
+        self._failures = BucketCache[str](_MOST_ORIGINS, failures, failures / 60)
+        self._known: dict[str, _CachedCredential] = {}
         # Counts up when a token was revoked here: what was found before is looked up anew.
         self._generation = 0
         self._used: set[str] = set()
 
-    async def holder(self, authorization: str, client: tuple[str, int] | None) -> Credential:
+    async def authenticate(self, authorization: str, client: tuple[str, int] | None) -> Credential:
         """Return who sent this Authorization header from the address `client`.
 
         Raises NotAuthorizedException, or TooManyRequestsException.
         """
-        known, now_s = await self._believed(authorization, client)
+        known, now_s = await self._cached(authorization, client)
         holder = known.holder
-        wait_s = known.bucket.take(now_s)
+        wait_s = known.bucket.consume(now_s)
         if wait_s:
             raise TooManyRequestsException(
                 f"{holder.name} makes more than {self._requests_per_s_max:g} requests a second",
@@ -114,47 +114,47 @@ class Gate:
     async def is_good(self, authorization: str) -> bool:
         """Return whether who sent this header a while ago may go on; it counts as no request."""
         try:
-            await self._believed(authorization, None)
+            await self._cached(authorization, None)
         except (NotAuthorizedException, TooManyRequestsException):
             return False
         return True
 
-    def forget(self) -> None:
+    def evict_all(self) -> None:
         """Look every token up anew: one was revoked."""
         self._generation += 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Note from time to time, while the context lasts, which tokens were used."""
-        task = asyncio.create_task(self._note_uses())
+        task = asyncio.create_task(self._record_uses())
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait([task])
-            await self.note_uses()
+            await self.record_uses()
 
-    async def note_uses(self) -> None:
+    async def record_uses(self) -> None:
         """Note for all tokens that were used since the last time that they were used now."""
         names = sorted(self._used)
         self._used.clear()
         for start in range(0, len(names), _NOTED_AT_ONCE):
             piece = names[start : start + _NOTED_AT_ONCE]
             try:
-                await self._writer.write(partial(_note, piece))
+                await self._writer.write(partial(_record_use_of, piece))
             except SQLAlchemyError as error:
                 self._used.update(names[start:])
                 _log.warning("when tokens were used could not be noted: %s", error)
                 return
 
-    async def _note_uses(self) -> None:
+    async def _record_uses(self) -> None:
         while True:
             await asyncio.sleep(_NOTE_EVERY_S)
-            await self.note_uses()
+            await self.record_uses()
 
-    async def _believed(
+    async def _cached(
         self, authorization: str, client: tuple[str, int] | None
-    ) -> tuple[_Known, float]:
+    ) -> tuple[_CachedCredential, float]:
         """Return a token that is known and has not expired, and the monotonic time now."""
         digest = token_sha256(_token_of(authorization))
         now_s = time.monotonic()
@@ -171,13 +171,13 @@ class Gate:
             raise _unauthorized(f"the token of {holder.name} has expired at {holder.expires_at}")
         return known, now_s
 
-    async def _look_up(self, digest: str, client: tuple[str, int] | None) -> _Known:
+    async def _look_up(self, digest: str, client: tuple[str, int] | None) -> _CachedCredential:
         generation = self._generation
-        holder = await self._reader.read(lambda c: credentials.holder(c, digest))
+        holder = await self._reader.read(lambda c: credentials.find_by_digest(c, digest))
         now_s = time.monotonic()
         if holder is None or not hmac.compare_digest(holder.sha256, digest):
             self._known.pop(digest, None)
-            wait_s = self._failures.take(origin(client), now_s)
+            wait_s = self._failures.consume(client_network(client), now_s)
             if wait_s:
                 raise TooManyRequestsException(
                     "too many unknown tokens come from this address", headers=retry_after(wait_s)
@@ -191,11 +191,11 @@ class Gate:
         known.generation = generation
         return known
 
-    def _remember(self, digest: str, holder: Credential, now_s: float) -> _Known:
+    def _remember(self, digest: str, holder: Credential, now_s: float) -> _CachedCredential:
         if len(self._known) >= _MOST_BELIEVED:
             del self._known[next(iter(self._known))]
         per_s = self._requests_per_s_max
-        known = self._known[digest] = _Known(holder, Bucket(per_s, per_s, now_s))
+        known = self._known[digest] = _CachedCredential(holder, TokenBucket(per_s, per_s, now_s))
         return known
 
 
@@ -206,8 +206,8 @@ def _token_of(authorization: str) -> str:
     return token.strip()
 
 
-def _note(names: Sequence[str], work: Work) -> None:
-    credentials.note_use(work.connection, names, work.now)
+def _record_use_of(names: Sequence[str], work: UnitOfWork) -> None:
+    credentials.record_use(work.connection, names, work.now)
 
 
 class BearerAuthentication(AbstractAuthenticationMiddleware):
@@ -217,10 +217,10 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         self, connection: ASGIConnection[BaseRouteHandler, Credential, None, State]
     ) -> AuthenticationResult:
         """Return who is asking; raises NotAuthorizedException."""
-        gate: Gate = connection.app.state.farm.gate
+        authenticator: TokenAuthenticator = connection.app.state.services.authenticator
         authorization = connection.headers.get("authorization", "")
-        holder = await gate.holder(authorization, connection.scope.get("client"))
-        logs.note(who=holder.name)
+        holder = await authenticator.authenticate(authorization, connection.scope.get("client"))
+        logs.add_context(who=holder.name)
         return AuthenticationResult(user=holder, auth=None)
 
 
@@ -239,7 +239,7 @@ def node_of(holder: Credential) -> str:
     return holder.node
 
 
-def needs(*roles: Role) -> Guard:
+def require_role(*roles: Role) -> Guard:
     """Return a guard that lets in whose role is, or includes, one of `roles`."""
 
     def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:

@@ -10,7 +10,7 @@ K = TypeVar("K")
 _IPV6_PREFIX = 64
 
 
-class Bucket:
+class TokenBucket:
     """Tokens that are taken one by one and fill up again evenly."""
 
     __slots__ = ("_filled_at_s", "_left", "_per_s", "_size")
@@ -22,7 +22,7 @@ class Bucket:
         self._left = size
         self._filled_at_s = now_s
 
-    def take(self, now_s: float) -> float:
+    def consume(self, now_s: float) -> float:
         """Take a token; return 0, or in how many seconds there will be one to take."""
         left = self._left + max(now_s - self._filled_at_s, 0.0) * self._per_s
         self._filled_at_s = now_s
@@ -33,7 +33,7 @@ class Bucket:
         return 0.0
 
 
-class Latest(Generic[K]):
+class BucketCache(Generic[K]):
     """Buckets by key, so many of them at most: the one that was made first goes first."""
 
     def __init__(self, most: int, size: float, per_s: float) -> None:
@@ -41,23 +41,23 @@ class Latest(Generic[K]):
         self._most = most
         self._size = size
         self._per_s = per_s
-        self._buckets: dict[K, Bucket] = {}
+        self._buckets: dict[K, TokenBucket] = {}
 
-    def take(self, key: K, now_s: float) -> float:
+    def consume(self, key: K, now_s: float) -> float:
         """Take a token from the bucket of `key`, as `Bucket.take` does."""
         bucket = self._buckets.get(key)
         if bucket is None:
             if len(self._buckets) >= self._most:
                 del self._buckets[next(iter(self._buckets))]
-            bucket = self._buckets[key] = Bucket(self._size, self._per_s, now_s)
-        return bucket.take(now_s)
+            bucket = self._buckets[key] = TokenBucket(self._size, self._per_s, now_s)
+        return bucket.consume(now_s)
 
     def __len__(self) -> int:
         """Count the buckets."""
         return len(self._buckets)
 
 
-def origin(client: tuple[str, int] | None) -> str:
+def client_network(client: tuple[str, int] | None) -> str:
     """Return what counts as one place that calls come from: an address, of IPv6 a network."""
     if client is None:
         return ""

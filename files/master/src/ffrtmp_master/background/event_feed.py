@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.store import events
-from ffrtmp_master.store.events import EVERYTHING, Event, Page, Wanted
+from ffrtmp_master.store.events import EVERYTHING, Event, EventFilter, EventPage
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.results import START, Place
+from ffrtmp_master.store.results import START, Position
 
 _log = logging.getLogger(__name__)
 
@@ -53,13 +53,15 @@ class EventFeed:
         return self._followers
 
     @asynccontextmanager
-    async def following(self, wanted: Wanted, after: Place | None) -> AsyncIterator["FeedFollower"]:
+    async def subscribe(
+        self, wanted: EventFilter, after: Position | None
+    ) -> AsyncIterator["EventSubscriber"]:
         """Follow while the context lasts, from a place on or from now on."""
         async with self._joining:
             await self._start()
             self._followers += 1
         try:
-            yield FeedFollower(self, self._reader, wanted, after)
+            yield EventSubscriber(self, self._reader, wanted, after)
         finally:
             self._followers -= 1
 
@@ -86,7 +88,7 @@ class EventFeed:
             return None
         return list(islice(self._kept, number - self._dropped, None))
 
-    def look_out_for(self, runs: Iterable[UUID]) -> None:
+    def watch_runs(self, runs: Iterable[UUID]) -> None:
         """Tell the end of these runs, too."""
         self._unfinished.update(runs)
 
@@ -100,7 +102,7 @@ class EventFeed:
     async def _start(self) -> None:
         if self._task is not None or self.is_closed:
             return
-        self.place = await self._reader.read(events.head)
+        self.place = await self._reader.read(events.latest_position)
         self._dropped = self.end
         self._kept.clear()
         self._unfinished.clear()
@@ -125,8 +127,8 @@ class EventFeed:
     async def _read(self) -> None:
         place, unfinished = self.place, frozenset(self._unfinished)
 
-        def query(connection: Connection) -> Page:
-            return events.page(connection, place, EVERYTHING, unfinished)
+        def query(connection: Connection) -> EventPage:
+            return events.page_of_events(connection, place, EVERYTHING, unfinished)
 
         page = await self._reader.read(query)
         self.place = page.end
@@ -144,11 +146,11 @@ class EventFeed:
             self._changed = asyncio.Event()
 
 
-class FeedFollower:
+class EventSubscriber:
     """One who follows events, at its own pace."""
 
     def __init__(
-        self, feed: EventFeed, reader: Reader, wanted: Wanted, after: Place | None
+        self, feed: EventFeed, reader: Reader, wanted: EventFilter, after: Position | None
     ) -> None:
         """Begin after a place, or now; the end of the one run that is wanted is always told."""
         self._feed = feed
@@ -192,11 +194,11 @@ class FeedFollower:
         after, wanted, unfinished = self._place, self._wanted, self._unfinished
         is_resuming = self._is_resuming
 
-        def query(connection: Connection) -> Page:
+        def query(connection: Connection) -> EventPage:
             # The end of this run stands at the same place and may not have been told.
             last = events.run_at(connection, after) if is_resuming else None
             looked_for = unfinished if last is None else unfinished | {last}
-            return events.page(connection, after, wanted, looked_for)
+            return events.page_of_events(connection, after, wanted, looked_for)
 
         page = await self._reader.read(query)
         self._is_resuming = False
@@ -204,6 +206,6 @@ class FeedFollower:
         self._number = None
         if page.is_last:
             self._number = number
-            self._feed.look_out_for(page.unfinished)
+            self._feed.watch_runs(page.unfinished)
             self._unfinished = frozenset()
         return [event for event in page.events if wanted.has(event.body)]

@@ -10,7 +10,7 @@ from itertools import islice
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.store import logs
-from ffrtmp_master.store.logs import Key, Standing
+from ffrtmp_master.store.logs import Key, LogStatus
 from ffrtmp_master.store.reader import Reader
 
 _log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _LOOK_EVERY_S = 1.0
 _LOGS_AT_ONCE = 500
 
 
-class Following:
+class LogSubscriber:
     """One who follows a log: sleeps until it is not as it was seen."""
 
     __slots__ = ("_bell", "key", "seen")
@@ -28,7 +28,7 @@ class Following:
     def __init__(self, key: Key) -> None:
         """Prepare to follow the log of an attempt."""
         self.key = key
-        self.seen = Standing(-1, is_running=True)
+        self.seen = LogStatus(-1, is_running=True)
         self._bell = asyncio.Event()
 
     def wake(self) -> None:
@@ -44,7 +44,7 @@ class Following:
         return is_woken
 
 
-class LogWatch:
+class LogFeed:
     """Looks for all followers together, in short transactions, while there are any.
 
     A piece that came to this master wakes its followers at once. For one event loop alone.
@@ -53,7 +53,7 @@ class LogWatch:
     def __init__(self, reader: Reader) -> None:
         """Prepare to look through `reader`."""
         self._reader = reader
-        self._followers: dict[Key, set[Following]] = {}
+        self._followers: dict[Key, set[LogSubscriber]] = {}
         self._task: asyncio.Task[None] | None = None
         self.is_closed = False
 
@@ -62,12 +62,12 @@ class LogWatch:
         return sum(map(len, self._followers.values()))
 
     @contextmanager
-    def following(self, key: Key) -> Iterator[Following]:
+    def subscribe(self, key: Key) -> Iterator[LogSubscriber]:
         """Follow the log of an attempt while the context lasts."""
-        one = Following(key)
+        one = LogSubscriber(key)
         self._followers.setdefault(key, set()).add(one)
         if self._task is None and not self.is_closed:
-            self._task = asyncio.create_task(self._look())
+            self._task = asyncio.create_task(self._poll())
         try:
             yield one
         finally:
@@ -89,21 +89,21 @@ class LogWatch:
         if self._task is not None:
             self._task.cancel()
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
             while self._followers:
                 try:
-                    await self._look_once()
+                    await self._poll_once()
                 except SQLAlchemyError as error:
                     _log.warning("the logs that are followed could not be looked at: %s", error)
                 await asyncio.sleep(_LOOK_EVERY_S)
         finally:
             self._task = None
 
-    async def _look_once(self) -> None:
+    async def _poll_once(self) -> None:
         keys = iter(list(self._followers))
         while piece := list(islice(keys, _LOGS_AT_ONCE)):
-            found = await self._reader.read(partial(logs.standings, keys=piece))
+            found = await self._reader.read(partial(logs.log_statuses, keys=piece))
             for key, standing in found.items():
                 for one in self._followers.get(key, ()):
                     if one.seen != standing:

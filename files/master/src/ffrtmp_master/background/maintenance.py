@@ -1,4 +1,4 @@
-"""What the master looks after by itself, every second or so."""
+"""Maintenance of the queue, about once per second: leases, repeats, lost wake-ups, the clock."""
 
 import asyncio
 import logging
@@ -6,116 +6,197 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from uuid import UUID
 
+from ffrtmp_shared import suite
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from ffrtmp_master.clock import utc_now
-from ffrtmp_master.store import runs, statements
-from ffrtmp_master.store.unit_of_work import Work
-
-if TYPE_CHECKING:
-    from ffrtmp_master.services import Farm
+from ffrtmp_master.clock import Clock, SteadyClock, utc_now
+from ffrtmp_master.queue import leases
+from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
+from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.waiting import ParkedClaims
+from ffrtmp_master.runs import adaptive_repeats, control_encodes
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import nodes, runs, statements
+from ffrtmp_master.store.reader import Reader
+from ffrtmp_master.store.unit_of_work import UnitOfWork
+from ffrtmp_master.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-# How often it is made sure that no hint was lost, and that clocks agree.
-_LOOK_EVERY_S = 5.0
+# How often claims are woken for jobs whose wake-up was lost, and clocks are compared.
+_LOST_WAKEUPS_EVERY_S = 5.0
 _CLOCK_EVERY_S = 30.0
-# A clock that was set, not one that drifted.
-_STEP = timedelta(seconds=1)
+# The host's clock was set; a smaller difference is drift.
+_CLOCK_STEP = timedelta(seconds=1)
 
 
-class Sweep:
-    """Ends leases that ran out, wakes whom a lost hint left asleep, and keeps the clock right."""
+class MaintenanceLoop:
+    """Ends expired leases, adds repeats, wakes claims after lost wake-ups, and sets the clock."""
 
-    def __init__(self, farm: "Farm", every_s: float) -> None:
-        """Prepare to look after `farm` every `every_s` seconds."""
-        self._farm = farm
-        self._every_s = every_s
-        self._last_s = time.monotonic()
-        self._looked_s = self._last_s
-        self._clock_s = self._last_s
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        reader: Reader,
+        writer: Writer,
+        catalog: RequirementCatalog,
+        parked_claims: ParkedClaims,
+        liveness: Liveness,
+        last_seen: LastSeenThrottle,
+        interval_s: float,
+    ) -> None:
+        """Create the loop; `running` starts it.
+
+        Args:
+            settings: The master's settings.
+            clock: The clock of leases. A SteadyClock is kept in step with the database.
+            reader: Reads the database.
+            writer: Writes the database.
+            catalog: The sets of requirements that this master knows.
+            parked_claims: The claims that wait for a job.
+            liveness: When a silent node is offline.
+            last_seen: Writes the last-seen times of nodes.
+            interval_s: The pause between two passes, in seconds.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._reader = reader
+        self._writer = writer
+        self._catalog = catalog
+        self._parked_claims = parked_claims
+        self._liveness = liveness
+        self._last_seen = last_seen
+        self._interval_s = interval_s
+        self._last_pass_s = time.monotonic()
+        self._lost_wakeups_s = self._last_pass_s
+        self._clock_s = self._last_pass_s
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Sweep while the context lasts."""
+        """Run the loop while the context lasts."""
         await self._set_clock()
-        task = asyncio.create_task(self._sweep())
+        task = asyncio.create_task(self._loop())
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _sweep(self) -> None:
+    async def _loop(self) -> None:
         while True:
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(self._interval_s)
             try:
-                await self.once()
+                await self.run_once()
             except SQLAlchemyError:
-                _log.exception("the queue could not be looked through; trying again")
+                _log.exception("maintenance of the queue failed; it is repeated")
 
-    async def once(self) -> None:
-        """Look through everything that is due."""
-        farm = self._farm
+    async def run_once(self) -> None:
+        """Do everything that is due."""
         now_s = time.monotonic()
-        if now_s - self._last_s > max(farm.settings.lease_s / 2, 2 * self._every_s):
-            # The database was away, or this process stood still: no agent could renew.
-            await self._spare()
-        await farm.expire_leases()
-        await farm.top_up_runs()
-        if now_s - self._looked_s >= _LOOK_EVERY_S:
-            self._looked_s = now_s
-            await self.look_for_lost_hints()
+        if now_s - self._last_pass_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
+            # The database was unreachable or this process was suspended: no agent could renew.
+            await self._extend_all_leases()
+        await self.expire_leases()
+        await self.add_repeats()
+        if now_s - self._lost_wakeups_s >= _LOST_WAKEUPS_EVERY_S:
+            self._lost_wakeups_s = now_s
+            await self.repeat_lost_wakeups()
         if now_s - self._clock_s >= _CLOCK_EVERY_S:
             await self._set_clock()
-        self._last_s = now_s
+        self._last_pass_s = now_s
 
-    async def look_for_lost_hints(self) -> None:
-        """Wake those for whom something is queued, and note that waiting nodes are there."""
-        farm = self._farm
-        awaited, now = farm.waiting.awaited(), farm.clock()
+    async def resume(self) -> None:
+        """Restart all lease and liveness timers: agents could not report until now."""
+
+        def extend(work: UnitOfWork) -> None:
+            leases.extend_all(work, self._settings.lease_s)
+            self._liveness.resume(work.now, nodes.last_seen_before(work.connection, work.now))
+
+        await self._writer.write(extend)
+
+    async def expire_leases(self) -> None:
+        """End the attempts whose lease has expired or whose deadline has passed."""
+        now: datetime = self._clock()
+        backoff_s = self._settings.retry_backoff_s
+        if await self._reader.read(lambda c: leases.has_overdue(c, now)):
+            await self._writer.write(lambda work: leases.expire_overdue(work, backoff_s))
+
+    async def add_repeats(self) -> None:
+        """Queue further repeats of runs whose medians are not precise enough, and controls."""
+        now, every = self._clock(), control_encodes.EVERY
+        for due in await self._reader.read(lambda c: adaptive_repeats.find_due_runs(c, now, every)):
+            try:
+                # In a thread: a large suite takes seconds.
+                parsed = await asyncio.to_thread(suite.parse_suite, due.suite)
+            except suite.SuiteError:
+                # An older release accepted it. What is queued is still done.
+                _log.exception("run %s gets no more jobs: its suite is invalid now", due.run_id)
+                await self._writer.write(partial(_settle, due.run_id))
+                continue
+            policy = adaptive_repeats.RepeatPolicy(parsed, every, self._settings.priority_step_s)
+            await self._writer.write(partial(self._add_repeats, due, policy))
+
+    def _add_repeats(
+        self,
+        due: adaptive_repeats.RunDueForRepeats,
+        policy: adaptive_repeats.RepeatPolicy,
+        work: UnitOfWork,
+    ) -> None:
+        adaptive_repeats.add_repeats(work, due, policy, self._catalog)
+
+    async def repeat_lost_wakeups(self) -> None:
+        """Wake claims for queued jobs, and record that the nodes of parked claims are alive."""
+        awaited, now = self._parked_claims.awaited_requirements(), self._clock()
 
         def queued(connection: Connection) -> set[int]:
-            farm.learn_requirements(connection)
-            return statements.of(connection).any_queued(awaited, now) if awaited else set()
+            self._catalog.load_from(connection)
+            if not awaited:
+                return set()
+            return statements.statements_for(connection).any_queued(awaited, now)
 
-        for requirement_id in await farm.reader.read(queued):
-            farm.waiting.wake(requirement_id, 1)
-        names = farm.waiting.nodes()
+        for requirement_id in await self._reader.read(queued):
+            self._parked_claims.wake(requirement_id, 1)
+        names = self._parked_claims.waiting_nodes()
 
-        def note(work: Work) -> None:
-            farm.hearing.note(work, names)
+        def record(work: UnitOfWork) -> None:
+            self._last_seen.record_seen(work, names)
             runs.finish_all(work.connection, work.now)
 
-        await farm.writer.write(note)
+        await self._writer.write(record)
 
-    async def _spare(self) -> None:
-        _log.warning("no agent could be heard for a while; all leases get a full term")
-        await self._farm.resume()
+    async def _extend_all_leases(self) -> None:
+        _log.warning("agents could not report for a while; all leases get a full term")
+        await self.resume()
 
     async def _set_clock(self) -> None:
-        """Go by the database's clock where masters share it, else by the host's.
+        """Follow the database's clock where masters share it, else the host's.
 
-        Where that was set, leases told by the old one would end at once or never: they all get a
-        full term by the new one.
+        After a step, leases of the former time would end at once or never; all of them get a full
+        term by the new time.
         """
         self._clock_s = time.monotonic()
-        clock = self._farm.steady_clock
-        if clock is None:
+        if not isinstance(self._clock, SteadyClock):
             return
         moment = await self._moment()
-        if abs(clock.set(moment)) > _STEP:
-            await self._spare()
+        if abs(self._clock.set(moment)) > _CLOCK_STEP:
+            await self._extend_all_leases()
 
     async def _moment(self) -> datetime:
-        if not self._farm.settings.is_shared:
+        if not self._settings.is_shared:
             return utc_now()
 
         def of_database(connection: Connection) -> datetime:
             found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
             return found
 
-        return await self._farm.reader.read(of_database)
+        return await self._reader.read(of_database)
+
+
+def _settle(run_id: UUID, work: UnitOfWork) -> None:
+    runs.settle_nodes(work.connection, run_id, None)
+    work.job_ended(run_id)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import psycopg
 
 from ffrtmp_master.store.engine import psycopg_parameters
-from ffrtmp_master.store.notifications import News
+from ffrtmp_master.store.notifications import Notification
 from ffrtmp_master.store.statements.postgresql import CHANNEL
 
 _log = logging.getLogger(__name__)
@@ -19,11 +19,14 @@ _log = logging.getLogger(__name__)
 _PAUSE_S = 0.5
 
 
-class Listener:
+class NotificationListener:
     """One connection that listens, in a thread of its own."""
 
     def __init__(
-        self, url: str, password: str | None, heard: Callable[[News | None], Awaitable[None]]
+        self,
+        url: str,
+        password: str | None,
+        heard: Callable[[Notification | None], Awaitable[None]],
     ) -> None:
         """Prepare to listen; `heard` is awaited in the event loop that `start` is called in.
 
@@ -61,16 +64,16 @@ class Listener:
     def _listen_until_lost(self) -> None:
         with psycopg.connect(**self._parameters, autocommit=True) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            self._tell(None)
+            self._deliver(None)
             waiting = select.poll()
             waiting.register(connection, select.POLLIN)
             waiting.register(self._ear, select.POLLIN)
             while not self._stopped.is_set():
                 for notification in connection.notifies(timeout=0):
-                    self._tell(News.from_text(notification.payload))
+                    self._deliver(Notification.from_text(notification.payload))
                 waiting.poll()
 
-    def _tell(self, news: News | None) -> None:
+    def _deliver(self, news: Notification | None) -> None:
         if self._loop is None:
             return
         asyncio.run_coroutine_threadsafe(_awaited(self._heard(news)), self._loop)

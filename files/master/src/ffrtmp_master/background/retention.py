@@ -1,4 +1,4 @@
-"""Retention: what was kept long enough goes, in steps that keep nobody waiting."""
+"""Retention of jobs, artifacts and content: removal in steps that are short for other callers."""
 
 import asyncio
 import logging
@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from ffrtmp_master.clock import Clock
+from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import retention
+from ffrtmp_master.store.content.factory import ContentStores
+from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.retention import Batch
-from ffrtmp_master.store.writer import WriterClosedError
-
-if TYPE_CHECKING:
-    from ffrtmp_master.services import Farm
+from ffrtmp_master.store.writer import Writer, WriterClosedError
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ Remove = Callable[[Connection, int], Batch]
 """Removes at most so many of something."""
 
 
-class Pace:
+class AdaptiveBatchSize:
     """How much to remove at a time: as much as takes about 20 ms, so that 100 ms are never met."""
 
     AIM_S = 0.02
@@ -38,7 +38,7 @@ class Pace:
         """Begin with little."""
         self.size = 8
 
-    def took(self, duration_s: float) -> None:
+    def adjust(self, duration_s: float) -> None:
         """Learn how long the last step took."""
         fitting = int(self.size * self.AIM_S / max(duration_s, 1e-6))
         # What follows may be larger than what was: the size grows slowly and falls at once.
@@ -55,52 +55,72 @@ class Removed:
     longest_step_s: float = 0.0
 
 
-class Retention:
+class RetentionLoop:
     """Removes finished jobs, artifacts and content that the settings no longer want."""
 
-    def __init__(self, farm: "Farm") -> None:
-        """Prepare to look after `farm`."""
-        self._farm = farm
-        self._looked_for_waste_s = time.monotonic()
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        reader: Reader,
+        writer: Writer,
+        content_stores: ContentStores,
+    ) -> None:
+        """Create the loop; `running` starts it.
+
+        Args:
+            settings: How long jobs and artifacts are kept, and how many bytes of artifacts.
+            clock: The clock that ages are measured by.
+            reader: Reads the database.
+            writer: Removes rows where the database has one writer.
+            content_stores: The stores of artifacts and sources.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._reader = reader
+        self._writer = writer
+        self._content_stores = content_stores
+        self._content_checked_s = time.monotonic()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look every few minutes while the context lasts."""
-        task = asyncio.create_task(self._look())
+        """Run the loop while the context lasts."""
+        task = asyncio.create_task(self._loop())
         try:
             yield
         finally:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _look(self) -> None:
+    async def _loop(self) -> None:
         while True:
             await asyncio.sleep(_EVERY_S)
             try:
-                removed = await self.once()
-                is_due = time.monotonic() - self._looked_for_waste_s >= _CONTENT_EVERY_S
+                removed = await self.run_once()
+                is_due = time.monotonic() - self._content_checked_s >= _CONTENT_EVERY_S
                 if is_due or removed.jobs or removed.artifacts:
-                    self._looked_for_waste_s = time.monotonic()
-                    removed.contents = await self._farm.contents.remove_unused()
+                    self._content_checked_s = time.monotonic()
+                    removed.contents = await self._content_stores.remove_unused()
             except WriterClosedError:
                 return
             except (SQLAlchemyError, OSError):
-                _log.exception("what is no longer kept could not be removed; trying again")
+                _log.exception("expired data could not be removed; trying again")
             else:
                 if removed.jobs or removed.artifacts or removed.contents:
-                    _log.info("removed what is no longer kept", extra=vars(removed))
+                    _log.info("removed expired data", extra=vars(removed))
 
-    async def once(self) -> Removed:
+    async def run_once(self) -> Removed:
         """Remove the rows that are due; their content goes once nothing refers to it."""
-        farm, settings = self._farm, self._farm.settings
+        settings = self._settings
         removed = Removed()
         if settings.jobs_keep_days is not None:
-            before = farm.clock() - timedelta(days=settings.jobs_keep_days)
+            before = self._clock() - timedelta(days=settings.jobs_keep_days)
             removed.jobs = await self._in_steps(
                 removed, lambda c, at_most: retention.remove_jobs(c, before, at_most)
             )
         if settings.artifacts_keep_days is not None:
-            oldest = farm.clock() - timedelta(days=settings.artifacts_keep_days)
+            oldest = self._clock() - timedelta(days=settings.artifacts_keep_days)
             removed.artifacts = await self._in_steps(
                 removed, lambda c, at_most: retention.remove_artifacts(c, oldest, at_most)
             )
@@ -109,7 +129,7 @@ class Retention:
         return removed
 
     async def _remove_beyond(self, max_bytes: int, removed: Removed) -> int:
-        excess_bytes = await self._farm.reader.read(retention.artifacts_bytes) - max_bytes
+        excess_bytes = await self._reader.read(retention.artifacts_bytes) - max_bytes
         if excess_bytes <= 0:
             return 0
 
@@ -123,25 +143,25 @@ class Retention:
 
     async def _in_steps(self, removed: Removed, remove: Remove) -> int:
         """Remove all that is due; after each step the others have the database for as long."""
-        pace = Pace()
+        pace = AdaptiveBatchSize()
         total, is_last = 0, False
         while not is_last:
             batch, took_s = await self._step(remove, pace.size)
             removed.longest_step_s = max(removed.longest_step_s, took_s)
             total += batch.removed
             is_last = batch.is_last
-            pace.took(took_s)
+            pace.adjust(took_s)
             if not is_last:
                 await asyncio.sleep(took_s)
         return total
 
     async def _step(self, remove: Remove, at_most: int) -> tuple[Batch, float]:
         """Remove some, and say how long that took; the one writer is held only where it must be."""
-        beside = self._farm.contents.writing
+        beside = self._content_stores.writing
 
         def timed(connection: Connection) -> tuple[float, Batch]:
             began_s = time.monotonic()
-            retention.need_not_wait_for_the_disk(connection)
+            retention.allow_async_commit(connection)
             return began_s, remove(connection, at_most)
 
         def step_beside(engine: Engine) -> tuple[float, Batch]:
@@ -149,7 +169,7 @@ class Retention:
                 return timed(connection)
 
         if beside is None:
-            began_s, batch = await self._farm.writer.write(lambda work: timed(work.connection))
+            began_s, batch = await self._writer.write(lambda work: timed(work.connection))
         else:
             began_s, batch = await asyncio.to_thread(step_beside, beside)
         return batch, time.monotonic() - began_s

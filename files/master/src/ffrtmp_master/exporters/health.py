@@ -102,4 +102,4 @@ def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
 
 def main() -> None:
     """Be the command ffrtmp-exporter-health."""
-    polling.run("health", _build)
+    polling.serve_polling("health", _build)

@@ -24,7 +24,7 @@ _FAILED = 1
 _BAD_CONFIG = 2
 
 
-class Refresher(Collector):
+class PollingCollector(Collector):
     """Calls `refresh` every `refresh_s` seconds in a thread and knows whether it last worked."""
 
     def __init__(self, name: str, refresh: Callable[[], None], refresh_s: float) -> None:
@@ -34,7 +34,7 @@ class Refresher(Collector):
         self._refresh_s = refresh_s
         self._works = False
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="refresh", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="refresh", daemon=True)
 
     def start(self) -> None:
         """Begin to refresh."""
@@ -45,7 +45,7 @@ class Refresher(Collector):
         self._stopped.set()
         self._thread.join()
 
-    def once(self) -> None:
+    def poll_once(self) -> None:
         """Refresh now; a master that does not answer well is logged and seen in the metrics."""
         works = False
         try:
@@ -64,14 +64,16 @@ class Refresher(Collector):
             float(self._works),
         )
 
-    def _work(self) -> None:
+    def _poll(self) -> None:
         while True:
-            self.once()
+            self.poll_once()
             if self._stopped.wait(self._refresh_s):
                 return
 
 
-def run(name: str, build: Callable[[MasterClient], tuple[Collector, Callable[[], None]]]) -> None:
+def serve_polling(
+    name: str, build: Callable[[MasterClient], tuple[Collector, Callable[[], None]]]
+) -> None:
     """Be the exporter `name`: read the command line, refresh, serve until stopped.
 
     `build` makes the collector and what refreshes it.
@@ -87,7 +89,7 @@ def run(name: str, build: Callable[[MasterClient], tuple[Collector, Callable[[],
         shown = credentials.ClientCertificate(own.certificate_file, own.key_file)
         with MasterClient(settings.master_url, token, settings.ca_file, shown) as client:
             collector, refresh = build(client)
-            refresher = Refresher(name, refresh, settings.refresh_s)
+            refresher = PollingCollector(name, refresh, settings.refresh_s)
             registry = CollectorRegistry()
             registry.register(collector)
             registry.register(refresher)

@@ -149,4 +149,4 @@ def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
 
 def main() -> None:
     """Be the command ffrtmp-exporter-results."""
-    polling.run("results", _build)
+    polling.serve_polling("results", _build)

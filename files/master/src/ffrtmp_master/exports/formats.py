@@ -12,7 +12,7 @@ from ffrtmp_shared.models import Result
 from ffrtmp_master.exports.columns import COLUMNS, Kind, Value
 
 
-class Table(Protocol):
+class TableFormat(Protocol):
     """A way to write results; the parts, one after the other, make a file."""
 
     media_type: ClassVar[str]
@@ -27,7 +27,7 @@ class Table(Protocol):
         """Return what stands after all results."""
 
 
-class JsonLines(Table):
+class JsonLines(TableFormat):
     """Writes each result whole, as JSON in a line of its own."""
 
     media_type = "application/x-ndjson"
@@ -45,7 +45,7 @@ class JsonLines(Table):
         return b""
 
 
-class Csv(Table):
+class Csv(TableFormat):
     """Writes a table as RFC 4180 describes it but for a bare line feed at the end of each line."""
 
     media_type = "text/csv"
@@ -63,7 +63,7 @@ class Csv(Table):
         return b""
 
 
-class Parquet(Table):
+class Parquet(TableFormat):
     """Writes a table in row groups, each as it comes; only the places of them are remembered."""
 
     media_type = "application/vnd.apache.parquet"
@@ -146,5 +146,5 @@ def _in_csv(value: Value) -> Value:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-FORMATS: dict[str, type[Table]] = {"jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
+FORMATS: dict[str, type[TableFormat]] = {"jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
 """How results can be written, by the suffix of a file's name."""

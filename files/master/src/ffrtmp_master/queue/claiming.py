@@ -11,11 +11,11 @@ from ffrtmp_shared.states import JobState, NodeState
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.failures import end_attempt
-from ffrtmp_master.queue.matching import Catalog
-from ffrtmp_master.queue.requests import Claim, Claimed
-from ffrtmp_master.store.errors import ConflictError, RefusedError
-from ffrtmp_master.store.rows import Candidate, Held, JobRow, NodeRow
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requests import ClaimJob, ClaimOutcome
+from ffrtmp_master.store.errors import ConflictError, RequestError
+from ffrtmp_master.store.rows import Candidate, HeldJob, JobRow, NodeRow
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 
 @dataclass
@@ -27,9 +27,9 @@ class _Node:
     working: list[int] = field(default_factory=list)
 
 
-def claim(
-    work: Work, claims: Sequence[Claim], catalog: Catalog, lease_s: float
-) -> list[Claimed | RefusedError]:
+def claim_jobs(
+    work: UnitOfWork, claims: Sequence[ClaimJob], catalog: RequirementCatalog, lease_s: float
+) -> list[ClaimOutcome | RequestError]:
     """Lease to each slot the first job that its node can do.
 
     A job goes before another when its rank is lower. An exclusive job owns its node: it is handed
@@ -41,7 +41,7 @@ def claim(
     work.flush_queued()
     names = sorted({asked.node for asked in claims})
     rows, held, requirements = work.statements.claimants(names, catalog.highest)
-    catalog.learn(requirements)
+    catalog.register(requirements)
     met = catalog.met_by(rows.values(), work.statements)
     nodes = {name: _Node(row, met[name]) for name, row in rows.items()}
     slots = {(asked.node, asked.slot) for asked in claims}
@@ -54,18 +54,18 @@ def claim(
         else:
             nodes[one.leased_to].working.append(one.requirement_id)
     if lost:
-        _end_what_slots_lost(work, lost)
+        _end_lost_attempts(work, lost)
     chosen = _choose(work, claims, nodes, catalog)
     answers = _answers(work, claims, chosen, nodes, catalog=catalog, lease_s=lease_s)
     if work.statements.is_shared:
-        _look_again(work, answers, claims, nodes)
+        _recheck(work, answers, claims, nodes)
     return answers
 
 
-def _end_what_slots_lost(work: Work, lost: Iterable[Held]) -> None:
+def _end_lost_attempts(work: UnitOfWork, lost: Iterable[HeldJob]) -> None:
     work.load(one.id for one in lost)
     for one in lost:
-        job = work.known_job(one.id)
+        job = work.get_loaded(one.id)
         if not job.state.holds_lease or (job.leased_to, job.slot) != (one.leased_to, one.slot):
             # Another master ended it before it was locked.
             continue
@@ -78,18 +78,21 @@ def _end_what_slots_lost(work: Work, lost: Iterable[Held]) -> None:
 
 
 def _choose(
-    work: Work, claims: Sequence[Claim], nodes: Mapping[str, _Node], catalog: Catalog
+    work: UnitOfWork,
+    claims: Sequence[ClaimJob],
+    nodes: Mapping[str, _Node],
+    catalog: RequirementCatalog,
 ) -> list[Candidate | None]:
     """Pick a job for each claim in turn, or None."""
     wanted = Counter[int]()
     for asked in claims:
         if asked.node in nodes:
-            wanted.update(_looked_at(nodes[asked.node], catalog))
-    lines = _Lines(work.statements.candidates(wanted, work.now) if wanted else ())
+            wanted.update(_examined(nodes[asked.node], catalog))
+    lines = _CandidateQueues(work.statements.candidates(wanted, work.now) if wanted else ())
     chosen: list[Candidate | None] = []
     for asked in claims:
         node = nodes.get(asked.node)
-        taken = None if node is None else lines.first(_looked_at(node, catalog))
+        taken = None if node is None else lines.first(_examined(node, catalog))
         if (
             node is None
             or taken is None
@@ -97,52 +100,52 @@ def _choose(
         ):
             chosen.append(None)
         else:
-            lines.take(taken)
+            lines.remove(taken)
             node.working.append(taken.requirement_id)
             chosen.append(taken)
     return chosen
 
 
 def _answers(
-    work: Work,
-    claims: Sequence[Claim],
+    work: UnitOfWork,
+    claims: Sequence[ClaimJob],
     chosen: Sequence[Candidate | None],
     nodes: Mapping[str, _Node],
     *,
-    catalog: Catalog,
+    catalog: RequirementCatalog,
     lease_s: float,
-) -> list[Claimed | RefusedError]:
+) -> list[ClaimOutcome | RequestError]:
     lease = timedelta(seconds=lease_s)
     work.load(candidate.id for candidate in chosen if candidate is not None)
-    answers: list[Claimed | RefusedError] = []
+    answers: list[ClaimOutcome | RequestError] = []
     for asked, candidate in zip(claims, chosen, strict=True):
         node = nodes.get(asked.node)
         if node is None:
             answers.append(ConflictError(f"node {asked.node} is not registered; register it first"))
         elif candidate is None:
             is_idle = not node.working and node.row.state is NodeState.ACTIVE
-            answers.append(Claimed(None, _open_to(node, catalog), is_idle))
+            answers.append(ClaimOutcome(None, _open_to(node, catalog), is_idle))
         else:
-            job = work.known_job(candidate.id)
+            job = work.get_loaded(candidate.id)
             _lease(work, job, asked, lease)
-            work.effects.take(
+            work.effects.note_taken(
                 asked.node, is_exclusive=catalog.is_exclusive(candidate.requirement_id)
             )
-            answers.append(Claimed(job))
+            answers.append(ClaimOutcome(job))
     return answers
 
 
-def _look_again(
-    work: Work,
-    answers: list[Claimed | RefusedError],
-    claims: Sequence[Claim],
+def _recheck(
+    work: UnitOfWork,
+    answers: list[ClaimOutcome | RequestError],
+    claims: Sequence[ClaimJob],
     nodes: Mapping[str, _Node],
 ) -> None:
     """Mark who found nothing although something is queued: another master had it locked."""
     empty = {
         place: answer
         for place, answer in enumerate(answers)
-        if isinstance(answer, Claimed)
+        if isinstance(answer, ClaimOutcome)
         and answer.job is None
         and not nodes[claims[place].node].working
     }
@@ -157,7 +160,7 @@ def _look_again(
             answers[place] = replace(answer, is_contended=True)
 
 
-def _lease(work: Work, job: JobRow, asked: Claim, lease: timedelta) -> None:
+def _lease(work: UnitOfWork, job: JobRow, asked: ClaimJob, lease: timedelta) -> None:
     work.effects.claims += 1
     ready_at = job.not_before or job.created_at
     work.effects.queue_waits_s.append(max((work.now - ready_at).total_seconds(), 0.0))
@@ -169,10 +172,10 @@ def _lease(work: Work, job: JobRow, asked: Claim, lease: timedelta) -> None:
     job.not_before = None
     job.progress = None
     reason = f"claimed by {asked.node}, slot {asked.slot}"
-    transitions.move(work, job, JobState.LEASED, reason)
+    transitions.transition(work, job, JobState.LEASED, reason)
 
 
-def _looked_at(node: _Node, catalog: Catalog) -> frozenset[int]:
+def _examined(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
     """Return the sets whose jobs matter to a node: those it could do were it free.
 
     A node that shares looks at exclusive jobs as well, to know whether one is first in line.
@@ -184,15 +187,15 @@ def _looked_at(node: _Node, catalog: Catalog) -> frozenset[int]:
     return node.meets
 
 
-def _open_to(node: _Node, catalog: Catalog) -> frozenset[int]:
+def _open_to(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
     """Return the sets whose jobs the node could be handed as it is now."""
-    looked_at = _looked_at(node, catalog)
+    looked_at = _examined(node, catalog)
     if not node.working:
         return looked_at
     return frozenset(one for one in looked_at if not catalog.is_exclusive(one))
 
 
-class _Lines:
+class _CandidateQueues:
     """The first jobs of each set of requirements, in their order."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
@@ -208,6 +211,6 @@ class _Lines:
         heads = [line[-1] for one, line in self._lines.items() if line and one in requirement_ids]
         return min(heads, default=None)
 
-    def take(self, candidate: Candidate) -> None:
+    def remove(self, candidate: Candidate) -> None:
         """Remove a job that was the first of its set."""
         self._lines[candidate.requirement_id].pop()

@@ -8,7 +8,7 @@ from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.store.rows import JobRow
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 _LONGEST_BACKOFF_S = 3600.0
 
@@ -18,7 +18,7 @@ def backoff_s(attempt: int, first_s: float) -> float:
     return float(min(first_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S))
 
 
-def end_attempt(work: Work, job: JobRow, failure: Failure, retry_after_s: float) -> JobState:
+def end_attempt(work: UnitOfWork, job: JobRow, failure: Failure, retry_after_s: float) -> JobState:
     """End the current attempt of a job that holds a lease; return the job's new state.
 
     A job that somebody canceled is canceled. One whose failure is worth another try, and that
@@ -42,6 +42,6 @@ def end_attempt(work: Work, job: JobRow, failure: Failure, retry_after_s: float)
         state = JobState.FAILED
         if kind.is_retryable:
             reason += f" (the last of {job.max_attempts} attempts)"
-    transitions.move(work, job, state, reason)
+    transitions.transition(work, job, state, reason)
     work.effects.ended.append((kind, state))
     return state

@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, Connection, literal_column, update
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.failures import backoff_s, end_attempt
-from ffrtmp_master.queue.requests import Renew
+from ffrtmp_master.queue.requests import RenewLease
 from ffrtmp_master.store import statements
 from ffrtmp_master.store.errors import ConflictError, NotFoundError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import jobs
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 
 def is_held() -> ColumnElement[bool]:
@@ -26,7 +26,7 @@ def is_held() -> ColumnElement[bool]:
     )
 
 
-def find(work: Work, job_id: UUID) -> JobRow:
+def lock_job(work: UnitOfWork, job_id: UUID) -> JobRow:
     """Return a job, locked; raises NotFoundError."""
     job = work.job(job_id)
     if job is None:
@@ -34,7 +34,7 @@ def find(work: Work, job_id: UUID) -> JobRow:
     return job
 
 
-def check_held(job: JobRow, attempt: int, node: str) -> None:
+def check_lease(job: JobRow, attempt: int, node: str) -> None:
     """Raise ConflictError unless this attempt of this node holds the job."""
     if job.attempt != attempt:
         raise ConflictError(
@@ -47,29 +47,29 @@ def check_held(job: JobRow, attempt: int, node: str) -> None:
         raise ConflictError(f"job {job.id} is not leased to node {node}")
 
 
-def renew(work: Work, request: Renew, lease_s: float) -> bool:
+def renew_lease(work: UnitOfWork, request: RenewLease, lease_s: float) -> bool:
     """Renew a lease; the first heartbeat makes the job running. Return whether to cancel.
 
     Raises NotFoundError, or ConflictError when the attempt is over.
     """
-    job = find(work, request.job_id)
-    check_held(job, request.heartbeat.attempt, request.node)
+    job = lock_job(work, request.job_id)
+    check_lease(job, request.heartbeat.attempt, request.node)
     job.lease_expires_at = work.now + timedelta(seconds=lease_s)
     job.progress = msgspec.json.encode(request.heartbeat.progress).decode()
-    work.change(job)
+    work.mark_changed(job)
     if job.state is JobState.LEASED:
-        transitions.move(work, job, JobState.RUNNING, "first heartbeat")
+        transitions.transition(work, job, JobState.RUNNING, "first heartbeat")
     return job.cancel_requested
 
 
-def any_overdue(connection: Connection, now: datetime) -> bool:
+def has_overdue(connection: Connection, now: datetime) -> bool:
     """Return whether an attempt is to be ended; cheap enough to ask every second."""
-    return statements.of(connection).any_overdue(now)
+    return statements.statements_for(connection).any_overdue(now)
 
 
-def expire(work: Work, retry_backoff_s: float) -> int:
+def expire_overdue(work: UnitOfWork, retry_backoff_s: float) -> int:
     """End every attempt whose lease ran out or that took longer than its job may; count them."""
-    overdue = work.known(work.statements.overdue(work.now))
+    overdue = work.merge(work.statements.overdue(work.now))
     for job in overdue:
         has_lease = job.lease_expires_at is not None and job.lease_expires_at >= work.now
         if has_lease:
@@ -86,7 +86,7 @@ def expire(work: Work, retry_backoff_s: float) -> int:
     return len(overdue)
 
 
-def spare(work: Work, lease_s: float) -> None:
+def extend_all(work: UnitOfWork, lease_s: float) -> None:
     """Give every lease a full term from now.
 
     For a master that starts, or whose database was away: no agent could renew meanwhile, and an

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 # How old a stored last-seen time may become: a part of the time after which a node is offline.
@@ -35,7 +35,7 @@ class Liveness:
         return (last_heard if now - resumed <= self._silence else now) - self._silence
 
 
-class Hearing:
+class LastSeenThrottle:
     """Remembers which notes are young, so that a call seldom costs a statement."""
 
     def __init__(self, offline_s: float) -> None:
@@ -43,16 +43,16 @@ class Hearing:
         self._coarse_s = offline_s * _THROTTLE_PART
         self._noted: dict[str, datetime] = {}
 
-    def note(self, work: Work, names: Iterable[str]) -> None:
+    def record_seen(self, work: UnitOfWork, names: Iterable[str]) -> None:
         """Write down for nodes that they were heard now, where the last note has become old."""
         young = timedelta(seconds=self._coarse_s)
         now, noted = work.now, self._noted
         # What was noted for later than now was told by a clock that has been put back.
         old = [name for name in names if not now - young < noted.get(name, now - young) <= now]
         if old:
-            work.statements.saw(sorted(old), now, self._coarse_s)
+            work.statements.record_seen(sorted(old), now, self._coarse_s)
             noted.update(dict.fromkeys(old, now))
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Trust no note: a transaction was undone that may have written some."""
         self._noted.clear()

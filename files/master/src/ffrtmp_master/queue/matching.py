@@ -33,7 +33,7 @@ class RequirementSet(
         return msgspec.json.decode(key, type=cls)
 
 
-def lacking(requirements: Requirements, node: Registration) -> list[str]:
+def unmet_requirements(requirements: Requirements, node: Registration) -> list[str]:
     """Say what a node lacks to meet `requirements`; an empty list when it meets them."""
     wanted, facts = requirements, node.facts
     found = []
@@ -68,7 +68,7 @@ class _Met:
     ids: frozenset[int]
 
 
-class Catalog:
+class RequirementCatalog:
     """The sets of requirements that jobs have, and the nodes that meet them, kept in memory.
 
     It only remembers what the database says and may be forgotten at any time. The writer's
@@ -88,7 +88,7 @@ class Catalog:
         # Whether a set was stored since the last transaction that was undone.
         self._is_unsure = False
 
-    def undo(self) -> None:
+    def roll_back(self) -> None:
         """Forget everything when a transaction that stored a set did not happen."""
         with self._lock:
             if not self._is_unsure:
@@ -99,24 +99,24 @@ class Catalog:
             self._for_any.clear()
             self._highest = 0
 
-    def refresh(self, using: Statements) -> None:
+    def load_new(self, using: Statements) -> None:
         """Learn the sets that are new in the database."""
-        self.learn(using.new_requirements(self._highest))
+        self.register(using.new_requirements(self._highest))
 
     @property
     def highest(self) -> int:
         """The highest id of a set that was read from the database."""
         return self._highest
 
-    def learn(self, stored: Iterable[tuple[int, str]]) -> None:
+    def register(self, stored: Iterable[tuple[int, str]]) -> None:
         """Learn sets that were read from the database: id and key."""
         for requirement_id, key in stored:
             with self._lock:
-                self._learn(requirement_id, key)
+                self._add(requirement_id, key)
 
-    def refresh_from(self, connection: Connection) -> None:
+    def load_from(self, connection: Connection) -> None:
         """Learn the sets that are new in the database, on a connection that only reads."""
-        self.refresh(statements.of(connection))
+        self.load_new(statements.statements_for(connection))
 
     def id_of(self, using: Statements, wanted: RequirementSet) -> int:
         """Return the id of a set, storing it when it is new."""
@@ -165,7 +165,8 @@ class Catalog:
             return [
                 name
                 for name in names
-                if name in self._nodes and not lacking(wanted.requirements, self._nodes[name])
+                if name in self._nodes
+                and not unmet_requirements(wanted.requirements, self._nodes[name])
             ]
 
     def node_of(self, requirement_id: int) -> str | None:
@@ -177,7 +178,7 @@ class Catalog:
         """Return whether a set was learnt."""
         return requirement_id in self._sets
 
-    def _learn(self, requirement_id: int, key: str) -> None:
+    def _add(self, requirement_id: int, key: str) -> None:
         self._remember(requirement_id, RequirementSet.from_key(key))
         self._highest = max(self._highest, requirement_id)
 
@@ -202,7 +203,8 @@ class Catalog:
         ids = known | {
             requirement_id
             for requirement_id in (*self._for_any, *self._for_node.get(name, ()))
-            if requirement_id > after and not lacking(self._sets[requirement_id].requirements, node)
+            if requirement_id > after
+            and not unmet_requirements(self._sets[requirement_id].requirements, node)
         }
         self._met[name] = _Met(revision, self._highest, ids)
         return ids

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterable, Mapping
 from ffrtmp_shared.states import NodeState
 from sqlalchemy import Connection
 
-from ffrtmp_master.queue.matching import Catalog
-from ffrtmp_master.queue.pending_reasons import Reason
+from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.pending_reasons import PendingReason
 from ffrtmp_master.store import statements
-from ffrtmp_master.store.queue_stats import Held
+from ffrtmp_master.store.queue_stats import HeldCount
 from ffrtmp_master.store.rows import NodeRow
 
 
-class Hindrances:
+class PendingReasonCounts:
     """Says for sets of requirements what `reasons` says for single jobs, for several threads.
 
     It remembers nodes and sets, and looks only at what has changed. The catalog is its own: claims
@@ -23,15 +23,15 @@ class Hindrances:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._lock = threading.Lock()
-        self._catalog = Catalog()
+        self._catalog = RequirementCatalog()
 
-    def of_sets(
+    def count_by_set(
         self,
         connection: Connection,
         requirement_ids: Collection[int],
         nodes: Iterable[NodeRow],
-        held: Iterable[Held],
-    ) -> Mapping[int, Reason]:
+        held: Iterable[HeldCount],
+    ) -> Mapping[int, PendingReason]:
         """Return what keeps jobs of some sets waiting that need not wait for another attempt.
 
         `nodes` are all that there are, each with the state that it is in now, and `held` is what
@@ -39,11 +39,11 @@ class Hindrances:
         """
         if not requirement_ids:
             return {}
-        using = statements.of(connection)
+        using = statements.statements_for(connection)
         active = [node for node in nodes if node.state is NodeState.ACTIVE]
         working, alone = _working(held)
         with self._lock:
-            self._catalog.refresh(using)
+            self._catalog.load_new(using)
             met = self._catalog.met_by(active, using)
             exclusive = {one for one in requirement_ids if self._catalog.is_exclusive(one)}
         could = _union(met.values())
@@ -52,15 +52,15 @@ class Hindrances:
         reasons = {}
         for one in requirement_ids:
             if one not in could:
-                reasons[one] = Reason.NO_NODE
+                reasons[one] = PendingReason.NO_NODE
             elif one in (idle if one in exclusive else open_to_shared):
-                reasons[one] = Reason.READY
+                reasons[one] = PendingReason.READY
             else:
-                reasons[one] = Reason.BUSY
+                reasons[one] = PendingReason.BUSY
         return reasons
 
 
-def _working(held: Iterable[Held]) -> tuple[frozenset[str], frozenset[str]]:
+def _working(held: Iterable[HeldCount]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the nodes that work, and those of them that a job has for itself."""
     pairs = [(one.node, one.is_exclusive) for one in held]
     return (

@@ -12,7 +12,7 @@ from ffrtmp_master.store.writer import Request
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
+class SubmitOutcome:
     """A job that was submitted, and whether it was there before under the same key."""
 
     job: JobRow
@@ -20,7 +20,7 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimOutcome:
     """The outcome of a claim: the job, or what could be handed to this slot later.
 
     `open_to` are the sets of requirements whose jobs the node could take now, `is_idle` whether
@@ -35,16 +35,16 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedIn:
+class ReportOutcome:
     """What became of a job whose attempt is over, and the claim that came with it."""
 
     state: JobState
     repeated: bool = False
-    claimed: Claimed | None = None
+    claimed: ClaimOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Submit(Request[Submitted]):
+class SubmitJob(Request[SubmitOutcome]):
     """A job of its own is to be queued."""
 
     request: JobRequest
@@ -53,7 +53,7 @@ class Submit(Request[Submitted]):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim(Request[Claimed]):
+class ClaimJob(Request[ClaimOutcome]):
     """A slot of a node wants a job."""
 
     node: str
@@ -61,7 +61,7 @@ class Claim(Request[Claimed]):
 
 
 @dataclass(frozen=True, slots=True)
-class Renew(Request[bool]):
+class RenewLease(Request[bool]):
     """An agent still works on an attempt; the answer says whether it should stop."""
 
     job_id: UUID
@@ -70,7 +70,7 @@ class Renew(Request[bool]):
 
 
 @dataclass(frozen=True, slots=True)
-class TakeResult(Request[HandedIn]):
+class RecordResult(Request[ReportOutcome]):
     """An agent hands in what it measured, and may claim its next job with it.
 
     `measurement` is that of the report as JSON text, as it came.
@@ -83,7 +83,7 @@ class TakeResult(Request[HandedIn]):
 
 
 @dataclass(frozen=True, slots=True)
-class TakeFailure(Request[HandedIn]):
+class RecordFailure(Request[ReportOutcome]):
     """An agent says that an attempt ended without a measurement."""
 
     job_id: UUID
@@ -91,10 +91,10 @@ class TakeFailure(Request[HandedIn]):
     report: FailureReport
 
 
-Report = Renew | TakeResult | TakeFailure
+Report = RenewLease | RecordResult | RecordFailure
 """What an agent says of the attempt that it holds."""
 
-AnyRequest = Submit | Claim | Report
+AnyRequest = SubmitJob | ClaimJob | Report
 """Everything that the writer applies together."""
 
 Requests = Sequence[AnyRequest]

@@ -11,13 +11,13 @@ from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import Catalog, RequirementSet
-from ffrtmp_master.queue.requests import Submit, Submitted
-from ffrtmp_master.queue.uploads import Uploads, refusal
+from ffrtmp_master.queue.matching import RequirementCatalog, RequirementSet
+from ffrtmp_master.queue.requests import SubmitJob, SubmitOutcome
+from ffrtmp_master.queue.uploads import KnownUploads, missing_sources_error
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store.errors import RefusedError, UnacceptableError
+from ffrtmp_master.store.errors import RequestError, UnprocessableError
 from ffrtmp_master.store.rows import JobRow
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 
 def required_set(
@@ -38,18 +38,18 @@ def required_set(
     return RequirementSet(requirements=wanted, exclusive=exclusive)
 
 
-def submit(
-    work: Work,
-    requests: Sequence[Submit],
-    catalog: Catalog,
-    uploads: Uploads,
+def submit_jobs(
+    work: UnitOfWork,
+    requests: Sequence[SubmitJob],
+    catalog: RequirementCatalog,
+    uploads: KnownUploads,
     settings: Settings,
-) -> list[Submitted | RefusedError]:
+) -> list[SubmitOutcome | RequestError]:
     """Queue each job, or return the one that was queued with the same key before.
 
     A job whose source, or given FFmpeg, was never uploaded is refused.
     """
-    earlier = _earlier(work, requests)
+    earlier = _find_by_key(work, requests)
     names = {
         digest: name
         for asked in requests
@@ -57,29 +57,29 @@ def submit(
     }
     missing = uploads.missing(work.statements, names)
     if earlier:
-        catalog.refresh(work.statements)
+        catalog.load_new(work.statements)
     new: list[JobRow] = []
-    answers: list[Submitted | RefusedError] = []
+    answers: list[SubmitOutcome | RequestError] = []
     for asked in requests:
         identity = (asked.created_by, asked.key or "")
         before = earlier.get(identity) if asked.key is not None else None
         if before is not None:
-            answers.append(_same(before, asked, catalog, settings))
+            answers.append(_is_same_job(before, asked, catalog, settings))
             continue
         lacking = missing.intersection(asked.request.scenario.uploads) if missing else None
         if lacking:
-            answers.append(refusal(lacking, asked.request.scenario.uploads))
+            answers.append(missing_sources_error(lacking, asked.request.scenario.uploads))
             continue
         job = _row(work, asked, catalog, settings)
         new.append(job)
         if asked.key is not None:
             earlier[identity] = job
-        answers.append(Submitted(job, existed=False))
-    transitions.begin(work, new, "submitted")
+        answers.append(SubmitOutcome(job, existed=False))
+    transitions.enqueue(work, new, "submitted")
     return answers
 
 
-def _earlier(work: Work, requests: Sequence[Submit]) -> dict[tuple[str, str], JobRow]:
+def _find_by_key(work: UnitOfWork, requests: Sequence[SubmitJob]) -> dict[tuple[str, str], JobRow]:
     keys = {(asked.created_by, asked.key) for asked in requests if asked.key is not None}
     if not keys:
         return {}
@@ -88,9 +88,9 @@ def _earlier(work: Work, requests: Sequence[Submit]) -> dict[tuple[str, str], Jo
     return {identity: rows[job_id] for identity, job_id in found.items()}
 
 
-def _same(
-    before: JobRow, asked: Submit, catalog: Catalog, settings: Settings
-) -> Submitted | RefusedError:
+def _is_same_job(
+    before: JobRow, asked: SubmitJob, catalog: RequirementCatalog, settings: Settings
+) -> SubmitOutcome | RequestError:
     """Return the job that was made before, if it is what is asked for now.
 
     Its priority is not compared: an operator may have changed it since.
@@ -104,11 +104,13 @@ def _same(
         and before.deadline_s == request.deadline_s
     )
     if not is_same:
-        return UnacceptableError(f"the idempotency key {asked.key!r} was used for another job")
-    return Submitted(before, existed=True)
+        return UnprocessableError(f"the idempotency key {asked.key!r} was used for another job")
+    return SubmitOutcome(before, existed=True)
 
 
-def _row(work: Work, asked: Submit, catalog: Catalog, settings: Settings) -> JobRow:
+def _row(
+    work: UnitOfWork, asked: SubmitJob, catalog: RequirementCatalog, settings: Settings
+) -> JobRow:
     request = asked.request
     wanted = required_set(request.requirements, request.scenario, exclusive=request.exclusive)
     return JobRow(

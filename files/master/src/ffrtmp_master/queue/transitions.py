@@ -7,10 +7,10 @@ from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState, check_transition
 
 from ffrtmp_master.store.rows import JobRow, NewTransition
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 
-def move(work: Work, job: JobRow, after: JobState, reason: str) -> None:
+def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> None:
     """Bring a job into the state `after`, and write it down with what else was changed of it.
 
     Other columns are the caller's to change, before; but `leased_to` still has to name the holder.
@@ -28,16 +28,16 @@ def move(work: Work, job: JobRow, after: JobState, reason: str) -> None:
         work.effects.finished[after] += 1
         if job.run_id is not None:
             work.job_ended(job.run_id)
-    work.change(job)
-    work.write_down(NewTransition(job.id, before, after, job.attempt, work.now, reason))
+    work.mark_changed(job)
+    work.add_transition(NewTransition(job.id, before, after, job.attempt, work.now, reason))
     if was_held_by is not None and not after.holds_lease:
         work.effects.freed.add(was_held_by)
     if after is JobState.QUEUED:
         job.leased_to = None
-        announce(work, job)
+        note_queued(work, job)
 
 
-def begin(work: Work, jobs: Iterable[JobRow], reason: str) -> None:
+def enqueue(work: UnitOfWork, jobs: Iterable[JobRow], reason: str) -> None:
     """Store new jobs, queued. They may be many: none is kept in memory."""
     queued = work.effects.queued
 
@@ -52,7 +52,7 @@ def begin(work: Work, jobs: Iterable[JobRow], reason: str) -> None:
         work.effects.submitted += len(piece)
 
 
-def anew(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
+def clone_queued(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
     """Return a job that is to do what `job` did, queued at this moment and begun by nobody."""
     return JobRow(
         id=new_id(),
@@ -74,7 +74,7 @@ def anew(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
     )
 
 
-def announce(work: Work, job: JobRow) -> None:
+def note_queued(work: UnitOfWork, job: JobRow) -> None:
     """Have those hear of a queued job who could take it, now or when its time has come."""
     if job.not_before is None:
         work.effects.queued[job.requirement_id] += 1

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Mapping
 
-from ffrtmp_master.store.errors import UnacceptableError
+from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.statements import Statements
 
 
-class Uploads:
+class KnownUploads:
     """Remembers which files were seen to be there: they stay, so that none is looked for twice."""
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class Uploads:
         return unseen - found
 
 
-def refusal(missing: Collection[str], names: Mapping[str, str]) -> UnacceptableError:
+def missing_sources_error(missing: Collection[str], names: Mapping[str, str]) -> UnprocessableError:
     """Say which files are to be uploaded, by their digests; `names` has what people call them."""
-    return UnacceptableError(
+    return UnprocessableError(
         "the master lacks sources; upload them first",
         [f"{names[digest]} (SHA-256 {digest}) is not uploaded" for digest in sorted(missing)],
     )

@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from ffrtmp_master.queue.matching import Catalog
-from ffrtmp_master.queue.requests import Claimed
+from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.store.rows import JobRow
 
 # Another master was about to take a job, or not: soon it is known.
 _CONTENDED_S = 0.05
 
 
-class Waiter:
+class ParkedClaim:
     """A claim that waits: of which node, and for jobs of which sets of requirements."""
 
     __slots__ = ("future", "hint", "is_idle", "keys", "node")
@@ -38,7 +38,7 @@ class Waiter:
             self.future.set_result(is_woken)
 
 
-class WaitingRoom:
+class ParkedClaims:
     """Claims that found nothing and wait.
 
     A new job wakes one waiter that could do it, not all. Waking is a hint and never a promise:
@@ -46,12 +46,12 @@ class WaitingRoom:
     again, so that no job lies beside a waiting agent. For one event loop alone.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: RequirementCatalog) -> None:
         """Open the room; `catalog` knows which nodes meet what jobs ask."""
         self._catalog = catalog
         # Who sleeps, by node, and by each set whose jobs it could take.
-        self._by_node: dict[str, dict[Waiter, None]] = {}
-        self._by_key: dict[int, dict[Waiter, None]] = {}
+        self._by_node: dict[str, dict[ParkedClaim, None]] = {}
+        self._by_key: dict[int, dict[ParkedClaim, None]] = {}
         # Counts hints, and says which was the last for a set, and for a node.
         self._heard = 0
         self._heard_key: dict[int, int] = {}
@@ -61,17 +61,17 @@ class WaitingRoom:
         self._size = 0
         self.is_closed = False
         # How many sleepers were woken before their time was over, and found nothing after all.
-        self.wakes = 0
-        self.wakes_in_vain = 0
+        self.wakeups = 0
+        self.spurious_wakeups = 0
 
     def __len__(self) -> int:
         """Count those who sleep."""
         return self._size
 
-    async def until(
+    async def wait_for_job(
         self,
-        waiter: Waiter,
-        attempt: Callable[[], Awaitable[Claimed]],
+        waiter: ParkedClaim,
+        attempt: Callable[[], Awaitable[ClaimOutcome]],
         wait_s: float,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> JobRow | None:
@@ -81,13 +81,13 @@ class WaitingRoom:
         finally:
             if waiter.hint is not None:
                 # It left without having looked: whoever else could do the job should.
-                self.free(waiter.node)
+                self.note_freed(waiter.node)
                 self.wake(waiter.hint, 1)
 
     async def _until(
         self,
-        waiter: Waiter,
-        attempt: Callable[[], Awaitable[Claimed]],
+        waiter: ParkedClaim,
+        attempt: Callable[[], Awaitable[ClaimOutcome]],
         wait_s: float,
         is_gone: Callable[[], bool],
     ) -> JobRow | None:
@@ -99,7 +99,7 @@ class WaitingRoom:
             claimed = await attempt()
             if claimed.job is not None or not is_gone():
                 waiter.hint = None
-            self.wakes_in_vain += was_woken and claimed.job is None
+            self.spurious_wakeups += was_woken and claimed.job is None
             was_woken = False
             left_s = deadline - loop.time()
             if claimed.job is not None or left_s <= 0 or self.is_closed or is_gone():
@@ -109,7 +109,7 @@ class WaitingRoom:
             nap_s = min(left_s, _CONTENDED_S) if claimed.is_contended else left_s
             waiter.is_idle = claimed.is_idle
             was_woken = await self._sleep(loop, waiter, claimed.open_to, nap_s)
-            self.wakes += was_woken
+            self.wakeups += was_woken
 
     def wake(self, requirement_id: int, jobs: int) -> None:
         """Wake as many waiters as there are new jobs of a set."""
@@ -127,14 +127,14 @@ class WaitingRoom:
             waiter.wake()
             jobs -= 1
 
-    def free(self, node: str) -> None:
+    def note_freed(self, node: str) -> None:
         """Wake all waiters of a node: its slots may take other jobs now."""
         self._heard += 1
         self._heard_node[node] = self._heard
         for waiter in list(self._by_node.get(node, ())):
             waiter.wake()
 
-    def take(self, node: str, *, is_exclusive: bool) -> None:
+    def note_taken(self, node: str, *, is_exclusive: bool) -> None:
         """Note that a node got a job: who waits there cannot take another beside it."""
         self._close_node(node, only_exclusive=not is_exclusive)
 
@@ -150,11 +150,11 @@ class WaitingRoom:
         self.is_closed = True
         self.wake_all()
 
-    def awaited(self) -> list[int]:
+    def awaited_requirements(self) -> list[int]:
         """Return the sets of requirements that somebody waits for."""
         return [key for key, line in self._by_key.items() if line]
 
-    def nodes(self) -> list[str]:
+    def waiting_nodes(self) -> list[str]:
         """Return the nodes that somebody waits on."""
         return list(self._by_node)
 
@@ -168,7 +168,7 @@ class WaitingRoom:
     async def _sleep(
         self,
         loop: asyncio.AbstractEventLoop,
-        waiter: Waiter,
+        waiter: ParkedClaim,
         open_to: frozenset[int],
         nap_s: float,
     ) -> bool:
@@ -191,7 +191,7 @@ class WaitingRoom:
             if not of_node:
                 del self._by_node[waiter.node]
 
-    def _leave_keys(self, waiter: Waiter) -> None:
+    def _leave_keys(self, waiter: ParkedClaim) -> None:
         for key in waiter.keys:
             line = self._by_key.get(key)
             if line is not None:

@@ -15,22 +15,22 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import Catalog
+from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.runs import control_encodes
-from ffrtmp_master.runs.confidence_interval import more_repeats
+from ffrtmp_master.runs.confidence_interval import repeats_needed
 from ffrtmp_master.store import job_outcomes, nodes, runs
 from ffrtmp_master.store.errors import NotFoundError
-from ffrtmp_master.store.job_outcomes import Measured
+from ffrtmp_master.store.job_outcomes import JobOutcome
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import jobs
 from ffrtmp_master.store.schema import runs as runs_table
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 _CONTROL = msgspec.json.encode(control_encode.SCENARIO).decode()
 _UNFINISHED = [state for state in JobState if not state.is_final]
 
 
-class Due(NamedTuple):
+class RunDueForRepeats(NamedTuple):
     """A run whose `node` has nothing left to do in it, or is due for a control encode."""
 
     run_id: UUID
@@ -39,7 +39,7 @@ class Due(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rules:
+class RepeatPolicy:
     """What a run was asked to be, and how things are done here."""
 
     suite: Suite
@@ -47,7 +47,9 @@ class Rules:
     priority_step_s: float
 
 
-def due(connection: Connection, now: datetime, control_every: timedelta) -> list[Due]:
+def find_due_runs(
+    connection: Connection, now: datetime, control_every: timedelta
+) -> list[RunDueForRepeats]:
     """Return where something may have to be queued; most often nothing, and at little cost."""
     rows = connection.execute(
         select(runs_table.c.id, runs_table.c.suite, runs_table.c.unsettled_nodes).where(
@@ -58,14 +60,16 @@ def due(connection: Connection, now: datetime, control_every: timedelta) -> list
     for row in rows:
         busy = _busy(connection, row.id)
         found += [
-            Due(row.id, row.suite, node)
+            RunDueForRepeats(row.id, row.suite, node)
             for node, controlled_at in row.unsettled_nodes.items()
             if node not in busy or control_encodes.is_due(controlled_at, now, control_every)
         ]
     return found
 
 
-def top_up(work: Work, asked: Due, rules: Rules, catalog: Catalog) -> None:
+def add_repeats(
+    work: UnitOfWork, asked: RunDueForRepeats, rules: RepeatPolicy, catalog: RequirementCatalog
+) -> None:
     """Queue what a node is still to do in a run, or settle it.
 
     What was true when `asked` was found may not be so any more: another master may have been
@@ -83,7 +87,7 @@ def top_up(work: Work, asked: Due, rules: Rules, catalog: Catalog) -> None:
     is_busy = asked.node in _busy(work.connection, asked.run_id)
     if is_busy and not control_encodes.is_due(last_control_at, work.now, rules.control_every):
         return
-    so_far = job_outcomes.of_node(work.connection, asked.run_id, asked.node)
+    so_far = job_outcomes.outcomes_of_node(work.connection, asked.run_id, asked.node)
     if is_busy:
         made = [_control(work, so_far, rules, catalog, _first_rank(work.connection, asked) - 1)]
         reason = f"no control encode for {rules.control_every}"
@@ -97,12 +101,12 @@ def top_up(work: Work, asked: Due, rules: Rules, catalog: Catalog) -> None:
         if not made and control_encodes.is_missing_at_end(so_far, last_control_at):
             made, reason = [_control(work, so_far, rules, catalog, None)], "last control encode"
     if made:
-        transitions.begin(work, made, reason)
+        transitions.enqueue(work, made, reason)
         if made[0].scenario == _CONTROL:
-            runs.settle(work.connection, asked.run_id, {**unsettled, asked.node: work.now})
+            runs.settle_nodes(work.connection, asked.run_id, {**unsettled, asked.node: work.now})
         return
     others = {name: at for name, at in unsettled.items() if name != asked.node}
-    runs.settle(work.connection, asked.run_id, others)
+    runs.settle_nodes(work.connection, asked.run_id, others)
     # With nothing more to come the run may be over.
     work.job_ended(asked.run_id)
 
@@ -117,7 +121,7 @@ def _busy(connection: Connection, run_id: UUID) -> set[str]:
     return {str(name) for name in found}
 
 
-def _first_rank(connection: Connection, asked: Due) -> int:
+def _first_rank(connection: Connection, asked: RunDueForRepeats) -> int:
     rank: int = connection.execute(
         select(jobs.c.rank)
         .where(
@@ -131,17 +135,17 @@ def _first_rank(connection: Connection, asked: Due) -> int:
     return rank
 
 
-def _is_given_up(connection: Connection, node: str, so_far: Sequence[Measured]) -> bool:
+def _is_given_up(connection: Connection, node: str, so_far: Sequence[JobOutcome]) -> bool:
     """Whether somebody ended the node's part: its jobs were canceled, or it is not to work."""
     if any(one.state is JobState.CANCELED for one in so_far):
         return True
     try:
-        return NodeState(nodes.row_of(connection, node).state) is not NodeState.ACTIVE
+        return NodeState(nodes.get_node_row(connection, node).state) is not NodeState.ACTIVE
     except NotFoundError:
         return True
 
 
-def _more(so_far: Sequence[Measured], precision: Precision | None) -> list[Measured]:
+def _more(so_far: Sequence[JobOutcome], precision: Precision | None) -> list[JobOutcome]:
     """Return the jobs to do again, each as often as it stands there."""
     if precision is None:
         return []
@@ -151,7 +155,7 @@ def _more(so_far: Sequence[Measured], precision: Precision | None) -> list[Measu
         if left_s <= 0:
             return []
     wanted = {
-        members[-1]: more_repeats(
+        members[-1]: repeats_needed(
             [one.speed for one in members if one.speed is not None],
             precision.interval,
             most=precision.max_repeats - len(members),
@@ -166,8 +170,8 @@ def _more(so_far: Sequence[Measured], precision: Precision | None) -> list[Measu
     return [one for one, number in wanted.items() for _ in range(number)]
 
 
-def _by_scenario(so_far: Sequence[Measured]) -> Mapping[str, list[Measured]]:
-    found: dict[str, list[Measured]] = {}
+def _by_scenario(so_far: Sequence[JobOutcome]) -> Mapping[str, list[JobOutcome]]:
+    found: dict[str, list[JobOutcome]] = {}
     for one in so_far:
         if one.can_be_repeated and not control_encodes.is_control(one):
             found.setdefault(one.scenario, []).append(one)
@@ -175,7 +179,7 @@ def _by_scenario(so_far: Sequence[Measured]) -> Mapping[str, list[Measured]]:
 
 
 def _repeats(
-    work: Work, so_far: Sequence[Measured], again: Sequence[Measured], rules: Rules
+    work: UnitOfWork, so_far: Sequence[JobOutcome], again: Sequence[JobOutcome], rules: RepeatPolicy
 ) -> list[JobRow]:
     rows = work.jobs({one.job_id for one in again})
     done = {name: len(members) for name, members in _by_scenario(so_far).items()}
@@ -184,22 +188,26 @@ def _repeats(
     for one in again:
         done[one.scenario] += 1
         position += 1
-        job = transitions.anew(rows[one.job_id], work.now, rules.priority_step_s)
+        job = transitions.clone_queued(rows[one.job_id], work.now, rules.priority_step_s)
         job.position, job.repeat = position, done[one.scenario]
         made.append(job)
     return made
 
 
 def _control(
-    work: Work, so_far: Sequence[Measured], rules: Rules, catalog: Catalog, rank: int | None
+    work: UnitOfWork,
+    so_far: Sequence[JobOutcome],
+    rules: RepeatPolicy,
+    catalog: RequirementCatalog,
+    rank: int | None,
 ) -> JobRow:
     """Return another control encode; without a rank it goes after what is queued."""
     like = work.jobs([so_far[0].job_id])[so_far[0].job_id]
-    job = transitions.anew(like, work.now, rules.priority_step_s)
-    wanted = control_encodes.wanted(so_far[0].node, exclusive=rules.suite.exclusive)
+    job = transitions.clone_queued(like, work.now, rules.priority_step_s)
+    wanted = control_encodes.required_set_for(so_far[0].node, exclusive=rules.suite.exclusive)
     job.node = so_far[0].node
     job.position = max(one.position for one in so_far) + 1
-    job.repeat = control_encodes.count(so_far) + 1
+    job.repeat = control_encodes.count_controls(so_far) + 1
     job.rank = job.rank if rank is None else rank
     job.requirement_id = catalog.id_of(work.statements, wanted)
     job.scenario = _CONTROL

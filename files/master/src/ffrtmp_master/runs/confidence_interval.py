@@ -14,7 +14,7 @@ _MEDIAN = 0.5
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """The median of some values, and the two of them that it lies between with 95 % confidence."""
 
     median: float
@@ -27,7 +27,7 @@ class Interval:
         return (self.high - self.low) / 2 / self.median
 
 
-def interval_of_median(values: Sequence[float]) -> Interval | None:
+def interval_of_median(values: Sequence[float]) -> ConfidenceInterval | None:
     """Return the interval of the median of positive values, or None where they are too few.
 
     It is exact for values of any distribution, and lies between two order statistics: Conover,
@@ -39,10 +39,12 @@ def interval_of_median(values: Sequence[float]) -> Interval | None:
     from scipy.stats import quantile_test  # type: ignore[import-untyped]  # noqa: PLC0415
 
     found = quantile_test(values, p=_MEDIAN).confidence_interval(CONFIDENCE)
-    return Interval(median=statistics.median(values), low=float(found.low), high=float(found.high))
+    return ConfidenceInterval(
+        median=statistics.median(values), low=float(found.low), high=float(found.high)
+    )
 
 
-def more_repeats(values: Sequence[float], target_ratio: float, *, most: int) -> int:
+def repeats_needed(values: Sequence[float], target_ratio: float, *, most: int) -> int:
     """Return how many more repeats to make, at most `most`; 0 when the median is known.
 
     `values` are those of the repeats so far, `target_ratio` the half width that is asked for. An

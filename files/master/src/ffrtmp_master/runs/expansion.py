@@ -16,23 +16,23 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, insert
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import Catalog
-from ffrtmp_master.queue.uploads import refusal
+from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.uploads import missing_sources_error
 from ffrtmp_master.runs import control_encodes
-from ffrtmp_master.runs.interleaving import interleaved
-from ffrtmp_master.runs.placement import Placed, Placement, place
+from ffrtmp_master.runs.interleaving import interleave
+from ffrtmp_master.runs.placement import PlacedScenario, Placement, place_suite
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs
-from ffrtmp_master.store.errors import UnacceptableError
+from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import runs as runs_table
-from ffrtmp_master.store.unit_of_work import Work
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 _SEED_BITS = 31
 
 
 @dataclass(frozen=True)
-class Asked:
+class NewRun:
     """A run that somebody asks for: the suite as text and as read, and who asks."""
 
     text: str
@@ -43,17 +43,17 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Created:
+class CreatedRun:
     """The run, and whether it was there before under the same key."""
 
     run: Run
     existed: bool
 
 
-def plan(connection: Connection, suite: Suite, heard_since: datetime) -> RunPlan:
+def plan_run(connection: Connection, suite: Suite, heard_since: datetime) -> RunPlan:
     """Say what a suite would queue now; raises what `create` raises, but for missing sources."""
-    known = nodes.every(connection, heard_since)
-    placement = place(suite, known)
+    known = nodes.list_all(connection, heard_since)
+    placement = place_suite(suite, known)
     controlled = control_encodes.nodes_with(known, placement.nodes) if suite.control else []
     return RunPlan(
         suite_name=suite.name,
@@ -63,9 +63,13 @@ def plan(connection: Connection, suite: Suite, heard_since: datetime) -> RunPlan
     )
 
 
-def create(
-    work: Work, asked: Asked, catalog: Catalog, settings: Settings, heard_since: datetime
-) -> Created:
+def create_run(
+    work: UnitOfWork,
+    asked: NewRun,
+    catalog: RequirementCatalog,
+    settings: Settings,
+    heard_since: datetime,
+) -> CreatedRun:
     """Queue the jobs of a suite, or return the run that was made with the same key before.
 
     Raises UnacceptableError when the farm cannot do the suite as it is.
@@ -75,13 +79,13 @@ def create(
         earlier = runs.by_key(connection, asked.created_by, asked.key)
         if earlier is not None:
             if earlier.suite != asked.text or asked.seed not in (None, earlier.seed):
-                raise UnacceptableError(
+                raise UnprocessableError(
                     f"the idempotency key {asked.key!r} was used for another suite or seed"
                 )
-            return Created(runs.find(connection, earlier.id), existed=True)
+            return CreatedRun(runs.get_run(connection, earlier.id), existed=True)
     _check_sources(work, asked.suite)
-    known = nodes.every(connection, heard_since)
-    placement = place(asked.suite, known)
+    known = nodes.list_all(connection, heard_since)
+    placement = place_suite(asked.suite, known)
     controlled = control_encodes.nodes_with(known, placement.nodes) if asked.suite.control else []
     run_id = new_id()
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
@@ -100,8 +104,9 @@ def create(
         )
     )
     first = [
-        Placed(
-            control_encode.SCENARIO, control_encodes.wanted(name, exclusive=asked.suite.exclusive)
+        PlacedScenario(
+            control_encode.SCENARIO,
+            control_encodes.required_set_for(name, exclusive=asked.suite.exclusive),
         )
         for name in controlled
     ]
@@ -110,8 +115,8 @@ def create(
         for placed in (*first, *placement.items)
     }
     made = _jobs(work, asked, first, placement, ids, run_id=run_id, seed=seed, settings=settings)
-    transitions.begin(work, made, "run created")
-    return Created(runs.find(connection, run_id), existed=False)
+    transitions.enqueue(work, made, "run created")
+    return CreatedRun(runs.get_run(connection, run_id), existed=False)
 
 
 def _unsettled(
@@ -122,7 +127,7 @@ def _unsettled(
     return {name: now if name in controlled else None for name in names} or None
 
 
-def _check_sources(work: Work, suite: Suite) -> None:
+def _check_sources(work: UnitOfWork, suite: Suite) -> None:
     names = {
         one.sha256: f"{what} {one.name}"
         for what, inputs in (("FFmpeg", suite.ffmpegs), ("source", suite.sources))
@@ -131,13 +136,13 @@ def _check_sources(work: Work, suite: Suite) -> None:
     }
     missing = names.keys() - work.statements.sources(names)
     if missing:
-        raise refusal(missing, names)
+        raise missing_sources_error(missing, names)
 
 
 def _jobs(
-    work: Work,
-    asked: Asked,
-    first: Sequence[Placed],
+    work: UnitOfWork,
+    asked: NewRun,
+    first: Sequence[PlacedScenario],
     placement: Placement,
     requirement_ids: dict[str, int],
     *,
@@ -150,13 +155,13 @@ def _jobs(
     steps = suite.priority.steps
     rank = transitions.rank(work.now, steps, settings.priority_step_s)
 
-    def ready(placed: Placed) -> tuple[Placed, int, str]:
+    def ready(placed: PlacedScenario) -> tuple[PlacedScenario, int, str]:
         scenario = msgspec.json.encode(placed.scenario).decode()
         return placed, requirement_ids[placed.wanted.key], scenario
 
     in_order = chain(
         ((1, ready(placed)) for placed in first),
-        interleaved([ready(placed) for placed in placement.items], suite.repeats, seed),
+        interleave([ready(placed) for placed in placement.items], suite.repeats, seed),
     )
     for position, (repeat, (placed, requirement_id, scenario)) in enumerate(in_order):
         yield JobRow(

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def interleaved(items: Sequence[T], repeats: int, seed: int) -> Iterator[tuple[int, T]]:
+def interleave(items: Sequence[T], repeats: int, seed: int) -> Iterator[tuple[int, T]]:
     """Give each item once per repeat, with the repeat's number from 1.
 
     Every repeat is a block of all items in a new random order, so that what drifts on a node

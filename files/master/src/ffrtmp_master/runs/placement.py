@@ -9,13 +9,13 @@ from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState
 from ffrtmp_shared.suite import MAX_JOBS, OnNode, Suite
 
-from ffrtmp_master.queue.matching import RequirementSet, lacking
+from ffrtmp_master.queue.matching import RequirementSet, unmet_requirements
 from ffrtmp_master.queue.submission import required_set
-from ffrtmp_master.store.errors import UnacceptableError
+from ffrtmp_master.store.errors import UnprocessableError
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedScenario:
     """A scenario and what it asks of the node that is to measure it."""
 
     scenario: Scenario
@@ -26,11 +26,11 @@ class Placed:
 class Placement:
     """Everything that a suite asks for once, and the nodes that can take part now."""
 
-    items: tuple[Placed, ...]
+    items: tuple[PlacedScenario, ...]
     nodes: tuple[str, ...]
 
 
-def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
+def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
     """Spread a suite's scenarios over the nodes that are active.
 
     With placement `each`, every node that meets what a scenario asks gets it; a scenario that no
@@ -45,13 +45,15 @@ def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
     active = [node for node in nodes if node.state is NodeState.ACTIVE]
     # Before they are made: there may be more than memory holds.
     _check_number(suite, suite.scenario_count)
-    items: list[Placed] = []
+    items: list[PlacedScenario] = []
     taking_part: set[str] = set()
     unmet: dict[str, str] = {}
     for scenario in suite.scenarios():
         wanted = _wanted(suite, scenario)
         fitting = [
-            node.name for node in active if not lacking(wanted.requirements, node.registration)
+            node.name
+            for node in active
+            if not unmet_requirements(wanted.requirements, node.registration)
         ]
         if not fitting and (reason := _refusal(suite, wanted, active, nodes)):
             unmet.setdefault(wanted.key, reason)
@@ -62,7 +64,7 @@ def place(suite: Suite, nodes: Sequence[Node]) -> Placement:
         detail = "no node can do all that the suite asks for"
         if suite.when_unmet is None:
             detail += "; with `when_unmet: wait` in the suite, it waits for a node that can"
-        raise UnacceptableError(detail, list(unmet.values()))
+        raise UnprocessableError(detail, list(unmet.values()))
     return Placement(tuple(items), tuple(sorted(taking_part)))
 
 
@@ -70,7 +72,7 @@ def _check_number(suite: Suite, measured: int) -> None:
     """Raise UnacceptableError when so many measurements, each repeated, are too many for a run."""
     jobs = measured * suite.repeats
     if jobs > MAX_JOBS:
-        raise UnacceptableError(f"the suite makes {jobs} jobs; a run may have {MAX_JOBS}")
+        raise UnprocessableError(f"the suite makes {jobs} jobs; a run may have {MAX_JOBS}")
 
 
 def _wanted(suite: Suite, scenario: Scenario) -> RequirementSet:
@@ -82,13 +84,15 @@ def _wanted(suite: Suite, scenario: Scenario) -> RequirementSet:
 
 def _placed(
     suite: Suite, scenario: Scenario, wanted: RequirementSet, fitting: Sequence[str]
-) -> Iterator[Placed]:
+) -> Iterator[PlacedScenario]:
     if suite.placement != "each" or not fitting:
-        yield Placed(scenario, wanted)
+        yield PlacedScenario(scenario, wanted)
         return
     for name in fitting:
         bound = msgspec.structs.replace(wanted.requirements, node=name)
-        yield Placed(scenario, RequirementSet(requirements=bound, exclusive=wanted.exclusive))
+        yield PlacedScenario(
+            scenario, RequirementSet(requirements=bound, exclusive=wanted.exclusive)
+        )
 
 
 def _refusal(
@@ -100,7 +104,7 @@ def _refusal(
     if suite.when_unmet == "wait":
         return None
     # An offline or draining node may become active again: only what none of them has is hopeless.
-    if any(not lacking(wanted.requirements, node.registration) for node in nodes):
+    if any(not unmet_requirements(wanted.requirements, node.registration) for node in nodes):
         return None
     return _why(wanted, nodes, nodes)
 
@@ -114,7 +118,7 @@ def _why(wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]) 
         known = ", ".join(f"{node.name} is {node.state}" for node in nodes)
         return f"{asked}: no node is active; {known or 'none is registered'}"
     lacks = "; ".join(
-        f"{node.name} lacks {', '.join(lacking(wanted.requirements, node.registration))}"
+        f"{node.name} lacks {', '.join(unmet_requirements(wanted.requirements, node.registration))}"
         for node in active
     )
     return f"{asked}: {lacks}"

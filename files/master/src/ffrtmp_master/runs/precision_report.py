@@ -6,19 +6,19 @@ from collections.abc import Collection, Sequence
 from ffrtmp_shared.precision import Drift, MedianSpeed, MedianState, Precision, RunPrecision
 
 from ffrtmp_master.runs import control_encodes
-from ffrtmp_master.runs.confidence_interval import Interval, interval_of_median
-from ffrtmp_master.store.job_outcomes import Measured
+from ffrtmp_master.runs.confidence_interval import ConfidenceInterval, interval_of_median
+from ffrtmp_master.store.job_outcomes import JobOutcome
 
 
-def of_run(
-    jobs: Sequence[Measured], precision: Precision, unsettled: Collection[str]
+def precision_report(
+    jobs: Sequence[JobOutcome], precision: Precision, unsettled: Collection[str]
 ) -> RunPrecision:
     """Say of each scenario on each node how well its median speed is known, by `precision`.
 
     `unsettled` are the nodes on which more jobs may follow. Only what has been begun is told of.
     """
-    groups: dict[tuple[str, str], list[Measured]] = {}
-    controls: dict[str, list[Measured]] = {}
+    groups: dict[tuple[str, str], list[JobOutcome]] = {}
+    controls: dict[str, list[JobOutcome]] = {}
     for job in jobs:
         if control_encodes.is_control(job):
             controls.setdefault(job.node, []).append(job)
@@ -35,7 +35,12 @@ def of_run(
 
 
 def _median(
-    node: str, scenario: str, members: Sequence[Measured], precision: Precision, *, is_settled: bool
+    node: str,
+    scenario: str,
+    members: Sequence[JobOutcome],
+    precision: Precision,
+    *,
+    is_settled: bool,
 ) -> MedianSpeed:
     speeds = [job.speed for job in members if job.speed is not None]
     interval = interval_of_median(speeds)
@@ -52,7 +57,9 @@ def _median(
     )
 
 
-def _state(interval: Interval | None, target_ratio: float, *, is_done: bool) -> MedianState:
+def _state(
+    interval: ConfidenceInterval | None, target_ratio: float, *, is_done: bool
+) -> MedianState:
     if interval is not None and interval.half_width_ratio <= target_ratio:
         return MedianState.PRECISE
     if not is_done:
@@ -60,7 +67,7 @@ def _state(interval: Interval | None, target_ratio: float, *, is_done: bool) -> 
     return MedianState.FEW_REPEATS if interval is None else MedianState.UNSTABLE
 
 
-def _drift(node: str, made: Sequence[Measured]) -> Drift:
+def _drift(node: str, made: Sequence[JobOutcome]) -> Drift:
     in_order = sorted(made, key=lambda job: (job.created_at, job.job_id))
     speeds = [job.speed for job in in_order if job.speed is not None]
     if len(speeds) < 2:  # noqa: PLR2004 - a change is between two

@@ -34,7 +34,7 @@ def labels_of(result: Result) -> dict[str, str]:
     }
 
 
-def lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
+def import_lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
     """Give the lines of the Parquet file `content`, each with its end.
 
     What has no value has no sample. Raises UnreadableSeriesError.

@@ -22,8 +22,8 @@ from ffrtmp_shared.models import Artifact, Result
 from msgspec import Meta
 
 from ffrtmp_master.series import checkpoint as places
-from ffrtmp_master.series.checkpoint import Place
-from ffrtmp_master.series.import_format import UnreadableSeriesError, labels_of, lines
+from ffrtmp_master.series.checkpoint import Checkpoint
+from ffrtmp_master.series.import_format import UnreadableSeriesError, import_lines, labels_of
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class ImporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class NotTakenError(Exception):
+class PushError(Exception):
     """Samples were not taken now, and may be later."""
 
 
@@ -72,9 +72,9 @@ class Importer:
         self._client = client
         self._push = push
         self._state_file = state_file
-        self._place = places.load(state_file)
+        self._place = places.load_checkpoint(state_file)
 
-    def once(self) -> int:
+    def import_new(self) -> int:
         """Bring over all that is new and return how many series that were.
 
         Raises MasterUnreachableError, MasterRefusedError or NotTakenError; it can be called again.
@@ -84,19 +84,19 @@ class Importer:
             page = self._client.result_page(self._place.cursor)
             for result in page.items:
                 # One without a series is nothing to write down: looking at it again is cheap.
-                if result.id not in self._place.done and self._bring(result):
+                if result.id not in self._place.done and self._import_series(result):
                     brought += 1
                     done = (*self._place.done, result.id)
-                    self._note(Place(cursor=self._place.cursor, done=done))
+                    self._note(Checkpoint(cursor=self._place.cursor, done=done))
             if page.next_cursor is None:
                 return brought
-            self._note(Place(cursor=page.next_cursor))
+            self._note(Checkpoint(cursor=page.next_cursor))
 
-    def _note(self, place: Place) -> None:
-        places.keep(self._state_file, place)
+    def _note(self, place: Checkpoint) -> None:
+        places.save_checkpoint(self._state_file, place)
         self._place = place
 
-    def _bring(self, result: Result) -> bool:
+    def _import_series(self, result: Result) -> bool:
         listed = next((one for one in result.artifacts if one.name == NAME), None)
         if listed is None:
             return False
@@ -104,7 +104,7 @@ class Importer:
         if content is None:
             return False
         try:
-            made = b"".join(lines(content, labels_of(result)))
+            made = b"".join(import_lines(content, labels_of(result)))
         except UnreadableSeriesError as error:
             _log.warning("the series of result %s cannot be read: %s", result.id, error)
             return False
@@ -133,27 +133,27 @@ def pusher(http: httpx.Client, url: str) -> Callable[[bytes], None]:
         try:
             answer = http.post(url, content=content)
         except httpx.TransportError as error:
-            raise NotTakenError(f"VictoriaMetrics does not answer: {error}") from error
+            raise PushError(f"VictoriaMetrics does not answer: {error}") from error
         if answer.status_code == HTTPStatus.BAD_REQUEST:
             # It would be no better the next time, and all that follows would wait for it.
             _log.error("VictoriaMetrics refused a series: %s", answer.text)
         elif answer.is_error:
-            raise NotTakenError(f"VictoriaMetrics answered {answer.status_code}: {answer.text}")
+            raise PushError(f"VictoriaMetrics answered {answer.status_code}: {answer.text}")
 
     return push
 
 
-def follow(importer: Importer, pause_s: float, stopped: threading.Event) -> None:
+def import_forever(importer: Importer, pause_s: float, stopped: threading.Event) -> None:
     """Bring over what is new every `pause_s` seconds until `stopped`."""
     while True:
         try:
-            brought = importer.once()
+            brought = importer.import_new()
             if brought:
                 _log.info("%d series were brought over", brought)
         except (
             MasterUnreachableError,
             MasterRefusedError,
-            NotTakenError,
+            PushError,
             msgspec.DecodeError,
         ) as error:
             _log.warning("trying again in %g s: %s", pause_s, error)
@@ -194,4 +194,4 @@ def _run(settings: ImporterSettings) -> None:
         httpx.Client(verify=context, timeout=_TIMEOUT_S, trust_env=False) as http,
     ):
         importer = Importer(client, pusher(http, settings.import_url), settings.state_file)
-        follow(importer, settings.pause_s, stopped)
+        import_forever(importer, settings.pause_s, stopped)

@@ -10,7 +10,7 @@ from ffrtmp_master.api import agent_endpoints, problems
 from ffrtmp_master.server import fast_path
 
 
-def known_to(framework: Litestar) -> ASGIApp:
+def with_allowed_methods(framework: Litestar) -> ASGIApp:
     """Wrap the framework: what no path of a hot call has is refused with all that it has."""
     methods = {endpoint.route: {"OPTIONS", "POST"} for endpoint in agent_endpoints.ENDPOINTS}
     for route in framework.routes:
@@ -18,7 +18,7 @@ def known_to(framework: Litestar) -> ASGIApp:
             methods[route.path_format] |= set(route.methods)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        found = fast_path.at(scope["path"]) if str(scope["type"]) == "http" else None
+        found = fast_path.match_endpoint(scope["path"]) if str(scope["type"]) == "http" else None
         allowed = methods[found.endpoint.route] if found is not None else None
         method = str(scope.get("method"))
         if allowed is None or (method in allowed and method != "OPTIONS"):
@@ -38,6 +38,6 @@ def known_to(framework: Litestar) -> ASGIApp:
         refusal = MethodNotAllowedException(
             f"this path has no method {method}", headers={"Allow": allow}
         )
-        await fast_path.send_problem(send, problems.of(refusal, method, scope["path"]))
+        await fast_path.send_problem(send, problems.problem_of(refusal, method, scope["path"]))
 
     return app

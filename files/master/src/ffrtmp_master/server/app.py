@@ -34,7 +34,7 @@ from ffrtmp_master.api import (
 )
 from ffrtmp_master.auth import authentication
 from ffrtmp_master.server import allowed_methods, fast_path, openapi, request_ids
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 
 _MAX_BODY_BYTES = 8 * 1024 * 1024
 
@@ -45,23 +45,25 @@ _PAGE_HEADERS = {
 
 
 @dataclass
-class Served:
+class ServicesHolder:
     """The farm that an application serves; it may be replaced while the application is stopped."""
 
-    farm: Farm
+    services: Services
 
 
-def create(farm: Farm) -> ASGIApp:
+def create_app(services: Services) -> ASGIApp:
     """Return the application that serves `farm` and runs it from startup to shutdown."""
-    return around(framework(Served(farm)), farm)
+    return with_fast_endpoints(build_framework(ServicesHolder(services)), services)
 
 
-def around(behind: Litestar, farm: Farm) -> ASGIApp:
+def with_fast_endpoints(behind: Litestar, services: Services) -> ASGIApp:
     """Return the application that answers the hot calls of `farm` in front of its framework."""
-    return request_ids.around(fast_path.in_front_of(allowed_methods.known_to(behind), farm))
+    return request_ids.with_request_ids(
+        fast_path.with_fast_path(allowed_methods.with_allowed_methods(behind), services)
+    )
 
 
-def framework(served: Served) -> Litestar:
+def build_framework(served: ServicesHolder) -> Litestar:
     """Return the application behind the hot calls.
 
     Building it is slow. Tests build it once and replace the farm of `served` instead.
@@ -69,21 +71,21 @@ def framework(served: Served) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        app.state.farm = served.farm
-        async with served.farm.running():
+        app.state.services = served.services
+        async with served.services.running():
             yield
 
-    def provide_farm() -> Farm:
-        return served.farm
+    def provide_services() -> Services:
+        return served.services
 
     def timing(app: ASGIApp) -> ASGIApp:
         async def timed(scope: Scope, receive: Receive, send: Send) -> None:
-            await served.farm.metrics.time(app, scope, receive, send)
+            await served.services.metrics.time(app, scope, receive, send)
 
         return timed
 
     async def count_answer(message: Message, scope: Scope) -> None:
-        served.farm.metrics.count_answer(message, scope)
+        served.services.metrics.count_answer(message, scope)
 
     wire_types = openapi.WireTypes()
     document = openapi.Document(wire_types)
@@ -105,9 +107,9 @@ def framework(served: Served) -> Litestar:
             *audit.ROUTES,
         ],
         lifespan=[lifespan],
-        state=State({"farm": served.farm}),
-        dependencies={"farm": Provide(provide_farm, sync_to_thread=False)},
-        middleware=[timing, request_ids.naming, authentication.BearerAuthentication],
+        state=State({"services": served.services}),
+        dependencies={"services": Provide(provide_services, sync_to_thread=False)},
+        middleware=[timing, request_ids.set_request_id, authentication.BearerAuthentication],
         before_send=[count_answer],
         exception_handlers=problems.HANDLERS,
         request_max_body_size=_MAX_BODY_BYTES,
@@ -123,7 +125,7 @@ def framework(served: Served) -> Litestar:
                 security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
             ),
             security=[{"token": []}],
-            render_plugins=[openapi.Page(document), openapi.Served(document)],
+            render_plugins=[openapi.HtmlDocument(document), openapi.JsonDocument(document)],
             openapi_router=Router(
                 path="/schema",
                 include_in_schema=False,

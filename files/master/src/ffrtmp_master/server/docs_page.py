@@ -21,7 +21,7 @@ details > div { margin-left: 1rem }
 _REFERENCE = "#/components/schemas/"
 
 
-def page(document: dict[str, Any]) -> str:
+def render_page(document: dict[str, Any]) -> str:
     """Return the page for an OpenAPI document."""
     info = document["info"]
     title = escape(f"{info['title']} {info['version']}")

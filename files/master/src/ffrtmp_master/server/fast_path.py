@@ -15,10 +15,10 @@ from litestar.exceptions import ClientException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.agent_endpoints import ENDPOINTS, Answer, Call, Endpoint
+from ffrtmp_master.api.agent_endpoints import ENDPOINTS, AgentCall, AgentResponse, Endpoint
 from ffrtmp_master.api.request_validation import check_json
 from ffrtmp_master.auth.authentication import check_role
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.store.errors import TooLargeError
 
 B = TypeVar("B")
@@ -36,26 +36,26 @@ _NO_JOB = UUID(int=0)
 _encode = msgspec.json.Encoder().encode
 
 
-class Found(NamedTuple):
+class Match(NamedTuple):
     """The hot call that a path is of, and the part of the path that names the job."""
 
     endpoint: Endpoint[Any]
     job_part: str
 
 
-def at(path: str) -> Found | None:
+def match_endpoint(path: str) -> Match | None:
     """Return the hot call that a path is of; None if of none."""
     endpoint = _BY_PATH.get(path)
     if endpoint is not None:
-        return Found(endpoint, "")
+        return Match(endpoint, "")
     if not path.startswith(_JOBS):
         return None
     job, _, deed = path[len(_JOBS) :].partition("/")
     endpoint = _BY_DEED.get(deed)
-    return None if endpoint is None else Found(endpoint, job)
+    return None if endpoint is None else Match(endpoint, job)
 
 
-class Asked(NamedTuple):
+class RawRequest(NamedTuple):
     """A request as it came, with its body or how to read that.
 
     `hung_up` ends once the caller is gone; `is_gone` says so, as far as is known.
@@ -69,7 +69,7 @@ class Asked(NamedTuple):
     is_gone: Callable[[], bool]
 
 
-class Reply(NamedTuple):
+class RawResponse(NamedTuple):
     """What is sent back, whole."""
 
     status: int
@@ -77,43 +77,45 @@ class Reply(NamedTuple):
     body: bytes
 
 
-async def reply(farm: Farm, found: Found, asked: Asked) -> Reply:
+async def respond(services: Services, found: Match, asked: RawRequest) -> RawResponse:
     """Do what a hot call asks and return the answer, whatever went wrong."""
     endpoint, job_part = found
     start_s = time.monotonic()
     headers = asked.headers
     try:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
-        holder = await farm.gate.holder(authorization, asked.client)
-        logs.note(who=holder.name, node=holder.node, job_id=job_part or None)
+        holder = await services.authenticator.authenticate(authorization, asked.client)
+        logs.add_context(who=holder.name, node=holder.node, job_id=job_part or None)
         check_role(holder, endpoint.role)
         check_json(headers.get(b"content-type", b"").decode("latin-1"))
-        _check_there(asked)
+        _check_job_exists(asked)
         content = asked.content
         if not isinstance(content, bytes):
             content = await content()
         body = _decoded(endpoint, content)
-        call = Call(holder, _job_id(job_part), body, content, headers, asked.hung_up)
-        replied = _reply(await endpoint.do(farm, call))
+        call = AgentCall(holder, _job_id(job_part), body, content, headers, asked.hung_up)
+        replied = _raw_response(await endpoint.handler(services, call))
     # Whatever went wrong is told as a problem document, and logged there.
     except Exception as error:
-        replied = _problem(problems.of(error, "POST", asked.path))
-    farm.metrics.request(endpoint.route, "POST", replied.status, time.monotonic() - start_s)
+        replied = _problem(problems.problem_of(error, "POST", asked.path))
+    services.metrics.count_request(
+        endpoint.route, "POST", replied.status, time.monotonic() - start_s
+    )
     return replied
 
 
-def _check_there(asked: Asked) -> None:
+def _check_job_exists(asked: RawRequest) -> None:
     """Refuse who hung up while its token was looked up: nobody would work on what it claims."""
     if asked.is_gone():
         raise ClientException("the caller hung up")
 
 
-def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
+def with_fast_path(app: ASGIApp, services: Services) -> ASGIApp:
     """Return an application that answers the hot calls itself and hands the rest to `app`."""
 
     async def hot(scope: Any, receive: Receive, send: Send) -> None:
         is_call = scope["type"] == "http" and scope["method"] == "POST"
-        found = at(scope["path"]) if is_call else None
+        found = match_endpoint(scope["path"]) if is_call else None
         if found is None:
             await app(scope, receive, send)
             return
@@ -123,7 +125,7 @@ def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        asked = Asked(
+        asked = RawRequest(
             scope["path"],
             headers,
             scope.get("client"),
@@ -132,7 +134,7 @@ def in_front_of(app: ASGIApp, farm: Farm) -> ASGIApp:
             hung_up,
             lambda: False,
         )
-        await _send(send, await reply(farm, found, asked))
+        await _send(send, await respond(services, found, asked))
 
     return hot
 
@@ -170,31 +172,31 @@ def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
     return decoded
 
 
-def _reply(answer: Answer) -> Reply:
+def _raw_response(answer: AgentResponse) -> RawResponse:
     if answer.body is None:
-        return Reply(answer.status, [], b"")
+        return RawResponse(answer.status, [], b"")
     body = _encode(answer.body)
     headers = [_JSON, (b"content-length", b"%d" % len(body))]
     if answer.location is not None:
         headers.append((b"location", answer.location.encode()))
-    return Reply(answer.status, headers, body)
+    return RawResponse(answer.status, headers, body)
 
 
-def _problem(problem: problems.Answer) -> Reply:
+def _problem(problem: problems.ProblemResponse) -> RawResponse:
     headers = [
         _PROBLEM,
         (b"content-length", b"%d" % len(problem.body)),
         *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
     ]
-    return Reply(problem.status, headers, problem.body)
+    return RawResponse(problem.status, headers, problem.body)
 
 
-async def send_problem(send: Send, problem: problems.Answer) -> None:
+async def send_problem(send: Send, problem: problems.ProblemResponse) -> None:
     """Send what has been made of an error."""
     await _send(send, _problem(problem))
 
 
-async def _send(send: Send, replied: Reply) -> None:
+async def _send(send: Send, replied: RawResponse) -> None:
     start: Message = {
         "type": "http.response.start",
         "status": replied.status,

@@ -14,8 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ffrtmp_master.server import fast_path, request_ids
 from ffrtmp_master.server.request_ids import RequestIds
-from ffrtmp_master.server.write_coalescing import JoiningProtocol
-from ffrtmp_master.services import Farm
+from ffrtmp_master.server.write_coalescing import CoalescingProtocol
+from ffrtmp_master.services import Services
 
 # A larger body is read by the server, which holds the sender back.
 _MAX_BODY_BYTES = 64 * 1024
@@ -50,16 +50,16 @@ class _Exchange:
             await self.gone
 
 
-class DirectProtocol(JoiningProtocol):
+class FastPathProtocol(CoalescingProtocol):
     """A connection whose hot calls do not pass through ASGI."""
 
-    def __init__(self, farm: Farm, ids: RequestIds, **server: Any) -> None:
+    def __init__(self, services: Services, ids: RequestIds, **server: Any) -> None:
         """Answer for `farm`; `server` is what the server gives to each of its connections."""
         super().__init__(**server)
-        self._farm = farm
+        self._services = services
         self._ids = ids
         # The hot call whose body is being read, and what came of it.
-        self._found: fast_path.Found | None = None
+        self._found: fast_path.Match | None = None
         self._given: dict[bytes, bytes] = {}
         self._content = b""
 
@@ -79,7 +79,7 @@ class DirectProtocol(JoiningProtocol):
     def on_headers_complete(self) -> None:
         """Choose the way of a request."""
         self._given = dict(self.headers)
-        self._found = self._direct()
+        self._found = self._answer_directly()
         if self._found is not None:
             exchange: Any = _Exchange()
             self.cycle = exchange
@@ -105,7 +105,7 @@ class DirectProtocol(JoiningProtocol):
             super().on_message_complete()
             return
         exchange: Any = self.cycle
-        asked = fast_path.Asked(
+        asked = fast_path.RawRequest(
             self.url.decode(),
             self._given,
             self.client,
@@ -121,10 +121,10 @@ class DirectProtocol(JoiningProtocol):
 
     # --- how ---
 
-    def _direct(self) -> fast_path.Found | None:
+    def _answer_directly(self) -> fast_path.Match | None:
         """Return the hot call that is to be answered here; None when the server is to do it."""
         url, parser = self.url, self.parser
-        found = fast_path.at(url.decode()) if _PLAIN_PATH.fullmatch(url) else None
+        found = fast_path.match_endpoint(url.decode()) if _PLAIN_PATH.fullmatch(url) else None
         if found is None or parser.get_method() != b"POST":
             return None
         length = self._given.get(_LENGTH, b"")
@@ -136,11 +136,11 @@ class DirectProtocol(JoiningProtocol):
         return found if is_plain else None
 
     async def _answer(
-        self, found: fast_path.Found, asked: fast_path.Asked, exchange: _Exchange
+        self, found: fast_path.Match, asked: fast_path.RawRequest, exchange: _Exchange
     ) -> None:
-        request_id = self._ids.begin(asked.headers.get(request_ids.HEADER))
+        request_id = self._ids.assign(asked.headers.get(request_ids.HEADER))
         try:
-            replied = await fast_path.reply(self._farm, found, asked)
+            replied = await fast_path.respond(self._services, found, asked)
             request_ids.log_answer("POST", asked.path, replied.status)
             if not exchange.disconnected:
                 self._send(replied, request_id, exchange)
@@ -148,7 +148,7 @@ class DirectProtocol(JoiningProtocol):
             if not exchange.response_complete and not exchange.disconnected:
                 self.transport.close()
 
-    def _send(self, replied: fast_path.Reply, request_id: bytes, exchange: _Exchange) -> None:
+    def _send(self, replied: fast_path.RawResponse, request_id: bytes, exchange: _Exchange) -> None:
         headers = [*self.server_state.default_headers, *replied.headers]
         headers.append((request_ids.HEADER, request_id))
         if not exchange.keep_alive:

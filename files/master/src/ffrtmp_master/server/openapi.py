@@ -19,7 +19,7 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
 from ffrtmp_master.api import agent_endpoints, problems
-from ffrtmp_master.server.docs_page import page
+from ffrtmp_master.server.docs_page import render_page
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -81,14 +81,14 @@ class Document:
         self._types = types
         self._made: _Json | None = None
 
-    def of(self, generated: _Json) -> _Json:
+    def complete(self, generated: _Json) -> _Json:
         """Complete what the framework has generated."""
         if self._made is None:
             self._made = _completed(generated, self._types.used.values())
         return self._made
 
 
-class Served(JsonRenderPlugin):
+class JsonDocument(JsonRenderPlugin):
     """Serves the document."""
 
     def __init__(self, document: Document) -> None:
@@ -99,10 +99,10 @@ class Served(JsonRenderPlugin):
     def render(self, request: "Request[Any, Any, Any]", openapi_schema: _Json) -> bytes:
         """Return the document as JSON."""
         plain = msgspec.json.decode(self.render_json(request, openapi_schema))
-        return msgspec.json.encode(self._document.of(plain))
+        return msgspec.json.encode(self._document.complete(plain))
 
 
-class Page(OpenAPIRenderPlugin):
+class HtmlDocument(OpenAPIRenderPlugin):
     """Serves a page for people that needs nothing from anywhere else."""
 
     def __init__(self, document: Document) -> None:
@@ -113,7 +113,7 @@ class Page(OpenAPIRenderPlugin):
     def render(self, request: "Request[Any, Any, Any]", openapi_schema: _Json) -> bytes:
         """Return the page."""
         plain = msgspec.json.decode(self.render_json(request, openapi_schema))
-        return page(self._document.of(plain)).encode()
+        return render_page(self._document.complete(plain)).encode()
 
 
 def _completed(generated: _Json, used: Iterable[type[msgspec.Struct]]) -> _Json:
@@ -126,7 +126,7 @@ def _completed(generated: _Json, used: Iterable[type[msgspec.Struct]]) -> _Json:
             for status in _general(path, method, operation):
                 responses[str(int(status))] = _problem(status)
             for parameter in operation.get("parameters", ()):
-                _take_null_away(parameter)
+                _without_null(parameter)
             if method == "head":
                 # It has the headers of what it is not sent.
                 responses["200"].pop("content", None)
@@ -153,7 +153,7 @@ def _operation(endpoint: agent_endpoints.Endpoint[Any]) -> _Json:
         if answer is not None:
             response["content"] = _content("application/json", answer)
         responses[str(int(status))] = response
-    name = endpoint.do.__name__.strip("_").title()
+    name = endpoint.handler.__name__.strip("_").title()
     return {
         "operationId": f"{name}Job" if name != "Claim" else "ClaimJob",
         "summary": name,
@@ -199,7 +199,7 @@ def _problem(status: HTTPStatus) -> _Json:
     return response
 
 
-def _take_null_away(parameter: _Json) -> None:
+def _without_null(parameter: _Json) -> None:
     """Say of a parameter that may be missing only what it is when it is there: text, never null."""
     schema = parameter["schema"]
     kinds = [one for one in schema.get("oneOf", ()) if one.get("type") != "null"]

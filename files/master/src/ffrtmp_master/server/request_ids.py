@@ -29,16 +29,16 @@ class RequestIds:
         self._prefix = secrets.token_hex(_PREFIX_BYTES).encode()
         self._numbers = itertools.count()
 
-    def begin(self, given: bytes | None) -> bytes:
+    def assign(self, given: bytes | None) -> bytes:
         """Return the id of a request whose caller gave this one, for the log as well."""
         if given is None or not _SANE.fullmatch(given):
             given = b"%s%016x" % (self._prefix, next(self._numbers))
         # A server runs each request in a context of its own: nothing need be taken back.
-        logs.begin(request_id=given.decode())
+        logs.begin_context(request_id=given.decode())
         return given
 
 
-def around(app: ASGIApp) -> ASGIApp:
+def with_request_ids(app: ASGIApp) -> ASGIApp:
     """Wrap an application so that its requests have ids."""
     ids = RequestIds()
 
@@ -46,7 +46,7 @@ def around(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        request_id = ids.begin(_given(scope["headers"]))
+        request_id = ids.assign(_given(scope["headers"]))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -59,7 +59,7 @@ def around(app: ASGIApp) -> ASGIApp:
     return identified
 
 
-def naming(app: ASGIApp) -> ASGIApp:
+def set_request_id(app: ASGIApp) -> ASGIApp:
     """Wrap an application so that log lines name the job, run or node of the request's path.
 
     A Litestar middleware: the path must have been matched.
@@ -67,9 +67,11 @@ def naming(app: ASGIApp) -> ASGIApp:
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:
         parameters = scope.get("path_params", {})
-        logs.note(**{name: parameters[name] for name in ("job_id", "run_id") if name in parameters})
+        logs.add_context(
+            **{name: parameters[name] for name in ("job_id", "run_id") if name in parameters}
+        )
         if str(scope.get("path_template", "")).startswith("/v1/nodes/{"):
-            logs.note(node=parameters.get("name"))
+            logs.add_context(node=parameters.get("name"))
         await app(scope, receive, send)
 
     return named

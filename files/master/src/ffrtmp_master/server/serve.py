@@ -9,9 +9,9 @@ from typing import Any
 import uvicorn
 
 from ffrtmp_master.server import app
-from ffrtmp_master.server.fast_path_protocol import DirectProtocol
+from ffrtmp_master.server.fast_path_protocol import FastPathProtocol
 from ffrtmp_master.server.request_ids import RequestIds
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 
 # What still runs then is cut off: with the rest of the shutdown it must stay under 5 s.
@@ -24,12 +24,12 @@ _OBJECTS_BEFORE_COLLECTING = 50_000
 class _Server(uvicorn.Server):
     """A server that sends home who waits or follows before it waits for open requests to end."""
 
-    def __init__(self, config: uvicorn.Config, farm: Farm) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._farm = farm
+        self._services = services
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._farm.send_home()
+        self._services.close_subscriptions()
         await super().shutdown(sockets)
 
 
@@ -38,12 +38,12 @@ def serve(settings: Settings) -> None:
 
     Raises OSError when the certificate cannot be read, SystemExit when the port is taken.
     """
-    _collect_seldom()
-    farm = Farm(settings)
+    _tune_garbage_collector()
+    services = Services(settings)
     # The server calls it as it would a class.
-    protocol: Any = partial(DirectProtocol, farm, RequestIds())
+    protocol: Any = partial(FastPathProtocol, services, RequestIds())
     config = uvicorn.Config(
-        app.create(farm),
+        app.create_app(services),
         host=settings.listen_address,
         port=settings.listen_port,
         ssl_certfile=str(settings.certificate_file),
@@ -62,10 +62,10 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    _Server(config, farm).run()
+    _Server(config, services).run()
 
 
-def _collect_seldom() -> None:
+def _tune_garbage_collector() -> None:
     """Look for unused objects that refer to each other less often than by default.
 
     Requests leave few, and what was imported stays: a twentieth of the CPU was spent on looking.

@@ -6,7 +6,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-class _Joining:
+class _CoalescingTransport:
     """A transport that holds what is written for a moment, in case that more follows at once.
 
     An answer's head and body are written one after the other in the same turn of the event loop;
@@ -24,7 +24,7 @@ class _Joining:
         held = self._held
         if held is None:
             self._held = data
-            self._call_soon(self._let_go)
+            self._call_soon(self._flush)
         else:
             self._held = None
             self._transport.write(held + data)
@@ -35,23 +35,23 @@ class _Joining:
         self._transport.write(data if held is None else held + data)
 
     def close(self) -> None:
-        self._let_go()
+        self._flush()
         self._transport.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
-    def _let_go(self) -> None:
+    def _flush(self) -> None:
         held, self._held = self._held, None
         if held is not None:
             self._transport.write(held)
 
 
-class JoiningProtocol(HttpToolsProtocol):
+class CoalescingProtocol(HttpToolsProtocol):
     """Uvicorn's protocol on such a transport."""
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection."""
-        joining: Any = _Joining(transport, self.loop)
-        self.joining: _Joining = joining
+        joining: Any = _CoalescingTransport(transport, self.loop)
+        self.joining: _CoalescingTransport = joining
         super().connection_made(joining)

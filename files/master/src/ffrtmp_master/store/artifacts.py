@@ -41,7 +41,7 @@ def attach(
     )
 
 
-def of_attempt(connection: Connection, job_id: UUID, attempt: int) -> dict[str, Artifact]:
+def list_for_attempt(connection: Connection, job_id: UUID, attempt: int) -> dict[str, Artifact]:
     """Return an attempt's artifacts by name."""
     rows = connection.execute(
         select(artifacts).where(artifacts.c.job_id == job_id, artifacts.c.attempt == attempt)
@@ -52,9 +52,9 @@ def of_attempt(connection: Connection, job_id: UUID, attempt: int) -> dict[str, 
     }
 
 
-def find(connection: Connection, job_id: UUID, attempt: int, name: str) -> Artifact:
+def get_artifact(connection: Connection, job_id: UUID, attempt: int, name: str) -> Artifact:
     """Return one artifact; raises NotFoundError."""
-    found = of_attempt(connection, job_id, attempt).get(name)
+    found = list_for_attempt(connection, job_id, attempt).get(name)
     if found is None:
         raise NotFoundError(f"attempt {attempt} of job {job_id} has no artifact {name}")
     return found

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from ffrtmp_shared.admin import AuditEntry, AuditPage, Deed
+from ffrtmp_shared.admin import AuditAction, AuditEntry, AuditPage
 from sqlalchemy import Connection, insert, select
 
 from ffrtmp_master.store.schema import audit
@@ -12,8 +12,8 @@ COMMAND_LINE = "command line"
 """Who did it, of what is done on the master's own host."""
 
 
-def write_down(
-    connection: Connection, now: datetime, who: str, deed: Deed, target: str, **details: Any
+def record(
+    connection: Connection, now: datetime, who: str, deed: AuditAction, target: str, **details: Any
 ) -> None:
     """Write down that `who` does `deed` to `target` in the transaction that is open."""
     connection.execute(
@@ -21,7 +21,7 @@ def write_down(
     )
 
 
-def page(connection: Connection, before: int | None, limit: int) -> AuditPage:
+def page_of_entries(connection: Connection, before: int | None, limit: int) -> AuditPage:
     """Return up to `limit` deeds, newest first, that were written before the entry `before`."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
     if before is not None:
@@ -32,7 +32,7 @@ def page(connection: Connection, before: int | None, limit: int) -> AuditPage:
             id=row.id,
             at=row.at,
             who=row.who,
-            deed=Deed(row.deed),
+            deed=AuditAction(row.deed),
             target=row.target,
             details=row.details,
         )

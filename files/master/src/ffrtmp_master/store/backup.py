@@ -9,11 +9,11 @@ import msgspec
 from sqlalchemy import make_url
 
 
-class CannotBackUpError(Exception):
+class BackupError(Exception):
     """Why there is no copy; its text is for the operator."""
 
 
-class Copied(msgspec.Struct, frozen=True, kw_only=True):
+class BackupResult(msgspec.Struct, frozen=True, kw_only=True):
     """What was written, and the revision of the schema that is in it."""
 
     target: str
@@ -21,7 +21,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
 
 
-def copy(database_url: str, target: Path) -> Copied:
+def create_backup(database_url: str, target: Path) -> BackupResult:
     """Write a copy to `target`, which must not be there yet; durable when this returns.
 
     It is one snapshot and holds up nobody who writes meanwhile. Raises CannotBackUpError, or
@@ -29,17 +29,17 @@ def copy(database_url: str, target: Path) -> Copied:
     """
     database = make_url(database_url).database
     if not database_url.startswith("sqlite") or database is None:
-        raise CannotBackUpError(
+        raise BackupError(
             "only SQLite's database is copied by this command; back PostgreSQL up with pg_dump"
         )
     source = Path(database)
     if not source.is_file():
-        raise CannotBackUpError(f"there is no database {source}")
+        raise BackupError(f"there is no database {source}")
     try:
         # What is in the database is not for everybody on the host.
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError as error:
-        raise CannotBackUpError(f"{target} is there already; it was not changed") from error
+        raise BackupError(f"{target} is there already; it was not changed") from error
     try:
         revision = _write(source, target)
         _sync(target)
@@ -47,7 +47,7 @@ def copy(database_url: str, target: Path) -> Copied:
     except BaseException:
         target.unlink()
         raise
-    return Copied(target=str(target), size_bytes=target.stat().st_size, revision=revision)
+    return BackupResult(target=str(target), size_bytes=target.stat().st_size, revision=revision)
 
 
 def _write(source: Path, target: Path) -> str:
@@ -59,11 +59,11 @@ def _write(source: Path, target: Path) -> str:
         with closing(sqlite3.connect(f"{target.resolve().as_uri()}?mode=ro", uri=True)) as written:
             problem = written.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
-                raise CannotBackUpError(f"the copy is damaged: {problem}")
+                raise BackupError(f"the copy is damaged: {problem}")
             (revision,) = written.execute("SELECT version_num FROM alembic_version").fetchone()
             return str(revision)
     except sqlite3.Error as error:
-        raise CannotBackUpError(f"the database {source} could not be copied: {error}") from error
+        raise BackupError(f"the database {source} could not be copied: {error}") from error
 
 
 def _sync(path: Path) -> None:

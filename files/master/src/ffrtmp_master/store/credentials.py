@@ -43,13 +43,13 @@ class CredentialFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 raise ValueError(f"two credentials have the same {key}")
 
 
-def holder(connection: Connection, sha256: str) -> Credential | None:
+def find_by_digest(connection: Connection, sha256: str) -> Credential | None:
     """Return the credential whose token has this digest."""
     row = connection.execute(select(credentials).where(credentials.c.sha256 == sha256)).first()
     return None if row is None else _credential(row)
 
 
-def add(connection: Connection, made: Credential, by: str, now: datetime) -> None:
+def add_token(connection: Connection, made: Credential, by: str, now: datetime) -> None:
     """Keep a credential that is made over the API; raises ConflictError when its name is taken."""
     added = connection.execute(
         insert_into(connection, credentials)
@@ -61,7 +61,7 @@ def add(connection: Connection, made: Credential, by: str, now: datetime) -> Non
         raise ConflictError(f"there is a token {made.name} already; revoke it first")
 
 
-def remove(connection: Connection, name: str) -> Token:
+def remove_token(connection: Connection, name: str) -> Token:
     """Forget a credential that was made over the API and return what it was.
 
     Raises NotFoundError, or ConflictError for one that the operator's file lists.
@@ -77,7 +77,7 @@ def remove(connection: Connection, name: str) -> Token:
     return _token(row)
 
 
-def find(connection: Connection, name: str) -> Token:
+def get_token(connection: Connection, name: str) -> Token:
     """Return what is known of a token; raises NotFoundError."""
     row = connection.execute(select(credentials).where(credentials.c.name == name)).first()
     if row is None:
@@ -85,7 +85,7 @@ def find(connection: Connection, name: str) -> Token:
     return _token(row)
 
 
-def page(connection: Connection, after: str, limit: int) -> TokenPage:
+def page_of_tokens(connection: Connection, after: str, limit: int) -> TokenPage:
     """Return up to `limit` tokens whose names come after `after`."""
     rows = connection.execute(
         select(credentials)
@@ -97,7 +97,7 @@ def page(connection: Connection, after: str, limit: int) -> TokenPage:
     return TokenPage(items=items, next_cursor=items[-1].name if len(rows) > limit else None)
 
 
-def note_use(connection: Connection, names: Sequence[str], now: datetime) -> None:
+def record_use(connection: Connection, names: Sequence[str], now: datetime) -> None:
     """Note that tokens were used now."""
     # Masters that note the same names at the same time must not wait for each other in a ring.
     earlier = (
@@ -115,7 +115,7 @@ def note_use(connection: Connection, names: Sequence[str], now: datetime) -> Non
 
 
 @dataclass(frozen=True)
-class Synchronised:
+class SyncResult:
     """What became other when the listed credentials were made those of the operator's file."""
 
     added: tuple[str, ...]
@@ -128,9 +128,9 @@ class Synchronised:
         return bool(self.added or self.changed or self.removed)
 
 
-def make_exactly(
+def sync(
     connection: Connection, wanted: Sequence[Credential], now: datetime | None = None
-) -> Synchronised:
+) -> SyncResult:
     """Make the listed credentials exactly `wanted`, at the moment `now`; say what that changed.
 
     Tokens that were made over the API stay. Raises ConflictError when one of them has a name, or
@@ -153,7 +153,7 @@ def make_exactly(
                 for item in different
             ],
         )
-    return Synchronised(
+    return SyncResult(
         added=tuple(sorted(item.name for item in different if item.name not in present)),
         changed=tuple(sorted(replaced)),
         removed=tuple(sorted(gone)),

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 
-class RefusedError(Exception):
+class RequestError(Exception):
     """The request is understood and against the rules."""
 
 
-class NotFoundError(RefusedError):
+class NotFoundError(RequestError):
     """What the request names does not exist."""
 
 
-class ConflictError(RefusedError):
+class ConflictError(RequestError):
     """The request does not fit the present state of what it names."""
 
 
-class UnacceptableError(RefusedError):
+class UnprocessableError(RequestError):
     """The request can never be done as it is; `errors` lists what is wrong with it."""
 
     def __init__(self, message: str, errors: Sequence[str] = ()) -> None:
@@ -24,5 +24,5 @@ class UnacceptableError(RefusedError):
         self.errors = tuple(errors)
 
 
-class TooLargeError(RefusedError):
+class TooLargeError(RequestError):
     """What was sent is larger than the settings allow."""

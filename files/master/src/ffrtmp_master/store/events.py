@@ -10,8 +10,8 @@ from ffrtmp_shared.states import JobState
 from sqlalchemy import Connection, select, tuple_
 
 from ffrtmp_master.store import runs
-from ffrtmp_master.store.read_horizon import settled
-from ffrtmp_master.store.results import START, Place
+from ffrtmp_master.store.read_horizon import below_horizon
+from ffrtmp_master.store.results import START, Position
 from ffrtmp_master.store.schema import jobs, transitions
 
 PAGE = 500
@@ -26,12 +26,12 @@ class Event(NamedTuple):
     A run's end stands at the last transition that was seen of its jobs.
     """
 
-    place: Place
+    place: Position
     body: JobEvent | RunEvent
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EventFilter:
     """Whose events are wanted: those of a run, of a job, or all."""
 
     run_id: UUID | None = None
@@ -44,43 +44,43 @@ class Wanted:
         return self.run_id is None or body.run_id == self.run_id
 
 
-EVERYTHING = Wanted()
+EVERYTHING = EventFilter()
 
 
 @dataclass(frozen=True)
-class Page:
+class EventPage:
     """Events in their order, where the next page begins, and whether there is one already.
 
     `unfinished` are runs of whose jobs one ended, but that have not been seen to end themselves.
     """
 
     events: tuple[Event, ...]
-    end: Place
+    end: Position
     is_last: bool
     unfinished: frozenset[UUID]
 
 
-def head(connection: Connection) -> Place:
+def latest_position(connection: Connection) -> Position:
     """Return the place of the newest transition that nothing can come before any more."""
     row = connection.execute(
         select(*_PLACE)
-        .where(*settled(connection, transitions))
+        .where(*below_horizon(connection, transitions))
         .order_by(*(column.desc() for column in _PLACE))
         .limit(1)
     ).first()
-    return START if row is None else Place(*row)
+    return START if row is None else Position(*row)
 
 
-def run_at(connection: Connection, place: Place) -> UUID | None:
+def run_at(connection: Connection, place: Position) -> UUID | None:
     """Return the run whose job made the transition at a place, if it is still there."""
     return connection.execute(
         select(jobs.c.run_id).join_from(transitions, jobs).where(tuple_(*_PLACE) == tuple_(*place))
     ).scalar()
 
 
-def page(
-    connection: Connection, after: Place, wanted: Wanted, unfinished: Collection[UUID]
-) -> Page:
+def page_of_events(
+    connection: Connection, after: Position, wanted: EventFilter, unfinished: Collection[UUID]
+) -> EventPage:
     """Read events after a place, and the end of such runs as are final when no more is to come.
 
     `unfinished` are those of the page before. A run whose end was told and that was then taken up
@@ -89,7 +89,7 @@ def page(
     query = (
         select(*_PLACE, transitions, jobs.c.run_id)
         .join_from(transitions, jobs)
-        .where(tuple_(*_PLACE) > tuple_(*after), *settled(connection, transitions))
+        .where(tuple_(*_PLACE) > tuple_(*after), *below_horizon(connection, transitions))
         .order_by(*_PLACE)
         .limit(PAGE)
     )
@@ -100,7 +100,7 @@ def page(
     rows = connection.execute(query).all()
     told = [
         Event(
-            Place(row.transaction_id, row.id),
+            Position(row.transaction_id, row.id),
             JobEvent(
                 job_id=row.job_id,
                 run_id=row.run_id,
@@ -116,11 +116,13 @@ def page(
     end = told[-1].place if told else after
     touched = frozenset(unfinished) | _with_jobs_that_ended(told)
     if len(rows) == PAGE:
-        return Page(tuple(told), end, is_last=False, unfinished=touched)
+        return EventPage(tuple(told), end, is_last=False, unfinished=touched)
     ended = {run.run_id: run for run in runs.ended(connection, touched)}
-    events = _woven(told, ended, after)
+    events = _merged(told, ended, after)
     # The place of the snapshot: what is not wanted needs no second look.
-    return Page(events, head(connection), is_last=True, unfinished=touched - ended.keys())
+    return EventPage(
+        events, latest_position(connection), is_last=True, unfinished=touched - ended.keys()
+    )
 
 
 def _with_jobs_that_ended(told: Iterable[Event]) -> frozenset[UUID]:
@@ -133,7 +135,7 @@ def _with_jobs_that_ended(told: Iterable[Event]) -> frozenset[UUID]:
     )
 
 
-def _woven(told: list[Event], ended: dict[UUID, RunEvent], after: Place) -> tuple[Event, ...]:
+def _merged(told: list[Event], ended: dict[UUID, RunEvent], after: Position) -> tuple[Event, ...]:
     """Put the end of each run behind the last transition of its jobs."""
     left = dict(ended)
     woven: list[Event] = []

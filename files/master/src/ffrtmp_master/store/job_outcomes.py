@@ -15,7 +15,7 @@ from ffrtmp_master.store.schema import jobs, results
 _REPEATABLE = ("transcode", "ladder", "decode")
 
 
-class Measured(NamedTuple):
+class JobOutcome(NamedTuple):
     """A job, and the speed that it measured if that counts: an invalid result's does not."""
 
     job_id: UUID
@@ -36,17 +36,17 @@ class Measured(NamedTuple):
         return self.kind in _REPEATABLE
 
 
-def of_node(connection: Connection, run_id: UUID, node: str) -> Sequence[Measured]:
+def outcomes_of_node(connection: Connection, run_id: UUID, node: str) -> Sequence[JobOutcome]:
     """Return the jobs of a run that are bound to a node, in their order."""
     return _found(connection, jobs.c.run_id == run_id, jobs.c.node == node)
 
 
-def of_run(connection: Connection, run_id: UUID) -> Sequence[Measured]:
+def outcomes_of_run(connection: Connection, run_id: UUID) -> Sequence[JobOutcome]:
     """Return all jobs of a run, in their order."""
     return _found(connection, jobs.c.run_id == run_id)
 
 
-def _found(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[Measured]:
+def _found(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[JobOutcome]:
     scenario = type_coerce(jobs.c.scenario, JSON)
     measurement = type_coerce(results.c.measurement, JSON)
     rows = connection.execute(
@@ -76,7 +76,7 @@ def _found(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence
         .order_by(jobs.c.position, jobs.c.id)
     )
     return [
-        Measured(
+        JobOutcome(
             job_id=row.id,
             node=row.result_node or row.node or "",
             scenario=row.scenario,

@@ -30,7 +30,7 @@ _JOBS = select(
 ).join_from(jobs, requirements)
 
 
-def row_of(connection: Connection, job_id: UUID) -> JobRow:
+def get_job_row(connection: Connection, job_id: UUID) -> JobRow:
     """Return the job's row; raises NotFoundError."""
     row = connection.execute(_JOBS.where(jobs.c.id == job_id)).first()
     if row is None:
@@ -38,13 +38,13 @@ def row_of(connection: Connection, job_id: UUID) -> JobRow:
     return row
 
 
-def find(connection: Connection, job_id: UUID) -> Job:
+def get_job(connection: Connection, job_id: UUID) -> Job:
     """Return a job; raises NotFoundError."""
-    return job_of(row_of(connection, job_id))
+    return job_of(get_job_row(connection, job_id))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class JobFilter:
     """Which jobs a list has; what is None does not matter.
 
     `node` is the one that a job is bound or leased to, `scenario` its scenario's name.
@@ -77,7 +77,9 @@ class Wanted:
             yield jobs.c.created_at < self.created_before
 
 
-def page(connection: Connection, wanted: Wanted, after: UUID | None, limit: int) -> JobPage:
+def page_of_jobs(
+    connection: Connection, wanted: JobFilter, after: UUID | None, limit: int
+) -> JobPage:
     """Return up to `limit` of the wanted jobs whose ids come after `after`."""
     query = _JOBS.where(*wanted.conditions()).order_by(jobs.c.id).limit(limit + 1)
     if after is not None:
@@ -89,7 +91,7 @@ def page(connection: Connection, wanted: Wanted, after: UUID | None, limit: int)
 
 def history(connection: Connection, job_id: UUID) -> Sequence[Transition]:
     """Return a job's transitions from its first; raises NotFoundError."""
-    row_of(connection, job_id)
+    get_job_row(connection, job_id)
     rows = connection.execute(
         select(transitions).where(transitions.c.job_id == job_id).order_by(transitions.c.id)
     )

@@ -25,7 +25,7 @@ class Appended(NamedTuple):
     repeated: bool
 
 
-class Standing(NamedTuple):
+class LogStatus(NamedTuple):
     """How far a log is, and whether more may come."""
 
     last_offset_bytes: int
@@ -38,10 +38,10 @@ class Part(NamedTuple):
     text: str
     end_bytes: int
     has_more: bool
-    standing: Standing
+    standing: LogStatus
 
 
-def append(
+def append_log(
     connection: Connection, key: Key, piece: str, offset_bytes: int | None, max_bytes: int
 ) -> Appended:
     """Append a piece to an attempt's log; the same piece at the same place again is fine.
@@ -74,7 +74,7 @@ def append(
     return Appended(place, repeated=False)
 
 
-def read(connection: Connection, key: Key, after_bytes: int) -> Part:
+def read_log(connection: Connection, key: Key, after_bytes: int) -> Part:
     """Read on in an attempt's log; raises NotFoundError when there is no such attempt."""
     job_id, attempt = key
     job = connection.execute(
@@ -101,7 +101,7 @@ def read(connection: Connection, key: Key, after_bytes: int) -> Part:
         text=text,
         end_bytes=after_bytes + len(text.encode()),
         has_more=len(rows) == _PIECES_AT_ONCE,
-        standing=Standing(last, is_running),
+        standing=LogStatus(last, is_running),
     )
 
 
@@ -113,7 +113,7 @@ def last_attempt(connection: Connection, job_id: UUID) -> int:
     return int(attempt)
 
 
-def standings(connection: Connection, keys: Iterable[Key]) -> dict[Key, Standing]:
+def log_statuses(connection: Connection, keys: Iterable[Key]) -> dict[Key, LogStatus]:
     """Return how far several logs are, in two queries for all; a removed job is not running."""
     wanted = set(keys)
     ids = {job_id for job_id, _ in wanted}
@@ -136,7 +136,7 @@ def standings(connection: Connection, keys: Iterable[Key]) -> dict[Key, Standing
             .group_by(job_logs.c.job_id, job_logs.c.attempt)
         )
     }
-    return {key: Standing(last.get(key, -1), key in running) for key in wanted}
+    return {key: LogStatus(last.get(key, -1), key in running) for key in wanted}
 
 
 def _end_bytes(connection: Connection, key: Key) -> int:

@@ -37,12 +37,12 @@ def register(connection: Connection, registration: Registration, now: datetime) 
     return node_id
 
 
-def seen(connection: Connection, name: str, now: datetime) -> None:
+def mark_seen(connection: Connection, name: str, now: datetime) -> None:
     """Note that an agent of the node was heard."""
     connection.execute(update(nodes).where(nodes.c.name == name).values(last_seen_at=now))
 
 
-def row_of(connection: Connection, name: str) -> Row[tuple[object, ...]]:
+def get_node_row(connection: Connection, name: str) -> Row[tuple[object, ...]]:
     """Return the node's row; raises NotFoundError."""
     row = connection.execute(select(nodes).where(nodes.c.name == name)).first()
     if row is None:
@@ -57,13 +57,13 @@ def set_state(connection: Connection, name: str, state: NodeState) -> None:
         raise NotFoundError(f"there is no node {name}")
 
 
-def remove(connection: Connection, name: str) -> None:
+def remove_node(connection: Connection, name: str) -> None:
     """Forget a node; raises NotFoundError."""
     if not connection.execute(delete(nodes).where(nodes.c.name == name)).rowcount:
         raise NotFoundError(f"there is no node {name}")
 
 
-def last_heard(connection: Connection, now: datetime) -> datetime | None:
+def last_seen_before(connection: Connection, now: datetime) -> datetime | None:
     """Return when any node was heard last; what is noted for after `now` was heard just now.
 
     The clock that noted it was put back since.
@@ -73,12 +73,12 @@ def last_heard(connection: Connection, now: datetime) -> datetime | None:
     return found
 
 
-def find(connection: Connection, name: str, heard_since: datetime) -> Node:
+def get_node(connection: Connection, name: str, heard_since: datetime) -> Node:
     """Return a node, offline unless it was heard since then; raises NotFoundError."""
-    return _node(row_of(connection, name), heard_since)
+    return _node(get_node_row(connection, name), heard_since)
 
 
-def every(connection: Connection, heard_since: datetime) -> tuple[Node, ...]:
+def list_all(connection: Connection, heard_since: datetime) -> tuple[Node, ...]:
     """Return all nodes by name; those that were not heard since then are offline."""
     rows = connection.execute(select(nodes).order_by(nodes.c.name))
     return tuple(_node(row, heard_since) for row in rows)

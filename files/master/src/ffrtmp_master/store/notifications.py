@@ -8,7 +8,7 @@ import msgspec
 _LONGEST_BYTES = 7000
 
 
-class News(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """New work by set of requirements, and nodes that are free; `much` when it is too much.
 
     `origin` is the master that says it, which has no need to hear it.
@@ -23,10 +23,10 @@ class News(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Write it in as many bytes as a notification may have."""
         text = msgspec.json.encode(self)
         if len(text) > _LONGEST_BYTES:
-            text = msgspec.json.encode(News(origin=self.origin, much=True))
+            text = msgspec.json.encode(Notification(origin=self.origin, much=True))
         return text.decode()
 
     @classmethod
-    def from_text(cls, text: str) -> "News":
+    def from_text(cls, text: str) -> "Notification":
         """Read what another master wrote."""
         return msgspec.json.decode(text, type=cls)

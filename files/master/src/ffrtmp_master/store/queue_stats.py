@@ -15,7 +15,7 @@ from ffrtmp_master.store.rows import NodeRow
 from ffrtmp_master.store.schema import jobs, nodes, requirements
 
 
-class Waiting(NamedTuple):
+class QueuedCount(NamedTuple):
     """How many queued jobs there are of a set of requirements, a priority, and one readiness."""
 
     requirement_id: int
@@ -25,7 +25,7 @@ class Waiting(NamedTuple):
     jobs: int
 
 
-class Held(NamedTuple):
+class HeldCount(NamedTuple):
     """How many jobs of a state a node works on, and whether they have it for themselves."""
 
     state: JobState
@@ -34,7 +34,7 @@ class Held(NamedTuple):
     jobs: int
 
 
-class Size(NamedTuple):
+class DatabaseSize(NamedTuple):
     """What the database takes on its disk; the write-ahead log's file is SQLite's alone."""
 
     database_bytes: int
@@ -68,19 +68,19 @@ def held_query() -> Select[Any]:
     )
 
 
-def waiting(connection: Connection, now: datetime) -> list[Waiting]:
+def count_queued(connection: Connection, now: datetime) -> list[QueuedCount]:
     """Count the queued jobs."""
     rows = connection.execute(waiting_query(now))
-    return [Waiting(one, steps, bool(later), count) for one, steps, later, count in rows]
+    return [QueuedCount(one, steps, bool(later), count) for one, steps, later, count in rows]
 
 
-def held(connection: Connection) -> list[Held]:
+def count_held(connection: Connection) -> list[HeldCount]:
     """Count the jobs that are worked on."""
     rows = connection.execute(held_query())
-    return [Held(JobState(state), node, alone, count) for state, node, alone, count in rows]
+    return [HeldCount(JobState(state), node, alone, count) for state, node, alone, count in rows]
 
 
-def every_node(connection: Connection) -> list[NodeRow]:
+def list_node_rows(connection: Connection) -> list[NodeRow]:
     """Return all nodes, without what their agents said of them."""
     rows = connection.execute(
         select(nodes.c.name, nodes.c.state, nodes.c.revision, nodes.c.last_seen_at)
@@ -88,13 +88,13 @@ def every_node(connection: Connection) -> list[NodeRow]:
     return [NodeRow(name, NodeState(state), revision, at) for name, state, revision, at in rows]
 
 
-def size(connection: Connection) -> Size:
+def database_size(connection: Connection) -> DatabaseSize:
     """Return how large the database is."""
     if connection.dialect.name != "sqlite":
         counted = connection.execute(text("SELECT pg_database_size(current_database())"))
-        return Size(counted.scalar_one(), None)
+        return DatabaseSize(counted.scalar_one(), None)
     pages = connection.execute(text("PRAGMA page_count")).scalar_one()
     page_bytes = connection.execute(text("PRAGMA page_size")).scalar_one()
     wal = Path(f"{connection.engine.url.database}-wal")
     # It is gone for a moment when its last connection closes.
-    return Size(pages * page_bytes, wal.stat().st_size if wal.exists() else 0)
+    return DatabaseSize(pages * page_bytes, wal.stat().st_size if wal.exists() else 0)

@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, Connection, Table, text
 
 
-def settled(connection: Connection, table: Table) -> tuple[ColumnElement[bool], ...]:
+def below_horizon(connection: Connection, table: Table) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of rows before which no other can appear any more.
 
     On PostgreSQL a transaction that began earlier may still write: only what is older than every

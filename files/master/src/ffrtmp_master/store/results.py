@@ -6,28 +6,30 @@ from uuid import UUID
 from ffrtmp_shared.models import Result, ResultPage
 from sqlalchemy import Connection, Row, select, tuple_
 
-from ffrtmp_master.store.read_horizon import settled
+from ffrtmp_master.store.read_horizon import below_horizon
 from ffrtmp_master.store.schema import results
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A place in the order in which results were stored: transaction, then sequence."""
 
     transaction_id: int
     sequence: int
 
 
-START = Place(-1, -1)
+START = Position(-1, -1)
 """The place before all results."""
 
 
-def page(connection: Connection, run_id: UUID | None, after: Place, limit: int) -> ResultPage:
+def page_of_results(
+    connection: Connection, run_id: UUID | None, after: Position, limit: int
+) -> ResultPage:
     """Return up to `limit` results (of one run) that were stored after a place."""
     query = (
         select(results)
         .where(
             tuple_(results.c.transaction_id, results.c.sequence) > tuple_(*after),
-            *settled(connection, results),
+            *below_horizon(connection, results),
         )
         .order_by(results.c.transaction_id, results.c.sequence)
         .limit(limit + 1)
@@ -42,20 +44,20 @@ def page(connection: Connection, run_id: UUID | None, after: Place, limit: int) 
     )
 
 
-def head(connection: Connection) -> Place:
+def latest_position(connection: Connection) -> Position:
     """Return the place of the newest result that nothing can come before any more."""
     row = connection.execute(
         select(results.c.transaction_id, results.c.sequence)
-        .where(*settled(connection, results))
+        .where(*below_horizon(connection, results))
         .order_by(results.c.transaction_id.desc(), results.c.sequence.desc())
         .limit(1)
     ).first()
-    return START if row is None else Place(*row)
+    return START if row is None else Position(*row)
 
 
-def between(
-    connection: Connection, run_id: UUID | None, after: Place, until: Place, limit: int
-) -> tuple[list[Result], Place]:
+def between_positions(
+    connection: Connection, run_id: UUID | None, after: Position, until: Position, limit: int
+) -> tuple[list[Result], Position]:
     """Return up to `limit` results (of one run) after a place and up to another.
 
     With them comes the place to go on from; when fewer than `limit` come, there are no more.
@@ -70,7 +72,7 @@ def between(
     if run_id is not None:
         query = query.where(results.c.run_id == run_id)
     rows = connection.execute(query).all()
-    end = Place(rows[-1].transaction_id, rows[-1].sequence) if rows else after
+    end = Position(rows[-1].transaction_id, rows[-1].sequence) if rows else after
     return [result_of(row) for row in rows], end
 
 

@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     freed_bytes: int = 0
 
 
-def need_not_wait_for_the_disk(connection: Connection) -> None:
+def allow_async_commit(connection: Connection) -> None:
     """Let PostgreSQL's commit return before it is durable.
 
     A removal that a crash undoes is done again; whatever commits later makes this durable too.

@@ -95,7 +95,7 @@ class NewResult(msgspec.Struct, frozen=True, kw_only=True):
     stored_at: datetime
 
 
-class Held(NamedTuple):
+class HeldJob(NamedTuple):
     """What a claim needs to know of a job that is worked on."""
 
     id: UUID
@@ -108,7 +108,7 @@ class Claimants(NamedTuple):
     """What a claim begins with: the nodes that ask, what they work on, sets that are new."""
 
     nodes: dict[str, NodeRow]
-    held: list[Held]
+    held: list[HeldJob]
     requirements: list[tuple[int, str]]
 
 

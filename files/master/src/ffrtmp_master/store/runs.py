@@ -18,7 +18,7 @@ Unsettled = dict[str, datetime | None]
 """Nodes on which a run may get more jobs, and when each was last given a control encode."""
 
 
-def find(connection: Connection, run_id: UUID) -> Run:
+def get_run(connection: Connection, run_id: UUID) -> Run:
     """Return a run as it stands; raises NotFoundError."""
     row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
     if row is None:
@@ -38,7 +38,7 @@ def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
     ).first()
 
 
-def page(
+def page_of_runs(
     connection: Connection, before: UUID | None, limit: int, key: str | None = None
 ) -> RunPage:
     """Return up to `limit` runs, newest first, older than `before` and made with `key`."""
@@ -84,7 +84,7 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
     ]
 
 
-def settle(connection: Connection, run_id: UUID, unsettled: Unsettled | None) -> None:
+def settle_nodes(connection: Connection, run_id: UUID, unsettled: Unsettled | None) -> None:
     """Note on which nodes more jobs of a run may follow; None when none does anywhere."""
     connection.execute(
         update(runs).where(runs.c.id == run_id).values(unsettled_nodes=unsettled or None)

@@ -12,11 +12,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.store.engine import begin_at_once, pipeline, translated_errors
-from ffrtmp_master.store.unit_of_work import Effects, Work
+from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 
 T = TypeVar("T")
 
-Operation = Callable[[Work], T]
+Operation = Callable[[UnitOfWork], T]
 """Reads and writes within its own transaction; raises what its caller is to see."""
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _IN_THE_WAY = frozenset({"23505", "40P01", "40001", "55P03"})
 
 
 @dataclass
-class Watch:
+class Hooks:
     """Who hears of what is written.
 
     `committed` is called in the event loop with the effects of every transaction, before its
@@ -41,7 +41,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun(Generic[T]):
+class OpenTransaction(Generic[T]):
     """An operation that was run and is not committed; its value, and what follows from it."""
 
     transaction: RootTransaction
@@ -54,7 +54,7 @@ class Begun(Generic[T]):
 class Transactions:
     """Runs operations in transactions; for one thread at a time."""
 
-    def __init__(self, engine: Engine, clock: Clock, watch: Watch, origin: str) -> None:
+    def __init__(self, engine: Engine, clock: Clock, watch: Hooks, origin: str) -> None:
         """Use `engine`; `clock` tells each transaction its moment, `origin` names this master."""
         self._engine = engine
         self._clock = clock
@@ -88,7 +88,7 @@ class Transactions:
                 _log.info("a transaction is repeated: %s", error.orig)
         return self._try(operation, operations, pipelined)
 
-    def begin(self, operation: Operation[T], operations: int) -> Begun[T] | None:
+    def try_begin(self, operation: Operation[T], operations: int) -> OpenTransaction[T] | None:
         """Run an operation on SQLite without waiting for anybody, up to its commit.
 
         None when somebody else writes, or when it failed: nothing of it is left then, and `run`
@@ -100,7 +100,7 @@ class Transactions:
             transaction = begin_at_once(connection)
             if transaction is None:
                 return None
-            work = Work(connection, self._clock(), self._origin)
+            work = UnitOfWork(connection, self._clock(), self._origin)
             value = operation(work)
             work.flush()
         # What is wrong shows when it is run again.
@@ -108,9 +108,9 @@ class Transactions:
             _log.info("a transaction is repeated: %s", error)
             self._undo()
             return None
-        return Begun(transaction, value, work.effects, operations, start_s)
+        return OpenTransaction(transaction, value, work.effects, operations, start_s)
 
-    def commit(self, begun: Begun[T]) -> None:
+    def commit(self, begun: OpenTransaction[T]) -> None:
         """Make an operation durable; raises SQLAlchemyError when nothing of it is left."""
         try:
             begun.transaction.commit()
@@ -137,11 +137,11 @@ class Transactions:
         try:
             connection = self._connected()
             with translated_errors(connection), connection.begin():
-                work = Work(connection, self._clock(), self._origin)
+                work = UnitOfWork(connection, self._clock(), self._origin)
                 with pipeline(connection) if pipelined else nullcontext():
                     value = operation(work)
                     work.flush()
-                    work.announce()
+                    work.notify_peers()
                 self._is_committing = True
         except Exception as error:
             self._watch.rolled_back()

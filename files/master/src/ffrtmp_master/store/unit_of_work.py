@@ -11,7 +11,7 @@ from ffrtmp_shared.states import JobState
 from sqlalchemy import Connection
 
 from ffrtmp_master.store import statements
-from ffrtmp_master.store.notifications import News
+from ffrtmp_master.store.notifications import Notification
 from ffrtmp_master.store.rows import JobRow, NewResult, NewTransition
 
 
@@ -39,14 +39,14 @@ class Effects:
     run_times_s: list[float] = field(default_factory=list)
     end_to_end_s: list[float] = field(default_factory=list)
 
-    def take(self, node: str, *, is_exclusive: bool) -> None:
+    def note_taken(self, node: str, *, is_exclusive: bool) -> None:
         """Note that a node got a job; one that is all its own leaves nothing free there."""
         self.taken[node] = is_exclusive
         if is_exclusive:
             self.freed.discard(node)
 
 
-class Work:
+class UnitOfWork:
     """What the queue's rules read and change; `flush` writes it down in few statements."""
 
     def __init__(self, connection: Connection, now: datetime, origin: str) -> None:
@@ -56,7 +56,7 @@ class Work:
         """
         self._origin = origin
         self.connection = connection
-        self.statements = statements.of(connection)
+        self.statements = statements.statements_for(connection)
         self.now = now
         self.effects = Effects()
         self._known: dict[UUID, JobRow] = {}
@@ -87,7 +87,7 @@ class Work:
             self.load((job_id,))
         return self._known.get(job_id)
 
-    def known_job(self, job_id: UUID) -> JobRow:
+    def get_loaded(self, job_id: UUID) -> JobRow:
         """Return a job that was loaded and exists."""
         return self._known[job_id]
 
@@ -96,19 +96,19 @@ class Work:
         job = self._known.get(job_id)
         return job is not None and not job.state.holds_lease
 
-    def known(self, rows: Iterable[JobRow]) -> list[JobRow]:
+    def merge(self, rows: Iterable[JobRow]) -> list[JobRow]:
         """Return for rows that a statement read the ones that stand for these jobs here."""
         return [self._known.setdefault(row.id, row) for row in rows]
 
-    def change(self, job: JobRow) -> None:
+    def mark_changed(self, job: JobRow) -> None:
         """Have a job written back."""
         self._changed[job.id.int] = job
 
-    def write_down(self, transition: NewTransition) -> None:
+    def add_transition(self, transition: NewTransition) -> None:
         """Have a change of state written down."""
         self._transitions.append(transition)
 
-    def keep(self, result: NewResult) -> None:
+    def add_result(self, result: NewResult) -> None:
         """Have a result stored."""
         self._results.append(result)
 
@@ -140,11 +140,11 @@ class Work:
             self.statements.finish_runs(sorted(self._ended_runs), self.now)
             self._ended_runs = set()
 
-    def announce(self) -> None:
+    def notify_peers(self) -> None:
         """Tell the other masters what they can hand out now, once this is committed."""
         effects = self.effects
         if effects.queued or effects.freed:
-            news = News(
+            news = Notification(
                 origin=self._origin, queued=dict(effects.queued), freed=tuple(effects.freed)
             )
             self.statements.notify(news.as_text())

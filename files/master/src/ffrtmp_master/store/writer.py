@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
-from ffrtmp_master.store.transactions import Begun, Operation, Transactions, Watch
-from ffrtmp_master.store.unit_of_work import Effects, Work
+from ffrtmp_master.store.transactions import Hooks, OpenTransaction, Operation, Transactions
+from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Request(Generic[T]):
     __slots__ = ()
 
 
-Apply = Callable[[Work, Sequence[Any]], list[Any]]
+Apply = Callable[[UnitOfWork, Sequence[Any]], list[Any]]
 """Applies requests together and gives an answer, or a refusal to be raised, for each."""
 
 
@@ -84,7 +84,7 @@ class Writer:
     """
 
     def __init__(
-        self, engine: Engine, clock: Clock, apply: Apply, watch: Watch, origin: str = ""
+        self, engine: Engine, clock: Clock, apply: Apply, watch: Hooks, origin: str = ""
     ) -> None:
         """Prepare to write through `engine`; `clock` tells each transaction its moment.
 
@@ -126,7 +126,7 @@ class Writer:
         value: T = await self._submit(operation, self._operations)
         return value
 
-    def request(self, request: Request[T]) -> asyncio.Future[T]:
+    def apply_request(self, request: Request[T]) -> asyncio.Future[T]:
         """Apply `request`; the future has its answer once it is durable, or its refusal."""
         return self._submit(request, self._requests)
 
@@ -160,7 +160,7 @@ class Writer:
     def _begin_batch(self, batch: _Batch) -> None:
         begun = None
         if self._is_file and batch:
-            begun = self._transactions.begin(self._applying(batch), len(batch))
+            begun = self._transactions.try_begin(self._applying(batch), len(batch))
         if begun is None:
             self._deeds.put(partial(self._apply_together, batch))
         else:
@@ -187,7 +187,7 @@ class Writer:
                 _log.warning("the event loop closed before its callers were answered")
         self._transactions.close()
 
-    def _commit(self, batch: _Batch, begun: Begun[list[Any]]) -> list[_Outcome]:
+    def _commit(self, batch: _Batch, begun: OpenTransaction[list[Any]]) -> list[_Outcome]:
         try:
             self._transactions.commit(begun)
         except SQLAlchemyError as error:

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 
-class Tally:
+class SingleThreadHistogram:
     """One histogram, for one thread to count in; any may read it."""
 
     __slots__ = ("_bounds", "_counts", "_sum")
@@ -29,14 +29,14 @@ class Tally:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def read(self) -> tuple[list[tuple[str, float]], float]:
+    def totals(self) -> tuple[list[tuple[str, float]], float]:
         """Return the values up to each bound, as Prometheus counts them, and the sum of all."""
         names = (*map(floatToGoString, self._bounds), "+Inf")
         counts = accumulate(list(self._counts))
         return list(zip(names, map(float, counts), strict=True)), self._sum
 
 
-class Tallies(Collector):
+class HistogramFamily(Collector):
     """The histograms of one name, by their labels."""
 
     def __init__(
@@ -52,11 +52,11 @@ class Tallies(Collector):
         self._documentation = documentation
         self._labels = tuple(labels)
         self._bounds = bounds
-        self._children: dict[tuple[str, ...], Tally] = {}
+        self._children: dict[tuple[str, ...], SingleThreadHistogram] = {}
 
-    def labels(self, *values: str) -> Tally:
+    def labels(self, *values: str) -> SingleThreadHistogram:
         """Return the histogram with these values of its labels."""
-        return self._children.setdefault(values, Tally(self._bounds))
+        return self._children.setdefault(values, SingleThreadHistogram(self._bounds))
 
     def collect(self) -> Iterable[Metric]:
         """Give all of them."""
@@ -64,5 +64,5 @@ class Tallies(Collector):
             self._name, self._documentation, labels=self._labels, unit="seconds"
         )
         for values, tally in list(self._children.items()):
-            family.add_metric(values, *tally.read())
+            family.add_metric(values, *tally.totals())
         yield family

@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.store.unit_of_work import Effects
-from ffrtmp_master.telemetry.histograms import Tallies, Tally
+from ffrtmp_master.telemetry.histograms import HistogramFamily, SingleThreadHistogram
 
 OPENMETRICS = "application/openmetrics-text"
 TEXT = "text/plain"
@@ -57,7 +57,7 @@ class Metrics:
             ["route", "method", "status"],
             registry=registry,
         )
-        self._latency = Tallies(
+        self._latency = HistogramFamily(
             "ffrtmp_master_http_request_duration_seconds",
             "Time that a request took to be answered; claims include their waiting",
             ["route", "method"],
@@ -65,7 +65,7 @@ class Metrics:
         )
         registry.register(self._latency)
         # Looking the labels up costs more than counting.
-        self._answered: dict[tuple[str, str, int], tuple[Counter, Tally]] = {}
+        self._answered: dict[tuple[str, str, int], tuple[Counter, SingleThreadHistogram]] = {}
         self._make_queue_metrics(registry)
         self._make_writer_metrics(registry)
 
@@ -183,7 +183,7 @@ class Metrics:
         """Note that a transaction was undone."""
         self._rollbacks.inc()
 
-    def request(self, route: str, method: str, status: int, duration_s: float) -> None:
+    def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         """Count a request that was answered outside of the framework."""
         key = (route, method, status)
         found = self._answered.get(key)
@@ -211,7 +211,7 @@ class Metrics:
             duration_s = time.monotonic() - start_s
             self._latency.labels(route, _method(scope)).observe(duration_s)
 
-    def page(self, standing: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
+    def render(self, standing: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
         """Return all metrics, with how the farm stands, and the page's content type.
 
         `media_type` is OPENMETRICS or TEXT.
@@ -225,8 +225,8 @@ class Metrics:
 
 def _tally(
     registry: CollectorRegistry, name: str, documentation: str, bounds: Sequence[float]
-) -> Tally:
-    tallies = Tallies(name, documentation, bounds=bounds)
+) -> SingleThreadHistogram:
+    tallies = HistogramFamily(name, documentation, bounds=bounds)
     registry.register(tallies)
     return tallies.labels()
 

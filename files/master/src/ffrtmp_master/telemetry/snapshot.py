@@ -1,11 +1,12 @@
-"""How the farm stands at a scrape: what is read from the database then, as metrics."""
+"""State of the farm at a scrape, read from the database, and its metrics."""
 
 import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState, NodeState
@@ -13,84 +14,105 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy import Connection
 
-from ffrtmp_master.queue.pending_reason_counts import Hindrances
-from ffrtmp_master.queue.pending_reasons import Reason
+from ffrtmp_master.clock import Clock
+from ffrtmp_master.queue.liveness import Liveness
+from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
+from ffrtmp_master.queue.pending_reasons import PendingReason
+from ffrtmp_master.queue.waiting import ParkedClaims
 from ffrtmp_master.store import queue_stats
 from ffrtmp_master.store.priorities import priority_of
-from ffrtmp_master.store.queue_stats import Size
+from ffrtmp_master.store.queue_stats import DatabaseSize
+from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.rows import NodeRow
-
-if TYPE_CHECKING:
-    from ffrtmp_master.services import Farm
-
 
 T = TypeVar("T")
 
-_Queued = Counter[tuple[Priority, Reason]]
+_Queued = Counter[tuple[Priority, PendingReason]]
 
 
 @dataclass(frozen=True)
-class Standing:
+class FarmSnapshot:
     """The farm at one moment."""
 
     queued: _Queued
     held: Counter[JobState]
     nodes: Counter[NodeState]
-    size: Size
+    size: DatabaseSize
     disk_bytes: int
     disk_free_bytes: int
     parked: int = 0
-    wakes: int = 0
-    wakes_in_vain: int = 0
+    wakeups: int = 0
+    spurious_wakeups: int = 0
 
 
-async def of(farm: "Farm") -> Standing:
-    """Look at the farm."""
-    waiting = farm.waiting
+@dataclass(frozen=True)
+class SnapshotSources:
+    """What a snapshot is taken of.
 
-    def look(connection: Connection) -> Standing:
-        now = farm.clock()
-        nodes = _nodes(connection, farm.liveness.heard_since(now))
-        held = queue_stats.held(connection)
-        disk = shutil.disk_usage(farm.settings.data_dir)
-        return Standing(
-            queued=_queued(connection, farm.hindrances, now, nodes, held),
+    Attributes:
+        reader: Reads the database.
+        clock: The master's clock.
+        liveness: When a silent node is offline.
+        pending_reason_counts: Counts queued jobs by the reason why they wait.
+        parked_claims: The claims that wait for a job.
+        data_dir: A folder on the file system that holds the master's files.
+    """
+
+    reader: Reader
+    clock: Clock
+    liveness: Liveness
+    pending_reason_counts: PendingReasonCounts
+    parked_claims: ParkedClaims
+    data_dir: Path
+
+
+async def take_snapshot(sources: SnapshotSources) -> FarmSnapshot:
+    """Read the state of the farm."""
+    parked = sources.parked_claims
+
+    def read(connection: Connection) -> FarmSnapshot:
+        now = sources.clock()
+        nodes = _nodes(connection, sources.liveness.heard_since(now))
+        held = queue_stats.count_held(connection)
+        disk = shutil.disk_usage(sources.data_dir)
+        return FarmSnapshot(
+            queued=_queued(connection, sources.pending_reason_counts, now, nodes, held),
             held=_counted((one.state, one.jobs) for one in held),
             nodes=Counter(node.state for node in nodes),
-            size=queue_stats.size(connection),
+            size=queue_stats.database_size(connection),
             disk_bytes=disk.total,
             disk_free_bytes=disk.free,
-            parked=len(waiting),
-            wakes=waiting.wakes,
-            wakes_in_vain=waiting.wakes_in_vain,
+            parked=len(parked),
+            wakeups=parked.wakeups,
+            spurious_wakeups=parked.spurious_wakeups,
         )
 
-    return await farm.reader.read(look)
+    return await sources.reader.read(read)
 
 
 def _nodes(connection: Connection, heard_since: datetime) -> list[NodeRow]:
     """Return all nodes; those that were not heard since then are offline."""
     return [
         replace(node, state=NodeState.OFFLINE) if node.last_seen_at < heard_since else node
-        for node in queue_stats.every_node(connection)
+        for node in queue_stats.list_node_rows(connection)
     ]
 
 
 def _queued(
     connection: Connection,
-    hindrances: Hindrances,
+    hindrances: PendingReasonCounts,
     now: datetime,
     nodes: list[NodeRow],
-    held: list[queue_stats.Held],
+    held: list[queue_stats.HeldCount],
 ) -> _Queued:
-    waiting = queue_stats.waiting(connection, now)
+    waiting = queue_stats.count_queued(connection, now)
     ids = {one.requirement_id for one in waiting}
-    reasons = hindrances.of_sets(connection, ids, nodes, held)
+    reasons = hindrances.count_by_set(connection, ids, nodes, held)
     return _counted(
         (
             (
                 priority_of(one.priority_steps),
-                Reason.BACKOFF if one.is_backing_off else reasons[one.requirement_id],
+                PendingReason.BACKOFF if one.is_backing_off else reasons[one.requirement_id],
             ),
             one.jobs,
         )
@@ -105,7 +127,7 @@ def _counted(found: Iterable[tuple[T, int]]) -> Counter[T]:
     return counts
 
 
-def families(standing: Standing) -> Iterable[Metric]:
+def snapshot_metrics(snapshot: FarmSnapshot) -> Iterable[Metric]:
     """Give it as metrics. What there is none of is 0, so that a series never ends."""
     queued = GaugeMetricFamily(
         "ffrtmp_master_jobs_queued",
@@ -115,8 +137,8 @@ def families(standing: Standing) -> Iterable[Metric]:
         labels=["priority", "reason"],
     )
     for priority in Priority:
-        for reason in Reason:
-            queued.add_metric([priority, reason], standing.queued[priority, reason])
+        for reason in PendingReason:
+            queued.add_metric([priority, reason], snapshot.queued[priority, reason])
     yield queued
     held = GaugeMetricFamily(
         "ffrtmp_master_jobs_held",
@@ -125,57 +147,57 @@ def families(standing: Standing) -> Iterable[Metric]:
     )
     for state in JobState:
         if state.holds_lease:
-            held.add_metric([state], standing.held[state])
+            held.add_metric([state], snapshot.held[state])
     yield held
     nodes = GaugeMetricFamily(
         "ffrtmp_master_nodes", "Nodes by state; read from the database", labels=["state"]
     )
     for node_state in NodeState:
-        nodes.add_metric([node_state], standing.nodes[node_state])
+        nodes.add_metric([node_state], snapshot.nodes[node_state])
     yield nodes
-    yield from _claims(standing)
-    yield from _room(standing)
+    yield from _claims(snapshot)
+    yield from _room(snapshot)
 
 
-def _claims(standing: Standing) -> Iterable[Metric]:
+def _claims(snapshot: FarmSnapshot) -> Iterable[Metric]:
     yield GaugeMetricFamily(
-        "ffrtmp_master_claims_parked", "Claims that wait here for a job", standing.parked
+        "ffrtmp_master_claims_parked", "Claims that wait here for a job", snapshot.parked
     )
     yield CounterMetricFamily(
-        "ffrtmp_master_claim_wakes",
-        "Parked claims that were woken because there might be a job",
-        standing.wakes,
+        "ffrtmp_master_claim_wakeups",
+        "Wake-ups of parked claims because a job may be available",
+        snapshot.wakeups,
     )
     yield CounterMetricFamily(
-        "ffrtmp_master_claim_wakes_in_vain",
-        "Parked claims that were woken and found no job",
-        standing.wakes_in_vain,
+        "ffrtmp_master_claim_spurious_wakeups",
+        "Wake-ups of parked claims that found no job",
+        snapshot.spurious_wakeups,
     )
 
 
-def _room(standing: Standing) -> Iterable[Metric]:
+def _room(snapshot: FarmSnapshot) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "ffrtmp_master_database_size_bytes",
         "Size of the database, without SQLite's write-ahead log",
-        standing.size.database_bytes,
+        snapshot.size.database_bytes,
         unit="bytes",
     )
-    if standing.size.wal_bytes is not None:
+    if snapshot.size.wal_bytes is not None:
         yield GaugeMetricFamily(
             "ffrtmp_master_database_wal_size_bytes",
             "Size of SQLite's write-ahead log; not there with PostgreSQL",
-            standing.size.wal_bytes,
+            snapshot.size.wal_bytes,
             unit="bytes",
         )
     yield GaugeMetricFamily(
         "ffrtmp_master_disk_size_bytes",
         "Size of the file system that holds the master's files",
-        standing.disk_bytes,
+        snapshot.disk_bytes,
         unit="bytes",
     )
     yield GaugeMetricFamily(
         "ffrtmp_master_disk_free_bytes",
         "Room that is left for the master on the file system that holds its files",
-        standing.disk_free_bytes,
+        snapshot.disk_free_bytes,
         unit="bytes",
     )

@@ -27,14 +27,14 @@ from ffrtmp_worker import kinds
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
 from ffrtmp_worker.agent import capabilities, series_file
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
-from ffrtmp_worker.agent.log_uploader import LogSender
-from ffrtmp_worker.agent.retry import until_answered
+from ffrtmp_worker.agent.log_uploader import LogUploader
+from ffrtmp_worker.agent.retry import retry_until_answered
 from ffrtmp_worker.agent.settings import AgentSettings
-from ffrtmp_worker.agent.spool import Report, Spool, describe
+from ffrtmp_worker.agent.spool import Spool, SpooledReport, describe_artifact
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.inputs.cache import SourceCache
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
-from ffrtmp_worker.inputs.ffmpeg_build import BuildsUnderTest
+from ffrtmp_worker.inputs.ffmpeg_build import BuildCache
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt, Tools
 from ffrtmp_worker.measure.quality import LOG_NAME as VMAF_LOG_NAME
 
@@ -57,7 +57,7 @@ class Agent:
         self._tools = tools
         self._stopped = stopped
         self._token = read_token(settings.token_file)
-        self._shown = ClientCertificate.of(settings.certificate_file, settings.key_file)
+        self._shown = ClientCertificate.from_files(settings.certificate_file, settings.key_file)
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
         self._fetcher = SourceFetcher(
@@ -65,7 +65,7 @@ class Agent:
             tools,
             settings.cache_max_bytes,
         )
-        self._builds = BuildsUnderTest(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
+        self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)
         self._last: LastResult | None = None
         # What a killed agent left behind belongs to attempts that nobody waits for.
@@ -78,7 +78,7 @@ class Agent:
             try:
                 self._register(client)
                 while not self._stopped.is_set():
-                    self._turn(client)
+                    self._run_once(client)
             except RetryError:
                 _log.info("stopped while waiting for the master")
             finally:
@@ -90,15 +90,15 @@ class Agent:
 
     def _register(self, client: MasterClient) -> None:
         registration = capabilities.registration(self._settings, self._tools)
-        until_answered(self._stopped)(client.register, registration)
+        retry_until_answered(self._stopped)(client.register, registration)
         _log.info("registered", extra={"node": registration.name, "slot": self._slot})
 
-    def _turn(self, client: MasterClient) -> None:
+    def _run_once(self, client: MasterClient) -> None:
         """Deliver what is left, then claim a job and do it if there is one."""
         if not self._spool.deliver(client, self._stopped):
             return
         self._activity.send(SlotActivity(slot=self._slot, stage="idle", last=self._last))
-        claim = until_answered(self._stopped)(self._claim, client)
+        claim = retry_until_answered(self._stopped)(self._claim, client)
         if claim is not None:
             self._work_on(client, claim)
 
@@ -119,7 +119,7 @@ class Agent:
         folder = Path(tempfile.mkdtemp(prefix=f"{claim.job.id}-{claim.attempt}-", dir=self._work))
         try:
             with LeaseKeeper(claim, self._connect) as lease:
-                with LogSender(claim, folder / ENCODE_LOG_NAME, self._connect):
+                with LogUploader(claim, folder / ENCODE_LOG_NAME, self._connect):
                     outcome = self._measure(client, claim, lease, folder)
                 if lease.is_lost:
                     _log.warning("the attempt is no longer ours; nothing is reported", extra=where)
@@ -145,20 +145,20 @@ class Agent:
             stop_reason=lambda: "the agent was stopped" if self._stopped.is_set() else lease.ended,
         )
         try:
-            measured = kinds.run(self._builds.equipped(attempt, client))
+            measured = kinds.run_attempt(self._builds.tools_for(attempt, client))
         except AttemptFailedError as error:
             return error.failure
         except OSError as error:
             _log.exception("the node could not do its part", extra={"job": claim.job.id})
             return AttemptFailedError(FailureClass.NODE, str(error)).failure
-        series_file.write(attempt.series, folder)
+        series_file.write_series_file(attempt.series, folder)
         return measured
 
     def _reporter(self, claim: Claim, lease: LeaseKeeper) -> Callable[[Progress], None]:
         scenario = claim.job.scenario
 
         def report(progress: Progress) -> None:
-            lease.note(progress)
+            lease.set_progress(progress)
             # Only an encode has a speed: of what comes before and after it none is known.
             is_encode = progress.stage == "encode"
             self._activity.send(
@@ -194,7 +194,7 @@ class Agent:
                 shutil.rmtree(other)
             else:
                 other.unlink()
-        described = tuple(describe(file) for file in files)
+        described = tuple(describe_artifact(file) for file in files)
         self._spool.add(_as_report(claim, outcome, described), files)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
@@ -216,9 +216,9 @@ def _scores(folder: Path) -> list[Path]:
 
 def _as_report(
     claim: Claim, outcome: Measurement | Failure, artifacts: tuple[Artifact, ...]
-) -> Report:
+) -> SpooledReport:
     if isinstance(outcome, Failure):
         failure = FailureReport(attempt=claim.attempt, failure=outcome, artifacts=artifacts)
-        return Report(job_id=claim.job.id, failure=failure)
+        return SpooledReport(job_id=claim.job.id, failure=failure)
     result = ResultReport(attempt=claim.attempt, measurement=outcome, artifacts=artifacts)
-    return Report(job_id=claim.job.id, result=result)
+    return SpooledReport(job_id=claim.job.id, result=result)

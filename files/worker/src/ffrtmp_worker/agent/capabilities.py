@@ -15,10 +15,10 @@ from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
 
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.ffmpeg import build_info
-from ffrtmp_worker.ffmpeg.encoder_check import prove
+from ffrtmp_worker.ffmpeg.encoder_check import check_encoder
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
-from ffrtmp_worker.measure.complexity import ContentNotes
+from ffrtmp_worker.measure.complexity import ComplexityCache
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 
@@ -43,15 +43,15 @@ def proved_encoders(ffmpeg: Path) -> frozenset[str]:
     return frozenset(name for name in ENCODERS if _works(name, ffmpeg))
 
 
-def tools(settings: AgentSettings) -> Tools:
+def find_tools(settings: AgentSettings) -> Tools:
     """Find out what this node measures with; raises UnusableFfmpegError."""
-    quality_build = build_info.identify(settings.quality_ffmpeg)
+    quality_build = build_info.identify_build(settings.quality_ffmpeg)
     return Tools(
         ffmpeg=settings.ffmpeg,
         farm_ffmpeg=settings.ffmpeg,
         ffprobe=settings.ffprobe,
         quality_ffmpeg=settings.quality_ffmpeg,
-        ffmpeg_build=build_info.identify(settings.ffmpeg),
+        ffmpeg_build=build_info.identify_build(settings.ffmpeg),
         quality_ffmpeg_build=quality_build,
         encoders=proved_encoders(settings.ffmpeg),
         vmaf_threads=settings.vmaf_threads,
@@ -61,7 +61,7 @@ def tools(settings: AgentSettings) -> Tools:
         energy_idle_s=settings.energy_idle_s,
         rtmp_url=settings.rtmp_url,
         rtmp_stat=_rtmp_stat(settings),
-        content_notes=ContentNotes(settings.cache_dir, quality_build.sha256),
+        content_notes=ComplexityCache(settings.cache_dir, quality_build.sha256),
         prices=Prices(
             currency=settings.currency,
             host_per_hour=settings.host_price_per_hour,
@@ -73,7 +73,7 @@ def tools(settings: AgentSettings) -> Tools:
 def _rtmp_stat(settings: AgentSettings) -> StatPage | None:
     if settings.rtmp_stat_url is None:
         return None
-    shown = ClientCertificate.of(settings.certificate_file, settings.key_file)
+    shown = ClientCertificate.from_files(settings.certificate_file, settings.key_file)
     return StatPage(settings.rtmp_stat_url, settings.ca_file, shown)
 
 
@@ -95,7 +95,7 @@ def registration(settings: AgentSettings, found: Tools) -> Registration:
 
 
 def _works(encoder: str, ffmpeg: Path) -> bool:
-    proof = prove(encoder, ffmpeg)
+    proof = check_encoder(encoder, ffmpeg)
     if not proof.works:
         _log.info("an encoder does not work here", extra={"encoder": encoder})
         _log.debug("what FFmpeg said", extra={"encoder": encoder, "log": proof.log_tail})

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _check_files(settings)
             return 0
         logs.configure(settings.log_level)
-        found = capabilities.tools(settings)
+        found = capabilities.find_tools(settings)
         if options.deed == "probe":
             registration = capabilities.registration(settings, found)
             sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(registration)) + b"\n")

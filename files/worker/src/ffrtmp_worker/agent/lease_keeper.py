@@ -27,7 +27,9 @@ class LeaseKeeper:
         self._connect = connect
         self._over = threading.Event()
         self._progress = Progress(stage="fetch")
-        self._thread = threading.Thread(target=self._keep, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=self._renew_until_stopped, name="heartbeat", daemon=True
+        )
         self.ended = ""
         self.is_lost = False
 
@@ -46,19 +48,19 @@ class LeaseKeeper:
         self._over.set()
         self._thread.join()
 
-    def note(self, progress: Progress) -> None:
+    def set_progress(self, progress: Progress) -> None:
         """Send `progress` with the next heartbeats."""
         self._progress = progress
 
-    def _keep(self) -> None:
+    def _renew_until_stopped(self) -> None:
         with self._connect() as client:
             while not self._over.is_set():
-                self._beat(client)
+                self._send_heartbeat(client)
                 if self.is_lost:
                     return
                 self._over.wait(self._claim.heartbeat_s)
 
-    def _beat(self, client: MasterClient) -> None:
+    def _send_heartbeat(self, client: MasterClient) -> None:
         job = self._claim.job.id
         try:
             answer = client.heartbeat(

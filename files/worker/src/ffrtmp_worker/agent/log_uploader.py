@@ -18,14 +18,14 @@ _PIECE_BYTES = 64 * 1024
 _LAST_S = 3.0
 
 
-class _Piece(NamedTuple):
+class _LogChunk(NamedTuple):
     """What is sent next, and how many bytes of the file it stands for."""
 
     text: bytes
     file_bytes: int
 
 
-class LogSender:
+class LogUploader:
     """Reads along in a file and sends what is new, from entering to leaving the `with`.
 
     It is a service to who looks on, in a thread of its own: whatever it meets, the attempt goes
@@ -40,7 +40,7 @@ class LogSender:
         self._over = threading.Event()
         self._read_bytes = 0
         self._sent_bytes = 0
-        self._next: _Piece | None = None
+        self._next: _LogChunk | None = None
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
     def __enter__(self) -> Self:
@@ -66,14 +66,14 @@ class LogSender:
                     is_last = self._over.wait(self._claim.heartbeat_s)
                     self._send_new(client, is_last=is_last)
         except MasterUnreachableError as error:
-            _log.warning("the end of the log was not sent: %s", error, extra=self._where)
+            _log.warning("the end of the log was not sent: %s", error, extra=self._resume_offset)
         except MasterRefusedError as error:
-            _log.warning("no more of the log is sent: %s", error, extra=self._where)
+            _log.warning("no more of the log is sent: %s", error, extra=self._resume_offset)
         except OSError as error:
-            _log.warning("the log cannot be sent: %s", error, extra=self._where)
+            _log.warning("the log cannot be sent: %s", error, extra=self._resume_offset)
 
     @property
-    def _where(self) -> dict[str, object]:
+    def _resume_offset(self) -> dict[str, object]:
         return {"job": self._claim.job.id, "attempt": self._claim.attempt}
 
     def _send_new(self, client: MasterClient, *, is_last: bool) -> None:
@@ -95,7 +95,7 @@ class LogSender:
             if is_last or not error.is_temporary:
                 raise
 
-    def _read(self, *, is_last: bool) -> _Piece | None:
+    def _read(self, *, is_last: bool) -> _LogChunk | None:
         try:
             with self._file.open("rb") as file:
                 file.seek(self._read_bytes)
@@ -110,4 +110,4 @@ class LogSender:
         # What is no text, or a NUL, no database takes. A character that is cut comes next time.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(data, final=is_end).replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return _Piece(text.encode(), len(data) - len(decoder.getstate()[0]))
+        return _LogChunk(text.encode(), len(data) - len(decoder.getstate()[0]))

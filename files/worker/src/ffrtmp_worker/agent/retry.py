@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _CREDENTIALS_REFUSED = (401, 403)
 
 
-def until_answered(stopped: threading.Event) -> Retrying:
+def retry_until_answered(stopped: threading.Event) -> Retrying:
     """Call again, at most half a minute later, what failed for a time only.
 
     Raises tenacity's RetryError once `stopped` is set and the last call failed, and at once

@@ -23,7 +23,7 @@ _WHOLE = frozenset({"frames", "output_bytes"})
 _TIME = "time_unix_s"
 
 
-def write(series: Series, folder: Path) -> None:
+def write_series_file(series: Series, folder: Path) -> None:
     """Write `series` into `folder`; where that fails, say so and leave no file.
 
     A measurement is worth as much without.

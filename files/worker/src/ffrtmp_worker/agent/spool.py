@@ -22,7 +22,7 @@ from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Artifact, FailureReport, ResultReport
 from tenacity import RetryError
 
-from ffrtmp_worker.agent.retry import until_answered
+from ffrtmp_worker.agent.retry import retry_until_answered
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _REPORT_NAME = "report.json"
 _MAX_REJECTED = 100
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SpooledReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How an attempt at the job ended: either a result or a failure."""
 
     job_id: UUID
@@ -47,7 +47,7 @@ class DamagedEntryError(Exception):
     """An entry on disk is not what was written."""
 
 
-def describe(file: Path) -> Artifact:
+def describe_artifact(file: Path) -> Artifact:
     """Describe a file as an artifact under its own name."""
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -66,7 +66,7 @@ class Spool:
         for part in (self._incoming, self._pending, self._rejected):
             part.mkdir(parents=True, exist_ok=True)
 
-    def add(self, report: Report, artifacts: Sequence[Path]) -> None:
+    def add(self, report: SpooledReport, artifacts: Sequence[Path]) -> None:
         """Keep a report and copies of its artifacts; they are on disk when this returns.
 
         Raises OSError when the disk does not take them.
@@ -96,7 +96,7 @@ class Spool:
         """
         for entry in self.pending():
             try:
-                until_answered(stopped)(_hand_in, client, entry)
+                retry_until_answered(stopped)(_deliver_entry, client, entry)
             except RetryError:
                 return False
             except (MasterRefusedError, DamagedEntryError) as error:
@@ -112,7 +112,7 @@ class Spool:
             shutil.rmtree(old)
 
 
-def _hand_in(client: MasterClient, entry: Path) -> None:
+def _deliver_entry(client: MasterClient, entry: Path) -> None:
     report = _read(entry)
     ended = report.result or report.failure
     if ended is None:
@@ -131,12 +131,14 @@ def _hand_in(client: MasterClient, entry: Path) -> None:
         client.report_failure(report.job_id, ended)
 
 
-def _read(entry: Path) -> Report:
+def _read(entry: Path) -> SpooledReport:
     try:
-        report = msgspec.json.decode((entry / _REPORT_NAME).read_bytes(), type=Report)
+        report = msgspec.json.decode((entry / _REPORT_NAME).read_bytes(), type=SpooledReport)
         ended = report.result or report.failure
         damaged = (
-            [a.name for a in ended.artifacts if describe(entry / a.name) != a] if ended else []
+            [a.name for a in ended.artifacts if describe_artifact(entry / a.name) != a]
+            if ended
+            else []
         )
     except (OSError, msgspec.DecodeError) as error:
         raise DamagedEntryError(f"{entry.name} cannot be read: {error}") from error

@@ -19,7 +19,7 @@ class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
     watts: float | None
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EnergyReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All zones at the moment `monotonic_s` of the host's monotonic clock.
 
     Joules never fall while the host is up, also when a counter wraps around or the reader is
@@ -33,7 +33,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reason: str
 
 
-def ask(path: Path) -> Reading:
+def request_reading(path: Path) -> EnergyReading:
     """Have the reader at the unix socket `path` read all counters now.
 
     A reader that is not there or does not answer is a reading without zones that says so.
@@ -45,8 +45,8 @@ def ask(path: Path) -> Reading:
             pieces = []
             while piece := opened.recv(_PIECE_BYTES):
                 pieces.append(piece)
-        return msgspec.json.decode(b"".join(pieces), type=Reading)
+        return msgspec.json.decode(b"".join(pieces), type=EnergyReading)
     except (OSError, msgspec.DecodeError) as error:
-        return Reading(
+        return EnergyReading(
             monotonic_s=0.0, zones={}, gaps=0, reason=f"the energy reader does not answer: {error}"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from ffrtmp_worker.energy.client import Reading, ZoneReading
+from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 from ffrtmp_worker.energy.zones import Zone
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     gaps: int = 0
 
 
-class Counting:
+class EnergyCounter:
     """Adds up the zones. `clock` is in seconds and goes on while the host sleeps."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Counting:
                 self._watts[name] = used_j / (now.at_s - then.at_s)
         self._sample = dict(self._counts)
 
-    def read(self, monotonic_s: float) -> Reading:
+    def read(self, monotonic_s: float) -> EnergyReading:
         """Read all zones at the moment `monotonic_s`.
 
         Raises UnreadableZoneError when one of them cannot be read: the sum of the others would
@@ -80,7 +80,7 @@ class Counting:
             name: ZoneReading(joules=count.total_uj * _JOULES_PER_UJ, watts=self._watts.get(name))
             for name, count in self._counts.items()
         }
-        return Reading(monotonic_s=monotonic_s, zones=zones, gaps=self._gaps, reason="")
+        return EnergyReading(monotonic_s=monotonic_s, zones=zones, gaps=self._gaps, reason="")
 
     def _read(self) -> None:
         found = {zone: zone.read_uj() for zone in self._zones}
@@ -102,7 +102,7 @@ class Counting:
         return Count(raw_uj=raw_uj, total_uj=before.total_uj + used_uj, at_s=at_s)
 
 
-def load(file: Path, boot_id: str) -> Counts:
+def load_counts(file: Path, boot_id: str) -> Counts:
     """Return what was kept in `file` since the host was booted, or an empty count.
 
     What cannot be understood is as good as nothing: counters that begin at 0 are still right.
@@ -117,7 +117,7 @@ def load(file: Path, boot_id: str) -> Counts:
     return kept if kept.boot_id == boot_id else Counts(boot_id=boot_id)
 
 
-def keep(file: Path, counts: Counts) -> None:
+def save_counts(file: Path, counts: Counts) -> None:
     """Keep counts in `file`, whole or not at all; raises OSError."""
     partial = file.with_suffix(".new")
     partial.write_bytes(msgspec.json.encode(counts))

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from ffrtmp_worker.energy import counter, zones
-from ffrtmp_worker.energy.client import Reading
-from ffrtmp_worker.energy.counter import Counting
+from ffrtmp_worker.energy.client import EnergyReading
+from ffrtmp_worker.energy.counter import EnergyCounter
 from ffrtmp_worker.energy.zones import POWERCAP, UnreadableZoneError
 from ffrtmp_worker.service_settings import read_settings
 
@@ -53,7 +53,7 @@ class EnergyReader:
         """Go on from what was counted before this program was started."""
         self._settings = settings
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-        self._counting: Counting | None = None
+        self._counting: EnergyCounter | None = None
         self._reason = ""
         self._look_at_s = 0.0
         self._kept_at_s = 0.0
@@ -70,60 +70,60 @@ class EnergyReader:
         now_s = time.monotonic()
         if self._counting is None and now_s >= self._look_at_s:
             self._look_at_s = now_s + _LOOK_AGAIN_S
-            self._look()
+            self._find_zones()
         if self._counting is None:
             return
         try:
             self._counting.sample()
         except UnreadableZoneError as error:
-            self._say(str(error))
+            self._log_change(str(error))
         else:
             self._reason = ""
         if now_s - self._kept_at_s >= _KEEP_EVERY_S:
-            self.keep()
+            self.save()
 
-    def read(self) -> Reading:
+    def read(self) -> EnergyReading:
         """Read all counters now."""
         now_s = time.monotonic()
         if self._counting is None:
-            return Reading(monotonic_s=now_s, zones={}, gaps=0, reason=self._reason)
+            return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=self._reason)
         try:
             return self._counting.read(now_s)
         except UnreadableZoneError as error:
-            return Reading(monotonic_s=now_s, zones={}, gaps=0, reason=str(error))
+            return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=str(error))
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Keep how far everything was counted. A full disk costs only what a restart would."""
         if self._counting is None:
             return
         self._kept_at_s = time.monotonic()
         try:
-            counter.keep(self._settings.state_file, self._counting.counts())
+            counter.save_counts(self._settings.state_file, self._counting.counts())
         except OSError as error:
             _log.warning("what was counted could not be kept: %s", error)
 
-    def _look(self) -> None:
+    def _find_zones(self) -> None:
         try:
-            found = zones.find(self._settings.powercap)
+            found = zones.find_zones(self._settings.powercap)
         except UnreadableZoneError as error:
-            self._say(str(error))
+            self._log_change(str(error))
             return
         _log.info("counting", extra={"zones": [zone.name for zone in found]})
-        self._counting = Counting(
+        self._counting = EnergyCounter(
             found,
-            counter.load(self._settings.state_file, self._boot_id),
+            counter.load_counts(self._settings.state_file, self._boot_id),
             max_power_w=self._settings.max_power_w,
             clock=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
         )
 
-    def _say(self, reason: str) -> None:
+    def _log_change(self, reason: str) -> None:
         """Note why there is no reading; once in the log, not once a second."""
         if reason != self._reason:
             _log.warning("no energy: %s", reason)
         self._reason = reason
 
 
-def serve(reader: EnergyReader, listener: socket.socket, ended: socket.socket) -> None:
+def serve_readings(reader: EnergyReader, listener: socket.socket, ended: socket.socket) -> None:
     """Sample and answer until `ended` can be read."""
     due_s = 0.0
     while True:
@@ -173,8 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _listen(settings.socket) as listener:
             reader = EnergyReader(settings)
-            serve(reader, listener, ended)
-            reader.keep()
+            serve_readings(reader, listener, ended)
+            reader.save()
     except OSError as error:
         sys.stderr.write(f"ffrtmp-energy-reader: {error}\n")
         return 1

@@ -40,7 +40,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
         return _number(self.folder / "energy_uj")
 
 
-def find(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[Zone]:
+def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[Zone]:
     """Return the zones below `tree` whose energy adds up to that of the host's processors.
 
     `pause` waits for so many seconds. Raises UnreadableZoneError with the reason when there are

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_worker.energy.client import Reading, ask
+from ffrtmp_worker.energy.client import EnergyReading, request_reading
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 from ffrtmp_worker.service_settings import read_settings
@@ -31,7 +31,7 @@ class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class CpuCollector(Collector):
     """Reads the host at each scrape. What the host does not offer has no value, never 0."""
 
-    def __init__(self, ask: Callable[[], Reading], cpu_tree: Path = CPU_TREE) -> None:
+    def __init__(self, ask: Callable[[], EnergyReading], cpu_tree: Path = CPU_TREE) -> None:
         """Take energy from `ask`, and the counts of throttling from `cpu_tree`."""
         self._ask = ask
         self._cpu_tree = cpu_tree
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     settings = read_settings("ffrtmp-exporter-cpu", arguments, CpuExporterSettings)
     registry = CollectorRegistry()
-    registry.register(CpuCollector(lambda: ask(settings.energy_socket)))
+    registry.register(CpuCollector(lambda: request_reading(settings.energy_socket)))
     registry.register(SlotUseCollector())
     try:
         serve_until_stopped("cpu", registry, settings.exporter)

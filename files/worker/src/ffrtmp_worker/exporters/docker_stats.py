@@ -61,7 +61,7 @@ _COUNTERS = (
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 
 
-class Lookout:
+class Poller:
     """Reads the containers at its own pace in a thread of its own, however slow the Engine is."""
 
     def __init__(self, read: Callable[[], Containers], pause_s: float) -> None:
@@ -72,13 +72,13 @@ class Lookout:
 
     def start(self) -> None:
         """Read until the process ends."""
-        threading.Thread(target=self._look, name="lookout", daemon=True).start()
+        threading.Thread(target=self._poll, name="lookout", daemon=True).start()
 
     def latest(self) -> Containers:
         """Return what was read last."""
         return self._latest
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while True:
             self._latest = self._read()
             time.sleep(self._pause_s)
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     settings = read_settings("ffrtmp-exporter-docker_stats", arguments, DockerExporterSettings)
     registry = CollectorRegistry()
-    lookout = Lookout(DockerEngine(settings.socket).read, settings.pause_s)
+    lookout = Poller(DockerEngine(settings.socket).read, settings.pause_s)
     lookout.start()
     registry.register(DockerCollector(lookout.latest))
     try:

@@ -102,7 +102,7 @@ class _Slot:
                 self.running[shown.field] = count
 
 
-class SlotBoard:
+class SlotRegistry:
     """Takes the slots' reports and gives them as metrics; safe for several threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -111,7 +111,7 @@ class SlotBoard:
         self._slots: dict[int, _Slot] = {}
         self._lock = threading.Lock()
 
-    def hear(self, activity: SlotActivity) -> None:
+    def update(self, activity: SlotActivity) -> None:
         """Note what a slot does."""
         if not 0 < activity.slot <= _MAX_SLOTS:
             return
@@ -170,7 +170,7 @@ def _names(slot: int, what: SlotActivity | LastResult) -> list[str]:
 class SlotCollector(Collector):
     """Gives what is on the board at each scrape."""
 
-    def __init__(self, board: SlotBoard) -> None:
+    def __init__(self, board: SlotRegistry) -> None:
         """Read `board`."""
         self._board = board
 
@@ -195,12 +195,12 @@ def listen(path: Path) -> socket.socket:
     return opened
 
 
-def receive(opened: socket.socket, board: SlotBoard) -> None:
+def receive(opened: socket.socket, board: SlotRegistry) -> None:
     """Put every datagram on the board, until the process ends."""
     while True:
         data = opened.recv(_MAX_DATAGRAM)
         try:
-            board.hear(msgspec.json.decode(data, type=SlotActivity))
+            board.update(msgspec.json.decode(data, type=SlotActivity))
         except msgspec.DecodeError as error:
             _log.warning("a datagram was not understood: %s", error)
 
@@ -208,7 +208,7 @@ def receive(opened: socket.socket, board: SlotBoard) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     settings = read_settings("ffrtmp-exporter-ffmpeg", arguments, FfmpegExporterSettings)
-    board = SlotBoard()
+    board = SlotRegistry()
     registry = CollectorRegistry()
     registry.register(SlotCollector(board))
     try:

@@ -25,7 +25,7 @@ class UnusableFfmpegError(Exception):
         self.errno = errno
 
 
-def identify(
+def identify_build(
     binary: Path,
     *,
     timeout_s: float = _VERSION_TIMEOUT_S,
@@ -44,7 +44,7 @@ def identify(
 
     try:
         with tempfile.TemporaryDirectory(prefix="ffrtmp-version-") as name:
-            outcome = process.run(
+            outcome = process.run_process(
                 [str(binary.absolute()), "-version"],
                 cwd=Path(name),
                 log=Path(name) / "version.log",

@@ -16,8 +16,8 @@ from typing import IO
 import msgspec
 
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
-from ffrtmp_worker.ffmpeg.line_buffer import Lines
-from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start
+from ffrtmp_worker.ffmpeg.line_buffer import LineBuffer
+from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start_process
 
 _PATIENCE_S = 2.0
 _LOG_BYTES = 16_384
@@ -27,7 +27,7 @@ _ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 OnLine = Callable[[str], None]
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
+class ChildExit(msgspec.Struct, frozen=True, kw_only=True):
     """How a process ended, and what it cost.
 
     `exit_code` is None for a process that ran until it was told to end. CPU time, switches of
@@ -68,11 +68,11 @@ class Child:
         self._log = BoundedLog(log, head_bytes=_LOG_BYTES, tail_bytes=_LOG_BYTES)
         self._log.write(f"{shlex.join(argv)}\n".encode())
         self._on_line, self._on_log_line = on_line, on_log_line
-        self._lines, self._log_lines = Lines(), Lines()
+        self._lines, self._log_lines = LineBuffer(), LineBuffer()
         self._ended_early = False
         self._peak_rss_kib: int | None = None
         try:
-            self._process = start(argv, cwd, subprocess.DEVNULL if stdin is None else stdin)
+            self._process = start_process(argv, cwd, subprocess.DEVNULL if stdin is None else stdin)
         except OSError:
             self._log.close()
             raise
@@ -145,7 +145,7 @@ class Child:
             if pipe is self._stderr:
                 self._take(pipe.fileno(), data)
 
-    def reap(self) -> Ending:
+    def reap(self) -> ChildExit:
         """Collect the process; one that has not ended is killed."""
         self.signal(signal.SIGKILL)
         self.discard()
@@ -154,7 +154,7 @@ class Child:
         self.stdout.close()
         self._stderr.close()
         self._log.close()
-        return Ending(
+        return ChildExit(
             exit_code=self._process.returncode if self._ended_early else None,
             user_s=usage.ru_utime,
             system_s=usage.ru_stime,
@@ -167,7 +167,7 @@ class Child:
         )
 
 
-def end(children: Iterable[Child]) -> None:
+def terminate_all(children: Iterable[Child]) -> None:
     """Ask all to end, ever more firmly; a process that does not heed its signals is killed."""
     children = list(children)
     for number in _ESCALATION:

@@ -154,7 +154,7 @@ def play(ffmpeg: Path, url: str) -> list[str]:
 
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
     """A second of a test picture through `encoder`, at a size that all encoders accept."""
-    settings = encoder_options.proof_settings(encoder)
+    settings = encoder_options.check_settings(encoder)
     return [
         *_prelude(ffmpeg), *encoder_options.device_options(encoder),
         "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=10:duration=1",
@@ -170,7 +170,7 @@ def decode(ffmpeg: Path, source: str) -> list[str]:
     ]  # fmt: skip
 
 
-def characterise(ffmpeg: Path, source: str, duration_s: float) -> list[str]:
+def complexity_command(ffmpeg: Path, source: str, duration_s: float) -> list[str]:
     """Say at the end how much is in the pictures of the first seconds, and how much moves."""
     return [
         *_prelude(ffmpeg), *input_guard(), "-noautorotate", "-t", f"{duration_s:g}", "-i", source,

@@ -29,7 +29,7 @@ class _Kind(msgspec.Struct, frozen=True):
         return f"{bits} {_MACHINES.get(self.machine, f'machine {self.machine}')}"
 
 
-def misfit(binary: Path) -> str:
+def unsupported_reason(binary: Path) -> str:
     """Say why this host cannot run the file as a program of its own, or "" if it may.
 
     A script is none: its digest says nothing of what it starts. Nor is a program for another

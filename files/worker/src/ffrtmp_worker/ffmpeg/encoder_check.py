@@ -11,21 +11,23 @@ from ffrtmp_worker.ffmpeg import command, process
 _DEADLINE_S = 60.0
 
 
-class Proof(msgspec.Struct, frozen=True):
+class EncoderCheck(msgspec.Struct, frozen=True):
     """Whether an encoder works, and what FFmpeg said at the end."""
 
     works: bool
     log_tail: str
 
 
-def prove(encoder: str, ffmpeg: Path, stop: Callable[[], bool] = lambda: False) -> Proof:
+def check_encoder(
+    encoder: str, ffmpeg: Path, stop: Callable[[], bool] = lambda: False
+) -> EncoderCheck:
     """Try a known encoder of the FFmpeg at `ffmpeg`; give up when `stop()` is true.
 
     Raises OSError when the FFmpeg cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="ffrtmp-proof-") as name:
         folder = Path(name)
-        outcome = process.run(
+        outcome = process.run_process(
             command.proof(encoder, ffmpeg.absolute(), command.OUTPUT_NAME),
             cwd=folder,
             log=folder / "proof.log",
@@ -34,4 +36,4 @@ def prove(encoder: str, ffmpeg: Path, stop: Callable[[], bool] = lambda: False) 
         )
         file = folder / command.OUTPUT_NAME
         works = outcome.exit_code == 0 and file.exists() and file.stat().st_size > 0
-    return Proof(works, outcome.log_tail)
+    return EncoderCheck(works, outcome.log_tail)

@@ -154,7 +154,7 @@ def _pass(settings: EncodeSettings, number: int) -> list[str]:
     return ["-pass", str(number), "-passlogfile", STATISTICS_NAME]
 
 
-def proof_settings(encoder: str) -> EncodeSettings:
+def check_settings(encoder: str) -> EncodeSettings:
     """Return settings that any build of `encoder` accepts, the fastest that it has."""
     known = ENCODERS[encoder]
     slowest_first = known.codec in ("av1", "vp9") and not encoder.endswith(("_qsv", "_nvenc"))

@@ -3,7 +3,7 @@
 _MAX_LINE_BYTES = 65_536
 
 
-class Lines:
+class LineBuffer:
     """Puts pieces together to lines.
 
     What never ends its line is no line of FFmpeg's: only the end of that is kept.

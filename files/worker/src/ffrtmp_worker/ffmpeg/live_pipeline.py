@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from ffrtmp_worker.ffmpeg.child import Child, Ending, end
-from ffrtmp_worker.ffmpeg.progress import ProgressParser, Report, Reports
+from ffrtmp_worker.ffmpeg.child import Child, ChildExit, terminate_all
+from ffrtmp_worker.ffmpeg.progress import ProgressParser, ProgressReport, ProgressReports
 
 _POLL_S = 0.1
 _PLAYER_PAUSE_S = 0.25
@@ -26,7 +26,7 @@ _TIME_BASE = "#tb 0: "
 _PACKET_FIELDS = 5
 
 
-OnReport = Callable[[Report, float | None], None]
+OnReport = Callable[[ProgressReport, float | None], None]
 """Takes a report, and when the first picture was due by what was heard of the feeder so far."""
 
 
@@ -58,15 +58,15 @@ class Broadcast(msgspec.Struct, frozen=True, kw_only=True):
 
     wall_s: float
     fed: tuple[tuple[float, float], ...]
-    reports: tuple[Report, ...]
+    reports: tuple[ProgressReport, ...]
     packets: Packets
     reconnects: int
-    feeder: Ending
-    encoder: Ending
-    players: tuple[Ending, ...]
+    feeder: ChildExit
+    encoder: ChildExit
+    players: tuple[ChildExit, ...]
 
 
-def run_for(
+def run_pipeline(
     commands: Commands,
     *,
     cwd: Path,
@@ -81,15 +81,15 @@ def run_for(
     encoder says goes to `log`, in bounds, that of the others to files in `cwd`. All processes are
     gone when this returns. Raises OSError when one cannot be started.
     """
-    return _Stream(commands, cwd, log, on_report).run(duration_s, stop)
+    return _LivePipeline(commands, cwd, log, on_report).run(duration_s, stop)
 
 
-class _Stream:
+class _LivePipeline:
     """The processes of one stream and what is heard of them."""
 
     def __init__(self, commands: Commands, cwd: Path, log: Path, on_report: OnReport) -> None:
         self._commands, self._cwd, self._log = commands, cwd, log
-        self._reports = Reports(self._hear_report)
+        self._reports = ProgressReports(self._hear_report)
         self._on_report = on_report
         self._due_s: float | None = None
         self._feeding = ProgressParser()
@@ -100,14 +100,14 @@ class _Stream:
         self._reconnects = 0
         self._started = time.monotonic()
         self._player: Child | None = None
-        self._players: list[Ending] = []
+        self._players: list[ChildExit] = []
         self._play_at = 0.0
 
     def run(self, duration_s: float, stop: Callable[[], bool]) -> Broadcast:
         with ExitStack() as stack:
             feeder = self._start_feeder()
             # Reaping kills what still runs. It is done in the reverse order, the player first.
-            endings: list[Ending] = []
+            endings: list[ChildExit] = []
             stack.callback(lambda: endings.append(feeder.reap()))
             encoder = self._start_encoder(feeder)
             stack.callback(lambda: endings.append(encoder.reap()))
@@ -121,7 +121,7 @@ class _Stream:
             wall_s = time.monotonic() - self._started
             for child in (feeder, encoder):
                 child.note_end()
-            end([encoder])
+            terminate_all([encoder])
         encoded, played = endings
         return Broadcast(
             wall_s=wall_s,
@@ -148,7 +148,7 @@ class _Stream:
             self._commands.encoder,
             self._cwd,
             self._log,
-            on_line=self._reports.hear,
+            on_line=self._reports.add_line,
             on_log_line=self._hear_encoder,
             stdin=feeder.stdout,
         )
@@ -188,7 +188,7 @@ class _Stream:
         if self._player is None:
             return
         self._player.note_end()
-        end([self._player])
+        terminate_all([self._player])
         self._players.append(self._player.reap())
         self._player = None
         self._play_at = time.monotonic() + _PLAYER_PAUSE_S
@@ -200,7 +200,7 @@ class _Stream:
             self._fed.append((at_s, fed_s))
             self._due_s = min(at_s - fed_s, at_s if self._due_s is None else self._due_s)
 
-    def _hear_report(self, report: Report) -> None:
+    def _hear_report(self, report: ProgressReport) -> None:
         # FFmpeg does not know the size of what goes through a fifo; the player does.
         self._on_report(
             msgspec.structs.replace(

@@ -98,7 +98,7 @@ class _Packet(msgspec.Struct, frozen=True):
     flags: str = ""
 
 
-class _Stream(msgspec.Struct, frozen=True):
+class _ProbedStream(msgspec.Struct, frozen=True):
     codec_name: str | None = None
     width: int = 0
     height: int = 0
@@ -114,12 +114,12 @@ class _Stream(msgspec.Struct, frozen=True):
     color_transfer: str | None = None
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _ProbeOutput(msgspec.Struct, frozen=True):
     packets: list[_Packet] = []
-    streams: list[_Stream] = []
+    streams: list[_ProbedStream] = []
 
 
-def probe(ffprobe: Path, file: Path) -> VideoProbe:
+def probe_video(ffprobe: Path, file: Path) -> VideoProbe:
     """Read all packets of the first video stream of `file`, decoding none.
 
     Raises UnreadableFileError when there is no video in it that can be read.
@@ -139,13 +139,13 @@ def probe(ffprobe: Path, file: Path) -> VideoProbe:
     said = done.stderr.decode(errors="replace").strip()
     if done.returncode:
         raise UnreadableFileError(f"{file.name} cannot be read", said)
-    answer = msgspec.json.decode(done.stdout, type=_Answer)
+    answer = msgspec.json.decode(done.stdout, type=_ProbeOutput)
     if not answer.streams or not answer.packets:
         raise UnreadableFileError(f"{file.name} has no video", said)
     return _summary(file.name, answer.streams[0], answer.packets, said)
 
 
-def _summary(name: str, stream: _Stream, packets: list[_Packet], said: str) -> VideoProbe:
+def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], said: str) -> VideoProbe:
     if stream.codec_name is None or stream.pix_fmt is None or not stream.width:
         raise UnreadableFileError(f"the video in {name} cannot be understood", said)
     num, _, den = stream.avg_frame_rate.partition("/")

@@ -20,7 +20,7 @@ from typing import IO
 import msgspec
 
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
-from ffrtmp_worker.ffmpeg.line_buffer import Lines
+from ffrtmp_worker.ffmpeg.line_buffer import LineBuffer
 
 _POLL_S = 0.1
 _PATIENCE_S = 2.0
@@ -58,7 +58,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     log_tail: str
 
 
-def run(
+def run_process(
     argv: Sequence[str],
     *,
     cwd: Path,
@@ -89,13 +89,13 @@ class _Child:
         self._log = BoundedLog(log)
         self._log.write(f"{shlex.join(argv)}\n".encode())
         self._on_line = on_line
-        self._lines = Lines()
+        self._lines = LineBuffer()
         self._peak_rss_kib = 0
         # A child inherits the peak memory of the program that started it: see `_max_rss_kib`.
         self._own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._started = time.monotonic()
         try:
-            self._process = start(argv, cwd)
+            self._process = start_process(argv, cwd)
         except OSError:
             self._log.close()
             raise
@@ -217,7 +217,7 @@ def peak_rss_kib(pid: int) -> int | None:
     return next((int(line.split()[1]) for line in lines), None)
 
 
-def start(
+def start_process(
     argv: Sequence[str], cwd: Path, stdin: IO[bytes] | int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, with a pipe for what it writes and one for its log.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from ffrtmp_worker.ffmpeg.child import Child, Ending, end
-from ffrtmp_worker.ffmpeg.progress import Report, Reports
+from ffrtmp_worker.ffmpeg.child import Child, ChildExit, terminate_all
+from ffrtmp_worker.ffmpeg.progress import ProgressReport, ProgressReports
 
 _POLL_S = 0.2
 
@@ -18,11 +18,11 @@ _POLL_S = 0.2
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """One process of the fleet: its progress, its cost and how it ended."""
 
-    reports: tuple[Report, ...]
-    ending: Ending
+    reports: tuple[ProgressReport, ...]
+    ending: ChildExit
 
 
-class Sailing(msgspec.Struct, frozen=True, kw_only=True):
+class GroupOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the processes, in the order of their argument lists.
 
     `wall_s` is from the start of the first until they were told to end.
@@ -32,14 +32,14 @@ class Sailing(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...]
 
 
-def run_for(
+def run_group(
     argvs: Sequence[Sequence[str]],
     *,
     cwd: Path,
     duration_s: float,
     stop: Callable[[], bool],
-    on_report: Callable[[int, Report], None],
-) -> Sailing:
+    on_report: Callable[[int, ProgressReport], None],
+) -> GroupOutcome:
     """Run all of `argvs` in `cwd` for `duration_s`, or until one ends or `stop()` is true.
 
     `on_report` gets each progress report with the place of its process. What the processes say
@@ -48,24 +48,24 @@ def run_for(
     """
     started = time.monotonic()
     children: list[Child] = []
-    reports: list[Reports] = []
+    reports: list[ProgressReports] = []
     try:
         for place, argv in enumerate(argvs):
-            reports.append(Reports(partial(on_report, place)))
+            reports.append(ProgressReports(partial(on_report, place)))
             log = cwd / f"stream-{place}.log"
-            children.append(Child(argv, cwd, log, on_line=reports[-1].hear))
+            children.append(Child(argv, cwd, log, on_line=reports[-1].add_line))
         _watch(children, started + duration_s, stop)
         wall_s = time.monotonic() - started
         for child in children:
             child.note_end()
-        end(children)
+        terminate_all(children)
     except BaseException:
         for child in children:
             child.signal(signal.SIGKILL)
         raise
     finally:
         endings = [child.reap() for child in children]
-    return Sailing(
+    return GroupOutcome(
         wall_s=wall_s,
         members=tuple(
             Member(reports=tuple(heard.all), ending=ending)

@@ -50,7 +50,7 @@ class ProgressParser:
         )
 
 
-class Report(msgspec.Struct, frozen=True):
+class ProgressReport(msgspec.Struct, frozen=True):
     """At `elapsed_s` seconds after the start of a process it had encoded so many frames.
 
     `written_bytes` are in its output, which is `written_s` seconds of video long; `duplicated` and
@@ -67,24 +67,24 @@ class Report(msgspec.Struct, frozen=True):
     is_last: bool = False
 
 
-class Reports:
+class ProgressReports:
     """The reports of one process, from the lines that it writes."""
 
-    def __init__(self, heard: Callable[[Report], None]) -> None:
+    def __init__(self, heard: Callable[[ProgressReport], None]) -> None:
         """Begin at the start of the process; `heard` gets each report."""
         self._heard = heard
         self._parser = ProgressParser()
         self._started = time.monotonic()
-        self.all: list[Report] = []
+        self.all: list[ProgressReport] = []
 
-    def hear(self, line: str, elapsed_s: float | None = None) -> None:
+    def add_line(self, line: str, elapsed_s: float | None = None) -> None:
         """Take a line; one that completes a report with frames in it makes one.
 
         It came `elapsed_s` after the start of the process, or now.
         """
         block = self._parser.feed(line)
         if block is not None and block.frames:
-            report = Report(
+            report = ProgressReport(
                 time.monotonic() - self._started if elapsed_s is None else elapsed_s,
                 block.frames,
                 written_bytes=block.total_bytes,

@@ -21,7 +21,7 @@ _GENERATORS = {
 }
 
 
-def synthetic(source: SyntheticSource, ffmpeg: Path, output: str) -> list[str]:
+def synthetic_source(source: SyntheticSource, ffmpeg: Path, output: str) -> list[str]:
     """Make the clip that `source` describes in the file `output` of the folder it is run in."""
     pictures = _GENERATORS[source.content].format(
         size=f"{source.width}x{source.height}",

@@ -46,12 +46,12 @@ class SourceCache:
         `chunks` raises.
         """
         cached = self._folder / sha256
-        if not _holds(cached, sha256, check_stop):
+        if not _has_digest(cached, sha256, check_stop):
             cached.unlink(missing_ok=True)
             self._download(sha256, cached, chunks, check_stop)
-        self._hand_out(cached, target)
+        self._link_or_create(cached, target)
 
-    def make(
+    def get_or_create(
         self,
         key: str,
         target: Path,
@@ -67,12 +67,12 @@ class SourceCache:
         cached = self._folder / f"made-{key}"
         noted = self._folder / f"made-{key}.sha256"
         digest = noted.read_text(encoding="ascii") if noted.exists() else ""
-        if not (digest and _holds(cached, digest, check_stop)):
+        if not (digest and _has_digest(cached, digest, check_stop)):
             digest = self._make(cached, noted, make)
-        self._hand_out(cached, target)
+        self._link_or_create(cached, target)
         return digest
 
-    def _hand_out(self, cached: Path, target: Path) -> None:
+    def _link_or_create(self, cached: Path, target: Path) -> None:
         os.utime(cached, (time.time(), cached.stat().st_mtime))
         _link(cached, target)
         self._prune(cached)
@@ -150,7 +150,7 @@ def _remove(abandoned: Path) -> None:
         abandoned.unlink(missing_ok=True)
 
 
-def _holds(file: Path, sha256: str, check_stop: Callable[[], None]) -> bool:
+def _has_digest(file: Path, sha256: str, check_stop: Callable[[], None]) -> bool:
     digest = hashlib.sha256()
     try:
         with file.open("rb") as opened:

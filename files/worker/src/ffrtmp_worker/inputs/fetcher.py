@@ -42,7 +42,7 @@ class SourceFetcher:
         """
         if source.synthetic is not None:
             made = source.synthetic
-            return self._cache.make(
+            return self._cache.get_or_create(
                 self._key(made),
                 target,
                 lambda path: self._make(made, path, check_stop),
@@ -87,7 +87,7 @@ class SourceFetcher:
     def _key(self, made: SyntheticSource) -> str:
         """Name a clip by all that decides on its bytes: what it shows, and which FFmpeg made it."""
         description = msgspec.json.encode(made, order="deterministic")
-        argv = " ".join(synthetic_source.synthetic(made, Path("ffmpeg"), "clip"))
+        argv = " ".join(synthetic_source.synthetic_source(made, Path("ffmpeg"), "clip"))
         build = self._tools.quality_ffmpeg_build.sha256
         return hashlib.sha256(description + argv.encode() + build.encode()).hexdigest()
 
@@ -100,8 +100,8 @@ class SourceFetcher:
             return False
 
         memory = MemoryLimit()
-        outcome = process.run(
-            synthetic_source.synthetic(made, self._tools.quality_ffmpeg, path.name),
+        outcome = process.run_process(
+            synthetic_source.synthetic_source(made, self._tools.quality_ffmpeg, path.name),
             cwd=path.parent,
             log=path.with_suffix(".log"),
             deadline_s=made.duration_s / _SLOWEST_MAKING,

@@ -12,8 +12,8 @@ from ffrtmp_shared.models import Progress
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import elf
-from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError, identify
-from ffrtmp_worker.ffmpeg.encoder_check import prove
+from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError, identify_build
+from ffrtmp_worker.ffmpeg.encoder_check import check_encoder
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.kinds.steps.preparation import check_scenario, check_space
@@ -30,7 +30,7 @@ _FAULTS_OF_THE_FILE = (errno.ENOENT, errno.ENOEXEC, errno.ELIBBAD, errno.ENOTDIR
 _FAULTS_OF_THE_CONTENT = (FailureClass.SOURCE_CHECKSUM, FailureClass.SOURCE_UNREADABLE)
 
 
-class BuildsUnderTest:
+class BuildCache:
     """Equips attempts with the FFmpegs that their scenarios give.
 
     What was found out of a build is remembered by its digest: it is started once to say its
@@ -47,7 +47,7 @@ class BuildsUnderTest:
         self._known: dict[str, FfmpegBuild] = {}
         self._proved: set[tuple[str, str]] = set()
 
-    def equipped(self, attempt: Attempt, client: MasterClient) -> Attempt:
+    def tools_for(self, attempt: Attempt, client: MasterClient) -> Attempt:
         """Return the attempt with the FFmpeg of its scenario, or as it is if that is the farm's.
 
         Quality, probes and checks stay with the farm's own. Raises AttemptFailedError with the
@@ -84,7 +84,7 @@ class BuildsUnderTest:
             if kind in _FAULTS_OF_THE_CONTENT:
                 kind = FailureClass.FFMPEG_UNUSABLE
             raise AttemptFailedError(kind, f"FFmpeg {given.name}: {error}") from error
-        unfit = elf.misfit(binary)
+        unfit = elf.unsupported_reason(binary)
         if unfit:
             raise _unusable(given, unfit)
         # For all to run and nobody to change; the cache's own copy is the same file.
@@ -98,7 +98,7 @@ class BuildsUnderTest:
         if known is not None:
             return known
         try:
-            build = identify(binary, timeout_s=self._patience_s, stop=attempt.is_stopped)
+            build = identify_build(binary, timeout_s=self._patience_s, stop=attempt.is_stopped)
         except UnusableFfmpegError as error:
             attempt.check_stop()
             raise _not_identified(given, error) from error
@@ -116,7 +116,7 @@ class BuildsUnderTest:
         if encoder is None:
             return frozenset()
         if (build.sha256, encoder) not in self._proved:
-            proof = prove(encoder, binary, attempt.is_stopped)
+            proof = check_encoder(encoder, binary, attempt.is_stopped)
             attempt.check_stop()
             if not proof.works:
                 raise AttemptFailedError(

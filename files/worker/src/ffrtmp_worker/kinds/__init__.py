@@ -11,16 +11,16 @@ from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.verdict import with_verdict
 
 KINDS: dict[str, Callable[[Attempt], Measurement]] = {
-    "transcode": transcode.run,
-    "ladder": ladder.run,
-    "decode": decode.run,
-    "density": density.run,
-    "live": live.run,
+    "transcode": transcode.run_transcode,
+    "ladder": ladder.run_ladder,
+    "decode": decode.run_decode,
+    "density": density.run_density,
+    "live": live.run_live,
 }
 """Every kind by the name that scenarios use."""
 
 
-def run(attempt: Attempt) -> Measurement:
+def run_attempt(attempt: Attempt) -> Measurement:
     """Run the attempt's kind and judge what it measured; raises AttemptFailedError."""
     attempt.check_stop()
     kind = KINDS.get(attempt.scenario.kind)

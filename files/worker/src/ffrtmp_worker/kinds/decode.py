@@ -6,13 +6,13 @@ from ffrtmp_shared.measurement import Measurement, Unavailable
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.preparation import prepare
+from ffrtmp_worker.kinds.steps.preparation import prepare_source
 from ffrtmp_worker.kinds.steps.timed_run import run_timed, warm_up
 
 
-def run(attempt: Attempt) -> Measurement:
+def run_decode(attempt: Attempt) -> Measurement:
     """Fetch and decode; raises AttemptFailedError with the verdict."""
-    source = prepare(attempt)
+    source = prepare_source(attempt)
     settings = attempt.scenario.decode
     if settings is None:
         raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a decode needs its settings")
@@ -20,7 +20,7 @@ def run(attempt: Attempt) -> Measurement:
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, argv)
-    watch.begin(attempt.folder / source.name)
+    watch.start(attempt.folder / source.name)
     decode = run_timed(attempt, argv, source)
     seen = watch.finish()
     if decode.frames != source.probe.frames:

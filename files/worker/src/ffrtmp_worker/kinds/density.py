@@ -13,14 +13,14 @@ from ffrtmp_shared.scenario import DensitySettings, EncodeSettings
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process_group
-from ffrtmp_worker.ffmpeg.process_group import Sailing
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.process_group import GroupOutcome
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.bisection import greatest_that_holds
-from ffrtmp_worker.kinds.steps.bottleneck import Shortage
-from ffrtmp_worker.kinds.steps.preparation import SourceClip, prepare
-from ffrtmp_worker.kinds.steps.progress_reporter import Teller
-from ffrtmp_worker.measure.real_time import Pace, pace
+from ffrtmp_worker.kinds.steps.bisection import bisect_max
+from ffrtmp_worker.kinds.steps.bottleneck import BottleneckDetector
+from ffrtmp_worker.kinds.steps.preparation import SourceClip, prepare_source
+from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
+from ffrtmp_worker.measure.real_time import RealTimePace, measure_pace
 
 _NO_LOW_FPS = Unavailable(reason="streams are judged one by one, by their lag")
 _RESOLUTION_S = 0.1
@@ -30,16 +30,16 @@ Reports count whole frames and are written twice a second; less than this is not
 """
 
 
-def run(attempt: Attempt) -> Measurement:
+def run_density(attempt: Attempt) -> Measurement:
     """Search for the number of streams; raises AttemptFailedError with the verdict."""
-    source = prepare(attempt)
+    source = prepare_source(attempt)
     encode, density = attempt.scenario.encode, attempt.scenario.density
     if encode is None or density is None:
         raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a density needs an encode")
-    return _Search(attempt, source, encode, density).run()
+    return _DensitySearch(attempt, source, encode, density).run()
 
 
-class _Search:
+class _DensitySearch:
     """One search: its steps so far and the window that verified its answer."""
 
     def __init__(
@@ -54,16 +54,16 @@ class _Search:
         self._argv = command.stream(encode, attempt.tools.ffmpeg, source.name)
         self._source = source
         self._frame_rate = float(source.probe.frame_rate)
-        self._teller = Teller(attempt, self._frame_rate)
-        self._shortage = Shortage(attempt.tools.nvml)
+        self._teller = ProgressReporter(attempt, self._frame_rate)
+        self._shortage = BottleneckDetector(attempt.tools.nvml)
         self._steps: list[DensityStep] = []
-        self._verified: Sailing | None = None
+        self._verified: GroupOutcome | None = None
 
     def run(self) -> Measurement:
         watch = self._attempt.watch()
         watch.settle(self._attempt.check_stop)
-        watch.begin(self._attempt.folder / self._source.name)
-        streams = greatest_that_holds(
+        watch.start(self._attempt.folder / self._source.name)
+        streams = bisect_max(
             lambda count: self._holds(count, self._settings.window_s),
             self._verifies,
             self._settings.max_streams,
@@ -93,7 +93,7 @@ class _Search:
                 power_w=knee.power_w,
                 gpu_power_w=knee.gpu_power_w,
                 watts_per_stream=watts_per_stream,
-                cost=self._attempt.tools.prices.of_streams(streams, watts_per_stream),
+                cost=self._attempt.tools.prices.cost_per_stream(streams, watts_per_stream),
             ),
         )
 
@@ -111,19 +111,19 @@ class _Search:
 
     def _holds(self, count: int, window_s: float, *, verify: bool = False) -> bool:
         self._attempt.check_stop()
-        self._shortage = Shortage(self._attempt.tools.nvml)
+        self._shortage = BottleneckDetector(self._attempt.tools.nvml)
         meter, gpu_meter = self._attempt.energy_meter(), self._attempt.gpu_energy_meter()
-        meter.begin()
-        gpu_meter.begin()
-        self._teller = Teller(self._attempt, self._frame_rate)
-        sailing = process_group.run_for(
+        meter.start()
+        gpu_meter.start()
+        self._teller = ProgressReporter(self._attempt, self._frame_rate)
+        sailing = process_group.run_group(
             [self._argv] * count,
             cwd=self._attempt.folder,
             duration_s=window_s,
             stop=self._attempt.is_stopped,
             on_report=self._heard,
         )
-        busy_ratio = self._shortage.end()
+        busy_ratio = self._shortage.finish()
         power_w, gpu_power_w = _power_w(meter.finish()), _power_w(gpu_meter.finish())
         self._attempt.check_stop()
         step = self._judge(sailing, busy_ratio, power_w, gpu_power_w)
@@ -132,20 +132,20 @@ class _Search:
             self._verified = sailing
         return step.held
 
-    def _heard(self, place: int, report: Report) -> None:
+    def _heard(self, place: int, report: ProgressReport) -> None:
         if place == 0:
-            self._shortage.look()
-            self._teller.tell(report, ratio=0.0)
+            self._shortage.observe()
+            self._teller.report(report, ratio=0.0)
 
     def _judge(
         self,
-        sailing: Sailing,
+        sailing: GroupOutcome,
         busy_ratio: float,
         power_w: float | Unavailable,
         gpu_power_w: float | Unavailable,
     ) -> DensityStep:
         members = sailing.members
-        paces = [pace(member.reports, self._frame_rate) for member in members]
+        paces = [measure_pace(member.reports, self._frame_rate) for member in members]
         known = [found for found in paces if found is not None]
         is_whole = len(known) == len(paces)
         held = (
@@ -163,10 +163,10 @@ class _Search:
             cpu_busy_ratio=busy_ratio,
             power_w=power_w,
             gpu_power_w=gpu_power_w,
-            limit="" if held else self._shortage.what(members),
+            limit="" if held else self._shortage.limit(members),
         )
 
-    def _keeps_up(self, found: Pace) -> bool:
+    def _keeps_up(self, found: RealTimePace) -> bool:
         return found.drift_s <= _RESOLUTION_S and found.lag_max_s <= self._settings.max_lag_s
 
 
@@ -175,7 +175,7 @@ def _power_w(energy: EnergyMeasurement | Unavailable) -> float | Unavailable:
     return energy if isinstance(energy, Unavailable) else energy.gross_j / energy.duration_s
 
 
-def _together(sailing: Sailing, frame_rate: float) -> EncodeMeasurement:
+def _together(sailing: GroupOutcome, frame_rate: float) -> EncodeMeasurement:
     members = sailing.members
     frames = sum(member.reports[-1].frames for member in members)
     return EncodeMeasurement(

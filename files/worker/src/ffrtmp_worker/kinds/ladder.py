@@ -12,16 +12,16 @@ from ffrtmp_shared.scenario import LadderSettings, Rendition
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.output_check import judge
-from ffrtmp_worker.kinds.steps.preparation import prepare
-from ffrtmp_worker.kinds.steps.timed_run import added_up, run_timed, warm_up
+from ffrtmp_worker.kinds.steps.output_check import check_output
+from ffrtmp_worker.kinds.steps.preparation import prepare_source
+from ffrtmp_worker.kinds.steps.timed_run import run_timed, sum_measurements, warm_up
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.quality import Clip
 
 
-def run(attempt: Attempt) -> Measurement:
+def run_ladder(attempt: Attempt) -> Measurement:
     """Fetch, encode all renditions, check and compare each; raises AttemptFailedError."""
-    source = prepare(attempt)
+    source = prepare_source(attempt)
     settings = attempt.scenario.ladder
     if settings is None:
         raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a ladder needs its renditions")
@@ -29,13 +29,13 @@ def run(attempt: Attempt) -> Measurement:
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, argvs[0])
-    watch.begin(attempt.folder / source.name)
+    watch.start(attempt.folder / source.name)
     costs = [run_timed(attempt, argv, source) for argv in argvs]
     seen = watch.finish()
     # One process has no cost for each of its outputs.
     own = costs if not settings.together else [None] * len(settings.renditions)
     return Measurement(
-        encode=added_up(costs, source),
+        encode=sum_measurements(costs, source),
         output=None,
         quality=Unavailable(reason="each rendition of a ladder has its own"),
         environment=seen.environment,
@@ -69,7 +69,7 @@ def _rendition(
     number: int,
     cost: EncodeMeasurement | None,
 ) -> RenditionMeasurement:
-    output, compared = judge(attempt, rendition.encode, source, _output(number))
+    output, compared = check_output(attempt, rendition.encode, source, _output(number))
     scores = attempt.folder / quality.LOG_NAME
     if scores.exists():
         # The next rendition's would take its place.

@@ -9,10 +9,10 @@ from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailabl
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, live_pipeline
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
-from ffrtmp_worker.kinds.steps.preparation import prepare
-from ffrtmp_worker.kinds.steps.progress_reporter import Teller
+from ffrtmp_worker.kinds.steps.preparation import prepare_source
+from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
 from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.cgroup import MemoryLimit
@@ -20,7 +20,7 @@ from ffrtmp_worker.measure.rates import low_fps, rates_fps
 from ffrtmp_worker.measure.rtmp_stat import ServerWatch
 
 
-def run(attempt: Attempt) -> Measurement:
+def run_live(attempt: Attempt) -> Measurement:
     """Stream the source for the time that the scenario says; raises AttemptFailedError."""
     encode, settings = attempt.scenario.encode, attempt.scenario.live
     if encode is None or settings is None:
@@ -30,7 +30,7 @@ def run(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS,
             "this node knows no RTMP server; put a host into the group rtmp_servers",
         )
-    source = prepare(attempt)
+    source = prepare_source(attempt)
     # The folder's name is the attempt's own, and nobody can guess it.
     url = f"{attempt.tools.rtmp_url}/{attempt.folder.name}"
     commands = Commands(
@@ -40,18 +40,18 @@ def run(attempt: Attempt) -> Measurement:
     )
     frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
 
-    teller = Teller(attempt, frame_rate)
+    teller = ProgressReporter(attempt, frame_rate)
 
-    def heard(report: Report, due_s: float | None) -> None:
+    def heard(report: ProgressReport, due_s: float | None) -> None:
         lag_s = None if due_s is None else live.lag_s(report, due_s, frame_rate)
-        teller.tell(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
+        teller.report(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
 
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
-    watch.begin(attempt.folder / source.name)
+    watch.start(attempt.folder / source.name)
     memory = MemoryLimit()
     with ServerWatch(attempt.tools.rtmp_stat, url, settings.duration_s) as server:
-        stream = live_pipeline.run_for(
+        stream = live_pipeline.run_pipeline(
             commands,
             cwd=attempt.folder,
             log=attempt.folder / ENCODE_LOG_NAME,
@@ -64,7 +64,7 @@ def run(attempt: Attempt) -> Measurement:
     attempt.check_stop()
     _check(stream, memory)
     try:
-        measured = live.measure(stream, frame_rate)
+        measured = live.measure_live(stream, frame_rate)
     except ValueError as error:
         raise _unheard(stream, error) from error
     return Measurement(
@@ -78,7 +78,7 @@ def run(attempt: Attempt) -> Measurement:
         provenance=attempt.provenance(
             source.sha256, commands.encoder, commands.feeder, commands.player
         ),
-        live=msgspec.structs.replace(measured, **msgspec.structs.asdict(server.figures())),
+        live=msgspec.structs.replace(measured, **msgspec.structs.asdict(server.summarize())),
     )
 
 

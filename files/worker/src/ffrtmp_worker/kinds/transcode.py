@@ -6,17 +6,17 @@ from ffrtmp_shared.measurement import Measurement
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.steps.attempt import Attempt
-from ffrtmp_worker.kinds.steps.output_check import judge
-from ffrtmp_worker.kinds.steps.preparation import prepare
-from ffrtmp_worker.kinds.steps.timed_run import added_up, run_timed, warm_up
+from ffrtmp_worker.kinds.steps.output_check import check_output
+from ffrtmp_worker.kinds.steps.preparation import prepare_source
+from ffrtmp_worker.kinds.steps.timed_run import run_timed, sum_measurements, warm_up
 
 
-def run(attempt: Attempt) -> Measurement:
+def run_transcode(attempt: Attempt) -> Measurement:
     """Fetch, encode, check and compare; raises AttemptFailedError with the verdict.
 
     An encode in two passes is timed as both together.
     """
-    source = prepare(attempt)
+    source = prepare_source(attempt)
     settings = attempt.scenario.encode
     if settings is None:
         raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a transcode needs an encode")
@@ -24,10 +24,10 @@ def run(attempt: Attempt) -> Measurement:
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, passes[0])
-    watch.begin(attempt.folder / source.name)
-    encode = added_up([run_timed(attempt, argv, source) for argv in passes], source)
+    watch.start(attempt.folder / source.name)
+    encode = sum_measurements([run_timed(attempt, argv, source) for argv in passes], source)
     seen = watch.finish()
-    output, quality = judge(attempt, settings, source, command.OUTPUT_NAME)
+    output, quality = check_output(attempt, settings, source, command.OUTPUT_NAME)
     return Measurement(
         encode=encode,
         output=output,

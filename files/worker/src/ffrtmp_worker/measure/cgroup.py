@@ -8,7 +8,7 @@ _OWN = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-class SlotCounts(msgspec.Struct, frozen=True, kw_only=True):
+class CgroupCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the slot's service was started; None is what the host does not count.
 
     `throttled_periods` are periods of the CPU's scheduler in which the slot had used up its
@@ -27,7 +27,7 @@ class MemoryLimit:
     def __init__(self, own: Path = _OWN, cgroups: Path = _CGROUPS) -> None:
         """Begin."""
         self._own, self._cgroups = own, cgroups
-        self._before = slot_counts(own, cgroups)
+        self._before = cgroup_counts(own, cgroups)
 
     def __str__(self) -> str:
         """Say how much it is."""
@@ -38,7 +38,7 @@ class MemoryLimit:
 
     def was_hit(self) -> bool:
         """Whether a process was killed at it since; a kill for want of the host's is none."""
-        now = slot_counts(self._own, self._cgroups)
+        now = cgroup_counts(self._own, self._cgroups)
         return all(
             before is not None and after is not None and after > before
             for before, after in (
@@ -48,13 +48,13 @@ class MemoryLimit:
         )
 
 
-def slot_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> SlotCounts:
+def cgroup_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> CgroupCounts:
     """Read the counts of the control group that this process is in.
 
     Both the unified hierarchy and the older one, with a tree for each controller, are known.
     """
     places = _places(own, cgroups)
-    return SlotCounts(
+    return CgroupCounts(
         throttled_periods=_count(places.get("cpu"), "cpu.stat", "nr_throttled"),
         oom_kills=_first(
             _count(places.get("memory"), "memory.events", "oom_kill"),

@@ -23,7 +23,7 @@ _SUMMARY = re.compile(
 )
 
 
-class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Complexity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was found in the first `characterised_s` seconds; see SourceMeasurement."""
 
     characterised_s: float
@@ -33,13 +33,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ti_max: float
 
 
-def characterise(
+def measure_complexity(
     ffmpeg: Path, folder: Path, name: str, duration_s: float, stop: Callable[[], bool]
-) -> Content | Unavailable:
+) -> Complexity | Unavailable:
     """Look at the pictures of the file `name` in `folder`; `duration_s` is how long it is."""
     looked_s = min(duration_s, _LONGEST_S)
-    outcome = process.run(
-        command.characterise(ffmpeg, name, looked_s),
+    outcome = process.run_process(
+        command.complexity_command(ffmpeg, name, looked_s),
         cwd=folder,
         log=folder / "content.log",
         deadline_s=_DEADLINE_S,
@@ -49,12 +49,12 @@ def characterise(
     if outcome.stopped_by is not None or outcome.exit_code or found is None:
         return Unavailable(reason="FFmpeg's filter siti could not look at the source")
     si_mean, si_max, ti_mean, ti_max = (float(value) for value in found.groups())
-    return Content(
+    return Complexity(
         characterised_s=looked_s, si_mean=si_mean, si_max=si_max, ti_mean=ti_mean, ti_max=ti_max
     )
 
 
-class ContentNotes:
+class ComplexityCache:
     """What was found in sources, kept in a folder by the digests of their content and of FFmpeg."""
 
     def __init__(self, folder: Path | None, ffmpeg_sha256: str = "") -> None:
@@ -62,20 +62,22 @@ class ContentNotes:
         self._folder = folder
         self._ffmpeg_sha256 = ffmpeg_sha256
 
-    def of(self, sha256: str, look: Callable[[], Content | Unavailable]) -> Content | Unavailable:
+    def get_or_measure(
+        self, sha256: str, look: Callable[[], Complexity | Unavailable]
+    ) -> Complexity | Unavailable:
         """Return what is known of the source with this digest, or `look` and note it."""
         if self._folder is None:
             return look()
         note = self._folder / f"content-{sha256}-{self._ffmpeg_sha256}.json"
         try:
-            return msgspec.json.decode(note.read_bytes(), type=Content)
+            return msgspec.json.decode(note.read_bytes(), type=Complexity)
         except FileNotFoundError:
             pass
         except msgspec.DecodeError:
             # Of another release, or not written to its end.
             note.unlink(missing_ok=True)
         found = look()
-        if isinstance(found, Content):
+        if isinstance(found, Complexity):
             # Slots of a node share the folder.
             part = note.with_suffix(f".{os.getpid()}.part")
             part.write_bytes(msgspec.json.encode(found))
@@ -83,10 +85,10 @@ class ContentNotes:
         return found
 
 
-def describe(probe: VideoProbe, content: Content | Unavailable) -> SourceMeasurement:
+def source_measurement(probe: VideoProbe, content: Complexity | Unavailable) -> SourceMeasurement:
     """Put together what is reported of a source."""
     looked = (
-        dict.fromkeys(Content.__struct_fields__, content)
+        dict.fromkeys(Complexity.__struct_fields__, content)
         if isinstance(content, Unavailable)
         else msgspec.structs.asdict(content)
     )

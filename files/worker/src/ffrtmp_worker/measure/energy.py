@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
 
-from ffrtmp_worker.energy.client import Reading
+from ffrtmp_worker.energy.client import EnergyReading
 
 _SHORTEST_S = 0.05
 _NO_IDLE_POWER = Unavailable(reason="idle power was not measured before the encode")
@@ -14,12 +14,12 @@ _NO_IDLE_POWER = Unavailable(reason="idle power was not measured before the enco
 class EnergyMeter:
     """Reads counters of energy before and after an encode."""
 
-    def __init__(self, read: Callable[[], Reading] | None) -> None:
+    def __init__(self, read: Callable[[], EnergyReading] | None) -> None:
         """Read with `read`; with None there is no energy."""
         self.read = read
         self._idle_w: float | Unavailable = _NO_IDLE_POWER
-        self._idle_begin: Reading | None = None
-        self._begin: Reading | None = None
+        self._idle_begin: EnergyReading | None = None
+        self._begin: EnergyReading | None = None
 
     def begin_idle(self) -> bool:
         """Begin a time in which nothing of ours runs; False where there is nothing to measure."""
@@ -32,7 +32,7 @@ class EnergyMeter:
             used = _used(self._idle_begin, self.read())
             self._idle_w = used if isinstance(used, Unavailable) else used.gross_j / used.duration_s
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Read the counters at the start of the encode."""
         self._begin = None if self.read is None else self.read()
 
@@ -52,7 +52,7 @@ class EnergyMeter:
         return msgspec.structs.replace(used, idle_w=idle_w, net_j=net_j)
 
 
-def _used(begin: Reading, end: Reading) -> EnergyMeasurement | Unavailable:
+def _used(begin: EnergyReading, end: EnergyReading) -> EnergyMeasurement | Unavailable:
     """Return what was used between two readings, without anything about idle power."""
     for reading in (begin, end):
         if not reading.zones:

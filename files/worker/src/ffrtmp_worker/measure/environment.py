@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 from ffrtmp_shared.measurement import Environment, Unavailable
 
-from ffrtmp_worker.measure.cgroup import slot_counts
+from ffrtmp_worker.measure.cgroup import cgroup_counts
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.psi import stalled_us
-from ffrtmp_worker.measure.sampling import HostSampler, Look, unheard
+from ffrtmp_worker.measure.sampling import HostSample, HostSampler, unavailable_sample
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 from ffrtmp_worker.tuning.state import host_tuning
 
@@ -84,13 +84,13 @@ def _text(file: Path) -> str | None:
 class EnvironmentWatch:
     """Reads the host before and after an encode, and now and then while it runs."""
 
-    def __init__(self, heard: Callable[[Look], None] = unheard) -> None:
+    def __init__(self, heard: Callable[[HostSample], None] = unavailable_sample) -> None:
         """Begin; `heard` gets what is seen of the processors once a second."""
         self._load_before = os.getloadavg()[0]
         self._memory_available = psutil.virtual_memory().available
         self._begun_s = time.monotonic()
         self._throttles = throttle_counts()
-        self._slot = slot_counts()
+        self._slot = cgroup_counts()
         self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
         self._host_tuning = host_tuning()
         self._times_before = CpuTimes.now()
@@ -101,7 +101,7 @@ class EnvironmentWatch:
         times = CpuTimes.now().since(self._times_before)
         elapsed_s = time.monotonic() - self._begun_s
         sampled = self._sampler.finish()
-        throttled = slot_counts().throttled_periods
+        throttled = cgroup_counts().throttled_periods
         affinity = sorted(os.sched_getaffinity(0))
         return Environment(
             kernel=platform.release(),

@@ -15,7 +15,7 @@ from ffrtmp_worker.measure.series import Series
 _LOOK_S = 0.5
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class HostMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of the host from the beginning to the end of a watch."""
 
     environment: Environment
@@ -54,15 +54,15 @@ class HostWatch:
         for meter in meters:
             meter.end_idle()
 
-    def begin(self, source: Path) -> None:
+    def start(self, source: Path) -> None:
         """Begin right before the process that is measured is started, which reads `source`."""
         self._source_cached_ratio = cached_ratio(source)
-        self._series.begin(self._energy.read)
-        self._environment = EnvironmentWatch(self._series.look)
+        self._series.start(self._energy.read)
+        self._environment = EnvironmentWatch(self._series.sample)
         for meter in (self._gpu_energy, self._energy):
-            meter.begin()
+            meter.start()
 
-    def finish(self) -> Seen:
+    def finish(self) -> HostMeasurement:
         """End right after it; raises RuntimeError when the watch was never begun."""
         energy, gpu_energy = self._energy.finish(), self._gpu_energy.finish()
         if self._environment is None:
@@ -70,5 +70,5 @@ class HostWatch:
         environment = msgspec.structs.replace(
             self._environment.finish(), source_cached_ratio=self._source_cached_ratio
         )
-        self._series.end()
-        return Seen(environment=environment, energy=energy, gpu_energy=gpu_energy)
+        self._series.finish()
+        return HostMeasurement(environment=environment, energy=energy, gpu_energy=gpu_energy)

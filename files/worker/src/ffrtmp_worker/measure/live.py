@@ -7,7 +7,7 @@ from ffrtmp_shared.measurement import LiveMeasurement
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Packets
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 
 STALL_S = 1.0
 """An encoder that writes nothing for longer stalls: players that buffer little run dry."""
@@ -23,7 +23,7 @@ stream that falls back; reports count whole pictures and come four times a secon
 Numbers = NDArray[np.float64]
 
 
-def measure(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
+def measure_live(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
     """Judge a stream of `frame_rate` pictures a second.
 
     Raises ValueError, saying what is missing, when feeder, encoder or player were not heard of
@@ -74,7 +74,7 @@ def measure(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
     )
 
 
-def lag_s(report: Report, due_s: float, frame_rate: float) -> float:
+def lag_s(report: ProgressReport, due_s: float, frame_rate: float) -> float:
     """Return how late the picture was that `report` counts last; the first was due at `due_s`."""
     return report.elapsed_s - due_s - (report.frames - 1) / frame_rate
 
@@ -93,10 +93,10 @@ def below_real_time_s(at_s: Numbers, lags_s: Numbers) -> float:
     return float(grown.sum() * _WINDOW_S)
 
 
-def stalls(reports: Sequence[Report], wall_s: float) -> int:
+def stalls(reports: Sequence[ProgressReport], wall_s: float) -> int:
     """Return how often no new picture was written for longer than `STALL_S`."""
     found, frames, since_s = 0, 0, reports[0].elapsed_s
-    for report in [*reports, Report(wall_s, -1)]:
+    for report in [*reports, ProgressReport(wall_s, -1)]:
         if report.frames != frames:
             found += report.elapsed_s - since_s > STALL_S
             frames, since_s = report.frames, report.elapsed_s

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ffrtmp_worker.energy.client import Reading, ZoneReading
+from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 
 _LIBRARY = "libnvidia-ml.so.1"
 _RETRY_S = 30.0
@@ -97,25 +97,25 @@ class Nvml:
 
     def read(self) -> Gpus:
         """Return everything that the GPUs know."""
-        return self._ask(_FIELDS)
+        return self._query(_FIELDS)
 
-    def read_energy(self) -> Reading:
+    def read_energy(self) -> EnergyReading:
         """Return the GPUs' energy counters alone, a zone for each GPU that has one."""
-        found = self._ask({"energy_j": _FIELDS["energy_j"]})
+        found = self._query({"energy_j": _FIELDS["energy_j"]})
         zones = {
             f"{gpu.name} {gpu.uuid}": ZoneReading(joules=gpu.values["energy_j"], watts=None)
             for gpu in found.gpus
             if "energy_j" in gpu.values
         }
         reason = found.reason or ("" if zones else "no GPU of this host counts its energy")
-        return Reading(monotonic_s=time.monotonic(), zones=zones, gaps=0, reason=reason)
+        return EnergyReading(monotonic_s=time.monotonic(), zones=zones, gaps=0, reason=reason)
 
     def has_gpus(self) -> bool:
         """Whether the host has such GPUs, be it that they do not answer now."""
-        found = self._ask({})
+        found = self._query({})
         return bool(found.gpus) or found.reason not in (_NO_LIBRARY, _NO_GPU)
 
-    def _ask(self, fields: Mapping[str, _Field]) -> Gpus:
+    def _query(self, fields: Mapping[str, _Field]) -> Gpus:
         nvml = self._opened()
         if nvml is None:
             return Gpus(driver="", gpus=(), reason=self._reason)

@@ -37,7 +37,7 @@ def source_problems(source: VideoProbe) -> list[str]:
     return found
 
 
-def measure(
+def measure_output(
     file: Path, probe: VideoProbe, *, asked_kbps: int | None, decoded_sha256: str
 ) -> OutputMeasurement:
     """Put together what is reported of an output; raises OSError when it cannot be read.

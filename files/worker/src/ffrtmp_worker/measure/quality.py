@@ -63,7 +63,7 @@ class _VmafLog(msgspec.Struct, frozen=True):
     frames: list[_Frame]
 
 
-def measure(
+def measure_quality(
     how: QualityPass, *, distorted: Clip, reference: Clip, stop: Callable[[], bool]
 ) -> QualityMeasurement | Unavailable:
     """Compare `distorted` with `reference`, frame number by frame number.
@@ -88,7 +88,7 @@ def measure(
     size = (reference.probe.width, reference.probe.height)
     model = _model(reference.probe)
     thumbnails = ("distorted.gray", "reference.gray")
-    outcome = process.run(
+    outcome = process.run_process(
         command.compare(
             how.ffmpeg,
             distorted=distorted.name,

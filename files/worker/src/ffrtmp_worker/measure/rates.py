@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from ffrtmp_shared.measurement import Unavailable
 
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 
 _PERCENT = 100
 _LEAST_INTERVAL_S = 0.001
@@ -23,15 +23,15 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     bitrate_bps: float | None
 
 
-class Speedometer:
+class RateMeter:
     """Gives the rates of a running process, from its reports as they come."""
 
     def __init__(self) -> None:
-        self._before = Report(0.0, 0)
+        self._before = ProgressReport(0.0, 0)
         self._written: tuple[int, float] | None = None
         self._bitrate_bps: float | None = None
 
-    def read(self, report: Report) -> Rates:
+    def update(self, report: ProgressReport) -> Rates:
         """Return the rates of the interval that `report` ends.
 
         The bit rate is that of at least a second of video, and stays as it was until the output
@@ -41,7 +41,7 @@ class Speedometer:
         self._before = report
         return Rates(fps=fps, bitrate_bps=self._bitrate(report))
 
-    def _bitrate(self, report: Report) -> float | None:
+    def _bitrate(self, report: ProgressReport) -> float | None:
         if report.written_bytes is None or report.written_s is None:
             return None
         if self._written is None:
@@ -54,7 +54,7 @@ class Speedometer:
         return self._bitrate_bps
 
 
-def rates_fps(reports: Iterable[Report]) -> list[float]:
+def rates_fps(reports: Iterable[ProgressReport]) -> list[float]:
     """Return the frames per second of each interval between two reports.
 
     The interval before a last report is not among them: it is cut off wherever the encode ended.
@@ -62,7 +62,7 @@ def rates_fps(reports: Iterable[Report]) -> list[float]:
     return [_fps(sooner, later) for sooner, later in pairwise(reports) if not later.is_last]
 
 
-def _fps(sooner: Report, later: Report) -> float:
+def _fps(sooner: ProgressReport, later: ProgressReport) -> float:
     elapsed_s = max(later.elapsed_s - sooner.elapsed_s, _LEAST_INTERVAL_S)
     return (later.frames - sooner.frames) / elapsed_s
 

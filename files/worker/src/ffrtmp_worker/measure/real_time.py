@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ffrtmp_worker.ffmpeg.progress import Report
+from ffrtmp_worker.ffmpeg.progress import ProgressReport
 
 _SETTLING_RATIO = 0.15
 _FEWEST_REPORTS = 8
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class RealTimePace(msgspec.Struct, frozen=True, kw_only=True):
     """How a stream ran against the clock, without its start.
 
     `speed` is in multiples of real time. `drift_s` is by how much the stream stood further back
@@ -23,7 +23,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     lag_max_s: float
 
 
-def pace(reports: Sequence[Report], frame_rate: float) -> Pace | None:
+def measure_pace(reports: Sequence[ProgressReport], frame_rate: float) -> RealTimePace | None:
     """Judge a stream of `frame_rate` frames a second by its reports; None if they are too few.
 
     The lag of a report is the time since the start less the time that its frames last. An
@@ -40,6 +40,6 @@ def pace(reports: Sequence[Report], frame_rate: float) -> Pace | None:
     begin_s = statistics.median(lags[:quarter])
     drift_s = statistics.median(lags[-quarter:]) - begin_s
     apart_s = statistics.median(times[-quarter:]) - statistics.median(times[:quarter])
-    return Pace(
+    return RealTimePace(
         speed=max(1.0 - drift_s / apart_s, 0.0), drift_s=drift_s, lag_max_s=max(lags) - begin_s
     )

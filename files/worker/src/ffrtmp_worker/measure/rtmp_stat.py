@@ -39,7 +39,7 @@ class StatPage:
     shown: ClientCertificate | None = None
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class StatSample(msgspec.Struct, frozen=True, kw_only=True):
     """What the page said of a stream once.
 
     The record of the stream is `age_s` old; it ends with the stream's last connection.
@@ -53,7 +53,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     publishers: frozenset[Client]
 
 
-class ServerFigures(msgspec.Struct, frozen=True, kw_only=True):
+class ServerMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     """The server's side of a stream, as in the live part of a measurement."""
 
     server_bytes_in: int | Unavailable
@@ -62,7 +62,7 @@ class ServerFigures(msgspec.Struct, frozen=True, kw_only=True):
     server_publishers: int | Unavailable
 
 
-def parse(page: bytes, application: str, stream: str) -> Look | None:
+def parse_stat_page(page: bytes, application: str, stream: str) -> StatSample | None:
     """Return what a page says of a stream of an application; None where it does not name it.
 
     Raises ValueError when the page is no such page.
@@ -82,7 +82,7 @@ def parse(page: bytes, application: str, stream: str) -> Look | None:
                 continue
             clients = [(process, c.findtext("id", "")) for c in found.iterfind("client")]
             each = list(zip(clients, found.iterfind("client"), strict=True))
-            return Look(
+            return StatSample(
                 age_s=int(found.findtext("time", "")) / 1000,
                 bytes_in=int(found.findtext("bytes_in", "")),
                 dropped={client: int(c.findtext("dropped", "")) for client, c in each},
@@ -93,7 +93,7 @@ def parse(page: bytes, application: str, stream: str) -> Look | None:
     return None
 
 
-class Sum:
+class StatSummary:
     """Adds up the looks at a stream, whose record begins anew when all its connections break."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Sum:
         self._dropped: dict[Client, int] = {}
         self._publishers: set[Client] = set()
 
-    def add(self, at_s: float, look: Look) -> None:
+    def add(self, at_s: float, look: StatSample) -> None:
         """Take what was seen at `at_s`, in seconds of any clock."""
         began_s, earlier = at_s - look.age_s, 0
         if self._record is not None and abs(began_s - self._record[0]) < _SAME_S:
@@ -116,7 +116,7 @@ class Sum:
         self._dropped |= look.dropped
         self._publishers |= look.publishers
 
-    def figures(self, until_s: float) -> ServerFigures:
+    def summarize(self, until_s: float) -> ServerMeasurement:
         """Return the figures of a stream that ended at `until_s`, or why there are none.
 
         The mean bit rate is that from the first look that saw bytes to the last.
@@ -126,7 +126,7 @@ class Sum:
         (first_s, first_bytes), (last_s, last_bytes) = self._looks[0], self._looks[-1]
         if until_s - last_s > _STALE_S:
             return _none(f"the stream was last seen {until_s - last_s:.1f} s before its end")
-        return ServerFigures(
+        return ServerMeasurement(
             server_bytes_in=last_bytes,
             server_bitrate_mean_kbps=(
                 (last_bytes - first_bytes) * 8 / 1000 / (last_s - first_s)
@@ -151,7 +151,7 @@ class ServerWatch:
         self._application, _, self._stream = path.partition("/")
         self._until_s = time.monotonic() + duration_s
         self._is_over = threading.Event()
-        self._sum = Sum()
+        self._sum = StatSummary()
         self._failure = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -172,11 +172,11 @@ class ServerWatch:
         if self._page is not None:
             self._thread.join(2 * _TIMEOUT_S)
 
-    def figures(self) -> ServerFigures:
+    def summarize(self) -> ServerMeasurement:
         """Return what was seen, after the end."""
         if self._page is None:
             return _none("this node knows no statistics page of the RTMP server (rtmp_stat_url)")
-        found = self._sum.figures(self._until_s)
+        found = self._sum.summarize(self._until_s)
         if isinstance(found.server_bytes_in, Unavailable) and self._failure:
             return _none(f"{self._page.url} was not read: {self._failure}")
         return found
@@ -192,17 +192,17 @@ class ServerWatch:
             return
         with httpx.Client(verify=context, timeout=_TIMEOUT_S) as http:
             while not self._is_over.wait(self._pause_s()):
-                self._look(http, page)
+                self._sample(http, page)
 
     def _pause_s(self) -> float | None:
         """Return the time until the next look, so that the last one is shortly before the end."""
         left_s = self._until_s - _LAST_S - time.monotonic()
         return left_s % _PERIOD_S if left_s > 0 else None
 
-    def _look(self, http: httpx.Client, page: StatPage) -> None:
+    def _sample(self, http: httpx.Client, page: StatPage) -> None:
         asked_s = time.monotonic()
         try:
-            look = parse(_read(http, page.url, asked_s), self._application, self._stream)
+            look = parse_stat_page(_read(http, page.url, asked_s), self._application, self._stream)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             self._failure = str(error) or type(error).__name__
             return
@@ -226,9 +226,9 @@ def _read(http: httpx.Client, url: str, asked_s: float) -> bytes:
     return bytes(page)
 
 
-def _none(reason: str) -> ServerFigures:
+def _none(reason: str) -> ServerMeasurement:
     unknown = Unavailable(reason=reason[:1024])
-    return ServerFigures(
+    return ServerMeasurement(
         server_bytes_in=unknown,
         server_bitrate_mean_kbps=unknown,
         server_dropped=unknown,

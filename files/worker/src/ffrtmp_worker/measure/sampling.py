@@ -18,7 +18,7 @@ _KHZ_PER_MHZ = 1000
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
 
-class Sampled(msgspec.Struct, frozen=True, kw_only=True):
+class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen over all looks: frequencies of all CPUs in MHz, temperatures in Celsius."""
 
     frequency_mean_mhz: float | Unavailable
@@ -27,7 +27,7 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True):
     temperature_max_celsius: float | Unavailable
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class HostSample(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen at one moment: the mean frequency of all CPUs, the hottest of their sensors."""
 
     frequency_mean_mhz: float | Unavailable
@@ -38,7 +38,7 @@ _NO_FREQUENCY = Unavailable(reason="the kernel does not say at which frequency C
 _NO_SENSOR = Unavailable(reason="the host has no sensor of its processors' temperature")
 
 
-def unheard(look: Look) -> None:
+def unavailable_sample(look: HostSample) -> None:
     """Do nothing with a look."""
 
 
@@ -48,10 +48,10 @@ class HostSampler:
     The thread also ends with this object, so that an encode that fails leaves none behind.
     """
 
-    def __init__(self, heard: Callable[[Look], None] = unheard) -> None:
+    def __init__(self, heard: Callable[[HostSample], None] = unavailable_sample) -> None:
         """Begin; `heard` gets each look, in that thread."""
-        self._looks = _Looks(heard)
-        self._looks.look()
+        self._looks = _SampleLoop(heard)
+        self._looks.sample()
         self._over = threading.Event()
         weakref.finalize(self, self._over.set)
         self._thread = threading.Thread(
@@ -59,12 +59,12 @@ class HostSampler:
         )
         self._thread.start()
 
-    def finish(self) -> Sampled:
+    def finish(self) -> HostSummary:
         """Look no more and say what was seen."""
         self._over.set()
         self._thread.join()
         frequencies, temperatures = self._looks.frequencies_mhz, self._looks.temperatures
-        return Sampled(
+        return HostSummary(
             frequency_mean_mhz=frequencies.mean if frequencies.count else _NO_FREQUENCY,
             frequency_min_mhz=frequencies.least if frequencies.count else _NO_FREQUENCY,
             temperature_start_celsius=temperatures.first if temperatures.count else _NO_SENSOR,
@@ -72,7 +72,7 @@ class HostSampler:
         )
 
 
-class _Seen:
+class _RunningStats:
     """What is kept of values, however many there are."""
 
     def __init__(self) -> None:
@@ -95,17 +95,17 @@ class _Seen:
         self.most = max(self.most, value)
 
 
-class _Looks:
+class _SampleLoop:
     """What was seen so far."""
 
-    def __init__(self, heard: Callable[[Look], None]) -> None:
+    def __init__(self, heard: Callable[[HostSample], None]) -> None:
         self._heard = heard
         # Not of /proc/cpuinfo: what that says on a virtual machine is no measurement.
         self._files = sorted(CPU_TREE.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
-        self.frequencies_mhz = _Seen()
-        self.temperatures = _Seen()
+        self.frequencies_mhz = _RunningStats()
+        self.temperatures = _RunningStats()
 
-    def look(self) -> None:
+    def sample(self) -> None:
         frequencies_mhz = []
         for file in self._files:
             try:
@@ -121,13 +121,13 @@ class _Looks:
         if hottest is not None:
             self.temperatures.add(hottest)
         self._heard(
-            Look(
+            HostSample(
                 frequency_mean_mhz=fmean(frequencies_mhz) if frequencies_mhz else _NO_FREQUENCY,
                 temperature_celsius=_NO_SENSOR if hottest is None else hottest,
             )
         )
 
 
-def _keep_looking(looks: _Looks, over: threading.Event) -> None:
+def _keep_looking(looks: _SampleLoop, over: threading.Event) -> None:
     while not over.wait(_EVERY_S):
-        looks.look()
+        looks.sample()

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from ffrtmp_shared.measurement import Unavailable
 
-from ffrtmp_worker.energy.client import Reading
+from ffrtmp_worker.energy.client import EnergyReading
 from ffrtmp_worker.measure.cpu_times import CpuTimes
-from ffrtmp_worker.measure.sampling import Look
+from ffrtmp_worker.measure.sampling import HostSample
 
 _BITS_PER_KBIT = 1000 / 8
 _UNKNOWN = math.nan
@@ -47,17 +47,17 @@ class Series:
         """Have no rows yet."""
         self.columns = {name: array("d") for name in COLUMNS}
         self._lock = threading.Lock()
-        self._read_energy: Callable[[], Reading] | None = None
+        self._read_energy: Callable[[], EnergyReading] | None = None
         self._began_s: float | None = None
         self._told = dict.fromkeys(("frames", "output_bytes", "lag_s"), _UNKNOWN)
-        self._energy: Reading | None = None
+        self._energy: EnergyReading | None = None
         self._cpu: CpuTimes | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.columns["elapsed_s"])
 
-    def begin(self, read_energy: Callable[[], Reading] | None) -> None:
+    def start(self, read_energy: Callable[[], EnergyReading] | None) -> None:
         """Begin anew: what is measured starts now, and `read_energy` tells the host's energy."""
         with self._lock:
             for column in self.columns.values():
@@ -68,7 +68,7 @@ class Series:
             self._began_s = time.monotonic()
             self._told = dict.fromkeys(self._told, _UNKNOWN)
 
-    def tell(
+    def set_progress(
         self, frames: int, output_bytes: int | None = None, lag_s: float | None = None
     ) -> None:
         """Say how far the process is; the next row has it."""
@@ -78,7 +78,7 @@ class Series:
             "lag_s": _UNKNOWN if lag_s is None else lag_s,
         }
 
-    def look(self, look: Look) -> None:
+    def sample(self, look: HostSample) -> None:
         """Take a row; nothing is taken before the beginning."""
         if self._began_s is None:
             return
@@ -92,7 +92,7 @@ class Series:
         with self._lock:
             self._append(now_s - self._began_s, {**self._told, **host})
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Take the last row, of the process alone: the host does something else by now."""
         with self._lock:
             if self._began_s is not None:

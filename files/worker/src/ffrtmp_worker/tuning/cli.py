@@ -16,7 +16,7 @@ from ffrtmp_shared.config import ConfigError, load
 
 from ffrtmp_worker.service_settings import EXIT_CONFIG
 from ffrtmp_worker.tuning import cpus, state
-from ffrtmp_worker.tuning.state import STATE_FILE, Saved, TuningError
+from ffrtmp_worker.tuning.state import STATE_FILE, SavedState, TuningError
 from ffrtmp_worker.tuning.timers import Timers
 
 _log = logging.getLogger(__name__)
@@ -44,38 +44,40 @@ def tune(settings: HostTuningSettings) -> None:
     Raises TuningError and leaves what is already set to `put_back`.
     """
     tree, timers = settings.cpu_tree, Timers(settings.systemctl)
-    before = state.load(settings.state_file) or Saved()
-    wanted = cpus.wanted(tree, governor=settings.governor, is_turbo_off=settings.is_turbo_off)
+    before = state.load_state(settings.state_file) or SavedState()
+    wanted = cpus.wanted_settings(
+        tree, governor=settings.governor, is_turbo_off=settings.is_turbo_off
+    )
     if not wanted:
         _log.info("this host offers no control of frequency or turbo, or none is wanted")
-    now = cpus.read(tree, [*wanted, *cpus.dependent(tree)])
+    now = cpus.read_settings(tree, [*wanted, *cpus.dependent_settings(tree)])
     active = timers.active(settings.timers)
-    kept = Saved(settings=now | before.settings, timers=active | before.timers)
-    state.keep(settings.state_file, kept)
-    cpus.write(tree, wanted)
+    kept = SavedState(settings=now | before.settings, timers=active | before.timers)
+    state.save_state(settings.state_file, kept)
+    cpus.write_settings(tree, wanted)
     for name in active:
-        timers.hold(name)
-    state.keep(settings.state_file, msgspec.structs.replace(kept, is_applied=True))
+        timers.stop(name)
+    state.save_state(settings.state_file, msgspec.structs.replace(kept, is_applied=True))
     _log.info("tuned", extra={"files": len(wanted), "timers": sorted(kept.timers)})
 
 
-def put_back(settings: HostTuningSettings) -> None:
+def restore(settings: HostTuningSettings) -> None:
     """Put back all that was kept, and forget it; on a host that is not tuned there is nothing.
 
     Raises TuningError, after everything else was put back, when something cannot be; what was
     kept stays then.
     """
-    kept = state.load(settings.state_file)
+    kept = state.load_state(settings.state_file)
     if kept is None:
         _log.info("this host is not tuned")
         return
-    state.keep(settings.state_file, msgspec.structs.replace(kept, is_applied=False))
+    state.save_state(settings.state_file, msgspec.structs.replace(kept, is_applied=False))
     timers = Timers(settings.systemctl)
     steps: list[Callable[[], None]] = [
         partial(_restore, settings.cpu_tree, name, value) for name, value in kept.settings.items()
     ]
     steps += [
-        partial(timers.let_go, name, was_active=active) for name, active in kept.timers.items()
+        partial(timers.release, name, was_active=active) for name, active in kept.timers.items()
     ]
     problems = [problem for step in steps if (problem := _problem(step))]
     if problems:
@@ -86,7 +88,7 @@ def put_back(settings: HostTuningSettings) -> None:
 
 def _restore(tree: Path, name: str, value: str) -> None:
     if cpus.is_there(tree, name):
-        cpus.write(tree, {name: value})
+        cpus.write_settings(tree, {name: value})
     else:
         _log.warning("a CPU is gone whose setting was kept", extra={"file": name})
 
@@ -119,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 _DEEDS: dict[str, Callable[[HostTuningSettings], None]] = {
     "set": tune,
-    "put-back": put_back,
+    "put-back": restore,
     # The settings have been read by then.
     "check-config": lambda _: None,
 }

@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 _TURBO_OFF = (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0"))
 
 
-def wanted(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[str, str]:
+def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[str, str]:
     """Return what is to stand in which of the files that this host has, by paths below `tree`.
 
     An empty `governor` leaves the governors alone.
@@ -25,17 +25,17 @@ def wanted(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[str, str]:
     return found
 
 
-def dependent(tree: Path) -> list[str]:
+def dependent_settings(tree: Path) -> list[str]:
     """Return the files that drivers change by themselves when the governor is changed."""
     return _of_every_cpu(tree, "energy_performance_preference")
 
 
-def read(tree: Path, names: Iterable[str]) -> dict[str, str]:
+def read_settings(tree: Path, names: Iterable[str]) -> dict[str, str]:
     """Return what stands in the files; raises TuningError."""
     return {name: _text(tree / name) for name in names}
 
 
-def write(tree: Path, values: Mapping[str, str]) -> None:
+def write_settings(tree: Path, values: Mapping[str, str]) -> None:
     """Write where something else stands; raises TuningError at the first that does not take it."""
     for name, value in values.items():
         file = tree / name

@@ -12,7 +12,7 @@ class TuningError(Exception):
     """The host cannot be tuned, or not be put back."""
 
 
-class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SavedState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What stood in the kernel's files, by their paths below its tree of CPUs, and the timers.
 
     `timers` says of each that is held whether it ran before. `is_applied` is false while the
@@ -24,10 +24,10 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     is_applied: bool = False
 
 
-def load(file: Path) -> Saved | None:
+def load_state(file: Path) -> SavedState | None:
     """Return what is kept, or nothing on a host that is not tuned; raises TuningError."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Saved)
+        return msgspec.json.decode(file.read_bytes(), type=SavedState)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -36,7 +36,7 @@ def load(file: Path) -> Saved | None:
         )
 
 
-def keep(file: Path, saved: Saved) -> None:
+def save_state(file: Path, saved: SavedState) -> None:
     """Keep it, for everybody to read; a reader sees the old file or the new one, never a part."""
     new = file.with_suffix(".new")
     new.write_bytes(msgspec.json.encode(saved))
@@ -47,7 +47,7 @@ def keep(file: Path, saved: Saved) -> None:
 def host_tuning(file: Path = STATE_FILE) -> str | Unavailable:
     """Return whether the host is tuned now: `on` or `off`."""
     try:
-        saved = load(file)
+        saved = load_state(file)
     except TuningError as error:
         return Unavailable(reason=str(error))
     if saved is None:

@@ -28,12 +28,12 @@ class Timers:
                 found[name] = state.get("ActiveState") == "active"
         return found
 
-    def hold(self, name: str) -> None:
+    def stop(self, name: str) -> None:
         """Stop a timer, and let nothing start it until `let_go` or a reboot; raises TuningError."""
         self._do("stop", name)
         self._do("mask", "--runtime", name)
 
-    def let_go(self, name: str, *, was_active: bool) -> None:
+    def release(self, name: str, *, was_active: bool) -> None:
         """Put a timer back as it was; raises TuningError."""
         self._do("unmask", "--runtime", name)
         if was_active:

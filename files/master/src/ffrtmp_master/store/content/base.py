@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from ffrtmp_master.store.errors import TooLargeError, UnacceptableError
+from ffrtmp_master.store.errors import TooLargeError, UnprocessableError
 
 PIECE_BYTES = 1024 * 1024
 """Small packets are gathered, so that the disk or the database is asked once a megabyte."""
@@ -27,7 +27,7 @@ class Content:
 class ContentStore(Protocol):
     """Where content is kept. What has a digest never changes."""
 
-    async def keep(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
+    async def store(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
         """Store what `stream` gives; durable when this returns.
 
         Raises TooLargeError, or UnacceptableError when the digest is not the `expected` one;
@@ -47,7 +47,7 @@ class ContentStore(Protocol):
         """
 
 
-class Gathering:
+class ChunkWriter:
     """What has come of an upload so far: its digest, its size, and a piece that is not full."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -57,7 +57,7 @@ class Gathering:
         self._buffer = bytearray()
         self._size_bytes = 0
 
-    def take(self, data: bytes) -> list[bytes]:
+    def add(self, data: bytes) -> list[bytes]:
         """Take what came; return the pieces that are full. Raises TooLargeError."""
         self._size_bytes += len(data)
         if self._size_bytes > self._max_bytes:
@@ -81,5 +81,5 @@ class Gathering:
         """Return what came; raises UnacceptableError unless it has the `expected` digest."""
         sha256 = self._digest.hexdigest()
         if expected is not None and sha256 != expected:
-            raise UnacceptableError(f"what was sent has SHA-256 {sha256}, not {expected}")
+            raise UnprocessableError(f"what was sent has SHA-256 {sha256}, not {expected}")
         return Content(sha256=sha256, size_bytes=self._size_bytes)

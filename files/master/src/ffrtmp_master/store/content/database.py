@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
-from ffrtmp_master.store.content.base import PIECE_BYTES, Content, Gathering, IsUsed
-from ffrtmp_master.store.errors import NotFoundError, UnacceptableError
+from ffrtmp_master.store.content.base import PIECE_BYTES, ChunkWriter, Content, IsUsed
+from ffrtmp_master.store.errors import NotFoundError, UnprocessableError
 from ffrtmp_master.store.schema import content_pieces, contents
 
 _log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class DatabaseContent:
         self._writing = writing
         self._reading = reading
 
-    async def keep(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
+    async def store(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
         """Store what `stream` gives, as ContentStore says."""
         upload = new_id()
         is_whole = False
@@ -60,10 +60,10 @@ class DatabaseContent:
             is_whole = True
         finally:
             if not is_whole:
-                await self._give_up(upload)
+                await self._abandon(upload)
         # Should this fail nobody knows whether it was done, so that the pieces stay for a day.
         if not await asyncio.to_thread(self._list, upload, content):
-            await self._give_up(upload)
+            await self._abandon(upload)
         return content
 
     async def size_bytes(self, sha256: str) -> int:
@@ -74,7 +74,7 @@ class DatabaseContent:
         """Give a part, each piece in a transaction of its own."""
         upload, _ = await asyncio.to_thread(self._find, sha256)
         for number in range(start // PIECE_BYTES, -(-end // PIECE_BYTES)):
-            piece = await asyncio.to_thread(self._piece, upload, number)
+            piece = await asyncio.to_thread(self._chunk, upload, number)
             first = number * PIECE_BYTES
             yield piece[max(start - first, 0) : end - first]
 
@@ -86,17 +86,17 @@ class DatabaseContent:
             for sha256 in await asyncio.to_thread(self._unused, is_used, old):
                 upload = await asyncio.to_thread(self._unlist, sha256, is_used, older_than_s)
                 if upload is not None:
-                    await asyncio.to_thread(self._remove_pieces, upload)
+                    await asyncio.to_thread(self._remove_chunks, upload)
                     removed += 1
         for upload in await asyncio.to_thread(self._abandoned):
-            await asyncio.to_thread(self._remove_pieces, upload)
+            await asyncio.to_thread(self._remove_chunks, upload)
             removed += 1
         return removed
 
     async def _fill(
         self, upload: UUID, stream: AsyncIterator[bytes], expected: str | None
     ) -> Content:
-        gathering = Gathering(self._max_bytes)
+        gathering = ChunkWriter(self._max_bytes)
         until_s = time.monotonic() + _LONGEST_UPLOAD_S
         number = 0
 
@@ -110,17 +110,17 @@ class DatabaseContent:
 
         async for data in stream:
             if time.monotonic() > until_s:
-                raise UnacceptableError("the upload took more than a day")
-            for piece in gathering.take(data):
+                raise UnprocessableError("the upload took more than a day")
+            for piece in gathering.add(data):
                 await asyncio.to_thread(write, number, piece)
                 number += 1
         if rest := gathering.rest():
             await asyncio.to_thread(write, number, rest)
         return gathering.content(expected)
 
-    async def _give_up(self, upload: UUID) -> None:
+    async def _abandon(self, upload: UUID) -> None:
         try:
-            await asyncio.to_thread(self._remove_pieces, upload)
+            await asyncio.to_thread(self._remove_chunks, upload)
         except SQLAlchemyError as error:
             _log.warning("an upload's pieces stay until they are looked for: %s", error)
 
@@ -156,7 +156,7 @@ class DatabaseContent:
             raise NotFoundError(f"the bytes with SHA-256 {sha256} are not here")
         return row.upload, row.size_bytes
 
-    def _piece(self, upload: UUID, number: int) -> bytes:
+    def _chunk(self, upload: UUID, number: int) -> bytes:
         query = select(content_pieces.c.piece).where(
             content_pieces.c.upload == upload, content_pieces.c.number == number
         )
@@ -195,7 +195,7 @@ class DatabaseContent:
             ).scalar()
             return upload
 
-    def _remove_pieces(self, upload: UUID) -> None:
+    def _remove_chunks(self, upload: UUID) -> None:
         """Remove an upload's pieces, the first of them last: by it the rest would be found."""
         of_upload = content_pieces.c.upload == upload
         last = (

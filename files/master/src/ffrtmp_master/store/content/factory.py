@@ -13,7 +13,7 @@ from ffrtmp_master.store.engine import writing_engine
 _UNUSED_AFTER_S = 3600.0
 
 
-class Contents:
+class ContentStores:
     """Both kinds of content: in the database where masters share one, else in files."""
 
     artifacts: ContentStore

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from ffrtmp_master.store.content.base import Content, Gathering, IsUsed
+from ffrtmp_master.store.content.base import ChunkWriter, Content, IsUsed
 from ffrtmp_master.store.errors import NotFoundError
 
 _READ_BYTES = 256 * 1024
@@ -39,7 +39,7 @@ class FileContent:
         """Return where the file with this digest is, or would be."""
         return self._root / sha256[:2] / sha256
 
-    async def keep(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
+    async def store(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
         """Store what `stream` gives, as ContentStore says."""
         descriptor, name = await asyncio.to_thread(
             tempfile.mkstemp, prefix=_UNFINISHED, dir=self._root
@@ -83,14 +83,14 @@ class FileContent:
     async def _fill(
         self, descriptor: int, stream: AsyncIterator[bytes], expected: str | None
     ) -> Content:
-        gathering = Gathering(self._max_bytes)
+        gathering = ChunkWriter(self._max_bytes)
 
         def write(piece: bytes) -> None:
             gathering.count_in(piece)
             _write(descriptor, piece)
 
         async for data in stream:
-            for piece in gathering.take(data):
+            for piece in gathering.add(data):
                 await asyncio.to_thread(write, piece)
         await asyncio.to_thread(write, gathering.rest())
         return gathering.content(expected)

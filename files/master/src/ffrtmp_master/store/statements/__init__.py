@@ -59,7 +59,7 @@ class Statements(Protocol):
     def registrations(self, names: Iterable[str]) -> dict[str, str]:
         """Read what agents said of their nodes, as JSON text by name."""
 
-    def saw(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
+    def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
         """Note that agents of nodes were heard, where the last note is older than `coarse_s`."""
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
@@ -93,7 +93,7 @@ class Statements(Protocol):
         """Tell the other masters, once the transaction is committed."""
 
 
-def of(connection: Connection) -> Statements:
+def statements_for(connection: Connection) -> Statements:
     """Return the statements for the database of `connection`, to run on it."""
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":

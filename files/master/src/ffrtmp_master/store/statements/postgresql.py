@@ -21,7 +21,7 @@ from ffrtmp_master.store.rows import (
     NEW,
     Candidate,
     Claimants,
-    Held,
+    HeldJob,
     JobRow,
     NewResult,
     NewTransition,
@@ -246,7 +246,7 @@ class PostgresqlStatements:
         query = "SELECT name, registration::text FROM nodes WHERE name = ANY(%s)"
         return dict(self._run(query, (list(names),)).fetchall())
 
-    def saw(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
+    def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
         self._run(_SAW, (now, list(names), now - timedelta(seconds=coarse_s)))
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
@@ -256,7 +256,7 @@ class PostgresqlStatements:
         # Not locked: another master may be ending one of them while it waits for its node.
         held = self._run(_HELD_ON, (asked,))
         requirements = self._run(_NEW_REQUIREMENTS, (after,))
-        return Claimants(_nodes(nodes), [Held(*row) for row in held], list(requirements))
+        return Claimants(_nodes(nodes), [HeldJob(*row) for row in held], list(requirements))
 
     def overdue(self, now: datetime) -> list[JobRow]:
         return [_job(row) for row in self._run(_OVERDUE, (now, now))]

@@ -21,7 +21,7 @@ from ffrtmp_master.store.rows import (
     NEW,
     Candidate,
     Claimants,
-    Held,
+    HeldJob,
     JobRow,
     NewResult,
     NewTransition,
@@ -162,14 +162,14 @@ class SqliteStatements:
         rows = [self._run(query, (name,)).fetchone() for name in names]
         return dict(row for row in rows if row is not None)
 
-    def saw(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
+    def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
         before = _text(now - timedelta(seconds=coarse_s))
         at = _text(now)
         self._run_many(_SAW, [(at, name, before) for name in names])
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
         held = [
-            Held(_uuid(job_id), leased_to, slot, requirement_id)
+            HeldJob(_uuid(job_id), leased_to, slot, requirement_id)
             for job_id, leased_to, slot, requirement_id in self._run(_HELD_ON, (_array(names),))
         ]
         return Claimants(self.nodes(names), held, self.new_requirements(after))

@@ -10,10 +10,10 @@ from ffrtmp_shared.measurement import FfmpegBuild, Provenance
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import Scenario, Source
 
-from ffrtmp_worker.energy.client import ask
+from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
-from ffrtmp_worker.measure.complexity import ContentNotes
+from ffrtmp_worker.measure.complexity import ComplexityCache
 from ffrtmp_worker.measure.energy import EnergyMeter
 from ffrtmp_worker.measure.host_watch import HostWatch
 from ffrtmp_worker.measure.nvml import Nvml
@@ -52,7 +52,7 @@ class Tools:
     rtmp_url: str | None = None
     rtmp_stat: StatPage | None = None
     nvml: Nvml = field(default_factory=Nvml)
-    content_notes: ContentNotes = field(default_factory=lambda: ContentNotes(None))
+    content_notes: ComplexityCache = field(default_factory=lambda: ComplexityCache(None))
     prices: Prices = field(default_factory=Prices)
 
 
@@ -96,7 +96,7 @@ class Attempt:
     def energy_meter(self) -> EnergyMeter:
         """Return a meter for the energy of the host's processors."""
         socket = self.tools.energy_socket
-        return EnergyMeter(None if socket is None else partial(ask, socket))
+        return EnergyMeter(None if socket is None else partial(request_reading, socket))
 
     def gpu_energy_meter(self) -> EnergyMeter:
         """Return a meter for the energy of the host's NVIDIA GPUs."""

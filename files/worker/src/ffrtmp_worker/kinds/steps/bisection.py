@@ -3,9 +3,7 @@
 from collections.abc import Callable
 
 
-def greatest_that_holds(
-    holds: Callable[[int], bool], verifies: Callable[[int], bool], most: int
-) -> int:
+def bisect_max(holds: Callable[[int], bool], verifies: Callable[[int], bool], most: int) -> int:
     """Return the greatest number from 0 to `most` that holds and is verified.
 
     Numbers are doubled until one does not hold, then the interval is halved. The answer has to

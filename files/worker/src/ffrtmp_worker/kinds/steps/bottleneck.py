@@ -17,7 +17,7 @@ BUSY_RATIO = 0.9
 _NO_SESSION = "OpenEncodeSessionEx failed"
 
 
-class Shortage:
+class BottleneckDetector:
     """Watches one window of streams, from its making until `what` is asked."""
 
     def __init__(self, nvml: Nvml) -> None:
@@ -30,20 +30,20 @@ class Shortage:
         self._cpu = CpuTimes.now(self._cpus)
         self._cpu_busy_ratio = 0.0
 
-    def look(self) -> None:
+    def observe(self) -> None:
         """Look at the GPUs' encoders, now and then while the streams run."""
         for gpu in self._nvml.read().gpus:
             self._gpu_encoder_ratio = max(
                 self._gpu_encoder_ratio, gpu.values.get("encoder_ratio", 0.0)
             )
 
-    def end(self) -> float:
+    def finish(self) -> float:
         """End with the streams; return the busy part of the time of the CPUs that they may use."""
         spent = CpuTimes.now(self._cpus).since(self._cpu)
         self._cpu_busy_ratio = 1.0 - spent.idle_s / spent.total_s if spent.total_s > 0 else 0.0
         return self._cpu_busy_ratio
 
-    def what(self, members: Sequence[Member]) -> str:
+    def limit(self, members: Sequence[Member]) -> str:
         """Say what ran out for these streams, which did not all hold."""
         endings = (member.ending for member in members)
         ended = next((ending for ending in endings if ending.exit_code is not None), None)

@@ -7,10 +7,10 @@ from ffrtmp_shared.scenario import EncodeSettings
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process
-from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
+from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe_video
 from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.kinds.steps.preparation import deadline_s
-from ffrtmp_worker.kinds.steps.source_check import source_failure
+from ffrtmp_worker.kinds.steps.source_check import find_source_failure
 from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure import output as outputs
 from ffrtmp_worker.measure import quality
@@ -20,7 +20,7 @@ from ffrtmp_worker.measure.quality import Clip
 _DIGEST_MARK = "SHA256="
 
 
-def judge(
+def check_output(
     attempt: Attempt, settings: EncodeSettings, source: Clip, output_name: str
 ) -> tuple[OutputMeasurement, QualityMeasurement | Unavailable]:
     """Check the file `output_name` in the attempt's folder, then compare it with the source.
@@ -28,7 +28,7 @@ def judge(
     Raises AttemptFailedError when it is not what `settings` say.
     """
     found = _probe(attempt, settings, source, output_name)
-    measured = outputs.measure(
+    measured = outputs.measure_output(
         attempt.folder / output_name,
         found,
         asked_kbps=settings.rate.bitrate_kbps,
@@ -41,7 +41,7 @@ def judge(
 
 def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) -> VideoProbe:
     try:
-        output = probe(attempt.tools.ffprobe, attempt.folder / name)
+        output = probe_video(attempt.tools.ffprobe, attempt.folder / name)
     except UnreadableFileError as error:
         raise AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH, str(error), error.log_tail
@@ -49,7 +49,7 @@ def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) 
     wrong = outputs.mismatches(settings, source.probe, output)
     if wrong:
         # An encoder cannot write pictures that the source did not give.
-        raise source_failure(attempt, source) or AttemptFailedError(
+        raise find_source_failure(attempt, source) or AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH, "; ".join(wrong)
         )
     return output
@@ -60,7 +60,7 @@ def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
     said: list[str] = []
     memory = MemoryLimit()
     allowed_s = deadline_s(attempt, source)
-    outcome = process.run(
+    outcome = process.run_process(
         command.digest(attempt.tools.quality_ffmpeg, name),
         cwd=attempt.folder,
         log=attempt.folder / "digest.log",
@@ -95,4 +95,4 @@ def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement
         threads=attempt.tools.vmaf_threads,
         deadline_s=deadline_s(attempt, source.probe),
     )
-    return quality.measure(how, distorted=output, reference=source, stop=attempt.is_stopped)
+    return quality.measure_quality(how, distorted=output, reference=source, stop=attempt.is_stopped)

@@ -8,7 +8,7 @@ from ffrtmp_shared.measurement import SourceMeasurement
 from ffrtmp_shared.models import Progress
 
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe
+from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe_video
 from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.measure import complexity
 from ffrtmp_worker.measure import output as outputs
@@ -24,7 +24,7 @@ class SourceClip(Clip, frozen=True, kw_only=True):
     measured: SourceMeasurement
 
 
-def prepare(attempt: Attempt) -> SourceClip:
+def prepare_source(attempt: Attempt) -> SourceClip:
     """Check the scenario and the node, fetch the source and probe it.
 
     Returns the source by its name in the attempt's folder; raises AttemptFailedError with the
@@ -39,9 +39,9 @@ def prepare(attempt: Attempt) -> SourceClip:
     attempt.check_stop()
     found = _probe(attempt, name)
     _check_size(attempt, found)
-    known = attempt.tools.content_notes.of(
+    known = attempt.tools.content_notes.get_or_measure(
         sha256,
-        lambda: complexity.characterise(
+        lambda: complexity.measure_complexity(
             attempt.tools.quality_ffmpeg,
             attempt.folder,
             name,
@@ -51,7 +51,7 @@ def prepare(attempt: Attempt) -> SourceClip:
     )
     attempt.check_stop()
     return SourceClip(
-        name=name, probe=found, sha256=sha256, measured=complexity.describe(found, known)
+        name=name, probe=found, sha256=sha256, measured=complexity.source_measurement(found, known)
     )
 
 
@@ -98,7 +98,7 @@ def check_space(attempt: Attempt) -> None:
 
 def _probe(attempt: Attempt, name: str) -> VideoProbe:
     try:
-        source = probe(attempt.tools.ffprobe, attempt.folder / name)
+        source = probe_video(attempt.tools.ffprobe, attempt.folder / name)
     except UnreadableFileError as error:
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE, str(error), error.log_tail

@@ -10,10 +10,10 @@ from ffrtmp_worker.kinds.steps.preparation import deadline_s
 from ffrtmp_worker.measure.quality import Clip
 
 
-def source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | None:
+def find_source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | None:
     """Decode all of the source; return what is wrong with it, or None when all frames are there."""
     counter = _FrameCounter()
-    decoded = process.run(
+    decoded = process.run_process(
         command.decode(attempt.tools.farm_ffmpeg, source.name),
         cwd=attempt.folder,
         log=attempt.folder / "decode.log",

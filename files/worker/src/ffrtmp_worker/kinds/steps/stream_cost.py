@@ -18,7 +18,7 @@ class Prices:
     host_per_hour: float | None = None
     energy_per_kwh: float | None = None
 
-    def of_streams(
+    def cost_per_stream(
         self, streams: int, watts_per_stream: float | Unavailable
     ) -> StreamCost | Unavailable:
         """Return what each of so many streams costs for an hour.

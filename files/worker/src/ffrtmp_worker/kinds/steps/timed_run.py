@@ -12,11 +12,11 @@ from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.process import Outcome, StoppedBy
-from ffrtmp_worker.ffmpeg.progress import Report, Reports
+from ffrtmp_worker.ffmpeg.progress import ProgressReport, ProgressReports
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.steps.preparation import deadline_s, source_duration_s
-from ffrtmp_worker.kinds.steps.progress_reporter import Teller
-from ffrtmp_worker.kinds.steps.source_check import source_failure
+from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
+from ffrtmp_worker.kinds.steps.source_check import find_source_failure
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.quality import Clip
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
@@ -30,20 +30,20 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
     Its progress is reported. Raises AttemptFailedError with the verdict when it does not end as
     it should.
     """
-    teller = Teller(attempt, float(source.probe.frame_rate))
+    teller = ProgressReporter(attempt, float(source.probe.frame_rate))
 
-    def heard(report: Report) -> None:
-        teller.tell(report, ratio=report.frames / source.probe.frames)
+    def heard(report: ProgressReport) -> None:
+        teller.report(report, ratio=report.frames / source.probe.frames)
 
-    reports = Reports(heard)
+    reports = ProgressReports(heard)
     memory = MemoryLimit()
-    outcome = process.run(
+    outcome = process.run_process(
         argv,
         cwd=attempt.folder,
         log=attempt.folder / ENCODE_LOG_NAME,
         deadline_s=deadline_s(attempt, source.probe),
         stop=attempt.is_stopped,
-        on_line=reports.hear,
+        on_line=reports.add_line,
     )
     if outcome.stopped_by is not None or outcome.exit_code:
         raise _failure(attempt, outcome, source, memory)
@@ -79,7 +79,7 @@ def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
     """
     if attempt.scenario.warm_up_s <= 0:
         return
-    process.run(
+    process.run_process(
         argv,
         cwd=attempt.folder,
         log=attempt.folder / "warm-up.log",
@@ -90,7 +90,7 @@ def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
     attempt.check_stop()
 
 
-def added_up(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
+def sum_measurements(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
     """Return what all passes of one encode cost together.
 
     Times and counts are sums, memory is the most that any pass had, the frames are those of the
@@ -139,7 +139,7 @@ def _failure(
         return killed(outcome.exit_code, tail, memory)
     if _NO_SPACE in tail:
         return AttemptFailedError(FailureClass.NODE, "the work folder's disk is full", tail)
-    return source_failure(attempt, source) or AttemptFailedError(
+    return find_source_failure(attempt, source) or AttemptFailedError(
         FailureClass.ENCODE_FAILED, f"FFmpeg failed with code {outcome.exit_code}", tail
     )
 

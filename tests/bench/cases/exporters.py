@@ -15,7 +15,7 @@ import trustme
 from postgresql import free_port
 
 from bench.figures import Figure, Limit, Line, quantile
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import memory_kib
 
 _ROOT = Path(__file__).resolve().parents[3]

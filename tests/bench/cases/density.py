@@ -4,7 +4,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.figures import Figure, Limit, Line
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.worker import Worker
 
 _ROOT = Path(__file__).resolve().parents[3]

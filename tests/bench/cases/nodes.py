@@ -3,7 +3,7 @@
 from bench.figures import Figure, Limit, Line
 from bench.load import nodes
 from bench.load.nodes import Rhythm
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _CONNECTIONS = 64

@@ -2,7 +2,7 @@
 
 from bench.figures import Figure, Limit, Line, ratios
 from bench.load import cycles
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import in_own_process
 from bench.reference import sqlite_cycles_per_s
 

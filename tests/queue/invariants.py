@@ -3,14 +3,14 @@
 from itertools import pairwise
 
 from ffrtmp_shared.states import JOB_TRANSITIONS, JobState, RunState, run_state
-from house import House
+from in_process_master import MasterHarness
 
 from .model import FINAL, HELD, Model, ModelJob
 
 
-def check_jobs(house: House, model: Model) -> None:
+def check_jobs(harness: MasterHarness, model: Model) -> None:
     """No job is lost, each is as the model has it, and none shares a node that it must not."""
-    found = {job["id"]: job for job in house.every("/v1/jobs")}
+    found = {job["id"]: job for job in harness.every("/v1/jobs")}
     assert found.keys() == model.jobs.keys(), "a job was lost or came from nowhere"
     for job_id, job in model.jobs.items():
         wanted = job.seen()
@@ -21,25 +21,25 @@ def check_jobs(house: House, model: Model) -> None:
         assert len(held) <= 1 or not any(job["exclusive"] for job in held)
 
 
-def check_all(house: House, model: Model) -> None:
+def check_all(harness: MasterHarness, model: Model) -> None:
     """Look at everything that the master tells of what came to pass."""
-    check_jobs(house, model)
-    _check_results(house, model)
+    check_jobs(harness, model)
+    _check_results(harness, model)
     for job in model.jobs.values():
-        _check_history(house, job)
+        _check_history(harness, job)
     for run_id in {job.run_id for job in model.jobs.values() if job.run_id}:
-        _check_run(house, model, run_id)
+        _check_run(harness, model, run_id)
 
 
-def _check_results(house: House, model: Model) -> None:
-    found = house.every("/v1/results")
+def _check_results(harness: MasterHarness, model: Model) -> None:
+    found = harness.every("/v1/results")
     stored = {(one["job_id"], one["attempt"]) for one in found}
     assert len(stored) == len(found), "a result was stored twice"
     assert stored == set(model.results.items())
 
 
-def _check_history(house: House, job: ModelJob) -> None:
-    history = house.history(job.id)
+def _check_history(harness: MasterHarness, job: ModelJob) -> None:
+    history = harness.history(job.id)
     assert history[0][:2] == (None, "queued")
     assert history[-1][1] == job.state
     for (_, last, last_attempt), (before, after, attempt) in pairwise(history):
@@ -50,8 +50,8 @@ def _check_history(house: House, job: ModelJob) -> None:
     assert sum(after in FINAL for _, after, _ in history) == job.is_final
 
 
-def _check_run(house: House, model: Model, run_id: str) -> None:
-    run = house.run_now(run_id)
+def _check_run(harness: MasterHarness, model: Model, run_id: str) -> None:
+    run = harness.run_now(run_id)
     counts = model.counts(run_id)
     assert run["counts"] == counts
     state = run_state({JobState(name): count for name, count in counts.items()})

@@ -3,7 +3,7 @@
 from bench.figures import Figure, Limit, Line
 from bench.load import expansion
 from bench.load.expansion import Expanded
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _FLAT_MIB = 64.0

@@ -9,7 +9,7 @@ from bench.figures import Figure, Limit, Line
 from bench.load import dispatch, joining
 from bench.load.timing import Latency
 from bench.master import Master, Site, on_file, serving_all
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _AGENTS = 50

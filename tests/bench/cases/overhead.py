@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.figures import Figure, Limit, Line, ratios
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import CpuMeter, cpu_s, memory_kib
 from bench.worker import Worker
 

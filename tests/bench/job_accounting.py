@@ -5,7 +5,7 @@ class BrokenPromiseError(Exception):
     """The master lost a job, or handed it out or took its result twice."""
 
 
-class Ledger:
+class JobAccounting:
     """The jobs that were acknowledged, handed out and finished, by id."""
 
     def __init__(self) -> None:

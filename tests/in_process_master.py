@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+import factories
 import httpx
 import msgspec
-import specimens
 from ffrtmp_master.server import app
-from ffrtmp_master.services import Farm
+from ffrtmp_master.services import Services
 from litestar import Litestar
 from litestar.testing import TestClient
 
@@ -28,24 +28,26 @@ class SetClock:
         self.now += timedelta(seconds=seconds)
 
 
-class House:
+class MasterHarness:
     """A master and short ways to say what its callers say."""
 
-    def __init__(self, farm: Farm, client: TestClient[Any], clock: SetClock) -> None:
-        self.farm = farm
+    def __init__(self, services: Services, client: TestClient[Any], clock: SetClock) -> None:
+        self.services = services
         self.client = client
         self.clock = clock
-        self.clip = specimens.CLIP
-        self.clip_sha256 = specimens.CLIP_SHA256
-        self.suite = specimens.suite
-        self.registration = specimens.registration
-        self.measurement = specimens.measurement
+        self.clip = factories.CLIP
+        self.clip_sha256 = factories.CLIP_SHA256
+        self.suite = factories.suite
+        self.registration = factories.registration
+        self.measurement = factories.measurement
 
     @contextmanager
-    def restarted(self) -> Iterator["House"]:
+    def restarted(self) -> Iterator["MasterHarness"]:
         """Give the master that comes after this one on the same database."""
-        with serving(Farm(self.farm.settings, self.clock, sweep_s=3600), self.clock) as house:
-            yield house
+        with running_master(
+            Services(self.services.settings, self.clock, maintenance_interval_s=3600), self.clock
+        ) as harness:
+            yield harness
 
     def call(
         self, who: str | None, method: str, path: str, body: object = None, **more: Any
@@ -64,19 +66,19 @@ class House:
         return answer.json() if answer.content else None
 
     def register(self, name: str, *encoders: str, **more: Any) -> None:
-        body = specimens.registration(name, *encoders, **more)
+        body = factories.registration(name, *encoders, **more)
         self.ok(name, "PUT", f"/v1/nodes/{name}", body)
 
     def upload(self) -> None:
-        path = f"/v1/sources/{specimens.CLIP_SHA256}"
-        self.ok("submitter", "PUT", path, content=specimens.CLIP)
+        path = f"/v1/sources/{factories.CLIP_SHA256}"
+        self.ok("submitter", "PUT", path, content=factories.CLIP)
 
     def run(self, text: str | None = None, **more: Any) -> Any:
-        body = {"suite": text or specimens.suite(), "seed": 1}
+        body = {"suite": text or factories.suite(), "seed": 1}
         return self.ok("submitter", "POST", "/v1/runs", body, **more)
 
     def submit(self, encoder: str = "libx264", **more: Any) -> Any:
-        return self.ok("submitter", "POST", "/v1/jobs", specimens.job(encoder, **more))
+        return self.ok("submitter", "POST", "/v1/jobs", factories.job(encoder, **more))
 
     def claim(self, node: str, slot: int = 1, wait_s: float = 0) -> Any:
         body = {"node": node, "slot": slot, "wait_s": wait_s}
@@ -87,7 +89,7 @@ class House:
         return self.call(node, "POST", f"/v1/jobs/{claim['job']['id']}/heartbeat", body)
 
     def result(self, claim: Any, node: str = "worker1", **more: Any) -> httpx.Response:
-        body = {"attempt": claim["attempt"], "measurement": specimens.measurement(), **more}
+        body = {"attempt": claim["attempt"], "measurement": factories.measurement(), **more}
         return self.call(node, "POST", f"/v1/jobs/{claim['job']['id']}/result", body)
 
     def fail(self, claim: Any, kind: str, node: str = "worker1") -> httpx.Response:
@@ -115,36 +117,36 @@ class House:
             cursor = page["next_cursor"]
         return items
 
-    def sweep(self) -> None:
+    def run_maintenance(self) -> None:
         with self.client.portal() as portal:
-            portal.call(self.farm.expire_leases)
-            portal.call(self.farm.top_up_runs)
+            portal.call(self.services.maintenance.expire_leases)
+            portal.call(self.services.maintenance.add_repeats)
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltFramework:
     """A framework with its routes, which can serve one farm after another."""
 
-    served: app.Served
+    served: app.ServicesHolder
     framework: Litestar
 
     @classmethod
-    def for_farm(cls, farm: Farm) -> Self:
+    def for_farm(cls, services: Services) -> Self:
         """Build a framework, which takes 0.1 s."""
-        served = app.Served(farm)
-        return cls(served, app.framework(served))
+        served = app.ServicesHolder(services)
+        return cls(served, app.build_framework(served))
 
 
 # Several tests run more than one master at a time, each with a framework of its own.
-_idle: list[Built] = []
+_idle: list[BuiltFramework] = []
 
 
 @contextmanager
-def serving(farm: Farm, clock: SetClock) -> Iterator[House]:
+def running_master(services: Services, clock: SetClock) -> Iterator[MasterHarness]:
     """Run a master from its start to its stop."""
-    built = _idle.pop() if _idle else Built.for_farm(farm)
-    built.served.farm = farm
-    application = app.around(built.framework, farm)
+    built = _idle.pop() if _idle else BuiltFramework.for_farm(services)
+    built.served.services = services
+    application = app.with_fast_endpoints(built.framework, services)
     with TestClient(application, raise_server_exceptions=False) as client:
-        yield House(farm, client, clock)
+        yield MasterHarness(services, client, clock)
     _idle.append(built)

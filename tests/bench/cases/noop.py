@@ -13,7 +13,7 @@ from bench.cluster import Cluster
 from bench.figures import Figure, Limit, Line, ratios
 from bench.load import joining, noop
 from bench.master import Master, Site, on_file
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _AGENTS = 50

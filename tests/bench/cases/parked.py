@@ -2,7 +2,7 @@
 
 from bench.figures import Figure, Limit, Line
 from bench.load import parked
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _SUBMITTERS = 32

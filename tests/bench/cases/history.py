@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import filling
+from bench import seeding
 from bench.figures import Figure, Limit, Line, ratios
 from bench.load import cycles, joining, patterns
 from bench.load.timing import Latency
 from bench.master import Master, Site, on_file
-from bench.measuring import Measuring
+from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _AGENTS = 50
@@ -78,15 +78,15 @@ def _filled(
             unmet=_UNMET_SETS if unmet else 0,
         )
     if finished:
-        filling.copy_job(database, made.finished, finished, oldest_s_ago=365 * _DAY_S)
-    filling.copy_job(database, made.queued, queued, oldest_s_ago=_DAY_S / 24)
+        seeding.copy_job(database, made.finished, finished, oldest_s_ago=365 * _DAY_S)
+    seeding.copy_job(database, made.queued, queued, oldest_s_ago=_DAY_S / 24)
     for job_id in made.unmet:
-        filling.copy_job(database, job_id, unmet // _UNMET_SETS, oldest_s_ago=_DAY_S)
+        seeding.copy_job(database, job_id, unmet // _UNMET_SETS, oldest_s_ago=_DAY_S)
     return master
 
 
 def _before(folder: Path, master: Master) -> int:
-    return filling.count(folder / f"{master.name}.db", "queued")
+    return seeding.count(folder / f"{master.name}.db", "queued")
 
 
 def _check(folder: Path, masters: Mapping[str, Master], counts: Mapping[str, int]) -> None:

@@ -1,0 +1,75 @@
+"""Wake-ups of parked claims and subscribers after transactions of this master or of its peers."""
+
+import asyncio
+
+from ffrtmp_master.background.event_feed import EventFeed
+from ffrtmp_master.clock import Clock
+from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.waiting import ParkedClaims
+from ffrtmp_master.store.notifications import Notification
+from ffrtmp_master.store.reader import Reader
+from ffrtmp_master.store.unit_of_work import Effects
+
+
+class ClaimWakeups:
+    """Wakes the claims that a committed transaction may have a job for."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        reader: Reader,
+        catalog: RequirementCatalog,
+        parked_claims: ParkedClaims,
+        event_feed: EventFeed,
+        origin: str,
+    ) -> None:
+        """Create the wake-ups of one master.
+
+        Args:
+            clock: The clock that jobs become available by.
+            reader: Reads the sets of requirements that other masters have stored.
+            catalog: The sets of requirements that this master knows.
+            parked_claims: The claims that wait for a job.
+            event_feed: The feed that reads new events after each commit.
+            origin: The name of this master in notifications; its own are ignored.
+        """
+        self._clock = clock
+        self._reader = reader
+        self._catalog = catalog
+        self._parked_claims = parked_claims
+        self._event_feed = event_feed
+        self._origin = origin
+
+    def after_commit(self, effects: Effects) -> None:
+        """Wake claims after a transaction of this master, now or when a job becomes available."""
+        self._event_feed.wake()
+        for node, is_exclusive in effects.taken.items():
+            self._parked_claims.note_taken(node, is_exclusive=is_exclusive)
+        for node in effects.freed:
+            self._parked_claims.note_freed(node)
+        for requirement_id, jobs in effects.queued.items():
+            self._parked_claims.wake(requirement_id, jobs)
+        loop = asyncio.get_running_loop()
+        for not_before, requirement_id in effects.delayed:
+            delay_s = max((not_before - self._clock()).total_seconds(), 0.0)
+            loop.call_later(delay_s, self._parked_claims.wake, requirement_id, 1)
+
+    async def after_notification(self, notification: Notification | None) -> None:
+        """Wake claims after a transaction of another master.
+
+        Args:
+            notification: What the other master committed; None when notifications may be lost.
+        """
+        if notification is not None and notification.origin == self._origin:
+            return
+        if notification is None or notification.much:
+            self._parked_claims.wake_all()
+            return
+        if not all(self._catalog.knows(requirement_id) for requirement_id in notification.queued):
+            await self._reader.read(self._catalog.load_from)
+        for node in notification.freed:
+            self._parked_claims.note_freed(node)
+        for requirement_id, jobs in notification.queued.items():
+            if self._catalog.knows(requirement_id):
+                self._parked_claims.wake(requirement_id, jobs)
