@@ -11,8 +11,8 @@ from ffrtmp_shared.states import JobState, NodeState
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.failures import end_attempt
-from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.queue.requests import ClaimJob, ClaimOutcome
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.errors import ConflictError, RequestError
 from ffrtmp_master.store.rows import Candidate, HeldJob, JobRow, NodeRow
 from ffrtmp_master.store.unit_of_work import UnitOfWork

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.queue.requests import ClaimOutcome
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.rows import JobRow
 
 # Another master was about to take a job, or not: soon it is known.
