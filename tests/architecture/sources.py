@@ -11,13 +11,6 @@ def text_files(root: Path) -> list[Path]:
     """Return the committed text files, symbolic links excluded."""
     listed = subprocess.run(
         [shutil.which("git") or "git", "ls-files", "-z", "-co", "--exclude-standard"],
-            shutil.which("git") or "git",
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ],
         cwd=root,
         check=True,
         capture_output=True,
