@@ -14,7 +14,7 @@ JOBS = 20
 UNITS = {
     "master": {"ffrtmp-master.service", "ffrtmp-exporter@.service"},
     "worker": {"ffrtmp-agent@.service", "ffrtmp-exporter@.service", "ffrtmp-energy-reader.service"},
-    "rtmp_servers": {"ffrtmp-rtmp-server.service"},
+    "rtmp_server": {"ffrtmp-rtmp-server.service"},
     "monitoring": {
         "ffrtmp-victoria-metrics.service",
         "ffrtmp-vmalert.service",
@@ -22,7 +22,7 @@ UNITS = {
         "ffrtmp-series-importer.service",
     },
     "postgresql": {"ffrtmp-postgresql-backup.service", "ffrtmp-postgresql-backup.timer"},
-    "load_balancers": set(),
+    "load_balancer": set(),
 }
 SQLITE_UNITS = {"ffrtmp-master-backup.service", "ffrtmp-master-backup.timer"}
 SETTINGS = {
@@ -41,7 +41,7 @@ SETTINGS = {
         "exporter-gpu.yml",
         "exporter-ffmpeg.yml",
     },
-    "rtmp_servers": {"rtmp-server.conf"},
+    "rtmp_server": {"rtmp-server.conf"},
     "monitoring": {
         "monitoring.token",
         "series-importer.yml",
@@ -52,7 +52,7 @@ SETTINGS = {
         "monitoring/alertmanager-web.yml",
     },
     "postgresql": set(),
-    "load_balancers": set(),
+    "load_balancer": set(),
 }
 EVERYWHERE = {"pki/ca.pem", "pki/host.pem", "pki/host.key"}
 
