@@ -121,7 +121,7 @@ def test_a_revoked_token_is_refused_at_once(harness: Any) -> None:
 def test_a_token_of_the_operators_file_is_changed_there(harness: Any) -> None:
     answer = harness.call("admin", "DELETE", "/v1/tokens/viewer")
     assert answer.status_code == 409
-    assert "the operator's file lists" in answer.json()["detail"]
+    assert "the credentials file lists" in answer.json()["detail"]
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
     assert listed(harness, "viewer")["is_listed"] is True
 
