@@ -103,7 +103,7 @@ def pending_reason(
         return f"waits after a failed attempt until {not_before:%Y-%m-%dT%H:%M:%SZ}"
     suitable = _suitable_nodes(wanted, occupancy)
     if not suitable:
-        return _no_node(wanted, occupancy)
+        return _no_node_reason(wanted, occupancy)
     obstacles = {node.name: _obstacle(node, wanted, occupancy) for node in suitable}
     if None in obstacles.values():
         return "waits for its turn"
@@ -169,7 +169,7 @@ def _obstacle(node: Node, wanted: RequirementSet, occupancy: NodeOccupancy) -> s
     return None
 
 
-def _no_node(wanted: RequirementSet, occupancy: NodeOccupancy) -> str:
+def _no_node_reason(wanted: RequirementSet, occupancy: NodeOccupancy) -> str:
     if not occupancy.nodes:
         return "no node is registered"
     name = wanted.requirements.node

@@ -52,7 +52,7 @@ def find_due_runs(
 ) -> list[RunDueForRepeats]:
     """Return the runs and nodes that may need further jobs.
 
-    The query is cheap, because it is run often and mostly finds none.
+    The query is run often and mostly finds none, so it uses an index and is cheap.
 
     Args:
         connection: A connection to the database.

@@ -57,10 +57,10 @@ def count_controls(jobs: Iterable[JobOutcome]) -> int:
 
 
 def is_missing_at_end(jobs: Sequence[JobOutcome], last_at: datetime | None) -> bool:
-    """Return whether a node lacks its final control encode.
+    """Return whether a node still needs its final control encode.
 
-    That is so if it has fewer than two or the newest job is a different one; never if it gets no
-    control encodes, as indicated by None for `last_at`.
+    It does if it has fewer than two control encodes, or if its newest job is a different one. A
+    node whose `last_at` is None gets no control encodes.
     """
     if last_at is None:
         return False

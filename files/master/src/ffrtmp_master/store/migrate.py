@@ -39,7 +39,7 @@ def upgrade(engine: Engine) -> Migrated:
 def _without_foreign_keys(connection: Connection) -> Iterator[None]:
     """Disable foreign keys: dropping an SQLite table would delete the rows that refer to it.
 
-    This is impossible within a transaction. References are checked before the commit.
+    Foreign keys cannot be disabled within a transaction. References are checked before the commit.
     """
     if connection.dialect.name != "sqlite":
         yield

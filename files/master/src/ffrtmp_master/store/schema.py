@@ -221,7 +221,7 @@ transitions = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("reason", Text, nullable=False),
     Index("ix_transitions_transaction_id_id", "transaction_id", "id"),
-    # Numbers are never reused, because followers of events would skip a reused number.
+    # Numbers are never reused, because clients that follow the events would skip a reused number.
     sqlite_autoincrement=True,
 )
 

@@ -19,9 +19,9 @@ from ffrtmp_master.store.rows import JobRow, NewResult, NewTransition
 class Effects:
     """The effects of a committed transaction on parked claims and metrics.
 
-    `queued` has the numbers of newly queued jobs by requirement set. `delayed` lists jobs in
-    backoff with the time of its end. `freed` are the nodes on which a job ended. `taken` are the
-    nodes that got a job, with whether the job is exclusive.
+    `queued` has the numbers of newly queued jobs by requirement set. `delayed` has the end of the
+    backoff and the requirement set of each job in backoff. `freed` are the nodes on which a job
+    ended. `taken` has the nodes that got a job, and whether that job is exclusive.
     """
 
     queued: Counter[int] = field(default_factory=Counter)

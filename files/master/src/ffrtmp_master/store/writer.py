@@ -79,8 +79,8 @@ class Writer:
 
     Blocking steps run in a thread: every commit, and all statements for a database server. Requests
     for an SQLite file are applied in the thread of the event loop, because they do not block. In a
-    separate thread, the change of the global interpreter lock at every statement would cost more
-    than the statements.
+    separate thread, switching the global interpreter lock at every statement would cost more than
+    the statements.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Writer:
             loop.call_soon(self._begin_next)
         return future
 
-    # --- in the event loop ---
+    # --- Methods that run in the event loop ---
 
     def _begin_next(self) -> None:
         """Begin the next transaction, alternately of requests and of another operation."""
@@ -181,7 +181,7 @@ class Writer:
         # Scheduled, so that further requests of the same callers share the transaction.
         asyncio.get_running_loop().call_soon(self._begin_next)
 
-    # --- in the thread ---
+    # --- Methods that run in the thread ---
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while (step := self._steps.get()) is not None:

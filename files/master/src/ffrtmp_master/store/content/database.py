@@ -78,7 +78,18 @@ class DatabaseContent:
         return (await asyncio.to_thread(self._find, sha256))[1]
 
     async def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Yield a range of the content, each piece read in a separate transaction."""
+        """Yield a range of the content, as described for ContentStore.
+
+        Each piece is read in a separate transaction.
+
+        Args:
+            sha256: The digest of the content.
+            start: The offset of the first byte.
+            end: The offset after the last byte.
+
+        Yields:
+            The pieces.
+        """
         upload, _ = await asyncio.to_thread(self._find, sha256)
         for number in range(start // PIECE_BYTES, -(-end // PIECE_BYTES)):
             piece = await asyncio.to_thread(self._chunk, upload, number)
@@ -88,7 +99,7 @@ class DatabaseContent:
     async def remove_unused(self, is_used: IsUsed, older_than_s: float) -> int:
         """Remove unused content, as described for ContentStore."""
         removed, last = 0, ""
-        while old := await asyncio.to_thread(self._old, last, older_than_s):
+        while old := await asyncio.to_thread(self._old_digests, last, older_than_s):
             last = old[-1]
             for sha256 in await asyncio.to_thread(self._unused, is_used, old):
                 upload = await asyncio.to_thread(self._unlist, sha256, is_used, older_than_s)
@@ -171,7 +182,7 @@ class DatabaseContent:
             piece: bytes = connection.execute(query).scalar_one()
         return piece
 
-    def _old(self, after: str, older_than_s: float) -> list[str]:
+    def _old_digests(self, after: str, older_than_s: float) -> list[str]:
         query = (
             select(contents.c.sha256)
             .where(contents.c.kind == self._kind, contents.c.sha256 > after, _is_old(older_than_s))
@@ -203,7 +214,7 @@ class DatabaseContent:
             return upload
 
     def _remove_chunks(self, upload: UUID) -> None:
-        """Remove the pieces of an upload, the first one last, because `_abandoned` finds it."""
+        """Remove the pieces of an upload; the first one last, by which `_abandoned` finds it."""
         of_upload = content_pieces.c.upload == upload
         last = (
             select(content_pieces.c.number)

@@ -32,7 +32,7 @@ class FileContent:
         self._max_bytes = max_bytes
         self._engine = engine
         # Held while files are renamed, and while unused files are determined and removed.
-        self._naming = threading.Lock()
+        self._rename_lock = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
         # Incomplete uploads of a killed master are never used; clients upload again.
         for leftover in root.glob(f"{_UNFINISHED}*"):
@@ -64,7 +64,16 @@ class FileContent:
         return found.st_size
 
     async def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Yield a range of a file in pieces."""
+        """Yield a range of a file in pieces, as described for ContentStore.
+
+        Args:
+            sha256: The digest of the content.
+            start: The offset of the first byte.
+            end: The offset after the last byte.
+
+        Yields:
+            The pieces.
+        """
         file = await asyncio.to_thread(self.path(sha256).open, "rb")
         with file:
             file.seek(start)
@@ -107,14 +116,14 @@ class FileContent:
         """Make a file durable under its final name; it may replace an identical file."""
         os.fsync(descriptor)
         target = self.path(sha256)
-        with self._naming:
+        with self._rename_lock:
             target.parent.mkdir(exist_ok=True)
             written.replace(target)
         for folder in (target.parent, self._root):
             _sync(folder)
 
     def _clear(self, folder: Path, is_used: IsUsed, older_than_s: float) -> int:
-        with self._naming:
+        with self._rename_lock:
             before_s = time.time() - older_than_s
             old = {path.name for path in _files(folder) if path.stat().st_mtime < before_s}
             if not old:

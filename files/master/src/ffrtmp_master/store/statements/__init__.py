@@ -61,7 +61,13 @@ class Statements(Protocol):
         """Read the registrations of nodes as JSON text, by name."""
 
     def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
-        """Set the last-seen times of nodes if the stored ones are older than `coarse_s`."""
+        """Set the last-seen times of those nodes whose stored ones are outdated.
+
+        Args:
+            names: The names of the nodes.
+            now: The new last-seen time.
+            coarse_s: The age in seconds from which a stored time is outdated.
+        """
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
         """Read and lock nodes; read their held jobs and the `new_requirements`."""
@@ -86,7 +92,16 @@ class Statements(Protocol):
         """Read the ids and keys of requirement sets with an id above `after`."""
 
     def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
-        """Return the id of a requirement set; store the set if it is new."""
+        """Return the id of a requirement set; store the set if it is new.
+
+        Args:
+            key: The canonical JSON text of the set.
+            requirements: The requirements as JSON text.
+            exclusive: Whether jobs of the set are exclusive.
+
+        Returns:
+            The id.
+        """
 
     def finish_runs(self, run_ids: Iterable[UUID], now: datetime) -> None:
         """Mark those runs as finished that have only final jobs and get no further ones."""
