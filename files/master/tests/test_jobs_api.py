@@ -131,16 +131,13 @@ def test_a_job_says_that_its_nodes_are_busy(ready_harness: Any) -> None:
     assert claim["job"]["id"] == shared[0]
     assert waiting(harness, shared[1]) == "waits for its turn"
     assert waiting(harness, alone) == (
-        "no suitable node is free: "
-        "worker1 runs other jobs, and this job is exclusive"
+        "no suitable node is free: worker1 runs other jobs, and this job is exclusive"
     )
     harness.result(claim)
     harness.result(harness.claim("worker1"))
     assert harness.claim("worker1")["job"]["id"] == alone
     more = harness.submit(exclusive=False)["id"]
-    assert waiting(harness, more) == (
-        "no suitable node is free: worker1 runs an exclusive job"
-    )
+    assert waiting(harness, more) == ("no suitable node is free: worker1 runs an exclusive job")
 
 
 def test_a_job_for_one_node_names_it(ready_harness: Any) -> None:

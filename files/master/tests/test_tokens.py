@@ -191,7 +191,10 @@ def test_synchronising_leaves_what_was_made_over_the_api(harness: Any) -> None:
     assert bearing(harness, token).status_code == 200
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 401
     file.append(Credential(name="ci", role=Role.VIEWER, sha256="1" * 64))
-    with harness.client.portal() as portal, pytest.raises(ConflictError, match="created over the API"):
+    with (
+        harness.client.portal() as portal,
+        pytest.raises(ConflictError, match="created over the API"),
+    ):
         portal.call(run)
 
 
