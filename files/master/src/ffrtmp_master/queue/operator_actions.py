@@ -1,7 +1,6 @@
 """Actions of operators: cancel, retry, change of priority, removal of a node."""
 
 from collections.abc import Iterable
-from itertools import islice
 from uuid import UUID
 
 from ffrtmp_shared.models import Run
@@ -11,7 +10,9 @@ from sqlalchemy import ColumnElement, select, update
 
 from ffrtmp_master.queue import leases, transitions
 from ffrtmp_master.queue.leases import is_held
+from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.store import nodes, runs
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.errors import ConflictError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import jobs
@@ -100,7 +101,7 @@ def set_priority(work: UnitOfWork, job_id: UUID, priority: Priority, step_s: flo
     if job.state.is_final:
         raise ConflictError(f"job {job_id} is {job.state}; its priority can no longer be changed")
     job.priority = priority.steps
-    job.rank = transitions.rank(job.created_at, priority.steps, step_s)
+    job.rank = queue_rank(job.created_at, priority.steps, step_s)
     work.mark_changed(job)
 
 
@@ -186,15 +187,10 @@ def remove_node(work: UnitOfWork, name: str, by: str) -> None:
 
 def _cancel_all(work: UnitOfWork, condition: ColumnElement[bool], reason: str) -> None:
     unfinished = [state for state in JobState if not state.is_final]
-    ids = iter(
-        work.connection.execute(
-            select(jobs.c.id).where(condition, jobs.c.state.in_(unfinished)).order_by(jobs.c.id)
-        )
-        .scalars()
-        .all()
-    )
-    while piece := list(islice(ids, _ROWS_AT_ONCE)):
-        for job in work.jobs(piece).values():
+    query = select(jobs.c.id).where(condition, jobs.c.state.in_(unfinished)).order_by(jobs.c.id)
+    ids = work.connection.execute(query).scalars().all()
+    for chunk in chunks(ids, _ROWS_AT_ONCE):
+        for job in work.jobs(chunk).values():
             _cancel(work, job, reason)
         work.flush()
 

@@ -11,6 +11,7 @@ from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
+from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.queue.requests import SubmitJob, SubmitOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog, RequirementSet
 from ffrtmp_master.queue.uploads import KnownUploads, missing_sources_error
@@ -141,7 +142,7 @@ def _row(
         repeat=1,
         state=JobState.QUEUED,
         priority=request.priority.steps,
-        rank=transitions.rank(work.now, request.priority.steps, settings.priority_step_s),
+        rank=queue_rank(work.now, request.priority.steps, settings.priority_step_s),
         requirement_id=catalog.id_of(work.statements, wanted),
         node=request.requirements.node,
         attempt=0,

@@ -6,8 +6,12 @@ from datetime import datetime
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState, check_transition
 
+from ffrtmp_master.queue.priority import queue_rank
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.rows import JobRow, NewTransition
 from ffrtmp_master.store.unit_of_work import UnitOfWork
+
+_JOBS_PER_STATEMENT = 2000
 
 
 def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> None:
@@ -61,7 +65,7 @@ def enqueue(work: UnitOfWork, jobs: Iterable[JobRow], reason: str) -> None:
             yield job
 
     # The jobs are counted while they are stored, because a second pass would need all in memory.
-    for batch in _batches(count_and_yield()):
+    for batch in chunks(count_and_yield(), _JOBS_PER_STATEMENT):
         work.statements.insert_jobs(batch, reason)
         work.effects.submitted += len(batch)
 
@@ -83,7 +87,7 @@ def clone_queued(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
         repeat=job.repeat,
         state=JobState.QUEUED,
         priority=job.priority,
-        rank=rank(now, job.priority, priority_step_s),
+        rank=queue_rank(now, job.priority, priority_step_s),
         requirement_id=job.requirement_id,
         attempt=0,
         max_attempts=job.max_attempts,
@@ -103,35 +107,3 @@ def note_queued(work: UnitOfWork, job: JobRow) -> None:
         work.effects.queued[job.requirement_id] += 1
     else:
         work.effects.delayed.append((job.not_before, job.requirement_id))
-
-
-def rank(created_at: datetime, priority_steps: int, step_s: float) -> int:
-    """Return the rank of a job in the queue. The job with the lowest rank is leased first.
-
-    The rank is the creation time, reduced by `step_s` for each priority step. A job is preferred to
-    jobs of lower priority until one of them has waited that much longer, so no job starves. The
-    rank does not depend on the current time, so an index can hold it.
-
-    Args:
-        created_at: The creation time of the job.
-        priority_steps: The number of priorities below that of the job.
-        step_s: The waiting time in seconds that one priority step is worth.
-
-    Returns:
-        The rank in microseconds since the epoch.
-    """
-    return int((created_at.timestamp() - priority_steps * step_s) * 1_000_000)
-
-
-_BATCH_SIZE = 2000
-
-
-def _batches(jobs: Iterable[JobRow]) -> Iterable[list[JobRow]]:
-    batch: list[JobRow] = []
-    for job in jobs:
-        batch.append(job)
-        if len(batch) == _BATCH_SIZE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -16,6 +16,7 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, insert
 
 from ffrtmp_master.queue import transitions
+from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import missing_sources_error
 from ffrtmp_master.runs import control_encodes
@@ -186,7 +187,7 @@ def _jobs(
     """Generate the jobs lazily: a run may have more than should be in memory."""
     suite = request.suite
     steps = suite.priority.steps
-    rank = transitions.rank(work.now, steps, settings.priority_step_s)
+    rank = queue_rank(work.now, steps, settings.priority_step_s)
 
     def prepare(placed: PlacedScenario) -> tuple[PlacedScenario, int, str]:
         scenario = msgspec.json.encode(placed.scenario).decode()

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from itertools import islice
 from uuid import UUID
 
 from ffrtmp_shared.models import Artifact
 from sqlalchemy import ColumnElement, Connection, select
 
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.content.base import Content
 from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.schema import artifacts, sources
@@ -130,8 +130,7 @@ def _present(
     connection: Connection, column: ColumnElement[str], digests: Collection[str]
 ) -> set[str]:
     found: set[str] = set()
-    remaining = iter(digests)
-    while batch := list(islice(remaining, _DIGESTS_AT_ONCE)):
+    for batch in chunks(digests, _DIGESTS_AT_ONCE):
         query = select(column).where(column.in_(batch)).distinct()
         found.update(connection.execute(query).scalars())
     return found

@@ -7,7 +7,6 @@ locked are skipped.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared.states import JobState, NodeState
 
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
@@ -207,7 +207,7 @@ class PostgresqlStatements:
         self._run(_UPDATE_JOBS, (_json([_change(row) for row in rows]),))
 
     def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
-        for batch in _batches(transitions):
+        for batch in chunks(transitions, _ROWS_AT_ONCE):
             self._run(_INSERT_TRANSITIONS, (_json(batch),))
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
@@ -292,13 +292,6 @@ class PostgresqlStatements:
 
     def notify(self, message: str) -> None:
         self._run("SELECT pg_notify(%s, %s)", (CHANNEL, message))
-
-
-def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
-    """Split rows into batches for one statement each."""
-    remaining = iter(items)
-    while batch := list(islice(remaining, _ROWS_AT_ONCE)):
-        yield batch
 
 
 def _json(rows: Sequence[Any]) -> str:
