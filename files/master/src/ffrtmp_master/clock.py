@@ -1,35 +1,35 @@
-"""What time it is; a parameter wherever it matters, so that tests can set it."""
+"""Clocks. They are passed as parameters, so that tests can set the time."""
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
-"""Something that returns the present moment in UTC."""
+"""A function that returns the current time in UTC."""
 
 
 def utc_now() -> datetime:
-    """Return the present moment in UTC, as this host's clock has it."""
+    """Return the current time in UTC by the clock of the host."""
     return datetime.now(UTC)
 
 
 class SteadyClock:
-    """A clock that goes on evenly from a moment, whatever happens to the host's clock.
+    """A monotonic clock that does not follow changes of the clock of the host.
 
-    Leases are told by it: a host that sets its clock must not end the work of all agents.
+    It determines when leases expire: a step of the clock of the host must not end all attempts.
     """
 
     def __init__(self, moment: datetime) -> None:
-        """Start at `moment`, which is now."""
+        """Start the clock; `moment` is the current time."""
         self._moment = moment
         self._since_s = time.monotonic()
 
     def __call__(self) -> datetime:
-        """Return the present moment in UTC."""
+        """Return the current time in UTC."""
         return self._moment + timedelta(seconds=time.monotonic() - self._since_s)
 
     def set(self, moment: datetime) -> timedelta:
-        """Go on from `moment`, which is now; return how far the clock was put forward."""
+        """Set the clock to `moment`; return by how much that advances it."""
         step = moment - self()
         self._moment, self._since_s = moment, time.monotonic()
         return step
