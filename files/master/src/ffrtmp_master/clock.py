@@ -19,17 +19,17 @@ class SteadyClock:
     It determines when leases expire: a step of the clock of the host must not end all attempts.
     """
 
-    def __init__(self, moment: datetime) -> None:
-        """Start the clock; `moment` is the current time."""
-        self._moment = moment
+    def __init__(self, now: datetime) -> None:
+        """Start the clock; `now` is the current time."""
+        self._start = now
         self._since_s = time.monotonic()
 
     def __call__(self) -> datetime:
         """Return the current time in UTC."""
-        return self._moment + timedelta(seconds=time.monotonic() - self._since_s)
+        return self._start + timedelta(seconds=time.monotonic() - self._since_s)
 
-    def set(self, moment: datetime) -> timedelta:
-        """Set the clock to `moment`; return by how much that advances it."""
-        step = moment - self()
-        self._moment, self._since_s = moment, time.monotonic()
+    def set(self, now: datetime) -> timedelta:
+        """Set the clock to `now`; return by how much that advances it."""
+        step = now - self()
+        self._start, self._since_s = now, time.monotonic()
         return step

@@ -17,7 +17,7 @@ POSTGRESQL_PREFIX = "postgresql://"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings of the master.
+    """The settings of the master. Durations are in seconds, sizes in bytes, ages in days.
 
     Attributes:
         listen_address: The address that the server listens on.

@@ -56,11 +56,11 @@ async def append_log(
     """
     node = agent_node(request)
     max_bytes = services.settings.max_log_bytes
-    piece = _text(await small_body(request, max_bytes))
+    text = _text(await small_body(request, max_bytes))
 
     def append(work: UnitOfWork) -> Appended:
         leases.check_lease(leases.lock_job(work, job_id), attempt, node)
-        return logs.append_log(work.connection, (job_id, attempt), piece, offset, max_bytes)
+        return logs.append_log(work.connection, (job_id, attempt), text, offset, max_bytes)
 
     appended = await services.writer.write(append)
     services.log_feed.wake((job_id, attempt))

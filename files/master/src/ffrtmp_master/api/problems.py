@@ -38,7 +38,7 @@ _STATUS: Mapping[type[RequestError], HTTPStatus] = {
 _GENERAL = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 _RETRY_LATER = {"Retry-After": "5"}
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _PG_DISK_FULL = "53100"
 
 # Longer paths are truncated in the log, because clients can send paths of any length.
@@ -156,7 +156,7 @@ def _unexpected(error: Exception, method: str, path: str) -> ProblemResponse:
 def is_full(error: DBAPIError | OSError) -> bool:
     """Return whether an error was caused by a full disk or an exceeded quota."""
     if isinstance(error, OSError):
-        return error.errno in _NO_ROOM
+        return error.errno in _DISK_FULL_ERRNOS
     return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == _PG_DISK_FULL
 
 

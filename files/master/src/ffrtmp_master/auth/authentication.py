@@ -74,7 +74,7 @@ class _CachedCredential:
 
 
 class TokenAuthenticator:
-    """Finds the credential of a token, caches it briefly, and enforces rate limits.
+    """Finds the credential of a token, caches it for a short time, and enforces rate limits.
 
     Tokens are looked up by digest, so the duration of a lookup reveals nothing about them. A token
     with too many requests is rejected for a while. An address that sends too many unknown tokens

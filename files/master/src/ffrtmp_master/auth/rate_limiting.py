@@ -45,15 +45,15 @@ class TokenBucket:
 class BucketCache(Generic[K]):
     """A bounded set of buckets by key; the oldest bucket is removed first."""
 
-    def __init__(self, most: int, size: float, per_s: float) -> None:
+    def __init__(self, max_buckets: int, size: float, per_s: float) -> None:
         """Create an empty set.
 
         Args:
-            most: The maximum number of buckets.
+            max_buckets: The maximum number of buckets.
             size: The number of tokens of a full bucket.
             per_s: The number of tokens that return per second.
         """
-        self._most = most
+        self._max_buckets = max_buckets
         self._size = size
         self._per_s = per_s
         self._buckets: dict[K, TokenBucket] = {}
@@ -62,7 +62,7 @@ class BucketCache(Generic[K]):
         """Consume a token from the bucket of `key`; see `TokenBucket.consume`."""
         bucket = self._buckets.get(key)
         if bucket is None:
-            if len(self._buckets) >= self._most:
+            if len(self._buckets) >= self._max_buckets:
                 del self._buckets[next(iter(self._buckets))]
             bucket = self._buckets[key] = TokenBucket(self._size, self._per_s, now_s)
         return bucket.consume(now_s)

@@ -94,14 +94,14 @@ class EventFeed:
         """Also report the end of these runs."""
         self._unfinished.update(runs)
 
-    async def more_than(self, number: int, longest_s: float) -> bool:
+    async def more_than(self, number: int, timeout_s: float) -> bool:
         """Wait until more than `number` events have been read.
 
-        Returns False if that is not the case after `longest_s` seconds.
+        Returns False if that is not the case after `timeout_s` seconds.
         """
         if self.end <= number and not self.is_closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), longest_s)
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
         return self.end > number
 
     async def _start(self) -> None:
@@ -180,8 +180,8 @@ class EventSubscriber:
             self._number = None
         self._is_resuming = after is not None
 
-    async def next(self, longest_s: float) -> list[Event] | None:
-        """Wait up to `longest_s` seconds for events.
+    async def next(self, timeout_s: float) -> list[Event] | None:
+        """Wait up to `timeout_s` seconds for events.
 
         Returns the new events, or an empty list after the timeout; None if the feed is closed.
         """
@@ -189,7 +189,7 @@ class EventSubscriber:
             return None
         if self._number is None:
             return await self._catch_up()
-        if not await self._feed.more_than(self._number, longest_s):
+        if not await self._feed.more_than(self._number, timeout_s):
             return []
         events_read = self._feed.since(self._number)
         if events_read is None:

@@ -35,10 +35,10 @@ class LogSubscriber:
         """End the wait."""
         self._event.set()
 
-    async def sleep(self, longest_s: float) -> bool:
-        """Wait up to `longest_s` seconds for a wake-up; return whether there was one."""
+    async def sleep(self, timeout_s: float) -> bool:
+        """Wait up to `timeout_s` seconds for a wake-up; return whether there was one."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), longest_s)
+            await asyncio.wait_for(self._event.wait(), timeout_s)
         is_woken = self._event.is_set()
         self._event.clear()
         return is_woken

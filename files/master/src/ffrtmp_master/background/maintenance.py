@@ -54,7 +54,7 @@ class MaintenanceLoop:
 
         Args:
             settings: The master's settings.
-            clock: The clock of leases. A SteadyClock is kept in step with the database.
+            clock: The clock of leases. A SteadyClock is adjusted periodically.
             reader: Reads the database.
             writer: Writes the database.
             catalog: The sets of requirements that this master knows.

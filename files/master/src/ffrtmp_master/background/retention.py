@@ -70,7 +70,7 @@ class RetentionLoop:
         """Create the loop; `running` starts it.
 
         Args:
-            settings: How long jobs and artifacts are kept, and how many bytes of artifacts.
+            settings: The retention of jobs and artifacts, and the total size of artifacts.
             clock: The clock that determines ages.
             reader: Reads the database.
             writer: Removes rows if the database has a single writer.

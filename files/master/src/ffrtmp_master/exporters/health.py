@@ -37,7 +37,7 @@ class FarmHealth(Collector):
         self._health = Health(is_ready=False)
 
     def refresh(self, fetch: Callable[[], Health]) -> None:
-        """Replace the state by that which `fetch` returns; raises what `fetch` raises."""
+        """Update the state with the result of `fetch`; raises the exceptions of `fetch`."""
         health = Health(is_ready=False)
         try:
             health = fetch()

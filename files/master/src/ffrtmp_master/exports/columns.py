@@ -102,7 +102,7 @@ def _verdict_reasons(result: Result) -> str | None:
 
 
 def _cost(name: str, kind: Kind) -> Column:
-    """Return a column of the process figures that may be unavailable."""
+    """Return a column of the FFmpeg process; empty if the value is unavailable."""
     return Column(name, kind, lambda r: _measured(getattr(r.measurement.encode, name)))
 
 

@@ -48,7 +48,7 @@ def import_lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
 
     try:
         table: dict[str, list[Any]] = parquet.read_table(io.BytesIO(content)).to_pydict()
-        times_ms = [round(moment.timestamp() * 1000) for moment in table["time"]]
+        times_ms = [round(time.timestamp() * 1000) for time in table["time"]]
     except (pyarrow.ArrowException, OSError, KeyError, AttributeError) as error:
         raise UnreadableSeriesError(str(error)) from error
     for column, (metric, factor) in METRICS.items():
