@@ -181,7 +181,7 @@ def test_more_than_fits_into_a_page_and_into_what_is_kept(
 ) -> None:
     """A slow follower falls behind what is kept and goes on from the database."""
     monkeypatch.setattr(events, "PAGE", 10)
-    monkeypatch.setattr(event_feed, "_MOST_KEPT", kept)
+    monkeypatch.setattr(event_feed, "_BUFFERED_EVENTS_MAX", kept)
     with master.follow() as stream:
         run = master.harness.run(master.harness.suite(rates=35))
         master.harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")

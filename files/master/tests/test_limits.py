@@ -113,12 +113,12 @@ def test_unknown_tokens_are_refused_harder_and_good_ones_never(migrated: Setting
 def test_the_gate_remembers_no_more_than_it_may(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ffrtmp_master.auth.authentication._MOST_BELIEVED", 2)
+    monkeypatch.setattr("ffrtmp_master.auth.authentication._CACHED_TOKENS_MAX", 2)
     with limited(migrated) as harness:
         for _ in range(2):
             for who in ("viewer", "submitter", "admin", "worker1"):
                 assert harness.call(who, "GET", "/v1/sources/x").status_code in (400, 403, 404)
-        assert len(harness.services.authenticator._known) == 2
+        assert len(harness.services.authenticator._cache) == 2
 
 
 def registration(**changed: Any) -> Any:

@@ -32,7 +32,7 @@ from ffrtmp_master.telemetry.snapshot import SnapshotSources
 
 
 class Services:
-    """The components of a master: it constructs, starts and stops them."""
+    """Constructs, starts and stops the components of a master."""
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, maintenance_interval_s: float = 1.0
@@ -41,8 +41,8 @@ class Services:
 
         Args:
             settings: The master's settings.
-            clock: The clock of leases; by default one that follows the database or the host.
-            maintenance_interval_s: The pause between two passes of the maintenance loop.
+            clock: The clock of leases; by default a clock that follows the database or the host.
+            maintenance_interval_s: The pause between two maintenance passes, in seconds.
         """
         self.settings = settings
         self.clock: Clock = SteadyClock(utc_now()) if clock is None else clock
@@ -107,7 +107,7 @@ class Services:
 
     @property
     def snapshot_sources(self) -> SnapshotSources:
-        """What the metrics of a scrape are read from."""
+        """The sources of the metrics that are read at each scrape."""
         return SnapshotSources(
             reader=self.reader,
             clock=self.clock,

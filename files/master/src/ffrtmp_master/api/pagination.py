@@ -1,4 +1,4 @@
-"""Pages of lists: how many items one has, and cursors, opaque to callers and checked here."""
+"""Pagination of lists: page sizes and cursors, which are opaque to clients."""
 
 from typing import Annotated
 from uuid import UUID
@@ -9,50 +9,52 @@ from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.results import START, Position
 
 PAGE = 200
-"""How many items a page has where nobody says."""
+"""The default number of items per page."""
 
 Cursor = Annotated[
     str,
     QueryParameter(
         pattern=r"^[0-9A-Za-z._-]{0,128}$(?!\n)",
-        description="the next_cursor of the page before; empty for the first page",
+        description="the next_cursor of the previous page; empty for the first page",
     ),
 ]
-Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="the most items of a page")]
+Limit = Annotated[
+    int, QueryParameter(ge=1, le=1000, description="the maximum number of items per page")
+]
 
-# Text that a database is asked for: no control characters, which PostgreSQL does not hold.
+# Text in queries must not contain control characters: PostgreSQL rejects NUL.
 PRINTABLE = r"^[^\x00-\x1f\x7f]{1,255}$(?!\n)"
 
 
 def after_id(cursor: str) -> UUID | None:
-    """Read a cursor that is an id; empty means the beginning."""
+    """Parse a cursor that is an id; empty means the beginning."""
     if not cursor:
         return None
     try:
         return UUID(cursor)
     except ValueError as error:
-        raise UnprocessableError(f"{cursor!r} is no cursor of this list") from error
+        raise UnprocessableError(f"{cursor!r} is not a cursor of this list") from error
 
 
 def after_position(cursor: str) -> Position:
-    """Read a cursor of results; empty means the beginning."""
+    """Parse a cursor of results; empty means the beginning."""
     if not cursor:
         return START
     transaction, _, sequence = cursor.partition(".")
     if not (_is_number(transaction) and _is_number(sequence)):
-        raise UnprocessableError(f"{cursor!r} is no cursor of this list")
+        raise UnprocessableError(f"{cursor!r} is not a cursor of this list")
     return Position(int(transaction), int(sequence))
 
 
 def before_number(cursor: str) -> int | None:
-    """Read a cursor that is a number; empty means the beginning."""
+    """Parse a cursor that is a number; empty means the beginning."""
     if not cursor:
         return None
     if not _is_number(cursor):
-        raise UnprocessableError(f"{cursor!r} is no cursor of this list")
+        raise UnprocessableError(f"{cursor!r} is not a cursor of this list")
     return int(cursor)
 
 
 def _is_number(text: str) -> bool:
-    """Return whether `text` is a number that a column of 64 bits can hold."""
+    """Return whether `text` is a number that fits into a 64-bit column."""
     return text.isascii() and text.isdigit() and int(text) < 2**63

@@ -1,4 +1,4 @@
-"""Results, as readers get them."""
+"""The list of results."""
 
 from http import HTTPStatus
 from typing import Any
@@ -29,7 +29,7 @@ async def list_results(
     cursor: Cursor = "",
     limit: Limit = PAGE,
 ) -> ResultPage:
-    """List results, of one run or of all, in the order in which they were stored."""
+    """List all results or those of one run, in the order in which they were stored."""
     after = after_position(cursor)
     return await services.reader.read(lambda c: results.page_of_results(c, run, after, limit))
 
