@@ -102,7 +102,7 @@ def divided(params: dict[str, Any]) -> list[pinning.Slot]:
         return pinning.listed(host, params["slots"], params["cpus"], params["memory_nodes"])
     if params["cpus"] or params["memory_nodes"]:
         raise pinning.PinningError(
-            "with physical=true, CPUs and memory nodes are assigned automatically and cannot be listed"
+            "with physical=true, the module assigns CPUs and memory nodes; they cannot be listed"
         )
     return pinning.physical(host, params["slots"])
 
