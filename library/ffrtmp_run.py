@@ -133,8 +133,8 @@ EXAMPLES = r"""
 RETURN = r"""
 run:
   description:
-    - The run as the master reports it. Null in check mode if the run would be created, and if there
-      is no run to cancel.
+    - The run as the master reports it. Null in check mode if the run would be created, and
+      with O(state=canceled) if no run has the key.
   returned: always
   type: dict
   sample:
