@@ -171,7 +171,13 @@ def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | Non
 
 
 def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, Any] | None) -> str:
-    """Return the text of a file for a diff: changed attributes, then the content."""
+    """Return the text of a file for a diff: changed attributes, then the content.
+
+    Args:
+        content: Content of the file, or None if it does not exist.
+        file: Entry of the file in the payload.
+        attributes: Changed attributes, if any.
+    """
     shown = "".join(
         f"# {name}: {value}\n" for name, value in (attributes or {}).items() if name != "path"
     )
@@ -183,7 +189,14 @@ def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, A
 
 
 def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | None) -> None:
-    """Replace a file atomically, after `validate` has accepted the new content."""
+    """Replace a file atomically, after `validate` has accepted the new content.
+
+    Args:
+        module: The module.
+        dest: Path of the file.
+        content: New content.
+        validate: Command that must accept the content, if any.
+    """
     for parent in reversed(dest.parents):
         if not parent.exists():
             parent.mkdir()
@@ -201,7 +214,14 @@ def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | Non
 
 
 def check(module: AnsibleModule, dest: Path, temporary: str, validate: str) -> None:
-    """Fail the module if the command rejects the new content of a file."""
+    """Fail the module if the command rejects the new content of a file.
+
+    Args:
+        module: The module.
+        dest: Path of the file, for the error message.
+        temporary: Path of a temporary file with the new content.
+        validate: Command in which `%s` is replaced with `temporary`.
+    """
     command = [word.replace("%s", temporary) for word in shlex.split(validate)]
     code, out, err = module.run_command(command)
     if code != 0:

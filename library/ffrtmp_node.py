@@ -127,7 +127,13 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def absent(master: Master, name: str, *, is_check: bool) -> Json:
-    """Remove the node from the master. Return the result of the module."""
+    """Remove the node from the master. Return the result of the module.
+
+    Args:
+        master: Connection to the master.
+        name: Name of the node.
+        is_check: Whether the module runs in check mode.
+    """
     node = nodes.find(nodes.all_nodes(master), name)
     if node is not None and not is_check:
         nodes.remove(master, name)

@@ -191,7 +191,13 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
-    """Queue the run unless there is a run with its key. Return the result of the module."""
+    """Queue the run unless there is a run with its key. Return the result of the module.
+
+    Args:
+        master: Connection to the master.
+        params: Arguments of the module.
+        is_check: Whether the module runs in check mode.
+    """
     if params["run_id"]:
         raise SettingsError(
             "run_id requires state=canceled; the master assigns the id of a new run"
@@ -252,7 +258,13 @@ def _diff(suite: str, jobs: int, *, is_new: bool) -> Json:
 
 
 def canceled(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
-    """Cancel the run unless it has ended. Return the result of the module."""
+    """Cancel the run unless it has ended. Return the result of the module.
+
+    Args:
+        master: Connection to the master.
+        params: Arguments of the module.
+        is_check: Whether the module runs in check mode.
+    """
     if params["run_id"]:
         run = master.get(f"/v1/runs/{params['run_id']}")
     else:

@@ -116,7 +116,7 @@ class Master:
             _load_client_certificate(self._context, client_cert, client_key)
         elif client_key is not None:
             raise SettingsError("client_key needs client_cert, the certificate of this key")
-        self._kept: http.client.HTTPSConnection | None = None
+        self._connection: http.client.HTTPSConnection | None = None
 
     # --- calls ---
 
@@ -192,14 +192,14 @@ class Master:
             while piece := answer.read(_PIECE_BYTES):
                 received += len(piece)
                 if received > size_bytes:
-                    self._forget()
+                    self._disconnect()
                     raise CorruptError(
                         f"{path}: received more than the {size_bytes} bytes reported by the master"
                     )
                 digest.update(piece)
                 target.write(piece)
         except (OSError, http.client.HTTPException) as error:
-            self._forget()
+            self._disconnect()
             raise self._unreachable(error) from error
         if digest.hexdigest() != sha256:
             raise CorruptError(
@@ -209,7 +209,7 @@ class Master:
 
     def close(self) -> None:
         """Close the open connection, if there is one."""
-        self._forget()
+        self._disconnect()
 
     # --- requests ---
 
@@ -218,7 +218,7 @@ class Master:
         try:
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            self._forget()
+            self._disconnect()
             raise self._unreachable(error) from error
         if not text:
             return None
@@ -248,41 +248,41 @@ class Master:
         # The master may have closed an idle connection in the meantime. Only requests that change
         # nothing reuse a connection, because only they can safely be repeated.
         if method not in ("GET", "HEAD"):
-            self._forget()
-        was_kept = self._kept is not None
+            self._disconnect()
+        was_reused = self._connection is not None
         try:
             answer = self._exchange(method, target, payload, all_headers)
         except UnreachableError:
-            if not was_kept:
+            if not was_reused:
                 raise
             answer = self._exchange(method, target, payload, all_headers)
         if answer.status >= HTTPStatus.BAD_REQUEST:
             text = answer.read()
-            self._forget()
+            self._disconnect()
             raise RefusedError(answer.status, problem_message(method, path, answer.status, text))
         return answer
 
     def _exchange(
         self, method: str, target: str, payload: Any, headers: dict[str, str]
     ) -> http.client.HTTPResponse:
-        connection = self._kept or http.client.HTTPSConnection(
+        connection = self._connection or http.client.HTTPSConnection(
             self._host, self._port, timeout=self._timeout_s, context=self._context
         )
-        self._kept = connection
+        self._connection = connection
         try:
             connection.request(method, target, body=payload, headers=headers)
             return connection.getresponse()
         except ssl.SSLCertVerificationError as error:
-            self._forget()
+            self._disconnect()
             raise SettingsError(self._certificate_refused(error)) from error
         except (OSError, http.client.HTTPException) as error:
-            self._forget()
+            self._disconnect()
             raise self._unreachable(error) from error
 
-    def _forget(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         reason = str(error) or type(error).__name__

@@ -243,7 +243,13 @@ class MasterClient:
             cursor = page.next_cursor
 
     def download_artifact(self, job_id: UUID, attempt: int, name: str) -> bytes:
-        """Return the content of an artifact of an attempt."""
+        """Return the content of an artifact.
+
+        Args:
+            job_id: The job.
+            attempt: The attempt of the job that produced the artifact.
+            name: Name of the artifact.
+        """
         return self._send("GET", f"/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}").content
 
     def nodes(self) -> tuple[Node, ...]:

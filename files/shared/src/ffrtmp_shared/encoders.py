@@ -197,7 +197,7 @@ _SOFTWARE = (
         presets=_numbers(0, 10),
         default_preset="6",
         cq=Quality(0, 255),
-        # FFmpeg 5.1 accepts two passes, but the first pass writes an empty statistics file.
+        # FFmpeg 5.1 accepts two passes, but the first pass leaves an empty pass log file.
         options={"tile-columns": Between(1, 64), "tile-rows": Between(1, 64)},
     ),
     Encoder(
