@@ -165,8 +165,8 @@ def test_what_is_away_is_named_once_and_waited_for(
     result = wait(Simulation([answer(0), away, away, away, answer(1), answer(10)]))
     assert result["is_final"]
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if "trying again" in line]) == 1
-    assert len([line for line in lines if "answers again" in line]) == 1
+    assert len([line for line in lines if "retrying" in line]) == 1
+    assert len([line for line in lines if "responds again" in line]) == 1
     assert len(lines) == 5
 
 
