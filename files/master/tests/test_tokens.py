@@ -53,7 +53,7 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(harness: Any) -> None:
             "created_at": "2026-01-01T00:00:00Z",
             "created_by": "admin",
             "last_used_at": None,
-            "is_listed": False,
+            "is_provisioned": False,
         }
     )
 
@@ -123,7 +123,7 @@ def test_a_token_of_the_operators_file_is_changed_there(harness: Any) -> None:
     assert answer.status_code == 409
     assert "the operator's file lists" in answer.json()["detail"]
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
-    assert listed(harness, "viewer")["is_listed"] is True
+    assert listed(harness, "viewer")["is_provisioned"] is True
 
 
 def test_a_token_expires(harness: Any) -> None:

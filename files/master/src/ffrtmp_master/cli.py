@@ -119,7 +119,7 @@ def _write_down(connection: Connection, now: datetime, done: SyncResult) -> None
         connection,
         now,
         audit.COMMAND_LINE,
-        AuditAction.CREDENTIALS_SYNCHRONISED,
+        AuditAction.CREDENTIALS_SYNCHRONIZED,
         "credentials",
         **dataclasses.asdict(done),
     )

@@ -21,7 +21,8 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a token; the token itself is not kept.
 
-    `is_listed` ones stand in the operator's file and are changed there; who made them is null.
+    A token with `is_provisioned` is declared in the credentials file and changed there; its
+    `created_by` is null.
     `last_used_at` is exact to a minute.
     """
 
@@ -32,7 +33,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Moment | None
     created_by: str | None
     last_used_at: Moment | None
-    is_listed: bool
+    is_provisioned: bool
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +51,9 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 class AuditAction(StrEnum):
     """What somebody did to the farm, as the audit log names it."""
 
-    CREDENTIAL_MADE = "token made"
+    CREDENTIAL_CREATED = "token created"
     CREDENTIAL_REVOKED = "token revoked"
-    CREDENTIALS_SYNCHRONISED = "tokens synchronised"
+    CREDENTIALS_SYNCHRONIZED = "tokens synchronized"
     NODE_CHANGED = "node changed"
     NODE_REMOVED = "node removed"
     RUN_CREATED = "run created"
@@ -68,8 +69,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     at: Moment
-    who: str
-    deed: AuditAction
+    actor: str
+    action: AuditAction
     target: str
     details: dict[str, Any]
 

@@ -162,8 +162,8 @@ def _changed(work: UnitOfWork, job_id: UUID, services: Services) -> Job:
     return _find(work.connection, job_id, services)
 
 
-def _record(work: UnitOfWork, by: str, deed: AuditAction, job_id: UUID, **details: Any) -> None:
-    audit.record(work.connection, work.now, by, deed, str(job_id), **details)
+def _record(work: UnitOfWork, by: str, action: AuditAction, job_id: UUID, **details: Any) -> None:
+    audit.record(work.connection, work.now, by, action, str(job_id), **details)
 
 
 def _in_utc(name: str, moment: datetime | None) -> datetime | None:

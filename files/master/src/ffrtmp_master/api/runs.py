@@ -179,8 +179,8 @@ async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedSer
     return await services.writer.write(retry)
 
 
-def _record(work: UnitOfWork, by: str, deed: AuditAction, run_id: UUID, **details: Any) -> None:
-    audit.record(work.connection, work.now, by, deed, str(run_id), **details)
+def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **details: Any) -> None:
+    audit.record(work.connection, work.now, by, action, str(run_id), **details)
 
 
 async def _parsed(text: str) -> suite.Suite:

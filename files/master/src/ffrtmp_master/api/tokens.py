@@ -41,7 +41,7 @@ async def create_token(
         credentials.add_token(work.connection, made, by, work.now)
         details = {"role": made.role, "node": made.node, "expires_at": made.expires_at}
         audit.record(
-            work.connection, work.now, by, AuditAction.CREDENTIAL_MADE, made.name, **details
+            work.connection, work.now, by, AuditAction.CREDENTIAL_CREATED, made.name, **details
         )
         return work.now
 

@@ -8,16 +8,27 @@ from sqlalchemy import Connection, insert, select
 
 from ffrtmp_master.store.schema import audit
 
+# The values of earlier releases, which stay in the database.
+_FORMER_ACTIONS = {
+    "token made": AuditAction.CREDENTIAL_CREATED,
+    "tokens synchronised": AuditAction.CREDENTIALS_SYNCHRONIZED,
+}
+
 COMMAND_LINE = "command line"
 """Who did it, of what is done on the master's own host."""
 
 
 def record(
-    connection: Connection, now: datetime, who: str, deed: AuditAction, target: str, **details: Any
+    connection: Connection,
+    now: datetime,
+    actor: str,
+    action: AuditAction,
+    target: str,
+    **details: Any,
 ) -> None:
-    """Write down that `who` does `deed` to `target` in the transaction that is open."""
+    """Record an action in the open transaction."""
     connection.execute(
-        insert(audit).values(at=now, who=who, deed=deed.value, target=target, details=details)
+        insert(audit).values(at=now, who=actor, deed=action.value, target=target, details=details)
     )
 
 
@@ -31,11 +42,15 @@ def page_of_entries(connection: Connection, before: int | None, limit: int) -> A
         AuditEntry(
             id=row.id,
             at=row.at,
-            who=row.who,
-            deed=AuditAction(row.deed),
+            actor=row.who,
+            action=_stored_action(row.deed),
             target=row.target,
             details=row.details,
         )
         for row in rows[:limit]
     )
     return AuditPage(items=items, next_cursor=str(items[-1].id) if len(rows) > limit else None)
+
+
+def _stored_action(value: str) -> AuditAction:
+    return _FORMER_ACTIONS.get(value) or AuditAction(value)

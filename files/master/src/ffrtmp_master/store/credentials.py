@@ -189,5 +189,5 @@ def _token(row: Row[tuple[object, ...]]) -> Token:
         created_at=row.created_at,
         created_by=row.created_by,
         last_used_at=row.last_used_at,
-        is_listed=row.is_listed,
+        is_provisioned=row.is_listed,
     )
