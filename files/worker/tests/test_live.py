@@ -168,7 +168,7 @@ def test_a_server_that_is_not_there_is_the_networks_fault(
 
 
 def test_a_node_without_a_server_says_so(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    with pytest.raises(AttemptFailedError, match="rtmp_servers"):
+    with pytest.raises(AttemptFailedError, match="rtmp_server"):
         kinds.run_attempt(attempt(_live(clip), clip, tmp_path / "stream-3", tools))
 
 

@@ -1,9 +1,13 @@
 """The scenario whose machines the tests look at, and plays on them."""
 
+import json
 import os
+import ssl
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -24,6 +28,14 @@ def play(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
     )
+
+
+def request(url: str, *, token: str, ca: Path) -> Any:
+    """Return the JSON document at a URL of the master's API."""
+    call = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310
+    context = ssl.create_default_context(cafile=ca)
+    with urllib.request.urlopen(call, context=context, timeout=30) as response:  # noqa: S310
+        return json.load(response)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from ffrtmp_master.background.retention import RetentionLoop
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
 from ffrtmp_master.queue.batches import BatchCaches, BatchExecutor
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import KnownUploads
-from ffrtmp_master.queue.waiting import ParkedClaims
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine

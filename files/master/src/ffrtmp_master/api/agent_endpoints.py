@@ -29,8 +29,8 @@ from litestar.exceptions import ClientException
 from ffrtmp_master.api.job_view import render_job
 from ffrtmp_master.auth.authentication import check_node, node_of
 from ffrtmp_master.queue import requests
+from ffrtmp_master.queue.parked_claims import ParkedClaim
 from ffrtmp_master.queue.requests import ClaimOutcome
-from ffrtmp_master.queue.waiting import ParkedClaim
 from ffrtmp_master.services import Services
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.errors import UnprocessableError

@@ -14,8 +14,8 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import after_position
-from ffrtmp_master.api.streaming import QUIET_S, is_still_authorized
+from ffrtmp_master.api.pagination import after_position
+from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import jobs, runs

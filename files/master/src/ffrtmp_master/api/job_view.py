@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from ffrtmp_shared.models import Job
 
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.rows import JobRow
 

@@ -16,7 +16,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipV
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
+from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.queue import leases, operator_actions, pending_reasons

@@ -14,7 +14,7 @@ from litestar.response import Stream
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import AttemptQuery
-from ffrtmp_master.api.streaming import QUIET_S, is_still_authorized
+from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
 from ffrtmp_master.api.uploads import TextOperation, small_body
 from ffrtmp_master.auth.authentication import Call, agent_node, require_role
 from ffrtmp_master.queue import leases

@@ -17,7 +17,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter,
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
+from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.queue import operator_actions
 from ffrtmp_master.runs import expansion, precision_report

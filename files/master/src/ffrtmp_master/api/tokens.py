@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, Cursor, Limit
+from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
 from ffrtmp_master.api.path_params import NamePart
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.services import Services

@@ -4,8 +4,8 @@ import asyncio
 
 from ffrtmp_master.background.event_feed import EventFeed
 from ffrtmp_master.clock import Clock
-from ffrtmp_master.queue.matching import RequirementCatalog
-from ffrtmp_master.queue.waiting import ParkedClaims
+from ffrtmp_master.queue.parked_claims import ParkedClaims
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.notifications import Notification
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.unit_of_work import Effects

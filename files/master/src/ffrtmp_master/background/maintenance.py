@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
 from ffrtmp_master.queue import leases
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
-from ffrtmp_master.queue.matching import RequirementCatalog
-from ffrtmp_master.queue.waiting import ParkedClaims
+from ffrtmp_master.queue.parked_claims import ParkedClaims
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import adaptive_repeats, control_encodes
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs, statements

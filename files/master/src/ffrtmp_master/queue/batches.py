@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ffrtmp_master.queue import claiming, completion, leases, submission
+from ffrtmp_master.queue import completion, leases, submission
+from ffrtmp_master.queue.claims import claim_jobs
 from ffrtmp_master.queue.liveness import LastSeenThrottle
-from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.queue.requests import (
     ClaimJob,
     ClaimOutcome,
@@ -18,6 +18,7 @@ from ffrtmp_master.queue.requests import (
     Requests,
     SubmitJob,
 )
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.errors import RequestError
@@ -133,7 +134,7 @@ def _claim(
     catalog: RequirementCatalog,
     settings: Settings,
 ) -> None:
-    found = claiming.claim_jobs(work, [one for _, one in claims], catalog, settings.lease_s)
+    found = claim_jobs(work, [one for _, one in claims], catalog, settings.lease_s)
     for (place, _), answer in zip(claims, found, strict=True):
         handed_in = answers[place]
         if not isinstance(handed_in, ReportOutcome):

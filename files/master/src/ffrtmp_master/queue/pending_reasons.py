@@ -11,7 +11,7 @@ from ffrtmp_shared.states import JobState, NodeState
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue.leases import is_held
-from ffrtmp_master.queue.matching import RequirementSet, unmet_requirements
+from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.store import nodes
 from ffrtmp_master.store.schema import jobs, requirements
 

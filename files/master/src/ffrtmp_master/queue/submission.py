@@ -11,8 +11,8 @@ from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import RequirementCatalog, RequirementSet
 from ffrtmp_master.queue.requests import SubmitJob, SubmitOutcome
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog, RequirementSet
 from ffrtmp_master.queue.uploads import KnownUploads, missing_sources_error
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.errors import RequestError, UnprocessableError

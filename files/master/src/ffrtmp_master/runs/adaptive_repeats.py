@@ -15,7 +15,7 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.confidence_interval import repeats_needed
 from ffrtmp_master.store import job_outcomes, nodes, runs

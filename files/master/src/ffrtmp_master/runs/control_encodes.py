@@ -7,7 +7,7 @@ from ffrtmp_shared import control_encode
 from ffrtmp_shared.models import Node
 from ffrtmp_shared.requirements import Requirements
 
-from ffrtmp_master.queue.matching import RequirementSet, unmet_requirements
+from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.queue.submission import required_set
 from ffrtmp_master.store.job_outcomes import JobOutcome
 

@@ -16,7 +16,7 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, insert
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import missing_sources_error
 from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.interleaving import interleave

@@ -9,7 +9,7 @@ from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState
 from ffrtmp_shared.suite import MAX_JOBS, OnNode, Suite
 
-from ffrtmp_master.queue.matching import RequirementSet, unmet_requirements
+from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.queue.submission import required_set
 from ffrtmp_master.store.errors import UnprocessableError
 

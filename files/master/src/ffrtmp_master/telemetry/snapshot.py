@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.queue.liveness import Liveness
+from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
 from ffrtmp_master.queue.pending_reasons import PendingReason
-from ffrtmp_master.queue.waiting import ParkedClaims
 from ffrtmp_master.store import queue_stats
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.queue_stats import DatabaseSize

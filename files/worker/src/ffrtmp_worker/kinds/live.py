@@ -28,7 +28,7 @@ def run_live(attempt: Attempt) -> Measurement:
     if attempt.tools.rtmp_url is None:
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS,
-            "this node knows no RTMP server; put a host into the group rtmp_servers",
+            "this node knows no RTMP server; put a host into the group rtmp_server",
         )
     source = prepare_source(attempt)
     # The folder's name is the attempt's own, and nobody can guess it.
