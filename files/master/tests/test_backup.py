@@ -170,7 +170,10 @@ def test_what_is_there_is_never_written_over(migrated: Settings, tmp_path: Path)
         before = target.read_bytes() if target.exists() else b""
         ended = back_up(config, target)
         assert ended.returncode == 1
-        assert ended.stderr == f"ffrtmp-master: {target} is there already; it was not changed\n"
+        assert (
+            ended.stderr
+            == f"ffrtmp-master: {target} already exists and was not changed; choose another file\n"
+        )
         assert (target.read_bytes() if target.exists() else b"") == before
 
 

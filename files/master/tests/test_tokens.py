@@ -121,7 +121,7 @@ def test_a_revoked_token_is_refused_at_once(harness: Any) -> None:
 def test_a_token_of_the_operators_file_is_changed_there(harness: Any) -> None:
     answer = harness.call("admin", "DELETE", "/v1/tokens/viewer")
     assert answer.status_code == 409
-    assert "the operator's file lists" in answer.json()["detail"]
+    assert "the credentials file lists" in answer.json()["detail"]
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
     assert listed(harness, "viewer")["is_provisioned"] is True
 
@@ -191,7 +191,10 @@ def test_synchronising_leaves_what_was_made_over_the_api(harness: Any) -> None:
     assert bearing(harness, token).status_code == 200
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 401
     file.append(Credential(name="ci", role=Role.VIEWER, sha256="1" * 64))
-    with harness.client.portal() as portal, pytest.raises(ConflictError, match="made over the API"):
+    with (
+        harness.client.portal() as portal,
+        pytest.raises(ConflictError, match="created over the API"),
+    ):
         portal.call(run)
 
 

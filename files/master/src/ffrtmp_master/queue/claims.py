@@ -1,4 +1,4 @@
-"""Choosing jobs for the slots that ask for one, many slots at a time."""
+"""Claims: the choice of jobs for many slots in one transaction."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,7 +20,10 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 @dataclass
 class _Node:
-    """A node while its slots choose: what it could do, and the sets of what it does."""
+    """A node during the choice of jobs.
+
+    `meets` are the ids of the requirement sets that it meets, `working` those of its held jobs.
+    """
 
     row: NodeRow
     meets: frozenset[int]
@@ -30,48 +33,58 @@ class _Node:
 def claim_jobs(
     work: UnitOfWork, claims: Sequence[ClaimJob], catalog: RequirementCatalog, lease_s: float
 ) -> list[ClaimOutcome | RequestError]:
-    """Lease to each slot the first job that its node can do.
+    """Lease to each slot the first job that its node can run.
 
-    A job goes before another when its rank is lower. An exclusive job owns its node: it is handed
-    out only where nothing is worked on, and nothing beside it; while one is first in line, its
-    node takes no other, so that shared jobs do not keep it waiting for ever. A slot that claims
-    while it holds a job has started anew and lost it: that attempt is ended here, so that a killed
-    agent costs no waiting for its lease. A claim of a node that is not registered is refused.
+    Jobs are leased in ascending order of rank. An exclusive job is leased only to an idle node, and
+    the node gets no other job while it runs. When an exclusive job is first in the queue for a busy
+    node, the node gets no further jobs until it is idle, so that shared jobs cannot starve the
+    exclusive one. A slot that claims while it holds a job belongs to an agent that restarted and
+    lost the job. Its attempt is ended here, so that the job does not wait for the lease to expire.
+
+    Args:
+        work: The transaction.
+        claims: The claims, one for each slot.
+        catalog: The cache of requirement sets and of the nodes that meet them.
+        lease_s: The duration of a new lease in seconds.
+
+    Returns:
+        For each claim, in the same order, its outcome, or a ConflictError if its node is not
+        registered.
     """
     work.flush_queued()
-    names = sorted({asked.node for asked in claims})
+    names = sorted({claim.node for claim in claims})
     rows, held, requirements = work.statements.claimants(names, catalog.highest)
     catalog.register(requirements)
-    met = catalog.met_by(rows.values(), work.statements)
-    nodes = {name: _Node(row, met[name]) for name, row in rows.items()}
-    slots = {(asked.node, asked.slot) for asked in claims}
+    met_ids = catalog.met_by(rows.values(), work.statements)
+    nodes = {name: _Node(row, met_ids[name]) for name, row in rows.items()}
+    slots = {(claim.node, claim.slot) for claim in claims}
     lost = []
-    for one in held:
-        if work.has_ended(one.id):
+    for job in held:
+        if work.has_ended(job.id):
             continue
-        if (one.leased_to, one.slot) in slots:
-            lost.append(one)
+        if (job.leased_to, job.slot) in slots:
+            lost.append(job)
         else:
-            nodes[one.leased_to].working.append(one.requirement_id)
+            nodes[job.leased_to].working.append(job.requirement_id)
     if lost:
         _end_lost_attempts(work, lost)
     chosen = _choose(work, claims, nodes, catalog)
-    answers = _answers(work, claims, chosen, nodes, catalog=catalog, lease_s=lease_s)
+    outcomes = _lease_chosen(work, claims, chosen, nodes, catalog=catalog, lease_s=lease_s)
     if work.statements.is_shared:
-        _recheck(work, answers, claims, nodes)
-    return answers
+        _mark_contended(work, outcomes, claims, nodes)
+    return outcomes
 
 
-def _end_lost_attempts(work: UnitOfWork, lost: Iterable[HeldJob]) -> None:
-    work.load(one.id for one in lost)
-    for one in lost:
-        job = work.get_loaded(one.id)
-        if not job.state.holds_lease or (job.leased_to, job.slot) != (one.leased_to, one.slot):
-            # Another master ended it before it was locked.
+def _end_lost_attempts(work: UnitOfWork, lost_jobs: Iterable[HeldJob]) -> None:
+    work.load(held.id for held in lost_jobs)
+    for held in lost_jobs:
+        job = work.get_loaded(held.id)
+        if not job.state.holds_lease or (job.leased_to, job.slot) != (held.leased_to, held.slot):
+            # Another master ended the attempt before the job was locked here.
             continue
         failure = Failure(
             failure_class=FailureClass.LEASE_EXPIRED,
-            message=f"agent started anew on {job.leased_to}, slot {job.slot}",
+            message=f"the agent restarted on {job.leased_to}, slot {job.slot}",
         )
         end_attempt(work, job, failure, retry_after_s=0)
     work.flush()
@@ -83,30 +96,30 @@ def _choose(
     nodes: Mapping[str, _Node],
     catalog: RequirementCatalog,
 ) -> list[Candidate | None]:
-    """Pick a job for each claim in turn, or None."""
+    """Choose a job, or None, for each claim in turn."""
     wanted = Counter[int]()
-    for asked in claims:
-        if asked.node in nodes:
-            wanted.update(_examined(nodes[asked.node], catalog))
-    lines = _CandidateQueues(work.statements.candidates(wanted, work.now) if wanted else ())
+    for claim in claims:
+        if claim.node in nodes:
+            wanted.update(_examined(nodes[claim.node], catalog))
+    queues = _CandidateQueues(work.statements.candidates(wanted, work.now) if wanted else ())
     chosen: list[Candidate | None] = []
-    for asked in claims:
-        node = nodes.get(asked.node)
-        taken = None if node is None else lines.first(_examined(node, catalog))
+    for claim in claims:
+        node = nodes.get(claim.node)
+        candidate = None if node is None else queues.first(_examined(node, catalog))
         if (
             node is None
-            or taken is None
-            or (node.working and catalog.is_exclusive(taken.requirement_id))
+            or candidate is None
+            or (node.working and catalog.is_exclusive(candidate.requirement_id))
         ):
             chosen.append(None)
         else:
-            lines.remove(taken)
-            node.working.append(taken.requirement_id)
-            chosen.append(taken)
+            queues.remove(candidate)
+            node.working.append(candidate.requirement_id)
+            chosen.append(candidate)
     return chosen
 
 
-def _answers(
+def _lease_chosen(
     work: UnitOfWork,
     claims: Sequence[ClaimJob],
     chosen: Sequence[Candidate | None],
@@ -117,100 +130,109 @@ def _answers(
 ) -> list[ClaimOutcome | RequestError]:
     lease = timedelta(seconds=lease_s)
     work.load(candidate.id for candidate in chosen if candidate is not None)
-    answers: list[ClaimOutcome | RequestError] = []
-    for asked, candidate in zip(claims, chosen, strict=True):
-        node = nodes.get(asked.node)
+    outcomes: list[ClaimOutcome | RequestError] = []
+    for claim, candidate in zip(claims, chosen, strict=True):
+        node = nodes.get(claim.node)
         if node is None:
-            answers.append(ConflictError(f"node {asked.node} is not registered; register it first"))
+            outcomes.append(
+                ConflictError(f"node {claim.node} is not registered; register it first")
+            )
         elif candidate is None:
             is_idle = not node.working and node.row.state is NodeState.ACTIVE
-            answers.append(ClaimOutcome(None, _open_to(node, catalog), is_idle))
+            outcomes.append(ClaimOutcome(None, _open_to(node, catalog), is_idle))
         else:
             job = work.get_loaded(candidate.id)
-            _lease(work, job, asked, lease)
+            _lease(work, job, claim, lease)
             work.effects.note_taken(
-                asked.node, is_exclusive=catalog.is_exclusive(candidate.requirement_id)
+                claim.node, is_exclusive=catalog.is_exclusive(candidate.requirement_id)
             )
-            answers.append(ClaimOutcome(job))
-    return answers
+            outcomes.append(ClaimOutcome(job))
+    return outcomes
 
 
-def _recheck(
+def _mark_contended(
     work: UnitOfWork,
-    answers: list[ClaimOutcome | RequestError],
+    outcomes: list[ClaimOutcome | RequestError],
     claims: Sequence[ClaimJob],
     nodes: Mapping[str, _Node],
 ) -> None:
-    """Mark who found nothing although something is queued: another master had it locked."""
+    """Mark the claims that found no job only because another master had locked it."""
     empty = {
-        place: answer
-        for place, answer in enumerate(answers)
-        if isinstance(answer, ClaimOutcome)
-        and answer.job is None
-        and not nodes[claims[place].node].working
+        index: outcome
+        for index, outcome in enumerate(outcomes)
+        if isinstance(outcome, ClaimOutcome)
+        and outcome.job is None
+        and not nodes[claims[index].node].working
     }
-    open_to = frozenset[int]().union(*(answer.open_to for answer in empty.values()))
+    open_to = frozenset[int]().union(*(outcome.open_to for outcome in empty.values()))
     if not open_to:
         return
-    # What was leased just now is queued no more.
+    # Jobs that were leased in this transaction must not count as queued.
     work.flush()
     queued = work.statements.any_queued(sorted(open_to), work.now)
-    for place, answer in empty.items():
-        if not answer.open_to.isdisjoint(queued):
-            answers[place] = replace(answer, is_contended=True)
+    for index, outcome in empty.items():
+        if not outcome.open_to.isdisjoint(queued):
+            outcomes[index] = replace(outcome, is_contended=True)
 
 
-def _lease(work: UnitOfWork, job: JobRow, asked: ClaimJob, lease: timedelta) -> None:
+def _lease(work: UnitOfWork, job: JobRow, claim: ClaimJob, lease: timedelta) -> None:
     work.effects.claims += 1
     ready_at = job.not_before or job.created_at
     work.effects.queue_waits_s.append(max((work.now - ready_at).total_seconds(), 0.0))
     job.attempt += 1
-    job.leased_to = asked.node
-    job.slot = asked.slot
+    job.leased_to = claim.node
+    job.slot = claim.slot
     job.lease_expires_at = work.now + lease
     job.started_at = work.now
     job.not_before = None
     job.progress = None
-    reason = f"claimed by {asked.node}, slot {asked.slot}"
+    reason = f"claimed by {claim.node}, slot {claim.slot}"
     transitions.transition(work, job, JobState.LEASED, reason)
 
 
 def _examined(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
-    """Return the sets whose jobs matter to a node: those it could do were it free.
+    """Return the requirement sets whose jobs a node considers.
 
-    A node that shares looks at exclusive jobs as well, to know whether one is first in line.
+    A node with shared jobs considers exclusive jobs as well, to find out whether one is first in
+    the queue.
     """
     if node.row.state is not NodeState.ACTIVE:
         return frozenset()
-    if any(catalog.is_exclusive(one) for one in node.working):
+    if any(catalog.is_exclusive(requirement_id) for requirement_id in node.working):
         return frozenset()
     return node.meets
 
 
 def _open_to(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
-    """Return the sets whose jobs the node could be handed as it is now."""
-    looked_at = _examined(node, catalog)
+    """Return the requirement sets whose jobs could be leased to the node now."""
+    examined = _examined(node, catalog)
     if not node.working:
-        return looked_at
-    return frozenset(one for one in looked_at if not catalog.is_exclusive(one))
+        return examined
+    return frozenset(
+        requirement_id for requirement_id in examined if not catalog.is_exclusive(requirement_id)
+    )
 
 
 class _CandidateQueues:
-    """The first jobs of each set of requirements, in their order."""
+    """The first queued jobs of each requirement set, ordered by rank."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
-        lines: dict[int, list[Candidate]] = defaultdict(list)
+        queues: dict[int, list[Candidate]] = defaultdict(list)
         for candidate in candidates:
-            lines[candidate.requirement_id].append(candidate)
-        self._lines = lines
-        for line in lines.values():
-            line.sort(reverse=True)
+            queues[candidate.requirement_id].append(candidate)
+        self._queues = queues
+        for queue in queues.values():
+            queue.sort(reverse=True)
 
     def first(self, requirement_ids: Collection[int]) -> Candidate | None:
-        """Return the job that goes first among those of some sets."""
-        heads = [line[-1] for one, line in self._lines.items() if line and one in requirement_ids]
+        """Return the job with the lowest rank among some requirement sets."""
+        heads = [
+            queue[-1]
+            for requirement_id, queue in self._queues.items()
+            if queue and requirement_id in requirement_ids
+        ]
         return min(heads, default=None)
 
     def remove(self, candidate: Candidate) -> None:
-        """Remove a job that was the first of its set."""
-        self._lines[candidate.requirement_id].pop()
+        """Remove a job that is the first of its requirement set."""
+        self._queues[candidate.requirement_id].pop()

@@ -1,4 +1,4 @@
-"""Agents that wait for work, and whom to wake when there is some."""
+"""Parked claims: claims that found no job and wait for one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -7,86 +7,97 @@ from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.rows import JobRow
 
-# Another master was about to take a job, or not: soon it is known.
-_CONTENDED_S = 0.05
+# The delay after which a claim tries again for a job that another master had locked.
+_CONTENDED_RETRY_S = 0.05
 
 
 class ParkedClaim:
-    """A claim that waits: of which node, and for jobs of which sets of requirements."""
+    """A claim that waits for a job of one of the requirement sets `keys` on a node."""
 
     __slots__ = ("future", "hint", "is_idle", "keys", "node")
 
     def __init__(self, node: str) -> None:
-        """Prepare to wait for a job that `node` could do."""
+        """Create a claim of `node` that does not wait yet."""
         self.node = node
         self.keys: frozenset[int] = frozenset()
         self.is_idle = True
-        # The set that it was told of a job of, until it has looked.
+        # The requirement set for which the claim was woken, until its next attempt has ended.
         self.hint: int | None = None
         self.future: asyncio.Future[bool] | None = None
 
     def wake(self) -> None:
-        """End its sleep, if it sleeps."""
-        self._end_sleep(is_woken=True)
+        """End the wait early, if the claim waits."""
+        self._end_wait(is_woken=True)
 
     def time_out(self) -> None:
-        """End its sleep because its time is over."""
-        self._end_sleep(is_woken=False)
+        """End the wait because of the timeout."""
+        self._end_wait(is_woken=False)
 
-    def _end_sleep(self, *, is_woken: bool) -> None:
+    def _end_wait(self, *, is_woken: bool) -> None:
         if self.future is not None and not self.future.done():
             self.future.set_result(is_woken)
 
 
 class ParkedClaims:
-    """Claims that found nothing and wait.
+    """All parked claims of a master.
 
-    A new job wakes one waiter that could do it, not all. Waking is a hint and never a promise:
-    whoever wakes looks for itself. What is heard between a look and going to sleep is looked for
-    again, so that no job lies beside a waiting agent. For one event loop alone.
+    A new job wakes one parked claim that could lease it, not all. A wakeup is only a hint: the
+    claim tries again and may find no job. Events between an attempt and the following wait cause
+    another attempt, so no job stays queued while a claim for it is parked. Not thread-safe: all
+    calls must come from the same event loop.
     """
 
     def __init__(self, catalog: RequirementCatalog) -> None:
-        """Open the room; `catalog` knows which nodes meet what jobs ask."""
+        """Create an empty collection; `catalog` tells which nodes meet which requirements."""
         self._catalog = catalog
-        # Who sleeps, by node, and by each set whose jobs it could take.
+        # The parked claims by node, and by each requirement set whose jobs they could lease.
         self._by_node: dict[str, dict[ParkedClaim, None]] = {}
         self._by_key: dict[int, dict[ParkedClaim, None]] = {}
-        # Counts hints, and says which was the last for a set, and for a node.
-        self._heard = 0
-        self._heard_key: dict[int, int] = {}
-        self._heard_node: dict[str, int] = {}
-        # The sets that were looked through for sleepers who could do their jobs.
-        self._opened: set[int] = set()
+        # The number of events so far, and the number of the last event of each set and each node.
+        self._events = 0
+        self._last_event_of_key: dict[int, int] = {}
+        self._last_event_of_node: dict[str, int] = {}
+        # The requirement sets that were matched to the claims that were parked before them.
+        self._matched_sets: set[int] = set()
         self._size = 0
         self.is_closed = False
-        # How many sleepers were woken before their time was over, and found nothing after all.
+        # The numbers of wakeups before the timeout, and of those after which no job was found.
         self.wakeups = 0
         self.spurious_wakeups = 0
 
     def __len__(self) -> int:
-        """Count those who sleep."""
+        """Return the number of parked claims."""
         return self._size
 
     async def wait_for_job(
         self,
-        waiter: ParkedClaim,
+        parked: ParkedClaim,
         attempt: Callable[[], Awaitable[ClaimOutcome]],
         wait_s: float,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> JobRow | None:
-        """Make attempts until one gives a job, `wait_s` seconds are over, or nobody waits."""
-        try:
-            return await self._until(waiter, attempt, wait_s, is_gone)
-        finally:
-            if waiter.hint is not None:
-                # It left without having looked: whoever else could do the job should.
-                self.note_freed(waiter.node)
-                self.wake(waiter.hint, 1)
+        """Try to lease a job until one is leased, the timeout ends or the client disconnects.
 
-    async def _until(
+        Args:
+            parked: The claim.
+            attempt: Tries to lease a job once.
+            wait_s: The timeout in seconds.
+            is_gone: Returns whether the client has disconnected.
+
+        Returns:
+            The leased job, or None.
+        """
+        try:
+            return await self._retry_until(parked, attempt, wait_s, is_gone)
+        finally:
+            if parked.hint is not None:
+                # The claim ended without using its wakeup: another one should try to lease the job.
+                self.note_freed(parked.node)
+                self.wake(parked.hint, 1)
+
+    async def _retry_until(
         self,
-        waiter: ParkedClaim,
+        parked: ParkedClaim,
         attempt: Callable[[], Awaitable[ClaimOutcome]],
         wait_s: float,
         is_gone: Callable[[], bool],
@@ -95,134 +106,134 @@ class ParkedClaims:
         deadline = loop.time() + wait_s
         was_woken = False
         while True:
-            heard = self._heard
+            last_event = self._events
             claimed = await attempt()
             if claimed.job is not None or not is_gone():
-                waiter.hint = None
+                parked.hint = None
             self.spurious_wakeups += was_woken and claimed.job is None
             was_woken = False
-            left_s = deadline - loop.time()
-            if claimed.job is not None or left_s <= 0 or self.is_closed or is_gone():
+            remaining_s = deadline - loop.time()
+            if claimed.job is not None or remaining_s <= 0 or self.is_closed or is_gone():
                 return claimed.job
-            if self._was_heard_since(heard, waiter.node, claimed.open_to):
+            if self._has_event_since(last_event, parked.node, claimed.open_to):
                 continue
-            nap_s = min(left_s, _CONTENDED_S) if claimed.is_contended else left_s
-            waiter.is_idle = claimed.is_idle
-            was_woken = await self._sleep(loop, waiter, claimed.open_to, nap_s)
+            delay_s = min(remaining_s, _CONTENDED_RETRY_S) if claimed.is_contended else remaining_s
+            parked.is_idle = claimed.is_idle
+            was_woken = await self._park(loop, parked, claimed.open_to, delay_s)
             self.wakeups += was_woken
 
     def wake(self, requirement_id: int, jobs: int) -> None:
-        """Wake as many waiters as there are new jobs of a set."""
-        self._heard += 1
-        self._heard_key[requirement_id] = self._heard
-        self._open(requirement_id)
-        line = self._by_key.get(requirement_id)
-        while jobs and line:
-            waiter = next(iter(line))
+        """Wake one parked claim for each of `jobs` new jobs of a requirement set."""
+        self._events += 1
+        self._last_event_of_key[requirement_id] = self._events
+        self._add_new_set(requirement_id)
+        claims = self._by_key.get(requirement_id)
+        while jobs and claims:
+            parked = next(iter(claims))
             if self._catalog.is_exclusive(requirement_id):
-                # The node will be busy: its other slots wait until it is free again.
-                self._close_node(waiter.node)
-            self._leave_keys(waiter)
-            waiter.hint = requirement_id
-            waiter.wake()
+                # The node will be busy: its other slots get no job until it is free again.
+                self._withdraw_node(parked.node)
+            self._withdraw(parked)
+            parked.hint = requirement_id
+            parked.wake()
             jobs -= 1
 
     def note_freed(self, node: str) -> None:
-        """Wake all waiters of a node: its slots may take other jobs now."""
-        self._heard += 1
-        self._heard_node[node] = self._heard
-        for waiter in list(self._by_node.get(node, ())):
-            waiter.wake()
+        """Wake all parked claims of a node whose job has ended."""
+        self._events += 1
+        self._last_event_of_node[node] = self._events
+        for parked in list(self._by_node.get(node, ())):
+            parked.wake()
 
     def note_taken(self, node: str, *, is_exclusive: bool) -> None:
-        """Note that a node got a job: who waits there cannot take another beside it."""
-        self._close_node(node, only_exclusive=not is_exclusive)
+        """Withdraw the parked claims of a node from jobs that it cannot run with its new job."""
+        self._withdraw_node(node, only_exclusive=not is_exclusive)
 
     def wake_all(self) -> None:
-        """Have everybody look for themselves."""
-        self._heard += 1
-        for waiters in list(self._by_node.values()):
-            for waiter in list(waiters):
-                waiter.wake()
+        """Wake all parked claims."""
+        self._events += 1
+        for parked_claims in list(self._by_node.values()):
+            for parked in list(parked_claims):
+                parked.wake()
 
     def close(self) -> None:
-        """Send everybody home: the master stops."""
+        """End all parked claims, because the master stops."""
         self.is_closed = True
         self.wake_all()
 
     def awaited_requirements(self) -> list[int]:
-        """Return the sets of requirements that somebody waits for."""
-        return [key for key, line in self._by_key.items() if line]
+        """Return the ids of the requirement sets that parked claims wait for."""
+        return [key for key, claims in self._by_key.items() if claims]
 
     def waiting_nodes(self) -> list[str]:
-        """Return the nodes that somebody waits on."""
+        """Return the names of the nodes that have parked claims."""
         return list(self._by_node)
 
-    def _was_heard_since(self, heard: int, node: str, open_to: Iterable[int]) -> bool:
-        if self._heard == heard:
+    def _has_event_since(self, last_event: int, node: str, open_to: Iterable[int]) -> bool:
+        if self._events == last_event:
             return False
-        return self._heard_node.get(node, 0) > heard or any(
-            self._heard_key.get(key, 0) > heard for key in open_to
+        return self._last_event_of_node.get(node, 0) > last_event or any(
+            self._last_event_of_key.get(key, 0) > last_event for key in open_to
         )
 
-    async def _sleep(
+    async def _park(
         self,
         loop: asyncio.AbstractEventLoop,
-        waiter: ParkedClaim,
+        parked: ParkedClaim,
         open_to: frozenset[int],
-        nap_s: float,
+        delay_s: float,
     ) -> bool:
-        """Sleep; return whether somebody ended it before its time was over."""
-        waiter.future = loop.create_future()
-        waiter.keys = open_to
+        """Wait for a wakeup or the timeout; return whether there was a wakeup."""
+        parked.future = loop.create_future()
+        parked.keys = open_to
         for key in open_to:
-            self._by_key.setdefault(key, {})[waiter] = None
-        self._by_node.setdefault(waiter.node, {})[waiter] = None
+            self._by_key.setdefault(key, {})[parked] = None
+        self._by_node.setdefault(parked.node, {})[parked] = None
         self._size += 1
-        timer = loop.call_later(nap_s, waiter.time_out)
+        timer = loop.call_later(delay_s, parked.time_out)
         try:
-            return await waiter.future
+            return await parked.future
         finally:
             timer.cancel()
             self._size -= 1
-            self._leave_keys(waiter)
-            of_node = self._by_node[waiter.node]
-            del of_node[waiter]
-            if not of_node:
-                del self._by_node[waiter.node]
+            self._withdraw(parked)
+            claims = self._by_node[parked.node]
+            del claims[parked]
+            if not claims:
+                del self._by_node[parked.node]
 
-    def _leave_keys(self, waiter: ParkedClaim) -> None:
-        for key in waiter.keys:
-            line = self._by_key.get(key)
-            if line is not None:
-                line.pop(waiter, None)
-                if not line:
+    def _withdraw(self, parked: ParkedClaim) -> None:
+        for key in parked.keys:
+            claims = self._by_key.get(key)
+            if claims is not None:
+                claims.pop(parked, None)
+                if not claims:
                     del self._by_key[key]
-        waiter.keys = frozenset()
+        parked.keys = frozenset()
 
-    def _close_node(self, node: str, *, only_exclusive: bool = False) -> None:
-        for waiter in self._by_node.get(node, ()):
-            kept = (
-                frozenset(key for key in waiter.keys if not self._catalog.is_exclusive(key))
+    def _withdraw_node(self, node: str, *, only_exclusive: bool = False) -> None:
+        for parked in self._by_node.get(node, ()):
+            remaining = (
+                frozenset(key for key in parked.keys if not self._catalog.is_exclusive(key))
                 if only_exclusive
                 else frozenset[int]()
             )
-            self._leave_keys(waiter)
-            waiter.is_idle = False
-            waiter.keys = kept
-            for key in kept:
-                self._by_key.setdefault(key, {})[waiter] = None
+            self._withdraw(parked)
+            parked.is_idle = False
+            parked.keys = remaining
+            for key in remaining:
+                self._by_key.setdefault(key, {})[parked] = None
 
-    def _open(self, requirement_id: int) -> None:
-        """Have those wait for a set that was not there when they went to sleep."""
-        if requirement_id in self._opened:
+    def _add_new_set(self, requirement_id: int) -> None:
+        """Add a new requirement set to the claims that were parked before it existed."""
+        if requirement_id in self._matched_sets:
             return
-        self._opened.add(requirement_id)
+        self._matched_sets.add(requirement_id)
         node = self._catalog.node_of(requirement_id)
         names = self._by_node.keys() if node is None else [node]
         for name in self._catalog.meeting(requirement_id, names):
-            for waiter in self._by_node.get(name, ()):
-                # Whose node is busy waits for the node, not for jobs.
-                if waiter.is_idle:
-                    waiter.keys |= {requirement_id}
-                    self._by_key.setdefault(requirement_id, {})[waiter] = None
+            for parked in self._by_node.get(name, ()):
+                # Claims of a busy node wait until the node is freed, not for jobs.
+                if parked.is_idle:
+                    parked.keys |= {requirement_id}
+                    self._by_key.setdefault(requirement_id, {})[parked] = None
