@@ -46,7 +46,7 @@ def test_an_inventory_of_ones_own_is_complete(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [([], "make inventory NAME=prod"), (["NAME=example"], "there already")]
+    ("arguments", "said"), [([], "make inventory NAME=prod"), (["NAME=example"], "already exists")]
 )
 def test_an_inventory_is_not_made_over_another(
     checkout: Path, arguments: list[str], said: str
