@@ -37,7 +37,7 @@ def read(path: Path) -> Record:
 def write(record: Record, folder: Path, part: str) -> Path:
     """Write the record of a part of the farm and the page beside it; return the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    name, order = PARTS[part].page, list(PARTS[part].lines)
+    name, order = PARTS[part].page, list(PARTS[part].cases)
     entries = [record.entries[key] for key in order if key in record.entries]
     document = msgspec.json.encode(record, order="deterministic")
     (folder / f"{name}.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")

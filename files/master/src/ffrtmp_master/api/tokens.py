@@ -45,7 +45,12 @@ async def create_token(
             "expires_at": credential.expires_at,
         }
         audit.record(
-            work.connection, work.now, by, AuditAction.CREDENTIAL_CREATED, credential.name, **details
+            work.connection,
+            work.now,
+            by,
+            AuditAction.CREDENTIAL_CREATED,
+            credential.name,
+            **details,
         )
         return work.now
 
