@@ -291,11 +291,11 @@ def test_stalls_are_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
-        ({"reports": ()}, "the encoder wrote no picture"),
-        ({"fed": ()}, "nothing was heard of the feeder"),
+        ({"reports": ()}, "the encoder wrote no frame"),
+        ({"fed": ()}, "there is no data from the feeder"),
         (
             {"packets": Packets(elapsed_s=array("d"), time_s=array("d"), size_bytes=array("q"))},
-            "nothing was heard of the player",
+            "there is no data from the player",
         ),
     ],
 )
