@@ -161,7 +161,7 @@ def test_a_server_that_is_not_there_is_the_networks_fault(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     nowhere = replace(tools, rtmp_url=f"rtmp://127.0.0.1:{free_port()}/live")
-    with pytest.raises(AttemptFailedError, match="came back") as caught:
+    with pytest.raises(AttemptFailedError, match="the player received no packets") as caught:
         kinds.run_attempt(attempt(_live(clip), clip, tmp_path / "stream-2", nowhere))
     assert caught.value.failure_class is FailureClass.NETWORK
     assert not _running(tmp_path)
