@@ -151,7 +151,7 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
     assert measured.live is not None
     assert measured.live.stalls == 1
     assert measured.live.server_bytes_in == Unavailable(
-        reason="this node knows no statistics page of the RTMP server (rtmp_stat_url)"
+        reason="no statistics page of the RTMP server is configured (rtmp_stat_url)"
     )
     assert measured.live.lag_max_s > 1.5
     assert measured.live.below_real_time_s > 0

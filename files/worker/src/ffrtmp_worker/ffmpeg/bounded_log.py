@@ -21,7 +21,7 @@ class BoundedLog:
         self._head_left = head_bytes
         self._tail_bytes = tail_bytes
         self._tail = bytearray()
-        self._left_out = 0
+        self._omitted_bytes = 0
         self._recent = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -37,7 +37,7 @@ class BoundedLog:
         surplus = len(self._tail) - self._tail_bytes
         if surplus > 0:
             del self._tail[:surplus]
-            self._left_out += surplus
+            self._omitted_bytes += surplus
 
     def last_lines(self) -> str:
         """Return the last lines of the log."""
@@ -46,7 +46,7 @@ class BoundedLog:
 
     def close(self) -> None:
         """Write the end of the log and close the file."""
-        if self._left_out:
-            self._file.write(f"\n[... {self._left_out} bytes left out ...]\n".encode())
+        if self._omitted_bytes:
+            self._file.write(f"\n[... {self._omitted_bytes} bytes left out ...]\n".encode())
         self._file.write(self._tail)
         self._file.close()

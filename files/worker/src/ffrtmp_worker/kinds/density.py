@@ -150,11 +150,11 @@ class _DensitySearch:
     ) -> DensityStep:
         members = outcome.members
         paces = [measure_pace(member.reports, self._frame_rate) for member in members]
-        known = [pace for pace in paces if pace is not None]
-        is_whole = len(known) == len(paces)
+        known_paces = [pace for pace in paces if pace is not None]
+        is_complete = len(known_paces) == len(paces)
         held = (
-            is_whole
-            and all(self._keeps_up(pace) for pace in known)
+            is_complete
+            and all(self._keeps_up(pace) for pace in known_paces)
             and all(member.ending.exit_code is None for member in members)
         )
         unknown = Unavailable(reason="a stream wrote too few reports to determine its pace")
@@ -162,8 +162,8 @@ class _DensitySearch:
             streams=len(members),
             window_s=outcome.wall_s,
             held=held,
-            slowest_speed=min(pace.speed for pace in known) if is_whole else unknown,
-            lag_max_s=max(pace.lag_max_s for pace in known) if is_whole else unknown,
+            slowest_speed=min(pace.speed for pace in known_paces) if is_complete else unknown,
+            lag_max_s=max(pace.lag_max_s for pace in known_paces) if is_complete else unknown,
             cpu_busy_ratio=busy_ratio,
             power_w=power_w,
             gpu_power_w=gpu_power_w,

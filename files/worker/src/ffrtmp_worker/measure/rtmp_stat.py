@@ -30,7 +30,7 @@ The difference is due to the response time.
 """
 
 Client = tuple[str, str]
-"""The server's process, and its number for the connection."""
+"""A connection: the ID of the server's process, and the connection's number in it."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class ServerWatch:
     def summarize(self) -> ServerMeasurement:
         """Return the server's side of the stream, after its end."""
         if self._page is None:
-            return _none("this node knows no statistics page of the RTMP server (rtmp_stat_url)")
+            return _none("no statistics page of the RTMP server is configured (rtmp_stat_url)")
         found = self._summary.summarize(self._until_s)
         if isinstance(found.server_bytes_in, Unavailable) and self._failure:
             return _none(f"{self._page.url} was not read: {self._failure}")

@@ -1,4 +1,4 @@
-"""Check whether a damaged source caused the failure of an attempt."""
+"""Diagnosis of a failed attempt: whether its source can be decoded completely."""
 
 from ffrtmp_shared.failures import FailureClass
 
@@ -11,7 +11,10 @@ from ffrtmp_worker.measure.quality import Clip
 
 
 def find_source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | None:
-    """Decode the whole source; return its failure, or None if all frames can be decoded."""
+    """Decode the whole source; return the failure that this shows.
+
+    The result is None if all frames can be decoded or the decoder was stopped or killed.
+    """
     counter = _FrameCounter()
     decoded = process.run_process(
         command.decode(attempt.tools.farm_ffmpeg, source.name),

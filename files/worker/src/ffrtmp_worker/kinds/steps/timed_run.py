@@ -140,7 +140,7 @@ def _failure(
         return AttemptFailedError(
             FailureClass.DEADLINE_EXCEEDED,
             f"the encode was not done after {deadline_s(attempt, source.probe):.1f} s: it is "
-            f"slower than {attempt.scenario.slowest_speed:g} times real time",
+            f"slower than {attempt.scenario.slowest_speed:g} times real time (slowest_speed)",
             tail,
         )
     if outcome.exit_code < 0:
