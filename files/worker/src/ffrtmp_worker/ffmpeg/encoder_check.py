@@ -28,6 +28,9 @@ def check_encoder(
         ffmpeg: The FFmpeg to use.
         stop: A function that returns true when the test is to stop.
 
+    Returns:
+        Whether the encoder works, and the end of FFmpeg's log.
+
     Raises:
         OSError: The FFmpeg cannot be started.
     """

@@ -89,6 +89,9 @@ def run_pipeline(
         stop: A function that returns true when the stream is to stop.
         on_report: A function that receives each report of the encoder.
 
+    Returns:
+        The collected data of the stream, and the exit codes and costs of the processes.
+
     Raises:
         OSError: A process cannot be started.
     """

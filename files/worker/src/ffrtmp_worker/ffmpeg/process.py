@@ -79,6 +79,9 @@ def run_process(
         on_line: A function that receives each line of standard output, with the seconds since the
             start.
 
+    Returns:
+        The exit code and the cost of the process.
+
     Raises:
         OSError: The program cannot be started.
     """
@@ -235,6 +238,9 @@ def start_process(
         argv: The command.
         cwd: The working directory.
         stdin: The standard input; by default it is empty.
+
+    Returns:
+        The running process.
 
     Raises:
         OSError: The program cannot be started.

@@ -52,6 +52,9 @@ def run_group(
         stop: A function that returns true when the processes are to stop.
         on_report: A function that receives the index of a process and each of its reports.
 
+    Returns:
+        The reports, exit codes and costs of the processes.
+
     Raises:
         OSError: A process cannot be started.
     """

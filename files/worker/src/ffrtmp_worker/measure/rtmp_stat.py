@@ -18,15 +18,15 @@ _TIMEOUT_S = 2.0
 _MAX_BYTES = 8_000_000
 
 _LAST_S = 0.3
-"""The time of the last poll before the end of a stream, in seconds: a response takes a while."""
+"""The seconds from the last poll to the end of the stream, to leave time for the response."""
 
 _STALE_S = 2.5
-"""A last sample older than this at the end of a stream, in seconds, is not representative."""
+"""The greatest age of the last sample at the end of a stream, in seconds."""
 
 _SAME_S = 0.5
-"""Two samples belong to one record of a stream if its start differs by less, in seconds.
+"""Two samples are of the same record if their calculated starts differ by less, in seconds.
 
-The difference is due to the response time.
+The starts of the same record differ by the response times.
 """
 
 Client = tuple[str, str]

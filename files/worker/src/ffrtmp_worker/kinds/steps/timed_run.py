@@ -34,6 +34,9 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         argv: The command.
         source: The source that the command reads.
 
+    Returns:
+        The cost of the process and the speed of the encode.
+
     Raises:
         AttemptFailedError: The process failed, was killed or exceeded its deadline, or the
             attempt is to stop.
@@ -159,6 +162,9 @@ def killed(exit_code: int, log_tail: str, memory: MemoryLimit) -> AttemptFailedE
         exit_code: The negative number of the signal.
         log_tail: The last lines of the process's log.
         memory: The memory limit of the slot, created before the process was started.
+
+    Returns:
+        The error with the class of the failure.
     """
     if exit_code == -signal.SIGKILL and memory.was_hit():
         # Another attempt would need as much memory, so only a larger limit helps.
