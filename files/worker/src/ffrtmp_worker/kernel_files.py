@@ -10,7 +10,7 @@ class KernelFileError(Exception):
 def read_text(file: Path) -> str:
     """Return the content of a file without surrounding white space; raises KernelFileError."""
     try:
-        return file.read_text(encoding="ascii").strip()
+        return file.read_text(encoding="utf-8").strip()
     except PermissionError as error:
         raise KernelFileError(f"no permission to read {file}") from error
     except (OSError, UnicodeDecodeError) as error:

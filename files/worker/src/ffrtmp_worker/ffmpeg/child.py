@@ -18,11 +18,10 @@ import msgspec
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
 from ffrtmp_worker.ffmpeg.line_buffer import LineBuffer
 from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start_process
+from ffrtmp_worker.ffmpeg.signal_escalation import STEP_S, SignalEscalation, signal_group
 
-_PATIENCE_S = 2.0
 _LOG_BYTES = 16_384
 _READ_BYTES = 65_536
-_ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 OnLine = Callable[[str], None]
 
@@ -129,16 +128,13 @@ class Child:
 
     def wait(self) -> None:
         """Wait until the process has ended, for two seconds at most."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + STEP_S
         while self.is_running() and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process and to all processes that it started."""
-        try:
-            os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
+        signal_group(self._process.pid, number)
 
     def discard(self) -> None:
         """Empty the pipes, so that a process that is to end does not block on writing."""
@@ -178,11 +174,14 @@ class Child:
 def terminate_all(children: Iterable[Child]) -> None:
     """Terminate all children with SIGINT, then SIGTERM, then SIGKILL."""
     children = list(children)
-    for number in _ESCALATION:
+
+    def send(number: signal.Signals) -> None:
         for child in children:
             child.signal(number)
-        deadline = time.monotonic() + _PATIENCE_S
-        while any(child.is_running() for child in children) and time.monotonic() < deadline:
-            for child in children:
-                child.discard()
-            time.sleep(0.02)
+
+    escalation = SignalEscalation(send)
+    escalation.proceed()
+    while any(child.is_running() for child in children) and escalation.proceed():
+        for child in children:
+            child.discard()
+        time.sleep(0.02)

@@ -21,12 +21,11 @@ import msgspec
 
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
 from ffrtmp_worker.ffmpeg.line_buffer import LineBuffer
+from ffrtmp_worker.ffmpeg.signal_escalation import SignalEscalation, signal_group
 
 _POLL_S = 0.1
-_PATIENCE_S = 2.0
 _DRAIN_S = 2.0
 _READ_BYTES = 65_536
-_ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _INHERITED_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
@@ -160,23 +159,20 @@ class _Child:
         stop: Callable[[], bool],
     ) -> StoppedBy | None:
         stopped_by: StoppedBy | None = None
-        signals = iter(_ESCALATION)
-        next_signal_at = 0.0
+        escalation = SignalEscalation(self._signal)
         while True:
             for key, _ in selector.select(_POLL_S):
                 if key.fd == pidfd:
                     return stopped_by
                 self._read(selector, key)
             self._record_memory()
-            now = time.monotonic()
             if stopped_by is None:
                 if stop():
                     stopped_by = StoppedBy.CALLER
-                elif now - self._started > deadline_s:
+                elif time.monotonic() - self._started > deadline_s:
                     stopped_by = StoppedBy.DEADLINE
-            if stopped_by is not None and now >= next_signal_at:
-                self._signal(next(signals, signal.SIGKILL))
-                next_signal_at = now + _PATIENCE_S
+            if stopped_by is not None:
+                escalation.proceed()
 
     def _drain(self, selector: selectors.BaseSelector) -> None:
         deadline = time.monotonic() + _DRAIN_S
@@ -199,10 +195,7 @@ class _Child:
                 self._on_line(line, elapsed_s)
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self._pid, number)
-        except ProcessLookupError:
-            return
+        signal_group(self._pid, number)
 
     def _record_memory(self) -> None:
         self._peak_rss_kib = peak_rss_kib(self._pid) or self._peak_rss_kib

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 
+from ffrtmp_worker.kernel_files import find_int, find_text
+
 _OWN = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -70,13 +72,9 @@ def cgroup_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> CgroupCounts:
 
 def _places(own: Path, cgroups: Path) -> dict[str, Path]:
     """Return the folders of the controllers `cpu` and `memory`."""
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
     found: dict[str, Path] = {}
     unified: Path | None = None
-    for line in lines:
+    for line in (find_text(own) or "").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
@@ -98,18 +96,12 @@ def _count(folder: Path | None, file: str, key: str) -> int | None:
 
 
 def _number(folder: Path | None, file: str) -> int | None:
-    found = _text(folder, file)
-    return int(found) if found.isdigit() else None
+    return None if folder is None else find_int(folder / file)
 
 
 def _text(folder: Path | None, file: str) -> str:
     """Return the content of a file, or "" if it cannot be read."""
-    if folder is None:
-        return ""
-    try:
-        return (folder / file).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
+    return "" if folder is None else find_text(folder / file) or ""
 
 
 def _first(*values: int | None) -> int | None:

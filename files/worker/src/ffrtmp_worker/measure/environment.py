@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 from ffrtmp_shared.measurement import Environment, Unavailable
 
+from ffrtmp_worker.kernel_files import find_text
 from ffrtmp_worker.measure.cgroup import cgroup_counts
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.psi import stalled_us
@@ -31,10 +32,9 @@ def cpu_model() -> str:
 
 def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
     """Return the frequency governor of the CPUs; different governors are joined with commas."""
-    names = {
-        file.read_text(encoding="ascii").strip()
-        for file in tree.glob("cpu[0-9]*/cpufreq/scaling_governor")
-    }
+    files = tree.glob("cpu[0-9]*/cpufreq/scaling_governor")
+    # The governor of a CPU that is offline cannot be read.
+    names = {name for name in map(find_text, files) if name is not None}
     if not names:
         return Unavailable(reason="the kernel offers no frequency control (no cpufreq in /sys)")
     return ",".join(sorted(names))
@@ -43,7 +43,7 @@ def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
 def cpu_turbo(tree: Path = CPU_TREE) -> str | Unavailable:
     """Return whether CPUs may exceed their nominal frequency: `on` or `off`."""
     for file, off in (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0")):
-        value = _text(tree / file)
+        value = find_text(tree / file)
         if value is not None:
             return "off" if value == off else "on"
     return Unavailable(reason="the kernel does not report whether turbo is enabled")
@@ -62,7 +62,7 @@ def numa_nodes(cpus: Iterable[int], tree: Path = CPU_TREE) -> str | Unavailable:
 
 
 def _reported(file: Path, what: str) -> str | Unavailable:
-    value = _text(file)
+    value = find_text(file)
     return Unavailable(reason=f"the kernel does not report {what}") if value is None else value
 
 
@@ -72,13 +72,6 @@ def _microcode() -> str | Unavailable:
         if key.strip() == "microcode":
             return value.strip()
     return Unavailable(reason="the kernel does not report the microcode version")
-
-
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="ascii").strip()
-    except OSError:
-        return None
 
 
 class EnvironmentWatch:

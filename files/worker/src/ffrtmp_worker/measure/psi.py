@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ffrtmp_worker.kernel_files import find_text
+
 PRESSURE = Path("/proc/pressure")
 
 
@@ -10,12 +12,8 @@ def stalled_us(resource: str, folder: Path = PRESSURE) -> int | None:
 
     `resource` is cpu, memory or io. The value is None if the kernel does not report it.
     """
-    try:
-        lines = (folder / resource).read_text(encoding="ascii").splitlines()
-    except OSError:
-        # With psi=0 a kernel may have the files and refuse to read them.
-        return None
-    for line in lines:
+    # With psi=0 a kernel may have the files and refuse to read them.
+    for line in (find_text(folder / resource) or "").splitlines():
         kind, *fields = line.split()
         totals = [field.removeprefix("total=") for field in fields if field.startswith("total=")]
         if kind == "some" and totals:

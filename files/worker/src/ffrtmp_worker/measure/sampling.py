@@ -10,6 +10,7 @@ import msgspec
 import psutil
 from ffrtmp_shared.measurement import Unavailable
 
+from ffrtmp_worker.kernel_files import find_int
 from ffrtmp_worker.measure.throttling import CPU_TREE
 
 _EVERY_S = 1.0
@@ -106,12 +107,9 @@ class _SampleLoop:
         self.temperatures = _RunningStats()
 
     def sample(self) -> None:
-        frequencies_mhz = []
-        for file in self._files:
-            try:
-                frequencies_mhz.append(int(file.read_text(encoding="ascii")) / _KHZ_PER_MHZ)
-            except (OSError, ValueError):
-                continue  # The CPU was taken offline.
+        # The frequency of a CPU that is offline cannot be read.
+        frequencies_khz = [value for value in map(find_int, self._files) if value is not None]
+        frequencies_mhz = [value / _KHZ_PER_MHZ for value in frequencies_khz]
         for frequency_mhz in frequencies_mhz:
             self.frequencies_mhz.add(frequency_mhz)
         chips = psutil.sensors_temperatures()

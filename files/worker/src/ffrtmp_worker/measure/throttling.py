@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ffrtmp_worker.kernel_files import find_int
+
 CPU_TREE = Path("/sys/devices/system/cpu")
 
 
@@ -13,18 +15,11 @@ def throttle_counts(tree: Path = CPU_TREE) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     for cpu in sorted(tree.glob("cpu[0-9]*")):
-        package = _number(cpu / "topology/physical_package_id")
-        core = _number(cpu / "topology/core_id")
+        package = find_int(cpu / "topology/physical_package_id")
+        core = find_int(cpu / "topology/core_id")
         counts = {
-            f"package{package}": _number(cpu / "thermal_throttle/package_throttle_count"),
-            f"package{package}-core{core}": _number(cpu / "thermal_throttle/core_throttle_count"),
+            f"package{package}": find_int(cpu / "thermal_throttle/package_throttle_count"),
+            f"package{package}-core{core}": find_int(cpu / "thermal_throttle/core_throttle_count"),
         }
         found.update({name: count for name, count in counts.items() if count is not None})
     return found
-
-
-def _number(file: Path) -> int | None:
-    try:
-        return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None

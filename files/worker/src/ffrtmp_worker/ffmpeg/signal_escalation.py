@@ -1,0 +1,41 @@
+"""Signals that end a process group: SIGINT, then SIGTERM, then SIGKILL."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+STEP_S = 2.0
+"""How long processes have to react to a signal before the next one is sent, in seconds."""
+
+
+def signal_group(leader_pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process group; a group that has ended is not an error."""
+    try:
+        os.killpg(leader_pid, number)
+    except ProcessLookupError:
+        return
+
+
+class SignalEscalation:
+    """Sends the next signal each time a step has passed."""
+
+    def __init__(self, send: Callable[[signal.Signals], None]) -> None:
+        """Create an escalation that has not sent a signal; `send` sends one."""
+        self._send = send
+        self._sent = 0
+        self._next_at_s = 0.0
+
+    def proceed(self) -> bool:
+        """Send the signal that is due, if any; SIGKILL is repeated at every further step.
+
+        Returns:
+            Whether processes may still react: False once the step after the first SIGKILL ended.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._next_at_s:
+            self._send(SIGNALS[min(self._sent, len(SIGNALS) - 1)])
+            self._sent += 1
+            self._next_at_s = now_s + STEP_S
+        return self._sent <= len(SIGNALS)
