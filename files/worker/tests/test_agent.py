@@ -272,7 +272,8 @@ def test_errors_of_the_settings_are_one_line(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert "min_free" in said[0]
-    assert "token_file: there is no file" in said[1]
+    missing = config.with_name("no-token")
+    assert f"token_file: the file {missing} does not exist" in said[1]
 
 
 def _ffmpegs_below(folder: Path) -> list[int]:

@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_written_is_none_and_no_failure(
     series.start(None)
     series.sample(_NOTHING)
     series_file.write_series_file(series, tmp_path / "gone")
-    assert "there is no series.parquet" in caplog.text
+    assert "series.parquet was not written" in caplog.text
     assert not (tmp_path / "gone").exists()
 
 

@@ -208,7 +208,7 @@ def test_a_governor_that_the_kernel_refuses_is_an_error(
     governor.symlink_to("/proc/version")
     assert host.do("set") == 1
     said = capfd.readouterr().err
-    assert f"{governor} does not take performance" in said
+    assert f"{governor} does not accept performance" in said
 
 
 def test_what_cannot_be_read_is_never_written_over(host: Host) -> None:

@@ -86,7 +86,7 @@ class Node:
         """Begin with an empty cache."""
         cache = SourceCache(self.folder / "cache", self.cache_max_bytes)
         fetcher = SourceFetcher(cache, self.tools, self.cache_max_bytes)
-        self.builds = BuildCache(fetcher, is_allowed=self.is_allowed, patience_s=5)
+        self.builds = BuildCache(fetcher, is_allowed=self.is_allowed, timeout_s=5)
 
     def given(self, content: bytes) -> FfmpegUnderTest:
         """Let the master have a program."""
@@ -237,7 +237,7 @@ _OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
         (_elf(platform.machine(), _FOREVER[platform.machine()]), "its version within 5 s"),
         (
             _elf(platform.machine(), _FOREVER[platform.machine()], b"/lib/no-such-loader.so\0"),
-            "the loader that it names is not on this node",
+            "the loader that it requires does not exist on this node",
         ),
         (Path(shutil.which("true") or "").read_bytes(), "is not FFmpeg: it says ''"),
         (Path(shutil.which("false") or "").read_bytes(), "-version ended with code 1"),
@@ -293,7 +293,7 @@ def test_other_content_than_its_digest_is_never_run(node: Node, system_ffmpeg: P
     node.master.sources[given.sha256] = system_ffmpeg.read_bytes()
     refusal = node.refusal(given)
     assert refusal.failure_class is FailureClass.FFMPEG_UNUSABLE
-    assert "FFmpeg patched: what came has the digest" in str(refusal)
+    assert "FFmpeg patched: the content has the digest" in str(refusal)
     assert list((node.folder / "cache").iterdir()) == []
     assert list((node.folder / "attempt" / "under-test").iterdir()) == []
 
