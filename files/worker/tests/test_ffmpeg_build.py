@@ -135,25 +135,25 @@ def test_the_suites_build_is_timed_and_the_farms_build_judges(
     node: Node, system_ffmpeg: Path
 ) -> None:
     given = node.given(system_ffmpeg.read_bytes())
-    found = kinds.run_attempt(node.equipped(node.scenario(given), "theirs"))
-    ours = kinds.run_attempt(node.equipped(node.scenario(FfmpegUnderTest(name="ours")), "ours"))
+    found = kinds.run_attempt(node.equipped(node.scenario(given), "suite"))
+    farm = kinds.run_attempt(node.equipped(node.scenario(FfmpegUnderTest(name="farm")), "farm"))
     version = subprocess.run(
         [system_ffmpeg, "-version"], check=True, capture_output=True, text=True
     )
     assert found.provenance.ffmpeg.version == version.stdout.split()[2]
     assert found.provenance.ffmpeg.sha256 == given.sha256
-    assert ours.provenance.ffmpeg == node.tools.ffmpeg_build != found.provenance.ffmpeg
+    assert farm.provenance.ffmpeg == node.tools.ffmpeg_build != found.provenance.ffmpeg
     assert found.provenance.quality_ffmpeg == node.tools.quality_ffmpeg_build
     assert isinstance(found.quality, QualityMeasurement)
     assert found.output is not None
     assert found.output.frames == 40
-    theirs = node.folder / "theirs"
-    assert (theirs / "under-test" / "ffmpeg").stat().st_mode & 0o777 == 0o555
+    suite_folder = node.folder / "suite"
+    assert (suite_folder / "under-test" / "ffmpeg").stat().st_mode & 0o777 == 0o555
     # The recorded command, run again with the same source and program, writes the same file.
     assert found.provenance.argv[0] == "under-test/ffmpeg"
-    (theirs / "output.mp4").unlink()
-    subprocess.run(found.provenance.argv, cwd=theirs, check=True, capture_output=True)
-    repeated = hashlib.sha256((theirs / "output.mp4").read_bytes()).hexdigest()
+    (suite_folder / "output.mp4").unlink()
+    subprocess.run(found.provenance.argv, cwd=suite_folder, check=True, capture_output=True)
+    repeated = hashlib.sha256((suite_folder / "output.mp4").read_bytes()).hexdigest()
     assert repeated == found.output.sha256
 
 
@@ -237,7 +237,7 @@ def test_nothing_is_fetched_unless_the_operator_allows_it(node: Node, system_ffm
     assert refusal.failure_class is FailureClass.INVALID_SETTINGS
     assert "worker_allow_ffmpeg_under_test is false here" in str(refusal)
     assert node.master.seen == []
-    own = forbidden.attempt(node.scenario(FfmpegUnderTest(name="ours")), "own")
+    own = forbidden.attempt(node.scenario(FfmpegUnderTest(name="farm")), "own")
     assert forbidden.builds.tools_for(own, node.client) is own
 
 

@@ -172,9 +172,9 @@ def test_an_endless_page_does_not_delay_the_attempt(server: Server) -> None:
         thread = threading.Thread(target=endless.handle_request)
         thread.start()
         page = replace(server.stat, url=f"http://127.0.0.1:{endless.server_port}/stat")
-        begun = time.monotonic()
+        started = time.monotonic()
         assert "not whole after 2 s" in _reason(_watched(page, 1.2))
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
         thread.join()
 
 

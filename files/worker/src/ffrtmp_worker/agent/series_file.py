@@ -1,6 +1,6 @@
 """Export of a series to a Parquet file, in a separate process.
 
-The Parquet library needs more memory than the agent, so that the agent never loads it.
+The Parquet library needs more memory than the agent, which therefore never loads it.
 """
 
 import logging

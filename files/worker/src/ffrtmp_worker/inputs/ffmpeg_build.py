@@ -94,7 +94,7 @@ class BuildCache:
         reason = elf.unsupported_reason(binary)
         if reason:
             raise _unusable(given, reason)
-        # Executable and read-only: this is a hard link to the file in the cache.
+        # Executable and read-only, because it usually is a hard link to the file in the cache.
         binary.chmod(0o555)
         return digest
 
