@@ -292,10 +292,10 @@ def test_stalls_are_counted() -> None:
     ("change", "missing"),
     [
         ({"reports": ()}, "the encoder wrote no picture"),
-        ({"fed": ()}, "nothing was reported of the feeder"),
+        ({"fed": ()}, "nothing was heard of the feeder"),
         (
             {"packets": Packets(elapsed_s=array("d"), time_s=array("d"), size_bytes=array("q"))},
-            "nothing was reported of the player",
+            "nothing was heard of the player",
         ),
     ],
 )
