@@ -77,7 +77,7 @@ class Agent:
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)
         self._last: LastResult | None = None
-        # Files that a killed agent left belong to attempts that the master has ended already.
+        # Files that a killed agent left belong to attempts that are not continued.
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
 
