@@ -1,4 +1,4 @@
-"""A small HTTPS server that speaks the master's wire types, for tests of the agent's side."""
+"""A small HTTPS server that implements the master's API for tests of the agent."""
 
 import hashlib
 import ssl
@@ -19,8 +19,8 @@ from ffrtmp_shared.states import JobState
 
 
 @dataclass
-class Seen:
-    """One request that the server answered."""
+class ReceivedRequest:
+    """A request that the server received."""
 
     method: str
     path: str
@@ -30,11 +30,11 @@ class Seen:
 
 @dataclass
 class ApiServer:
-    """Answers every call with success, but for the statuses queued in `refusals`."""
+    """Answers every request with success, except for the statuses queued in `refusals`."""
 
     authority: trustme.CA
     ca_file: Path
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
     refusals: dict[str, deque[int]] = field(default_factory=dict)
     sources: dict[str, bytes] = field(default_factory=dict)
     claims: deque[Claim] = field(default_factory=deque)
@@ -65,15 +65,15 @@ class ApiServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the server."""
         return f"https://127.0.0.1:{self._server.server_port}"
 
     def refuse(self, ending: str, *statuses: int) -> None:
-        """Answer the next calls of paths with this ending with these statuses."""
+        """Answer the next requests for paths with this ending with these statuses."""
         self.refusals.setdefault(ending, deque()).extend(statuses)
 
     def bodies(self, ending: str) -> list[bytes]:
-        """Return the bodies of the calls of paths with this ending."""
+        """Return the bodies of the requests for paths with this ending."""
         return [request.body for request in self.seen if request.path.endswith(ending)]
 
 
@@ -82,14 +82,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+        """Do not log requests."""
 
     def _answer(self) -> None:
         state = self.server_state
         address = urlsplit(self.path)
         path = address.path
         body = self._body()
-        state.seen.append(Seen(self.command, path, body, address.query))
+        state.seen.append(ReceivedRequest(self.command, path, body, address.query))
         for ending, statuses in state.refusals.items():
             if path.endswith(ending) and statuses:
                 status = statuses.popleft()

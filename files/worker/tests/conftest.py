@@ -1,4 +1,4 @@
-"""Real FFmpegs, real clips, and a small stand-in for the master's side of the wire."""
+"""Fixtures: FFmpeg binaries, clips, and a small server that implements the master's API."""
 
 import os
 import shutil
@@ -22,27 +22,27 @@ from session_files import make_once
 from .api_server import ApiServer
 
 _ROOT = Path(__file__).parents[3]
-_FILM = _ROOT / "files" / "media" / "bigbuckbunny-720p.mp4"
+_MOVIE = _ROOT / "files" / "media" / "bigbuckbunny-720p.mp4"
 
 
 @pytest.fixture(scope="session")
 def ffmpeg() -> Path:
-    """An FFmpeg with libvmaf and all of the farm's encoders."""
+    """Return an FFmpeg with libvmaf and all encoders of the farm."""
     binary = Path(os.environ.get("FFRTMP_TEST_FFMPEG", _ROOT / ".cache" / "ffmpeg" / "ffmpeg"))
     if not binary.is_file():
-        pytest.fail(f"there is no FFmpeg at {binary}: run make test-ffmpeg", pytrace=False)
+        pytest.fail(f"{binary} does not exist: run make test-ffmpeg", pytrace=False)
     return binary
 
 
 @pytest.fixture(scope="session")
 def system_ffmpeg() -> Path:
-    """The distribution's FFmpeg, which is older."""
+    """Return the distribution's FFmpeg, which is older."""
     return _installed("ffmpeg")
 
 
 @pytest.fixture(params=["ffmpeg", "system_ffmpeg"])
 def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
-    """Either FFmpeg: what must work with both is tested with both."""
+    """Return each of the two FFmpegs, for tests that must pass with both."""
     binary: Path = request.getfixturevalue(request.param)
     return binary
 
@@ -54,21 +54,21 @@ def ffprobe() -> Path:
 
 @pytest.fixture(scope="session")
 def clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of the film, small enough to be encoded in a moment."""
-    before = ["-ss", "1", "-i", str(_FILM), "-frames:v", "40", "-an", "-vf", "scale=320:180"]
+    """Return a clip of less than two seconds that is encoded quickly."""
+    before = ["-ss", "1", "-i", str(_MOVIE), "-frames:v", "40", "-an", "-vf", "scale=320:180"]
     coding = ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
     return make_once(tmp_path_factory, "small.mp4", lambda file: make(ffmpeg, before, coding, file))
 
 
 @pytest.fixture(scope="session")
 def long_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What takes much longer to encode with a slow preset than a test lasts."""
+    """Return a clip whose encode with a slow preset outlasts any test."""
     return _picture(ffmpeg, tmp_path_factory, 60)
 
 
 @pytest.fixture(scope="session")
 def medium_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip that takes a few seconds to encode with a slow preset and one thread."""
+    """Return a clip that takes a few seconds to encode with a slow preset and one thread."""
     return _picture(ffmpeg, tmp_path_factory, 8)
 
 
@@ -82,7 +82,7 @@ def _picture(ffmpeg: Path, factory: pytest.TempPathFactory, duration_s: int) -> 
 
 @pytest.fixture(scope="session")
 def encoders_file(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The encoders of the FFmpeg that work on this computer."""
+    """Return a file with the encoders of the FFmpeg that work on this computer."""
     return proofs.file_for(tmp_path_factory, ffmpeg)
 
 
@@ -105,7 +105,7 @@ def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
 
 @pytest.fixture
 def master(tmp_path: Path) -> Iterator[ApiServer]:
-    """Something that answers over HTTPS as the master's API does."""
+    """Run a server that implements the master's API over HTTPS."""
     authority = trustme.CA()
     ca_file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
@@ -120,15 +120,15 @@ def client(master: ApiServer) -> Iterator[MasterClient]:
 
 
 def make(ffmpeg: Path, before: list[str], after: list[str], target: Path) -> None:
-    """Make a test clip with FFmpeg."""
+    """Create a test clip with FFmpeg."""
     subprocess.run(
         [str(ffmpeg), "-nostdin", "-v", "error", "-y", *before, *after, str(target)], check=True
     )
 
 
 def scenario(source: Path, **settings: object) -> Scenario:
-    """A scenario that encodes `source` with x264 unless `settings` say otherwise."""
-    chosen = {
+    """Return a scenario that encodes `source` with x264; `settings` override the defaults."""
+    values = {
         "encoder": "libx264",
         "preset": "veryfast",
         "rate": RatePoint(bitrate_kbps=300),
@@ -137,19 +137,19 @@ def scenario(source: Path, **settings: object) -> Scenario:
         name=f"test/{new_id()}",
         kind="transcode",
         source=Source(name="clip", sha256=describe_artifact(source).sha256, file_name=source.name),
-        encode=EncodeSettings(**chosen),  # type: ignore[arg-type]
+        encode=EncodeSettings(**values),  # type: ignore[arg-type]
         slowest_speed=0.02,
     )
 
 
-def claim_of(what: Scenario, heartbeat_s: float) -> Claim:
-    """A leased job, in its third attempt."""
+def claim_of(spec: Scenario, heartbeat_s: float) -> Claim:
+    """Return a claim of a job in its third attempt."""
     now = "2026-01-01T00:00:00Z"
     job = msgspec.convert(
         {
             "id": str(new_id()),
             "run_id": str(new_id()),
-            "scenario": msgspec.to_builtins(what),
+            "scenario": msgspec.to_builtins(spec),
             "repeat": 1,
             "position": 0,
             "state": "leased",
@@ -171,15 +171,15 @@ def claim_of(what: Scenario, heartbeat_s: float) -> Claim:
 
 
 def attempt(
-    what: Scenario,
+    spec: Scenario,
     source: Path,
     folder: Path,
     tools: Tools,
     *,
     stop_reason: Callable[[], str] = lambda: "",
-    heard: list[Progress] | None = None,
+    reported: list[Progress] | None = None,
 ) -> Attempt:
-    """An attempt whose source is simply copied."""
+    """Return an attempt that copies `source`; its progress is appended to `reported`."""
     folder.mkdir(exist_ok=True)
 
     def fetch(_source: Source, target: Path) -> str:
@@ -187,11 +187,11 @@ def attempt(
         return describe_artifact(source).sha256
 
     return Attempt(
-        scenario=what,
+        scenario=spec,
         folder=folder,
         tools=tools,
         fetch=fetch,
-        report=([] if heard is None else heard).append,
+        report=([] if reported is None else reported).append,
         stop_reason=stop_reason,
     )
 

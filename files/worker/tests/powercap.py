@@ -1,13 +1,13 @@
-"""A tree of files like the kernel's powercap, whose counters a test advances."""
+"""An imitation of the kernel's powercap tree, whose counters a test advances."""
 
 from pathlib import Path
 
 RANGE_UJ = 262_143_328_850
-"""What a usual Intel package offers: some 262 kJ."""
+"""The usual range of an Intel package, about 262 kJ."""
 
 
 class Powercap:
-    """Zones by the names of their folders."""
+    """A tree of zones."""
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree
@@ -22,13 +22,13 @@ class Powercap:
         self.set(folder, energy_uj)
 
     def set(self, folder: str, energy_uj: int) -> None:
-        """Let a counter stand at a value; a reader sees the old one or the new one."""
+        """Set a counter atomically."""
         new = self.tree / folder / "new"
         new.write_text(f"{energy_uj}\n", encoding="ascii")
         new.replace(self.tree / folder / "energy_uj")
 
     def use(self, folder: str, energy_uj: int) -> None:
-        """Advance a counter, which begins anew at the end of its range."""
+        """Advance a counter, which wraps around at the end of its range."""
         zone = self.tree / folder
         range_uj = int((zone / "max_energy_range_uj").read_text(encoding="ascii"))
         before = int((zone / "energy_uj").read_text(encoding="ascii"))
@@ -41,7 +41,7 @@ class Powercap:
 
 
 def two_sockets(tree: Path) -> Powercap:
-    """Two packages with their parts, memory, psys, and the same packages once more over MMIO."""
+    """Create two packages with their parts and memory, psys, and the packages again over MMIO."""
     cap = Powercap(tree)
     for socket in (0, 1):
         cap.add(f"intel-rapl:{socket}", f"package-{socket}", RANGE_UJ - 5_000_000 - socket)

@@ -1,4 +1,4 @@
-"""Nginx with its RTMP module, and its statistics for those who show a certificate."""
+"""Nginx with its RTMP module; its statistics require a client certificate."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ class Server:
     stat: StatPage
 
     def drop(self, name: str) -> None:
-        """Cut the publisher off."""
+        """Disconnect the publisher."""
         answer = httpx.get(
             f"{self.control_url}/drop/publisher", params={"app": "live", "name": name}
         )
@@ -58,7 +58,7 @@ class Server:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Server]:
-    """A server whose files are in `folder`."""
+    """Run a server whose files are in `folder`."""
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if nginx is None or not _MODULE.exists():
         pytest.fail("Nginx with its RTMP module is not installed: run make test", pytrace=False)
@@ -68,7 +68,7 @@ def running(folder: Path) -> Iterator[Server]:
     host.private_key_pem.write_to_path(str(folder / "host.key"))
     host.cert_chain_pems[0].write_to_path(str(folder / "host.pem"))
     rtmp, http, https = free_port(), free_port(), free_port()
-    kinds_of_temp = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temp_kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     config = folder / "nginx.conf"
     config.write_text(
         _CONFIG.format(
@@ -77,17 +77,17 @@ def running(folder: Path) -> Iterator[Server]:
             rtmp=rtmp,
             http=http,
             https=https,
-            temp=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds_of_temp),
+            temp=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in temp_kinds),
         )
     )
-    shown = ClientCertificate(folder / "host.pem", folder / "host.key")
+    certificate = ClientCertificate(folder / "host.pem", folder / "host.key")
     with subprocess.Popen([nginx, "-c", str(config)], start_new_session=True) as process:
         try:
             _wait_for(rtmp)
             yield Server(
                 f"rtmp://127.0.0.1:{rtmp}/live",
                 f"http://127.0.0.1:{http}/control",
-                StatPage(f"https://127.0.0.1:{https}/stat", folder / "ca.pem", shown),
+                StatPage(f"https://127.0.0.1:{https}/stat", folder / "ca.pem", certificate),
             )
         finally:
             process.terminate()

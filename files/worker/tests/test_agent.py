@@ -1,4 +1,4 @@
-"""A slot from claim to report, and the same slot stopped, killed and cut off."""
+"""A slot from the claim to the report, including stops, kills and lost connections."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ _ENCODERS = "encoders.json"
 def config(
     master: ApiServer, ffmpeg: Path, ffprobe: Path, encoders_file: Path, tmp_path: Path
 ) -> Path:
-    """The settings file of an agent whose master is the test's server."""
+    """Return the settings file of an agent whose master is the test's server."""
     (tmp_path / _ENCODERS).symlink_to(encoders_file)
     (tmp_path / "token").write_text("token\n", encoding="ascii")
     file = tmp_path / "agent.yml"
@@ -64,17 +64,17 @@ log_level: info
     return file
 
 
-def _offer(master: ApiServer, source: Path, what: Scenario, *, heartbeat_s: float = 0.2) -> Job:
-    """Let the next claim be a job that encodes `source`."""
-    claim = claim_of(what, heartbeat_s)
-    master.sources[what.source.sha256] = source.read_bytes()
+def _offer(master: ApiServer, source: Path, spec: Scenario, *, heartbeat_s: float = 0.2) -> Job:
+    """Answer the next claim with a job that encodes `source`."""
+    claim = claim_of(spec, heartbeat_s)
+    master.sources[spec.source.sha256] = source.read_bytes()
     master.claims.append(claim)
     return claim.job
 
 
 @contextmanager
 def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """An agent in a process of its own, which may prove its encoders itself."""
+    """Run an agent in a separate process; with `proves` it tests its encoders itself."""
     argv = proofs.agent_command(config.with_name(_ENCODERS), config)
     if proves:
         argv = [sys.executable, "-m", "ffrtmp_worker", "--config", str(config)]
@@ -86,15 +86,15 @@ def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen
             agent.kill()
 
 
-def _wait(until: Callable[[], object], seconds: float = 25) -> None:
+def _wait(condition: Callable[[], object], seconds: float = 25) -> None:
     deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline, "it did not happen in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
         time.sleep(0.05)
 
 
 def _encodes(master: ApiServer) -> bool:
-    """Whether a heartbeat has told of frames."""
+    """Return whether a heartbeat has reported frames."""
     beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
     return any(beat.progress.stage == "encode" and beat.progress.frames for beat in beats)
 
@@ -128,13 +128,13 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     log = master.bodies("/ffmpeg.log")[0]
     assert log.splitlines()[0].decode().split()[-1] == "output.mp4"
     assert b"".join(master.bodies("/log")) == log
-    last_piece = max(n for n, request in enumerate(master.seen) if request.path.endswith("/log"))
-    assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_piece:]}
+    last_log = max(n for n, request in enumerate(master.seen) if request.path.endswith("/log"))
+    assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_log:]}
     beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
     assert {beat.attempt for beat in beats} == {3}
 
 
-def test_the_exporter_hears_of_the_encode_and_of_the_last_quality(
+def test_the_exporter_receives_the_encode_and_the_last_quality(
     master: ApiServer, config: Path, clip: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "progress.sock"
@@ -143,20 +143,20 @@ def test_the_exporter_hears_of_the_encode_and_of_the_last_quality(
     _offer(master, clip, scenario(clip))
     with listen(path) as opened, _running(config):
         opened.settimeout(25)
-        heard = []
-        while not heard or heard[-1].last is None or heard[-1].stage != "idle":
-            heard.append(msgspec.json.decode(opened.recv(4096), type=SlotActivity))
-    encoding = [one for one in heard if one.stage == "encode"]
+        activities = []
+        while not activities or activities[-1].last is None or activities[-1].stage != "idle":
+            activities.append(msgspec.json.decode(opened.recv(4096), type=SlotActivity))
+    encoding = [activity for activity in activities if activity.stage == "encode"]
     assert encoding[-1].frames == 40
     assert encoding[-1].fps is not None
     assert encoding[-1].dropped_frames == 0
-    assert {one.last for one in encoding} == {None}
-    assert {one.fps for one in heard if one.stage != "encode"} == {None}
+    assert {activity.last for activity in encoding} == {None}
+    assert {a.fps for a in activities if a.stage != "encode"} == {None}
     report = msgspec.json.decode(master.bodies("/result")[0], type=ResultReport)
     quality = report.measurement.quality
     assert isinstance(quality, QualityMeasurement)
-    # Whoever listens only now still hears of it.
-    assert heard[-1] == SlotActivity(
+    # An exporter that starts now still receives the last result.
+    assert activities[-1] == SlotActivity(
         slot=1,
         stage="idle",
         last=LastResult(kind="transcode", encoder="libx264", vmaf_mean=quality.vmaf_mean),
@@ -179,7 +179,7 @@ def test_a_canceled_job_is_stopped_and_reported(
     assert _ffmpegs_below(tmp_path) == []
 
 
-def test_sigterm_hands_the_job_back(
+def test_sigterm_stops_and_reports_the_job(
     master: ApiServer, config: Path, medium_clip: Path, tmp_path: Path
 ) -> None:
     _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
@@ -206,7 +206,7 @@ def test_a_lost_lease_ends_the_work_without_a_report(
     assert any(str(other.id) in r.path for r in master.seen if r.path.endswith("/result"))
 
 
-def test_a_silent_master_does_not_stop_the_work(
+def test_failing_heartbeats_do_not_stop_the_attempt(
     master: ApiServer, config: Path, clip: Path
 ) -> None:
     _offer(master, clip, scenario(clip))
@@ -218,7 +218,7 @@ def test_a_silent_master_does_not_stop_the_work(
     assert others == [first, first]
 
 
-def test_kill_9_in_an_encode_leaves_nothing_in_the_way(
+def test_files_of_a_killed_agent_are_removed_at_the_next_start(
     master: ApiServer, config: Path, medium_clip: Path, clip: Path, tmp_path: Path
 ) -> None:
     _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
@@ -226,7 +226,7 @@ def test_kill_9_in_an_encode_leaves_nothing_in_the_way(
         _wait(lambda: _encodes(master))
         agent.kill()
         agent.wait()
-    # systemd ends the control group; here the test does.
+    # In production systemd ends the processes of the control group.
     for pid in _ffmpegs_below(tmp_path):
         os.kill(pid, signal.SIGKILL)
     left = list((tmp_path / "work" / "slot-1").iterdir())
@@ -237,14 +237,14 @@ def test_kill_9_in_an_encode_leaves_nothing_in_the_way(
     assert not left[0].exists()
 
 
-def test_a_source_that_the_master_does_not_have_or_has_otherwise(
+def test_a_missing_source_and_a_source_with_other_content_fail(
     master: ApiServer, config: Path, clip: Path
 ) -> None:
-    what = scenario(clip)
-    _offer(master, clip, what)
-    _offer(master, clip, what)
-    master.sources[what.source.sha256] = b"something else"
-    master.refuse(f"/v1/sources/{what.source.sha256}", 404)
+    spec = scenario(clip)
+    _offer(master, clip, spec)
+    _offer(master, clip, spec)
+    master.sources[spec.source.sha256] = b"something else"
+    master.refuse(f"/v1/sources/{spec.source.sha256}", 404)
     with _running(config):
         _wait(lambda: len(_failures(master)) == 2)
     assert [report.failure.failure_class for report in _failures(master)] == [
@@ -261,7 +261,7 @@ def test_probe_and_check_config(config: Path, capfdbinary: pytest.CaptureFixture
     assert "libx264" in found.encoders
 
 
-def test_errors_of_the_settings_are_one_line(
+def test_each_settings_error_is_a_single_line(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = config.read_text(encoding="utf-8")
@@ -269,14 +269,15 @@ def test_errors_of_the_settings_are_one_line(
     assert main(["--config", str(config), "check-config"]) == 2
     config.write_text(text.replace("/token", "/no-token"), encoding="utf-8")
     assert main(["--config", str(config), "check-config"]) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2
-    assert "min_free" in said[0]
-    assert "token_file: there is no file" in said[1]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "min_free" in lines[0]
+    missing = config.with_name("no-token")
+    assert f"token_file: the file {missing} does not exist" in lines[1]
 
 
 def _ffmpegs_below(folder: Path) -> list[int]:
-    """Return the processes whose working folder is an attempt's below `folder`."""
+    """Return the processes whose working directory is that of an attempt below `folder`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -289,7 +290,7 @@ def _ffmpegs_below(folder: Path) -> list[int]:
     return found
 
 
-def test_a_refusal_for_good_ends_the_agent_with_its_reason(
+def test_a_permanent_refusal_ends_the_agent_with_its_reason(
     master: ApiServer, config: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     master.refuse("/v1/nodes/worker-1", 422)

@@ -1,4 +1,4 @@
-"""Argument lists, as tables and in both FFmpegs."""
+"""Argument lists, compared with expected ones and run with both FFmpegs."""
 
 import subprocess
 from pathlib import Path
@@ -154,19 +154,21 @@ def test_two_passes_differ_in_what_they_write() -> None:
         " ".join(argv)
         for argv in command.encode_passes(TWO_PASSES[3], Path("/bin/ffmpeg"), "source.mp4", "o.mp4")
     ]
-    told = "-c:v libvpx-vp9 -deadline good -cpu-used 5 -b:v 200k -g 250 -pix_fmt yuv420p -threads 2"
-    start = f"{_HEAD} {_IN} -map 0:V:0 {_ONLY_VIDEO} {told}"
+    options = (
+        "-c:v libvpx-vp9 -deadline good -cpu-used 5 -b:v 200k -g 250 -pix_fmt yuv420p -threads 2"
+    )
+    prefix = f"{_HEAD} {_IN} -map 0:V:0 {_ONLY_VIDEO} {options}"
     assert both == [
-        f"{start} -pass 1 -passlogfile statistics -f null -",
-        f"{start} -pass 2 -passlogfile statistics -f mp4 o.mp4",
+        f"{prefix} -pass 1 -passlogfile statistics -f null -",
+        f"{prefix} -pass 2 -passlogfile statistics -f mp4 o.mp4",
     ]
     x265 = command.encode_passes(TWO_PASSES[1], Path("/bin/ffmpeg"), "source.mp4", "o.mp4")
     parameters = [argv[argv.index("-x265-params") + 1] for argv in x265]
     assert parameters == [
         f"pools=2:frame-threads=1:pass={number}:stats=statistics" for number in (1, 2)
     ]
-    one = command.encode_passes(CASES[0][0], Path("/bin/ffmpeg"), "source.mp4", "o.mp4")
-    assert one == [command.encode(CASES[0][0], Path("/bin/ffmpeg"), "source.mp4", "o.mp4")]
+    single = command.encode_passes(CASES[0][0], Path("/bin/ffmpeg"), "source.mp4", "o.mp4")
+    assert single == [command.encode(CASES[0][0], Path("/bin/ffmpeg"), "source.mp4", "o.mp4")]
 
 
 def test_a_ladder_decodes_once() -> None:
@@ -175,19 +177,19 @@ def test_a_ladder_decodes_once() -> None:
         _settings("libx264", RatePoint(crf=30), width=160, height=90, frame_rate="12"),
     ]
     argv = command.ladder(rungs, Path("/bin/ffmpeg"), "source.mp4", ["a.mp4", "b.mp4"])
-    told = "-c:v libx264 -preset ultrafast"
+    encoder = "-c:v libx264 -preset ultrafast"
     rest = "-g 250 -pix_fmt yuv420p -threads 2 -f mp4"
     assert " ".join(argv) == (
         f"{_HEAD} {_IN} -filter_complex_threads 2 -filter_complex "
         "[0:V:0]split=2[s0][s1];[s0]null[v0];[s1]fps=12,scale=160:90:flags=bicubic[v1] "
-        f"-map [v0] {_ONLY_VIDEO} {told} -b:v 300k {rest} a.mp4 "
-        f"-map [v1] {_ONLY_VIDEO} {told} -crf 30 {rest} b.mp4"
+        f"-map [v0] {_ONLY_VIDEO} {encoder} -b:v 300k {rest} a.mp4 "
+        f"-map [v1] {_ONLY_VIDEO} {encoder} -crf 30 {rest} b.mp4"
     )
     with pytest.raises(ValueError, match="2 renditions, but 1 outputs"):
         command.ladder(rungs, Path("/bin/ffmpeg"), "source.mp4", ["a.mp4"])
 
 
-def test_a_ladder_is_written_whole(
+def test_all_renditions_of_a_ladder_are_written(
     each_ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path
 ) -> None:
     rungs = [
@@ -198,7 +200,7 @@ def test_a_ladder_is_written_whole(
     names = ["a.mp4", "b.mp4", "c.mp4"]
     _run(command.ladder(rungs, each_ffmpeg, str(clip), names), tmp_path)
     found = [probe.probe_video(ffprobe, tmp_path / name) for name in names]
-    assert [(one.width, one.height, one.frames) for one in found] == [
+    assert [(video.width, video.height, video.frames) for video in found] == [
         (320, 180, 40),
         (160, 90, 40),
         (80, 46, 20),
@@ -210,15 +212,15 @@ def test_decoding_counts_every_frame(each_ffmpeg: Path, clip: Path, tmp_path: Pa
     assert "frame=40" in _run(argv, tmp_path).stdout.splitlines()
 
 
-@pytest.mark.parametrize("settings", TWO_PASSES, ids=lambda one: one.encoder)
-def test_a_second_pass_reads_what_the_first_found(
+@pytest.mark.parametrize("settings", TWO_PASSES, ids=lambda settings: settings.encoder)
+def test_a_second_pass_reads_the_statistics_of_the_first(
     settings: EncodeSettings, each_ffmpeg: Path, clip: Path, ffprobe: Path, tmp_path: Path
 ) -> None:
     first, second = command.encode_passes(settings, each_ffmpeg, str(clip), command.OUTPUT_NAME)
     _run(first, tmp_path)
-    left = list(tmp_path.glob("statistics*"))
-    assert left
-    assert all(file.stat().st_size for file in left)
+    statistics = list(tmp_path.glob("statistics*"))
+    assert statistics
+    assert all(file.stat().st_size for file in statistics)
     _run(second, tmp_path)
     found = probe.probe_video(ffprobe, tmp_path / command.OUTPUT_NAME)
     assert (found.codec, found.frames) == (ENCODERS[settings.encoder].codec, 40)
@@ -237,7 +239,7 @@ def test_a_cap_holds_a_constant_quality_down(
 
 
 @pytest.mark.parametrize("encoder", sorted(ENCODERS))
-def test_every_encoder_has_a_proof_of_its_own_table(encoder: str) -> None:
+def test_every_encoder_has_a_test_encode(encoder: str) -> None:
     argv = command.proof(encoder, Path("/bin/ffmpeg"), "output.mp4")
     assert argv[argv.index("-c:v") + 1] == encoder
     assert encoder_options.check_settings(encoder).problems() == []
@@ -252,8 +254,8 @@ def test_options_of_the_allow_list_reach_the_encoder(
     _run(command.encode(settings, system_ffmpeg, str(clip), "output.mp4"), tmp_path)
     # x264 writes its settings into the stream.
     written = (tmp_path / "output.mp4").read_bytes()
-    for said in (b"bframes=1", b"trellis=2", b"aq=0", b"threads=2"):
-        assert said in written
+    for option in (b"bframes=1", b"trellis=2", b"aq=0", b"threads=2"):
+        assert option in written
 
 
 def _run(argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -268,7 +270,7 @@ def test_encoder_options(settings: EncodeSettings, expected: str) -> None:
     assert " ".join(argv).endswith(f"-fps_mode passthrough {expected} -f mp4 output.mp4")
 
 
-def test_everything_around_the_encoder() -> None:
+def test_options_around_the_encoder() -> None:
     argv = command.encode(CASES[0][0], Path("/bin/ffmpeg"), "source.mp4", "output.mp4")
     text = " ".join(argv)
     assert text.startswith(
@@ -302,10 +304,10 @@ def test_rav1e_encodes_every_frame(
     assert (found.codec, found.frames, found.pixel_format) == ("av1", 40, "yuv420p")
 
 
-def test_a_play_list_is_not_opened(ffmpeg: Path, clip: Path, tmp_path: Path) -> None:
-    play_list = tmp_path / "source.mp4"
-    play_list.write_text(f"ffconcat version 1.0\nfile '{clip}'\n", encoding="utf-8")
-    argv = command.encode(CASES[0][0], ffmpeg, play_list.name, "output.mp4")
+def test_a_playlist_is_not_opened(ffmpeg: Path, clip: Path, tmp_path: Path) -> None:
+    playlist = tmp_path / "source.mp4"
+    playlist.write_text(f"ffconcat version 1.0\nfile '{clip}'\n", encoding="utf-8")
+    argv = command.encode(CASES[0][0], ffmpeg, playlist.name, "output.mp4")
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode > 0
     assert "whitelist" in done.stderr.lower() or "Invalid data" in done.stderr

@@ -1,4 +1,4 @@
-"""The search for the number of streams that a node holds, down to real FFmpeg processes."""
+"""The search for the number of streams that a node sustains, with real FFmpeg processes."""
 
 import os
 import signal
@@ -29,19 +29,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("capacity", range(18))
-def test_the_search_finds_every_capacity_and_asks_for_no_number_twice(capacity: int) -> None:
-    asked: list[int] = []
+def test_the_search_finds_every_capacity_and_tries_no_number_twice(capacity: int) -> None:
+    tried_numbers: list[int] = []
 
-    def holds(number: int) -> bool:
-        asked.append(number)
+    def sustains(number: int) -> bool:
+        tried_numbers.append(number)
         return number <= capacity
 
-    assert bisect_max(holds, lambda number: number <= capacity, 16) == min(capacity, 16)
-    assert len(asked) == len(set(asked)) <= 9
-    assert max(asked) <= 16
+    assert bisect_max(sustains, lambda number: number <= capacity, 16) == min(capacity, 16)
+    assert len(tried_numbers) == len(set(tried_numbers)) <= 9
+    assert max(tried_numbers) <= 16
 
 
-def test_an_answer_that_is_not_verified_is_lowered() -> None:
+def test_an_unverified_result_is_lowered() -> None:
     verified: list[int] = []
 
     def verifies(number: int) -> bool:
@@ -58,7 +58,7 @@ def _reports(speed: float, *, delay_s: float = 0.0, count: int = 40) -> list[Pro
     return [ProgressReport(at, max(round((at * speed - delay_s) * 25), 1)) for at in times]
 
 
-def test_the_delay_of_an_encoder_is_no_drift() -> None:
+def test_the_delay_of_an_encoder_does_not_count_as_drift() -> None:
     found = measure_pace(_reports(1.0, delay_s=1.6), 25.0)
     assert found is not None
     assert found.speed == pytest.approx(1.0, abs=0.003)
@@ -73,7 +73,7 @@ def test_a_slow_stream_drifts(speed: float) -> None:
     assert found.drift_s == pytest.approx((1 - speed) * 0.5 * 26, abs=0.08)
 
 
-def test_a_moment_behind_is_a_lag_and_no_drift() -> None:
+def test_a_short_delay_is_a_lag_and_not_a_drift() -> None:
     reports = [
         ProgressReport(r.elapsed_s, r.frames - (50 if 9 < r.elapsed_s < 11 else 0))
         for r in _reports(1)
@@ -84,45 +84,45 @@ def test_a_moment_behind_is_a_lag_and_no_drift() -> None:
     assert found.drift_s == pytest.approx(0.0, abs=0.04)
 
 
-def test_too_few_reports_say_nothing() -> None:
+def test_too_few_reports_have_no_pace() -> None:
     assert measure_pace(_reports(1.0, count=8), 25.0) is None
 
 
-def test_a_fleet_ends_with_all_that_it_started(tmp_path: Path) -> None:
+def test_a_group_ends_with_all_its_children(tmp_path: Path) -> None:
     script = (
         "trap '' INT; sleep 60 & echo $! > child-$$; echo frame=7; echo progress=continue; wait"
     )
-    heard: list[tuple[int, int]] = []
-    sailing = process_group.run_group(
+    reported: list[tuple[int, int]] = []
+    outcome = process_group.run_group(
         [["/bin/sh", "-c", script]] * 3,
         cwd=tmp_path,
         duration_s=0.5,
         stop=lambda: False,
-        on_report=lambda place, report: heard.append((place, report.frames)),
+        on_report=lambda place, report: reported.append((place, report.frames)),
     )
-    assert sorted(heard) == [(0, 7), (1, 7), (2, 7)]
-    assert [member.ending.exit_code for member in sailing.members] == [None] * 3
-    assert all(member.ending.max_rss_kib for member in sailing.members)
+    assert sorted(reported) == [(0, 7), (1, 7), (2, 7)]
+    assert [member.ending.exit_code for member in outcome.members] == [None] * 3
+    assert all(member.ending.max_rss_kib for member in outcome.members)
     children = [int(file.read_text()) for file in tmp_path.glob("child-*")]
     assert len(children) == 3
-    assert not any(_lives(child) for child in children)
+    assert not any(_is_alive(child) for child in children)
 
 
-def test_a_member_that_ends_early_ends_the_voyage(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    sailing = process_group.run_group(
+def test_a_member_that_ends_early_ends_the_group(tmp_path: Path) -> None:
+    started = time.monotonic()
+    outcome = process_group.run_group(
         [["/bin/sleep", "60"], ["/bin/sh", "-c", "echo no more >&2; exit 3"]],
         cwd=tmp_path,
         duration_s=60,
         stop=lambda: False,
         on_report=lambda *_: None,
     )
-    assert time.monotonic() - begun < 20
-    assert [member.ending.exit_code for member in sailing.members] == [None, 3]
-    assert "no more" in sailing.members[1].ending.log_tail
+    assert time.monotonic() - started < 20
+    assert [member.ending.exit_code for member in outcome.members] == [None, 3]
+    assert "no more" in outcome.members[1].ending.log_tail
 
 
-def test_a_program_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_missing_program_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nothing-here"):
         process_group.run_group(
             [["/bin/sh", "-c", "echo $$ > mine; exec sleep 60"], [str(tmp_path / "nothing-here")]],
@@ -131,8 +131,8 @@ def test_a_program_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> No
             stop=lambda: False,
             on_report=lambda *_: None,
         )
-    noted = tmp_path / "mine"
-    assert not noted.exists() or not _lives(int(noted.read_text()))
+    pid_file = tmp_path / "mine"
+    assert not pid_file.exists() or not _is_alive(int(pid_file.read_text()))
 
 
 def _density(clip: Path, **settings: object) -> Scenario:
@@ -141,20 +141,20 @@ def _density(clip: Path, **settings: object) -> Scenario:
 
 
 # Three windows in real time take half a minute. The default run has a search with one stream in
-# test_under_test.py, and here the searches that find none.
+# test_ffmpeg_build.py, and the searches below that find none.
 @pytest.mark.deep
-def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    heard: list[Progress] = []
-    what = _density(clip, max_streams=2, max_lag_s=5.0)
+def test_sustained_streams_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    reported: list[Progress] = []
+    spec = _density(clip, max_streams=2, max_lag_s=5.0)
     priced = replace(tools, prices=Prices(currency="EUR", host_per_hour=0.6))
-    measured = kinds.run_attempt(attempt(what, clip, tmp_path, priced, heard=heard))
+    measured = kinds.run_attempt(attempt(spec, clip, tmp_path, priced, reported=reported))
     density = measured.density
     assert density is not None
     assert isinstance(density.gpu_power_w, Unavailable)
-    assert density.watts_per_stream == density.power_w, "neither is known here"
+    assert density.watts_per_stream == density.power_w, "both are unavailable here"
     assert isinstance(density.cost, StreamCost)
     assert density.cost.per_stream_hour == pytest.approx(0.6 / density.streams)
-    # Other tests share the machine, so that two need not hold.
+    # Other tests share the machine, so that it may not sustain two streams.
     assert density.streams in (1, 2)
     last = density.steps[-1]
     assert (last.streams, last.held, last.limit) == (density.streams, True, "")
@@ -163,35 +163,35 @@ def test_streams_that_hold_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert 0 < last.cpu_busy_ratio <= 1
     assert measured.encode.frames == pytest.approx(density.streams * 8 * 25, rel=0.25)
     assert measured.encode.cpu_s > 0
-    # Each step begins anew, and none of them runs backwards or faster than its clock.
-    speeds = [p.speed for p in heard if p.stage == "encode"]
+    # Each step restarts the speed; it is never negative, and never above real time.
+    speeds = [p.speed for p in reported if p.stage == "encode"]
     assert min(speeds) >= 0
     assert statistics.median(speeds) == pytest.approx(1.0, abs=0.3)
-    assert {p.bitrate_bps for p in heard} == {None}
+    assert {p.bitrate_bps for p in reported} == {None}
     assert isinstance(measured.encode.minor_faults, int)
     assert measured.encode.minor_faults > 100
     assert measured.output is None
     assert "-re" in measured.provenance.argv
 
 
-# It keeps all processors busy for 15 s. Limits of given figures are tested by test_running_out.py.
+# It keeps all processors busy for 15 s. Limits of given values are tested by test_bottleneck.py.
 @pytest.mark.deep
-def test_a_node_that_holds_no_stream_says_what_ran_out(
+def test_a_node_that_sustains_no_stream_reports_the_bottleneck(
     long_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     slow = scenario(long_clip, encoder="libx264", preset="placebo", threads=1)
-    what = msgspec.structs.replace(
+    spec = msgspec.structs.replace(
         slow, kind="density", density=DensitySettings(window_s=8.0, verify_s=8.0)
     )
     with pytest.raises(AttemptFailedError, match="not even one stream") as caught:
-        kinds.run_attempt(attempt(what, long_clip, tmp_path, tools))
+        kinds.run_attempt(attempt(spec, long_clip, tmp_path, tools))
     assert caught.value.failure_class is FailureClass.ENCODE_FAILED
 
 
-def test_a_stream_that_is_stopped_for_a_while_does_not_hold(
+def test_a_temporarily_stopped_stream_is_not_sustained(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    one = attempt(_density(clip, max_streams=1, max_lag_s=0.5), clip, tmp_path, tools)
+    tried = attempt(_density(clip, max_streams=1, max_lag_s=0.5), clip, tmp_path, tools)
 
     def freeze() -> None:
         time.sleep(4)
@@ -204,25 +204,25 @@ def test_a_stream_that_is_stopped_for_a_while_does_not_hold(
     thread = threading.Thread(target=freeze)
     thread.start()
     with pytest.raises(AttemptFailedError, match="not even one stream"):
-        kinds.run_attempt(one)
+        kinds.run_attempt(tried)
     thread.join()
 
 
 def test_a_canceled_search_ends_soon(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    begun = time.monotonic()
-    one = replace(
+    started = time.monotonic()
+    tried = replace(
         attempt(_density(clip), clip, tmp_path, tools),
-        stop_reason=lambda: "canceled" if time.monotonic() - begun > 2 else "",
+        stop_reason=lambda: "canceled" if time.monotonic() - started > 2 else "",
     )
     with pytest.raises(AttemptFailedError, match="canceled") as caught:
-        kinds.run_attempt(one)
+        kinds.run_attempt(tried)
     assert caught.value.failure_class is FailureClass.STOPPED
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - started < 10
     assert not _running(tmp_path)
 
 
-def _lives(pid: int) -> bool:
-    """Whether a process runs; one that was killed may be waiting for its parent to notice."""
+def _is_alive(pid: int) -> bool:
+    """Return whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
     except (FileNotFoundError, ProcessLookupError):
@@ -231,7 +231,7 @@ def _lives(pid: int) -> bool:
 
 
 def _running(folder: Path) -> list[int]:
-    """Return the FFmpegs that work in `folder` or below."""
+    """Return the processes whose working directory is `folder` or below it."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

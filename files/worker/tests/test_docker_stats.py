@@ -1,4 +1,4 @@
-"""The exporter of containers, with podman's service and with answers as Docker words them."""
+"""The container exporter, with podman's service and with answers in Docker's format."""
 
 import http.server
 import json
@@ -16,16 +16,16 @@ from ffrtmp_worker.exporters.docker_engine import DockerEngine
 from ffrtmp_worker.exporters.docker_stats import DockerCollector, Poller
 from prometheus_client import CollectorRegistry, generate_latest
 
-from .engine import IMAGE, Engine
+from .podman_engine import IMAGE, Engine
 
 _MIB = 1024 * 1024
 _BUSY = "while :; do :; done"
-_SOON_S = 20
+_TIMEOUT_S = 20
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    # A socket's path has to be short.
+    # The path of a Unix socket must be short.
     made = Engine(tmp_path_factory.mktemp("engine"))
     made.start()
     yield made
@@ -45,9 +45,9 @@ def _value(text: str, sample: str) -> float | None:
     return float(found[0]) if found else None
 
 
-def _soon(socket: Path, is_so: Callable[[str], bool]) -> str:
-    until = time.monotonic() + _SOON_S
-    while not is_so(text := _scrape(socket)):
+def _wait_for(socket: Path, condition: Callable[[str], bool]) -> str:
+    until = time.monotonic() + _TIMEOUT_S
+    while not condition(text := _scrape(socket)):
         assert time.monotonic() < until, text
         time.sleep(0.2)
     return text
@@ -77,7 +77,7 @@ def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
     engine.podman("stop", "--time", "0", "ffrtmp-unit-busy")
     text = _scrape(engine.socket)
     assert _value(text, f'ffrtmp_docker_container_state{{{name},state="exited"}}') == 1
-    # A container that does not run uses nothing, which is not the same as 0 of something.
+    # A stopped container has no CPU time, which differs from 0 seconds.
     assert _value(text, cpu) is None
 
     engine.podman("rm", "ffrtmp-unit-busy")
@@ -87,46 +87,46 @@ def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
 def test_restarts_are_counted(engine: Engine) -> None:
     engine.run("ffrtmp-unit-failing", "exit 3", "--restart", "on-failure:2")
     sample = 'ffrtmp_docker_container_restarts_total{container="ffrtmp-unit-failing"}'
-    _soon(engine.socket, lambda text: _value(text, sample) == 2)
+    _wait_for(engine.socket, lambda text: _value(text, sample) == 2)
 
 
-def test_an_engine_that_goes_and_comes_back(engine: Engine) -> None:
-    asked = DockerEngine(engine.socket)
-    assert asked.read().reason == ""
+def test_a_restarted_engine_is_read_again(engine: Engine) -> None:
+    client = DockerEngine(engine.socket)
+    assert client.read().reason == ""
     engine.stop()
-    assert asked.read().reason == "unreachable"
+    assert client.read().reason == "unreachable"
     engine.socket.unlink()
-    assert asked.read().reason == "no_socket"
+    assert client.read().reason == "no_socket"
     engine.start()
-    assert asked.read().reason == ""
+    assert client.read().reason == ""
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
-    """Says what it was told to say, by the end of the path."""
+    """Answers with the configured response for the end of the path."""
 
     def do_GET(self) -> None:
         server: Any = self.server
-        for end, (status, said) in server.answers.items():
+        for end, (status, content) in server.answers.items():
             if self.path.split("?")[0].endswith(end):
-                body = said if isinstance(said, bytes) else json.dumps(said).encode()
+                body = content if isinstance(content, bytes) else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
                 return
-        time.sleep(server.silence_s)
+        time.sleep(server.hang_s)
 
     def address_string(self) -> str:
         return "socket"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Do not log requests."""
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     answers: dict[str, tuple[int, Any]]
-    silence_s = 6.0
+    hang_s = 6.0
 
 
 @contextmanager
@@ -172,11 +172,11 @@ _STATS = {
 }
 
 
-def test_answers_as_docker_words_them(tmp_path: Path) -> None:
+def test_answers_in_dockers_format(tmp_path: Path) -> None:
     answers: dict[str, tuple[int, Any]] = {
         "/version": _VERSION,
         "/containers/json": (200, _LISTED),
-        # Removed between the list and the question.
+        # Removed after the list was read.
         f"{'b' * 64}/json": (404, {"message": "No such container"}),
         f"{'b' * 64}/stats": (404, {"message": "No such container"}),
         "/json": (200, {"RestartCount": 4}),
@@ -184,27 +184,27 @@ def test_answers_as_docker_words_them(tmp_path: Path) -> None:
     }
     with _answering(tmp_path, answers) as socket:
         text = _scrape(socket)
-    one = 'container="encoder"'
+    label = 'container="encoder"'
     for sample, value in {
-        f'cpu_seconds_total{{{one},mode="user"}}': 2.5,
-        f'cpu_seconds_total{{{one},mode="system"}}': 0.5,
-        f"cpu_throttled_seconds_total{{{one}}}": 0.25,
-        # Cached files of the nested groups too, as `docker stats` shows it.
-        f"memory_bytes{{{one}}}": 600.0,
-        f"memory_limit_bytes{{{one}}}": 4000.0,
-        f'block_io_bytes_total{{{one},direction="read"}}': 15.0,
-        f'block_io_bytes_total{{{one},direction="write"}}': 40.0,
-        f'network_bytes_total{{{one},direction="receive",interface="eth0"}}': 11.0,
-        f'network_bytes_total{{{one},direction="transmit",interface="eth0"}}': 22.0,
-        f'network_dropped_packets_total{{{one},direction="transmit",interface="eth0"}}': 2.0,
-        f"restarts_total{{{one}}}": 4.0,
+        f'cpu_seconds_total{{{label},mode="user"}}': 2.5,
+        f'cpu_seconds_total{{{label},mode="system"}}': 0.5,
+        f"cpu_throttled_seconds_total{{{label}}}": 0.25,
+        # Without the cached files of nested groups, like `docker stats`.
+        f"memory_bytes{{{label}}}": 600.0,
+        f"memory_limit_bytes{{{label}}}": 4000.0,
+        f'block_io_bytes_total{{{label},direction="read"}}': 15.0,
+        f'block_io_bytes_total{{{label},direction="write"}}': 40.0,
+        f'network_bytes_total{{{label},direction="receive",interface="eth0"}}': 11.0,
+        f'network_bytes_total{{{label},direction="transmit",interface="eth0"}}': 22.0,
+        f'network_dropped_packets_total{{{label},direction="transmit",interface="eth0"}}': 2.0,
+        f"restarts_total{{{label}}}": 4.0,
     }.items():
         assert _value(text, f"ffrtmp_docker_container_{sample}") == value, (sample, text)
     assert "going" not in text
     assert 'engine="28.2.2",id="aaaaaaaaaaaa"' in text
 
 
-def test_what_a_container_does_not_have_has_no_sample(tmp_path: Path) -> None:
+def test_missing_values_of_a_container_have_no_sample(tmp_path: Path) -> None:
     bare = {"cpu_stats": {}, "memory_stats": {}, "blkio_stats": {}}
     answers: dict[str, tuple[int, Any]] = {
         "/version": _VERSION,
@@ -227,11 +227,11 @@ def test_what_a_container_does_not_have_has_no_sample(tmp_path: Path) -> None:
     [
         ((500, {"message": "broken"}), "http_500"),
         ((403, b"denied by a proxy"), "http_403"),
-        ((200, b"this is no JSON"), "unknown_answer"),
+        ((200, b"not JSON"), "unknown_answer"),
         ((200, {"Other": 1}), "unknown_answer"),
     ],
 )
-def test_an_engine_that_answers_badly(
+def test_invalid_answers_are_classified(
     version: tuple[int, Any], reason: str, tmp_path: Path
 ) -> None:
     with _answering(tmp_path, {"/version": version}) as socket:
@@ -240,16 +240,16 @@ def test_an_engine_that_answers_badly(
     assert "container=" not in text
 
 
-def test_an_engine_that_hangs_holds_up_no_scrape(tmp_path: Path) -> None:
+def test_a_hanging_engine_does_not_delay_a_scrape(tmp_path: Path) -> None:
     with _answering(tmp_path, {"/version": _VERSION}) as socket:
-        lookout = Poller(DockerEngine(socket).read, 0.1)
-        assert lookout.latest().reason == "not_read_yet"
-        lookout.start()
+        poller = Poller(DockerEngine(socket).read, 0.1)
+        assert poller.latest().reason == "not_read_yet"
+        poller.start()
         started = time.monotonic()
         for _ in range(100):
-            lookout.latest()
+            poller.latest()
         assert time.monotonic() - started < 1
-        until = started + _SOON_S
-        while lookout.latest().reason != "timeout":
+        until = started + _TIMEOUT_S
+        while poller.latest().reason != "timeout":
             assert time.monotonic() < until
             time.sleep(0.1)

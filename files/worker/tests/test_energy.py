@@ -1,4 +1,4 @@
-"""Energy against a tree of counters that wrap, vanish, mirror each other and contain each other."""
+"""Energy, with counters that wrap around, disappear, and mirror or contain each other."""
 
 import json
 import multiprocessing
@@ -33,7 +33,7 @@ _READER = Path(sys.executable).parent / "ffrtmp-energy-reader"
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -42,19 +42,19 @@ class Clock:
         return self.now_s
 
 
-def _counting(cap: Powercap, clock: Clock, before: Counts | None = None) -> EnergyCounter:
+def _counter(cap: Powercap, clock: Clock, before: Counts | None = None) -> EnergyCounter:
     found = zones.find_zones(cap.tree, lambda _: None)
     return EnergyCounter(found, before or Counts(boot_id="boot"), max_power_w=1000.0, clock=clock)
 
 
-def _joules(counting: EnergyCounter) -> dict[str, float]:
-    return {name: zone.joules for name, zone in counting.read(0.0).zones.items()}
+def _joules(counter: EnergyCounter) -> dict[str, float]:
+    return {name: zone.joules for name, zone in counter.read(0.0).zones.items()}
 
 
-# --- which zones count ---------------------------------------------------------------------
+# --- selection of zones --------------------------------------------------------------------
 
 
-def test_packages_and_memory_count_and_nothing_that_holds_or_is_held(tmp_path: Path) -> None:
+def test_only_packages_and_memory_are_counted(tmp_path: Path) -> None:
     cap = two_sockets(tmp_path / "powercap")
     found = {zone.name: zone.folder.name for zone in zones.find_zones(cap.tree, lambda _: None)}
     assert found == {
@@ -65,13 +65,13 @@ def test_packages_and_memory_count_and_nothing_that_holds_or_is_held(tmp_path: P
     }
 
 
-def test_a_package_that_only_mmio_has_counts(tmp_path: Path) -> None:
+def test_a_package_available_only_over_mmio_is_counted(tmp_path: Path) -> None:
     cap = Powercap(tmp_path)
     cap.add("intel-rapl-mmio:0", "package-0", 5)
     assert [zone.folder.name for zone in zones.find_zones(cap.tree)] == ["intel-rapl-mmio:0"]
 
 
-def test_dies_that_mirror_one_counter_count_once(tmp_path: Path) -> None:
+def test_dies_that_share_a_counter_are_counted_once(tmp_path: Path) -> None:
     cap = Powercap(tmp_path)
     for number, name in enumerate(("package-0-die-0", "package-0-die-1", "package-1-die-0")):
         cap.add(f"intel-rapl:{number}", name, 1_000 * (number // 2 + 1))
@@ -84,92 +84,92 @@ def test_dies_that_mirror_one_counter_count_once(tmp_path: Path) -> None:
     assert [zone.name for zone in found] == ["package-0-die-0", "package-1-die-0"]
 
 
-def test_counters_that_stand_still_are_not_taken_for_one(tmp_path: Path) -> None:
+def test_constant_counters_are_not_mistaken_for_one(tmp_path: Path) -> None:
     cap = Powercap(tmp_path)
     cap.add("intel-rapl:0", "package-0", 0)
     cap.add("intel-rapl:1", "package-1", 0)
     assert len(zones.find_zones(cap.tree, lambda _: None)) == 2
 
 
-def test_what_is_not_there_or_not_a_number_is_said(tmp_path: Path) -> None:
+def test_missing_and_invalid_counters_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UnreadableZoneError, match="no energy counter"):
         zones.find_zones(tmp_path / "nowhere")
     cap = Powercap(tmp_path)
     cap.add("intel-rapl:0", "package-0", 0)
     cap.add("intel-rapl:1", "package-1", 0)
     (cap.tree / "intel-rapl:1/energy_uj").write_text("none\n", encoding="ascii")
-    with pytest.raises(UnreadableZoneError, match="no number"):
+    with pytest.raises(UnreadableZoneError, match="does not contain a number"):
         zones.find_zones(cap.tree)
 
 
-# --- counting ------------------------------------------------------------------------------
+# --- counter ------------------------------------------------------------------------------
 
 
-def test_joules_are_exact_over_many_wraps(tmp_path: Path) -> None:
+def test_joules_are_exact_over_many_wraparounds(tmp_path: Path) -> None:
     cap = two_sockets(tmp_path / "powercap")
     clock = Clock()
-    counting = _counting(cap, clock)
-    assert set(_joules(counting).values()) == {0.0}
+    counter = _counter(cap, clock)
+    assert set(_joules(counter).values()) == {0.0}
     for step in range(10):
         clock.now_s += 50.0
         cap.use("intel-rapl:0", 90_000_000_000)
         cap.use("intel-rapl:0:2", 7_000_000 + step)
         for folder in ("intel-rapl:0:0", "intel-rapl:0:1", "intel-rapl:2", "intel-rapl-mmio:0"):
             cap.use(folder, 12_345_678)
-        _joules(counting)
-    assert _joules(counting) == {
+        _joules(counter)
+    assert _joules(counter) == {
         "package-0": pytest.approx(900_000.0, abs=1e-9),
         "package-0-dram": pytest.approx(70.000045, abs=1e-9),
         "package-1": 0.0,
         "package-1-dram": 0.0,
     }
-    assert counting.read(0.0).gaps == 0
+    assert counter.read(0.0).gaps == 0
 
 
-def test_power_is_that_of_the_samples_whoever_else_asks(tmp_path: Path) -> None:
+def test_power_does_not_depend_on_other_readers(tmp_path: Path) -> None:
     cap = Powercap(tmp_path)
     cap.add("intel-rapl:0", "package-0", 0)
     clock = Clock()
-    counting = _counting(cap, clock)
-    counting.sample()
-    assert counting.read(0.0).zones["package-0"].watts is None
+    counter = _counter(cap, clock)
+    counter.sample()
+    assert counter.read(0.0).zones["package-0"].watts is None
     for _ in range(4):
         clock.now_s += 0.5
         cap.use("intel-rapl:0", 20_000_000)
-        counting.read(0.0)
-    counting.sample()
-    assert counting.read(0.0).zones["package-0"].watts == pytest.approx(40.0)
+        counter.read(0.0)
+    counter.sample()
+    assert counter.read(0.0).zones["package-0"].watts == pytest.approx(40.0)
 
 
-def test_what_may_have_wrapped_unseen_is_a_gap_and_not_a_number(tmp_path: Path) -> None:
+def test_a_possible_missed_wraparound_is_a_gap(tmp_path: Path) -> None:
     cap = Powercap(tmp_path)
     cap.add("intel-rapl:0", "package-0", 0)
     clock = Clock()
-    counting = _counting(cap, clock)
-    assert counting.slowest_interval_s == pytest.approx(131.07, abs=0.01)
-    counting.sample()
+    counter = _counter(cap, clock)
+    assert counter.slowest_interval_s == pytest.approx(131.07, abs=0.01)
+    counter.sample()
     clock.now_s += 263.0
     cap.use("intel-rapl:0", 50_000_000)
-    reading = counting.read(0.0)
+    reading = counter.read(0.0)
     assert (reading.gaps, reading.zones["package-0"].joules) == (1, 0.0)
     clock.now_s += 1.0
     cap.use("intel-rapl:0", 50_000_000)
-    assert _joules(counting) == {"package-0": pytest.approx(50.0)}
+    assert _joules(counter) == {"package-0": pytest.approx(50.0)}
 
 
-def test_a_zone_that_goes_takes_the_sum_with_it(tmp_path: Path) -> None:
+def test_a_missing_zone_makes_the_sum_unavailable(tmp_path: Path) -> None:
     cap = two_sockets(tmp_path / "powercap")
-    counting = _counting(cap, Clock())
+    counter = _counter(cap, Clock())
     (cap.tree / "intel-rapl:1/energy_uj").unlink()
     with pytest.raises(UnreadableZoneError, match="intel-rapl:1"):
-        counting.read(0.0)
+        counter.read(0.0)
 
 
-def test_counts_are_kept_over_a_restart_and_not_over_a_boot(tmp_path: Path) -> None:
+def test_counts_survive_a_restart_but_not_a_boot(tmp_path: Path) -> None:
     cap = Powercap(tmp_path / "powercap")
     cap.add("intel-rapl:0", "package-0", RANGE_UJ - 1_000_000)
     clock = Clock()
-    first = _counting(cap, clock)
+    first = _counter(cap, clock)
     first.sample()
     cap.use("intel-rapl:0", 3_000_000)
     first.sample()
@@ -177,18 +177,18 @@ def test_counts_are_kept_over_a_restart_and_not_over_a_boot(tmp_path: Path) -> N
     save_counts(file, first.counts())
     clock.now_s += 20.0
     cap.use("intel-rapl:0", 4_000_000)
-    second = _counting(cap, clock, load_counts(file, "boot"))
+    second = _counter(cap, clock, load_counts(file, "boot"))
     assert _joules(second) == {"package-0": pytest.approx(7.0)}
     assert load_counts(file, "another boot") == Counts(boot_id="another boot")
     file.write_text("{", encoding="ascii")
     assert load_counts(file, "boot") == Counts(boot_id="boot")
 
 
-# --- the reader's own process --------------------------------------------------------------
+# --- the process of the reader -------------------------------------------------------------
 
 
 class Reader:
-    """The real program on a tree of our own."""
+    """The real program with a tree of the test."""
 
     def __init__(self, folder: Path, tree: Path) -> None:
         self.socket = folder / "energy.sock"
@@ -203,7 +203,7 @@ class Reader:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> EnergyReading:
-        """Start it; return its first reading."""
+        """Start the reader and return its first reading."""
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([_READER, "--config", self._config])
         until = time.monotonic() + 20
@@ -214,7 +214,7 @@ class Reader:
         return request_reading(self.socket)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it with a signal; return its exit code."""
+        """End the reader with a signal and return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         code = self.process.wait(20)
@@ -235,7 +235,7 @@ def reader(tmp_path: Path, cap: Powercap) -> Iterator[Reader]:
         made.end(signal.SIGKILL)
 
 
-def test_a_reader_that_is_started_anew_counts_on(reader: Reader, cap: Powercap) -> None:
+def test_a_restarted_reader_continues_its_counts(reader: Reader, cap: Powercap) -> None:
     assert reader.start().zones["package-0"].joules == 0.0
     cap.use("intel-rapl:0", 6_000_000)
     assert request_reading(reader.socket).zones["package-0"].joules == pytest.approx(6.0)
@@ -247,7 +247,7 @@ def test_a_reader_that_is_started_anew_counts_on(reader: Reader, cap: Powercap) 
     assert reader.start().zones["package-0"].joules == pytest.approx(9.0)
 
 
-def test_a_reader_survives_who_does_not_listen(reader: Reader) -> None:
+def test_a_reader_survives_clients_that_do_not_read(reader: Reader) -> None:
     reader.start()
     for _ in range(3):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
@@ -255,7 +255,7 @@ def test_a_reader_survives_who_does_not_listen(reader: Reader) -> None:
     assert request_reading(reader.socket).zones
 
 
-def test_counters_that_may_not_be_read_are_said(reader: Reader, cap: Powercap) -> None:
+def test_unreadable_counters_are_reported(reader: Reader, cap: Powercap) -> None:
     (cap.tree / "intel-rapl:1/energy_uj").unlink()
     reading = reader.start()
     assert reading.zones == {}
@@ -264,30 +264,30 @@ def test_counters_that_may_not_be_read_are_said(reader: Reader, cap: Powercap) -
     assert reader.process.poll() is None
 
 
-def test_without_the_right_there_is_a_reason() -> None:
-    # Not below the tests' own folder, which is closed to everybody else as a whole.
+def test_a_missing_permission_is_reported() -> None:
+    # Not below the tests' own folder, which other users cannot enter.
     with tempfile.TemporaryDirectory(prefix="ffrtmp-test-") as name:
         Path(name).chmod(0o755)
         cap = two_sockets(Path(name) / "powercap")
         (cap.tree / "intel-rapl:0/energy_uj").chmod(0o000)
-        assert _as_nobody(cap.tree).endswith("energy_uj may not be read")
+        assert _find_without_rights(cap.tree).endswith("energy_uj may not be read")
 
 
-def _as_nobody(tree: Path) -> str:
-    """Return what is said to a process that has no rights."""
+def _find_without_rights(tree: Path) -> str:
+    """Return the result of `find_zones` in a process without rights."""
     forking = multiprocessing.get_context("fork")
-    ours, theirs = forking.Pipe(duplex=False)
-    child = forking.Process(target=_look_without_rights, args=(tree, theirs))
+    receiver, sender = forking.Pipe(duplex=False)
+    child = forking.Process(target=_send_zones_without_rights, args=(tree, sender))
     child.start()
     child.join(20)
-    assert ours.poll()
-    said: str = ours.recv()
-    return said
+    assert receiver.poll()
+    message: str = receiver.recv()
+    return message
 
 
-def _look_without_rights(tree: Path, answer: Connection) -> None:
+def _send_zones_without_rights(tree: Path, answer: Connection) -> None:
     if os.geteuid() == 0:
-        # Root reads what nobody may.
+        # Root could read every file.
         os.setuid(65534)
     try:
         answer.send(f"found {zones.find_zones(tree, lambda _: None)}")
@@ -305,8 +305,8 @@ def test_gross_idle_and_net_energy_of_an_encode(
     used_uj = {"intel-rapl:0": 0, "intel-rapl:0:2": 0}
     over = threading.Event()
 
-    def burn() -> None:
-        # Some 20 W in the package and 2 W in its memory, with the parts that must not count.
+    def consume() -> None:
+        # About 20 W in the package and 2 W in its memory, and zones that must not be counted.
         while not over.wait(0.02):
             for folder, energy in (("intel-rapl:0", 400_000), ("intel-rapl:0:2", 40_000)):
                 cap.use(folder, energy)
@@ -314,11 +314,13 @@ def test_gross_idle_and_net_energy_of_an_encode(
             cap.use("intel-rapl:0:0", 300_000)
             cap.use("intel-rapl:2", 900_000)
 
-    thread = threading.Thread(target=burn)
+    thread = threading.Thread(target=consume)
     thread.start()
     try:
-        here = replace(tools, energy_socket=reader.socket, energy_idle_s=1.0)
-        measured = kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "attempt", here))
+        energy_tools = replace(tools, energy_socket=reader.socket, energy_idle_s=1.0)
+        measured = kinds.run_attempt(
+            attempt(scenario(clip), clip, tmp_path / "attempt", energy_tools)
+        )
     finally:
         over.set()
         thread.join()
@@ -333,7 +335,7 @@ def test_gross_idle_and_net_energy_of_an_encode(
     assert energy.zones_j["package-1"] == 0.0
     assert energy.gross_j == pytest.approx(sum(energy.zones_j.values()))
     assert 0 < energy.gross_j < sum(used_uj.values()) * 1e-6
-    # A reading may fall between the two.
+    # A reading may fall between the updates of the two counters.
     dram_j = energy.zones_j["package-0-dram"]
     assert energy.zones_j["package-0"] == pytest.approx(10 * dram_j, abs=0.81)
     assert energy.duration_s == pytest.approx(measured.encode.wall_s, abs=0.2)
@@ -342,7 +344,7 @@ def test_gross_idle_and_net_energy_of_an_encode(
     assert energy.net_j == pytest.approx(energy.gross_j - energy.idle_w * energy.duration_s)
 
 
-def test_the_meter_counts_exactly_what_was_used(reader: Reader, cap: Powercap) -> None:
+def test_the_meter_is_exact(reader: Reader, cap: Powercap) -> None:
     reader.start()
     meter = EnergyMeter(partial(request_reading, reader.socket))
     cap.use("intel-rapl:0", 1_000_000)
@@ -356,7 +358,7 @@ def test_the_meter_counts_exactly_what_was_used(reader: Reader, cap: Powercap) -
     assert isinstance(energy.net_j, Unavailable)
 
 
-def test_a_reader_that_goes_meanwhile_leaves_no_value(reader: Reader) -> None:
+def test_energy_is_unavailable_if_the_reader_ends_meanwhile(reader: Reader) -> None:
     reader.start()
     meter = EnergyMeter(partial(request_reading, reader.socket))
     meter.start()
@@ -366,7 +368,7 @@ def test_a_reader_that_goes_meanwhile_leaves_no_value(reader: Reader) -> None:
     assert "does not answer" in energy.reason
 
 
-def test_without_a_reader_there_is_a_reason(tmp_path: Path) -> None:
+def test_energy_is_unavailable_without_a_reader(tmp_path: Path) -> None:
     meter = EnergyMeter(None)
     assert not meter.begin_idle()
     meter.start()

@@ -1,4 +1,4 @@
-"""What the exporters say, and of what they keep silent."""
+"""Metrics of the worker's exporters, and values that must be missing."""
 
 import os
 import shutil
@@ -68,13 +68,13 @@ def test_cpu_seconds_and_load_of_this_host() -> None:
     assert any(line.startswith('ffrtmp_node_load_average{minutes="1"}') for line in lines)
 
 
-def test_no_energy_counter_is_said_and_no_value_given() -> None:
+def test_a_missing_energy_counter_is_reported_without_a_value() -> None:
     lines = _scrape(CpuCollector(_no_energy))
     assert 'ffrtmp_energy_available{reason="the kernel offers no energy counter"} 0.0' in lines
     assert not any(line.startswith(("ffrtmp_energy_joules", "ffrtmp_power")) for line in lines)
 
 
-def test_energy_and_power_are_the_readers() -> None:
+def test_energy_and_power_come_from_the_reader() -> None:
     lines = _scrape(CpuCollector(_energy))
     assert 'ffrtmp_energy_available{reason=""} 1.0' in lines
     assert 'ffrtmp_energy_joules_total{zone="package-0"} 12.5' in lines
@@ -84,9 +84,9 @@ def test_energy_and_power_are_the_readers() -> None:
     assert watts == ['ffrtmp_power_watts{zone="package-0"} 30.25']
 
 
-def test_throttling_is_told_by_core_and_by_package(tmp_path: Path) -> None:
-    untold = _samples(_scrape(CpuCollector(_no_energy, tmp_path)))
-    assert not any("throttles" in line for line in untold)
+def test_throttling_is_counted_by_core_and_by_package(tmp_path: Path) -> None:
+    samples = _samples(_scrape(CpuCollector(_no_energy, tmp_path)))
+    assert not any("throttles" in line for line in samples)
     for cpu_number, core in enumerate((0, 0, 1)):
         _write(tmp_path / f"cpu{cpu_number}/topology/physical_package_id", "0\n")
         _write(tmp_path / f"cpu{cpu_number}/topology/core_id", f"{core}\n")
@@ -102,7 +102,7 @@ def test_throttling_is_told_by_core_and_by_package(tmp_path: Path) -> None:
 
 
 def _slot(cgroups: Path, slot: object, **files: str) -> Path:
-    """Make the control group of a slot as systemd and the kernel do."""
+    """Create the control group of a slot like systemd and the kernel."""
     parent = cgroups / "system.slice/system-ffrtmp\\x2dagent.slice"
     folder = parent / f"ffrtmp-agent@{slot}.service"
     for name, text in files.items():
@@ -116,7 +116,7 @@ _CPU_STAT = (
 )
 
 
-def test_a_slots_use_is_that_of_its_control_group(tmp_path: Path) -> None:
+def test_slot_use_is_read_from_its_control_group(tmp_path: Path) -> None:
     _slot(tmp_path, 1, cpu_stat=_CPU_STAT, memory_current="1048576\n", memory_peak="4194304\n")
     lines = _scrape(SlotUseCollector(tmp_path))
     assert _samples(lines) == [
@@ -130,63 +130,63 @@ def test_a_slots_use_is_that_of_its_control_group(tmp_path: Path) -> None:
     assert promtool.complaints("\n".join([*lines, ""])) == ""
 
 
-def test_a_slot_that_goes_is_gone_and_what_is_not_counted_is_missing(tmp_path: Path) -> None:
+def test_stopped_slots_and_uncounted_values_have_no_sample(tmp_path: Path) -> None:
     assert _samples(_scrape(SlotUseCollector(tmp_path / "nowhere"))) == []
-    gone = _slot(tmp_path, 1, cpu_stat=_CPU_STAT)
-    # An older kernel without memory.peak, a unit without the controller of CPUs, and no slots.
+    stopped = _slot(tmp_path, 1, cpu_stat=_CPU_STAT)
+    # An old kernel without memory.peak, a unit without the cpu controller, and other units.
     _slot(tmp_path, 2, cpu_stat="usage_usec 9\n", memory_current="512\n")
     _slot(tmp_path, "strange", memory_current="1024\n")
     _slot(tmp_path, 99999, memory_current="1024\n")
     collector = SlotUseCollector(tmp_path)
     assert any('slot="1"' in line for line in _samples(_scrape(collector)))
-    shutil.rmtree(gone)
+    shutil.rmtree(stopped)
     assert _samples(_scrape(collector)) == ['ffrtmp_slot_memory_bytes{slot="2"} 512.0']
 
 
-def test_a_slot_is_found_in_another_slice_too(tmp_path: Path) -> None:
+def test_a_slot_is_found_in_another_slice(tmp_path: Path) -> None:
     _write(tmp_path / "bench.slice/ffrtmp-agent@3.service/memory.current", "7\n")
     assert _samples(_scrape(SlotUseCollector(tmp_path))) == [
         'ffrtmp_slot_memory_bytes{slot="3"} 7.0'
     ]
 
 
-def test_promtool_has_nothing_to_say() -> None:
-    board = SlotRegistry()
+def test_promtool_accepts_the_metrics() -> None:
+    slots = SlotRegistry()
     last = LastResult(kind="transcode", encoder="libx264", vmaf_mean=90.0)
-    board.update(
+    slots.update(
         _activity(10, bitrate_bps=1.0, lag_s=1.0, duplicated_frames=0, dropped_frames=0, last=last)
     )
-    lines = [*_scrape(CpuCollector(_energy)), *_scrape(SlotCollector(board))]
+    lines = [*_scrape(CpuCollector(_energy)), *_scrape(SlotCollector(slots))]
     assert any(line.startswith("ffrtmp_energy_joules_total{") for line in lines)
     assert any(line.startswith("ffrtmp_ffmpeg_stage_info{") for line in lines)
     assert promtool.complaints("\n".join([*lines, ""])) == ""
 
 
-def test_frames_only_grow_and_silent_slots_run_nothing() -> None:
+def test_frames_only_increase_and_stale_slots_are_idle() -> None:
     now = 0.0
-    board = SlotRegistry(lambda: now)
+    slots = SlotRegistry(lambda: now)
     for activity in (_activity(10), _activity(30), _activity(0, "report"), _activity(5)):
-        board.update(activity)
-    lines = _scrape(SlotCollector(board))
+        slots.update(activity)
+    lines = _scrape(SlotCollector(slots))
     assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 35.0' in lines
     assert 'ffrtmp_ffmpeg_running{slot="1"} 1.0' in lines
     labels = '{encoder="libx264",kind="transcode",slot="1"}'
     assert f"ffrtmp_ffmpeg_frames_per_second{labels} 50.0" in lines
     assert f"ffrtmp_ffmpeg_speed_ratio{labels} 2.0" in lines
     now = 31.0
-    lines = _scrape(SlotCollector(board))
+    lines = _scrape(SlotCollector(slots))
     assert 'ffrtmp_ffmpeg_running{slot="1"} 0.0' in lines
     assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 35.0' in lines
     assert not any(line.startswith("ffrtmp_ffmpeg_speed_ratio{") for line in lines)
 
 
-def test_a_running_encode_shows_all_that_is_known_of_it_and_nothing_else() -> None:
-    board = SlotRegistry()
-    board.update(
+def test_a_running_encode_has_only_samples_of_known_values() -> None:
+    slots = SlotRegistry()
+    slots.update(
         _activity(50, kind="live", bitrate_bps=2e6, lag_s=0.25, duplicated_frames=2, fps=25.0)
     )
     labels = '{encoder="libx264",kind="live",slot="1"}'
-    assert _samples(_scrape(SlotCollector(board))) == [
+    assert _samples(_scrape(SlotCollector(slots))) == [
         'ffrtmp_ffmpeg_running{slot="1"} 1.0',
         'ffrtmp_ffmpeg_frames_total{slot="1"} 50.0',
         'ffrtmp_ffmpeg_duplicated_frames_total{slot="1"} 2.0',
@@ -198,11 +198,11 @@ def test_a_running_encode_shows_all_that_is_known_of_it_and_nothing_else() -> No
     ]
 
 
-def test_counters_go_on_over_encodes_and_gaps() -> None:
-    board = SlotRegistry()
+def test_counters_continue_across_encodes_and_gaps() -> None:
+    slots = SlotRegistry()
     for activity in (
         _activity(10, dropped_frames=3),
-        _activity(20),  # a report without the count
+        _activity(20),  # a datagram without the count
         _activity(30, dropped_frames=4),
         _activity(30, "quality"),
         _activity(0, "report"),
@@ -210,61 +210,61 @@ def test_counters_go_on_over_encodes_and_gaps() -> None:
         _activity(8, dropped_frames=2),
         _activity(9, dropped_frames=2),
     ):
-        board.update(activity)
-    lines = _samples(_scrape(SlotCollector(board)))
+        slots.update(activity)
+    lines = _samples(_scrape(SlotCollector(slots)))
     assert 'ffrtmp_ffmpeg_dropped_frames_total{slot="1"} 6.0' in lines
     assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 39.0' in lines
     assert not any("duplicated" in line for line in lines)
 
 
-def test_the_last_quality_is_shown_until_a_result_has_none() -> None:
+def test_the_last_quality_is_exported_until_a_result_has_none() -> None:
     now = 0.0
-    board = SlotRegistry(lambda: now)
+    slots = SlotRegistry(lambda: now)
     good = LastResult(kind="transcode", encoder="libx265", vmaf_mean=93.5)
     shown = 'ffrtmp_ffmpeg_last_vmaf_mean{encoder="libx265",kind="transcode",slot="1"} 93.5'
-    # An exporter that was started meanwhile hears of it from an idle slot too.
-    board.update(SlotActivity(slot=1, stage="idle", last=good))
-    assert shown in _scrape(SlotCollector(board))
-    board.update(_activity(1, kind="live", last=good))
-    assert shown in _scrape(SlotCollector(board))
+    # An idle slot also sends the last result, for exporters that were started later.
+    slots.update(SlotActivity(slot=1, stage="idle", last=good))
+    assert shown in _scrape(SlotCollector(slots))
+    slots.update(_activity(1, kind="live", last=good))
+    assert shown in _scrape(SlotCollector(slots))
     now = 31.0
-    assert shown not in _scrape(SlotCollector(board))
-    board.update(_activity(1, last=LastResult(kind="live", encoder="libx264", vmaf_mean=None)))
-    assert not any("last_vmaf" in line for line in _samples(_scrape(SlotCollector(board))))
+    assert shown not in _scrape(SlotCollector(slots))
+    slots.update(_activity(1, last=LastResult(kind="live", encoder="libx264", vmaf_mean=None)))
+    assert not any("last_vmaf" in line for line in _samples(_scrape(SlotCollector(slots))))
 
 
 def test_labels_are_bounded() -> None:
-    board = SlotRegistry()
+    slots = SlotRegistry()
     strange = LastResult(kind="strange", encoder="made-up", vmaf_mean=1.0)
-    board.update(_activity(1, encoder="made-up", kind="strange", last=strange))
-    board.update(SlotActivity(slot=99_999, stage="encode"))
-    lines = _scrape(SlotCollector(board))
+    slots.update(_activity(1, encoder="made-up", kind="strange", last=strange))
+    slots.update(SlotActivity(slot=99_999, stage="encode"))
+    lines = _scrape(SlotCollector(slots))
     assert any('encoder="other",kind="other",slot="1"' in line for line in lines)
     assert not any("99999" in line or "made-up" in line for line in lines)
 
 
 def test_datagrams_from_the_agent_arrive(tmp_path: Path) -> None:
-    board = SlotRegistry()
+    slots = SlotRegistry()
     path = tmp_path / "progress.sock"
     with listen(path) as opened:
-        threading.Thread(target=receive, args=(opened, board), daemon=True).start()
+        threading.Thread(target=receive, args=(opened, slots), daemon=True).start()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(b"not json", str(path))
         sender = ActivitySender(path)
         sender.send(_activity(7))
         sender.close()
         until = time.monotonic() + 5
-        while not any("frames_total" in s for s in _scrape(SlotCollector(board)) if s[0] != "#"):
+        while not any("frames_total" in s for s in _scrape(SlotCollector(slots)) if s[0] != "#"):
             assert time.monotonic() < until
             time.sleep(0.02)
 
 
-def test_an_absent_or_full_exporter_is_no_concern_of_the_agent(tmp_path: Path) -> None:
-    sender = ActivitySender(tmp_path / "nobody.sock")
+def test_an_absent_or_blocked_exporter_does_not_delay_the_agent(tmp_path: Path) -> None:
+    sender = ActivitySender(tmp_path / "missing.sock")
     sender.send(_activity(1))
     sender.close()
-    with listen(tmp_path / "deaf.sock"):
-        sender = ActivitySender(tmp_path / "deaf.sock")
+    with listen(tmp_path / "unread.sock"):
+        sender = ActivitySender(tmp_path / "unread.sock")
         started = time.monotonic()
         for number in range(5000):
             sender.send(_activity(number))
@@ -273,7 +273,7 @@ def test_an_absent_or_full_exporter_is_no_concern_of_the_agent(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("main", [cpu.main, ffmpeg.main, gpu.main])
-def test_a_bad_settings_file_is_one_line(
+def test_an_invalid_settings_file_is_a_single_line(
     main: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "exporter.yml"
@@ -293,14 +293,14 @@ def test_a_bad_settings_file_is_one_line(
         ("gpu", "", "ffrtmp_gpu_available{reason="),
     ],
 )
-def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
+def test_an_exporter_requires_a_client_certificate(
     module: str, socket_setting: str, expected: str, tmp_path: Path
 ) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    own = authority.issue_cert("127.0.0.1")
-    own.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    own.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    server = authority.issue_cert("127.0.0.1")
+    server.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    server.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -337,7 +337,7 @@ def test_an_exporter_serves_those_with_a_certificate_and_nobody_else(
 
 
 def _get(port: int, context: ssl.SSLContext) -> str:
-    """Return the metrics as soon as the exporter listens."""
+    """Return the metrics as soon as the exporter accepts connections."""
     until = time.monotonic() + 15
     while True:
         try:

@@ -1,4 +1,4 @@
-"""GPUs through nvidia-ml-py and a small library with NVML's symbols."""
+"""GPU metrics through nvidia-ml-py and a small library with NVML's symbols."""
 
 import ctypes
 import shutil
@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from .conftest import attempt, scenario
 
 _SOURCE = Path(__file__).parent / "nvml" / "nvml.c"
-_WHOLE = {
+_ALL_VALUES = {
     "power": 70_500,
     "energy": 1_000_000,
     "sm": 40,
@@ -50,7 +50,7 @@ _WHOLE = {
 
 
 class Driver:
-    """What the library says of a driver and its GPUs."""
+    """The state of a driver and its GPUs that the library reports."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class Driver:
             for index, gpu in enumerate(self.gpus)
             for name, value in gpu.items()
         ]
-        # Whole or not at all: it may be read at any moment.
+        # Written atomically, because it may be read at any moment.
         new = self.path.with_suffix(".new")
         new.write_text("\n".join(lines) + "\n")
         new.replace(self.path)
@@ -99,7 +99,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def driver(library: Path, tmp_path: Path) -> Iterator[Driver]:
-    # Whoever asks for NVML by its name from now on gets this one, already loaded.
+    # From now on a lookup of NVML by its name finds this library, because it is loaded already.
     fake = ctypes.CDLL(str(library))
     made = Driver(tmp_path / "gpus")
     fake.fake_nvml_state(str(made.path).encode())
@@ -117,34 +117,34 @@ def _values(lines: list[str]) -> list[str]:
     return [line for line in lines if not line.startswith("#")]
 
 
-def test_everything_that_a_gpu_knows_is_shown(driver: Driver) -> None:
-    driver.load(_WHOLE)
+def test_all_values_of_a_gpu_are_exported(driver: Driver) -> None:
+    driver.load(_ALL_VALUES)
     lines = _scrape(GpuCollector(Nvml().read))
-    one = '{gpu="GPU-0000-0"'
+    label = '{gpu="GPU-0000-0"'
     for expected in (
         'ffrtmp_gpu_available{reason=""} 1.0',
         'ffrtmp_gpu_info{driver="999.01",gpu="GPU-0000-0",index="0",name="NVIDIA Test 0"} 1.0',
-        f"ffrtmp_gpu_power_watts{one}}} 70.5",
-        f"ffrtmp_gpu_energy_joules_total{one}}} 1000.0",
-        f'ffrtmp_gpu_utilization_ratio{one},unit="encoder"}} 0.9',
-        f'ffrtmp_gpu_utilization_ratio{one},unit="sm"}} 0.4',
-        f"ffrtmp_gpu_encoder_sessions{one}}} 3.0",
-        f"ffrtmp_gpu_encoder_frames_per_second{one}}} 180.0",
-        f"ffrtmp_gpu_encoder_latency_seconds{one}}} 0.0025",
+        f"ffrtmp_gpu_power_watts{label}}} 70.5",
+        f"ffrtmp_gpu_energy_joules_total{label}}} 1000.0",
+        f'ffrtmp_gpu_utilization_ratio{label},unit="encoder"}} 0.9',
+        f'ffrtmp_gpu_utilization_ratio{label},unit="sm"}} 0.4',
+        f"ffrtmp_gpu_encoder_sessions{label}}} 3.0",
+        f"ffrtmp_gpu_encoder_frames_per_second{label}}} 180.0",
+        f"ffrtmp_gpu_encoder_latency_seconds{label}}} 0.0025",
         'ffrtmp_gpu_clock_hertz{domain="video",gpu="GPU-0000-0"} 1.3e+09',
-        f"ffrtmp_gpu_memory_used_bytes{one}}} 4000.0",
-        f"ffrtmp_gpu_memory_total_bytes{one}}} 16000.0",
-        f"ffrtmp_gpu_temperature_celsius{one}}} 65.0",
-        f'ffrtmp_gpu_ecc_errors_total{one},type="corrected"}} 2.0',
-        f'ffrtmp_gpu_throttled{one},reason="power_cap"}} 1.0',
-        f'ffrtmp_gpu_throttled{one},reason="hw_thermal"}} 0.0',
+        f"ffrtmp_gpu_memory_used_bytes{label}}} 4000.0",
+        f"ffrtmp_gpu_memory_total_bytes{label}}} 16000.0",
+        f"ffrtmp_gpu_temperature_celsius{label}}} 65.0",
+        f'ffrtmp_gpu_ecc_errors_total{label},type="corrected"}} 2.0',
+        f'ffrtmp_gpu_throttled{label},reason="power_cap"}} 1.0',
+        f'ffrtmp_gpu_throttled{label},reason="hw_thermal"}} 0.0',
     ):
         assert expected in lines
     assert promtool.complaints("\n".join([*lines, ""])) == ""
 
 
-def test_what_a_gpu_does_not_know_is_missing_and_not_0(driver: Driver) -> None:
-    driver.load({"temperature": 50}, _WHOLE)
+def test_unknown_values_have_no_sample(driver: Driver) -> None:
+    driver.load({"temperature": 50}, _ALL_VALUES)
     lines = _values(_scrape(GpuCollector(Nvml().read)))
     of_first = [line for line in lines if "GPU-0000-0" in line]
     assert sorted(line.split("{")[0] for line in of_first) == [
@@ -154,7 +154,7 @@ def test_what_a_gpu_does_not_know_is_missing_and_not_0(driver: Driver) -> None:
     assert len([line for line in lines if "GPU-0000-1" in line]) == 25
 
 
-def test_energy_only_grows_also_when_the_driver_begins_anew(driver: Driver) -> None:
+def test_energy_only_increases_even_if_the_driver_restarts(driver: Driver) -> None:
     clock = Clock()
     nvml = Nvml(clock)
     collector = GpuCollector(nvml.read)
@@ -169,31 +169,33 @@ def test_energy_only_grows_also_when_the_driver_begins_anew(driver: Driver) -> N
     assert seen == [5000.0, 7500.0, 7750.0, 8500.0]
 
 
-def test_a_driver_that_goes_is_said_and_one_that_comes_is_found(driver: Driver) -> None:
+def test_an_unloaded_driver_is_reported_and_a_loaded_one_is_found(driver: Driver) -> None:
     clock = Clock()
     collector = GpuCollector(Nvml(clock).read)
-    said = _values(_scrape(collector))
-    assert said == ['ffrtmp_gpu_available{reason="Driver Not Loaded"} 0.0', *said[1:]]
-    assert not any("GPU-" in line for line in said)
-    driver.load(_WHOLE)
-    assert not any("GPU-" in line for line in _scrape(collector)), "not asked before its time"
+    lines = _values(_scrape(collector))
+    assert lines == ['ffrtmp_gpu_available{reason="Driver Not Loaded"} 0.0', *lines[1:]]
+    assert not any("GPU-" in line for line in lines)
+    driver.load(_ALL_VALUES)
+    assert not any("GPU-" in line for line in _scrape(collector)), (
+        "the driver is not tried again this early"
+    )
     clock.now = 31.0
     assert any("GPU-0000-0" in line for line in _scrape(collector))
     driver.unload()
     lines = _values(_scrape(collector))
     assert 'ffrtmp_gpu_available{reason="Uninitialized"} 0.0' in lines
     assert not any("GPU-" in line for line in lines)
-    driver.load(_WHOLE)
+    driver.load(_ALL_VALUES)
     clock.now = 62.0
     assert any("GPU-0000-0" in line for line in _scrape(collector))
 
 
 def test_a_gpu_that_is_lost_leaves_the_others(driver: Driver) -> None:
-    driver.load(_WHOLE, _WHOLE | {"lost": 1})
+    driver.load(_ALL_VALUES, _ALL_VALUES | {"lost": 1})
     clock = Clock()
     nvml = Nvml(clock)
     assert [gpu.index for gpu in nvml.read().gpus] == [0]
-    driver.load(_WHOLE, _WHOLE)
+    driver.load(_ALL_VALUES, _ALL_VALUES)
     clock.now = 31.0
     assert [gpu.index for gpu in nvml.read().gpus] == [0, 1]
 
@@ -220,15 +222,15 @@ def test_the_energy_of_an_encode_is_exact(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "why"),
+    ("begin", "end", "reason"),
     [
         ({"energy": 5000}, {"energy": 4000}, "counters were reset"),
         ({"temperature": 40}, {"temperature": 40}, "no GPU of this host has an energy counter"),
         ({"energy": 5000}, {"energy": 5000, "lost": 1}, "the NVIDIA driver reports no GPU"),
     ],
 )
-def test_energy_that_is_not_known_has_a_reason(
-    driver: Driver, begin: dict[str, int], end: dict[str, int], why: str
+def test_unavailable_energy_has_a_reason(
+    driver: Driver, begin: dict[str, int], end: dict[str, int], reason: str
 ) -> None:
     driver.load(begin)
     meter = EnergyMeter(Nvml().read_energy)
@@ -237,22 +239,22 @@ def test_energy_that_is_not_known_has_a_reason(
     driver.load(end)
     energy = meter.finish()
     assert isinstance(energy, Unavailable)
-    assert why in energy.reason
+    assert reason in energy.reason
 
 
 @contextmanager
-def burning(driver: Driver) -> Iterator[None]:
+def consuming_energy(driver: Driver) -> Iterator[None]:
     """Let the GPU use a joule fifty times a second."""
     over = threading.Event()
 
-    def burn() -> None:
+    def consume() -> None:
         used_mj = 0
         while not over.wait(0.02):
             used_mj += 1000
             driver.load({"energy": used_mj})
 
     driver.load({"energy": 0})
-    thread = threading.Thread(target=burn)
+    thread = threading.Thread(target=consume)
     thread.start()
     try:
         yield
@@ -264,9 +266,9 @@ def burning(driver: Driver) -> Iterator[None]:
 def test_gpu_energy_is_in_the_result_of_an_encode(
     driver: Driver, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    here = replace(tools, nvml=Nvml(), energy_idle_s=0.5)
-    with burning(driver):
-        measured = kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "attempt", here))
+    gpu_tools = replace(tools, nvml=Nvml(), energy_idle_s=0.5)
+    with consuming_energy(driver):
+        measured = kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "attempt", gpu_tools))
     energy = measured.gpu_energy
     assert isinstance(energy, EnergyMeasurement)
     assert energy.gross_j > 0
@@ -275,23 +277,23 @@ def test_gpu_energy_is_in_the_result_of_an_encode(
     assert isinstance(measured.energy, Unavailable)
 
 
-def test_power_of_the_gpus_is_in_a_density_and_no_watts_without_the_processors(
+def test_a_density_has_gpu_power_but_no_total_without_the_processors(
     driver: Driver, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     search = DensitySettings(window_s=8.0, verify_s=8.0, max_streams=1, max_lag_s=5.0)
-    what = msgspec.structs.replace(scenario(clip), kind="density", density=search)
-    with burning(driver):
-        measured = kinds.run_attempt(attempt(what, clip, tmp_path, replace(tools, nvml=Nvml())))
+    spec = msgspec.structs.replace(scenario(clip), kind="density", density=search)
+    with consuming_energy(driver):
+        measured = kinds.run_attempt(attempt(spec, clip, tmp_path, replace(tools, nvml=Nvml())))
     density = measured.density
     assert density is not None
     assert isinstance(density.gpu_power_w, float)
     assert 0 < density.gpu_power_w <= 50
-    # Half of the power would be a number that is wrong.
+    # The power of the GPUs alone would be a wrong total.
     assert isinstance(density.power_w, Unavailable)
     assert density.watts_per_stream == density.power_w
 
 
-def test_a_host_with_gpus_that_do_not_answer_has_gpus(driver: Driver) -> None:
+def test_gpus_that_do_not_answer_are_still_present(driver: Driver) -> None:
     nvml = Nvml()
     driver.load({"energy": 0})
     assert nvml.has_gpus()
@@ -300,12 +302,12 @@ def test_a_host_with_gpus_that_do_not_answer_has_gpus(driver: Driver) -> None:
     assert nvml.has_gpus()
 
 
-def test_without_a_library_nothing_is_loaded_and_the_reason_is_said() -> None:
+def test_a_missing_library_is_reported_and_nothing_is_loaded() -> None:
     program = (
         "import sys; from ffrtmp_worker.measure.nvml import Nvml; "
         "print(Nvml().read().reason); print('pynvml' in sys.modules)"
     )
-    said = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout.splitlines()
-    assert said == ["this host has no NVIDIA driver (libnvidia-ml.so.1)", "False"]
+    assert lines == ["this host has no NVIDIA driver (libnvidia-ml.so.1)", "False"]

@@ -1,4 +1,4 @@
-"""Ladders and decodes with a real FFmpeg."""
+"""Jobs of the kinds ladder and decode, with a real FFmpeg."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Tools
 from .conftest import attempt, scenario
 
 
-def test_every_kind_that_a_suite_may_name_can_be_run() -> None:
+def test_every_kind_of_a_suite_can_be_run() -> None:
     assert set(kinds.KINDS) == set(KINDS)
 
 
@@ -85,10 +85,10 @@ def test_each_rendition_is_checked_and_compared(
     assert measured.encode.speed == pytest.approx(1.6 / measured.encode.wall_s)
 
 
-def test_a_rendition_that_cannot_be_is_refused(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    what = _ladder(clip, together=True, options={"stats": "/tmp/x"})
+def test_an_invalid_rendition_is_rejected(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    spec = _ladder(clip, together=True, options={"stats": "/tmp/x"})
     with pytest.raises(AttemptFailedError, match="does not accept option 'stats'") as caught:
-        kinds.run_attempt(attempt(what, clip, tmp_path / "attempt", tools))
+        kinds.run_attempt(attempt(spec, clip, tmp_path / "attempt", tools))
     assert caught.value.failure_class is FailureClass.INVALID_SETTINGS
 
 
@@ -109,7 +109,7 @@ def test_a_decode_is_timed_and_writes_nothing(clip: Path, tools: Tools, tmp_path
     assert argv[argv.index("-threads") + 1] == "1"
 
 
-def test_a_damaged_source_is_no_fast_decode(clip: Path, tools: Tools, tmp_path: Path) -> None:
+def test_a_damaged_source_fails_the_decode(clip: Path, tools: Tools, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mp4"
     content = bytearray(clip.read_bytes())
     start = content.index(b"mdat") + 4000

@@ -1,4 +1,4 @@
-"""A stream to a real RTMP server: Nginx with its RTMP module."""
+"""Jobs of the kind live, with a real RTMP server: Nginx with its RTMP module."""
 
 import os
 import re
@@ -46,20 +46,18 @@ def _live(clip: Path, duration_s: float = 10.0, **encode: object) -> Scenario:
     return msgspec.structs.replace(scenario(clip, **options), kind="live", live=settings)
 
 
-def test_a_stream_that_holds_real_time(
-    clip: Path, tools: Tools, server: Server, tmp_path: Path
-) -> None:
-    there = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
-    heard: list[Progress] = []
+def test_a_stream_in_real_time(clip: Path, tools: Tools, server: Server, tmp_path: Path) -> None:
+    live_tools = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
+    reported: list[Progress] = []
     measured = kinds.run_attempt(
-        attempt(_live(clip), clip, tmp_path / "stream-1", there, heard=heard)
+        attempt(_live(clip), clip, tmp_path / "stream-1", live_tools, reported=reported)
     )
     found = measured.live
     assert found is not None
     assert found.duration_s == pytest.approx(10, abs=1)
     assert 0 <= found.lag_p50_s <= found.lag_p95_s <= found.lag_p99_s <= found.lag_max_s < 5
     assert 0 <= found.end_to_end_p50_s <= found.end_to_end_p99_s <= found.end_to_end_max_s < 5
-    # What is known of a picture at the player was written by the encoder before.
+    # A picture arrives at the player after the encoder has written it.
     assert found.end_to_end_p50_s > found.lag_p50_s - 0.06
     assert (found.reconnects, found.frames_lost) == (0, 0)
     assert found.bitrate_mean_kbps == pytest.approx(300, rel=0.35)
@@ -73,8 +71,8 @@ def test_a_stream_that_holds_real_time(
     assert measured.output is None
     assert measured.verdict is not None
     assert "quality-unavailable" not in [reason.code for reason in measured.verdict.reasons]
-    # What was shown of it while it ran is what was measured.
-    encoding = [p for p in heard if p.stage == "encode"]
+    # The progress agrees with the measurement.
+    encoding = [p for p in reported if p.stage == "encode"]
     assert statistics.median(p.speed for p in encoding) == pytest.approx(1, abs=0.3)
     lags = [p.lag_s for p in encoding if p.lag_s is not None]
     assert len(lags) > 20
@@ -83,20 +81,22 @@ def test_a_stream_that_holds_real_time(
     assert len(rates) > 20
     assert statistics.median(rates) == pytest.approx(found.bitrate_mean_kbps * 1000, rel=0.5)
     assert {(p.duplicated_frames, p.dropped_frames) for p in encoding} == {(0, 0)}
-    # The server saw one publisher, and all but what came in the last moment.
+    # The server counted one publisher, and all bytes but those of the last moment.
     assert (found.server_publishers, found.server_dropped) == (1, 0)
     assert isinstance(found.server_bytes_in, int)
     assert found.server_bytes_in == pytest.approx(found.bitrate_mean_kbps * 125 * 10, rel=0.4)
     assert found.server_bitrate_mean_kbps == pytest.approx(found.bitrate_mean_kbps, rel=0.2)
 
 
-def test_a_cut_connection_is_made_again_and_counted(
+def test_a_dropped_connection_is_reopened_and_counted(
     clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
-    there = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
+    live_tools = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
     timer = threading.Timer(4, server.drop, args=("stream-cut",))
     timer.start()
-    measured = kinds.run_attempt(attempt(_live(clip, 12), clip, tmp_path / "stream-cut", there))
+    measured = kinds.run_attempt(
+        attempt(_live(clip, 12), clip, tmp_path / "stream-cut", live_tools)
+    )
     timer.join()
     found = measured.live
     assert found is not None
@@ -104,7 +104,7 @@ def test_a_cut_connection_is_made_again_and_counted(
     assert isinstance(found.server_bytes_in, int)
     assert found.server_bytes_in == pytest.approx(300 * 125 * 12, rel=0.5)
     assert found.frames_lost < 100
-    # The encoder was not disturbed, and what came after was not late.
+    # The encoder was not disturbed, and later frames were not delayed.
     assert found.stalls == 0
     assert found.end_to_end_p99_s < 5
     assert measured.verdict is not None
@@ -112,14 +112,14 @@ def test_a_cut_connection_is_made_again_and_counted(
     assert "overloaded" not in [reason.code for reason in measured.verdict.reasons]
 
 
-# It keeps all processors busy for 20 s. Verdicts on given figures are tested by test_verdict.py.
+# It keeps all processors busy for 20 s. Verdicts on given values are tested by test_verdict.py.
 @pytest.mark.deep
 def test_an_encoder_that_is_too_slow_is_overloaded(
     long_clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
-    there = replace(tools, rtmp_url=server.url)
+    live_tools = replace(tools, rtmp_url=server.url)
     slow = _live(long_clip, preset="placebo")
-    measured = kinds.run_attempt(attempt(slow, long_clip, tmp_path / "stream-slow", there))
+    measured = kinds.run_attempt(attempt(slow, long_clip, tmp_path / "stream-slow", live_tools))
     assert measured.live is not None
     assert measured.live.below_real_time_s > 0
     assert measured.live.lag_max_s > 1
@@ -129,10 +129,10 @@ def test_an_encoder_that_is_too_slow_is_overloaded(
     assert "overloaded" in [reason.code for reason in measured.verdict.reasons]
 
 
-def test_an_encoder_that_is_frozen_for_a_while_stalls(
+def test_a_temporarily_stopped_encoder_stalls(
     clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
-    there = replace(tools, rtmp_url=server.url)
+    live_tools = replace(tools, rtmp_url=server.url)
     folder = tmp_path / "stream-frozen"
 
     def freeze() -> None:
@@ -146,7 +146,7 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
 
     thread = threading.Thread(target=freeze)
     thread.start()
-    measured = kinds.run_attempt(attempt(_live(clip, 10), clip, folder, there))
+    measured = kinds.run_attempt(attempt(_live(clip, 10), clip, folder, live_tools))
     thread.join()
     assert measured.live is not None
     assert measured.live.stalls == 1
@@ -157,17 +157,17 @@ def test_an_encoder_that_is_frozen_for_a_while_stalls(
     assert measured.live.below_real_time_s > 0
 
 
-def test_a_server_that_is_not_there_is_the_networks_fault(
+def test_an_unreachable_server_is_a_network_failure(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    nowhere = replace(tools, rtmp_url=f"rtmp://127.0.0.1:{free_port()}/live")
+    unreachable = replace(tools, rtmp_url=f"rtmp://127.0.0.1:{free_port()}/live")
     with pytest.raises(AttemptFailedError, match="the player received no packets") as caught:
-        kinds.run_attempt(attempt(_live(clip), clip, tmp_path / "stream-2", nowhere))
+        kinds.run_attempt(attempt(_live(clip), clip, tmp_path / "stream-2", unreachable))
     assert caught.value.failure_class is FailureClass.NETWORK
     assert not _running(tmp_path)
 
 
-def test_a_node_without_a_server_says_so(clip: Path, tools: Tools, tmp_path: Path) -> None:
+def test_a_node_without_a_server_is_reported(clip: Path, tools: Tools, tmp_path: Path) -> None:
     with pytest.raises(AttemptFailedError, match="rtmp_server"):
         kinds.run_attempt(attempt(_live(clip), clip, tmp_path / "stream-3", tools))
 
@@ -175,19 +175,19 @@ def test_a_node_without_a_server_says_so(clip: Path, tools: Tools, tmp_path: Pat
 def test_a_canceled_stream_ends_soon(
     clip: Path, tools: Tools, server: Server, tmp_path: Path
 ) -> None:
-    begun = time.monotonic()
-    there = replace(tools, rtmp_url=server.url)
-    one = replace(
-        attempt(_live(clip, 60), clip, tmp_path / "stream-4", there),
-        stop_reason=lambda: "canceled" if time.monotonic() - begun > 2 else "",
+    started = time.monotonic()
+    live_tools = replace(tools, rtmp_url=server.url)
+    tried = replace(
+        attempt(_live(clip, 60), clip, tmp_path / "stream-4", live_tools),
+        stop_reason=lambda: "canceled" if time.monotonic() - started > 2 else "",
     )
     with pytest.raises(AttemptFailedError, match="canceled"):
-        kinds.run_attempt(one)
-    assert time.monotonic() - begun < 10
+        kinds.run_attempt(tried)
+    assert time.monotonic() - started < 10
     assert not _running(tmp_path)
 
 
-def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_player_that_cannot_be_started_leaves_no_process(tmp_path: Path) -> None:
     commands = Commands(
         feeder=["/bin/sleep", "61.5"],
         encoder=["/bin/sleep", "61.5"],
@@ -202,11 +202,11 @@ def test_a_player_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -
             stop=lambda: False,
             on_report=lambda *_: None,
         )
-    # Neither running nor waiting to be reaped.
+    # Neither a running process nor a zombie.
     assert "sleep" not in [child.name() for child in psutil.Process().children()]
 
 
-# --- figures, from streams that are made up -------------------------------------------------
+# --- measurements of artificial streams -----------------------------------------------------
 
 _ENDED = ChildExit(
     exit_code=None,
@@ -224,7 +224,7 @@ _AHEAD_S = 0.5
 
 
 def _stream(*, speed: float = 1.0, delay_s: float = 0.4, way_s: float = 0.1) -> Broadcast:
-    """Twenty seconds: the feeder is ahead of the clock, the player has a packet every frame."""
+    """Return a stream of 20 s: the feeder is ahead of the clock, each frame is one packet."""
     times = [0.25 * number for number in range(2, 81)]
     reports = [
         ProgressReport(at, int((at + _AHEAD_S - delay_s) * speed * _RATE + 1e-6) + 1)
@@ -251,7 +251,7 @@ def _measured(stream: Broadcast) -> LiveMeasurement:
     return live.measure_live(stream, _RATE)
 
 
-def test_the_lag_is_that_of_the_encoder_and_no_burst_hides_it() -> None:
+def test_the_lag_is_that_of_the_encoder_despite_bursts() -> None:
     found = _measured(_stream(delay_s=0.4, way_s=0.1))
     assert found.lag_p50_s == pytest.approx(0.4, abs=0.04)
     assert found.end_to_end_p50_s == pytest.approx(0.5, abs=0.001)
@@ -269,7 +269,7 @@ def test_a_slow_stream_is_below_real_time(speed: float) -> None:
     assert found.lag_max_s == pytest.approx(0.4 + (1 - speed) * 19, abs=0.6)
 
 
-def test_what_is_missing_at_the_player_is_counted() -> None:
+def test_frames_missing_at_the_player_are_counted() -> None:
     stream = _stream()
     packets = stream.packets
     kept = [number for number in range(len(packets.time_s)) if not 100 <= number < 130]
@@ -299,18 +299,18 @@ def test_stalls_are_counted() -> None:
         ),
     ],
 )
-def test_what_was_not_heard_is_named(change: dict[str, object], missing: str) -> None:
+def test_missing_reports_are_named(change: dict[str, object], missing: str) -> None:
     with pytest.raises(ValueError, match=re.escape(missing)):
         _measured(msgspec.structs.replace(_stream(), **change))
 
 
 def _running(folder: Path) -> list[tuple[int, str]]:
-    """Return the processes that work in `folder` or below, with their commands."""
+    """Return the processes whose working directory is in `folder`, with their commands."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            where = (entry / "cwd").readlink()
-            if folder == where or folder in where.parents:
+            directory = (entry / "cwd").readlink()
+            if folder == directory or folder in directory.parents:
                 found.append((int(entry.name), (entry / "cmdline").read_bytes().decode()))
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue

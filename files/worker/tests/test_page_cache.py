@@ -1,4 +1,4 @@
-"""What is known of the page cache, against what was put into it and taken out."""
+"""The ratio of a file in the page cache, after reads and evictions."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from ffrtmp_worker.measure.page_cache import cached_ratio
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def _forget(file: Path) -> None:
+def _evict(file: Path) -> None:
     descriptor = os.open(file, os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -19,17 +19,17 @@ def _forget(file: Path) -> None:
         os.close(descriptor)
 
 
-def test_a_file_is_cached_as_far_as_it_was_read(tmp_path: Path) -> None:
+def test_the_cached_ratio_is_the_part_that_was_read(tmp_path: Path) -> None:
     file = tmp_path / "clip"
     file.write_bytes(os.urandom(_PAGE * 1000))
     assert cached_ratio(file) == 1.0
-    _forget(file)
+    _evict(file)
     ratio = cached_ratio(file)
     assert isinstance(ratio, float)
     if ratio > 0.5:
         pytest.skip("this file system keeps its files in memory")
     assert ratio == 0.0
-    # To look must not bring anything in.
+    # The measurement itself must not load pages.
     assert cached_ratio(file) == 0.0
     descriptor = os.open(file, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
@@ -41,6 +41,6 @@ def test_a_file_is_cached_as_far_as_it_was_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["empty", "gone"])
-def test_what_cannot_be_looked_at_is_unavailable(name: str, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_unavailable(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert isinstance(cached_ratio(tmp_path / name), Unavailable)

@@ -1,4 +1,4 @@
-"""Starting, watching and stopping real processes."""
+"""Start, supervision and stop of real processes."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def test_figures_of_an_encode_are_plausible(ffmpeg: Path, tmp_path: Path) -> Non
         str(ffmpeg), "-nostdin", "-progress", "pipe:1", "-nostats",
         "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=4", "-f", "null", "-",
     ]  # fmt: skip
-    outcome = _run(argv, tmp_path, on_line=lambda *heard: lines.append(heard))
+    outcome = _run(argv, tmp_path, on_line=lambda *line: lines.append(line))
     assert (outcome.exit_code, outcome.stopped_by) == (0, None)
     cpu_s = outcome.user_s + outcome.system_s
     assert 0 < cpu_s <= outcome.wall_s * (os.cpu_count() or 1) * 1.2
@@ -34,14 +34,14 @@ def test_figures_of_an_encode_are_plausible(ffmpeg: Path, tmp_path: Path) -> Non
     assert first == " ".join(argv)
 
 
-def test_memory_is_the_childs_and_not_the_agents(tmp_path: Path) -> None:
+def test_memory_is_that_of_the_child_process(tmp_path: Path) -> None:
     ballast = bytearray(b"x" * 400_000_000)
     outcome = _run(["/bin/sleep", "0.5"], tmp_path)
     assert len(ballast) == 400_000_000
     assert 0 < outcome.max_rss_kib < 50_000
 
 
-def test_stopping_ends_an_encode_in_an_orderly_way(ffmpeg: Path, tmp_path: Path) -> None:
+def test_a_stop_ends_an_encode_gracefully(ffmpeg: Path, tmp_path: Path) -> None:
     stop = threading.Event()
     threading.Timer(0.7, stop.set).start()
     started = time.monotonic()
@@ -57,7 +57,7 @@ def test_the_deadline_ends_an_encode(ffmpeg: Path, tmp_path: Path) -> None:
     assert 0.5 < outcome.wall_s < 4
 
 
-def test_a_group_that_ignores_gentle_signals_is_killed(tmp_path: Path) -> None:
+def test_a_group_that_ignores_sigint_and_sigterm_is_killed(tmp_path: Path) -> None:
     script = "trap '' INT TERM; sleep 600 & echo $! > child; while :; do sleep 0.1; done"
     started = time.monotonic()
     outcome = _run(["/bin/sh", "-c", script], tmp_path, deadline_s=0.3)
@@ -74,12 +74,12 @@ def test_a_child_left_behind_ends_with_its_leader(tmp_path: Path) -> None:
     assert _is_gone(int((tmp_path / "child").read_text(encoding="ascii")))
 
 
-def test_a_signal_of_somebody_else_is_told_apart(tmp_path: Path) -> None:
+def test_a_signal_from_another_process_is_distinguished(tmp_path: Path) -> None:
     outcome = _run(["/bin/sh", "-c", "kill -KILL $$"], tmp_path)
     assert (outcome.exit_code, outcome.stopped_by) == (-signal.SIGKILL, None)
 
 
-def test_the_log_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+def test_a_long_log_retains_its_beginning_and_its_end(tmp_path: Path) -> None:
     script = 'i=0; while [ $i -lt 60000 ]; do echo "line $i of a long log" >&2; i=$((i+1)); done'
     outcome = _run(["/bin/sh", "-c", script], tmp_path)
     text = (tmp_path / "ffmpeg.log").read_text(encoding="utf-8")
@@ -90,13 +90,13 @@ def test_the_log_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
     assert outcome.log_tail.endswith("line 59999 of a long log")
 
 
-def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         _run(["/nowhere/ffmpeg"], tmp_path)
 
 
 def _is_gone(pid: int) -> bool:
-    """Whether the process is dead within two seconds; a zombie waits for init alone."""
+    """Return whether the process ends within two seconds; a zombie counts as ended."""
     until = time.monotonic() + 2
     while time.monotonic() < until:
         try:

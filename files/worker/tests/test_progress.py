@@ -1,4 +1,4 @@
-"""Reading -progress."""
+"""Parsing of FFmpeg's option -progress."""
 
 import msgspec
 from ffrtmp_worker.ffmpeg.progress import (
@@ -8,7 +8,7 @@ from ffrtmp_worker.ffmpeg.progress import (
     ProgressReports,
 )
 
-_NOTHING = ProgressBlock(
+_EMPTY = ProgressBlock(
     frames=None, out_time_us=None, total_bytes=None, duplicated=None, dropped=None, is_last=True
 )
 
@@ -18,7 +18,7 @@ def _blocks(text: str) -> list[ProgressBlock]:
     return [block for line in text.splitlines() if (block := parser.feed(line)) is not None]
 
 
-def test_blocks_with_everything_and_with_nothing() -> None:
+def test_full_and_empty_blocks_are_parsed() -> None:
     blocks = _blocks(
         "frame=0\nfps=0.00\nbitrate=N/A\ntotal_size=N/A\nout_time_us=N/A\n"
         "out_time=N/A\nspeed=N/A\nprogress=continue\n"
@@ -27,7 +27,7 @@ def test_blocks_with_everything_and_with_nothing() -> None:
         "progress=end\n"
     )
     assert blocks == [
-        msgspec.structs.replace(_NOTHING, frames=0, is_last=False),
+        msgspec.structs.replace(_EMPTY, frames=0, is_last=False),
         ProgressBlock(
             frames=120,
             out_time_us=4_800_000,
@@ -36,18 +36,18 @@ def test_blocks_with_everything_and_with_nothing() -> None:
             dropped=0,
             is_last=False,
         ),
-        _NOTHING,
+        _EMPTY,
     ]
 
 
-def test_what_is_not_progress_is_passed_over() -> None:
+def test_other_lines_are_ignored() -> None:
     blocks = _blocks("garbage\n\nout_time_us=-9223372036854775807\nframe=7\nprogress=end")
-    assert blocks == [msgspec.structs.replace(_NOTHING, frames=7)]
+    assert blocks == [msgspec.structs.replace(_EMPTY, frames=7)]
 
 
-def test_reports_are_of_frames_and_say_what_is_known() -> None:
-    heard: list[ProgressReport] = []
-    reports = ProgressReports(heard.append)
+def test_reports_contain_frames_and_the_known_values() -> None:
+    received: list[ProgressReport] = []
+    reports = ProgressReports(received.append)
     lines = (
         "frame=0", "total_size=N/A", "progress=continue",
         "frame=5", "total_size=48", "out_time_us=200000", "dup_frames=1", "progress=continue",
@@ -55,8 +55,8 @@ def test_reports_are_of_frames_and_say_what_is_known() -> None:
     )  # fmt: skip
     for number, line in enumerate(lines):
         reports.add_line(line, float(number))
-    assert heard == reports.all
-    assert heard == [
+    assert received == reports.all
+    assert received == [
         ProgressReport(7.0, 5, written_bytes=48, written_s=0.2, duplicated=1),
         ProgressReport(9.0, 9, is_last=True),
     ]

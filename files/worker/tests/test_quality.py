@@ -1,4 +1,4 @@
-"""VMAF with a real libvmaf, and the cases in which there must be none."""
+"""VMAF with a real libvmaf, and the cases in which it must be unavailable."""
 
 import re
 import shutil
@@ -16,13 +16,13 @@ from .conftest import make
 
 @pytest.fixture(scope="module")
 def worse(ffmpeg: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The clip, much compressed."""
+    """Return the clip, strongly compressed."""
     return _made(ffmpeg, clip, tmp_path_factory, [], crf="36")
 
 
 @pytest.fixture(scope="module")
 def shifted(ffmpeg: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many frames as the clip has, each of which is the one after."""
+    """Return a clip with the same number of frames, each shifted by one."""
     shift = ["-vf", "trim=start_frame=1,setpts=PTS-STARTPTS,tpad=stop=1:stop_mode=clone"]
     return _made(ffmpeg, clip, tmp_path_factory, shift, crf="12")
 
@@ -41,9 +41,9 @@ def _compare(
 ) -> QualityMeasurement | Unavailable:
     shutil.copyfile(distorted, folder / "a.mp4")
     shutil.copyfile(reference, folder / "b.mp4")
-    how = quality.QualityPass(ffmpeg=tools_ffmpeg, folder=folder, threads=2, deadline_s=60)
+    settings = quality.QualityPass(ffmpeg=tools_ffmpeg, folder=folder, threads=2, deadline_s=60)
     return quality.measure_quality(
-        how,
+        settings,
         distorted=quality.Clip(name="a.mp4", probe=probe_video(ffprobe, distorted)),
         reference=quality.Clip(name="b.mp4", probe=probe_video(ffprobe, reference)),
         stop=lambda: False,
@@ -53,10 +53,10 @@ def _compare(
 def _compare_as(
     ffmpeg: Path, ffprobe: Path, folder: Path, distorted: Path, reference: Path
 ) -> QualityMeasurement | Unavailable:
-    """Compare files of the folder under their own names: their suffixes matter."""
-    how = quality.QualityPass(ffmpeg=ffmpeg, folder=folder, threads=2, deadline_s=60)
+    """Compare files in the folder under their own names, because their suffixes matter."""
+    settings = quality.QualityPass(ffmpeg=ffmpeg, folder=folder, threads=2, deadline_s=60)
     return quality.measure_quality(
-        how,
+        settings,
         distorted=quality.Clip(name=distorted.name, probe=probe_video(ffprobe, distorted)),
         reference=quality.Clip(name=reference.name, probe=probe_video(ffprobe, reference)),
         stop=lambda: False,
@@ -103,22 +103,22 @@ def test_another_number_of_frames(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_p
 def test_frames_that_are_lost_in_decoding(
     ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
 ) -> None:
-    """What the container promises is not enough: the decoded frames are counted."""
+    """The decoded frames are counted, not those in the container's header."""
     shorter = tmp_path / "shorter.mp4"
     make(ffmpeg, ["-i", str(clip)], ["-frames:v", "39", "-c:v", "libx264"], shorter)
-    promised = probe_video(ffprobe, clip)
+    announced = probe_video(ffprobe, clip)
     shutil.copyfile(clip, tmp_path / "reference.mp4")
     found = quality.measure_quality(
         quality.QualityPass(ffmpeg=ffmpeg, folder=tmp_path, threads=2, deadline_s=60),
-        distorted=quality.Clip(name="shorter.mp4", probe=promised),
-        reference=quality.Clip(name="reference.mp4", probe=promised),
+        distorted=quality.Clip(name="shorter.mp4", probe=announced),
+        reference=quality.Clip(name="reference.mp4", probe=announced),
         stop=lambda: False,
     )
     assert isinstance(found, Unavailable)
     assert "of 40 frames 39 of the output" in found.reason
 
 
-def test_another_colour_range(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path) -> None:
+def test_another_color_range(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path) -> None:
     full = tmp_path / "full.mp4"
     make(ffmpeg, ["-i", str(clip), "-vf", "scale=out_range=pc"], ["-color_range", "pc"], full)
     found = _compare(ffmpeg, ffprobe, tmp_path, full, clip)
@@ -132,7 +132,7 @@ def test_hdr_is_not_compared_with_anything(
     hdr = tmp_path / "hdr.mp4"
     tags = f"setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc"
     make(ffmpeg, ["-i", str(clip)], ["-c:v", "libx264", "-vf", tags], hdr)
-    # The clip says nothing of its transfer, so no statements contradict each other.
+    # The clip has no transfer tag, so that the tags do not contradict each other.
     for distorted, reference, whose in ((hdr, clip, "output"), (clip, hdr, "source")):
         found = _compare(ffmpeg, ffprobe, tmp_path, distorted, reference)
         assert found == Unavailable(
@@ -149,7 +149,7 @@ def test_an_ffmpeg_without_libvmaf(
 
 
 def _summary(ffmpeg: Path, distorted: Path, reference: Path, name: str) -> str:
-    """What one of FFmpeg's own filters says at its end, asked without any of our code."""
+    """Return the summary of one of FFmpeg's own filters, run without the code under test."""
     graph = f"[0:V]settb=1/25,setpts=N[d];[1:V]settb=1/25,setpts=N[r];[d][r]{name}"
     inputs = ["-i", str(distorted), "-i", str(reference)]
     command = [str(ffmpeg), "-nostdin", *inputs, "-filter_complex", graph, "-f", "null", "-"]
@@ -157,14 +157,14 @@ def _summary(ffmpeg: Path, distorted: Path, reference: Path, name: str) -> str:
     return done.stderr
 
 
-def test_ssim_and_xpsnr_are_those_of_ffmpegs_filters(
+def test_ssim_and_xpsnr_equal_those_of_ffmpegs_filters(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
     found = _compare(ffmpeg, ffprobe, tmp_path, worse, clip)
     assert isinstance(found, QualityMeasurement)
     ssim = re.search(r"SSIM .* All:(\S+)", _summary(ffmpeg, worse, clip, "ssim"))
-    said = _summary(ffmpeg, worse, clip, "xpsnr")
-    xpsnr = re.search(r"XPSNR +y: (\S+) +u: (\S+) +v: (\S+)", said)
+    summary = _summary(ffmpeg, worse, clip, "xpsnr")
+    xpsnr = re.search(r"XPSNR +y: (\S+) +u: (\S+) +v: (\S+)", summary)
     assert ssim is not None
     assert xpsnr is not None
     assert found.ssim_ffmpeg_mean == pytest.approx(float(ssim[1]), abs=1e-5)
@@ -205,8 +205,8 @@ def test_percentiles_interpolate() -> None:
     assert (found.vmaf_neg_mean, found.ssim_libvmaf_mean) == (1.0, pytest.approx(0.9))
 
 
-def _by_hand(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null") -> float:
-    """VMAF of frame n against frame n, asked of libvmaf without any of our code."""
+def _vmaf_mean(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null") -> float:
+    """Return the VMAF of frame n against frame n, without the code under test."""
     log = distorted.with_suffix(".by-hand.json")
     number = "settb=1/25,setpts=N"
     graph = (
@@ -221,12 +221,12 @@ def _by_hand(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null
     return mean
 
 
-def test_the_numbers_are_those_of_libvmaf_called_by_hand(
+def test_values_equal_those_of_libvmaf(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
     found = _compare(ffmpeg, ffprobe, tmp_path, worse, clip)
     assert isinstance(found, QualityMeasurement)
-    assert found.vmaf_mean == pytest.approx(_by_hand(ffmpeg, worse, clip), abs=0.01)
+    assert found.vmaf_mean == pytest.approx(_vmaf_mean(ffmpeg, worse, clip), abs=0.01)
     assert isinstance(found.vmaf_neg_mean, float)
     assert 0 < found.vmaf_neg_mean < found.vmaf_mean
     assert isinstance(found.psnr_y_mean_db, float)
@@ -235,10 +235,10 @@ def test_the_numbers_are_those_of_libvmaf_called_by_hand(
     assert 0.5 < found.ssim_libvmaf_mean < 1
 
 
-def test_the_rounded_time_stamps_of_matroska_pair_no_wrong_frames(
+def test_rounded_timestamps_of_matroska_pair_the_right_frames(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
-    # At 59.94 frames a second no time stamp in whole milliseconds is exact.
+    # At 59.94 frames per second no timestamp in whole milliseconds is exact.
     rate = ["-r", "60000/1001"]
     clips = {}
     for name, source in (("reference", clip), ("distorted", worse)):
@@ -253,10 +253,14 @@ def test_the_rounded_time_stamps_of_matroska_pair_no_wrong_frames(
                 else [*rate, "-c:v", "libx264", "-qp", "0"],
                 clips[name, suffix],
             )
-    expected = _by_hand(ffmpeg, clips["distorted", "mp4"], clips["reference", "mp4"])
-    for ours, theirs in (("mp4", "mkv"), ("mkv", "mp4"), ("mkv", "mkv")):
+    expected = _vmaf_mean(ffmpeg, clips["distorted", "mp4"], clips["reference", "mp4"])
+    for distorted_suffix, reference_suffix in (("mp4", "mkv"), ("mkv", "mp4"), ("mkv", "mkv")):
         found = _compare_as(
-            ffmpeg, ffprobe, tmp_path, clips["distorted", ours], clips["reference", theirs]
+            ffmpeg,
+            ffprobe,
+            tmp_path,
+            clips["distorted", distorted_suffix],
+            clips["reference", reference_suffix],
         )
         assert isinstance(found, QualityMeasurement)
         assert found.vmaf_mean == pytest.approx(expected, abs=0.01)
@@ -278,7 +282,7 @@ def test_59_94_against_60_frames_a_second_is_not_compared(
     )
 
 
-def test_a_smaller_output_is_brought_to_the_size_of_the_source(
+def test_a_smaller_output_is_scaled_to_the_size_of_the_source(
     ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
 ) -> None:
     small = tmp_path / "small.mp4"
@@ -286,13 +290,11 @@ def test_a_smaller_output_is_brought_to_the_size_of_the_source(
     found = _compare(ffmpeg, ffprobe, tmp_path, small, clip)
     assert isinstance(found, QualityMeasurement)
     scaled = "scale=320:180:flags=bicubic"
-    assert found.vmaf_mean == pytest.approx(_by_hand(ffmpeg, small, clip, scaled), abs=0.01)
+    assert found.vmaf_mean == pytest.approx(_vmaf_mean(ffmpeg, small, clip, scaled), abs=0.01)
     assert found.vmaf_mean < 90
 
 
-def test_2160_lines_are_judged_by_the_model_for_them(
-    ffmpeg: Path, ffprobe: Path, tmp_path: Path
-) -> None:
+def test_2160_lines_use_the_4k_model(ffmpeg: Path, ffprobe: Path, tmp_path: Path) -> None:
     large = tmp_path / "large.mp4"
     picture = ["-f", "lavfi", "-i", "testsrc2=size=3840x2160:rate=25:duration=0.12"]
     make(ffmpeg, picture, ["-c:v", "libx264", "-preset", "ultrafast"], large)

@@ -1,4 +1,4 @@
-"""How fast an encode is, and its slow ends."""
+"""Rates of an encode, and their low percentiles."""
 
 import pytest
 from ffrtmp_shared.measurement import Unavailable
@@ -6,7 +6,7 @@ from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.measure.rates import RateMeter, low_fps, rates_fps
 
 
-def test_rates_are_those_of_the_intervals_and_no_averages_since_the_start() -> None:
+def test_rates_are_those_of_the_intervals() -> None:
     reports = [
         ProgressReport(0.5, 10),
         ProgressReport(1.0, 20),
@@ -17,24 +17,24 @@ def test_rates_are_those_of_the_intervals_and_no_averages_since_the_start() -> N
     assert rates_fps([*reports, ProgressReport(2.501, 46, is_last=True)]) == [20.0, 0.0, 50.0]
 
 
-def test_what_is_shown_and_what_is_kept_are_the_same_rates() -> None:
+def test_reported_and_stored_rates_are_equal() -> None:
     reports = [
         ProgressReport(0.5, 10),
         ProgressReport(1.0, 20),
         ProgressReport(2.0, 20),
         ProgressReport(2.5, 45),
     ]
-    speedometer = RateMeter()
-    shown = [speedometer.update(report).fps for report in reports]
-    assert shown == [20.0, *rates_fps(reports)]
+    meter = RateMeter()
+    reported = [meter.update(report).fps for report in reports]
+    assert reported == [20.0, *rates_fps(reports)]
 
 
-def test_the_bit_rate_is_that_of_the_video_written_last_and_never_a_single_frames() -> None:
-    speedometer = RateMeter()
+def test_the_bit_rate_covers_more_than_a_single_frame() -> None:
+    meter = RateMeter()
     found = []
     for written_bytes, written_s in (
         (48, 0.0),  # a header
-        (48, 3.0),  # the muxer keeps what comes
+        (48, 3.0),  # the muxer buffers packets
         (100_048, 4.0),  # and writes a block
         (100_048, 7.5),
         (300_048, 8.0),
@@ -43,11 +43,11 @@ def test_the_bit_rate_is_that_of_the_video_written_last_and_never_a_single_frame
         (400_048, None),
     ):
         report = ProgressReport(1.0, 1, written_bytes=written_bytes, written_s=written_s)
-        found.append(speedometer.update(report).bitrate_bps)
+        found.append(meter.update(report).bitrate_bps)
     assert found == [None, None, 200_000.0, 200_000.0, 400_000.0, 400_000.0, None, None]
 
 
-def test_few_intervals_have_no_low_end() -> None:
+def test_few_intervals_have_no_low_rates() -> None:
     rates = [float(rate) for rate in range(99)]
     assert isinstance(low_fps(rates, 1), Unavailable)
     assert low_fps([*rates, 99.0], 1) == pytest.approx(0.99)

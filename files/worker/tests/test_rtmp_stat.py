@@ -1,4 +1,4 @@
-"""What the RTMP server says of a stream, and what is said when it does not."""
+"""Statistics of a stream on the RTMP server, and the reasons why they are unavailable."""
 
 import socket
 import threading
@@ -53,7 +53,7 @@ def test_a_page_is_read_for_one_stream_of_one_application() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "what"),
+    ("page", "message"),
     [
         (b"<html><body>hello</body></html>", "not a statistics page"),
         (_PAGE[:200], "not XML"),
@@ -64,28 +64,31 @@ def test_a_page_is_read_for_one_stream_of_one_application() -> None:
         ),
     ],
 )
-def test_what_is_no_such_page_is_refused(page: bytes, what: str) -> None:
-    with pytest.raises(ValueError, match=what):
+def test_another_page_is_rejected(page: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         rtmp_stat.parse_stat_page(page, "live", "mine")
 
 
-def _look(age_s: float, bytes_in: int, client: str = "1", dropped: int = 0) -> StatSample:
-    who = ("77", client)
+def _sample(age_s: float, bytes_in: int, client: str = "1", dropped: int = 0) -> StatSample:
+    connection = ("77", client)
     return StatSample(
-        age_s=age_s, bytes_in=bytes_in, dropped={who: dropped}, publishers=frozenset({who})
+        age_s=age_s,
+        bytes_in=bytes_in,
+        dropped={connection: dropped},
+        publishers=frozenset({connection}),
     )
 
 
-def _added(*looks: tuple[float, StatSample]) -> StatSummary:
+def _added(*samples: tuple[float, StatSample]) -> StatSummary:
     found = StatSummary()
-    for at_s, look in looks:
-        found.add(at_s, look)
+    for at_s, sample in samples:
+        found.add(at_s, sample)
     return found
 
 
-def test_the_bit_rate_is_that_between_the_looks_and_not_of_the_wait_before() -> None:
+def test_the_bit_rate_covers_the_time_between_samples_only() -> None:
     found = _added(
-        (100.0, _look(1, 0)), (101.0, _look(2, 10_000)), (105.0, _look(6, 60_000, dropped=3))
+        (100.0, _sample(1, 0)), (101.0, _sample(2, 10_000)), (105.0, _sample(6, 60_000, dropped=3))
     )
     assert found.summarize(105.3) == ServerMeasurement(
         server_bytes_in=60_000,
@@ -95,59 +98,59 @@ def test_the_bit_rate_is_that_between_the_looks_and_not_of_the_wait_before() -> 
     )
 
 
-def test_a_record_that_begins_anew_is_added_and_not_taken_for_the_whole() -> None:
+def test_a_restarted_record_is_added_to_the_previous_ones() -> None:
     found = _added(
-        (100.0, _look(1, 10_000)),
-        (101.0, _look(2, 20_000, dropped=2)),
-        # By its bytes alone it could be the same.
-        (104.0, _look(0.5, 30_000, client="2", dropped=1)),
-        (105.0, _look(1.5, 45_000, client="2", dropped=1)),
+        (100.0, _sample(1, 10_000)),
+        (101.0, _sample(2, 20_000, dropped=2)),
+        # Its bytes alone do not show that this is a new record.
+        (104.0, _sample(0.5, 30_000, client="2", dropped=1)),
+        (105.0, _sample(1.5, 45_000, client="2", dropped=1)),
     ).summarize(105.3)
     assert found.server_bytes_in == 65_000
     assert found.server_dropped == 3
     assert found.server_publishers == 2
 
 
-def test_what_was_not_seen_to_the_end_is_not_told() -> None:
-    reason = _reason(_added((100.0, _look(1, 1)), (102.0, _look(3, 9))).summarize(110.0))
+def test_a_stream_not_sampled_until_its_end_is_unavailable() -> None:
+    reason = _reason(_added((100.0, _sample(1, 1)), (102.0, _sample(3, 9))).summarize(110.0))
     assert reason == "the stream was last seen 8.0 s before its end"
     assert "never listed any bytes" in _reason(StatSummary().summarize(110.0))
-    once = _added((109.8, _look(1, 9))).summarize(110.0)
+    once = _added((109.8, _sample(1, 9))).summarize(110.0)
     assert once.server_bytes_in == 9
     assert isinstance(once.server_bitrate_mean_kbps, Unavailable)
 
 
 def _watched(page: StatPage, duration_s: float = 1.6) -> ServerMeasurement:
-    with ServerWatch(page, "rtmp://127.0.0.1:1935/live/nobody", duration_s) as watch:
+    with ServerWatch(page, "rtmp://127.0.0.1:1935/live/unknown", duration_s) as watch:
         time.sleep(duration_s)
     return watch.summarize()
 
 
-def test_a_stream_that_the_server_does_not_know_has_no_figures(server: Server) -> None:
+def test_an_unknown_stream_is_unavailable(server: Server) -> None:
     assert "never listed any bytes" in _reason(_watched(server.stat))
 
 
-def test_why_a_page_was_not_read_is_said(server: Server, tmp_path: Path) -> None:
+def test_the_reason_for_an_unread_page_is_reported(server: Server, tmp_path: Path) -> None:
     stranger = trustme.CA()
     stranger.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    with socket.socket() as deaf:
-        # Bound and not listening: no other test can get this port meanwhile.
-        deaf.bind(("127.0.0.1", 0))
-        nobody = f"https://127.0.0.1:{deaf.getsockname()[1]}/stat"
-        for page, why in (
+    with socket.socket() as closed:
+        # Bound but not listening, so that no other test can get this port meanwhile.
+        closed.bind(("127.0.0.1", 0))
+        unreachable = f"https://127.0.0.1:{closed.getsockname()[1]}/stat"
+        for page, error in (
             (replace(server.stat, shown=None), "400 Bad Request"),
             (replace(server.stat, ca_file=tmp_path / "ca.pem"), "CERTIFICATE_VERIFY_FAILED"),
             (replace(server.stat, ca_file=tmp_path / "none.pem"), "No such file"),
             (replace(server.stat, url=server.stat.url + "istics"), "404 Not Found"),
-            (replace(server.stat, url=nobody), "refused"),
+            (replace(server.stat, url=unreachable), "refused"),
         ):
             reason = _reason(_watched(page))
             assert reason.startswith(f"{page.url} was not read: ")
-            assert why in reason
+            assert error in reason
 
 
-class _Dripping(BaseHTTPRequestHandler):
-    """A page that never ends."""
+class _EndlessPage(BaseHTTPRequestHandler):
+    """Sends a page that never ends."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -164,19 +167,19 @@ class _Dripping(BaseHTTPRequestHandler):
         return
 
 
-def test_a_page_that_never_ends_holds_nothing_up(server: Server) -> None:
-    with HTTPServer(("127.0.0.1", 0), _Dripping) as dripping:
-        thread = threading.Thread(target=dripping.handle_request)
+def test_an_endless_page_does_not_delay_the_attempt(server: Server) -> None:
+    with HTTPServer(("127.0.0.1", 0), _EndlessPage) as endless:
+        thread = threading.Thread(target=endless.handle_request)
         thread.start()
-        page = replace(server.stat, url=f"http://127.0.0.1:{dripping.server_port}/stat")
-        begun = time.monotonic()
+        page = replace(server.stat, url=f"http://127.0.0.1:{endless.server_port}/stat")
+        started = time.monotonic()
         assert "not complete after 2 s" in _reason(_watched(page, 1.2))
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
         thread.join()
 
 
 @pytest.mark.parametrize("url", ["ftp://a/stat", "https://user@a/stat", "https://a", "https:///x"])
-def test_an_address_that_is_none_is_refused_in_the_settings(url: str) -> None:
+def test_an_invalid_statistics_url_is_rejected(url: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=r"\$\.rtmp_stat_url"):
         msgspec.convert({"rtmp_stat_url": url}, AgentSettings)
 

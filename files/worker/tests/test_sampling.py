@@ -1,4 +1,4 @@
-"""The thread that looks at the host, and the slot's own memory limit."""
+"""The thread that samples the host, and the memory limit of the slot."""
 
 import threading
 from pathlib import Path
@@ -8,7 +8,7 @@ from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.sampling import HostSampler
 
 
-def test_a_sampler_that_is_given_up_leaves_no_thread() -> None:
+def test_a_deleted_sampler_ends_its_thread() -> None:
     before = set(threading.enumerate())
     sampler = HostSampler()
     (thread,) = set(threading.enumerate()) - before
@@ -26,7 +26,7 @@ def test_a_sampler_that_is_given_up_leaves_no_thread() -> None:
         ("oom 1\noom_kill 0\n", False),
     ],
 )
-def test_only_a_kill_at_the_own_limit_is_the_limits_doing(
+def test_only_a_kill_at_the_slots_own_limit_counts(
     after: str, expected: bool, tmp_path: Path
 ) -> None:
     own, slot = tmp_path / "own", tmp_path / "slot"
@@ -43,7 +43,7 @@ def test_only_a_kill_at_the_own_limit_is_the_limits_doing(
 @pytest.mark.parametrize(
     ("failcnt", "oom_kill", "expected"), [(9, 1, True), (9, 0, False), (4, 1, False)]
 )
-def test_the_limit_is_known_on_the_older_hierarchy_too(
+def test_the_limit_is_read_with_cgroup_v1(
     failcnt: int, oom_kill: int, expected: bool, tmp_path: Path
 ) -> None:
     own, slot = tmp_path / "own", tmp_path / "memory/slot"
@@ -60,7 +60,7 @@ def test_the_limit_is_known_on_the_older_hierarchy_too(
     assert limit.was_hit() is expected
 
 
-def test_a_host_without_such_a_control_group_has_no_limit(tmp_path: Path) -> None:
+def test_a_host_without_a_memory_control_group_has_no_limit(tmp_path: Path) -> None:
     limit = MemoryLimit(tmp_path / "none", tmp_path)
     assert not limit.was_hit()
     assert str(limit) == "of unknown size"

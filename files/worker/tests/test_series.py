@@ -1,4 +1,4 @@
-"""A row for each second of an attempt, and the Parquet file of them."""
+"""The series of an attempt, one row for each second, and its Parquet file."""
 
 import math
 import subprocess
@@ -25,7 +25,7 @@ from .conftest import attempt, scenario
 
 pytestmark = pytest.mark.slow
 
-_NOTHING = HostSample(
+_EMPTY = HostSample(
     frequency_mean_mhz=Unavailable(reason="none"), temperature_celsius=Unavailable(reason="none")
 )
 
@@ -35,14 +35,16 @@ def _read(file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_the_seconds_of_an_encode(medium_clip: Path, tools: Tools, tmp_path: Path) -> None:
+def test_an_encode_has_a_row_for_each_second(
+    medium_clip: Path, tools: Tools, tmp_path: Path
+) -> None:
     folder = tmp_path / "a"
     slow = scenario(medium_clip, preset="slower", threads=1)
     slow = msgspec.structs.replace(slow, warm_up_s=0.0)
-    what = replace(attempt(slow, medium_clip, folder, tools), series=Series())
+    tried = replace(attempt(slow, medium_clip, folder, tools), series=Series())
     before = datetime.now(UTC)
-    measured = kinds.run_attempt(what)
-    series_file.write_series_file(what.series, folder)
+    measured = kinds.run_attempt(tried)
+    series_file.write_series_file(tried.series, folder)
     rows = _read(folder / series_file.NAME)
 
     assert measured.encode.wall_s > 2, "the clip is too short for this test"
@@ -55,22 +57,22 @@ def test_the_seconds_of_an_encode(medium_clip: Path, tools: Tools, tmp_path: Pat
     frames = [row["frames"] for row in rows if row["frames"] is not None]
     assert frames == sorted(frames)
     assert frames[-1] == measured.encode.frames
-    # What grew in the intervals adds up to what was encoded in them.
-    grown = sum(
-        later["fps"] * (later["elapsed_s"] - sooner["elapsed_s"])
-        for sooner, later in pairwise(rows)
+    # The rates of the intervals add up to the encoded frames.
+    encoded = sum(
+        later["fps"] * (later["elapsed_s"] - earlier["elapsed_s"])
+        for earlier, later in pairwise(rows)
         if later["fps"] is not None
     )
-    assert grown == pytest.approx(frames[-1] - frames[0])
+    assert encoded == pytest.approx(frames[-1] - frames[0])
     busy = [row["host_cpu_ratio"] for row in rows[1:-1]]
     assert busy
     assert all(0 < ratio <= 1 for ratio in busy), busy
-    # There is no reader of energy here, so there is no power, and no 0 of it.
+    # There is no energy reader here, so power is missing and not 0.
     assert {row["power_w"] for row in rows} == {None}
     assert {row["lag_s"] for row in rows} == {None}
 
 
-def test_power_is_what_the_counters_grew_by() -> None:
+def test_power_is_derived_from_the_counters() -> None:
     readings = iter(
         EnergyReading(
             monotonic_s=float(second),
@@ -83,58 +85,58 @@ def test_power_is_what_the_counters_grew_by() -> None:
     series = Series()
     series.start(lambda: next(readings))
     for _ in range(4):
-        series.sample(_NOTHING)
+        series.sample(_EMPTY)
     power = list(series.columns["power_w"])
     assert math.isnan(power[0])
     assert power[1:3] == [20.0, 30.0]
     assert math.isnan(power[3]), "energy was not counted for a while"
 
 
-def test_a_second_pass_counts_anew() -> None:
+def test_a_second_pass_restarts_the_series() -> None:
     series = Series()
-    series.sample(_NOTHING)
+    series.sample(_EMPTY)
     assert len(series) == 0
     series.start(None)
     for frames, size in ((10, 1000), (30, None), (5, 200), (9, 300)):
         series.set_progress(frames, size)
         time.sleep(0.01)
-        series.sample(_NOTHING)
+        series.sample(_EMPTY)
     fps, kbps = (list(series.columns[name]) for name in ("fps", "output_bitrate_kbps"))
-    assert [math.isnan(one) for one in fps] == [True, False, True, False]
-    assert [math.isnan(one) for one in kbps] == [True, True, True, False]
-    assert all(math.isnan(one) for one in series.columns["frequency_mean_mhz"])
+    assert [math.isnan(value) for value in fps] == [True, False, True, False]
+    assert [math.isnan(value) for value in kbps] == [True, True, True, False]
+    assert all(math.isnan(value) for value in series.columns["frequency_mean_mhz"])
     series.start(None)
     assert len(series) == 0
 
 
-def test_a_file_that_cannot_be_written_is_none_and_no_failure(
+def test_a_file_that_cannot_be_written_is_logged_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     series = Series()
     series.start(None)
-    series.sample(_NOTHING)
+    series.sample(_EMPTY)
     series_file.write_series_file(series, tmp_path / "gone")
-    assert "there is no series.parquet" in caplog.text
+    assert "series.parquet was not written" in caplog.text
     assert not (tmp_path / "gone").exists()
 
 
-def test_nothing_measured_has_no_file(tmp_path: Path) -> None:
+def test_an_empty_series_has_no_file(tmp_path: Path) -> None:
     series_file.write_series_file(Series(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_agent_never_loads_what_writes_the_file() -> None:
+def test_the_agent_never_loads_the_parquet_library() -> None:
     code = "import sys, ffrtmp_worker.agent.cli; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_day_has_room() -> None:
+def test_a_day_of_samples_costs_little_time_and_memory() -> None:
     series = Series()
     series.start(None)
     started_s = time.process_time()
     for number in range(2000):
         series.set_progress(number)
-        series.sample(_NOTHING)
-    # A row costs the agent less than 2 ms of a CPU, of the second that it stands for.
+        series.sample(_EMPTY)
+    # A row costs the agent less than 2 ms of CPU time per second.
     assert (time.process_time() - started_s) / 2000 < 0.002
     assert sum(column.itemsize for column in series.columns.values()) * 86_400 < 8_000_000

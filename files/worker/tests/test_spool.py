@@ -1,4 +1,4 @@
-"""The spool: nothing is lost to a kill, and nothing is stuck for ever."""
+"""The spool: no report is lost if the agent is killed, and no entry blocks the others."""
 
 import os
 import signal
@@ -35,22 +35,22 @@ def _messages(master: ApiServer) -> list[str]:
     return [report.failure.message for report in reports]
 
 
-def test_artifacts_go_before_their_report_and_reports_in_order(
+def test_artifacts_are_sent_before_their_report_and_reports_in_order(
     master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:
     spool = Spool(tmp_path / "spool")
     first, second = (_add(spool, tmp_path, name) for name in ("one", "two"))
     assert spool.deliver(client, threading.Event())
     assert [(request.method, request.path) for request in master.seen] == [
-        (method, f"/v1/jobs/{report.job_id}/{what}")
+        (method, f"/v1/jobs/{report.job_id}/{suffix}")
         for report in (first, second)
-        for method, what in (("PUT", "artifacts/ffmpeg.log"), ("POST", "failure"))
+        for method, suffix in (("PUT", "artifacts/ffmpeg.log"), ("POST", "failure"))
     ]
     assert master.bodies("/ffmpeg.log") == [b"log of one", b"log of two"]
     assert spool.pending() == []
 
 
-def test_temporary_errors_are_tried_again(
+def test_temporary_errors_are_retried(
     master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:
     spool = Spool(tmp_path / "spool")
@@ -62,20 +62,20 @@ def test_temporary_errors_are_tried_again(
     assert (spool.pending(), spool.rejected()) == ([], [])
 
 
-def test_a_master_that_is_away_loses_nothing(tmp_path: Path, master: ApiServer) -> None:
+def test_an_unreachable_master_loses_no_report(tmp_path: Path, master: ApiServer) -> None:
     spool = Spool(tmp_path / "spool")
     _add(spool, tmp_path, "kept")
     stopped = threading.Event()
     threading.Timer(1.0, stopped.set).start()
-    with MasterClient("https://127.0.0.1:1", "token", master.ca_file) as nobody:
-        assert not spool.deliver(nobody, stopped)
+    with MasterClient("https://127.0.0.1:1", "token", master.ca_file) as unreachable:
+        assert not spool.deliver(unreachable, stopped)
     assert len(spool.pending()) == 1
     with MasterClient(master.url, "token", master.ca_file) as client:
         assert Spool(tmp_path / "spool").deliver(client, threading.Event())
     assert _messages(master) == ["kept"]
 
 
-def test_dead_attempts_and_damage_do_not_hold_up_the_rest(
+def test_rejected_and_damaged_entries_do_not_block_the_others(
     master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:
     spool = Spool(tmp_path / "spool")
@@ -91,7 +91,7 @@ def test_dead_attempts_and_damage_do_not_hold_up_the_rest(
     assert spool.pending() == []
 
 
-def test_only_so_many_rejected_are_kept(
+def test_the_number_of_rejected_entries_is_limited(
     master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:
     spool = Spool(tmp_path / "spool")
@@ -131,7 +131,7 @@ die()
 
 
 @pytest.mark.parametrize(("when", "delivered"), [("after", ["written"]), ("before the rename", [])])
-def test_kill_9_leaves_a_report_whole_or_not_at_all(
+def test_a_killed_writer_leaves_a_complete_report_or_none(
     when: str, delivered: list[str], master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Whole attempts with a real FFmpeg, and the verdicts on those that fail."""
+"""Complete attempts with a real FFmpeg, and the failure classes of those that fail."""
 
 import hashlib
 import os
@@ -31,21 +31,21 @@ from ffrtmp_worker.measure.quality import Clip
 from .conftest import attempt, make, scenario
 
 
-def _fails(what: Attempt) -> AttemptFailedError:
+def _fails(tried: Attempt) -> AttemptFailedError:
     with pytest.raises(AttemptFailedError) as caught:
-        kinds.run_attempt(what)
+        kinds.run_attempt(tried)
     return caught.value
 
 
 @pytest.mark.parametrize(
     ("encoder", "preset"), [("libx264", "fast"), ("libx265", "ultrafast"), ("libsvtav1", "12")]
 )
-def test_a_measurement_is_whole(
+def test_a_measurement_is_complete(
     encoder: str, preset: str, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    heard: list[Progress] = []
-    what = scenario(clip, encoder=encoder, preset=preset, rate=RatePoint(bitrate_kbps=300))
-    measured = kinds.run_attempt(attempt(what, clip, tmp_path / "a", tools, heard=heard))
+    reported: list[Progress] = []
+    spec = scenario(clip, encoder=encoder, preset=preset, rate=RatePoint(bitrate_kbps=300))
+    measured = kinds.run_attempt(attempt(spec, clip, tmp_path / "a", tools, reported=reported))
     assert measured.encode.frames == measured.output.frames == 40
     assert measured.output.codec == ENCODERS[encoder].codec
     assert measured.encode.fps == pytest.approx(40 / measured.encode.wall_s)
@@ -60,20 +60,20 @@ def test_a_measurement_is_whole(
     assert isinstance(measured.quality, QualityMeasurement)
     assert measured.quality.vmaf_mean > 40
     assert 0 <= measured.environment.steal_ratio <= 1
-    assert measured.provenance.source_sha256 == what.source.sha256
-    assert {p.stage for p in heard} == {"fetch", "encode", "quality"}
-    assert heard[-1].frames == 40
-    encoding = [p for p in heard if p.stage == "encode"]
+    assert measured.provenance.source_sha256 == spec.source.sha256
+    assert {p.stage for p in reported} == {"fetch", "encode", "quality"}
+    assert reported[-1].frames == 40
+    encoding = [p for p in reported if p.stage == "encode"]
     assert {(p.duplicated_frames, p.dropped_frames) for p in encoding} == {(0, 0)}
     assert all(p.fps > 0 and p.speed == pytest.approx(p.fps / 25) for p in encoding)
-    assert {p.lag_s for p in heard} == {None}
-    again = msgspec.json.decode(msgspec.json.encode(measured), type=Measurement)
-    assert again == measured
+    assert {p.lag_s for p in reported} == {None}
+    decoded = msgspec.json.decode(msgspec.json.encode(measured), type=Measurement)
+    assert decoded == measured
 
 
 def test_two_passes_are_timed_together(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    what = scenario(clip, rate=RatePoint(bitrate_kbps=300, passes=2))
-    measured = kinds.run_attempt(attempt(what, clip, tmp_path / "a", tools))
+    spec = scenario(clip, rate=RatePoint(bitrate_kbps=300, passes=2))
+    measured = kinds.run_attempt(attempt(spec, clip, tmp_path / "a", tools))
     assert measured.encode.frames == measured.output.frames == 40
     assert measured.encode.fps == pytest.approx(40 / measured.encode.wall_s)
     assert measured.encode.speed == pytest.approx(1.6 / measured.encode.wall_s)
@@ -111,11 +111,9 @@ def test_passes_add_up(clip: Path, tools: Tools) -> None:
     assert sum_measurements([first], source) is first
 
 
-def test_another_size_and_rate_are_checked_in_the_output(
-    clip: Path, tools: Tools, tmp_path: Path
-) -> None:
-    what = scenario(clip, width=160, height=90, frame_rate="25/2")
-    measured = kinds.run_attempt(attempt(what, clip, tmp_path / "a", tools))
+def test_size_and_rate_of_the_output_are_checked(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    spec = scenario(clip, width=160, height=90, frame_rate="25/2")
+    measured = kinds.run_attempt(attempt(spec, clip, tmp_path / "a", tools))
     found = measured.output
     assert (found.width, found.height, found.frame_rate, found.frames) == (160, 90, "25/2", 20)
 
@@ -131,7 +129,7 @@ def test_another_size_and_rate_are_checked_in_the_output(
         {"width": 160},
     ],
 )
-def test_settings_outside_the_table_end_before_anything_is_fetched(
+def test_unsupported_settings_fail_before_the_fetch(
     settings: dict[str, Any], clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     error = _fails(attempt(scenario(clip, **settings), clip, tmp_path / "a", tools))
@@ -139,7 +137,7 @@ def test_settings_outside_the_table_end_before_anything_is_fetched(
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_the_recorded_command_gives_the_same_output(
+def test_the_recorded_command_reproduces_the_output(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     first = kinds.run_attempt(attempt(scenario(clip), clip, tmp_path / "a", tools))
@@ -180,24 +178,24 @@ def test_a_source_with_a_varying_frame_rate(
     ffmpeg: Path, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     uneven = tmp_path / "uneven.mp4"
-    keep = ["-vf", "select='not(between(n,5,9))'", "-fps_mode", "vfr"]
-    make(ffmpeg, ["-i", str(clip), *keep], ["-c:v", "libx264"], uneven)
+    drop_frames = ["-vf", "select='not(between(n,5,9))'", "-fps_mode", "vfr"]
+    make(ffmpeg, ["-i", str(clip), *drop_frames], ["-c:v", "libx264"], uneven)
     error = _fails(attempt(scenario(uneven), uneven, tmp_path / "a", tools))
     assert error.failure_class is FailureClass.SOURCE_UNREADABLE
     assert "frame rate varies" in str(error)
 
 
-def test_an_encoder_that_does_not_take_the_size(ffmpeg: Path, tools: Tools, tmp_path: Path) -> None:
+def test_an_encoder_that_rejects_the_size(ffmpeg: Path, tools: Tools, tmp_path: Path) -> None:
     tiny = tmp_path / "tiny.mp4"
     picture = ["-f", "lavfi", "-i", "testsrc2=size=8x8:rate=10:duration=1"]
     make(ffmpeg, picture, ["-c:v", "libx264", "-pix_fmt", "yuv420p"], tiny)
-    what = scenario(tiny, encoder="libx265", preset="ultrafast")
-    error = _fails(attempt(what, tiny, tmp_path / "a", tools))
+    spec = scenario(tiny, encoder="libx265", preset="ultrafast")
+    error = _fails(attempt(spec, tiny, tmp_path / "a", tools))
     assert error.failure_class is FailureClass.ENCODE_FAILED
     assert "Image size is too small" in error.log_tail
 
 
-def test_what_is_refused_before_anything_is_fetched(
+def test_unsuitable_scenarios_and_nodes_fail_before_the_fetch(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     bad_preset = attempt(scenario(clip, preset="warp"), clip, tmp_path / "a", tools)
@@ -213,33 +211,33 @@ def test_what_is_refused_before_anything_is_fetched(
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_what_was_run_to_warm_up_does_not_count(clip: Path, tools: Tools, tmp_path: Path) -> None:
+def test_the_warm_up_is_not_measured(clip: Path, tools: Tools, tmp_path: Path) -> None:
     folder = tmp_path / "a"
-    what = msgspec.structs.replace(scenario(clip, preset="veryslow"), warm_up_s=0.2)
-    began = time.monotonic()
-    measured = kinds.run_attempt(attempt(what, clip, folder, tools))
-    took_s = time.monotonic() - began
+    spec = msgspec.structs.replace(scenario(clip, preset="veryslow"), warm_up_s=0.2)
+    started = time.monotonic()
+    measured = kinds.run_attempt(attempt(spec, clip, folder, tools))
+    took_s = time.monotonic() - started
     assert measured.encode.frames == measured.output.frames == 40
     warmed_up = (folder / "warm-up.log").read_text().splitlines()
     assert warmed_up[0] == shlex.join(measured.provenance.argv)
-    # It was ended in its middle.
+    # FFmpeg was stopped before its end.
     assert any("Exiting normally, received signal 2" in line for line in warmed_up)
     assert took_s > measured.encode.wall_s + 0.2
 
 
-def test_a_stop_ends_the_warm_up_too(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
-    what = msgspec.structs.replace(scenario(long_clip, preset="slow"), warm_up_s=60.0)
+def test_a_stop_ends_the_warm_up(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
+    spec = msgspec.structs.replace(scenario(long_clip, preset="slow"), warm_up_s=60.0)
     log = tmp_path / "a" / "warm-up.log"
-    began = time.monotonic()
+    started = time.monotonic()
     stopped = attempt(
-        what,
+        spec,
         long_clip,
         tmp_path / "a",
         tools,
         stop_reason=lambda: "the job was canceled" if log.exists() else "",
     )
     assert _fails(stopped).failure_class is FailureClass.STOPPED
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - started < 30
     assert _encoders_in(tmp_path / "a") == []
 
 
@@ -253,20 +251,20 @@ def test_a_stop_reaches_ffmpeg_within_seconds(
     long_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     stop_at = time.monotonic() + 1.5
-    what = attempt(
+    tried = attempt(
         scenario(long_clip, preset="slow"),
         long_clip,
         tmp_path / "a",
         tools,
         stop_reason=lambda: "the job was canceled" if time.monotonic() > stop_at else "",
     )
-    error = _fails(what)
+    error = _fails(tried)
     assert (error.failure_class, str(error)) == (FailureClass.STOPPED, "the job was canceled")
     assert time.monotonic() - stop_at < 5
     assert _encoders_in(tmp_path / "a") == []
 
 
-def test_an_ffmpeg_that_somebody_kills(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
+def test_an_ffmpeg_killed_by_another_process(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
 
     def kill() -> None:
         until = time.monotonic() + 10
@@ -281,7 +279,7 @@ def test_an_ffmpeg_that_somebody_kills(long_clip: Path, tools: Tools, tmp_path: 
     assert error.failure_class is FailureClass.KILLED
 
 
-def test_an_ffmpeg_that_the_kernel_kills_at_the_slots_limit(
+def test_an_ffmpeg_killed_at_the_slots_memory_limit(
     long_clip: Path, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     membership, tree = tmp_path / "membership", tmp_path / "slot"
@@ -308,7 +306,7 @@ def test_an_ffmpeg_that_the_kernel_kills_at_the_slots_limit(
     assert "limit of 104857600 bytes" in str(error)
 
 
-def test_an_output_that_is_not_what_was_asked_for(clip: Path, tools: Tools) -> None:
+def test_mismatches_of_the_output_are_listed(clip: Path, tools: Tools) -> None:
     found = probe_video(tools.ffprobe, clip)
     wanted = scenario(clip, encoder="libx265", preset="fast", pixel_format="yuv420p10le").encode
     shorter = msgspec.structs.replace(found, frames=39, width=640, duration_s=2.0)
@@ -324,7 +322,7 @@ def test_an_output_that_is_not_what_was_asked_for(clip: Path, tools: Tools) -> N
 
 
 def _encoders_in(folder: Path) -> list[int]:
-    """Return the processes whose working folder is `folder` and which are FFmpeg encoding."""
+    """Return the FFmpeg processes that encode in the working directory `folder`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

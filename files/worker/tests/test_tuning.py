@@ -1,4 +1,4 @@
-"""Tuning a host: trees of files like the kernel's, and a program that holds timers in files."""
+"""Host tuning, with imitations of the kernel's files and of systemctl."""
 
 import sys
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ from ffrtmp_worker.tuning import state
 from ffrtmp_worker.tuning.cli import main
 from ffrtmp_worker.tuning.state import host_tuning
 
-# Stands where systemctl does. A timer is a folder: `active` and `masked` are files in it.
+# Replaces systemctl. A timer is a folder; the files `active` and `masked` in it are its state.
 _SYSTEMCTL = """#!{python}
 import pathlib, sys
-_, deed, *rest = sys.argv[1:]
+_, action, *rest = sys.argv[1:]
 timer = pathlib.Path({units!r}) / rest[-1]
 with open({units!r} + ".log", "a") as log:
-    log.write(" ".join([deed, *rest]) + "\\n")
-if deed == "show":
+    log.write(" ".join([action, *rest]) + "\\n")
+if action == "show":
     load = "masked" if (timer / "masked").exists() else "loaded" if timer.exists() else "not-found"
     active = "active" if (timer / "active").exists() else "inactive"
     print(f"LoadState={{load}}\\nActiveState={{active}}")
 elif (timer / "broken").exists():
-    sys.exit("Failed to " + deed + " " + timer.name)
-elif deed == "start":
+    sys.exit("Failed to " + action + " " + timer.name)
+elif action == "start":
     (timer / "active").touch()
-elif deed == "stop":
+elif action == "stop":
     (timer / "active").unlink(missing_ok=True)
-elif deed == "mask":
+elif action == "mask":
     (timer / "masked").touch()
-elif deed == "unmask":
+elif action == "unmask":
     (timer / "masked").unlink(missing_ok=True)
 """
 
@@ -69,13 +69,13 @@ class Host:
             (self.units / name / "active").touch()
 
     def write(self, name: str, value: str) -> None:
-        """Let a file hold something."""
+        """Write a file of the kernel."""
         (self.cpus / name).parent.mkdir(parents=True, exist_ok=True)
         (self.cpus / name).write_text(f"{value}\n")
 
-    def do(self, deed: str) -> int:
-        """Run the command."""
-        return main(["--config", str(self.config), deed])
+    def run(self, command: str) -> int:
+        """Run ffrtmp-host-tuning and return its exit code."""
+        return main(["--config", str(self.config), command])
 
     def all(self) -> dict[str, str]:
         """Return everything that tuning may change."""
@@ -85,7 +85,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """A host with Intel's driver, where not all is as it usually is."""
+    """Return a host with Intel's driver, mixed governors and mixed timers."""
     host = Host(tmp_path, ["apt-daily.timer", "fstrim.timer", "man-db.timer", "none.timer"])
     host.add_cpus("powersave", "schedutil")
     host.write("intel_pstate/no_turbo", "0")
@@ -96,107 +96,107 @@ def host(tmp_path: Path) -> Host:
     return host
 
 
-def test_a_host_is_tuned_and_put_back_exactly(host: Host) -> None:
+def test_a_host_is_tuned_and_restored_exactly(host: Host) -> None:
     before = host.all()
     assert host_tuning(host.state) == "off"
-    assert host.do("set") == 0
+    assert host.run("set") == 0
     assert (cpu_governor(host.cpus), cpu_turbo(host.cpus)) == ("performance", "off")
     for timer in ("apt-daily.timer", "man-db.timer"):
         assert [file.name for file in (host.units / timer).iterdir()] == ["masked"]
     assert host_tuning(host.state) == "on"
     assert oct(host.state.stat().st_mode & 0o777) == "0o644"
 
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert host.all() == before
     assert host_tuning(host.state) == "off"
 
 
-def test_a_timer_that_somebody_masked_stays_masked(host: Host) -> None:
-    assert host.do("set") == host.do("restore") == 0
-    asked = Path(f"{host.units}.log").read_text().splitlines()
-    assert not [line for line in asked if "fstrim" in line and not line.startswith("show")]
+def test_a_timer_masked_by_the_operator_stays_masked(host: Host) -> None:
+    assert host.run("set") == host.run("restore") == 0
+    calls = Path(f"{host.units}.log").read_text().splitlines()
+    assert not [line for line in calls if "fstrim" in line and not line.startswith("show")]
 
 
-def test_a_second_start_keeps_what_the_first_saved(host: Host) -> None:
+def test_a_second_start_does_not_overwrite_the_saved_state(host: Host) -> None:
     before = host.all()
-    assert host.do("set") == 0
+    assert host.run("set") == 0
     first = host.state.read_bytes()
-    assert host.do("set") == 0
+    assert host.run("set") == 0
     assert host.state.read_bytes() == first
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert host.all() == before
 
 
-def test_a_second_end_changes_nothing(host: Host) -> None:
-    assert host.do("set") == host.do("restore") == 0
+def test_a_second_restore_changes_nothing(host: Host) -> None:
+    assert host.run("set") == host.run("restore") == 0
     host.write("cpu0/cpufreq/scaling_governor", "ondemand")
     before = host.all()
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert host.all() == before
 
 
-def test_a_preference_that_the_driver_changes_is_put_back(host: Host) -> None:
+def test_a_preference_that_the_driver_changes_is_restored(host: Host) -> None:
     preference = "cpu0/cpufreq/energy_performance_preference"
     host.write(preference, "balance_power")
     before = host.all()
-    assert host.do("set") == 0
+    assert host.run("set") == 0
     assert host.all()[str(host.cpus / preference)] == "balance_power"
     host.write(preference, "performance")
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert host.all() == before
 
 
-def test_a_host_without_frequencies_has_its_timers_held(
+def test_timers_are_stopped_on_a_host_without_frequency_control(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     host = Host(tmp_path)
     host.add_timer("apt-daily.timer")
-    assert host.do("set") == 0
+    assert host.run("set") == 0
     assert "offers no control of frequency" in capfd.readouterr().err
     assert host_tuning(host.state) == "on"
     assert not (host.units / "apt-daily.timer/active").exists()
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert (host.units / "apt-daily.timer/active").exists()
 
 
-def test_other_drivers_turbo_is_switched_off(tmp_path: Path) -> None:
+def test_turbo_of_other_drivers_is_switched_off(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.write("cpufreq/boost", "1")
-    assert host.do("set") == 0
+    assert host.run("set") == 0
     assert cpu_turbo(host.cpus) == "off"
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert cpu_turbo(host.cpus) == "on"
 
 
-def test_what_fails_half_way_is_put_back(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+def test_partial_tuning_is_restored(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
     before = host.all()
     broken = host.units / "apt-daily.timer/broken"
     broken.touch()
-    assert host.do("set") == 1
+    assert host.run("set") == 1
     assert "Failed to stop apt-daily.timer" in capfd.readouterr().err
     assert isinstance(host_tuning(host.state), Unavailable)
     broken.unlink()
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert host.all() == before
 
 
-def test_what_cannot_be_put_back_hinders_nothing_else(host: Host) -> None:
+def test_a_failed_restore_does_not_prevent_the_others(host: Host) -> None:
     before = host.all()
-    assert host.do("set") == 0
+    assert host.run("set") == 0
     broken = host.units / "apt-daily.timer/broken"
     broken.touch()
-    assert host.do("restore") == 1
+    assert host.run("restore") == 1
     assert cpu_governor(host.cpus) == "powersave,schedutil"
     assert isinstance(host_tuning(host.state), Unavailable)
     broken.unlink()
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert host.all() == before
 
 
-def test_a_cpu_that_is_gone_hinders_nothing(host: Host) -> None:
-    assert host.do("set") == 0
+def test_an_offline_cpu_is_ignored(host: Host) -> None:
+    assert host.run("set") == 0
     (host.cpus / "cpu1/cpufreq/scaling_governor").unlink()
-    assert host.do("restore") == 0
+    assert host.run("restore") == 0
     assert cpu_governor(host.cpus) == "powersave"
 
 
@@ -206,29 +206,29 @@ def test_a_governor_that_the_kernel_refuses_is_an_error(
     governor = host.cpus / "cpu1/cpufreq/scaling_governor"
     governor.unlink()
     governor.symlink_to("/proc/version")
-    assert host.do("set") == 1
-    said = capfd.readouterr().err
-    assert f"{governor} does not take performance" in said
+    assert host.run("set") == 1
+    errors = capfd.readouterr().err
+    assert f"{governor} does not accept performance" in errors
 
 
-def test_what_cannot_be_read_is_never_written_over(host: Host) -> None:
+def test_an_unreadable_state_file_is_never_overwritten(host: Host) -> None:
     host.state.write_text("{")
     before = host.all()
-    assert host.do("set") == host.do("restore") == 1
+    assert host.run("set") == host.run("restore") == 1
     assert host.all() == before
     assert host.state.read_text() == "{"
     with pytest.raises(state.TuningError, match=r"before\.json"):
         state.load_state(host.state)
 
 
-def test_settings_that_are_wrong_are_named(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
-    assert host.do("check-config") == 0
+def test_invalid_settings_are_reported(host: Host, capfd: pytest.CaptureFixture[str]) -> None:
+    assert host.run("check-config") == 0
     host.config.write_text("governor: 1\n")
-    assert host.do("check-config") == 2
+    assert host.run("check-config") == 2
     assert "tuning.yml" in capfd.readouterr().err
 
 
-def test_the_nodes_of_cpus_are_those_of_the_kernel(tmp_path: Path) -> None:
+def test_numa_nodes_are_read_from_the_kernel(tmp_path: Path) -> None:
     assert isinstance(numa_nodes([0], tmp_path), Unavailable)
     for cpu, node in ((0, 0), (1, 0), (2, 1), (10, 2)):
         (tmp_path / f"cpu{cpu}/node{node}").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What disturbs an encode is seen, and judged by its threshold."""
+"""Detection of disturbances of an encode, and their verdicts."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ _QUIET: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def measured(clip: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
-    """A real measurement, as if of an encode of ten seconds on a quiet host."""
+    """Return a real measurement, changed to an encode of ten seconds on a quiet host."""
     folder = tmp_path_factory.mktemp("verdict")
     real = kinds.run_attempt(attempt(scenario(clip), clip, folder / "attempt", tools))
     assert real.verdict is not None
@@ -76,7 +76,7 @@ _DEGRADED, _INVALID = VerdictState.DEGRADED, VerdictState.INVALID
         ({"io_pressure_ratio": 0.051}, _DEGRADED, "io-pressure"),
     ],
 )
-def test_what_disturbs_is_named(
+def test_a_disturbance_is_named(
     measured: Measurement, environment: dict[str, Any], state: VerdictState, code: str
 ) -> None:
     assert _codes(_with(measured, **environment)) == (state, [code])
@@ -92,7 +92,7 @@ def test_what_disturbs_is_named(
         {"throttle_events": Unavailable(reason="x"), "cpu_busy_s": Unavailable(reason="x")},
     ],
 )
-def test_what_is_within_bounds_or_unknown_accuses_nobody(
+def test_values_within_bounds_or_unknown_are_valid(
     measured: Measurement, environment: dict[str, Any]
 ) -> None:
     assert _codes(_with(measured, **environment)) == (VerdictState.VALID, [])
@@ -104,7 +104,7 @@ def test_a_short_encode_is_degraded(measured: Measurement) -> None:
     assert _codes(msgspec.structs.replace(quiet, encode=encode)) == (_DEGRADED, ["short"])
 
 
-def test_frames_that_are_not_there_and_quality_that_is_not_known_are_invalid(
+def test_missing_frames_and_unavailable_quality_are_invalid(
     measured: Measurement,
 ) -> None:
     encode = msgspec.structs.replace(measured.encode, frames=measured.encode.frames + 1)
@@ -125,15 +125,15 @@ def test_frames_that_are_not_there_and_quality_that_is_not_known_are_invalid(
     assert _codes(ladder) == (_INVALID, ["quality-unavailable"])
 
 
-def test_both_kinds_of_reasons_stand_in_one_verdict(measured: Measurement) -> None:
+def test_a_verdict_contains_reasons_of_both_severities(measured: Measurement) -> None:
     state, codes = _codes(_with(measured, steal_ratio=0.5, throttle_events=3))
     assert (state, codes) == (_INVALID, ["steal", "throttled"])
 
 
-# --- what is seen of the host --------------------------------------------------------------
+# --- observation of the host ---------------------------------------------------------------
 
 
-def test_work_of_others_is_seen(clip: Path, tools: Tools, tmp_path: Path) -> None:
+def test_load_of_other_processes_is_detected(clip: Path, tools: Tools, tmp_path: Path) -> None:
     slow = scenario(clip, encoder="libx264", preset="slower", threads=1)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as hog:
         try:
@@ -144,7 +144,7 @@ def test_work_of_others_is_seen(clip: Path, tools: Tools, tmp_path: Path) -> Non
     assert "other-load" in [reason.code for reason in measured.verdict.reasons]
 
 
-def test_a_watch_sees_this_host() -> None:
+def test_a_watch_measures_this_host() -> None:
     watch = EnvironmentWatch()
     until = time.monotonic() + 0.3
     while time.monotonic() < until:
@@ -176,7 +176,7 @@ def test_throttling_is_counted_once_a_core_and_once_a_package(tmp_path: Path) ->
     }
 
 
-def test_pressure_is_read_or_unknown(tmp_path: Path) -> None:
+def test_pressure_is_read_or_none(tmp_path: Path) -> None:
     assert stalled_us("io", tmp_path) is None
     (tmp_path / "io").write_text(
         "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\n"
@@ -186,7 +186,9 @@ def test_pressure_is_read_or_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_unified", [True, False])
-def test_the_counts_of_the_slot_on_both_hierarchies(tmp_path: Path, *, is_unified: bool) -> None:
+def test_the_slots_counts_are_read_with_both_cgroup_versions(
+    tmp_path: Path, *, is_unified: bool
+) -> None:
     own, cgroups = tmp_path / "own", tmp_path / "cgroup"
     if is_unified:
         own.write_text("0::/system.slice/agent\n")
@@ -205,7 +207,7 @@ def test_the_counts_of_the_slot_on_both_hierarchies(tmp_path: Path, *, is_unifie
     assert (found.throttled_periods, found.oom_kills) == (4, 2)
 
 
-def test_a_host_without_control_groups_counts_nothing(tmp_path: Path) -> None:
+def test_a_host_without_control_groups_has_no_counts(tmp_path: Path) -> None:
     found = cgroup_counts(tmp_path / "own", tmp_path)
     assert (found.throttled_periods, found.oom_kills) == (None, None)
 

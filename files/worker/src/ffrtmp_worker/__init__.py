@@ -1,1 +1,1 @@
-"""What runs on every worker: the agent that runs FFmpeg and measures it, and its exporters."""
+"""Software of a worker: the agent, which runs and measures FFmpeg, exporters and host services."""

@@ -1,4 +1,4 @@
-"""`python -m ffrtmp_worker` is `ffrtmp-agent`."""
+"""Entry point of `python -m ffrtmp_worker`, the same program as `ffrtmp-agent`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a slot is doing right now, as the agent tells the node's FFmpeg exporter."""
+"""Current activity of a slot, sent by the agent to the FFmpeg exporter of its node."""
 
 import logging
 import socket
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 class LastResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last result of a slot; `vmaf_mean` is None where its quality was not measured."""
+    """The last result of a slot; `vmaf_mean` is None if the quality was not measured."""
 
     kind: str
     encoder: str
@@ -22,8 +22,9 @@ class SlotActivity(
 ):
     """One datagram. `frames` counts from the start of the running encode; idle slots send 0.
 
-    `fps` and all after it are of the running encode, as in the progress of its job: None is what
-    is not known. `last` is in every datagram, so that an exporter that was started meanwhile knows.
+    `fps` and the fields after it describe the running encode, as in the progress of its job. A
+    value that is not known is None. Every datagram contains `last`, so that an exporter that was
+    started later receives it too.
     """
 
     slot: int
@@ -41,22 +42,22 @@ class SlotActivity(
 
 
 class ActivitySender:
-    """Sends datagrams to the exporter, if there is one, and never waits or fails for it."""
+    """Sends datagrams to the exporter, if there is one. It never blocks and never raises."""
 
     def __init__(self, path: Path | None) -> None:
-        """Send to the unix socket at `path`; with None nothing is sent."""
+        """Send to the Unix socket at `path`; with None nothing is sent."""
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
     def send(self, activity: SlotActivity) -> None:
-        """Send, or lose the datagram: what it says is out of date in a second anyway."""
+        """Send the datagram or drop it: the next one replaces it within a second anyway."""
         if self._path is None:
             return
         try:
             self._socket.sendto(msgspec.json.encode(activity), str(self._path))
         except OSError as error:
-            _log.debug("the exporter did not hear of the slot: %s", error)
+            _log.debug("could not send the slot's activity to the exporter: %s", error)
 
     def close(self) -> None:
         """Close the socket."""

@@ -1,4 +1,4 @@
-"""How an attempt that cannot be measured ends: with a class that says whose fault it was."""
+"""The error that ends an attempt without a measurement, with its failure class."""
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Failure
@@ -8,17 +8,23 @@ _MAX_LOG_TAIL = 16384
 
 
 class AttemptFailedError(Exception):
-    """The attempt is over and there is no measurement."""
+    """The attempt ended without a measurement."""
 
     def __init__(self, failure_class: FailureClass, message: str, log_tail: str = "") -> None:
-        """Keep the verdict; `log_tail` has FFmpeg's last lines where it said any."""
+        """Create the error.
+
+        Args:
+            failure_class: the class, which tells the cause of the failure.
+            message: the cause in words.
+            log_tail: the last lines of FFmpeg's log, or an empty string if there are none.
+        """
         super().__init__(message)
         self.failure_class = failure_class
         self.log_tail = log_tail
 
     @property
     def failure(self) -> Failure:
-        """The verdict as it is reported: the end of the log matters most, so that stays."""
+        """The failure as it is reported; a log that is too long loses its beginning."""
         return Failure(
             failure_class=self.failure_class,
             message=str(self)[:_MAX_MESSAGE],

@@ -1,4 +1,4 @@
-"""What the exporters' commands have in common: `--config FILE`, then serve until stopped."""
+"""Command line and settings file of the exporters and host services (`--config FILE`)."""
 
 import argparse
 import sys
@@ -15,7 +15,19 @@ EXIT_CONFIG = 2
 
 
 def read_settings(name: str, arguments: Sequence[str] | None, settings_type: type[T]) -> T:
-    """Read the settings file that the command line names, or end the program saying why not."""
+    """Read the settings file that the command line names, and configure logging.
+
+    Args:
+        name: name of the program, for its messages.
+        arguments: the command line without the program's name; None means `sys.argv`.
+        settings_type: type of the settings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        SystemExit: the file is missing or invalid; the reason is written to standard error.
+    """
     parser = argparse.ArgumentParser(prog=name)
     parser.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
     try:

@@ -1,7 +1,8 @@
-/* NVML's symbols over a text file of "NAME VALUE" lines, so that tests can say what GPUs there are.
+/* NVML's symbols, with values from a text file of "NAME VALUE" lines that a test writes.
  *
- * "driver 1" means that a driver is loaded, "count 2" that it knows two GPUs; the values of GPU 0 have
- * names such as "0.power". What is not in the file is not supported; "0.lost 1" loses that GPU.
+ * "driver 1" means that a driver is loaded, "count 2" that there are two GPUs; the values of GPU 0
+ * have names such as "0.power". Values that are not in the file are not supported; "0.lost 1" makes
+ * all calls for that GPU fail.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-"""One slot: claim a job, run it, report it; again until told to stop."""
+"""The work of one slot: claim a job, run it, report its outcome, and repeat until stopped."""
 
 import logging
 import shutil
@@ -40,24 +40,33 @@ from ffrtmp_worker.measure.quality import LOG_NAME as VMAF_LOG_NAME
 
 _log = logging.getLogger(__name__)
 
-# Short enough that SIGTERM is obeyed soon; how fast a job is found does not depend on it.
+# Short, so that the agent reacts to SIGTERM soon. It does not delay jobs: claims are parked.
 _CLAIM_WAIT_S = 5.0
 _CONFLICT = 409
 
 
 class Agent:
-    """One slot of a node. Raises OSError or ValueError when the settings name unusable files."""
+    """One slot of a node. Raises OSError or ValueError if files in the settings are unusable."""
 
     def __init__(
         self, settings: AgentSettings, slot: int, tools: Tools, stopped: threading.Event
     ) -> None:
-        """Prepare slot number `slot`; setting `stopped` ends its work soon."""
+        """Prepare the slot.
+
+        Args:
+            settings: the agent's settings.
+            slot: number of the slot, from 1.
+            tools: the programs and services that the node measures with.
+            stopped: an event that makes the agent end soon once it is set.
+        """
         self._settings = settings
         self._slot = slot
         self._tools = tools
         self._stopped = stopped
         self._token = read_token(settings.token_file)
-        self._shown = ClientCertificate.from_files(settings.certificate_file, settings.key_file)
+        self._certificate = ClientCertificate.from_files(
+            settings.certificate_file, settings.key_file
+        )
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
         self._fetcher = SourceFetcher(
@@ -68,12 +77,12 @@ class Agent:
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)
         self._last: LastResult | None = None
-        # What a killed agent left behind belongs to attempts that nobody waits for.
+        # Files that a killed agent left belong to attempts that are not continued.
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
 
     def run(self) -> None:
-        """Work until stopped. What could not be delivered stays in the spool."""
+        """Work until stopped. Reports that could not be delivered stay in the spool."""
         with self._connect() as client:
             try:
                 self._register(client)
@@ -86,7 +95,7 @@ class Agent:
 
     def _connect(self) -> MasterClient:
         settings = self._settings
-        return MasterClient(settings.master_url, self._token, settings.ca_file, self._shown)
+        return MasterClient(settings.master_url, self._token, settings.ca_file, self._certificate)
 
     def _register(self, client: MasterClient) -> None:
         registration = capabilities.registration(self._settings, self._tools)
@@ -94,7 +103,7 @@ class Agent:
         _log.info("registered", extra={"node": registration.name, "slot": self._slot})
 
     def _run_once(self, client: MasterClient) -> None:
-        """Deliver what is left, then claim a job and do it if there is one."""
+        """Deliver pending reports, then claim a job and run it if there is one."""
         if not self._spool.deliver(client, self._stopped):
             return
         self._activity.send(SlotActivity(slot=self._slot, stage="idle", last=self._last))
@@ -109,20 +118,20 @@ class Agent:
         except MasterRefusedError as error:
             if error.problem.status != _CONFLICT:
                 raise
-            # Somebody removed the node; it is alive, so it comes back.
+            # The node was removed from the master but is still in service, so it registers again.
             self._register(client)
             return None
 
     def _work_on(self, client: MasterClient, claim: Claim) -> None:
-        where = {"job": claim.job.id, "attempt": claim.attempt}
-        _log.info("claimed %s", claim.job.scenario.name, extra=where)
+        context = {"job": claim.job.id, "attempt": claim.attempt}
+        _log.info("claimed %s", claim.job.scenario.name, extra=context)
         folder = Path(tempfile.mkdtemp(prefix=f"{claim.job.id}-{claim.attempt}-", dir=self._work))
         try:
             with LeaseKeeper(claim, self._connect) as lease:
                 with LogUploader(claim, folder / ENCODE_LOG_NAME, self._connect):
                     outcome = self._measure(client, claim, lease, folder)
                 if lease.is_lost:
-                    _log.warning("the attempt is no longer ours; nothing is reported", extra=where)
+                    _log.warning("the lease was lost; the attempt is not reported", extra=context)
                     return
                 self._report(lease, claim, outcome, folder)
                 self._spool.deliver(client, self._stopped)
@@ -132,7 +141,7 @@ class Agent:
     def _measure(
         self, client: MasterClient, claim: Claim, lease: LeaseKeeper, folder: Path
     ) -> Measurement | Failure:
-        """Run the job's kind; whatever an attempt may die of becomes a failure."""
+        """Run the job according to its kind; errors that end the attempt become a failure."""
         scenario = claim.job.scenario
         attempt = Attempt(
             scenario=scenario,
@@ -149,7 +158,9 @@ class Agent:
         except AttemptFailedError as error:
             return error.failure
         except OSError as error:
-            _log.exception("the node could not do its part", extra={"job": claim.job.id})
+            _log.exception(
+                "the attempt failed because of an error of the node", extra={"job": claim.job.id}
+            )
             return AttemptFailedError(FailureClass.NODE, str(error)).failure
         series_file.write_series_file(attempt.series, folder)
         return measured
@@ -159,7 +170,7 @@ class Agent:
 
         def report(progress: Progress) -> None:
             lease.set_progress(progress)
-            # Only an encode has a speed: of what comes before and after it none is known.
+            # Only an encode has a speed; the stages before and after it have none.
             is_encode = progress.stage == "encode"
             self._activity.send(
                 SlotActivity(
@@ -184,23 +195,23 @@ class Agent:
         self, lease: LeaseKeeper, claim: Claim, outcome: Measurement | Failure, folder: Path
     ) -> None:
         if isinstance(outcome, Measurement):
-            self._last = _in_short(claim.job.scenario, outcome)
+            self._last = _last_result(claim.job.scenario, outcome)
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
-        kept = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_scores(folder))
-        files = [file for file in kept if file.exists()]
-        # What filled the disk would leave no room for the report that says so.
+        candidates = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_score_files(folder))
+        files = [file for file in candidates if file.exists()]
+        # A large output may have filled the disk; remove it, so that there is room for the report.
         for other in set(folder.iterdir()) - set(files):
             if other.is_dir():
                 shutil.rmtree(other)
             else:
                 other.unlink()
         described = tuple(describe_artifact(file) for file in files)
-        self._spool.add(_as_report(claim, outcome, described), files)
+        self._spool.add(_spooled_report(claim, outcome, described), files)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
 
 
-def _in_short(scenario: Scenario, measured: Measurement) -> LastResult:
+def _last_result(scenario: Scenario, measured: Measurement) -> LastResult:
     quality = measured.quality
     return LastResult(
         kind=scenario.kind,
@@ -209,12 +220,12 @@ def _in_short(scenario: Scenario, measured: Measurement) -> LastResult:
     )
 
 
-def _scores(folder: Path) -> list[Path]:
-    """Return the files with the scores of every frame, one for each output."""
+def _score_files(folder: Path) -> list[Path]:
+    """Return the files with the scores of each frame, one file for each output."""
     return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*.json"))
 
 
-def _as_report(
+def _spooled_report(
     claim: Claim, outcome: Measurement | Failure, artifacts: tuple[Artifact, ...]
 ) -> SpooledReport:
     if isinstance(outcome, Failure):

@@ -1,4 +1,4 @@
-"""What this node is and what it can do, found out by trying."""
+"""Facts and capabilities of this node; encoders are tested, not assumed."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def node_facts() -> NodeFacts:
-    """Say what this host is made of. `cpu_count` is what this process may use."""
+    """Return the facts of this host; `cpu_count` is the number of CPUs this process may use."""
     return NodeFacts(
         hostname=socket.gethostname(),
         os=_os_name(),
@@ -39,12 +39,15 @@ def node_facts() -> NodeFacts:
 
 
 def proved_encoders(ffmpeg: Path) -> frozenset[str]:
-    """Return the known encoders with which a short encode works here."""
+    """Return the known encoders that complete a short encode on this host."""
     return frozenset(name for name in ENCODERS if _works(name, ffmpeg))
 
 
 def find_tools(settings: AgentSettings) -> Tools:
-    """Find out what this node measures with; raises UnusableFfmpegError."""
+    """Identify the programs and services that this node measures with.
+
+    Raises UnusableFfmpegError if an FFmpeg cannot be identified.
+    """
     quality_build = build_info.identify_build(settings.quality_ffmpeg)
     return Tools(
         ffmpeg=settings.ffmpeg,
@@ -73,12 +76,12 @@ def find_tools(settings: AgentSettings) -> Tools:
 def _rtmp_stat(settings: AgentSettings) -> StatPage | None:
     if settings.rtmp_stat_url is None:
         return None
-    shown = ClientCertificate.from_files(settings.certificate_file, settings.key_file)
-    return StatPage(settings.rtmp_stat_url, settings.ca_file, shown)
+    certificate = ClientCertificate.from_files(settings.certificate_file, settings.key_file)
+    return StatPage(settings.rtmp_stat_url, settings.ca_file, certificate)
 
 
 def registration(settings: AgentSettings, found: Tools) -> Registration:
-    """Put together what the agent says of its node."""
+    """Return the registration that the agent sends to the master."""
     return Registration(
         name=settings.node_name,
         facts=node_facts(),
@@ -97,8 +100,10 @@ def registration(settings: AgentSettings, found: Tools) -> Registration:
 def _works(encoder: str, ffmpeg: Path) -> bool:
     proof = check_encoder(encoder, ffmpeg)
     if not proof.works:
-        _log.info("an encoder does not work here", extra={"encoder": encoder})
-        _log.debug("what FFmpeg said", extra={"encoder": encoder, "log": proof.log_tail})
+        _log.info("an encoder does not work on this node", extra={"encoder": encoder})
+        _log.debug(
+            "log of FFmpeg for the encoder", extra={"encoder": encoder, "log": proof.log_tail}
+        )
     return proof.works
 
 

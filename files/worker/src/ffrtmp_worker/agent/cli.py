@@ -24,16 +24,16 @@ _EXIT_CONFIG = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
         settings = load(options.config, AgentSettings)
-        if options.deed == "check-config":
+        if options.command == "check-config":
             _check_files(settings)
             return 0
         logs.configure(settings.log_level)
         found = capabilities.find_tools(settings)
-        if options.deed == "probe":
+        if options.command == "probe":
             registration = capabilities.registration(settings, found)
             sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(registration)) + b"\n")
             return 0
@@ -51,7 +51,7 @@ def _check_files(settings: AgentSettings) -> None:
     for name in ("token_file", "ca_file", "ffmpeg", "ffprobe", "quality_ffmpeg"):
         file: Path = getattr(settings, name)
         if not file.is_file():
-            raise ConfigError(f"{name}: there is no file {file}")
+            raise ConfigError(f"{name}: the file {file} does not exist")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,9 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="ffrtmp-agent", description="Run the jobs of an ffmpeg-rtmp farm on this host."
     )
     parser.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
-    deeds = parser.add_subparsers(dest="deed", required=True)
-    run = deeds.add_parser("run", help="claim jobs and run them until stopped")
-    run.add_argument("--slot", type=int, required=True, help="which of the node's slots, from 1")
-    deeds.add_parser("check-config", help="check the settings and the files that they name")
-    deeds.add_parser("probe", help="print what this node is and which encoders work")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="claim jobs and run them until stopped")
+    run.add_argument("--slot", type=int, required=True, help="number of the node's slot, from 1")
+    commands.add_parser("check-config", help="check the settings and the files that they name")
+    commands.add_parser("probe", help="print this node's facts and the encoders that work")
     return parser

@@ -1,4 +1,4 @@
-"""Keeping a lease alive while FFmpeg works."""
+"""Renewal of a lease while its attempt runs."""
 
 import logging
 import threading
@@ -15,14 +15,15 @@ _LOST = (404, 409, 410)
 
 
 class LeaseKeeper:
-    """Sends heartbeats from a thread of its own, from entering to leaving the `with`.
+    """Context manager that sends heartbeats from a separate thread.
 
-    `ended` says why the attempt is to end: the job was canceled, or the lease is somebody
-    else's. A master that does not answer is no reason: the lease may outlive the silence.
+    `ended` is the reason why the attempt has to end: the job was canceled or the lease was lost.
+    It is empty otherwise. A master that does not answer does not end the attempt, because it may
+    answer again before the lease expires.
     """
 
     def __init__(self, claim: Claim, connect: Callable[[], MasterClient]) -> None:
-        """Prepare to keep `claim`; `connect` makes the thread's own client."""
+        """Prepare to renew the lease of `claim`; `connect` creates the thread's own client."""
         self._claim = claim
         self._connect = connect
         self._over = threading.Event()
@@ -34,7 +35,7 @@ class LeaseKeeper:
         self.is_lost = False
 
     def __enter__(self) -> Self:
-        """Start with a heartbeat at once, which makes the job running."""
+        """Send the first heartbeat immediately, which sets the job to running."""
         self._thread.start()
         return self
 
@@ -44,7 +45,7 @@ class LeaseKeeper:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Send no more heartbeats."""
+        """Stop sending heartbeats."""
         self._over.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""Sending FFmpeg's log to the master while it is written."""
+"""Upload of FFmpeg's log to the master while FFmpeg writes it."""
 
 import codecs
 import logging
@@ -13,27 +13,34 @@ from ffrtmp_shared.models import Claim
 
 _log = logging.getLogger(__name__)
 
-_PIECE_BYTES = 64 * 1024
-# So long the end of an attempt waits for its log, at most.
-_LAST_S = 3.0
+_CHUNK_BYTES = 64 * 1024
+# Limit for the upload of the rest of the log at the end of an attempt.
+_FINAL_UPLOAD_TIMEOUT_S = 3.0
 
 
 class _LogChunk(NamedTuple):
-    """What is sent next, and how many bytes of the file it stands for."""
+    """The text of the next request, and the number of bytes of the file that it was made from."""
 
     text: bytes
     file_bytes: int
 
 
 class LogUploader:
-    """Reads along in a file and sends what is new, from entering to leaving the `with`.
+    """Context manager that follows a file and uploads what is appended to it.
 
-    It is a service to who looks on, in a thread of its own: whatever it meets, the attempt goes
-    on. A master that does not answer gets the same piece later; one that refuses gets no more.
+    The log is uploaded for users who watch the job, in a separate thread: an error here never
+    ends the attempt. If the master does not answer, the same chunk is sent again later; if the
+    master refuses a chunk, the upload ends.
     """
 
     def __init__(self, claim: Claim, file: Path, connect: Callable[[], MasterClient]) -> None:
-        """Prepare to read `file`, which may come later; `connect` makes the thread's own client."""
+        """Prepare the upload.
+
+        Args:
+            claim: the claim whose attempt the log belongs to.
+            file: the log, which need not exist yet.
+            connect: creates the thread's own client.
+        """
         self._claim = claim
         self._file = file
         self._connect = connect
@@ -44,7 +51,7 @@ class LogUploader:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start looking for what is new at each heartbeat."""
+        """Start to upload new lines, at the interval of the heartbeats."""
         self._thread.start()
         return self
 
@@ -54,9 +61,9 @@ class LogUploader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Send the rest, if that is soon done."""
+        """Upload the rest, within a few seconds."""
         self._over.set()
-        self._thread.join(_LAST_S)
+        self._thread.join(_FINAL_UPLOAD_TIMEOUT_S)
 
     def _run(self) -> None:
         try:
@@ -66,28 +73,31 @@ class LogUploader:
                     is_last = self._over.wait(self._claim.heartbeat_s)
                     self._send_new(client, is_last=is_last)
         except MasterUnreachableError as error:
-            _log.warning("the end of the log was not sent: %s", error, extra=self._resume_offset)
+            _log.warning("the end of the log was not sent: %s", error, extra=self._log_context)
         except MasterRefusedError as error:
-            _log.warning("no more of the log is sent: %s", error, extra=self._resume_offset)
+            _log.warning("the upload of the log ended: %s", error, extra=self._log_context)
         except OSError as error:
-            _log.warning("the log cannot be sent: %s", error, extra=self._resume_offset)
+            _log.warning("the log cannot be read or sent: %s", error, extra=self._log_context)
 
     @property
-    def _resume_offset(self) -> dict[str, object]:
+    def _log_context(self) -> dict[str, object]:
         return {"job": self._claim.job.id, "attempt": self._claim.attempt}
 
     def _send_new(self, client: MasterClient, *, is_last: bool) -> None:
-        """Send what is new, whole lines until the last time; raises only what ends it all."""
+        """Send new lines, and an incomplete line only if `is_last`.
+
+        Raises an error only if it ends the upload.
+        """
         try:
-            while piece := self._next or self._read(is_last=is_last):
-                # Until it is answered it stays this very piece: it may have been stored.
-                self._next = piece
+            while chunk := self._next or self._read(is_last=is_last):
+                # The same chunk is sent until it is answered: it may have been stored already.
+                self._next = chunk
                 client.append_log(
-                    self._claim.job.id, self._claim.attempt, self._sent_bytes, piece.text
+                    self._claim.job.id, self._claim.attempt, self._sent_bytes, chunk.text
                 )
                 self._next = None
-                self._read_bytes += piece.file_bytes
-                self._sent_bytes += len(piece.text)
+                self._read_bytes += chunk.file_bytes
+                self._sent_bytes += len(chunk.text)
         except MasterUnreachableError:
             if is_last:
                 raise
@@ -99,15 +109,15 @@ class LogUploader:
         try:
             with self._file.open("rb") as file:
                 file.seek(self._read_bytes)
-                data = file.read(_PIECE_BYTES)
+                data = file.read(_CHUNK_BYTES)
         except FileNotFoundError:
             return None
-        is_end = len(data) < _PIECE_BYTES
+        is_end = len(data) < _CHUNK_BYTES
         if is_end and not is_last:
             data = data[: data.rfind(b"\n") + 1]
         if not data:
             return None
-        # What is no text, or a NUL, no database takes. A character that is cut comes next time.
+        # Databases reject invalid UTF-8 and NUL. A character that is cut is read again next time.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(data, final=is_end).replace("\0", "\N{REPLACEMENT CHARACTER}")
         return _LogChunk(text.encode(), len(data) - len(decoder.getstate()[0]))

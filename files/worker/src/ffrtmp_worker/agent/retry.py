@@ -1,4 +1,4 @@
-"""How the agent tries again what the master did not answer: ever more slowly, until stopped."""
+"""Retry of requests to the master, with exponential backoff, until the agent is stopped."""
 
 import logging
 import threading
@@ -20,14 +20,14 @@ _CREDENTIALS_REFUSED = (401, 403)
 
 
 def retry_until_answered(stopped: threading.Event) -> Retrying:
-    """Call again, at most half a minute later, what failed for a time only.
+    """Return a retrying caller for calls that fail temporarily; it waits at most 30 s.
 
-    Raises tenacity's RetryError once `stopped` is set and the last call failed, and at once
-    what another call would not change: a MasterRefusedError for good.
+    The caller raises tenacity's RetryError if a call fails after `stopped` was set. A permanent
+    MasterRefusedError is raised immediately, because another call would not change it.
     """
     return Retrying(
         retry=retry_if_exception(_is_temporary),
-        # The random part keeps the agents of a farm from all coming back at one moment.
+        # The random part prevents the agents of a farm from all returning at the same moment.
         wait=wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5),
         stop=stop_when_event_set(stopped),
         sleep=sleep_using_event(stopped),
@@ -36,7 +36,7 @@ def retry_until_answered(stopped: threading.Event) -> Retrying:
 
 
 def _is_temporary(error: BaseException) -> bool:
-    """Whether another call may end otherwise. An operator can mend credentials meanwhile."""
+    """Return whether another call may succeed. An operator may repair credentials meanwhile."""
     if isinstance(error, MasterRefusedError):
         return error.is_temporary or error.problem.status in _CREDENTIALS_REFUSED
     return isinstance(error, MasterUnreachableError)

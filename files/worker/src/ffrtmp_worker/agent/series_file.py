@@ -1,6 +1,6 @@
-"""A series as a Parquet file, written by a process of its own.
+"""Export of a series to a Parquet file, in a separate process.
 
-The library that writes it takes more memory than the agent, which never loads it.
+The Parquet library needs more memory than the agent, which therefore never loads it.
 """
 
 import logging
@@ -18,15 +18,15 @@ NAME = "series.parquet"
 
 _log = logging.getLogger(__name__)
 
-_DEADLINE_S = 60
-_WHOLE = frozenset({"frames", "output_bytes"})
-_TIME = "time_unix_s"
+_TIMEOUT_S = 60
+_INTEGER_COLUMNS = frozenset({"frames", "output_bytes"})
+_TIME_COLUMN = "time_unix_s"
 
 
 def write_series_file(series: Series, folder: Path) -> None:
-    """Write `series` into `folder`; where that fails, say so and leave no file.
+    """Write `series` into `folder`; if that fails, log the reason and leave no file.
 
-    A measurement is worth as much without.
+    A measurement is valid without its series.
     """
     if not len(series):
         return
@@ -40,30 +40,30 @@ def write_series_file(series: Series, folder: Path) -> None:
             [sys.executable, "-m", __spec__.name, str(target)],
             input=msgspec.json.encode(columns),
             capture_output=True,
-            timeout=_DEADLINE_S,
+            timeout=_TIMEOUT_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or b""
-        tail = said.decode(errors="replace")[-500:]
-        _log.warning("there is no %s: %s %s", NAME, error, tail)
+        output = getattr(error, "stderr", None) or b""
+        tail = output.decode(errors="replace")[-500:]
+        _log.warning("%s was not written: %s %s", NAME, error, tail)
         target.unlink(missing_ok=True)
 
 
 def main() -> int:
-    """Write the columns on standard input, as JSON, to the file that the first argument names."""
+    """Read columns as JSON from standard input and write them to the file in the first argument."""
     import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
     columns = msgspec.json.decode(sys.stdin.buffer.read(), type=dict[str, list[float | None]])
     arrays = {}
     for name, values in columns.items():
-        if name == _TIME:
-            moments = [None if one is None else round(one * 1e6) for one in values]
-            arrays["time"] = pyarrow.array(moments, pyarrow.timestamp("us", tz="UTC"))
-        elif name in _WHOLE:
-            whole = [None if one is None else round(one) for one in values]
-            arrays[name] = pyarrow.array(whole, pyarrow.int64())
+        if name == _TIME_COLUMN:
+            times_us = [None if time_s is None else round(time_s * 1e6) for time_s in values]
+            arrays["time"] = pyarrow.array(times_us, pyarrow.timestamp("us", tz="UTC"))
+        elif name in _INTEGER_COLUMNS:
+            integers = [None if value is None else round(value) for value in values]
+            arrays[name] = pyarrow.array(integers, pyarrow.int64())
         else:
             arrays[name] = pyarrow.array(values, pyarrow.float64())
     parquet.write_table(pyarrow.table(arrays), sys.argv[1], compression="zstd")

@@ -1,4 +1,4 @@
-"""What an operator sets for the agent."""
+"""Settings of the agent."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,20 +17,27 @@ STAT_URL = r"^https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent's settings file.
 
-    To a master, or the statistics of an RTMP server, that ask for a certificate the agent shows
-    `certificate_file`, whose key is in `key_file`. `address` is where this node's exporters are
-    reached, `exporters` their ports by name.
-    Every slot has its own folder below `work_dir` and `spool_dir`; `cache_dir` holds sources and
-    is shared by the node's slots. `quality_ffmpeg` is an FFmpeg with libvmaf; it may be the same
-    file as `ffmpeg`, the one under test. `progress_socket` is the FFmpeg exporter's socket and
-    `energy_socket` the energy reader's, or null where there is none. Before an encode the host's
-    idle power is measured for `energy_idle_s` seconds. Streams are sent to the application
-    `rtmp_url` of an RTMP server, or nowhere where it is null, and what the server counts of them is
-    read from its page `rtmp_stat_url`, where there is one. A job is refused as the node's fault
-    while less than `min_free_bytes` are free in `work_dir`. With `allow_ffmpeg_under_test` jobs may
-    bring an FFmpeg of their own, which then runs here as the agent's user. Where an hour of this
-    host has a price (`host_price_per_hour`, in `currency`), so have the streams that it holds; the
-    energy is added where it is priced by itself, by the kWh.
+    `certificate_file` and its key `key_file` are the client certificate for a master, or a
+    statistics page of an RTMP server, that requests one. `address` is the address at which this
+    node's exporters are reached, `exporters` are their ports by name.
+
+    Each slot has its own folder below `work_dir` and `spool_dir`. `cache_dir` holds sources and is
+    shared by the node's slots. An attempt fails with the failure class of the node if less than
+    `min_free_bytes` are free in `work_dir`.
+
+    `ffmpeg` is the FFmpeg under test. `quality_ffmpeg` is an FFmpeg with libvmaf and may be the
+    same file. With `allow_ffmpeg_under_test` jobs may provide their own FFmpeg, which then runs on
+    this host as the agent's user.
+
+    `progress_socket` is the socket of the FFmpeg exporter and `energy_socket` that of the energy
+    reader; null means that there is none. The host's idle power is measured for `energy_idle_s`
+    seconds before an encode.
+
+    Live streams are sent to the application `rtmp_url` of an RTMP server; null means that this node
+    cannot run them. The statistics of the server are read from `rtmp_stat_url`, if it is set.
+
+    With `host_price_per_hour`, in `currency`, the cost of streams is computed. The cost of energy
+    is added if it has a separate price, `energy_price_per_kwh`.
     """
 
     master_url: str
@@ -63,7 +70,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        """Raise ValueError for prices that could not be told from others."""
+        """Raise ValueError if there are prices without a currency."""
         if self.currency is None and (self.host_price_per_hour, self.energy_price_per_kwh) != (
             None,
             None,

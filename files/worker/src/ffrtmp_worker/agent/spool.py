@@ -1,8 +1,8 @@
-"""Finished reports that the master may not have yet: on disk first, then delivered in order.
+"""Spool of reports: each is stored on disk first and then delivered to the master, in order.
 
     incoming/<id>/   being written; removed at the next start if the agent died meanwhile
-    pending/<id>/    whole and on disk; ids are UUIDv7, so their order is the order of the work
-    rejected/<id>/   refused by the master for good, or damaged; the newest are kept
+    pending/<id>/    complete and on disk; ids are UUIDv7, so they sort in the order of the work
+    rejected/<id>/   damaged, or permanently refused by the master; only the newest are retained
 
 Each entry holds report.json and the attempt's artifacts.
 """
@@ -31,20 +31,20 @@ _MAX_REJECTED = 100
 
 
 class SpooledReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an attempt at the job ended: either a result or a failure."""
+    """The outcome of an attempt at the job: either a result or a failure."""
 
     job_id: UUID
     result: ResultReport | None = None
     failure: FailureReport | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a report that says nothing or two things."""
+        """Raise ValueError unless there is exactly one of result and failure."""
         if (self.result is None) == (self.failure is None):
             raise ValueError("a report is either a result or a failure")
 
 
 class DamagedEntryError(Exception):
-    """An entry on disk is not what was written."""
+    """An entry on disk is incomplete or was changed."""
 
 
 def describe_artifact(file: Path) -> Artifact:
@@ -55,10 +55,10 @@ def describe_artifact(file: Path) -> Artifact:
 
 
 class Spool:
-    """The reports of one slot, which alone uses the folder."""
+    """The reports of one slot. No other process may use the folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the spool in `folder`; what a dead agent left half-written is removed."""
+        """Open the spool in `folder` and remove entries that a dead agent wrote incompletely."""
         self._incoming = folder / "incoming"
         self._pending = folder / "pending"
         self._rejected = folder / "rejected"
@@ -67,9 +67,9 @@ class Spool:
             part.mkdir(parents=True, exist_ok=True)
 
     def add(self, report: SpooledReport, artifacts: Sequence[Path]) -> None:
-        """Keep a report and copies of its artifacts; they are on disk when this returns.
+        """Store a report and copies of its artifacts; they are on disk when this returns.
 
-        Raises OSError when the disk does not take them.
+        Raises OSError if they cannot be written.
         """
         name = str(new_id())
         entry = self._incoming / name
@@ -82,17 +82,17 @@ class Spool:
         _sync_folder(self._pending)
 
     def pending(self) -> list[Path]:
-        """Return the entries that the master may not have, oldest first."""
+        """Return the entries that may not be delivered yet, oldest first."""
         return sorted(self._pending.iterdir())
 
     def rejected(self) -> list[Path]:
-        """Return the entries that were given up, oldest first."""
+        """Return the entries that will not be delivered, oldest first."""
         return sorted(self._rejected.iterdir())
 
     def deliver(self, client: MasterClient, stopped: threading.Event) -> bool:
-        """Hand in every pending entry, trying each until the master answers or `stopped` is set.
+        """Deliver all pending entries, retrying each until the master answers or `stopped` is set.
 
-        After `stopped` each is tried once more at most. Returns whether nothing is left.
+        After `stopped` is set each entry is tried at most once more. Return whether none is left.
         """
         for entry in self.pending():
             try:
@@ -106,7 +106,7 @@ class Spool:
         return True
 
     def _reject(self, entry: Path, reason: str) -> None:
-        _log.error("a report was given up: %s", reason, extra={"entry": entry.name})
+        _log.error("a report was rejected: %s", reason, extra={"entry": entry.name})
         entry.rename(self._rejected / entry.name)
         for old in self.rejected()[:-_MAX_REJECTED]:
             shutil.rmtree(old)
@@ -116,7 +116,7 @@ def _deliver_entry(client: MasterClient, entry: Path) -> None:
     report = _read(entry)
     ended = report.result or report.failure
     if ended is None:
-        raise DamagedEntryError(f"{entry.name} reports nothing")
+        raise DamagedEntryError(f"{entry.name} contains neither a result nor a failure")
     for artifact in ended.artifacts:
         client.upload_artifact(
             report.job_id,

@@ -1,1 +1,1 @@
-"""The kernel's energy counters (powercap): which of them count, and counting on from them."""
+"""Energy counters of the kernel (powercap): their selection, accumulation and the reader."""

@@ -1,4 +1,4 @@
-"""One answer of the energy reader, and asking for it."""
+"""Client of the energy reader."""
 
 import socket
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 
 _TIMEOUT_S = 2.0
-_PIECE_BYTES = 65_536
+_CHUNK_BYTES = 65_536
 
 
 class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
-    """One zone: joules since it was first read, and its power over the reader's last interval.
+    """One zone: its energy since it was first read, and its power over the last interval.
 
     `watts` is None until the reader has taken two samples.
     """
@@ -22,9 +22,9 @@ class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
 class EnergyReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All zones at the moment `monotonic_s` of the host's monotonic clock.
 
-    Joules never fall while the host is up, also when a counter wraps around or the reader is
-    started anew. `gaps` counts the times in which energy could not be counted: a difference of
-    joules across one is too small. Without any zone, `reason` says why.
+    Joules never decrease while the host is up, even if a counter wraps around or the reader is
+    restarted. `gaps` is the number of periods in which energy could not be counted: a difference
+    of joules across a gap is too small. If there are no zones, `reason` is the cause.
     """
 
     monotonic_s: float
@@ -34,18 +34,18 @@ class EnergyReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def request_reading(path: Path) -> EnergyReading:
-    """Have the reader at the unix socket `path` read all counters now.
+    """Request a reading of all counters from the reader at the Unix socket `path`.
 
-    A reader that is not there or does not answer is a reading without zones that says so.
+    If the reader does not answer, return a reading without zones whose `reason` is the error.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
             opened.settimeout(_TIMEOUT_S)
             opened.connect(str(path))
-            pieces = []
-            while piece := opened.recv(_PIECE_BYTES):
-                pieces.append(piece)
-        return msgspec.json.decode(b"".join(pieces), type=EnergyReading)
+            chunks = []
+            while chunk := opened.recv(_CHUNK_BYTES):
+                chunks.append(chunk)
+        return msgspec.json.decode(b"".join(chunks), type=EnergyReading)
     except (OSError, msgspec.DecodeError) as error:
         return EnergyReading(
             monotonic_s=0.0, zones={}, gaps=0, reason=f"the energy reader does not answer: {error}"

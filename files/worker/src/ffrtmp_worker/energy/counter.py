@@ -1,4 +1,4 @@
-"""Counting on where counters wrap around and where the reader is started anew."""
+"""Accumulation of energy counters across wraparounds and restarts of the reader."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _JOULES_PER_UJ = 1e-6
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far a zone was counted: its counter's value then, and when, by the clock since boot."""
+    """Count of a zone: its counter's value, the sum since boot, and the time since boot."""
 
     raw_uj: int
     total_uj: int
@@ -23,7 +23,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far all zones were counted since the host was booted."""
+    """Counts of all zones since the host was booted."""
 
     boot_id: str
     zones: dict[str, Count] = {}
@@ -31,12 +31,20 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class EnergyCounter:
-    """Adds up the zones. `clock` is in seconds and goes on while the host sleeps."""
+    """Accumulates the energy of zones."""
 
     def __init__(
         self, zones: list[Zone], before: Counts, *, max_power_w: float, clock: Callable[[], float]
     ) -> None:
-        """Go on from `before`; no zone ever uses more than `max_power_w`."""
+        """Create the counter.
+
+        Args:
+            zones: the zones to read.
+            before: the counts to continue from.
+            max_power_w: upper limit of a zone's power, in watts; it tells when a counter may
+                have wrapped around more than once.
+            clock: returns a time in seconds that continues while the host is suspended.
+        """
         self._zones = zones
         self._boot_id = before.boot_id
         self._counts: dict[str, Count] = dict(before.zones)
@@ -48,18 +56,18 @@ class EnergyCounter:
 
     @property
     def slowest_interval_s(self) -> float:
-        """Half the time in which the quickest zone can wrap around, in seconds."""
-        quickest_uj = min(zone.range_uj for zone in self._zones)
-        return quickest_uj * _JOULES_PER_UJ / (2 * self._max_power_w)
+        """Longest interval between samples that misses no wraparound, with a margin, in seconds."""
+        smallest_uj = min(zone.range_uj for zone in self._zones)
+        return smallest_uj * _JOULES_PER_UJ / (2 * self._max_power_w)
 
     def counts(self) -> Counts:
-        """Return how far everything was counted, to be kept."""
+        """Return the counts, to be stored."""
         return Counts(boot_id=self._boot_id, zones=dict(self._counts), gaps=self._gaps)
 
     def sample(self) -> None:
-        """Read all zones and derive their power since the sample before.
+        """Read all zones and derive their power since the previous sample.
 
-        Raises what `read` does.
+        Raises UnreadableZoneError like `read`.
         """
         self._read()
         for name, now in self._counts.items():
@@ -72,8 +80,8 @@ class EnergyCounter:
     def read(self, monotonic_s: float) -> EnergyReading:
         """Read all zones at the moment `monotonic_s`.
 
-        Raises UnreadableZoneError when one of them cannot be read: the sum of the others would
-        pass for the whole.
+        Raises UnreadableZoneError if one of them cannot be read: the sum of the others would be
+        mistaken for the total.
         """
         self._read()
         zones = {
@@ -94,7 +102,7 @@ class EnergyCounter:
         used_uj = raw_uj - before.raw_uj
         if used_uj < 0:
             used_uj += zone.range_uj
-        # After that long the counter may have come round once more than can be seen.
+        # After this time the counter may have wrapped around more than once.
         if at_s - before.at_s > zone.range_uj * _JOULES_PER_UJ / self._max_power_w:
             _log.warning("energy was not counted for a while", extra={"zone": zone.name})
             self._gaps += 1
@@ -103,22 +111,22 @@ class EnergyCounter:
 
 
 def load_counts(file: Path, boot_id: str) -> Counts:
-    """Return what was kept in `file` since the host was booted, or an empty count.
+    """Return the counts of this boot that are stored in `file`, or empty counts.
 
-    What cannot be understood is as good as nothing: counters that begin at 0 are still right.
+    A file that cannot be decoded is ignored: counts that begin at 0 are still correct.
     """
     try:
-        kept = msgspec.json.decode(file.read_bytes(), type=Counts)
+        stored = msgspec.json.decode(file.read_bytes(), type=Counts)
     except FileNotFoundError:
         return Counts(boot_id=boot_id)
     except msgspec.DecodeError as error:
-        _log.warning("what was counted before cannot be read: %s", error)
+        _log.warning("the stored energy counts cannot be read: %s", error)
         return Counts(boot_id=boot_id)
-    return kept if kept.boot_id == boot_id else Counts(boot_id=boot_id)
+    return stored if stored.boot_id == boot_id else Counts(boot_id=boot_id)
 
 
 def save_counts(file: Path, counts: Counts) -> None:
-    """Keep counts in `file`, whole or not at all; raises OSError."""
+    """Store the counts in `file` atomically. Raises OSError."""
     partial = file.with_suffix(".new")
     partial.write_bytes(msgspec.json.encode(counts))
     partial.replace(file)

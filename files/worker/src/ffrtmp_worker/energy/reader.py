@@ -1,8 +1,8 @@
-"""The command `ffrtmp-energy-reader`: the one process of a host that reads its energy counters.
+"""The command `ffrtmp-energy-reader`: the only process of a host that reads its energy counters.
 
-Only root may read them, so this runs with that right and no other, and answers on a unix socket.
-It reads on its own at a fixed pace, so that no wrap goes unseen and power does not depend on who
-asks, and once more for everybody who asks.
+Only root may read them, so this process runs with that capability alone and serves a Unix socket.
+It samples at a fixed interval, so that no wraparound is missed and power does not depend on the
+clients, and reads the counters once more for each request.
 """
 
 import logging
@@ -25,8 +25,8 @@ from ffrtmp_worker.service_settings import read_settings
 _log = logging.getLogger(__name__)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_LOOK_AGAIN_S = 60.0
-_KEEP_EVERY_S = 10.0
+_FIND_ZONES_INTERVAL_S = 60.0
+_SAVE_INTERVAL_S = 10.0
 _ANSWER_TIMEOUT_S = 1.0
 _BACKLOG = 16
 
@@ -34,8 +34,9 @@ _BACKLOG = 16
 class EnergyReaderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reader's settings file.
 
-    It answers on the unix socket `socket` and keeps in `state_file` how far it has counted. No
-    zone uses more than `max_power_w` watts. Power is that of the last `interval_s` seconds.
+    The reader serves the Unix socket `socket` and stores its counts in `state_file`. `max_power_w`
+    is an upper limit of the power of a zone, in watts. Power is the mean over the last `interval_s`
+    seconds.
     """
 
     socket: Path
@@ -47,60 +48,60 @@ class EnergyReaderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class EnergyReader:
-    """Reads the counters below one tree, for as long as the host has them."""
+    """Samples and serves the energy counters of the host, if it has any."""
 
     def __init__(self, settings: EnergyReaderSettings) -> None:
-        """Go on from what was counted before this program was started."""
+        """Prepare to continue from the counts of an earlier process."""
         self._settings = settings
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
-        self._counting: EnergyCounter | None = None
+        self._counter: EnergyCounter | None = None
         self._reason = ""
-        self._look_at_s = 0.0
-        self._kept_at_s = 0.0
+        self._find_zones_at_s = 0.0
+        self._saved_at_s = 0.0
 
     @property
     def interval_s(self) -> float:
-        """How long to wait until the next sample, in seconds."""
-        if self._counting is None:
-            return _LOOK_AGAIN_S
-        return min(self._settings.interval_s, self._counting.slowest_interval_s)
+        """Time until the next sample, in seconds."""
+        if self._counter is None:
+            return _FIND_ZONES_INTERVAL_S
+        return min(self._settings.interval_s, self._counter.slowest_interval_s)
 
     def sample(self) -> None:
-        """Take the sample that is due, and look for counters where there were none."""
+        """Take a sample; search for counters again if none were found before."""
         now_s = time.monotonic()
-        if self._counting is None and now_s >= self._look_at_s:
-            self._look_at_s = now_s + _LOOK_AGAIN_S
+        if self._counter is None and now_s >= self._find_zones_at_s:
+            self._find_zones_at_s = now_s + _FIND_ZONES_INTERVAL_S
             self._find_zones()
-        if self._counting is None:
+        if self._counter is None:
             return
         try:
-            self._counting.sample()
+            self._counter.sample()
         except UnreadableZoneError as error:
             self._log_change(str(error))
         else:
             self._reason = ""
-        if now_s - self._kept_at_s >= _KEEP_EVERY_S:
+        if now_s - self._saved_at_s >= _SAVE_INTERVAL_S:
             self.save()
 
     def read(self) -> EnergyReading:
         """Read all counters now."""
         now_s = time.monotonic()
-        if self._counting is None:
+        if self._counter is None:
             return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=self._reason)
         try:
-            return self._counting.read(now_s)
+            return self._counter.read(now_s)
         except UnreadableZoneError as error:
             return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=str(error))
 
     def save(self) -> None:
-        """Keep how far everything was counted. A full disk costs only what a restart would."""
-        if self._counting is None:
+        """Store the counts. If that fails, only the counts since the last success are lost."""
+        if self._counter is None:
             return
-        self._kept_at_s = time.monotonic()
+        self._saved_at_s = time.monotonic()
         try:
-            counter.save_counts(self._settings.state_file, self._counting.counts())
+            counter.save_counts(self._settings.state_file, self._counter.counts())
         except OSError as error:
-            _log.warning("what was counted could not be kept: %s", error)
+            _log.warning("the energy counts could not be stored: %s", error)
 
     def _find_zones(self) -> None:
         try:
@@ -109,7 +110,7 @@ class EnergyReader:
             self._log_change(str(error))
             return
         _log.info("counting", extra={"zones": [zone.name for zone in found]})
-        self._counting = EnergyCounter(
+        self._counter = EnergyCounter(
             found,
             counter.load_counts(self._settings.state_file, self._boot_id),
             max_power_w=self._settings.max_power_w,
@@ -117,20 +118,26 @@ class EnergyReader:
         )
 
     def _log_change(self, reason: str) -> None:
-        """Note why there is no reading; once in the log, not once a second."""
+        """Store the reason why there is no reading; log it only if it changed."""
         if reason != self._reason:
-            _log.warning("no energy: %s", reason)
+            _log.warning("energy is unavailable: %s", reason)
         self._reason = reason
 
 
 def serve_readings(reader: EnergyReader, listener: socket.socket, ended: socket.socket) -> None:
-    """Sample and answer until `ended` can be read."""
+    """Sample, and answer requests, until `ended` becomes readable.
+
+    Args:
+        reader: the counters.
+        listener: the listening socket.
+        ended: a socket that becomes readable when the process has to end.
+    """
     due_s = 0.0
     while True:
         now_s = time.monotonic()
         if now_s >= due_s:
             reader.sample()
-            # A fixed pace; what was missed while the host slept is not made up for.
+            # A fixed interval; samples that were missed during a suspension are not made up for.
             interval_s = reader.interval_s
             due_s = max(due_s + interval_s, now_s + interval_s / 2)
         ready, _, _ = select.select([listener, ended], [], [], max(due_s - time.monotonic(), 0))
@@ -147,11 +154,11 @@ def _answer(reader: EnergyReader, listener: socket.socket) -> None:
         try:
             connection.sendall(msgspec.json.encode(reader.read()))
         except OSError as error:
-            _log.debug("nobody took the answer: %s", error)
+            _log.debug("a client did not receive its answer: %s", error)
 
 
 def _listen(path: Path) -> socket.socket:
-    """Open the socket for this user and group; raises OSError."""
+    """Open the socket for this user and group. Raises OSError."""
     path.unlink(missing_ok=True)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -165,7 +172,7 @@ def _listen(path: Path) -> socket.socket:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-energy-reader", arguments, EnergyReaderSettings)
     ended, end = socket.socketpair()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,14 +1,14 @@
-"""Which of the kernel's energy zones are to be added up, each real one once.
+"""Selection of the kernel's energy zones, so that each physical zone is counted once.
 
-    intel-rapl:0            package-0   counts
-    intel-rapl:0:0          core        is part of the package
-    intel-rapl:0:1          uncore      is part of the package
-    intel-rapl:0:2          dram        stands beside the package and counts
-    intel-rapl:1            psys        holds packages and more besides
-    intel-rapl-mmio:0       package-0   the same package over another interface
+    intel-rapl:0            package-0   counted
+    intel-rapl:0:0          core        part of the package, ignored
+    intel-rapl:0:1          uncore      part of the package, ignored
+    intel-rapl:0:2          dram        not part of the package, counted
+    intel-rapl:1            psys        the whole platform, with the packages, ignored
+    intel-rapl-mmio:0       package-0   the same package over another interface, ignored
 
-AMD's processors have the same tree. Where a package has several dies, the kernel may offer one
-zone for each that all read the package's one counter.
+AMD's processors have the same tree. If a package has several dies, the kernel may offer one zone
+for each die, and all of them read the single counter of the package.
 """
 
 import time
@@ -20,37 +20,37 @@ import msgspec
 POWERCAP = Path("/sys/class/powercap")
 
 _CONTROL_TYPES = ("intel-rapl", "intel-rapl-mmio")
-_LOOKS = 3
-_LOOK_APART_S = 0.1
+_MIRROR_CHECKS = 3
+_MIRROR_CHECK_INTERVAL_S = 0.1
 
 
 class UnreadableZoneError(Exception):
-    """A zone's counter cannot be read."""
+    """The counter of a zone cannot be read."""
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
-    """One counter. It runs from 0 to `range_uj` microjoules and then begins anew."""
+    """One counter. It counts from 0 to `range_uj` microjoules and then restarts at 0."""
 
     name: str
     folder: Path
     range_uj: int
 
     def read_uj(self) -> int:
-        """Read the counter, in microjoules; raises UnreadableZoneError."""
+        """Read the counter, in microjoules. Raises UnreadableZoneError."""
         return _number(self.folder / "energy_uj")
 
 
 def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[Zone]:
-    """Return the zones below `tree` whose energy adds up to that of the host's processors.
+    """Return the zones below `tree` whose sum is the energy of the host's processors.
 
-    `pause` waits for so many seconds. Raises UnreadableZoneError with the reason when there are
-    none, or when one of them may not be read: a part would pass for the whole.
+    `pause` waits for a number of seconds. Raises UnreadableZoneError if there are no zones, or if
+    one of them cannot be read: a part would be mistaken for the total.
     """
     zones: dict[str, Zone] = {}
     for control in _CONTROL_TYPES:
         for folder in sorted(tree.glob(f"{control}:*")):
             name = _name(folder)
-            # The first interface that has a zone is the one that is read.
+            # A zone is read over the first interface that has it.
             if name and name not in zones:
                 range_uj = _number(folder / "max_energy_range_uj")
                 zones[name] = Zone(name=name, folder=folder, range_uj=range_uj)
@@ -60,7 +60,7 @@ def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[
 
 
 def _name(folder: Path) -> str:
-    """Return what a zone that counts is called, or nothing for the others."""
+    """Return the name of a zone that is counted, or an empty string for others."""
     name = _text(folder / "name")
     if name.startswith("package-"):
         return name
@@ -70,31 +70,31 @@ def _name(folder: Path) -> str:
 
 
 def _without_mirrors(zones: Sequence[Zone], pause: Callable[[float], None]) -> list[Zone]:
-    """Leave out zones that read the same counter as one before them.
+    """Leave out zones that read the same counter as an earlier zone.
 
-    A counter that is read between two readings of another, and always has a value between
-    theirs, is the other: two that merely stand close do not stay within a few microjoules of each
-    other while both move on.
+    Each pair is read in the order first, second, first. If the second value is always between the
+    two others, both zones read the same counter: two different counters do not remain within a few
+    microjoules of each other while both advance.
     """
-    seen: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
-    for look in range(_LOOKS):
-        if look:
-            pause(_LOOK_APART_S)
+    readings_of: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
+    for check in range(_MIRROR_CHECKS):
+        if check:
+            pause(_MIRROR_CHECK_INTERVAL_S)
         for first, second in _pairs(zones):
             readings = (first.read_uj(), second.read_uj(), first.read_uj())
-            seen.setdefault((first.name, second.name), []).append(readings)
+            readings_of.setdefault((first.name, second.name), []).append(readings)
     mirrored = {
         second
-        for (_, second), looks in seen.items()
-        if all(before <= between <= after for before, between, after in looks)
-        and len({between for _, between, _ in looks}) == len(looks)
+        for (_, second), checks in readings_of.items()
+        if all(before <= between <= after for before, between, after in checks)
+        and len({between for _, between, _ in checks}) == len(checks)
     }
     return [zone for zone in zones if zone.name not in mirrored]
 
 
 def _pairs(zones: Sequence[Zone]) -> Iterable[tuple[Zone, Zone]]:
-    for place, first in enumerate(zones):
-        for second in zones[place + 1 :]:
+    for position, first in enumerate(zones):
+        for second in zones[position + 1 :]:
             if first.range_uj == second.range_uj:
                 yield first, second
 
@@ -103,7 +103,7 @@ def _number(file: Path) -> int:
     try:
         return int(_text(file))
     except ValueError as error:
-        raise UnreadableZoneError(f"{file} holds no number") from error
+        raise UnreadableZoneError(f"{file} does not contain a number") from error
 
 
 def _text(file: Path) -> str:

@@ -1,1 +1,1 @@
-"""Metrics of a worker host for Prometheus."""
+"""Prometheus exporters of a worker host."""

@@ -1,4 +1,4 @@
-"""The command `ffrtmp-exporter-cpu`: what the processors do and use, and the slots of them."""
+"""The command `ffrtmp-exporter-cpu`: metrics of the processors and of each slot's use of them."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ _HERTZ_PER_MHZ = 1e6
 
 
 class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The exporter's settings file. `energy_socket` is where the energy reader answers."""
+    """The exporter's settings file. `energy_socket` is the energy reader's socket."""
 
     exporter: ExporterSettings
     energy_socket: Path
@@ -29,15 +29,15 @@ class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 
 class CpuCollector(Collector):
-    """Reads the host at each scrape. What the host does not offer has no value, never 0."""
+    """Reads the host at each scrape. Values that the host does not offer have no sample, not 0."""
 
-    def __init__(self, ask: Callable[[], EnergyReading], cpu_tree: Path = CPU_TREE) -> None:
-        """Take energy from `ask`, and the counts of throttling from `cpu_tree`."""
-        self._ask = ask
+    def __init__(self, read_energy: Callable[[], EnergyReading], cpu_tree: Path = CPU_TREE) -> None:
+        """Read energy with `read_energy`, and the counts of throttling from `cpu_tree`."""
+        self._read_energy = read_energy
         self._cpu_tree = cpu_tree
 
     def collect(self) -> Iterable[Metric]:
-        """Give all metrics."""
+        """Yield all metrics."""
         yield _seconds()
         yield _load()
         yield _frequencies()
@@ -46,11 +46,11 @@ class CpuCollector(Collector):
         yield from self._energy()
 
     def _energy(self) -> Iterable[Metric]:
-        """Ask the energy reader; power is derived by it, whoever scrapes how often."""
-        reading = self._ask()
+        """Yield energy and power. Power comes from the reader, independent of scrape intervals."""
+        reading = self._read_energy()
         available = GaugeMetricFamily(
             "ffrtmp_energy_available",
-            "Whether the host's energy counters can be read, and if not, why",
+            "Whether the host's energy counters can be read; reason tells why not",
             labels=["reason"],
         )
         available.add_metric([reading.reason], 1.0 if reading.zones else 0.0)
@@ -74,7 +74,7 @@ class CpuCollector(Collector):
         yield joules
         yield watts
         gaps = CounterMetricFamily(
-            "ffrtmp_energy_gaps", "Times in which energy could not be counted"
+            "ffrtmp_energy_gaps", "Periods in which energy could not be counted"
         )
         if reading.zones:
             gaps.add_metric([], reading.gaps)
@@ -84,13 +84,13 @@ class CpuCollector(Collector):
 def _seconds() -> Metric:
     seconds = CounterMetricFamily(
         "ffrtmp_node_cpu_seconds",
-        "CPU time since the host booted; steal is what the hypervisor took away",
+        "CPU time since the host booted; steal is the time that the hypervisor gave to others",
         labels=["cpu", "mode"],
         unit="seconds",
     )
     for number, times in enumerate(psutil.cpu_times(percpu=True)):
         for mode, value in times._asdict().items():
-            # The kernel counts guests' time in user and nice already.
+            # The kernel already includes guests' time in user and nice.
             if not mode.startswith("guest"):
                 seconds.add_metric([str(number), mode], value)
     return seconds
@@ -108,7 +108,7 @@ def _load() -> Metric:
 def _frequencies() -> Metric:
     hertz = GaugeMetricFamily(
         "ffrtmp_node_cpu_frequency_hertz",
-        "Frequency of each CPU now",
+        "Current frequency of each CPU",
         labels=["cpu"],
         unit="hertz",
     )
@@ -121,7 +121,7 @@ def _frequencies() -> Metric:
 def _temperatures() -> Metric:
     celsius = GaugeMetricFamily(
         "ffrtmp_node_temperature_celsius",
-        "Temperatures that the host's sensors report",
+        "Temperatures reported by the host's sensors",
         labels=["chip", "sensor"],
         unit="celsius",
     )
@@ -132,15 +132,15 @@ def _temperatures() -> Metric:
 
 
 def _throttling(tree: Path) -> Iterable[Metric]:
-    """A core's count holds only its own; that of its package is another sensor's."""
+    """Return the counts of packages and of cores, which have separate sensors."""
     packages = CounterMetricFamily(
         "ffrtmp_node_package_throttles",
-        "Times since the host booted in which a package slowed down because it was too hot",
+        "Number of times since boot that a package was throttled because of its temperature",
         labels=["package"],
     )
     cores = CounterMetricFamily(
         "ffrtmp_node_core_throttles",
-        "Times since the host booted in which a core slowed down because it was too hot",
+        "Number of times since boot that a core was throttled because of its temperature",
         labels=["package", "core"],
     )
     for place, count in throttle_counts(tree).items():
@@ -153,7 +153,7 @@ def _throttling(tree: Path) -> Iterable[Metric]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-cpu", arguments, CpuExporterSettings)
     registry = CollectorRegistry()
     registry.register(CpuCollector(lambda: request_reading(settings.energy_socket)))

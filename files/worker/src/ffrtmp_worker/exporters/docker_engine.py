@@ -1,4 +1,4 @@
-"""Containers as a Docker Engine tells of them, or podman, which speaks the Engine's API too."""
+"""Client of the Docker Engine's API, which podman implements too."""
 
 import os
 import socket
@@ -14,18 +14,18 @@ import msgspec
 
 T = TypeVar("T")
 
-# The first version of the API whose statistics need no second sample (one-shot): Docker 20.10.
+# The first version with one-shot statistics, which need no second sample: Docker 20.10.
 API_VERSION = "v1.41"
 
 _TIMEOUT_S = 4.0
 _NS_PER_S = 1e9
 
-# States in which a container has processes, and so counts.
-_COUNTING = frozenset({"running", "paused"})
+# States in which a container has processes, and therefore statistics.
+_STATES_WITH_STATS = frozenset({"running", "paused"})
 
 
 class Container(NamedTuple):
-    """A container. `values` holds what is known of it; each name ends in its unit."""
+    """A container. `values` contains the known values; each name ends in its unit."""
 
     name: str
     id: str
@@ -33,11 +33,11 @@ class Container(NamedTuple):
     state: str
     values: dict[str, float]
     network: dict[str, "NetworkCounts"]
-    """By the interface's name inside the container; empty where it shares the host's."""
+    """By the interface's name in the container; empty if it shares the host's network."""
 
 
 class NetworkCounts(msgspec.Struct, frozen=True):
-    """What went through one network interface since the container was started."""
+    """Traffic of one network interface since the container was started."""
 
     rx_bytes: int
     tx_bytes: int
@@ -46,7 +46,7 @@ class NetworkCounts(msgspec.Struct, frozen=True):
 
 
 class Containers(NamedTuple):
-    """What an Engine knew at a moment (seconds since 1970), or the reason why nothing is known."""
+    """The containers of an Engine at `read_at_s` (Unix time), or the reason why there are none."""
 
     version: str
     containers: tuple[Container, ...]
@@ -108,50 +108,50 @@ class _Stats(msgspec.Struct, frozen=True):
 
 
 class DockerEngine:
-    """Asks an Engine at its Unix socket; nothing is changed there."""
+    """Reads the containers of an Engine at its Unix socket. It changes nothing."""
 
     def __init__(self, path: Path) -> None:
-        """Ask at `path`, when asked to; it need not be there yet."""
+        """Use the socket at `path`, which need not exist yet."""
         self._path = path
 
     def read(self) -> Containers:
-        """Return all containers, also those that do not run, or the reason why not.
+        """Return all containers, including stopped ones, or the reason why they are unknown.
 
-        One that is removed meanwhile is left out. Takes as long as the Engine does: podman's
-        service some 100 ms for each container that runs.
+        A container that is removed meanwhile is left out. The call is as slow as the Engine:
+        podman's service needs about 100 ms for each running container.
         """
-        # An Engine that was restarted has closed what was open before.
+        # A new connection each time: an Engine that was restarted has closed the old one.
         with closing(_Connection(self._path)) as connection:
             try:
                 version = _get(connection, "version", _Version)
                 listed = _get(connection, "containers/json?all=1", list[_Listed])
-                found = [_container(connection, one) for one in listed or ()]
+                found = [_container(connection, entry) for entry in listed or ()]
             except TimeoutError:
-                return _nothing("timeout")
+                return _unavailable("timeout")
             except OSError:
-                return _nothing(_why_unreachable(self._path))
+                return _unavailable(_unreachable_reason(self._path))
             except _RefusedError as error:
-                return _nothing(f"http_{error.status}")
+                return _unavailable(f"http_{error.status}")
             except (HTTPException, msgspec.MsgspecError):
-                return _nothing("unknown_answer")
+                return _unavailable("unknown_answer")
         return Containers(
             version=version.version if version else "",
-            containers=tuple(one for one in found if one is not None),
+            containers=tuple(container for container in found if container is not None),
             reason="",
             read_at_s=time.time(),
         )
 
 
 class _RefusedError(Exception):
-    """The Engine answered with an error."""
+    """The Engine returned an error status."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"the Engine answered {status}")
+        super().__init__(f"the Engine returned the status {status}")
         self.status = status
 
 
 class _Connection(HTTPConnection):
-    """HTTP over a Unix socket."""
+    """An HTTP connection over a Unix socket."""
 
     def __init__(self, path: Path) -> None:
         super().__init__("docker", timeout=_TIMEOUT_S)
@@ -166,10 +166,10 @@ class _Connection(HTTPConnection):
 def _container(connection: _Connection, listed: _Listed) -> Container | None:
     path = f"containers/{listed.id}"
     inspected = _get(connection, f"{path}/json", _Inspected)
-    # Of one that does not run there are only zeros, which say nothing.
+    # For a stopped container the Engine returns zeros, which are not measurements.
     stats = (
         _get(connection, f"{path}/stats?stream=false&one-shot=true", _Stats)
-        if listed.state in _COUNTING
+        if listed.state in _STATES_WITH_STATS
         else _Stats()
     )
     if inspected is None or stats is None:
@@ -185,11 +185,11 @@ def _container(connection: _Connection, listed: _Listed) -> Container | None:
 
 
 def _get(connection: _Connection, path: str, answer_type: type[T]) -> T | None:
-    """Return an answer, or None where the Engine knows no such container (any more)."""
+    """Return the decoded answer, or None if the container does not exist (anymore)."""
     connection.request("GET", f"/{API_VERSION}/{path}")
     answer = connection.getresponse()
     content = answer.read()
-    # A container that is going away is in conflict with whoever asks for it.
+    # The Engine returns 409 for a container that is being removed.
     if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
         return None
     if answer.status != HTTPStatus.OK:
@@ -198,7 +198,7 @@ def _get(connection: _Connection, path: str, answer_type: type[T]) -> T | None:
 
 
 def _values(stats: _Stats) -> dict[str, float]:
-    """Return what counts say, without what they do not have."""
+    """Return the values of the statistics; missing ones are left out."""
     cpu, memory = stats.cpu_stats, stats.memory_stats
     known: dict[str, float | None] = {
         "cpu_user_s": _seconds(cpu.cpu_usage.usage_in_usermode),
@@ -206,8 +206,8 @@ def _values(stats: _Stats) -> dict[str, float]:
         "cpu_throttled_s": _seconds(cpu.throttling_data.throttled_time),
         "memory_bytes": _without_cache(memory),
         "memory_limit_bytes": memory.limit,
-        "block_read_bytes": _moved(stats.blkio_stats, "read"),
-        "block_write_bytes": _moved(stats.blkio_stats, "write"),
+        "block_read_bytes": _transferred_bytes(stats.blkio_stats, "read"),
+        "block_write_bytes": _transferred_bytes(stats.blkio_stats, "write"),
     }
     return {name: float(value) for name, value in known.items() if value is not None}
 
@@ -217,25 +217,25 @@ def _seconds(nanoseconds: int | None) -> float | None:
 
 
 def _without_cache(memory: _Memory) -> int | None:
-    """Return memory in use as `docker stats` shows it: without cached files not lately used."""
+    """Return memory in use as `docker stats` shows it: without inactive cached files."""
     if memory.usage is None:
         return None
     counts = memory.stats or {}
-    # cgroup v1 has both names, where that without "total" leaves out what is nested.
+    # cgroup v1 has both names; the one without "total" excludes nested groups.
     cached = counts.get("total_inactive_file", counts.get("inactive_file", 0))
     return max(memory.usage - cached, 0)
 
 
-def _moved(block: _Block, operation: str) -> int | None:
-    """Return bytes over all devices; None where the kernel has no such accounting."""
+def _transferred_bytes(block: _Block, operation: str) -> int | None:
+    """Return the bytes over all devices; None if the kernel does not count them."""
     counts: Iterable[_BlockCount] | None = block.io_service_bytes_recursive
     if counts is None:
         return None
-    # cgroup v1 writes them with capitals.
+    # cgroup v1 capitalizes the names.
     return sum(count.value for count in counts if count.op.lower() == operation)
 
 
-def _why_unreachable(path: Path) -> str:
+def _unreachable_reason(path: Path) -> str:
     try:
         path.stat()
     except FileNotFoundError:
@@ -245,5 +245,5 @@ def _why_unreachable(path: Path) -> str:
     return "unreachable" if os.access(path, os.W_OK) else "permission_denied"
 
 
-def _nothing(reason: str) -> Containers:
+def _unavailable(reason: str) -> Containers:
     return Containers(version="", containers=(), reason=reason, read_at_s=time.time())

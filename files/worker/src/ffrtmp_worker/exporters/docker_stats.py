@@ -1,4 +1,4 @@
-"""The command `ffrtmp-exporter-docker_stats`: what the host's containers do and use."""
+"""The command `ffrtmp-exporter-docker_stats`: metrics of the host's containers."""
 
 import sys
 import threading
@@ -29,18 +29,18 @@ class DockerExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 
     exporter: ExporterSettings
     socket: Path
-    """The Engine's, or podman's."""
+    """Socket of the Docker Engine or of podman."""
     pause_s: Annotated[float, Meta(gt=0)] = 5.0
-    """How long to wait between two looks."""
+    """Time between two reads, in seconds."""
     log_level: str = "info"
 
 
 _GAUGES = (
     Family("ffrtmp_docker_container_memory_bytes",
-            "Memory in use, without cached files that were not used lately", "bytes", "",
+            "Memory in use, without inactive cached files", "bytes", "",
             {"": "memory_bytes"}),
     Family("ffrtmp_docker_container_memory_limit_bytes",
-            "Memory that the container may use; the host's where it has no limit of its own",
+            "Memory limit of the container; the host's memory if it has no limit",
             "bytes", "", {"": "memory_limit_bytes"}),
 )  # fmt: skip
 
@@ -48,13 +48,13 @@ _COUNTERS = (
     Family("ffrtmp_docker_container_cpu_seconds", "CPU time since the container was started",
             "seconds", "mode", {"user": "cpu_user_s", "system": "cpu_system_s"}),
     Family("ffrtmp_docker_container_cpu_throttled_seconds",
-            "Time for which the container was held back because its CPU quota was used up",
+            "Time for which the container was throttled because its CPU quota was used up",
             "seconds", "", {"": "cpu_throttled_s"}),
     Family("ffrtmp_docker_container_block_io_bytes",
             "Bytes read from and written to block devices", "bytes", "direction",
             {"read": "block_read_bytes", "write": "block_write_bytes"}),
     Family("ffrtmp_docker_container_restarts",
-            "How often the Engine started the container again by its restart policy", "", "",
+            "Number of restarts of the container by its restart policy", "", "",
             {"": "restarts"}),
 )  # fmt: skip
 
@@ -62,7 +62,7 @@ _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "
 
 
 class Poller:
-    """Reads the containers at its own pace in a thread of its own, however slow the Engine is."""
+    """Reads the containers periodically in a separate thread, so that scrapes never wait for it."""
 
     def __init__(self, read: Callable[[], Containers], pause_s: float) -> None:
         """Wait `pause_s` seconds between two reads; nothing is read before `start`."""
@@ -72,10 +72,10 @@ class Poller:
 
     def start(self) -> None:
         """Read until the process ends."""
-        threading.Thread(target=self._poll, name="lookout", daemon=True).start()
+        threading.Thread(target=self._poll, name="docker-poller", daemon=True).start()
 
     def latest(self) -> Containers:
-        """Return what was read last."""
+        """Return the result of the last read."""
         return self._latest
 
     def _poll(self) -> None:
@@ -85,23 +85,25 @@ class Poller:
 
 
 class DockerCollector(Collector):
-    """Shows what was read last. What a container does not have has no value, never 0."""
+    """Exposes the last read. Values that a container does not have have no sample, never 0."""
 
     def __init__(self, latest: Callable[[], Containers]) -> None:
-        """Take the containers from `latest`."""
+        """Expose the containers that `latest` returns."""
         self._latest = latest
 
     def collect(self) -> Iterable[Metric]:
-        """Give all metrics."""
+        """Yield all metrics."""
         found = self._latest()
         up = GaugeMetricFamily(
-            "ffrtmp_docker_up", "Whether the Engine answers, and if not, why", labels=["reason"]
+            "ffrtmp_docker_up",
+            "Whether the Engine answers; reason tells why not",
+            labels=["reason"],
         )
         up.add_metric([found.reason], 0.0 if found.reason else 1.0)
         yield up
         yield GaugeMetricFamily(
             "ffrtmp_docker_read_timestamp_seconds",
-            "When the Engine was asked last, in seconds since 1970; all is as it was then",
+            "Unix time of the last read of the Engine; all other metrics are from that read",
             value=found.read_at_s,
             unit="seconds",
         )
@@ -111,55 +113,57 @@ class DockerCollector(Collector):
         )  # fmt: skip
         state = GaugeMetricFamily(
             "ffrtmp_docker_container_state",
-            "Whether the container is in that state",
+            "1 for the state that the container is in",
             labels=["container", "state"],
         )
-        for one in found.containers:
+        for container in found.containers:
             info.add_metric(
-                [one.name], {"id": one.id[:12], "image": one.image, "engine": found.version}
+                [container.name],
+                {"id": container.id[:12], "image": container.image, "engine": found.version},
             )
-            # podman knows states that the Engine does not.
-            for name in dict.fromkeys((*_STATES, one.state)):
-                state.add_metric([one.name, name], float(name == one.state))
+            # podman has states that the Engine does not have.
+            for name in dict.fromkeys((*_STATES, container.state)):
+                state.add_metric([container.name, name], float(name == container.state))
         yield info
         yield state
-        rows = [(one.name, one.values) for one in found.containers]
+        rows = [(container.name, container.values) for container in found.containers]
         yield from (family.gauge("container", rows) for family in _GAUGES)
         yield from (family.counter("container", rows) for family in _COUNTERS)
         yield from _network(found)
 
 
 def _network(found: Containers) -> Iterable[Metric]:
-    moved = CounterMetricFamily(
+    transferred = CounterMetricFamily(
         "ffrtmp_docker_container_network_bytes",
-        "Bytes that went through an interface of the container",
+        "Bytes transferred by an interface of the container",
         labels=["container", "interface", "direction"],
         unit="bytes",
     )
     dropped = CounterMetricFamily(
         "ffrtmp_docker_container_network_dropped_packets",
-        "Packets that an interface of the container dropped",
+        "Packets dropped by an interface of the container",
         labels=["container", "interface", "direction"],
     )
-    for one in found.containers:
-        for interface, counts in one.network.items():
-            for direction, moved_bytes, dropped_packets in (
+    for container in found.containers:
+        for interface, counts in container.network.items():
+            for direction, transferred_bytes, dropped_packets in (
                 ("receive", counts.rx_bytes, counts.rx_dropped),
                 ("transmit", counts.tx_bytes, counts.tx_dropped),
             ):
-                moved.add_metric([one.name, interface, direction], moved_bytes)
-                dropped.add_metric([one.name, interface, direction], dropped_packets)
-    yield moved
+                labels = [container.name, interface, direction]
+                transferred.add_metric(labels, transferred_bytes)
+                dropped.add_metric(labels, dropped_packets)
+    yield transferred
     yield dropped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-docker_stats", arguments, DockerExporterSettings)
     registry = CollectorRegistry()
-    lookout = Poller(DockerEngine(settings.socket).read, settings.pause_s)
-    lookout.start()
-    registry.register(DockerCollector(lookout.latest))
+    poller = Poller(DockerEngine(settings.socket).read, settings.pause_s)
+    poller.start()
+    registry.register(DockerCollector(poller.latest))
     try:
         serve_until_stopped("docker_stats", registry, settings.exporter)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Metrics of several like things, such as GPUs, each of which knows some of its values or all."""
+"""Metric families over items of one type, such as GPUs, some values of which may be unknown."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -7,9 +7,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 
 class Family(NamedTuple):
-    """One metric: its unit, and the values that it shows, by the value of its label.
+    """One metric: its unit, and the names of its values by the value of its label.
 
-    Where there is one value alone, there is no label, and the value's key is "".
+    A metric with a single value has no label; the key of its value is "".
     """
 
     name: str
@@ -23,8 +23,8 @@ class Family(NamedTuple):
     ) -> GaugeMetricFamily:
         """Return the gauge over `rows`.
 
-        These are for each thing its value of the label `owner`, and what is known of it; what is
-        not known has no sample.
+        Each row is an item: its value of the label `owner`, and its known values. Values that are
+        not known have no sample.
         """
         metric = GaugeMetricFamily(
             self.name, self.meaning, labels=self._labels(owner), unit=self.unit
@@ -50,7 +50,7 @@ class Family(NamedTuple):
     def _samples(
         self, rows: Iterable[tuple[str, Mapping[str, float]]]
     ) -> Iterable[tuple[list[str], float]]:
-        for thing, known in rows:
+        for item, known in rows:
             for label, name in self.values.items():
                 if name in known:
-                    yield ([thing, label] if self.label else [thing]), known[name]
+                    yield ([item, label] if self.label else [item]), known[name]

@@ -1,4 +1,4 @@
-"""The command `ffrtmp-exporter-ffmpeg`: what the node's slots do right now."""
+"""The command `ffrtmp-exporter-ffmpeg`: current activity of the node's slots."""
 
 import logging
 import socket
@@ -22,7 +22,7 @@ from ffrtmp_worker.service_settings import read_settings
 
 _log = logging.getLogger(__name__)
 
-_SILENT_AFTER_S = 30.0
+_STALE_AFTER_S = 30.0
 _MAX_DATAGRAM = 4096
 _MAX_SLOTS = 1024
 _WORKING_STAGES = ("fetch", "encode", "quality", "report")
@@ -30,7 +30,7 @@ _OTHER = "other"
 
 
 class FfmpegExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The exporter's settings file. `progress_socket` is where the agents send datagrams."""
+    """The exporter's settings file. `progress_socket` receives the agents' datagrams."""
 
     exporter: ExporterSettings
     progress_socket: Path
@@ -38,151 +38,159 @@ class FfmpegExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """A metric: its name, what it means, and the field of a datagram that it is read from.
+class _SlotMetric:
+    """A metric: its name, its help text, and the field of a datagram that it is read from.
 
-    Where the unit is another one, `factor` makes the metric's of the field's.
+    `factor` converts the unit of the field to that of the metric.
     """
 
     name: str
-    meaning: str
+    help: str
     field: str
     factor: float = 1.0
 
 
 _COUNTED = (
-    _Shown("ffrtmp_ffmpeg_frames", "Frames that the slot has encoded", "frames"),
-    _Shown(
+    _SlotMetric("ffrtmp_ffmpeg_frames", "Frames that were encoded in the slot", "frames"),
+    _SlotMetric(
         "ffrtmp_ffmpeg_duplicated_frames",
-        "Frames that FFmpeg wrote twice, in all encodes of the slot",
+        "Frames that FFmpeg duplicated, in all encodes of the slot",
         "duplicated_frames",
     ),
-    _Shown(
+    _SlotMetric(
         "ffrtmp_ffmpeg_dropped_frames",
-        "Frames that FFmpeg left out, in all encodes of the slot",
+        "Frames that FFmpeg dropped, in all encodes of the slot",
         "dropped_frames",
     ),
 )
 _MEASURED = (
-    _Shown("ffrtmp_ffmpeg_frames_per_second", "Speed of the encode just now", "fps"),
-    _Shown("ffrtmp_ffmpeg_speed_ratio", "The same in multiples of real time", "speed"),
-    _Shown(
+    _SlotMetric("ffrtmp_ffmpeg_frames_per_second", "Current speed of the encode", "fps"),
+    _SlotMetric(
+        "ffrtmp_ffmpeg_speed_ratio",
+        "Current speed of the encode as a multiple of real time",
+        "speed",
+    ),
+    _SlotMetric(
         "ffrtmp_ffmpeg_video_rate_bytes_per_second",
-        "Bytes that the encode writes for each second of video just now, of a live those that"
-        " reach its player; times 8, the bit rate",
+        "Current rate of the encoded video, in bytes per second of video; of live streams the bytes"
+        " that reach the player; multiply by 8 for the bit rate",
         "bitrate_bps",
         factor=1 / 8,
     ),
-    _Shown("ffrtmp_ffmpeg_lag_seconds", "How late the encoder of a live is just now", "lag_s"),
+    _SlotMetric(
+        "ffrtmp_ffmpeg_lag_seconds", "Current delay of the encoder of a live stream", "lag_s"
+    ),
 )
 _LABELS = ("slot", "kind", "encoder")
 
 
 @dataclass
 class _Slot:
-    """What was last heard of a slot, and what is counted over all its encodes.
+    """The last activity of a slot, and its counts over all encodes.
 
-    `running` has the counts of the running encode, `totals` those of all.
+    `running` contains the counts of the running encode, `totals` those of all encodes.
     """
 
     activity: SlotActivity
-    heard_at: float
+    received_at: float
     running: dict[str, int] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
 
     def count(self, activity: SlotActivity) -> None:
-        """Add what was counted since the last datagram; fewer frames than then are a new encode."""
+        """Add the increase since the last datagram; fewer frames than before mean a new encode."""
         if activity.frames < self.running.get("frames", 0):
             self.running = {}
-        for shown in _COUNTED:
-            count = getattr(activity, shown.field)
+        for metric in _COUNTED:
+            count = getattr(activity, metric.field)
             if count is not None:
-                more = max(count - self.running.get(shown.field, 0), 0)
-                self.totals[shown.field] = self.totals.get(shown.field, 0) + more
-                self.running[shown.field] = count
+                increase = max(count - self.running.get(metric.field, 0), 0)
+                self.totals[metric.field] = self.totals.get(metric.field, 0) + increase
+                self.running[metric.field] = count
 
 
 class SlotRegistry:
-    """Takes the slots' reports and gives them as metrics; safe for several threads."""
+    """Collects the activity of the slots and returns it as metrics. It is thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Tell silent slots from live ones by `clock`, in seconds."""
+        """Use `clock`, in seconds, to tell which slots no longer send datagrams."""
         self._clock = clock
         self._slots: dict[int, _Slot] = {}
         self._lock = threading.Lock()
 
     def update(self, activity: SlotActivity) -> None:
-        """Note what a slot does."""
+        """Store the activity of a slot."""
         if not 0 < activity.slot <= _MAX_SLOTS:
             return
         with self._lock:
             slot = self._slots.setdefault(activity.slot, _Slot(activity, self._clock()))
             slot.count(activity)
-            slot.activity, slot.heard_at = activity, self._clock()
+            slot.activity, slot.received_at = activity, self._clock()
 
     def metrics(self) -> Iterable[Metric]:
-        """Give all metrics; a slot not heard of for 30 s keeps its counters and runs nothing."""
+        """Return all metrics; a slot without a datagram for 30 s keeps its counters but is idle."""
         running = GaugeMetricFamily(
-            "ffrtmp_ffmpeg_running", "Whether the slot works on a job", labels=["slot"]
+            "ffrtmp_ffmpeg_running", "Whether the slot runs a job", labels=["slot"]
         )
-        counters = [CounterMetricFamily(s.name, s.meaning, labels=["slot"]) for s in _COUNTED]
-        gauges = [GaugeMetricFamily(s.name, s.meaning, labels=_LABELS) for s in _MEASURED]
+        counters = [CounterMetricFamily(s.name, s.help, labels=["slot"]) for s in _COUNTED]
+        gauges = [GaugeMetricFamily(s.name, s.help, labels=_LABELS) for s in _MEASURED]
         stage = GaugeMetricFamily(
-            "ffrtmp_ffmpeg_stage_info", "What the slot does", labels=[*_LABELS, "stage"]
+            "ffrtmp_ffmpeg_stage_info",
+            "Current stage of the slot's job",
+            labels=[*_LABELS, "stage"],
         )
         last = GaugeMetricFamily(
             "ffrtmp_ffmpeg_last_vmaf_mean",
-            "Mean VMAF of the slot's last result, where its quality was measured",
+            "Mean VMAF of the slot's last result, if its quality was measured",
             labels=_LABELS,
         )
         now = self._clock()
         with self._lock:
             for number, slot in sorted(self._slots.items()):
                 activity = slot.activity
-                is_heard = now - slot.heard_at < _SILENT_AFTER_S
-                works = activity.stage in _WORKING_STAGES and is_heard
-                running.add_metric([str(number)], float(works))
-                for shown, counter in zip(_COUNTED, counters, strict=True):
-                    if shown.field in slot.totals:
-                        counter.add_metric([str(number)], slot.totals[shown.field])
-                if is_heard and activity.last is not None and activity.last.vmaf_mean is not None:
-                    last.add_metric(_names(number, activity.last), activity.last.vmaf_mean)
-                if not works:
+                is_current = now - slot.received_at < _STALE_AFTER_S
+                is_running = activity.stage in _WORKING_STAGES and is_current
+                running.add_metric([str(number)], float(is_running))
+                for metric, counter in zip(_COUNTED, counters, strict=True):
+                    if metric.field in slot.totals:
+                        counter.add_metric([str(number)], slot.totals[metric.field])
+                if is_current and activity.last is not None and activity.last.vmaf_mean is not None:
+                    last.add_metric(_label_values(number, activity.last), activity.last.vmaf_mean)
+                if not is_running:
                     continue
-                names = _names(number, activity)
-                stage.add_metric([*names, activity.stage], 1.0)
-                for shown, gauge in zip(_MEASURED, gauges, strict=True):
-                    value = getattr(activity, shown.field)
+                labels = _label_values(number, activity)
+                stage.add_metric([*labels, activity.stage], 1.0)
+                for metric, gauge in zip(_MEASURED, gauges, strict=True):
+                    value = getattr(activity, metric.field)
                     if value is not None:
-                        gauge.add_metric(names, value * shown.factor)
+                        gauge.add_metric(labels, value * metric.factor)
         return (running, *counters, *gauges, stage, last)
 
 
-def _names(slot: int, what: SlotActivity | LastResult) -> list[str]:
-    """Return the values of the labels; whatever the farm does not know is one value."""
+def _label_values(slot: int, source: SlotActivity | LastResult) -> list[str]:
+    """Return the values of the labels; all kinds and encoders that are not known are one value."""
     return [
         str(slot),
-        what.kind if what.kind in KINDS else _OTHER,
-        what.encoder if what.encoder in ENCODERS else _OTHER,
+        source.kind if source.kind in KINDS else _OTHER,
+        source.encoder if source.encoder in ENCODERS else _OTHER,
     ]
 
 
 class SlotCollector(Collector):
-    """Gives what is on the board at each scrape."""
+    """Exposes the metrics of a slot registry."""
 
-    def __init__(self, board: SlotRegistry) -> None:
-        """Read `board`."""
-        self._board = board
+    def __init__(self, slots: SlotRegistry) -> None:
+        """Expose the metrics of `slots`."""
+        self._slots = slots
 
     def collect(self) -> Iterable[Metric]:
-        """Give all metrics."""
-        return self._board.metrics()
+        """Return all metrics."""
+        return self._slots.metrics()
 
 
 def listen(path: Path) -> socket.socket:
     """Open the datagram socket at `path` for the agents of this user and group.
 
-    Raises OSError when that cannot be done.
+    Raises OSError.
     """
     path.unlink(missing_ok=True)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -195,25 +203,25 @@ def listen(path: Path) -> socket.socket:
     return opened
 
 
-def receive(opened: socket.socket, board: SlotRegistry) -> None:
-    """Put every datagram on the board, until the process ends."""
+def receive(opened: socket.socket, slots: SlotRegistry) -> None:
+    """Store the activity of each datagram, until the process ends."""
     while True:
         data = opened.recv(_MAX_DATAGRAM)
         try:
-            board.update(msgspec.json.decode(data, type=SlotActivity))
+            slots.update(msgspec.json.decode(data, type=SlotActivity))
         except msgspec.DecodeError as error:
-            _log.warning("a datagram was not understood: %s", error)
+            _log.warning("a datagram could not be decoded: %s", error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-ffmpeg", arguments, FfmpegExporterSettings)
-    board = SlotRegistry()
+    slots = SlotRegistry()
     registry = CollectorRegistry()
-    registry.register(SlotCollector(board))
+    registry.register(SlotCollector(slots))
     try:
         with listen(settings.progress_socket) as opened:
-            threading.Thread(target=receive, args=(opened, board), daemon=True).start()
+            threading.Thread(target=receive, args=(opened, slots), daemon=True).start()
             serve_until_stopped("ffmpeg", registry, settings.exporter)
     except OSError as error:
         sys.stderr.write(f"ffrtmp-exporter-ffmpeg: {error}\n")

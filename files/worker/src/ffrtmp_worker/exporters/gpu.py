@@ -1,4 +1,4 @@
-"""The command `ffrtmp-exporter-gpu`: what the host's NVIDIA GPUs do and use."""
+"""The command `ffrtmp-exporter-gpu`: metrics of the host's NVIDIA GPUs."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -29,7 +29,7 @@ _GAUGES = (
     Family("ffrtmp_gpu_power_watts", "Power of the board", "watts", "", {"": "power_w"}),
     Family(
         "ffrtmp_gpu_utilization_ratio",
-        "Part of NVML's last sampling period in which a unit of the GPU worked",
+        "Fraction of NVML's last sampling period in which a unit of the GPU was busy",
         "ratio",
         "unit",
         {
@@ -39,15 +39,15 @@ _GAUGES = (
             "decoder": "decoder_ratio",
         },
     ),
-    Family("ffrtmp_gpu_encoder_sessions", "Open sessions of NVENC", "", "",
+    Family("ffrtmp_gpu_encoder_sessions", "Open NVENC sessions", "", "",
             {"": "encoder_sessions"}),
-    Family("ffrtmp_gpu_encoder_frames_per_second", "Mean rate of NVENC's sessions", "", "",
+    Family("ffrtmp_gpu_encoder_frames_per_second", "Mean frame rate of the NVENC sessions", "", "",
             {"": "encoder_fps"}),
-    Family("ffrtmp_gpu_encoder_latency_seconds", "Mean latency of NVENC's sessions", "seconds",
+    Family("ffrtmp_gpu_encoder_latency_seconds", "Mean latency of the NVENC sessions", "seconds",
             "", {"": "encoder_latency_s"}),
     Family(
         "ffrtmp_gpu_clock_hertz",
-        "Clocks of the GPU now",
+        "Current clock frequencies of the GPU",
         "hertz",
         "domain",
         {
@@ -59,14 +59,14 @@ _GAUGES = (
     ),
     Family("ffrtmp_gpu_memory_used_bytes", "Memory in use", "bytes", "",
             {"": "memory_used_bytes"}),
-    Family("ffrtmp_gpu_memory_total_bytes", "Memory that there is", "bytes", "",
+    Family("ffrtmp_gpu_memory_total_bytes", "Total memory", "bytes", "",
             {"": "memory_total_bytes"}),
     Family("ffrtmp_gpu_temperature_celsius", "Temperature of the GPU", "celsius", "",
             {"": "temperature_celsius"}),
 )  # fmt: skip
 
 _COUNTERS = (
-    Family("ffrtmp_gpu_energy_joules", "Energy used, by the GPU's own counter", "joules", "",
+    Family("ffrtmp_gpu_energy_joules", "Energy used, from the GPU's own counter", "joules", "",
             {"": "energy_j"}),
     Family("ffrtmp_gpu_ecc_errors", "Memory errors", "", "type",
             {"corrected": "ecc_corrected", "uncorrected": "ecc_uncorrected"}),
@@ -74,32 +74,34 @@ _COUNTERS = (
 
 
 class _Total:
-    """A counter that begins anew with its driver, as one that only grows."""
+    """The monotonic total of a counter that restarts with its driver."""
 
     def __init__(self) -> None:
         self._before = 0.0
         self._last = 0.0
 
-    def at(self, counted: float) -> float:
-        if counted < self._last:
+    def update(self, count: float) -> float:
+        if count < self._last:
             self._before += self._last
-        self._last = counted
-        return self._before + counted
+        self._last = count
+        return self._before + count
 
 
 class GpuCollector(Collector):
-    """Reads the GPUs at each scrape. What a GPU does not know has no value, never 0."""
+    """Reads the GPUs at each scrape. Values that a GPU does not offer have no sample, never 0."""
 
     def __init__(self, read: Callable[[], Gpus]) -> None:
-        """Take the GPUs from `read`."""
+        """Expose the GPUs that `read` returns."""
         self._read = read
         self._totals: dict[tuple[str, str], _Total] = {}
 
     def collect(self) -> Iterable[Metric]:
-        """Give all metrics."""
+        """Yield all metrics."""
         found = self._read()
         available = GaugeMetricFamily(
-            "ffrtmp_gpu_available", "Whether there is a GPU, and if not, why", labels=["reason"]
+            "ffrtmp_gpu_available",
+            "Whether the host has a usable GPU; reason tells why not",
+            labels=["reason"],
         )
         available.add_metric([found.reason], 1.0 if found.gpus else 0.0)
         yield available
@@ -115,17 +117,17 @@ class GpuCollector(Collector):
         yield from (family.counter("gpu", totals) for family in _COUNTERS)
         throttled = GaugeMetricFamily(
             "ffrtmp_gpu_throttled",
-            "Whether the clocks are held down, by reason",
+            "Whether the clocks are throttled, by reason",
             labels=["gpu", "reason"],
         )
         for gpu in found.gpus:
-            for reason, holds in gpu.throttled.items():
-                throttled.add_metric([gpu.uuid, reason], float(holds))
+            for reason, is_active in gpu.throttled.items():
+                throttled.add_metric([gpu.uuid, reason], float(is_active))
         yield throttled
 
     def _totals_of(self, gpu: Gpu) -> dict[str, float]:
         return {
-            field: self._totals.setdefault((gpu.uuid, field), _Total()).at(gpu.values[field])
+            field: self._totals.setdefault((gpu.uuid, field), _Total()).update(gpu.values[field])
             for family in _COUNTERS
             for field in family.values.values()
             if field in gpu.values
@@ -133,7 +135,7 @@ class GpuCollector(Collector):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-gpu", arguments, GpuExporterSettings)
     registry = CollectorRegistry()
     registry.register(GpuCollector(Nvml().read))

@@ -1,4 +1,4 @@
-"""What each slot of this host uses: the counts of its service's control group."""
+"""Resource use of each slot of this host, from its service's control group."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,51 +9,51 @@ from prometheus_client.registry import Collector
 
 CGROUPS = Path("/sys/fs/cgroup")
 
-# systemd puts the instances of a unit into a slice of their own, inside that of all services.
+# systemd places the instances of a unit in a separate slice below that of all services.
 _PLACES = ("*.slice/ffrtmp-agent@*.service", "*.slice/*.slice/ffrtmp-agent@*.service")
 _UNIT = re.compile(r"ffrtmp-agent@([1-9][0-9]{0,3})\.service")
 _US_PER_S = 1e6
 
 
 class SlotUseCollector(Collector):
-    """Reads the slots' control groups at each scrape, the agent with its FFmpeg in each.
+    """Reads the slots' control groups at each scrape. A group contains the agent and its FFmpeg.
 
-    Only the unified hierarchy (cgroup v2) is known; a host with the older one has no values. A
-    slot whose service does not run has no control group, and no values either.
+    Only the unified hierarchy (cgroup v2) is supported; a host with cgroup v1 has no values. A slot
+    whose service does not run has no control group and therefore no values.
     """
 
     def __init__(self, cgroups: Path = CGROUPS) -> None:
-        """Look for the slots below `cgroups`."""
+        """Search for the slots below `cgroups`."""
         self._cgroups = cgroups
 
     def collect(self) -> Iterable[Metric]:
-        """Give all metrics."""
+        """Return all metrics."""
         seconds = CounterMetricFamily(
             "ffrtmp_slot_cpu_seconds",
-            "CPU time of a slot since its service was started, the agent's and FFmpeg's",
+            "CPU time of a slot (agent and FFmpeg) since its service was started",
             labels=["slot", "mode"],
             unit="seconds",
         )
         throttled_periods = CounterMetricFamily(
             "ffrtmp_slot_cpu_throttled_periods",
-            "Periods of the scheduler in which a slot had used up its CPU quota",
+            "Scheduler periods in which a slot had used up its CPU quota",
             labels=["slot"],
         )
         throttled_seconds = CounterMetricFamily(
             "ffrtmp_slot_cpu_throttled_seconds",
-            "Time for which a slot was held back because its CPU quota was used up",
+            "Time for which a slot was throttled because its CPU quota was used up",
             labels=["slot"],
             unit="seconds",
         )
         memory = GaugeMetricFamily(
             "ffrtmp_slot_memory_bytes",
-            "Memory of a slot now, with the files that the kernel caches for it",
+            "Current memory of a slot, with the files that the kernel caches for it",
             labels=["slot"],
             unit="bytes",
         )
         peak = GaugeMetricFamily(
             "ffrtmp_slot_memory_peak_bytes",
-            "Most memory that a slot had since its service was started",
+            "Peak memory of a slot since its service was started",
             labels=["slot"],
             unit="bytes",
         )
@@ -90,7 +90,7 @@ def _add(
 
 
 def _counts(file: Path) -> dict[str, int]:
-    """Read lines of a name and a number; nothing from what cannot be read."""
+    """Read lines of a name and a number; return an empty dict if the file cannot be read."""
     pairs = (line.partition(" ") for line in _text(file).splitlines())
     return {name: int(number) for name, _, number in pairs if number.isdecimal()}
 
@@ -104,5 +104,5 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="ascii")
     except (OSError, ValueError):
-        # The slot's service was stopped just now, or its kernel does not count this.
+        # The slot's service was just stopped, or the kernel does not count this.
         return ""

@@ -1,4 +1,4 @@
-"""The node's cache of sources, each named by the digest of its content."""
+"""The node's cache of sources; each file is named after the SHA-256 of its content."""
 
 import hashlib
 import logging
@@ -20,14 +20,14 @@ _ABANDONED_AFTER_S = 24 * 3600.0
 
 
 class SourceCache:
-    """Files in one folder that all slots of a node may use at once.
+    """A folder of files that all slots of a node may use concurrently.
 
-    A file appears under its digest only when it is whole, checked and on disk. It is checked
-    again at each use, which also brings it into the page cache before anything is timed.
+    A file appears under its digest only when it is complete, verified and on disk. It is verified
+    again at each use, which also loads it into the page cache before anything is timed.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Keep at most `max_bytes` in `folder`, but always the source in use."""
+        """Limit the files in `folder` to `max_bytes`; the source in use is never removed."""
         self._folder = folder
         self._max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,11 +39,18 @@ class SourceCache:
         chunks: Iterator[bytes],
         check_stop: Callable[[], None],
     ) -> None:
-        """Put the content with this digest at `target`, from `chunks` if the cache has it not.
+        """Place the content with a digest at `target`, downloading it if it is not cached.
 
-        `check_stop` is called now and then and may raise. Raises AttemptFailedError when the
-        content is not what the digest says, OSError when the disk does not take it, and what
-        `chunks` raises.
+        Args:
+            sha256: digest of the content, in hexadecimal.
+            target: where to place the file.
+            chunks: the content; it is only consumed if the cache does not have it.
+            check_stop: called repeatedly; it may raise to end the transfer.
+
+        Raises:
+            AttemptFailedError: the content does not match the digest.
+            OSError: the file cannot be written.
+            Exception: any error of `chunks` or `check_stop`.
         """
         cached = self._folder / sha256
         if not _has_digest(cached, sha256, check_stop):
@@ -58,17 +65,26 @@ class SourceCache:
         make: Callable[[Path], None],
         check_stop: Callable[[], None],
     ) -> str:
-        """Put at `target` what `make` writes to the path that it is given; return its digest.
+        """Place a generated file at `target`, generating it if it is not cached.
 
-        The same `key` (hexadecimal) is made once; its digest is kept beside it. `check_stop` is
-        called now and then and may raise. Raises OSError when the disk does not take it, and
-        what `make` raises.
+        Args:
+            key: identifies the file, in hexadecimal; its digest is stored next to the file.
+            target: where to place the file.
+            make: writes the file to the path that it receives.
+            check_stop: called repeatedly; it may raise to end the work.
+
+        Returns:
+            The SHA-256 of the file's content, in hexadecimal.
+
+        Raises:
+            OSError: the file cannot be written.
+            Exception: any error of `make` or `check_stop`.
         """
         cached = self._folder / f"made-{key}"
-        noted = self._folder / f"made-{key}.sha256"
-        digest = noted.read_text(encoding="ascii") if noted.exists() else ""
+        digest_file = self._folder / f"made-{key}.sha256"
+        digest = digest_file.read_text(encoding="ascii") if digest_file.exists() else ""
         if not (digest and _has_digest(cached, digest, check_stop)):
-            digest = self._make(cached, noted, make)
+            digest = self._make(cached, digest_file, make)
         self._link_or_create(cached, target)
         return digest
 
@@ -77,7 +93,7 @@ class SourceCache:
         _link(cached, target)
         self._prune(cached)
 
-    def _make(self, cached: Path, noted: Path, make: Callable[[Path], None]) -> str:
+    def _make(self, cached: Path, digest_file: Path, make: Callable[[Path], None]) -> str:
         with tempfile.TemporaryDirectory(dir=self._folder, suffix=".part") as name:
             made = Path(name) / "made"
             make(made)
@@ -85,9 +101,9 @@ class SourceCache:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
             made.chmod(0o444)
-            noted.unlink(missing_ok=True)
+            digest_file.unlink(missing_ok=True)
             made.replace(cached)
-        noted.write_text(digest, encoding="ascii")
+        digest_file.write_text(digest, encoding="ascii")
         return digest
 
     def _download(
@@ -111,7 +127,7 @@ class SourceCache:
             if digest.hexdigest() != sha256:
                 raise AttemptFailedError(
                     FailureClass.SOURCE_CHECKSUM,
-                    f"what came has the digest {digest.hexdigest()}, not {sha256}",
+                    f"the content has the digest {digest.hexdigest()}, not {sha256}",
                 )
             partial.chmod(0o444)
             partial.replace(cached)
@@ -119,14 +135,14 @@ class SourceCache:
             partial.unlink(missing_ok=True)
 
     def _prune(self, in_use: Path) -> None:
-        """Remove the files longest unused until the rest fits, and abandoned downloads."""
+        """Remove abandoned downloads, and the least recently used files until the rest fits."""
         now = time.time()
         found = []
         for file in self._folder.iterdir():
             try:
                 status = file.stat()
             except FileNotFoundError:
-                continue  # another slot removed it
+                continue  # Another slot removed it.
             if file.suffix == ".part":
                 if now - status.st_mtime > _ABANDONED_AFTER_S:
                     _remove(file)
@@ -137,7 +153,7 @@ class SourceCache:
             if total <= self._max_bytes:
                 break
             if file != in_use:
-                # Attempts hold links of their own, so nobody loses a file that is being read.
+                # Each attempt holds its own link, so that no attempt loses a file that it reads.
                 file.unlink(missing_ok=True)
                 total -= size
                 _log.info("a source was removed from the cache", extra={"sha256": file.name})
@@ -161,7 +177,7 @@ def _has_digest(file: Path, sha256: str, check_stop: Callable[[], None]) -> bool
         return False
     if digest.hexdigest() == sha256:
         return True
-    _log.warning("a cached source was damaged and is fetched anew", extra={"sha256": sha256})
+    _log.warning("a cached source is damaged; it is fetched again", extra={"sha256": sha256})
     return False
 
 
@@ -169,5 +185,5 @@ def _link(cached: Path, target: Path) -> None:
     try:
         target.hardlink_to(cached)
     except OSError:
-        # Another file system, or one without hard links.
+        # The target is on another file system, or on one without hard links.
         shutil.copyfile(cached, target)

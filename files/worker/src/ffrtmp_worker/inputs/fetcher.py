@@ -1,4 +1,4 @@
-"""Where sources and FFmpegs come from: the master, a URL, or this node's own FFmpeg."""
+"""Retrieval of sources and FFmpeg builds from the master, a URL, or the node's own FFmpeg."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -20,14 +20,21 @@ from ffrtmp_worker.measure.cgroup import MemoryLimit
 
 _NOT_FOUND = 404
 _URL_TIMEOUT_S = 30.0
-_SLOWEST_MAKING = 0.01
+# A synthetic source that is generated more slowly than this, relative to real time, has failed.
+_MIN_GENERATION_SPEED = 0.01
 
 
 class SourceFetcher:
-    """Puts sources where attempts want them, from the node's cache where it has them."""
+    """Places sources in the folders of attempts, from the node's cache if possible."""
 
     def __init__(self, cache: SourceCache, tools: Tools, max_bytes: int) -> None:
-        """Keep in `cache` what was fetched; no single source is larger than `max_bytes`."""
+        """Create the fetcher.
+
+        Args:
+            cache: stores what was fetched.
+            tools: the node's programs; its quality FFmpeg generates synthetic sources.
+            max_bytes: size limit of a single source.
+        """
         self._cache = cache
         self._tools = tools
         self._max_bytes = max_bytes
@@ -35,17 +42,27 @@ class SourceFetcher:
     def fetch(
         self, client: MasterClient, source: Source, target: Path, check_stop: Callable[[], None]
     ) -> str:
-        """Put `source` at `target`; return the SHA-256 of its content.
+        """Place a source at `target`.
 
-        `check_stop` is called now and then and may raise. Raises AttemptFailedError with whose
-        fault it was, and OSError when the disk does not take it.
+        Args:
+            client: the connection to the master.
+            source: the source of the scenario.
+            target: where to place the file.
+            check_stop: called repeatedly; it may raise to end the transfer.
+
+        Returns:
+            The SHA-256 of the source's content, in hexadecimal.
+
+        Raises:
+            AttemptFailedError: the source is unavailable or invalid; the class tells the cause.
+            OSError: the file cannot be written.
         """
         if source.synthetic is not None:
-            made = source.synthetic
+            synthetic = source.synthetic
             return self._cache.get_or_create(
-                self._key(made),
+                self._key(synthetic),
                 target,
-                lambda path: self._make(made, path, check_stop),
+                lambda path: self._make(synthetic, path, check_stop),
                 check_stop,
             )
         digest = source.sha256
@@ -61,9 +78,22 @@ class SourceFetcher:
         target: Path,
         check_stop: Callable[[], None],
     ) -> str:
-        """Put the FFmpeg that a suite gives at `target`, as `fetch` does with a source.
+        """Place an FFmpeg that a suite provides at `target`, as `fetch` does with a source.
 
-        Nothing but its digest was looked at: it may be anything.
+        Only its digest is verified: the file need not be a program at all.
+
+        Args:
+            client: the connection to the master.
+            ffmpeg: the FFmpeg of the scenario.
+            target: where to place the file.
+            check_stop: called repeatedly; it may raise to end the transfer.
+
+        Returns:
+            The SHA-256 of the file's content, in hexadecimal.
+
+        Raises:
+            AttemptFailedError: the file is unavailable; the class tells the cause.
+            OSError: the file cannot be written.
         """
         if ffmpeg.sha256 is None:
             raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "the FFmpeg has no digest")
@@ -73,25 +103,25 @@ class SourceFetcher:
     def _fetch(
         self,
         client: MasterClient,
-        wanted: Source | FfmpegUnderTest,
+        item: Source | FfmpegUnderTest,
         digest: str,
         target: Path,
         check_stop: Callable[[], None],
     ) -> None:
-        if wanted.url is not None:
-            chunks, place = _from_url(wanted.url), wanted.url
+        if item.url is not None:
+            chunks, origin = _from_url(item.url), item.url
         else:
-            chunks, place = _from_master(client, digest, wanted.name), wanted.name
-        self._cache.fetch(digest, target, _at_most(self._max_bytes, chunks, place), check_stop)
+            chunks, origin = _from_master(client, digest, item.name), item.name
+        self._cache.fetch(digest, target, _limited(self._max_bytes, chunks, origin), check_stop)
 
-    def _key(self, made: SyntheticSource) -> str:
-        """Name a clip by all that decides on its bytes: what it shows, and which FFmpeg made it."""
-        description = msgspec.json.encode(made, order="deterministic")
-        argv = " ".join(synthetic_source.synthetic_source(made, Path("ffmpeg"), "clip"))
+    def _key(self, synthetic: SyntheticSource) -> str:
+        """Return a key of all that determines the clip's bytes: its settings and the FFmpeg."""
+        description = msgspec.json.encode(synthetic, order="deterministic")
+        argv = " ".join(synthetic_source.synthetic_source(synthetic, Path("ffmpeg"), "clip"))
         build = self._tools.quality_ffmpeg_build.sha256
         return hashlib.sha256(description + argv.encode() + build.encode()).hexdigest()
 
-    def _make(self, made: SyntheticSource, path: Path, check_stop: Callable[[], None]) -> None:
+    def _make(self, synthetic: SyntheticSource, path: Path, check_stop: Callable[[], None]) -> None:
         def is_stopped() -> bool:
             try:
                 check_stop()
@@ -101,10 +131,10 @@ class SourceFetcher:
 
         memory = MemoryLimit()
         outcome = process.run_process(
-            synthetic_source.synthetic_source(made, self._tools.quality_ffmpeg, path.name),
+            synthetic_source.synthetic_source(synthetic, self._tools.quality_ffmpeg, path.name),
             cwd=path.parent,
             log=path.with_suffix(".log"),
-            deadline_s=made.duration_s / _SLOWEST_MAKING,
+            deadline_s=synthetic.duration_s / _MIN_GENERATION_SPEED,
             stop=is_stopped,
         )
         path.with_suffix(".log").unlink()
@@ -113,18 +143,18 @@ class SourceFetcher:
             raise killed(outcome.exit_code, outcome.log_tail, memory)
         if outcome.stopped_by is not None or outcome.exit_code:
             raise AttemptFailedError(
-                FailureClass.NODE, "a synthetic source could not be made", outcome.log_tail
+                FailureClass.NODE, "the synthetic source could not be generated", outcome.log_tail
             )
 
 
-def _at_most(max_bytes: int, chunks: Iterator[bytes], place: str) -> Iterator[bytes]:
-    taken = 0
+def _limited(max_bytes: int, chunks: Iterator[bytes], origin: str) -> Iterator[bytes]:
+    received = 0
     for chunk in chunks:
-        taken += len(chunk)
-        if taken > max_bytes:
+        received += len(chunk)
+        if received > max_bytes:
             raise AttemptFailedError(
                 FailureClass.SOURCE_UNREADABLE,
-                f"{place} is larger than the {max_bytes} bytes of the cache",
+                f"{origin} is larger than the cache of the node ({max_bytes} bytes)",
             )
         yield chunk
 
@@ -138,24 +168,26 @@ def _from_master(client: MasterClient, digest: str, name: str) -> Iterator[bytes
         is_missing = error.problem.status == _NOT_FOUND
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE if is_missing else FailureClass.NETWORK,
-            f"the master did not give {name}: {error}",
+            f"the master refused to send {name}: {error}",
         ) from error
 
 
 def _from_url(url: str) -> Iterator[bytes]:
-    """Give the content at `url`; redirects are not followed, since the suite names the place."""
+    """Yield the content at `url`; redirects are not followed: the suite names the exact URL."""
     try:
-        # As it is stored: a content that is packed on the way would have another digest.
+        # Content that is compressed for the transfer would have another digest.
         headers = {"Accept-Encoding": "identity"}
-        with httpx.stream("GET", url, headers=headers, timeout=_URL_TIMEOUT_S) as answer:
-            if answer.status_code == _NOT_FOUND:
+        with httpx.stream("GET", url, headers=headers, timeout=_URL_TIMEOUT_S) as response:
+            if response.status_code == _NOT_FOUND:
                 raise AttemptFailedError(
-                    FailureClass.SOURCE_UNREADABLE, f"there is nothing at {url}"
+                    FailureClass.SOURCE_UNREADABLE, f"{url} does not exist (404)"
                 )
-            if not answer.is_success:
+            if not response.is_success:
                 raise AttemptFailedError(
-                    FailureClass.NETWORK, f"{url} was answered with {answer.status_code}"
+                    FailureClass.NETWORK, f"{url} returned the status {response.status_code}"
                 )
-            yield from answer.iter_raw()
+            yield from response.iter_raw()
     except httpx.HTTPError as error:
-        raise AttemptFailedError(FailureClass.NETWORK, f"{url} was not read: {error}") from error
+        raise AttemptFailedError(
+            FailureClass.NETWORK, f"{url} could not be read: {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""FFmpegs that suites give: fetched, looked at and proved before anything is timed with them."""
+"""FFmpeg builds that suites provide: fetched, identified and tested before they are timed."""
 
 import errno
 from dataclasses import replace
@@ -19,39 +19,46 @@ from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.kinds.steps.preparation import check_scenario, check_space
 
 PLACE = Path("under-test", "ffmpeg")
-"""Where it lies in an attempt's folder, and so the first word of the commands that are timed."""
+"""Path in an attempt's folder, and therefore the first word of the commands that are timed."""
 
 _SWITCH = "worker_allow_ffmpeg_under_test"
 
-# The kernel would have none of it, whatever node it is: no loader, no format that it knows.
+# The kernel rejects the file on any node: its loader is missing or its format is unknown.
 _FAULTS_OF_THE_FILE = (errno.ENOENT, errno.ENOEXEC, errno.ELIBBAD, errno.ENOTDIR)
 
-# What is wrong with a file that came is wrong with the job, not with its clip.
+# The class for a damaged or unreadable FFmpeg differs from that for a source.
 _FAULTS_OF_THE_CONTENT = (FailureClass.SOURCE_CHECKSUM, FailureClass.SOURCE_UNREADABLE)
 
 
 class BuildCache:
-    """Equips attempts with the FFmpegs that their scenarios give.
+    """Provides attempts with the FFmpeg builds of their scenarios.
 
-    What was found out of a build is remembered by its digest: it is started once to say its
-    version, and once to prove each encoder.
+    Properties of a build are cached by its digest: it is started once to print its version, and
+    once to test each encoder.
     """
 
     def __init__(
-        self, fetcher: SourceFetcher, *, is_allowed: bool, patience_s: float = 30.0
+        self, fetcher: SourceFetcher, *, is_allowed: bool, timeout_s: float = 30.0
     ) -> None:
-        """Refuse all of them unless `is_allowed`; wait `patience_s` seconds for a version."""
+        """Create the cache.
+
+        Args:
+            fetcher: retrieves the builds.
+            is_allowed: whether this node runs builds of suites; otherwise they are refused.
+            timeout_s: time that a build has to print its version, in seconds.
+        """
         self._fetcher = fetcher
         self._is_allowed = is_allowed
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._known: dict[str, FfmpegBuild] = {}
-        self._proved: set[tuple[str, str]] = set()
+        self._tested: set[tuple[str, str]] = set()
 
     def tools_for(self, attempt: Attempt, client: MasterClient) -> Attempt:
-        """Return the attempt with the FFmpeg of its scenario, or as it is if that is the farm's.
+        """Return the attempt with the FFmpeg of its scenario.
 
-        Quality, probes and checks stay with the farm's own. Raises AttemptFailedError with the
-        verdict, and OSError when the disk does not take the file.
+        An attempt that uses the farm's FFmpeg is returned unchanged. Quality, probes and checks
+        always use the farm's own. Raises AttemptFailedError if the build cannot be used here, and
+        OSError if the file cannot be written.
         """
         given = attempt.scenario.ffmpeg
         if given is None or not given.is_given:
@@ -59,7 +66,7 @@ class BuildCache:
         if not self._is_allowed:
             raise AttemptFailedError(
                 FailureClass.INVALID_SETTINGS,
-                f"this node runs no FFmpeg but its own: {_SWITCH} is false here",
+                f"this node runs only its own FFmpeg: {_SWITCH} is false here",
             )
         check_scenario(attempt)
         check_space(attempt)
@@ -67,8 +74,8 @@ class BuildCache:
         binary = attempt.folder / PLACE
         binary.parent.mkdir()
         digest = self._fetch(attempt, client, given, binary)
-        build = self._identified(attempt, given, digest, binary)
-        encoders = self._proved_for(attempt, given, build, binary)
+        build = self._identify(attempt, given, digest, binary)
+        encoders = self._tested_encoders(attempt, given, build, binary)
         tools = replace(attempt.tools, ffmpeg=PLACE, ffmpeg_build=build, encoders=encoders)
         return replace(attempt, tools=tools)
 
@@ -78,44 +85,44 @@ class BuildCache:
         try:
             digest = self._fetcher.fetch_ffmpeg(client, given, binary, attempt.check_stop)
         except AttemptFailedError as error:
-            kind = error.failure_class
-            if kind is FailureClass.STOPPED:
+            failure_class = error.failure_class
+            if failure_class is FailureClass.STOPPED:
                 raise
-            if kind in _FAULTS_OF_THE_CONTENT:
-                kind = FailureClass.FFMPEG_UNUSABLE
-            raise AttemptFailedError(kind, f"FFmpeg {given.name}: {error}") from error
-        unfit = elf.unsupported_reason(binary)
-        if unfit:
-            raise _unusable(given, unfit)
-        # For all to run and nobody to change; the cache's own copy is the same file.
+            if failure_class in _FAULTS_OF_THE_CONTENT:
+                failure_class = FailureClass.FFMPEG_UNUSABLE
+            raise AttemptFailedError(failure_class, f"FFmpeg {given.name}: {error}") from error
+        reason = elf.unsupported_reason(binary)
+        if reason:
+            raise _unusable(given, reason)
+        # Executable and read-only, because it usually is a hard link to the file in the cache.
         binary.chmod(0o555)
         return digest
 
-    def _identified(
+    def _identify(
         self, attempt: Attempt, given: FfmpegUnderTest, digest: str, binary: Path
     ) -> FfmpegBuild:
         known = self._known.get(digest)
         if known is not None:
             return known
         try:
-            build = identify_build(binary, timeout_s=self._patience_s, stop=attempt.is_stopped)
+            build = identify_build(binary, timeout_s=self._timeout_s, stop=attempt.is_stopped)
         except UnusableFfmpegError as error:
             attempt.check_stop()
             raise _not_identified(given, error) from error
         attempt.check_stop()
         if build.sha256 != digest:
-            raise _unusable(given, "it changed its own file when it was run")
+            raise _unusable(given, "it changed its own file while it ran")
         self._known[digest] = build
         return build
 
-    def _proved_for(
+    def _tested_encoders(
         self, attempt: Attempt, given: FfmpegUnderTest, build: FfmpegBuild, binary: Path
     ) -> frozenset[str]:
-        """Return the scenario's encoder, proved with this build; nothing if it encodes nothing."""
+        """Return the scenario's encoder after a test; an empty set if nothing is encoded."""
         encoder = attempt.scenario.encoder
         if encoder is None:
             return frozenset()
-        if (build.sha256, encoder) not in self._proved:
+        if (build.sha256, encoder) not in self._tested:
             proof = check_encoder(encoder, binary, attempt.is_stopped)
             attempt.check_stop()
             if not proof.works:
@@ -125,26 +132,26 @@ class BuildCache:
                     f"({build.version})",
                     proof.log_tail,
                 )
-            self._proved.add((build.sha256, encoder))
+            self._tested.add((build.sha256, encoder))
         return frozenset((encoder,))
 
 
-def _unusable(given: FfmpegUnderTest, why: str, log_tail: str = "") -> AttemptFailedError:
+def _unusable(given: FfmpegUnderTest, reason: str, log_tail: str = "") -> AttemptFailedError:
     return AttemptFailedError(
-        FailureClass.FFMPEG_UNUSABLE, f"FFmpeg {given.name} cannot be used: {why}", log_tail
+        FailureClass.FFMPEG_UNUSABLE, f"FFmpeg {given.name} cannot be used: {reason}", log_tail
     )
 
 
 def _not_identified(given: FfmpegUnderTest, error: UnusableFfmpegError) -> AttemptFailedError:
-    """Say whose fault it is that the build did not say its version."""
+    """Return the error for a build that did not print its version, with the class of the cause."""
     if error.errno is None:
         return _unusable(given, str(error), error.log_tail)
     if error.errno == errno.ENOENT:
-        return _unusable(given, "the loader that it names is not on this node")
+        return _unusable(given, "the loader that it requires does not exist on this node")
     if error.errno in _FAULTS_OF_THE_FILE:
         return _unusable(given, str(error))
     return AttemptFailedError(
         FailureClass.NODE,
-        f"FFmpeg {given.name} was not started: {error}; the folder of the agent's files must not "
-        "be mounted noexec",
+        f"FFmpeg {given.name} could not be started: {error}; "
+        "the folder of the agent's files must not be mounted noexec",
     )

@@ -1,1 +1,1 @@
-"""Making a host quiet and even while a benchmark lasts, and putting back what was there."""
+"""Host tuning during a benchmark, and restoration of the previous settings."""

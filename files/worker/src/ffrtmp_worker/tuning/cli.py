@@ -1,6 +1,6 @@
-"""The command `ffrtmp-host-tuning`: tunes this host for a benchmark, and puts it back.
+"""The command `ffrtmp-host-tuning`: tunes this host for a benchmark and restores it.
 
-Its unit runs `set` when it is started and `restore` when it is stopped, or when `set` failed.
+Its unit runs `set` when it is started, and `restore` when it is stopped or when `set` failed.
 """
 
 import argparse
@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 class HostTuningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings file.
 
-    `cpu_tree` is the kernel's tree of CPUs. An empty `governor` leaves the governors alone.
-    `timers` are held; those that a host does not have do no harm.
+    `cpu_tree` is the kernel's tree of CPUs. With an empty `governor` the governors are not changed.
+    `timers` are stopped; those that do not exist on the host are ignored.
     """
 
     cpu_tree: Path
@@ -39,9 +39,9 @@ class HostTuningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 def tune(settings: HostTuningSettings) -> None:
-    """Tune the host. What was kept by an earlier call stays as it is.
+    """Tune the host. The state that an earlier call saved is not overwritten.
 
-    Raises TuningError and leaves what is already set to `put_back`.
+    Raises TuningError. `restore` then restores the settings that were changed already.
     """
     tree, timers = settings.cpu_tree, Timers(settings.systemctl)
     before = state.load_state(settings.state_file) or SavedState()
@@ -49,51 +49,51 @@ def tune(settings: HostTuningSettings) -> None:
         tree, governor=settings.governor, is_turbo_off=settings.is_turbo_off
     )
     if not wanted:
-        _log.info("this host offers no control of frequency or turbo, or none is wanted")
+        _log.info("this host offers no control of frequency or turbo, or none is configured")
     now = cpus.read_settings(tree, [*wanted, *cpus.dependent_settings(tree)])
     active = timers.active(settings.timers)
-    kept = SavedState(settings=now | before.settings, timers=active | before.timers)
-    state.save_state(settings.state_file, kept)
+    saved = SavedState(settings=now | before.settings, timers=active | before.timers)
+    state.save_state(settings.state_file, saved)
     cpus.write_settings(tree, wanted)
     for name in active:
         timers.stop(name)
-    state.save_state(settings.state_file, msgspec.structs.replace(kept, is_applied=True))
-    _log.info("tuned", extra={"files": len(wanted), "timers": sorted(kept.timers)})
+    state.save_state(settings.state_file, msgspec.structs.replace(saved, is_applied=True))
+    _log.info("tuned", extra={"files": len(wanted), "timers": sorted(saved.timers)})
 
 
 def restore(settings: HostTuningSettings) -> None:
-    """Put back all that was kept, and forget it; on a host that is not tuned there is nothing.
+    """Restore the saved state and remove it; do nothing on a host that is not tuned.
 
-    Raises TuningError, after everything else was put back, when something cannot be; what was
-    kept stays then.
+    Raises TuningError if a setting cannot be restored. All others are restored before, and the
+    saved state remains.
     """
-    kept = state.load_state(settings.state_file)
-    if kept is None:
+    saved = state.load_state(settings.state_file)
+    if saved is None:
         _log.info("this host is not tuned")
         return
-    state.save_state(settings.state_file, msgspec.structs.replace(kept, is_applied=False))
+    state.save_state(settings.state_file, msgspec.structs.replace(saved, is_applied=False))
     timers = Timers(settings.systemctl)
     steps: list[Callable[[], None]] = [
-        partial(_restore, settings.cpu_tree, name, value) for name, value in kept.settings.items()
+        partial(_restore, settings.cpu_tree, name, value) for name, value in saved.settings.items()
     ]
     steps += [
-        partial(timers.release, name, was_active=active) for name, active in kept.timers.items()
+        partial(timers.release, name, was_active=active) for name, active in saved.timers.items()
     ]
-    problems = [problem for step in steps if (problem := _problem(step))]
-    if problems:
-        raise TuningError("; ".join(problems))
+    errors = [error for step in steps if (error := _error_of(step))]
+    if errors:
+        raise TuningError("; ".join(errors))
     settings.state_file.unlink()
-    _log.info("put back", extra={"files": len(kept.settings), "timers": sorted(kept.timers)})
+    _log.info("put back", extra={"files": len(saved.settings), "timers": sorted(saved.timers)})
 
 
 def _restore(tree: Path, name: str, value: str) -> None:
     if cpus.is_there(tree, name):
         cpus.write_settings(tree, {name: value})
     else:
-        _log.warning("a CPU is gone whose setting was kept", extra={"file": name})
+        _log.warning("a saved setting belongs to a CPU that is offline now", extra={"file": name})
 
 
-def _problem(step: Callable[[], None]) -> str:
+def _error_of(step: Callable[[], None]) -> str:
     try:
         step()
     except TuningError as error:
@@ -102,26 +102,26 @@ def _problem(step: Callable[[], None]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="ffrtmp-host-tuning", description="Tune this host for benchmarks, and put it back."
+        prog="ffrtmp-host-tuning", description="Tune this host for benchmarks, and restore it."
     )
     parser.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
-    parser.add_argument("deed", choices=_DEEDS, help="what is to be done")
+    parser.add_argument("command", choices=_COMMANDS, help="the action")
     options = parser.parse_args(arguments)
     try:
         settings = load(options.config, HostTuningSettings)
         logs.configure(settings.log_level)
-        _DEEDS[options.deed](settings)
+        _COMMANDS[options.command](settings)
     except (ConfigError, TuningError, OSError) as error:
         sys.stderr.write(f"ffrtmp-host-tuning: {error}\n")
         return EXIT_CONFIG if isinstance(error, ConfigError) else 1
     return 0
 
 
-_DEEDS: dict[str, Callable[[HostTuningSettings], None]] = {
+_COMMANDS: dict[str, Callable[[HostTuningSettings], None]] = {
     "set": tune,
     "restore": restore,
-    # The settings have been read by then.
+    # The settings have been validated by then.
     "check-config": lambda _: None,
 }

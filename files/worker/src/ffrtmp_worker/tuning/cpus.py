@@ -1,4 +1,4 @@
-"""The kernel's files that say how fast the CPUs run."""
+"""Files of the kernel that control the frequency of the CPUs."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -8,14 +8,20 @@ from ffrtmp_worker.tuning.state import TuningError
 
 _log = logging.getLogger(__name__)
 
-# Intel's own driver, and all others; the first that is there counts.
+# The file of Intel's driver and that of all others; the first that exists is used.
 _TURBO_OFF = (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0"))
 
 
 def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[str, str]:
-    """Return what is to stand in which of the files that this host has, by paths below `tree`.
+    """Return the values to write, by the paths of the host's files below `tree`.
 
-    An empty `governor` leaves the governors alone.
+    Args:
+        tree: the kernel's tree of CPUs.
+        governor: the frequency governor; if it is empty, the governors are not changed.
+        is_turbo_off: whether to switch turbo off.
+
+    Returns:
+        The values by path; files that this host does not have are left out.
     """
     found: dict[str, str] = {}
     if governor:
@@ -26,17 +32,17 @@ def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[st
 
 
 def dependent_settings(tree: Path) -> list[str]:
-    """Return the files that drivers change by themselves when the governor is changed."""
+    """Return the files that drivers change themselves when the governor changes."""
     return _of_every_cpu(tree, "energy_performance_preference")
 
 
 def read_settings(tree: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return what stands in the files; raises TuningError."""
+    """Return the contents of the files. Raises TuningError."""
     return {name: _text(tree / name) for name in names}
 
 
 def write_settings(tree: Path, values: Mapping[str, str]) -> None:
-    """Write where something else stands; raises TuningError at the first that does not take it."""
+    """Write the values that differ. Raises TuningError at the first file that rejects its value."""
     for name, value in values.items():
         file = tree / name
         if _text(file) == value:
@@ -44,12 +50,12 @@ def write_settings(tree: Path, values: Mapping[str, str]) -> None:
         try:
             file.write_text(value, encoding="ascii")
         except OSError as error:
-            raise TuningError(f"{file} does not take {value}: {error}") from error
+            raise TuningError(f"{file} does not accept {value}: {error}") from error
         _log.info("set", extra={"file": name, "value": value})
 
 
 def is_there(tree: Path, name: str) -> bool:
-    """Whether the host has the file; a CPU that was taken offline has none."""
+    """Return whether the file exists; it does not for a CPU that is offline."""
     return (tree / name).exists()
 
 

@@ -1,4 +1,4 @@
-"""systemd's timers that would begin work of their own in the middle of a benchmark."""
+"""systemd timers that would start other work during a benchmark."""
 
 import subprocess
 from collections.abc import Iterable
@@ -16,30 +16,30 @@ class Timers:
         self._systemctl = systemctl
 
     def active(self, names: Iterable[str]) -> dict[str, bool]:
-        """Say of each timer whether it runs; those that are not there or masked are left out.
+        """Return for each timer whether it is active; missing and masked timers are left out.
 
         Raises TuningError.
         """
         found: dict[str, bool] = {}
         for name in names:
-            said = self._do("show", "--property=LoadState,ActiveState", name)
-            state = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+            output = self._systemctl_output("show", "--property=LoadState,ActiveState", name)
+            state = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
             if state.get("LoadState") == "loaded":
                 found[name] = state.get("ActiveState") == "active"
         return found
 
     def stop(self, name: str) -> None:
-        """Stop a timer, and let nothing start it until `let_go` or a reboot; raises TuningError."""
-        self._do("stop", name)
-        self._do("mask", "--runtime", name)
+        """Stop a timer and mask it until `release` or a reboot. Raises TuningError."""
+        self._systemctl_output("stop", name)
+        self._systemctl_output("mask", "--runtime", name)
 
     def release(self, name: str, *, was_active: bool) -> None:
-        """Put a timer back as it was; raises TuningError."""
-        self._do("unmask", "--runtime", name)
+        """Restore the previous state of a timer. Raises TuningError."""
+        self._systemctl_output("unmask", "--runtime", name)
         if was_active:
-            self._do("start", name)
+            self._systemctl_output("start", name)
 
-    def _do(self, *arguments: str) -> str:
+    def _systemctl_output(self, *arguments: str) -> str:
         command = [str(self._systemctl), "--no-ask-password", *arguments]
         try:
             done = subprocess.run(

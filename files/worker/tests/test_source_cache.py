@@ -1,4 +1,4 @@
-"""The cache of sources, on a real disk."""
+"""The cache of sources and their retrieval, on a real disk."""
 
 import hashlib
 import http.server
@@ -25,55 +25,58 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _gives(content: bytes, asked: list[str]) -> Iterator[bytes]:
-    asked.append("once")
+def _yield_chunks(content: bytes, downloads: list[str]) -> Iterator[bytes]:
+    downloads.append("once")
     yield content[:3]
     yield content[3:]
 
 
 def _no_stop() -> None:
-    """Go on."""
+    """Never stop."""
 
 
 def test_a_source_is_downloaded_once(tmp_path: Path) -> None:
     cache = SourceCache(tmp_path / "cache", 1000)
-    asked: list[str] = []
+    downloads: list[str] = []
     for number in range(3):
         target = tmp_path / f"source-{number}"
         cache.fetch(
-            _sha256(b"moving pictures"), target, _gives(b"moving pictures", asked), _no_stop
+            _sha256(b"moving pictures"),
+            target,
+            _yield_chunks(b"moving pictures", downloads),
+            _no_stop,
         )
         assert target.read_bytes() == b"moving pictures"
-    assert len(asked) == 1
+    assert len(downloads) == 1
 
 
-def test_wrong_content_is_the_jobs_fault_and_leaves_nothing(tmp_path: Path) -> None:
+def test_wrong_content_fails_the_job_and_leaves_no_file(tmp_path: Path) -> None:
     cache = SourceCache(tmp_path / "cache", 1000)
     with pytest.raises(AttemptFailedError) as caught:
-        cache.fetch(_sha256(b"right"), tmp_path / "source", _gives(b"wrong", []), _no_stop)
+        cache.fetch(_sha256(b"right"), tmp_path / "source", _yield_chunks(b"wrong", []), _no_stop)
     assert caught.value.failure_class is FailureClass.SOURCE_CHECKSUM
     assert list((tmp_path / "cache").iterdir()) == []
     assert not (tmp_path / "source").exists()
 
 
-def test_a_damaged_file_is_fetched_anew(tmp_path: Path) -> None:
+def test_a_damaged_file_is_fetched_again(tmp_path: Path) -> None:
     cache = SourceCache(tmp_path / "cache", 1000)
-    source, asked = _sha256(b"moving pictures"), list[str]()
-    cache.fetch(source, tmp_path / "first", _gives(b"moving pictures", asked), _no_stop)
+    source, downloads = _sha256(b"moving pictures"), list[str]()
+    cache.fetch(source, tmp_path / "first", _yield_chunks(b"moving pictures", downloads), _no_stop)
     cached = tmp_path / "cache" / source
     cached.chmod(0o644)
     cached.write_bytes(b"moving pixtures")
-    cache.fetch(source, tmp_path / "second", _gives(b"moving pictures", asked), _no_stop)
+    cache.fetch(source, tmp_path / "second", _yield_chunks(b"moving pictures", downloads), _no_stop)
     assert (tmp_path / "second").read_bytes() == b"moving pictures"
-    assert len(asked) == 2
+    assert len(downloads) == 2
 
 
-def test_the_longest_unused_go_first_and_users_keep_theirs(tmp_path: Path) -> None:
+def test_least_recently_used_files_are_removed_first(tmp_path: Path) -> None:
     cache = SourceCache(tmp_path / "cache", 250)
     contents = [bytes([number]) * 100 for number in range(3)]
     for age, content in zip((300, 100, 0), contents, strict=True):
         source = _sha256(content)
-        cache.fetch(source, tmp_path / source, _gives(content, []), _no_stop)
+        cache.fetch(source, tmp_path / source, _yield_chunks(content, []), _no_stop)
         if age:
             cached = tmp_path / "cache" / source
             used = cached.stat().st_atime - age
@@ -83,9 +86,9 @@ def test_the_longest_unused_go_first_and_users_keep_theirs(tmp_path: Path) -> No
     assert (tmp_path / _sha256(contents[0])).read_bytes() == contents[0]
 
 
-def test_a_source_above_the_limit_still_serves(tmp_path: Path) -> None:
+def test_a_source_above_the_limit_is_still_usable(tmp_path: Path) -> None:
     cache = SourceCache(tmp_path / "cache", 1)
-    cache.fetch(_sha256(b"large"), tmp_path / "source", _gives(b"large", []), _no_stop)
+    cache.fetch(_sha256(b"large"), tmp_path / "source", _yield_chunks(b"large", []), _no_stop)
     assert (tmp_path / "source").read_bytes() == b"large"
 
 
@@ -95,20 +98,20 @@ def test_a_stop_ends_a_download(tmp_path: Path) -> None:
 
     cache = SourceCache(tmp_path / "cache", 1000)
     with pytest.raises(AttemptFailedError, match="enough"):
-        cache.fetch(_sha256(b"right"), tmp_path / "source", _gives(b"right", []), stop)
+        cache.fetch(_sha256(b"right"), tmp_path / "source", _yield_chunks(b"right", []), stop)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-# --- where sources come from ---------------------------------------------------------------
+# --- retrieval of sources ------------------------------------------------------------------
 
 
 def _fetch(
     tools: Tools, folder: Path, source: Source, target: str, max_bytes: int = 10_000_000
 ) -> str:
-    """Fetch as an agent does, from anywhere but the master."""
+    """Fetch a source as an agent does, with an unreachable master."""
     fetcher = SourceFetcher(SourceCache(folder / "cache", max_bytes), tools, max_bytes)
-    with MasterClient("https://127.0.0.1:1", "token", folder / "ca.pem") as nobody:
-        return fetcher.fetch(nobody, source, folder / target, _no_stop)
+    with MasterClient("https://127.0.0.1:1", "token", folder / "ca.pem") as unreachable:
+        return fetcher.fetch(unreachable, source, folder / target, _no_stop)
 
 
 @pytest.fixture
@@ -118,17 +121,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("content", ["still", "motion", "noise", "animation"])
-def test_a_made_clip_is_what_it_says_and_always_the_same(
+def test_a_synthetic_clip_is_as_described_and_reproducible(
     content: str, tools: Tools, folder: Path
 ) -> None:
-    made = SyntheticSource(
+    synthetic = SyntheticSource(
         content=content,  # type: ignore[arg-type]
         width=160,
         height=90,
         frame_rate="30000/1001",
         duration_s=1.001,
     )
-    source = Source(name="made", file_name="made", synthetic=made)
+    source = Source(name="synthetic", file_name="synthetic", synthetic=synthetic)
     digest = _fetch(tools, folder, source, "first.mov")
     found = probe_video(tools.ffprobe, folder / "first.mov")
     assert (found.width, found.height, found.frames) == (160, 90, 30)
@@ -140,9 +143,13 @@ def test_a_made_clip_is_what_it_says_and_always_the_same(
     assert _fetch(tools, folder, source, "second.mov") == digest
 
 
-def test_a_made_clip_is_made_once_and_anew_when_it_is_damaged(tools: Tools, folder: Path) -> None:
-    made = SyntheticSource(content="motion", width=64, height=64, frame_rate="25", duration_s=0.2)
-    source = Source(name="made", file_name="made", synthetic=made)
+def test_a_synthetic_clip_is_generated_once_and_again_if_damaged(
+    tools: Tools, folder: Path
+) -> None:
+    synthetic = SyntheticSource(
+        content="motion", width=64, height=64, frame_rate="25", duration_s=0.2
+    )
+    source = Source(name="synthetic", file_name="synthetic", synthetic=synthetic)
     digest = _fetch(tools, folder, source, "first.mov")
     (cached,) = (f for f in (folder / "cache").iterdir() if not f.suffix)
     before = cached.stat().st_ino
@@ -154,29 +161,29 @@ def test_a_made_clip_is_made_once_and_anew_when_it_is_damaged(tools: Tools, fold
     assert _sha256((folder / "third.mov").read_bytes()) == digest
 
 
-def test_a_stop_ends_the_making_of_a_clip(tools: Tools, folder: Path) -> None:
-    made = SyntheticSource(
+def test_a_stop_ends_the_generation_of_a_clip(tools: Tools, folder: Path) -> None:
+    synthetic = SyntheticSource(
         content="noise", width=1920, height=1080, frame_rate="60", duration_s=600.0
     )
-    source = Source(name="made", file_name="made", synthetic=made)
-    begun = time.monotonic()
+    source = Source(name="synthetic", file_name="synthetic", synthetic=synthetic)
+    started = time.monotonic()
 
     def stop() -> None:
-        if time.monotonic() - begun > 1:
+        if time.monotonic() - started > 1:
             raise AttemptFailedError(FailureClass.STOPPED, "enough")
 
     fetcher = SourceFetcher(SourceCache(folder / "cache", 1000), tools, 1000)
     with (
-        MasterClient("https://127.0.0.1:1", "token", folder / "ca.pem") as nobody,
+        MasterClient("https://127.0.0.1:1", "token", folder / "ca.pem") as unreachable,
         pytest.raises(AttemptFailedError, match="enough"),
     ):
-        fetcher.fetch(nobody, source, folder / "made.mov", stop)
-    assert time.monotonic() - begun < 20
+        fetcher.fetch(unreachable, source, folder / "synthetic.mov", stop)
+    assert time.monotonic() - started < 20
     assert list((folder / "cache").iterdir()) == []
 
 
 class _Files(http.server.BaseHTTPRequestHandler):
-    """Serves one clip, one that is not there, and one that is elsewhere."""
+    """Serves a clip, a missing file, a redirect and an error."""
 
     def do_GET(self) -> None:
         if self.path == "/clip.mp4":
@@ -192,7 +199,7 @@ class _Files(http.server.BaseHTTPRequestHandler):
             self.send_error(404 if self.path == "/nothing" else 503)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 @pytest.fixture
@@ -203,13 +210,13 @@ def url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_clip_at_a_url_is_checked_and_kept(url: str, tools: Tools, folder: Path) -> None:
+def test_a_clip_from_a_url_is_verified_and_cached(url: str, tools: Tools, folder: Path) -> None:
     digest = _sha256(b"moving pictures")
     source = Source(name="clip", file_name="clip.mp4", sha256=digest, url=f"{url}/clip.mp4")
     assert _fetch(tools, folder, source, "clip.mp4") == digest
     assert (folder / "clip.mp4").read_bytes() == b"moving pictures"
-    gone = Source(name="clip", file_name="clip.mp4", sha256=digest, url=f"{url}/nothing")
-    assert _fetch(tools, folder, gone, "again.mp4") == digest, "it is in the cache"
+    missing = Source(name="clip", file_name="clip.mp4", sha256=digest, url=f"{url}/nothing")
+    assert _fetch(tools, folder, missing, "again.mp4") == digest, "it is in the cache"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +229,7 @@ def test_a_clip_at_a_url_is_checked_and_kept(url: str, tools: Tools, folder: Pat
         ("/clip.mp4", 10, FailureClass.SOURCE_UNREADABLE),
     ],
 )
-def test_what_a_url_does_not_give_is_classified_and_leaves_nothing(
+def test_url_errors_are_classified_and_leave_no_file(
     url: str,
     tools: Tools,
     folder: Path,
@@ -238,7 +245,7 @@ def test_what_a_url_does_not_give_is_classified_and_leaves_nothing(
     assert list((folder / "cache").iterdir()) == []
 
 
-def test_a_host_that_does_not_answer_is_the_networks_fault(tools: Tools, folder: Path) -> None:
+def test_an_unreachable_host_is_a_network_failure(tools: Tools, folder: Path) -> None:
     source = Source(
         name="clip", file_name="c.mp4", sha256=_sha256(b"x"), url="http://127.0.0.1:9/c.mp4"
     )

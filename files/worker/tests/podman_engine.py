@@ -1,4 +1,4 @@
-"""An Engine for tests: podman's service, which speaks the Docker Engine's API."""
+"""An Engine for tests: podman's service, which implements the Docker Engine's API."""
 
 import io
 import resource
@@ -16,7 +16,7 @@ _LABEL = "ffrtmp-unit"
 
 
 class Engine:
-    """Containers of busybox, which this makes and removes."""
+    """A podman service with containers of busybox."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "engine.sock"
@@ -46,7 +46,7 @@ class Engine:
             self._service = None
 
     def close(self) -> None:
-        """Remove all and stop."""
+        """Remove all containers and stop the service."""
         self.clean()
         self.stop()
         self._log.close()
@@ -55,7 +55,7 @@ class Engine:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.podman(
             *("--runtime", "runc", "run", "--detach", "--name", name, "--label", _LABEL),
-            # Its own limits may lie above what this process may ask for.
+            # podman's default limits may exceed those of this process.
             *("--ulimit", f"nofile={hard}:{hard}", "--ulimit", "nproc=4096:4096"),
             *("--network", "none", *more, IMAGE, "/bin/busybox", "sh", "-c", script),
         )
@@ -68,7 +68,7 @@ class Engine:
         return done.stdout
 
     def clean(self) -> None:
-        """Remove what this or an earlier one left behind."""
+        """Remove the containers of this and of earlier engines."""
         found = self.podman("ps", "--all", "--quiet", "--filter", f"label={_LABEL}").split()
         if found:
             self.podman("rm", "--force", "--time", "0", *found)

@@ -1,4 +1,4 @@
-"""What is said of an output beside its size, each figure against another way to it."""
+"""Measurements of an output, compared with independent ones."""
 
 import hashlib
 import subprocess
@@ -16,18 +16,18 @@ from ffrtmp_worker.measure.quality import Clip
 from .conftest import attempt, scenario
 
 
-def test_what_the_output_is_beside_its_size(
+def test_properties_of_the_output(
     clip: Path, tools: Tools, system_ffmpeg: Path, tmp_path: Path
 ) -> None:
-    what = scenario(clip, gop_frames=12, options={"bf": "2"})
+    spec = scenario(clip, gop_frames=12, options={"bf": "2"})
     folder = tmp_path / "a"
-    found = kinds.run_attempt(attempt(what, clip, folder, tools)).output
+    found = kinds.run_attempt(attempt(spec, clip, folder, tools)).output
     assert found.bitrate_deviation_ratio == pytest.approx(found.video_bitrate_kbps / 300 - 1)
     assert (found.profile, found.gop_max_frames, found.reorder_frames) == ("High", 12, 2)
     assert found.key_frames >= 4
-    asked = [str(tools.ffprobe), "-v", "error", "-select_streams", "v", "-of", "csv=p=0"]
-    shown = ["-show_entries", "packet=pts_time,size", str(folder / "output.mp4")]
-    rows = subprocess.run([*asked, *shown], check=True, capture_output=True, text=True).stdout
+    arguments = [str(tools.ffprobe), "-v", "error", "-select_streams", "v", "-of", "csv=p=0"]
+    entries = ["-show_entries", "packet=pts_time,size", str(folder / "output.mp4")]
+    rows = subprocess.run([*arguments, *entries], check=True, capture_output=True, text=True).stdout
     packets = [(float(row.split(",")[0]), int(row.split(",")[1])) for row in rows.split()]
     begins = [at for at, _ in packets if at <= 0.6 + 1e-3]
     most = max(
@@ -41,10 +41,12 @@ def test_what_the_output_is_beside_its_size(
     assert found.decoded_sha256 == hashlib.sha256(raw.stdout).hexdigest()
 
 
-def test_an_output_that_cannot_be_decoded_is_none(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    what = scenario(clip)
-    made = attempt(what, clip, tmp_path / "a", tools)
-    kinds.run_attempt(made)
+def test_an_output_that_cannot_be_decoded_is_rejected(
+    clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    spec = scenario(clip)
+    tried = attempt(spec, clip, tmp_path / "a", tools)
+    kinds.run_attempt(tried)
     output = tmp_path / "a" / "output.mp4"
     damaged = bytearray(output.read_bytes())
     start = damaged.index(b"mdat") + 4
@@ -52,6 +54,6 @@ def test_an_output_that_cannot_be_decoded_is_none(clip: Path, tools: Tools, tmp_
     output.write_bytes(damaged)
     source = Clip(name=clip.name, probe=probe_video(tools.ffprobe, clip))
     with pytest.raises(AttemptFailedError) as raised:
-        check_output(made, what.encode, source, "output.mp4")
+        check_output(tried, spec.encode, source, "output.mp4")
     assert raised.value.failure.failure_class is FailureClass.OUTPUT_MISMATCH
     assert "cannot be decoded" in raised.value.failure.message

@@ -1,4 +1,4 @@
-"""What is told of a running encode."""
+"""Progress of a running encode."""
 
 from pathlib import Path
 
@@ -18,16 +18,17 @@ _REPORTS = (
 )
 
 
-def _told(what: Scenario, clip: Path, tools: Tools, folder: Path) -> list[Progress]:
-    heard: list[Progress] = []
-    teller = ProgressReporter(attempt(what, clip, folder, tools, heard=heard), frame_rate=25.0)
+def _reported(spec: Scenario, clip: Path, tools: Tools, folder: Path) -> list[Progress]:
+    reported: list[Progress] = []
+    tried = attempt(spec, clip, folder, tools, reported=reported)
+    reporter = ProgressReporter(tried, frame_rate=25.0)
     for report in _REPORTS:
-        teller.report(report, ratio=report.frames / 80, lag_s=0.5)
-    return heard
+        reporter.report(report, ratio=report.frames / 80, lag_s=0.5)
+    return reported
 
 
-def test_progress_is_of_the_last_interval(clip: Path, tools: Tools, tmp_path: Path) -> None:
-    first, second = _told(scenario(clip), clip, tools, tmp_path / "a")
+def test_progress_covers_the_last_interval(clip: Path, tools: Tools, tmp_path: Path) -> None:
+    first, second = _reported(scenario(clip), clip, tools, tmp_path / "a")
     assert (first.fps, first.bitrate_bps, first.ratio) == (50.0, None, 0.625)
     assert second == Progress(
         stage="encode",
@@ -43,15 +44,15 @@ def test_progress_is_of_the_last_interval(clip: Path, tools: Tools, tmp_path: Pa
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_the_size_of_one_of_several_outputs_is_not_told(
+def test_the_size_of_a_single_rendition_is_not_reported(
     together: bool, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    one = scenario(clip)
-    assert one.encode is not None
+    single = scenario(clip)
+    assert single.encode is not None
     ladder = LadderSettings(
-        renditions=tuple(Rendition(name=name, encode=one.encode) for name in ("large", "small")),
+        renditions=tuple(Rendition(name=name, encode=single.encode) for name in ("large", "small")),
         together=together,
     )
-    what = msgspec.structs.replace(one, kind="ladder", encode=None, ladder=ladder)
-    told = _told(what, clip, tools, tmp_path / "a")[-1]
-    assert told.bitrate_bps == (None if together else 1e6)
+    spec = msgspec.structs.replace(single, kind="ladder", encode=None, ladder=ladder)
+    last = _reported(spec, clip, tools, tmp_path / "a")[-1]
+    assert last.bitrate_bps == (None if together else 1e6)

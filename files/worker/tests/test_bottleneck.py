@@ -1,4 +1,4 @@
-"""What is said to have run out, by what was seen while the streams ran."""
+"""Detection of the bottleneck while streams run."""
 
 import os
 import subprocess
@@ -13,8 +13,8 @@ from ffrtmp_worker.kinds.steps.bottleneck import BottleneckDetector
 from ffrtmp_worker.measure.nvml import Gpu, Gpus, Nvml
 
 
-class Busy(Nvml):
-    """A GPU whose encoder is as busy as it is told."""
+class BusyNvml(Nvml):
+    """A GPU whose encoder has the given utilization."""
 
     def __init__(self, *ratios: float) -> None:
         self._ratios = iter(ratios)
@@ -47,18 +47,18 @@ def _member(exit_code: int | None = None, log_tail: str = "") -> Member:
     )
 
 
-def test_cpus_that_were_not_busy_have_not_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    # However busy this computer is.
+def test_idle_cpus_are_not_the_bottleneck(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Independent of the load of this computer.
     monkeypatch.setattr(bottleneck, "BUSY_RATIO", 1.01)
-    shortage = BottleneckDetector(Busy(0.1))
-    shortage.observe()
+    detector = BottleneckDetector(BusyNvml(0.1))
+    detector.observe()
     time.sleep(0.1)
-    shortage.finish()
-    assert shortage.limit([_member()]) == "unknown: the CPUs were not busy"
+    detector.finish()
+    assert detector.limit([_member()]) == "unknown: the CPUs were not busy"
 
 
-def test_busy_cpus_are_what_ran_out() -> None:
-    shortage = BottleneckDetector(Nvml())
+def test_busy_cpus_are_the_bottleneck() -> None:
+    detector = BottleneckDetector(Nvml())
     code = "import time\nend = time.monotonic() + 1.5\nwhile time.monotonic() < end: pass"
     workers = [
         subprocess.Popen([sys.executable, "-c", code])
@@ -66,20 +66,20 @@ def test_busy_cpus_are_what_ran_out() -> None:
     ]
     for worker in workers:
         worker.wait()
-    assert shortage.finish() >= bottleneck.BUSY_RATIO
-    assert shortage.limit([_member(), _member()]) == "cpu"
+    assert detector.finish() >= bottleneck.BUSY_RATIO
+    assert detector.limit([_member(), _member()]) == "cpu"
 
 
-def test_a_busy_encoder_of_a_gpu_is_what_ran_out_though_it_rested_at_the_end() -> None:
-    shortage = BottleneckDetector(Busy(0.5, 0.98, 0.0))
+def test_a_busy_gpu_encoder_is_the_bottleneck_even_if_idle_at_the_end() -> None:
+    detector = BottleneckDetector(BusyNvml(0.5, 0.98, 0.0))
     for _ in range(3):
-        shortage.observe()
-    shortage.finish()
-    assert shortage.limit([_member()]) == "gpu_encoder"
+        detector.observe()
+    detector.finish()
+    assert detector.limit([_member()]) == "gpu_encoder"
 
 
 @pytest.mark.parametrize(
-    ("code", "log", "said"),
+    ("code", "log", "limit"),
     [
         (
             -22,
@@ -95,5 +95,5 @@ def test_a_busy_encoder_of_a_gpu_is_what_ran_out_though_it_rested_at_the_end() -
         (-9, "", "a stream ended with code -9: "),
     ],
 )
-def test_a_stream_that_ended_says_why(code: int, log: str, said: str) -> None:
-    assert BottleneckDetector(Busy()).limit([_member(), _member(code, log)]) == said
+def test_the_cause_of_an_ended_stream_is_reported(code: int, log: str, limit: str) -> None:
+    assert BottleneckDetector(BusyNvml()).limit([_member(), _member(code, log)]) == limit

@@ -1,4 +1,4 @@
-"""FFmpeg's log on its way to the master: all of it, once, and never in the way of the attempt."""
+"""Upload of FFmpeg's log: complete, without repetition, and without delay of the attempt."""
 
 import threading
 import time
@@ -26,8 +26,8 @@ def connect(master: ApiServer) -> Callable[[], MasterClient]:
     return lambda: MasterClient(master.url, "token", master.ca_file)
 
 
-def pieces(master: ApiServer) -> list[tuple[int, bytes]]:
-    """Return what the master took, by the place that it was sent for."""
+def chunks(master: ApiServer) -> list[tuple[int, bytes]]:
+    """Return the chunks that the master received, with their offsets."""
     found = {}
     for request in master.seen:
         if request.path.endswith("/log"):
@@ -37,23 +37,23 @@ def pieces(master: ApiServer) -> list[tuple[int, bytes]]:
     return sorted(found.items())
 
 
-def whole(master: ApiServer) -> bytes:
-    """Return the log, whose pieces lie one behind the other."""
+def full_log(master: ApiServer) -> bytes:
+    """Return the log; its chunks must be contiguous."""
     text = b""
-    for offset, piece in pieces(master):
+    for offset, chunk in chunks(master):
         assert offset == len(text)
-        text += piece
+        text += chunk
     return text
 
 
 def wait_for(master: ApiServer, text: bytes) -> None:
     deadline = time.monotonic() + 20
-    while whole(master) != text:
-        assert time.monotonic() < deadline, whole(master)
+    while full_log(master) != text:
+        assert time.monotonic() < deadline, full_log(master)
         time.sleep(0.01)
 
 
-def test_lines_are_sent_as_they_come_and_the_rest_at_the_end(
+def test_lines_are_sent_as_written_and_the_rest_at_the_end(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
     file = tmp_path / "log"
@@ -65,10 +65,10 @@ def test_lines_are_sent_as_they_come_and_the_rest_at_the_end(
         log.write(b"line\nand no end")
         wait_for(master, b"ffmpeg -i in\nhalf a line\n")
         log.close()
-    assert whole(master) == b"ffmpeg -i in\nhalf a line\nand no end"
+    assert full_log(master) == b"ffmpeg -i in\nhalf a line\nand no end"
 
 
-def test_a_piece_without_an_answer_is_sent_again_as_it_was(
+def test_an_unanswered_chunk_is_sent_again_unchanged(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
     file = tmp_path / "log"
@@ -83,7 +83,7 @@ def test_a_piece_without_an_answer_is_sent_again_as_it_was(
 
 
 @pytest.mark.parametrize("status", [404, 409, 413])
-def test_after_a_refusal_no_more_is_sent(
+def test_a_refusal_ends_the_upload(
     master: ApiServer,
     claim: Claim,
     connect: Callable[[], MasterClient],
@@ -100,17 +100,17 @@ def test_after_a_refusal_no_more_is_sent(
     assert master.bodies("/log") == [b"one\n"]
 
 
-def test_what_is_no_text_is_made_text(
+def test_invalid_utf8_and_nul_are_replaced(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
     file = tmp_path / "log"
     file.write_bytes(b"a\xff\x00b\n" + "ä".encode() * 100_000 + b"\n" + b"end\n")
     with LogUploader(claim, file, connect):
         pass
-    text = whole(master).decode()
+    text = full_log(master).decode()
     assert "\0" not in text
     assert text == "a\ufffd\ufffdb\n" + "ä" * 100_000 + "\nend\n"
-    assert max(len(piece) for _, piece in pieces(master)) < 100_000
+    assert max(len(chunk) for _, chunk in chunks(master)) < 100_000
 
 
 def test_without_a_log_nothing_is_sent(
@@ -121,7 +121,7 @@ def test_without_a_log_nothing_is_sent(
     assert master.bodies("/log") == []
 
 
-def test_a_master_that_says_nothing_holds_up_no_attempt(
+def test_an_unresponsive_master_does_not_delay_the_attempt(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
     file = tmp_path / "log"

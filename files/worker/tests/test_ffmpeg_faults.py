@@ -1,6 +1,7 @@
-"""FFmpeg at its worst: hanging, flooding, leaving children behind, filling the disk.
+"""Faults of FFmpeg: hangs, floods of output, orphaned children, a full disk.
 
-Each is a real process, and each ends as a failure with a class, with nothing left running.
+Each fault is produced by a real process and must end as a failure with a class, with no process
+left.
 """
 
 import os
@@ -31,22 +32,22 @@ from .conftest import attempt, claim_of, scenario
 
 pytestmark = pytest.mark.slow
 
-MOST_MIB = 120
-"""More than the watcher has on its own, less than half of what it is flooded with."""
+MAX_MIB = 120
+"""More than the watcher needs by itself, and less than half of the flood."""
 
 WATCHERS = {
-    # Both watch `argv` in the folder they run in and hand every line to the parser of progress.
+    # Both run `argv` in the working directory and pass every line to the parser of progress.
     "process": """
 from ffrtmp_worker.ffmpeg import process
 outcome = process.run_process(argv, cwd=here, log=here / "ffmpeg.log", deadline_s=60,
                       stop=lambda: False, on_line=lambda line, _: parser.feed(line))
-said = outcome.log_tail
+tail = outcome.log_tail
 """,
-    "fleet": """
+    "group": """
 from ffrtmp_worker.ffmpeg import process_group
 outcome = process_group.run_group([argv], cwd=here, duration_s=60, stop=lambda: False,
                         on_report=lambda place, report: None)
-said = outcome.members[0].ending.log_tail
+tail = outcome.members[0].ending.log_tail
 """,
 }
 WATCH = """
@@ -57,12 +58,12 @@ from ffrtmp_worker.ffmpeg.progress import ProgressParser
 
 argv, here, parser = [sys.executable, "-c", sys.argv[1]], Path.cwd(), ProgressParser()
 {watcher}
-said.encode()
+tail.encode()
 print(peak_rss_kib(os.getpid()) // 1024)
 """
 FLOODS = {
     "no end of line": "for _ in range(4096): os.write({to}, b'\\xff\\xfe=\\0' * 16384)",
-    "lines that are no progress": (
+    "lines other than progress": (
         "for n in range(300): os.write({to}, b''.join(b'key%d-%d=%s\\n' % (n, i, b'x' * 1000)"
         " for i in range(1000)))"
     ),
@@ -73,7 +74,7 @@ FLOODS = {
 @pytest.mark.parametrize("stream", [1, 2], ids=["progress", "log"])
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("watcher", WATCHERS)
-def test_a_flood_of_garbage_does_not_grow_in_memory(
+def test_a_flood_of_output_does_not_fill_the_memory(
     watcher: str, flood: str, stream: int, tmp_path: Path
 ) -> None:
     program = "import os\n" + FLOODS[flood].format(to=stream)
@@ -86,27 +87,27 @@ def test_a_flood_of_garbage_does_not_grow_in_memory(
         text=True,
         timeout=120,
     )
-    assert 10 < int(done.stdout) < MOST_MIB
+    assert 10 < int(done.stdout) < MAX_MIB
     assert sum(log.stat().st_size for log in tmp_path.glob("*.log")) < 600_000
 
 
-@pytest.mark.parametrize("does_its_work", [True, False])
+@pytest.mark.parametrize("encodes", [True, False])
 def test_an_ffmpeg_that_prints_garbage(
-    clip: Path, tools: Tools, tmp_path: Path, *, does_its_work: bool
+    clip: Path, tools: Tools, tmp_path: Path, *, encodes: bool
 ) -> None:
     garbage = (
         "printf 'frame=\\377\\376\\nframe=99999999999999999999999\\nprogress=perhaps\\n\\377\\n'\n"
         "printf 'Error \\377\\376\\000 of a kind\\n' >&2\n"
     )
-    end = f'exec "{tools.ffmpeg}" "$@"\n' if does_its_work else "exit 0\n"
+    end = f'exec "{tools.ffmpeg}" "$@"\n' if encodes else "exit 0\n"
     strange = _program(tmp_path / "strange", garbage + end)
-    what = attempt(scenario(clip), clip, tmp_path / "a", replace(tools, ffmpeg=strange))
-    if does_its_work:
-        measured = kinds.run_attempt(what)
+    tried = attempt(scenario(clip), clip, tmp_path / "a", replace(tools, ffmpeg=strange))
+    if encodes:
+        measured = kinds.run_attempt(tried)
         assert measured.encode.frames == 40
         assert isinstance(measured.quality, QualityMeasurement)
         return
-    error = _fails(what)
+    error = _fails(tried)
     assert error.failure_class is FailureClass.OUTPUT_MISMATCH
     assert str(error) == "output.mp4 cannot be read"
     assert msgspec.json.decode(msgspec.json.encode(error.failure), type=Failure) == error.failure
@@ -114,10 +115,10 @@ def test_an_ffmpeg_that_prints_garbage(
 
 def test_an_ffmpeg_that_hangs(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
     folder = tmp_path / "a"
-    what = msgspec.structs.replace(scenario(long_clip, preset="slow"), slowest_speed=20.0)
-    frozen = _when_it_runs(folder, b"-preset", lambda pid: os.kill(pid, signal.SIGSTOP))
+    spec = msgspec.structs.replace(scenario(long_clip, preset="slow"), slowest_speed=20.0)
+    frozen = _when_running(folder, b"-preset", lambda pid: os.kill(pid, signal.SIGSTOP))
     started = time.monotonic()
-    error = _fails(attempt(what, long_clip, folder, tools))
+    error = _fails(attempt(spec, long_clip, folder, tools))
     frozen.join()
     assert error.failure_class is FailureClass.DEADLINE_EXCEEDED
     assert str(error).startswith("the encode was not done after 3.0 s")
@@ -125,22 +126,22 @@ def test_an_ffmpeg_that_hangs(long_clip: Path, tools: Tools, tmp_path: Path) -> 
     assert _running_in(folder) == []
 
 
-def test_a_decode_check_that_is_killed_says_nothing_of_the_output(
+def test_a_killed_decode_check_is_retryable(
     medium_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     folder = tmp_path / "a"
-    killed = _when_it_runs(folder, b"hash", lambda pid: os.kill(pid, signal.SIGKILL))
+    killed = _when_running(folder, b"hash", lambda pid: os.kill(pid, signal.SIGKILL))
     error = _fails(attempt(scenario(medium_clip, preset="ultrafast"), medium_clip, folder, tools))
     killed.join()
-    # Worth another try, which a wrong output would not be.
+    # This class is retried, which a wrong output would not be.
     assert error.failure_class is FailureClass.KILLED
 
 
-def test_a_quality_pass_that_is_killed_is_no_quality(
+def test_a_killed_quality_pass_makes_quality_unavailable(
     medium_clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
     folder = tmp_path / "a"
-    killed = _when_it_runs(folder, b"-filter_complex", lambda pid: os.kill(pid, signal.SIGKILL))
+    killed = _when_running(folder, b"-filter_complex", lambda pid: os.kill(pid, signal.SIGKILL))
     measured = kinds.run_attempt(
         attempt(scenario(medium_clip, preset="ultrafast"), medium_clip, folder, tools)
     )
@@ -151,16 +152,16 @@ def test_a_quality_pass_that_is_killed_is_no_quality(
 
 
 FAMILY = """#!/bin/sh
-young='trap "" INT TERM PIPE; echo $$ >> young
+child='trap "" INT TERM PIPE; echo $$ >> child
        i=0; while [ $i -lt 3000 ]; do echo flood; sleep 0.01; i=$((i+1)); done'
-(trap '' INT TERM PIPE; sh -c "$young" & sh -c "$young" >&2 & wait) &
+(trap '' INT TERM PIPE; sh -c "$child" & sh -c "$child" >&2 & wait) &
 sleep 0.5
 {leader}
 """
 
 
 @pytest.mark.parametrize("leader", ["sleep 600", "trap 'exit 7' INT; while :; do sleep 0.1; done"])
-def test_grandchildren_that_heed_no_signal_and_hold_the_pipes(leader: str, tmp_path: Path) -> None:
+def test_grandchildren_that_ignore_signals_and_hold_the_pipes(leader: str, tmp_path: Path) -> None:
     program = tmp_path / "family"
     program.write_text(FAMILY.format(leader=leader))
     program.chmod(0o755)
@@ -175,18 +176,18 @@ def test_grandchildren_that_heed_no_signal_and_hold_the_pipes(leader: str, tmp_p
     )
     assert outcome.stopped_by is StoppedBy.DEADLINE
     assert time.monotonic() - started < 8
-    pids = [int(line) for line in (tmp_path / "young").read_text().split()]
+    pids = [int(line) for line in (tmp_path / "child").read_text().split()]
     assert len(pids) == 2
     time.sleep(0.5)
     assert [pid for pid in pids if _state(pid) not in ("", "Z")] == []
 
 
-def test_a_disk_that_is_full_is_the_nodes_fault_and_is_reported(
+def test_a_full_disk_is_reported_as_a_node_failure(
     master: ApiServer, clip: Path, tools: Tools, encoders_file: Path, tmp_path: Path
 ) -> None:
-    what = scenario(clip, preset="ultrafast", rate=RatePoint(crf=0))
-    master.sources[what.source.sha256] = clip.read_bytes()
-    master.claims.append(claim_of(what, heartbeat_s=0.2))
+    spec = scenario(clip, preset="ultrafast", rate=RatePoint(crf=0))
+    master.sources[spec.source.sha256] = clip.read_bytes()
+    master.claims.append(claim_of(spec, heartbeat_s=0.2))
     disk = tmp_path / "disk"
     disk.mkdir()
     (tmp_path / "token").write_text("token\n", encoding="ascii")
@@ -210,8 +211,8 @@ log_level: info
 """,
         encoding="utf-8",
     )
-    # A disk that only the agent sees, with room for the source and a part of the output. It goes
-    # with the agent, and needs no root where users may have name spaces of their own.
+    # A file system in the agent's own mount namespace, with room for the source and a part of the
+    # output. It ends with the agent, and needs no root if users may create namespaces.
     size = clip.stat().st_size + 400_000
     mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(size), str(disk)]
@@ -239,23 +240,23 @@ def _program(file: Path, script: str) -> Path:
     return file
 
 
-def _fails(what: Attempt) -> AttemptFailedError:
+def _fails(tried: Attempt) -> AttemptFailedError:
     with pytest.raises(AttemptFailedError) as caught:
-        kinds.run_attempt(what)
+        kinds.run_attempt(tried)
     return caught.value
 
 
-def _when_it_runs(folder: Path, word: bytes, deed: Callable[[int], None]) -> threading.Thread:
-    """Do something to the first process in `folder` that has `word` among its arguments."""
+def _when_running(folder: Path, word: bytes, action: Callable[[int], None]) -> threading.Thread:
+    """Call `action` with the first process in `folder` that has `word` among its arguments."""
 
     def run() -> None:
         until = time.monotonic() + 60
         while time.monotonic() < until:
             for pid in _running_in(folder):
                 if word in _arguments_of(pid):
-                    # It is in the middle of its work and not just being started.
+                    # Wait until the process has started its work.
                     time.sleep(0.1)
-                    deed(pid)
+                    action(pid)
                     return
             time.sleep(0.02)
 
@@ -265,7 +266,7 @@ def _when_it_runs(folder: Path, word: bytes, deed: Callable[[int], None]) -> thr
 
 
 def _arguments_of(pid: int) -> list[bytes]:
-    """Return the arguments of a process; none when it has just ended."""
+    """Return the arguments of a process; none if it has just ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
@@ -273,7 +274,7 @@ def _arguments_of(pid: int) -> list[bytes]:
 
 
 def _running_in(folder: Path) -> list[int]:
-    """Return the processes whose working folder is `folder`."""
+    """Return the processes whose working directory is `folder`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -286,7 +287,7 @@ def _running_in(folder: Path) -> list[int]:
 
 
 def _state(pid: int) -> str:
-    """Return the kernel's letter for the state of a process, or nothing when it is gone."""
+    """Return the kernel's letter for the state of a process; empty if it does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -1,6 +1,6 @@
-"""Clips as they come: each is measured rightly or refused with its reason, never measured wrong.
+"""Irregular sources: each is measured correctly or rejected with a reason.
 
-Every clip is made here and goes through a whole attempt.
+Each clip is generated here and goes through a complete attempt.
 """
 
 import subprocess
@@ -28,13 +28,13 @@ COPY = ["-c", "copy"]
 
 
 def _picture(frames: int = 40, size: str = "320x180", rate: int = 25) -> list[str]:
-    # Unlike testsrc2, testsrc gives odd sizes too.
+    # Unlike testsrc2, testsrc supports odd sizes.
     pictures = f"testsrc=size={size}:rate={rate}:duration={frames / rate}"
     return ["-f", "lavfi", "-i", pictures]
 
 
 def _made(name: str, before: list[str], after: list[str]) -> Making:
-    """Make a clip of that name."""
+    """Return a function that generates a clip with a name."""
 
     def run(ffmpeg: Path, folder: Path) -> Path:
         make(ffmpeg, before, after, folder / name)
@@ -44,7 +44,7 @@ def _made(name: str, before: list[str], after: list[str]) -> Making:
 
 
 def _changed(first: Making, change: Callable[[bytes], bytes]) -> Making:
-    """Make a clip and change its bytes."""
+    """Return a function that generates a clip and changes its bytes."""
 
     def run(ffmpeg: Path, folder: Path) -> Path:
         clip = first(ffmpeg, folder)
@@ -57,7 +57,7 @@ def _changed(first: Making, change: Callable[[bytes], bytes]) -> Making:
 def _copied(
     first: Making, name: str, after: list[str], before: tuple[str, ...] = (), more: str = ""
 ) -> Making:
-    """Make a clip and of it another; a picture named `more` is a second input."""
+    """Return a function that generates a clip from another; a picture `more` is a second input."""
 
     def run(ffmpeg: Path, folder: Path) -> Path:
         inputs = [*before, "-i", str(first(ffmpeg, folder))]
@@ -78,7 +78,7 @@ def _written(name: str, content: str) -> Making:
     return run
 
 
-def _kept(ratio: float) -> Callable[[bytes], bytes]:
+def _truncated(ratio: float) -> Callable[[bytes], bytes]:
     return lambda content: content[: int(len(content) * ratio)]
 
 
@@ -88,7 +88,7 @@ def _zeroed(content: bytes) -> bytes:
 
 
 def _lost(content: bytes) -> bytes:
-    """Leave out whole packets of MPEG-TS."""
+    """Remove complete packets of MPEG-TS."""
     start = len(content) // 188 * 2 // 5 * 188
     return content[:start] + content[start + 188 * 600 :]
 
@@ -100,7 +100,7 @@ def _interlaced(name: str, first: str) -> Making:
 
 
 def _drifting() -> Making:
-    """24 frames a second, then 25: no two gaps differ by as much as Matroska's rounding."""
+    """Return a clip of 24 and then 25 frames per second: gaps differ less than Matroska rounds."""
     times = "settb=1/1200,setpts='if(lt(N,40),N*50,2000+(N-40)*48)'"
     keep = ["-vf", times, "-fps_mode", "vfr", "-enc_time_base", "1/1200"]
     return _made("drift.mp4", [*_picture(80), *keep], [*X264, "-video_track_timescale", "1200"])
@@ -116,23 +116,23 @@ PLAIN = _made("plain.mp4", _picture(100), X264)
 FAST_START = _made("fast.mp4", _picture(100), [*NO_B, "-movflags", "+faststart"])
 FRAGMENTS = _made("parts.mp4", _picture(100), [*NO_B, "-movflags", "frag_keyframe+empty_moov"])
 MATROSKA = _made("plain.mkv", _picture(100), NO_B)
-# Nothing in MPEG-TS says where it ends, so a frame has to be cut: each fills many packets.
+# MPEG-TS has no end mark. A cut is only found inside a frame, so each frame fills many packets.
 NOISE = ["-vf", "noise=alls=40:allf=t:all_seed=1"]
 TRANSPORT = _made("plain.ts", [*_picture(100), *NOISE], NO_B)
 SKIP = ["-vf", "select='not(between(n,5,9))'", "-fps_mode", "vfr"]
 NO_START = [*COPY, "-bsf:v", "noise=drop='between(n,0,10)'"]
-PLAY_LIST = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nplain.ts\n#EXT-X-ENDLIST\n"
+PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nplain.ts\n#EXT-X-ENDLIST\n"
 COVER = ["-map", "0:a", "-map", "1:v", "-c:a", "aac", "-c:v", "copy", "-disposition:v:0"]
 COVER_FIRST = ["-map", "1:v", "-map", "0:v", *COPY, "-disposition:v:0", "attached_pic"]
 
 REFUSED: dict[str, tuple[Making, str]] = {
     "cut before its index": (
-        _changed(_made("cut.mp4", _picture(), X264), _kept(0.6)),
+        _changed(_made("cut.mp4", _picture(), X264), _truncated(0.6)),
         "source.mp4 cannot be read",
     ),
     **{
-        f"{what}, {ratio:.0%} left": (_changed(making, _kept(ratio)), why)
-        for what, making, why in (
+        f"{container}, {ratio:.0%} left": (_changed(making, _truncated(ratio)), reason)
+        for container, making, reason in (
             ("MP4 with its index", FAST_START, "the source is damaged: stream 0, offset "),
             ("MP4 in fragments", FRAGMENTS, "the source is damaged: stream 0, offset "),
             ("Matroska", MATROSKA, "the source is damaged: File ended prematurely"),
@@ -173,25 +173,25 @@ REFUSED: dict[str, tuple[Making, str]] = {
         "source.m4a has no video",
     ),
     "nothing": (_written("nothing.mp4", ""), "source.mp4 cannot be read"),
-    "text": (_written("text.mp4", "This is no film.\n" * 50), "source.mp4 cannot be read"),
+    "text": (_written("text.mp4", "This is not a video.\n" * 50), "source.mp4 cannot be read"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_measured_is_refused_with_its_reason(
+def test_an_unsuitable_source_is_rejected_with_a_reason(
     name: str, ffmpeg: Path, tools: Tools, tmp_path: Path
 ) -> None:
-    making, why = REFUSED[name]
+    making, reason = REFUSED[name]
     error = _fails(making(ffmpeg, tmp_path), tools, tmp_path)
-    assert str(error).startswith(why)
+    assert str(error).startswith(reason)
     assert error.failure_class is FailureClass.SOURCE_UNREADABLE
     assert not (tmp_path / "a" / "vmaf.json").exists()
 
 
 @pytest.mark.parametrize(
-    "content", ["ffconcat version 1.0\nfile plain.ts\n", PLAY_LIST], ids=["ffconcat", "m3u8"]
+    "content", ["ffconcat version 1.0\nfile plain.ts\n", PLAYLIST], ids=["ffconcat", "m3u8"]
 )
-def test_a_play_list_in_the_guise_of_a_film_opens_nothing(
+def test_a_playlist_named_like_a_video_opens_no_file(
     content: str, ffmpeg: Path, tools: Tools, tmp_path: Path
 ) -> None:
     TRANSPORT(ffmpeg, tmp_path)
@@ -201,7 +201,7 @@ def test_a_play_list_in_the_guise_of_a_film_opens_nothing(
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p"])
-def test_an_odd_size_needs_one_that_is_set(
+def test_an_odd_size_requires_an_explicit_output_size(
     pixel_format: str, ffmpeg: Path, tools: Tools, tmp_path: Path
 ) -> None:
     coding = ["-c:v", "ffv1", "-pix_fmt", pixel_format]
@@ -229,15 +229,15 @@ MEASURED: dict[str, tuple[Making, tuple[int, int, int]]] = {
         _copied(PLAIN, "turned.mp4", COPY, before=("-display_rotation", "90")),
         (100, 320, 180),
     ),
-    "pixels that are no squares": (
+    "pixels that are not square": (
         _made("wide.mp4", [*_picture(), "-vf", "setsar=4/3"], X264),
         (40, 320, 180),
     ),
-    "a cover before the film": (
+    "a cover before the video": (
         _copied(PLAIN, "covered.mp4", COVER_FIRST, more="cover.png"),
         (100, 320, 180),
     ),
-    "the first of two films": (
+    "the first of two videos": (
         _made(
             "two.mp4",
             [*_picture(), *_picture(60, "160x90")],
@@ -252,7 +252,7 @@ MEASURED: dict[str, tuple[Making, tuple[int, int, int]]] = {
         )
         for suffix in ("mkv", "ts", "mp4")
     },
-    "sound before the film": (
+    "sound before the video": (
         _made(
             "late.mp4", [*_picture(), *SOUND, "-vf", "setpts=PTS+0.5/TB"], [*X264, "-c:a", "aac"]
         ),
@@ -281,7 +281,7 @@ MEASURED: dict[str, tuple[Making, tuple[int, int, int]]] = {
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_what_can_be_measured_has_the_numbers_that_one_gets_by_hand(
+def test_measurements_equal_independent_ones(
     name: str, ffmpeg: Path, tools: Tools, tmp_path: Path
 ) -> None:
     making, expected = MEASURED[name]
@@ -291,7 +291,7 @@ def test_what_can_be_measured_has_the_numbers_that_one_gets_by_hand(
 
 
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
-def test_hdr_is_encoded_and_its_quality_is_unavailable(
+def test_hdr_is_encoded_with_unavailable_quality(
     transfer: str, ffmpeg: Path, tools: Tools, tmp_path: Path
 ) -> None:
     clip = _hdr(transfer)(ffmpeg, tmp_path)
@@ -307,8 +307,8 @@ def test_hdr_is_encoded_and_its_quality_is_unavailable(
 
 
 def _measure(clip: Path, tools: Tools, folder: Path, **settings: object) -> Measurement:
-    what = scenario(clip, **({"preset": "ultrafast"} | settings))
-    return kinds.run_attempt(attempt(what, clip, folder, tools))
+    spec = scenario(clip, **({"preset": "ultrafast"} | settings))
+    return kinds.run_attempt(attempt(spec, clip, folder, tools))
 
 
 def _fails(clip: Path, tools: Tools, tmp_path: Path) -> AttemptFailedError:
@@ -326,7 +326,7 @@ def _check(
     *,
     scaled: str = "",
 ) -> None:
-    """Compare every number of frames, bytes, seconds and quality with one got by hand."""
+    """Compare frames, bytes, durations and quality with independent measurements."""
     frames, width, height = expected
     output, written = measured.output, folder / "output.mp4"
     assert output is not None
@@ -346,18 +346,18 @@ def _check(
 
 
 def _frames(ffmpeg: Path, clip: Path) -> list[list[str]]:
-    """Decode a clip without any of our code and return a line for each frame."""
+    """Decode a clip without the code under test and return a row for each frame."""
     return _rows(ffmpeg, clip, ["-fps_mode", "passthrough", "-f", "framemd5", "-"])
 
 
 def _rows(ffmpeg: Path, clip: Path, into: list[str]) -> list[list[str]]:
     command = [str(ffmpeg), "-nostdin", "-v", "error", "-i", str(clip), "-map", "0:V:0", *into]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [line.split(",") for line in said.splitlines() if not line.startswith("#")]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [line.split(",") for line in output.splitlines() if not line.startswith("#")]
 
 
 def _vmaf(ffmpeg: Path, distorted: Path, reference: Path, scaled: str) -> float:
-    """Ask libvmaf, frame number by frame number, in the deeper of the two formats."""
+    """Return the VMAF by frame number, in the format with the greater bit depth."""
     same = f"format={'yuv420p10le' if '10le' in reference.stem else 'yuv420p'}"
     log = distorted.with_suffix(".by-hand.json")
     graph = (

@@ -1,4 +1,4 @@
-"""What streams cost, by prices that an operator gives or does not."""
+"""Cost of streams, with and without prices."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_a_host_and_its_energy_are_shared_by_the_streams() -> None:
 
 
 @pytest.mark.parametrize("power", [25.0, _UNKNOWN_POWER])
-def test_a_price_with_the_energy_in_it_needs_no_power(power: float | Unavailable) -> None:
+def test_a_price_that_includes_energy_needs_no_power(power: float | Unavailable) -> None:
     cost = Prices(currency="USD", host_per_hour=0.6).cost_per_stream(4, power)
     assert isinstance(cost, StreamCost)
     assert cost.per_stream_hour == pytest.approx(0.15)
@@ -29,7 +29,7 @@ def test_a_price_with_the_energy_in_it_needs_no_power(power: float | Unavailable
     assert isinstance(cost.energy_per_kwh, Unavailable)
 
 
-def test_energy_that_has_a_price_and_is_not_known_leaves_no_cost() -> None:
+def test_priced_but_unavailable_energy_makes_the_cost_unavailable() -> None:
     cost = Prices(currency="EUR", host_per_hour=0.6, energy_per_kwh=0.3).cost_per_stream(
         4, _UNKNOWN_POWER
     )
@@ -38,14 +38,14 @@ def test_energy_that_has_a_price_and_is_not_known_leaves_no_cost() -> None:
 
 
 @pytest.mark.parametrize("prices", [Prices(), Prices(currency="EUR", energy_per_kwh=0.3)])
-def test_without_the_price_of_the_host_there_is_no_cost(prices: Prices) -> None:
+def test_the_cost_is_unavailable_without_a_host_price(prices: Prices) -> None:
     cost = prices.cost_per_stream(4, 25.0)
     assert isinstance(cost, Unavailable)
     assert "worker_host_price_per_hour" in cost.reason
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("given", "key"),
     [
         ({"host_price_per_hour": 0.6}, "currency"),
         ({"energy_price_per_kwh": 0.3}, "currency"),
@@ -53,9 +53,7 @@ def test_without_the_price_of_the_host_there_is_no_cost(prices: Prices) -> None:
         ({"host_price_per_hour": 0.6, "currency": "euro"}, "currency"),
     ],
 )
-def test_prices_that_say_nothing_are_refused(
-    tmp_path: Path, given: dict[str, object], complaint: str
-) -> None:
+def test_invalid_prices_are_rejected(tmp_path: Path, given: dict[str, object], key: str) -> None:
     others = dict.fromkeys(
         ("token_file", "ca_file", "work_dir", "spool_dir", "cache_dir", "ffmpeg", "ffprobe"), "/x"
     ) | {"quality_ffmpeg": "/x", "master_url": "https://m", "node_name": "n", "address": "n"}
@@ -63,5 +61,5 @@ def test_prices_that_say_nothing_are_refused(
     file.write_bytes(msgspec.yaml.encode(others))
     assert load(file, AgentSettings).currency is None
     file.write_bytes(msgspec.yaml.encode({**others, **given}))
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=key):
         load(file, AgentSettings)
