@@ -22,7 +22,7 @@ from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
 from ffrtmp_worker.energy.client import EnergyReading, request_reading
 from ffrtmp_worker.energy.counter import Counts, EnergyCounter, load_counts, save_counts
-from ffrtmp_worker.energy.zones import UnreadableZoneError
+from ffrtmp_worker.kernel_files import KernelFileError
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy import EnergyMeter
 
@@ -92,13 +92,13 @@ def test_constant_counters_are_not_mistaken_for_one(tmp_path: Path) -> None:
 
 
 def test_missing_and_invalid_counters_are_reported(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableZoneError, match="no energy counter"):
+    with pytest.raises(KernelFileError, match="no energy counter"):
         zones.find_zones(tmp_path / "nowhere")
     cap = Powercap(tmp_path)
     cap.add("intel-rapl:0", "package-0", 0)
     cap.add("intel-rapl:1", "package-1", 0)
     (cap.tree / "intel-rapl:1/energy_uj").write_text("none\n", encoding="ascii")
-    with pytest.raises(UnreadableZoneError, match="does not contain a number"):
+    with pytest.raises(KernelFileError, match="does not contain an integer"):
         zones.find_zones(cap.tree)
 
 
@@ -161,7 +161,7 @@ def test_a_missing_zone_makes_the_sum_unavailable(tmp_path: Path) -> None:
     cap = two_sockets(tmp_path / "powercap")
     counter = _counter(cap, Clock())
     (cap.tree / "intel-rapl:1/energy_uj").unlink()
-    with pytest.raises(UnreadableZoneError, match="intel-rapl:1"):
+    with pytest.raises(KernelFileError, match="intel-rapl:1"):
         counter.read(0.0)
 
 
@@ -291,7 +291,7 @@ def _send_zones_without_rights(tree: Path, answer: Connection) -> None:
         os.setuid(65534)
     try:
         answer.send(f"found {zones.find_zones(tree, lambda _: None)}")
-    except UnreadableZoneError as error:
+    except KernelFileError as error:
         answer.send(str(error))
 
 

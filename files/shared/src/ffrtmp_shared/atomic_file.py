@@ -11,7 +11,8 @@ def write_atomically(file: Path, content: bytes, *, is_durable: bool, mode: int 
         file: The file; its directory must exist. `file` with the suffix `.new` is used meanwhile.
         content: The new content.
         is_durable: Whether the content must survive a power failure once this returns. Without
-            it, the file may have its former content afterwards, but never a part of the new one.
+            it, nothing waits for the disk, and a power failure may leave any content; this is for
+            state that is invalid after a reboot.
         mode: The permissions of the file.
 
     Raises:
@@ -23,8 +24,8 @@ def write_atomically(file: Path, content: bytes, *, is_durable: bool, mode: int 
         os.fchmod(descriptor, mode)
         opened.write(content)
         opened.flush()
-        # Also without is_durable: the rename must not reach the disk before the content.
-        os.fsync(descriptor)
+        if is_durable:
+            os.fsync(descriptor)
     partial.replace(file)
     if is_durable:
         _sync_directory(file.parent)

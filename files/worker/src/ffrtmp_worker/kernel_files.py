@@ -12,7 +12,7 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except PermissionError as error:
-        raise KernelFileError(f"no permission to read {file}") from error
+        raise KernelFileError(f"{file} may not be read") from error
     except (OSError, UnicodeDecodeError) as error:
         raise KernelFileError(f"{file} cannot be read: {error}") from error
 

@@ -5,11 +5,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.store import logs
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.logs import Key, LogStatus
 from ffrtmp_master.store.reader import Reader
 
@@ -102,8 +102,7 @@ class LogFeed:
             self._task = None
 
     async def _poll_once(self) -> None:
-        keys = iter(list(self._subscribers))
-        while batch := list(islice(keys, _LOGS_PER_QUERY)):
+        for batch in chunks(list(self._subscribers), _LOGS_PER_QUERY):
             found = await self._reader.read(partial(logs.log_statuses, keys=batch))
             for key, status in found.items():
                 for subscriber in self._subscribers.get(key, ()):

@@ -1,10 +1,10 @@
 """The progress of the series importer, stored on disk."""
 
-import os
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
+from ffrtmp_shared.atomic_file import write_atomically
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,9 +27,4 @@ def load_checkpoint(file: Path) -> Checkpoint:
 
 def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint to `file` atomically; raises OSError."""
-    new = file.with_suffix(".new")
-    with new.open("wb") as opened:
-        opened.write(msgspec.json.encode(checkpoint))
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(file)
+    write_atomically(file, msgspec.json.encode(checkpoint), is_durable=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.atomic_file import write_atomically
 
 from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 from ffrtmp_worker.energy.zones import Zone
@@ -67,7 +68,7 @@ class EnergyCounter:
     def sample(self) -> None:
         """Read all zones and derive their power since the previous sample.
 
-        Raises UnreadableZoneError like `read`.
+        Raises KernelFileError like `read`.
         """
         self._read()
         for name, now in self._counts.items():
@@ -80,7 +81,7 @@ class EnergyCounter:
     def read(self, monotonic_s: float) -> EnergyReading:
         """Read all zones at the moment `monotonic_s`.
 
-        Raises UnreadableZoneError if one of them cannot be read: the sum of the others would be
+        Raises KernelFileError if one of them cannot be read: the sum of the others would be
         mistaken for the total.
         """
         self._read()
@@ -127,6 +128,4 @@ def load_counts(file: Path, boot_id: str) -> Counts:
 
 def save_counts(file: Path, counts: Counts) -> None:
     """Store the counts in `file` atomically. Raises OSError."""
-    partial = file.with_suffix(".new")
-    partial.write_bytes(msgspec.json.encode(counts))
-    partial.replace(file)
+    write_atomically(file, msgspec.json.encode(counts), is_durable=False)

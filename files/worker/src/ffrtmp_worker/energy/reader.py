@@ -19,7 +19,8 @@ import msgspec
 from ffrtmp_worker.energy import counter, zones
 from ffrtmp_worker.energy.client import EnergyReading
 from ffrtmp_worker.energy.counter import EnergyCounter
-from ffrtmp_worker.energy.zones import POWERCAP, UnreadableZoneError
+from ffrtmp_worker.energy.zones import POWERCAP
+from ffrtmp_worker.kernel_files import KernelFileError
 from ffrtmp_worker.service_settings import read_settings
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class EnergyReader:
             return
         try:
             self._counter.sample()
-        except UnreadableZoneError as error:
+        except KernelFileError as error:
             self._log_change(str(error))
         else:
             self._reason = ""
@@ -90,7 +91,7 @@ class EnergyReader:
             return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=self._reason)
         try:
             return self._counter.read(now_s)
-        except UnreadableZoneError as error:
+        except KernelFileError as error:
             return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=str(error))
 
     def save(self) -> None:
@@ -106,7 +107,7 @@ class EnergyReader:
     def _find_zones(self) -> None:
         try:
             found = zones.find_zones(self._settings.powercap)
-        except UnreadableZoneError as error:
+        except KernelFileError as error:
             self._log_change(str(error))
             return
         _log.info("counting", extra={"zones": [zone.name for zone in found]})

@@ -17,15 +17,13 @@ from pathlib import Path
 
 import msgspec
 
+from ffrtmp_worker.kernel_files import KernelFileError, read_int, read_text
+
 POWERCAP = Path("/sys/class/powercap")
 
 _CONTROL_TYPES = ("intel-rapl", "intel-rapl-mmio")
 _MIRROR_CHECKS = 3
 _MIRROR_CHECK_INTERVAL_S = 0.1
-
-
-class UnreadableZoneError(Exception):
-    """The counter of a zone cannot be read."""
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,14 +34,14 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     range_uj: int
 
     def read_uj(self) -> int:
-        """Read the counter, in microjoules. Raises UnreadableZoneError."""
-        return _number(self.folder / "energy_uj")
+        """Read the counter, in microjoules. Raises KernelFileError."""
+        return read_int(self.folder / "energy_uj")
 
 
 def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[Zone]:
     """Return the zones below `tree` whose sum is the energy of the host's processors.
 
-    `pause` waits for a number of seconds. Raises UnreadableZoneError if there are no zones, or if
+    `pause` waits for a number of seconds. Raises KernelFileError if there are no zones, or if
     one of them cannot be read: a part would be mistaken for the total.
     """
     zones: dict[str, Zone] = {}
@@ -52,20 +50,20 @@ def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[
             name = _name(folder)
             # A zone is read over the first interface that has it.
             if name and name not in zones:
-                range_uj = _number(folder / "max_energy_range_uj")
+                range_uj = read_int(folder / "max_energy_range_uj")
                 zones[name] = Zone(name=name, folder=folder, range_uj=range_uj)
     if not zones:
-        raise UnreadableZoneError("the kernel offers no energy counter")
+        raise KernelFileError("the kernel offers no energy counter")
     return _without_mirrors(list(zones.values()), pause)
 
 
 def _name(folder: Path) -> str:
     """Return the name of a zone that is counted, or an empty string for others."""
-    name = _text(folder / "name")
+    name = read_text(folder / "name")
     if name.startswith("package-"):
         return name
     if name == "dram":
-        return f"{_text(folder.parent / folder.name.rpartition(':')[0] / 'name')}-dram"
+        return f"{read_text(folder.parent / folder.name.rpartition(':')[0] / 'name')}-dram"
     return ""
 
 
@@ -97,19 +95,3 @@ def _pairs(zones: Sequence[Zone]) -> Iterable[tuple[Zone, Zone]]:
         for second in zones[position + 1 :]:
             if first.range_uj == second.range_uj:
                 yield first, second
-
-
-def _number(file: Path) -> int:
-    try:
-        return int(_text(file))
-    except ValueError as error:
-        raise UnreadableZoneError(f"{file} does not contain a number") from error
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii").strip()
-    except PermissionError as error:
-        raise UnreadableZoneError(f"{file} may not be read") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableZoneError(f"{file} cannot be read: {error}") from error

@@ -7,6 +7,8 @@ from pathlib import Path
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ffrtmp_worker.kernel_files import find_int, find_text
+
 CGROUPS = Path("/sys/fs/cgroup")
 
 # systemd places the instances of a unit in a separate slice below that of all services.
@@ -63,8 +65,8 @@ class SlotUseCollector(Collector):
                 _add(seconds, [slot, mode], cpu.get(f"{mode}_usec"), _US_PER_S)
             _add(throttled_periods, [slot], cpu.get("nr_throttled"))
             _add(throttled_seconds, [slot], cpu.get("throttled_usec"), _US_PER_S)
-            _add(memory, [slot], _number(folder / "memory.current"))
-            _add(peak, [slot], _number(folder / "memory.peak"))
+            _add(memory, [slot], find_int(folder / "memory.current"))
+            _add(peak, [slot], find_int(folder / "memory.peak"))
         return (seconds, throttled_periods, throttled_seconds, memory, peak)
 
 
@@ -91,18 +93,5 @@ def _add(
 
 def _counts(file: Path) -> dict[str, int]:
     """Read lines of a name and a number; return an empty dict if the file cannot be read."""
-    pairs = (line.partition(" ") for line in _text(file).splitlines())
+    pairs = (line.partition(" ") for line in (find_text(file) or "").splitlines())
     return {name: int(number) for name, _, number in pairs if number.isdecimal()}
-
-
-def _number(file: Path) -> int | None:
-    text = _text(file).strip()
-    return int(text) if text.isdecimal() else None
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        # The slot's service was just stopped, or the kernel does not count this.
-        return ""

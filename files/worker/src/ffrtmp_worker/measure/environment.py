@@ -15,6 +15,7 @@ from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.psi import stalled_us
 from ffrtmp_worker.measure.sampling import HostSample, HostSampler, unavailable_sample
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
+from ffrtmp_worker.tuning.cpus import TURBO_OFF
 from ffrtmp_worker.tuning.state import host_tuning
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -42,7 +43,7 @@ def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
 
 def cpu_turbo(tree: Path = CPU_TREE) -> str | Unavailable:
     """Return whether CPUs may exceed their nominal frequency: `on` or `off`."""
-    for file, off in (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0")):
+    for file, off in TURBO_OFF:
         value = find_text(tree / file)
         if value is not None:
             return "off" if value == off else "on"

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ffrtmp_worker.kernel_files import KernelFileError, read_text
 from ffrtmp_worker.tuning.state import TuningError
 
 _log = logging.getLogger(__name__)
 
-# The file of Intel's driver and that of all others; the first that exists is used.
-_TURBO_OFF = (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0"))
+TURBO_OFF = (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0"))
+"""Files that control turbo, and the value that switches it off; the first that exists is used."""
 
 
 def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[str, str]:
@@ -27,7 +28,7 @@ def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[st
     if governor:
         found |= dict.fromkeys(_of_every_cpu(tree, "scaling_governor"), governor)
     if is_turbo_off:
-        found |= next(([turbo] for turbo in _TURBO_OFF if (tree / turbo[0]).exists()), [])
+        found |= next(([turbo] for turbo in TURBO_OFF if (tree / turbo[0]).exists()), [])
     return found
 
 
@@ -65,6 +66,6 @@ def _of_every_cpu(tree: Path, name: str) -> list[str]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TuningError(f"{file} cannot be read: {error}") from error
+        return read_text(file)
+    except KernelFileError as error:
+        raise TuningError(str(error)) from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.atomic_file import write_atomically
 from ffrtmp_shared.measurement import Unavailable
 
 STATE_FILE = Path("/run/ffrtmp-host-tuning/before.json")
@@ -38,10 +39,7 @@ def load_state(file: Path) -> SavedState | None:
 
 def save_state(file: Path, saved: SavedState) -> None:
     """Store the state atomically, readable for all users."""
-    new = file.with_suffix(".new")
-    new.write_bytes(msgspec.json.encode(saved))
-    new.chmod(0o644)
-    new.replace(file)
+    write_atomically(file, msgspec.json.encode(saved), is_durable=False, mode=0o644)
 
 
 def host_tuning(file: Path = STATE_FILE) -> str | Unavailable:
