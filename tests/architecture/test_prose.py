@@ -21,7 +21,8 @@ class Finding(NamedTuple):
 
 _ANYWHERE = {
     "anew": re.compile(r"\banew\b", re.IGNORECASE),
-    "deed": re.compile(r"\bdeeds?\b", re.IGNORECASE),
+    # Not the column of the audit log, whose stored name is that of release 0.1.0.
+    "deed": re.compile(r"(?<![\".])\bdeeds?\b(?![\"=])", re.IGNORECASE),
     "is no X": re.compile(
         r"(?<!there )(?<!There )(?<!here )\b(?:is|are|was|were) no (?!longer\b|more\b|such\b)[a-z]"
     ),
