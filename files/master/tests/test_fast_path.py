@@ -1,4 +1,4 @@
-"""Hot calls right from a connection, when the client or the master goes in the middle."""
+"""The fast path of frequent calls when the client disconnects or the master stops meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ CLAIM = b'{"node":"worker1","slot":1,"wait_s":0}'
 
 
 class Transport:
-    """A client's end: what was written to it, and whether it was closed."""
+    """A transport that records the written bytes and whether it was closed."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -52,7 +52,7 @@ class Transport:
 async def connected(
     settings: Settings,
 ) -> AsyncIterator[tuple[Services, FastPathProtocol, Transport]]:
-    """Connect to a farm with a node and a job that waits for it."""
+    """Connect to a master with one node and one queued job."""
     services = Services(settings)
     config = uvicorn.Config(app.create_app(services), ws="none", log_config=None, lifespan="off")
     config.load()
@@ -76,11 +76,11 @@ async def connected(
         yield services, protocol, transport
 
 
-def request(method: str, path: str, who: str, body: bytes) -> bytes:
+def request(method: str, path: str, caller: str, body: bytes) -> bytes:
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: master",
-        f"Authorization: Bearer token-{who}",
+        f"Authorization: Bearer token-{caller}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
     ]
@@ -88,7 +88,7 @@ def request(method: str, path: str, who: str, body: bytes) -> bytes:
 
 
 async def until_written(transport: Transport, beginning: bytes) -> bytes:
-    """Return the answer, and forget it."""
+    """Return the written answer and clear it."""
     async with asyncio.timeout(10):
         while not transport.written:
             await asyncio.sleep(0.01)
@@ -97,33 +97,33 @@ async def until_written(transport: Transport, beginning: bytes) -> bytes:
     return answer
 
 
-def test_who_hangs_up_while_the_token_is_looked_up_claims_nothing(
+def test_a_client_that_disconnects_during_authentication_claims_no_job(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scene() -> None:
+    async def exercise() -> None:
         async with connected(migrated) as (services, protocol, transport):
-            looked_up, held = services.authenticator.authenticate, asyncio.Event()
+            authenticate, released = services.authenticator.authenticate, asyncio.Event()
 
-            async def slowly(*asked: Any) -> Any:
-                await held.wait()
-                return await looked_up(*asked)
+            async def slowly(*arguments: Any) -> Any:
+                await released.wait()
+                return await authenticate(*arguments)
 
             monkeypatch.setattr(services.authenticator, "authenticate", slowly)
             protocol.data_received(request("POST", "/v1/claims", "worker1", CLAIM))
             await asyncio.sleep(0)
             protocol.connection_lost(None)
-            held.set()
+            released.set()
             await asyncio.wait(set(protocol.tasks), timeout=10)
             assert transport.written == b""
             claimed = await services.writer.apply_request(requests.ClaimJob("worker1", 1))
             assert claimed.job is not None
-            assert claimed.job.attempt == 1, "nobody had it before"
+            assert claimed.job.attempt == 1, "the job was not claimed before"
 
-    asyncio.run(scene())
+    asyncio.run(exercise())
 
 
-def test_who_does_not_read_gets_no_further_answers(migrated: Settings) -> None:
-    async def scene() -> None:
+def test_a_client_that_does_not_read_gets_no_further_answers(migrated: Settings) -> None:
+    async def exercise() -> None:
         async with connected(migrated) as (_, protocol, transport):
             protocol.pause_writing()
             protocol.data_received(request("POST", "/v1/claims", "worker1", CLAIM))
@@ -132,11 +132,11 @@ def test_who_does_not_read_gets_no_further_answers(migrated: Settings) -> None:
             protocol.resume_writing()
             await until_written(transport, b"HTTP/1.1 200")
 
-    asyncio.run(scene())
+    asyncio.run(exercise())
 
 
-def test_a_call_whose_body_still_comes_is_answered_before_the_stop(migrated: Settings) -> None:
-    async def scene() -> None:
+def test_a_request_in_transfer_is_answered_before_the_stop(migrated: Settings) -> None:
+    async def exercise() -> None:
         async with connected(migrated) as (_, protocol, transport):
             whole = request("POST", "/v1/claims", "worker1", CLAIM)
             protocol.data_received(whole[:-10])
@@ -147,4 +147,4 @@ def test_a_call_whose_body_still_comes_is_answered_before_the_stop(migrated: Set
             assert b"connection: close\r\n" in answer
             assert transport.is_closed
 
-    asyncio.run(scene())
+    asyncio.run(exercise())

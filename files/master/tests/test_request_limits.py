@@ -1,4 +1,4 @@
-"""How much and how often: rates of requests and of bad tokens, sizes, numbers, kinds of body."""
+"""Request limits: request rates, failed logins, body sizes, value ranges, and content types."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,18 +29,18 @@ def limited(migrated: Settings, **changed: Any) -> Iterator[MasterHarness]:
         yield harness
 
 
-def test_a_bucket_empties_and_fills_again() -> None:
+def test_a_bucket_is_drained_and_refilled() -> None:
     bucket = TokenBucket(3, 2, 100.0)
     assert [bucket.consume(100.0) for _ in range(4)] == [0, 0, 0, 0.5]
     assert bucket.consume(100.25) == 0.25
     assert bucket.consume(100.5) == 0
     assert bucket.consume(100.5) == 0.5
-    # It never holds more than its size, and time that goes back gives nothing.
+    # It never holds more than its size, and a clock that is set back adds nothing.
     assert [bucket.consume(900.0) for _ in range(4)] == [0, 0, 0, 0.5]
     assert bucket.consume(899.0) == 0.5
 
 
-def test_buckets_are_kept_for_the_latest_alone() -> None:
+def test_only_the_latest_buckets_are_stored() -> None:
     latest = BucketCache[int](100, 1, 1)
     assert all(latest.consume(key, 0.0) == 0 for key in range(1000))
     assert len(latest) == 100
@@ -48,7 +48,7 @@ def test_buckets_are_kept_for_the_latest_alone() -> None:
     assert latest.consume(0, 0.0) == 0
 
 
-def test_an_address_is_one_origin_and_so_is_a_network_of_ipv6() -> None:
+def test_a_client_is_an_ipv4_address_or_an_ipv6_network() -> None:
     assert (
         client_network(("192.0.2.1", 5))
         == client_network(("192.0.2.1", 6))
@@ -63,35 +63,35 @@ def test_an_address_is_one_origin_and_so_is_a_network_of_ipv6() -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "method", "path", "fine"),
+    ("caller", "method", "path", "expected_status"),
     [
         ("viewer", "GET", "/v1/runs", 200),
         ("worker1", "POST", f"/v1/jobs/{MISSING}/heartbeat", 404),
     ],
 )
-def test_who_asks_too_often_is_told_when_to_ask_again(
-    migrated: Settings, who: str, method: str, path: str, fine: int
+def test_too_many_requests_are_refused_with_retry_after(
+    migrated: Settings, caller: str, method: str, path: str, expected_status: int
 ) -> None:
     body = {"attempt": 1, "progress": {"stage": "encode"}} if method == "POST" else None
     with limited(migrated, requests_per_s_max=2) as harness:
         seen = []
-        # A slow machine may let the bucket fill again a few times.
+        # On a slow machine the bucket may be refilled a few times.
         while len(seen) < 50 and 429 not in seen:
-            answer = harness.call(who, method, path, body)
+            answer = harness.call(caller, method, path, body)
             seen.append(answer.status_code)
-        assert seen[:2] == [fine, fine]
+        assert seen[:2] == [expected_status, expected_status]
         assert answer.status_code == 429
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["retry-after"] == "1"
-        assert f"{who} makes more than 2 requests a second" in answer.json()["detail"]
+        assert f"{caller} makes more than 2 requests a second" in answer.json()["detail"]
         assert harness.call("submitter", "GET", "/v1/runs").status_code == 200
-        # Another way to write the same token is the same token.
-        again = {"Authorization": f"bearer  token-{who}"}
+        # The scheme and the spaces around a token do not matter.
+        again = {"Authorization": f"bearer  token-{caller}"}
         seen = [harness.call(None, method, path, body, headers=again).status_code for _ in range(9)]
         assert 429 in seen
 
 
-def test_unknown_tokens_are_refused_harder_and_good_ones_never(migrated: Settings) -> None:
+def test_unknown_tokens_are_limited_and_valid_ones_are_not(migrated: Settings) -> None:
     with limited(migrated, failed_logins_per_minute_max=3) as harness:
 
         def guess(number: int, method: str = "GET", path: str = "/v1/runs") -> Any:
@@ -106,18 +106,18 @@ def test_unknown_tokens_are_refused_harder_and_good_ones_never(migrated: Setting
         assert guess(4, "POST", "/v1/jobs").status_code == 429
         assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
         assert harness.call("submitter", "POST", "/v1/jobs", factories.job()).status_code == 201
-        # Who has no token at all guesses nothing.
+        # A request without a token is not a failed login.
         assert harness.call(None, "GET", "/v1/runs").status_code == 401
 
 
-def test_the_gate_remembers_no_more_than_it_may(
+def test_the_authenticator_caches_a_limited_number_of_tokens(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ffrtmp_master.auth.authentication._MOST_BELIEVED", 2)
     with limited(migrated) as harness:
         for _ in range(2):
-            for who in ("viewer", "submitter", "admin", "worker1"):
-                assert harness.call(who, "GET", "/v1/sources/x").status_code in (400, 403, 404)
+            for caller in ("viewer", "submitter", "admin", "worker1"):
+                assert harness.call(caller, "GET", "/v1/sources/x").status_code in (400, 403, 404)
         assert len(harness.services.authenticator._known) == 2
 
 
@@ -232,21 +232,21 @@ def test_a_job_out_of_bounds_is_refused(harness: Any, body: Any, status: int) ->
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1" * 400])
 @pytest.mark.parametrize(
-    ("who", "path", "field"),
+    ("caller", "path", "field"),
     [("submitter", "/v1/jobs", "deadline_s"), ("submitter", "/v1/runs", "seed")],
 )
-def test_what_is_no_number_of_json_is_refused(
-    harness: Any, who: str, path: str, field: str, number: bytes
+def test_a_number_that_json_excludes_is_refused(
+    harness: Any, caller: str, path: str, field: str, number: bytes
 ) -> None:
     body = b'{"' + field.encode() + b'": ' + number + b', "suite": "", "scenario": 1}'
     headers = {"Content-Type": "application/json"}
-    answer = harness.call(who, "POST", path, content=body, headers=headers)
+    answer = harness.call(caller, "POST", path, content=body, headers=headers)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/runs", "/v1/runs/plan"])
-def test_a_body_that_is_nested_without_end_is_refused(harness: Any, path: str) -> None:
+def test_a_deeply_nested_body_is_refused(harness: Any, path: str) -> None:
     body = b'{"suite": ' + b"[" * 200_000
     headers = {"Content-Type": "application/json"}
     answer = harness.call("submitter", "POST", path, content=body, headers=headers)
@@ -255,7 +255,7 @@ def test_a_body_that_is_nested_without_end_is_refused(harness: Any, path: str) -
 
 
 @pytest.mark.parametrize(
-    ("who", "method", "path"),
+    ("caller", "method", "path"),
     [
         ("submitter", "POST", "/v1/jobs"),
         ("submitter", "POST", "/v1/runs"),
@@ -264,18 +264,20 @@ def test_a_body_that_is_nested_without_end_is_refused(harness: Any, path: str) -
         ("admin", "PATCH", "/v1/nodes/worker1"),
     ],
 )
-def test_a_body_of_another_kind_is_refused(harness: Any, who: str, method: str, path: str) -> None:
+def test_a_body_of_another_content_type_is_refused(
+    harness: Any, caller: str, method: str, path: str
+) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
-        answer = harness.call(who, method, path, content=b"{}", headers={"Content-Type": kind})
+        answer = harness.call(caller, method, path, content=b"{}", headers={"Content-Type": kind})
         assert answer.status_code == 415, path
         assert answer.headers["content-type"] == "application/problem+json"
         assert "application/json" in answer.json()["detail"]
     headers = {"Content-Type": "application/json; charset=utf-8"}
-    assert harness.call(who, method, path, content=b"{}", headers=headers).status_code == 400
+    assert harness.call(caller, method, path, content=b"{}", headers=headers).status_code == 400
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/tokens"])
-def test_a_body_without_measure_is_refused(harness: Any, path: str) -> None:
+def test_an_oversized_body_is_refused(harness: Any, path: str) -> None:
     body = {"name": "x" * 9_000_000}
     answer = harness.call("admin", "POST", path, body)
     assert answer.status_code == 413
@@ -299,14 +301,14 @@ def test_a_body_without_measure_is_refused(harness: Any, path: str) -> None:
         "description: " + "[" * 5_000,
     ],
 )
-def test_a_suite_that_a_reader_would_choke_on_is_refused(ready_harness: Any, more: str) -> None:
+def test_a_suite_that_breaks_the_yaml_parser_is_refused(ready_harness: Any, more: str) -> None:
     body = {"suite": ready_harness.suite(more=f"{more}\n")}
     answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0].startswith("line ")
 
 
-def test_a_suite_of_too_many_scenarios_is_refused_before_they_are_made() -> None:
+def test_a_suite_of_too_many_scenarios_is_refused_before_expansion() -> None:
     points = "".join(f"  - {{bitrate_kbps: {n}}}\n" for n in range(1, 1001))
     encodes = "".join(f"  - {{name: e{n}, encoder: libx264}}\n" for n in range(1000))
     text = factories.suite().split("encodes:")[0]
@@ -321,7 +323,7 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(_PIECES | st.text(max_size=5), max_size=6), st.integers(0, 250))
 @settings(max_examples=200, deadline=None)
-def test_any_text_is_a_suite_or_is_refused_in_words(pieces: list[str], at: int) -> None:
+def test_any_text_is_accepted_or_refused_with_a_message(pieces: list[str], at: int) -> None:
     good = factories.suite()
     text = good[:at] + "".join(pieces) + good[at:]
     try:
@@ -330,7 +332,7 @@ def test_any_text_is_a_suite_or_is_refused_in_words(pieces: list[str], at: int) 
         assert str(refused).startswith("line ")
 
 
-def test_a_failure_with_a_nul_is_kept(ready_harness: Any) -> None:
+def test_a_failure_message_with_a_nul_is_stored(ready_harness: Any) -> None:
     ready_harness.submit()
     claim = ready_harness.claim("worker1")
     failure = {"failure_class": "encode_failed", "message": "a\x00b"}

@@ -1,4 +1,4 @@
-"""Artifacts and sources: digests, limits, names, and that nothing half is kept."""
+"""Uploads of artifacts and sources: digests, limits, names, and removal of partial files."""
 
 import hashlib
 from pathlib import Path
@@ -20,8 +20,8 @@ def put_log(harness: Any, claim: Any, content: bytes = LOG, node: str = "worker1
     return harness.call(node, "PUT", path, params=params, content=content)
 
 
-def kept(harness: Any, kind: str) -> list[str]:
-    """Return the digests of what is stored, and whatever lies about beside that."""
+def stored_names(harness: Any, kind: str) -> list[str]:
+    """Return the digests of the stored content and the names of leftover files and pieces."""
     root: Path = harness.services.settings.data_dir / kind
     files = [path.name for path in root.rglob("*") if path.is_file()]
 
@@ -36,13 +36,13 @@ def kept(harness: Any, kind: str) -> list[str]:
         return files + portal.call(harness.services.reader.read, in_database)
 
 
-def test_a_source_is_given_back_as_it_came(ready_harness: Any) -> None:
+def test_a_source_is_downloaded_as_uploaded(ready_harness: Any) -> None:
     path = f"/v1/sources/{ready_harness.clip_sha256}"
-    for who in ("viewer", "worker1"):
-        assert ready_harness.call(who, "GET", path).content == ready_harness.clip
-        assert ready_harness.call(who, "HEAD", path).status_code == 200
+    for caller in ("viewer", "worker1"):
+        assert ready_harness.call(caller, "GET", path).content == ready_harness.clip
+        assert ready_harness.call(caller, "HEAD", path).status_code == 200
     ready_harness.upload()
-    assert kept(ready_harness, "sources") == [ready_harness.clip_sha256]
+    assert stored_names(ready_harness, "sources") == [ready_harness.clip_sha256]
     missing = ready_harness.call("viewer", "HEAD", f"/v1/sources/{'0' * 64}")
     assert missing.status_code == 404
 
@@ -53,7 +53,7 @@ def test_a_source_with_another_digest_is_refused_and_not_kept(harness: Any) -> N
     assert answer.status_code == 422
     assert wanted in answer.json()["detail"]
     assert harness.clip_sha256 in answer.json()["detail"]
-    assert kept(harness, "sources") == []
+    assert stored_names(harness, "sources") == []
     assert harness.call("viewer", "GET", f"/v1/sources/{wanted}").status_code == 404
 
 
@@ -66,7 +66,7 @@ def test_a_source_that_is_too_large_is_refused_and_not_kept(harness: Any, announ
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
     assert "100000" in answer.json()["detail"]
-    assert kept(harness, "sources") == []
+    assert stored_names(harness, "sources") == []
 
 
 def test_an_artifact_comes_with_the_result_and_can_be_fetched(ready_harness: Any) -> None:
@@ -113,7 +113,7 @@ def test_an_artifact_that_is_too_large_is_refused(ready_harness: Any) -> None:
     ready_harness.run()
     claim = ready_harness.claim("worker1")
     assert put_log(ready_harness, claim, b"x" * 100_001).status_code == 413
-    assert kept(ready_harness, "artifacts") == []
+    assert stored_names(ready_harness, "artifacts") == []
 
 
 @pytest.mark.parametrize("name", ["..", "%2e%2e%2fx", ".hidden", "a%20b", "x" * 129])
@@ -123,7 +123,7 @@ def test_a_name_that_could_be_a_path_is_refused(ready_harness: Any, name: str) -
     path = f"/v1/jobs/{claim['job']['id']}/artifacts/{name}"
     answer = ready_harness.call("worker1", "PUT", path, params={"attempt": 1}, content=LOG)
     assert answer.status_code in (400, 404, 405)
-    assert kept(ready_harness, "artifacts") == []
+    assert stored_names(ready_harness, "artifacts") == []
 
 
 @only("sqlite")
@@ -131,4 +131,4 @@ def test_what_a_killed_master_left_half_written_is_cleared(ready_harness: Any) -
     leftover = ready_harness.services.settings.data_dir / "sources" / ".upload-half"
     leftover.write_bytes(b"half")
     with ready_harness.restarted() as harness:
-        assert kept(harness, "sources") == [harness.clip_sha256]
+        assert stored_names(harness, "sources") == [harness.clip_sha256]

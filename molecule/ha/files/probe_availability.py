@@ -14,16 +14,16 @@ _TIMEOUT_S = 10
 def main() -> None:
     request, stop = urllib.request.Request(sys.argv[1]), Path(sys.argv[2])  # noqa: S310
     context = ssl.create_default_context(cafile="/etc/ffmpeg-rtmp/pki/ca.pem")
-    asked, unanswered = 0, []
+    requests, failures = 0, []
     while not stop.exists():
-        asked += 1
+        requests += 1
         try:
             with urllib.request.urlopen(request, context=context, timeout=_TIMEOUT_S) as answer:  # noqa: S310
                 answer.read()
         except OSError as error:
-            unanswered.append(f"{time.time():.1f}: {error}")
+            failures.append(f"{time.time():.1f}: {error}")
         time.sleep(_PAUSE_S)
-    sys.stdout.write(json.dumps({"asked": asked, "unanswered": unanswered}))
+    sys.stdout.write(json.dumps({"requests": requests, "failures": failures}))
 
 
 main()

@@ -1,7 +1,7 @@
-"""What a claim reads: one place in an index for each set of requirements, however much waits.
+"""Query plans of a claim: one index seek per set of requirements, at any queue length.
 
-Ten thousand queued jobs that the agent cannot run, in many sets of requirements, all more urgent
-than the one that it can.
+Ten thousand queued jobs that the agent cannot run, in many sets of requirements, precede the only
+job that it can run.
 """
 
 import json
@@ -23,13 +23,13 @@ from postgresql import Cluster
 from sqlalchemy import Connection, text
 
 SETS = 50
-# How many rows of `jobs` a claim may look at: one for each set that it meets, and the one it takes.
+# The most rows of `jobs` that a claim may read: one per matching set, and the claimed one.
 MOST_ROWS = 8
 
 
 @pytest.fixture
 def crowded(ready_harness: Any) -> Any:
-    """A master with one job that worker1 can do behind all the others."""
+    """A master with one job for worker1 behind all other jobs."""
     crowd(ready_harness, runs=1, rates=100, repeats=99, sets=100)
     return ready_harness
 
@@ -52,7 +52,7 @@ def crowd(harness: Any, *, runs: int, rates: int, repeats: int, sets: int) -> No
 
 
 def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> ClaimOutcome:
-    """Claim as the writer does, for an agent that this master has not heard of before."""
+    """Claim as the writer does, for an agent that this master has not seen before."""
     work = UnitOfWork(connection, clock(), "test")
     memory = batches.BatchCaches(
         RequirementCatalog(), LastSeenThrottle(settings.node_offline_s), KnownUploads()
@@ -67,15 +67,15 @@ def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) 
 
 @only("sqlite")
 def test_a_claim_seeks_on_sqlite(crowded: Any, migrated: Settings, clock: Any) -> None:
-    asked: list[str] = []
+    statements: list[str] = []
     with writing(migrated) as engine, engine.connect() as connection, connection.begin() as change:
         driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-        driver.set_trace_callback(asked.append)
+        driver.set_trace_callback(statements.append)
         assert claim(connection, migrated, clock).job is not None
         driver.set_trace_callback(None)
         change.rollback()
-    reading = [one for one in asked if " jobs" in one and not one.startswith("INSERT")]
-    assert any("ORDER BY rank" in one for one in reading), asked
+    reading = [sql for sql in statements if " jobs" in sql and not sql.startswith("INSERT")]
+    assert any("ORDER BY rank" in sql for sql in reading), statements
     with writing(migrated) as engine, engine.connect() as connection:
         plans = [
             row.detail
@@ -89,7 +89,7 @@ def test_a_claim_seeks_on_sqlite(crowded: Any, migrated: Settings, clock: Any) -
 
 
 @only("sqlite")
-def test_a_claim_costs_the_same_however_much_waits(
+def test_the_cost_of_a_claim_does_not_depend_on_the_queue_length(
     ready_harness: Any, migrated: Settings, clock: Any
 ) -> None:
     def steps() -> int:
@@ -116,7 +116,7 @@ def test_a_claim_costs_the_same_however_much_waits(
     few = steps()
     crowd(ready_harness, runs=1, rates=100, repeats=100, sets=0)
     many = steps()
-    assert few > 50, "the steps of SQLite's machine were counted"
+    assert few > 50, "the steps of SQLite's virtual machine were counted"
     assert many <= few * 1.1, f"{few} steps with {SETS} jobs ahead, {many} with 10,000 more"
 
 
@@ -138,35 +138,33 @@ def test_a_claim_seeks_on_postgresql(
 
 
 @only("postgresql")
-def test_a_claim_is_not_planned_anew_each_time(
-    crowded: Any, migrated: Settings, clock: Any
-) -> None:
+def test_repeated_claims_use_a_generic_plan(crowded: Any, migrated: Settings, clock: Any) -> None:
     slots = 20
     with writing(migrated) as engine, engine.connect() as connection:
         memory = batches.BatchCaches(
             RequirementCatalog(), LastSeenThrottle(migrated.node_offline_s), KnownUploads()
         )
         for count in range(1, slots):
-            # Committed, since psycopg forgets what it prepared with what is undone; nothing was
-            # written down.
+            # Committed, because psycopg drops prepared statements after a rollback; the
+            # transaction wrote nothing.
             with connection.begin():
                 work = UnitOfWork(connection, clock(), "test")
-                asked = [requests.ClaimJob("worker1", slot) for slot in range(count)]
-                batches.BatchExecutor(memory, migrated).apply(work, asked)
+                batch = [requests.ClaimJob("worker1", slot) for slot in range(count)]
+                batches.BatchExecutor(memory, migrated).apply(work, batch)
         plans = connection.execute(
             text("SELECT statement, custom_plans, generic_plans FROM pg_prepared_statements")
         ).all()
-    claiming = [one for one in plans if "SKIP LOCKED" in one.statement]
+    claiming = [plan for plan in plans if "SKIP LOCKED" in plan.statement]
     assert claiming, plans
-    # PostgreSQL itself tries five, to know what they would save.
-    assert all(one.custom_plans <= 5 < one.generic_plans for one in claiming), claiming
+    # PostgreSQL tries five custom plans before it compares their cost with a generic plan.
+    assert all(plan.custom_plans <= 5 < plan.generic_plans for plan in claiming), claiming
 
 
 @contextmanager
 def explained(
     cluster: Cluster, settings: Settings
 ) -> Iterator[tuple[Connection, list[dict[str, Any]]]]:
-    """Give a connection in a transaction, and the plans of what is executed there, as they were."""
+    """Yield a connection in a transaction, and the actual plans of its statements."""
     name = settings.database_url.rpartition("/")[2].partition("?")[0]
     with cluster.connect(name) as admin:
         for setting, value in (
@@ -180,7 +178,7 @@ def explained(
         admin.execute("ANALYZE")
     plans: list[dict[str, Any]] = []
 
-    def note(notice: Any) -> None:
+    def record(notice: Any) -> None:
         _, _, plan = notice.message_primary.partition("plan:\n")
         if plan:
             plans.append(json.loads(plan))
@@ -188,13 +186,13 @@ def explained(
     with writing(settings) as engine, engine.connect() as connection, connection.begin() as change:
         connection.execute(text("SELECT 1"))
         driver: Any = connection.connection.driver_connection
-        driver.add_notice_handler(note)
+        driver.add_notice_handler(record)
         yield connection, plans
         change.rollback()
 
 
 def every_node(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give a plan's nodes, from the top."""
+    """Yield the nodes of a plan from the top."""
     yield plan
-    for below in plan.get("Plans", []):
-        yield from every_node(below)
+    for child in plan.get("Plans", []):
+        yield from every_node(child)

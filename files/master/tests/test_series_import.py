@@ -1,4 +1,4 @@
-"""Series of results on their way into a real VictoriaMetrics, from a real master."""
+"""Import of the series of results from a real master into a real VictoriaMetrics."""
 
 import hashlib
 import io
@@ -71,7 +71,7 @@ class Victoria:
 
     def samples(self, metric: str) -> list[dict[str, Any]]:
         """Return all series of a metric as they are stored."""
-        # What was sent is looked for once it was written.
+        # Flushed, because VictoriaMetrics buffers recent samples.
         httpx.get(f"{self.url}/internal/force_flush").raise_for_status()
         answer = httpx.get(f"{self.url}/api/v1/export", params={"match[]": metric})
         answer.raise_for_status()
@@ -80,10 +80,10 @@ class Victoria:
 
 @pytest.fixture
 def victoria(tmp_path: Path) -> Iterator[Victoria]:
-    made = Victoria(tmp_path)
-    made.start()
-    yield made
-    made.stop()
+    server = Victoria(tmp_path)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def series(begin: datetime, **columns: list[float | None]) -> bytes:
 
 
 class Worker:
-    """Hands in results of jobs of their own, with or without a series."""
+    """Reports results of jobs without a run, with or without a series."""
 
     def __init__(self, master: MasterProcess, folder: Path) -> None:
         self._master, self._folder = master, folder
@@ -117,7 +117,7 @@ class Worker:
         with master.client("worker1") as client:
             client.register(msgspec.convert(factories.registration("worker1"), Registration))
 
-    def hand_in(self, content: bytes | None) -> None:
+    def report_result_with(self, content: bytes | None) -> None:
         self._number += 1
         with self._master.http("submitter") as http:
             http.post("/v1/jobs", content=msgspec.json.encode(factories.job())).raise_for_status()
@@ -147,7 +147,7 @@ def worker(master: MasterProcess, tmp_path: Path) -> Worker:
 _NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
-def test_samples_arrive_with_their_own_times(
+def test_samples_are_imported_with_their_timestamps(
     master: MasterProcess,
     victoria: Victoria,
     push: Callable[[bytes], None],
@@ -155,14 +155,14 @@ def test_samples_arrive_with_their_own_times(
     tmp_path: Path,
 ) -> None:
     fps: list[float | None] = [None, 20.0, 21.0, 22.0, 23.0]
-    worker.hand_in(None)
-    worker.hand_in(
+    worker.report_result_with(None)
+    worker.report_result_with(
         series(_NOW, fps=fps, frequency_mean_mhz=[3000.0] * 5, power_w=[None] * 5),
     )
-    worker.hand_in(b"this is no parquet file")
+    worker.report_result_with(b"not a parquet file")
     later = _NOW + timedelta(minutes=10)
-    worker.hand_in(series(later, fps=[30.0] * 5))
-    state = tmp_path / "place"
+    worker.report_result_with(series(later, fps=[30.0] * 5))
+    state = tmp_path / "checkpoint"
     with master.client("viewer") as client:
         importer = Importer(client, push, state)
         assert importer.import_new() == 2
@@ -180,20 +180,20 @@ def test_samples_arrive_with_their_own_times(
     assert found["timestamps"][:4] == [first_ms + 1000 * n for n in range(4)]
     (frequency,) = victoria.samples("ffrtmp_sample_cpu_frequency_hertz")
     assert frequency["values"] == [3e9] * 5
-    # Nobody measured power, and there is no 0 of it.
+    # Power was not measured, so it has no samples, not even 0.
     assert victoria.samples("ffrtmp_sample_power_watts") == []
 
 
-def test_nothing_is_lost_while_either_side_is_away(
+def test_no_series_is_lost_during_outages(
     master: MasterProcess,
     victoria: Victoria,
     push: Callable[[bytes], None],
     worker: Worker,
     tmp_path: Path,
 ) -> None:
-    state = tmp_path / "place"
-    worker.hand_in(series(_NOW, fps=[1.0] * 5))
-    worker.hand_in(series(_NOW + timedelta(minutes=1), fps=[2.0] * 5))
+    state = tmp_path / "checkpoint"
+    worker.report_result_with(series(_NOW, fps=[1.0] * 5))
+    worker.report_result_with(series(_NOW + timedelta(minutes=1), fps=[2.0] * 5))
     victoria.stop()
     with master.client("viewer") as client, pytest.raises(PushError, match="does not answer"):
         Importer(client, push, state).import_new()
@@ -201,16 +201,16 @@ def test_nothing_is_lost_while_either_side_is_away(
     victoria.start()
     sent: list[bytes] = []
 
-    def dies_after_one(content: bytes) -> None:
+    def push_once(content: bytes) -> None:
         if sent:
             raise PushError("killed here")
         sent.append(content)
         push(content)
 
     with master.client("viewer") as client, pytest.raises(PushError):
-        Importer(client, dies_after_one, state).import_new()
+        Importer(client, push_once, state).import_new()
     assert len(load_checkpoint(state).done) == 1
-    # Another process goes on where that one was.
+    # A new importer continues at the checkpoint.
     master.end(signal.SIGKILL)
     with master.client("viewer") as client, pytest.raises(MasterUnreachableError):
         Importer(client, push, state).import_new()
@@ -222,51 +222,53 @@ def test_nothing_is_lost_while_either_side_is_away(
     assert sorted(found["values"]) == [1] * 5 + [2] * 5
 
 
-def test_what_is_gone_or_odd_holds_up_nothing(
+def test_a_missing_artifact_does_not_stop_the_import(
     master: MasterProcess, worker: Worker, tmp_path: Path
 ) -> None:
-    gone = series(_NOW, fps=[1.0] * 5)
-    worker.hand_in(gone)
-    worker.hand_in(series(_NOW, fps=[2.0] * 5))
+    removed = series(_NOW, fps=[1.0] * 5)
+    worker.report_result_with(removed)
+    worker.report_result_with(series(_NOW, fps=[2.0] * 5))
     sent: list[bytes] = []
 
-    class Forgetful(MasterClient):
-        """As a farm whose retention has removed the first."""
+    class ClientWithMissingArtifact(MasterClient):
+        """A client whose first download fails as if retention had removed the artifact."""
 
-        asked = 0
+        downloads = 0
 
         def download_artifact(self, job_id: Any, attempt: int, name: str) -> bytes:
-            self.asked += 1
-            return super().download_artifact(job_id, attempt + (50 if self.asked == 1 else 0), name)
+            self.downloads += 1
+            return super().download_artifact(
+                job_id, attempt + (50 if self.downloads == 1 else 0), name
+            )
 
-    with Forgetful(master.url, "token-viewer", master.ca_file) as client:
-        assert Importer(client, sent.append, tmp_path / "place").import_new() == 1
+    with ClientWithMissingArtifact(master.url, "token-viewer", master.ca_file) as client:
+        assert Importer(client, sent.append, tmp_path / "checkpoint").import_new() == 1
     assert len(sent) == 1
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"PAR1", b"no parquet at all", b"PAR1" + b"\0" * 100 + b"PAR1"]
 )
-def test_a_file_that_is_no_series(content: bytes) -> None:
+def test_an_invalid_file_is_refused(content: bytes) -> None:
     with pytest.raises(UnreadableSeriesError):
         list(import_lines(content, {}))
 
 
-def test_a_table_of_something_else_is_no_series() -> None:
+def test_a_table_without_timestamps_is_refused() -> None:
     file = io.BytesIO()
     parquet.write_table(pyarrow.table({"time": [1, 2], "fps": [1.0, 2.0]}), file)
     with pytest.raises(UnreadableSeriesError):
         list(import_lines(file.getvalue(), {}))
 
 
-def test_every_sample_is_of_a_column_that_agents_write() -> None:
-    # The agent's package is no part of the master's; its list is read as text.
+def test_every_metric_has_a_column_that_agents_write() -> None:
+    # The master does not depend on the agent's package, so its source is read as text.
     source = Path(__file__).resolve().parents[2] / "worker/src/ffrtmp_worker/measure/series.py"
     text = source.read_text(encoding="utf-8")
     assert all(f'"{column}"' in text for column in METRICS)
 
 
-def test_settings_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "settings.yml"
     file.write_text("master_url: x\n")
     assert main(["--config", str(file)]) == 2

@@ -1,4 +1,4 @@
-"""Histograms of the event loop say what the library's own say."""
+"""Histograms of the event loop: the same samples as those of the Prometheus library."""
 
 from collections.abc import Iterable
 
@@ -12,16 +12,18 @@ BOUNDS = (0.001, 0.25, 1, 60)
 
 
 def as_page(values: Iterable[tuple[str, float]], *, is_ours: bool) -> list[str]:
-    """Count values by their route, and return the page's lines without when it all began."""
+    """Count values by route; return the lines of the page without creation timestamps."""
     registry = CollectorRegistry()
-    name, said, labels = "waits_seconds", "Time until it came", ["route"]
+    name, help_text, labels = "waits_seconds", "Time until it came", ["route"]
     if is_ours:
-        ours = HistogramFamily(name, said, labels, bounds=BOUNDS)
+        ours = HistogramFamily(name, help_text, labels, bounds=BOUNDS)
         registry.register(ours)
         for route, value in values:
             ours.labels(route).observe(value)
     else:
-        theirs = Histogram(name, said, labels, unit="seconds", buckets=BOUNDS, registry=registry)
+        theirs = Histogram(
+            name, help_text, labels, unit="seconds", buckets=BOUNDS, registry=registry
+        )
         for route, value in values:
             theirs.labels(route).observe(value)
     lines = generate_latest(registry).decode().splitlines()
@@ -36,14 +38,14 @@ def as_page(values: Iterable[tuple[str, float]], *, is_ours: bool) -> list[str]:
         )
     )
 )
-def test_they_count_as_the_library_counts(values: list[tuple[str, float]]) -> None:
+def test_samples_equal_those_of_the_library(values: list[tuple[str, float]]) -> None:
     assert as_page(values, is_ours=True) == as_page(values, is_ours=False)
 
 
-def test_one_without_labels_is_there_from_the_beginning() -> None:
-    tallies = HistogramFamily("waits_seconds", "Time until it came", bounds=BOUNDS)
-    tallies.labels()
-    (family,) = tallies.collect()
+def test_a_histogram_without_labels_has_samples_from_the_start() -> None:
+    family_without_labels = HistogramFamily("waits_seconds", "Time until it came", bounds=BOUNDS)
+    family_without_labels.labels()
+    (family,) = family_without_labels.collect()
     assert [(sample.name, sample.value) for sample in family.samples][-2:] == [
         ("waits_seconds_count", 0),
         ("waits_seconds_sum", 0),

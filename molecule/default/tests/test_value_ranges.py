@@ -1,4 +1,4 @@
-"""Every figure of the shipped suites, made small: it is there, and within what can be."""
+"""The value ranges of all measurements of the shipped suites, run in small variants."""
 
 import json
 import math
@@ -14,22 +14,22 @@ SUITES = {"codecs": 20, "ladder": 2, "live": 2, "density": 1}
 WORKERS = ("worker1", "worker2")
 CPUS = os.cpu_count() or 1
 
-Holds = Callable[[Any], bool]
+Check = Callable[[Any], bool]
 
 
-def between(least: float, most: float) -> Holds:
-    """Return a check of a number."""
+def between(least: float, most: float) -> Check:
+    """Return a check that a value is a number within bounds."""
     return lambda value: isinstance(value, int | float) and least <= value <= most
 
 
 def text(value: Any) -> bool:
-    """Check that something is written."""
+    """Check that a value is a string that is not empty."""
     return isinstance(value, str) and value != ""
 
 
 COUNT = between(0, 2**40)
 RATIO = between(0, 1)
-ENCODE: dict[str, Holds] = {
+ENCODE: dict[str, Check] = {
     "wall_s": between(0.05, 600),
     "user_s": between(0.01, 600 * CPUS),
     "system_s": between(0, 600 * CPUS),
@@ -44,7 +44,7 @@ ENCODE: dict[str, Holds] = {
     "major_faults": COUNT,
     **dict.fromkeys(("fps_p1", "fps_p5"), between(0, 100_000)),
 }
-SOURCE: dict[str, Holds] = {
+SOURCE: dict[str, Check] = {
     "codec": text,
     "width": between(320, 1280),
     "height": between(180, 720),
@@ -56,7 +56,7 @@ SOURCE: dict[str, Holds] = {
     **dict.fromkeys(("si_mean", "si_max"), between(1, 250)),
     **dict.fromkeys(("ti_mean", "ti_max"), between(0.01, 250)),
 }
-OUTPUT: dict[str, Holds] = {
+OUTPUT: dict[str, Check] = {
     "codec": lambda value: value in {"h264", "hevc", "av1", "vp9"},
     "width": between(320, 1280),
     "height": between(180, 720),
@@ -76,7 +76,7 @@ OUTPUT: dict[str, Holds] = {
     "gop_max_frames": between(1, 60),
     "reorder_frames": between(0, 16),
 }
-QUALITY: dict[str, Holds] = {
+QUALITY: dict[str, Check] = {
     "status": lambda value: value == "measured",
     "vmaf_model": lambda value: value == "vmaf_v0.6.1",
     **dict.fromkeys(
@@ -90,7 +90,7 @@ QUALITY: dict[str, Holds] = {
     **dict.fromkeys(("xpsnr_y_db", "xpsnr_cb_db", "xpsnr_cr_db"), between(10, 100)),
     "alignment_offset": lambda value: value == 0,
 }
-ENVIRONMENT: dict[str, Holds] = {
+ENVIRONMENT: dict[str, Check] = {
     "kernel": text,
     "cpu_model": text,
     "cpu_governor": text,
@@ -116,7 +116,7 @@ ENVIRONMENT: dict[str, Holds] = {
     "host_tuning": lambda value: value in {"on", "off"},
     "source_cached_ratio": RATIO,
 }
-PROVENANCE: dict[str, Holds] = {
+PROVENANCE: dict[str, Check] = {
     "argv": lambda value: value[0].endswith("/ffmpeg") and len(value) > 10,
     "more_argv": lambda value: all(len(argv) > 10 for argv in value),
     "ffmpeg": lambda value: text(value["version"]) and len(value["sha256"]) == 64,
@@ -124,7 +124,7 @@ PROVENANCE: dict[str, Holds] = {
     "source_sha256": lambda value: len(value) == 64,
     "agent_version": text,
 }
-ENERGY: dict[str, Holds] = {
+ENERGY: dict[str, Check] = {
     "status": lambda value: value == "measured",
     "zones_j": lambda value: all(joules >= 0 for joules in value.values()) and bool(value),
     "gross_j": between(0.01, 1e6),
@@ -132,7 +132,7 @@ ENERGY: dict[str, Holds] = {
     "idle_w": between(0, 2000),
     "net_j": between(-1e5, 1e6),
 }
-LIVE: dict[str, Holds] = {
+LIVE: dict[str, Check] = {
     "duration_s": between(9.5, 12),
     **dict.fromkeys(("lag_p50_s", "lag_p95_s", "lag_p99_s", "lag_max_s"), between(0, 15)),
     **dict.fromkeys(
@@ -152,7 +152,7 @@ LIVE: dict[str, Holds] = {
     "server_dropped": between(0, 10_000),
     "server_publishers": lambda value: value == 1,
 }
-STEP: dict[str, Holds] = {
+STEP: dict[str, Check] = {
     "streams": lambda value: value == 1,
     "window_s": between(7.9, 9),
     "held": lambda value: isinstance(value, bool),
@@ -165,8 +165,8 @@ STEP: dict[str, Holds] = {
 }
 
 
-def wrong(found: dict[str, Any], table: dict[str, Holds], where: str) -> Iterator[str]:
-    """Name every figure that is missing, unknown to the table, or out of bounds."""
+def problems_of(found: dict[str, Any], table: dict[str, Check], where: str) -> Iterator[str]:
+    """Yield a message for each value that is missing, unknown to the table, or out of range."""
     for name in found.keys() ^ table.keys():
         yield f"{where}.{name} is {'not expected' if name in found else 'missing'}"
     for name in found.keys() & table.keys():
@@ -180,9 +180,9 @@ def wrong(found: dict[str, Any], table: dict[str, Holds], where: str) -> Iterato
 
 @pytest.fixture(scope="module", params=SUITES)
 def suite(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
-    """Each suite and its results, which run-benchmark.yml brought here."""
+    """The name of each suite and its results, fetched by run-benchmark.yml."""
     documents = [json.loads(file.read_text()) for file in RESULTS.glob("*/results.json")]
-    (document,) = (one for one in documents if one["run"]["suite_name"] == request.param)
+    (document,) = (found for found in documents if found["run"]["suite_name"] == request.param)
     return request.param, document["results"]
 
 
@@ -204,11 +204,11 @@ def test_every_result_has_its_verdict(suite: tuple[str, list[dict[str, Any]]]) -
         codes = [reason["code"] for reason in verdict["reasons"]]
         assert verdict["state"] in {"valid", "degraded", "invalid"}
         assert (verdict["state"] == "valid") == (codes == [])
-        # Two workers share this computer, so much may disturb; these are faults of ours.
+        # Two workers share this computer and may disturb each other, but these codes are defects.
         assert not {"frames-missing", "quality-unavailable", "reconnected"} & set(codes)
 
 
-def test_every_figure_is_plausible(suite: tuple[str, list[dict[str, Any]]]) -> None:
+def test_every_value_is_in_its_range(suite: tuple[str, list[dict[str, Any]]]) -> None:
     found = [problem for result in suite[1] for problem in _problems(result)]
     assert found == []
 
@@ -216,26 +216,26 @@ def test_every_figure_is_plausible(suite: tuple[str, list[dict[str, Any]]]) -> N
 def _problems(result: dict[str, Any]) -> Iterator[str]:
     measurement = result["measurement"]
     where = f"{result['node']} {result['scenario']['name']}: "
-    # What has its default is left out on the way.
+    # Fields with their default values are omitted in JSON.
     environment, provenance = measurement["environment"], measurement["provenance"]
-    yield from wrong(measurement["encode"], ENCODE, where + "encode")
-    yield from wrong(measurement["source"], SOURCE, where + "source")
-    yield from wrong(environment, ENVIRONMENT, where + "environment")
-    yield from wrong({"more_argv": [], **provenance}, PROVENANCE, where + "provenance")
+    yield from problems_of(measurement["encode"], ENCODE, where + "encode")
+    yield from problems_of(measurement["source"], SOURCE, where + "source")
+    yield from problems_of(environment, ENVIRONMENT, where + "environment")
+    yield from problems_of({"more_argv": [], **provenance}, PROVENANCE, where + "provenance")
     energy = measurement["energy"]
     if energy["status"] == "measured":
-        yield from wrong(energy, ENERGY, where + "energy")
+        yield from problems_of(energy, ENERGY, where + "energy")
     elif not text(energy["reason"]):
         yield where + "energy gives no reason"
     pairs = [measurement, *measurement.get("renditions", ())]
-    for one in pairs:
-        if one["output"] is not None:
-            yield from wrong(one["output"], OUTPUT, where + "output")
-            yield from wrong(one["quality"], QUALITY, where + "quality")
+    for encoded in pairs:
+        if encoded["output"] is not None:
+            yield from problems_of(encoded["output"], OUTPUT, where + "output")
+            yield from problems_of(encoded["quality"], QUALITY, where + "quality")
     match result["scenario"]["kind"]:
         case "live":
             live = measurement["live"]
-            yield from wrong(live, LIVE, where + "live")
+            yield from problems_of(live, LIVE, where + "live")
             if isinstance(live["server_bytes_in"], dict):
                 yield where + f"the RTMP server was not read: {live['server_bytes_in']['reason']}"
         case "ladder":
@@ -246,12 +246,12 @@ def _problems(result: dict[str, Any]) -> Iterator[str]:
             if density["streams"] != 1:
                 yield where + f"held {density['streams']} streams"
             for step in density["steps"]:
-                yield from wrong(step, STEP, where + "steps")
-            yield from wrong_cost(density["cost"], result["node"], where + "cost")
+                yield from problems_of(step, STEP, where + "steps")
+            yield from problems_of_cost(density["cost"], result["node"], where + "cost")
 
 
-def wrong_cost(cost: dict[str, Any], node: str, where: str) -> Iterator[str]:
-    """The one stream costs what the host does, where that has a price: worker1 alone."""
+def problems_of_cost(cost: dict[str, Any], node: str, where: str) -> Iterator[str]:
+    """Yield a message unless one stream costs the price of the host, which only worker1 has."""
     if node != "worker1":
         if "worker_host_price_per_hour" not in cost.get("reason", ""):
             yield f"{where} is {cost} without a price"

@@ -1,4 +1,4 @@
-"""Names in addresses are checked as those in bodies are."""
+"""Validation of names in paths, by the same rules as names in bodies."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("who", "method", "path"),
+    ("caller", "method", "path"),
     [
         ("submitter", "PUT", "/v1/sources/ABC"),
         ("viewer", "GET", f"/v1/sources/{'g' * 64}"),
@@ -15,8 +15,10 @@ import pytest
         ("worker1", "PUT", "/v1/jobs/00000000-0000-7000-8000-000000000000/artifacts/x?attempt=0"),
     ],
 )
-def test_a_bad_name_is_refused_and_named(harness: Any, who: str, method: str, path: str) -> None:
-    answer = harness.call(who, method, path)
+def test_an_invalid_name_is_refused_with_an_error(
+    harness: Any, caller: str, method: str, path: str
+) -> None:
+    answer = harness.call(caller, method, path)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["errors"]

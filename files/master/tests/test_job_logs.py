@@ -1,4 +1,4 @@
-"""Logs of attempts: appended once, bounded, read whole and while they are written."""
+"""Logs of attempts: appended once, limited in size, read as a whole and followed."""
 
 import threading
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def claimed(ready_harness: MasterHarness) -> Any:
     return ready_harness.claim("worker1")
 
 
-def test_pieces_make_a_log(ready_harness: MasterHarness, claimed: Any) -> None:
+def test_pieces_are_appended(ready_harness: MasterHarness, claimed: Any) -> None:
     assert read(ready_harness, claimed) == ""
     assert put(ready_harness, claimed, "one\n").json() == {"size_bytes": 4, "repeated": False}
     assert put(ready_harness, claimed, "zwei: ä\n").json()["size_bytes"] == 13
@@ -73,14 +73,14 @@ def test_a_piece_that_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize("piece", [b"\xff\xfe", b"a\x00b"])
-def test_what_no_database_stores_is_refused(
+def test_bytes_that_no_database_stores_are_refused(
     ready_harness: MasterHarness, claimed: Any, piece: bytes
 ) -> None:
     assert put(ready_harness, claimed, piece).status_code == 422
     assert read(ready_harness, claimed) == ""
 
 
-def test_each_attempt_has_a_log_and_a_dead_one_takes_no_more(
+def test_each_attempt_has_a_log_that_is_closed_when_it_ends(
     ready_harness: MasterHarness, claimed: Any, clock: SetClock
 ) -> None:
     assert put(ready_harness, claimed, "first").is_success
@@ -95,30 +95,33 @@ def test_each_attempt_has_a_log_and_a_dead_one_takes_no_more(
     assert read(ready_harness, again, attempt=1) == "first"
 
 
-def test_who_may_and_what_is_there(ready_harness: MasterHarness, claimed: Any) -> None:
+def test_logs_are_protected_and_unknown_ones_are_not_found(
+    ready_harness: MasterHarness, claimed: Any
+) -> None:
     assert put(ready_harness, claimed, "x", node="worker2").status_code == 409
     assert put(ready_harness, claimed, "x", node="submitter").status_code == 403
     path = f"/v1/jobs/{claimed['job']['id']}/log"
     assert ready_harness.call("worker1", "GET", path).status_code == 403
     assert ready_harness.call("viewer", "GET", path, params={"attempt": 2}).status_code == 404
     assert ready_harness.call("viewer", "GET", path, params={"attempt": 0}).status_code == 400
-    nothing = path.replace(claimed["job"]["id"], "0198c5f0-0000-7000-8000-000000000000")
-    assert ready_harness.call("viewer", "GET", nothing).status_code == 404
+    unknown_job = path.replace(claimed["job"]["id"], "0198c5f0-0000-7000-8000-000000000000")
+    assert ready_harness.call("viewer", "GET", unknown_job).status_code == 404
     query = {"attempt": 1}
     assert (
-        ready_harness.call("worker1", "POST", nothing, params=query, content="x").status_code == 404
+        ready_harness.call("worker1", "POST", unknown_job, params=query, content="x").status_code
+        == 404
     )
     assert ready_harness.call("worker1", "POST", path, content=b"x").status_code == 400
 
 
-def test_a_job_that_nobody_claimed_has_an_empty_log(ready_harness: MasterHarness) -> None:
+def test_an_unclaimed_job_has_an_empty_log(ready_harness: MasterHarness) -> None:
     job = ready_harness.submit()
     assert read(ready_harness, {"job": job}, follow=True) == ""
 
 
 @pytest.fixture
 def small_harness(migrated: Settings, clock: SetClock) -> Iterator[MasterHarness]:
-    """A master that keeps 1,000 bytes of a log."""
+    """A master that stores at most 1,000 bytes of a log."""
     services = Services(replace(migrated, max_log_bytes=1000), clock, maintenance_interval_s=3600)
     with in_process_master.running_master(services, clock) as harness:
         harness.register("worker1")
@@ -142,7 +145,7 @@ def test_a_log_is_bounded(small_harness: MasterHarness, announced: bool) -> None
 
 
 class Master:
-    """A master that listens, and what is said to it over real connections."""
+    """A master on a real port, with a client and a harness."""
 
     def __init__(self, at: Listening) -> None:
         self.at = at
@@ -161,11 +164,11 @@ class Master:
 @pytest.fixture
 def master(migrated: Settings, clock: SetClock) -> Iterator[Master]:
     with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
-        one = Master(at)
-        one.harness.register("worker1")
-        one.harness.submit()
-        yield one
-        one.client.close()
+        master = Master(at)
+        master.harness.register("worker1")
+        master.harness.submit()
+        yield master
+        master.client.close()
 
 
 def test_a_log_is_followed_while_it_grows(master: Master) -> None:
@@ -182,11 +185,11 @@ def test_a_log_is_followed_while_it_grows(master: Master) -> None:
         assert list(lines) == ["last"]
 
 
-def test_many_follow_and_no_transaction_is_held(master: Master) -> None:
+def test_many_followers_hold_no_transaction(master: Master) -> None:
     claim = master.harness.claim("worker1")
     put(master.harness, claim, "begin\n")
-    heard: list[str] = []
-    begun = threading.Semaphore(0)
+    received: list[str] = []
+    started = threading.Semaphore(0)
 
     def follow() -> None:
         with (
@@ -200,23 +203,23 @@ def test_many_follow_and_no_transaction_is_held(master: Master) -> None:
         ):
             parts = answer.iter_text()
             text = next(parts)
-            begun.release()
-            heard.append(text + "".join(parts))
+            started.release()
+            received.append(text + "".join(parts))
 
     threads = [threading.Thread(target=follow) for _ in range(40)]
     for thread in threads:
         thread.start()
     for _ in threads:
-        assert begun.acquire(timeout=30)
+        assert started.acquire(timeout=30)
     assert len(master.at.services.log_feed) == 40
     put(master.harness, claim, "end\n")
     assert master.harness.result(claim).is_success
     for thread in threads:
         thread.join(30)
-    assert heard == ["begin\nend\n"] * 40
+    assert received == ["begin\nend\n"] * 40
 
 
-def test_following_ends_when_the_master_stops(master: Master) -> None:
+def test_follow_ends_when_the_master_stops(master: Master) -> None:
     claim = master.harness.claim("worker1")
     put(master.harness, claim, "begin\n")
     with master.follow(claim) as answer:
