@@ -22,9 +22,9 @@ import pytest
 from databases import as_document, only, settings_for
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
-from masters import Master
+from forked_master import Master
+from master_process import PROGRAM, MasterProcess
 from postgresql import Database
-from serving import PROGRAM, MasterProcess
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -16,7 +16,7 @@ import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.credentials import client_context
-from serving import MasterProcess
+from master_process import MasterProcess
 
 pytestmark = only("sqlite")
 

@@ -15,9 +15,9 @@ import msgspec
 import pytest
 from databases import only, settings_for
 from ffrtmp_master.settings import Settings
+from master_process import MasterProcess
 from msgspec.structs import replace
 from postgresql import Database
-from serving import MasterProcess
 
 MIB = 1024 * 1024
 

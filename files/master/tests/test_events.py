@@ -14,8 +14,8 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import events
 from ffrtmp_master.store.engine import writing_engine
 from in_process_master import MasterHarness, SetClock
+from listening_master import ListeningMaster, listening_master
 from sqlalchemy import text
-from streaming import Listening, listening
 
 
 class Event(NamedTuple):
@@ -53,7 +53,7 @@ class Stream:
 class Master:
     """A master on a real port, with a client and a harness."""
 
-    def __init__(self, at: Listening, clock: SetClock) -> None:
+    def __init__(self, at: ListeningMaster, clock: SetClock) -> None:
         self.at = at
         self.client = httpx.Client(base_url=at.url, timeout=30)
         self.harness = MasterHarness(at.services, self.client, clock)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ class Master:
 
 @pytest.fixture
 def master(migrated: Settings, clock: SetClock) -> Iterator[Master]:
-    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
+    with listening_master(Services(migrated, clock, maintenance_interval_s=3600)) as at:
         master = Master(at, clock)
         master.harness.register("worker1")
         master.harness.upload()
@@ -242,7 +242,7 @@ def test_a_transition_committed_late_is_not_missed(master: Master, migrated: Set
 def test_transitions_of_another_master_are_sent(
     master: Master, migrated: Settings, clock: SetClock
 ) -> None:
-    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
+    with listening_master(Services(migrated, clock, maintenance_interval_s=3600)) as at:
         other = Master(at, clock)
         with other.follow() as stream:
             job = master.harness.submit()

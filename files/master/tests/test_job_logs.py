@@ -11,8 +11,8 @@ from databases import only
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from in_process_master import MasterHarness, SetClock
+from listening_master import ListeningMaster, listening_master
 from msgspec.structs import replace
-from streaming import Listening, listening
 
 
 def put(
@@ -147,7 +147,7 @@ def test_a_log_is_bounded(small_harness: MasterHarness, announced: bool) -> None
 class Master:
     """A master on a real port, with a client and a harness."""
 
-    def __init__(self, at: Listening) -> None:
+    def __init__(self, at: ListeningMaster) -> None:
         self.at = at
         self.client = httpx.Client(base_url=at.url, timeout=30)
         self.harness = MasterHarness(at.services, self.client, SetClock())  # type: ignore[arg-type]
@@ -163,7 +163,7 @@ class Master:
 
 @pytest.fixture
 def master(migrated: Settings, clock: SetClock) -> Iterator[Master]:
-    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
+    with listening_master(Services(migrated, clock, maintenance_interval_s=3600)) as at:
         master = Master(at)
         master.harness.register("worker1")
         master.harness.submit()
@@ -235,7 +235,7 @@ def test_a_log_is_followed_at_another_master(
 ) -> None:
     claim = master.harness.claim("worker1")
     put(master.harness, claim, "begin\n")
-    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
+    with listening_master(Services(migrated, clock, maintenance_interval_s=3600)) as at:
         other = Master(at)
         with other.follow(claim) as answer:
             lines = answer.iter_lines()

@@ -12,7 +12,7 @@ from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, client_context
-from serving import MasterProcess
+from master_process import MasterProcess
 
 pytestmark = only("sqlite")
 

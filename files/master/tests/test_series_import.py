@@ -22,9 +22,9 @@ from ffrtmp_master.series.importer import Importer, PushError, main, pusher
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
+from master_process import MasterProcess
 from postgresql import free_port
 from pyarrow import parquet
-from serving import MasterProcess
 
 _VICTORIA = Path(__file__).resolve().parents[3] / ".cache/victoria-metrics/usr/bin/victoria-metrics"
 _START_S = 20

@@ -24,7 +24,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import client_context
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport, RunRequest
-from masters import Master
+from forked_master import Master
 
 MASTER = Path(sys.executable).parent / "ffrtmp-master"
 

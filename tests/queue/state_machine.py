@@ -1,4 +1,4 @@
-"""Everything that can be said to a master, in any order, against a model of what it should do."""
+"""A state machine that sends all kinds of requests in any order and compares with a model."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from in_process_master import MasterHarness, SetClock, running_master
 from postgresql import Database
 
 from . import invariants
-from .agents import Agents, Attempt, chosen, nodes, picks
+from .agent_rules import Agents, Attempt, chosen, nodes, picks
 from .model import BACKOFF_S, LEASE_S, STEP_S, Model, ModelJob, ModelNode
 
 NewDatabase = Callable[[], AbstractContextManager[Database]]
@@ -37,13 +37,13 @@ bound_to = st.sampled_from([None, None, None, None, "worker1", "worker2", "worke
 
 
 class MasterMachine(Agents, RuleBasedStateMachine):
-    """One master after another on one database."""
+    """A master and its restarts on one database."""
 
     jobs = Bundle("jobs")
     runs = Bundle("runs")
 
     def __init__(self, new_database: NewDatabase, folder: Path, seen: Counter[str]) -> None:
-        """Start a master on a new database; `seen` counts what came to pass."""
+        """Start a master on a new database; `seen` counts the events."""
         super().__init__()
         self.seen = seen
         self.attempts: list[Attempt] = []
@@ -56,7 +56,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             lease_s=LEASE_S,
             retry_backoff_s=BACKOFF_S,
             priority_step_s=STEP_S,
-            # Which nodes a run finds active is not what is tested here.
+            # Nodes never go offline, because the model does not include liveness.
             node_offline_s=1e9,
             requests_per_s_max=1e6,
         )
@@ -81,19 +81,19 @@ class MasterMachine(Agents, RuleBasedStateMachine):
 
     @rule(
         name=nodes,
-        deed=st.sampled_from(["register", "register", "activate", "activate", "drain", "remove"]),
+        action=st.sampled_from(["register", "register", "activate", "activate", "drain", "remove"]),
         encoders=st.sampled_from(ENCODERS),
         rack=racks,
     )
     def change_node(
-        self, name: str, deed: str, encoders: tuple[str, ...], rack: str | None
+        self, name: str, action: str, encoders: tuple[str, ...], rack: str | None
     ) -> None:
-        if deed == "register":
+        if action == "register":
             self._register(name, encoders, rack)
-        elif deed == "remove":
+        elif action == "remove":
             self._remove_node(name)
         else:
-            self._drain_or_activate(name, "draining" if deed == "drain" else "active")
+            self._drain_or_activate(name, "draining" if action == "drain" else "active")
 
     def _register(self, name: str, encoders: tuple[str, ...], rack: str | None) -> None:
         self.harness.register(name, *encoders, labels={"rack": rack} if rack else None)
@@ -121,7 +121,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             self.model.remove_node(name)
             self.seen["node removed"] += 1
 
-    # --- submitting ---
+    # --- submissions ---
 
     @rule(
         target=jobs,
@@ -142,7 +142,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         headers = {"Idempotency-Key": f"key{self.keys}"}
         sent = self.harness.call("submitter", "POST", "/v1/jobs", body, headers=headers)
         assert sent.status_code == 201, sent.text
-        # As after an answer that was lost.
+        # Repeated, as after a lost answer.
         again = self.harness.call("submitter", "POST", "/v1/jobs", body, headers=headers)
         assert (again.status_code, again.json()["id"]) == (200, sent.json()["id"])
         job = self.model.add(sent.json())
@@ -182,30 +182,30 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             more=f"priority: {priority}\nexclusive: {str(exclusive).lower()}\nwhen_unmet: wait\n",
         )
         run_id: str = self.harness.run(text)["id"]
-        made = [self.model.add(sent) for sent in self.harness.every("/v1/jobs", run=run_id)]
+        created = [self.model.add(sent) for sent in self.harness.every("/v1/jobs", run=run_id)]
         fitting = sorted(
             node.name
             for node in self.model.nodes.values()
             if encoder in node.encoders and not node.draining
         )
-        places = [job.node for job in made]
+        places = [job.node for job in created]
         wanted = {"each": fitting or [None], "any": [None], "{node: worker2}": ["worker2"]}
         assert sorted(map(str, places)) == sorted(map(str, wanted[placement] * rates * repeats))
-        assert {(job.priority, job.exclusive) for job in made} == {(priority, exclusive)}
+        assert {(job.priority, job.exclusive) for job in created} == {(priority, exclusive)}
         return run_id
 
     # --- operators ---
 
-    @precondition(lambda self: self.living())
+    @precondition(lambda self: self.active_attempts())
     @rule(pick=picks)
-    def cancel_what_is_worked_on(self, pick: int) -> None:
-        self._cancel_job(chosen(self.living(), pick).job)
+    def cancel_held_job(self, pick: int) -> None:
+        self._cancel_job(chosen(self.active_attempts(), pick).job)
 
-    @rule(target=jobs, job=jobs, deed=st.sampled_from(["cancel", "retry", "retry", "urge"]))
-    def change_job(self, job: ModelJob, deed: str) -> Any:
-        if deed == "retry":
+    @rule(target=jobs, job=jobs, action=st.sampled_from(["cancel", "retry", "retry", "raise"]))
+    def change_job(self, job: ModelJob, action: str) -> Any:
+        if action == "retry":
             return self._retry(job)
-        if deed == "cancel":
+        if action == "cancel":
             self._cancel_job(job)
             return multiple()
         body = {"priority": "live"}
@@ -230,56 +230,56 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         new = self.model.add(answer.json())
         job.superseded_by = new.id
         assert new.retry_of == job.id
-        self.seen["job done over"] += 1
+        self.seen["job retried"] += 1
         return new
 
-    @rule(run_id=runs, deed=st.sampled_from(["cancel", "retry", "retry"]))
-    def change_run(self, run_id: str, deed: str) -> None:
-        if deed == "cancel":
+    @rule(run_id=runs, action=st.sampled_from(["cancel", "retry", "retry"]))
+    def change_run(self, run_id: str, action: str) -> None:
+        if action == "cancel":
             self.harness.ok("submitter", "POST", f"/v1/runs/{run_id}/cancel")
             self.model.cancel(self.model.of_run(run_id))
             return
-        over = [
+        repeated = [
             job
             for job in self.model.of_run(run_id)
             if job.state in ("failed", "canceled") and not job.superseded_by
         ]
         self.harness.ok("submitter", "POST", f"/v1/runs/{run_id}/retry", {})
         sent = self.harness.every("/v1/jobs", run=run_id)
-        new = [self.model.add(one) for one in sent if one["id"] not in self.model.jobs]
-        assert sorted(str(job.retry_of) for job in new) == sorted(job.id for job in over)
+        new = [self.model.add(job) for job in sent if job["id"] not in self.model.jobs]
+        assert sorted(str(job.retry_of) for job in new) == sorted(job.id for job in repeated)
         for job in new:
             assert job.retry_of is not None
             self.model.jobs[job.retry_of].superseded_by = job.id
-        self.seen["run done over"] += bool(new)
+        self.seen["run retried"] += bool(new)
 
     @rule(target=jobs, run_id=runs, number=st.integers(0, 100))
-    def name_a_job_of_a_run(self, run_id: str, number: int) -> ModelJob:
-        """Let the rules for single jobs meet those of runs."""
+    def pick_job_of_run(self, run_id: str, number: int) -> ModelJob:
+        """Add a job of a run to the bundle of single jobs."""
         of_run = self.model.of_run(run_id)
         return of_run[number % len(of_run)]
 
-    # --- time and mishap ---
+    # --- time and faults ---
 
     @rule(seconds=st.sampled_from([1, 5, 5, 20, 31, 61, 3600]), sweeps=st.booleans())
     def pass_time(self, seconds: int, sweeps: bool) -> None:
         self.clock.advance(seconds)
         self.model.now = self.clock.now
         if sweeps:
-            before = len(self.living())
+            before = len(self.active_attempts())
             self.harness.run_maintenance()
             self.model.sweep()
-            self.seen["attempt expired"] += before - len(self.living())
+            self.seen["attempt expired"] += before - len(self.active_attempts())
 
     @rule(is_kill=st.booleans())
     def restart(self, is_kill: bool) -> None:
         if not is_kill:
             self.masters.close()
-        # A killed master says no goodbye: it is left as it was, until all is over.
+        # A killed master is simulated by one that is not stopped until the end of the test.
         self.harness = self._start()
-        self.model.spare()
-        self.seen["restart while jobs are held"] += bool(self.living())
+        self.model.renew_all()
+        self.seen["restart while jobs are held"] += bool(self.active_attempts())
 
     @invariant()
-    def jobs_are_as_they_should_be(self) -> None:
+    def jobs_equal_the_model(self) -> None:
         invariants.check_jobs(self.harness, self.model)

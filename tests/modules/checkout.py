@@ -1,4 +1,4 @@
-"""A copy of the project in which run-benchmark.yml runs against a master of this computer."""
+"""A copy of the project that runs run-benchmark.yml against a master on this computer."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ LOG_TIMEOUT_S = 60.0
 
 
 class Checkout:
-    """A copy of the project with an inventory of one master that is reached locally."""
+    """A copy of the project with an inventory of one local master."""
 
     def __init__(self, folder: Path, farm: Farm) -> None:
         """Copy the project into `folder`, with a suite and the operator's token of `farm`."""
@@ -38,7 +38,7 @@ class Checkout:
         tokens = folder / ".secrets/default/tokens"
         tokens.mkdir(parents=True)
         (tokens / "operator").write_text(farm.operator)
-        # No other test has this clip: the master is shared.
+        # The clip is unique, because tests share the master.
         clip = CLIP + str(folder).encode()
         digest = hashlib.sha256(clip).hexdigest()
         self.suite.write_text(SUITE.format(sha256=digest))
@@ -60,11 +60,11 @@ class Checkout:
 
     @property
     def keys(self) -> list[Path]:
-        """The files that remember keys of runs."""
+        """The files with the keys of unfinished runs."""
         return list((self.folder / ".state/default/runs").glob("*"))
 
     def start(self, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start run-benchmark.yml; what it prints goes to `log`."""
+        """Start run-benchmark.yml with its output in `log`."""
         with log.open("wb") as file:
             return subprocess.Popen(
                 [*self._command, *arguments],
@@ -76,14 +76,14 @@ class Checkout:
             )
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Return the exit status of run-benchmark.yml and what it printed."""
+        """Run run-benchmark.yml; return its exit status and output."""
         log = self.folder / "run.log"
         status = self.start(log, *arguments).wait(timeout=300)
         return status, log.read_text()
 
 
 def wait_for_text(log: Path, text: str) -> None:
-    """Wait until `text` has been printed."""
+    """Wait until the log contains `text`."""
     deadline = time.monotonic() + LOG_TIMEOUT_S
     while text not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()

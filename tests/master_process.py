@@ -1,4 +1,4 @@
-"""The master as systemd would run it: a process of its own, over TLS."""
+"""A master process over TLS, as systemd runs it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from databases import as_document
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import client_context
-from masters import Master
+from forked_master import Master
 from postgresql import free_port
 
 PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
@@ -26,7 +26,7 @@ _STOP_S = 20
 
 
 class MasterProcess:
-    """A master that can be killed and started again; it keeps its port and its certificate."""
+    """A master that can be stopped and restarted with the same port and certificate."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class MasterProcess:
         name: str = "master",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare a master; `folder` gets its files, `environment` goes beside what is there."""
+        """Prepare a master; `folder` gets its files, `environment` extends the environment."""
         self.folder = folder
         self._environment = {**os.environ, **environment} if environment else None
         authority = trustme.CA()
@@ -79,37 +79,37 @@ class MasterProcess:
                         return
                 except MasterUnreachableError:
                     time.sleep(0.02)
-        raise AssertionError(f"the master did not get ready: {self.log.read_text()}")
+        raise AssertionError(f"the master did not become ready: {self.log.read_text()}")
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process runs."""
         return self.process is not None and self.process.poll() is None
 
     def end(self, signal_number: signal.Signals) -> int:
-        """Send a signal and wait for the end; return the exit code."""
+        """Send a signal and wait for the process to end; return the exit code."""
         assert self.process is not None
         self.process.send_signal(signal_number)
         code = self.process.wait(_STOP_S)
         self.process = None
         return code
 
-    def client(self, who: str) -> MasterClient:
-        """Return a client for one of the holders of the factories."""
-        return MasterClient(self.url, f"token-{who}", self.ca_file)
+    def client(self, holder: str) -> MasterClient:
+        """Return a client with the token of a holder of the factories."""
+        return MasterClient(self.url, f"token-{holder}", self.ca_file)
 
-    def http(self, who: str, timeout_s: float = 30) -> httpx.Client:
-        """Return a client for what the typed one does not say."""
+    def http(self, holder: str, timeout_s: float = 30) -> httpx.Client:
+        """Return an HTTP client for requests that the typed client does not support."""
         return httpx.Client(
             base_url=self.url,
             verify=client_context(self.ca_file),
-            headers={"Authorization": f"Bearer token-{who}"},
+            headers={"Authorization": f"Bearer token-{holder}"},
             timeout=timeout_s,
         )
 
     @contextmanager
     def serving(self) -> Iterator["MasterProcess"]:
-        """Serve while the context lasts, and leave nothing running."""
+        """Run the master within the context."""
         try:
             self.start()
             yield self

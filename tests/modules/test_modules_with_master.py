@@ -1,4 +1,4 @@
-"""The modules against a real master."""
+"""The Ansible modules against a real master."""
 
 import csv
 import hashlib
@@ -33,7 +33,7 @@ def agent(farm: Farm) -> Iterator[Agent]:
 
 @pytest.fixture
 def suite(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """The arguments that name the suite, its clip and a key, which no other test has."""
+    """The arguments for the suite, its clip and its key, which are unique to each test."""
     name: str = request.node.name
     clip = CLIP + name.encode()
     (tmp_path / "demo.yml").write_text(SUITE.format(sha256=hashlib.sha256(clip).hexdigest()))
@@ -55,29 +55,29 @@ def test_run_is_queued_once(
     arguments = {**farm.connection, **suite}
     digest = hashlib.sha256(Path(suite["sources"][0]["path"]).read_bytes()).hexdigest()
 
-    foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
-    assert (foreseen["changed"], foreseen["jobs"], foreseen["run"]) == (True, 2, None)
-    assert foreseen["plan"]["nodes"] == ["worker1"]
-    assert "created" not in foreseen
+    planned = run_module(ffrtmp_run, **arguments, **CHECK)
+    assert (planned["changed"], planned["jobs"], planned["run"]) == (True, 2, None)
+    assert planned["plan"]["nodes"] == ["worker1"]
+    assert "created" not in planned
     assert agent.client.claim(ClaimRequest(node="worker1", slot=1)) is None
 
-    made = run_module(ffrtmp_run, **arguments)
-    assert (made["rc"], made["changed"], made["jobs"]) == (0, True, 2)
-    assert made["uploaded"] == [digest]
-    assert made["created"] is True
-    assert made["diff"]["before"] == {}
+    created = run_module(ffrtmp_run, **arguments)
+    assert (created["rc"], created["changed"], created["jobs"]) == (0, True, 2)
+    assert created["uploaded"] == [digest]
+    assert created["created"] is True
+    assert created["diff"]["before"] == {}
 
     again = run_module(ffrtmp_run, **arguments)
-    assert (again["changed"], again["run"]["id"]) == (False, made["run"]["id"])
+    assert (again["changed"], again["run"]["id"]) == (False, created["run"]["id"])
     assert again["uploaded"] == []
     assert again["created"] is False
 
-    foreseen = run_module(ffrtmp_run, **arguments, **CHECK)
-    assert (foreseen["changed"], foreseen["run"]["id"]) == (False, made["run"]["id"])
+    planned = run_module(ffrtmp_run, **arguments, **CHECK)
+    assert (planned["changed"], planned["run"]["id"]) == (False, created["run"]["id"])
 
 
 @own_farm
-def test_runs_that_go_on_are_told_from_those_that_ended(
+def test_ended_runs_are_listed_only_on_request(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     assert run_module(ffrtmp_runs_info, **farm.connection)["runs"] == []
@@ -103,11 +103,11 @@ def test_run_is_canceled_once(
     assert (canceled["changed"], canceled["run"]["state"]) == (True, "canceled")
     assert run_module(ffrtmp_run, **arguments)["changed"] is False
     assert run_module(ffrtmp_run, **arguments, **CHECK)["changed"] is False
-    unknown = run_module(ffrtmp_run, **{**arguments, "key": "never used"})
+    uunknown = run_module(ffrtmp_run, **{**arguments, "key": "never used"})
     assert (unknown["rc"], unknown["changed"], unknown["run"]) == (0, False, None)
 
 
-def test_waiting_ends_with_the_run_or_the_time(
+def test_waiting_ends_with_the_run_or_the_timeout(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     arguments = {**farm.connection, **suite, "wait": True}
@@ -123,7 +123,7 @@ def test_waiting_ends_with_the_run_or_the_time(
     assert (done["rc"], done["changed"], done["run"]["state"]) == (0, False, "succeeded")
 
 
-def test_waiting_outlasts_a_restart_of_the_master(
+def test_waiting_survives_a_restart_of_the_master(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     run_id = _run_id(run_module, farm, suite)
@@ -142,7 +142,7 @@ def test_waiting_outlasts_a_restart_of_the_master(
     assert (seen["rc"], seen["run"]["state"]) == (0, "succeeded")
 
 
-def test_a_master_that_is_away_is_said_to_be(run_module: RunModule, farm: Farm) -> None:
+def test_an_unreachable_master_is_reported(run_module: RunModule, farm: Farm) -> None:
     farm.stop()
 
     seen = run_module(ffrtmp_node_info, **farm.connection)
@@ -152,9 +152,7 @@ def test_a_master_that_is_away_is_said_to_be(run_module: RunModule, farm: Farm) 
     assert seen["temporary"] is True
 
 
-def test_a_run_that_does_not_exist_is_no_temporary_failure(
-    run_module: RunModule, farm: Farm
-) -> None:
+def test_an_unknown_run_is_not_a_temporary_failure(run_module: RunModule, farm: Farm) -> None:
     unknown = "019a0000-0000-7000-8000-000000000000"
 
     seen = run_module(ffrtmp_run_info, **farm.connection, run_id=unknown)
@@ -162,7 +160,7 @@ def test_a_run_that_does_not_exist_is_no_temporary_failure(
     assert (seen["rc"], seen["temporary"]) == (1, False)
 
 
-def test_failed_run_fails_the_task_and_is_explained(
+def test_failed_run_fails_the_task_with_an_explanation(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     run_id = _run_id(run_module, farm, suite)
@@ -188,13 +186,13 @@ def test_info_waits_for_a_change(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     run_id = _run_id(run_module, farm, suite)
-    look = {**farm.connection, "run_id": run_id, "wait_change_s": 20}
-    counts = run_module(ffrtmp_run_info, **look, known_counts={})["run"]["counts"]
+    arguments = {**farm.connection, "run_id": run_id, "wait_change_s": 20}
+    counts = run_module(ffrtmp_run_info, **arguments, known_counts={})["run"]["counts"]
     claims: list[Claim] = []
     later = threading.Timer(0.5, lambda: claims.append(agent.claim()))
     later.start()
 
-    seen = run_module(ffrtmp_run_info, **look, known_counts=counts)
+    seen = run_module(ffrtmp_run_info, **arguments, known_counts=counts)
     later.join()
     agent.succeed(claims[0])
 
@@ -214,8 +212,8 @@ def test_results_are_fetched_once(
     assert (part["complete"], part["count"]) == (False, 1)
     agent.succeed(agent.claim(), vmaf=91.0)
 
-    foreseen = run_module(ffrtmp_results, **arguments, **CHECK)
-    assert (foreseen["changed"], foreseen["sha256"]) == (True, None)
+    planned = run_module(ffrtmp_results, **arguments, **CHECK)
+    assert (planned["changed"], planned["sha256"]) == (True, None)
     fetched = run_module(ffrtmp_results, **arguments)
     assert (fetched["changed"], fetched["complete"], fetched["count"]) == (True, True, 2)
     assert "results.csv" in fetched["diff"]["after"].split()
@@ -263,11 +261,13 @@ def test_damaged_artifact_fails_the_task(
     assert not list((tmp_path / "out").rglob("ffmpeg.log"))
 
 
-def test_node_is_drained_and_let_work_once(run_module: RunModule, farm: Farm, agent: Agent) -> None:
+def test_node_is_drained_and_activated_once(
+    run_module: RunModule, farm: Farm, agent: Agent
+) -> None:
     for state, other in (("draining", "active"), ("active", "draining")):
         arguments = {**farm.connection, "name": "worker1", "state": state, "wait": True}
-        foreseen = run_module(ffrtmp_node, **arguments, **CHECK)
-        assert (foreseen["changed"], foreseen["node"]["state"]) == (True, other)
+        planned = run_module(ffrtmp_node, **arguments, **CHECK)
+        assert (planned["changed"], planned["node"]["state"]) == (True, other)
         done = run_module(ffrtmp_node, **arguments)
         assert (done["changed"], done["node"]["state"]) == (True, state)
         assert done["diff"] == {"before": {"state": other}, "after": {"state": state}}
@@ -283,12 +283,12 @@ def test_node_is_removed_once(run_module: RunModule, farm: Farm, agent: Agent) -
     assert run_module(ffrtmp_node, **arguments)["changed"] is True
     assert run_module(ffrtmp_node, **arguments)["changed"] is False
     assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is False
-    unknown = run_module(ffrtmp_node, **{**arguments, "state": "active"})
+    uunknown = run_module(ffrtmp_node, **{**arguments, "state": "active"})
     assert unknown["rc"] == 1
     assert "no node worker1 (known: none)" in unknown["msg"]
 
 
-def test_a_node_that_works_is_waited_for_and_not_removed(
+def test_a_working_node_is_waited_for_and_not_removed(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     _run_id(run_module, farm, suite)
@@ -310,14 +310,14 @@ def test_a_node_that_works_is_waited_for_and_not_removed(
 
 
 def test_node_info_names_one_node(run_module: RunModule, farm: Farm, agent: Agent) -> None:
-    one = run_module(ffrtmp_node_info, **farm.connection, name="worker1")
-    none = run_module(ffrtmp_node_info, **farm.connection, name="worker2")
+    known = run_module(ffrtmp_node_info, **farm.connection, name="worker1")
+    unknown = run_module(ffrtmp_node_info, **farm.connection, name="worker2")
 
-    assert [node["name"] for node in one["nodes"]] == ["worker1"]
-    assert none["nodes"] == []
+    assert [node["name"] for node in known["nodes"]] == ["worker1"]
+    assert unknown["nodes"] == []
 
 
-def test_every_error_of_a_suite_is_shown(
+def test_every_error_of_a_suite_is_reported(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
 ) -> None:
     text = (

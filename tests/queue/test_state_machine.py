@@ -1,4 +1,4 @@
-"""Anything that can be said to the master, in any order: nothing is lost and nothing doubled."""
+"""Random sequences of all requests: no job or result is lost or duplicated."""
 
 import os
 from collections import Counter
@@ -9,19 +9,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from .machine import MasterMachine
+from .state_machine import MasterMachine
 
 pytestmark = pytest.mark.slow
 
-# The same orders in every run, so that a change that fails has failed before it lands. Many more,
-# and other ones each time, with FFRTMP_TEST_ORDERS, which make test-deep sets.
+# The same sequences in every run, so that a failure is caused by a change. With FFRTMP_TEST_ORDERS,
+# which make test-deep sets, they are more, and different in each run.
 _ORDERS = os.environ.get("FFRTMP_TEST_ORDERS")
-# A test that never gets to the interesting places proves nothing, so they are counted: this often
-# in 30 orders, proportionally fewer or more in other numbers of orders, and never less than once.
-_COUNTED_ORDERS = 30
+# The least number of each event in 30 sequences, to prove that the sequences reach all of them.
+# It is scaled to the number of sequences, and is at least one.
+_REFERENCE_ORDERS = 30
 _MUST_HAPPEN = {
     "claim": 100,
-    "claim beside another job": 5,
+    "claim with another job on the node": 5,
     "claim after another attempt": 5,
     "claim without a job": 20,
     "heartbeat": 20,
@@ -34,8 +34,8 @@ _MUST_HAPPEN = {
     "too late": 20,
     "attempt expired": 2,
     "job canceled": 10,
-    "job done over": 1,
-    "run done over": 1,
+    "job retried": 1,
+    "run retried": 1,
     "priority changed": 1,
     "node draining": 1,
     "node removed": 1,
@@ -45,7 +45,7 @@ _FEW_ORDERS = 8
 
 
 @pytest.mark.property
-def test_nothing_is_lost_and_nothing_doubled(new_database: Any, tmp_path: Path) -> None:
+def test_no_job_is_lost_or_duplicated(new_database: Any, tmp_path: Path) -> None:
     orders = int(_ORDERS) if _ORDERS else _FEW_ORDERS
     chosen = settings(
         max_examples=orders,
@@ -61,7 +61,7 @@ def test_nothing_is_lost_and_nothing_doubled(new_database: Any, tmp_path: Path) 
     seen: Counter[str] = Counter()
     run_state_machine_as_test(lambda: MasterMachine(new_database, tmp_path, seen), settings=chosen)
     least = {
-        what: max(1, often * orders // _COUNTED_ORDERS) for what, often in _MUST_HAPPEN.items()
+        event: max(1, count * orders // _REFERENCE_ORDERS) for event, count in _MUST_HAPPEN.items()
     }
-    rare = {what: seen[what] for what in least if seen[what] < least[what]}
-    assert not rare, f"the orders have become tame: {rare} of {dict(seen)}"
+    rare = {event: seen[event] for event in least if seen[event] < least[event]}
+    assert not rare, f"some events are too rare: {rare} of {dict(seen)}"

@@ -1,4 +1,4 @@
-"""Master processes that start at once, each with what `subprocess.Popen` has for it."""
+"""Master processes that start quickly, with an interface like `subprocess.Popen`."""
 
 import atexit
 import json
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_NURSERY = Path(__file__).with_name("master_nursery.py")
+_FORK_SERVER = Path(__file__).with_name("master_fork_server.py")
 _lock = threading.Lock()
 _running: list[subprocess.Popen[str]] = []
 
 
 class Master:
-    """A master in a process of its own."""
+    """A master in a separate process, forked from a process that has imported its libraries."""
 
     def __init__(
         self, arguments: Sequence[str | Path], log: Path, output: Path | None = None
@@ -26,13 +26,13 @@ class Master:
         """Start `ffrtmp-master`.
 
         Args:
-            arguments: What stands after the name of the program.
-            log: Where standard error is appended.
-            output: Where standard output is appended; to `log` as well if left out.
+            arguments: The arguments of the program.
+            log: The file to which standard error is appended.
+            output: The file to which standard output is appended; `log` by default.
         """
-        words = [str(word) for word in arguments]
+        words = [str(argument) for argument in arguments]
         files = {"output": str(log if output is None else output), "errors": str(log)}
-        self.pid = _order({"arguments": words, **files})
+        self.pid = _call_fork_server({"arguments": words, **files})
         self.returncode: int | None = None
         self._descriptor = os.pidfd_open(self.pid)
 
@@ -61,32 +61,32 @@ class Master:
             ended = select.poll()
             ended.register(self._descriptor, select.POLLIN)
             if ended.poll(timeout_s * 1000):
-                self.returncode = _order({"wait": self.pid})
+                self.returncode = _call_fork_server({"wait": self.pid})
                 os.close(self._descriptor)
         return self.returncode
 
 
-def _order(order: dict[str, Any]) -> int:
-    """Give the nursery an order and return its answer."""
+def _call_fork_server(request: dict[str, Any]) -> int:
+    """Send a request to the fork server and return its answer."""
     with _lock:
         if not _running:
             _running.append(
                 subprocess.Popen(
-                    [sys.executable, str(_NURSERY)],
+                    [sys.executable, str(_FORK_SERVER)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
                 )
             )
             atexit.register(_stop)
-        (nursery,) = _running
-        assert nursery.stdin is not None
-        assert nursery.stdout is not None
-        nursery.stdin.write(json.dumps(order) + "\n")
-        nursery.stdin.flush()
-        return int(nursery.stdout.readline())
+        (server,) = _running
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        return int(server.stdout.readline())
 
 
 def _stop() -> None:
-    nursery = _running.pop()
-    nursery.communicate()
+    server = _running.pop()
+    server.communicate()

@@ -1,4 +1,4 @@
-"""The encoders that work on this computer, tested once for all processes of a run."""
+"""The encoders that work on this computer, tested once for all processes of a test run."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ _AGENT = Path(__file__).with_name("agent_program.py")
 
 
 def file_for(factory: pytest.TempPathFactory, ffmpeg: Path) -> Path:
-    """Return a file with the encoders of an FFmpeg that work here, named after its digest."""
+    """Return a file with the working encoders of an FFmpeg, named after its digest."""
 
     def make(file: Path) -> None:
         file.write_text(json.dumps(sorted(capabilities.proved_encoders(ffmpeg))), encoding="utf-8")
@@ -23,11 +23,11 @@ def file_for(factory: pytest.TempPathFactory, ffmpeg: Path) -> Path:
 
 
 def read(file: Path) -> frozenset[str]:
-    """Return the encoders of a file."""
+    """Read the encoders from a file."""
     return frozenset(json.loads(file.read_text(encoding="utf-8")))
 
 
 def agent_command(file: Path, config: Path) -> list[str]:
-    """Return the words that run the first slot of an agent with the encoders of a file."""
-    words = [sys.executable, str(_AGENT), str(file), "--config", str(config)]
-    return [*words, "run", "--slot", "1"]
+    """Return the command that runs the first slot of an agent with the encoders of a file."""
+    command = [sys.executable, str(_AGENT), str(file), "--config", str(config)]
+    return [*command, "run", "--slot", "1"]

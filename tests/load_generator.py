@@ -1,4 +1,4 @@
-"""Submitters and agents that work against masters, and remember what these acknowledged."""
+"""Load on masters: submitters and agents that record what the masters acknowledged."""
 
 import random
 import threading
@@ -12,7 +12,7 @@ from uuid import uuid4
 import factories
 import httpx
 import msgspec
-from serving import MasterProcess
+from master_process import MasterProcess
 
 _JOB = msgspec.json.encode(factories.job(exclusive=False))
 _JSON = {"Content-Type": "application/json"}
@@ -20,26 +20,26 @@ _JSON = {"Content-Type": "application/json"}
 
 @dataclass
 class JobAccounting:
-    """What callers know for sure, and what they cannot know."""
+    """The outcomes of the requests of all clients, known and unknown."""
 
-    # Jobs by the key they were submitted with, as the master acknowledged them.
+    # Ids of acknowledged jobs by the idempotency key of their submission.
     submitted: dict[str, str] = field(default_factory=dict)
-    # Keys whose answer never came: their job is there once, or not at all.
+    # Keys of submissions without an answer: their job exists once or not at all.
     unknown: set[str] = field(default_factory=set)
-    # Attempts (job, number) whose result the master said it has.
+    # Attempts (job, number) whose result the master acknowledged.
     stored: set[tuple[str, int]] = field(default_factory=set)
     handed_out: list[tuple[str, int]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
-Pick = Callable[[], MasterProcess]
+MasterChoice = Callable[[], MasterProcess]
 
 
 class Load:
-    """Callers in threads of their own; each asks the master that `pick` gives it, every time."""
+    """Clients in threads; each sends every request to a random master."""
 
     def __init__(self, masters: Iterable[MasterProcess], seed: int = 0) -> None:
-        """Prepare callers for some masters, to be asked at random."""
+        """Prepare clients of some masters; `seed` determines the choice of masters."""
         self.ledger = JobAccounting()
         self._masters = tuple(masters)
         self._stop = threading.Event()
@@ -48,7 +48,7 @@ class Load:
         self.errors: list[BaseException] = []
 
     def start(self, *, submitters: int, slots: int) -> None:
-        """Start so many submitters, and agents on so many slots of each node."""
+        """Start submitters, and agents with a number of slots on each node."""
         for number in range(submitters):
             self._run(self._submit, number)
         for node in factories.NODES:
@@ -56,7 +56,7 @@ class Load:
                 self._run(self._work, node, slot)
 
     def stop(self) -> None:
-        """Let everybody finish what they are at; raise what went wrong for one of them."""
+        """Let all clients finish their requests; raise the first error of a client."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -65,18 +65,18 @@ class Load:
 
     @contextmanager
     def running(self, *, submitters: int, slots: int) -> Any:
-        """Work while the context lasts."""
+        """Run the load within the context."""
         self.start(submitters=submitters, slots=slots)
         try:
             yield self.ledger
         finally:
             self.stop()
 
-    def _run(self, what: Callable[..., None], *arguments: Any) -> None:
+    def _run(self, target: Callable[..., None], *arguments: Any) -> None:
         def guarded() -> None:
             try:
-                what(*arguments)
-            # Raised again in the test's own thread.
+                target(*arguments)
+            # Raised again in the thread of the test.
             except BaseException as error:
                 self.errors.append(error)
 
@@ -114,7 +114,7 @@ class Load:
         caller.call(f"/v1/jobs/{job_id}/heartbeat", beat, _JSON)
         result = {"attempt": attempt, "measurement": factories.measurement()}
         body = msgspec.json.encode(result)
-        # An agent repeats its result until the master says that it has it, or that it is too late.
+        # An agent repeats its result until the master stores or refuses it.
         while not self._stop.is_set():
             answer = caller.call(f"/v1/jobs/{job_id}/result", body, _JSON)
             if answer is None or answer.status_code >= 500:
@@ -128,35 +128,35 @@ class Load:
 
 
 class Caller:
-    """Says things to one of several masters, and does not mind when it is gone."""
+    """Sends requests to random masters, which may be unreachable."""
 
-    def __init__(self, masters: tuple[MasterProcess, ...], who: str, seed: int) -> None:
-        """Prepare to call as the holder `who`."""
-        self._clients = {master.url: master.http(who) for master in masters}
-        self._random = random.Random(seed)  # noqa: S311 - which master is asked is no secret
+    def __init__(self, masters: tuple[MasterProcess, ...], holder: str, seed: int) -> None:
+        """Prepare to send requests with the token of `holder`."""
+        self._clients = {master.url: master.http(holder) for master in masters}
+        self._random = random.Random(seed)  # noqa: S311 - the choice is not a secret
 
     def __enter__(self) -> "Caller":
-        """Return the caller itself."""
+        """Return the caller."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Hang up."""
+        """Close the connections."""
         for client in self._clients.values():
             client.close()
 
     def call(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response | None:
-        """Ask one of the masters; None when no answer came."""
+        """Send a request to one of the masters; return None if there was no answer."""
         client = self._random.choice(list(self._clients.values()))
         try:
             return client.post(path, content=body, headers=headers)
         except httpx.TransportError:
-            # The master is being started again: there is nothing to hurry for.
+            # The master is restarting.
             time.sleep(0.02)
             return None
 
 
 def every(client: httpx.Client, path: str) -> list[Any]:
-    """Return the items of a list, all its pages."""
+    """Return the items of all pages of a list."""
     items: list[Any] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -168,25 +168,25 @@ def every(client: httpx.Client, path: str) -> list[Any]:
 
 
 def wait_until_parked(viewer: httpx.Client) -> None:
-    """Wait until one claim waits at a master for a job."""
+    """Wait until a master has one parked claim."""
     deadline = time.monotonic() + 20
     while "ffrtmp_master_claims_parked 1.0" not in viewer.get("/metrics").text:
-        assert time.monotonic() < deadline, "the agent did not park"
+        assert time.monotonic() < deadline, "no claim was parked"
         time.sleep(0.02)
 
 
 def register_all(master: MasterProcess) -> None:
-    """Make all nodes known."""
+    """Register all nodes."""
     for node in factories.NODES:
         with master.client(node) as client:
             client.register(factories.registration(node))
 
 
 def check(ledger: JobAccounting, master: MasterProcess) -> dict[str, Any]:
-    """Compare what callers were told with what the master has; return its jobs by id.
+    """Compare the acknowledged jobs and results with those of the master; return its jobs by id.
 
-    Everything that was acknowledged is there exactly once. What was not acknowledged is there
-    once after it is repeated with its key, or was there already.
+    Everything that was acknowledged must exist exactly once. A submission without an answer is
+    repeated with its key, and must then exist once.
     """
     with master.http("viewer") as viewer, master.http("submitter") as submitter:
         before = {job["id"] for job in every(viewer, "/v1/jobs")}
@@ -202,15 +202,15 @@ def check(ledger: JobAccounting, master: MasterProcess) -> dict[str, Any]:
             assert (answer.status_code == 200) == (job_id in before)
             repeated[key] = job_id
         assert len(set(repeated.values())) == len(repeated)
-        assert surplus <= set(repeated.values()), "a job came from nowhere"
+        assert surplus <= set(repeated.values()), "a job was never submitted"
         jobs = {job["id"]: job for job in every(viewer, "/v1/jobs")}
-        results = [(one["job_id"], one["attempt"]) for one in every(viewer, "/v1/results")]
+        results = [(result["job_id"], result["attempt"]) for result in every(viewer, "/v1/results")]
     assert len(jobs) == len(ledger.submitted) + len(ledger.unknown)
     assert ledger.stored <= set(results), "an acknowledged result is lost"
     assert len({job_id for job_id, _ in results}) == len(results), "a job has two results"
     for job_id, attempt in results:
         assert (jobs[job_id]["state"], jobs[job_id]["attempt"]) == ("succeeded", attempt)
-    assert {one["id"] for one in jobs.values() if one["state"] == "succeeded"} == {
+    assert {job["id"] for job in jobs.values() if job["state"] == "succeeded"} == {
         job_id for job_id, _ in results
     }
     assert len(set(ledger.handed_out)) == len(ledger.handed_out), "an attempt was handed out twice"

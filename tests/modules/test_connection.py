@@ -1,4 +1,4 @@
-"""Whom the modules trust, and what they say when nobody they trust answers."""
+"""TLS and authentication of the modules, and their messages for failed connections."""
 
 import http.server
 import json
@@ -41,17 +41,19 @@ def test_certificate_of_another_authority_is_refused(
 
 
 @own_farm
-def test_certificate_is_shown_to_a_master_that_wants_one(run_module: RunModule, farm: Farm) -> None:
+def test_certificate_is_presented_to_a_master_that_requires_one(
+    run_module: RunModule, farm: Farm
+) -> None:
     farm.stop()
-    farm.want_certificates()
+    farm.require_certificates()
     farm.start()
 
     refused = run_module(ffrtmp_node_info, **farm.connection)
-    shown = {
+    certificate = {
         "client_cert": str(farm.folder / "host.pem"),
         "client_key": str(farm.folder / "host.key"),
     }
-    answer = run_module(ffrtmp_node_info, **farm.connection, **shown)
+    answer = run_module(ffrtmp_node_info, **farm.connection, **certificate)
 
     assert refused["rc"] == 1
     assert "set client_cert and client_key" in refused["msg"]
@@ -77,7 +79,7 @@ def test_certificate_for_another_name_is_refused(run_module: RunModule, farm: Fa
         ({"ca_file": "/nonexistent/ca.pem"}, "ca_file /nonexistent/ca.pem cannot be read"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(
+def test_invalid_settings_are_refused(
     run_module: RunModule, farm: Farm, wrong: dict[str, str], message: str
 ) -> None:
     answer = run_module(ffrtmp_node_info, **{**farm.connection, **wrong})
@@ -87,7 +89,7 @@ def test_settings_that_cannot_work_are_refused(
 
 
 @own_farm
-def test_something_else_than_a_master_is_named(
+def test_a_server_that_is_not_a_master_is_reported(
     run_module: RunModule, farm: Farm, tmp_path: Path
 ) -> None:
     farm.stop()
@@ -107,7 +109,7 @@ def test_something_else_than_a_master_is_named(
 
 
 class _Hello(http.server.BaseHTTPRequestHandler):
-    """Says hello, whatever is asked."""
+    """Answers every request with hello."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -115,4 +117,4 @@ class _Hello(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"hello")
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""The database away for a while: the master says so, and goes on when it is back."""
+"""Outages of the database: the master reports them and continues afterwards."""
 
 import signal
 import threading
@@ -13,9 +13,9 @@ import msgspec
 import postgresql
 import pytest
 from databases import fill, settings_for
-from load import every, register_all, wait_until_parked
+from load_generator import every, register_all, wait_until_parked
+from master_process import MasterProcess
 from postgresql import Cluster
-from serving import MasterProcess
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ LEASE_S = 3.0
 
 @pytest.fixture
 def own_cluster() -> Iterator[Cluster]:
-    """A PostgreSQL that a test may stop."""
+    """A PostgreSQL server that the test may stop."""
     with postgresql.running(durable=True) as cluster:
         yield cluster
 
@@ -41,9 +41,9 @@ def master(own_cluster: Cluster, tmp_path: Path) -> Iterator[MasterProcess]:
         yield serving
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
-def test_an_outage_costs_nothing_but_its_time(
-    master: MasterProcess, own_cluster: Cluster, how: signal.Signals
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
+def test_an_outage_loses_no_jobs_or_leases(
+    master: MasterProcess, own_cluster: Cluster, stop_signal: signal.Signals
 ) -> None:
     with (
         master.http("submitter") as submitter,
@@ -53,17 +53,17 @@ def test_an_outage_costs_nothing_but_its_time(
         acknowledged = [post(submitter, "/v1/jobs", factories.job()).json()["id"] for _ in range(5)]
         claim = post(agent, "/v1/claims", {"node": "worker1", "slot": 1}).json()
 
-        own_cluster.stop(how)
+        own_cluster.stop(stop_signal)
         down = time.monotonic()
         wait_for_status(viewer, "/readyz", 503)
-        # Longer than any lease: who judged by the clock alone would end the attempt.
+        # Longer than a lease: a master that only compared times would end the attempt.
         while time.monotonic() < down + LEASE_S + 1.5:
             refused = [
                 viewer.get("/readyz"),
                 viewer.get("/v1/jobs"),
                 post(submitter, "/v1/jobs", factories.job()),
                 beat(agent, claim),
-                hand_in(agent, claim),
+                report_result(agent, claim),
             ]
             for answer in refused:
                 assert answer.status_code == 503, (answer.request.url, answer.text)
@@ -74,14 +74,14 @@ def test_an_outage_costs_nothing_but_its_time(
 
         own_cluster.start()
         wait_for_status(viewer, "/readyz", 200)
-        # The master looks for leases that ran out every second, and must not think this is one.
+        # The master expires leases every second, and must not expire this one.
         back = time.monotonic()
         while time.monotonic() < back + LEASE_S * 0.6:
             state = viewer.get(f"/v1/jobs/{claim['job']['id']}").json()["state"]
             assert state == "leased", "the outage ended a lease"
             time.sleep(0.1)
         assert beat(agent, claim).status_code == 200
-        stored = hand_in(agent, claim)
+        stored = report_result(agent, claim)
         assert (stored.status_code, stored.json()["repeated"]) == (200, False)
         after = post(submitter, "/v1/jobs", factories.job())
         assert after.status_code == 201
@@ -92,7 +92,7 @@ def test_an_outage_costs_nothing_but_its_time(
     assert master.is_running
 
 
-def test_leases_end_as_ever_after_an_outage(master: MasterProcess, own_cluster: Cluster) -> None:
+def test_leases_expire_after_an_outage(master: MasterProcess, own_cluster: Cluster) -> None:
     with master.http("submitter") as submitter, master.http("worker1") as agent:
         job = post(submitter, "/v1/jobs", factories.job()).json()
         post(agent, "/v1/claims", {"node": "worker1", "slot": 1})
@@ -102,11 +102,13 @@ def test_leases_end_as_ever_after_an_outage(master: MasterProcess, own_cluster: 
         wait_for_status(submitter, "/readyz", 200)
         deadline = time.monotonic() + LEASE_S * 5
         while submitter.get(f"/v1/jobs/{job['id']}").json()["state"] != "queued":
-            assert time.monotonic() < deadline, "a silent agent keeps its lease for ever"
+            assert time.monotonic() < deadline, (
+                "the lease of an agent without heartbeats did not expire"
+            )
             time.sleep(0.1)
 
 
-def test_a_parked_agent_gets_what_comes_after_an_outage(
+def test_a_parked_claim_gets_a_job_after_an_outage(
     master: MasterProcess, own_cluster: Cluster
 ) -> None:
     claimed: list[Any] = []
@@ -142,7 +144,7 @@ def beat(agent: httpx.Client, claim: Any) -> httpx.Response:
     return post(agent, f"/v1/jobs/{claim['job']['id']}/heartbeat", body)
 
 
-def hand_in(agent: httpx.Client, claim: Any) -> httpx.Response:
+def report_result(agent: httpx.Client, claim: Any) -> httpx.Response:
     body = {"attempt": claim["attempt"], "measurement": factories.measurement()}
     return post(agent, f"/v1/jobs/{claim['job']['id']}/result", body)
 

@@ -1,4 +1,4 @@
-"""Dividing a host's CPUs over its slots: trees of files like the kernel's."""
+"""Assignment of the CPUs of a host to its slots, with file trees like those of the kernel."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from .conftest import RunModule
 
 
 def tree(folder: Path, nodes: list[list[int]], threads: int = 1, memory: str = "") -> str:
-    """Write cores, given by nodes; the second thread of core n is CPU n + the number of cores."""
+    """Write the cores of each node; the second thread of core n is CPU n + the number of cores."""
     cores = [core for node in nodes for core in node]
     cpus = [core + thread * len(cores) for thread in range(threads) for core in cores]
     for number, node in enumerate(nodes):
@@ -20,7 +20,7 @@ def tree(folder: Path, nodes: list[list[int]], threads: int = 1, memory: str = "
             for cpu in siblings:
                 topology = folder / f"cpu/cpu{cpu}/topology"
                 topology.mkdir(parents=True)
-                text = ",".join(str(one) for one in siblings)
+                text = ",".join(str(sibling) for sibling in siblings)
                 (topology / "thread_siblings_list").write_text(f"{text}\n")
                 (folder / f"cpu/cpu{cpu}/node{number}").mkdir()
     (folder / "cpu/online").write_text(",".join(str(cpu) for cpu in cpus) + "\n")
@@ -40,14 +40,14 @@ def slots(answer: dict[str, Any]) -> list[tuple[str, str]]:
     [
         ([[0, 1, 2, 3]], 1, [("0,1,2,3", "0")]),
         ([[0, 1, 2, 3]], 2, [("0,1", "0"), ("2,3", "0")]),
-        # A core that is left over belongs to nobody.
+        # A surplus core is not assigned.
         ([[0, 1, 2, 3, 4]], 2, [("0,1", "0"), ("2,3", "0")]),
         ([[0, 1, 2], [3, 4, 5]], 2, [("0,1,2", "0"), ("3,4,5", "1")]),
-        # Nodes whose cores are numbered in turn, as some machines do.
+        # Nodes with alternately numbered cores, as on some machines.
         ([[0, 2, 4], [1, 3, 5]], 2, [("0,2,4", "0"), ("1,3,5", "1")]),
-        # The smaller node first, so that none has to span.
+        # The smaller node is used first, so that no slot spans two nodes.
         ([[0, 1, 2, 3], [4, 5]], 1, [("4,5", "1"), ("0,1", "0"), ("2,3", "0")]),
-        # What has no room on one node spans as few as possible.
+        # A slot that does not fit on one node spans as few nodes as possible.
         ([[0, 1, 2], [3, 4, 5]], 1, [("0,1", "0"), ("3,4", "1"), ("2,5", "0,1")]),
         ([[0, 1], [2, 3]], 2, [("0,1,2,3", "0,1")]),
     ],
@@ -63,16 +63,16 @@ def test_physical_cores_are_divided(
     assert slots(run_module(ffrtmp_slot_cpus_info, **arguments)) == wanted
 
 
-def test_a_node_without_memory_is_not_asked_for_any(run_module: RunModule, tmp_path: Path) -> None:
+def test_a_node_without_memory_gets_no_memory_nodes(run_module: RunModule, tmp_path: Path) -> None:
     arguments = {"slots": 2, "physical": True, "tree": tree(tmp_path, [[0], [1]], memory="0")}
     found = slots(run_module(ffrtmp_slot_cpus_info, **arguments))
     assert found == [("0", "0"), ("1", "")]
 
 
 def test_a_core_whose_first_thread_is_offline_counts(run_module: RunModule, tmp_path: Path) -> None:
-    place = tree(tmp_path, [[0, 1]], 2)
+    path = tree(tmp_path, [[0, 1]], 2)
     (tmp_path / "cpu/online").write_text("1-3\n")
-    found = run_module(ffrtmp_slot_cpus_info, slots=1, physical=True, tree=place)
+    found = run_module(ffrtmp_slot_cpus_info, slots=1, physical=True, tree=path)
     assert slots(found) == [("1,2", "0")]
 
 
@@ -90,16 +90,16 @@ def test_this_host_can_be_divided(run_module: RunModule) -> None:
     assert {int(cpu) for cpu in cpus.split(",")} <= set(range(os.cpu_count() or 1))
 
 
-def test_what_is_listed_is_given(run_module: RunModule, tmp_path: Path) -> None:
-    place = tree(tmp_path, [[0, 1], [2, 3]])
-    arguments = {"slots": 2, "cpus": ["0-1", "2,3"], "memory_nodes": ["0", "1"], "tree": place}
+def test_listed_cpus_and_nodes_are_assigned(run_module: RunModule, tmp_path: Path) -> None:
+    path = tree(tmp_path, [[0, 1], [2, 3]])
+    arguments = {"slots": 2, "cpus": ["0-1", "2,3"], "memory_nodes": ["0", "1"], "tree": path}
     assert slots(run_module(ffrtmp_slot_cpus_info, **arguments)) == [("0-1", "0"), ("2,3", "1")]
     arguments["cpus"] = []
     assert slots(run_module(ffrtmp_slot_cpus_info, **arguments)) == [("", "0"), ("", "1")]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"slots": 5, "physical": True}, "5 slots cannot have physical cores of their own"),
         ({"slots": 0, "physical": True}, "0 slots"),
@@ -115,15 +115,15 @@ def test_what_is_listed_is_given(run_module: RunModule, tmp_path: Path) -> None:
         ({"slots": 1, "memory_nodes": ["2"]}, "nodes with memory: 0, 1"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    run_module: RunModule, tmp_path: Path, arguments: dict[str, Any], said: str
+def test_invalid_assignments_are_refused(
+    run_module: RunModule, tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
-    place = tree(tmp_path, [[0, 1], [2, 3]])
-    answer = run_module(ffrtmp_slot_cpus_info, **arguments, tree=place)
+    path = tree(tmp_path, [[0, 1], [2, 3]])
+    answer = run_module(ffrtmp_slot_cpus_info, **arguments, tree=path)
     assert answer["rc"] == 1
-    assert said in answer["msg"]
+    assert message in answer["msg"]
 
 
-def test_a_host_that_says_nothing_is_refused(run_module: RunModule, tmp_path: Path) -> None:
+def test_a_host_without_cpu_information_is_refused(run_module: RunModule, tmp_path: Path) -> None:
     answer = run_module(ffrtmp_slot_cpus_info, slots=1, tree=str(tmp_path))
     assert "cpu/online cannot be read" in answer["msg"]

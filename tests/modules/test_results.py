@@ -1,4 +1,4 @@
-"""Results as tables and files."""
+"""Results of runs as tables, CSV and files."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ from .documents import result
         RatePoint(crf=23.5),
     ],
 )
-def test_rate_label_is_the_shared_one(rate: RatePoint) -> None:
+def test_rate_label_equals_the_shared_type(rate: RatePoint) -> None:
     assert results.rate_label({"crf": rate.crf, "bitrate_kbps": rate.bitrate_kbps}) == rate.label
 
 
@@ -46,7 +46,7 @@ def test_csv_adds_user_and_system_time() -> None:
     assert (row["cpu_s"], row["user_s"], row["system_s"]) == ("3.5", "3.0", "0.5")
 
 
-def test_table_gives_medians_over_repeats() -> None:
+def test_table_has_medians_over_repeats() -> None:
     rows = results.table(
         result(repeat=repeat, speed=speed, vmaf=vmaf)
         for repeat, speed, vmaf in ((1, 1.0, 80.0), (2, 5.0, None), (3, 2.0, 90.0))
@@ -59,12 +59,15 @@ def test_table_gives_medians_over_repeats() -> None:
 
 
 def _judged(state: str, **values: Any) -> dict[str, Any]:
-    one = result(**values)
-    one["measurement"]["verdict"] = {"state": state, "reasons": [{"code": "steal", "detail": "x"}]}
-    return one
+    document = result(**values)
+    document["measurement"]["verdict"] = {
+        "state": state,
+        "reasons": [{"code": "steal", "detail": "x"}],
+    }
+    return document
 
 
-def test_an_invalid_result_is_in_no_median_and_a_degraded_one_is() -> None:
+def test_medians_exclude_invalid_results_and_include_degraded_ones() -> None:
     rows = results.table(
         [
             _judged("valid", repeat=1, speed=1.0),
@@ -77,21 +80,21 @@ def test_an_invalid_result_is_in_no_median_and_a_degraded_one_is() -> None:
     assert rows[0]["speed"] == 2.0
 
 
-def test_a_scenario_with_invalid_results_alone_keeps_its_row_and_has_no_figure() -> None:
+def test_a_scenario_with_only_invalid_results_has_a_row_without_values() -> None:
     (row,) = results.table([_judged("invalid")])
 
     assert (row["n"], row["n_invalid"], row["speed"], row["cpu_s"]) == (0, 1, None, None)
     assert row["encoder"] == "libx264"
 
 
-def test_csv_says_why_a_result_is_not_valid() -> None:
+def test_csv_has_the_reasons_of_a_verdict() -> None:
     text = results.as_csv([_judged("degraded"), result()]).decode()
     judged, _ = csv.DictReader(io.StringIO(text))
 
     assert (judged["verdict"], judged["verdict_reasons"]) == ("degraded", "steal")
 
 
-def test_energy_is_there_or_empty_and_never_0() -> None:
+def test_unavailable_energy_is_empty_and_never_0() -> None:
     with_energy = result()
     with_energy["measurement"]["energy"] = {"status": "measured", "gross_j": 5.5, "net_j": 4.0}
     without = result()
@@ -104,15 +107,15 @@ def test_energy_is_there_or_empty_and_never_0() -> None:
 
 
 def _live(**figures: Any) -> dict[str, Any]:
-    one = result()
-    unknown = {"status": "unavailable", "reason": "nobody asked"}
-    one["measurement"]["output"] = None
-    one["measurement"]["quality"] = unknown
-    one["measurement"]["live"] = {"server_bitrate_mean_kbps": unknown, **figures}
-    return one
+    document = result()
+    unknown = {"status": "unavailable", "reason": "not requested"}
+    document["measurement"]["output"] = None
+    document["measurement"]["quality"] = unknown
+    document["measurement"]["live"] = {"server_bitrate_mean_kbps": unknown, **figures}
+    return document
 
 
-def test_a_stream_has_the_bit_rate_of_its_packets_in_the_table_alone() -> None:
+def test_only_the_table_has_the_bit_rate_of_the_packets_of_a_stream() -> None:
     (row,) = results.table([_live(bitrate_mean_kbps=1234.0, server_bitrate_mean_kbps=999.0)])
     assert row["video_bitrate_kbps"] == 1234.0
     (row,) = results.table([_live(server_bitrate_mean_kbps=999.0)])
@@ -124,10 +127,10 @@ def test_a_stream_has_the_bit_rate_of_its_packets_in_the_table_alone() -> None:
 
 
 def _ladder(repeat: int, kbps: float, vmaf: float | None, *, together: bool) -> dict[str, Any]:
-    one, whole = result(repeat=repeat), result()["measurement"]
-    encode = one["scenario"].pop("encode")
-    one["scenario"]["name"] = "clip/ladder"
-    one["scenario"]["ladder"] = {
+    document, whole = result(repeat=repeat), result()["measurement"]
+    encode = document["scenario"].pop("encode")
+    document["scenario"]["name"] = "clip/ladder"
+    document["scenario"]["ladder"] = {
         "together": together,
         "renditions": [
             {"name": name, "encode": {**encode, "rate": {"bitrate_kbps": rate}}}
@@ -136,7 +139,7 @@ def _ladder(repeat: int, kbps: float, vmaf: float | None, *, together: bool) -> 
     }
     unknown = {"status": "unavailable", "reason": "no libvmaf"}
     quality = unknown if vmaf is None else {**whole["quality"], "vmaf_mean": vmaf}
-    one["measurement"] |= {
+    document["measurement"] |= {
         "output": None,
         "quality": unknown,
         "energy": {"status": "measured", "gross_j": 9.0, "net_j": 5.0},
@@ -150,7 +153,7 @@ def _ladder(repeat: int, kbps: float, vmaf: float | None, *, together: bool) -> 
             for name, part in (("720p", 1), ("360p", 4))
         ],
     }
-    return one
+    return document
 
 
 def test_each_rendition_has_a_row_below_its_ladders() -> None:
@@ -176,21 +179,21 @@ def test_each_rendition_has_a_row_below_its_ladders() -> None:
         assert (row["speed"], row["cpu_s"], row["energy_gross_j"]) == (None, None, None)
 
 
-def test_a_rendition_with_a_process_of_its_own_has_its_cost() -> None:
+def test_a_rendition_with_a_separate_process_has_its_cost() -> None:
     rows = results.table([_ladder(1, 1.5, 90.0, together=False)])
     assert [row["speed"] for row in rows] == [2.0, 1.5, 1.5]
     assert [row["cpu_s"] for row in rows] == [3.5, 3.5, 3.5]
     assert [row["energy_gross_j"] for row in rows] == [9.0, None, None]
 
 
-def test_renditions_of_an_invalid_ladder_have_no_figure() -> None:
-    one = _ladder(1, 2000.0, 90.0, together=True)
-    one["measurement"]["verdict"] = {"state": "invalid", "reasons": []}
-    for row in results.table([one]):
+def test_renditions_of_an_invalid_ladder_have_no_values() -> None:
+    document = _ladder(1, 2000.0, 90.0, together=True)
+    document["measurement"]["verdict"] = {"state": "invalid", "reasons": []}
+    for row in results.table([document]):
         assert (row["n"], row["n_invalid"], row["video_bitrate_kbps"]) == (0, 1, None)
 
 
-def test_streams_and_lag_stand_where_they_were_measured() -> None:
+def test_streams_and_lag_are_in_the_rows_that_measured_them() -> None:
     dense, live = result(repeat=1), result(repeat=2)
     cost = {"status": "computed", "currency": "EUR", "per_stream_hour": 0.0125}
     dense["measurement"]["density"] = {"streams": 7, "cost": cost}
@@ -208,7 +211,7 @@ def test_streams_and_lag_stand_where_they_were_measured() -> None:
 
 def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None:
     dense = [result(repeat=number) for number in (1, 2, 3)]
-    for one, cost in zip(
+    for document, cost in zip(
         dense,
         (
             {"status": "unavailable", "reason": "no price"},
@@ -217,7 +220,7 @@ def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None
         ),
         strict=True,
     ):
-        one["measurement"]["density"] = {"streams": 7, "cost": cost}
+        document["measurement"]["density"] = {"streams": 7, "cost": cost}
 
     (row,) = results.table(dense)
     assert (row["cost_per_stream_hour"], row["currency"]) == (None, None)
@@ -228,16 +231,16 @@ def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None
 
 
 def _with_ffmpeg(name: str | None, sha256: str, **values: Any) -> dict[str, Any]:
-    one = result(**values)
+    document = result(**values)
     if name is not None:
-        one["scenario"]["ffmpeg"] = {"name": name, "sha256": sha256}
-        one["scenario"]["name"] += f"/{name}"
-    one["measurement"]["provenance"]["ffmpeg"]["sha256"] = sha256
-    return one
+        document["scenario"]["ffmpeg"] = {"name": name, "sha256": sha256}
+        document["scenario"]["name"] += f"/{name}"
+    document["measurement"]["provenance"]["ffmpeg"]["sha256"] = sha256
+    return document
 
 
 def test_two_ffmpegs_are_never_in_one_median() -> None:
-    """Both call themselves 7.1, and the suite may not even name them."""
+    """Both builds report version 7.1, and the suite need not name them."""
     for names in (("old", "new"), (None, None)):
         slow, quick = (
             [_with_ffmpeg(name, digest * 64, repeat=n, speed=speed) for n in (1, 2)]
@@ -253,11 +256,11 @@ def test_two_ffmpegs_are_never_in_one_median() -> None:
         assert {row["encode"] for row in rows} == {"x264"}
 
 
-def test_csv_names_the_ffmpeg_that_the_suite_gave() -> None:
+def test_csv_names_the_ffmpeg_of_the_suite() -> None:
     text = results.as_csv([_with_ffmpeg("patched", "a" * 64), result()]).decode()
-    given, own = csv.DictReader(io.StringIO(text))
+    under_test, own = csv.DictReader(io.StringIO(text))
 
-    assert (given["ffmpeg"], given["ffmpeg_version"], given["ffmpeg_sha256"]) == (
+    assert (under_test["ffmpeg"], under_test["ffmpeg_version"], under_test["ffmpeg_sha256"]) == (
         "patched",
         "7.1",
         "a" * 64,
@@ -265,7 +268,7 @@ def test_csv_names_the_ffmpeg_that_the_suite_gave() -> None:
     assert (own["ffmpeg"], own["ffmpeg_sha256"]) == ("", "b" * 64)
 
 
-def test_table_says_null_where_no_quality_was_measured() -> None:
+def test_table_has_null_for_unavailable_quality() -> None:
     row = results.table([result(vmaf=None)])[0]
 
     assert row["vmaf_mean"] is None
@@ -301,7 +304,7 @@ def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None
     for _ in range(2):
         folder = Folder(tmp_path / "run", is_dry=False)
         folder.put("b/two.txt", b"two")
-        folder.put("one.txt", b"one")
+        folder.put("document.txt", b"document")
         folder.put("SHA256SUMS", results.as_sha256sums(dict(folder.digests)))
         digests.append(folder.pack(tmp_path / "run.tar.gz"))
         changes = folder.changes
@@ -311,7 +314,7 @@ def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None
     listed = subprocess.run(
         ["/usr/bin/tar", "tzf", tmp_path / "run.tar.gz"], check=True, capture_output=True, text=True
     ).stdout
-    assert listed.split() == ["SHA256SUMS", "b/two.txt", "one.txt"]
+    assert listed.split() == ["SHA256SUMS", "b/two.txt", "document.txt"]
     checked = subprocess.run(
         ["/usr/bin/sha256sum", "--check", "--strict", "SHA256SUMS"],
         cwd=tmp_path / "run",
@@ -321,27 +324,27 @@ def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None
     assert checked.returncode == 0
 
 
-def test_dry_folder_says_what_would_change_and_writes_nothing(tmp_path: Path) -> None:
+def test_dry_folder_reports_changes_and_writes_nothing(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "run", is_dry=True)
-    folder.put("one.txt", b"one")
+    folder.put("document.txt", b"document")
 
     assert folder.pack(tmp_path / "run.tar.gz") is None
-    assert folder.changes == ["one.txt", "run.tar.gz"]
+    assert folder.changes == ["document.txt", "run.tar.gz"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "run", is_dry=False)
-    folder.put("one.txt", b"one")
+    folder.put("document.txt", b"document")
 
     def write(file: io.BufferedWriter) -> None:
         file.write(b"ha")
         raise CorruptError("the rest is missing")
 
     with pytest.raises(CorruptError):
-        folder.put_by("one.txt", "0" * 64, write)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["one.txt"]
-    assert (tmp_path / "run" / "one.txt").read_bytes() == b"one"
+        folder.put_by("document.txt", "0" * 64, write)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["document.txt"]
+    assert (tmp_path / "run" / "document.txt").read_bytes() == b"document"
 
 
 def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -356,7 +359,7 @@ def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
         check_belongs_to(tmp_path, "run-1")
 
 
-def test_a_row_has_the_interval_of_its_own_repeats_alone() -> None:
+def test_a_row_has_only_the_interval_of_its_own_repeats() -> None:
     repeats = [result(repeat=n, speed=float(n)) for n in range(1, 7)]
     scenario = repeats[0]["scenario"]["name"]
     median = {

@@ -1,4 +1,4 @@
-"""A master in this process that really listens, so that answers come piece by piece."""
+"""A master in this process that is_listening on a port, so that answers are streamed."""
 
 import socket
 import threading
@@ -12,24 +12,24 @@ from postgresql import free_port
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it listens, and that sends home who follows, as the real one does."""
+    """A server that signals when it is_listening, and closes subscriptions when it stops."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self.listens = threading.Event()
+        self.is_listening = threading.Event()
         self._services = services
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.listens.set()
+        self.is_listening.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._services.close_subscriptions()
         await super().shutdown(sockets)
 
 
-class Listening:
-    """Where a master listens; `stop` ends it as SIGTERM would."""
+class ListeningMaster:
+    """A master on a port; `stop` ends it like SIGTERM."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -47,7 +47,7 @@ class Listening:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._server.listens.wait(30)
+        assert self._server.is_listening.wait(30)
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -55,11 +55,11 @@ class Listening:
 
 
 @contextmanager
-def listening(services: Services) -> Iterator[Listening]:
-    """Run a master that listens."""
-    one = Listening(services)
-    one.start()
+def listening_master(services: Services) -> Iterator[ListeningMaster]:
+    """Run a master on a port within the context."""
+    master = ListeningMaster(services)
+    master.start()
     try:
-        yield one
+        yield master
     finally:
-        one.stop()
+        master.stop()

@@ -1,4 +1,4 @@
-"""docs/api.md: what stands there works, answers as it says, and leaves no endpoint out."""
+"""The commands of docs/api.md: all of them work, and their outputs are as shown."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from .page import Page
 pytestmark = pytest.mark.slow
 
 
-def test_nothing_is_left_out_of_the_tests(page: Page) -> None:
+def test_every_fence_is_tested(page: Page) -> None:
     fences = list(page.fences())
     assert page.text.count("```") == 2 * len(fences)
     assert {fence.language for fence in fences} == {"bash", "json", "text"}
     run = [fence for step in page.steps() for fence in (step.commands, step.shown) if fence]
-    assert run == fences, "what commands print must stand right below them"
+    assert run == fences, "the output of commands must be directly below them"
 
 
 def test_every_command_works(page: Page, outcome: Outcome) -> None:
@@ -25,9 +25,13 @@ def test_every_command_works(page: Page, outcome: Outcome) -> None:
     )
 
 
-def test_answers_are_as_they_are_shown(page: Page, outcome: Outcome) -> None:
-    shown = [(step.shown, came) for step, came in zip(page.steps(), outcome.printed, strict=False)]
-    found = [(fence.line, difference(fence, came)) for fence, came in shown if fence is not None]
-    wrong = [f"docs/{page.name}, line {line}: {what}" for line, what in found if what is not None]
+def test_outputs_are_as_shown(page: Page, outcome: Outcome) -> None:
+    shown = [
+        (step.shown, actual) for step, actual in zip(page.steps(), outcome.printed, strict=False)
+    ]
+    found = [
+        (fence.line, difference(fence, actual)) for fence, actual in shown if fence is not None
+    ]
+    wrong = [f"docs/{page.name}, line {line}: {problem}" for line, problem in found if problem]
     assert found
     assert not wrong, "\n".join(wrong)

@@ -1,4 +1,4 @@
-"""The API fuzzed from its own OpenAPI document: no 5xx, and no answer that it does not announce."""
+"""Fuzz tests of the API from its OpenAPI document: no 5xx, and only documented answers."""
 
 import os
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from databases import only
 from ffrtmp_master.settings import Settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from load import register_all
+from load_generator import register_all
+from master_process import MasterProcess
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-from serving import MasterProcess
 
-# How many cases are tried for each operation, mode and role. With FFRTMP_TEST_CASES, which make
-# test-deep sets, they are more, and other ones each time.
+# The number of cases for each operation, mode and role. With FFRTMP_TEST_CASES, which
+# make test-deep sets, they are more, and different in each run.
 _CASES = os.environ.get("FFRTMP_TEST_CASES")
 _FEW_CASES = 3
 
@@ -33,15 +33,15 @@ _CHECKS: list[Any] = [
     checks.response_schema_conformance,
 ]
 
-# It streams for as long as it is wanted: who reads an answer to its end, as this does, waits for
-# ever. What it answers is tested in files/master/tests/test_events.py.
+# Its answer is an endless stream, which this test would read forever. It is tested in
+# files/master/tests/test_events.py.
 _ENDLESS = "/v1/events"
 
 pytestmark = [only("sqlite"), pytest.mark.property, pytest.mark.slow]
 
 
 class Site:
-    """A master with something in it, so that ids in paths can be of things that are there."""
+    """A master with data, so that ids in paths can exist."""
 
     def __init__(self, master: MasterProcess) -> None:
         self.master = master
@@ -50,7 +50,7 @@ class Site:
         self.attempt = 1
 
     def fill(self) -> None:
-        """Have nodes, a source, a run, and jobs in several states."""
+        """Add nodes, a source, a run, and jobs in several states."""
         register_all(self.master)
         with self.master.http("submitter") as submitter, self.master.http("worker1") as agent:
             put = submitter.put(f"/v1/sources/{factories.CLIP_SHA256}", content=factories.CLIP)
@@ -69,8 +69,8 @@ class Site:
             )
             assert stored.status_code == 200, stored.text
 
-    def point_at_real_things(self, case: Case, pick: int) -> None:
-        """Put the ids of real things into a case's path, so that it gets behind the 404."""
+    def use_existing_ids(self, case: Case, pick: int) -> None:
+        """Put existing ids into the path of a case, so that it does not end with a 404."""
         known = {
             "job_id": self.job_ids[pick % len(self.job_ids)],
             "run_id": self.run_id,
@@ -83,7 +83,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def sites() -> dict[str, Site]:
-    """The site that the tests of this module share."""
+    """The sites that the tests of this module share."""
     return {}
 
 
@@ -93,14 +93,14 @@ def site(migrated: Settings, tmp_path: Path) -> Iterator[Site]:
         migrated, requests_per_s_max=1e9, failed_logins_per_minute_max=10**9
     )
     with MasterProcess(tmp_path, unlimited).serving() as master:
-        made = Site(master)
-        made.fill()
-        yield made
+        site = Site(master)
+        site.fill()
+        yield site
 
 
-@pytest.mark.parametrize("who", ["viewer", "submitter", "admin", "worker1"])
-def test_no_answer_is_unexpected(site: Site, who: str) -> None:
-    headers = {"Authorization": f"Bearer token-{who}"}
+@pytest.mark.parametrize("holder", ["viewer", "submitter", "admin", "worker1"])
+def test_every_answer_is_documented(site: Site, holder: str) -> None:
+    headers = {"Authorization": f"Bearer token-{holder}"}
     schema = schemathesis.openapi.from_url(
         f"{site.master.url}/schema/openapi.json",
         headers={"Authorization": "Bearer token-viewer"},
@@ -122,7 +122,7 @@ def test_no_answer_is_unexpected(site: Site, who: str) -> None:
 def fuzz(
     site: Site, session: requests.Session, headers: dict[str, str], operation: Any, mode: Any
 ) -> None:
-    """Try an operation with what its document allows, or with what it does not."""
+    """Call an operation with valid or invalid requests."""
     try:
         strategy = operation.as_strategy(mode)
     except Exception as error:
@@ -138,8 +138,8 @@ def fuzz(
     @given(case=strategy, pick=st.integers(0, 3))
     def attempt(case: Case, pick: int) -> None:
         if pick:
-            site.point_at_real_things(case, pick)
-        _do_not_wait(case)
+            site.use_existing_ids(case, pick)
+        _disable_waiting(case)
         case.call_and_validate(
             session=session,
             headers=headers,
@@ -151,8 +151,8 @@ def fuzz(
     attempt()
 
 
-def _do_not_wait(case: Case) -> None:
-    """Have claims and logs answered at once; how they wait and follow is tested elsewhere."""
+def _disable_waiting(case: Case) -> None:
+    """Disable waiting for jobs and following of logs, which other tests cover."""
     (case.query or {}).pop("follow", None)
     body = case.body
     if isinstance(body, dict):
