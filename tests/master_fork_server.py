@@ -1,9 +1,9 @@
 """Program that forks masters, so that they need not import their libraries for two seconds each.
 
 It imports the libraries once, and each master is a fork of it. Each line of standard input is a
-request, answered by a line of standard output:
-`{"arguments": [...], "output": FILE, "errors": FILE}` starts a master, and the answer is its process
-id; `{"wait": PID}` waits for the end of a master, and the answer is its exit code.
+request, and the answer is a line of standard output. The request
+`{"arguments": [...], "output": FILE, "errors": FILE}` starts a master and is answered with its
+process id. `{"wait": PID}` waits for the end of a master and is answered with its exit code.
 """
 
 import json

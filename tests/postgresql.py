@@ -222,7 +222,7 @@ def _binaries() -> Path:
 
 
 def _as_server() -> list[str]:
-    """Return a command prefix for running a program as the server's user, ended with this process."""
+    """Return a prefix for commands of the server's user that end with this process."""
     prefix = ["setpriv", "--pdeathsig", "QUIT"]
     if _is_root():
         prefix += ["--reuid", _SUPERUSER, "--regid", _SUPERUSER, "--init-groups"]

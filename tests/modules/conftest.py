@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from databases import template_file
 
-from .farm import Farm
+from .farm import Agent, Farm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "library"))
@@ -60,6 +60,14 @@ def farm(
     if not farm.is_running:
         farm.start()
     farm.remove_node()
+
+
+@pytest.fixture
+def agent(farm: Farm) -> Iterator[Agent]:
+    """The agent of worker1, registered at the master."""
+    agent = farm.agent()
+    yield agent
+    agent.client.close()
 
 
 def _serving(folder: Path, template: Path) -> Iterator[Farm]:

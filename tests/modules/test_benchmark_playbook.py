@@ -3,7 +3,6 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ pytestmark = pytest.mark.slow
 # and interruption run only in make test-deep.
 _INTERRUPTED = 99
 """The exit code of Ansible after it is aborted by Ctrl-C."""
-
-
-@pytest.fixture
-def agent(farm: Farm) -> Iterator[Agent]:
-    agent = farm.agent()
-    yield agent
-    agent.client.close()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import hashlib
 import json
 import tarfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,6 @@ from .conftest import RunModule, own_farm
 from .farm import CLIP, LOG, SUITE, Agent, Farm
 
 CHECK = {"_ansible_check_mode": True}
-
-
-@pytest.fixture
-def agent(farm: Farm) -> Iterator[Agent]:
-    agent = farm.agent()
-    yield agent
-    agent.client.close()
 
 
 @pytest.fixture
@@ -103,7 +95,7 @@ def test_run_is_canceled_once(
     assert (canceled["changed"], canceled["run"]["state"]) == (True, "canceled")
     assert run_module(ffrtmp_run, **arguments)["changed"] is False
     assert run_module(ffrtmp_run, **arguments, **CHECK)["changed"] is False
-    uunknown = run_module(ffrtmp_run, **{**arguments, "key": "never used"})
+    unknown = run_module(ffrtmp_run, **{**arguments, "key": "never used"})
     assert (unknown["rc"], unknown["changed"], unknown["run"]) == (0, False, None)
 
 
@@ -283,7 +275,7 @@ def test_node_is_removed_once(run_module: RunModule, farm: Farm, agent: Agent) -
     assert run_module(ffrtmp_node, **arguments)["changed"] is True
     assert run_module(ffrtmp_node, **arguments)["changed"] is False
     assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is False
-    uunknown = run_module(ffrtmp_node, **{**arguments, "state": "active"})
+    unknown = run_module(ffrtmp_node, **{**arguments, "state": "active"})
     assert unknown["rc"] == 1
     assert "no node worker1 (known: none)" in unknown["msg"]
 

@@ -304,7 +304,7 @@ def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None
     for _ in range(2):
         folder = Folder(tmp_path / "run", is_dry=False)
         folder.put("b/two.txt", b"two")
-        folder.put("document.txt", b"document")
+        folder.put("one.txt", b"one")
         folder.put("SHA256SUMS", results.as_sha256sums(dict(folder.digests)))
         digests.append(folder.pack(tmp_path / "run.tar.gz"))
         changes = folder.changes
@@ -314,7 +314,7 @@ def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None
     listed = subprocess.run(
         ["/usr/bin/tar", "tzf", tmp_path / "run.tar.gz"], check=True, capture_output=True, text=True
     ).stdout
-    assert listed.split() == ["SHA256SUMS", "b/two.txt", "document.txt"]
+    assert listed.split() == ["SHA256SUMS", "b/two.txt", "one.txt"]
     checked = subprocess.run(
         ["/usr/bin/sha256sum", "--check", "--strict", "SHA256SUMS"],
         cwd=tmp_path / "run",
@@ -326,25 +326,25 @@ def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None
 
 def test_dry_folder_reports_changes_and_writes_nothing(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "run", is_dry=True)
-    folder.put("document.txt", b"document")
+    folder.put("one.txt", b"one")
 
     assert folder.pack(tmp_path / "run.tar.gz") is None
-    assert folder.changes == ["document.txt", "run.tar.gz"]
+    assert folder.changes == ["one.txt", "run.tar.gz"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "run", is_dry=False)
-    folder.put("document.txt", b"document")
+    folder.put("one.txt", b"one")
 
     def write(file: io.BufferedWriter) -> None:
         file.write(b"ha")
         raise CorruptError("the rest is missing")
 
     with pytest.raises(CorruptError):
-        folder.put_by("document.txt", "0" * 64, write)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["document.txt"]
-    assert (tmp_path / "run" / "document.txt").read_bytes() == b"document"
+        folder.put_by("one.txt", "0" * 64, write)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["one.txt"]
+    assert (tmp_path / "run" / "one.txt").read_bytes() == b"one"
 
 
 def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
