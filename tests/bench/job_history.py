@@ -1,7 +1,6 @@
-"""Filling a master's SQLite database with a long history, straight into its tables.
+"""A long history of jobs, inserted directly into the SQLite database of a master.
 
-What one real job left behind is the pattern: its rows are copied under new ids, so that the
-history is what the master itself would have written.
+The rows of a real job are copied with new ids, so that the history equals that of a master.
 """
 
 import secrets
@@ -15,7 +14,7 @@ from typing import Any
 from ffrtmp_master.store.schema import jobs, results, transitions
 from sqlalchemy import Table
 
-_ROWS_AT_ONCE = 20_000
+_BATCH_ROWS = 20_000
 _US_PER_S = 1_000_000
 
 Row = dict[str, Any]
@@ -24,21 +23,22 @@ Row = dict[str, Any]
 def copy_job(database: Path, job_id: str, copies: int, *, oldest_s_ago: float) -> list[str]:
     """Copy a job with its transitions and results; return the new ids.
 
-    The copies were born evenly from `oldest_s_ago` until now, in the order of their ids.
+    The creation times of the copies are evenly distributed from `oldest_s_ago` until now, in the
+    order of their ids.
     """
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -262144")
-        pattern = job_id.replace("-", "")
-        job = _rows(connection, jobs, "id", pattern)[0]
-        moved = _rows(connection, transitions, "job_id", pattern)
-        measured = _rows(connection, results, "job_id", pattern)
+        template_id = job_id.replace("-", "")
+        job = _rows(connection, jobs, "id", template_id)[0]
+        transition_rows = _rows(connection, transitions, "job_id", template_id)
+        result_rows = _rows(connection, results, "job_id", template_id)
         ids = list(_ids(copies, oldest_s_ago))
         step_us = int(oldest_s_ago * _US_PER_S / copies)
         first_rank = job["rank"] - step_us * copies
-        for start in range(0, copies, _ROWS_AT_ONCE):
-            part = range(start, min(copies, start + _ROWS_AT_ONCE))
+        for start in range(0, copies, _BATCH_ROWS):
+            part = range(start, min(copies, start + _BATCH_ROWS))
             connection.execute("BEGIN IMMEDIATE")
             _insert(
                 connection,
@@ -46,12 +46,14 @@ def copy_job(database: Path, job_id: str, copies: int, *, oldest_s_ago: float) -
                 [job | {"id": ids[n], "rank": first_rank + step_us * n, "key": None} for n in part],
             )
             _insert(
-                connection, transitions, [row | {"job_id": ids[n]} for n in part for row in moved]
+                connection,
+                transitions,
+                [row | {"job_id": ids[n]} for n in part for row in transition_rows],
             )
             _insert(
                 connection,
                 results,
-                [row | {"job_id": ids[n], "id": ids[n]} for n in part for row in measured],
+                [row | {"job_id": ids[n], "id": ids[n]} for n in part for row in result_rows],
             )
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -66,12 +68,12 @@ def count(database: Path, state: str) -> int:
 
 
 def _rows(connection: sqlite3.Connection, table: Table, column: str, value: str) -> list[Row]:
-    """Read rows without the number that the database counts up by itself."""
-    counted = {"transitions": "id", "results": "sequence"}.get(table.name)
+    """Read rows without their automatically incremented column."""
+    automatic = {"transitions": "id", "results": "sequence"}.get(table.name)
     query = f"SELECT * FROM {table.name} WHERE {column} = ?"  # noqa: S608 - constants
     found = [dict(row) for row in connection.execute(query, (value,))]
     for row in found:
-        row.pop(counted, None)
+        row.pop(automatic, None)
     return found
 
 
@@ -84,11 +86,11 @@ def _insert(connection: sqlite3.Connection, table: Table, rows: list[Row]) -> No
 
 
 def _ids(count_: int, oldest_s_ago: float) -> Iterator[str]:
-    """Make UUIDs of version 7 with times from `oldest_s_ago` until now, as SQLite keeps them."""
+    """Generate UUIDs of version 7 with times from `oldest_s_ago` until now, as stored in SQLite."""
     first_ms = int((time.time() - oldest_s_ago) * 1000)
     salt = secrets.randbits(32)
     for number in range(count_):
         at_ms = first_ms + int(number * oldest_s_ago * 1000 / count_)
-        # The counter keeps apart what was born in the same millisecond, the salt other copies.
+        # The counter distinguishes ids of one millisecond, the salt those of other calls.
         value = at_ms << 80 | 0x7 << 76 | 0x2 << 62 | salt << 30 | number
         yield f"{value:032x}"

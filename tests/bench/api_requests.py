@@ -1,4 +1,4 @@
-"""What agents and submitters say to the master, as bytes that are made once."""
+"""Requests of agents and submitters as bytes, created in advance."""
 
 import hashlib
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _BUILD = FfmpegBuild(version="7.1", sha256="f" * 64)
 _PROGRESS = b'{"attempt":1,"progress":{"stage":"encode","frames":5,"fps":50.0,"speed":2.0}}'
 
 SOURCE = b"no clip: these jobs encode nothing"
-"""What the jobs name as their source; the master has to have it."""
+"""The source of the jobs, which must be uploaded to the master."""
 
 SOURCE_SHA256 = hashlib.sha256(SOURCE).hexdigest()
 
@@ -78,46 +78,46 @@ _MEASUREMENT = Measurement(
 )
 
 
-class JobSeen(msgspec.Struct, frozen=True):
-    """What matters of a job to who calls."""
+class JobFields(msgspec.Struct, frozen=True):
+    """The fields of a job that the load reads."""
 
     id: str
 
 
-class ClaimSeen(msgspec.Struct, frozen=True):
-    """What matters of a claim."""
+class ClaimFields(msgspec.Struct, frozen=True):
+    """The fields of a claim that the load reads."""
 
-    job: JobSeen
+    job: JobFields
     attempt: int
 
 
-class StoredSeen(msgspec.Struct, frozen=True):
-    """What matters of the answer to a result."""
+class StoredFields(msgspec.Struct, frozen=True):
+    """The fields of the answer to a result that the load reads."""
 
     job_id: str
     state: str
     repeated: bool
-    next: ClaimSeen | None = None
+    next: ClaimFields | None = None
 
 
-read_job = msgspec.json.Decoder(JobSeen).decode
-read_claim = msgspec.json.Decoder(ClaimSeen).decode
-read_stored = msgspec.json.Decoder(StoredSeen).decode
+read_job = msgspec.json.Decoder(JobFields).decode
+read_claim = msgspec.json.Decoder(ClaimFields).decode
+read_stored = msgspec.json.Decoder(StoredFields).decode
 
 
 def _without_unavailable(value: Any) -> Any:
-    """Leave out what need not be said: a job that does nothing has measured next to nothing."""
+    """Remove unavailable values, which are optional, because a no-op job measures little."""
     if not isinstance(value, dict):
         return value
     return {
-        name: _without_unavailable(one)
-        for name, one in value.items()
-        if not (isinstance(one, dict) and one.get("status") == "unavailable")
+        name: _without_unavailable(field)
+        for name, field in value.items()
+        if not (isinstance(field, dict) and field.get("status") == "unavailable")
     }
 
 
 def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
-    """Return a whole request."""
+    """Return a complete request."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -125,8 +125,8 @@ def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
     return head.encode() + body
 
 
-def submission(token: str, **wanted: Any) -> bytes:
-    """Return the request that submits a job; `wanted` are fields beside the scenario."""
+def submission(token: str, **fields: Any) -> bytes:
+    """Return the request that submits a job; `fields` are added to the scenario."""
     scenario = {
         "name": "clip/x264/1500k",
         "kind": "transcode",
@@ -134,12 +134,12 @@ def submission(token: str, **wanted: Any) -> bytes:
         "encode": {"encoder": ENCODER, "preset": "medium", "rate": {"bitrate_kbps": 1500}},
         "slowest_speed": 0.02,
     }
-    return request("POST", "/v1/jobs", token, msgspec.json.encode({"scenario": scenario, **wanted}))
+    return request("POST", "/v1/jobs", token, msgspec.json.encode({"scenario": scenario, **fields}))
 
 
 def registration(node: str, token: str) -> bytes:
-    """Return the request by which an agent makes its node known."""
-    said = Registration(
+    """Return the request that registers a node."""
+    document = Registration(
         name=node,
         facts=NodeFacts(
             hostname=node,
@@ -157,12 +157,12 @@ def registration(node: str, token: str) -> bytes:
         address="192.0.2.1",
         exporters={"cpu": 9510, "ffmpeg": 9506},
     )
-    return request("PUT", f"/v1/nodes/{node}", token, msgspec.json.encode(said))
+    return request("PUT", f"/v1/nodes/{node}", token, msgspec.json.encode(document))
 
 
 @dataclass(frozen=True)
 class Agent:
-    """One slot of a node, and the node's token."""
+    """A slot of a node, and the token of the node."""
 
     node: str
     token: str
@@ -170,16 +170,16 @@ class Agent:
 
 
 class AgentCalls:
-    """An agent's requests; every job is at its first attempt, or something has gone wrong."""
+    """The requests of an agent, for first attempts of jobs only."""
 
     def __init__(self, agent: Agent, wait_s: float) -> None:
-        """Make what never changes of the agent's requests; it waits `wait_s` for a job."""
+        """Create the constant parts of the requests; claims wait `wait_s` for a job."""
         claim = {"node": agent.node, "slot": agent.slot, "wait_s": wait_s}
         self.claim = request("POST", "/v1/claims", agent.token, msgspec.json.encode(claim))
         measured = msgspec.json.encode(_without_unavailable(msgspec.to_builtins(_MEASUREMENT)))
         result = b'{"attempt":1,"measurement":' + measured + b"}"
-        following = msgspec.json.encode({"slot": agent.slot, "wait_s": wait_s})
-        and_next = result[:-1] + b',"next":' + following + b"}"
+        next_claim = msgspec.json.encode({"slot": agent.slot, "wait_s": wait_s})
+        and_next = result[:-1] + b',"next":' + next_claim + b"}"
         self._token = agent.token
         self._heartbeat = self._split("heartbeat", _PROGRESS)
         self._result = self._split("result", result)
@@ -190,13 +190,15 @@ class AgentCalls:
         return job_id.encode().join(self._heartbeat)
 
     def result(self, job_id: str) -> bytes:
-        """Return the request that hands in a result."""
+        """Return the request that reports a result."""
         return job_id.encode().join(self._result)
 
     def result_and_next(self, job_id: str) -> bytes:
-        """Return the request that hands in a result and claims the next job."""
+        """Return the request that reports a result and claims the next job."""
         return job_id.encode().join(self._and_next)
 
-    def _split(self, deed: str, body: bytes) -> tuple[bytes, bytes]:
-        before, _, after = request("POST", f"/v1/jobs/@/{deed}", self._token, body).partition(b"@")
+    def _split(self, report: str, body: bytes) -> tuple[bytes, bytes]:
+        before, _, after = request("POST", f"/v1/jobs/@/{report}", self._token, body).partition(
+            b"@"
+        )
         return before, after

@@ -1,4 +1,4 @@
-"""What every line of the benchmark is given to work with."""
+"""The context that every benchmark case receives."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bench import cluster
 from bench.cluster import Cluster
-from bench.load.joining import register
+from bench.load.registration import register
 from bench.master import Master, Site, on_file
 from bench.process import in_own_process
 
@@ -17,30 +17,30 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """Where to work, how long to measure, and who is told how it goes."""
+class BenchmarkContext:
+    """The folder on the measured disk, the extent of the measurement, and the progress log."""
 
     root: Path
     quick: bool
     peers_python: Path
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
-    def pick(self, whole: T, quick: T) -> T:
-        """Return the amount for a whole measurement, or for one that only tries it out."""
-        return quick if self.quick else whole
+    def pick(self, full: T, quick: T) -> T:
+        """Return the amount for a full or for a quick measurement."""
+        return quick if self.quick else full
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """Give a folder on the disk that is measured; it goes when the context ends."""
+        """Yield a temporary folder on the measured disk."""
         with TemporaryDirectory(dir=self.root, prefix="ffrtmp-bench-") as name:
             folder = Path(name)
-            # PostgreSQL's server runs as a user of its own and must get through.
+            # The server of PostgreSQL runs as another user and must be able to traverse it.
             folder.chmod(0o711)
             yield folder
 
     @contextmanager
     def postgresql(self, folder: Path) -> Iterator[Cluster]:
-        """Run a PostgreSQL in the folder."""
+        """Run a PostgreSQL server in the folder."""
         with cluster.running(folder) as running:
             yield running
 
@@ -48,7 +48,7 @@ class Measuring:
     def on_sqlite(
         self, folder: Path, *, nodes: int, submitters: int, name: str = "master"
     ) -> Iterator[Master]:
-        """Serve with one master on a new SQLite file, with its nodes registered."""
+        """Run a master on a new SQLite file, with registered nodes."""
         site = Site.make(folder / f"{name}-site", nodes=nodes, submitters=submitters)
         master = Master(site, on_file(folder / f"{name}.db"), name)
         master.prepare()

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client over TLS: one connection, one request at a time, nothing parsed twice."""
+"""A minimal HTTP/1.1 client over TLS: one connection, one request at a time."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ NO_CONTENT = 204
 
 @dataclass(frozen=True)
 class Address:
-    """Where a master listens, and the CA that its certificate is from."""
+    """The address of a master, and the CA of its certificate."""
 
     port: int
     ca_file: Path
@@ -29,7 +29,7 @@ class Address:
 
 
 class Answer(NamedTuple):
-    """An answer and the moment at which it was complete, by `time.perf_counter`."""
+    """An answer, and the time of its completion by `time.perf_counter`."""
 
     status: int
     body: bytes
@@ -37,42 +37,42 @@ class Answer(NamedTuple):
 
 
 class ConnectionBrokenError(Exception):
-    """The master hung up in the middle of a request."""
+    """The master closed the connection during a request."""
 
 
 class UnexpectedAnswerError(Exception):
-    """The master answered what it should not have."""
+    """The master answered with an unexpected status."""
 
 
 def expect(answer: Answer, *statuses: int) -> Answer:
-    """Return the answer when it has one of the statuses; raises UnexpectedAnswerError."""
+    """Return the answer if it has one of the statuses; raises UnexpectedAnswerError otherwise."""
     if answer.status not in statuses:
         raise UnexpectedAnswerError(f"{answer.status} instead of {statuses}: {answer.body[:500]!r}")
     return answer
 
 
 class Connection(asyncio.Protocol):
-    """A kept connection."""
+    """A keep-alive connection."""
 
     def __init__(self) -> None:
-        """Make a connection that is not open yet; see `connect`."""
+        """Create a connection that is not open yet."""
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._waiting: asyncio.Future[Answer] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        # uvloop's transports are not of asyncio's class, and do the same.
+        """Store the transport."""
+        # The transports of uvloop are not of asyncio's class, but have its interface.
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell who waits for an answer."""
+        """Fail the waiting call."""
         self._transport = None
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(ConnectionBrokenError(str(exc)))
 
     def data_received(self, data: bytes) -> None:
-        """Answer the waiting call once the answer is complete."""
+        """Complete the waiting call when its answer is complete."""
         if self._received:
             data = self._received + data
         head_end = data.find(_HEAD_END)
@@ -112,16 +112,16 @@ class Connection(asyncio.Protocol):
         return await self._waiting
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._transport is not None:
             self._transport.close()
 
 
 class Caller:
-    """Keeps a connection to a master and opens it anew when the master closed it while idle."""
+    """A connection to a master, reopened after the master closed it while idle."""
 
     def __init__(self, address: Address, context: ssl.SSLContext) -> None:
-        """Connect when there is something to say, or when `connect` is called."""
+        """Prepare a connection, which the first request or `connect` opens."""
         self._address = address
         self._context = context
         self._connection: Connection | None = None
@@ -144,33 +144,33 @@ class Caller:
         return await self._connection.call(request)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
 
 async def callers(address: Address, count: int) -> list[Caller]:
-    """Open so many connections, a few at a time so that none is turned away."""
+    """Open a number of connections, a few at a time so that none is refused."""
     context = client_context(address.ca_file)
-    made = [Caller(address, context) for _ in range(count)]
-    at_once = asyncio.Semaphore(32)
+    opened = [Caller(address, context) for _ in range(count)]
+    limit = asyncio.Semaphore(32)
 
     async def connect(caller: Caller) -> None:
-        async with at_once:
+        async with limit:
             await caller.connect()
 
-    await asyncio.gather(*(connect(caller) for caller in made))
-    return made
+    await asyncio.gather(*(connect(caller) for caller in opened))
+    return opened
 
 
-def close_all(made: Sequence[Caller]) -> None:
-    """Hang up everywhere."""
-    for caller in made:
+def close_all(opened: Sequence[Caller]) -> None:
+    """Close all connections."""
+    for caller in opened:
         caller.close()
 
 
 def _unchunked(data: bytes) -> bytes:
-    """Put the chunks of a body together."""
+    """Join the chunks of a body."""
     pieces = []
     while data:
         size, _, data = data.partition(b"\r\n")

@@ -1,4 +1,4 @@
-"""How long requests took, within a window of time."""
+"""Latencies of requests within a time window."""
 
 import time
 from collections import defaultdict
@@ -11,7 +11,7 @@ _MS_PER_S = 1000
 
 @dataclass(frozen=True)
 class Latency:
-    """Of so many requests, in milliseconds."""
+    """Statistics of the durations of requests, in milliseconds."""
 
     count: int
     p50_ms: float
@@ -20,7 +20,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Latency":
-        """Sum up single durations."""
+        """Compute the statistics of durations in seconds."""
         if not seconds:
             return cls(0, 0.0, 0.0, 0.0)
         return cls(
@@ -32,7 +32,7 @@ class Latency:
 
 
 class Window:
-    """A span of time, after a warm-up, in which what ends is counted."""
+    """A time window after a warm-up, in which ended requests are counted."""
 
     def __init__(self, *, warm_up_s: float, seconds: float) -> None:
         """Open `warm_up_s` from now."""
@@ -46,15 +46,15 @@ class Window:
         """Whether the window has closed."""
         return time.perf_counter() >= self.closes
 
-    def note(self, deed: str, start: float, end: float) -> None:
-        """Count a request that ended inside the window."""
+    def record(self, kind: str, start: float, end: float) -> None:
+        """Record a request if it ended within the window."""
         if self.opens <= end < self.closes:
-            self._durations[deed].append(end - start)
+            self._durations[kind].append(end - start)
 
-    def count(self, deed: str) -> int:
-        """Return how many requests of a kind ended inside the window."""
-        return len(self._durations[deed])
+    def count(self, kind: str) -> int:
+        """Return the number of requests of a kind that ended within the window."""
+        return len(self._durations[kind])
 
     def latencies(self) -> dict[str, Latency]:
-        """Return how long each kind of request took."""
-        return {deed: Latency.of(durations) for deed, durations in self._durations.items()}
+        """Return the latencies by kind of request."""
+        return {kind: Latency.of(durations) for kind, durations in self._durations.items()}
