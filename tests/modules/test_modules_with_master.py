@@ -126,30 +126,30 @@ def test_waiting_survives_a_restart_of_the_master(
     later = threading.Timer(1.0, farm.start)
     later.start()
 
-    seen = run_module(
+    returned = run_module(
         ffrtmp_run_info, **farm.connection, run_id=run_id, wait_change_s=30, known_counts={}
     )
     later.join()
 
-    assert (seen["rc"], seen["run"]["state"]) == (0, "succeeded")
+    assert (returned["rc"], returned["run"]["state"]) == (0, "succeeded")
 
 
 def test_an_unreachable_master_is_reported(run_module: RunModule, farm: Farm) -> None:
     farm.stop()
 
-    seen = run_module(ffrtmp_node_info, **farm.connection)
+    returned = run_module(ffrtmp_node_info, **farm.connection)
 
-    assert seen["rc"] == 1
-    assert f"the master at {farm.url} did not answer" in seen["msg"]
-    assert seen["temporary"] is True
+    assert returned["rc"] == 1
+    assert f"the master at {farm.url} did not answer" in returned["msg"]
+    assert returned["temporary"] is True
 
 
 def test_an_unknown_run_is_not_a_temporary_failure(run_module: RunModule, farm: Farm) -> None:
     unknown = "019a0000-0000-7000-8000-000000000000"
 
-    seen = run_module(ffrtmp_run_info, **farm.connection, run_id=unknown)
+    returned = run_module(ffrtmp_run_info, **farm.connection, run_id=unknown)
 
-    assert (seen["rc"], seen["temporary"]) == (1, False)
+    assert (returned["rc"], returned["temporary"]) == (1, False)
 
 
 def test_failed_run_fails_the_task_with_an_explanation(
@@ -159,13 +159,13 @@ def test_failed_run_fails_the_task_with_an_explanation(
     agent.fail(agent.claim())
     claim = agent.claim()
 
-    seen = run_module(ffrtmp_run_info, **farm.connection, run_id=run_id, include_jobs=True)
-    assert [(job["node"], job["stage"], job["ratio"]) for job in seen["active"]] == [
+    returned = run_module(ffrtmp_run_info, **farm.connection, run_id=run_id, include_jobs=True)
+    assert [(job["node"], job["stage"], job["ratio"]) for job in returned["active"]] == [
         ("worker1", "encode", 0.5)
     ]
-    assert [f["failure_class"] for f in seen["failures"]] == ["encode_failed"]
-    assert seen["failures"][0]["log_tail"] == "Invalid option"
-    assert len(seen["jobs"]) == 2
+    assert [f["failure_class"] for f in returned["failures"]] == ["encode_failed"]
+    assert returned["failures"][0]["log_tail"] == "Invalid option"
+    assert len(returned["jobs"]) == 2
 
     agent.succeed(claim)
     ended = run_module(ffrtmp_run, **farm.connection, **suite, wait=True)
@@ -184,12 +184,12 @@ def test_info_waits_for_a_change(
     later = threading.Timer(0.5, lambda: claims.append(agent.claim()))
     later.start()
 
-    seen = run_module(ffrtmp_run_info, **arguments, known_counts=counts)
+    returned = run_module(ffrtmp_run_info, **arguments, known_counts=counts)
     later.join()
     agent.succeed(claims[0])
 
-    assert seen["run"]["counts"]["queued"] == 1
-    assert seen["is_final"] is False
+    assert returned["run"]["counts"]["queued"] == 1
+    assert returned["is_final"] is False
 
 
 def test_results_are_fetched_once(

@@ -37,7 +37,7 @@ class Agents:
     harness: MasterHarness
     model: Model
     # The number of occurrences of each event.
-    seen: Counter[str]
+    event_counts: Counter[str]
     attempts: list[Attempt]
 
     def pass_time(self, seconds: int, sweeps: bool) -> None:
@@ -94,15 +94,15 @@ class Agents:
     def _check_claim(self, got: Any, expected: ModelJob | None, node: str, slot: int) -> None:
         if expected is None:
             assert got is None
-            self.seen["claim without a job"] += 1
+            self.event_counts["claim without a job"] += 1
             return
         assert got is not None, f"{node} should have got {expected}"
         note(f"claimed {got['job']['id']} attempt {got['attempt']}")
         assert (got["job"]["id"], got["attempt"]) == (expected.id, expected.attempt)
         self.attempts.append(Attempt(expected, node, slot, expected.attempt))
-        self.seen["claim"] += 1
-        self.seen["claim with another job on the node"] += len(self.model.held_on(node)) > 1
-        self.seen["claim after another attempt"] += expected.attempt > 1
+        self.event_counts["claim"] += 1
+        self.event_counts["claim with another job on the node"] += len(self.model.held_on(node)) > 1
+        self.event_counts["claim after another attempt"] += expected.attempt > 1
 
     def active_attempts(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts if self._is_active(attempt)]
@@ -153,7 +153,7 @@ class Agents:
         assert answer.json()["cancel"] is attempt.job.cancel_requested
         attempt.job.state = "running"
         self.model.renew(attempt.job)
-        self.seen["heartbeat"] += 1
+        self.event_counts["heartbeat"] += 1
 
     def _result(self, attempt: Attempt, claims_next: bool) -> None:
         body: dict[str, Any] = {"attempt": attempt.number, "measurement": factories.measurement()}
@@ -169,7 +169,7 @@ class Agents:
             self.model.store_result(attempt.job)
         assert answer.json()["repeated"] is is_stored
         assert answer.json()["state"] == attempt.job.state
-        self.seen["result repeated" if is_stored else f"result {attempt.job.state}"] += 1
+        self.event_counts["result repeated" if is_stored else f"result {attempt.job.state}"] += 1
         # The node of an old result may have been removed; then it gets no next job.
         if claims_next and attempt.node in self.model.nodes:
             expected = self.model.claim(attempt.node, attempt.slot)
@@ -185,12 +185,12 @@ class Agents:
         assert answer.status_code == 200, answer.text
         self.model.end_attempt(attempt.job, kind)
         assert answer.json()["state"] == attempt.job.state
-        self.seen[f"failure, then {attempt.job.state}"] += 1
+        self.event_counts[f"failure, then {attempt.job.state}"] += 1
 
     def _check_too_late(self, answer: httpx.Response, attempt: Attempt) -> None:
         assert answer.status_code == 409, answer.text
         assert f"attempt {attempt.number}" in answer.json()["detail"]
-        self.seen["too late"] += 1
+        self.event_counts["too late"] += 1
 
 
 def chosen(attempts: Sequence[Attempt], pick: int) -> Attempt:

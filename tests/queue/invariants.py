@@ -13,7 +13,7 @@ def check_jobs(harness: MasterHarness, model: Model) -> None:
     found = {job["id"]: job for job in harness.every("/v1/jobs")}
     assert found.keys() == model.jobs.keys(), "a job was lost or never submitted"
     for job_id, job in model.jobs.items():
-        wanted = job.seen()
+        wanted = job.api_fields()
         assert {key: found[job_id][key] for key in wanted} == wanted
     # Checked independently of the model, which may have the same defect as the master.
     for name in {job["leased_to"] for job in found.values()}:

@@ -54,7 +54,7 @@ class ModelJob:
     def is_final(self) -> bool:
         return self.state in FINAL
 
-    def seen(self) -> dict[str, Any]:
+    def api_fields(self) -> dict[str, Any]:
         """Return the fields that the API should return."""
         return {
             "id": self.id,

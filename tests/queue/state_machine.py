@@ -42,10 +42,10 @@ class MasterMachine(Agents, RuleBasedStateMachine):
     jobs = Bundle("jobs")
     runs = Bundle("runs")
 
-    def __init__(self, new_database: NewDatabase, folder: Path, seen: Counter[str]) -> None:
-        """Start a master on a new database; `seen` counts the events."""
+    def __init__(self, new_database: NewDatabase, folder: Path, event_counts: Counter[str]) -> None:
+        """Start a master on a new database; `event_counts` counts the events."""
         super().__init__()
-        self.seen = seen
+        self.event_counts = event_counts
         self.attempts: list[Attempt] = []
         self.stack = ExitStack()
         self.clock = SetClock()
@@ -108,7 +108,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             return
         assert answer.status_code == 200, answer.text
         self.model.nodes[name].draining = state == "draining"
-        self.seen[f"node {state}"] += 1
+        self.event_counts[f"node {state}"] += 1
 
     def _remove_node(self, name: str) -> None:
         answer = self.harness.call("admin", "DELETE", f"/v1/nodes/{name}")
@@ -119,7 +119,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         else:
             assert answer.status_code == 204, answer.text
             self.model.remove_node(name)
-            self.seen["node removed"] += 1
+            self.event_counts["node removed"] += 1
 
     # --- submissions ---
 
@@ -213,13 +213,13 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         assert answer.status_code == (409 if job.is_final else 200), answer.text
         if not job.is_final:
             job.priority = "live"
-            self.seen["priority changed"] += 1
+            self.event_counts["priority changed"] += 1
         return multiple()
 
     def _cancel_job(self, job: ModelJob) -> None:
         self.harness.ok("submitter", "POST", f"/v1/jobs/{job.id}/cancel")
         self.model.cancel([job])
-        self.seen["job canceled"] += 1
+        self.event_counts["job canceled"] += 1
 
     def _retry(self, job: ModelJob) -> Any:
         answer = self.harness.call("submitter", "POST", f"/v1/jobs/{job.id}/retry")
@@ -230,7 +230,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         new = self.model.add(answer.json())
         job.superseded_by = new.id
         assert new.retry_of == job.id
-        self.seen["job retried"] += 1
+        self.event_counts["job retried"] += 1
         return new
 
     @rule(run_id=runs, action=st.sampled_from(["cancel", "retry", "retry"]))
@@ -251,7 +251,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         for job in new:
             assert job.retry_of is not None
             self.model.jobs[job.retry_of].superseded_by = job.id
-        self.seen["run retried"] += bool(new)
+        self.event_counts["run retried"] += bool(new)
 
     @rule(target=jobs, run_id=runs, number=st.integers(0, 100))
     def pick_job_of_run(self, run_id: str, number: int) -> ModelJob:
@@ -269,7 +269,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             before = len(self.active_attempts())
             self.harness.run_maintenance()
             self.model.sweep()
-            self.seen["attempt expired"] += before - len(self.active_attempts())
+            self.event_counts["attempt expired"] += before - len(self.active_attempts())
 
     @rule(is_kill=st.booleans())
     def restart(self, is_kill: bool) -> None:
@@ -278,7 +278,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         # A killed master is simulated by one that is not stopped until the end of the test.
         self.harness = self._start()
         self.model.renew_all()
-        self.seen["restart while jobs are held"] += bool(self.active_attempts())
+        self.event_counts["restart while jobs are held"] += bool(self.active_attempts())
 
     @invariant()
     def jobs_equal_the_model(self) -> None:

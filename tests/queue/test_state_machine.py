@@ -58,10 +58,12 @@ def test_no_job_is_lost_or_duplicated(new_database: Any, tmp_path: Path) -> None
         print_blob=True,
         report_multiple_bugs=False,
     )
-    seen: Counter[str] = Counter()
-    run_state_machine_as_test(lambda: MasterMachine(new_database, tmp_path, seen), settings=chosen)
+    event_counts: Counter[str] = Counter()
+    run_state_machine_as_test(
+        lambda: MasterMachine(new_database, tmp_path, event_counts), settings=chosen
+    )
     least = {
         event: max(1, count * orders // _REFERENCE_ORDERS) for event, count in _MUST_HAPPEN.items()
     }
-    rare = {event: seen[event] for event in least if seen[event] < least[event]}
-    assert not rare, f"some events are too rare: {rare} of {dict(seen)}"
+    rare = {event: event_counts[event] for event in least if event_counts[event] < least[event]}
+    assert not rare, f"some events are too rare: {rare} of {dict(event_counts)}"

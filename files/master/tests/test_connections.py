@@ -26,7 +26,7 @@ CLAIM = {"node": "worker1", "slot": 1, "wait_s": 0}
 
 @pytest.fixture
 def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
-    """A master that knows worker1 and has no job for it."""
+    """A master with worker1 and without jobs."""
     process = MasterProcess(tmp_path, migrated)
     process.start()
     with process.client("worker1") as client:

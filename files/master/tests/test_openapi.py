@@ -53,8 +53,8 @@ def test_schemas_match_the_validation(document: Any) -> None:
     schemas = document["components"]["schemas"]
     template = "#/components/schemas/{name}"
     types = [JobRequest, ResultReport, Claim, Problem]
-    _, made = msgspec.json.schema_components(types, ref_template=template)
-    wanted = json.loads(json.dumps(made))
+    _, components = msgspec.json.schema_components(types, ref_template=template)
+    wanted = json.loads(json.dumps(components))
     for name in ("JobRequest", "ResultReport", "Claim", "Problem", "Job", "Measurement"):
         assert schemas[name]["properties"] == wanted[name]["properties"]
     assert schemas["JobRequest"]["additionalProperties"] is False

@@ -49,14 +49,14 @@ def test_no_job_is_handed_out_twice(ready_harness: Any) -> None:
     assert [claim is None for claim in claims] == [False, True]
 
 
-def test_a_job_goes_only_to_a_node_that_can_do_it(ready_harness: Any) -> None:
+def test_a_job_is_leased_only_to_a_node_that_can_run_it(ready_harness: Any) -> None:
     ready_harness.register("worker2", "libx265")
     ready_harness.run(ready_harness.suite(encoders=("libx265",), placement="any"))
     assert ready_harness.claim("worker1") is None
     assert ready_harness.claim("worker2")["job"]["scenario"]["encode"]["encoder"] == "libx265"
 
 
-def test_a_job_for_one_node_goes_to_no_other(ready_harness: Any) -> None:
+def test_a_job_for_one_node_is_not_leased_to_another(ready_harness: Any) -> None:
     ready_harness.run()
     ready_harness.register("worker2")
     assert ready_harness.claim("worker2") is None

@@ -136,9 +136,9 @@ def test_requests_share_commits_and_are_all_stored(migrated: Settings) -> None:
 def test_a_canceled_request_is_not_applied(migrated: Settings) -> None:
     async def work(writer: Writer) -> None:
         async with writer.running():
-            canceled, kept = writer.apply_request(Add(1)), writer.apply_request(Add(2))
+            canceled, applied = writer.apply_request(Add(1)), writer.apply_request(Add(2))
             canceled.cancel()
-            await kept
+            await applied
 
     with writer_of(migrated) as writer:
         asyncio.run(work(writer))
@@ -287,7 +287,7 @@ def test_the_migrations_create_the_schema(settings: Settings) -> None:
             assert compare_metadata(context, metadata) == []
 
 
-def test_times_come_back_in_utc_and_naive_ones_are_refused(migrated: Settings) -> None:
+def test_times_are_read_in_utc_and_naive_ones_are_refused(migrated: Settings) -> None:
     local = NOW.astimezone(timezone(timedelta(hours=5)))
     with writing(migrated) as engine, engine.connect() as connection, connection.begin():
         connection.execute(insert(sources).values(sha256="a", size_bytes=1, stored_at=local))

@@ -47,7 +47,7 @@ def test_a_source_is_downloaded_as_uploaded(ready_harness: Any) -> None:
     assert missing.status_code == 404
 
 
-def test_a_source_with_another_digest_is_refused_and_not_kept(harness: Any) -> None:
+def test_a_source_with_another_digest_is_refused_and_not_stored(harness: Any) -> None:
     wanted = "0" * 64
     answer = harness.call("submitter", "PUT", f"/v1/sources/{wanted}", content=harness.clip)
     assert answer.status_code == 422
@@ -58,7 +58,7 @@ def test_a_source_with_another_digest_is_refused_and_not_kept(harness: Any) -> N
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_source_that_is_too_large_is_refused_and_not_kept(harness: Any, announced: bool) -> None:
+def test_an_oversized_source_is_refused_and_not_stored(harness: Any, announced: bool) -> None:
     large = b"x" * 100_001
     content = large if announced else iter([large[:60_000], large[60_000:]])
     sha256 = hashlib.sha256(large).hexdigest()
@@ -127,7 +127,7 @@ def test_a_name_that_could_be_a_path_is_refused(ready_harness: Any, name: str) -
 
 
 @only("sqlite")
-def test_what_a_killed_master_left_half_written_is_cleared(ready_harness: Any) -> None:
+def test_partial_uploads_of_a_killed_master_are_removed(ready_harness: Any) -> None:
     leftover = ready_harness.services.settings.data_dir / "sources" / ".upload-half"
     leftover.write_bytes(b"half")
     with ready_harness.restarted() as harness:

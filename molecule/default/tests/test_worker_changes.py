@@ -21,7 +21,7 @@ def test_fewer_slots_stop_the_surplus_agents(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("tag", ["master_configure", "worker_configure"])
-def test_settings_can_be_written_alone(machine: Machine, tag: str) -> None:
+def test_settings_can_be_written_separately(machine: Machine, tag: str) -> None:
     done = run_playbook("site.yml", *ONE_WORKER, "--tags", tag)
     assert done.returncode == 0, done.stdout
     assert "settings and unit" in done.stdout
