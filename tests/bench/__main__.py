@@ -48,7 +48,7 @@ def main() -> None:
     console.print(_table(f"make bench-{arguments.part}", lines))
     console.print(f"written: {written.relative_to(_ROOT)} and {part.page}.json in the same folder")
     failing = [figure.label for line in lines for figure in line.figures if figure.holds is False]
-    console.print(f"not met: {'; '.join(failing)}" if failing else "all requirements are met")
+    console.print(f"does not hold: {'; '.join(failing)}" if failing else "all limits hold")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +83,7 @@ def _table(title: str, lines: list[Line]) -> Table:
     table = Table(title=title, show_lines=False)
     for name, justify in (("measure", "left"), ("median", "right"), ("lowest to highest", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("requirement", justify="right")
+    table.add_column("target", justify="right")
     table.add_column("")
     for line in lines:
         table.add_row(f"[bold]{line.title}[/bold]")

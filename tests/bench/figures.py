@@ -64,12 +64,12 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         if self.limit is None:
             return ""
         limit = f"{self.limit.sense} {number(self.limit.value)}"
-        return limit if self.goal is None else f"{limit} (target: {number(self.goal.value)})"
+        return limit if self.goal is None else f"{limit} (aim: {number(self.goal.value)})"
 
     @property
     def shown_verdict(self) -> str:
         """Whether the limit is met, for a table."""
-        return {None: "", True: "met", False: "not met"}[self.holds]
+        return {None: "", True: "holds", False: "does not hold"}[self.holds]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):

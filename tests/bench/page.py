@@ -64,4 +64,4 @@ def _machines(entries: list[Entry]) -> list[dict[str, object]]:
     found: dict[Machine, list[str]] = {}
     for entry in entries:
         found.setdefault(entry.machine, []).append(f"`{entry.line.key}`")
-    return [{"description": machine, "cases": cases} for machine, cases in found.items()]
+    return [{"seen": machine, "lines": cases} for machine, cases in found.items()]

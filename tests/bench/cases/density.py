@@ -44,16 +44,16 @@ def measure(context: BenchmarkContext) -> Line:
                 context.log(f"{found.streams} streams; tried {tried}; limit: {found.limit}")
     return Line(
         key="density",
-        title="Number of streams that a node sustains, in repeated searches",
+        title="Repeatability of a density search",
         conditions=(
-            f"{searches} consecutive searches for streams of 720p, x264 veryfast, zerolatency, 1 "
-            f"thread, 3,000 kbit/s; windows of {window_s} s, the answer verified over {verify_s} s",
+            f"{searches} consecutive searches for 720p streams, x264 veryfast, zerolatency, 1 "
+            f"thread, 3,000 kbit/s; windows of {window_s} s, verification over {verify_s} s",
             "the master runs on the same computer",
         ),
         figures=(
             Figure(label="streams", unit="", samples=tuple(streams)),
             Figure(
-                label="largest deviation from the median",
+                label="maximum deviation of a search from the median",
                 unit="streams",
                 samples=(max(abs(found - median(streams)) for found in streams),),
                 limit=Limit("at most", 1),

@@ -52,8 +52,8 @@ def measure(context: BenchmarkContext) -> Line:
         title="Latency from submission to a waiting agent, on an idle farm",
         conditions=(
             f"{_AGENTS} agents wait, {_JOBS_PER_S:g} jobs/s are submitted over {_SUBMITTERS} "
-            f"connections, TLS; {rounds} alternating rounds of {seconds:g} s",
-            "with two masters, jobs are submitted to one, and half of the agents wait at each",
+            f"TLS connections; {rounds} rounds of {seconds:g} s, alternating",
+            "with two masters, jobs are submitted to one, and half of the agents wait on each",
         ),
         figures=tuple(
             Figure(

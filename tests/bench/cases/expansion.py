@@ -33,11 +33,11 @@ def measure(context: BenchmarkContext) -> Line:
     small, large = sizes
     return Line(
         key="expansion",
-        title=f"A run of {large:,} jobs is expanded and queued",
+        title=f"Expansion of a run of {large:,} jobs",
         conditions=(
             f"a suite of 100 rate points, repeated; {rounds} rounds, each run on a new master; "
-            "SQLite; an agent claims jobs continuously",
-            "memory is the growth of the resident set at its peak",
+            "SQLite; an agent sends claims throughout",
+            "memory is the peak of the resident set minus its size before the run",
         ),
         figures=(
             Figure(
@@ -63,7 +63,7 @@ def measure(context: BenchmarkContext) -> Line:
                 samples=tuple(outcome.peak_growth_mib for outcome in runs[small]),
             ),
             Figure(
-                label="longest latency of a claim meanwhile",
+                label="longest response time of a claim during the run",
                 unit="ms",
                 samples=tuple(outcome.claim.max_ms for outcome in runs[large]),
             ),

@@ -54,12 +54,12 @@ def measure(context: BenchmarkContext) -> Line:
             rss_mib[name] = memory_kib(pid, "Rss") / _KIB_PER_MIB
     return Line(
         key="exporters",
-        title="A scrape of each exporter, compared with node_exporter",
+        title="Scrapes of each exporter, compared with node_exporter",
         conditions=(
-            f"{scrapes} alternating scrapes of each; every scrape opens a TLS connection with the "
-            "certificate of the scraper",
-            "node_exporter is Debian's, with its default collectors, over TLS too",
-            "docker_stats reads from podman's service, which has no containers",
+            f"{scrapes} scrapes of each, alternating; every scrape opens a new TLS connection with "
+            "a client certificate",
+            "node_exporter of Debian, with its default collectors, also over TLS",
+            "docker_stats reads podman's service, which has no containers",
         ),
         figures=(
             *(

@@ -111,14 +111,14 @@ def _line(
     p50 = {name: [round_.p50_ms for round_ in rounds_] for name, rounds_ in latencies.items()}
     return Line(
         key="history",
-        title="A claim with a long history, and behind jobs that no node can run",
+        title="Claims with a long history, and behind jobs that no node can run",
         conditions=(
-            f"{_AGENTS} agents in full cycles without pauses, {queued:,} jobs queued "
-            f"throughout; SQLite; {rounds} rounds of {seconds:g} s on each of three masters, whose "
-            "ratios are computed per round",
+            f"{_AGENTS} agents in full cycles at full load, {queued:,} jobs queued "
+            f"throughout; SQLite; {rounds} rounds of {seconds:g} s on each of three masters; "
+            "ratios are computed for each round",
             f"the long history: {finished:,} finished jobs with their transitions and results",
-            f"behind others: {queued:,} older jobs, of {_UNMET_SETS} sets of requirements that no "
-            "node meets, precede the others",
+            f"behind others: {queued:,} older jobs, with {_UNMET_SETS} sets of requirements that no "
+            "node meets, precede the measured ones",
         ),
         figures=(
             *(

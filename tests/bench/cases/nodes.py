@@ -39,9 +39,9 @@ def measure(context: BenchmarkContext) -> Line:
         key="nodes",
         title=f"{count:,} nodes, each with a request every {every_s:g} s",
         conditions=(
-            f"every node has its own credential; they share {_CONNECTIONS} TLS connections; "
-            "an idle node claims a job, a working one renews its lease three times and reports a "
-            "result",
+            f"every node has a separate credential; they share {_CONNECTIONS} TLS connections; "
+            "an idle node sends claims, a working node renews its lease three times, then delivers "
+            "its result",
             f"{first:,} jobs at the start and {jobs_per_s:g} more per second, for {seconds:g} s; "
             "leases of 60 s, offline after 60 s; the metrics are scraped every 15 s; SQLite, one "
             "process",
@@ -55,10 +55,10 @@ def measure(context: BenchmarkContext) -> Line:
             figure("claim p99", "ms", outcome.latencies["claim"].p99_ms, Limit("under", 500)),
             figure("heartbeat p50", "ms", outcome.latencies["heartbeat"].p50_ms),
             figure("heartbeat p99", "ms", outcome.latencies["heartbeat"].p99_ms),
-            figure("a scrape of the metrics, p50", "ms", outcome.latencies["scrape"].p50_ms),
+            figure("scrape of the metrics, p50", "ms", outcome.latencies["scrape"].p50_ms),
             figure("requests", "1/s", outcome.requests_per_s),
             figure("jobs finished", "jobs", outcome.jobs),
             figure("CPU of the master", "% of a core", outcome.server_cpu_percent),
-            figure("largest delay of the simulation", "s", outcome.late_s),
+            figure("maximum lag of the load generator", "s", outcome.late_s),
         ),
     )

@@ -19,8 +19,8 @@ from bench.process import in_own_process
 _AGENTS = 50
 _PRODUCERS = 50
 _PEERS = Path(__file__).resolve().parents[1] / "peers"
-_MASTER_SQLITE = "master, SQLite"
-_MASTER_POSTGRESQL = "master, PostgreSQL"
+_MASTER_SQLITE = "ours, SQLite"
+_MASTER_POSTGRESQL = "ours, PostgreSQL"
 
 Seconds = tuple[float, float]
 """The durations of enqueuing and of processing all jobs."""
@@ -120,13 +120,14 @@ def _line(
         key="noop",
         title="No-op jobs, compared with other queues",
         conditions=(
-            f"{jobs:,} jobs are enqueued by {_PRODUCERS} producers that wait for each to be "
-            f"stored, then processed {_AGENTS} at a time; {rounds} alternating rounds, each with a "
-            "new database",
-            f"{named}; one PostgreSQL for all, its durability the default; SQLite with "
+            f"{jobs:,} jobs are enqueued by {_PRODUCERS} producers that wait for each job to be "
+            f"stored, then processed {_AGENTS} at a time; {rounds} rounds, alternating; "
+            "a new database for each",
+            f"{named}; one PostgreSQL for all, with its default durability; SQLite with "
             "synchronous=FULL for all",
-            "all network connections use TLS: from agents to the master, and from the master and "
-            "the other producers and workers to PostgreSQL; huey opens a file",
+            "all connections to a server use TLS: from our agents to the master, and from the "
+            "master and from the producers and workers of the others to PostgreSQL; huey opens a "
+            "file",
         ),
         figures=(
             *(

@@ -65,37 +65,37 @@ def measure(context: BenchmarkContext) -> Line:
             idle_mib = memory_kib(worker.pid, "Rss") / _KIB_PER_MIB
     return Line(
         key="overhead",
-        title="An encode under the agent, compared with the same bare encode",
+        title="An encode under the agent, compared with the same encode alone",
         conditions=(
             f"{pairs} pairs in alternating order: the repository's 720p clip, x264 "
-            "medium, crf 23, 2 threads; the bare encode is the argument list of the result, "
-            "started and timed with wait4 while the agent is idle; the benchmark polls the agent "
-            "and the master equally often in both",
+            "medium, crf 23, 2 threads; the encode alone uses the argument list of the "
+            "result, started and timed with wait4 while the agent waits for a job; the benchmark "
+            "reads the state of agent and master equally often in both",
             "the agent's CPU time is that of its process without FFmpeg, from the start of the "
-            "encode to its end; fetching, ffprobe and the quality pass are excluded",
-            f"idle: an agent that waits for a job, {idle_s:g} s",
+            "encode to its end; downloads, ffprobe and the quality pass are not included",
+            f"idle: an agent that waits for a job, for {idle_s:g} s",
         ),
         figures=(
             Figure(
-                label="wall time under the agent / bare",
+                label="wall time under the agent / alone",
                 unit="",
                 samples=ratios(under_agent, bare),
                 limit=Limit("at most", 1.01),
             ),
             Figure(
-                label="agent's CPU while encoding",
+                label="CPU of the agent while encoding",
                 unit="% of a core",
                 samples=tuple(cost.cpu_percent for cost in costs),
                 limit=Limit("under", 1.0),
             ),
             Figure(
-                label="agent's CPU idle",
+                label="CPU of the idle agent",
                 unit="% of a core",
                 samples=(idle_percent,),
                 limit=Limit("under", 0.1),
             ),
             Figure(
-                label="agent's memory",
+                label="memory of the agent",
                 unit="MiB",
                 samples=(*(cost.rss_mib for cost in costs), idle_mib),
                 limit=Limit("under", 60),

@@ -35,12 +35,12 @@ def measure(context: BenchmarkContext) -> Line:
             )
     return Line(
         key="parked",
-        title=f"{agents:,} agents that wait at one master process",
+        title=f"{agents:,} agents with parked claims on one process",
         conditions=(
-            f"each a node with its own TLS connection; SQLite; {rounds} rounds, each with a new "
-            "master",
+            f"each agent is a node with a separate TLS connection; SQLite; {rounds} rounds, each "
+            "with a new master",
             f"idle for {idle_s:g} s, then {agents:,} jobs from {_SUBMITTERS} submitters, each in "
-            "a separate request, until every agent has a job",
+            "a separate request, until every agent has its job",
         ),
         figures=(
             Figure(
@@ -67,25 +67,25 @@ def measure(context: BenchmarkContext) -> Line:
                 limit=Limit("under", 1.5),
             ),
             Figure(
-                label="submission part of it",
+                label="of which submitting",
                 unit="s",
                 samples=tuple(outcome.submitted_s for outcome in outcomes),
             ),
             Figure(
-                label="claims that ended without a job meanwhile",
+                label="claims that ended without a job",
                 unit="claims",
                 samples=tuple(float(outcome.empty_claims) for outcome in outcomes),
                 limit=Limit("at most", 0),
             ),
             Figure(
-                label="wakeups per job",
-                unit="wakeups",
+                label="agents woken per job",
+                unit="agents",
                 samples=tuple(outcome.woken for outcome in outcomes),
                 limit=Limit("at most", 1.01),
             ),
             Figure(
-                label="spurious wakeups",
-                unit="wakeups",
+                label="agents with a spurious wake-up",
+                unit="agents",
                 samples=tuple(outcome.spurious for outcome in outcomes),
             ),
         ),
