@@ -117,8 +117,8 @@ def _line(
             f"throughout; SQLite; {rounds} rounds of {seconds:g} s on each of three masters; "
             "ratios are computed for each round",
             f"the long history: {finished:,} finished jobs with their transitions and results",
-            f"behind others: {queued:,} older jobs, with {_UNMET_SETS} sets of requirements that no "
-            "node meets, precede the measured ones",
+            f"behind others: {queued:,} older jobs, with {_UNMET_SETS} sets of requirements that "
+            "no node meets, precede the measured ones",
         ),
         figures=(
             *(
