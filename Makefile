@@ -1,10 +1,10 @@
-# What a person does with this repository. `make` alone lists it.
+# Targets for operators and developers. `make` without a target lists them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# Debian's own Python first: a version manager's may lack what a virtual environment needs.
+# Prefer Debian's Python: that of a version manager may lack the modules that a virtual environment needs.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 WORKERS ?= 2
 KILLS ?= 20
@@ -16,7 +16,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 # Marks an environment that this Makefile created, and may therefore clear.
 OWNED := $(VENV)/.created-by-make-setup
-# Every part of the tests writes a JUnit XML file into this folder.
+# Directory of the JUnit XML files of all parts of the tests.
 REPORTS := .state/test-reports
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -28,38 +28,38 @@ DISTRIBUTIONS := files/shared files/master files/worker
 SETTINGS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 
 .PHONY: help
-help: ## List what can be made
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|'
 
 # --- the farm ------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup ## Boot test machines, deploy a farm on them, benchmark a clip (WORKERS=2)
+demo: setup ## Boot test machines, deploy a farm on them and benchmark a clip (WORKERS=2)
 	ansible-playbook playbooks/machines-up.yml --extra-vars machines_workers=$(WORKERS)
 	ansible-playbook --inventory inventories/local site.yml
 	ansible-playbook --inventory inventories/local run-benchmark.yml
 
 .PHONY: demo-down
-demo-down: setup ## Remove the test machines and all that the demo left, but for its results
+demo-down: setup ## Remove the test machines and all other data of the demo except its results
 	ansible-playbook playbooks/machines-down.yml --extra-vars '{"test_machines_remove_images": true}'
 	rm -rf .secrets/local .state/local
 
 .PHONY: inventory
-inventory: ## Copy the example inventory for machines of your own (NAME=prod)
-	@test -n "$(NAME)" || { echo 'Say what it is to be called: make inventory NAME=prod' >&2; exit 2; }
-	@test ! -e "inventories/$(NAME)" || { echo 'inventories/$(NAME) is there already.' >&2; exit 2; }
+inventory: ## Copy the example inventory for your own machines (NAME=prod)
+	@test -n "$(NAME)" || { echo 'The inventory needs a name: make inventory NAME=prod' >&2; exit 2; }
+	@test ! -e "inventories/$(NAME)" || { echo 'inventories/$(NAME) already exists. Choose another name.' >&2; exit 2; }
 	cp -a inventories/example "inventories/$(NAME)"
 	sed -i 's/^farm_name: example$$/farm_name: $(NAME)/' "inventories/$(NAME)/group_vars/all/50_example.yml"
-	@echo 'Write your machines into inventories/$(NAME)/hosts.yml.'
+	@echo 'Next: list your machines in inventories/$(NAME)/hosts.yml.'
 
-# --- setting up ----------------------------------------------------------------------------
+# --- setup ---------------------------------------------------------------------------------
 
 .PHONY: setup
 setup: $(READY) ## Install the locked tools into .venv
 
 $(READY): requirements-dev.txt requirements-uv.txt pyproject.toml $(SETTINGS)
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo '$(PYTHON) is older than Python 3.11. Name a newer one: make PYTHON=/path/to/python3' >&2; exit 2; }
+		{ echo '$(PYTHON) is older than Python 3.11. Set a newer one: make PYTHON=/path/to/python3' >&2; exit 2; }
 	@test ! -e $(VENV) || test -e $(OWNED) || test -e $(READY) || \
 		{ echo '$(CURDIR)/$(VENV) exists and was not created by make setup. Move it away first.' >&2; exit 2; }
 	@'$(PYTHON)' -c 'import ensurepip, venv' 2> /dev/null || { \
@@ -75,16 +75,16 @@ $(READY): requirements-dev.txt requirements-uv.txt pyproject.toml $(SETTINGS)
 	$(VENV)/bin/python -m compileall -q -j 2 $(VENV)/lib/python*/site-packages/{$(COMPILED)}
 	@touch $(READY)
 
-# What every test process imports: else each of them would compile it in a new checkout.
+# Packages that every test process imports. Without this, each process would compile them in a new checkout.
 COMPILED := ansible,_pytest,cryptography,httpx,hypothesis,litestar,schemathesis,sqlalchemy
 
 PIP = $(VENV)/bin/python -m pip install --quiet
-# Several times faster than pip. It does not read pip's configuration: where only that names a package
-# index, the installation falls back to pip.
+# Several times faster than pip, but does not read pip's configuration. If only that configuration names a
+# package index, the installation falls back to pip.
 UV = $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --native-tls
 
 .PHONY: lock
-lock: setup ## Lock what each part needs, with hashes (UPGRADE=--upgrade for the newest)
+lock: setup ## Lock the dependencies of each distribution with hashes (UPGRADE=--upgrade for the newest)
 	for part in shared master worker; do \
 		$(UV_COMPILE) "files/$$part/pyproject.toml" --output-file "files/$$part/requirements.txt"; \
 	done
@@ -97,16 +97,16 @@ UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11
 # --- tests ---------------------------------------------------------------------------------
 
 .PHONY: test
-test: ## Run every check and every test (needs root or sudo, half an hour)
+test: ## Run test-fast, test-slow and test-farm (needs root or sudo, takes half an hour)
 	@rm -rf '$(REPORTS)'
 	@started_s=$$(date +%s); result=0; \
 		{ $(MAKE) test-fast && $(MAKE) test-slow && $(MAKE) test-farm; } || result=$$?; \
 		python tests/run_summary.py '$(REPORTS)' --started-s "$$started_s"; \
 		exit "$$result"
 
-# The linters keep a processor busy while the tools of the tests are fetched.
+# The linters run while the tools of the tests are downloaded.
 .PHONY: test-fast
-test-fast: setup ## Run the checks and the tests that need no machines
+test-fast: setup ## Run the linters and the unit tests that are not slow
 	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target test-tools $(LINTERS) $(UNIT_TESTS)
 
 .PHONY: lint
@@ -127,13 +127,13 @@ lint-imports: setup
 lint-yaml: setup
 	yamllint --strict .
 
-# `worksteal` gives each process neighboring tests, which share what their modules start.
+# `worksteal` assigns neighboring tests to the same process, so that they share the fixtures of their modules.
 PYTEST := python -m pytest --quiet --dist worksteal
 UNIT_TESTS := test-unit-worker test-unit-master
 
-# Two groups side by side: their tests share nothing, and a process imports only what its group needs.
+# The two groups run in parallel. They share no fixtures, and a process imports only the packages of its group.
 .PHONY: test-unit $(UNIT_TESTS)
-test-unit: test-tools ## Run the tests of the parts, without those that are marked as slow
+test-unit: test-tools ## Run the unit tests that are not slow
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(UNIT_TESTS)
 test-unit-worker: test-tools
 	@mkdir -p '$(REPORTS)'
@@ -144,12 +144,12 @@ test-unit-master: test-tools
 		files/shared files/master tests
 
 .PHONY: test-slow
-test-slow: test-tools ## Run master and agent together, streams in real time and other slow tests
+test-slow: test-tools ## Run the slow tests: master and agent together, streams in real time
 	@mkdir -p '$(REPORTS)'
 	$(PYTEST) --numprocesses 4 -m 'slow and not deep' --junitxml='$(REPORTS)/slow.xml'
 
 .PHONY: test-deep
-test-deep: test-tools ## Run the slow tests, many more cases, and upgrades from the last release (ORDERS=500 CASES=200)
+test-deep: test-tools ## Run the deep tests, many generated cases, and upgrades from the last release (ORDERS=500 CASES=200)
 	@mkdir -p '$(REPORTS)'
 	FFRTMP_TEST_ORDERS=$(ORDERS) FFRTMP_TEST_CASES=$(CASES) \
 		$(PYTEST) --numprocesses 3 -m 'deep or property' --junitxml='$(REPORTS)/deep.xml'
@@ -157,7 +157,7 @@ test-deep: test-tools ## Run the slow tests, many more cases, and upgrades from 
 	molecule test --scenario-name upgrade_ha
 
 .PHONY: test-crash
-test-crash: test-tools ## Kill the master 20 times under load and look for what is missing (KILLS=20)
+test-crash: test-tools ## Kill the master 20 times under load and check that no acknowledged data is lost (KILLS=20)
 	FFRTMP_TEST_KILLS=$(KILLS) python -m pytest --quiet --capture=no tests/queue/test_crash.py
 
 .PHONY: test-tools
@@ -165,20 +165,20 @@ test-tools: setup
 	ansible-playbook tests/tools.yml
 
 .PHONY: test-farm
-test-farm: setup ## Deploy a farm on test machines and look at it (molecule)
+test-farm: setup ## Deploy and verify a farm on test machines (molecule)
 	molecule test --scenario-name default
 	molecule test --scenario-name combined
 
 .PHONY: test-ha
-test-ha: setup ## Deploy a farm on PostgreSQL with two masters, kill one, upgrade, restore (molecule)
+test-ha: setup ## Deploy a farm on PostgreSQL with two masters; kill one, upgrade, restore (molecule)
 	molecule test --scenario-name ha
 
-# --- figures -------------------------------------------------------------------------------
+# --- benchmarks ----------------------------------------------------------------------------
 
 .PHONY: bench-master
-bench-master: setup ## Measure the master beside other queues, write docs/performance.md (ONLY=cycles QUICK=1)
+bench-master: setup ## Compare the master with other queues and write docs/performance.md (ONLY=cycles QUICK=1)
 	PYTHONPATH="$(CURDIR)/tests" python -m bench master $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-worker
-bench-worker: setup test-tools ## Measure what agent and exporters cost, write docs/overhead.md (ONLY=exporters QUICK=1)
+bench-worker: setup test-tools ## Measure the overhead of agent and exporters and write docs/overhead.md (ONLY=exporters QUICK=1)
 	PYTHONPATH="$(CURDIR)/tests" python -m bench worker $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

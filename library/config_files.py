@@ -9,8 +9,9 @@ short_description: Install several configuration files with one task
 description:
   - Renders templates and reads files on the control node, and installs on the host those that
     differ in content, owner, group or permissions.
-  - A task for each file starts Python twice on the host, also without a change; this module starts
-    it once for all files of a service. With C(--diff) it shows the change of each file.
+  - A separate task for each file starts Python twice on the host, even without a change. This
+    module starts it once for all files of a service. With C(--diff) it shows the change of each
+    file.
   - Each file is replaced atomically, after O(files[].validate) has accepted it. When one file is
     rejected, those before it stay installed, and those after it are not touched.
   - Missing parent directories are created with the permissions 0755, owned by root.
@@ -27,7 +28,7 @@ attributes:
   platform:
     support: full
     platforms: posix
-    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+    description: Runs on POSIX hosts with Python 3.11 or later; needs only its standard library.
 options:
   files:
     description:
@@ -52,7 +53,7 @@ options:
         type: path
       vars:
         description:
-          - More variables for the template.
+          - Additional variables for the template.
         type: dict
       owner:
         description:
@@ -71,7 +72,8 @@ options:
         default: "0644"
       validate:
         description:
-          - Command, without a shell, that must accept the new file; V(%s) stands for its path.
+          - Command that must accept the new file; V(%s) is replaced with its path. It runs without
+            a shell.
         type: str
       secret:
         description:
@@ -123,7 +125,7 @@ from ansible.module_utils.basic import AnsibleModule
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        # The action plugin packs what the options describe. The payload contains secrets.
+        # The action plugin packs the files into the payload, which contains secrets.
         argument_spec={"payload": {"type": "str", "required": True, "no_log": True}},
         supports_check_mode=True,
     )
@@ -139,7 +141,7 @@ def main() -> None:
 
 
 def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
-    """Bring one file to its wanted state; return the difference, None when there was none."""
+    """Install one file if it differs. Return the difference, or None if there is none."""
     dest = Path(file["dest"])
     wanted = base64.b64decode(file["content"])
     present = dest.read_bytes() if dest.is_file() else None
@@ -169,7 +171,13 @@ def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | Non
 
 
 def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, Any] | None) -> str:
-    """Return what a diff shows of a file: changed attributes, then the content."""
+    """Return the text of a file for a diff: changed attributes, then the content.
+
+    Args:
+        content: Content of the file, or None if it does not exist.
+        file: Entry of the file in the payload.
+        attributes: Changed attributes, if any.
+    """
     shown = "".join(
         f"# {name}: {value}\n" for name, value in (attributes or {}).items() if name != "path"
     )
@@ -181,12 +189,19 @@ def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, A
 
 
 def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | None) -> None:
-    """Replace a file atomically, after `validate` has accepted the new content."""
+    """Replace a file atomically, after `validate` has accepted the new content.
+
+    Args:
+        module: The module.
+        dest: Path of the file.
+        content: New content.
+        validate: Command that must accept the content, if any.
+    """
     for parent in reversed(dest.parents):
         if not parent.exists():
             parent.mkdir()
             parent.chmod(0o755)
-    # In the same directory, so that the move is a rename.
+    # The temporary file is in the same directory, so that the move is an atomic rename.
     handle, temporary = tempfile.mkstemp(prefix=".ansible_tmp", dir=dest.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -199,7 +214,14 @@ def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | Non
 
 
 def check(module: AnsibleModule, dest: Path, temporary: str, validate: str) -> None:
-    """Fail the module when the command rejects the new content of a file."""
+    """Fail the module if the command rejects the new content of a file.
+
+    Args:
+        module: The module.
+        dest: Path of the file, for the error message.
+        temporary: Path of a temporary file with the new content.
+        validate: Command in which `%s` is replaced with `temporary`.
+    """
     command = [word.replace("%s", temporary) for word in shlex.split(validate)]
     code, out, err = module.run_command(command)
     if code != 0:

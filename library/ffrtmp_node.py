@@ -1,28 +1,28 @@
 #!/usr/bin/python
-"""Let a node work, drain it or forget it."""
+"""Activate, drain or remove a node."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ffrtmp_node
-short_description: Let a node of the farm work, drain it or remove it
+short_description: Activate, drain or remove a node of the farm
 description:
-  - A draining node finishes the job that it has and claims no other.
-  - A node becomes known to the master when its agent starts; this module cannot make one.
+  - A draining node finishes its current jobs and claims no more.
+  - A node is registered by its agent at startup; this module cannot create nodes.
 version_added: "0.1.0"
 author:
   - The ffmpeg-rtmp authors
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and say what would change without changing it.
+    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: full
-    description: Says in diff mode what has changed or would change.
+    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix
-    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+    description: Runs on POSIX hosts with Python 3.11 or later; needs only its standard library.
 options:
   name:
     description:
@@ -32,49 +32,50 @@ options:
   state:
     description:
       - V(active) lets the node claim jobs.
-      - V(draining) lets it finish what it has and claim no more.
-      - V(absent) makes the master forget it. The master refuses while the node works on a job. An
-        agent that still runs makes its node known again when it next starts.
+      - V(draining) lets the node finish its current jobs and claim no more.
+      - V(absent) removes the node from the master. The master rejects this while the node has a
+        job. If the agent still runs, it registers the node again at its next start.
     type: str
     choices: [active, draining, absent]
     default: active
   wait:
     description:
-      - With O(state=draining), wait until the node works on no job.
+      - With O(state=draining), wait until the node has no job.
     type: bool
     default: false
   wait_timeout_s:
     description:
-      - How many seconds to wait at most. A master that restarts meanwhile is waited for.
+      - Maximum time to wait, in seconds. The wait continues if the master restarts meanwhile.
     type: float
     default: 3600.0
   master_url:
     description:
-      - Address of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080).
     type: str
     required: true
   token:
     description:
-      - Token of an operator; its role must be at least C(admin).
+      - API token with at least the role C(admin).
     type: str
     required: true
   ca_file:
     description:
       - Path, on the host that runs the module, of the certificate of the farm's CA.
-      - The master's certificate must come from it; no other CA is trusted.
+      - The master's certificate must be signed by this CA; no other CA is trusted.
     type: path
     required: true
   client_cert:
     description:
-      - Path, on the host that runs the module, of a certificate for a master that wants one.
+      - Path, on the host that runs the module, of a client certificate. Required when the master
+        verifies the certificates of clients.
     type: path
   client_key:
     description:
-      - Path of the key of O(client_cert), when it is not in the same file.
+      - Path of the private key of O(client_cert), if it is not in the same file.
     type: path
   timeout_s:
     description:
-      - How many seconds each step of one request may keep silent.
+      - Timeout of each network operation of a request, in seconds.
     type: float
     default: 30.0
 seealso:
@@ -92,7 +93,7 @@ EXAMPLES = r"""
     wait: true
     wait_timeout_s: 1800
 
-- name: Let it work again
+- name: Activate the node again
   ffrtmp_node:
     master_url: https://10.0.0.5:8080
     token: "{{ admin_token }}"
@@ -103,7 +104,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 node:
-  description: The node as the master knows it; null when it is absent.
+  description: The node as registered at the master; null if it is absent.
   returned: success
   type: dict
   sample: {name: worker1, state: draining}
@@ -126,7 +127,13 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def absent(master: Master, name: str, *, is_check: bool) -> Json:
-    """Make the master forget the node; return what the module returns."""
+    """Remove the node from the master. Return the result of the module.
+
+    Args:
+        master: Connection to the master.
+        name: Name of the node.
+        is_check: Whether the module runs in check mode.
+    """
     node = nodes.find(nodes.all_nodes(master), name)
     if node is not None and not is_check:
         nodes.remove(master, name)
@@ -141,10 +148,16 @@ def absent(master: Master, name: str, *, is_check: bool) -> Json:
 
 
 def steer(master: Master, name: str, state: str, *, is_check: bool) -> Json:
-    """Make the node active or draining; return what the module returns.
+    """Make the node active or draining. Return the result of the module.
 
-    The master shows an offline node as offline, whatever an operator wants of it. Such a node is
-    told again, and called unchanged, so that a second play says what the first one said.
+    The master reports an offline node as offline, whatever state an operator has set. The state of
+    such a node is set again and reported as unchanged, so that repeated plays report the same.
+
+    Args:
+        master: Connection to the master.
+        name: Name of the node.
+        state: C(active) or C(draining).
+        is_check: Whether the module runs in check mode.
     """
     node = nodes.require(nodes.all_nodes(master), name)
     before = node["state"]
@@ -173,8 +186,8 @@ def main() -> None:
             answer = steer(master, name, state, is_check=is_check)
             if answer["diff"]["before"]["state"] == "offline":
                 module.warn(
-                    f"node {name} is offline: {state} holds once it is back, and it is not visible "
-                    "whether that is a change"
+                    f"node {name} is offline: the state {state} takes effect when it is back, and "
+                    "whether that is a change cannot be determined"
                 )
         if state == "draining" and params["wait"] and not is_check:
             nodes.wait_until_idle(master, name, Deadline(params["wait_timeout_s"]))

@@ -1,59 +1,60 @@
 #!/usr/bin/python
-"""Say which nodes the farm has."""
+"""Return the nodes of the farm."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ffrtmp_node_info
-short_description: Say which nodes the master knows, and what each of them is
+short_description: Return the nodes of the farm and their properties
 description:
-  - Returns all nodes, or the one that is named.
+  - Returns all nodes, or the node with the given name.
 version_added: "0.1.0"
 author:
   - The ffmpeg-rtmp authors
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and say what would change without changing it.
+    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: none
-    description: Says in diff mode what has changed or would change.
+    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix
-    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+    description: Runs on POSIX hosts with Python 3.11 or later; needs only its standard library.
 options:
   name:
     description:
-      - Return this node only. A node that the master does not know gives an empty list.
+      - Return only this node. If it is not registered, the list is empty.
     type: str
   master_url:
     description:
-      - Address of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080).
     type: str
     required: true
   token:
     description:
-      - Token of an operator; its role must be at least C(viewer).
+      - API token with at least the role C(viewer).
     type: str
     required: true
   ca_file:
     description:
       - Path, on the host that runs the module, of the certificate of the farm's CA.
-      - The master's certificate must come from it; no other CA is trusted.
+      - The master's certificate must be signed by this CA; no other CA is trusted.
     type: path
     required: true
   client_cert:
     description:
-      - Path, on the host that runs the module, of a certificate for a master that wants one.
+      - Path, on the host that runs the module, of a client certificate. Required when the master
+        verifies the certificates of clients.
     type: path
   client_key:
     description:
-      - Path of the key of O(client_cert), when it is not in the same file.
+      - Path of the private key of O(client_cert), if it is not in the same file.
     type: path
   timeout_s:
     description:
-      - How many seconds each step of one request may keep silent.
+      - Timeout of each network operation of a request, in seconds.
     type: float
     default: 30.0
 seealso:
@@ -61,7 +62,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look at the farm
+- name: Wait until all nodes are active
   ffrtmp_node_info:
     master_url: https://10.0.0.5:8080
     token: "{{ viewer_token }}"
@@ -74,7 +75,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: Nodes by name, as the master knows them.
+  description: The registered nodes, sorted by name.
   returned: success
   type: list
   elements: dict

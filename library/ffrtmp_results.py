@@ -1,72 +1,73 @@
 #!/usr/bin/python
-"""Fetch what a run measured."""
+"""Fetch the results of a run."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ffrtmp_results
-short_description: Fetch the results and the artifacts of a run into a folder
+short_description: Fetch the results and the artifacts of a run into a directory
 description:
-  - Writes C(results.json) (the run and its results, whole), C(results.csv) (one row a result; what
-    is unavailable is an empty cell), the artifacts below C(logs/), C(failures.json) when jobs have
-    failed, and C(SHA256SUMS) over all of them.
-  - Packs the folder's files as O(dest) with C(.tar.gz) added, so that one file brings all of them
-    elsewhere. Names in the archive are relative to O(dest).
-  - Every artifact is checked against the SHA-256 that the master announced.
+  - Writes C(results.json) (the run and its complete results), C(results.csv) (one row for each
+    result, with empty cells for unavailable values), the artifacts in C(logs/), C(failures.json) if
+    jobs have failed, and C(SHA256SUMS) of all of them.
+  - Packs the files into an archive whose path is O(dest) followed by C(.tar.gz), so that they can
+    be copied as one file. Names in the archive are relative to O(dest).
+  - Verifies every artifact with the SHA-256 that the master reports.
 version_added: "0.1.0"
 author:
   - The ffmpeg-rtmp authors
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and say what would change without changing it.
+    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: full
-    description: Says in diff mode what has changed or would change.
+    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix
-    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+    description: Runs on POSIX hosts with Python 3.11 or later; needs only its standard library.
 options:
   run_id:
     description:
-      - The run whose results are wanted. It need not have ended.
+      - Id of the run. The run need not have ended.
     type: str
     required: true
   dest:
     description:
-      - Folder, on the host that runs the module, to write to. It is made when it is not there; the
-        folder that holds it must be.
-      - A folder with the results of another run is refused.
+      - Directory, on the host that runs the module, for the results. It is created if it does not
+        exist; its parent directory must exist.
+      - A directory with the results of another run is rejected.
     type: path
     required: true
   master_url:
     description:
-      - Address of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080).
     type: str
     required: true
   token:
     description:
-      - Token of an operator; its role must be at least C(viewer).
+      - API token with at least the role C(viewer).
     type: str
     required: true
   ca_file:
     description:
       - Path, on the host that runs the module, of the certificate of the farm's CA.
-      - The master's certificate must come from it; no other CA is trusted.
+      - The master's certificate must be signed by this CA; no other CA is trusted.
     type: path
     required: true
   client_cert:
     description:
-      - Path, on the host that runs the module, of a certificate for a master that wants one.
+      - Path, on the host that runs the module, of a client certificate. Required when the master
+        verifies the certificates of clients.
     type: path
   client_key:
     description:
-      - Path of the key of O(client_cert), when it is not in the same file.
+      - Path of the private key of O(client_cert), if it is not in the same file.
     type: path
   timeout_s:
     description:
-      - How many seconds each step of one request may keep silent.
+      - Timeout of each network operation of a request, in seconds.
     type: float
     default: 30.0
 seealso:
@@ -84,7 +85,7 @@ EXAMPLES = r"""
     dest: /var/tmp/benchmark/results
   register: results
 
-- name: Bring them to the control node
+- name: Fetch them to the control node
   ansible.builtin.fetch:
     src: "{{ results.archive }}"
     dest: results/
@@ -93,11 +94,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 archive:
-  description: Path of the packed folder on the host that ran the module.
+  description: Path of the archive on the host that ran the module.
   returned: success
   type: str
 sha256:
-  description: SHA-256 of the archive; null in check mode when it would change.
+  description: SHA-256 of the archive; null in check mode if it would change.
   returned: success
   type: str
 files:
@@ -106,39 +107,41 @@ files:
   type: list
   elements: str
 run:
-  description: The run as the master knows it.
+  description: The run as the master reports it.
   returned: success
   type: dict
 count:
-  description: How many results there are.
+  description: Number of results.
   returned: success
   type: int
 complete:
-  description: Whether every job of the run has succeeded and its result is here.
+  description: Whether every job of the run has succeeded and its result was fetched.
   returned: success
   type: bool
 rows:
   description:
     - Medians over repeats by node, source, encode, rate point and FFmpeg.
-    - Below the row of a ladder stands one for each of its renditions, with its name in
-      RV(rows[].rendition), which is null elsewhere. Its RV(rows[].speed) and RV(rows[].cpu_s) are
-      null where one process made all renditions, and its RV(rows[].energy_gross_j) always is.
-    - RV(rows[].video_bitrate_kbps) of a live is that of the stream at its player.
-    - RV(rows[].ffmpeg) is the name that the suite gives the FFmpeg, null where it names none.
-    - RV(rows[].n) repeats are in the medians, RV(rows[].n_degraded) of them from a host that was
-      disturbed. RV(rows[].n_invalid) more are in none, because their verdict is invalid.
-    - RV(rows[].degraded_reasons) and RV(rows[].invalid_reasons) are the codes of why.
-    - A figure that no repeat has is null, such as RV(rows[].energy_gross_j) of a node without
-      energy counters.
-    - RV(rows[].vmaf_mean) is null when no repeat has a measured quality; RV(rows[].vmaf_n) tells
-      how many have. RV(rows[].streams) is of a density, RV(rows[].lag_p95_s) and
-      RV(rows[].end_to_end_p95_s) of a live; the others have null there.
-    - RV(rows[].cost_per_stream_hour) is what a stream of a density costs, in RV(rows[].currency),
-      on a host that has a price; null elsewhere.
-    - RV(rows[].speed) lies with 95 % confidence between RV(rows[].speed_low) and
-      RV(rows[].speed_high), which are null with fewer than six repeats.
-    - RV(rows[].state) is V(precise), V(unstable), V(few_repeats) or, while more repeats are to
-      come, V(open); null for a density and a live.
+    - The row of a ladder is followed by one row for each of its renditions, with the name in
+      RV(rows[].rendition), which is null in other rows. In these rows, RV(rows[].speed) and
+      RV(rows[].cpu_s) are null if one process made all renditions, and RV(rows[].energy_gross_j) is
+      always null.
+    - For a live, RV(rows[].video_bitrate_kbps) is the bit rate of the stream at its player.
+    - RV(rows[].ffmpeg) is the name of the FFmpeg in the suite; null if the suite lists none.
+    - RV(rows[].n) is the number of repeats in the medians, of which RV(rows[].n_degraded) are from
+      a disturbed host. Another RV(rows[].n_invalid) repeats are excluded, because their verdict is
+      invalid.
+    - RV(rows[].degraded_reasons) and RV(rows[].invalid_reasons) are the codes of the reasons.
+    - A figure that is unavailable in all repeats is null, such as RV(rows[].energy_gross_j) of a
+      node without energy counters.
+    - RV(rows[].vmaf_n) is the number of repeats with a measured quality. If there are none,
+      RV(rows[].vmaf_mean) is null. RV(rows[].streams) is set only for a density,
+      RV(rows[].lag_p95_s) and RV(rows[].end_to_end_p95_s) only for a live.
+    - RV(rows[].cost_per_stream_hour) is the cost of a stream of a density, in
+      RV(rows[].currency), on a host with a configured price; otherwise null.
+    - RV(rows[].speed_low) and RV(rows[].speed_high) are the bounds of the 95 % confidence interval
+      of RV(rows[].speed). They are null with fewer than six repeats.
+    - RV(rows[].state) is V(precise), V(unstable), V(few_repeats) or, while more repeats will
+      follow, V(open). It is null for a density and a live.
   returned: success
   type: list
   elements: dict
@@ -174,10 +177,10 @@ rows:
       state: few_repeats
 table:
   description:
-    - RV(rows) and RV(drifts) as text of at most 112 columns, so that it fits into 120 where
+    - RV(rows) and RV(drifts) as text of at most 112 columns, so that it fits into 120 columns when
       M(ansible.builtin.debug) indents it.
-    - What is the same in all rows is stated above the table, what differs has a column. A figure
-      that no row has gets no column.
+    - Properties with the same value in all rows are stated above the table; the others have a
+      column. Figures that are unavailable in all rows have no column.
   returned: success
   type: str
   sample: |-
@@ -187,7 +190,7 @@ table:
                      time
     worker1  x264     3.40         812  88.20        2
 drifts:
-  description: For each node with control encodes, how its speed changed from the first to the last.
+  description: Change of speed from the first to the last control encode of each node.
   returned: success
   type: list
   elements: dict
@@ -211,7 +214,14 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
-    """Bring the folder up to date; return what the module returns."""
+    """Update the directory with the results of a run. Return the result of the module.
+
+    Args:
+        master: Connection to the master.
+        run_id: Id of the run.
+        dest: Directory to update.
+        is_check: Whether the module runs in check mode.
+    """
     run = master.get(f"/v1/runs/{run_id}")
     check_belongs_to(dest, run["id"])
     found = results.in_order(master.pages("/v1/results", {"run": run_id}))

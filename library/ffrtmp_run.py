@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Make, wait for and cancel runs of benchmark suites."""
+"""Queue, await and cancel runs of benchmark suites."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ DOCUMENTATION = r"""
 module: ffrtmp_run
 short_description: Queue, await or cancel a run of a benchmark suite
 description:
-  - Gives the master a suite and the clips that it names, and queues a run of it.
-  - With O(key) the same task queues one run only, however often it is played.
+  - Uploads the clips of a suite to the master, and queues a run of the suite.
+  - With O(key), repeated plays of the same task queue only one run.
 version_added: "0.1.0"
 author:
   - The ffmpeg-rtmp authors
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and say what would change without changing it.
+    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: full
-    description: Says in diff mode what has changed or would change.
+    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix
-    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+    description: Runs on POSIX hosts with Python 3.11 or later; needs only its standard library.
 options:
   state:
     description:
@@ -38,9 +38,9 @@ options:
     type: path
   sources:
     description:
-      - The clips, and the FFmpegs to compare, that the suite names as files. Each is hashed, and
-        uploaded unless the master has it.
-      - A file whose SHA-256 the suite does not name is refused.
+      - The clips and the FFmpegs to compare that the suite lists as files. Files that the master
+        does not have are uploaded.
+      - A file is rejected if the suite does not contain its SHA-256.
     type: list
     elements: dict
     default: []
@@ -52,55 +52,56 @@ options:
         required: true
   key:
     description:
-      - Idempotency key. A run that was made with this key before is returned instead of a new one.
-      - With O(state=canceled), names the run to cancel.
+      - Idempotency key. If a run with this key exists, it is returned instead of a new run.
+      - With O(state=canceled), the key of the run to cancel.
     type: str
   seed:
     description:
-      - Fixes the random order of the jobs. Without it the master draws one.
+      - Seed of the random order of the jobs. By default, the master chooses one.
     type: int
   run_id:
     description:
-      - The run to cancel. Only with O(state=canceled).
+      - Id of the run to cancel. Only with O(state=canceled).
     type: str
   wait:
     description:
       - Wait until every job of the run has ended.
-      - A run that was queued and did not succeed then fails the task.
+      - With O(state=present), the task fails if the run does not succeed.
     type: bool
     default: false
   wait_timeout_s:
     description:
-      - How many seconds to wait at most. A master that restarts meanwhile is waited for.
+      - Maximum time to wait, in seconds. The wait continues if the master restarts meanwhile.
     type: float
     default: 3600.0
   master_url:
     description:
-      - Address of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080).
     type: str
     required: true
   token:
     description:
-      - Token of an operator; its role must be at least C(submitter).
+      - API token with at least the role C(submitter).
     type: str
     required: true
   ca_file:
     description:
       - Path, on the host that runs the module, of the certificate of the farm's CA.
-      - The master's certificate must come from it; no other CA is trusted.
+      - The master's certificate must be signed by this CA; no other CA is trusted.
     type: path
     required: true
   client_cert:
     description:
-      - Path, on the host that runs the module, of a certificate for a master that wants one.
+      - Path, on the host that runs the module, of a client certificate. Required when the master
+        verifies the certificates of clients.
     type: path
   client_key:
     description:
-      - Path of the key of O(client_cert), when it is not in the same file.
+      - Path of the private key of O(client_cert), if it is not in the same file.
     type: path
   timeout_s:
     description:
-      - How many seconds each step of one request may keep silent.
+      - Timeout of each network operation of a request, in seconds.
     type: float
     default: 30.0
 seealso:
@@ -119,7 +120,7 @@ EXAMPLES = r"""
       - path: /var/tmp/benchmark/bigbuckbunny-720p.mp4
     key: demo-2026-11-22
 
-- name: Cancel it
+- name: Cancel the run
   ffrtmp_run:
     master_url: https://10.0.0.5:8080
     token: "{{ submitter_token }}"
@@ -132,8 +133,8 @@ EXAMPLES = r"""
 RETURN = r"""
 run:
   description:
-    - The run as the master knows it; null in check mode when it would be made, and when there is
-      none to cancel.
+    - The run as the master reports it. Null in check mode if the run would be created, and
+      with O(state=canceled) if no run has the key.
   returned: always
   type: dict
   sample:
@@ -142,22 +143,22 @@ run:
     state: queued
     counts: {queued: 24, leased: 0, running: 0, succeeded: 0, failed: 0, canceled: 0}
 jobs:
-  description: How many jobs the run has or would have.
+  description: Number of jobs that the run has or would have.
   returned: always
   type: int
   sample: 24
 created:
-  description: Whether this task queued the run; V(false) when it returns one that was made before.
+  description: Whether this task queued the run; V(false) if it returned an existing run.
   returned: when O(state=present) and there is a run
   type: bool
   sample: true
 plan:
-  description: What would be queued. Only in check mode, when there is no run with this key.
+  description: Jobs that would be queued. Only in check mode, if there is no run with this key.
   returned: check mode
   type: dict
   sample: {suite_name: demo, jobs: 24, scenarios: [clip/x264/800k], nodes: [worker1, worker2]}
 uploaded:
-  description: Digests of the sources that were, or would be, uploaded.
+  description: Digests of the files that were, or would be, uploaded.
   returned: when O(state=present)
   type: list
   elements: str
@@ -179,7 +180,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
         "default": [],
         "options": {"path": {"type": "path", "required": True}},
     },
-    # An idempotency key is a name and no secret, whatever Ansible makes of the word.
+    # An idempotency key is not a secret, although Ansible assumes so because of its name.
     "key": {"type": "str", "no_log": False},
     "seed": {"type": "int"},
     "run_id": {"type": "str"},
@@ -190,10 +191,16 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
-    """Queue the run unless there is one with its key; return what the module returns."""
+    """Queue the run unless there is a run with its key. Return the result of the module.
+
+    Args:
+        master: Connection to the master.
+        params: Arguments of the module.
+        is_check: Whether the module runs in check mode.
+    """
     if params["run_id"]:
         raise SettingsError(
-            "run_id goes with state=canceled; a new run gets its id from the master"
+            "run_id requires state=canceled; the master assigns the id of a new run"
         )
     suite = runs.read_suite(params["suite"])
     sources = runs.source_digests(suite, [source["path"] for source in params["sources"]])
@@ -204,10 +211,10 @@ def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
     existing = runs.find_by_key(master, key) if key else None
     missing = runs.missing_sources(master, sources)
     if is_check:
-        return _would_be(master, request, existing, missing)
+        return _preview(master, request, existing, missing)
     for digest in missing:
         master.upload(f"/v1/sources/{digest}", sources[digest])
-    # Sent even when the run exists: the master refuses a key that is used for another suite.
+    # Sent even if the run exists, because the master rejects a key that belongs to another suite.
     run = runs.create(master, request, key)
     is_new = existing is None or existing["id"] != run["id"]
     if params["wait"]:
@@ -223,7 +230,7 @@ def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
     }
 
 
-def _would_be(master: Master, request: Json, existing: Json | None, missing: list[str]) -> Json:
+def _preview(master: Master, request: Json, existing: Json | None, missing: list[str]) -> Json:
     if existing is not None:
         count = runs.job_count(existing)
         return {
@@ -251,7 +258,13 @@ def _diff(suite: str, jobs: int, *, is_new: bool) -> Json:
 
 
 def canceled(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
-    """Cancel the run unless it has ended; return what the module returns."""
+    """Cancel the run unless it has ended. Return the result of the module.
+
+    Args:
+        master: Connection to the master.
+        params: Arguments of the module.
+        is_check: Whether the module runs in check mode.
+    """
     if params["run_id"]:
         run = master.get(f"/v1/runs/{params['run_id']}")
     else:
@@ -286,9 +299,9 @@ def main() -> None:
         ],
         mutually_exclusive=[("run_id", "key"), ("run_id", "suite")],
     )
-    bring = present if module.params["state"] == "present" else canceled
+    operation = present if module.params["state"] == "present" else canceled
     with connected(module) as master:
-        module.exit_json(**bring(master, module.params, is_check=module.check_mode))
+        module.exit_json(**operation(master, module.params, is_check=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -1,78 +1,79 @@
 #!/usr/bin/python
-"""Say how a run stands."""
+"""Return the state of a run."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ffrtmp_run_info
-short_description: Say how a run stands, what is being worked on and what has failed
+short_description: Return the state of a run, its active jobs and its failures
 description:
-  - Returns a run, the jobs that nodes work on now and the failures.
-  - Can wait until something changes, so that a playbook shows progress without hurry.
+  - Returns a run, its active jobs and its failures.
+  - Can wait for a change, so that a playbook can show progress without frequent polling.
 version_added: "0.1.0"
 author:
   - The ffmpeg-rtmp authors
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and say what would change without changing it.
+    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: none
-    description: Says in diff mode what has changed or would change.
+    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix
-    description: Runs on POSIX hosts with Python 3.11 or newer and needs its standard library alone.
+    description: Runs on POSIX hosts with Python 3.11 or later; needs only its standard library.
 options:
   run_id:
     description:
-      - The run to look at.
+      - Id of the run.
     type: str
     required: true
   include_jobs:
     description:
-      - Return all jobs of the run too.
+      - Also return all jobs of the run.
     type: bool
     default: false
   wait_change_s:
     description:
-      - Wait up to this many seconds until the counts differ from O(known_counts), a job comes to
-        another stage, or the run ends. V(0) answers at once.
-      - A master that restarts meanwhile is waited for as long.
+      - Maximum time in seconds to wait until the counts differ from O(known_counts), a job enters
+        another stage, or the run ends. With V(0) the module does not wait.
+      - The wait continues if the master restarts meanwhile.
     type: float
     default: 0.0
   known_counts:
     description:
-      - The counts that the caller has seen last, by state. Without it, those at the beginning of
-        the task.
+      - The last known number of jobs in each state. By default, the counts at the beginning of the
+        task.
     type: dict
   master_url:
     description:
-      - Address of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080).
     type: str
     required: true
   token:
     description:
-      - Token of an operator; its role must be at least C(viewer).
+      - API token with at least the role C(viewer).
     type: str
     required: true
   ca_file:
     description:
       - Path, on the host that runs the module, of the certificate of the farm's CA.
-      - The master's certificate must come from it; no other CA is trusted.
+      - The master's certificate must be signed by this CA; no other CA is trusted.
     type: path
     required: true
   client_cert:
     description:
-      - Path, on the host that runs the module, of a certificate for a master that wants one.
+      - Path, on the host that runs the module, of a client certificate. Required when the master
+        verifies the certificates of clients.
     type: path
   client_key:
     description:
-      - Path of the key of O(client_cert), when it is not in the same file.
+      - Path of the private key of O(client_cert), if it is not in the same file.
     type: path
   timeout_s:
     description:
-      - How many seconds each step of one request may keep silent.
+      - Timeout of each network operation of a request, in seconds.
     type: float
     default: 30.0
 seealso:
@@ -81,7 +82,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look again when something has changed
+- name: Wait for a change of the run
   ffrtmp_run_info:
     master_url: https://10.0.0.5:8080
     token: "{{ viewer_token }}"
@@ -94,7 +95,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run:
-  description: The run as the master knows it.
+  description: The run as the master reports it.
   returned: success
   type: dict
   sample:
@@ -106,7 +107,7 @@ is_final:
   returned: success
   type: bool
 active:
-  description: What nodes work on now. RV(active[].ratio) is the part that is done, from 0 to 1.
+  description: Active jobs. RV(active[].ratio) is the progress of the stage, from 0 to 1.
   returned: success
   type: list
   elements: dict
@@ -120,8 +121,8 @@ active:
       speed: 2.1
 failures:
   description:
-    - Jobs that have failed, or failed last time and wait for another attempt (RV(failures[].state)
-      tells), with the end of FFmpeg's log.
+    - Jobs that have failed, or whose last attempt has failed and that wait for another attempt,
+      with the end of FFmpeg's log. RV(failures[].state) distinguishes them.
   returned: success
   type: list
   elements: dict

@@ -1,58 +1,59 @@
 #!/usr/bin/python
-"""Say which CPUs and which memory each slot of a host gets."""
+"""Return the CPUs and the memory nodes of each slot of a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: ffrtmp_slot_cpus_info
-short_description: Say which CPUs and which memory nodes each slot of this host gets
+short_description: Return the CPUs and the memory nodes of each slot of this host
 description:
-  - Divides the physical cores of the host evenly over its slots, or checks what is listed.
-  - Fails when what is wanted cannot be had on this host.
+  - Divides the physical cores of the host evenly among its slots, or verifies the listed CPUs.
+  - Fails if the host does not have the requested CPUs or memory nodes.
 version_added: "0.1.0"
 author:
   - The ffmpeg-rtmp authors
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and say what would change without changing it.
+    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: none
-    description: Says in diff mode what has changed or would change.
+    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix
-    description: Runs on Linux with Python 3.11 or newer and needs its standard library alone.
+    description: Runs on Linux with Python 3.11 or later; needs only its standard library.
 options:
   slots:
     description:
-      - How many slots the host has.
+      - Number of slots of the host.
     type: int
     required: true
   physical:
     description:
-      - Give each slot as many physical cores as every other, one thread of each, and the memory
-        beside them. The cores of a slot are of one NUMA node where possible; cores left over stay
-        unused.
-      - Cores count as alike. Where they are not, list them in O(cpus).
+      - Assign the same number of physical cores to each slot, one thread of each core, and the
+        memory of their NUMA nodes. The cores of a slot belong to one NUMA node if possible.
+        Remaining cores are not used.
+      - All cores are considered equal. If they are not, list them in O(cpus).
     type: bool
     default: false
   cpus:
     description:
-      - The CPUs of each slot, such as V(0-3,8), when O(physical=false). Empty limits nothing.
+      - The CPUs of each slot, such as V(0-3,8), with O(physical=false). An empty list sets no
+        limit.
     type: list
     elements: str
     default: []
   memory_nodes:
     description:
-      - The NUMA nodes that each slot may have memory of, when O(physical=false). Empty limits
-        nothing.
+      - The NUMA nodes from which each slot may allocate memory, with O(physical=false). An empty
+        list sets no limit.
     type: list
     elements: str
     default: []
   tree:
     description:
-      - The kernel's tree of CPUs and nodes.
+      - Directory in which the kernel describes CPUs and NUMA nodes.
     type: path
     default: /sys/devices/system
 seealso:
@@ -60,7 +61,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Divide the physical cores over two slots
+- name: Divide the physical cores among two slots
   ffrtmp_slot_cpus_info:
     slots: 2
     physical: true
@@ -70,7 +71,7 @@ EXAMPLES = r"""
 RETURN = r"""
 slots:
   description:
-    - CPUs and memory nodes of each slot, in systemd's notation; an empty text is no limit.
+    - CPUs and memory nodes of each slot, in systemd's notation. An empty string means no limit.
   returned: success
   type: list
   elements: dict
@@ -95,13 +96,13 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def divided(params: dict[str, Any]) -> list[pinning.Slot]:
-    """Return what each slot gets; raises PinningError."""
+    """Return the CPUs and memory nodes of each slot. Raises PinningError."""
     host = pinning.read_host(Path(params["tree"]))
     if not params["physical"]:
         return pinning.listed(host, params["slots"], params["cpus"], params["memory_nodes"])
     if params["cpus"] or params["memory_nodes"]:
         raise pinning.PinningError(
-            "with physical cores, CPUs and memory nodes follow from this host and cannot be listed"
+            "with physical=true, the module assigns CPUs and memory nodes; they cannot be listed"
         )
     return pinning.physical(host, params["slots"])
 

@@ -195,7 +195,9 @@ def measurement() -> Measurement:
         ),
         verdict=Verdict(
             state=VerdictState.DEGRADED,
-            reasons=(VerdictReason(code="throttled", detail="the processor slowed down 2 times"),),
+            reasons=(
+                VerdictReason(code="throttled", detail="the processor was throttled 2 times"),
+            ),
         ),
     )
 

@@ -1,1 +1,1 @@
-"""What the modules that talk to the master have in common; needs Python's library alone."""
+"""Shared code of the modules. It needs only Python's standard library."""

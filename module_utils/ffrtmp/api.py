@@ -1,4 +1,4 @@
-"""The master's HTTP API from Python's library alone: TLS, tokens, problems, pages, patience."""
+"""Client of the master's HTTP API that needs only Python's standard library."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _LONGEST_PAUSE_S = 5.0
 
 
 class ApiError(Exception):
-    """What was asked for failed; the message is for the operator.
+    """A request failed. The message is intended for the operator.
 
-    `returned` is what the module returns beside the message.
+    `returned` contains values that the module returns in addition to the message.
     """
 
     def __init__(self, message: str, **returned: Any) -> None:
-        """Keep what goes with the message."""
+        """Store the values to return with the message."""
         super().__init__(message)
         self.returned = returned
 
     @property
     def is_temporary(self) -> bool:
-        """True when another attempt may succeed."""
+        """Whether a retry may succeed."""
         return False
 
 
 class SettingsError(ApiError):
-    """The call cannot work as it is set up: trying again would not help."""
+    """The settings of the call are invalid. A retry does not help."""
 
 
 class UnreachableError(ApiError):
-    """No answer came. The master may be restarting: trying again may help."""
+    """The master did not respond. It may be restarting, so a retry may help."""
 
     @property
     def is_temporary(self) -> bool:
-        """True: another attempt may always succeed."""
+        """Always true."""
         return True
 
 
@@ -54,13 +54,13 @@ class RefusedError(ApiError):
     """The master answered with a problem document."""
 
     def __init__(self, status: int, message: str) -> None:
-        """Keep the status beside the message."""
+        """Store the HTTP status with the message."""
         super().__init__(message)
         self.status = status
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the master may answer otherwise later (5xx, 429)."""
+        """Whether a retry may succeed (5xx, 429)."""
         return (
             self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             or self.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -68,11 +68,11 @@ class RefusedError(ApiError):
 
 
 class CorruptError(ApiError):
-    """What was received is not what was announced."""
+    """Received data does not match what the master reported."""
 
 
 class Master:
-    """Calls to one master, one after another.
+    """A client of one master. It is not thread-safe.
 
     Every call raises SettingsError, UnreachableError or RefusedError.
     """
@@ -87,10 +87,18 @@ class Master:
         client_cert: str | None = None,
         client_key: str | None = None,
     ) -> None:
-        """Prepare calls to the master at `url` that trust the CA in `ca_file` alone.
+        """Create a client without connecting yet.
 
-        `timeout_s` is how long each step of a request may keep silent. A master that asks for a
-        certificate is shown `client_cert`; its key stands in `client_key` or in the same file.
+        Args:
+            url: URL of the master.
+            token: Token that authenticates every request.
+            ca_file: Certificate of the only CA that the client trusts.
+            timeout_s: Timeout of each network operation, in seconds.
+            client_cert: Certificate to present if the master requests one.
+            client_key: Private key of `client_cert`, if it is not in the same file.
+
+        Raises:
+            SettingsError: The URL is invalid, or a file cannot be used.
         """
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
@@ -103,12 +111,12 @@ class Master:
         self._ca_file = ca_file
         self._timeout_s = timeout_s
         self._context = _context(ca_file)
-        self._shows_certificate = client_cert is not None
+        self._has_client_certificate = client_cert is not None
         if client_cert is not None:
-            _show(self._context, client_cert, client_key)
+            _load_client_certificate(self._context, client_cert, client_key)
         elif client_key is not None:
-            raise SettingsError("client_key needs client_cert, the certificate that it is of")
-        self._kept: http.client.HTTPSConnection | None = None
+            raise SettingsError("client_key needs client_cert, the certificate of this key")
+        self._connection: http.client.HTTPSConnection | None = None
 
     # --- calls ---
 
@@ -123,11 +131,21 @@ class Master:
         body: Json | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
-        """Send a JSON document (or nothing) and return the answer's, None when it has none."""
+        """Send a request.
+
+        Args:
+            method: HTTP method.
+            path: Path of the URL.
+            body: JSON document to send, if any.
+            headers: Additional headers.
+
+        Returns:
+            The JSON document of the response, or None if it is empty.
+        """
         return self._json(method, path, body=body, headers=headers)
 
     def pages(self, path: str, params: dict[str, str] | None = None) -> Iterator[Json]:
-        """Give the items of a list that comes in pages."""
+        """Yield the items of all pages of a list."""
         cursor = ""
         while True:
             page = self.get(path, {**(params or {}), **({"cursor": cursor} if cursor else {})})
@@ -137,7 +155,7 @@ class Master:
             cursor = page["next_cursor"]
 
     def exists(self, path: str) -> bool:
-        """Say whether there is something at `path`."""
+        """Return whether `path` exists."""
         try:
             self._request("HEAD", path).read()
         except RefusedError as refused:
@@ -147,7 +165,7 @@ class Master:
         return True
 
     def upload(self, path: str, file: Path) -> None:
-        """Put a file's bytes at `path`."""
+        """Upload a file to `path`."""
         with file.open("rb") as content:
             headers = {
                 "Content-Type": "application/octet-stream",
@@ -156,9 +174,16 @@ class Master:
             self._request("PUT", path, content=content, headers=headers).read()
 
     def download(self, path: str, target: IO[bytes], sha256: str, size_bytes: int) -> None:
-        """Write what is at `path` to `target`.
+        """Download `path` to `target`.
 
-        Raises CorruptError when its digest is not `sha256` or it has more than `size_bytes`.
+        Args:
+            path: Path of the URL.
+            target: File to write to.
+            sha256: Expected digest.
+            size_bytes: Expected size.
+
+        Raises:
+            CorruptError: The digest is not `sha256`, or there are more than `size_bytes`.
         """
         answer = self._request("GET", path)
         digest = hashlib.sha256()
@@ -167,31 +192,33 @@ class Master:
             while piece := answer.read(_PIECE_BYTES):
                 received += len(piece)
                 if received > size_bytes:
-                    self._forget()
-                    raise CorruptError(f"{path}: more came than the {size_bytes} bytes announced")
+                    self._disconnect()
+                    raise CorruptError(
+                        f"{path}: received more than the {size_bytes} bytes reported by the master"
+                    )
                 digest.update(piece)
                 target.write(piece)
         except (OSError, http.client.HTTPException) as error:
-            self._forget()
+            self._disconnect()
             raise self._unreachable(error) from error
         if digest.hexdigest() != sha256:
             raise CorruptError(
-                f"{path}: the SHA-256 of what came is {digest.hexdigest()}, the master announced "
-                f"{sha256}; the file on the master is damaged"
+                f"{path}: the SHA-256 of the received file is {digest.hexdigest()}, but the master "
+                f"reported {sha256}; the file on the master is damaged"
             )
 
     def close(self) -> None:
-        """Close the connection that is kept open."""
-        self._forget()
+        """Close the open connection, if there is one."""
+        self._disconnect()
 
-    # --- how ---
+    # --- requests ---
 
-    def _json(self, method: str, path: str, **how: Any) -> Any:
-        answer = self._request(method, path, **how)
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        answer = self._request(method, path, **options)
         try:
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            self._forget()
+            self._disconnect()
             raise self._unreachable(error) from error
         if not text:
             return None
@@ -218,62 +245,62 @@ class Master:
         if body is not None:
             payload = json.dumps(body).encode()
             all_headers["Content-Type"] = "application/json"
-        # A kept connection may have been closed by the other side in the meantime. Only calls
-        # that change nothing use one, because only they can be repeated without asking.
+        # The master may have closed an idle connection in the meantime. Only requests that change
+        # nothing reuse a connection, because only they can safely be repeated.
         if method not in ("GET", "HEAD"):
-            self._forget()
-        was_kept = self._kept is not None
+            self._disconnect()
+        was_reused = self._connection is not None
         try:
             answer = self._exchange(method, target, payload, all_headers)
         except UnreachableError:
-            if not was_kept:
+            if not was_reused:
                 raise
             answer = self._exchange(method, target, payload, all_headers)
         if answer.status >= HTTPStatus.BAD_REQUEST:
             text = answer.read()
-            self._forget()
+            self._disconnect()
             raise RefusedError(answer.status, problem_message(method, path, answer.status, text))
         return answer
 
     def _exchange(
         self, method: str, target: str, payload: Any, headers: dict[str, str]
     ) -> http.client.HTTPResponse:
-        connection = self._kept or http.client.HTTPSConnection(
+        connection = self._connection or http.client.HTTPSConnection(
             self._host, self._port, timeout=self._timeout_s, context=self._context
         )
-        self._kept = connection
+        self._connection = connection
         try:
             connection.request(method, target, body=payload, headers=headers)
             return connection.getresponse()
         except ssl.SSLCertVerificationError as error:
-            self._forget()
+            self._disconnect()
             raise SettingsError(self._certificate_refused(error)) from error
         except (OSError, http.client.HTTPException) as error:
-            self._forget()
+            self._disconnect()
             raise self._unreachable(error) from error
 
-    def _forget(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         reason = str(error) or type(error).__name__
-        if isinstance(error, http.client.RemoteDisconnected) and not self._shows_certificate:
-            # Beside a master that stops, one that misses a certificate hangs up like this.
-            reason += "; if it wants a client's certificate, set client_cert and client_key"
+        if isinstance(error, http.client.RemoteDisconnected) and not self._has_client_certificate:
+            # The master also closes the connection like this if the client certificate is missing.
+            reason += "; if it requires a client certificate, set client_cert and client_key"
         return UnreachableError(f"the master at {self._url} did not answer: {reason}")
 
     def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> str:
         advice = (
             f"Set ca_file (now {self._ca_file}) to the certificate of the CA that signed the "
-            "master's, or give the master a certificate of the farm's CA."
+            "master's certificate, or install a certificate of the farm's CA on the master."
         )
         if "mismatch" in error.verify_message or "not valid for" in error.verify_message:
-            advice = "Set master_url to a name or address that the certificate carries."
+            advice = "Set master_url to a name or address that the certificate contains."
         elif "expired" in error.verify_message:
             advice = "Renew the master's certificate, and check this host's clock."
-        return f"the certificate of {self._url} is refused: {error.verify_message}. {advice}"
+        return f"the certificate of {self._url} is rejected: {error.verify_message}. {advice}"
 
 
 def _context(ca_file: str) -> ssl.SSLContext:
@@ -286,7 +313,9 @@ def _context(ca_file: str) -> ssl.SSLContext:
     return context
 
 
-def _show(context: ssl.SSLContext, client_cert: str, client_key: str | None) -> None:
+def _load_client_certificate(
+    context: ssl.SSLContext, client_cert: str, client_key: str | None
+) -> None:
     try:
         context.load_cert_chain(client_cert, client_key)
     except (OSError, ssl.SSLError) as error:
@@ -296,7 +325,14 @@ def _show(context: ssl.SSLContext, client_cert: str, client_key: str | None) -> 
 
 
 def problem_message(method: str, path: str, status: int, text: bytes) -> str:
-    """Make a message of an error's body: the problem's detail, then each of its errors."""
+    """Return a message for an error response: the detail of the problem, then its errors.
+
+    Args:
+        method: HTTP method of the request.
+        path: Path of the request.
+        status: HTTP status of the response.
+        text: Body of the response.
+    """
     try:
         problem = json.loads(text)
         lines = [problem["detail"] or problem["title"], *problem.get("errors", ())]
@@ -307,13 +343,13 @@ def problem_message(method: str, path: str, status: int, text: bytes) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content; raises OSError."""
+    """Return the hexadecimal SHA-256 of a file. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Deadline:
-    """A moment after which nobody waits any longer."""
+    """A point in time at which waiting ends."""
 
     def __init__(
         self,
@@ -321,25 +357,25 @@ class Deadline:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Set the moment `seconds` from now."""
+        """Set the deadline to `seconds` from now."""
         self._clock = clock
         self._sleep = sleep
         self._at = clock() + seconds
 
     @property
     def is_over(self) -> bool:
-        """Whether the moment has come."""
+        """Whether the deadline has passed."""
         return self._clock() >= self._at
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not beyond the moment."""
+        """Sleep for `seconds`, but not beyond the deadline."""
         self._sleep(max(0.0, min(seconds, self._at - self._clock())))
 
 
 def persist(call: Callable[[], T], deadline: Deadline) -> T:
-    """Make a call again and again while the master is away, until the deadline.
+    """Repeat a call while the master is unavailable, until the deadline.
 
-    The last UnreachableError or temporary RefusedError is raised when the time is over.
+    After the deadline, the last UnreachableError or temporary RefusedError is raised.
     """
     pause_s = 0.5
     while True:

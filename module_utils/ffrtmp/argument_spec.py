@@ -1,4 +1,4 @@
-"""Arguments that all of the modules take, and how a module fails."""
+"""Common arguments of the modules, and their error handling."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "client_key": {"type": "path"},
     "timeout_s": {"type": "float", "default": 30.0},
 }
-"""How the master is reached."""
+"""Arguments for the connection to the master."""
 
 
 @contextlib.contextmanager
 def connected(module: AnsibleModule) -> Iterator[Master]:
-    """Give the master that the module's arguments name; an ApiError fails the module.
+    """Yield a client for the master of the module's arguments. An ApiError fails the module.
 
-    The failed module returns `temporary`: whether trying again may help.
+    A failed module returns `temporary`, which indicates whether a retry may succeed.
     """
     params = module.params
     try:

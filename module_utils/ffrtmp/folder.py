@@ -1,4 +1,4 @@
-"""A folder of results on disk: written piece by piece, packed so that one file carries it."""
+"""Directory of results: atomic replacement of its files, and a reproducible archive of them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,33 @@ _FILE_MODE = 0o644
 
 
 class Folder:
-    """Files below one folder, each replaced as a whole or left as it is.
+    """A directory whose files are replaced atomically if their content differs.
 
-    `changes` lists what differs from what was there before; with `is_dry` nothing is written.
+    `changes` lists the files that were, or would be, changed. With `is_dry` nothing is written.
     """
 
     def __init__(self, path: Path, *, is_dry: bool) -> None:
-        """Remember where; nothing is touched yet."""
+        """Prepare access to the directory without creating it."""
         self.path = path
         self.changes: list[str] = []
         self.digests: dict[str, str] = {}
         self._is_dry = is_dry
 
     def put(self, name: str, content: bytes) -> None:
-        """Make the file `name` have this content."""
+        """Write the file `name` if its content differs."""
         self.put_by(name, hashlib.sha256(content).hexdigest(), lambda file: file.write(content))
 
     def put_by(self, name: str, sha256: str, write: Callable[[IO[bytes]], object]) -> None:
-        """Make the file `name` have the content of this digest, which `write` can write."""
+        """Write the file `name` if its digest differs.
+
+        Args:
+            name: Path relative to the directory.
+            sha256: Digest of the new content.
+            write: Function that writes the new content.
+
+        Raises:
+            SettingsError: The file or its directory cannot be written.
+        """
         target = self.path / name
         self.digests[name] = sha256
         if target.is_file() and file_sha256(target) == sha256:
@@ -47,16 +56,16 @@ class Folder:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SettingsError(f"{target.parent} cannot be made: {error}") from error
+            raise SettingsError(f"{target.parent} cannot be created: {error}") from error
         with replacing(target) as file:
             write(file)
 
     def pack(self, archive: Path) -> str | None:
-        """Pack the folder's files, always the same for the same files; return the digest.
+        """Pack the files into an archive and return its digest.
 
-        Names in the archive are relative to the folder.
-
-        None comes back when nothing may be written and the archive would change.
+        The archive is reproducible: it depends only on the names and contents of the files. Names
+        in the archive are relative to the directory. With `is_dry`, None is returned if the
+        archive would change.
         """
         if self._is_dry:
             is_current = not self.changes and archive.is_file()
@@ -64,7 +73,7 @@ class Folder:
                 self.changes.append(archive.name)
             return file_sha256(archive) if is_current else None
         before = file_sha256(archive) if archive.is_file() else None
-        # Neither the name nor the time of packing may get into the archive.
+        # Without the name and time of packing, the archive is reproducible.
         with (
             replacing(archive) as file,
             gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,
@@ -88,7 +97,7 @@ class Folder:
 
 @contextmanager
 def replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write that takes the place of `target` once it is whole and on disk."""
+    """Yield a temporary file that replaces `target` after it is completely written to disk."""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
@@ -106,14 +115,14 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
 
 
 def check_belongs_to(path: Path, run_id: str) -> None:
-    """Raise SettingsError when the folder at `path` holds the results of another run."""
+    """Raise SettingsError if the directory `path` contains the results of another run."""
     try:
         before = json.loads((path / "results.json").read_bytes())["run"]["id"]
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(
-            f"{path}/results.json is not a run's results: choose another dest"
+            f"{path}/results.json does not contain the results of a run: choose another dest"
         ) from error
     if before != run_id:
-        raise SettingsError(f"{path} holds the results of run {before}: choose another dest")
+        raise SettingsError(f"{path} contains the results of run {before}: choose another dest")

@@ -1,4 +1,4 @@
-"""Nodes: letting them work, draining them, forgetting them."""
+"""Nodes: listing, activating, draining and removing them."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from ansible.module_utils.ffrtmp.api import (
 )
 
 POLL_S = 1.0
-"""How often a draining node is looked at."""
+"""Interval at which a draining node is polled, in seconds."""
 
 
 def all_nodes(master: Master) -> list[Json]:
-    """Return all nodes, by name."""
+    """Return all nodes, sorted by name."""
     return list(master.get("/v1/nodes")["items"])
 
 
 def find(nodes: list[Json], name: str) -> Json | None:
-    """Return the node of this name, if there is one."""
+    """Return the node with this name, or None."""
     return next((node for node in nodes if node["name"] == name), None)
 
 
 def require(nodes: list[Json], name: str) -> Json:
-    """Return the node of this name; raises SettingsError when there is none."""
+    """Return the node with this name. Raises SettingsError if there is none."""
     node = find(nodes, name)
     if node is None:
         known = ", ".join(sorted(node["name"] for node in nodes)) or "none"
         raise SettingsError(
-            f"the master knows no node {name} (known: {known}); a node becomes known when its "
-            "agent has started"
+            f"the master has no node {name} (known: {known}); a node is registered when its agent "
+            "starts"
         )
     return node
 
 
 def set_state(master: Master, name: str, state: str) -> Json:
-    """Let a node work (active) or let it finish and claim no more (draining)."""
+    """Set the state of a node to active or draining. Return the node."""
     node: Json = master.send("PATCH", f"/v1/nodes/{name}", {"state": state})
     return node
 
 
 def remove(master: Master, name: str) -> None:
-    """Make the master forget a node; raises ApiError when it works on a job."""
+    """Remove a node from the master. Raises ApiError if the node has a job."""
     try:
         master.send("DELETE", f"/v1/nodes/{name}")
     except RefusedError as refused:
@@ -59,7 +59,7 @@ def remove(master: Master, name: str) -> None:
 
 
 def held_jobs(master: Master, name: str) -> list[str]:
-    """Return the ids of the jobs that a node works on now."""
+    """Return the ids of the active jobs of a node."""
     return [
         job["id"]
         for run in master.pages("/v1/runs")
@@ -70,9 +70,15 @@ def held_jobs(master: Master, name: str) -> list[str]:
 
 
 def wait_until_idle(master: Master, name: str, deadline: Deadline) -> None:
-    """Wait until a node works on nothing; a master that is away is waited for.
+    """Wait until a node has no active job. Unavailability of the master is tolerated.
 
-    Raises ApiError, naming the jobs, when the time is over.
+    Args:
+        master: Connection to the master.
+        name: Name of the node.
+        deadline: Deadline of the wait.
+
+    Raises:
+        ApiError: The node still has active jobs at the deadline. The message lists them.
     """
     while True:
         jobs = persist(lambda: held_jobs(master, name), deadline)
@@ -80,8 +86,8 @@ def wait_until_idle(master: Master, name: str, deadline: Deadline) -> None:
             return
         if deadline.is_over:
             raise ApiError(
-                f"node {name} still works on {', '.join(jobs)} after the time to wait for it; it "
-                "stays draining",
+                f"node {name} still has active jobs after wait_timeout_s: {', '.join(jobs)}. It "
+                "remains draining",
                 jobs=jobs,
             )
         deadline.pause(POLL_S)

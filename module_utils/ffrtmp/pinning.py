@@ -1,4 +1,4 @@
-"""Which CPUs and which memory each slot of a host gets."""
+"""Assignment of CPUs and memory nodes to the slots of a host."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import NamedTuple
 
 
 class PinningError(Exception):
-    """What is wanted cannot be had on this host."""
+    """The host does not have the requested CPUs or memory nodes."""
 
 
 class Core(NamedTuple):
-    """A physical core by the first of its threads, and its NUMA node if the kernel says."""
+    """A physical core: the first CPU of its threads, and its NUMA node if known."""
 
     cpu: int
     node: int | None
 
 
 class Slot(NamedTuple):
-    """CPUs and memory nodes of one slot, in systemd's notation; empty is no limit."""
+    """CPUs and memory nodes of one slot, in systemd's notation. Empty means no limit."""
 
     cpus: str
     memory_nodes: str
 
 
 class Host(NamedTuple):
-    """What the kernel's files say: CPUs that are online, one for each core, and memory."""
+    """CPUs of a host that are online, its physical cores, and its NUMA nodes with memory."""
 
     online: frozenset[int]
     cores: tuple[Core, ...]
@@ -35,9 +35,10 @@ class Host(NamedTuple):
 
 
 def read_host(tree: Path) -> Host:
-    """Read the tree, which on a real host is /sys/devices/system; raises PinningError.
+    """Read the description of the host from `tree`, normally /sys/devices/system.
 
-    A CPU of which the kernel tells no siblings counts as a core of its own.
+    A CPU without information about its siblings is considered a separate core. Raises
+    PinningError.
     """
     online = _numbers(_text(tree / "cpu/online"))
     cores = []
@@ -54,28 +55,36 @@ def read_host(tree: Path) -> Host:
 
 
 def physical(host: Host, slots: int) -> list[Slot]:
-    """Give each slot as many physical cores as every other, of one NUMA node where possible.
+    """Assign the same number of physical cores to each slot, of one NUMA node if possible.
 
-    One thread of each core is given. Cores that are left over stay unused: slots of different
-    size would not measure the same. Raises PinningError when there are more slots than cores.
+    One thread of each core is assigned. Remaining cores are not used, because measurements of
+    slots of different size are not comparable. Raises PinningError if there are more slots than
+    cores.
     """
     size = len(host.cores) // slots if slots > 0 else 0
     if size == 0:
         raise PinningError(
-            f"{slots} slots cannot have physical cores of their own: this host has "
-            f"{len(host.cores)}. Lower worker_slots"
+            f"{slots} slots cannot have separate physical cores: this host has {len(host.cores)} "
+            "cores. Lower worker_slots"
         )
     free: dict[int | None, list[Core]] = {}
     for core in host.cores:
         free.setdefault(core.node, []).append(core)
-    return [_slot(_take(free, size), host) for _ in range(slots)]
+    return [_slot(_allocate(free, size), host) for _ in range(slots)]
 
 
 def listed(host: Host, slots: int, cpus: Sequence[str], memory_nodes: Sequence[str]) -> list[Slot]:
-    """Give each slot what is listed for it; an empty list limits nothing.
+    """Assign the listed CPUs and memory nodes to the slots, after validation.
 
-    Raises PinningError when a list has not one entry for each slot, when an entry names what the
-    host does not have, and when a CPU is named for two slots.
+    Args:
+        host: The host.
+        slots: Number of slots.
+        cpus: CPUs of each slot. An empty list sets no limit.
+        memory_nodes: Memory nodes of each slot. An empty list sets no limit.
+
+    Raises:
+        PinningError: A list does not have one entry for each slot, an entry is not available on
+            the host, or two slots share a CPU.
     """
     for name, entries in (("worker_slot_cpus", cpus), ("worker_slot_memory_nodes", memory_nodes)):
         if entries and len(entries) != slots:
@@ -95,9 +104,9 @@ def listed(host: Host, slots: int, cpus: Sequence[str], memory_nodes: Sequence[s
     ]
 
 
-def _take(free: Mapping[int | None, list[Core]], size: int) -> list[Core]:
-    # The node with the fewest cores that are enough, so that large slots find room later; where
-    # none is enough, from as few nodes as possible.
+def _allocate(free: Mapping[int | None, list[Core]], size: int) -> list[Core]:
+    # Use the smallest NUMA node with enough free cores, so that nodes with many free cores remain
+    # for later slots. If no node has enough, use as few nodes as possible.
     enough = [cores for cores in free.values() if len(cores) >= size]
     most_first = sorted(free.values(), key=len, reverse=True)
     sources = [min(enough, key=len)] if enough else most_first
@@ -115,21 +124,21 @@ def _slot(cores: Iterable[Core], host: Host) -> Slot:
     return Slot(",".join(str(cpu) for cpu in cpus), ",".join(str(node) for node in sorted(nodes)))
 
 
-def _present(name: str, entry: str, there: frozenset[int], what: str) -> set[int]:
+def _present(name: str, entry: str, available: frozenset[int], label: str) -> set[int]:
     found = _numbers(entry)
-    if not found or not found <= there:
-        has = ", ".join(str(number) for number in sorted(there)) or "none"
-        raise PinningError(f"{name} has {entry!r}; this host's {what}: {has}")
+    if not found or not found <= available:
+        numbers = ", ".join(str(number) for number in sorted(available)) or "none"
+        raise PinningError(f"{name} has {entry!r}; this host's {label}: {numbers}")
     return found
 
 
 def _numbers(text: str) -> set[int]:
-    """Read the kernel's notation of sets of numbers, such as 0-3,8."""
+    """Parse the kernel's notation of sets of numbers, such as 0-3,8."""
     found: set[int] = set()
     for part in re.split(r"[,\s]+", text.strip()):
         first, _, last = part.partition("-")
         if not first.isdecimal() or not (last or first).isdecimal():
-            raise PinningError(f"{text!r} is no set of numbers such as 0-3,8")
+            raise PinningError(f"{text!r} is not a set of numbers such as 0-3,8")
         found.update(range(int(first), int(last or first) + 1))
     return found
 

@@ -1,4 +1,4 @@
-"""Progress of a run: how much is done, how fast, how long it takes, and a line that says so."""
+"""Progress of a run: finished jobs, rate, remaining time, and a line of text for them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 LINE_COLUMNS = 120
-"""The longest line that is printed."""
+"""The maximum length of a printed line."""
 
 WINDOW_S = 900.0
-"""The rate is that of the jobs which ended within this time."""
+"""The period for which the rate is computed, in seconds."""
 
 _WINDOW_LEAST_CHANGES = 4
 _WINDOW_MOST_CHANGES = 256
@@ -22,10 +22,10 @@ _HOUR_S = 3600
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands.
+    """Progress of a run.
 
-    `rate_per_min` is the number of jobs that ended per minute in the recent past, `left_s` an
-    estimate from it; both are None as long as no job has ended since the observation began.
+    `rate_per_min` is the number of jobs that ended per minute in the recent past, and `left_s` the
+    remaining time estimated from it. Both are None until a job ends during the observation.
     """
 
     total: int
@@ -36,24 +36,25 @@ class Progress:
 
     @property
     def percent(self) -> int:
-        """The part of the jobs that have ended, rounded down: 100 means all."""
+        """Percentage of jobs that have ended, rounded down: 100 means all."""
         return 100 * self.ended // self.total if self.total else 100
 
 
 class ProgressMeter:
-    """Computes the progress of one run from its counts over time, in bounded memory."""
+    """Computation of the progress of one run from its counts over time, in bounded memory."""
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
-        """Observe nothing yet.
+        """Start without observations.
 
         Args:
-            window_s: how far back the rate looks; further where few jobs have ended within.
+            window_s: Period for which the rate is computed, in seconds. It is longer if few jobs
+                have ended in this period.
         """
         self._window_s = window_s
         self._changes: deque[tuple[float, int]] = deque(maxlen=_WINDOW_MOST_CHANGES)
 
     def update(self, counts: Mapping[str, Any], now_s: float) -> Progress:
-        """Return the progress, given the number of jobs by state and the time in seconds."""
+        """Record the number of jobs by state at the time `now_s`, and return the progress."""
         ended = sum(int(counts.get(state, 0)) for state in _ENDED_STATES)
         if not self._changes or self._changes[-1][1] != ended:
             self._changes.append((now_s, ended))
@@ -83,12 +84,15 @@ class ProgressMeter:
 def progress_line(
     progress: Progress, active: Iterable[Mapping[str, Any]], columns: int = LINE_COLUMNS
 ) -> str:
-    """Return one line about a run.
+    """Return the progress of a run as one line of text.
 
     Args:
-        progress: how the run stands.
-        active: what nodes work on, as ffrtmp_run_info returns it; as much of it as fits is named.
-        columns: the longest line.
+        progress: Progress of the run.
+        active: Active jobs as returned by ffrtmp_run_info. As many as fit are named.
+        columns: Maximum length of the line.
+
+    Returns:
+        The line without a line feed.
     """
     parts = [f"{progress.percent} %: {progress.ended} of {progress.total} jobs"]
     if progress.failed:
@@ -109,9 +113,9 @@ def progress_line(
 
 
 def activity_key(answer: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what two answers of ffrtmp_run_info have in common when nothing has changed.
+    """Return a key that is equal for two results of ffrtmp_run_info if nothing has changed.
 
-    The part of a stage that is done is not a change.
+    Progress within a stage is not a change.
     """
     counts = answer["run"]["counts"]
     return (
@@ -136,6 +140,6 @@ def _active_text(job: Mapping[str, Any]) -> str:
 
 
 def _rate_text(rate_per_min: float) -> str:
-    """Return a rate, with the more decimals the smaller it is."""
+    """Return a rate as text. Smaller rates have more decimals."""
     decimals = 0 if rate_per_min >= 10 else 1 if rate_per_min >= 1 else 2  # noqa: PLR2004
     return f"{rate_per_min:.{decimals}f}"

@@ -1,4 +1,4 @@
-"""Results as files and tables: what a run measured, in forms that people and programs read."""
+"""Results of a run as JSON, CSV and a table of medians."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def rate_label(rate: Json) -> str:
 
 
 def flat(result: Json) -> dict[str, Any]:
-    """Return one result by the columns of the table; what is unavailable is None, never 0."""
+    """Return one result by the columns of the CSV. Unavailable values are None, never 0."""
     scenario = result["scenario"]
     measurement = result["measurement"]
     encode = measurement["encode"]
@@ -132,19 +132,19 @@ def _codes(verdict: Json | None) -> str | None:
 
 
 def _measured(value: Any) -> Any:
-    """Return a value that could be measured; what says why it could not is None."""
+    """Return the value, or None if it is unavailable."""
     return None if isinstance(value, dict) else value
 
 
 def _encoder(scenario: Json) -> Any:
-    """Return the encoder of the scenario, or None where nothing is encoded."""
+    """Return the encoder of the scenario, or None if nothing is encoded."""
     if scenario.get("ladder"):
         return scenario["ladder"]["renditions"][0]["encode"]["encoder"]
     return scenario["encode"]["encoder"] if scenario.get("encode") else None
 
 
 def encode_name(scenario: str) -> str:
-    """Return a scenario's encode as the suite names it: SOURCE/ENCODE/RATE has it second."""
+    """Return the name of the encode from the name of a scenario, SOURCE/ENCODE/RATE."""
     parts = scenario.split("/")
     return parts[1] if len(parts) > 1 else scenario
 
@@ -152,16 +152,21 @@ def encode_name(scenario: str) -> str:
 def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[str, Any]]:
     """Return medians over repeats, one row for each node, source, encode, rate point and FFmpeg.
 
-    `medians` are what the master says of how well the speeds are known, by node and scenario; what
-    is of other repeats than a row is left out.
+    FFmpegs are distinguished by their digests, even if their names are the same. `n` is the number
+    of repeats in the medians. They include the `n_degraded` repeats and exclude the `n_invalid`
+    repeats whose verdict is invalid. `vmaf_mean` is the median of the `vmaf_n` repeats with a
+    measured quality. Values that are unavailable in all repeats are None. The row of a ladder is
+    followed by one row for each `rendition`, which is None in other rows.
 
-    Two FFmpegs are two if their digests differ, whatever they call themselves.
-    `n` is the number of repeats that the medians are of; the `n_invalid` repeats whose verdict
-    is invalid are none of them, the `n_degraded` are. `vmaf_mean` is the median of the repeats
-    whose quality was measured, `vmaf_n` of them; what no repeat has is None. Below the row of a
-    ladder stands one for each `rendition`, which is None in all others.
+    Args:
+        results: Results as the API returns them.
+        medians: Intervals of the median speeds by node and scenario, as the API returns them. An
+            interval is ignored if it covers other repeats than the row.
+
+    Returns:
+        The rows, sorted.
     """
-    known = {(one["node"], one["scenario"]): one for one in medians}
+    known = {(median["node"], median["scenario"]): median for median in medians}
     groups: dict[tuple[str, ...], list[Json]] = {}
     for result in results:
         row = flat(result)
@@ -179,7 +184,7 @@ def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[st
         row = _medians([_whole(result) for result in repeats])
         median = known.get((row["node"], repeats[0]["scenario"]["name"]), {})
         if median.get("n") == row["n"]:
-            # Else it is of repeats with another FFmpeg as well, or of others that came since.
+            # Otherwise it also covers repeats with another FFmpeg, or repeats that ended since.
             row |= {
                 "speed_low": median["low"],
                 "speed_high": median["high"],
@@ -187,14 +192,14 @@ def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[st
             }
         rows.append(row)
         renditions: dict[str, list[dict[str, Any]]] = {}
-        for one in (one for result in repeats for one in _renditions(result)):
-            renditions.setdefault(one["rendition"], []).append(one)
-        rows += [_medians(same) for same in renditions.values()]
+        for rendition in (row for result in repeats for row in _renditions(result)):
+            renditions.setdefault(rendition["rendition"], []).append(rendition)
+        rows += [_medians(group) for group in renditions.values()]
     return rows
 
 
 def _whole(result: Json) -> dict[str, Any]:
-    """Return what the table is made of for one result; a stream has the bit rate of its packets."""
+    """Return the values of one result for the table. A stream has the bit rate of its packets."""
     row = flat(result)
     live = result["measurement"].get("live") or {}
     for rate in (live.get("bitrate_mean_kbps"), live.get("server_bitrate_mean_kbps")):
@@ -204,33 +209,33 @@ def _whole(result: Json) -> dict[str, Any]:
 
 
 def _renditions(result: Json) -> list[dict[str, Any]]:
-    """Return the same for each rendition of a ladder; its cost is known if it had a process."""
+    """Return the values of each rendition. Without a separate process, it has no cost."""
     settings = {
         rendition["name"]: rendition["encode"]
         for rendition in (result["scenario"].get("ladder") or {}).get("renditions", ())
     }
     rows = []
-    for one in result["measurement"].get("renditions", ()):
-        encode, cost, quality = settings[one["name"]], one.get("encode"), one["quality"]
+    for rendition in result["measurement"].get("renditions", ()):
+        encode, cost = settings[rendition["name"]], rendition.get("encode")
         rows.append(
             {
                 **flat(result),
-                "rendition": one["name"],
+                "rendition": rendition["name"],
                 "encoder": encode["encoder"],
                 "preset": encode["preset"],
                 "rate_point": rate_label(encode["rate"]),
                 "speed": cost["speed"] if cost else None,
                 "cpu_s": cost["user_s"] + cost["system_s"] if cost else None,
                 "energy_gross_j": None,
-                "video_bitrate_kbps": one["output"]["video_bitrate_kbps"],
-                "vmaf_mean": quality.get("vmaf_mean"),
+                "video_bitrate_kbps": rendition["output"]["video_bitrate_kbps"],
+                "vmaf_mean": rendition["quality"].get("vmaf_mean"),
             }
         )
     return rows
 
 
 def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of one thing that was measured so many times."""
+    """Return the row of the medians of `repeats`."""
     first = repeats[0]
     members = [row for row in repeats if row["verdict"] != "invalid"]
     return {
@@ -266,13 +271,13 @@ def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _reasons(repeats: list[dict[str, Any]], verdict: str) -> list[str]:
-    """Return the codes of the reasons for a verdict, each once."""
+    """Return the codes of the reasons for a verdict without duplicates."""
     judged = [row["verdict_reasons"] or "" for row in repeats if row["verdict"] == verdict]
     return sorted({code for codes in judged for code in codes.split()})
 
 
 def unavailable_reasons(results: Iterable[Json]) -> dict[str, list[str]]:
-    """Return why figures of the rows could not be measured, by the name of the figure."""
+    """Return the reasons why figures are unavailable, by the name of the figure."""
     found: dict[str, set[str]] = {}
     for result in results:
         measurement = result["measurement"]
@@ -288,7 +293,7 @@ def unavailable_reasons(results: Iterable[Json]) -> dict[str, list[str]]:
 
 
 def _cost_per_stream_hour(members: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median cost and its currency; of several currencies there is no median."""
+    """Return the median cost and its currency, or None if there are several currencies."""
     currencies = {row["currency"] for row in members} - {None}
     if len(currencies) != 1:
         return {"cost_per_stream_hour": None, "currency": None}
@@ -299,7 +304,7 @@ def _cost_per_stream_hour(members: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _in_order(group: tuple[tuple[str, ...], Any]) -> tuple[Any, ...]:
-    """Sort rate points by their number, so that 800k stands before 2000k."""
+    """Return a sort key that orders rate points by number, so that 800k precedes 2000k."""
     node, source, encode, rate_point, *build = group[0]
     number = re.search(r"[\d.]+", rate_point)
     return node, source, encode, float(number.group()) if number else 0.0, rate_point, build
@@ -311,17 +316,17 @@ def _median(rows: list[dict[str, Any]], column: str) -> float | None:
 
 
 def in_order(results: Iterable[Json]) -> list[Json]:
-    """Sort results so that the same results always make the same files."""
+    """Return the results in a fixed order, so that the files are reproducible."""
     return sorted(results, key=lambda r: (r["node"], r["scenario"]["name"], r["repeat"], r["id"]))
 
 
 def as_json(document: Any) -> bytes:
-    """Return a JSON document for a file, always the same for the same content."""
+    """Return a JSON document as bytes, always the same for the same content."""
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def as_csv(results: Iterable[Json]) -> bytes:
-    """Return the table of results; what is unavailable is an empty cell."""
+    """Return the results as CSV with empty cells for unavailable values."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -331,7 +336,7 @@ def as_csv(results: Iterable[Json]) -> bytes:
 
 
 def artifact_path(result: Json, name: str) -> str:
-    """Return where an artifact belongs, relative to the folder of the results."""
+    """Return the path of an artifact relative to the directory of the results."""
     scenario = result["scenario"]["name"].replace("/", "_")
     attempt_folder = f"{scenario}-r{int(result['repeat'])}-a{int(result['attempt'])}"
     for part in (result["node"], attempt_folder, name):
@@ -340,11 +345,11 @@ def artifact_path(result: Json, name: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raise CorruptError unless `name` is safe as one part of a path."""
+    """Raise CorruptError unless `name` is safe as a component of a path."""
     if not _SAFE.match(name):
-        raise CorruptError(f"the master named something {name!r}, which no file may be called")
+        raise CorruptError(f"the master returned the name {name!r}, which is not a valid file name")
 
 
 def as_sha256sums(digests: Mapping[str, str]) -> bytes:
-    """Return digests by path in the form that `sha256sum --check` reads."""
+    """Return digests by path in the format of `sha256sum --check`."""
     return "".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()

@@ -1,4 +1,4 @@
-"""Runs: making one once, waiting for it, and what is going on in it."""
+"""Runs: creating, observing and awaiting them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ansible.module_utils.ffrtmp.api import (
 )
 
 POLL_S = 2.0
-"""How often a run is looked at while somebody waits for it."""
+"""Interval at which an awaited run is polled, in seconds."""
 
 _LOG_TAIL_LINES = 20
 
 
 class RunError(ApiError):
-    """A run did not end as was wanted, or not in time."""
+    """A run did not succeed, or did not end in time."""
 
 
 def is_final(run: Json) -> bool:
-    """Say whether every job of the run has ended."""
+    """Return whether every job of the run has ended."""
     return run["state"] not in ("queued", "running")
 
 
@@ -37,7 +37,7 @@ def job_count(run: Json) -> int:
 
 
 def find_by_key(master: Master, key: str) -> Json | None:
-    """Return the run that was made with this idempotency key, if there is one."""
+    """Return the run with this idempotency key, or None."""
     for run in master.pages("/v1/runs", {"key": key}):
         if run.get("key") == key:
             return run
@@ -45,7 +45,7 @@ def find_by_key(master: Master, key: str) -> Json | None:
 
 
 def read_suite(path: str) -> str:
-    """Return the text of a suite file; raises SettingsError when it cannot be read."""
+    """Return the text of a suite file. Raises SettingsError if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -53,10 +53,10 @@ def read_suite(path: str) -> str:
 
 
 def source_digests(suite: str, paths: Iterable[str]) -> dict[str, Path]:
-    """Return the sources' files by their digests.
+    """Return the files of the sources by their digests.
 
-    Raises SettingsError when a file cannot be read or the suite does not name its digest: the
-    suite would then measure another clip than the one at hand.
+    Raises SettingsError if a file cannot be read, or if the suite does not contain its digest,
+    because the run would then measure another clip.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -66,8 +66,8 @@ def source_digests(suite: str, paths: Iterable[str]) -> dict[str, Path]:
             raise SettingsError(f"source {path} cannot be read: {error}") from error
         if digest not in suite:
             raise SettingsError(
-                f"source {path} has the SHA-256 {digest}, which the suite does not name: the file "
-                "is not the one that the suite was written for, or the suite's sha256 is wrong"
+                f"source {path} has the SHA-256 {digest}, which the suite does not contain: use "
+                "the file for which the suite was written, or correct the sha256 in the suite"
             )
         found[digest] = Path(path)
     return found
@@ -79,16 +79,34 @@ def missing_sources(master: Master, sources: dict[str, Path]) -> list[str]:
 
 
 def create(master: Master, request: Json, key: str | None) -> Json:
-    """Queue a run; with a key that was used before, the run that was made then is returned."""
+    """Queue a run. If there is a run with the key, return that run instead.
+
+    Args:
+        master: Connection to the master.
+        request: Body of the request, with the suite.
+        key: Idempotency key, if any.
+
+    Returns:
+        The run.
+    """
     headers = {"Idempotency-Key": key} if key else {}
     run: Json = master.send("POST", "/v1/runs", request, headers)
     return run
 
 
 def wait_until_final(master: Master, run_id: str, deadline: Deadline) -> Json:
-    """Wait until every job of a run has ended; a master that is away is waited for.
+    """Wait until every job of a run has ended. Unavailability of the master is tolerated.
 
-    Raises RunError, with the run as it stands, when the time is over.
+    Args:
+        master: Connection to the master.
+        run_id: Id of the run.
+        deadline: Deadline of the wait.
+
+    Returns:
+        The final run.
+
+    Raises:
+        RunError: The run has not ended at the deadline. The error contains its current state.
     """
     while True:
         run: Json = persist(lambda: master.get(f"/v1/runs/{run_id}"), deadline)
@@ -96,8 +114,8 @@ def wait_until_final(master: Master, run_id: str, deadline: Deadline) -> Json:
             return run
         if deadline.is_over:
             raise RunError(
-                f"run {run_id} is still {run['state']} after the time to wait for it: "
-                f"{count_text(run)}. It goes on; wait again, or cancel it with state=canceled",
+                f"run {run_id} is still {run['state']} after wait_timeout_s: {count_text(run)}. "
+                "It continues; wait again, or cancel it with state=canceled",
                 run=run,
                 jobs=job_count(run),
             )
@@ -105,7 +123,7 @@ def wait_until_final(master: Master, run_id: str, deadline: Deadline) -> Json:
 
 
 def check_succeeded(run: Json) -> None:
-    """Raise RunError when a run has ended with jobs that did not succeed."""
+    """Raise RunError if a run has ended with jobs that did not succeed."""
     if run["state"] in ("failed", "canceled"):
         raise RunError(
             f"run {run['id']} of suite {run['suite_name']} ended {run['state']}: "
@@ -116,12 +134,12 @@ def check_succeeded(run: Json) -> None:
 
 
 def count_text(run: Json) -> str:
-    """Say how many jobs are in which state, leaving out states without a job."""
+    """Return the number of jobs by state as text, without states that have no jobs."""
     return ", ".join(f"{count} {state}" for state, count in run["counts"].items() if count)
 
 
 def active_jobs(jobs: Iterable[Json]) -> list[Json]:
-    """Say what is being worked on, and how far it is; ordered by node and scenario."""
+    """Return the active jobs with their progress, ordered by node and scenario."""
     active = []
     for job in jobs:
         if job["state"] not in ("leased", "running"):
@@ -142,7 +160,7 @@ def active_jobs(jobs: Iterable[Json]) -> list[Json]:
 
 
 def failures(jobs: Iterable[Json]) -> list[Json]:
-    """Say which jobs have failed or wait for another attempt, and why the last one failed."""
+    """Return the jobs that have failed or wait for another attempt, with the last failure."""
     found = []
     for job in jobs:
         failure = job.get("failure")
@@ -174,11 +192,19 @@ def jobs_of(master: Master, run_id: str) -> list[Json]:
 def observe(
     master: Master, run_id: str, wait_s: float, known_counts: dict[str, Any] | None
 ) -> tuple[Json, list[Json]]:
-    """Return a run and its jobs, at once or as soon as something has changed.
+    """Return a run and its jobs, after waiting for a change.
 
-    With `wait_s` this waits until the counts are not `known_counts`, until a job has come to
-    another stage since the waiting began, until the run has ended, or `wait_s` seconds. A
-    master that is away is waited for as long.
+    The wait ends when the counts differ from `known_counts`, a job has entered another stage, or
+    the run has ended. Unavailability of the master is tolerated during the wait.
+
+    Args:
+        master: Connection to the master.
+        run_id: Id of the run.
+        wait_s: Maximum time to wait, in seconds; 0 for not waiting.
+        known_counts: The last known number of jobs by state; None for those of the first poll.
+
+    Returns:
+        The run and its jobs.
     """
     deadline = Deadline(wait_s)
     first_stages: dict[str, str] | None = None
@@ -201,6 +227,6 @@ def observe(
 
 
 def counts_differ(counts: dict[str, Any], known: dict[str, Any]) -> bool:
-    """Compare counts by state; a state that is not named has no jobs."""
+    """Return whether counts by state differ. A missing state has no jobs."""
     states = counts.keys() | known.keys()
     return any(int(counts.get(state, 0)) != int(known.get(state, 0)) for state in states)

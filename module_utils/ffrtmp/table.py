@@ -1,4 +1,4 @@
-"""The table of a run's results as text that fits a terminal."""
+"""Table of the results of a run as text that fits into a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 Row = Mapping[str, Any]
 
 COLUMNS = 112
-"""The widest line: a debug task indents it by 8, and the whole must fit 120 columns."""
+"""The maximum line length: a debug task indents it by 8 and must fit into 120 columns."""
 
 _GAP = "  "
 _LEAST_NAME_COLUMNS = 14
@@ -21,9 +21,9 @@ _INDENT = "    "
 
 @dataclass(frozen=True)
 class _Column:
-    """A column: its heading, of one line or more, and one cell for each row.
+    """A column: a heading of one or more lines, and one cell for each row.
 
-    A name may be shortened in the middle, notes are wrapped, and figures are never cut.
+    Names may be shortened in the middle, notes are wrapped, and figures are never shortened.
     """
 
     heading: str
@@ -32,16 +32,16 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """The columns that it takes: the longest cell, or the longest line of the heading."""
+        """The length of the longest cell or line of the heading."""
         return max(len(text) for text in (*self.cells, *self.heading.splitlines()))
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """A figure that rows may have.
+    """A figure of a row.
 
-    `is_shared` says that a rendition without it has the figure of its ladder, and `is_special` that
-    only some kinds of jobs have it; the cell is then empty where the figure is absent.
+    `is_shared` means that the figure of a ladder covers its renditions, `is_special` that only
+    some kinds of jobs have the figure. In these cases the cell is empty if the figure is absent.
     """
 
     name: str
@@ -88,20 +88,20 @@ def render(
     """Return the table.
 
     Args:
-        rows: medians, as `results.table` returns them.
-        drifts: how the speed of each node's control encode changed.
-        reasons: why figures are unavailable, by name, as `results.unavailable_reasons` returns it.
-        columns: the longest line.
+        rows: Medians, as `results.table` returns them.
+        drifts: Changes of the speed of each node's control encodes.
+        reasons: Reasons why figures are unavailable, as `results.unavailable_reasons` returns them.
+        columns: Maximum line length.
 
     Returns:
-        Lines without spaces at their ends. What all rows have in common is stated first, then
-        the rows, and below them the drifts and the figures that no row has.
+        Lines without trailing spaces. Properties that all rows share come first, then the rows,
+        then the drifts and the figures that are unavailable in all rows.
     """
     if not rows:
         return "There are no results."
     names = _names(rows)
     varying = [column for column in names if len(set(column.cells)) > 1]
-    common = [f"{one.heading}: {one.cells[0]}" for one in names if one not in varying]
+    common = [f"{name.heading}: {name.cells[0]}" for name in names if name not in varying]
     first = "Medians over the repeats of each row. " + ", ".join(
         text for text in common if not text.endswith(": -")
     )
@@ -115,13 +115,13 @@ def render(
     ]
     for name, label in _UNAVAILABLE.items():
         if (reasons or {}).get(name) and all(row[name] is None for row in rows):
-            said = "; ".join((reasons or {})[name])
-            lines += textwrap.wrap(f"{label} is unavailable: {said}", columns)
+            text = "; ".join((reasons or {})[name])
+            lines += textwrap.wrap(f"{label} is unavailable: {text}", columns)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def shorten(text: str, width: int) -> str:
-    """Return `text` in at most `width` columns; what is too much is taken out of its middle."""
+    """Return `text` in at most `width` columns, shortened in the middle if necessary."""
     if len(text) <= width:
         return text
     left = (width - 2 + 1) // 2
@@ -138,7 +138,7 @@ def _names(rows: Sequence[Row]) -> list[_Column]:
         if row["ffmpeg"]:
             return str(row["ffmpeg"])
         version = str(row["ffmpeg_version"])
-        # Builds that call themselves the same are told apart by their digests.
+        # Builds with the same version are distinguished by their digests.
         is_ambiguous = len(digests[row["ffmpeg_version"]]) > 1
         return f"{version}@{row['ffmpeg_sha256'][:8]}" if is_ambiguous else version
 
@@ -153,7 +153,7 @@ def _names(rows: Sequence[Row]) -> list[_Column]:
 
 
 def _figures(rows: Sequence[Row]) -> list[_Column]:
-    """Return a column for each figure that some row has."""
+    """Return a column for each figure that is available in at least one row."""
     currencies = {row["currency"] for row in rows} - {None}
     columns = []
     for figure in _FIGURES:
@@ -171,29 +171,31 @@ def _figures(rows: Sequence[Row]) -> list[_Column]:
 
 
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return what is to be known of each row; renditions are judged with their ladder."""
+    """Return the notes of each row. Renditions have none; their ladder has them."""
     return tuple("" if row["rendition"] else _note(row) for row in rows)
 
 
 def _note(row: Row) -> str:
     notes = []
     if row["state"] == "unstable":
-        notes.append("interval wider than asked")
+        notes.append("interval wider than requested")
     if row["n_degraded"]:
-        notes.append(_judged(row["n_degraded"], row["n"], "degraded", row["degraded_reasons"]))
+        notes.append(
+            _verdict_text(row["n_degraded"], row["n"], "degraded", row["degraded_reasons"])
+        )
     if row["n_invalid"]:
         count = row["n"] + row["n_invalid"]
-        notes.append(_judged(row["n_invalid"], count, "invalid", row["invalid_reasons"]))
+        notes.append(_verdict_text(row["n_invalid"], count, "invalid", row["invalid_reasons"]))
     return "; ".join(notes)
 
 
-def _judged(count: int, total: int, verdict: str, reasons: Sequence[str]) -> str:
-    said = f"{count} of {total} {verdict}"
-    return f"{said}: {', '.join(reasons)}" if reasons else said
+def _verdict_text(count: int, total: int, verdict: str, reasons: Sequence[str]) -> str:
+    text = f"{count} of {total} {verdict}"
+    return f"{text}: {', '.join(reasons)}" if reasons else text
 
 
 def _interval_percent(row: Row) -> float | None:
-    """Return half of the speed's interval in percent of the speed."""
+    """Return half the width of the speed's interval in percent of the speed."""
     if row["speed_low"] is None or not row["speed"]:
         return None
     return float((row["speed_high"] - row["speed_low"]) / row["speed"] * 50)
@@ -202,8 +204,8 @@ def _interval_percent(row: Row) -> float | None:
 def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns: int) -> list[str]:
     """Return headings and rows.
 
-    Names that do not fit beside the figures, even shortened, become headings of groups of rows.
-    Notes for which too little is left stand below their rows.
+    Names that do not fit next to the figures, even shortened, become headings of groups of rows.
+    Notes without enough space follow their rows as separate lines.
     """
     gap = len(_GAP)
     rest = columns - sum(figure.width + gap for figure in figures)
@@ -240,7 +242,7 @@ def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns:
 
 
 def _unclear(names: Sequence[_Column], widths: Sequence[int]) -> int | None:
-    """Return the first column that is too narrow, or so narrow that different names look alike."""
+    """Return the first column that is too narrow to read or to distinguish its names, or None."""
     for at, (name, width) in enumerate(zip(names, widths, strict=True)):
         shortened = {shorten(cell, width) for cell in name.cells}
         if width < min(name.width, _LEAST_NAME_COLUMNS) or len(shortened) < len(set(name.cells)):
@@ -249,7 +251,7 @@ def _unclear(names: Sequence[_Column], widths: Sequence[int]) -> int | None:
 
 
 def _widths(wanted: list[int], available: int) -> list[int]:
-    """Return widths that fit into `available`; the widest are made narrower first."""
+    """Return widths that fit into `available`. The widest columns are reduced first."""
     widths = list(wanted)
     while widths and sum(widths) > available and max(widths) > 1:
         widths[widths.index(max(widths))] -= 1
@@ -265,15 +267,15 @@ def _heading_lines(table: Sequence[_Column], widths: Sequence[int]) -> list[str]
 
 
 def _row_lines(table: Sequence[_Column], widths: Sequence[int], number: int) -> list[str]:
-    """Return the lines of a row: more than one where its notes are wrapped."""
-    cells, more = [], []
+    """Return the lines of a row: more than one if its notes are wrapped."""
+    cells, continuation = [], []
     for column, width in zip(table, widths, strict=True):
         text = column.cells[number]
         if column.heading == "notes":
-            text, *more = textwrap.wrap(text, width) or [""]
+            text, *continuation = textwrap.wrap(text, width) or [""]
         cells.append(text)
     indent = " " * (sum(widths[:-1]) + len(_GAP) * (len(widths) - 1))
-    return [_line(table, widths, cells), *(indent + line for line in more)]
+    return [_line(table, widths, cells), *(indent + line for line in continuation)]
 
 
 def _line(table: Sequence[_Column], widths: Sequence[int], cells: Sequence[str]) -> str:

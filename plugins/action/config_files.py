@@ -1,4 +1,4 @@
-"""Control node side of the module config_files: reads and renders the files."""
+"""Action plugin of the module config_files. It reads and renders the files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ATTRIBUTES = ("owner", "group", "mode", "validate")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Sends the wanted content of all files to the host in one module call."""
+    """An action that sends the content of all files to the host in one module call."""
 
     _supports_check_mode = True
     _supports_diff = True
@@ -30,7 +30,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         del tmp
         result: dict[str, Any] = super().run(task_vars=task_vars)
         variables = task_vars or {}
-        files = [self._wanted(file, variables) for file in self._task.args["files"]]
+        files = [self._packed(file, variables) for file in self._task.args["files"]]
         payload = base64.b64encode(zlib.compress(json.dumps(files).encode())).decode()
         result.update(
             self._execute_module(
@@ -39,12 +39,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         if not self._task.diff:
             result.pop("diff", None)
-        # It contains every file, secrets included.
+        # The invocation contains all files, including secrets.
         result.pop("invocation", None)
         return result
 
-    def _wanted(self, file: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        """Return what the module needs to know of one file."""
+    def _packed(self, file: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the module for one file."""
         unknown = file.keys() - {"dest", "vars", "secret", *_SOURCES, *_ATTRIBUTES}
         sources = [name for name in _SOURCES if name in file]
         if unknown or "dest" not in file or len(sources) != 1:

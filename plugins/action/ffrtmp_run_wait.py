@@ -1,17 +1,17 @@
-"""Wait for the end of a run, and print a line whenever something changes.
+"""Wait for the end of a run, and print a line for each change.
 
 Options are those of the connection of ffrtmp_run_info (master_url, token, ca_file, client_cert,
 client_key, timeout_s) and:
 
-run_id: the run to wait for.
-known_counts: the number of its jobs by state that the caller has seen last.
-wait_timeout_s: how many seconds to wait at most.
-heartbeat_s: a line is printed after so many seconds even if nothing has changed.
+run_id: Id of the run.
+known_counts: The last known number of jobs by state.
+wait_timeout_s: Maximum time to wait, in seconds.
+heartbeat_s: Interval in seconds after which a line is printed even if nothing has changed.
 
-Returns what ffrtmp_run_info returned last, and:
+Returns the last result of ffrtmp_run_info, and:
 
-detached: whether the wait was interrupted with Ctrl-C.
-timed_out: whether the run had not ended when the time to wait was over.
+detached: Whether the wait was interrupted with Ctrl-C.
+timed_out: Whether the run had not ended after wait_timeout_s.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-# The setting module_utils is for what runs on the hosts; this runs on the control node.
+# The setting module_utils applies only to modules on the hosts. This runs on the control node.
 _MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _MODULE_UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_MODULE_UTILS)
@@ -46,13 +46,13 @@ from ansible.module_utils.ffrtmp.progress import (  # noqa: E402
 Json = dict[str, Any]
 
 POLL_S = 30.0
-"""How long one call of the module waits for a change."""
+"""Maximum time for which one call of the module waits for a change, in seconds."""
 
 SHORTEST_PAUSE_S = 1.0
-"""How long to wait between two calls, so that a busy run does not keep the host busy."""
+"""Minimum pause between two calls in seconds, which limits the load if a run changes often."""
 
 LONGEST_PAUSE_S = 30.0
-"""How long to wait at most before a host or a master that is away is tried again."""
+"""Maximum pause before an unavailable host or master is polled again, in seconds."""
 
 _OPTIONS: dict[str, Json] = {
     "run_id": {"type": "str", "required": True},
@@ -65,30 +65,30 @@ _OWN_OPTIONS = ("known_counts", "wait_timeout_s", "heartbeat_s")
 
 
 class DetachedError(BaseException):
-    """Ctrl-C was pressed; no handler of ordinary errors on the way must catch it."""
+    """Ctrl-C was pressed. Handlers of ordinary errors must not catch it."""
 
 
 class AwayError(Exception):
-    """The host or the master did not answer; trying again may help."""
+    """The host or the master did not respond. A retry may help."""
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs ffrtmp_run_info on the host until the run has ended."""
+    """An action that calls ffrtmp_run_info on the host until the run has ended."""
 
     clock: Callable[[], float] = staticmethod(time.monotonic)
     sleep: Callable[[float], None] = staticmethod(time.sleep)
 
     def run(self, tmp: str | None = None, task_vars: Json | None = None) -> Json:
-        """Return what the module returned last, with `detached` and `timed_out`."""
+        """Return the last result of the module, with `detached` and `timed_out`."""
         result: Json = super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(argument_spec=_OPTIONS)
-        asked = {
+        arguments = {
             name: value
             for name, value in options.items()
             if name not in _OWN_OPTIONS and value is not None
         }
         wait = _Wait(
-            ask=lambda more: self._ask({**asked, **more}, task_vars),
+            poll=lambda more: self._poll({**arguments, **more}, task_vars),
             show=Display().display,
             clock=self.clock,
             sleep=self.sleep,
@@ -103,8 +103,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             outcome["detached"] = True
         return {**result, **(wait.answer or {}), **outcome, "changed": False}
 
-    def _ask(self, arguments: Json, task_vars: Json | None) -> Json:
-        """Run the module once; raises AwayError when trying again may help."""
+    def _poll(self, arguments: Json, task_vars: Json | None) -> Json:
+        """Call the module once. Raises AwayError if a retry may help."""
         try:
             answer: Json = self._execute_module(
                 module_name="ffrtmp_run_info", module_args=arguments, task_vars=task_vars
@@ -119,18 +119,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 class _Wait:
-    """One wait for one run; its memory does not grow with the number of calls."""
+    """A wait for one run. Its memory does not grow with the number of calls."""
 
     def __init__(
         self,
         *,
-        ask: Callable[[Json], Json],
+        poll: Callable[[Json], Json],
         show: Callable[[str], None],
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         heartbeat_s: float,
     ) -> None:
-        self._ask = ask
+        self._poll = poll
         self._show = show
         self._clock = clock
         self._sleep = sleep
@@ -141,33 +141,37 @@ class _Wait:
         self.answer: Json | None = None
 
     def until_final(self, known_counts: Json | None, timeout_s: float) -> bool:
-        """Wait until the run has ended or the module has failed for good, or the time is over.
+        """Wait until the run has ended, the module has failed permanently, or the timeout.
+
+        Args:
+            known_counts: The last known number of jobs by state, if any.
+            timeout_s: Maximum time to wait, in seconds.
 
         Returns:
-            False when the time is over.
+            False if the timeout has expired.
         """
         deadline_s = self._clock() + timeout_s
         if known_counts is not None:
             self._meter.update(known_counts, self._clock())
         pause_s, is_away = SHORTEST_PAUSE_S, False
-        # The first call answers at once, so that a line is printed at once.
+        # The first call does not wait, so that a line is printed immediately.
         wait_s = 0.0
         while True:
             try:
-                answer = self._ask({"wait_change_s": wait_s, "known_counts": known_counts or {}})
+                answer = self._poll({"wait_change_s": wait_s, "known_counts": known_counts or {}})
             except AwayError as error:
                 if not is_away:
                     reason = " ".join(str(error).split())
-                    self._print(f"{reason}. The run goes on; trying again.")
+                    self._print(f"{reason}. The run continues; retrying.")
                 is_away = True
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-                self._beat("Still no answer; trying again.")
+                self._beat("Still no response; retrying.")
             else:
                 self.answer = answer
                 if answer.get("failed"):
                     return True
                 if is_away:
-                    self._print("The master answers again.")
+                    self._print("The master responds again.")
                 pause_s, is_away = SHORTEST_PAUSE_S, False
                 known_counts = answer["run"]["counts"]
                 self._report(answer)
@@ -189,7 +193,7 @@ class _Wait:
             self._beat(line)
 
     def _beat(self, line: str) -> None:
-        """Print the line if nothing was printed for a while."""
+        """Print the line if no line was printed for `heartbeat_s`."""
         if self._clock() - self._shown_at_s >= self._heartbeat_s:
             self._print(line)
 
@@ -200,7 +204,7 @@ class _Wait:
 
 @contextmanager
 def _detachable() -> Iterator[None]:
-    """Raise DetachedError on the first SIGINT within; the next one is handled as before.
+    """Raise DetachedError on the first SIGINT in the block. The next one is handled as before.
 
     The callback plugin ffrtmp_detach forwards the SIGINT to this process.
     """
@@ -219,9 +223,9 @@ def _detachable() -> Iterator[None]:
 
 
 def _end_process_group() -> None:
-    """End the module's process, or its SSH client, which would outlive this process.
+    """Terminate the module's process or its SSH client, which would outlive this process.
 
-    Ansible's worker leads a process group of its own, whose other members are what it started.
+    Ansible's worker leads a separate process group, whose other members are its child processes.
     """
     if os.getpgrp() != os.getpid():
         return

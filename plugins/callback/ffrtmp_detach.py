@@ -13,10 +13,10 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = r"""
 name: ffrtmp_detach
 type: aggregate
-short_description: Let Ctrl-C end the wait for a run and not the play
+short_description: Let Ctrl-C end the wait for a run instead of the play
 description:
   - While a task C(ffrtmp_run_wait) runs, the first SIGINT is forwarded to the processes that run
-    it, which then return, so that the play goes on with its C(always) sections.
+    it. They return, and the play continues with its C(always) sections.
   - The second SIGINT, and every SIGINT during other tasks, is handled as usual.
 requirements:
   - Enable it in C(ansible.cfg).
@@ -26,7 +26,7 @@ _ACTION = "ffrtmp_run_wait"
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """Replaces the main process's SIGINT handler while the wait runs; prints nothing."""
+    """A callback that replaces the main process's SIGINT handler during the wait. No output."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -38,21 +38,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._previous: Any = None
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002
-        """Take over SIGINT for a wait, and return it for every other task."""
+        """Replace the SIGINT handler for a wait, and restore it for every other task."""
         self._restore()
         if task.action == _ACTION:
             self._previous = signal.signal(signal.SIGINT, self._forward)
 
     def v2_runner_on_ok(self, result: Any) -> None:  # noqa: ARG002
-        """Return SIGINT to Ansible: the wait has ended."""
+        """Restore Ansible's SIGINT handler after the wait."""
         self._restore()
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ARG002
-        """Return SIGINT to Ansible: the wait has ended."""
+        """Restore Ansible's SIGINT handler after the wait."""
         self._restore()
 
     def v2_runner_on_unreachable(self, result: Any) -> None:  # noqa: ARG002
-        """Return SIGINT to Ansible: the wait has ended."""
+        """Restore Ansible's SIGINT handler after the wait."""
         self._restore()
 
     def _restore(self) -> None:

@@ -1,5 +1,6 @@
 """The committed files of the repository."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ DISTRIBUTIONS = ("shared", "master", "worker")
 def text_files(root: Path) -> list[Path]:
     """Return the committed text files, symbolic links excluded."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        [shutil.which("git") or "git", "ls-files", "-z", "-co", "--exclude-standard"],
         cwd=root,
         check=True,
         capture_output=True,

@@ -47,7 +47,7 @@ def test_a_created_inventory_is_complete(checkout: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "make inventory NAME=prod"), (["NAME=example"], "there already")],
+    [([], "make inventory NAME=prod"), (["NAME=example"], "already exists")],
 )
 def test_an_existing_inventory_is_not_overwritten(
     checkout: Path, arguments: list[str], message: str

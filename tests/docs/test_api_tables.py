@@ -7,7 +7,7 @@ from typing import Any, get_args
 import httpx
 import msgspec
 import pytest
-from ffrtmp_master.api.paging import Limit
+from ffrtmp_master.api.pagination import Limit
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.credentials import client_context
 from ffrtmp_shared.models import ClaimRequest, Role, RunRequest

@@ -9,8 +9,8 @@ from ffrtmp_shared.measurement import EncodeMeasurement
 from .page import Page
 
 _PAGE = Page(Path(__file__).resolve().parents[2] / "docs/results.md")
-_PROCESS = "`measurement.encode`: the FFmpeg process that encoded, and nothing else"
-_COLUMNS = "The columns of `results.csv` and of exports"
+_PROCESS = "`measurement.encode`: the FFmpeg process"
+_COLUMNS = "Columns of `results.csv` and exports"
 
 
 def _named(heading: str) -> list[str]:

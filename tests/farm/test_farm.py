@@ -199,7 +199,7 @@ def test_two_ffmpegs_are_compared_on_nodes_that_permit_it(
     with farm.client() as client:
         left = [job for job in client.jobs(run.id) if job.state is JobState.QUEUED]
         assert [job.scenario.name for job in left] == ["clip/x264/200k/debian"] * 2
-        assert "worker1 lacks leave to run a suite's FFmpeg" in str(left[0].waiting)
+        assert "worker1 lacks permission to run a suite's FFmpeg" in str(left[0].waiting)
     farm.agent("worker2", allow_ffmpeg_under_test=True).start()
     assert farm.wait_for_end(run).state is RunState.SUCCEEDED
     with farm.client() as client:

@@ -36,7 +36,7 @@ def test_certificate_of_another_authority_is_refused(
     )
 
     assert answer["rc"] == 1
-    assert "is refused" in answer["msg"]
+    assert "is rejected" in answer["msg"]
     assert "Set ca_file" in answer["msg"]
 
 
@@ -67,7 +67,7 @@ def test_certificate_for_another_name_is_refused(run_module: RunModule, farm: Fa
     answer = run_module(ffrtmp_node_info, **{**farm.connection, "master_url": url})
 
     assert answer["rc"] == 1
-    assert "a name or address that the certificate carries" in answer["msg"]
+    assert "a name or address that the certificate contains" in answer["msg"]
 
 
 @pytest.mark.parametrize(

@@ -338,7 +338,7 @@ def test_a_suite_that_no_registered_node_can_run_is_refused(
     answer = run_module(ffrtmp_run, **farm.connection, **suite, **mode)
 
     assert answer["rc"] == 1
-    assert "no node can do all that the suite asks for" in answer["msg"]
+    assert "no node meets the requirements of some scenarios" in answer["msg"]
     assert "encoder libx265: worker1 lacks encoder libx265" in answer["msg"]
     runs = run_module(ffrtmp_runs_info, **farm.connection, include_final=True)["runs"]
     assert suite["key"] not in [run["key"] for run in runs]

@@ -72,13 +72,13 @@ def test_notes_describe_verdicts() -> None:
     }
     lines = _lines(ROW | judged)
     assert [line[54:].strip() for line in lines[-2:]] == [
-        "interval wider than asked; 2 of 6 degraded: steal; 1 of 7",
-        "invalid: overloaded",
+        "interval wider than requested; 2 of 6 degraded: steal; 1",
+        "of 7 invalid: overloaded",
     ]
     crowded = {"source": "s" * 30, "node": "n" * 20, "streams": 2.0, "energy_gross_j": 5.0}
     lines = _lines(ROW, ROW | judged | crowded)
     assert lines[-1].strip() == (
-        "note: interval wider than asked; 2 of 6 degraded: steal; 1 of 7 invalid: overloaded"
+        "note: interval wider than requested; 2 of 6 degraded: steal; 1 of 7 invalid: overloaded"
     )
 
 

@@ -290,7 +290,7 @@ def test_artifact_path_names_node_scenario_repeat_and_attempt() -> None:
 
 @pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a\nb", "a\x00b"])
 def test_names_that_leave_the_folder_are_refused(name: str) -> None:
-    with pytest.raises(CorruptError, match="no file may be called"):
+    with pytest.raises(CorruptError, match="not a valid file name"):
         results.artifact_path(result(), name)
 
 
@@ -352,7 +352,7 @@ def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_bytes(results.as_json({"run": {"id": "run-1"}}))
 
     check_belongs_to(tmp_path, "run-1")
-    with pytest.raises(SettingsError, match="holds the results of run run-1"):
+    with pytest.raises(SettingsError, match="contains the results of run run-1"):
         check_belongs_to(tmp_path, "run-2")
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(SettingsError, match="choose another dest"):

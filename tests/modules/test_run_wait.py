@@ -168,8 +168,8 @@ def test_an_outage_is_reported_once_and_waited_for(
     )
     assert result["is_final"]
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if "trying again" in line]) == 1
-    assert len([line for line in lines if "answers again" in line]) == 1
+    assert len([line for line in lines if "retrying" in line]) == 1
+    assert len([line for line in lines if "responds again" in line]) == 1
     assert len(lines) == 5
 
 

@@ -105,7 +105,7 @@ def test_a_source_that_the_suite_does_not_name_is_refused(tmp_path: Path) -> Non
     digest = hashlib.sha256(b"clip").hexdigest()
 
     assert runs.source_digests(f"sha256: {digest}", [str(clip)]) == {digest: clip}
-    with pytest.raises(SettingsError, match="which the suite does not name"):
+    with pytest.raises(SettingsError, match="which the suite does not contain"):
         runs.source_digests("sha256: " + "0" * 64, [str(clip)])
     with pytest.raises(SettingsError, match="cannot be read"):
         runs.source_digests("", [str(tmp_path / "none.mp4")])

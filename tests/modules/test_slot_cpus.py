@@ -101,7 +101,7 @@ def test_listed_cpus_and_nodes_are_assigned(run_module: RunModule, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"slots": 5, "physical": True}, "5 slots cannot have physical cores of their own"),
+        ({"slots": 5, "physical": True}, "5 slots cannot have separate physical cores"),
         ({"slots": 0, "physical": True}, "0 slots"),
         ({"slots": 1, "physical": True, "cpus": ["0"]}, "cannot be listed"),
         ({"slots": 1, "physical": True, "memory_nodes": ["0"]}, "cannot be listed"),
@@ -109,9 +109,9 @@ def test_listed_cpus_and_nodes_are_assigned(run_module: RunModule, tmp_path: Pat
         ({"slots": 1, "memory_nodes": ["0", "1"]}, "has 2 entries for 1 slots"),
         ({"slots": 1, "cpus": ["2-4"]}, "slot 1 has '2-4'; this host's CPUs: 0, 1, 2, 3"),
         ({"slots": 2, "cpus": ["0-2", "2-3"]}, "slots 1 and 2 share 2"),
-        ({"slots": 1, "cpus": [""]}, "'' is no set of numbers"),
+        ({"slots": 1, "cpus": [""]}, "'' is not a set of numbers"),
         ({"slots": 1, "cpus": ["3-0"]}, "slot 1 has '3-0'"),
-        ({"slots": 1, "cpus": ["all"]}, "'all' is no set of numbers"),
+        ({"slots": 1, "cpus": ["all"]}, "'all' is not a set of numbers"),
         ({"slots": 1, "memory_nodes": ["2"]}, "nodes with memory: 0, 1"),
     ],
 )

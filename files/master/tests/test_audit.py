@@ -11,12 +11,14 @@ from ffrtmp_master import cli
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import audit
 from ffrtmp_master.store.engine import reading_engine
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_shared.credentials import token_sha256
+from sqlalchemy import text
 
 
 def actions(harness: Any) -> list[tuple[str, str, str]]:
     items = harness.ok("admin", "GET", "/v1/audit")["items"]
-    return [(item["who"], item["deed"], item["target"]) for item in reversed(items)]
+    return [(item["actor"], item["action"], item["target"]) for item in reversed(items)]
 
 
 def test_every_action_is_recorded(ready_harness: Any) -> None:
@@ -35,7 +37,7 @@ def test_every_action_is_recorded(ready_harness: Any) -> None:
     harness.register("worker2")
     harness.ok("admin", "DELETE", "/v1/nodes/worker2")
     assert actions(harness) == [
-        ("admin", "token made", "ci"),
+        ("admin", "token created", "ci"),
         ("admin", "token revoked", "ci"),
         ("admin", "node changed", "worker1"),
         ("admin", "node changed", "worker1"),
@@ -115,12 +117,38 @@ def test_synchronizing_is_recorded_only_if_it_changes_something(
     with engine.connect() as connection:
         (entry,) = audit.page_of_entries(connection, None, 10).items
     engine.dispose()
-    assert (entry.who, entry.deed, entry.target) == (
+    assert (entry.actor, entry.action, entry.target) == (
         "command line",
-        "tokens synchronised",
+        "tokens synchronized",
         "credentials",
     )
     assert entry.details["added"] == ["ann"]
     assert entry.details["changed"] == ["admin"]
     assert entry.details["removed"] == ["submitter", "viewer", "worker1", "worker2", "worker3"]
     assert token_sha256("ann") not in str(entry.details)
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("token made", "token created"),
+        ("tokens synchronised", "tokens synchronized"),
+        ("run retried", "run retried"),
+    ],
+)
+def test_entries_of_earlier_releases_are_readable(harness: Any, stored: str, shown: str) -> None:
+    """Release 0.1.0 stored these values in the columns `who` and `deed`."""
+
+    def insert(work: UnitOfWork) -> None:
+        work.connection.execute(
+            text(
+                "INSERT INTO audit (at, who, deed, target, details) "
+                "VALUES (:at, 'operator', :deed, 'dashboard', :details)"
+            ),
+            {"at": "2026-01-01 00:00:00", "deed": stored, "details": "{}"},
+        )
+
+    with harness.client.portal() as portal:
+        portal.call(harness.services.writer.write, insert)
+    (entry,) = harness.ok("admin", "GET", "/v1/audit")["items"]
+    assert (entry["actor"], entry["action"], entry["target"]) == ("operator", shown, "dashboard")

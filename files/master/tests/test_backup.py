@@ -170,7 +170,10 @@ def test_an_existing_file_is_never_overwritten(migrated: Settings, tmp_path: Pat
         before = target.read_bytes() if target.exists() else b""
         ended = back_up(config, target)
         assert ended.returncode == 1
-        assert ended.stderr == f"ffrtmp-master: {target} is there already; it was not changed\n"
+        assert (
+            ended.stderr
+            == f"ffrtmp-master: {target} already exists and was not changed; choose another file\n"
+        )
         assert (target.read_bytes() if target.exists() else b"") == before
 
 

@@ -12,8 +12,8 @@ import msgspec
 from databases import only, writing
 from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.liveness import LastSeenThrottle
-from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.queue.requests import AnyRequest, ClaimOutcome, ReportOutcome
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork

@@ -14,8 +14,8 @@ import pytest
 from databases import only, writing
 from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.liveness import LastSeenThrottle
-from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.queue.requests import ClaimOutcome
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.unit_of_work import UnitOfWork

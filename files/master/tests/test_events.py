@@ -183,7 +183,7 @@ def test_more_events_than_fit_into_a_page_and_the_buffer(
 ) -> None:
     """A slow follower falls behind the buffer and continues from the database."""
     monkeypatch.setattr(events, "PAGE", 10)
-    monkeypatch.setattr(event_feed, "_MOST_KEPT", buffered)
+    monkeypatch.setattr(event_feed, "_BUFFERED_EVENTS_MAX", buffered)
     with master.follow() as stream:
         run = master.harness.run(master.harness.suite(rates=35))
         master.harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")

@@ -68,7 +68,7 @@ def test_a_piece_that_does_not_fit_is_refused(
     assert put(ready_harness, claimed, "one\n", offset=0).is_success
     answer = put(ready_harness, claimed, piece, offset=offset)
     assert answer.status_code == 409
-    assert "the log has 4 bytes" in answer.json()["detail"]
+    assert "the log ends at byte 4" in answer.json()["detail"]
     assert read(ready_harness, claimed) == "one\n"
 
 

@@ -105,14 +105,14 @@ def test_a_queued_job_has_the_reason_of_its_waiting(harness: Any) -> None:
     harness.register("worker1")
     harness.register("worker2")
     assert waiting(harness, job) == (
-        "no node meets what it requires: worker1, worker2 lack encoder libx265, label zone=a"
+        "no node meets the requirements: worker1, worker2 lack encoder libx265, label zone=a"
     )
     harness.register("worker3", "libx265", labels={"zone": "a"})
     assert waiting(harness, job) == "waits for its turn"
     harness.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "draining"})
-    assert waiting(harness, job) == "no node that could do it is free: worker3 is draining"
+    assert waiting(harness, job) == "no suitable node is free: worker3 is draining"
     harness.clock.advance(61)
-    assert waiting(harness, job) == "no node that could do it is free: worker3 is offline"
+    assert waiting(harness, job) == "no suitable node is free: worker3 is offline"
     harness.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "active"})
     claim = harness.claim("worker3")
     assert claim["job"]["id"] == job
@@ -131,16 +131,13 @@ def test_the_reason_names_busy_nodes(ready_harness: Any) -> None:
     assert claim["job"]["id"] == shared[0]
     assert waiting(harness, shared[1]) == "waits for its turn"
     assert waiting(harness, alone) == (
-        "no node that could do it is free: "
-        "worker1 works on other jobs, and this one wants it for itself"
+        "no suitable node is free: worker1 runs other jobs, and this job is exclusive"
     )
     harness.result(claim)
     harness.result(harness.claim("worker1"))
     assert harness.claim("worker1")["job"]["id"] == alone
     more = harness.submit(exclusive=False)["id"]
-    assert waiting(harness, more) == (
-        "no node that could do it is free: worker1 works on a job that has it for itself"
-    )
+    assert waiting(harness, more) == ("no suitable node is free: worker1 runs an exclusive job")
 
 
 def test_the_reason_names_the_required_node(ready_harness: Any) -> None:
@@ -156,7 +153,7 @@ def test_a_live_job_needs_a_node_with_an_rtmp_server(ready_harness: Any) -> None
     stream = msgspec.structs.replace(stream, kind="live", live=LiveSettings())
     body = {"scenario": stream}
     job = harness.ok("submitter", "POST", "/v1/jobs", body)["id"]
-    assert waiting(harness, job).endswith("worker1 lacks what a live needs")
+    assert waiting(harness, job).endswith("worker1 lacks support for live scenarios")
     assert harness.claim("worker1") is None
     harness.register("worker2", more_kinds=("live",))
     assert harness.claim("worker2")["job"]["id"] == job
@@ -171,7 +168,7 @@ def test_a_job_with_an_ffmpeg_under_test_needs_a_node_that_permits_it(
     scenario = msgspec.structs.replace(factories.scenario(encoder), ffmpeg=ffmpeg)
     job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
     assert waiting(harness, job).endswith(
-        "worker1 lacks leave to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)"
+        "worker1 lacks permission to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)"
     )
     assert harness.claim("worker1") is None
     # The FFmpeg under test has its own encoders; those of the node do not matter.

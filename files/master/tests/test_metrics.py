@@ -10,10 +10,10 @@ import msgspec
 import promtool
 import pytest
 from databases import only
-from ffrtmp_master.queue.matching import RequirementSet
+from ffrtmp_master.queue.parked_claims import ParkedClaim
 from ffrtmp_master.queue.pending_reasons import read_occupancy, reason_class
 from ffrtmp_master.queue.requests import ClaimOutcome
-from ffrtmp_master.queue.waiting import ParkedClaim
+from ffrtmp_master.queue.requirement_catalog import RequirementSet
 from ffrtmp_master.store.schema import jobs
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_shared.failures import FailureClass

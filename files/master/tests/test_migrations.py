@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from databases import Database, only
-from ffrtmp_master.queue.matching import RequirementSet
+from ffrtmp_master.queue.requirement_catalog import RequirementSet
 from ffrtmp_master.store import jobs, migrate, results, runs, schema
 from ffrtmp_master.store.engine import writing_engine
 from ffrtmp_master.store.results import START

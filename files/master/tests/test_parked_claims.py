@@ -5,9 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from ffrtmp_master.queue.matching import RequirementCatalog, RequirementSet
+from ffrtmp_master.queue.parked_claims import ParkedClaim, ParkedClaims
 from ffrtmp_master.queue.requests import ClaimOutcome
-from ffrtmp_master.queue.waiting import ParkedClaim, ParkedClaims
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog, RequirementSet
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_shared.requirements import Requirements
 

@@ -82,7 +82,7 @@ def test_a_slot_that_claims_again_ends_its_previous_attempt(ready_harness: Any) 
     assert new["attempt"] == 2
     assert ready_harness.result(old).status_code == 409
     reasons = ready_harness.ok("viewer", "GET", f"/v1/jobs/{new['job']['id']}/transitions")
-    assert "agent started anew" in reasons[2]["reason"]
+    assert "the agent restarted" in reasons[2]["reason"]
 
 
 @pytest.mark.parametrize("action", ["heartbeat", "result", "fail"])

@@ -113,12 +113,12 @@ def test_unknown_tokens_are_limited_and_valid_ones_are_not(migrated: Settings) -
 def test_the_authenticator_caches_a_limited_number_of_tokens(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ffrtmp_master.auth.authentication._MOST_BELIEVED", 2)
+    monkeypatch.setattr("ffrtmp_master.auth.authentication._CACHED_TOKENS_MAX", 2)
     with limited(migrated) as harness:
         for _ in range(2):
             for caller in ("viewer", "submitter", "admin", "worker1"):
                 assert harness.call(caller, "GET", "/v1/sources/x").status_code in (400, 403, 404)
-        assert len(harness.services.authenticator._known) == 2
+        assert len(harness.services.authenticator._cache) == 2
 
 
 def registration(**changed: Any) -> Any:

@@ -208,7 +208,7 @@ def test_an_ffmpeg_by_file_must_be_uploaded_and_its_jobs_wait_for_a_node_that_ru
     ours, patched = (jobs[f"clip/libx264/1000k/{name}"] for name in ("ours", "patched"))
     assert (ours["node"], ours["waiting"]) == ("worker1", "waits for its turn")
     assert patched["node"] is None
-    assert "worker1 lacks leave to run a suite's FFmpeg" in patched["waiting"]
+    assert "worker1 lacks permission to run a suite's FFmpeg" in patched["waiting"]
     assert patched["scenario"]["ffmpeg"] == {"name": "patched", "sha256": digest}
     status, problem = refused(harness, text + "when_unmet: refuse\n")
     assert status == 422

@@ -293,7 +293,7 @@ def test_times_are_read_in_utc_and_naive_ones_are_refused(migrated: Settings) ->
         connection.execute(insert(sources).values(sha256="a", size_bytes=1, stored_at=local))
         found = connection.execute(select(sources.c.stored_at)).scalar_one()
         assert (found, found.tzinfo) == (NOW, UTC)
-        with pytest.raises(StatementError, match="without a zone"):
+        with pytest.raises(StatementError, match="without a timezone"):
             connection.execute(insert(nodes).values(id=new_id(), last_seen_at=datetime(2026, 1, 1)))
 
 

@@ -53,7 +53,7 @@ def test_a_token_is_shown_once_and_stored_as_a_digest(harness: Any) -> None:
             "created_at": "2026-01-01T00:00:00Z",
             "created_by": "admin",
             "last_used_at": None,
-            "is_listed": False,
+            "is_provisioned": False,
         }
     )
 
@@ -121,9 +121,9 @@ def test_a_revoked_token_is_refused_immediately(harness: Any) -> None:
 def test_a_token_of_the_operators_file_cannot_be_revoked(harness: Any) -> None:
     answer = harness.call("admin", "DELETE", "/v1/tokens/viewer")
     assert answer.status_code == 409
-    assert "the operator's file lists" in answer.json()["detail"]
+    assert "the credentials file lists" in answer.json()["detail"]
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
-    assert listed(harness, "viewer")["is_listed"] is True
+    assert listed(harness, "viewer")["is_provisioned"] is True
 
 
 def test_a_token_expires(harness: Any) -> None:
@@ -191,7 +191,10 @@ def test_synchronizing_preserves_tokens_of_the_api(harness: Any) -> None:
     assert call_with_token(harness, token).status_code == 200
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 401
     file.append(Credential(name="ci", role=Role.VIEWER, sha256="1" * 64))
-    with harness.client.portal() as portal, pytest.raises(ConflictError, match="made over the API"):
+    with (
+        harness.client.portal() as portal,
+        pytest.raises(ConflictError, match="created over the API"),
+    ):
         portal.call(run)
 
 

@@ -1,4 +1,4 @@
-"""What a client shows, and what it is refused for."""
+"""Client certificates."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from ffrtmp_shared.credentials import ClientCertificate
 
 
-def test_a_certificate_goes_with_its_key() -> None:
+def test_a_certificate_requires_its_key() -> None:
     both = ClientCertificate.from_files(Path("me.pem"), Path("me.key"))
     assert both == ClientCertificate(Path("me.pem"), Path("me.key"))
     assert ClientCertificate.from_files(None, None) is None

@@ -1,4 +1,4 @@
-"""Log lines: JSON objects that say what was being done."""
+"""Log lines: JSON objects with the fields of the current request or job."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from ffrtmp_shared import logs
 
 
 class Lines:
-    """A logger whose lines are read back."""
+    """A logger with the lines that it has written."""
 
     def __init__(self) -> None:
         self._stream = io.StringIO()
@@ -36,7 +36,7 @@ def lines() -> Iterator[Lines]:
     found.logger.propagate = True
 
 
-def test_a_line_has_what_is_begun_what_is_noted_and_what_is_extra(lines: Lines) -> None:
+def test_a_line_has_the_fields_of_the_context_and_of_extra(lines: Lines) -> None:
     def work() -> None:
         lines.logger.info("before")
         logs.begin_context(request_id="r1", node=None)
@@ -59,7 +59,7 @@ def test_a_line_has_what_is_begun_what_is_noted_and_what_is_extra(lines: Lines) 
     assert "request_id" not in elsewhere
 
 
-def test_threads_of_a_context_log_for_it_and_learn_what_is_noted_later(lines: Lines) -> None:
+def test_threads_of_a_context_log_fields_that_are_added_later(lines: Lines) -> None:
     def work() -> None:
         logs.begin_context(request_id="r1")
         context = copy_context()
@@ -73,19 +73,19 @@ def test_threads_of_a_context_log_for_it_and_learn_what_is_noted_later(lines: Li
     assert (line["request_id"], line["who"]) == ("r1", "admin")
 
 
-def test_noting_where_nothing_was_begun_changes_nothing(lines: Lines) -> None:
+def test_adding_fields_without_a_context_has_no_effect(lines: Lines) -> None:
     def work() -> None:
         logs.add_context(job_id="j1")
-        lines.logger.info("said")
+        lines.logger.info("logged")
 
     Context().run(work)
     assert "job_id" not in lines()[0]
 
 
-def test_fields_do_not_take_the_place_of_the_lines_own(lines: Lines) -> None:
+def test_fields_do_not_replace_those_of_the_line(lines: Lines) -> None:
     def work() -> None:
         logs.begin_context(level="none", time="never", logger="x")
-        lines.logger.info("said")
+        lines.logger.info("logged")
 
     Context().run(work)
     (line,) = lines()
@@ -94,13 +94,13 @@ def test_fields_do_not_take_the_place_of_the_lines_own(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\udcff", {("a", "b"): 1}, object(), float("nan"), b"\xff"])
-def test_odd_values_lose_no_line(lines: Lines, odd: object) -> None:
+def test_values_that_cannot_be_encoded_lose_no_line(lines: Lines, odd: object) -> None:
     lines.logger.info("odd", extra={"value": odd})
     (line,) = lines()
     assert line["message"] == "odd"
 
 
-def test_lines_stay_lines_and_carry_tracebacks(lines: Lines) -> None:
+def test_a_traceback_does_not_split_a_line(lines: Lines) -> None:
     try:
         _ = 1 / 0
     except ZeroDivisionError:

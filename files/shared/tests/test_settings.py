@@ -1,4 +1,4 @@
-"""Settings files, tokens and logs."""
+"""Settings files, tokens and log records."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ def test_a_settings_file_becomes_its_type(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("folder: /a\nport: many\n", "$.port"),
         ("folder: /a\nprot: 1\n", "prot"),
@@ -31,15 +31,15 @@ def test_a_settings_file_becomes_its_type(tmp_path: Path) -> None:
         ("", "s.yml"),
     ],
 )
-def test_a_mistake_names_the_file_and_the_key(tmp_path: Path, text: str, said: str) -> None:
+def test_an_error_names_the_file_and_the_key(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "s.yml"
     file.write_text(text)
     with pytest.raises(config.ConfigError, match=re.escape("s.yml")) as refused:
         config.load(file, Settings)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(config.ConfigError, match=re.escape("nothing.yml")):
         config.load(tmp_path / "nothing.yml", Settings)
 
@@ -50,9 +50,9 @@ def test_tokens_are_long_and_differ() -> None:
     assert all(len(token) >= 43 for token in tokens)
 
 
-def test_an_empty_token_file_is_refused(tmp_path: Path) -> None:
+def test_an_empty_token_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("\n")
-    with pytest.raises(ValueError, match="holds no token"):
+    with pytest.raises(ValueError, match="must contain a token"):
         credentials.read_token(tmp_path / "token")
 
 

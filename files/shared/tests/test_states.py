@@ -29,7 +29,7 @@ LEGAL = {
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(JobState, JobState)))
-def test_only_legal_transitions_pass(before: JobState, after: JobState) -> None:
+def test_only_legal_transitions_are_accepted(before: JobState, after: JobState) -> None:
     if (before, after) in LEGAL:
         check_transition(before, after)
     else:
@@ -37,7 +37,7 @@ def test_only_legal_transitions_pass(before: JobState, after: JobState) -> None:
             check_transition(before, after)
 
 
-def test_final_states_are_those_that_nothing_leaves() -> None:
+def test_final_states_have_no_transitions() -> None:
     assert {state for state in JobState if state.is_final} == FINAL
 
 
@@ -61,6 +61,6 @@ def test_a_runs_state_follows_from_its_jobs(
     assert run_state(counts) is expected
 
 
-def test_only_the_machines_and_the_networks_failures_are_tried_again() -> None:
+def test_only_failures_of_the_machine_and_the_network_are_retryable() -> None:
     retried = {failure for failure in FailureClass if failure.is_retryable}
     assert retried == {"lease_expired", "network", "node", "killed", "stopped"}

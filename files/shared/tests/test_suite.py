@@ -1,4 +1,4 @@
-"""Suites: what is accepted, and how a mistake is named."""
+"""Suites: valid suites, and the messages for errors."""
 
 import msgspec
 import pytest
@@ -38,7 +38,7 @@ def test_scenarios_are_the_product_in_the_order_of_the_file() -> None:
     assert scenarios[2].encode.preset == "8"
 
 
-def test_a_scenario_survives_the_wire() -> None:
+def test_a_scenario_can_be_encoded_and_decoded() -> None:
     scenarios = suite.parse_suite(GOOD).scenarios()
     wire = msgspec.json.encode(scenarios)
     assert msgspec.json.decode(wire, type=list[Scenario]) == scenarios
@@ -111,7 +111,7 @@ def test_each_kind_becomes_its_scenarios() -> None:
     assert (encode.width, encode.height, encode.frame_rate) == (160, 90, "30000/1001")
     assert encode.options == {"bf": "3", "tune": "film"}
     assert not ladder.together
-    assert [(one.name, one.encode.width, one.encode.rate.cq) for one in ladder.renditions] == [
+    assert [(r.name, r.encode.width, r.encode.rate.cq) for r in ladder.renditions] == [
         ("full", None, 30),
         ("half", 160, 35),
     ]
@@ -123,13 +123,13 @@ def test_each_kind_becomes_its_scenarios() -> None:
     assert (scenarios[5].source.file_name, scenarios[5].source.sha256) == ("film.mkv", "f" * 64)
 
 
-def test_all_kinds_survive_the_wire() -> None:
+def test_all_kinds_can_be_encoded_and_decoded() -> None:
     scenarios = suite.parse_suite(KINDS).scenarios()
     assert msgspec.json.decode(msgspec.json.encode(scenarios), type=list[Scenario]) == scenarios
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "line", "said"),
+    ("before", "after", "line", "message"),
     [
         ("threads: 4", "preset: fast", 28, "a decode has no preset; allowed are name, kind, thr"),
         ("    together: false\n", "    width: 90\n", 22, "a ladder has no width; allowed are"),
@@ -139,55 +139,58 @@ def test_all_kinds_survive_the_wire() -> None:
         ("duration_s: 30", "duration_s: 5", 35, "5 is less than the minimum of 10"),
         ("duration_s: 30", "window_s: 30", 35, "a live has no window_s; allowed are"),
         ("kind: live\n    encoder: libx264", "kind: live\n    encoder: libx265", 31,
-         "RTMP carries H.264; libx265 writes hevc"),
+         "RTMP requires H.264, but libx265 writes hevc"),
         ("{bitrate_kbps: 900}", "{bitrate_kbps: 900, passes: 2}", 34, "a live is encoded in one"),
         ("height: 90\n    frame", "frame", 12, "width and height go together"),
         ("width: 160\n", "width: 161\n", 12, "width 161 is odd"),
-        ("tune: film", "tune: best", 15, "option tune is one of film, animation"),
-        ("bf: 3", "stats: f", 15, "libx264 has no option 'stats' here; allowed are aq-mode"),
-        ("crf: 23,", "cq: 23,", 18, "libx264 takes no cq; it takes crf from 0 to 51, bitrate"),
+        ("tune: film", "tune: best", 15, "option tune must be one of film, animation"),
+        ("bf: 3", "stats: f", 15, "libx264 does not accept option 'stats'; allowed are aq-mode"),
+        ("crf: 23,", "cq: 23,", 18,
+         "libx264 does not support cq; it supports crf from 0 to 51, bitrate"),
         ("passes: 2", "passes: 3", 17, "3 is greater than the maximum of 2"),
-        ("crf: 23", "crf: 23, passes: 2", 18, "only a bitrate_kbps takes two passes"),
+        ("crf: 23", "crf: 23, passes: 2", 18, "two passes require bitrate_kbps"),
         ("max_kbps: 800, buf", "max_kbps: 400, buf", 17, "max_kbps is below bitrate_kbps"),
-        ("rate: {cq: 30}", "rate: {crf: 30}", 24, "h264_nvenc takes no crf; it takes cq from 1"),
-        ("rate: {cq: 30}", "rate: {cq: 60}", 24, "takes a cq from 1 to 51 in whole numbers"),
-        ("name: half", "name: full", 25, "the name full stands twice"),
-        ("https://clips", "https://me:secret@clips", 5, "a url with a user or password"),
+        ("rate: {cq: 30}", "rate: {crf: 30}", 24,
+         "h264_nvenc does not support crf; it supports cq from 1"),
+        ("rate: {cq: 30}", "rate: {cq: 60}", 24, "accepts cq from 1 to 51 in whole numbers"),
+        ("name: half", "name: full", 25, "the name full is used twice"),
+        ("https://clips", "https://me:secret@clips", 5,
+         "a url must not contain a user or password"),
         ("    sha256: f", "    synthetic: f", 7, "is not of type 'object'"),
         ("    url: https://clips.example/a/b/film.mkv?x=1\n", "", 5, "exactly one of file, url"),
-        ("width: 320,", "width: 321,", 3, "synthetic 321x180 is odd"),
+        ("width: 320,", "width: 321,", 3, "synthetic source of 321x180 has an odd dimension"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_kind_is_named_with_its_line(
-    before: str, after: str, line: int, said: str
-) -> None:
+def test_an_error_in_a_kind_has_its_line(before: str, after: str, line: int, message: str) -> None:
     assert before in KINDS
     with pytest.raises(suite.SuiteError) as refused:
         suite.parse_suite(KINDS.replace(before, after, 1))
-    assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
+    found = refused.value.problems
+    assert any(p.line == line and message in p.message for p in found), refused.value
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "line", "said"),
+    ("before", "after", "line", "message"),
     [
         ("name: short", "name: short\nrepeets: 2", 2, "unknown key repeets; allowed are name"),
         ("libx264", "libx266", 8, "'libx266' is not known; allowed are av1_nvenc"),
         ("veryfast", "quick", 9, "libx264 has no preset 'quick'; it has ultrafast"),
         ("crf: 30", "crf: 30\n    bitrate_kbps: 7", 14, "exactly one of crf, cq, bitrate_kbps"),
-        ("crf: 30", "crf: 60", 14, "libx264 takes a crf from 0 to 51, not 60"),
-        ("name: av1", "name: fast", 10, "the name fast stands twice"),
-        ("bitrate_kbps: 800", "crf: 30", 14, "crf30 stands twice"),
-        ("name: short", "name: [", 3, "not YAML"),
+        ("crf: 30", "crf: 60", 14, "libx264 accepts crf from 0 to 51, not 60"),
+        ("name: av1", "name: fast", 10, "the name fast is used twice"),
+        ("bitrate_kbps: 800", "crf: 30", 14, "crf30 is listed twice"),
+        ("name: short", "name: [", 3, "invalid YAML"),
         ("sha256: ff", "sha256: zz", 5, "does not match"),
         ("slowest_speed: 0.125", "slowest_speed: fast", 15, "'fast' is not of type 'number'"),
         ("name: short\n", "", 1, "'name' is a required property"),
-        ("name: short", "name: short\nname: long", 2, "not YAML"),
+        ("name: short", "name: short\nname: long", 2, "invalid YAML"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_named_with_its_line(before: str, after: str, line: int, said: str) -> None:
+def test_an_error_has_its_line(before: str, after: str, line: int, message: str) -> None:
     with pytest.raises(suite.SuiteError) as refused:
         suite.parse_suite(GOOD.replace(before, after, 1))
-    assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
+    found = refused.value.problems
+    assert any(p.line == line and message in p.message for p in found), refused.value
 
 
 BUILDS = (
@@ -205,7 +208,7 @@ ffmpegs:
 )
 
 
-def test_ffmpegs_are_crossed_with_all_that_is_measured() -> None:
+def test_ffmpegs_are_combined_with_all_encodes() -> None:
     parsed = suite.parse_suite(BUILDS)
     scenarios = parsed.scenarios()
     assert len(scenarios) == parsed.scenario_count == 12
@@ -224,54 +227,59 @@ def test_ffmpegs_are_crossed_with_all_that_is_measured() -> None:
     assert msgspec.json.decode(wire, type=list[Scenario]) == scenarios
 
 
-def test_a_suite_without_ffmpegs_names_none() -> None:
+def test_scenarios_of_a_suite_without_ffmpegs_have_none() -> None:
     scenarios = suite.parse_suite(GOOD).scenarios()
     assert {scenario.ffmpeg for scenario in scenarios} == {None}
     assert b'"ffmpeg"' not in msgspec.json.encode(scenarios)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "line", "said"),
+    ("before", "after", "line", "message"),
     [
-        ("name: ours", "name: patched", 18, "the name patched stands twice"),
+        ("name: ours", "name: patched", 18, "the name patched is used twice"),
         ("name: ours", "name: a/b", 17, "does not match"),
         ("name: ours", "name: ../x", 17, "does not match"),
         ("name: ours", "name: 7.1", 17, "is not of type 'string'"),
         ("name: ours", "name: ours\n    path: /usr/bin/ffmpeg", 18, "unknown key path"),
         ("sha256: ee", "sha256: EE", 20, "does not match"),
         ("sha256: ee", "sha256: e", 20, "does not match"),
-        ("file: builds/patched/ffmpeg", "file: http://x/ffmpeg", 19, "is no path of a file"),
+        ("file: builds/patched/ffmpeg", "file: http://x/ffmpeg", 19, "is not a file path"),
         ("https://builds", "file:///builds", 22, "does not match"),
-        ("https://builds", "https://me:secret@builds", 21, "a url with a user or password"),
-        ("    file: builds/patched/ffmpeg\n", "", 18, "a name alone is the farm's own"),
+        ("https://builds", "https://me:secret@builds", 21,
+         "a url must not contain a user or password"),
+        ("    file: builds/patched/ffmpeg\n", "", 18,
+         "an entry with only a name is the farm's own"),
         ("    url:", "    file: ffmpeg\n    url:", 21, "at most one of file, url"),
         ("    sha256: d" + "d" * 63 + "\n", "", 21, "by file or url needs its sha256"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_an_ffmpeg_is_named_with_its_line(
-    before: str, after: str, line: int, said: str
+def test_an_error_in_an_ffmpeg_has_its_line(
+    before: str, after: str, line: int, message: str
 ) -> None:
     assert before in BUILDS
     with pytest.raises(suite.SuiteError) as refused:
         suite.parse_suite(BUILDS.replace(before, after, 1))
-    assert any(p.line == line and said in p.message for p in refused.value.problems), refused.value
+    found = refused.value.problems
+    assert any(p.line == line and message in p.message for p in found), refused.value
 
 
-def test_ffmpegs_count_towards_the_most_jobs_of_a_run() -> None:
+def test_ffmpegs_count_towards_the_maximum_number_of_jobs() -> None:
     many = "".join(f"  - {{name: n{number}}}\n" for number in range(1000))
     rates = "rate_points:\n" + "".join(f"  - {{crf: {n / 10}}}\n" for n in range(101))
     text = GOOD.partition("rate_points")[0].replace("  - name: av1\n    encoder: libsvtav1\n", "")
-    with pytest.raises(suite.SuiteError, match="101000 scenarios; a run may have 100000 jobs"):
+    with pytest.raises(
+        suite.SuiteError, match="101000 scenarios; the maximum is 100000 jobs per run"
+    ):
         suite.parse_suite(f"{text}{rates}ffmpegs:\n{many}")
 
 
 @pytest.mark.parametrize(
     "text", ["", "just text", "[]", "- a", "a: b", "\t", "name: !!python/name:os.system"]
 )
-def test_what_is_no_suite_is_refused(text: str) -> None:
+def test_a_text_other_than_a_suite_is_rejected(text: str) -> None:
     with pytest.raises(suite.SuiteError):
         suite.parse_suite(text)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     Draft202012Validator.check_schema(suite.json_schema())

@@ -1,4 +1,4 @@
-"""The suites that are shipped, and the schema that editors check them with."""
+"""The included suites, and their schema for editors."""
 
 import json
 from pathlib import Path
@@ -25,19 +25,19 @@ _JOBS = {
 
 
 @pytest.mark.parametrize(("name", "jobs"), _JOBS.items())
-def test_a_shipped_suite_makes_so_many_jobs_for_a_node(name: str, jobs: int) -> None:
+def test_an_included_suite_has_the_expected_number_of_jobs_per_node(name: str, jobs: int) -> None:
     text = (_FOLDER / f"{name}.yml").read_text(encoding="utf-8")
     found = suite.parse_suite(text)
     scenarios = found.scenarios()
     assert found.name == name
     assert len(scenarios) * found.repeats == jobs <= _MOST_JOBS_PER_NODE
-    assert found.scenario_count == len(scenarios) == len({one.name for one in scenarios})
-    assert [one.name for one in scenarios if one.problems()] == []
+    assert found.scenario_count == len(scenarios) == len({s.name for s in scenarios})
+    assert [s.name for s in scenarios if s.problems()] == []
     for source in found.sources:
         assert source.file is None or (_FOLDER / source.file).is_file()
 
 
-def test_every_shipped_suite_is_known_here_and_names_the_schema() -> None:
+def test_all_included_suites_are_listed_and_name_the_schema() -> None:
     paths = sorted(_FOLDER.glob("*.yml"))
     assert {path.stem for path in paths} == set(_JOBS)
     for path in paths:

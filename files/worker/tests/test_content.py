@@ -62,7 +62,7 @@ def test_a_long_source_is_looked_at_for_ten_seconds(ffmpeg: Path, tmp_path: Path
 def test_what_cannot_be_looked_at_gives_a_reason(ffmpeg: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     found = complexity.measure_complexity(ffmpeg, tmp_path, "text.mp4", 1.0, lambda: False)
-    assert found == Unavailable(reason="FFmpeg's filter siti could not look at the source")
+    assert found == Unavailable(reason="FFmpeg's filter siti could not analyze the source")
 
 
 def test_a_source_is_looked_at_once(tmp_path: Path) -> None:

@@ -222,9 +222,9 @@ def test_the_energy_of_an_encode_is_exact(driver: Driver) -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "why"),
     [
-        ({"energy": 5000}, {"energy": 4000}, "counted anew"),
-        ({"temperature": 40}, {"temperature": 40}, "no GPU of this host counts its energy"),
-        ({"energy": 5000}, {"energy": 5000, "lost": 1}, "knows no GPU"),
+        ({"energy": 5000}, {"energy": 4000}, "counters were reset"),
+        ({"temperature": 40}, {"temperature": 40}, "no GPU of this host has an energy counter"),
+        ({"energy": 5000}, {"energy": 5000, "lost": 1}, "the NVIDIA driver reports no GPU"),
     ],
 )
 def test_energy_that_is_not_known_has_a_reason(

@@ -156,7 +156,7 @@ REFUSED: dict[str, tuple[Making, str]] = {
     ),
     "slowly changing rate": (
         _drifting(),
-        "the source's frame rate varies: a frame stands 0.0329 s from where an even rate would",
+        "the source's frame rate varies: a frame is 0.0329 s away from its place at an even rate",
     ),
     "top field first": (_interlaced("i.mp4", "tff"), "the source is interlaced (tt)"),
     "bottom field first": (_interlaced("i.mp4", "bff"), "the source is interlaced (bb)"),
@@ -208,7 +208,7 @@ def test_an_odd_size_needs_one_that_is_set(
     odd = _made("odd.mkv", _picture(size="321x181"), coding)(ffmpeg, tmp_path)
     error = _fails(odd, tools, tmp_path)
     assert error.failure_class is FailureClass.INVALID_SETTINGS
-    assert str(error).startswith("the source is 321x181, and 4:2:0 pictures need an even width")
+    assert str(error).startswith("the source is 321x181, but 4:2:0 frames need an even width")
     measured = _measure(odd, tools, tmp_path / "b", width=320, height=180)
     _check(
         measured, ffmpeg, odd, tmp_path / "b", (40, 320, 180), scaled="scale=321:181:flags=bicubic,"

@@ -55,8 +55,8 @@ def test_a_page_is_read_for_one_stream_of_one_application() -> None:
 @pytest.mark.parametrize(
     ("page", "what"),
     [
-        (b"<html><body>hello</body></html>", "no statistics"),
-        (_PAGE[:200], "no XML"),
+        (b"<html><body>hello</body></html>", "not a statistics page"),
+        (_PAGE[:200], "not XML"),
         (_PAGE.replace(b">186939<", b">many<"), "many"),
         (
             b'<!DOCTYPE r [<!ENTITY a "b">]><rtmp><pid>&a;</pid></rtmp>',
@@ -111,7 +111,7 @@ def test_a_record_that_begins_anew_is_added_and_not_taken_for_the_whole() -> Non
 def test_what_was_not_seen_to_the_end_is_not_told() -> None:
     reason = _reason(_added((100.0, _look(1, 1)), (102.0, _look(3, 9))).summarize(110.0))
     assert reason == "the stream was last seen 8.0 s before its end"
-    assert "never had a byte" in _reason(StatSummary().summarize(110.0))
+    assert "never listed any bytes" in _reason(StatSummary().summarize(110.0))
     once = _added((109.8, _look(1, 9))).summarize(110.0)
     assert once.server_bytes_in == 9
     assert isinstance(once.server_bitrate_mean_kbps, Unavailable)
@@ -124,7 +124,7 @@ def _watched(page: StatPage, duration_s: float = 1.6) -> ServerMeasurement:
 
 
 def test_a_stream_that_the_server_does_not_know_has_no_figures(server: Server) -> None:
-    assert "never had a byte" in _reason(_watched(server.stat))
+    assert "never listed any bytes" in _reason(_watched(server.stat))
 
 
 def test_why_a_page_was_not_read_is_said(server: Server, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_page_that_never_ends_holds_nothing_up(server: Server) -> None:
         thread.start()
         page = replace(server.stat, url=f"http://127.0.0.1:{dripping.server_port}/stat")
         begun = time.monotonic()
-        assert "not whole after 2 s" in _reason(_watched(page, 1.2))
+        assert "not complete after 2 s" in _reason(_watched(page, 1.2))
         assert time.monotonic() - begun < 5
         thread.join()
 

@@ -106,13 +106,13 @@ def test_a_host_is_tuned_and_put_back_exactly(host: Host) -> None:
     assert host_tuning(host.state) == "on"
     assert oct(host.state.stat().st_mode & 0o777) == "0o644"
 
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert host.all() == before
     assert host_tuning(host.state) == "off"
 
 
 def test_a_timer_that_somebody_masked_stays_masked(host: Host) -> None:
-    assert host.do("set") == host.do("put-back") == 0
+    assert host.do("set") == host.do("restore") == 0
     asked = Path(f"{host.units}.log").read_text().splitlines()
     assert not [line for line in asked if "fstrim" in line and not line.startswith("show")]
 
@@ -123,15 +123,15 @@ def test_a_second_start_keeps_what_the_first_saved(host: Host) -> None:
     first = host.state.read_bytes()
     assert host.do("set") == 0
     assert host.state.read_bytes() == first
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert host.all() == before
 
 
 def test_a_second_end_changes_nothing(host: Host) -> None:
-    assert host.do("set") == host.do("put-back") == 0
+    assert host.do("set") == host.do("restore") == 0
     host.write("cpu0/cpufreq/scaling_governor", "ondemand")
     before = host.all()
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert host.all() == before
 
 
@@ -142,7 +142,7 @@ def test_a_preference_that_the_driver_changes_is_put_back(host: Host) -> None:
     assert host.do("set") == 0
     assert host.all()[str(host.cpus / preference)] == "balance_power"
     host.write(preference, "performance")
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert host.all() == before
 
 
@@ -155,7 +155,7 @@ def test_a_host_without_frequencies_has_its_timers_held(
     assert "offers no control of frequency" in capfd.readouterr().err
     assert host_tuning(host.state) == "on"
     assert not (host.units / "apt-daily.timer/active").exists()
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert (host.units / "apt-daily.timer/active").exists()
 
 
@@ -164,7 +164,7 @@ def test_other_drivers_turbo_is_switched_off(tmp_path: Path) -> None:
     host.write("cpufreq/boost", "1")
     assert host.do("set") == 0
     assert cpu_turbo(host.cpus) == "off"
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert cpu_turbo(host.cpus) == "on"
 
 
@@ -176,7 +176,7 @@ def test_what_fails_half_way_is_put_back(host: Host, capfd: pytest.CaptureFixtur
     assert "Failed to stop apt-daily.timer" in capfd.readouterr().err
     assert isinstance(host_tuning(host.state), Unavailable)
     broken.unlink()
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert host.all() == before
 
 
@@ -185,18 +185,18 @@ def test_what_cannot_be_put_back_hinders_nothing_else(host: Host) -> None:
     assert host.do("set") == 0
     broken = host.units / "apt-daily.timer/broken"
     broken.touch()
-    assert host.do("put-back") == 1
+    assert host.do("restore") == 1
     assert cpu_governor(host.cpus) == "powersave,schedutil"
     assert isinstance(host_tuning(host.state), Unavailable)
     broken.unlink()
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert host.all() == before
 
 
 def test_a_cpu_that_is_gone_hinders_nothing(host: Host) -> None:
     assert host.do("set") == 0
     (host.cpus / "cpu1/cpufreq/scaling_governor").unlink()
-    assert host.do("put-back") == 0
+    assert host.do("restore") == 0
     assert cpu_governor(host.cpus) == "powersave"
 
 
@@ -214,7 +214,7 @@ def test_a_governor_that_the_kernel_refuses_is_an_error(
 def test_what_cannot_be_read_is_never_written_over(host: Host) -> None:
     host.state.write_text("{")
     before = host.all()
-    assert host.do("set") == host.do("put-back") == 1
+    assert host.do("set") == host.do("restore") == 1
     assert host.all() == before
     assert host.state.read_text() == "{"
     with pytest.raises(state.TuningError, match=r"before\.json"):

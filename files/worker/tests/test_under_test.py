@@ -230,16 +230,19 @@ _OTHER = "aarch64" if platform.machine() == "x86_64" else "x86_64"
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"#!/bin/sh\necho ffmpeg version 9\n", "it is no program (ELF file), perhaps a script"),
-        (b"", "it is no program (ELF file)"),
-        (b"\x7fELF", "it is no program (ELF file)"),
+        (
+            b"#!/bin/sh\necho ffmpeg version 9\n",
+            "it is not an ELF executable, but perhaps a script",
+        ),
+        (b"", "it is not an ELF executable"),
+        (b"\x7fELF", "it is not an ELF executable"),
         (_elf(_OTHER, _FOREVER[_OTHER]), f"built for 64-bit {_OTHER}, and this node is 64-bit"),
         (_elf(platform.machine(), _FOREVER[platform.machine()]), "its version within 5 s"),
         (
             _elf(platform.machine(), _FOREVER[platform.machine()], b"/lib/no-such-loader.so\0"),
             "the loader that it names is not on this node",
         ),
-        (Path(shutil.which("true") or "").read_bytes(), "is not FFmpeg: it says ''"),
+        (Path(shutil.which("true") or "").read_bytes(), "is not FFmpeg: its output is ''"),
         (Path(shutil.which("false") or "").read_bytes(), "-version ended with code 1"),
         (Path(shutil.which("ls") or "").read_bytes(), "-version ended with code"),
     ],
@@ -335,7 +338,7 @@ def test_a_program_that_writes_without_end_is_ended(tmp_path: Path) -> None:
     program = tmp_path / "endless"
     program.write_text("#!/bin/sh\nexec cat /dev/zero\n", encoding="ascii")
     program.chmod(0o755)
-    with pytest.raises(UnusableFfmpegError, match="did not say its version within 2 s"):
+    with pytest.raises(UnusableFfmpegError, match="did not report its version within 2 s"):
         identify_build(program, timeout_s=2)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import RESULTS, Machine
 
-testinfra_hosts = ["ansible://load_balancers"]
+testinfra_hosts = ["ansible://load_balancer"]
 
 JOBS = 8
 

@@ -7,7 +7,7 @@ import pytest
 
 from .conftest import host_named, run_playbook
 
-testinfra_hosts = ["ansible://load_balancers"]
+testinfra_hosts = ["ansible://load_balancer"]
 
 
 def refused(*arguments: str) -> str:
@@ -36,5 +36,5 @@ def test_invalid_settings_are_refused(setting: str, message: str) -> None:
 
 def test_a_load_balancer_on_a_master_is_refused(tmp_path: Path) -> None:
     more = tmp_path / "more.yml"
-    more.write_text("all: {children: {load_balancers: {hosts: {master1: }}}}\n")
-    assert "master1 is in the groups load_balancers and master" in refused("-i", str(more))
+    more.write_text("all: {children: {load_balancer: {hosts: {master1: }}}}\n")
+    assert "master1 is in the groups load_balancer and master" in refused("-i", str(more))

@@ -7,7 +7,7 @@ from pathlib import Path
 from deployed_farm import ROOT
 from testinfra.host import Host
 
-from .conftest import run_playbook
+from .conftest import request, run_playbook
 
 testinfra_hosts = ["ansible://all"]
 
@@ -15,7 +15,7 @@ JOBS = 20
 UNITS = {
     "master": {"ffrtmp-master.service", "ffrtmp-exporter@.service"},
     "worker": {"ffrtmp-agent@.service", "ffrtmp-exporter@.service", "ffrtmp-energy-reader.service"},
-    "rtmp_servers": {"ffrtmp-rtmp-server.service"},
+    "rtmp_server": {"ffrtmp-rtmp-server.service"},
     "monitoring": {
         "ffrtmp-victoria-metrics.service",
         "ffrtmp-vmalert.service",
@@ -23,7 +23,7 @@ UNITS = {
         "ffrtmp-series-importer.service",
     },
     "postgresql": {"ffrtmp-postgresql-backup.service", "ffrtmp-postgresql-backup.timer"},
-    "load_balancers": set(),
+    "load_balancer": set(),
 }
 SQLITE_UNITS = {"ffrtmp-master-backup.service", "ffrtmp-master-backup.timer"}
 SETTINGS = {
@@ -42,7 +42,7 @@ SETTINGS = {
         "exporter-gpu.yml",
         "exporter-ffmpeg.yml",
     },
-    "rtmp_servers": {"rtmp-server.conf"},
+    "rtmp_server": {"rtmp-server.conf"},
     "monitoring": {
         "monitoring.token",
         "series-importer.yml",
@@ -53,7 +53,7 @@ SETTINGS = {
         "monitoring/alertmanager-web.yml",
     },
     "postgresql": set(),
-    "load_balancers": set(),
+    "load_balancer": set(),
 }
 EVERYWHERE = {"pki/ca.pem", "pki/host.pem", "pki/host.key"}
 
@@ -147,4 +147,36 @@ def test_another_deployment_changes_nothing() -> None:
 
 def test_the_last_release_is_named_by_a_commit_of_this_history() -> None:
     text = (ROOT / "molecule/upgrade/vars/last_release.yml").read_text()
-    assert re.search(r"^upgrade_last_release_commit: [0-9a-f]{7,40}$", text, re.M)
+    assert re.search(r"^upgrade_last_release_commit: .*default='[0-9a-f]{7,40}'", text, re.M)
+
+
+def test_the_report_in_the_spool_was_delivered_once(host: Host, results_dir: Path) -> None:
+    undelivered = json.loads(
+        (results_dir.parent / f"{_farm_name(results_dir)}-previous/undelivered.json").read_text()
+    )
+    (run,) = (path for path in results_dir.iterdir() if path.is_dir())
+    results = json.loads((run / "results.json").read_text())["results"]
+    (delivered,) = (item for item in results if item["job_id"] == undelivered["job_id"])
+    assert delivered["attempt"] == undelivered["result"]["attempt"]
+    assert delivered["measurement"] == undelivered["result"]["measurement"]
+    if "worker" in groups_of(host):
+        assert host.check_output("find /var/lib/ffmpeg-rtmp/worker/spool -type f") == ""
+
+
+def test_audit_entries_of_the_last_release_are_readable(host: Host, results_dir: Path) -> None:
+    if "master" not in groups_of(host):
+        return
+    variables = host.ansible.get_variables()
+    secrets = ROOT / ".secrets" / _farm_name(results_dir)
+    entries = request(
+        f"https://{variables['ansible_host']}:8080/v1/audit?limit=100",
+        token=(secrets / "tokens/operator").read_text().strip(),
+        ca=secrets / "pki/ca.pem",
+    )["items"]
+    actions = {(entry["actor"], entry["action"]) for entry in entries}
+    assert ("command line", "tokens synchronized") in actions
+    assert ("operator", "run created") in actions
+
+
+def _farm_name(results_dir: Path) -> str:
+    return results_dir.name.removesuffix("-results")

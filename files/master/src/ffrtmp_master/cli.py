@@ -29,18 +29,18 @@ _BAD_CONFIG = 2
 
 
 class OperatorError(Exception):
-    """Something that the operator can mend; its text is all that they see."""
+    """An error that the operator can fix; only its message is printed."""
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command ffrtmp-master."""
     arguments = _parser().parse_args()
-    # What the master writes (the database, sources, artifacts) is not for everybody on the host.
+    # Other users of the host must not read the database, sources and artifacts.
     os.umask(0o027)
     try:
         loaded = settings.load(arguments.config)
         logs.configure(loaded.log_level)
-        # It says what it found each time that the schema's revision is read.
+        # Alembic logs at level info whenever the schema revision is read.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         _COMMANDS[arguments.command](loaded, arguments)
     except config.ConfigError as error:
@@ -56,16 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve the API until stopped")
-    upgrade = commands.add_parser("migrate", help="bring the database's schema to this release")
+    upgrade = commands.add_parser("migrate", help="migrate the database schema to this release")
     upgrade.add_argument(
-        "--credentials", type=Path, metavar="FILE", help="then do what sync-credentials does"
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="afterwards synchronize the credentials with FILE",
     )
-    commands.add_parser("check-config", help="say what is wrong with the settings")
-    sync = commands.add_parser(
-        "sync-credentials", help="make the credentials exactly those of FILE"
-    )
+    commands.add_parser("check-config", help="check the settings and print errors")
+    sync = commands.add_parser("sync-credentials", help="replace the credentials by those of FILE")
     sync.add_argument("file", type=Path, metavar="FILE")
-    copy = commands.add_parser("backup", help="copy SQLite's database while the master runs")
+    copy = commands.add_parser("backup", help="copy the SQLite database while the master runs")
     copy.add_argument("target", type=Path, metavar="TARGET")
     return parser
 
@@ -83,7 +84,7 @@ def _migrate(loaded: Settings, arguments: argparse.Namespace) -> None:
     finally:
         engine.dispose()
     if arguments.credentials is not None:
-        is_changed = _synchronise(loaded, arguments.credentials)
+        is_changed = _sync(loaded, arguments.credentials)
         upgraded = dataclasses.replace(upgraded, changed=upgraded.changed or is_changed)
     _print(upgraded)
 
@@ -93,35 +94,35 @@ def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
 
 
 def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
-    _print({"changed": _synchronise(loaded, arguments.file)})
+    _print({"changed": _sync(loaded, arguments.file)})
 
 
-def _synchronise(loaded: Settings, file: Path) -> bool:
-    """Make the stored credentials exactly those of a file; return whether that changed any."""
-    wanted = config.load(file, CredentialFile)
+def _sync(loaded: Settings, file: Path) -> bool:
+    """Replace the stored credentials by those of a file; return whether any changed."""
+    desired = config.load(file, CredentialFile)
     engine = _engine(loaded)
     _check_schema(engine)
     now = utc_now()
     try:
         with engine.connect() as connection, connection.begin():
-            done = credentials.sync(connection, wanted.credentials, now)
-            if done.is_changed:
-                _write_down(connection, now, done)
+            result = credentials.sync(connection, desired.credentials, now)
+            if result.is_changed:
+                _record_sync(connection, now, result)
     except RequestError as error:
         raise OperatorError(str(error)) from error
     finally:
         engine.dispose()
-    return done.is_changed
+    return result.is_changed
 
 
-def _write_down(connection: Connection, now: datetime, done: SyncResult) -> None:
+def _record_sync(connection: Connection, now: datetime, result: SyncResult) -> None:
     audit.record(
         connection,
         now,
         audit.COMMAND_LINE,
-        AuditAction.CREDENTIALS_SYNCHRONISED,
+        AuditAction.CREDENTIALS_SYNCHRONIZED,
         "credentials",
-        **dataclasses.asdict(done),
+        **dataclasses.asdict(result),
     )
 
 
@@ -146,9 +147,9 @@ def _engine(loaded: Settings) -> Engine:
 
 
 def _check_files(loaded: Settings) -> None:
-    missing = settings.missing_files(loaded)
-    if missing:
-        raise config.ConfigError("; ".join(missing))
+    errors = settings.missing_files(loaded)
+    if errors:
+        raise config.ConfigError("; ".join(errors))
 
 
 def _check_schema(engine: Engine) -> None:
@@ -157,13 +158,13 @@ def _check_schema(engine: Engine) -> None:
     engine.dispose()
     if present != migrate.head():
         raise OperatorError(
-            f"the database's schema is at {present or 'nothing'}, this release needs "
-            f"{migrate.head()}: run ffrtmp-master migrate first"
+            f"the database schema has revision {present or 'none'}, but this release needs "
+            f"{migrate.head()}; run ffrtmp-master migrate first"
         )
 
 
-def _print(answer: object) -> None:
-    sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+def _print(output: object) -> None:
+    sys.stdout.write(msgspec.json.encode(output).decode() + "\n")
 
 
 def _end(message: str, code: int) -> None:

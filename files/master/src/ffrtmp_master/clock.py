@@ -1,35 +1,35 @@
-"""What time it is; a parameter wherever it matters, so that tests can set it."""
+"""Clocks. They are passed as parameters, so that tests can set the time."""
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
-"""Something that returns the present moment in UTC."""
+"""A function that returns the current time in UTC."""
 
 
 def utc_now() -> datetime:
-    """Return the present moment in UTC, as this host's clock has it."""
+    """Return the current time in UTC by the clock of the host."""
     return datetime.now(UTC)
 
 
 class SteadyClock:
-    """A clock that goes on evenly from a moment, whatever happens to the host's clock.
+    """A monotonic clock that does not follow changes of the clock of the host.
 
-    Leases are told by it: a host that sets its clock must not end the work of all agents.
+    It determines when leases expire: a step of the clock of the host must not end all attempts.
     """
 
-    def __init__(self, moment: datetime) -> None:
-        """Start at `moment`, which is now."""
-        self._moment = moment
+    def __init__(self, now: datetime) -> None:
+        """Start the clock; `now` is the current time."""
+        self._start = now
         self._since_s = time.monotonic()
 
     def __call__(self) -> datetime:
-        """Return the present moment in UTC."""
-        return self._moment + timedelta(seconds=time.monotonic() - self._since_s)
+        """Return the current time in UTC."""
+        return self._start + timedelta(seconds=time.monotonic() - self._since_s)
 
-    def set(self, moment: datetime) -> timedelta:
-        """Go on from `moment`, which is now; return how far the clock was put forward."""
-        step = moment - self()
-        self._moment, self._since_s = moment, time.monotonic()
+    def set(self, now: datetime) -> timedelta:
+        """Set the clock to `now`; return by how much that advances it."""
+        step = now - self()
+        self._start, self._since_s = now, time.monotonic()
         return step

@@ -16,10 +16,10 @@ from ffrtmp_master.background.retention import RetentionLoop
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
 from ffrtmp_master.queue.batches import BatchCaches, BatchExecutor
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import KnownUploads
-from ffrtmp_master.queue.waiting import ParkedClaims
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine
@@ -32,7 +32,7 @@ from ffrtmp_master.telemetry.snapshot import SnapshotSources
 
 
 class Services:
-    """The components of a master: it constructs, starts and stops them."""
+    """Constructs, starts and stops the components of a master."""
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, maintenance_interval_s: float = 1.0
@@ -41,8 +41,8 @@ class Services:
 
         Args:
             settings: The master's settings.
-            clock: The clock of leases; by default one that follows the database or the host.
-            maintenance_interval_s: The pause between two passes of the maintenance loop.
+            clock: The clock of leases; by default a clock that follows the database or the host.
+            maintenance_interval_s: The pause between two maintenance passes, in seconds.
         """
         self.settings = settings
         self.clock: Clock = SteadyClock(utc_now()) if clock is None else clock
@@ -107,7 +107,7 @@ class Services:
 
     @property
     def snapshot_sources(self) -> SnapshotSources:
-        """What the metrics of a scrape are read from."""
+        """The sources of the metrics that are read at each scrape."""
         return SnapshotSources(
             reader=self.reader,
             clock=self.clock,

@@ -17,20 +17,35 @@ POSTGRESQL_PREFIX = "postgresql://"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator sets.
+    """The settings of the master. Durations are in seconds, sizes in bytes, ages in days.
 
-    A lease lasts `lease_s` and an agent is told to renew it every `heartbeat_s`. A node that was
-    not heard of for `node_offline_s` is offline. A job gets `max_attempts` attempts; before the
-    second it waits `retry_backoff_s`, before each further one twice as long as before the last.
-    Artifacts and sources are kept below `data_dir`, or in the database when it is PostgreSQL,
-    whose password stands in `database_password_file`.
-
-    A job that waited `priority_step_s` longer than one of the next higher priority goes before
-    it. A token may make `requests_per_s_max` requests a second, an address try
-    `failed_logins_per_minute_max` unknown tokens a minute. Of an attempt's log `max_log_bytes`
-    are kept. Finished jobs are removed after `jobs_keep_days`, artifacts after
-    `artifacts_keep_days` and the oldest beyond `artifacts_max_bytes`; null keeps them. With
-    `client_ca_file` every client must show a certificate of that CA.
+    Attributes:
+        listen_address: The address that the server listens on.
+        certificate_file: The certificate of the server.
+        key_file: The private key of the certificate.
+        listen_port: The port that the server listens on.
+        database_url: The URL of the SQLite or PostgreSQL database, without a password.
+        data_dir: The directory of artifacts and sources, unless PostgreSQL stores them.
+        lease_s: The duration of a lease.
+        heartbeat_s: The interval at which agents renew a lease.
+        node_offline_s: The time without requests after which a node is offline.
+        max_attempts: The maximum number of attempts of a job.
+        retry_backoff_s: The delay before the second attempt; it doubles for each further attempt.
+        max_artifact_bytes: The maximum size of an artifact.
+        max_source_bytes: The maximum size of a source.
+        max_log_bytes: The maximum size of the log of an attempt.
+        database_password_file: The file with the password of the database.
+        priority_step_s: The additional waiting time after which a job precedes a job of the next
+            higher priority.
+        requests_per_s_max: The maximum number of requests per second and token.
+        failed_logins_per_minute_max: The maximum number of unknown tokens per minute and address.
+        jobs_keep_days: The age at which finished jobs are removed; null keeps them.
+        artifacts_keep_days: The age at which artifacts are removed; null keeps them.
+        artifacts_max_bytes: The total size of artifacts beyond which the oldest are removed; null
+            keeps them.
+        client_ca_file: The CA certificate that client certificates must be issued by; null
+            requires no client certificates.
+        log_level: The lowest level that is logged.
     """
 
     listen_address: str
@@ -63,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.database_url.startswith(POSTGRESQL_PREFIX)
 
     def database_password(self) -> str | None:
-        """Read the database's password; raises OSError when its file cannot be read."""
+        """Return the password of the database; raises OSError if its file cannot be read."""
         if self.database_password_file is None:
             return None
         return self.database_password_file.read_text(encoding="utf-8").strip()
@@ -72,8 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def load(path: Path) -> Settings:
     """Read the settings file at `path`.
 
-    Raises ffrtmp_shared.config.ConfigError when it cannot be read, does not fit the type, or
-    says what cannot work.
+    Raises ffrtmp_shared.config.ConfigError if the file cannot be read or its content is not valid.
     """
     settings = config.load(path, Settings)
     if not settings.database_url.startswith((SQLITE_PREFIX, POSTGRESQL_PREFIX)):
@@ -89,7 +103,7 @@ def load(path: Path) -> Settings:
 
 
 def missing_files(settings: Settings) -> list[str]:
-    """Say which files and folders that the settings name are not there."""
+    """Return a message for each missing file or directory that the settings name."""
     found = [
         f"{name}: there is no file {path}"
         for name, path in (
@@ -101,5 +115,5 @@ def missing_files(settings: Settings) -> list[str]:
         if path is not None and not path.is_file()
     ]
     if not settings.data_dir.is_dir():
-        found.append(f"data_dir: there is no folder {settings.data_dir}")
+        found.append(f"data_dir: there is no directory {settings.data_dir}")
     return found

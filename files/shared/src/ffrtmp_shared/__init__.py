@@ -1,3 +1,3 @@
-"""What the master and the workers of a farm agree on: wire types, suites, states, the client."""
+"""Shared package of master and workers: wire types, suites, states and the HTTP client."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

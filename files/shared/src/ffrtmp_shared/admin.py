@@ -1,4 +1,4 @@
-"""The wire's types of who may come in, and of what was done to the farm."""
+"""Wire types of the administrative API: access tokens and the audit log."""
 
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from ffrtmp_shared.models import Role
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token to be made. The role agent needs a node, and no other role has one."""
+    """A request for a new token. The role agent requires `node`; other roles must not set it."""
 
     name: Name
     role: Role
@@ -19,10 +19,10 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a token; the token itself is not kept.
+    """Metadata of a token; the token itself is not stored.
 
-    `is_listed` ones stand in the operator's file and are changed there; who made them is null.
-    `last_used_at` is exact to a minute.
+    Tokens with `is_provisioned` come from the operator's token file and can only be changed there;
+    their `created_by` is null. `last_used_at` has a resolution of one minute.
     """
 
     name: str
@@ -32,11 +32,11 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Moment | None
     created_by: str | None
     last_used_at: Moment | None
-    is_listed: bool
+    is_provisioned: bool
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token that was made now. `token` is shown this once and cannot be had again."""
+    """A new token. `token` is returned only once and cannot be retrieved later."""
 
     name: str
     role: Role
@@ -48,11 +48,11 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditAction(StrEnum):
-    """What somebody did to the farm, as the audit log names it."""
+    """Actions that the audit log records."""
 
-    CREDENTIAL_MADE = "token made"
+    CREDENTIAL_CREATED = "token created"
     CREDENTIAL_REVOKED = "token revoked"
-    CREDENTIALS_SYNCHRONISED = "tokens synchronised"
+    CREDENTIALS_SYNCHRONIZED = "tokens synchronized"
     NODE_CHANGED = "node changed"
     NODE_REMOVED = "node removed"
     RUN_CREATED = "run created"
@@ -64,25 +64,25 @@ class AuditAction(StrEnum):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One deed: who did what to which thing, and when."""
+    """One entry of the audit log: the user, the action, its target and its time."""
 
     id: int
     at: Moment
-    who: str
-    deed: AuditAction
+    actor: str
+    action: AuditAction
     target: str
     details: dict[str, Any]
 
 
 class TokenPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens, by name."""
+    """A page of tokens, in the order of their names."""
 
     items: tuple[Token, ...]
     next_cursor: str | None
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Deeds, newest first."""
+    """A page of audit log entries, newest first."""
 
     items: tuple[AuditEntry, ...]
     next_cursor: str | None

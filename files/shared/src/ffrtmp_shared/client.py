@@ -1,4 +1,4 @@
-"""The master's API as its callers see it: typed calls over HTTPS with a token."""
+"""Client of the master's API: typed calls over HTTPS, authenticated with a token."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -42,21 +42,21 @@ _TIMEOUT_S = 15.0
 
 
 class MasterUnreachableError(Exception):
-    """No answer came: the network, TLS or the master itself. Trying again may help."""
+    """The master did not respond, because of the network, TLS or the master. A retry may help."""
 
 
 class MasterRefusedError(Exception):
     """The master answered with a problem document."""
 
     def __init__(self, problem: Problem) -> None:
-        """Make the problem's detail the message."""
+        """Use the detail of the problem document as the message."""
         lines = [problem.detail or problem.title, *problem.errors]
         super().__init__("\n".join(lines))
         self.problem = problem
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the master may answer otherwise later (5xx, 429)."""
+        """Whether a retry may succeed (5xx, 429)."""
         return (
             self.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             or self.problem.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -64,23 +64,31 @@ class MasterRefusedError(Exception):
 
 
 class MasterClient:
-    """A connection to the master. Not for several threads at once: one client a thread.
+    """A connection to the master. It is not thread-safe: use one client per thread.
 
-    Every call raises MasterUnreachableError when no answer came and MasterRefusedError when the
-    answer was an error.
+    Every call raises MasterUnreachableError if the master does not respond, and MasterRefusedError
+    if the response is an error.
     """
 
     def __init__(
-        self, url: str, token: str, ca_file: Path, shown: ClientCertificate | None = None
+        self,
+        url: str,
+        token: str,
+        ca_file: Path,
+        client_certificate: ClientCertificate | None = None,
     ) -> None:
-        """Prepare a client for the master at `url` that trusts the CA in `ca_file` alone.
+        """Create a client without connecting yet.
 
-        Where the master asks for a certificate it shows `shown`.
+        Args:
+            url: URL of the master.
+            token: Token that authenticates every request.
+            ca_file: Certificate of the only CA that the client trusts.
+            client_certificate: Certificate to present if the master requests one.
         """
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
-            verify=credentials.client_context(ca_file, shown),
+            verify=credentials.client_context(ca_file, client_certificate),
             timeout=_TIMEOUT_S,
         )
 
@@ -104,33 +112,40 @@ class MasterClient:
     # --- agents ---
 
     def register(self, registration: Registration) -> Node:
-        """Make the node known, or say anew what it is."""
+        """Register the node, or update its registration."""
         path = f"/v1/nodes/{registration.name}"
         return self._call("PUT", path, Node, body=registration)
 
     def claim(self, request: ClaimRequest) -> Claim | None:
-        """Wait up to `request.wait_s` for a job; None when there was none."""
+        """Claim a job, waiting up to `request.wait_s`. Return None if no job became available."""
         answer = self._send(
             "POST", "/v1/claims", body=request, timeout_s=request.wait_s + _TIMEOUT_S
         )
         return None if answer.status_code == HTTPStatus.NO_CONTENT else _decode(answer, Claim)
 
     def heartbeat(self, job_id: UUID, heartbeat: Heartbeat) -> HeartbeatAnswer:
-        """Renew the lease on a job."""
+        """Renew the lease of a job."""
         return self._call("POST", f"/v1/jobs/{job_id}/heartbeat", HeartbeatAnswer, body=heartbeat)
 
     def report_result(self, job_id: UUID, report: ResultReport) -> ReportStored:
-        """Hand in what an attempt measured; it is on the master's disk when this returns."""
+        """Submit the measurement of an attempt. The master has stored it when this returns."""
         return self._call("POST", f"/v1/jobs/{job_id}/result", ReportStored, body=report)
 
     def report_failure(self, job_id: UUID, report: FailureReport) -> ReportStored:
-        """Say that an attempt failed, and why."""
+        """Report that an attempt failed, and the reason."""
         return self._call("POST", f"/v1/jobs/{job_id}/failure", ReportStored, body=report)
 
     def append_log(self, job_id: UUID, attempt: int, offset: int, piece: bytes) -> LogStored:
-        """Append text in UTF-8 to an attempt's log, which has `offset` bytes so far.
+        """Append a piece to the log of an attempt. Sending the same piece again is harmless.
 
-        The same piece again is fine.
+        Args:
+            job_id: The job.
+            attempt: The attempt of the job that writes the log.
+            offset: Number of bytes that precede the piece in the log.
+            piece: Text in UTF-8.
+
+        Returns:
+            The size of the log after the call.
         """
         answer = self._send(
             "POST",
@@ -144,7 +159,15 @@ class MasterClient:
     def upload_artifact(
         self, job_id: UUID, attempt: int, name: str, path: Path, *, sha256: str | None = None
     ) -> None:
-        """Send a file that belongs to an attempt; with `sha256` any other is refused."""
+        """Upload an artifact of an attempt.
+
+        Args:
+            job_id: The job.
+            attempt: The attempt of the job that produced the file.
+            name: Name of the artifact.
+            path: File to upload.
+            sha256: Expected digest of the file; the master rejects any other content.
+        """
         params = {"attempt": str(attempt)} | ({} if sha256 is None else {"sha256": sha256})
         with path.open("rb") as file:
             self._send(
@@ -155,7 +178,7 @@ class MasterClient:
             )
 
     def download_source(self, sha256: str) -> Iterator[bytes]:
-        """Give a source's bytes piece by piece; the caller checks the digest."""
+        """Yield the bytes of a source in pieces. The caller has to verify the digest."""
         try:
             with self._http.stream("GET", f"/v1/sources/{sha256}") as answer:
                 if answer.is_error:
@@ -168,16 +191,16 @@ class MasterClient:
     # --- operators ---
 
     def create_run(self, request: RunRequest, key: str | None = None) -> Run:
-        """Queue a suite; with the same `key` the run that was made before is returned."""
+        """Queue a run of a suite. If a run with this `key` exists, return that run instead."""
         headers = {} if key is None else {"Idempotency-Key": key}
         return self._call("POST", "/v1/runs", Run, body=request, headers=headers)
 
     def plan_run(self, request: RunRequest) -> RunPlan:
-        """Say what a suite would queue, without queueing it."""
+        """Return the jobs that a suite would queue, without queueing them."""
         return self._call("POST", "/v1/runs/plan", RunPlan, body=request)
 
     def run(self, run_id: UUID) -> Run:
-        """Return a run as it stands now."""
+        """Return the current state of a run."""
         return self._call("GET", f"/v1/runs/{run_id}", Run)
 
     def run_page(self, cursor: str = "") -> RunPage:
@@ -189,11 +212,11 @@ class MasterClient:
         return self._call("POST", f"/v1/runs/{run_id}/cancel", Run)
 
     def job(self, job_id: UUID) -> Job:
-        """Return a job as it stands now."""
+        """Return the current state of a job."""
         return self._call("GET", f"/v1/jobs/{job_id}", Job)
 
     def jobs(self, run_id: UUID) -> Iterator[Job]:
-        """Give all jobs of a run."""
+        """Yield all jobs of a run."""
         cursor = ""
         while True:
             page = self._call(
@@ -210,7 +233,7 @@ class MasterClient:
         return self._call("GET", "/v1/results", ResultPage, params=params)
 
     def results(self, run_id: UUID) -> Iterator[Result]:
-        """Give all results of a run."""
+        """Yield all results of a run."""
         cursor = ""
         while True:
             page = self.result_page(cursor, run_id)
@@ -220,7 +243,13 @@ class MasterClient:
             cursor = page.next_cursor
 
     def download_artifact(self, job_id: UUID, attempt: int, name: str) -> bytes:
-        """Return a file that belongs to an attempt."""
+        """Return the content of an artifact.
+
+        Args:
+            job_id: The job.
+            attempt: The attempt of the job that produced the artifact.
+            name: Name of the artifact.
+        """
         return self._send("GET", f"/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}").content
 
     def nodes(self) -> tuple[Node, ...]:
@@ -228,23 +257,23 @@ class MasterClient:
         return self._call("GET", "/v1/nodes", NodeList).items
 
     def update_node(self, name: str, update: NodeUpdate) -> Node:
-        """Let a node work, or drain it."""
+        """Activate or drain a node."""
         return self._call("PATCH", f"/v1/nodes/{name}", Node, body=update)
 
     def upload_source(self, sha256: str, path: Path) -> None:
-        """Give the master a clip; it refuses one whose digest is another."""
+        """Upload a source. The master rejects it if its digest is not `sha256`."""
         with path.open("rb") as file:
             self._send("PUT", f"/v1/sources/{sha256}", content=iter(lambda: file.read(65536), b""))
 
     def is_ready(self) -> bool:
-        """Ask whether the master can serve."""
+        """Return whether the master is ready to serve requests."""
         try:
             self._send("GET", "/readyz")
         except MasterRefusedError:
             return False
         return True
 
-    # --- how ---
+    # --- requests ---
 
     def _call(
         self,
@@ -294,7 +323,7 @@ def _decode(answer: httpx.Response, answer_type: type[T]) -> T:
 
 
 def _refuse(answer: httpx.Response) -> None:
-    """Raise the answer's problem document, or one made from an answer that has none."""
+    """Raise the problem document of the response, or one built from its status."""
     try:
         problem = msgspec.json.decode(answer.content, type=Problem)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Reading a program's settings file into its type."""
+"""Settings files: YAML that is decoded into a settings type."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class ConfigError(ValueError):
-    """A settings file cannot be read or says something that it may not."""
+    """A settings file is unreadable or contains an invalid setting."""
 
 
 def load(path: Path, settings_type: type[T]) -> T:
     """Read the YAML file at `path` as `settings_type`.
 
-    Raises ConfigError, naming the file and the key, when the file cannot be read, is not YAML,
-    or does not fit the type.
+    Raises ConfigError, which names the file and the key, if the file cannot be read, is not
+    valid YAML or does not match the type.
     """
     try:
         document = YAML(typ="safe", pure=True).load(path)
@@ -30,7 +30,7 @@ def load(path: Path, settings_type: type[T]) -> T:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _decode_path(wanted: type, value: object) -> object:
-    if wanted is Path and isinstance(value, str):
+def _decode_path(field_type: type, value: object) -> object:
+    if field_type is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(f"settings cannot hold {wanted}")
+    raise NotImplementedError(f"settings of type {field_type} are not supported")

@@ -1,11 +1,11 @@
-"""How large what travels may be: nothing that comes over the network is without a bound."""
+"""Constrained types of wire fields. Every value from the network has a maximum size."""
 
 from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta
 
-# Python's `$` also matches before a line feed at the end, which no name may have.
+# Python's `$` also matches before a trailing line feed, which must be rejected.
 _END = r"$(?!\n)"
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END)]
@@ -26,7 +26,7 @@ Attempt = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}" + _END)]
-"""A currency as ISO 4217 writes it, such as EUR."""
+"""A currency code of ISO 4217, such as EUR."""
 
 MAX_LABELS = 16
 Labels = Annotated[dict[Word, Annotated[str, Meta(max_length=128)]], Meta(max_length=MAX_LABELS)]

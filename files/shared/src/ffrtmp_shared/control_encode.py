@@ -1,15 +1,15 @@
-"""The control encode: always the same, so that a change in its speed is one of the node."""
+"""The control encode. It never changes, so a change in its speed indicates a change of the node."""
 
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source, SyntheticSource
 
 NAME = "control"
-"""The name of the source of control encodes; a suite that has them has no source of that name."""
+"""The reserved name of the source of control encodes."""
 
 SCENARIO = Scenario(
-    # As its encode it is called what it is in tables too, which have no source.
+    # The encode has the same name as the source, because some tables show only the encode.
     name=f"{NAME}/{NAME}/crf23",
     kind="transcode",
-    # Made on the worker: it needs nothing from outside, and is the same wherever FFmpeg is.
+    # A synthetic source needs no download and is the same on every worker.
     source=Source(
         name=NAME,
         file_name=NAME,
@@ -28,4 +28,4 @@ SCENARIO = Scenario(
     slowest_speed=0.02,
     warm_up_s=1.0,
 )
-"""What a control encode does; changing it makes it incomparable with those before."""
+"""The settings of control encodes. After a change, earlier results are not comparable."""

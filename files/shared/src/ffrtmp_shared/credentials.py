@@ -1,4 +1,4 @@
-"""Tokens and TLS: how a token is made, kept and compared, and whom a client trusts."""
+"""Tokens and TLS: creation and hashing of tokens, and TLS contexts of clients."""
 
 import hashlib
 import secrets
@@ -15,24 +15,24 @@ def new_token() -> str:
 
 
 def token_sha256(token: str) -> str:
-    """Return the hexadecimal SHA-256 by which a token is kept.
+    """Return the hexadecimal SHA-256 under which a token is stored.
 
-    A slow password hash would add nothing: the token is 256 random bits and cannot be guessed.
+    A slow password hash is not needed: a token has 256 random bits and cannot be guessed.
     """
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def read_token(path: Path) -> str:
-    """Read a token from its file; raises OSError, or ValueError when the file is empty."""
+    """Return the token in the file `path`. Raises OSError, or ValueError if the file is empty."""
     token = path.read_text(encoding="ascii").strip()
     if not token:
-        raise ValueError(f"{path} holds no token")
+        raise ValueError(f"{path} is empty; it must contain a token")
     return token
 
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """What a client shows where the master asks for a certificate."""
+    """The certificate that a client presents if the server requests one."""
 
     certificate_file: Path
     key_file: Path
@@ -41,7 +41,7 @@ class ClientCertificate:
     def from_files(
         cls, certificate_file: Path | None, key_file: Path | None
     ) -> "ClientCertificate | None":
-        """Put what an operator set together; None when nothing is shown. Raises ValueError."""
+        """Return the certificate, or None if neither file is set. Raises ValueError if one is."""
         if certificate_file is None and key_file is None:
             return None
         if certificate_file is None or key_file is None:
@@ -49,11 +49,13 @@ class ClientCertificate:
         return cls(certificate_file, key_file)
 
 
-def client_context(ca_file: Path, shown: ClientCertificate | None = None) -> ssl.SSLContext:
-    """Return a TLS context that trusts the farm's CA and nobody else, and shows a certificate."""
+def client_context(
+    ca_file: Path, client_certificate: ClientCertificate | None = None
+) -> ssl.SSLContext:
+    """Return a TLS context that trusts only the CA in `ca_file` and presents the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=ca_file)
-    if shown is not None:
-        context.load_cert_chain(shown.certificate_file, shown.key_file)
+    if client_certificate is not None:
+        context.load_cert_chain(client_certificate.certificate_file, client_certificate.key_file)
     return context

@@ -1,8 +1,8 @@
-"""The encoders that a farm knows, and what each of them accepts.
+"""The supported encoders and the settings that each of them accepts.
 
-The suite is checked against this table before anything is queued, and the worker builds
-argument lists from nothing else, so an option that an encoder does not know never reaches it.
-What names a file, or carries options of its own (`stats`, `x264-params`), is in no allow list.
+A suite is validated against this table before a job is queued, and the worker builds argument
+lists only from this table, so an encoder never receives an option that it does not support.
+Options that name a file or contain further options (`stats`, `x264-params`) are not allowed.
 """
 
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 RateControl = Literal["crf", "cq", "bitrate_kbps"]
-"""What a rate point says how bits are spent by; the names of its fields."""
+"""The rate control of a rate point; each value is the name of a field of RatePoint."""
 
 
 class Between(msgspec.Struct, frozen=True):
@@ -20,43 +20,43 @@ class Between(msgspec.Struct, frozen=True):
     most: int
 
     def accepts(self, value: str) -> bool:
-        """Whether `value` is such a number, written in plain digits."""
+        """Return whether `value` is in the range and consists of ASCII digits."""
         if not (value.isascii() and value.isdigit() and len(value) <= len(str(self.most))):
             return False
         return self.least <= int(value) <= self.most
 
     def __str__(self) -> str:
-        """Name the bounds."""
+        """Describe the range for error messages."""
         return f"a whole number from {self.least} to {self.most}"
 
 
 class OneOf(msgspec.Struct, frozen=True):
-    """One of a few words."""
+    """One of several words."""
 
     words: tuple[str, ...]
 
     def accepts(self, value: str) -> bool:
-        """Whether `value` is one of them."""
+        """Return whether `value` is one of the words."""
         return value in self.words
 
     def __str__(self) -> str:
-        """Name the words."""
+        """List the words for error messages."""
         return "one of " + ", ".join(self.words)
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """A scale of constant quality; `fractions` says whether there is anything between steps."""
+    """A constant quality scale; `fractions` indicates whether fractional values are allowed."""
 
     least: float
     most: float
     fractions: bool = False
 
     def accepts(self, value: float) -> bool:
-        """Whether `value` is on the scale."""
+        """Return whether `value` is on the scale."""
         return self.least <= value <= self.most and (self.fractions or value == int(value))
 
     def __str__(self) -> str:
-        """Name the bounds."""
+        """Describe the range for error messages."""
         return f"from {self.least:g} to {self.most:g}" + (
             "" if self.fractions else " in whole numbers"
         )
@@ -65,11 +65,11 @@ class Quality(msgspec.Struct, frozen=True):
 class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     """One video encoder of FFmpeg.
 
-    `name` is FFmpeg's name of the encoder, `codec` ffprobe's name of what it writes. `crf` and
-    `cq` are its scales of constant quality, which differ between encoders. `passes` is how many
-    passes it can make for a bit rate, `capped` the rate controls that it holds under a cap.
-    `options` is the allow list of what else it may be told. `needs_hardware` says that no FFmpeg
-    has it without a GPU.
+    `name` is FFmpeg's name of the encoder, `codec` ffprobe's name of its output codec. `crf` and
+    `cq` are its constant quality scales, which differ between encoders. `passes` is the maximum
+    number of passes for a bit rate, `capped` the rate controls that support a maximum rate.
+    `options` is the allow list of further options. `needs_hardware` indicates that the encoder
+    works only with a GPU.
     """
 
     name: str
@@ -86,10 +86,11 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rate_controls(self) -> str:
-        """What a rate point for it may set, for people."""
-        said = [f"{name} {scale}" for name, scale in (("crf", self.crf), ("cq", self.cq)) if scale]
+        """The supported rate controls, as text for error messages."""
+        scales = (("crf", self.crf), ("cq", self.cq))
+        qualities = [f"{name} {scale}" for name, scale in scales if scale]
         passes = "1 or 2 passes" if self.passes > 1 else "1 pass"
-        return ", ".join([*said, f"bitrate_kbps in {passes}"])
+        return ", ".join([*qualities, f"bitrate_kbps in {passes}"])
 
 
 _SWITCH = Between(0, 1)
@@ -196,7 +197,7 @@ _SOFTWARE = (
         presets=_numbers(0, 10),
         default_preset="6",
         cq=Quality(0, 255),
-        # FFmpeg 5.1 takes two passes from it, but the first leaves an empty file.
+        # FFmpeg 5.1 accepts two passes, but the first pass leaves an empty pass log file.
         options={"tile-columns": Between(1, 64), "tile-rows": Between(1, 64)},
     ),
     Encoder(
@@ -223,14 +224,14 @@ _SOFTWARE = (
 
 
 def _nvenc(codec: str, hyphen: str, profiles: tuple[str, ...]) -> Encoder:
-    """NVIDIA's encoder of `codec`; AV1's and HEVC's write some option names differently."""
+    """Return NVIDIA's encoder of `codec`. `hyphen` separates words in some of its option names."""
     return Encoder(
         name=f"{codec}_nvenc",
         codec=codec,
         needs_hardware=True,
         presets=_numbers(1, 7, "p"),
         default_preset="p4",
-        # 0 would leave the choice to the driver.
+        # With 0, the driver would choose the quality.
         cq=Quality(1, 51),
         capped=("cq", "bitrate_kbps"),
         pixel_formats=_EIGHT_BIT if codec == "h264" else ("yuv420p", "yuv420p10le"),
@@ -247,7 +248,7 @@ def _nvenc(codec: str, hyphen: str, profiles: tuple[str, ...]) -> Encoder:
 
 
 def _qsv(codec: str, profiles: tuple[str, ...]) -> Encoder:
-    """Intel's encoder of `codec` through Quick Sync Video."""
+    """Return Intel's Quick Sync Video encoder of `codec`."""
     return Encoder(
         name=f"{codec}_qsv",
         codec=codec,
@@ -268,7 +269,7 @@ def _qsv(codec: str, profiles: tuple[str, ...]) -> Encoder:
 
 
 def _vaapi(codec: str, cq: Quality, profiles: tuple[str, ...]) -> Encoder:
-    """The encoder of `codec` behind the kernel's VA-API; its presets differ by driver."""
+    """Return the VA-API encoder of `codec`. It has no presets that all drivers support."""
     return Encoder(
         name=f"{codec}_vaapi",
         codec=codec,
@@ -301,4 +302,4 @@ _HARDWARE = (
 )
 
 ENCODERS: dict[str, Encoder] = {encoder.name: encoder for encoder in (*_SOFTWARE, *_HARDWARE)}
-"""All known encoders by their FFmpeg name."""
+"""All supported encoders by their FFmpeg name."""

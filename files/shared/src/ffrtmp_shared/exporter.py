@@ -1,4 +1,4 @@
-"""Serving metrics: one HTTPS listener for a registry, for those who hold a farm certificate."""
+"""Exporters: an HTTPS listener that serves a registry to clients with a farm certificate."""
 
 import signal
 import threading
@@ -15,10 +15,10 @@ from ffrtmp_shared import __version__
 
 
 class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where an exporter listens and with which certificate.
+    """Listen address and certificates of an exporter.
 
-    With `client_ca_file` a scraper must show a certificate of that CA; metrics are then
-    readable for the farm's own hosts alone.
+    A scraper must present a certificate of the CA in `client_ca_file`, so only hosts of the farm
+    can read the metrics.
     """
 
     listen_address: str
@@ -29,20 +29,20 @@ class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class TimedCollector(Collector):
-    """Gives what another collector gives, and then how long that took to gather."""
+    """A collector that adds the collection time to the metrics of another collector."""
 
     def __init__(self, timed: Collector) -> None:
-        """Time `timed`, which may be a whole registry."""
+        """Wrap the collector `timed`, which may be a whole registry."""
         self._timed = timed
 
     def collect(self) -> Iterable[Metric]:
-        """Give all metrics; the duration is that of this very collection, not of one before."""
+        """Return all metrics and the duration of this collection."""
         started = time.perf_counter()
-        # All at once: what the caller does with one metric is not to count for the next.
+        # Collected completely first, so that the caller's processing time is not included.
         gathered = tuple(self._timed.collect())
         duration = GaugeMetricFamily(
             "ffrtmp_exporter_collection_duration_seconds",
-            "Time that this scrape's metrics took to gather",
+            "Duration of collecting the metrics of this scrape",
             value=time.perf_counter() - started,
             unit="seconds",
         )
@@ -50,20 +50,25 @@ class TimedCollector(Collector):
 
 
 def register_build_info(name: str, registry: CollectorRegistry) -> None:
-    """Have `registry` say which exporter it is and what its process uses."""
+    """Add the exporter's name, version and process metrics to `registry`."""
     ProcessCollector(registry=registry)
-    info = Info(
-        "ffrtmp_exporter", "Which exporter this is, and of which release", registry=registry
-    )
+    info = Info("ffrtmp_exporter", "Name and release of this exporter", registry=registry)
     info.info({"exporter": name, "version": __version__})
 
 
 def serve_until_stopped(name: str, registry: CollectorRegistry, settings: ExporterSettings) -> None:
-    """Serve `registry` over mutual TLS until SIGTERM or SIGINT, and beside it who serves it.
+    """Serve `registry` over mutual TLS until SIGTERM or SIGINT.
 
-    Also what that costs: the process's own CPU time and memory, and each collection's duration.
+    The name and version of the exporter, the CPU time and memory of its process and the duration
+    of each collection are served too.
 
-    Raises OSError when the port is taken or a file of the certificate cannot be read.
+    Args:
+        name: Name of the exporter.
+        registry: Registry to serve.
+        settings: Listen address and certificates.
+
+    Raises:
+        OSError: The port is in use, or a certificate file cannot be read.
     """
     register_build_info(name, registry)
     served = CollectorRegistry()

@@ -1,12 +1,12 @@
-"""Why an attempt failed, and whether another attempt could do better."""
+"""Failure classes of attempts, and which of them are retryable."""
 
 from enum import StrEnum
 
 
 class FailureClass(StrEnum):
-    """Whose fault a failed attempt was."""
+    """The cause of a failed attempt."""
 
-    # The job's own fault: the next attempt would end the same way.
+    # Caused by the job: another attempt would fail in the same way.
     INVALID_SETTINGS = "invalid_settings"
     ENCODER_UNAVAILABLE = "encoder_unavailable"
     FFMPEG_UNUSABLE = "ffmpeg_unusable"
@@ -16,7 +16,7 @@ class FailureClass(StrEnum):
     OUTPUT_MISMATCH = "output_mismatch"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     OUT_OF_MEMORY = "out_of_memory"
-    # The machine's or the network's fault: worth another try.
+    # Caused by the machine or the network: another attempt may succeed.
     LEASE_EXPIRED = "lease_expired"
     NETWORK = "network"
     NODE = "node"
@@ -25,7 +25,7 @@ class FailureClass(StrEnum):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the failure was the machine's or the network's and not the job's own."""
+        """Whether the machine or the network caused the failure, not the job."""
         return self in _RETRYABLE
 
 

@@ -1,4 +1,4 @@
-"""The FFmpeg that is under test: the farm's own, or one that a suite gives with its digest."""
+"""The FFmpeg under test: the farm's own, or one that a suite provides with its digest."""
 
 import msgspec
 
@@ -8,10 +8,10 @@ from ffrtmp_shared.constrained_types import Name, Sha256, Url
 class FfmpegUnderTest(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One of the FFmpegs that a suite compares, by the name that the suite gives it.
+    """One of the FFmpegs that a suite compares, identified by its name in the suite.
 
-    Without `sha256` it is the farm's own. Otherwise `sha256` is the lower-case hexadecimal digest
-    of the program; the master has it as it has sources, unless `url` says where a worker finds it.
+    Without `sha256` it is the farm's own FFmpeg. Otherwise `sha256` is the lower-case hexadecimal
+    digest of the program. The worker downloads it from `url`, or from the master if `url` is None.
     """
 
     name: Name
@@ -19,11 +19,11 @@ class FfmpegUnderTest(
     url: Url | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a program whose content is not fixed."""
+        """Reject a URL without a digest, because its content could change."""
         if self.url is not None and self.sha256 is None:
-            raise ValueError("an FFmpeg from a url needs its sha256")
+            raise ValueError("an FFmpeg with a url needs its sha256")
 
     @property
     def is_given(self) -> bool:
-        """Whether it is another than the farm's own, and so code that a suite brings to a node."""
+        """Whether the suite provides the program, which is then foreign code on the node."""
         return self.sha256 is not None

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 everywhere, so that sorting by id is sorting by time of creation."""
+"""Identifiers: UUIDv7, so that the order of ids is the order of creation."""
 
 from uuid import UUID
 
@@ -6,5 +6,5 @@ from uuid_utils.compat import uuid7
 
 
 def new_id() -> UUID:
-    """Return a new UUIDv7 (RFC 9562), greater than those that this process made before it."""
+    """Return a new UUIDv7 (RFC 9562), greater than all earlier ones of this process."""
     return uuid7()

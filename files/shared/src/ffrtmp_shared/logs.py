@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, for the journal."""
+"""Structured logs: one JSON object per line on standard error, for the journal."""
 
 import json
 import logging
@@ -10,35 +10,35 @@ import msgspec
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
-# What is being done now, as it stands in every line: one dictionary a request or job, shared by
-# the tasks and threads that work for it.
+# Fields of the current request or job that are added to every log line. All tasks and threads
+# of the request or job share one dictionary.
 _context: ContextVar[dict[str, object] | None] = ContextVar("log_context", default=None)
 
 
 def begin_context(**fields: object) -> None:
-    """Put `fields` into every line that this context, and those copied from it, log from now on.
+    """Add `fields` to all further log lines of this context and of contexts copied from it.
 
-    What an earlier call had put there is gone.
+    The fields of an earlier call are removed.
     """
     _context.set(fields)
 
 
 def add_context(**fields: object) -> None:
-    """Add to the fields of every further line of what was begun; nothing where nothing was."""
+    """Add fields to those of `begin_context`. Without an earlier call, this has no effect."""
     known = _context.get()
     if known is not None:
         known.update(fields)
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as one JSON object.
+    """A formatter that writes each record as one JSON object.
 
-    Beside the message stand the fields of what is being done and those given as `extra`; neither
-    can take the place of time, level, logger or message.
+    The object contains the fields of the context and of `extra`. They cannot replace time, level,
+    logger or message.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as a line of JSON without its line end."""
+        """Return the record as one line of JSON without a line feed."""
         own: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -53,7 +53,8 @@ class JsonFormatter(logging.Formatter):
         try:
             return msgspec.json.encode(entry, enc_hook=str).decode()
         except (TypeError, ValueError):
-            # A lone surrogate, or a key that is no text: a line that is odd, but not lost.
+            # A lone surrogate, which is escaped here, or a key that is not a string, which is
+            # skipped. The rest of the line is kept.
             return json.dumps(entry, default=str, skipkeys=True)
 
 
@@ -62,5 +63,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # One line for each HTTP request would drown what an operator looks for.
+    # One line for each HTTP request would hide the relevant lines.
     logging.getLogger("httpx").setLevel(logging.WARNING)

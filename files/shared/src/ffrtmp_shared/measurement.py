@@ -1,4 +1,4 @@
-"""What an attempt measured. Units stand in the names; what could not be had says why."""
+"""Measurements of an attempt. Names contain the unit; unavailable values contain the reason."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -24,7 +24,7 @@ _Arguments = Annotated[tuple[_Argument, ...], Meta(max_length=1024)]
 class Unavailable(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unavailable", tag_field="status"
 ):
-    """A value that could not be measured on this host, and the reason."""
+    """The reason why a value could not be measured on this host."""
 
     reason: LongText
 
@@ -33,12 +33,12 @@ _UNKNOWN = Unavailable(reason="this release of the agent did not measure it")
 
 
 class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the source is, and how much there is to encode in it.
+    """Format and complexity of the source.
 
-    Spatial and temporal information are those of ITU-T P.910, of the luma by FFmpeg's filter siti:
-    `si_*` the standard deviation of a picture's edges, `ti_*` that of its difference from the one
-    before; each the mean and the greatest over the first `characterised_s` seconds. P.910 itself
-    takes the greatest.
+    Spatial and temporal information of the luma follow ITU-T P.910 and come from FFmpeg's filter
+    siti: `si_*` is the standard deviation of the edges of a picture, `ti_*` that of its difference
+    from the previous picture. Both are given as mean and maximum over the first `characterised_s`
+    seconds. P.910 itself defines the maximum.
     """
 
     codec: Text
@@ -56,15 +56,15 @@ class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The FFmpeg process that encoded, and nothing else.
+    """Cost of the FFmpeg process that encoded, without any other process.
 
-    `wall_s` is monotonic time around the process; `user_s`, `system_s` and `max_rss_kib` are
-    from wait4 of that process. `frames` is FFmpeg's own count at the end. `fps` is
-    frames / wall_s, `speed` source duration / wall_s, both over the whole life of the process.
+    `wall_s` is the monotonic time from start to end of the process. `user_s`, `system_s`,
+    `max_rss_kib`, context switches and page faults come from wait4 of the process; a major fault
+    is one that read from disk. `frames` is FFmpeg's final count. `fps` is frames / wall_s and
+    `speed` is source duration / wall_s, both over the whole lifetime of the process.
     `first_frame_s` is the time from the start of the process to the first progress report that
-    counts a frame. `fps_p1` and `fps_p5` are the rates that 1 % and 5 % of the intervals between
-    two reports of progress fall below, from the first frame on. Context switches and page faults
-    are from wait4 too; a major fault waited for the disk.
+    counts a frame. `fps_p1` and `fps_p5` are the 1st and 5th percentile of the frame rate in the
+    intervals between progress reports, from the first frame on.
     """
 
     wall_s: Amount
@@ -84,20 +84,20 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     @property
     def cpu_s(self) -> float:
-        """CPU time of the encode, user and system."""
+        """User and system CPU time of the encode."""
         return self.user_s + self.system_s
 
 
 class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ffprobe finds in the file that was written.
+    """Properties of the output file as ffprobe reports them.
 
-    `video_bitrate_kbps` is the sum of the sizes of the video packets over `duration_s` (the sum
-    of the packets' durations), in units of 1,000 bit/s; `peak_bitrate_kbps` is the most in any
-    second that begins with a frame. `bitrate_deviation_ratio` is by how much the bit rate is above
-    (or, negative, below) the one that was asked for, as a part of that. `level` is the codec's own
-    number, `gop_max_frames` the most frames from one key frame to the next, and `reorder_frames`
-    how many frames the decoder has to hold back because of B-frames. `decoded_sha256` is of the
-    pictures of the first video stream, decoded one after the other.
+    `video_bitrate_kbps` is the total size of the video packets divided by `duration_s` (the sum
+    of the packets' durations), in units of 1,000 bit/s. `peak_bitrate_kbps` is the maximum over
+    all one-second windows that start at a frame. `bitrate_deviation_ratio` is the relative
+    deviation of the bit rate from the requested one, negative if it is lower. `level` is the
+    codec's own number, `gop_max_frames` the largest number of frames from one key frame to the
+    next, and `reorder_frames` the number of frames that the decoder has to delay because of
+    B-frames. `decoded_sha256` is the digest of all decoded pictures of the first video stream.
     """
 
     codec: Text
@@ -129,17 +129,17 @@ class QualityMeasurement(
     tag="measured",
     tag_field="status",
 ):
-    """VMAF of the output against its source, from a pass of its own after the encode.
+    """Quality of the output compared with its source, from a separate pass after the encode.
 
     Every frame of the output is compared with the frame of the same number in the source;
-    `pairs` is how many there were. An output of another size is scaled to the source's.
-    Percentiles interpolate linearly between ranks. `vmaf_neg_mean` is of the model's variant
-    that gives nothing for enhancement, which is what codecs are compared by. PSNR and SSIM are
-    libvmaf's, means over the frames; libvmaf caps the PSNR of equal pictures (60 dB for 8 bits).
-    `ssim_ffmpeg_mean` is that of FFmpeg's filter over all planes, which is another number than
-    libvmaf's of the luma. XPSNR is FFmpeg's, over the whole clip and not a mean of its frames'.
-    `alignment_offset` is the shift, of those by up to two frames, at which the pictures match
-    best: 0, or there would be no quality.
+    `pairs` is the number of compared frames. An output of another size is scaled to the size of
+    the source. Percentiles are interpolated linearly between ranks. `vmaf_neg_mean` is from the
+    variant of the model without enhancement gain (NEG), which is the one for comparing codecs.
+    PSNR and SSIM are from libvmaf, as means over the frames; libvmaf limits the PSNR of equal
+    pictures (to 60 dB for 8 bits). `ssim_ffmpeg_mean` is from FFmpeg's filter over all planes and
+    differs from libvmaf's SSIM, which covers only the luma. XPSNR is from FFmpeg and covers the
+    whole clip; it is not a mean over frames. `alignment_offset` is the shift of up to two frames
+    at which the pictures match best. It is always 0, because the quality is unavailable otherwise.
     """
 
     vmaf_model: Text
@@ -164,25 +164,25 @@ class QualityMeasurement(
 
 
 class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One FFmpeg binary, named so that it can be told from every other."""
+    """An FFmpeg binary, identified by its digest."""
 
     version: Text
     sha256: Sha256
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The state of the host around the attempt.
+    """State of the host before and during the encode.
 
-    `load_before` is the 1-minute load average when the encode began; `steal_ratio` is the part
-    of all CPU time during the encode that the hypervisor took away. `cpu_busy_s` is the CPU time
-    of everything on the host during the encode, its own included, on `cpu_count` CPUs.
-    `throttle_events` counts how often cores and packages slowed down for heat, and
-    `throttled_periods` in how many of the scheduler's periods the slot had used up its quota.
-    The pressures are the parts of the time in which some task of the host waited for the CPU,
-    for memory or for its disks. Frequencies and temperatures were looked at once a second.
-    `cpu_affinity` has the CPUs that the encode might use, `numa_nodes` the NUMA nodes that they
-    are on. `host_tuning` is `on` where the farm's tuning of the host held for the whole encode.
-    `source_cached_ratio` is the part of the source that needed no disk when the encode began.
+    `load_before` is the 1-minute load average at the start of the encode, and `steal_ratio` the
+    fraction of all CPU time during the encode that the hypervisor took away. `cpu_busy_s` is the
+    CPU time of all processes of the host during the encode, including the encode, on `cpu_count`
+    CPUs. `throttle_events` is the number of thermal throttling events of cores and packages, and
+    `throttled_periods` the number of scheduler periods in which the slot had used up its quota.
+    The pressures are the fractions of time in which at least one task of the host waited for CPU,
+    memory or disk. Frequencies and temperatures are sampled once a second. `cpu_affinity` lists
+    the CPUs that the encode was allowed to use, `numa_nodes` their NUMA nodes. `host_tuning` is
+    `on` if the farm's tuning of the host was active during the whole encode.
+    `source_cached_ratio` is the fraction of the source that was in the page cache at the start.
     """
 
     kernel: Text
@@ -212,11 +212,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What somebody needs in order to run the same encode by hand.
+    """Information for repeating the same encode manually.
 
-    `argv` is the exact argument list of the encode, its first item the binary. `more_argv` has
-    those of the processes that followed it: a second pass, or further renditions. Paths of the
-    source and the output are relative to the attempt's work folder.
+    `argv` is the exact argument list of the encode, starting with the binary. `more_argv` contains
+    those of the subsequent processes: a second pass, or further renditions. Paths of the source
+    and the output are relative to the working directory of the attempt.
     """
 
     argv: _Arguments
@@ -235,13 +235,13 @@ class EnergyMeasurement(
     tag="measured",
     tag_field="status",
 ):
-    """Energy from the hardware's own counters while the encode ran.
+    """Energy during the encode, from the counters of the hardware.
 
-    `zones_j` has joules by zone. Of processors (RAPL) these are packages, and the DRAM beside them;
-    zones that are part of a package or that hold packages are not among them. Of GPUs (NVML) it
-    is a board each. `gross_j` is their sum over `duration_s`.
-    `idle_w` is the power of the same zones in a window before the encode in which nothing of
-    ours ran, and `net_j` is gross_j - idle_w * duration_s.
+    `zones_j` contains the joules of each zone. Zones of processors (RAPL) are the packages and
+    their DRAM; zones within a package and zones that contain packages are excluded. Zones of GPUs
+    (NVML) are boards. `gross_j` is the sum of the zones over `duration_s`. `idle_w` is the power
+    of the same zones in a window before the encode in which the agent ran no job, and `net_j` is
+    gross_j - idle_w * duration_s.
     """
 
     zones_j: Annotated[dict[Text, Amount], Meta(max_length=64)]
@@ -252,7 +252,7 @@ class EnergyMeasurement(
 
 
 class VerdictState(StrEnum):
-    """What the numbers of a result are worth."""
+    """Usability of the figures of a result."""
 
     VALID = "valid"
     DEGRADED = "degraded"
@@ -260,16 +260,17 @@ class VerdictState(StrEnum):
 
 
 class VerdictReason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why a result is not simply valid: a code that the documentation explains, and figures."""
+    """A reason for a verdict other than valid: a documented code and the relevant figures."""
 
     code: Word
     detail: Text
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether an engineer would sign the numbers.
+    """Assessment of whether the figures of a result can be relied on.
 
-    `degraded` numbers were disturbed and are shown as such; `invalid` ones enter no mean.
+    `degraded` figures come from a disturbed host and are marked as such. `invalid` figures are
+    excluded from medians.
     """
 
     state: VerdictState
@@ -277,7 +278,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class RenditionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One output of a ladder. `encode` is its own process where it had one."""
+    """One output of a ladder. `encode` is null if one process made all renditions."""
 
     name: Name
     encode: EncodeMeasurement | None
@@ -286,13 +287,13 @@ class RenditionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class DensityStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """So many streams at once for `window_s`: whether all of them held real time.
+    """One step of a density search: `streams` simultaneous streams for `window_s`.
 
-    `slowest_speed` is the speed of the slowest stream in multiples of real time, without what it
-    needed to start; `lag_max_s` is by how much a stream fell back at most. `cpu_busy_ratio` is
-    the busy part of the CPUs that the slot may use, `power_w` the power of the host's packages
-    and their memory, `gpu_power_w` that of its NVIDIA GPUs, all of them. `limit` says what ran
-    out, and is empty where the streams held.
+    `held` indicates whether all streams kept up with real time. `slowest_speed` is the speed of
+    the slowest stream in multiples of real time, without its startup; `lag_max_s` is the largest
+    lag of a stream. `cpu_busy_ratio` is the busy fraction of the CPUs that the slot may use,
+    `power_w` the power of the host's packages and their memory, `gpu_power_w` that of all its
+    NVIDIA GPUs. `limit` names the exhausted resource and is empty if the streams held.
     """
 
     streams: Count
@@ -314,11 +315,11 @@ class StreamCost(
     tag="computed",
     tag_field="status",
 ):
-    """What one of the streams that a node holds costs for an hour, in `currency` (ISO 4217).
+    """Cost per hour of one of the streams that a node holds, in `currency` (ISO 4217).
 
-    `host_per_hour` and `energy_per_kwh` are the prices that the operator gave; without the second
-    the first has the energy in it. `energy_per_stream_hour` is watts_per_stream / 1000 *
-    energy_per_kwh, and `per_stream_hour` that and host_per_hour / streams.
+    `host_per_hour` and `energy_per_kwh` are the prices that the operator configured; without the
+    latter, the former includes energy. `energy_per_stream_hour` is watts_per_stream / 1000 *
+    energy_per_kwh. `per_stream_hour` is that amount plus host_per_hour / streams.
     """
 
     currency: Currency
@@ -329,13 +330,13 @@ class StreamCost(
 
 
 class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many streams the node holds in real time.
+    """The number of streams that the node holds in real time.
 
-    `streams` held through a window of `verify_s`; it is 0 where not even one did. `steps` is the
-    whole search in its order. `limit` says what ran out with more streams, and is empty where
-    the search ended at the most that it was to try. `power_w` and `gpu_power_w` are from the
-    verified window, and `watts_per_stream` is their sum over `streams`, without the second on
-    hosts that have no NVIDIA GPU.
+    `streams` is the number that held in a window of `verify_s`; 0 if not even one did. `steps`
+    contains all steps of the search in their order. `limit` names the resource that is exhausted
+    with more streams; it is empty if the search reached its configured maximum. `power_w` and
+    `gpu_power_w` are from the verified window. `watts_per_stream` is their sum divided by
+    `streams`, without `gpu_power_w` on hosts that have no NVIDIA GPU.
     """
 
     streams: Count
@@ -348,21 +349,24 @@ class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a stream to the RTMP server kept up with the clock, from a feeder that plays the source.
+    """Timing of a stream to the RTMP server, encoded from a feeder that plays the source.
 
-    A picture is due when the feeder has it by its own clock. `lag_*_s` is from when the nth was
-    due until the encoder had written the nth, four times a second, `end_to_end_*_s` until a
-    player on this node had it from the server, for every packet; an encoder that looks ahead is
-    late by that much, and the order of B-frames is not waited for. The first second is in neither.
-    `below_real_time_s` is how long the stream fell back, `stalls` how often nothing new was
-    written for more than a second, `reconnects` how often the connection to the server had to
-    be made again. `frames_lost` were encoded and did not reach the player after its first.
-    The bit rate is of whole seconds at the player, in units of 1,000 bit/s; `bitrate_cv` is its
-    standard deviation over its mean. `helpers_cpu_s` is the CPU time of feeder and player.
-    What begins with `server` the RTMP server counted, asked once a second until shortly before the
-    end: bytes of audio and video that came in, their mean bit rate from the first look that saw
-    any to the last, messages that it did not send to a player, and the connections that published,
-    which are one more than the reconnects that it saw.
+    A picture is due at its time in the source, counted from the start of the feeder. `lag_*_s` is
+    the time from when the nth picture is due until the encoder has written n pictures, sampled
+    four times a second. `end_to_end_*_s` is the time from when a picture is due until a player on
+    this node receives its packet from the server, for every packet. Both include the lookahead of
+    the encoder but not the reordering of B-frames, and exclude the first second.
+    `below_real_time_s` is the time during which the lag grew, `stalls` the number of times that
+    the encoder wrote no picture for more than a second, and `reconnects` the number of times that
+    the connection to the server was established again. `frames_lost` is the number of encoded
+    frames that the player missed after its first. The bit rates cover whole seconds at the player,
+    in units of 1,000 bit/s; `bitrate_cv` is their standard deviation divided by their mean.
+    `helpers_cpu_s` is the CPU time of feeder and player.
+
+    The `server_*` fields come from the statistics of the RTMP server, polled once a second until
+    shortly before the end: received bytes of audio and video, their mean bit rate from the first
+    poll with data to the last, messages that were not sent to a player, and publishing
+    connections, which are one more than the reconnects that the server observed.
     """
 
     duration_s: Amount
@@ -391,14 +395,14 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class Measurement(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """All that one attempt measured.
+    """All measurements of one attempt.
 
-    `encode` is the process whose cost is the question: the encode of a `transcode`, the decode
-    of a `decode`, the whole of a `ladder`. `output` is null for kinds that keep no single file;
-    a `ladder` has its outputs in `renditions`. A `density` has all streams of the verified
-    window together in `encode`: sums of their CPU time and frames, the greatest of their memory.
-    `energy` is that of the processors, `gpu_energy` that of NVIDIA's GPUs, all that the host has.
-    A `live` has its encoder there, without the processes that feed it and play its stream.
+    `encode` covers the measured work: the encode of a `transcode`, the decode of a `decode`, all
+    processes of a `ladder`. For a `density`, it covers all streams of the verified window: the
+    sums of their CPU time and frames, and the maximum of their memory. For a `live`, it covers
+    the encoder without feeder and player. `output` is null for kinds without a single output
+    file; the outputs of a `ladder` are in `renditions`. `energy` is that of all processors of the
+    host, `gpu_energy` that of all its NVIDIA GPUs.
     """
 
     encode: EncodeMeasurement

@@ -1,4 +1,4 @@
-"""The wire's types: what travels between the master, its agents and everybody else."""
+"""Wire types of the API between the master, its agents and other clients."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -32,7 +32,7 @@ WaitSeconds = Annotated[float, Meta(ge=0, le=60)]
 
 
 class Role(StrEnum):
-    """What the holder of a token may do; each includes what stands before it, but for agent."""
+    """Roles of tokens. Each role includes the permissions of those before it, except for agent."""
 
     VIEWER = "viewer"
     SUBMITTER = "submitter"
@@ -44,7 +44,7 @@ class Role(StrEnum):
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a worker host is made of, as its agent found it."""
+    """Hardware and operating system of a worker host, as its agent detected them."""
 
     hostname: Text
     os: Text
@@ -57,12 +57,12 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an agent says of its node when it starts.
+    """Description of a node that its agent sends at startup.
 
-    `encoders` are those that the agent proved with a short encode. `address` is where the
-    node's exporters are reached, `exporters` their ports by name. `kinds` are those of the kinds
-    of job that the agent can do. `ffmpeg_under_test` says whether it may run an FFmpeg that a suite
-    gives.
+    `encoders` are those that the agent tested with a short encode. `address` is the address of
+    the node's exporters, and `exporters` contains their ports by name. `kinds` lists the kinds of
+    jobs that the agent supports. `ffmpeg_under_test` indicates whether the node may run an FFmpeg
+    that a suite provides.
     """
 
     name: Name
@@ -79,7 +79,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker host as the master knows it."""
+    """A registered worker host."""
 
     id: UUID
     name: str
@@ -90,7 +90,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator may change of a node: let it work, or let it finish and claim no more."""
+    """A change of a node's state. A draining node finishes its jobs but claims no more."""
 
     state: NodeState
 
@@ -99,16 +99,17 @@ class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A suite to execute: the text of its YAML file. `seed` fixes the order of the jobs."""
+    """A suite to execute, as the text of its YAML file. `seed` determines the order of the jobs."""
 
     suite: Annotated[str, Meta(max_length=1_000_000)]
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution of a suite. `counts` has every state, with 0 where there is no job.
+    """One execution of a suite.
 
-    While there are `unsettled_nodes`, more repeats or a control encode may follow on these.
+    `counts` contains the number of jobs in every state, including 0. On `unsettled_nodes`, more
+    repeats or a control encode may still be added.
     """
 
     id: UUID
@@ -126,7 +127,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a suite would queue: the answer to a run that is only asked about."""
+    """A preview of the jobs that a suite would queue."""
 
     suite_name: str
     jobs: int
@@ -135,10 +136,10 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A job of its own, outside of any run.
+    """A single job that does not belong to a run.
 
-    `exclusive` jobs share their node with no other. `max_attempts` is the farm's when null. An
-    attempt that takes longer than `deadline_s` is ended, and the job with it.
+    An `exclusive` job does not share its node with other jobs. If `max_attempts` is null, the
+    default of the farm applies. If an attempt takes longer than `deadline_s`, the job fails.
     """
 
     scenario: Scenario
@@ -150,13 +151,13 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be changed of a job that is not final."""
+    """A change of a job that is not final."""
 
     priority: Priority
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why an attempt failed. `log_tail` has FFmpeg's last lines where it said any."""
+    """Reason for a failed attempt. `log_tail` contains the last lines of FFmpeg's log, if any."""
 
     failure_class: FailureClass
     message: Annotated[str, Meta(max_length=4096)]
@@ -164,11 +165,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far an attempt is. `stage` is fetch, encode, quality or report.
+    """Progress of an attempt. `stage` is fetch, encode, quality or report.
 
-    `bitrate_bps` is the bits that were written for each second of video just now,
-    `duplicated_frames` and `dropped_frames` are FFmpeg's counts since the encode began, and `lag_s`
-    is how late the encoder of a stream is. Of these, null is what is not known.
+    `bitrate_bps` is the current output bit rate per second of video, `duplicated_frames` and
+    `dropped_frames` are FFmpeg's counts since the encode began, and `lag_s` is the lag of the
+    encoder of a stream. These fields are null if they are unknown.
     """
 
     stage: Annotated[str, Meta(max_length=32)]
@@ -183,7 +184,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of a job's state, when and why; `before` is null for the first."""
+    """One change of a job's state, with time and reason. `before` is null for the first."""
 
     before: JobState | None
     after: JobState
@@ -193,13 +194,13 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One scenario, one repeat, for one node or for any that fits.
+    """One repeat of a scenario, for a particular node or for any suitable node.
 
-    `node` is the node that must do it (null for any), `leased_to` the one that does or did.
-    `repeat` counts from 1. `position` is its place in the run's random order. `run_id` is null
-    for a job that was submitted by itself. `waiting` says why a queued job is not handed out
-    now. `retry_of` is the job that this one does over, `superseded_by` the one that does this
-    one over.
+    `node` is the node that must execute the job (null for any), `leased_to` the node that
+    executes or last executed it. `repeat` counts from 1. `position` is the position in the random
+    order of the run. `run_id` is null for a job that does not belong to a run. `waiting` is the
+    reason why a queued job cannot be claimed at the moment. `retry_of` is the job that this one
+    repeats, `superseded_by` the job that repeats this one.
     """
 
     id: UUID
@@ -232,7 +233,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An agent asks for work and waits for it up to `wait_s` seconds."""
+    """A request of an agent for a job. The master waits up to `wait_s` seconds for one."""
 
     node: Name
     slot: Slot
@@ -240,9 +241,9 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A leased job. The lease lasts `lease_s` from now; a heartbeat renews it.
+    """A leased job. The lease expires after `lease_s` unless a heartbeat renews it.
 
-    `attempt` is the fencing token: it goes with everything that the agent says of this job.
+    `attempt` is the fencing token: the agent sends it with every request about this job.
     """
 
     job: Job
@@ -252,14 +253,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The agent still works on the attempt. The first heartbeat makes the job `running`."""
+    """A renewal of the lease with the current progress. The first one makes the job `running`."""
 
     attempt: Attempt
     progress: Progress
 
 
 class HeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The renewed lease, and whether somebody wants the job stopped."""
+    """The renewed lease, and whether the job was canceled and must be stopped."""
 
     lease_s: float
     cancel: bool
@@ -277,16 +278,16 @@ Artifacts = Annotated[tuple[Artifact, ...], Meta(max_length=256)]
 
 
 class NextClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A claim that comes with a result: the slot is free and wants its next job."""
+    """A claim for the next job of the slot, sent together with a result."""
 
     slot: Slot
     wait_s: WaitSeconds = 0.0
 
 
 class ResultReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an attempt measured; its artifacts were uploaded before.
+    """Measurement of an attempt. Its artifacts must be uploaded before.
 
-    With `next` the same call claims the slot's next job, after the result is stored.
+    With `next`, the same request claims the next job of the slot after the result is stored.
     """
 
     attempt: Attempt
@@ -296,7 +297,7 @@ class ResultReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An attempt that ended without a measurement."""
+    """Report of an attempt that ended without a measurement."""
 
     attempt: Attempt
     failure: Failure
@@ -304,9 +305,9 @@ class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ReportStored(msgspec.Struct, frozen=True, kw_only=True):
-    """The master has it on disk. `repeated` says that it had it before.
+    """Confirmation that a report is stored. `repeated` means that it was stored before.
 
-    `next` is the job that was claimed with the result, null when none was asked for or found.
+    `next` is the job that was claimed with the result; null if none was requested or available.
     """
 
     job_id: UUID
@@ -316,14 +317,14 @@ class ReportStored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogStored(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of an attempt's log is stored, or was before; how large the log is now."""
+    """Confirmation that a piece of a log is stored, with the current size of the log."""
 
     size_bytes: int
     repeated: bool
 
 
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of a job's state as it is sent to who follows events; `before` is null at first."""
+    """A change of a job's state in the event stream. `before` is null for the first."""
 
     job_id: UUID
     run_id: UUID | None
@@ -335,7 +336,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A run became final; `counts` has every state of its jobs, with 0 where there is no job."""
+    """The end of a run. `counts` contains the number of jobs in every state, including 0."""
 
     run_id: UUID
     state: RunState
@@ -344,7 +345,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt measured, as the master keeps it; never changed once stored."""
+    """The stored measurement of an attempt. It never changes."""
 
     id: UUID
     run_id: UUID | None
@@ -362,34 +363,34 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs, newest first; `next_cursor` asks for those after."""
+    """A page of runs, newest first. `next_cursor` requests the next page."""
 
     items: tuple[Run, ...]
     next_cursor: str | None
 
 
 class JobPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Jobs in the order of their ids."""
+    """A page of jobs in the order of their ids."""
 
     items: tuple[Job, ...]
     next_cursor: str | None
 
 
 class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Results in the order in which they were stored."""
+    """A page of results in the order in which they were stored."""
 
     items: tuple[Result, ...]
     next_cursor: str | None
 
 
 class NodeList(msgspec.Struct, frozen=True, kw_only=True):
-    """All nodes, by name."""
+    """All nodes, sorted by name."""
 
     items: tuple[Node, ...]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error as RFC 9457 describes it. `errors` lists each thing that is wrong with a body."""
+    """A problem document (RFC 9457). `errors` lists the individual errors of a request body."""
 
     type: str
     title: str
@@ -399,7 +400,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TargetGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Scrape targets in the form of Prometheus' HTTP service discovery."""
+    """Scrape targets in the format of Prometheus' HTTP service discovery."""
 
     targets: tuple[str, ...]
     labels: dict[str, str]

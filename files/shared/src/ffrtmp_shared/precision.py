@@ -1,4 +1,4 @@
-"""How well a run knows what it measured: what a suite asks for, and what came of it."""
+"""Precision of a run: the precision that a suite requests, and the precision reached."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -7,15 +7,15 @@ import msgspec
 from msgspec import Meta
 
 MAX_REPEATS = 1000
-"""The most often that a scenario is measured on a node."""
+"""The maximum number of repeats of a scenario on a node."""
 
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long repeats go on beyond those that a suite has at least.
+    """The condition for ending repeats after the minimum number of repeats of the suite.
 
-    A scenario is repeated on its node until half of the 95 % interval of its median speed is at
-    most `interval` of that median, but no more than `max_repeats` times in all, and no more once
-    its node has worked on the run for `budget_s`, if that is given.
+    A scenario is repeated on its node until half the width of the 95 % interval of its median
+    speed, as a fraction of the median, is at most `interval`. Repeats also end after
+    `max_repeats` in total, or when the node has worked on the run for `budget_s`, if set.
     """
 
     interval: Annotated[float, Meta(gt=0, le=1)] = 0.01
@@ -24,14 +24,14 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class MedianState(StrEnum):
-    """What is to be said of a median."""
+    """State of a median."""
 
     OPEN = "open"
-    """More repeats are to come."""
+    """More repeats will follow."""
     PRECISE = "precise"
-    """Its interval is as narrow as was asked for."""
+    """Its interval is as narrow as requested."""
     UNSTABLE = "unstable"
-    """Its interval stayed wider."""
+    """Its interval is wider than requested, and no repeats will follow."""
     FEW_REPEATS = "few_repeats"
     """It has too few valid repeats for an interval."""
 
@@ -39,8 +39,9 @@ class MedianState(StrEnum):
 class MedianSpeed(msgspec.Struct, frozen=True, kw_only=True):
     """The median speed of a scenario on a node, in multiples of real time.
 
-    `n` repeats are in it, which leaves the `n_invalid` out. With 95 % confidence it lies between
-    `low` and `high`; both are null where there are too few repeats.
+    It is the median of `n` repeats; the `n_invalid` repeats with an invalid verdict are excluded.
+    `low` and `high` are the bounds of its 95 % confidence interval; both are null if there are too
+    few repeats.
     """
 
     node: str
@@ -54,10 +55,10 @@ class MedianSpeed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """The control encodes of a node in a run: `n` of them, with the speeds of first and last.
+    """Change of speed between the first and the last of the `n` control encodes of a node.
 
-    `ratio` is the last over the first: below 1 the node got slower meanwhile. All three are null
-    while there are fewer than two valid ones.
+    `ratio` is the last speed divided by the first; below 1, the node has become slower. Speeds
+    and ratio are null while there are fewer than two valid control encodes.
     """
 
     node: str
@@ -68,7 +69,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPrecision(msgspec.Struct, frozen=True, kw_only=True):
-    """How well the results of a run are known; `interval` is what the suite asks for."""
+    """Precision of the results of a run. `interval` is the value that the suite requests."""
 
     interval: float
     medians: tuple[MedianSpeed, ...]

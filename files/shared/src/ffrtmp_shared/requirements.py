@@ -1,4 +1,4 @@
-"""What a job asks of a node, and how urgent it is."""
+"""Requirements of a job on its node, and its priority."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -10,7 +10,7 @@ from ffrtmp_shared.constrained_types import Labels, Name, Word
 
 
 class Priority(StrEnum):
-    """How urgent a job is, the most urgent first."""
+    """Priorities of jobs, the most urgent first."""
 
     LIVE = "live"
     HIGH = "high"
@@ -20,7 +20,7 @@ class Priority(StrEnum):
 
     @property
     def steps(self) -> int:
-        """Return how many priorities stand below this one."""
+        """Number of priorities below this one."""
         return _STEPS[self]
 
 
@@ -30,12 +30,12 @@ _STEPS = {priority: place for place, priority in enumerate(reversed(Priority))}
 class Requirements(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What a node must be or have; what is not said does not matter.
+    """Properties that a node must have. Properties that are not set are not checked.
 
-    `architecture` is the kernel's name of it (x86_64, aarch64), `gpu` a part of a GPU's name in
-    any case, `labels` are labels of the node with exactly these values. `kind` stands only where
-    not every node can do jobs of that kind. `ffmpeg_under_test` asks for a node that may run an
-    FFmpeg that a suite gives.
+    `architecture` is the kernel's name (x86_64, aarch64), `gpu` a case-insensitive part of the
+    name of a GPU, and `labels` must match labels of the node exactly. `kind` is set only for
+    kinds that not every node supports. `ffmpeg_under_test` requires a node that may run an FFmpeg
+    that a suite provides.
     """
 
     encoder: Word | None = None

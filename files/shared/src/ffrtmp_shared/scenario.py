@@ -1,4 +1,4 @@
-"""Typed settings of one fully resolved thing to measure."""
+"""Scenarios: the fully resolved settings of one measurement."""
 
 import re
 from typing import Annotated, Literal
@@ -11,24 +11,24 @@ from ffrtmp_shared.encoders import ENCODERS, Encoder, RateControl
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
-"""Pixel formats of the farm; not every encoder takes both."""
+"""Supported pixel formats. Some encoders support only the first."""
 
 MAX_THREADS = 256
-"""The greatest number of encoder threads that a suite may ask for."""
+"""The maximum number of encoder threads."""
 
 MIN_LIVE_S = 10
-"""The shortest stream that is measured, in seconds: a shorter one says nothing of its lag."""
+"""The minimum duration of a stream, in seconds. The lag of a shorter one is not meaningful."""
 
 MAX_LIVE_S = 14_400
-"""The longest: every packet's way to the player is kept in memory until the end."""
+"""The maximum duration of a stream, in seconds. The times of all packets are kept in memory."""
 
 _ALL_BUT_ONE = 2
 
-# Paths, options and protocols: none of them is the base name of a clip.
+# Paths, options and protocols, which are not valid base names of a file.
 _PATH_LIKE = re.compile(r"[/\\]|^-|^\.{1,2}$|^[A-Za-z][A-Za-z0-9+.,-]*:")
 
 MAX_GOP_FRAMES = 1_000_000
-"""The greatest distance between key frames that a suite may ask for."""
+"""The maximum distance between key frames."""
 
 
 Pixels = Annotated[int, Meta(ge=16, le=16_384)]
@@ -38,11 +38,11 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class SyntheticSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A clip that the worker makes itself with FFmpeg's generators.
+    """A clip that the worker generates with FFmpeg.
 
-    `still` hardly moves, `motion` is a test picture that does, `noise` is grain that nothing
-    predicts, `animation` has flat areas with sharp edges. `frame_rate` is written as FFmpeg
-    writes it: `30` or `30000/1001`.
+    `still` is a picture with almost no motion, `motion` a moving test picture, `noise`
+    unpredictable grain, and `animation` flat areas with sharp edges. `frame_rate` has the notation
+    of FFmpeg: `30` or `30000/1001`.
     """
 
     content: Literal["still", "motion", "noise", "animation"]
@@ -55,12 +55,12 @@ class SyntheticSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class Source(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A clip to encode, named by its content.
+    """A clip to encode, identified by its digest.
 
-    `sha256` is the lower-case hexadecimal digest of the file; `file_name` its base name, kept
-    for people and for the suffix. The master has the file, unless `url` says where a worker
-    finds it. A `synthetic` source has neither digest nor URL: the worker makes it, and the
-    result's provenance has the digest of what was made.
+    `sha256` is the lower-case hexadecimal digest of the file. `file_name` is its base name, which
+    is used for display and for the file name suffix. The worker downloads the file from `url`, or
+    from the master if `url` is None. A `synthetic` source has neither digest nor URL: the worker
+    generates it, and the provenance of the result contains the digest of the generated file.
     """
 
     name: Line
@@ -70,32 +70,37 @@ class Source(
     synthetic: SyntheticSource | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a source whose content is not fixed, or is fixed twice."""
+        """Reject a source unless exactly one field determines its content."""
         if (self.sha256 is None) == (self.synthetic is None):
-            raise ValueError("a source sets exactly one of sha256, synthetic")
+            raise ValueError("a source must set exactly one of sha256, synthetic")
         if self.synthetic is not None and self.url is not None:
-            raise ValueError("a synthetic source has no url")
+            raise ValueError("a synthetic source must not have a url")
 
     def problems(self) -> list[str]:
-        """Say what could be taken for more than a name, or does not go with 4:2:0 pictures."""
+        """Return problems of the file name and of the size of a synthetic source."""
         found = []
         if _PATH_LIKE.search(self.file_name):
-            found.append(f"file_name {self.file_name!r} is no plain name: no path, no protocol")
-        made = self.synthetic
-        if made is not None and (made.width % 2 or made.height % 2):
-            found.append(f"a synthetic {made.width}x{made.height} is odd; both have to be even")
+            found.append(
+                f"file_name {self.file_name!r} must be a plain file name without path or protocol"
+            )
+        clip = self.synthetic
+        if clip is not None and (clip.width % 2 or clip.height % 2):
+            found.append(
+                f"a synthetic source of {clip.width}x{clip.height} has an odd dimension; "
+                "width and height must be even"
+            )
         return found
 
 
 class RatePoint(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """How the encoder is told to spend bits: exactly one of crf, cq and bitrate_kbps is set.
+    """Rate control settings of an encoder. Exactly one of crf, cq and bitrate_kbps is set.
 
-    `crf` is constant quality on a software encoder's own scale, `cq` a constant quantizer or
-    quality of the encoders that know no CRF: hardware's and rav1e; `bitrate_kbps` is an average
-    bit rate of the video stream in kbit/s (1,000 bit/s) in one or two `passes`. `max_kbps` caps
-    the rate over a decoder's buffer of `buffer_kbit` (one second at the cap where none is given).
+    `crf` is a constant quality on the scale of a software encoder. `cq` is a constant quantizer or
+    quality for encoders without CRF: hardware encoders and rav1e. `bitrate_kbps` is an average
+    bit rate of the video stream in kbit/s (1,000 bit/s) with one or two `passes`. `max_kbps`
+    limits the rate over a decoder buffer of `buffer_kbit`, by default one second at `max_kbps`.
     """
 
     crf: Annotated[float, Meta(ge=0, le=63)] | None = None
@@ -106,19 +111,19 @@ class RatePoint(
     buffer_kbit: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a rate point that says nothing, two things, or what does not go together."""
+        """Reject missing and conflicting settings."""
         if [self.crf, self.cq, self.bitrate_kbps].count(None) != _ALL_BUT_ONE:
-            raise ValueError("a rate point sets exactly one of crf, cq, bitrate_kbps")
+            raise ValueError("a rate point must set exactly one of crf, cq, bitrate_kbps")
         if self.passes > 1 and self.bitrate_kbps is None:
-            raise ValueError("only a bitrate_kbps takes two passes")
+            raise ValueError("two passes require bitrate_kbps")
         if self.buffer_kbit is not None and self.max_kbps is None:
-            raise ValueError("buffer_kbit goes with max_kbps")
+            raise ValueError("buffer_kbit requires max_kbps")
         if self.max_kbps is not None and self.max_kbps < (self.bitrate_kbps or 0):
             raise ValueError("max_kbps is below bitrate_kbps")
 
     @property
     def control(self) -> RateControl:
-        """The field that says how bits are spent."""
+        """The name of the field that selects the rate control."""
         if self.bitrate_kbps is not None:
             return "bitrate_kbps"
         return "cq" if self.crf is None else "crf"
@@ -138,12 +143,12 @@ class RatePoint(
 
 
 class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the encoder is told.
+    """Settings of an encoder.
 
-    `threads` is the encoder's number of worker threads, pinned because x264 writes another
-    stream for another number; `gop_frames` is the greatest distance between key frames.
-    Without `width` and `height` the pictures keep their size, without `frame_rate` their rate.
-    `options` are further options of the encoder, only those of its allow list.
+    `threads` is the number of encoder threads. It is fixed because the output of x264 depends on
+    it. `gop_frames` is the maximum distance between key frames. Without `width` and `height` the
+    size of the source is used, without `frame_rate` its frame rate. `options` are further options
+    from the allow list of the encoder.
     """
 
     encoder: Word
@@ -158,29 +163,31 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     options: Annotated[dict[Word, Word], Meta(max_length=16)] = {}
 
     def setting_errors(self) -> list[tuple[str, str]]:
-        """Name every field that the encoder would not accept, each with what is allowed."""
+        """Return the fields that the encoder does not accept, each with an error message."""
         encoder = ENCODERS.get(self.encoder)
         if encoder is None:
             known = ", ".join(sorted(ENCODERS))
             return [("encoder", f"unknown encoder {self.encoder!r}; known are {known}")]
         found = []
         if self.preset not in encoder.presets:
-            said = f"{self.encoder} has no preset {self.preset!r}; it has "
-            found.append(("preset", said + ", ".join(encoder.presets)))
+            message = f"{self.encoder} has no preset {self.preset!r}; it has "
+            found.append(("preset", message + ", ".join(encoder.presets)))
         if self.pixel_format not in encoder.pixel_formats:
-            said = f"{self.encoder} has no pixel format {self.pixel_format!r}; it has "
-            found.append(("pixel_format", said + ", ".join(encoder.pixel_formats)))
-        found += [("rate", said) for said in self._rate_problems(encoder)]
-        found += [("options", said) for said in self._option_problems(encoder)]
+            message = f"{self.encoder} has no pixel format {self.pixel_format!r}; it has "
+            found.append(("pixel_format", message + ", ".join(encoder.pixel_formats)))
+        found += [("rate", message) for message in self._rate_problems(encoder)]
+        found += [("options", message) for message in self._option_problems(encoder)]
         if (self.width is None) != (self.height is None):
             found.append(("width", "width and height go together: set both or neither"))
         for field, pixels in (("width", self.width), ("height", self.height)):
             if pixels is not None and pixels % 2:
-                found.append((field, f"{field} {pixels} is odd; 4:2:0 pictures need an even one"))
+                found.append(
+                    (field, f"{field} {pixels} is odd; 4:2:0 pictures require an even value")
+                )
         return found
 
     def problems(self) -> list[str]:
-        """Say what the encoder would not accept; an empty list means that all is well."""
+        """Return error messages for settings that the encoder does not accept."""
         return [message for _, message in self.setting_errors()]
 
     def _rate_problems(self, encoder: Encoder) -> list[str]:
@@ -190,16 +197,19 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             if value is None:
                 continue
             if scale is None:
-                found.append(f"{encoder.name} takes no {field}; it takes {encoder.rate_controls}")
+                found.append(
+                    f"{encoder.name} does not support {field}; it supports {encoder.rate_controls}"
+                )
             elif not scale.accepts(value):
-                found.append(f"{encoder.name} takes a {field} {scale}, not {value:g}")
+                found.append(f"{encoder.name} accepts {field} {scale}, not {value:g}")
         if rate.passes > encoder.passes:
-            found.append(f"{encoder.name} makes no second pass; leave out passes")
+            found.append(f"{encoder.name} does not support two passes; omit passes")
         elif rate.passes > 1 and self.preset.startswith("realtime"):
-            found.append(f"{encoder.name} makes no second pass with {self.preset}")
+            found.append(f"{encoder.name} does not support two passes with {self.preset}")
         if rate.max_kbps is not None and rate.control not in encoder.capped:
-            held = ", ".join(encoder.capped) or "nothing"
-            found.append(f"{encoder.name} holds no max_kbps with {rate.control}; only with {held}")
+            message = f"{encoder.name} does not support max_kbps with {rate.control}"
+            capped = ", ".join(encoder.capped)
+            found.append(message + (f"; only with {capped}" if capped else ""))
         return found
 
     def _option_problems(self, encoder: Encoder) -> list[str]:
@@ -208,55 +218,56 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             allowed = encoder.options.get(name)
             if allowed is None:
                 known = ", ".join(sorted(encoder.options))
-                found.append(f"{encoder.name} has no option {name!r} here; allowed are {known}")
+                found.append(f"{encoder.name} does not accept option {name!r}; allowed are {known}")
             elif not allowed.accepts(value):
-                found.append(f"{encoder.name}'s option {name} is {allowed}, not {value!r}")
+                found.append(f"{encoder.name}'s option {name} must be {allowed}, not {value!r}")
         return found
 
 
 class Rendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One output of a ladder. All renditions of a ladder have the same encoder."""
+    """One output of a ladder. All renditions of a ladder use the same encoder."""
 
     name: Name
     encode: EncodeSettings
 
 
 class LadderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Several renditions of one source: by one process that decodes once, or each by its own.
+    """Several renditions of one source.
 
-    Processes of their own run one after another (`together` false).
+    If `together` is true, one process decodes the source once and encodes all renditions.
+    Otherwise each rendition has a separate process, and the processes run one after another.
     """
 
     renditions: Annotated[tuple[Rendition, ...], Meta(min_length=1, max_length=16)]
     together: bool = True
 
     def problems(self) -> list[str]:
-        """Say why the renditions cannot be measured as one ladder."""
+        """Return error messages for renditions that cannot form one ladder."""
         found = []
         names = [rendition.name for rendition in self.renditions]
         found += [
-            f"the name {name} of a rendition stands twice"
+            f"the rendition name {name} is used twice"
             for name in sorted({name for name in names if names.count(name) > 1})
         ]
         encodes = [rendition.encode for rendition in self.renditions]
         if len({encode.encoder for encode in encodes}) > 1:
-            found.append("all renditions of a ladder have the same encoder")
+            found.append("all renditions of a ladder must use the same encoder")
         if any(encode.rate.passes > 1 for encode in encodes):
-            found.append("a ladder is encoded in one pass; leave out passes")
+            found.append("a ladder is encoded in one pass; omit passes")
         return found
 
 
 class DecodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Decoding to nothing, with so many threads of the decoder."""
+    """Settings of a decode whose output is discarded, with the number of decoder threads."""
 
     threads: Threads = 2
 
 
 class DensitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A search for the number of streams that the node holds in real time.
+    """Settings of the search for the number of streams that the node holds in real time.
 
-    Each step of the search lasts `window_s`, the check of its answer `verify_s`. A stream holds
-    while its lag behind the wall clock stays below `max_lag_s`.
+    Each step of the search lasts `window_s`, and the verification of its result `verify_s`. A
+    stream holds if its lag behind the wall clock stays below `max_lag_s`.
     """
 
     window_s: Seconds = 20.0
@@ -266,45 +277,44 @@ class DensitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stream in real time to the farm's RTMP server, for `duration_s`."""
+    """Settings of a stream in real time to the farm's RTMP server, for `duration_s`."""
 
     duration_s: Annotated[float, Meta(ge=MIN_LIVE_S, le=MAX_LIVE_S)] = 60.0
 
 
 def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
-    """Name every field with which an encode cannot be a stream in real time.
+    """Return the fields that prevent streaming in real time, each with an error message.
 
-    There is none for kinds that do not stream.
+    The list is empty for kinds that do not stream.
     """
     if kind not in ("density", "live"):
         return []
     found = []
     if settings.rate.passes > 1:
-        found.append(("rate", f"a {kind} is encoded in one pass; leave out passes"))
+        found.append(("rate", f"a {kind} is encoded in one pass; omit passes"))
     encoder = ENCODERS.get(settings.encoder)
     if kind == "live" and encoder is not None and encoder.codec != "h264":
-        # The server's module knows no later codec, and the players of its streams neither.
-        said = f"RTMP carries H.264; {encoder.name} writes {encoder.codec}"
-        found.append(("encoder", said))
+        # The RTMP module of the server supports no later codec, nor do the players of its streams.
+        message = f"RTMP requires H.264, but {encoder.name} writes {encoder.codec}"
+        found.append(("encoder", message))
     return found
 
 
 WarmUp = Annotated[float, Meta(ge=0, le=600)]
-"""Seconds for which an encode is run before it is run to be timed."""
+"""Duration of the warm-up run before the timed run, in seconds."""
 
 
 class Scenario(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One fully resolved thing to measure.
+    """The fully resolved settings of one measurement.
 
-    `name` is unique within a run. `slowest_speed` is the speed, in multiples of real time, under
-    which an encode is given up: the deadline of a job is its source's duration divided by it.
-    A `transcode` has its settings in `encode`, the other kinds in the field of their name; what
-    each stream of a `density` or a `live` is encoded with stands in `encode` too. What a
-    `transcode`, a `ladder` or a `decode` is timed by runs for `warm_up_s` seconds before, and is
-    ended and thrown away.
-    `ffmpeg` is the FFmpeg that a suite with several of them names; None is the farm's own.
+    `name` is unique within a run. `slowest_speed` is the minimum speed in multiples of real time:
+    the deadline of a job is the duration of its source divided by `slowest_speed`. A `transcode`
+    has its settings in `encode`, the other kinds in the field of their name. A `density` or a
+    `live` also has the settings of each stream in `encode`. A `transcode`, a `ladder` or a
+    `decode` is preceded by a warm-up: the same commands run for `warm_up_s` seconds, and their
+    output is discarded. `ffmpeg` is one of the FFmpegs that a suite lists; None is the farm's own.
     """
 
     name: Line
@@ -321,24 +331,24 @@ class Scenario(
 
     @property
     def encoders(self) -> tuple[EncodeSettings, ...]:
-        """Every encoder's settings, in the order of the file; empty where nothing is encoded."""
+        """Settings of all encoders in the order of the suite; empty if nothing is encoded."""
         if self.ladder is not None:
             return tuple(rendition.encode for rendition in self.ladder.renditions)
         return () if self.encode is None else (self.encode,)
 
     @property
     def encoder(self) -> str | None:
-        """The encoder that a node must have, or None where nothing is encoded."""
+        """The encoder that a node must have, or None if nothing is encoded."""
         return self.encoders[0].encoder if self.encoders else None
 
     @property
     def brings_ffmpeg(self) -> bool:
-        """Whether it is measured with another FFmpeg than the farm's own."""
+        """Whether the suite provides the FFmpeg of the scenario."""
         return self.ffmpeg is not None and self.ffmpeg.is_given
 
     @property
     def uploads(self) -> dict[str, str]:
-        """What the master has to have before a job can use it: names for people, by SHA-256."""
+        """Display names, by SHA-256, of the files that must be uploaded to the master before."""
         found = {}
         source, ffmpeg = self.source, self.ffmpeg
         if source.sha256 is not None and source.url is None:
@@ -348,15 +358,17 @@ class Scenario(
         return found
 
     def problems(self) -> list[str]:
-        """Say what cannot be measured as it is described; an empty list means that all is well."""
+        """Return error messages for settings that cannot be measured."""
         if self.kind not in KINDS:
             return [f"unknown kind {self.kind!r}; known are {', '.join(KINDS)}"]
         found = self.source.problems()
-        wanted = KINDS[self.kind]
+        required = KINDS[self.kind]
         present = tuple(field for field in _FIELDS if getattr(self, field) is not None)
-        if present != wanted:
-            found += [f"a {self.kind} has no settings in {f}" for f in present if f not in wanted]
-            found += [f"a {self.kind} needs settings in {f}" for f in wanted if f not in present]
+        if present != required:
+            found += [
+                f"a {self.kind} must not have settings in {f}" for f in present if f not in required
+            ]
+            found += [f"a {self.kind} needs settings in {f}" for f in required if f not in present]
         for settings in self.encoders:
             found += [problem for problem in settings.problems() if problem not in found]
         if self.ladder is not None:
@@ -373,9 +385,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "density": ("encode", "density"),
     "live": ("encode", "live"),
 }
-"""Every kind of scenario, and the fields that hold its settings."""
+"""All kinds of scenarios, each with the fields that contain its settings."""
 
 KINDS_OF_EVERY_NODE = ("transcode", "ladder", "decode", "density")
-"""The kinds that an agent can do wherever it is; a `live` needs an RTMP server."""
+"""The kinds that every agent supports. A `live` also requires an RTMP server."""
 
 _FIELDS = ("encode", "ladder", "decode", "density", "live")

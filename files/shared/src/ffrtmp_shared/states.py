@@ -1,10 +1,10 @@
-"""The states of a job and of a node, and which transitions between them are legal."""
+"""States of jobs, runs and nodes, and the legal transitions between states of a job."""
 
 from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """Where a job stands on its way."""
+    """State of a job."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -15,7 +15,7 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether no transition leads out of this state."""
+        """Whether there is no transition from this state."""
         return not JOB_TRANSITIONS[self]
 
     @property
@@ -25,7 +25,7 @@ class JobState(StrEnum):
 
 
 class RunState(StrEnum):
-    """Where a run stands; derived from the states of its jobs, never stored."""
+    """State of a run. It is derived from the states of its jobs and never stored."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -40,7 +40,7 @@ class RunState(StrEnum):
 
 
 class NodeState(StrEnum):
-    """What an operator wants of a node, or what the master found out about it."""
+    """State of a node: set by an operator, or offline if the master detected it."""
 
     ACTIVE = "active"
     DRAINING = "draining"
@@ -65,21 +65,21 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELED: frozenset(),
 }
-"""For each state, the states that may follow it."""
+"""The legal next states of each state."""
 
 
 class IllegalTransitionError(ValueError):
-    """A transition that the design does not allow was asked for."""
+    """A requested transition is not legal."""
 
     def __init__(self, before: JobState, after: JobState) -> None:
-        """Keep both ends of the refused transition."""
+        """Store both states of the rejected transition."""
         super().__init__(f"a job cannot go from {before} to {after}")
         self.before = before
         self.after = after
 
 
 def check_transition(before: JobState, after: JobState) -> None:
-    """Raise IllegalTransitionError unless `before` may be followed by `after`."""
+    """Raise IllegalTransitionError unless `after` is a legal next state of `before`."""
     if after not in JOB_TRANSITIONS[before]:
         raise IllegalTransitionError(before, after)
 
@@ -87,8 +87,15 @@ def check_transition(before: JobState, after: JobState) -> None:
 def run_state(counts: dict[JobState, int], *, more_to_come: bool = False) -> RunState:
     """Derive a run's state from the number of its jobs in each state.
 
-    A run is complete only when all of its jobs are final and it gets no more; it has succeeded
-    only when all of them have. A failed job outweighs a canceled one.
+    A run is final when all of its jobs are final and no more jobs will be added. It has succeeded
+    if all jobs have. If there are failed and canceled jobs, it has failed.
+
+    Args:
+        counts: Number of jobs by state. States without jobs may be omitted.
+        more_to_come: Whether more jobs will be added to the run.
+
+    Returns:
+        The state of the run.
     """
     total = sum(counts.values())
     if not total or counts.get(JobState.QUEUED, 0) == total:

@@ -1,4 +1,4 @@
-"""Suites: from the YAML that a person writes to the scenarios that a farm measures."""
+"""Suites: parsing and validation of the YAML, and its resolution to scenarios."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -49,18 +49,18 @@ __all__ = [
 ]
 
 MAX_JOBS = 100_000
-"""The most jobs that one run may have."""
+"""The maximum number of jobs of a run."""
 
 _Path = list[str | int]
 
-# Kinds that are done once at each rate point.
+# Kinds with one scenario for each rate point.
 _AT_RATES = ("transcode", "density", "live")
 
 _WARMED_UP = ("transcode", "ladder", "decode")
 
 
 class SuiteRendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One rung of a ladder."""
+    """One rendition of a ladder."""
 
     name: str
     rate: RatePoint
@@ -69,12 +69,12 @@ class SuiteRendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is done to each source, and how it is set.
+    """An encode, or a measurement of another kind, that is applied to each source.
 
-    A `transcode` is done at each of its own `rate_points`, or at the suite's where it has none;
-    a `ladder` has a rate in each of its `renditions`; a `decode` has only `threads`. A `density`
-    has rates as a transcode does, and how it is searched for: see `DensitySettings`. A `live` has
-    rates too, and how long it is streamed.
+    A `transcode`, a `density` and a `live` are measured at each of their own `rate_points`, or at
+    those of the suite if they have none. A `density` also has the fields of `DensitySettings`,
+    and a `live` a duration. A `ladder` has a rate in each of its `renditions`. A `decode` has only
+    `threads`.
     """
 
     name: str
@@ -98,7 +98,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     duration_s: float = LiveSettings().duration_s
 
     def settings(self, rate: RatePoint, rung: SuiteRendition | None = None) -> EncodeSettings:
-        """Return what the encoder is told at `rate`, in the size of `rung` where there is one."""
+        """Return the encoder settings for `rate`, with the size of `rung` if it is given."""
         size = self if rung is None else rung
         encoder = str(self.encoder)
         return EncodeSettings(
@@ -115,7 +115,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
     def density(self) -> DensitySettings:
-        """Return how a `density` is searched for."""
+        """Return the search settings of a `density`."""
         return DensitySettings(
             window_s=self.window_s,
             verify_s=self.verify_s,
@@ -124,7 +124,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
     def ladder(self) -> LadderSettings:
-        """Return the ladder of a `ladder`."""
+        """Return the settings of a `ladder`."""
         return LadderSettings(
             renditions=tuple(
                 Rendition(name=rung.name, encode=self.settings(rung.rate, rung))
@@ -135,24 +135,24 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class OnNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A placement on one node, by its name."""
+    """Placement of all jobs on one node, given by its name."""
 
     node: str
 
 
 class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sources x encodes x rate points x FFmpegs x placement x repeats.
+    """A suite: sources x encodes x rate points x FFmpegs x placement x repeats.
 
-    `placement` is `each` (every node that fits measures every scenario), `any` (one of them
-    does) or one node. `repeats` counts how often each scenario is measured on its node, or how
-    often at least where `precision` says when it is enough. With `control` each node makes a
-    control encode first and last, and now and then in between.
-    Without `ffmpegs` all is measured with the farm's own.
-    `slowest_speed` and `warm_up_s` are explained at `Scenario`. `requirements` is what a node
-    must be or have. `when_unmet` says what becomes of scenarios that no active node can do: they
-    wait for one, or the run is refused. Without it they wait if a registered node that is offline
-    or draining can do them, and the run is refused otherwise. `exclusive` jobs share their node
-    with no other. An attempt that takes longer than `deadline_s` is ended, and its job with it.
+    `placement` is `each` (every suitable node measures every scenario), `any` (one suitable node
+    measures it) or a node. `repeats` is the number of times that each scenario is measured on its
+    node; with `precision`, it is the minimum. With `control`, each node runs a control encode at
+    the beginning and the end, and some in between. Without `ffmpegs`, the farm's own FFmpeg is
+    used. `slowest_speed` and `warm_up_s` are described in `Scenario`. `requirements` are
+    properties that a node must have. `when_unmet` applies to scenarios that no active node
+    supports: their jobs wait for such a node, or the run is rejected. Without `when_unmet`, the
+    jobs wait if a registered node that is offline or draining supports the scenarios; otherwise
+    the run is rejected. An `exclusive` job does not share its node with other jobs. If an attempt
+    takes longer than `deadline_s`, its job fails.
     """
 
     name: str
@@ -174,19 +174,19 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     control: bool = False
 
     def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
-        """Return the rate points at which a transcode is done."""
+        """Return the rate points of an encode: its own, or those of the suite."""
         return encode.rate_points or self.rate_points
 
     @property
     def scenario_count(self) -> int:
-        """How many scenarios there are."""
+        """The number of scenarios."""
         measured = sum(
             len(self.rates(encode)) if encode.kind in _AT_RATES else 1 for encode in self.encodes
         )
         return len(self.sources) * measured * (len(self.ffmpegs) or 1)
 
     def scenarios(self) -> list[Scenario]:
-        """Resolve the product of sources, encodes, rates and FFmpegs, in the order of the file."""
+        """Return the product of sources, encodes, rates and FFmpegs, in the order of the file."""
         builds: list[FfmpegUnderTest | None] = [ffmpeg.resolve() for ffmpeg in self.ffmpegs]
         return [
             Scenario(
@@ -200,12 +200,12 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             )
             for source in self.sources
             for encode in self.encodes
-            for last, settings in self._measured(encode)
+            for last, settings in self._variants(encode)
             for ffmpeg in builds or [None]
         ]
 
-    def _measured(self, encode: SuiteEncode) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Give the settings of all that is measured of an encode, and what tells them apart."""
+    def _variants(self, encode: SuiteEncode) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the settings of each scenario of an encode, with the last part of its name."""
         if encode.kind == "ladder":
             yield "ladder", {"ladder": encode.ladder()}
         elif encode.kind == "decode":
@@ -219,39 +219,39 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def parse_suite(text: str) -> Suite:
-    """Read a suite from YAML.
+    """Read and validate a suite.
 
-    Raises SuiteError with every problem that was found and the line that each stands on.
+    Raises SuiteError, which contains every problem that was found with its line.
     """
     document = read_yaml(text)
-    _refuse(
+    _raise_if_any(
         SuiteProblem(line_of(document, path_text(error)), explain_error(error))
         for error in islice(Draft202012Validator(json_schema()).iter_errors(document), MAX_PROBLEMS)
     )
-    # A rate point checks itself; those that are wrong are named with their lines.
-    _refuse(_wrong_rates(document))
+    # RatePoint validates itself. It is checked here first to report errors with their lines.
+    _raise_if_any(_invalid_rates(document))
     try:
         suite = msgspec.convert(to_plain(text), Suite)
     except msgspec.ValidationError as error:
         raise SuiteError([SuiteProblem(1, str(error))]) from error
-    _refuse([*_repeated_names(suite, document), *_misplaced(suite, document)])
-    _refuse(_impossible_repeats(suite, document))
+    _raise_if_any([*_repeated_names(suite, document), *_invalid_items(suite, document)])
+    _raise_if_any(_invalid_repeats(suite, document))
     if suite.scenario_count > MAX_JOBS:
-        said = f"{suite.scenario_count} scenarios; a run may have {MAX_JOBS} jobs"
-        raise SuiteError([SuiteProblem(1, said)])
-    _refuse(_refused_settings(suite, document))
+        message = f"{suite.scenario_count} scenarios; the maximum is {MAX_JOBS} jobs per run"
+        raise SuiteError([SuiteProblem(1, message)])
+    _raise_if_any(_invalid_settings(suite, document))
     return suite
 
 
-def _refuse(problems: Iterator[SuiteProblem] | list[SuiteProblem]) -> None:
-    """Raise SuiteError if there are any; what is said twice of a line is said once."""
+def _raise_if_any(problems: Iterator[SuiteProblem] | list[SuiteProblem]) -> None:
+    """Raise SuiteError if there are problems, without duplicates."""
     found = list(dict.fromkeys(problems))
     if found:
         raise SuiteError(found)
 
 
 def _rate_paths(document: Any) -> Iterator[_Path]:
-    """Find every rate point of a document that has the right form."""
+    """Yield the path of every rate point of a document that matches the schema."""
     for index in range(len(document.get("rate_points", ()))):
         yield ["rate_points", index]
     for number, encode in enumerate(document["encodes"]):
@@ -261,7 +261,7 @@ def _rate_paths(document: Any) -> Iterator[_Path]:
             yield ["encodes", number, "renditions", index, "rate"]
 
 
-def _wrong_rates(document: Any) -> Iterator[SuiteProblem]:
+def _invalid_rates(document: Any) -> Iterator[SuiteProblem]:
     for path in _rate_paths(document):
         value = document
         for part in path:
@@ -274,7 +274,7 @@ def _wrong_rates(document: Any) -> Iterator[SuiteProblem]:
 
 
 def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Find the names that stand twice, by which two scenarios would have one name."""
+    """Yield problems of duplicate names, which would lead to scenarios with the same name."""
     lists: list[tuple[_Path, str, list[str]]] = [
         (["sources"], "name", [source.name for source in suite.sources]),
         (["encodes"], "name", [encode.name for encode in suite.encodes]),
@@ -290,43 +290,44 @@ def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
         for index, name in enumerate(names):
             if name in names[:index]:
                 at = [*path, index, key] if key else [*path, index]
-                said = f"the name {name} stands twice" if key else f"{name} stands twice"
+                message = f"the name {name} is used twice" if key else f"{name} is listed twice"
                 where = ".".join(map(str, path))
-                yield SuiteProblem(line_of(document, at), f"{where}: {said}")
+                yield SuiteProblem(line_of(document, at), f"{where}: {message}")
 
 
-def _impossible_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Find what cannot go with repeats until the median is known, or with control encodes."""
+def _invalid_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Yield problems of settings that conflict with precision or with control encodes."""
     precision = suite.precision
     if precision is not None:
         here = line_of(document, ["precision"])
         if suite.placement == "any":
-            said = "repeats on different nodes have no median; use placement each, or a node"
-            yield SuiteProblem(here, f"precision: {said}")
+            message = "repeats on different nodes have no median; use placement each, or a node"
+            yield SuiteProblem(here, f"precision: {message}")
         if precision.max_repeats < suite.repeats:
-            said = f"max_repeats {precision.max_repeats} is below repeats {suite.repeats}"
-            yield SuiteProblem(here, f"precision: {said}")
+            message = f"max_repeats {precision.max_repeats} is below repeats {suite.repeats}"
+            yield SuiteProblem(here, f"precision: {message}")
     if suite.control:
         if suite.placement == "any":
-            said = "control encodes belong to nodes; use placement each, or a node"
-            yield SuiteProblem(line_of(document, ["control"]), f"control: {said}")
+            message = "control encodes belong to nodes; use placement each, or a node"
+            yield SuiteProblem(line_of(document, ["control"]), f"control: {message}")
         for number, source in enumerate(suite.sources):
             if source.name == control_encode.NAME:
-                said = f"the name {control_encode.NAME} is that of the control encodes' source"
+                message = f"the name {control_encode.NAME} is reserved for control encodes"
                 yield SuiteProblem(
-                    line_of(document, ["sources", number, "name"]), f"sources.{number}: {said}"
+                    line_of(document, ["sources", number, "name"]), f"sources.{number}: {message}"
                 )
 
 
-def _misplaced(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Find inputs of no one sort, and what does not belong to an encode of its kind."""
+def _invalid_items(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Yield problems of sources and FFmpegs, and of fields that the kind of an encode excludes."""
     for number, source in enumerate(suite.sources):
         try:
-            said = source.resolve().problems()
+            messages = source.resolve().problems()
         except ValueError as error:
-            said = [str(error)]
-        for one in said:
-            yield SuiteProblem(line_of(document, ["sources", number]), f"sources.{number}: {one}")
+            messages = [str(error)]
+        for message in messages:
+            line = line_of(document, ["sources", number])
+            yield SuiteProblem(line, f"sources.{number}: {message}")
     for number, ffmpeg in enumerate(suite.ffmpegs):
         try:
             ffmpeg.resolve()
@@ -338,43 +339,43 @@ def _misplaced(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
         required, allowed = FIELDS_OF_KIND[encode.kind]
         for key in document["encodes"][number]:
             if key not in allowed:
-                wrong = f"a {encode.kind} has no {key}; allowed are {', '.join(allowed)}"
-                yield SuiteProblem(line_of(document, [*path, key]), f"encodes.{number}: {wrong}")
+                message = f"a {encode.kind} has no {key}; allowed are {', '.join(allowed)}"
+                yield SuiteProblem(line_of(document, [*path, key]), f"encodes.{number}: {message}")
         for key in required:
             if key not in document["encodes"][number]:
-                wrong = f"a {encode.kind} needs {key}"
-                yield SuiteProblem(line_of(document, path), f"encodes.{number}: {wrong}")
+                message = f"a {encode.kind} needs {key}"
+                yield SuiteProblem(line_of(document, path), f"encodes.{number}: {message}")
         if encode.kind in _AT_RATES and not suite.rates(encode):
-            wrong = f"a {encode.kind} needs rate_points, its own or the suite's"
-            yield SuiteProblem(line_of(document, path), f"encodes.{number}: {wrong}")
+            message = f"a {encode.kind} needs rate_points, its own or the suite's"
+            yield SuiteProblem(line_of(document, path), f"encodes.{number}: {message}")
 
 
-def _refused_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Find what the encoders would not accept."""
+def _invalid_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
+    """Yield problems of settings that the encoders do not accept."""
     for number, encode in enumerate(suite.encodes):
         path: _Path = ["encodes", number]
         if encode.kind == "ladder":
-            for said in encode.ladder().problems():
-                yield SuiteProblem(line_of(document, [*path, "renditions"]), said)
+            for message in encode.ladder().problems():
+                yield SuiteProblem(line_of(document, [*path, "renditions"]), message)
             for index, rung in enumerate(encode.renditions):
                 here: _Path = [*path, "renditions", index]
-                yield from _faults(
+                yield from _setting_problems(
                     document, path, [*here, "rate"], here, encode.settings(rung.rate, rung)
                 )
         elif encode.kind in _AT_RATES:
             rates: _Path = [*path, "rate_points"] if encode.rate_points else ["rate_points"]
             for index, rate in enumerate(suite.rates(encode)):
                 settings = encode.settings(rate)
-                yield from _faults(document, path, [*rates, index], path, settings)
+                yield from _setting_problems(document, path, [*rates, index], path, settings)
                 places = {"rate": [*rates, index], "encoder": [*path, "encoder"]}
-                for field, said in stream_faults(encode.kind, settings):
-                    yield SuiteProblem(line_of(document, places[field]), said)
+                for field, message in stream_faults(encode.kind, settings):
+                    yield SuiteProblem(line_of(document, places[field]), message)
 
 
-def _faults(
+def _setting_problems(
     document: Any, encode: _Path, rate: _Path, size: _Path, settings: EncodeSettings
 ) -> Iterator[SuiteProblem]:
-    """Name what `settings` would be refused for, each where the file says it."""
-    for field, said in settings.setting_errors():
+    """Yield problems of `settings`, each with the line of the field that causes it."""
+    for field, message in settings.setting_errors():
         where = {"rate": rate, "width": [*size, field], "height": [*size, field]}
-        yield SuiteProblem(line_of(document, where.get(field, [*encode, field])), said)
+        yield SuiteProblem(line_of(document, where.get(field, [*encode, field])), message)

@@ -1,4 +1,4 @@
-"""What a suite takes from outside: the clips that it encodes, and the FFmpegs that it compares."""
+"""Inputs of a suite: the clips that it encodes, and the FFmpegs that it compares."""
 
 import re
 from pathlib import PurePosixPath
@@ -14,7 +14,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class SuiteSynthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the worker makes a clip of; explained at `SyntheticSource`."""
+    """A generated clip in a suite file; see `SyntheticSource`."""
 
     content: Literal["still", "motion", "noise", "animation"]
     width: int
@@ -24,7 +24,7 @@ class SuiteSynthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A clip: a `file` relative to the suite or a `url`, both with the digest, or a made one."""
+    """A clip: a `file` relative to the suite or a `url`, both with a digest, or a generated one."""
 
     name: str
     file: str | None = None
@@ -33,24 +33,24 @@ class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     synthetic: SuiteSynthetic | None = None
 
     def resolve(self) -> Source:
-        """Return the source as jobs name it; raises ValueError for one that is not of one sort."""
-        if sum(sort is not None for sort in (self.file, self.url, self.synthetic)) != 1:
-            raise ValueError("a source sets exactly one of file, url, synthetic")
+        """Return the source for jobs. Raises ValueError unless exactly one kind is set."""
+        if sum(kind is not None for kind in (self.file, self.url, self.synthetic)) != 1:
+            raise ValueError("a source must set exactly one of file, url, synthetic")
         _check_url(self.url)
-        made = self.synthetic
+        clip = self.synthetic
         return Source(
             name=self.name,
             file_name=self._file_name(),
             sha256=self.sha256,
             url=self.url,
             synthetic=None
-            if made is None
+            if clip is None
             else SyntheticSource(
-                content=made.content,
-                width=made.width,
-                height=made.height,
-                frame_rate=str(made.frame_rate),
-                duration_s=made.duration_s,
+                content=clip.content,
+                width=clip.width,
+                height=clip.height,
+                frame_rate=str(clip.frame_rate),
+                duration_s=clip.duration_s,
             ),
         )
 
@@ -62,9 +62,9 @@ class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SuiteFfmpeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An FFmpeg to compare: a `file` relative to the suite or a `url`, both with the digest.
+    """An FFmpeg to compare: a `file` relative to the suite or a `url`, both with a digest.
 
-    One that has a name alone is the farm's own.
+    An entry with only a name is the farm's own FFmpeg.
     """
 
     name: str
@@ -73,14 +73,16 @@ class SuiteFfmpeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str | None = None
 
     def resolve(self) -> FfmpegUnderTest:
-        """Return the FFmpeg as jobs name it; raises ValueError when its content is not fixed."""
+        """Return the FFmpeg for jobs. Raises ValueError unless its fields identify one program."""
         if self.file is not None and self.url is not None:
-            raise ValueError("an FFmpeg sets at most one of file, url")
+            raise ValueError("an FFmpeg must set at most one of file, url")
         is_given = self.file is not None or self.url is not None
         if is_given and self.sha256 is None:
             raise ValueError("an FFmpeg by file or url needs its sha256")
         if self.sha256 is not None and not is_given:
-            raise ValueError("a sha256 goes with a file or a url; a name alone is the farm's own")
+            raise ValueError(
+                "a sha256 requires a file or a url; an entry with only a name is the farm's own"
+            )
         _check_url(self.url)
         return FfmpegUnderTest(name=self.name, sha256=self.sha256, url=self.url)
 
@@ -89,6 +91,6 @@ def _check_url(url: str | None) -> None:
     if url is None:
         return
     if "@" in urlsplit(url).netloc:
-        raise ValueError("a url with a user or password in it would be stored and shown")
+        raise ValueError("a url must not contain a user or password: it is stored and displayed")
     if not urlsplit(url).hostname:
-        raise ValueError("the url names no host")
+        raise ValueError("the url has no host")

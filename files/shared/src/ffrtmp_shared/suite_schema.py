@@ -1,4 +1,4 @@
-"""The form of a suite file as a JSON Schema, for checks and for editors."""
+"""JSON Schema of suite files, for validation and for editors."""
 
 from typing import Any
 
@@ -21,18 +21,18 @@ from ffrtmp_shared.scenario import (
 )
 
 MAX_ITEMS = 1000
-"""The most sources, encodes, rate points or FFmpegs that a suite may list."""
+"""The maximum number of sources, encodes, rate points or FFmpegs in a list of a suite."""
 
 MAX_DEADLINE_S = 31_536_000
-"""The longest deadline of a job: a year."""
+"""The maximum deadline of a job in seconds: one year."""
 
-# The last part is the name by which an agent keeps it.
+# The last part of the path is the name under which an agent stores the file.
 _FILE = r"^([^\x00-\x1f\x7f]*/)?[^\x00-\x1f\x7f/]{1,255}$(?!\n)"
 
-# What FFmpeg or a tool could take for a protocol or an option, and what is a folder.
+# Paths that FFmpeg or a tool could interpret as a protocol or an option, and directories.
 _NO_FILE = r"^[A-Za-z][A-Za-z0-9+.,-]*:|^-|/-[^/]*$|(^|/)\.{1,2}$"
 
-# Neither control characters nor those that turn the direction of text on a terminal.
+# Control characters and characters that change the text direction of a terminal are excluded.
 _PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
 
 _ENCODER_FIELDS = (
@@ -64,7 +64,7 @@ FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", "duration_s"),
     ),
 }  # fmt: skip
-"""What an encode of each kind must have, and all that it may have."""
+"""Required and allowed fields of an encode, by its kind."""
 
 _NAME = msgspec.json.schema(Name)
 # Whole numbers may be written without quotes.
@@ -130,7 +130,7 @@ def _ffmpeg() -> dict[str, Any]:
 
 
 def _content() -> dict[str, Any]:
-    """Return the schemas of where a file comes from."""
+    """Return the schemas of the fields that locate a file."""
     return {
         "file": {
             "type": "string",
@@ -224,7 +224,7 @@ def _a_list(items: dict[str, Any]) -> dict[str, Any]:
 
 
 def _requirements() -> dict[str, Any]:
-    """Return the schemas of what a suite may ask of its nodes; encoder and node come otherwise."""
+    """Return the schemas of requirements. Encoder and node are set by encodes and placement."""
     word = {"type": "string", "minLength": 1, "maxLength": 64}
     return {
         "architecture": word,

@@ -1,4 +1,4 @@
-"""Suite files as people write them: reading YAML without letting it harm, and naming lines."""
+"""Safe reading of YAML suite files, with line numbers for error messages."""
 
 import math
 from typing import Any
@@ -10,58 +10,56 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
 MAX_CHARACTERS = 1_048_576
-"""The longest text of a suite."""
+"""The maximum length of a suite, in characters."""
 
 
 MAX_PROBLEMS = 100
-"""How many mistakes of form are named at once."""
+"""The maximum number of schema errors that are reported together."""
 
 _QUOTED = 150
 
 
 class SuiteProblem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a suite; `line` counts from 1."""
+    """One error in a suite. `line` counts from 1."""
 
     line: int
     message: str
 
     def __str__(self) -> str:
-        """Name the line first, as compilers do."""
+        """Return the message with its line first, as compilers print it."""
         return f"line {self.line}: {self.message}"
 
 
 class SuiteError(ValueError):
-    """A suite was refused; `problems` says all that was found, in the order of the lines."""
+    """A suite is invalid. `problems` contains all errors that were found, ordered by line."""
 
     def __init__(self, problems: list[SuiteProblem]) -> None:
-        """Keep the problems and make them the message."""
+        """Store the problems and combine them into the message."""
         self.problems = sorted(problems, key=lambda p: p.line)
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
 def read_yaml(text: str) -> Any:
-    """Read YAML in the form that knows its lines; raises SuiteError."""
+    """Read YAML into a document with line numbers. Raises SuiteError."""
     if len(text) > MAX_CHARACTERS:
-        said = f"{len(text)} characters; a suite may have {MAX_CHARACTERS}"
-        raise SuiteError([SuiteProblem(1, said)])
+        message = f"the suite has {len(text)} characters; the maximum is {MAX_CHARACTERS}"
+        raise SuiteError([SuiteProblem(1, message)])
     try:
         _check_plain(text)
         document = YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = SuiteProblem(mark.line + 1 if mark else 1, f"not YAML: {error.problem}")
+        problem = SuiteProblem(mark.line + 1 if mark else 1, f"invalid YAML: {error.problem}")
         raise SuiteError([problem]) from error
     except SuiteError:
         raise
-    # What looks like a date and is none is a ValueError.
+    # An invalid date raises ValueError.
     except (YAMLError, ValueError, LookupError) as error:
-        raise SuiteError([SuiteProblem(1, f"not YAML: {error}")]) from error
+        raise SuiteError([SuiteProblem(1, f"invalid YAML: {error}")]) from error
     except RecursionError as error:
-        raise SuiteError([SuiteProblem(1, "nested too deeply")]) from error
+        raise SuiteError([SuiteProblem(1, "the YAML is nested too deeply")]) from error
     problems = [
-        SuiteProblem(
-            line_of(document, path), f"{_dotted(path)}: {value} is not a number to count with"
-        )
+        SuiteProblem(line_of(document, path), f"{_dotted(path)}: {value} is not a finite number")
         for path, value in _numbers(document, [])
         if not math.isfinite(value)
     ]
@@ -71,50 +69,50 @@ def read_yaml(text: str) -> Any:
 
 
 def to_plain(text: str) -> Any:
-    """Read YAML that `read` has accepted into Python's own types.
+    """Convert YAML that `read_yaml` has accepted to built-in types.
 
-    The document that knows its lines holds ruamel's kinds of text and number, which no encoder
-    takes.
+    The document with line numbers contains string and number types of ruamel.yaml, which msgspec
+    does not convert.
     """
     return YAML(typ="safe", pure=True).load(text)
 
 
 def _check_plain(text: str) -> None:
-    """Refuse what a suite needs not and a reader can choke on; raises SuiteError."""
+    """Raise SuiteError if the YAML contains aliases or tags."""
     if not {"*", "!"}.intersection(text):
         return
     for event in YAML(typ="rt", pure=True).parse(text):
         if isinstance(event, AliasEvent):
-            # A few aliases of aliases can stand for more than any memory holds.
-            said = f"*{event.anchor}: write out what an alias stands for"
+            # Nested aliases can expand to a document that exhausts memory.
+            message = f"*{event.anchor}: aliases are not supported; write out the value"
         elif getattr(event, "tag", None) is not None:
-            said = f"{event.tag}: a suite has no tags"
+            message = f"{event.tag}: tags are not supported"
         else:
             continue
-        raise SuiteError([SuiteProblem(event.start_mark.line + 1, said)])
+        raise SuiteError([SuiteProblem(event.start_mark.line + 1, message)])
 
 
 def explain_error(error: Any) -> str:
-    """Turn a schema error into what is wrong and what is allowed."""
+    """Return a message for a schema error that states the allowed values."""
     where = _dotted(list(error.absolute_path))
     allowed = ", ".join(error.schema.get("properties", {}))
     if error.validator == "additionalProperties":
         unknown = ", ".join(sorted(map(str, set(error.instance) - set(error.schema["properties"]))))
         return f"{where}: unknown key {unknown}; allowed are {allowed}"
     if error.validator == "not":
-        return f"{where}: {error.instance!r} is no path of a file"
+        return f"{where}: {error.instance!r} is not a file path"
     if error.validator == "enum":
         choices = ", ".join(str(choice) for choice in error.validator_value)
         return f"{where}: {error.instance!r} is not known; allowed are {choices}"
-    said = str(error.message)
-    if len(said) > 2 * _QUOTED:
-        # It begins with what is wrong, as long as that may be, and ends with why.
-        said = f"{said[:_QUOTED]} ... {said[-_QUOTED:]}"
-    return f"{where}: {said}"
+    message = str(error.message)
+    if len(message) > 2 * _QUOTED:
+        # The message starts with the invalid value, which may be long, and ends with the reason.
+        message = f"{message[:_QUOTED]} ... {message[-_QUOTED:]}"
+    return f"{where}: {message}"
 
 
 def path_text(error: Any) -> list[str | int]:
-    """Return the path of what is wrong: of an unknown key itself, not of what holds it."""
+    """Return the path of a schema error. For an unknown key, it includes the key."""
     path = list(error.absolute_path)
     if error.validator == "additionalProperties":
         path.append(min(set(error.instance) - set(error.schema["properties"]), key=str))
@@ -122,7 +120,7 @@ def path_text(error: Any) -> list[str | int]:
 
 
 def line_of(document: Any, path: list[str | int]) -> int:
-    """Find the line, from 1, on which the value at `path` (or its key) stands."""
+    """Return the line, counted from 1, of the value at `path` or of its key."""
     line = 0
     for part in path:
         if not isinstance(document, CommentedBase):
@@ -139,7 +137,7 @@ def _dotted(path: list[str | int]) -> str:
 
 
 def _numbers(value: Any, path: list[str | int]) -> list[tuple[list[str | int], float]]:
-    """Find every fractional number below `value`, with its path."""
+    """Return all floating-point numbers within `value`, each with its path."""
     if isinstance(value, float):
         return [(path, value)]
     below: list[tuple[str | int, Any]] = []

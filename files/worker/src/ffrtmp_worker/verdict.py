@@ -1,7 +1,7 @@
-"""Whether an engineer would sign the numbers of an attempt.
+"""Verdict on a measurement: valid, degraded or invalid, with the reasons.
 
-`degraded` is a result whose numbers are those of this encode on a host that was disturbed;
-`invalid` is one whose numbers are not what they claim to be, or say nothing of this host.
+A `degraded` result was measured correctly, but on a host that was disturbed. The figures of an
+`invalid` result are not what they claim to be, or do not describe this host.
 """
 
 from collections.abc import Iterator
@@ -18,34 +18,35 @@ from ffrtmp_shared.measurement import (
 )
 
 STEAL_DEGRADED = 0.01
-"""A hypervisor that takes more than this part of the CPU's time moves a speed by as much: more
-than the 1 % to which repeats are usually driven."""
+"""Steal time above this ratio of the CPU time changes the speed by as much, which is more than the
+1 % to which repeats usually narrow the uncertainty."""
 
 STEAL_INVALID = 0.2
-"""With a fifth of the CPU gone, the figures are those of the neighbours."""
+"""With a fifth of the CPU time stolen, the figures depend mostly on the load of other virtual
+machines."""
 
 OTHER_LOAD_DEGRADED = 0.05
-"""Work of others on more than this part of the host's CPU time shares caches and memory with the
-encode, and its cores where there are not enough."""
+"""Other processes that use more than this ratio of the host's CPU time compete with the encode for
+caches and memory, and for cores if there are too few."""
 
 MEMORY_PRESSURE_DEGRADED = 0.01
-"""Waiting for memory is waiting for the disk; an undisturbed encode never does."""
+"""A task that stalls on memory waits for the disk; an undisturbed encode has no such stalls."""
 
 IO_PRESSURE_DEGRADED = 0.05
-"""The source is in the page cache and the output is small: more waiting than this is a disk
-that the encode waits for, or somebody else's."""
+"""The source is in the page cache and the output is small. A higher ratio means that the disk
+limits the encode, or that another process keeps the disk busy."""
 
 SHORT_DEGRADED_S = 1.0
-"""In less time than this, starting the process and reading the clock are more than 1 %."""
+"""In a shorter encode, process startup and clock resolution account for more than 1 %."""
 
 
 def with_verdict(measurement: Measurement) -> Measurement:
-    """Return the measurement with the verdict on it."""
+    """Return a copy of the measurement that contains its verdict."""
     return msgspec.structs.replace(measurement, verdict=compute_verdict(measurement))
 
 
 def compute_verdict(measurement: Measurement) -> Verdict:
-    """Judge a measurement by what was measured beside it; what is unavailable accuses nobody."""
+    """Derive the verdict from the measurement's figures; an unavailable figure yields no reason."""
     invalid = list(_invalid(measurement))
     degraded = list(_degraded(measurement))
     state = VerdictState.VALID
@@ -67,7 +68,8 @@ def _invalid(measurement: Measurement) -> Iterator[VerdictReason]:
         if output.frames != measurement.encode.frames:
             yield _reason(
                 "frames-missing",
-                f"{measurement.encode.frames} frames were encoded and {output.frames} are there",
+                f"{measurement.encode.frames} frames were encoded, "
+                f"but the output has {output.frames}",
             )
         if isinstance(measurement.quality, Unavailable):
             yield _reason("quality-unavailable", measurement.quality.reason)
@@ -77,50 +79,51 @@ def _invalid(measurement: Measurement) -> Iterator[VerdictReason]:
 
 
 def _overloaded(live: LiveMeasurement) -> Iterator[VerdictReason]:
-    """Say that a stream did not hold real time: what it cost is then not what a stream costs."""
+    """Yield a reason if the stream did not hold real time, so that its cost is not meaningful."""
     if live.below_real_time_s > 0:
-        yield _reason("overloaded", f"the stream fell back for {live.below_real_time_s:.1f} s")
+        yield _reason("overloaded", f"the stream fell behind for {live.below_real_time_s:.1f} s")
     elif live.frames_lost and not live.reconnects:
-        yield _reason("overloaded", f"{live.frames_lost} frames were dropped on their way")
+        yield _reason("overloaded", f"{live.frames_lost} frames did not reach the player")
 
 
 def _degraded(measurement: Measurement) -> Iterator[VerdictReason]:
-    seen = measurement.environment
-    if STEAL_DEGRADED < seen.steal_ratio <= STEAL_INVALID:
-        yield _reason("steal", f"{seen.steal_ratio:.1%} of the CPU time was stolen")
-    others = _other_load_ratio(measurement, seen)
-    if others is not None and others > OTHER_LOAD_DEGRADED:
-        yield _reason("other-load", f"others used {others:.1%} of the host's CPU time")
-    if isinstance(seen.throttle_events, int) and seen.throttle_events > 0:
-        yield _reason("throttled", f"the processor slowed down {seen.throttle_events} times")
-    if isinstance(seen.throttled_periods, int) and seen.throttled_periods > 0:
-        yield _reason(
-            "quota", f"the slot had used up its CPU quota in {seen.throttled_periods} periods"
-        )
-    for code, ratio, most in (
-        ("memory-pressure", seen.memory_pressure_ratio, MEMORY_PRESSURE_DEGRADED),
-        ("io-pressure", seen.io_pressure_ratio, IO_PRESSURE_DEGRADED),
+    environment = measurement.environment
+    if STEAL_DEGRADED < environment.steal_ratio <= STEAL_INVALID:
+        yield _reason("steal", f"{environment.steal_ratio:.1%} of the CPU time was stolen")
+    other_load = _other_load_ratio(measurement, environment)
+    if other_load is not None and other_load > OTHER_LOAD_DEGRADED:
+        yield _reason("other-load", f"other processes used {other_load:.1%} of the host's CPU time")
+    throttle_events = environment.throttle_events
+    if isinstance(throttle_events, int) and throttle_events > 0:
+        yield _reason("throttled", f"the processor was throttled {throttle_events} times")
+    throttled_periods = environment.throttled_periods
+    if isinstance(throttled_periods, int) and throttled_periods > 0:
+        yield _reason("quota", f"the slot exhausted its CPU quota in {throttled_periods} periods")
+    for code, ratio, threshold in (
+        ("memory-pressure", environment.memory_pressure_ratio, MEMORY_PRESSURE_DEGRADED),
+        ("io-pressure", environment.io_pressure_ratio, IO_PRESSURE_DEGRADED),
     ):
-        if isinstance(ratio, float) and ratio > most:
-            yield _reason(code, f"tasks waited {ratio:.1%} of the time")
+        if isinstance(ratio, float) and ratio > threshold:
+            yield _reason(code, f"tasks were stalled for {ratio:.1%} of the time")
     if measurement.live is not None and measurement.live.reconnects:
-        yield _reason("reconnected", f"{measurement.live.reconnects} times")
+        yield _reason("reconnected", f"the encoder reconnected {measurement.live.reconnects} times")
     if measurement.encode.wall_s < SHORT_DEGRADED_S:
         yield _reason("short", f"the encode took {measurement.encode.wall_s:.2f} s")
 
 
-def _other_load_ratio(measurement: Measurement, seen: Environment) -> float | None:
-    """Return the part of the host's CPU time that others used, if it is known."""
-    if isinstance(seen.cpu_busy_s, Unavailable) or isinstance(seen.cpu_count, Unavailable):
+def _other_load_ratio(measurement: Measurement, environment: Environment) -> float | None:
+    """Return the ratio of the host's CPU time that other processes used, or None if unknown."""
+    busy_s, cpu_count = environment.cpu_busy_s, environment.cpu_count
+    if isinstance(busy_s, Unavailable) or isinstance(cpu_count, Unavailable):
         return None
     if measurement.density is not None:
-        # Its cost is that of one window, and the host was watched through all of them.
+        # The cost covers a single window, but the environment covers all windows.
         return None
     own_s = measurement.encode.cpu_s
     if measurement.live is not None:
         own_s += measurement.live.helpers_cpu_s
-    others_s = seen.cpu_busy_s - own_s
-    return max(others_s, 0.0) / (measurement.encode.wall_s * seen.cpu_count)
+    others_s = busy_s - own_s
+    return max(others_s, 0.0) / (measurement.encode.wall_s * cpu_count)
 
 
 def _reason(code: str, detail: str) -> VerdictReason:

@@ -1,1 +1,1 @@
-"""The HTTP API: one module a resource. Each translates between HTTP and queue or store."""
+"""The HTTP API: one module per resource, which translates between HTTP and the queue or store."""

@@ -1,7 +1,7 @@
-"""The calls that an agent makes all the time, outside of the framework.
+"""The fast-path endpoints: the most frequent requests, served without the web framework.
 
-A job costs four of them, so they are plain functions on the same types as everything else; see
-`answering` for who calls them.
+Each job causes about four of them. They are plain functions on the same types as the other
+endpoints, and `ffrtmp_master.server.fast_path` calls them.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from litestar.exceptions import ClientException
 from ffrtmp_master.api.job_view import render_job
 from ffrtmp_master.auth.authentication import check_node, node_of
 from ffrtmp_master.queue import requests
+from ffrtmp_master.queue.parked_claims import ParkedClaim
 from ffrtmp_master.queue.requests import ClaimOutcome
-from ffrtmp_master.queue.waiting import ParkedClaim
 from ffrtmp_master.services import Services
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.errors import UnprocessableError
@@ -44,9 +44,15 @@ KEY_MAX = 255
 
 @dataclass
 class AgentCall(Generic[B]):
-    """A request: who asks, of which job where its path names one, and what its body says.
+    """A request to a fast-path endpoint.
 
-    `content` is the body as it came; `hung_up` ends once the caller is gone.
+    Attributes:
+        holder: The credential of the caller.
+        job_id: The job that the path names; the nil UUID if it names none.
+        body: The decoded body.
+        content: The body as received.
+        headers: The request headers, with names in lower case.
+        hung_up: Returns when the client has disconnected.
     """
 
     holder: Credential
@@ -59,7 +65,7 @@ class AgentCall(Generic[B]):
 
 @dataclass(frozen=True)
 class AgentResponse:
-    """What is sent back; `body` is encoded as JSON."""
+    """A response; `body` is encoded as JSON."""
 
     status: HTTPStatus
     body: msgspec.Struct | None
@@ -68,7 +74,18 @@ class AgentResponse:
 
 @dataclass(frozen=True)
 class Endpoint(Generic[B]):
-    """One hot call: where it is, what it takes and gives, who may make it, and what it does."""
+    """A fast-path endpoint: its route, types, required role and handler.
+
+    Attributes:
+        route: The path template.
+        summary: The description in the OpenAPI document.
+        body: The type of the request body.
+        answers: The type of the response body for each success status; None for no body.
+        problems: The error statuses that are specific to this endpoint.
+        role: The role that the caller needs.
+        handler: The function that serves the request.
+        takes_key: Whether the endpoint honors the header Idempotency-Key.
+    """
 
     route: str
     summary: str
@@ -77,14 +94,13 @@ class Endpoint(Generic[B]):
     problems: tuple[HTTPStatus, ...]
     role: Role
     handler: Callable[[Services, AgentCall[B]], Awaitable[AgentResponse]]
-    # Whether it heeds the header Idempotency-Key.
     takes_key: bool = False
 
 
 async def _submit(services: Services, call: AgentCall[JobRequest]) -> AgentResponse:
     key = call.headers.get(b"idempotency-key")
     if key is not None and not 0 < len(key) <= KEY_MAX:
-        raise ClientException(f"Idempotency-Key: from 1 to {KEY_MAX} characters")
+        raise ClientException(f"Idempotency-Key must have 1 to {KEY_MAX} characters")
     problems_found = call.body.scenario.problems()
     if problems_found:
         raise UnprocessableError("the scenario cannot be measured", problems_found)
@@ -118,20 +134,22 @@ async def _heartbeat(services: Services, call: AgentCall[Heartbeat]) -> AgentRes
 
 async def _result(services: Services, call: AgentCall[ResultReport]) -> AgentResponse:
     node = node_of(call.holder)
-    # Checked against its type, and stored as it came: to write it anew would change nothing.
-    measurement = bytes(_as_sent(call.content).measurement).decode()
+    # The measurement has been validated. Encoding it again would only cost time.
+    measurement = bytes(_decode_raw(call.content).measurement).decode()
     request = requests.RecordResult(call.job_id, node, call.body, measurement)
-    handed_in = await services.writer.apply_request(request)
+    recorded = await services.writer.apply_request(request)
     job = None
-    if call.body.next is not None and handed_in.claimed is not None:
-        again = requests.ClaimJob(node, call.body.next.slot)
-        job = await _wait_for_job(services, call, again, call.body.next.wait_s, handed_in.claimed)
+    if call.body.next is not None and recorded.claimed is not None:
+        next_claim = requests.ClaimJob(node, call.body.next.slot)
+        job = await _wait_for_job(
+            services, call, next_claim, call.body.next.wait_s, recorded.claimed
+        )
     return AgentResponse(
         HTTPStatus.OK,
         ReportStored(
             job_id=call.job_id,
-            state=handed_in.state,
-            repeated=handed_in.repeated,
+            state=recorded.state,
+            repeated=recorded.repeated,
             next=None if job is None else _as_claim(services, job),
         ),
     )
@@ -139,19 +157,19 @@ async def _result(services: Services, call: AgentCall[ResultReport]) -> AgentRes
 
 async def _failure(services: Services, call: AgentCall[FailureReport]) -> AgentResponse:
     request = requests.RecordFailure(call.job_id, node_of(call.holder), call.body)
-    handed_in = await services.writer.apply_request(request)
+    recorded = await services.writer.apply_request(request)
     return AgentResponse(
-        HTTPStatus.OK, ReportStored(job_id=call.job_id, state=handed_in.state, repeated=False)
+        HTTPStatus.OK, ReportStored(job_id=call.job_id, state=recorded.state, repeated=False)
     )
 
 
-class _Measured(msgspec.Struct):
-    """What matters of a result that was checked: its measurement as it came."""
+class _RawResult(msgspec.Struct):
+    """The measurement of a validated result, as received."""
 
     measurement: msgspec.Raw
 
 
-_as_sent = msgspec.json.Decoder(_Measured).decode
+_decode_raw = msgspec.json.Decoder(_RawResult).decode
 
 
 def _as_claim(services: Services, job: JobRow) -> Claim:
@@ -170,27 +188,29 @@ async def _wait_for_job(
     wait_s: float,
     first: ClaimOutcome | None,
 ) -> JobRow | None:
-    """Claim until there is a job, the time is over, or the client has hung up.
+    """Claim until a job is available, `wait_s` has elapsed, or the client has disconnected.
 
-    Should the client go while its claim is being committed, the lease runs out, or ends when the
-    same slot claims again.
+    If the client disconnects while its claim is being committed, the lease expires, or ends when
+    the same slot claims again.
     """
     if first is not None and (first.job is not None or not wait_s):
         return first.job
     if not wait_s:
         return (await services.writer.apply_request(request)).job
     waiter = ParkedClaim(request.node)
-    gone = asyncio.ensure_future(call.hung_up())
-    gone.add_done_callback(lambda _: waiter.time_out())
+    disconnected = asyncio.ensure_future(call.hung_up())
+    disconnected.add_done_callback(lambda _: waiter.time_out())
 
     async def attempt() -> ClaimOutcome:
-        # Nobody would work on a job that is claimed for a client that is not there.
-        return ClaimOutcome(None) if gone.done() else await services.writer.apply_request(request)
+        # A job that is claimed for a disconnected client would wait until its lease expires.
+        if disconnected.done():
+            return ClaimOutcome(None)
+        return await services.writer.apply_request(request)
 
     try:
-        return await services.parked_claims.wait_for_job(waiter, attempt, wait_s, gone.done)
+        return await services.parked_claims.wait_for_job(waiter, attempt, wait_s, disconnected.done)
     finally:
-        gone.cancel()
+        disconnected.cancel()
 
 
 _OK = HTTPStatus.OK
@@ -199,7 +219,7 @@ _REPORT = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_E
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     Endpoint(
         "/v1/jobs",
-        "Queue a job of its own. The same Idempotency-Key again gives the job made before (200).",
+        "Queue a single job. Repeating an Idempotency-Key returns the existing job with 200.",
         JobRequest,
         {HTTPStatus.CREATED: Job, _OK: Job},
         (HTTPStatus.UNPROCESSABLE_ENTITY,),
@@ -209,7 +229,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     ),
     Endpoint(
         "/v1/claims",
-        "Lease a job to a slot; 204 when there was none within `wait_s` seconds.",
+        "Lease a job to a slot; 204 if none becomes available within `wait_s` seconds.",
         ClaimRequest,
         {_OK: Claim, HTTPStatus.NO_CONTENT: None},
         (HTTPStatus.CONFLICT,),
@@ -218,7 +238,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     ),
     Endpoint(
         "/v1/jobs/{job_id}/heartbeat",
-        "Renew a lease. 409 when the attempt is over: the agent should give it up.",
+        "Renew a lease; 409 if the attempt has ended: the agent must then abandon it.",
         Heartbeat,
         {_OK: HeartbeatAnswer},
         _REPORT,
@@ -227,7 +247,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     ),
     Endpoint(
         "/v1/jobs/{job_id}/result",
-        "Store what an attempt measured, durably; with `next`, claim the slot's next job as well.",
+        "Store the result of an attempt durably; with `next`, also claim the slot's next job.",
         ResultReport,
         {_OK: ReportStored},
         _REPORT,
@@ -236,7 +256,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     ),
     Endpoint(
         "/v1/jobs/{job_id}/failure",
-        "Take an attempt that failed: the job is queued again, failed, or canceled.",
+        "Record the failure of an attempt: the job is queued again, failed, or canceled.",
         FailureReport,
         {_OK: ReportStored},
         _REPORT,
@@ -244,4 +264,4 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         _failure,
     ),
 )
-"""The hot calls; all are POST."""
+"""The fast-path endpoints; the method of all is POST."""

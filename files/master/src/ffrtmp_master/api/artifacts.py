@@ -35,7 +35,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    # The content store counts what comes and has a limit of its own.
+    # The content store counts the bytes and enforces its own limit.
     request_max_body_size=None,
     operation_class=BytesOperation,
 )
@@ -48,9 +48,9 @@ async def upload_artifact(
     services: InjectedServices,
     sha256: Sha256Query = None,
 ) -> Artifact:
-    """Keep a file that belongs to the attempt; the same again is fine.
+    """Store a file of the attempt. Uploading the same content again succeeds.
 
-    With `sha256`, its digest, 422 when another came.
+    With `sha256`, the expected digest, 422 if the content has another digest.
     """
     node = agent_node(request)
     check_content_length(request, services.settings.max_artifact_bytes)
@@ -64,20 +64,20 @@ async def upload_artifact(
     return Artifact(name=name, sha256=content.sha256, size_bytes=content.size_bytes)
 
 
-_ONE = "/v1/jobs/{job_id:uuid}/attempts/{attempt:int}/artifacts/{name:str}"
+_ARTIFACT_PATH = "/v1/jobs/{job_id:uuid}/attempts/{attempt:int}/artifacts/{name:str}"
 
 
-@head(_ONE, guards=[require_role(Role.VIEWER)], responses=downloads.HEAD_DOCUMENTED)
+@head(_ARTIFACT_PATH, guards=[require_role(Role.VIEWER)], responses=downloads.HEAD_DOCUMENTED)
 async def has_artifact(
     job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, services: InjectedServices
 ) -> Response[None]:
-    """Say whether an artifact is here, and how large it is."""
+    """Check that an artifact exists and report its size."""
     found = await services.reader.read(lambda c: artifacts.get_artifact(c, job_id, attempt, name))
     return await downloads.describe_content(services.artifacts, found.sha256, name)
 
 
 @get(
-    _ONE,
+    _ARTIFACT_PATH,
     guards=[require_role(Role.VIEWER)],
     responses=downloads.DOCUMENTED,
     media_type="application/octet-stream",
@@ -89,7 +89,7 @@ async def download_artifact(
     name: FileNamePart,
     services: InjectedServices,
 ) -> Stream:
-    """Give an artifact's bytes, or with the header Range a part of them."""
+    """Download an artifact; with the header Range, a part of it."""
     found = await services.reader.read(lambda c: artifacts.get_artifact(c, job_id, attempt, name))
     return await downloads.stream_content(request, services.artifacts, found.sha256, name)
 

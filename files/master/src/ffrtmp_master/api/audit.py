@@ -1,4 +1,4 @@
-"""The audit log: who did what to the farm."""
+"""The audit log of administrative actions."""
 
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, Cursor, Limit, before_number
+from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, before_number
 from ffrtmp_master.auth.authentication import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit
@@ -24,7 +24,7 @@ from ffrtmp_master.store import audit
 async def list_audit_entries(
     services: NamedDependency[SkipValidation[Services]], cursor: Cursor = "", limit: Limit = PAGE
 ) -> AuditPage:
-    """List what was done to the farm, newest first; what agents do is no part of it."""
+    """List the audit log, newest entry first. Requests of agents are not recorded in it."""
     before = before_number(cursor)
     return await services.reader.read(lambda c: audit.page_of_entries(c, before, limit))
 

@@ -1,4 +1,4 @@
-"""Where the nodes' exporters are, in the form of Prometheus' HTTP service discovery."""
+"""The addresses of the nodes' exporters, for Prometheus HTTP service discovery."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from ffrtmp_master.store import nodes
 async def discover(
     exporter: NamePart, services: NamedDependency[SkipValidation[Services]]
 ) -> Sequence[TargetGroup]:
-    """Give one target for each node that has the exporter, also while the node is offline."""
+    """List one target for each node that has the exporter, including offline nodes."""
     heard_since = services.liveness.heard_since(services.clock())
     found = await services.reader.read(lambda c: nodes.list_all(c, heard_since))
     return [_group(node, exporter) for node in found if exporter in node.registration.exporters]

@@ -1,4 +1,4 @@
-"""What fetching whole files has in common: parts of them, and names that never mean another."""
+"""File downloads: byte ranges, entity tags and file names."""
 
 import re
 from http import HTTPStatus
@@ -13,37 +13,49 @@ from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.store.content.base import ContentStore
 
 _MEDIA_TYPE = "application/octet-stream"
-_ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.IGNORECASE)
 
 DOCUMENTED: dict[int, ResponseSpec] = {
     **problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
     int(HTTPStatus.PARTIAL_CONTENT): ResponseSpec(
-        bytes, description="The part that the header Range asks for", media_type=_MEDIA_TYPE
+        bytes, description="The part that the header Range requests", media_type=_MEDIA_TYPE
     ),
 }
-"""What a download answers besides 200."""
+"""The responses of a download other than 200."""
 
 HEAD_DOCUMENTED: dict[int, ResponseSpec] = {
     **problems.document_problems(HTTPStatus.NOT_FOUND),
     int(HTTPStatus.OK): ResponseSpec(
-        None, description="It is here; the headers are those of a download"
+        None, description="The file exists; the headers are those of a download"
     ),
 }
-"""What asking for a file's headers answers."""
+"""The responses of a HEAD request for a file."""
 
 
 async def stream_content(request: Call, store: ContentStore, sha256: str, name: str) -> Stream:
-    """Answer with content's bytes, to be saved as `name`, or with the one range that is asked for.
+    """Return a response with stored content or with the range of it that is requested.
 
-    Raises NotFoundError, and 416 when the range begins after the end. What is no single range of
-    bytes is answered whole, as RFC 9110 has it.
+    As RFC 9110 allows, a Range header that is not a single range of bytes is ignored.
+
+    Args:
+        request: The request; its headers Range and If-Range select the range.
+        store: The store that holds the content.
+        sha256: The digest of the content, in hexadecimal.
+        name: The file name for the header Content-Disposition.
+
+    Returns:
+        The response, 200 or 206.
+
+    Raises:
+        NotFoundError: The store does not have the content.
+        HTTPException: The range contains no byte of the content (416).
     """
     size_bytes = await store.size_bytes(sha256)
     headers = _headers(sha256, name)
-    asked = request.headers.get("range")
-    if asked is None or request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
-        asked = ""
-    part = _part(asked, size_bytes)
+    requested = request.headers.get("range")
+    if requested is None or request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        requested = ""
+    part = _part(requested, size_bytes)
     if part is None:
         headers["Content-Length"] = str(size_bytes)
         return Stream(store.read(sha256, 0, size_bytes), headers=headers, media_type=_MEDIA_TYPE)
@@ -59,7 +71,19 @@ async def stream_content(request: Call, store: ContentStore, sha256: str, name: 
 
 
 async def describe_content(store: ContentStore, sha256: str, name: str) -> Response[None]:
-    """Say what `answer` would give; raises NotFoundError."""
+    """Return the headers that `stream_content` sends for the whole content.
+
+    Args:
+        store: The store that holds the content.
+        sha256: The digest of the content, in hexadecimal.
+        name: The file name for the header Content-Disposition.
+
+    Returns:
+        The response, without a body.
+
+    Raises:
+        NotFoundError: The store does not have the content.
+    """
     size_bytes = await store.size_bytes(sha256)
     headers = {"Content-Length": str(size_bytes), "Content-Type": _MEDIA_TYPE}
     return Response(None, headers=_headers(sha256, name) | headers)
@@ -73,9 +97,9 @@ def _headers(sha256: str, name: str) -> dict[str, str]:
     }
 
 
-def _part(asked: str, size_bytes: int) -> tuple[int, int] | None:
-    """Return where the range that is asked for begins and ends; None when all is wanted."""
-    match = _ONE_RANGE.fullmatch(asked.strip())
+def _part(requested: str, size_bytes: int) -> tuple[int, int] | None:
+    """Return the start and end of the requested range; None for the whole content."""
+    match = _RANGE.fullmatch(requested.strip())
     if match is None:
         return None
     first, last, suffix = match.groups()
@@ -88,7 +112,7 @@ def _part(asked: str, size_bytes: int) -> tuple[int, int] | None:
             return None
     if start >= end:
         raise HTTPException(
-            f"there are {size_bytes} bytes; the range {asked} has none of them",
+            f"the range {requested} contains none of the {size_bytes} bytes",
             status_code=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             headers={"Content-Range": f"bytes */{size_bytes}"},
         )

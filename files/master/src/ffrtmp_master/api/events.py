@@ -1,4 +1,4 @@
-"""Events: what becomes of jobs and runs, sent while it happens."""
+"""The stream of events: state changes of jobs and runs as they happen."""
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -14,8 +14,8 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import after_position
-from ffrtmp_master.api.streaming import QUIET_S, is_still_authorized
+from ffrtmp_master.api.pagination import after_position
+from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import jobs, runs
@@ -36,11 +36,11 @@ async def stream_events(
     job: FromQuery[UUID | None] = None,
     last: Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=64)] = None,
 ) -> ServerSentEvent:
-    """Send each transition of jobs, and the end of each run, from now on, as server-sent events.
+    """Stream each state change of jobs and the end of each run as server-sent events.
 
-    With Last-Event-ID (the `id` of an event that was received) from there on: nothing is left
-    out, though the end of a run may come twice. The end of the one `run` that is asked for comes
-    also when it was before.
+    The stream begins with the next event, or with the header Last-Event-ID (the `id` of a received
+    event) after that event. No event is omitted, but the end of a run may be sent twice. If `run`
+    is given and that run has already ended, its end is sent too.
     """
     after = None if last is None else after_position(last)
 
@@ -52,11 +52,11 @@ async def stream_events(
 
     await services.reader.read(check)
     messages = _messages(services, request, EventFilter(run, job), after)
-    # Once the answer begins nothing is missed any more.
-    return ServerSentEvent(_beginning_with(await anext(messages), messages))
+    # The first message follows the subscription, so no event after the response headers is missed.
+    return ServerSentEvent(_prepend(await anext(messages), messages))
 
 
-async def _beginning_with(
+async def _prepend(
     first: ServerSentEventMessage, others: AsyncIterator[ServerSentEventMessage]
 ) -> AsyncIterator[ServerSentEventMessage]:
     yield first
@@ -65,11 +65,11 @@ async def _beginning_with(
 
 
 async def _messages(
-    services: Services, call: Call, wanted: EventFilter, after: Position | None
+    services: Services, call: Call, event_filter: EventFilter, after: Position | None
 ) -> AsyncIterator[ServerSentEventMessage]:
-    async with services.event_feed.subscribe(wanted, after) as follower:
+    async with services.event_feed.subscribe(event_filter, after) as subscriber:
         yield ServerSentEventMessage(data=None, comment="following")
-        while (found := await follower.next(QUIET_S)) is not None:
+        while (found := await subscriber.next(QUIET_S)) is not None:
             for event in found:
                 yield _message(event)
             if not found:

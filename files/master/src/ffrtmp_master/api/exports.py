@@ -1,4 +1,4 @@
-"""Results as files: all of them, or those of a run, never more than a page in memory."""
+"""Exports of results as files, produced one page at a time to bound memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,12 +32,12 @@ from ffrtmp_master.services import Services
 from ffrtmp_master.store import results, runs
 from ffrtmp_master.store.results import START, Position
 
-# As many as a row group of Parquet has.
+# One page is one row group of a Parquet file.
 _RESULTS_AT_ONCE = 1000
 
 
 class Format(StrEnum):
-    """How results are written."""
+    """File formats of an export."""
 
     JSON_LINES = "jsonl"
     CSV = "csv"
@@ -46,16 +46,16 @@ class Format(StrEnum):
 
 @dataclass
 class _ExportOperation(Operation):
-    """Describes for OpenAPI that the kind of the answer is what was asked for."""
+    """The OpenAPI operation of an export, with one media type per format."""
 
     def __post_init__(self) -> None:
-        anything = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
         kinds = [table.media_type for table in formats.FORMATS.values()]
-        given = OpenAPIResponse(
+        response = OpenAPIResponse(
             description="The results as a file",
-            content={kind: OpenAPIMediaType(schema=anything) for kind in kinds},
+            content={kind: OpenAPIMediaType(schema=binary) for kind in kinds},
         )
-        self.responses = {**(self.responses or {}), str(int(HTTPStatus.OK)): given}
+        self.responses = {**(self.responses or {}), str(int(HTTPStatus.OK)): response}
 
 
 @get(
@@ -69,10 +69,11 @@ async def export_results(
     kind: Annotated[Format, QueryParameter(name="format")],
     run: FromQuery[UUID | None] = None,
 ) -> Stream:
-    """Give the results that are stored now, of one run or of all, in the order of their storing.
+    """Export all results or those of one run, in the order in which they were stored.
 
-    JSON lines have each result whole; the tables have a column for every number, with its unit
-    in the name, empty where it could not be measured.
+    Results that are stored after the request are not included. JSON lines contain complete
+    results. CSV and Parquet have one column per value; the column name includes the unit, and
+    unavailable values are empty.
     """
 
     def until(connection: Connection) -> Position:
@@ -93,7 +94,7 @@ async def export_results(
 async def _parts(
     services: Services, table: TableFormat, run: UUID | None, until: Position
 ) -> AsyncIterator[bytes]:
-    """Give the file in parts; each is read in a transaction of its own."""
+    """Yield the file in parts; each page is read in a separate transaction."""
     yield table.head()
     after, has_more = START, True
     while has_more:

@@ -1,4 +1,4 @@
-"""Whether the master lives, whether it can serve, and its metrics."""
+"""Liveness, readiness and metrics of the master."""
 
 import asyncio
 from http import HTTPStatus
@@ -23,7 +23,7 @@ _CHARSET = "; charset=utf-8"
 
 @get("/healthz", opt=OPEN, security=[])
 async def healthz() -> dict[str, str]:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return {"status": "alive"}
 
 
@@ -34,16 +34,16 @@ async def healthz() -> dict[str, str]:
     responses=problems.document_problems(HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def readyz(services: NamedDependency[SkipValidation[Services]]) -> dict[str, str]:
-    """Say whether the master can serve: the database answers and its schema is current."""
+    """Report whether the master can serve: the database responds and its schema is current."""
     if services.parked_claims.is_closed:
         raise ServiceUnavailableException("the master is stopping")
     try:
         revision = await services.reader.read(migrate.revision)
     except SQLAlchemyError as error:
-        raise ServiceUnavailableException("the database does not answer") from error
+        raise ServiceUnavailableException("the database does not respond") from error
     if revision != migrate.head():
         raise ServiceUnavailableException(
-            f"the schema is at {revision}, not at {migrate.head()}; run ffrtmp-master migrate"
+            f"the schema has revision {revision}, not {migrate.head()}; run ffrtmp-master migrate"
         )
     return {"status": "ready", "schema": revision}
 
@@ -57,20 +57,22 @@ async def readyz(services: NamedDependency[SkipValidation[Services]]) -> dict[st
 async def metrics(
     request: Call, services: NamedDependency[SkipValidation[Services]]
 ) -> Response[bytes]:
-    """Give the master's metrics, as OpenMetrics or in Prometheus' text form."""
+    """Return the metrics of the master in the OpenMetrics or Prometheus text format."""
     found = list(snapshot.snapshot_metrics(await snapshot.take_snapshot(services.snapshot_sources)))
-    page, content_type = await asyncio.to_thread(services.metrics.render, found, _accepted(request))
-    # Litestar adds to plain text, and to nothing else, which characters it is made of.
+    page, content_type = await asyncio.to_thread(
+        services.metrics.render, found, _accepted_type(request)
+    )
+    # Litestar appends the charset to text/plain, and to no other media type.
     is_text = content_type.startswith(TEXT)
     media_type = content_type.removesuffix(_CHARSET) if is_text else content_type
     return Response(page, media_type=media_type)
 
 
-def _accepted(request: Call) -> str:
+def _accepted_type(request: Call) -> str:
     try:
         return request.accept.best_match([TEXT, OPENMETRICS], default=TEXT)
     except (ValueError, OverflowError):
-        # A quality that is no number, or too large for one.
+        # The Accept header has an invalid quality value.
         return TEXT
 
 

@@ -1,21 +1,22 @@
-"""A job's row as it travels."""
+"""The representation of a job in the API."""
 
 from typing import Any
 
 import msgspec
 from ffrtmp_shared.models import Job
 
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.rows import JobRow
 
 
 def render_job(job: JobRow, catalog: RequirementCatalog) -> Job:
-    """Turn a row that the queue worked on into what travels, and is only good for that.
+    """Return the job of a row, for encoding only.
 
-    What is stored as JSON travels as it is: to read it and write it anew would change nothing.
+    Fields that are stored as JSON are passed through as raw JSON instead of being decoded and
+    encoded again.
     """
-    wanted = catalog.set_of(job.requirement_id)
+    required = catalog.set_of(job.requirement_id)
     return Job(
         id=job.id,
         run_id=job.run_id,
@@ -35,8 +36,8 @@ def render_job(job: JobRow, catalog: RequirementCatalog) -> Job:
         progress=None if job.progress is None else _raw(job.progress),
         failure=None if job.failure is None else _raw(job.failure),
         priority=priority_of(job.priority),
-        exclusive=wanted.exclusive,
-        requirements=wanted.requirements,
+        exclusive=required.exclusive,
+        requirements=required.requirements,
         deadline_s=job.deadline_s,
         retry_of=job.retry_of,
         superseded_by=job.superseded_by,

@@ -1,4 +1,4 @@
-"""Jobs: reading them, canceling, doing over, and how urgent they are."""
+"""Jobs: reading, canceling, retrying and changing their priority."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipV
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
+from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.queue import leases, operator_actions, pending_reasons
@@ -33,7 +33,7 @@ _READ = problems.document_problems(HTTPStatus.NOT_FOUND)
 _CHANGE = problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 ScenarioQuery = Annotated[str | None, QueryParameter(pattern=PRINTABLE)]
-MomentQuery = Annotated[datetime | None, QueryParameter(description="with its zone")]
+MomentQuery = Annotated[datetime | None, QueryParameter(description="a time with its UTC offset")]
 
 
 @get(
@@ -54,11 +54,11 @@ async def list_jobs(
     cursor: Cursor = "",
     limit: Limit = PAGE,
 ) -> JobPage:
-    """List jobs in the order of their ids: all, or those that meet every condition given.
+    """List jobs in the order of their ids; with filters, those that match all of them.
 
-    `node` means those that are bound to it or that it works or worked on.
+    `node` selects jobs that are bound to the node, are leased to it, or ended on it.
     """
-    wanted = JobFilter(
+    job_filter = JobFilter(
         run_id=run,
         state=job_state,
         node=node,
@@ -70,7 +70,7 @@ async def list_jobs(
     after = after_id(cursor)
 
     def read(connection: Connection) -> JobPage:
-        found = jobs.page_of_jobs(connection, wanted, after, limit)
+        found = jobs.page_of_jobs(connection, job_filter, after, limit)
         return JobPage(
             items=_with_pending_reason(connection, found.items, services),
             next_cursor=found.next_cursor,
@@ -81,7 +81,7 @@ async def list_jobs(
 
 @get("/v1/jobs/{job_id:uuid}", guards=[require_role(Role.VIEWER)], responses=_READ)
 async def get_job(job_id: FromPath[UUID], services: InjectedServices) -> Job:
-    """Return a job as it stands; while it is queued, with why it waits."""
+    """Return a job; while it is queued, with the reason why it waits."""
     return await services.reader.read(lambda c: _find(c, job_id, services))
 
 
@@ -89,7 +89,7 @@ async def get_job(job_id: FromPath[UUID], services: InjectedServices) -> Job:
 async def get_transitions(
     job_id: FromPath[UUID], services: InjectedServices
 ) -> Sequence[Transition]:
-    """Return everything that became of a job, from the first."""
+    """Return all state changes of a job, oldest first."""
     return await services.reader.read(lambda c: jobs.history(c, job_id))
 
 
@@ -100,14 +100,14 @@ async def get_transitions(
     status_code=HTTPStatus.OK,
 )
 async def cancel_job(request: Call, job_id: FromPath[UUID], services: InjectedServices) -> Job:
-    """Cancel a job, or tell the agent that works on it to stop. A final one stays as it is."""
+    """Cancel a job; its agent stops at the next heartbeat. A final job does not change."""
     by = request.user.name
 
     def cancel(work: UnitOfWork) -> Job:
         before = leases.lock_job(work, job_id).state
         operator_actions.cancel_job(work, job_id, by)
         _record(work, by, AuditAction.JOB_CANCELED, job_id, state=before)
-        return _changed(work, job_id, services)
+        return _read_back(work, job_id, services)
 
     return await services.writer.write(cancel)
 
@@ -116,13 +116,13 @@ async def cancel_job(request: Call, job_id: FromPath[UUID], services: InjectedSe
 async def retry_job(
     request: Call, job_id: FromPath[UUID], services: InjectedServices
 ) -> Response[Job]:
-    """Do a failed or canceled job over: queue a new one and return it."""
+    """Retry a failed or canceled job: queue a new job and return it."""
     by, step_s = request.user.name, services.settings.priority_step_s
 
     def retry(work: UnitOfWork) -> Job:
         new_id = operator_actions.retry_job(work, job_id, by, step_s)
         _record(work, by, AuditAction.JOB_RETRIED, job_id, superseded_by=new_id)
-        return _changed(work, new_id, services)
+        return _read_back(work, new_id, services)
 
     job = await services.writer.write(retry)
     return Response(job, headers={"Location": f"/v1/jobs/{job.id}"})
@@ -132,14 +132,14 @@ async def retry_job(
 async def update_job(
     request: Call, job_id: FromPath[UUID], data: JSONBody[JobUpdate], services: InjectedServices
 ) -> Job:
-    """Change how urgent a job is; 409 when it is final."""
+    """Change the priority of a job; 409 if the job is final."""
     by, step_s = request.user.name, services.settings.priority_step_s
 
     def update(work: UnitOfWork) -> Job:
         before = priority_of(leases.lock_job(work, job_id).priority)
         operator_actions.set_priority(work, job_id, data.priority, step_s)
         _record(work, by, AuditAction.JOB_CHANGED, job_id, priority=data.priority, before=before)
-        return _changed(work, job_id, services)
+        return _read_back(work, job_id, services)
 
     return await services.writer.write(update)
 
@@ -157,24 +157,24 @@ def _find(connection: Connection, job_id: UUID, services: Services) -> Job:
     return _with_pending_reason(connection, [jobs.get_job(connection, job_id)], services)[0]
 
 
-def _changed(work: UnitOfWork, job_id: UUID, services: Services) -> Job:
+def _read_back(work: UnitOfWork, job_id: UUID, services: Services) -> Job:
     work.flush()
     return _find(work.connection, job_id, services)
 
 
-def _record(work: UnitOfWork, by: str, deed: AuditAction, job_id: UUID, **details: Any) -> None:
-    audit.record(work.connection, work.now, by, deed, str(job_id), **details)
+def _record(work: UnitOfWork, by: str, action: AuditAction, job_id: UUID, **details: Any) -> None:
+    audit.record(work.connection, work.now, by, action, str(job_id), **details)
 
 
 def _in_utc(name: str, moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     if moment.tzinfo is None:
-        raise UnprocessableError(f"{name}: say the zone, such as Z at its end")
+        raise UnprocessableError(f"{name}: the UTC offset is missing; append it, such as Z")
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
-        raise UnprocessableError(f"{name}: there is no such time in UTC") from error
+        raise UnprocessableError(f"{name}: the time is out of range in UTC") from error
 
 
 ROUTES: tuple[Any, ...] = (

@@ -1,4 +1,4 @@
-"""The logs of attempts: appended while they run, read afterwards or at the same time."""
+"""The logs of attempts: appended by agents, and read or followed by clients."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -14,7 +14,7 @@ from litestar.response import Stream
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import AttemptQuery
-from ffrtmp_master.api.streaming import QUIET_S, is_still_authorized
+from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
 from ffrtmp_master.api.uploads import TextOperation, small_body
 from ffrtmp_master.auth.authentication import Call, agent_node, require_role
 from ffrtmp_master.queue import leases
@@ -36,7 +36,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    # Counted while it comes, against the limit of a log.
+    # The handler counts the bytes and enforces the limit of a log.
     request_max_body_size=None,
     operation_class=TextOperation,
     status_code=HTTPStatus.OK,
@@ -48,18 +48,19 @@ async def append_log(
     attempt: AttemptQuery,
     offset: Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)] = None,
 ) -> LogStored:
-    """Append text to the attempt's log, while it holds its lease.
+    """Append text to the log of an attempt that holds its lease.
 
-    With `offset`, the log's size in bytes before this piece, sending the same piece again stores
-    nothing twice; 409 when the log ends elsewhere. 413 when the log would become too large.
+    `offset` is the size of the log in bytes before this text. With it, a repeated request stores
+    the text only once, and 409 is returned if the log has another size. 413 if the log would
+    exceed the size limit.
     """
     node = agent_node(request)
     max_bytes = services.settings.max_log_bytes
-    piece = _text(await small_body(request, max_bytes))
+    text = _text(await small_body(request, max_bytes))
 
     def append(work: UnitOfWork) -> Appended:
         leases.check_lease(leases.lock_job(work, job_id), attempt, node)
-        return logs.append_log(work.connection, (job_id, attempt), piece, offset, max_bytes)
+        return logs.append_log(work.connection, (job_id, attempt), text, offset, max_bytes)
 
     appended = await services.writer.write(append)
     services.log_feed.wake((job_id, attempt))
@@ -79,9 +80,9 @@ async def read_log(
     attempt: Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1)] = None,
     follow: FromQuery[bool] = False,
 ) -> Stream:
-    """Give an attempt's log, that of the newest without `attempt`.
+    """Return the log of an attempt, by default of the newest.
 
-    With `follow` the answer goes on while the attempt runs, and ends when it does.
+    With `follow`, the response continues while the attempt runs and ends with it.
     """
     if attempt is None:
         attempt = await services.reader.read(lambda c: logs.last_attempt(c, job_id))
@@ -99,19 +100,19 @@ async def _stored(services: Services, key: Key, part: Part) -> AsyncIterator[str
 
 
 async def _stream(services: Services, call: Call, key: Key, part: Part) -> AsyncIterator[str]:
-    with services.log_feed.subscribe(key) as follower:
+    with services.log_feed.subscribe(key) as subscriber:
         yield part.text
         while (part.has_more or part.standing.is_running) and not services.log_feed.is_closed:
             if part.text:
-                follower.seen = part.standing
-            if not part.has_more and not await follower.sleep(QUIET_S):
+                subscriber.seen = part.standing
+            if not part.has_more and not await subscriber.sleep(QUIET_S):
                 if not await is_still_authorized(services, call):
                     return
                 continue
             try:
                 part = await _next(services, key, part)
             except NotFoundError:
-                # Its job was removed, the log with it.
+                # The job has been removed together with its log.
                 return
             if part.text:
                 yield part.text
@@ -122,13 +123,13 @@ async def _next(services: Services, key: Key, part: Part) -> Part:
 
 
 def _text(body: bytes) -> str:
-    """Read a piece; raises UnacceptableError unless every database can store it."""
+    """Decode text for a log; raises UnprocessableError unless every database can store it."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
-        raise UnprocessableError(f"a log is UTF-8: {error}") from error
+        raise UnprocessableError(f"a log must be UTF-8 text: {error}") from error
     if "\x00" in text:
-        raise UnprocessableError("a log has no NUL characters")
+        raise UnprocessableError("a log must not contain NUL characters")
     return text
 
 

@@ -1,4 +1,4 @@
-"""Nodes: registering, listing, draining, removing."""
+"""Nodes: registration, listing, draining and removal."""
 
 from http import HTTPStatus
 from typing import Any
@@ -30,14 +30,14 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 async def register_node(
     request: Call, name: NamePart, data: JSONBody[Registration], services: InjectedServices
 ) -> Node:
-    """Make a node known, or say anew what it is; its state stays."""
+    """Register a node, or update its registration; the state of the node does not change."""
     check_own_node(request, name)
     if data.name != name:
-        raise UnprocessableError(f"the path names node {name}, the body {data.name}")
+        raise UnprocessableError(f"the path names node {name}, but the body names {data.name}")
 
     def register(work: UnitOfWork) -> Node:
         nodes.register(work.connection, data, work.now)
-        # What waits for the node may have become possible.
+        # Queued jobs may fit the updated registration.
         work.effects.freed.add(name)
         return nodes.get_node(work.connection, name, services.liveness.heard_since(work.now))
 
@@ -59,11 +59,9 @@ async def list_nodes(services: InjectedServices) -> NodeList:
 async def update_node(
     request: Call, name: NamePart, data: JSONBody[NodeUpdate], services: InjectedServices
 ) -> Node:
-    """Let a node work, or let it finish what it has and claim no more."""
+    """Set a node active, or draining: it finishes its jobs and claims no more."""
     if data.state is NodeState.OFFLINE:
-        raise UnprocessableError(
-            "offline is what the master finds out; set active or draining instead"
-        )
+        raise UnprocessableError("the state offline cannot be set; set active or draining")
     by = request.user.name
 
     def update(work: UnitOfWork) -> Node:
@@ -83,7 +81,7 @@ async def update_node(
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def remove_node(request: Call, name: NamePart, services: InjectedServices) -> None:
-    """Forget a node and cancel what is queued for it alone; 409 while it works on a job."""
+    """Remove a node and cancel the queued jobs that are bound to it; 409 while it holds a job."""
     by = request.user.name
 
     def remove(work: UnitOfWork) -> None:

@@ -1,4 +1,4 @@
-"""The parts of addresses that name things: checked before anything is done with them."""
+"""Types of path and query parameters, with the patterns that validate them."""
 
 from typing import Annotated, Any
 
@@ -6,9 +6,9 @@ from ffrtmp_shared.constrained_types import FileName, Name, Sha256
 from litestar.params import PathParameter, QueryParameter
 
 
-def _pattern(checked: Any) -> str:
-    """Take the pattern from a type of the wire; Litestar wants it in its own words."""
-    return str(checked.__metadata__[0].pattern)
+def _pattern(constrained: Any) -> str:
+    """Return the pattern of a constrained type, in the form that Litestar needs."""
+    return str(constrained.__metadata__[0].pattern)
 
 
 NamePart = Annotated[str, PathParameter(pattern=_pattern(Name))]

@@ -1,4 +1,4 @@
-"""Errors as their caller sees them: RFC 9457 problem documents, whatever went wrong."""
+"""Error responses: every error becomes an RFC 9457 problem document."""
 
 import errno
 import logging
@@ -35,20 +35,20 @@ _STATUS: Mapping[type[RequestError], HTTPStatus] = {
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
 }
 
-_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_GENERAL = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
-_LATER = {"Retry-After": "5"}
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_RETRY_LATER = {"Retry-After": "5"}
+_DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 _PG_DISK_FULL = "53100"
 
-# Of a path that somebody made up, the log need not have all.
-_LONGEST_PATH = 256
+# Longer paths are truncated in the log, because clients can send paths of any length.
+_LOGGED_PATH_MAX = 256
 
 _AnyRequest = Request[Any, Any, Any]
 
 
 class ProblemResponse(NamedTuple):
-    """An error as it is sent: its status, its problem document as JSON, and further headers."""
+    """An error response: status, problem document as JSON, and additional headers."""
 
     status: int
     body: bytes
@@ -58,7 +58,17 @@ class ProblemResponse(NamedTuple):
 def make_problem(
     status: int, detail: str, errors: Sequence[str] = (), headers: Mapping[str, str] | None = None
 ) -> ProblemResponse:
-    """Make a problem document."""
+    """Return a problem document.
+
+    Args:
+        status: The HTTP status.
+        detail: A description of the error.
+        errors: One line for each invalid field.
+        headers: Additional headers of the response.
+
+    Returns:
+        The encoded document with its status and headers.
+    """
     problem = Problem(
         type="about:blank",
         title=HTTPStatus(status).phrase,
@@ -70,28 +80,38 @@ def make_problem(
 
 
 def problem_of(error: Exception, method: str, path: str) -> ProblemResponse:
-    """Turn whatever a request raised into what its caller sees, and log it."""
+    """Return the error response for an exception, and log it.
+
+    Args:
+        error: The exception that the request raised.
+        method: The method of the request.
+        path: The path of the request.
+
+    Returns:
+        The problem document with its status and headers.
+    """
     found = _of(error, method, path)
     level = _level(error, method, found.status)
     if level is not None and _log.isEnabledFor(level):
         document = msgspec.json.decode(found.body, type=Problem)
-        request = {"method": method, "path": path[:_LONGEST_PATH], "status": found.status}
+        request = {"method": method, "path": path[:_LOGGED_PATH_MAX], "status": found.status}
         _log.log(level, "a request was refused: %s", document.detail, extra=request)
     return found
 
 
 def _level(error: Exception, method: str, status: int) -> int | None:
-    """Return how grave a refusal is; None when the log has it already."""
+    """Return the log level of an error response; None if the error is logged already."""
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return logging.WARNING
-    # Nobody's request was wrong, or so many are that their lines would be the next thing too much.
+    # During a shutdown the request is not at fault. With too many requests, logging each would
+    # add to the load.
     if isinstance(error, WriterClosedError) or status == HTTPStatus.TOO_MANY_REQUESTS:
         return logging.DEBUG
     if status == HTTPStatus.INSUFFICIENT_STORAGE:
         return logging.ERROR
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.WARNING if isinstance(error, HTTPException) else None
-    # What was only looked for and not found is of interest to nobody else.
+    # A failed read concerns only the client.
     return logging.DEBUG if method in ("GET", "HEAD") else logging.INFO
 
 
@@ -107,41 +127,41 @@ def _of(error: Exception, method: str, path: str) -> ProblemResponse:
             return make_problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
         case WriterClosedError():
             return make_problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_LATER
+                HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_RETRY_LATER
             )
         case DBAPIError() | OSError() if is_full(error):
             return make_problem(
                 HTTPStatus.INSUFFICIENT_STORAGE,
-                "the master's disk is full; what was stored before is safe",
+                "the disk of the master is full; stored data is not affected",
             )
         case _:
             return _unexpected(error, method, path)
 
 
 def _unexpected(error: Exception, method: str, path: str) -> ProblemResponse:
-    is_away = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+    is_unavailable = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
     _log.error(
-        "the database refused an operation" if is_away else "a request failed unexpectedly",
+        "the database rejected an operation" if is_unavailable else "a request failed unexpectedly",
         exc_info=error,
-        extra={"method": method, "path": path[:_LONGEST_PATH]},
+        extra={"method": method, "path": path[:_LOGGED_PATH_MAX]},
     )
-    if is_away:
-        text = "the database cannot be used now; the master's log says why"
-        return make_problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_LATER)
+    if is_unavailable:
+        text = "the database is unavailable; see the log of the master for the cause"
+        return make_problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_RETRY_LATER)
     return make_problem(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "the master failed; its log says how and where"
+        HTTPStatus.INTERNAL_SERVER_ERROR, "internal error of the master; see its log for the cause"
     )
 
 
 def is_full(error: DBAPIError | OSError) -> bool:
-    """Return whether there was no room on the disk to write something."""
+    """Return whether an error was caused by a full disk or an exceeded quota."""
     if isinstance(error, OSError):
-        return error.errno in _NO_ROOM
+        return error.errno in _DISK_FULL_ERRNOS
     return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == _PG_DISK_FULL
 
 
 def document_problems(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
-    """Describe for OpenAPI which problems a route answers with, besides 400, 401 and 403."""
+    """Return the OpenAPI responses of a route for `statuses` and for 400, 401 and 403."""
     return {
         int(status): ResponseSpec(
             Problem,
@@ -149,12 +169,12 @@ def document_problems(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
             media_type=MEDIA_TYPE,
             generate_examples=False,
         )
-        for status in (*_ALWAYS, *statuses)
+        for status in (*_GENERAL, *statuses)
     }
 
 
 def _details(extra: object) -> list[str]:
-    """Turn what Litestar says of each wrong field into one line a field."""
+    """Return one line for each invalid field that Litestar reports."""
     if not isinstance(extra, list):
         return []
     return [

@@ -1,4 +1,4 @@
-"""Results, as readers get them."""
+"""The list of results."""
 
 from http import HTTPStatus
 from typing import Any
@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, SkipValidation
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, Cursor, Limit, after_position
+from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_position
 from ffrtmp_master.auth.authentication import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import results
@@ -29,7 +29,7 @@ async def list_results(
     cursor: Cursor = "",
     limit: Limit = PAGE,
 ) -> ResultPage:
-    """List results, of one run or of all, in the order in which they were stored."""
+    """List all results or those of one run, in the order in which they were stored."""
     after = after_position(cursor)
     return await services.reader.read(lambda c: results.page_of_results(c, run, after, limit))
 

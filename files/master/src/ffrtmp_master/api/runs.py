@@ -1,4 +1,4 @@
-"""Runs: planning, creating, reading, canceling, doing over."""
+"""Runs: planning, creating, reading, canceling and retrying."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter,
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, PRINTABLE, Cursor, Limit, after_id
+from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.queue import operator_actions
 from ffrtmp_master.runs import expansion, precision_report
@@ -43,7 +43,7 @@ _REFUSALS = problems.document_problems(
     responses={
         **_REFUSALS,
         HTTPStatus.OK: ResponseSpec(
-            Run, description="the run made before with this key", generate_examples=False
+            Run, description="the existing run with this key", generate_examples=False
         ),
     },
 )
@@ -53,8 +53,8 @@ async def create_run(
     services: InjectedServices,
     key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=PRINTABLE)] = None,
 ) -> Response[Run]:
-    """Queue a suite. The same Idempotency-Key again answers 200 with the run made before."""
-    asked = expansion.NewRun(
+    """Queue a suite. Repeating an Idempotency-Key returns the existing run with 200."""
+    new_run = expansion.NewRun(
         text=data.suite,
         suite=await _parsed(data.suite),
         seed=data.seed,
@@ -65,14 +65,14 @@ async def create_run(
     def create(work: UnitOfWork) -> CreatedRun:
         created = expansion.create_run(
             work,
-            asked,
+            new_run,
             services.catalog,
             services.settings,
             services.liveness.heard_since(work.now),
         )
         if not created.existed:
             details = {"suite": created.run.suite_name, "priority": created.run.priority}
-            _record(work, asked.created_by, AuditAction.RUN_CREATED, created.run.id, **details)
+            _record(work, new_run.created_by, AuditAction.RUN_CREATED, created.run.id, **details)
         return created
 
     created = await services.writer.write(create)
@@ -88,10 +88,10 @@ async def create_run(
     status_code=HTTPStatus.OK,
 )
 async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> RunPlan:
-    """Say what a suite would queue, and queue nothing; its sources need not be here yet."""
-    read = await _parsed(data.suite)
+    """Return the jobs that a suite would queue. Its sources need not be uploaded yet."""
+    parsed = await _parsed(data.suite)
     heard_since = services.liveness.heard_since(services.clock())
-    return await services.reader.read(lambda c: expansion.plan_run(c, read, heard_since))
+    return await services.reader.read(lambda c: expansion.plan_run(c, parsed, heard_since))
 
 
 @get(
@@ -105,7 +105,7 @@ async def list_runs(
     key: Annotated[str | None, QueryParameter(pattern=PRINTABLE)] = None,
     limit: Limit = PAGE,
 ) -> RunPage:
-    """List runs, newest first; with `key`, those that were made with this Idempotency-Key."""
+    """List runs, newest first; with `key`, only those with this Idempotency-Key."""
     before = after_id(cursor)
     return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, key))
 
@@ -116,7 +116,7 @@ async def list_runs(
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
-    """Return a run as it stands."""
+    """Return a run."""
     return await services.reader.read(lambda c: runs.get_run(c, run_id))
 
 
@@ -126,9 +126,9 @@ async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> RunPrecision:
-    """Say how well the speeds of a run are known, and whether its nodes stayed the same."""
+    """Return the precision of the measured speeds of a run, and whether its nodes drifted."""
 
-    def found(connection: Connection) -> tuple[Run, str, Sequence[JobOutcome]]:
+    def read(connection: Connection) -> tuple[Run, str, Sequence[JobOutcome]]:
         run = runs.get_run(connection, run_id)
         return (
             run,
@@ -136,10 +136,10 @@ async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> R
             job_outcomes.outcomes_of_run(connection, run_id),
         )
 
-    run, text, jobs = await services.reader.read(found)
-    asked = (await _parsed(text)).precision or Precision()
+    run, text, jobs = await services.reader.read(read)
+    target = (await _parsed(text)).precision or Precision()
     return await asyncio.to_thread(
-        precision_report.precision_report, jobs, asked, run.unsettled_nodes
+        precision_report.precision_report, jobs, target, run.unsettled_nodes
     )
 
 
@@ -150,7 +150,7 @@ async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> R
     status_code=HTTPStatus.OK,
 )
 async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedServices) -> Run:
-    """Cancel what is queued, and tell the agents of what runs to stop."""
+    """Cancel the jobs of a run; agents stop its running jobs at the next heartbeat."""
     by = request.user.name
 
     def cancel(work: UnitOfWork) -> Run:
@@ -168,7 +168,7 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
     status_code=HTTPStatus.OK,
 )
 async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedServices) -> Run:
-    """Do all over that failed or was canceled: the run gets new jobs for them."""
+    """Retry the failed and canceled jobs of a run: the run gets new jobs for them."""
     by, step_s = request.user.name, services.settings.priority_step_s
 
     def retry(work: UnitOfWork) -> Run:
@@ -179,12 +179,12 @@ async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedSer
     return await services.writer.write(retry)
 
 
-def _record(work: UnitOfWork, by: str, deed: AuditAction, run_id: UUID, **details: Any) -> None:
-    audit.record(work.connection, work.now, by, deed, str(run_id), **details)
+def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **details: Any) -> None:
+    audit.record(work.connection, work.now, by, action, str(run_id), **details)
 
 
 async def _parsed(text: str) -> suite.Suite:
-    """Read a suite beside the event loop: a large one takes seconds."""
+    """Parse a suite in a thread, because a large suite takes seconds."""
     try:
         return await asyncio.to_thread(suite.parse_suite, text)
     except suite.SuiteError as error:

@@ -1,4 +1,4 @@
-"""Sources: clips to encode, named by their content."""
+"""Sources: clips to encode, identified by their digest."""
 
 from http import HTTPStatus
 from typing import Any
@@ -26,13 +26,13 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    # The content store counts what comes and has a limit of its own.
+    # The content store counts the bytes and enforces its own limit.
     request_max_body_size=None,
     operation_class=BytesOperation,
     status_code=HTTPStatus.NO_CONTENT,
 )
 async def upload_source(request: Call, sha256: Sha256Part, services: InjectedServices) -> None:
-    """Keep a clip; 422 when its digest is another."""
+    """Upload a source; 422 if the content has another digest."""
     check_content_length(request, services.settings.max_source_bytes)
     content = await services.sources.store(request.stream(), expected=sha256)
     await services.writer.write(
@@ -46,7 +46,7 @@ async def upload_source(request: Call, sha256: Sha256Part, services: InjectedSer
     responses=downloads.HEAD_DOCUMENTED,
 )
 async def has_source(sha256: Sha256Part, services: InjectedServices) -> Response[None]:
-    """Say whether a clip is here, and how large it is."""
+    """Check that a source exists and report its size."""
     await services.reader.read(lambda c: artifacts.source_size(c, sha256))
     return await downloads.describe_content(services.sources, sha256, sha256)
 
@@ -58,7 +58,7 @@ async def has_source(sha256: Sha256Part, services: InjectedServices) -> Response
     media_type="application/octet-stream",
 )
 async def download_source(request: Call, sha256: Sha256Part, services: InjectedServices) -> Stream:
-    """Give a clip's bytes, or with the header Range a part of them."""
+    """Download a source; with the header Range, a part of it."""
     node = request.user.node
     if node is not None:
         await services.writer.write(lambda work: nodes.mark_seen(work.connection, node, work.now))

@@ -1,4 +1,4 @@
-"""Tokens: making, listing, revoking."""
+"""Tokens: creation, listing and revocation."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.paging import PAGE, Cursor, Limit
+from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
 from ffrtmp_master.api.path_params import NamePart
 from ffrtmp_master.auth.authentication import Call, require_role
 from ffrtmp_master.services import Services
@@ -32,32 +32,41 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 async def create_token(
     request: Call, data: JSONBody[TokenRequest], services: InjectedServices
 ) -> Response[NewToken]:
-    """Make a token. It is shown in this answer and never again."""
+    """Create a token. Only this response contains it."""
     token, by = new_token(), request.user.name
-    made = _credential(data, token)
+    credential = _credential(data, token)
 
-    def make(work: UnitOfWork) -> datetime:
+    def create(work: UnitOfWork) -> datetime:
         _check_expiry(data, work.now)
-        credentials.add_token(work.connection, made, by, work.now)
-        details = {"role": made.role, "node": made.node, "expires_at": made.expires_at}
+        credentials.add_token(work.connection, credential, by, work.now)
+        details = {
+            "role": credential.role,
+            "node": credential.node,
+            "expires_at": credential.expires_at,
+        }
         audit.record(
-            work.connection, work.now, by, AuditAction.CREDENTIAL_MADE, made.name, **details
+            work.connection,
+            work.now,
+            by,
+            AuditAction.CREDENTIAL_CREATED,
+            credential.name,
+            **details,
         )
         return work.now
 
-    created_at = await services.writer.write(make)
-    shown = NewToken(
-        name=made.name,
-        role=made.role,
-        node=made.node,
-        expires_at=made.expires_at,
+    created_at = await services.writer.write(create)
+    response = NewToken(
+        name=credential.name,
+        role=credential.role,
+        node=credential.node,
+        expires_at=credential.expires_at,
         created_at=created_at,
         created_by=by,
         token=token,
     )
-    # What lies between may keep answers; this one must not be.
-    headers = {"Location": f"/v1/tokens/{made.name}", "Cache-Control": "no-store"}
-    return Response(shown, headers=headers)
+    # The response contains a secret that no proxy may cache.
+    headers = {"Location": f"/v1/tokens/{credential.name}", "Cache-Control": "no-store"}
+    return Response(response, headers=headers)
 
 
 @get(
@@ -68,7 +77,7 @@ async def create_token(
 async def list_tokens(
     services: InjectedServices, cursor: Cursor = "", limit: Limit = PAGE
 ) -> TokenPage:
-    """List tokens by name: who holds them, never what they are."""
+    """List tokens by name, without the secrets."""
     return await services.reader.read(lambda c: credentials.page_of_tokens(c, cursor, limit))
 
 
@@ -78,7 +87,7 @@ async def list_tokens(
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_token(name: NamePart, services: InjectedServices) -> Token:
-    """Return what is known of a token, never what it is."""
+    """Return a token, without the secret."""
     return await services.reader.read(lambda c: credentials.get_token(c, name))
 
 
@@ -88,40 +97,42 @@ async def get_token(name: NamePart, services: InjectedServices) -> Token:
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def revoke_token(request: Call, name: NamePart, services: InjectedServices) -> None:
-    """Revoke a token at once; 409 for one that the operator's file lists."""
+    """Revoke a token immediately; 409 for a token that the credentials file lists."""
     by = request.user.name
 
     def revoke(work: UnitOfWork) -> None:
-        gone = credentials.remove_token(work.connection, name)
-        details = {"role": gone.role, "node": gone.node}
+        removed = credentials.remove_token(work.connection, name)
+        details = {"role": removed.role, "node": removed.node}
         audit.record(work.connection, work.now, by, AuditAction.CREDENTIAL_REVOKED, name, **details)
 
     await services.writer.write(revoke)
     services.authenticator.evict_all()
 
 
-def _credential(asked: TokenRequest, token: str) -> Credential:
-    if (asked.role is Role.AGENT) != (asked.node is not None):
-        raise UnprocessableError("the role agent needs a node, and no other role has one")
+def _credential(request: TokenRequest, token: str) -> Credential:
+    if (request.role is Role.AGENT) != (request.node is not None):
+        raise UnprocessableError(
+            "node is required for the role agent and not allowed for other roles"
+        )
     return Credential(
-        name=asked.name,
-        role=asked.role,
+        name=request.name,
+        role=request.role,
         sha256=token_sha256(token),
-        node=asked.node,
-        expires_at=asked.expires_at,
+        node=request.node,
+        expires_at=request.expires_at,
     )
 
 
-def _check_expiry(asked: TokenRequest, now: datetime) -> None:
-    """Refuse a token that would be of no use, or an end that no database can hold."""
-    if asked.expires_at is None:
+def _check_expiry(request: TokenRequest, now: datetime) -> None:
+    """Reject an expiry that has passed or that no database can store."""
+    if request.expires_at is None:
         return
     try:
-        expires_at = asked.expires_at.astimezone(UTC)
+        expires_at = request.expires_at.astimezone(UTC)
     except OverflowError as error:
-        raise UnprocessableError("expires_at: there is no such time in UTC") from error
+        raise UnprocessableError("expires_at: the time is out of range in UTC") from error
     if expires_at <= now:
-        raise UnprocessableError("expires_at: that is over already")
+        raise UnprocessableError("expires_at: the time has already passed")
 
 
 ROUTES: tuple[Any, ...] = (create_token, list_tokens, get_token, revoke_token)

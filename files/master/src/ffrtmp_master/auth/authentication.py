@@ -1,4 +1,4 @@
-"""Who is asking, and what they may do."""
+"""Authentication of clients by bearer token, and authorization by role."""
 
 import asyncio
 import hmac
@@ -36,11 +36,11 @@ from ffrtmp_master.store.writer import Writer
 _log = logging.getLogger(__name__)
 
 Call = Request[Credential, None, State]
-"""A request whose caller is known."""
+"""An authenticated request."""
 
 _Connection = ASGIConnection[BaseRouteHandler, Credential, None, State]
 
-# What a role is, with those that it includes.
+# Each role with the roles that it includes.
 _INCLUDED = {
     Role.VIEWER: frozenset({Role.VIEWER}),
     Role.SUBMITTER: frozenset({Role.VIEWER, Role.SUBMITTER}),
@@ -51,58 +51,65 @@ _INCLUDED = {
 OPEN = {"exclude_from_auth": True}
 """Marks a route that needs no token."""
 
-
-# How long a token is believed after it was looked up: so long may one be used that another
-# master, or the operator's file, revoked.
-_BELIEVED_S = 2.0
-_MOST_BELIEVED = 50_000
-_MOST_ORIGINS = 10_000
-# When it was last used is kept exact to a minute.
-_NOTE_EVERY_S = 30.0
-_NOTED_AT_ONCE = 500
+# The time that a token lookup is cached, in seconds. A token that another master or the credentials
+# file revokes stays usable for this time.
+_CACHE_TTL_S = 2.0
+_CACHED_TOKENS_MAX = 50_000
+_TRACKED_NETWORKS_MAX = 10_000
+# The last use of a token is accurate to one minute.
+_RECORD_USES_INTERVAL_S = 30.0
+_RECORDED_TOKENS_PER_WRITE = 500
 
 
 class _CachedCredential:
-    """A token that was looked up, and how often its holder may still ask."""
+    """The result of a token lookup, with the rate limit of the token."""
 
     __slots__ = ("bucket", "found_at_s", "generation", "holder")
 
     def __init__(self, holder: Credential, bucket: TokenBucket) -> None:
         self.holder = holder
         self.bucket = bucket
-        self.found_at_s = -_BELIEVED_S
+        self.found_at_s = -_CACHE_TTL_S
         self.generation = -1
 
 
 class TokenAuthenticator:
-    """Finds the holder of a token, and remembers it for a moment.
+    """Finds the credential of a token, caches it for a short time, and enforces rate limits.
 
-    A token is looked up by its digest: nothing about it can be learnt from how long that takes.
-    Whoever asks too often is refused for a while, and so is an address from which too many
-    unknown tokens come; a token that is good is let in from there nevertheless.
+    Tokens are looked up by digest, so the duration of a lookup reveals nothing about them. A token
+    with too many requests is rejected for a while. An address that sends too many unknown tokens
+    is rejected too, except for requests with a valid token.
     """
 
     def __init__(self, reader: Reader, writer: Writer, clock: Clock, settings: Settings) -> None:
-        """Look tokens up through `reader`; note through `writer` when they were used."""
+        """Create the authenticator; `running` starts the recording of token uses.
+
+        Args:
+            reader: Reads the tokens.
+            writer: Records when tokens were last used.
+            clock: The clock that tokens expire by.
+            settings: The rate limits.
+        """
         self._reader = reader
         self._writer = writer
         self._clock = clock
         self._requests_per_s_max = settings.requests_per_s_max
         failures = settings.failed_logins_per_minute_max
-        self._failures = BucketCache[str](_MOST_ORIGINS, failures, failures / 60)
-        self._known: dict[str, _CachedCredential] = {}
-        # Counts up when a token was revoked here: what was found before is looked up anew.
+        self._failure_buckets = BucketCache[str](_TRACKED_NETWORKS_MAX, failures, failures / 60)
+        self._cache: dict[str, _CachedCredential] = {}
+        # Incremented when this master revokes a token; older cache entries are then ignored.
         self._generation = 0
         self._used: set[str] = set()
 
     async def authenticate(self, authorization: str, client: tuple[str, int] | None) -> Credential:
-        """Return who sent this Authorization header from the address `client`.
+        """Return the credential of a request.
 
-        Raises NotAuthorizedException, or TooManyRequestsException.
+        `authorization` is the Authorization header, `client` the address and port of the client.
+        Raises NotAuthorizedException or TooManyRequestsException.
         """
-        known, now_s = await self._cached(authorization, client)
-        holder = known.holder
-        wait_s = known.bucket.consume(now_s)
+        cached, now_s = await self._cached(authorization, client)
+        holder = cached.holder
+        wait_s = cached.bucket.consume(now_s)
         if wait_s:
             raise TooManyRequestsException(
                 f"{holder.name} makes more than {self._requests_per_s_max:g} requests a second",
@@ -112,7 +119,7 @@ class TokenAuthenticator:
         return holder
 
     async def is_good(self, authorization: str) -> bool:
-        """Return whether who sent this header a while ago may go on; it counts as no request."""
+        """Return whether an Authorization header is still valid, without counting a request."""
         try:
             await self._cached(authorization, None)
         except (NotAuthorizedException, TooManyRequestsException):
@@ -120,12 +127,12 @@ class TokenAuthenticator:
         return True
 
     def evict_all(self) -> None:
-        """Look every token up anew: one was revoked."""
+        """Invalidate the cache after a token was revoked."""
         self._generation += 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Note from time to time, while the context lasts, which tokens were used."""
+        """Record the uses of tokens periodically while the context lasts."""
         task = asyncio.create_task(self._record_uses())
         try:
             yield
@@ -135,74 +142,74 @@ class TokenAuthenticator:
             await self.record_uses()
 
     async def record_uses(self) -> None:
-        """Note for all tokens that were used since the last time that they were used now."""
+        """Record the current time as the last use of each token used since the previous call."""
         names = sorted(self._used)
         self._used.clear()
-        for start in range(0, len(names), _NOTED_AT_ONCE):
-            piece = names[start : start + _NOTED_AT_ONCE]
+        for start in range(0, len(names), _RECORDED_TOKENS_PER_WRITE):
+            batch = names[start : start + _RECORDED_TOKENS_PER_WRITE]
             try:
-                await self._writer.write(partial(_record_use_of, piece))
+                await self._writer.write(partial(_record_use_of, batch))
             except SQLAlchemyError as error:
                 self._used.update(names[start:])
-                _log.warning("when tokens were used could not be noted: %s", error)
+                _log.warning("could not record the use of tokens: %s", error)
                 return
 
     async def _record_uses(self) -> None:
         while True:
-            await asyncio.sleep(_NOTE_EVERY_S)
+            await asyncio.sleep(_RECORD_USES_INTERVAL_S)
             await self.record_uses()
 
     async def _cached(
         self, authorization: str, client: tuple[str, int] | None
     ) -> tuple[_CachedCredential, float]:
-        """Return a token that is known and has not expired, and the monotonic time now."""
+        """Return a valid token from the cache or the database, and the monotonic time."""
         digest = token_sha256(_token_of(authorization))
         now_s = time.monotonic()
-        known = self._known.get(digest)
+        cached = self._cache.get(digest)
         if (
-            known is None
-            or known.generation != self._generation
-            or now_s - known.found_at_s >= _BELIEVED_S
+            cached is None
+            or cached.generation != self._generation
+            or now_s - cached.found_at_s >= _CACHE_TTL_S
         ):
-            known = await self._look_up(digest, client)
-            now_s = known.found_at_s
-        holder = known.holder
+            cached = await self._look_up(digest, client)
+            now_s = cached.found_at_s
+        holder = cached.holder
         if holder.expires_at is not None and holder.expires_at <= self._clock():
-            raise _unauthorized(f"the token of {holder.name} has expired at {holder.expires_at}")
-        return known, now_s
+            raise _unauthorized(f"the token of {holder.name} expired at {holder.expires_at}")
+        return cached, now_s
 
     async def _look_up(self, digest: str, client: tuple[str, int] | None) -> _CachedCredential:
         generation = self._generation
         holder = await self._reader.read(lambda c: credentials.find_by_digest(c, digest))
         now_s = time.monotonic()
         if holder is None or not hmac.compare_digest(holder.sha256, digest):
-            self._known.pop(digest, None)
-            wait_s = self._failures.consume(client_network(client), now_s)
+            self._cache.pop(digest, None)
+            wait_s = self._failure_buckets.consume(client_network(client), now_s)
             if wait_s:
                 raise TooManyRequestsException(
-                    "too many unknown tokens come from this address", headers=retry_after(wait_s)
+                    "too many unknown tokens from this address", headers=retry_after(wait_s)
                 )
             raise _unauthorized("the token is not known")
-        known = self._known.get(digest)
-        if known is None:
-            known = self._remember(digest, holder, now_s)
-        known.holder = holder
-        known.found_at_s = now_s
-        known.generation = generation
-        return known
+        cached = self._cache.get(digest)
+        if cached is None:
+            cached = self._add_to_cache(digest, holder, now_s)
+        cached.holder = holder
+        cached.found_at_s = now_s
+        cached.generation = generation
+        return cached
 
-    def _remember(self, digest: str, holder: Credential, now_s: float) -> _CachedCredential:
-        if len(self._known) >= _MOST_BELIEVED:
-            del self._known[next(iter(self._known))]
+    def _add_to_cache(self, digest: str, holder: Credential, now_s: float) -> _CachedCredential:
+        if len(self._cache) >= _CACHED_TOKENS_MAX:
+            del self._cache[next(iter(self._cache))]
         per_s = self._requests_per_s_max
-        known = self._known[digest] = _CachedCredential(holder, TokenBucket(per_s, per_s, now_s))
-        return known
+        cached = self._cache[digest] = _CachedCredential(holder, TokenBucket(per_s, per_s, now_s))
+        return cached
 
 
 def _token_of(authorization: str) -> str:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise _unauthorized("this needs a token: Authorization: Bearer TOKEN")
+        raise _unauthorized("a token is required: send the header Authorization: Bearer TOKEN")
     return token.strip()
 
 
@@ -211,12 +218,15 @@ def _record_use_of(names: Sequence[str], work: UnitOfWork) -> None:
 
 
 class BearerAuthentication(AbstractAuthenticationMiddleware):
-    """Lets in who shows a token that is known."""
+    """Authenticates the requests to the framework by bearer token."""
 
     async def authenticate_request(
         self, connection: ASGIConnection[BaseRouteHandler, Credential, None, State]
     ) -> AuthenticationResult:
-        """Return who is asking; raises NotAuthorizedException."""
+        """Return the credential of a request.
+
+        Raises NotAuthorizedException or TooManyRequestsException.
+        """
         authenticator: TokenAuthenticator = connection.app.state.services.authenticator
         authorization = connection.headers.get("authorization", "")
         holder = await authenticator.authenticate(authorization, connection.scope.get("client"))
@@ -228,19 +238,19 @@ def check_role(holder: Credential, *roles: Role) -> None:
     """Raise PermissionDeniedException unless the role is, or includes, one of `roles`."""
     if _INCLUDED[holder.role].isdisjoint(roles):
         raise PermissionDeniedException(
-            f"{holder.name} has the role {holder.role}; this needs {' or '.join(roles)}"
+            f"{holder.name} has the role {holder.role}; this requires {' or '.join(roles)}"
         )
 
 
 def node_of(holder: Credential) -> str:
-    """Return the node whose agent is asking; raises PermissionDeniedException."""
+    """Return the node of an agent; raises PermissionDeniedException for other roles."""
     if holder.node is None:
-        raise PermissionDeniedException(f"{holder.name} is no agent")
+        raise PermissionDeniedException(f"the token of {holder.name} is not an agent token")
     return holder.node
 
 
 def require_role(*roles: Role) -> Guard:
-    """Return a guard that lets in whose role is, or includes, one of `roles`."""
+    """Return a guard that requires a role that is, or includes, one of `roles`."""
 
     def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
         check_role(connection.user, *roles)
@@ -249,12 +259,12 @@ def require_role(*roles: Role) -> Guard:
 
 
 def agent_node(call: Call) -> str:
-    """Return the node whose agent is asking; raises PermissionDeniedException."""
+    """Return the node of an agent; raises PermissionDeniedException for other roles."""
     return node_of(call.user)
 
 
 def check_own_node(call: Call, name: str) -> None:
-    """Raise PermissionDeniedException unless the agent speaks for its own node."""
+    """Raise PermissionDeniedException unless the caller is the agent of node `name`."""
     check_node(call.user, name)
 
 

@@ -1,4 +1,4 @@
-"""How often somebody may do something: buckets that fill again with time."""
+"""Rate limiting with token buckets."""
 
 import ipaddress
 import math
@@ -6,24 +6,33 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 
-# Of IPv6 a site, even a home, has a whole network of this prefix.
+# Even a home connection usually gets an IPv6 network with this prefix length.
 _IPV6_PREFIX = 64
 
 
 class TokenBucket:
-    """Tokens that are taken one by one and fill up again evenly."""
+    """A token bucket: each request consumes a token, and tokens return at a constant rate."""
 
     __slots__ = ("_filled_at_s", "_left", "_per_s", "_size")
 
     def __init__(self, size: float, per_s: float, now_s: float) -> None:
-        """Start full, with `size` tokens; `per_s` come back every second."""
+        """Create a full bucket.
+
+        Args:
+            size: The number of tokens when full.
+            per_s: The number of tokens that return per second.
+            now_s: The monotonic time in seconds.
+        """
         self._size = size
         self._per_s = per_s
         self._left = size
         self._filled_at_s = now_s
 
     def consume(self, now_s: float) -> float:
-        """Take a token; return 0, or in how many seconds there will be one to take."""
+        """Consume a token.
+
+        Returns 0, or the time in seconds until a token is available; then none is consumed.
+        """
         left = self._left + max(now_s - self._filled_at_s, 0.0) * self._per_s
         self._filled_at_s = now_s
         if left < 1:
@@ -34,31 +43,37 @@ class TokenBucket:
 
 
 class BucketCache(Generic[K]):
-    """Buckets by key, so many of them at most: the one that was made first goes first."""
+    """A bounded set of buckets by key; the oldest bucket is removed first."""
 
-    def __init__(self, most: int, size: float, per_s: float) -> None:
-        """Keep at most `most` buckets of `size` tokens, of which `per_s` come back a second."""
-        self._most = most
+    def __init__(self, max_buckets: int, size: float, per_s: float) -> None:
+        """Create an empty set.
+
+        Args:
+            max_buckets: The maximum number of buckets.
+            size: The number of tokens of a full bucket.
+            per_s: The number of tokens that return per second.
+        """
+        self._max_buckets = max_buckets
         self._size = size
         self._per_s = per_s
         self._buckets: dict[K, TokenBucket] = {}
 
     def consume(self, key: K, now_s: float) -> float:
-        """Take a token from the bucket of `key`, as `Bucket.take` does."""
+        """Consume a token from the bucket of `key`; see `TokenBucket.consume`."""
         bucket = self._buckets.get(key)
         if bucket is None:
-            if len(self._buckets) >= self._most:
+            if len(self._buckets) >= self._max_buckets:
                 del self._buckets[next(iter(self._buckets))]
             bucket = self._buckets[key] = TokenBucket(self._size, self._per_s, now_s)
         return bucket.consume(now_s)
 
     def __len__(self) -> int:
-        """Count the buckets."""
+        """Return the number of buckets."""
         return len(self._buckets)
 
 
 def client_network(client: tuple[str, int] | None) -> str:
-    """Return what counts as one place that calls come from: an address, of IPv6 a network."""
+    """Return the origin of a request for rate limits: an IPv4 address or an IPv6 network."""
     if client is None:
         return ""
     host = client[0]
@@ -71,5 +86,5 @@ def client_network(client: tuple[str, int] | None) -> str:
 
 
 def retry_after(wait_s: float) -> dict[str, str]:
-    """Return the header that says when to ask again."""
+    """Return the header Retry-After for a wait of `wait_s` seconds."""
     return {"Retry-After": str(max(math.ceil(wait_s), 1))}

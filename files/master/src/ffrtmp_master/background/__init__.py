@@ -1,1 +1,1 @@
-"""Background loops of the master and feeds for subscribers."""
+"""Background loops of the master, and feeds for subscribers."""

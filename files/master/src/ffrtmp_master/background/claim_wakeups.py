@@ -4,15 +4,15 @@ import asyncio
 
 from ffrtmp_master.background.event_feed import EventFeed
 from ffrtmp_master.clock import Clock
-from ffrtmp_master.queue.matching import RequirementCatalog
-from ffrtmp_master.queue.waiting import ParkedClaims
+from ffrtmp_master.queue.parked_claims import ParkedClaims
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.notifications import Notification
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.unit_of_work import Effects
 
 
 class ClaimWakeups:
-    """Wakes the claims that a committed transaction may have a job for."""
+    """Wakes parked claims that may get a job after a committed transaction."""
 
     def __init__(
         self,
@@ -27,12 +27,12 @@ class ClaimWakeups:
         """Create the wake-ups of one master.
 
         Args:
-            clock: The clock that jobs become available by.
+            clock: The clock that determines when jobs become available.
             reader: Reads the sets of requirements that other masters have stored.
             catalog: The sets of requirements that this master knows.
-            parked_claims: The claims that wait for a job.
+            parked_claims: The parked claims of this master.
             event_feed: The feed that reads new events after each commit.
-            origin: The name of this master in notifications; its own are ignored.
+            origin: The name of this master in notifications, so that it ignores its own.
         """
         self._clock = clock
         self._reader = reader
@@ -59,7 +59,7 @@ class ClaimWakeups:
         """Wake claims after a transaction of another master.
 
         Args:
-            notification: What the other master committed; None when notifications may be lost.
+            notification: The notification; None if notifications may have been lost.
         """
         if notification is not None and notification.origin == self._origin:
             return

@@ -1,4 +1,4 @@
-"""Events for all who follow them: read once, kept for a while, and given to each."""
+"""The event feed: events are read once, buffered, and delivered to all subscribers."""
 
 import asyncio
 import logging
@@ -19,29 +19,31 @@ from ffrtmp_master.store.results import START, Position
 
 _log = logging.getLogger(__name__)
 
-# What another master did, or what was not settled at the first look, is found after so long.
-_LOOK_EVERY_S = 1.0
-# Many commits are looked at together.
-_BREATH_S = 0.1
-_MOST_KEPT = 5000
+# The longest time until events of other masters, or of transactions that were still open at the
+# previous poll, are read.
+_POLL_INTERVAL_S = 1.0
+# The pause after each poll, so that one poll reads the events of many commits.
+_PAUSE_S = 0.1
+_BUFFERED_EVENTS_MAX = 5000
 
 
 class EventFeed:
-    """One reader of the transitions, for any number of followers, while there are any.
+    """One reader of the events for any number of subscribers; it runs while there are any.
 
-    Events are numbered as they are read. Who wants older ones than are kept, or falls behind
-    them, is served from the database. For one event loop alone.
+    Events are numbered in the order in which they are read. Subscribers that need events older
+    than the buffer read them from the database. Not thread-safe: all calls must come from the same
+    event loop.
     """
 
     def __init__(self, reader: Reader) -> None:
-        """Prepare to read through `reader`."""
+        """Create a feed that reads through `reader`."""
         self._reader = reader
-        self._joining = asyncio.Lock()
-        self._followers = 0
+        self._subscribing = asyncio.Lock()
+        self._subscribers = 0
         self._task: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._changed = asyncio.Event()
-        self._kept: deque[Event] = deque()
+        self._buffer: deque[Event] = deque()
         self._dropped = 0
         self._unfinished: set[UUID] = set()
         self._is_behind = False
@@ -49,29 +51,29 @@ class EventFeed:
         self.is_closed = False
 
     def __len__(self) -> int:
-        """Count those who follow."""
-        return self._followers
+        """Return the number of subscribers."""
+        return self._subscribers
 
     @asynccontextmanager
     async def subscribe(
-        self, wanted: EventFilter, after: Position | None
+        self, event_filter: EventFilter, after: Position | None
     ) -> AsyncIterator["EventSubscriber"]:
-        """Follow while the context lasts, from a place on or from now on."""
-        async with self._joining:
+        """Subscribe while the context lasts, to events after a position or to new events."""
+        async with self._subscribing:
             await self._start()
-            self._followers += 1
+            self._subscribers += 1
         try:
-            yield EventSubscriber(self, self._reader, wanted, after)
+            yield EventSubscriber(self, self._reader, event_filter, after)
         finally:
-            self._followers -= 1
+            self._subscribers -= 1
 
     def wake(self) -> None:
-        """Look soon: something was committed."""
+        """Poll soon, because a transaction was committed."""
         if self._task is not None:
-            self._news.set()
+            self._wakeup.set()
 
     def close(self) -> None:
-        """Send everybody home: the master stops."""
+        """End all subscriptions; called at shutdown."""
         self.is_closed = True
         self._changed.set()
         if self._task is not None:
@@ -79,24 +81,27 @@ class EventFeed:
 
     @property
     def end(self) -> int:
-        """How many events were read in all."""
-        return self._dropped + len(self._kept)
+        """The number of events that were read so far."""
+        return self._dropped + len(self._buffer)
 
     def since(self, number: int) -> list[Event] | None:
-        """Return what came after so many events; None when that is no longer kept."""
+        """Return the events from `number` on; None if they are no longer in the buffer."""
         if number < self._dropped:
             return None
-        return list(islice(self._kept, number - self._dropped, None))
+        return list(islice(self._buffer, number - self._dropped, None))
 
     def watch_runs(self, runs: Iterable[UUID]) -> None:
-        """Tell the end of these runs, too."""
+        """Also report the end of these runs."""
         self._unfinished.update(runs)
 
-    async def more_than(self, number: int, longest_s: float) -> bool:
-        """Wait until more than so many events were read; return whether that is so."""
+    async def more_than(self, number: int, timeout_s: float) -> bool:
+        """Wait until more than `number` events have been read.
+
+        Returns False if that is not the case after `timeout_s` seconds.
+        """
         if self.end <= number and not self.is_closed:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), longest_s)
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
         return self.end > number
 
     async def _start(self) -> None:
@@ -104,31 +109,31 @@ class EventFeed:
             return
         self.place = await self._reader.read(events.latest_position)
         self._dropped = self.end
-        self._kept.clear()
+        self._buffer.clear()
         self._unfinished.clear()
-        self._task = asyncio.create_task(self._read_on())
+        self._task = asyncio.create_task(self._poll())
 
-    async def _read_on(self) -> None:
+    async def _poll(self) -> None:
         try:
-            while self._followers or self._joining.locked():
+            while self._subscribers or self._subscribing.locked():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), _LOOK_EVERY_S)
-                self._news.clear()
+                    await asyncio.wait_for(self._wakeup.wait(), _POLL_INTERVAL_S)
+                self._wakeup.clear()
                 try:
-                    await self._read()
+                    await self._poll_once()
                 except SQLAlchemyError as error:
                     self._is_behind = False
-                    _log.warning("the events could not be read: %s", error)
+                    _log.warning("could not read events; retrying: %s", error)
                 if not self._is_behind:
-                    await asyncio.sleep(_BREATH_S)
+                    await asyncio.sleep(_PAUSE_S)
         finally:
             self._task = None
 
-    async def _read(self) -> None:
-        place, unfinished = self.place, frozenset(self._unfinished)
+    async def _poll_once(self) -> None:
+        position, unfinished = self.place, frozenset(self._unfinished)
 
         def query(connection: Connection) -> EventPage:
-            return events.page_of_events(connection, place, EVERYTHING, unfinished)
+            return events.page_of_events(connection, position, EVERYTHING, unfinished)
 
         page = await self._reader.read(query)
         self.place = page.end
@@ -136,76 +141,90 @@ class EventFeed:
         self._unfinished |= page.unfinished
         self._is_behind = not page.is_last
         if self._is_behind:
-            self._news.set()
+            self._wakeup.set()
         if page.events:
-            self._kept.extend(page.events)
-            while len(self._kept) > _MOST_KEPT:
-                self._kept.popleft()
+            self._buffer.extend(page.events)
+            while len(self._buffer) > _BUFFERED_EVENTS_MAX:
+                self._buffer.popleft()
                 self._dropped += 1
             self._changed.set()
             self._changed = asyncio.Event()
 
 
 class EventSubscriber:
-    """One who follows events, at its own pace."""
+    """A subscriber of events, which reads at its own rate."""
 
     def __init__(
-        self, feed: EventFeed, reader: Reader, wanted: EventFilter, after: Position | None
+        self,
+        feed: EventFeed,
+        reader: Reader,
+        event_filter: EventFilter,
+        after: Position | None,
     ) -> None:
-        """Begin after a place, or now; the end of the one run that is wanted is always told."""
+        """Create a subscriber. If the filter names a run, its end is always reported.
+
+        Args:
+            feed: The feed.
+            reader: Reads events that are no longer in the buffer.
+            event_filter: The events to deliver.
+            after: The position after which to start; None for new events only.
+        """
         self._feed = feed
         self._reader = reader
-        self._wanted = wanted
-        self._place = feed.place if after is None else after
-        self._unfinished = frozenset(() if wanted.run_id is None else (wanted.run_id,))
-        # How much of the feed it has seen; None while it reads from the database.
+        self._filter = event_filter
+        self._position = feed.place if after is None else after
+        self._unfinished = frozenset(() if event_filter.run_id is None else (event_filter.run_id,))
+        # The number of the next event of the feed; None while reading from the database.
         self._number: int | None = feed.end
         if after is not None or self._unfinished:
             self._number = None
         self._is_resuming = after is not None
 
-    async def next(self, longest_s: float) -> list[Event] | None:
-        """Return further events, none when there were none for so long, None at the end of all."""
+    async def next(self, timeout_s: float) -> list[Event] | None:
+        """Wait up to `timeout_s` seconds for events.
+
+        Returns the new events, or an empty list after the timeout; None if the feed is closed.
+        """
         if self._feed.is_closed:
             return None
         if self._number is None:
             return await self._catch_up()
-        if not await self._feed.more_than(self._number, longest_s):
+        if not await self._feed.more_than(self._number, timeout_s):
             return []
-        found = self._feed.since(self._number)
-        if found is None:
+        events_read = self._feed.since(self._number)
+        if events_read is None:
             return await self._catch_up()
-        self._number += len(found)
-        fresh = [event for event in found if self._is_fresh(event)]
-        self._place = max([self._place, *(event.place for event in found)])
+        self._number += len(events_read)
+        fresh = [event for event in events_read if self._is_fresh(event)]
+        self._position = max([self._position, *(event.place for event in events_read)])
         return fresh
 
     def _is_fresh(self, event: Event) -> bool:
-        """Return whether an event is wanted and was not told when catching up.
+        """Return whether an event matches the filter and was not delivered while catching up.
 
-        The end of a run may be told twice: it stands at the place of a transition.
+        The end of a run may be delivered twice, because it has the position of a transition.
         """
-        was_told = isinstance(event.body, JobEvent) and event.place <= self._place
-        return self._wanted.has(event.body) and not was_told
+        was_delivered = isinstance(event.body, JobEvent) and event.place <= self._position
+        return self._filter.has(event.body) and not was_delivered
 
     async def _catch_up(self) -> list[Event]:
-        # What the feed reads from here on may be in the page too, but nothing is between them.
+        # Events that the feed reads from here on may also be in the page, but none is missed.
         number = self._feed.end
-        after, wanted, unfinished = self._place, self._wanted, self._unfinished
+        after, event_filter, unfinished = self._position, self._filter, self._unfinished
         is_resuming = self._is_resuming
 
         def query(connection: Connection) -> EventPage:
-            # The end of this run stands at the same place and may not have been told.
+            # The end of this run has the same position and may not have been delivered.
             last = events.run_at(connection, after) if is_resuming else None
-            looked_for = unfinished if last is None else unfinished | {last}
-            return events.page_of_events(connection, after, wanted, looked_for)
+            watched = unfinished if last is None else unfinished | {last}
+            return events.page_of_events(connection, after, event_filter, watched)
 
         page = await self._reader.read(query)
         self._is_resuming = False
-        self._place, self._unfinished = page.end, page.unfinished
+        self._position, self._unfinished = page.end, page.unfinished
         self._number = None
         if page.is_last:
             self._number = number
             self._feed.watch_runs(page.unfinished)
             self._unfinished = frozenset()
-        return [event for event in page.events if wanted.has(event.body)]
+        return [event for event in page.events if event_filter.has(event.body)]

@@ -1,4 +1,4 @@
-"""Who follows the logs of attempts, and waking them when there is more."""
+"""The log feed: wake-ups of clients that follow the logs of attempts."""
 
 import asyncio
 import logging
@@ -15,96 +15,97 @@ from ffrtmp_master.store.reader import Reader
 
 _log = logging.getLogger(__name__)
 
-# What another master stored, or an attempt that ended, is noticed after so long.
-_LOOK_EVERY_S = 1.0
-_LOGS_AT_ONCE = 500
+# The longest time until text that other masters stored, or the end of an attempt, is detected.
+_POLL_INTERVAL_S = 1.0
+_LOGS_PER_QUERY = 500
 
 
 class LogSubscriber:
-    """One who follows a log: sleeps until it is not as it was seen."""
+    """A subscriber of a log, which waits until the log differs from what it has read."""
 
-    __slots__ = ("_bell", "key", "seen")
+    __slots__ = ("_event", "key", "seen")
 
     def __init__(self, key: Key) -> None:
-        """Prepare to follow the log of an attempt."""
+        """Create a subscriber of the log of an attempt."""
         self.key = key
         self.seen = LogStatus(-1, is_running=True)
-        self._bell = asyncio.Event()
+        self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """End its sleep."""
-        self._bell.set()
+        """End the wait."""
+        self._event.set()
 
-    async def sleep(self, longest_s: float) -> bool:
-        """Sleep until there is news; return whether there is."""
+    async def sleep(self, timeout_s: float) -> bool:
+        """Wait up to `timeout_s` seconds for a wake-up; return whether there was one."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._bell.wait(), longest_s)
-        is_woken = self._bell.is_set()
-        self._bell.clear()
+            await asyncio.wait_for(self._event.wait(), timeout_s)
+        is_woken = self._event.is_set()
+        self._event.clear()
         return is_woken
 
 
 class LogFeed:
-    """Looks for all followers together, in short transactions, while there are any.
+    """Polls the followed logs in short transactions while there are subscribers.
 
-    A piece that came to this master wakes its followers at once. For one event loop alone.
+    Text that this master stores wakes the subscribers immediately. Not thread-safe: all calls must
+    come from the same event loop.
     """
 
     def __init__(self, reader: Reader) -> None:
-        """Prepare to look through `reader`."""
+        """Create a feed that reads through `reader`."""
         self._reader = reader
-        self._followers: dict[Key, set[LogSubscriber]] = {}
+        self._subscribers: dict[Key, set[LogSubscriber]] = {}
         self._task: asyncio.Task[None] | None = None
         self.is_closed = False
 
     def __len__(self) -> int:
-        """Count those who follow."""
-        return sum(map(len, self._followers.values()))
+        """Return the number of subscribers."""
+        return sum(map(len, self._subscribers.values()))
 
     @contextmanager
     def subscribe(self, key: Key) -> Iterator[LogSubscriber]:
-        """Follow the log of an attempt while the context lasts."""
-        one = LogSubscriber(key)
-        self._followers.setdefault(key, set()).add(one)
+        """Subscribe to the log of an attempt while the context lasts."""
+        subscriber = LogSubscriber(key)
+        self._subscribers.setdefault(key, set()).add(subscriber)
         if self._task is None and not self.is_closed:
             self._task = asyncio.create_task(self._poll())
         try:
-            yield one
+            yield subscriber
         finally:
-            of_key = self._followers[key]
-            of_key.discard(one)
+            of_key = self._subscribers[key]
+            of_key.discard(subscriber)
             if not of_key:
-                del self._followers[key]
+                del self._subscribers[key]
 
     def wake(self, key: Key) -> None:
-        """Wake who follows this log: there is more."""
-        for one in self._followers.get(key, ()):
-            one.wake()
+        """Wake the subscribers of a log, because it has grown."""
+        for subscriber in self._subscribers.get(key, ()):
+            subscriber.wake()
 
     def close(self) -> None:
-        """Send everybody home: the master stops."""
+        """End all subscriptions; called at shutdown."""
         self.is_closed = True
-        for key in self._followers:
+        for key in self._subscribers:
             self.wake(key)
         if self._task is not None:
             self._task.cancel()
 
     async def _poll(self) -> None:
         try:
-            while self._followers:
+            while self._subscribers:
                 try:
                     await self._poll_once()
                 except SQLAlchemyError as error:
-                    _log.warning("the logs that are followed could not be looked at: %s", error)
-                await asyncio.sleep(_LOOK_EVERY_S)
+                    _log.warning("could not poll the followed logs; retrying: %s", error)
+                await asyncio.sleep(_POLL_INTERVAL_S)
         finally:
             self._task = None
 
     async def _poll_once(self) -> None:
-        keys = iter(list(self._followers))
-        while piece := list(islice(keys, _LOGS_AT_ONCE)):
-            found = await self._reader.read(partial(logs.log_statuses, keys=piece))
-            for key, standing in found.items():
-                for one in self._followers.get(key, ()):
-                    if one.seen != standing:
-                        one.wake()
+        keys = iter(list(self._subscribers))
+        while batch := list(islice(keys, _LOGS_PER_QUERY)):
+            found = await self._reader.read(partial(logs.log_statuses, keys=batch))
+            for key, status in found.items():
+                for subscriber in self._subscribers.get(key, ()):
+                    if subscriber.seen != status:
+                        subscriber.wake()

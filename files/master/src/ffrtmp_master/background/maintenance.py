@@ -1,4 +1,4 @@
-"""Maintenance of the queue, about once per second: leases, repeats, lost wake-ups, the clock."""
+"""Periodic maintenance of the queue: leases, repeats, lost wake-ups and the clock."""
 
 import asyncio
 import logging
@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
 from ffrtmp_master.queue import leases
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
-from ffrtmp_master.queue.matching import RequirementCatalog
-from ffrtmp_master.queue.waiting import ParkedClaims
+from ffrtmp_master.queue.parked_claims import ParkedClaims
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import adaptive_repeats, control_encodes
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs, statements
@@ -27,15 +27,15 @@ from ffrtmp_master.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-# How often claims are woken for jobs whose wake-up was lost, and clocks are compared.
+# The intervals of the repetition of lost wake-ups and of the comparison of clocks.
 _LOST_WAKEUPS_EVERY_S = 5.0
 _CLOCK_EVERY_S = 30.0
-# The host's clock was set; a smaller difference is drift.
+# A larger difference means that the clock was set; a smaller one is drift.
 _CLOCK_STEP = timedelta(seconds=1)
 
 
 class MaintenanceLoop:
-    """Ends expired leases, adds repeats, wakes claims after lost wake-ups, and sets the clock."""
+    """Ends expired leases, adds repeats, repeats lost wake-ups, and adjusts the clock."""
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class MaintenanceLoop:
 
         Args:
             settings: The master's settings.
-            clock: The clock of leases. A SteadyClock is kept in step with the database.
+            clock: The clock of leases. A SteadyClock is adjusted periodically.
             reader: Reads the database.
             writer: Writes the database.
             catalog: The sets of requirements that this master knows.
-            parked_claims: The claims that wait for a job.
-            liveness: When a silent node is offline.
+            parked_claims: The parked claims of this master.
+            liveness: Determines which nodes are offline.
             last_seen: Writes the last-seen times of nodes.
             interval_s: The pause between two passes, in seconds.
         """
@@ -93,13 +93,13 @@ class MaintenanceLoop:
             try:
                 await self.run_once()
             except SQLAlchemyError:
-                _log.exception("maintenance of the queue failed; it is repeated")
+                _log.exception("maintenance of the queue failed; retrying")
 
     async def run_once(self) -> None:
-        """Do everything that is due."""
+        """Run one pass."""
         now_s = time.monotonic()
         if now_s - self._last_pass_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
-            # The database was unreachable or this process was suspended: no agent could renew.
+            # The database was unreachable or the process was suspended, so no agent could renew.
             await self._extend_all_leases()
         await self.expire_leases()
         await self.add_repeats()
@@ -127,15 +127,17 @@ class MaintenanceLoop:
             await self._writer.write(lambda work: leases.expire_overdue(work, backoff_s))
 
     async def add_repeats(self) -> None:
-        """Queue further repeats of runs whose medians are not precise enough, and controls."""
+        """Queue control encodes, and repeats for runs whose medians are not precise enough."""
         now, every = self._clock(), control_encodes.EVERY
         for due in await self._reader.read(lambda c: adaptive_repeats.find_due_runs(c, now, every)):
             try:
-                # In a thread: a large suite takes seconds.
+                # In a thread, because a large suite takes seconds.
                 parsed = await asyncio.to_thread(suite.parse_suite, due.suite)
             except suite.SuiteError:
-                # An older release accepted it. What is queued is still done.
-                _log.exception("run %s gets no more jobs: its suite is invalid now", due.run_id)
+                # An older release accepted the suite. The queued jobs are still run.
+                _log.exception(
+                    "run %s gets no more repeats: this release rejects its suite", due.run_id
+                )
                 await self._writer.write(partial(_settle, due.run_id))
                 continue
             policy = adaptive_repeats.RepeatPolicy(parsed, every, self._settings.priority_step_s)
@@ -170,23 +172,23 @@ class MaintenanceLoop:
         await self._writer.write(record)
 
     async def _extend_all_leases(self) -> None:
-        _log.warning("agents could not report for a while; all leases get a full term")
+        _log.warning("agents could not renew their leases for a while; all leases are extended")
         await self.resume()
 
     async def _set_clock(self) -> None:
-        """Follow the database's clock where masters share it, else the host's.
+        """Follow the clock of the database if masters share it, otherwise that of the host.
 
-        After a step, leases of the former time would end at once or never; all of them get a full
-        term by the new time.
+        After a step of the clock, leases would expire immediately or much too late. Therefore all
+        leases are extended by a full term.
         """
         self._clock_s = time.monotonic()
         if not isinstance(self._clock, SteadyClock):
             return
-        moment = await self._moment()
-        if abs(self._clock.set(moment)) > _CLOCK_STEP:
+        now = await self._reference_time()
+        if abs(self._clock.set(now)) > _CLOCK_STEP:
             await self._extend_all_leases()
 
-    async def _moment(self) -> datetime:
+    async def _reference_time(self) -> datetime:
         if not self._settings.is_shared:
             return utc_now()
 

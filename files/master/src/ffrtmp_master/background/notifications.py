@@ -1,4 +1,4 @@
-"""Hearing what other masters on the same PostgreSQL have committed."""
+"""Notifications of commits by other masters that share a PostgreSQL database."""
 
 import asyncio
 import logging
@@ -15,25 +15,29 @@ from ffrtmp_master.store.statements.postgresql import CHANNEL
 
 _log = logging.getLogger(__name__)
 
-# How long to wait before another try at a lost connection.
+# The pause before a lost connection is opened again.
 _PAUSE_S = 0.5
 
 
 class NotificationListener:
-    """One connection that listens, in a thread of its own."""
+    """Receives notifications on one connection, in a separate thread."""
 
     def __init__(
         self,
         url: str,
         password: str | None,
-        heard: Callable[[Notification | None], Awaitable[None]],
+        on_notification: Callable[[Notification | None], Awaitable[None]],
     ) -> None:
-        """Prepare to listen; `heard` is awaited in the event loop that `start` is called in.
+        """Create the listener; `start` starts the thread.
 
-        It gets None after a connection was lost: something may have been said meanwhile.
+        Args:
+            url: The URL of the database.
+            password: The password of the database, if any.
+            on_notification: Awaited for each notification, in the event loop of `start`. The
+                argument is None after a connection was lost, because notifications may be missing.
         """
         self._parameters = psycopg_parameters(url, password)
-        self._heard = heard
+        self._on_notification = on_notification
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="listener")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -41,44 +45,46 @@ class NotificationListener:
     def start(self) -> None:
         """Start listening."""
         self._loop = asyncio.get_running_loop()
-        # What is written into the one ends the wait on the other.
-        self._bell, self._ear = socket.socketpair()
+        # A byte that is written to the first socket ends the wait on the second.
+        self._stop_sender, self._stop_receiver = socket.socketpair()
         self._thread.start()
 
     def close(self) -> None:
         """Stop listening."""
         self._stopped.set()
-        self._bell.send(b".")
+        self._stop_sender.send(b".")
         self._thread.join()
-        self._bell.close()
-        self._ear.close()
+        self._stop_sender.close()
+        self._stop_receiver.close()
 
     def _listen(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._listen_until_lost()
             except psycopg.OperationalError as error:
-                _log.warning("lost the connection that listens to other masters: %s", error)
+                _log.warning("lost the connection for notifications; reconnecting: %s", error)
                 self._stopped.wait(_PAUSE_S)
 
     def _listen_until_lost(self) -> None:
         with psycopg.connect(**self._parameters, autocommit=True) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self._deliver(None)
-            waiting = select.poll()
-            waiting.register(connection, select.POLLIN)
-            waiting.register(self._ear, select.POLLIN)
+            poller = select.poll()
+            poller.register(connection, select.POLLIN)
+            poller.register(self._stop_receiver, select.POLLIN)
             while not self._stopped.is_set():
                 for notification in connection.notifies(timeout=0):
                     self._deliver(Notification.from_text(notification.payload))
-                waiting.poll()
+                poller.poll()
 
-    def _deliver(self, news: Notification | None) -> None:
+    def _deliver(self, notification: Notification | None) -> None:
         if self._loop is None:
             return
-        asyncio.run_coroutine_threadsafe(_awaited(self._heard(news)), self._loop)
+        asyncio.run_coroutine_threadsafe(
+            _as_coroutine(self._on_notification(notification)), self._loop
+        )
 
 
-async def _awaited(hearing: Awaitable[None]) -> None:
-    """Await what is heard; what fails is looked for again by the sweep."""
-    await hearing
+async def _as_coroutine(handling: Awaitable[None]) -> None:
+    """Await the handling. If it fails, the maintenance loop repeats the lost wake-ups."""
+    await handling

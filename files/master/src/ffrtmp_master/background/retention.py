@@ -1,4 +1,4 @@
-"""Retention of jobs, artifacts and content: removal in steps that are short for other callers."""
+"""Removal of old jobs, artifacts and content, in short steps that do not delay requests."""
 
 import asyncio
 import logging
@@ -21,33 +21,33 @@ from ffrtmp_master.store.writer import Writer, WriterClosedError
 
 _log = logging.getLogger(__name__)
 
-_EVERY_S = 300.0
-_CONTENT_EVERY_S = 3600.0
+_INTERVAL_S = 300.0
+_CONTENT_INTERVAL_S = 3600.0
 
 Remove = Callable[[Connection, int], Batch]
-"""Removes at most so many of something."""
+"""Removes at most the given number of rows."""
 
 
 class AdaptiveBatchSize:
-    """How much to remove at a time: as much as takes about 20 ms, so that 100 ms are never met."""
+    """The number of rows per step: steps take about 20 ms, so that none reaches 100 ms."""
 
     AIM_S = 0.02
     MOST = 2000
 
     def __init__(self) -> None:
-        """Begin with little."""
+        """Start with a small size."""
         self.size = 8
 
     def adjust(self, duration_s: float) -> None:
-        """Learn how long the last step took."""
+        """Adapt the size to the duration of the last step, in seconds."""
         fitting = int(self.size * self.AIM_S / max(duration_s, 1e-6))
-        # What follows may be larger than what was: the size grows slowly and falls at once.
+        # Later rows may take longer, so the size grows slowly and shrinks immediately.
         self.size = min(max(fitting, 1), self.size * 2, self.MOST)
 
 
 @dataclass
 class Removed:
-    """What one look removed, and how long its longest step took."""
+    """The numbers of removed items of one pass, and the duration of its longest step."""
 
     jobs: int = 0
     artifacts: int = 0
@@ -56,7 +56,7 @@ class Removed:
 
 
 class RetentionLoop:
-    """Removes finished jobs, artifacts and content that the settings no longer want."""
+    """Removes finished jobs, artifacts and content whose retention has ended."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class RetentionLoop:
         """Create the loop; `running` starts it.
 
         Args:
-            settings: How long jobs and artifacts are kept, and how many bytes of artifacts.
-            clock: The clock that ages are measured by.
+            settings: The retention of jobs and artifacts, and the total size of artifacts.
+            clock: The clock that determines ages.
             reader: Reads the database.
-            writer: Removes rows where the database has one writer.
+            writer: Removes rows if the database has a single writer.
             content_stores: The stores of artifacts and sources.
         """
         self._settings = settings
@@ -95,23 +95,23 @@ class RetentionLoop:
 
     async def _loop(self) -> None:
         while True:
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_INTERVAL_S)
             try:
                 removed = await self.run_once()
-                is_due = time.monotonic() - self._content_checked_s >= _CONTENT_EVERY_S
+                is_due = time.monotonic() - self._content_checked_s >= _CONTENT_INTERVAL_S
                 if is_due or removed.jobs or removed.artifacts:
                     self._content_checked_s = time.monotonic()
                     removed.contents = await self._content_stores.remove_unused()
             except WriterClosedError:
                 return
             except (SQLAlchemyError, OSError):
-                _log.exception("expired data could not be removed; trying again")
+                _log.exception("could not remove expired data; retrying")
             else:
                 if removed.jobs or removed.artifacts or removed.contents:
                     _log.info("removed expired data", extra=vars(removed))
 
     async def run_once(self) -> Removed:
-        """Remove the rows that are due; their content goes once nothing refers to it."""
+        """Remove the expired rows. Their content is removed when nothing refers to it any more."""
         settings = self._settings
         removed = Removed()
         if settings.jobs_keep_days is not None:
@@ -142,34 +142,37 @@ class RetentionLoop:
         return await self._in_steps(removed, remove)
 
     async def _in_steps(self, removed: Removed, remove: Remove) -> int:
-        """Remove all that is due; after each step the others have the database for as long."""
-        pace = AdaptiveBatchSize()
+        """Remove all expired rows, with a pause after each step that is as long as the step."""
+        batch_size = AdaptiveBatchSize()
         total, is_last = 0, False
         while not is_last:
-            batch, took_s = await self._step(remove, pace.size)
-            removed.longest_step_s = max(removed.longest_step_s, took_s)
+            batch, duration_s = await self._step(remove, batch_size.size)
+            removed.longest_step_s = max(removed.longest_step_s, duration_s)
             total += batch.removed
             is_last = batch.is_last
-            pace.adjust(took_s)
+            batch_size.adjust(duration_s)
             if not is_last:
-                await asyncio.sleep(took_s)
+                await asyncio.sleep(duration_s)
         return total
 
     async def _step(self, remove: Remove, at_most: int) -> tuple[Batch, float]:
-        """Remove some, and say how long that took; the one writer is held only where it must be."""
-        beside = self._content_stores.writing
+        """Remove one batch and return it with its duration in seconds.
+
+        The writer is only used if the database does not allow other write connections.
+        """
+        writing_engine = self._content_stores.writing
 
         def timed(connection: Connection) -> tuple[float, Batch]:
-            began_s = time.monotonic()
+            start_s = time.monotonic()
             retention.allow_async_commit(connection)
-            return began_s, remove(connection, at_most)
+            return start_s, remove(connection, at_most)
 
-        def step_beside(engine: Engine) -> tuple[float, Batch]:
+        def step_outside_writer(engine: Engine) -> tuple[float, Batch]:
             with engine.begin() as connection:
                 return timed(connection)
 
-        if beside is None:
-            began_s, batch = await self._writer.write(lambda work: timed(work.connection))
+        if writing_engine is None:
+            start_s, batch = await self._writer.write(lambda work: timed(work.connection))
         else:
-            began_s, batch = await asyncio.to_thread(step_beside, beside)
-        return batch, time.monotonic() - began_s
+            start_s, batch = await asyncio.to_thread(step_outside_writer, writing_engine)
+        return batch, time.monotonic() - start_s

@@ -1,1 +1,1 @@
-"""Exporters beside the master: what its API knows, as metrics."""
+"""Exporters that turn data of the API into metrics, in separate processes."""

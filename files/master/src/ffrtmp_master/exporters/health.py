@@ -1,4 +1,4 @@
-"""The health exporter: whether the master serves, and how its nodes and runs stand."""
+"""The health exporter: readiness of the master, states of nodes and runs."""
 
 import threading
 from collections import Counter
@@ -17,7 +17,7 @@ from ffrtmp_master.exporters import polling
 
 @dataclass(frozen=True)
 class Health:
-    """The farm at one moment; `runs` are the newest ones."""
+    """The state of the farm at one moment; `runs` are the newest runs."""
 
     is_ready: bool
     nodes: Sequence[Node] = ()
@@ -25,27 +25,28 @@ class Health:
 
 
 class FarmHealth(Collector):
-    """Keeps the farm's health as it was last seen.
+    """Exports the state of the farm at the last refresh.
 
-    When the master does not answer, nothing is said of nodes and runs: it would be out of date.
+    While the master is unreachable, the metrics of nodes and runs are omitted, because they would
+    be outdated.
     """
 
     def __init__(self) -> None:
-        """Begin with a master that was not asked yet."""
+        """Create the collector in the state of an unreachable master."""
         self._lock = threading.Lock()
         self._health = Health(is_ready=False)
 
-    def refresh(self, look: Callable[[], Health]) -> None:
-        """Look at the farm anew; raises what `look` raises."""
+    def refresh(self, fetch: Callable[[], Health]) -> None:
+        """Update the state with the result of `fetch`; raises the exceptions of `fetch`."""
         health = Health(is_ready=False)
         try:
-            health = look()
+            health = fetch()
         finally:
             with self._lock:
                 self._health = health
 
     def collect(self) -> Iterable[Metric]:
-        """Give the metrics."""
+        """Yield the metrics."""
         with self._lock:
             health = self._health
         yield GaugeMetricFamily(
@@ -57,27 +58,31 @@ class FarmHealth(Collector):
 
 
 def _node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
-    up = GaugeMetricFamily("ffrtmp_node_up", "Whether the node is heard of", labels=["node"])
+    up = GaugeMetricFamily("ffrtmp_node_up", "Whether the node is online", labels=["node"])
     state = GaugeMetricFamily(
-        "ffrtmp_node_state", "1 for the state that the node is in", labels=["node", "state"]
+        "ffrtmp_node_state",
+        "1 for the current state of the node, 0 for the others",
+        labels=["node", "state"],
     )
     seen = GaugeMetricFamily(
         "ffrtmp_node_last_seen_timestamp_seconds",
-        "When an agent of the node was last heard",
+        "Time of the last request of an agent of the node",
         labels=["node"],
         unit="seconds",
     )
     for node in nodes:
         up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
         seen.add_metric([node.name], node.last_seen_at.timestamp())
-        for possible in NodeState:
-            state.add_metric([node.name, possible], float(node.state is possible))
+        for node_state in NodeState:
+            state.add_metric([node.name, node_state], float(node.state is node_state))
     return up, state, seen
 
 
 def _run_metrics(runs: Sequence[Run]) -> Iterable[Metric]:
     jobs = GaugeMetricFamily(
-        "ffrtmp_run_jobs", "Jobs of the runs that are not finished, by state", labels=["state"]
+        "ffrtmp_run_jobs",
+        "Jobs of unfinished runs among the newest runs, by state",
+        labels=["state"],
     )
     for job_state in JobState:
         unfinished = (run for run in runs if not run.state.is_final)
@@ -92,14 +97,14 @@ def _run_metrics(runs: Sequence[Run]) -> Iterable[Metric]:
 def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
     health = FarmHealth()
 
-    def look() -> Health:
+    def fetch() -> Health:
         if not client.is_ready():
             return Health(is_ready=False)
         return Health(is_ready=True, nodes=client.nodes(), runs=client.run_page().items)
 
-    return health, lambda: health.refresh(look)
+    return health, lambda: health.refresh(fetch)
 
 
 def main() -> None:
-    """Be the command ffrtmp-exporter-health."""
+    """Run the command ffrtmp-exporter-health."""
     polling.serve_polling("health", _build)

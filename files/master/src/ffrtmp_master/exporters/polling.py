@@ -1,4 +1,4 @@
-"""Running an exporter that asks the master again and again in the background."""
+"""The main loop of exporters that poll the API of the master."""
 
 import argparse
 import logging
@@ -25,43 +25,49 @@ _BAD_CONFIG = 2
 
 
 class PollingCollector(Collector):
-    """Calls `refresh` every `refresh_s` seconds in a thread and knows whether it last worked."""
+    """Calls `refresh` periodically in a thread and exports whether the last call succeeded."""
 
     def __init__(self, name: str, refresh: Callable[[], None], refresh_s: float) -> None:
-        """Prepare to refresh the exporter called `name`."""
+        """Create the collector; `start` starts the thread.
+
+        Args:
+            name: The name of the exporter.
+            refresh: Fetches the data from the master.
+            refresh_s: The pause between two calls, in seconds.
+        """
         self._name = name
         self._refresh = refresh
         self._refresh_s = refresh_s
-        self._works = False
+        self._is_up = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="refresh", daemon=True)
 
     def start(self) -> None:
-        """Begin to refresh."""
+        """Start polling."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Refresh no more."""
+        """Stop polling and wait for the thread."""
         self._stopped.set()
         self._thread.join()
 
     def poll_once(self) -> None:
-        """Refresh now; a master that does not answer well is logged and seen in the metrics."""
-        works = False
+        """Refresh once; a failure is logged and exported, not raised."""
+        is_up = False
         try:
             self._refresh()
-            works = True
+            is_up = True
         except (MasterUnreachableError, MasterRefusedError, msgspec.DecodeError) as error:
-            _log.warning("the master could not be asked: %s", error)
+            _log.warning("could not fetch data from the master: %s", error)
         finally:
-            self._works = works
+            self._is_up = is_up
 
     def collect(self) -> Iterable[Metric]:
-        """Give the exporter's own metrics."""
+        """Yield the metrics of the exporter itself."""
         yield GaugeMetricFamily(
             f"ffrtmp_{self._name}_exporter_up",
-            "Whether the master answered when it was last asked",
-            float(self._works),
+            "Whether the last request to the master succeeded",
+            float(self._is_up),
         )
 
     def _poll(self) -> None:
@@ -74,9 +80,9 @@ class PollingCollector(Collector):
 def serve_polling(
     name: str, build: Callable[[MasterClient], tuple[Collector, Callable[[], None]]]
 ) -> None:
-    """Be the exporter `name`: read the command line, refresh, serve until stopped.
+    """Run the exporter `name` until it is stopped.
 
-    `build` makes the collector and what refreshes it.
+    `build` returns the collector of the exporter and the function that refreshes it.
     """
     parser = argparse.ArgumentParser(prog=f"ffrtmp-exporter-{name}")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
@@ -85,16 +91,16 @@ def serve_polling(
         settings = config.load(arguments.config, ApiExporterSettings)
         logs.configure(settings.log_level)
         token = credentials.read_token(settings.token_file)
-        own = settings.exporter
-        shown = credentials.ClientCertificate(own.certificate_file, own.key_file)
-        with MasterClient(settings.master_url, token, settings.ca_file, shown) as client:
+        exporter = settings.exporter
+        certificate = credentials.ClientCertificate(exporter.certificate_file, exporter.key_file)
+        with MasterClient(settings.master_url, token, settings.ca_file, certificate) as client:
             collector, refresh = build(client)
             refresher = PollingCollector(name, refresh, settings.refresh_s)
             registry = CollectorRegistry()
             registry.register(collector)
             registry.register(refresher)
             refresher.start()
-            serve_until_stopped(name, registry, settings.exporter)
+            serve_until_stopped(name, registry, exporter)
             refresher.stop()
     except config.ConfigError as error:
         _end(name, error, _BAD_CONFIG)

@@ -1,4 +1,4 @@
-"""The results exporter: the last result of every scenario on every node."""
+"""The results exporter: the latest result of each scenario on each node."""
 
 import threading
 from collections import Counter
@@ -36,7 +36,7 @@ def _video_rate(result: Result) -> float | None:
     return None if output is None else output.video_bitrate_kbps * _BYTES_PER_KBIT
 
 
-# Name, help, and the value of a result; None where it could not be measured.
+# Name, help text, and the value of a result; None if the value is unavailable.
 _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
     (
         "ffrtmp_result_speed_ratio",
@@ -48,10 +48,10 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
         "Frames over wall time of the last encode",
         lambda result: result.measurement.encode.fps,
     ),
-    ("ffrtmp_result_vmaf_mean", "Mean VMAF of the last encode, where it was measured", _vmaf_mean),
+    ("ffrtmp_result_vmaf_mean", "Mean VMAF of the last encode, if measured", _vmaf_mean),
     (
         "ffrtmp_result_video_rate_bytes_per_second",
-        "Bytes of video that the last encode wrote for each second of it; times 8, the bit rate",
+        "Bytes of video per second of output of the last encode; multiply by 8 for the bit rate",
         _video_rate,
     ),
     (
@@ -61,67 +61,67 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
     ),
     (
         "ffrtmp_result_energy_joules",
-        "Energy of the host's packages and memory during the last encode, where it was measured",
+        "Energy of the CPU packages and memory during the last encode, if measured",
         _energy_j,
     ),
     (
         "ffrtmp_result_timestamp_seconds",
-        "When the last result was stored",
+        "Time at which the last result was stored",
         lambda result: result.stored_at.timestamp(),
     ),
 )
 
 
 class LatestResults(Collector):
-    """Keeps the last result of each scenario on each node, and counts all of them.
+    """Exports the latest result of each scenario on each node, and counts all results.
 
-    What is invalid is counted and shown nowhere else.
+    Invalid results are only counted.
     """
 
     def __init__(self) -> None:
-        """Begin with no results."""
+        """Create the collector without results."""
         self._lock = threading.Lock()
         self._last: dict[_Labels, Result] = {}
         self._counts: dict[_Labels, int] = {}
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._cursor = ""
-        # The ids of the last page: it is asked for again, as it may have grown.
+        # The ids of the last page, which is fetched again because it may have grown.
         self._seen: frozenset[UUID] = frozenset()
 
     def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
-        """Take all results that are new; `page_after` gives the page after a cursor."""
+        """Add all new results; `page_after` returns the page after a cursor."""
         while True:
             page = page_after(self._cursor)
-            self._take(page.items)
+            self._add(page.items)
             if page.next_cursor is None:
                 return
             self._cursor = page.next_cursor
             self._seen = frozenset()
 
     def collect(self) -> Iterable[Metric]:
-        """Give the metrics."""
+        """Yield the metrics."""
         with self._lock:
             last, counts, verdicts = dict(self._last), dict(self._counts), dict(self._verdicts)
-        for name, explanation, value_of in _GAUGES:
+        for name, documentation, value_of in _GAUGES:
             unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
-            gauge = GaugeMetricFamily(name, explanation, labels=_LABELS, unit=unit)
+            gauge = GaugeMetricFamily(name, documentation, labels=_LABELS, unit=unit)
             for labels, result in last.items():
                 value = value_of(result)
                 if value is not None:
                     gauge.add_metric(labels, value)
             yield gauge
-        counter = CounterMetricFamily("ffrtmp_results", "Results that are stored", labels=_LABELS)
+        counter = CounterMetricFamily("ffrtmp_results", "Stored results", labels=_LABELS)
         for labels, count in counts.items():
             counter.add_metric(labels, count)
         yield counter
-        judged = CounterMetricFamily(
-            "ffrtmp_result_verdicts", "Results by the verdict on them", labels=("node", "verdict")
+        verdict_counter = CounterMetricFamily(
+            "ffrtmp_result_verdicts", "Stored results by verdict", labels=("node", "verdict")
         )
         for (node, verdict), count in verdicts.items():
-            judged.add_metric((node, verdict), count)
-        yield judged
+            verdict_counter.add_metric((node, verdict), count)
+        yield verdict_counter
 
-    def _take(self, results: Iterable[Result]) -> None:
+    def _add(self, results: Iterable[Result]) -> None:
         with self._lock:
             for result in results:
                 if result.id in self._seen:
@@ -148,5 +148,5 @@ def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
 
 
 def main() -> None:
-    """Be the command ffrtmp-exporter-results."""
+    """Run the command ffrtmp-exporter-results."""
     polling.serve_polling("results", _build)

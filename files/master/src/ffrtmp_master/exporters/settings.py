@@ -1,4 +1,4 @@
-"""What the exporters of the API's content have in common in their settings."""
+"""The settings of the exporters that poll the API."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,9 +9,17 @@ from msgspec import Meta
 
 
 class ApiExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the master is, with which token (role viewer) to ask it, and how often.
+    """The settings file of an exporter that polls the API.
 
-    A master that asks for a certificate is shown the exporter's own.
+    Its certificate is also the client certificate for a master that requires one.
+
+    Attributes:
+        exporter: The settings of the HTTP server.
+        master_url: The URL of the master.
+        token_file: The file with the token; its role is viewer.
+        ca_file: The CA certificate that the master is verified with.
+        refresh_s: The pause between two requests, in seconds.
+        log_level: The lowest level that is logged.
     """
 
     exporter: ExporterSettings

@@ -1,6 +1,6 @@
-"""The columns of results as a flat table: their names, what they hold, and where it comes from.
+"""The columns of results as a flat table: their names, types and values.
 
-The first columns are those that the control node writes into a run's results.csv.
+The first columns are those of results.csv, which the control node writes for each run.
 """
 
 import shlex
@@ -22,7 +22,7 @@ Value = str | int | float | datetime | None
 
 
 class Kind(StrEnum):
-    """What a column holds; any may be empty."""
+    """The type of a column; values of any type may be missing."""
 
     TEXT = "text"
     WHOLE = "whole number"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 
 class Column(NamedTuple):
-    """A column: its name with the unit in it, what it holds, and its value in a result."""
+    """A column: its name, which includes the unit, its type, and its value for a result."""
 
     name: str
     kind: Kind
@@ -50,7 +50,7 @@ def _quality(name: str, kind: Kind, attribute: str = "") -> Column:
 
 
 def _encode(name: str, kind: Kind, of: Callable[[EncodeSettings], Value]) -> Column:
-    """Return a column on the settings of the one encode; kinds without one leave it empty."""
+    """Return a column of the encode settings; empty for kinds without a single encode."""
 
     def value(result: Result) -> Value:
         settings = result.scenario.encode
@@ -60,7 +60,7 @@ def _encode(name: str, kind: Kind, of: Callable[[EncodeSettings], Value]) -> Col
 
 
 def _output(name: str, kind: Kind, of: Callable[[OutputMeasurement], Value]) -> Column:
-    """Return a column on the one output; kinds that keep none leave it empty."""
+    """Return a column of the output file; empty for kinds without one."""
 
     def value(result: Result) -> Value:
         output = result.measurement.output
@@ -70,14 +70,14 @@ def _output(name: str, kind: Kind, of: Callable[[OutputMeasurement], Value]) -> 
 
 
 def _measured(value: Any) -> Any:
-    """Return a value that could be measured; what could not is None, never 0."""
+    """Return a measured value; None, never 0, if it is unavailable."""
     return None if isinstance(value, Unavailable) else value
 
 
 def _energy(
     name: str, of: Callable[[EnergyMeasurement], float | None], part: str = "energy"
 ) -> Column:
-    """Return a column on the energy; hosts without counters leave it empty."""
+    """Return a column of the energy; empty for hosts without energy counters."""
 
     def value(result: Result) -> Value:
         energy = getattr(result.measurement, part)
@@ -86,7 +86,7 @@ def _energy(
     return Column(name, Kind.NUMBER, value)
 
 
-def _why_no_energy(result: Result) -> str | None:
+def _energy_unavailable(result: Result) -> str | None:
     energy = result.measurement.energy
     return energy.reason if isinstance(energy, Unavailable) else None
 
@@ -96,18 +96,18 @@ def _verdict(result: Result) -> str | None:
     return None if verdict is None else verdict.state.value
 
 
-def _why_not_valid(result: Result) -> str | None:
+def _verdict_reasons(result: Result) -> str | None:
     verdict = result.measurement.verdict
     return None if verdict is None else " ".join(reason.code for reason in verdict.reasons)
 
 
 def _cost(name: str, kind: Kind) -> Column:
-    """Return a column on the process, for what it may not have said."""
+    """Return a column of the FFmpeg process; empty if the value is unavailable."""
     return Column(name, kind, lambda r: _measured(getattr(r.measurement.encode, name)))
 
 
 def _of_kind(part: str, name: str, kind: Kind) -> Column:
-    """Return a column on what only one kind measures; other kinds leave it empty."""
+    """Return a column of a measurement of one kind; empty for other kinds."""
 
     def value(result: Result) -> Value:
         found: Value = _measured(getattr(getattr(result.measurement, part), name, None))
@@ -117,7 +117,7 @@ def _of_kind(part: str, name: str, kind: Kind) -> Column:
 
 
 def _stream_cost(name: str, kind: Kind, attribute: str) -> Column:
-    """Return a column on what a stream of a density costs; hosts without a price leave it empty."""
+    """Return a column of the cost per stream; empty for hosts without prices."""
 
     def value(result: Result) -> Value:
         cost = getattr(result.measurement.density, "cost", None)
@@ -128,7 +128,7 @@ def _stream_cost(name: str, kind: Kind, attribute: str) -> Column:
 
 
 def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
-    """Return a column on the host; what it does not offer is left empty."""
+    """Return a column of the host environment; empty if the host does not provide the value."""
 
     def value(result: Result) -> Value:
         found: Value = _measured(getattr(result.measurement.environment, attribute or name))
@@ -141,7 +141,7 @@ def _uuid(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _why_no_quality(result: Result) -> str | None:
+def _quality_unavailable(result: Result) -> str | None:
     quality = result.measurement.quality
     return quality.reason if isinstance(quality, Unavailable) else None
 
@@ -179,7 +179,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("ffmpeg_version", _TEXT, lambda r: r.measurement.provenance.ffmpeg.version),
     Column("ffmpeg_sha256", _TEXT, lambda r: r.measurement.provenance.ffmpeg.sha256),
     Column("verdict", _TEXT, _verdict),
-    Column("verdict_reasons", _TEXT, _why_not_valid),
+    Column("verdict_reasons", _TEXT, _verdict_reasons),
     _energy("energy_gross_j", lambda e: e.gross_j),
     _energy("energy_net_j", lambda e: _measured(e.net_j)),
     _of_kind("density", "streams", _WHOLE),
@@ -187,7 +187,7 @@ COLUMNS: tuple[Column, ...] = (
     _of_kind("live", "end_to_end_p95_s", _NUMBER),
     _stream_cost("cost_per_stream_hour", _NUMBER, "per_stream_hour"),
     _stream_cost("currency", _TEXT, "currency"),
-    # What only an export has.
+    # Columns that only exports have.
     Column("result_id", _TEXT, lambda r: str(r.id)),
     Column("stored_at", _MOMENT, lambda r: r.stored_at),
     Column("kind", _TEXT, lambda r: r.scenario.kind),
@@ -227,7 +227,7 @@ COLUMNS: tuple[Column, ...] = (
     _output("output_decoded_sha256", _TEXT, lambda o: _measured(o.decoded_sha256)),
     _output("peak_bitrate_kbps", _NUMBER, lambda o: _measured(o.peak_bitrate_kbps)),
     _output("bitrate_deviation_ratio", _NUMBER, lambda o: _measured(o.bitrate_deviation_ratio)),
-    Column("vmaf_unavailable", _TEXT, _why_no_quality),
+    Column("vmaf_unavailable", _TEXT, _quality_unavailable),
     _quality("vmaf_pairs", _WHOLE, "pairs"),
     _quality("vmaf_neg_mean", _NUMBER),
     _quality("psnr_y_mean_db", _NUMBER),
@@ -257,7 +257,7 @@ COLUMNS: tuple[Column, ...] = (
     _of_kind("live", "server_publishers", _WHOLE),
     _energy("energy_idle_w", lambda e: _measured(e.idle_w)),
     _energy("energy_duration_s", lambda e: e.duration_s),
-    Column("energy_unavailable", _TEXT, _why_no_energy),
+    Column("energy_unavailable", _TEXT, _energy_unavailable),
     _energy("gpu_energy_gross_j", lambda e: e.gross_j, "gpu_energy"),
     _energy("gpu_energy_net_j", lambda e: _measured(e.net_j), "gpu_energy"),
     _energy("gpu_energy_idle_w", lambda e: _measured(e.idle_w), "gpu_energy"),
@@ -294,4 +294,4 @@ COLUMNS: tuple[Column, ...] = (
     Column("agent_version", _TEXT, lambda r: r.measurement.provenance.agent_version),
     Column("argv", _TEXT, lambda r: shlex.join(r.measurement.provenance.argv)),
 )
-"""The columns, in their order."""
+"""The columns, in the order of the table."""

@@ -1,4 +1,4 @@
-"""Writing results as a flat table, as CSV or Parquet, or each whole as a line of JSON."""
+"""Export formats: flat tables as CSV or Parquet, and complete results as JSON lines."""
 
 import csv
 import io
@@ -13,64 +13,64 @@ from ffrtmp_master.exports.columns import COLUMNS, Kind, Value
 
 
 class TableFormat(Protocol):
-    """A way to write results; the parts, one after the other, make a file."""
+    """A file format: a file is the head, any number of parts, and the tail."""
 
     media_type: ClassVar[str]
 
     def head(self) -> bytes:
-        """Return what stands before all results."""
+        """Return the bytes before all results."""
 
     def part(self, results: Sequence[Result]) -> bytes:
-        """Return some results as they are written."""
+        """Return the encoded results."""
 
     def tail(self) -> bytes:
-        """Return what stands after all results."""
+        """Return the bytes after all results."""
 
 
 class JsonLines(TableFormat):
-    """Writes each result whole, as JSON in a line of its own."""
+    """Writes each complete result as one line of JSON."""
 
     media_type = "application/x-ndjson"
 
     def head(self) -> bytes:
-        """Return nothing: every line stands for itself."""
+        """Return no bytes."""
         return b""
 
     def part(self, results: Sequence[Result]) -> bytes:
-        """Return some results as they are written."""
+        """Return the encoded results."""
         return b"".join(msgspec.json.encode(result) + b"\n" for result in results)
 
     def tail(self) -> bytes:
-        """Return nothing, as before."""
+        """Return no bytes."""
         return b""
 
 
 class Csv(TableFormat):
-    """Writes a table as RFC 4180 describes it but for a bare line feed at the end of each line."""
+    """Writes a table as in RFC 4180, but with line feeds as line ends."""
 
     media_type = "text/csv"
 
     def head(self) -> bytes:
-        """Return the line of names."""
+        """Return the line of column names."""
         return _as_csv([[column.name for column in COLUMNS]])
 
     def part(self, results: Sequence[Result]) -> bytes:
-        """Return a line for each result."""
+        """Return one line for each result."""
         return _as_csv([_in_csv(column.of(result)) for column in COLUMNS] for result in results)
 
     def tail(self) -> bytes:
-        """Return nothing: the last line ends the table."""
+        """Return no bytes."""
         return b""
 
 
 class Parquet(TableFormat):
-    """Writes a table in row groups, each as it comes; only the places of them are remembered."""
+    """Writes a table in row groups; only their positions in the file are kept in memory."""
 
     media_type = "application/vnd.apache.parquet"
 
     def __init__(self) -> None:
-        """Begin a file."""
-        # Large, and wanted by nobody who only runs a queue.
+        """Start a file."""
+        # Imported here, because the library is large and only exports need it.
         import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415
         from pyarrow import parquet  # noqa: PLC0415
 
@@ -88,27 +88,27 @@ class Parquet(TableFormat):
         )
 
     def head(self) -> bytes:
-        """Return the mark by which such a file is known."""
-        return self._sink.drained()
+        """Return the magic number of the format."""
+        return self._sink.drain()
 
     def part(self, results: Sequence[Result]) -> bytes:
-        """Return a row group."""
+        """Return one row group with the results."""
         columns = [
             self._arrow.array([column.of(result) for result in results], type=field.type)
             for column, field in zip(COLUMNS, self._schema, strict=True)
         ]
         if results:
             self._writer.write_table(self._arrow.Table.from_arrays(columns, schema=self._schema))
-        return self._sink.drained()
+        return self._sink.drain()
 
     def tail(self) -> bytes:
-        """Return the file's end, which says where everything is."""
+        """Return the footer, which contains the schema and the positions of the row groups."""
         self._writer.close()
-        return self._sink.drained()
+        return self._sink.drain()
 
 
 class _Sink:
-    """A file that is only written, and emptied in between."""
+    """A write-only file whose content is removed as it is read."""
 
     closed = False
 
@@ -125,12 +125,12 @@ class _Sink:
         return self._written_bytes
 
     def flush(self) -> None:
-        """Do nothing: nothing is held back."""
+        """Do nothing, because writes are not buffered elsewhere."""
 
     def close(self) -> None:
         self.closed = True
 
-    def drained(self) -> bytes:
+    def drain(self) -> bytes:
         data = bytes(self._buffer)
         self._buffer.clear()
         return data
@@ -147,4 +147,4 @@ def _in_csv(value: Value) -> Value:
 
 
 FORMATS: dict[str, type[TableFormat]] = {"jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
-"""How results can be written, by the suffix of a file's name."""
+"""The export formats, by file name suffix."""

@@ -1,1 +1,1 @@
-"""The way of a job: expansion, claiming, leases, failures, cancelling, and who waits for work."""
+"""The job queue: submission, claims, leases, retries, cancellation and parked claims."""

@@ -1,12 +1,12 @@
-"""Applying a batch of requests in one transaction, with few statements for all of them."""
+"""Batches of requests, each applied in one transaction with few statements."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ffrtmp_master.queue import claiming, completion, leases, submission
+from ffrtmp_master.queue import completion, leases, submission
+from ffrtmp_master.queue.claims import claim_jobs
 from ffrtmp_master.queue.liveness import LastSeenThrottle
-from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.queue.requests import (
     ClaimJob,
     ClaimOutcome,
@@ -18,6 +18,7 @@ from ffrtmp_master.queue.requests import (
     Requests,
     SubmitJob,
 )
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.errors import RequestError
@@ -26,7 +27,7 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True)
 class BatchCaches:
-    """What a master remembers from batch to batch, so that it need not be read again."""
+    """The state that a master caches between batches to avoid reading it again."""
 
     catalog: RequirementCatalog
     last_seen: LastSeenThrottle
@@ -44,99 +45,107 @@ class BatchExecutor:
     def apply(self, work: UnitOfWork, requests: Requests) -> list[Any]:
         """Apply requests.
 
-        Reports of agents come first and submissions second, so that the claims of the same batch
-        find the nodes that became free and the new jobs.
+        Reports of agents are applied first and submissions second, so that the claims of the same
+        batch find the freed nodes and the new jobs.
 
         Args:
             work: The transaction.
-            requests: The requests, of any kinds.
+            requests: The requests, of any kind and in any order.
 
         Returns:
-            For each request its response, or the RequestError that its caller receives.
+            For each request, in the same order, its response or the RequestError that its caller
+            receives.
         """
         caches, settings = self._caches, self._settings
-        answers: list[Any] = [None] * len(requests)
-        submits: list[tuple[int, SubmitJob]] = []
+        responses: list[Any] = [None] * len(requests)
+        submissions: list[tuple[int, SubmitJob]] = []
         reports: list[tuple[int, Report]] = []
         claims: list[tuple[int, ClaimJob]] = []
-        for place, one in enumerate(requests):
-            if isinstance(one, SubmitJob):
-                submits.append((place, one))
-            elif isinstance(one, ClaimJob):
-                claims.append((place, one))
+        for index, request in enumerate(requests):
+            if isinstance(request, SubmitJob):
+                submissions.append((index, request))
+            elif isinstance(request, ClaimJob):
+                claims.append((index, request))
             else:
-                reports.append((place, one))
-        caches.last_seen.record_seen(work, {one.node for _, one in (*reports, *claims)})
+                reports.append((index, request))
+        caches.last_seen.record_seen(work, {request.node for _, request in (*reports, *claims)})
         if reports:
-            _apply_reports(work, reports, answers, settings)
-            claims += _claims_after(reports, answers)
-        if submits:
-            found = submission.submit_jobs(
-                work, [one for _, one in submits], caches.catalog, caches.uploads, settings
+            _apply_reports(work, reports, responses, settings)
+            claims += _claims_with_results(reports, responses)
+        if submissions:
+            outcomes = submission.submit_jobs(
+                work,
+                [request for _, request in submissions],
+                caches.catalog,
+                caches.uploads,
+                settings,
             )
-            for (place, _), answer in zip(submits, found, strict=True):
-                answers[place] = answer
+            for (index, _), response in zip(submissions, outcomes, strict=True):
+                responses[index] = response
         if claims:
-            _claim(work, claims, answers, caches.catalog, settings)
-        return answers
+            _claim(work, claims, responses, caches.catalog, settings)
+        return responses
 
 
 def _apply_reports(
-    work: UnitOfWork, reports: Sequence[tuple[int, Report]], answers: list[Any], settings: Settings
+    work: UnitOfWork,
+    reports: Sequence[tuple[int, Report]],
+    responses: list[Any],
+    settings: Settings,
 ) -> None:
-    work.load(one.job_id for _, one in reports)
-    listed = {
-        (one.job_id, one.report.attempt)
-        for _, one in reports
-        if not isinstance(one, RenewLease) and one.report.artifacts
+    work.load(report.job_id for _, report in reports)
+    attempts = {
+        (report.job_id, report.report.attempt)
+        for _, report in reports
+        if not isinstance(report, RenewLease) and report.report.artifacts
     }
-    uploaded = work.statements.artifacts(listed) if listed else {}
+    uploaded = work.statements.artifacts(attempts) if attempts else {}
 
-    def take(one: Report) -> bool | ReportOutcome:
-        match one:
+    def apply_report(report: Report) -> bool | ReportOutcome:
+        match report:
             case RenewLease():
-                return leases.renew_lease(work, one, settings.lease_s)
+                return leases.renew_lease(work, report, settings.lease_s)
             case RecordResult():
-                return completion.record_result(work, one, uploaded)
+                return completion.record_result(work, report, uploaded)
             case RecordFailure():
-                return completion.record_failure(work, one, uploaded, settings.retry_backoff_s)
+                return completion.record_failure(work, report, uploaded, settings.retry_backoff_s)
 
-    for place, one in reports:
-        answers[place] = _answer_or_refusal(take, one)
+    for index, report in reports:
+        responses[index] = _response_or_error(apply_report, report)
 
 
-def _answer_or_refusal(take: Callable[[Report], Any], one: Report) -> Any:
-    """Return what is refused as an answer: a refusal changes nothing, so the batch goes on."""
+def _response_or_error(apply_report: Callable[[Report], Any], report: Report) -> Any:
+    """Return a RequestError as the response: it changes nothing, so the batch can continue."""
     try:
-        return take(one)
-    except RequestError as refusal:
-        return refusal
+        return apply_report(report)
+    except RequestError as error:
+        return error
 
 
-def _claims_after(
-    reports: Sequence[tuple[int, Report]], answers: Sequence[Any]
+def _claims_with_results(
+    reports: Sequence[tuple[int, Report]], responses: Sequence[Any]
 ) -> Iterator[tuple[int, ClaimJob]]:
-    """Return the claims that came with results which were taken."""
-    for place, one in reports:
+    """Return the claims that came with results which were accepted."""
+    for index, report in reports:
         if (
-            isinstance(one, RecordResult)
-            and one.report.next
-            and isinstance(answers[place], ReportOutcome)
+            isinstance(report, RecordResult)
+            and report.report.next
+            and isinstance(responses[index], ReportOutcome)
         ):
-            yield place, ClaimJob(one.node, one.report.next.slot)
+            yield index, ClaimJob(report.node, report.report.next.slot)
 
 
 def _claim(
     work: UnitOfWork,
     claims: Sequence[tuple[int, ClaimJob]],
-    answers: list[Any],
+    responses: list[Any],
     catalog: RequirementCatalog,
     settings: Settings,
 ) -> None:
-    found = claiming.claim_jobs(work, [one for _, one in claims], catalog, settings.lease_s)
-    for (place, _), answer in zip(claims, found, strict=True):
-        handed_in = answers[place]
-        if not isinstance(handed_in, ReportOutcome):
-            answers[place] = answer
-        elif isinstance(answer, ClaimOutcome):
-            answers[place] = ReportOutcome(handed_in.state, handed_in.repeated, answer)
+    outcomes = claim_jobs(work, [claim for _, claim in claims], catalog, settings.lease_s)
+    for (index, _), outcome in zip(claims, outcomes, strict=True):
+        reported = responses[index]
+        if not isinstance(reported, ReportOutcome):
+            responses[index] = outcome
+        elif isinstance(outcome, ClaimOutcome):
+            responses[index] = ReportOutcome(reported.state, reported.repeated, outcome)

@@ -1,4 +1,4 @@
-"""What an agent hands in at the end of an attempt."""
+"""Completion of attempts: results, failures and artifacts from agents."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -17,15 +17,27 @@ from ffrtmp_master.store.rows import JobRow, NewResult
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 Uploaded = Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]
-"""Digest and size in bytes of each artifact by name, for each job and attempt."""
+"""SHA-256 digest and size in bytes of each artifact by name, for each job and attempt."""
 
 
 def record_result(work: UnitOfWork, request: RecordResult, uploaded: Uploaded) -> ReportOutcome:
     """Store a result and end its job.
 
-    The same attempt a second time changes nothing. Raises NotFoundError, ConflictError when the
-    attempt is over, UnacceptableError when an artifact that it lists was not uploaded. The result
-    of a job that somebody canceled is not stored.
+    A repeated report of the same attempt changes nothing. The result of a canceled job is not
+    stored.
+
+    Args:
+        work: The transaction.
+        request: The report of the agent.
+        uploaded: The artifacts that were uploaded for the attempts of the batch.
+
+    Returns:
+        The new state of the job, and whether the report was a repetition.
+
+    Raises:
+        NotFoundError: The job does not exist.
+        ConflictError: The attempt is over or the job is not leased to the node.
+        UnprocessableError: A listed artifact was not uploaded, or differs from the stored one.
     """
     report = request.report
     job = leases.lock_job(work, request.job_id)
@@ -38,7 +50,7 @@ def record_result(work: UnitOfWork, request: RecordResult, uploaded: Uploaded) -
         work.effects.run_times_s.append((work.now - job.started_at).total_seconds())
     if job.cancel_requested:
         job.lease_expires_at = job.slot = None
-        transitions.transition(work, job, JobState.CANCELED, "canceled before the result came")
+        transitions.transition(work, job, JobState.CANCELED, "canceled before the result arrived")
         return ReportOutcome(JobState.CANCELED)
     work.add_result(
         NewResult(
@@ -59,7 +71,23 @@ def record_result(work: UnitOfWork, request: RecordResult, uploaded: Uploaded) -
 def record_failure(
     work: UnitOfWork, request: RecordFailure, uploaded: Uploaded, retry_backoff_s: float
 ) -> ReportOutcome:
-    """Store why an attempt failed; raises what `take_result` raises."""
+    """Store the failure of an attempt and requeue or end its job.
+
+    Args:
+        work: The transaction.
+        request: The report of the agent.
+        uploaded: The artifacts that were uploaded for the attempts of the batch.
+        retry_backoff_s: The delay before the second attempt in seconds; it doubles with each
+            further attempt.
+
+    Returns:
+        The new state of the job.
+
+    Raises:
+        NotFoundError: The job does not exist.
+        ConflictError: The attempt is over or the job is not leased to the node.
+        UnprocessableError: A listed artifact was not uploaded, or differs from the stored one.
+    """
     report = request.report
     job = leases.lock_job(work, request.job_id)
     leases.check_lease(job, report.attempt, request.node)
@@ -70,7 +98,18 @@ def record_failure(
 
 
 def check_upload(work: UnitOfWork, job_id: UUID, attempt: int, node: str) -> None:
-    """Raise what `take_artifact` would raise, before the file is sent."""
+    """Check that an artifact may be uploaded, before the file is sent.
+
+    Args:
+        work: The transaction.
+        job_id: The job of the artifact.
+        attempt: The number of the attempt.
+        node: The node of the agent that uploads.
+
+    Raises:
+        NotFoundError: The job does not exist.
+        ConflictError: The attempt is over or the job is not leased to the node.
+    """
     job = leases.lock_job(work, job_id)
     if not _has_succeeded(job, attempt, node):
         leases.check_lease(job, attempt, node)
@@ -79,10 +118,22 @@ def check_upload(work: UnitOfWork, job_id: UUID, attempt: int, node: str) -> Non
 def record_artifact(
     work: UnitOfWork, job_id: UUID, attempt: int, *, node: str, name: str, content: Content
 ) -> None:
-    """Note that a file belongs to an attempt that still runs.
+    """Record that a stored file is an artifact of a running attempt.
 
-    The same file a second time changes nothing, even once the result is stored. Raises
-    NotFoundError, or ConflictError when the attempt is over.
+    A repeated upload of the same file changes nothing and succeeds even after the result was
+    stored.
+
+    Args:
+        work: The transaction.
+        job_id: The job of the artifact.
+        attempt: The number of the attempt.
+        node: The node of the agent that uploaded the file.
+        name: The name of the artifact.
+        content: The digest and size of the stored file.
+
+    Raises:
+        NotFoundError: The job does not exist.
+        ConflictError: The attempt is over or the job is not leased to the node.
     """
     job = leases.lock_job(work, job_id)
     if _has_succeeded(job, attempt, node):
@@ -101,13 +152,15 @@ def _check_artifacts(job: JobRow, listed: Sequence[Artifact], uploaded: Uploaded
     present = uploaded.get((job.id, job.attempt), {})
     errors = []
     for artifact in listed:
-        found = present.get(artifact.name)
-        if found is None:
+        stored = present.get(artifact.name)
+        if stored is None:
             errors.append(f"artifact {artifact.name} was not uploaded for attempt {job.attempt}")
-        elif found != (artifact.sha256, artifact.size_bytes):
+        elif stored != (artifact.sha256, artifact.size_bytes):
             errors.append(
                 f"artifact {artifact.name} is listed with SHA-256 {artifact.sha256} and "
-                f"{artifact.size_bytes} bytes, but stored with {found[0]} and {found[1]} bytes"
+                f"{artifact.size_bytes} bytes, but stored with {stored[0]} and {stored[1]} bytes"
             )
     if errors:
-        raise UnprocessableError("the artifacts are not those that are stored", errors)
+        raise UnprocessableError(
+            "the listed artifacts do not match the uploaded ones; upload them first", errors
+        )

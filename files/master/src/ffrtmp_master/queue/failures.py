@@ -1,4 +1,4 @@
-"""What follows an attempt that ended without a result: another one, or the end."""
+"""Attempts that ended without a result: retry with backoff, or the end of the job."""
 
 from datetime import timedelta
 
@@ -14,18 +14,27 @@ _LONGEST_BACKOFF_S = 3600.0
 
 
 def backoff_s(attempt: int, first_s: float) -> float:
-    """Return how long to wait after failed attempt `attempt`, in seconds."""
+    """Return the delay after failed attempt number `attempt` in seconds; it starts at `first_s`."""
     return float(min(first_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S))
 
 
 def end_attempt(work: UnitOfWork, job: JobRow, failure: Failure, retry_after_s: float) -> JobState:
-    """End the current attempt of a job that holds a lease; return the job's new state.
+    """End the current attempt of a job that holds a lease.
 
-    A job that somebody canceled is canceled. One whose failure is worth another try, and that
-    has attempts left, is queued again for `retry_after_s` seconds from now. Any other failed.
+    If cancellation was requested, the job becomes canceled. If the failure is retryable and the job
+    has attempts left, it is queued again. Otherwise it becomes failed.
+
+    Args:
+        work: The transaction.
+        job: The locked job.
+        failure: The failure of the attempt.
+        retry_after_s: The delay before the next attempt in seconds.
+
+    Returns:
+        The new state of the job.
     """
     kind = failure.failure_class
-    # PostgreSQL's text holds no NUL; the failure itself is kept as JSON, which can.
+    # PostgreSQL's text type cannot store NUL. The failure itself is stored as JSON, which can.
     reason = f"{kind}: {failure.message}".replace("\0", "\ufffd")
     if job.started_at is not None:
         work.effects.run_times_s.append((work.now - job.started_at).total_seconds())

@@ -1,4 +1,4 @@
-"""Leases: who holds a job, renewing, and running out."""
+"""Leases: how a job is held, renewed and expired."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -20,14 +20,17 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 
 def is_held() -> ColumnElement[bool]:
-    """Return the condition of a job being worked on, in the words of its partial index."""
+    """Return the condition that a job is leased or running.
+
+    It repeats the expression of the partial index, so that the database can use that index.
+    """
     return jobs.c.state.in_(
         [literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)]
     )
 
 
 def lock_job(work: UnitOfWork, job_id: UUID) -> JobRow:
-    """Return a job, locked; raises NotFoundError."""
+    """Lock a job and return it. Raises NotFoundError."""
     job = work.job(job_id)
     if job is None:
         raise NotFoundError(f"there is no job {job_id}")
@@ -35,7 +38,16 @@ def lock_job(work: UnitOfWork, job_id: UUID) -> JobRow:
 
 
 def check_lease(job: JobRow, attempt: int, node: str) -> None:
-    """Raise ConflictError unless this attempt of this node holds the job."""
+    """Check that an attempt holds the lease of a job.
+
+    Args:
+        job: The locked job.
+        attempt: The number of the attempt.
+        node: The node that runs the attempt.
+
+    Raises:
+        ConflictError: The attempt is over or the job is not leased to the node.
+    """
     if job.attempt != attempt:
         raise ConflictError(
             f"attempt {attempt} of job {job.id} is over: the job is {job.state} "
@@ -48,9 +60,19 @@ def check_lease(job: JobRow, attempt: int, node: str) -> None:
 
 
 def renew_lease(work: UnitOfWork, request: RenewLease, lease_s: float) -> bool:
-    """Renew a lease; the first heartbeat makes the job running. Return whether to cancel.
+    """Renew a lease. The first heartbeat of an attempt moves its job to running.
 
-    Raises NotFoundError, or ConflictError when the attempt is over.
+    Args:
+        work: The transaction.
+        request: The heartbeat of the agent.
+        lease_s: The duration of the lease from now in seconds.
+
+    Returns:
+        Whether the agent should cancel the attempt.
+
+    Raises:
+        NotFoundError: The job does not exist.
+        ConflictError: The attempt is over or the job is not leased to the node.
     """
     job = lock_job(work, request.job_id)
     check_lease(job, request.heartbeat.attempt, request.node)
@@ -63,12 +85,12 @@ def renew_lease(work: UnitOfWork, request: RenewLease, lease_s: float) -> bool:
 
 
 def has_overdue(connection: Connection, now: datetime) -> bool:
-    """Return whether an attempt is to be ended; cheap enough to ask every second."""
+    """Return whether an attempt is overdue. The query is cheap enough to run every second."""
     return statements.statements_for(connection).any_overdue(now)
 
 
 def expire_overdue(work: UnitOfWork, retry_backoff_s: float) -> int:
-    """End every attempt whose lease ran out or that took longer than its job may; count them."""
+    """End the attempts whose lease expired or deadline passed, and return their number."""
     overdue = work.merge(work.statements.overdue(work.now))
     for job in overdue:
         has_lease = job.lease_expires_at is not None and job.lease_expires_at >= work.now
@@ -87,10 +109,10 @@ def expire_overdue(work: UnitOfWork, retry_backoff_s: float) -> int:
 
 
 def extend_all(work: UnitOfWork, lease_s: float) -> None:
-    """Give every lease a full term from now.
+    """Extend every lease to its full duration from now.
 
-    For a master that starts, or whose database was away: no agent could renew meanwhile, and an
-    encode of an hour should not be lost to an outage of seconds.
+    Used when a master starts or its database becomes reachable again. Agents could not renew their
+    leases during the outage, and an encode of an hour should not be lost to an outage of seconds.
     """
     work.connection.execute(
         update(jobs).where(is_held()).values(lease_expires_at=work.now + timedelta(seconds=lease_s))

@@ -1,4 +1,4 @@
-"""Last-seen times of nodes: how often they are written, and when a silent node is offline."""
+"""Liveness of nodes: how often last-seen times are written, and when a node counts as offline."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -6,53 +6,57 @@ from datetime import UTC, datetime, timedelta
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-# How old a stored last-seen time may become: a part of the time after which a node is offline.
-_THROTTLE_PART = 0.25
+# The maximum age of a stored last-seen time, as a fraction of the time after which a node is
+# offline.
+_THROTTLE_RATIO = 0.25
 
 
 class Liveness:
-    """Tells which silence of a node counts.
+    """Decides since when a node must have been seen to count as online.
 
-    While nobody listened (the master was stopped, its database away, its clock wrong) no node
-    could be heard. Afterwards all that were online before have the usual time to speak up; a node
-    that had been silent for too long by then stays offline.
+    A node cannot be seen while the master is stopped, its database is unreachable or its clock is
+    wrong. After such an interruption all nodes that were online before it have the usual time to
+    report. Nodes that were already offline before the interruption stay offline.
     """
 
     def __init__(self, offline_s: float) -> None:
-        """Count a node as offline after `offline_s` seconds of silence."""
-        self._silence = timedelta(seconds=offline_s)
-        # One value, for several threads: when listening began again, and what was heard last
-        # before that.
+        """Count a node as offline when it was not seen for `offline_s` seconds."""
+        self._offline_after = timedelta(seconds=offline_s)
+        # The end of the last interruption, and the time at which any node was last seen before it.
+        # They are one attribute because several threads read them.
         self._interruption = (_LONG_AGO, _LONG_AGO)
 
-    def resume(self, now: datetime, last_heard: datetime | None) -> None:
-        """Listen again from `now` on; the last that any node was heard was at `last_heard`."""
-        self._interruption = (now, now if last_heard is None else min(now, last_heard))
+    def resume(self, now: datetime, last_seen: datetime | None) -> None:
+        """Record that an interruption ended at `now`; any node was last seen at `last_seen`."""
+        self._interruption = (now, now if last_seen is None else min(now, last_seen))
 
     def heard_since(self, now: datetime) -> datetime:
-        """Return the moment since which a node that is not offline at `now` was heard of."""
-        resumed, last_heard = self._interruption
-        return (last_heard if now - resumed <= self._silence else now) - self._silence
+        """Return the earliest last-seen time with which a node is online at `now`."""
+        resumed_at, last_seen = self._interruption
+        is_recent = now - resumed_at <= self._offline_after
+        return (last_seen if is_recent else now) - self._offline_after
 
 
 class LastSeenThrottle:
-    """Remembers which notes are young, so that a call seldom costs a statement."""
+    """Caches the last-seen times that were written, so that few requests cost a statement."""
 
     def __init__(self, offline_s: float) -> None:
-        """Write notes for nodes that are offline after `offline_s` seconds of silence."""
-        self._coarse_s = offline_s * _THROTTLE_PART
-        self._noted: dict[str, datetime] = {}
+        """Throttle the writes for nodes that are offline after `offline_s` seconds."""
+        self._max_age_s = offline_s * _THROTTLE_RATIO
+        self._written: dict[str, datetime] = {}
 
     def record_seen(self, work: UnitOfWork, names: Iterable[str]) -> None:
-        """Write down for nodes that they were heard now, where the last note has become old."""
-        young = timedelta(seconds=self._coarse_s)
-        now, noted = work.now, self._noted
-        # What was noted for later than now was told by a clock that has been put back.
-        old = [name for name in names if not now - young < noted.get(name, now - young) <= now]
-        if old:
-            work.statements.record_seen(sorted(old), now, self._coarse_s)
-            noted.update(dict.fromkeys(old, now))
+        """Write the current time as last-seen time of the nodes whose stored one is too old."""
+        max_age = timedelta(seconds=self._max_age_s)
+        now, written = work.now, self._written
+        # A time in the future was written before the clock was set back, and counts as too old.
+        outdated = [
+            name for name in names if not now - max_age < written.get(name, now - max_age) <= now
+        ]
+        if outdated:
+            work.statements.record_seen(sorted(outdated), now, self._max_age_s)
+            written.update(dict.fromkeys(outdated, now))
 
     def invalidate(self) -> None:
-        """Trust no note: a transaction was undone that may have written some."""
-        self._noted.clear()
+        """Clear the cache after a rollback, which may have undone writes."""
+        self._written.clear()

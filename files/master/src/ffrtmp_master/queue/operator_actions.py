@@ -1,7 +1,6 @@
-"""Actions of operators on jobs: cancel, retry, change the priority; and removal of a node."""
+"""Actions of operators: cancel, retry, change of priority, removal of a node."""
 
 from collections.abc import Iterable
-from itertools import islice
 from uuid import UUID
 
 from ffrtmp_shared.models import Run
@@ -11,60 +10,98 @@ from sqlalchemy import ColumnElement, select, update
 
 from ffrtmp_master.queue import leases, transitions
 from ffrtmp_master.queue.leases import is_held
+from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.store import nodes, runs
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.errors import ConflictError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import jobs
 from ffrtmp_master.store.schema import runs as runs_table
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
-_CAN_BE_DONE_OVER = (JobState.FAILED, JobState.CANCELED)
+_RETRYABLE_STATES = (JobState.FAILED, JobState.CANCELED)
 _ROWS_AT_ONCE = 1000
 
 
 def retry_job(work: UnitOfWork, job_id: UUID, by: str, step_s: float) -> UUID:
-    """Queue a new job that does a failed or canceled one over; return its id.
+    """Queue a new job that retries a failed or canceled one.
 
-    A final state stays final: the old job keeps its history and names the new one. Raises
-    NotFoundError, or ConflictError when the job is not of that kind or was done over already.
+    Final states never change. The old job keeps its history and refers to the new one.
+
+    Args:
+        work: The transaction.
+        job_id: The job to retry.
+        by: The name of the operator.
+        step_s: The waiting time in seconds that one priority step is worth.
+
+    Returns:
+        The id of the new job.
+
+    Raises:
+        NotFoundError: The job does not exist.
+        ConflictError: The job is neither failed nor canceled, or was already retried.
     """
     job = leases.lock_job(work, job_id)
     if job.superseded_by is not None:
-        raise ConflictError(f"job {job_id} is done over already, as {job.superseded_by}")
-    if job.state not in _CAN_BE_DONE_OVER:
+        raise ConflictError(f"job {job_id} was already retried as {job.superseded_by}")
+    if job.state not in _RETRYABLE_STATES:
         raise ConflictError(
-            f"job {job_id} is {job.state}; only what failed or was canceled can be done over"
+            f"job {job_id} is {job.state}; only failed and canceled jobs can be retried"
         )
     return _retry(work, [job], by, step_s)[0]
 
 
 def retry_run(work: UnitOfWork, run_id: UUID, by: str, step_s: float) -> Run:
-    """Queue new jobs for all of a run that failed or were canceled; raises NotFoundError."""
+    """Queue new jobs that retry all failed and canceled jobs of a run.
+
+    Args:
+        work: The transaction.
+        run_id: The run.
+        by: The name of the operator.
+        step_s: The waiting time in seconds that one priority step is worth.
+
+    Returns:
+        The run after the change.
+
+    Raises:
+        NotFoundError: The run does not exist.
+    """
     runs.get_run(work.connection, run_id)
-    ids = work.connection.execute(
+    found = work.connection.execute(
         select(jobs.c.id)
         .where(
             jobs.c.run_id == run_id,
-            jobs.c.state.in_(_CAN_BE_DONE_OVER),
+            jobs.c.state.in_(_RETRYABLE_STATES),
             jobs.c.superseded_by.is_(None),
         )
         .order_by(jobs.c.position)
     ).scalars()
-    found = list(ids)
-    rows = work.jobs(found)
-    # Another master may have been quicker, before the rows were locked.
-    still = [rows[job_id] for job_id in found if rows[job_id].superseded_by is None]
-    _retry(work, still, by, step_s)
+    ids = list(found)
+    rows = work.jobs(ids)
+    # Another master may have retried some of them before the rows were locked.
+    not_superseded = [rows[job_id] for job_id in ids if rows[job_id].superseded_by is None]
+    _retry(work, not_superseded, by, step_s)
     return runs.get_run(work.connection, run_id)
 
 
 def set_priority(work: UnitOfWork, job_id: UUID, priority: Priority, step_s: float) -> None:
-    """Change how urgent a job is; raises NotFoundError, or ConflictError when it is final."""
+    """Change the priority of a job.
+
+    Args:
+        work: The transaction.
+        job_id: The job.
+        priority: The new priority.
+        step_s: The waiting time in seconds that one priority step is worth.
+
+    Raises:
+        NotFoundError: The job does not exist.
+        ConflictError: The job is in a final state.
+    """
     job = leases.lock_job(work, job_id)
     if job.state.is_final:
-        raise ConflictError(f"job {job_id} is {job.state}; its priority matters no more")
+        raise ConflictError(f"job {job_id} is {job.state}; its priority can no longer be changed")
     job.priority = priority.steps
-    job.rank = transitions.rank(job.created_at, priority.steps, step_s)
+    job.rank = queue_rank(job.created_at, priority.steps, step_s)
     work.mark_changed(job)
 
 
@@ -76,7 +113,7 @@ def _retry(work: UnitOfWork, old_jobs: Iterable[JobRow], by: str, step_s: float)
         old.superseded_by = job.id
         work.mark_changed(old)
         new.append(job)
-    transitions.enqueue(work, new, f"done over by {by}")
+    transitions.enqueue(work, new, f"retried by {by}")
     run_ids = {job.run_id for job in new if job.run_id is not None}
     work.connection.execute(
         update(runs_table).where(runs_table.c.id.in_(run_ids)).values(finished_at=None)
@@ -86,9 +123,20 @@ def _retry(work: UnitOfWork, old_jobs: Iterable[JobRow], by: str, step_s: float)
 
 
 def cancel_run(work: UnitOfWork, run_id: UUID, by: str) -> Run:
-    """Cancel what is queued at once, and ask the agents of what runs to stop.
+    """Cancel the queued jobs of a run and request the cancellation of its running jobs.
 
-    Raises NotFoundError. A run that is final stays as it is.
+    A finished run does not change.
+
+    Args:
+        work: The transaction.
+        run_id: The run.
+        by: The name of the operator.
+
+    Returns:
+        The run after the change.
+
+    Raises:
+        NotFoundError: The run does not exist.
     """
     runs.get_run(work.connection, run_id)
     runs.settle_nodes(work.connection, run_id, None)
@@ -97,37 +145,52 @@ def cancel_run(work: UnitOfWork, run_id: UUID, by: str) -> Run:
 
 
 def cancel_job(work: UnitOfWork, job_id: UUID, by: str) -> None:
-    """Cancel a job, or ask its agent to stop; raises NotFoundError. A final one stays as it is."""
+    """Cancel a queued job or request the cancellation of a running one.
+
+    A job in a final state does not change.
+
+    Args:
+        work: The transaction.
+        job_id: The job.
+        by: The name of the operator.
+
+    Raises:
+        NotFoundError: The job does not exist.
+    """
     _cancel(work, leases.lock_job(work, job_id), f"canceled by {by}")
 
 
 def remove_node(work: UnitOfWork, name: str, by: str) -> None:
-    """Forget a node; what is queued for it alone can never be done and is canceled.
+    """Remove a node and cancel the jobs that are queued for this node only.
 
-    Raises NotFoundError, or ConflictError while the node works on a job.
+    Args:
+        work: The transaction.
+        name: The name of the node.
+        by: The name of the operator.
+
+    Raises:
+        NotFoundError: The node does not exist.
+        ConflictError: The node holds a job.
     """
-    # Locked first: no claim may give it a job while this looks for one.
+    # The row is locked first, so that no claim can lease a job to the node during the check.
     work.statements.nodes([name])
     working = work.connection.execute(
         select(jobs.c.id).where(is_held(), jobs.c.leased_to == name).limit(1)
     ).scalar()
     if working is not None:
-        raise ConflictError(f"node {name} works on job {working}; drain it and wait, or cancel")
+        raise ConflictError(
+            f"node {name} holds job {working}; drain the node and wait, or cancel the job"
+        )
     nodes.remove_node(work.connection, name)
     _cancel_all(work, jobs.c.node == name, f"node {name} was removed by {by}")
 
 
 def _cancel_all(work: UnitOfWork, condition: ColumnElement[bool], reason: str) -> None:
     unfinished = [state for state in JobState if not state.is_final]
-    ids = iter(
-        work.connection.execute(
-            select(jobs.c.id).where(condition, jobs.c.state.in_(unfinished)).order_by(jobs.c.id)
-        )
-        .scalars()
-        .all()
-    )
-    while piece := list(islice(ids, _ROWS_AT_ONCE)):
-        for job in work.jobs(piece).values():
+    query = select(jobs.c.id).where(condition, jobs.c.state.in_(unfinished)).order_by(jobs.c.id)
+    ids = work.connection.execute(query).scalars().all()
+    for chunk in chunks(ids, _ROWS_AT_ONCE):
+        for job in work.jobs(chunk).values():
             _cancel(work, job, reason)
         work.flush()
 

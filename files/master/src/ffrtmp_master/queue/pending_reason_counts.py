@@ -1,4 +1,4 @@
-"""What keeps whole sets of requirements from being handed out, for counting at a scrape."""
+"""Pending reasons by requirement set, counted at each scrape."""
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
@@ -6,22 +6,22 @@ from collections.abc import Collection, Iterable, Mapping
 from ffrtmp_shared.states import NodeState
 from sqlalchemy import Connection
 
-from ffrtmp_master.queue.matching import RequirementCatalog
 from ffrtmp_master.queue.pending_reasons import PendingReason
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store import statements
 from ffrtmp_master.store.queue_stats import HeldCount
 from ffrtmp_master.store.rows import NodeRow
 
 
 class PendingReasonCounts:
-    """Says for sets of requirements what `reasons` says for single jobs, for several threads.
+    """Computes the pending reasons of requirement sets, as `pending_reasons` does for single jobs.
 
-    It remembers nodes and sets, and looks only at what has changed. The catalog is its own: claims
-    never wait while all nodes are looked through.
+    It may be used by several threads. It caches nodes and requirement sets and examines only
+    changes. It has a separate catalog, so that claims never wait while all nodes are examined.
     """
 
     def __init__(self) -> None:
-        """Know nothing yet."""
+        """Create an object with an empty cache."""
         self._lock = threading.Lock()
         self._catalog = RequirementCatalog()
 
@@ -32,37 +32,47 @@ class PendingReasonCounts:
         nodes: Iterable[NodeRow],
         held: Iterable[HeldCount],
     ) -> Mapping[int, PendingReason]:
-        """Return what keeps jobs of some sets waiting that need not wait for another attempt.
+        """Return the pending reasons of jobs that do not wait for a backoff to end.
 
-        `nodes` are all that there are, each with the state that it is in now, and `held` is what
-        they work on.
+        Args:
+            connection: A connection to the database.
+            requirement_ids: The requirement sets of the jobs.
+            nodes: All registered nodes with their current states.
+            held: The numbers of leased and running jobs by node.
+
+        Returns:
+            The pending reason of each requirement set, by its id.
         """
         if not requirement_ids:
             return {}
-        using = statements.statements_for(connection)
+        db = statements.statements_for(connection)
         active = [node for node in nodes if node.state is NodeState.ACTIVE]
-        working, alone = _working(held)
+        busy, exclusively_busy = _busy_nodes(held)
         with self._lock:
-            self._catalog.load_new(using)
-            met = self._catalog.met_by(active, using)
-            exclusive = {one for one in requirement_ids if self._catalog.is_exclusive(one)}
-        could = _union(met.values())
-        idle = _union(ids for name, ids in met.items() if name not in working)
-        open_to_shared = _union(ids for name, ids in met.items() if name not in alone)
+            self._catalog.load_new(db)
+            met = self._catalog.met_by(active, db)
+            exclusive = {
+                requirement_id
+                for requirement_id in requirement_ids
+                if self._catalog.is_exclusive(requirement_id)
+            }
+        met_by_any = _union(met.values())
+        met_by_idle = _union(ids for name, ids in met.items() if name not in busy)
+        open_to_shared = _union(ids for name, ids in met.items() if name not in exclusively_busy)
         reasons = {}
-        for one in requirement_ids:
-            if one not in could:
-                reasons[one] = PendingReason.NO_NODE
-            elif one in (idle if one in exclusive else open_to_shared):
-                reasons[one] = PendingReason.READY
+        for requirement_id in requirement_ids:
+            if requirement_id not in met_by_any:
+                reasons[requirement_id] = PendingReason.NO_NODE
+            elif requirement_id in (met_by_idle if requirement_id in exclusive else open_to_shared):
+                reasons[requirement_id] = PendingReason.READY
             else:
-                reasons[one] = PendingReason.BUSY
+                reasons[requirement_id] = PendingReason.BUSY
         return reasons
 
 
-def _working(held: Iterable[HeldCount]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the nodes that work, and those of them that a job has for itself."""
-    pairs = [(one.node, one.is_exclusive) for one in held]
+def _busy_nodes(held: Iterable[HeldCount]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the nodes that hold jobs, and those of them that hold an exclusive job."""
+    pairs = [(count.node, count.is_exclusive) for count in held]
     return (
         frozenset(node for node, _ in pairs),
         frozenset(node for node, is_exclusive in pairs if is_exclusive),

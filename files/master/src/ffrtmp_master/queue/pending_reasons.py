@@ -1,4 +1,4 @@
-"""Why a queued job is not handed out now."""
+"""Pending reasons: the explanations why queued jobs are not leased."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from ffrtmp_shared.states import JobState, NodeState
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue.leases import is_held
-from ffrtmp_master.queue.matching import RequirementSet, unmet_requirements
+from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.store import nodes
 from ffrtmp_master.store.schema import jobs, requirements
 
-# So many nodes are named, and of the rest only how many they are.
-_NAMED = 5
+# The maximum number of nodes that are named; of the others only the number is given.
+_MAX_NAMED = 5
 
 
 class PendingReason(StrEnum):
-    """What keeps a queued job from being handed out, for counting."""
+    """The reason why a queued job is not leased, as a label for metrics."""
 
     READY = "ready"
     BACKOFF = "backoff"
@@ -30,10 +30,9 @@ class PendingReason(StrEnum):
 
 @dataclass(frozen=True)
 class NodeOccupancy:
-    """All nodes by name, and what they work on.
+    """All nodes by name, and the kinds of jobs that they hold.
 
-    `exclusive` are those that work on a job which wants its node for itself, `shared` those that
-    work on others.
+    `exclusive` are the nodes that hold an exclusive job, `shared` those that hold other jobs.
     """
 
     nodes: Mapping[str, Node]
@@ -41,126 +40,157 @@ class NodeOccupancy:
     shared: frozenset[str] = frozenset()
 
     def is_busy(self, node: str, wanted: RequirementSet) -> bool:
-        """Return whether what a node works on keeps it from a job."""
+        """Return whether the jobs that a node holds prevent it from getting another job."""
         return node in self.exclusive or (wanted.exclusive and node in self.shared)
 
 
-def read_occupancy(connection: Connection, heard_since: datetime) -> NodeOccupancy:
-    """Read all nodes and what they work on."""
+def read_occupancy(connection: Connection, seen_since: datetime) -> NodeOccupancy:
+    """Read all nodes and the kinds of jobs that they hold."""
     held = connection.execute(
         select(jobs.c.leased_to, requirements.c.exclusive)
         .join_from(jobs, requirements)
         .where(is_held())
     ).all()
     return NodeOccupancy(
-        {node.name: node for node in nodes.list_all(connection, heard_since)},
+        {node.name: node for node in nodes.list_all(connection, seen_since)},
         exclusive=frozenset(name for name, exclusive in held if exclusive),
         shared=frozenset(name for name, exclusive in held if not exclusive),
     )
 
 
 def reason_class(
-    wanted: RequirementSet, not_before: datetime | None, services: NodeOccupancy, now: datetime
+    wanted: RequirementSet, not_before: datetime | None, occupancy: NodeOccupancy, now: datetime
 ) -> PendingReason:
-    """Return what keeps a queued job from being handed out.
+    """Return the class of reasons why a queued job is not leased.
 
-    A node that is offline or draining counts as none; a job that is ready waits for others that
-    go before it, or is about to be claimed.
+    Offline and draining nodes are ignored. A job that is ready waits for jobs with a lower rank, or
+    is about to be claimed.
+
+    Args:
+        wanted: The requirement set of the job.
+        not_before: The end of the backoff, if there is one.
+        occupancy: All nodes and the kinds of jobs that they hold.
+        now: The current time.
+
+    Returns:
+        The pending reason.
     """
     if not_before is not None and not_before > now:
         return PendingReason.BACKOFF
-    could = [node for node in _able(wanted, services) if node.state is NodeState.ACTIVE]
-    if not could:
+    active = [node for node in _suitable_nodes(wanted, occupancy) if node.state is NodeState.ACTIVE]
+    if not active:
         return PendingReason.NO_NODE
-    if all(services.is_busy(node.name, wanted) for node in could):
+    if all(occupancy.is_busy(node.name, wanted) for node in active):
         return PendingReason.BUSY
     return PendingReason.READY
 
 
 def pending_reason(
-    wanted: RequirementSet, not_before: datetime | None, services: NodeOccupancy, now: datetime
+    wanted: RequirementSet, not_before: datetime | None, occupancy: NodeOccupancy, now: datetime
 ) -> str:
-    """Say why a queued job is not handed out now."""
+    """Explain to a user why a queued job is not leased.
+
+    Args:
+        wanted: The requirement set of the job.
+        not_before: The end of the backoff, if there is one.
+        occupancy: All nodes and the kinds of jobs that they hold.
+        now: The current time.
+
+    Returns:
+        The explanation.
+    """
     if not_before is not None and not_before > now:
         return f"waits after a failed attempt until {not_before:%Y-%m-%dT%H:%M:%SZ}"
-    able = _able(wanted, services)
-    if not able:
-        return _no_node(wanted, services)
-    hindered = {node.name: _obstacle(node, wanted, services) for node in able}
-    if None in hindered.values():
+    suitable = _suitable_nodes(wanted, occupancy)
+    if not suitable:
+        return _no_node_reason(wanted, occupancy)
+    obstacles = {node.name: _obstacle(node, wanted, occupancy) for node in suitable}
+    if None in obstacles.values():
         return "waits for its turn"
-    said = [f"{name} {what}" for name, what in hindered.items()]
-    return f"no node that could do it is free: {_listed(said, ', ')}"
+    messages = [f"{name} {obstacle}" for name, obstacle in obstacles.items()]
+    return f"no suitable node is free: {_joined(messages, ', ')}"
 
 
 def explain_pending(
-    connection: Connection, found: Sequence[Job], now: datetime, heard_since: datetime
+    connection: Connection, listed_jobs: Sequence[Job], now: datetime, seen_since: datetime
 ) -> tuple[Job, ...]:
-    """Return the jobs, those that are queued with why they wait; reads the nodes at most once."""
-    if not any(job.state is JobState.QUEUED for job in found):
-        return tuple(found)
-    services = read_occupancy(connection, heard_since)
-    # Most jobs of a list ask the same: nodes are looked through once for all of these.
-    said: dict[tuple[str, datetime | None], str] = {}
-    answer = []
-    for job in found:
+    """Add the explanations to queued jobs. The nodes are read at most once.
+
+    Args:
+        connection: A connection to the database.
+        listed_jobs: Jobs in any state.
+        now: The current time.
+        seen_since: The earliest last-seen time with which a node is online.
+
+    Returns:
+        The jobs in the same order, with `waiting` set for those that are queued.
+    """
+    if not any(job.state is JobState.QUEUED for job in listed_jobs):
+        return tuple(listed_jobs)
+    occupancy = read_occupancy(connection, seen_since)
+    # Most jobs of a list have the same requirements, which are matched to the nodes only once.
+    messages: dict[tuple[str, datetime | None], str] = {}
+    explained = []
+    for job in listed_jobs:
         if job.state is JobState.QUEUED:
             wanted = RequirementSet(requirements=job.requirements, exclusive=job.exclusive)
-            is_over = job.not_before is None or job.not_before <= now
-            not_before = None if is_over else job.not_before
+            may_start = job.not_before is None or job.not_before <= now
+            not_before = None if may_start else job.not_before
             key = (wanted.key, not_before)
-            if key not in said:
-                said[key] = pending_reason(wanted, not_before, services, now)
-            answer.append(msgspec.structs.replace(job, waiting=said[key]))
+            if key not in messages:
+                messages[key] = pending_reason(wanted, not_before, occupancy, now)
+            explained.append(msgspec.structs.replace(job, waiting=messages[key]))
         else:
-            answer.append(job)
-    return tuple(answer)
+            explained.append(job)
+    return tuple(explained)
 
 
-def _able(wanted: RequirementSet, services: NodeOccupancy) -> list[Node]:
-    """Return the nodes that meet what a job asks, whatever state they are in."""
+def _suitable_nodes(wanted: RequirementSet, occupancy: NodeOccupancy) -> list[Node]:
+    """Return the nodes that meet the requirements of a job, in any state."""
     name = wanted.requirements.node
     if name is None:
-        among = list(services.nodes.values())
+        candidates = list(occupancy.nodes.values())
     else:
-        among = [services.nodes[name]] if name in services.nodes else []
+        candidates = [occupancy.nodes[name]] if name in occupancy.nodes else []
     return [
-        node for node in among if not unmet_requirements(wanted.requirements, node.registration)
+        node
+        for node in candidates
+        if not unmet_requirements(wanted.requirements, node.registration)
     ]
 
 
-def _obstacle(node: Node, wanted: RequirementSet, services: NodeOccupancy) -> str | None:
+def _obstacle(node: Node, wanted: RequirementSet, occupancy: NodeOccupancy) -> str | None:
     if node.state is not NodeState.ACTIVE:
         return f"is {node.state}"
-    if node.name in services.exclusive:
-        return "works on a job that has it for itself"
-    if services.is_busy(node.name, wanted):
-        return "works on other jobs, and this one wants it for itself"
+    if node.name in occupancy.exclusive:
+        return "runs an exclusive job"
+    if occupancy.is_busy(node.name, wanted):
+        return "runs other jobs, and this job is exclusive"
     return None
 
 
-def _no_node(wanted: RequirementSet, services: NodeOccupancy) -> str:
-    if not services.nodes:
+def _no_node_reason(wanted: RequirementSet, occupancy: NodeOccupancy) -> str:
+    if not occupancy.nodes:
         return "no node is registered"
     name = wanted.requirements.node
     if name is not None:
-        if name not in services.nodes:
+        if name not in occupancy.nodes:
             return f"node {name} is not registered"
-        lacks = unmet_requirements(wanted.requirements, services.nodes[name].registration)
+        lacks = unmet_requirements(wanted.requirements, occupancy.nodes[name].registration)
         return f"node {name} lacks {', '.join(lacks)}"
-    # Nodes that lack the same are told together.
+    # Nodes that lack the same requirements are grouped.
     alike: dict[str, list[str]] = {}
-    for node in services.nodes.values():
+    for node in occupancy.nodes.values():
         missing = ", ".join(unmet_requirements(wanted.requirements, node.registration))
         alike.setdefault(missing, []).append(node.name)
-    said = [
-        f"{_listed(names, ', ')} {'lacks' if len(names) == 1 else 'lack'} {missing}"
+    messages = [
+        f"{_joined(names, ', ')} {'lacks' if len(names) == 1 else 'lack'} {missing}"
         for missing, names in alike.items()
     ]
-    return f"no node meets what it requires: {_listed(said, '; ')}"
+    return f"no node meets the requirements: {_joined(messages, '; ')}"
 
 
-def _listed(items: Sequence[str], between: str) -> str:
-    named = between.join(items[:_NAMED])
-    left = len(items) - _NAMED
-    return named if left <= 0 else f"{named}{between}and {left} more"
+def _joined(items: Sequence[str], separator: str) -> str:
+    text = separator.join(items[:_MAX_NAMED])
+    remaining = len(items) - _MAX_NAMED
+    return text if remaining <= 0 else f"{text}{separator}and {remaining} more"

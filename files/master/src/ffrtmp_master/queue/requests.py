@@ -1,4 +1,4 @@
-"""What agents and submitters ask for most, as data: the writer applies many of them together."""
+"""The frequent requests of agents and submitters as data, applied in batches by the writer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ffrtmp_master.store.writer import Request
 
 @dataclass(frozen=True, slots=True)
 class SubmitOutcome:
-    """A job that was submitted, and whether it was there before under the same key."""
+    """A submitted job, and whether it already existed under the same idempotency key."""
 
     job: JobRow
     existed: bool
@@ -21,11 +21,11 @@ class SubmitOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ClaimOutcome:
-    """The outcome of a claim: the job, or what could be handed to this slot later.
+    """The leased job, or the conditions under which a parked claim may get one later.
 
-    `open_to` are the sets of requirements whose jobs the node could take now, `is_idle` whether
-    it could take any. `is_contended` says that another master held such a job at this moment, so
-    that asking again soon is worth it.
+    `open_to` are the ids of the requirement sets whose jobs could be leased to the node now.
+    `is_idle` is True when the node holds no job and is active. `is_contended` is True when another
+    master had locked such a job, so that a further attempt soon may succeed.
     """
 
     job: JobRow | None
@@ -36,7 +36,7 @@ class ClaimOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReportOutcome:
-    """What became of a job whose attempt is over, and the claim that came with it."""
+    """The new state of a job whose attempt is over, and the outcome of the claim sent with it."""
 
     state: JobState
     repeated: bool = False
@@ -45,7 +45,7 @@ class ReportOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SubmitJob(Request[SubmitOutcome]):
-    """A job of its own is to be queued."""
+    """Request to queue a job outside of any run."""
 
     request: JobRequest
     created_by: str
@@ -54,7 +54,7 @@ class SubmitJob(Request[SubmitOutcome]):
 
 @dataclass(frozen=True, slots=True)
 class ClaimJob(Request[ClaimOutcome]):
-    """A slot of a node wants a job."""
+    """Request of a slot of a node for a job."""
 
     node: str
     slot: int
@@ -62,7 +62,7 @@ class ClaimJob(Request[ClaimOutcome]):
 
 @dataclass(frozen=True, slots=True)
 class RenewLease(Request[bool]):
-    """An agent still works on an attempt; the answer says whether it should stop."""
+    """Heartbeat of an attempt; the response is whether the agent should cancel it."""
 
     job_id: UUID
     node: str
@@ -71,9 +71,9 @@ class RenewLease(Request[bool]):
 
 @dataclass(frozen=True, slots=True)
 class RecordResult(Request[ReportOutcome]):
-    """An agent hands in what it measured, and may claim its next job with it.
+    """Report of a result, which may include a claim for the next job.
 
-    `measurement` is that of the report as JSON text, as it came.
+    `measurement` is the measurement of the report as JSON text, as it was received.
     """
 
     job_id: UUID
@@ -84,7 +84,7 @@ class RecordResult(Request[ReportOutcome]):
 
 @dataclass(frozen=True, slots=True)
 class RecordFailure(Request[ReportOutcome]):
-    """An agent says that an attempt ended without a measurement."""
+    """Report of an attempt that ended without a measurement."""
 
     job_id: UUID
     node: str
@@ -92,10 +92,10 @@ class RecordFailure(Request[ReportOutcome]):
 
 
 Report = RenewLease | RecordResult | RecordFailure
-"""What an agent says of the attempt that it holds."""
+"""A report of an agent on the attempt that it holds."""
 
 AnyRequest = SubmitJob | ClaimJob | Report
-"""Everything that the writer applies together."""
+"""Any request that the writer applies in a batch."""
 
 Requests = Sequence[AnyRequest]
-"""A batch."""
+"""The requests of a batch."""

@@ -1,4 +1,4 @@
-"""Jobs of their own: queued as they are asked for, outside of any run."""
+"""Submission of single jobs, outside of any run."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -11,8 +11,9 @@ from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import RequirementCatalog, RequirementSet
+from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.queue.requests import SubmitJob, SubmitOutcome
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog, RequirementSet
 from ffrtmp_master.queue.uploads import KnownUploads, missing_sources_error
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.errors import RequestError, UnprocessableError
@@ -23,10 +24,19 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 def required_set(
     requirements: Requirements, scenario: Scenario, *, exclusive: bool
 ) -> RequirementSet:
-    """Return what a job asks of its node: what was said, and always its encoder and its kind.
+    """Return the requirement set of a job.
 
-    A job with an FFmpeg of its own asks for a node that may run it. That FFmpeg brings its
-    software encoders along; a GPU it does not bring.
+    The encoder and the kind of the scenario are added to the stated requirements. A scenario that
+    brings a separate FFmpeg requires a node that may run it. Such an FFmpeg includes its software
+    encoders, so only encoders that need hardware are required of the node.
+
+    Args:
+        requirements: The stated requirements.
+        scenario: The scenario of the job.
+        exclusive: Whether the job needs its node exclusively.
+
+    Returns:
+        The requirement set.
     """
     kind = None if scenario.kind in KINDS_OF_EVERY_NODE else scenario.kind
     encoder = scenario.encoder
@@ -45,42 +55,55 @@ def submit_jobs(
     uploads: KnownUploads,
     settings: Settings,
 ) -> list[SubmitOutcome | RequestError]:
-    """Queue each job, or return the one that was queued with the same key before.
+    """Queue each job, or return the existing job with the same idempotency key.
 
-    A job whose source, or given FFmpeg, was never uploaded is refused.
+    Args:
+        work: The transaction.
+        requests: The submissions.
+        catalog: The cache of requirement sets.
+        uploads: The cache of uploaded files.
+        settings: The settings of the master.
+
+    Returns:
+        For each submission, in the same order, its outcome, or an UnprocessableError if a source or
+        an FFmpeg was not uploaded or the key was used for a different job.
     """
-    earlier = _find_by_key(work, requests)
+    by_key = _find_by_key(work, requests)
     names = {
         digest: name
-        for asked in requests
-        for digest, name in asked.request.scenario.uploads.items()
+        for submission in requests
+        for digest, name in submission.request.scenario.uploads.items()
     }
     missing = uploads.missing(work.statements, names)
-    if earlier:
+    if by_key:
         catalog.load_new(work.statements)
-    new: list[JobRow] = []
-    answers: list[SubmitOutcome | RequestError] = []
-    for asked in requests:
-        identity = (asked.created_by, asked.key or "")
-        before = earlier.get(identity) if asked.key is not None else None
-        if before is not None:
-            answers.append(_is_same_job(before, asked, catalog, settings))
+    new_jobs: list[JobRow] = []
+    outcomes: list[SubmitOutcome | RequestError] = []
+    for submission in requests:
+        identity = (submission.created_by, submission.key or "")
+        existing = by_key.get(identity) if submission.key is not None else None
+        if existing is not None:
+            outcomes.append(_existing_or_error(existing, submission, catalog, settings))
             continue
-        lacking = missing.intersection(asked.request.scenario.uploads) if missing else None
-        if lacking:
-            answers.append(missing_sources_error(lacking, asked.request.scenario.uploads))
+        missing_here = (
+            missing.intersection(submission.request.scenario.uploads) if missing else None
+        )
+        if missing_here:
+            outcomes.append(
+                missing_sources_error(missing_here, submission.request.scenario.uploads)
+            )
             continue
-        job = _row(work, asked, catalog, settings)
-        new.append(job)
-        if asked.key is not None:
-            earlier[identity] = job
-        answers.append(SubmitOutcome(job, existed=False))
-    transitions.enqueue(work, new, "submitted")
-    return answers
+        job = _row(work, submission, catalog, settings)
+        new_jobs.append(job)
+        if submission.key is not None:
+            by_key[identity] = job
+        outcomes.append(SubmitOutcome(job, existed=False))
+    transitions.enqueue(work, new_jobs, "submitted")
+    return outcomes
 
 
 def _find_by_key(work: UnitOfWork, requests: Sequence[SubmitJob]) -> dict[tuple[str, str], JobRow]:
-    keys = {(asked.created_by, asked.key) for asked in requests if asked.key is not None}
+    keys = {(request.created_by, request.key) for request in requests if request.key is not None}
     if not keys:
         return {}
     found: Mapping[tuple[str, str], UUID] = work.statements.jobs_by_key(sorted(keys))
@@ -88,30 +111,30 @@ def _find_by_key(work: UnitOfWork, requests: Sequence[SubmitJob]) -> dict[tuple[
     return {identity: rows[job_id] for identity, job_id in found.items()}
 
 
-def _is_same_job(
-    before: JobRow, asked: SubmitJob, catalog: RequirementCatalog, settings: Settings
+def _existing_or_error(
+    existing: JobRow, submit: SubmitJob, catalog: RequirementCatalog, settings: Settings
 ) -> SubmitOutcome | RequestError:
-    """Return the job that was made before, if it is what is asked for now.
+    """Return the existing job, or an error if it differs from the submitted one.
 
-    Its priority is not compared: an operator may have changed it since.
+    The priorities are not compared, because an operator may have changed the existing one.
     """
-    request = asked.request
+    request = submit.request
     wanted = required_set(request.requirements, request.scenario, exclusive=request.exclusive)
     is_same = (
-        before.scenario == msgspec.json.encode(request.scenario).decode()
-        and catalog.set_of(before.requirement_id).key == wanted.key
-        and before.max_attempts == (request.max_attempts or settings.max_attempts)
-        and before.deadline_s == request.deadline_s
+        existing.scenario == msgspec.json.encode(request.scenario).decode()
+        and catalog.set_of(existing.requirement_id).key == wanted.key
+        and existing.max_attempts == (request.max_attempts or settings.max_attempts)
+        and existing.deadline_s == request.deadline_s
     )
     if not is_same:
-        return UnprocessableError(f"the idempotency key {asked.key!r} was used for another job")
-    return SubmitOutcome(before, existed=True)
+        return UnprocessableError(f"the idempotency key {submit.key!r} was used for another job")
+    return SubmitOutcome(existing, existed=True)
 
 
 def _row(
-    work: UnitOfWork, asked: SubmitJob, catalog: RequirementCatalog, settings: Settings
+    work: UnitOfWork, submit: SubmitJob, catalog: RequirementCatalog, settings: Settings
 ) -> JobRow:
-    request = asked.request
+    request = submit.request
     wanted = required_set(request.requirements, request.scenario, exclusive=request.exclusive)
     return JobRow(
         id=new_id(),
@@ -119,7 +142,7 @@ def _row(
         repeat=1,
         state=JobState.QUEUED,
         priority=request.priority.steps,
-        rank=transitions.rank(work.now, request.priority.steps, settings.priority_step_s),
+        rank=queue_rank(work.now, request.priority.steps, settings.priority_step_s),
         requirement_id=catalog.id_of(work.statements, wanted),
         node=request.requirements.node,
         attempt=0,
@@ -127,7 +150,7 @@ def _row(
         cancel_requested=False,
         deadline_s=request.deadline_s,
         created_at=work.now,
-        created_by=asked.created_by,
-        key=asked.key,
+        created_by=submit.created_by,
+        key=submit.key,
         scenario=msgspec.json.encode(request.scenario).decode(),
     )

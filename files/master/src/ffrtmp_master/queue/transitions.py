@@ -1,4 +1,4 @@
-"""The one place where a job's state changes."""
+"""Transitions: all changes of the state of a job, and the creation of jobs."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -6,17 +6,29 @@ from datetime import datetime
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState, check_transition
 
+from ffrtmp_master.queue.priority import queue_rank
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.rows import JobRow, NewTransition
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
+_JOBS_PER_STATEMENT = 2000
+
 
 def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> None:
-    """Bring a job into the state `after`, and write it down with what else was changed of it.
+    """Change the state of a job and record the transition.
 
-    Other columns are the caller's to change, before; but `leased_to` still has to name the holder.
-    Raises IllegalTransitionError when the design does not allow it. A run whose last job becomes
-    final is finished; what is queued again belongs to no node. Who waits for the job or its node
-    hears of it after the commit.
+    The caller changes other columns before the call, but leaves `leased_to` at the holder of the
+    lease. A run whose last job becomes final is finished. A job that is queued again is leased to
+    no node. Parked claims for the job or its node are woken after the commit.
+
+    Args:
+        work: The transaction.
+        job: The locked job.
+        after: The new state.
+        reason: The reason that the history of the job shows.
+
+    Raises:
+        IllegalTransitionError: The state of the job cannot change to `after`.
     """
     before = job.state
     check_transition(before, after)
@@ -38,29 +50,44 @@ def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> N
 
 
 def enqueue(work: UnitOfWork, jobs: Iterable[JobRow], reason: str) -> None:
-    """Store new jobs, queued. They may be many: none is kept in memory."""
+    """Store new jobs in state queued, in batches, so that not all of them are in memory.
+
+    Args:
+        work: The transaction.
+        jobs: The new jobs, which may be generated lazily.
+        reason: The reason that the history of each job shows.
+    """
     queued = work.effects.queued
 
-    def counted() -> Iterable[JobRow]:
+    def count_and_yield() -> Iterable[JobRow]:
         for job in jobs:
             queued[job.requirement_id] += 1
             yield job
 
-    # Two passes over the jobs would need them all at once; pieces need a piece at once.
-    for piece in _pieces(counted()):
-        work.statements.insert_jobs(piece, reason)
-        work.effects.submitted += len(piece)
+    # The jobs are counted while they are stored, because a second pass would need all in memory.
+    for batch in chunks(count_and_yield(), _JOBS_PER_STATEMENT):
+        work.statements.insert_jobs(batch, reason)
+        work.effects.submitted += len(batch)
 
 
 def clone_queued(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
-    """Return a job that is to do what `job` did, queued at this moment and begun by nobody."""
+    """Return a new queued job with the scenario and requirements of another job.
+
+    Args:
+        job: The job to copy.
+        now: The creation time of the new job.
+        priority_step_s: The waiting time in seconds that one priority step is worth.
+
+    Returns:
+        The new job, which has no attempts yet and is not stored.
+    """
     return JobRow(
         id=new_id(),
         position=job.position,
         repeat=job.repeat,
         state=JobState.QUEUED,
         priority=job.priority,
-        rank=rank(now, job.priority, priority_step_s),
+        rank=queue_rank(now, job.priority, priority_step_s),
         requirement_id=job.requirement_id,
         attempt=0,
         max_attempts=job.max_attempts,
@@ -75,32 +102,8 @@ def clone_queued(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
 
 
 def note_queued(work: UnitOfWork, job: JobRow) -> None:
-    """Have those hear of a queued job who could take it, now or when its time has come."""
+    """Wake parked claims for a queued job after the commit, or when its backoff ends."""
     if job.not_before is None:
         work.effects.queued[job.requirement_id] += 1
     else:
         work.effects.delayed.append((job.not_before, job.requirement_id))
-
-
-def rank(created_at: datetime, priority_steps: int, step_s: float) -> int:
-    """Return a job's place in the queue: the lowest goes first, in microseconds.
-
-    It is the moment of its birth, earlier by `step_s` for each step of priority: a job goes
-    before all of lower priority until one of them has waited that much longer, so that nothing
-    starves. Being fixed at birth, an index can hold it.
-    """
-    return int((created_at.timestamp() - priority_steps * step_s) * 1_000_000)
-
-
-_PIECE = 2000
-
-
-def _pieces(jobs: Iterable[JobRow]) -> Iterable[list[JobRow]]:
-    piece: list[JobRow] = []
-    for job in jobs:
-        piece.append(job)
-        if len(piece) == _PIECE:
-            yield piece
-            piece = []
-    if piece:
-        yield piece

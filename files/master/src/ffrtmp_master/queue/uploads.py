@@ -1,4 +1,4 @@
-"""The files that the master has to have before a job can use them: sources, and given FFmpegs."""
+"""Uploaded files that jobs need: sources and FFmpegs under test."""
 
 from collections.abc import Collection, Mapping
 
@@ -7,24 +7,27 @@ from ffrtmp_master.store.statements import Statements
 
 
 class KnownUploads:
-    """Remembers which files were seen to be there: they stay, so that none is looked for twice."""
+    """A cache of the digests of uploaded files.
+
+    Uploaded files are never removed while the master runs, so a cached digest stays valid.
+    """
 
     def __init__(self) -> None:
-        """Know of none."""
-        self._seen: set[str] = set()
+        """Create an empty cache."""
+        self._present: set[str] = set()
 
-    def missing(self, using: Statements, digests: Collection[str]) -> set[str]:
-        """Return those of some SHA-256 digests whose file was never uploaded."""
-        if self._seen.issuperset(digests):
+    def missing(self, db: Statements, digests: Collection[str]) -> set[str]:
+        """Return the SHA-256 digests whose files were not uploaded."""
+        if self._present.issuperset(digests):
             return set()
-        unseen = set(digests) - self._seen
-        found = using.sources(sorted(unseen))
-        self._seen |= found
-        return unseen - found
+        unknown = set(digests) - self._present
+        found = db.sources(sorted(unknown))
+        self._present |= found
+        return unknown - found
 
 
 def missing_sources_error(missing: Collection[str], names: Mapping[str, str]) -> UnprocessableError:
-    """Say which files are to be uploaded, by their digests; `names` has what people call them."""
+    """Return the error that lists missing files; `names` has the name of each digest."""
     return UnprocessableError(
         "the master lacks sources; upload them first",
         [f"{names[digest]} (SHA-256 {digest}) is not uploaded" for digest in sorted(missing)],

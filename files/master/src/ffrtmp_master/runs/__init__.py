@@ -1,1 +1,1 @@
-"""Planning and statistics of runs: expansion, placement, repeats, precision."""
+"""Planning and statistics of runs: expansion, placement, adaptive repeats and precision."""

@@ -1,4 +1,4 @@
-"""More jobs for runs that go on until their medians are known, and their control encodes."""
+"""Adaptive repeats: further jobs for runs until their medians are precise, and control encodes."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.confidence_interval import repeats_needed
 from ffrtmp_master.store import job_outcomes, nodes, runs
@@ -31,7 +31,7 @@ _UNFINISHED = [state for state in JobState if not state.is_final]
 
 
 class RunDueForRepeats(NamedTuple):
-    """A run whose `node` has nothing left to do in it, or is due for a control encode."""
+    """A run in which `node` has no unfinished jobs or is due for a control encode."""
 
     run_id: UUID
     suite: str
@@ -40,7 +40,7 @@ class RunDueForRepeats(NamedTuple):
 
 @dataclass(frozen=True)
 class RepeatPolicy:
-    """What a run was asked to be, and how things are done here."""
+    """The suite of a run, and the settings of the master for further jobs."""
 
     suite: Suite
     control_every: timedelta
@@ -50,69 +50,90 @@ class RepeatPolicy:
 def find_due_runs(
     connection: Connection, now: datetime, control_every: timedelta
 ) -> list[RunDueForRepeats]:
-    """Return where something may have to be queued; most often nothing, and at little cost."""
+    """Return the runs and nodes that may need further jobs.
+
+    The query is run often and mostly finds none, so it uses an index and is cheap.
+
+    Args:
+        connection: A connection to the database.
+        now: The current time.
+        control_every: The time after which a node is due for another control encode.
+
+    Returns:
+        The runs, one entry for each node.
+    """
     rows = connection.execute(
         select(runs_table.c.id, runs_table.c.suite, runs_table.c.unsettled_nodes).where(
             runs_table.c.finished_at.is_(None), runs_table.c.unsettled_nodes.is_not(None)
         )
     ).all()
-    found = []
+    due_runs = []
     for row in rows:
-        busy = _busy(connection, row.id)
-        found += [
+        busy = _busy_nodes(connection, row.id)
+        due_runs += [
             RunDueForRepeats(row.id, row.suite, node)
             for node, controlled_at in row.unsettled_nodes.items()
             if node not in busy or control_encodes.is_due(controlled_at, now, control_every)
         ]
-    return found
+    return due_runs
 
 
 def add_repeats(
-    work: UnitOfWork, asked: RunDueForRepeats, rules: RepeatPolicy, catalog: RequirementCatalog
+    work: UnitOfWork, due: RunDueForRepeats, policy: RepeatPolicy, catalog: RequirementCatalog
 ) -> None:
-    """Queue what a node is still to do in a run, or settle it.
+    """Queue the further jobs of a run on a node, or settle the node if there are none.
 
-    What was true when `asked` was found may not be so any more: another master may have been
-    quicker, or somebody canceled the run.
+    The state of the run is checked again, because another master may have added the jobs or the run
+    may have been canceled since `due` was found.
+
+    Args:
+        work: The transaction.
+        due: The run and the node, as found by `find_due_runs`.
+        policy: The suite and the settings.
+        catalog: The cache of requirement sets.
     """
     run = work.connection.execute(
         select(runs_table.c.unsettled_nodes, runs_table.c.seed)
-        .where(runs_table.c.id == asked.run_id)
+        .where(runs_table.c.id == due.run_id)
         .with_for_update()
     ).first()
     unsettled: runs.Unsettled = (run.unsettled_nodes or {}) if run else {}
-    if run is None or asked.node not in unsettled:
+    if run is None or due.node not in unsettled:
         return
-    last_control_at = unsettled[asked.node]
-    is_busy = asked.node in _busy(work.connection, asked.run_id)
-    if is_busy and not control_encodes.is_due(last_control_at, work.now, rules.control_every):
+    last_control_at = unsettled[due.node]
+    is_busy = due.node in _busy_nodes(work.connection, due.run_id)
+    if is_busy and not control_encodes.is_due(last_control_at, work.now, policy.control_every):
         return
-    so_far = job_outcomes.outcomes_of_node(work.connection, asked.run_id, asked.node)
+    outcomes = job_outcomes.outcomes_of_node(work.connection, due.run_id, due.node)
     if is_busy:
-        made = [_control(work, so_far, rules, catalog, _first_rank(work.connection, asked) - 1)]
-        reason = f"no control encode for {rules.control_every}"
-    elif not so_far or _is_given_up(work.connection, asked.node, so_far):
-        made, reason = [], ""
+        new_jobs = [
+            _control(work, outcomes, policy, catalog, _first_rank(work.connection, due) - 1)
+        ]
+        reason = f"control encode due after {policy.control_every}"
+    elif not outcomes or _is_excluded(work.connection, due.node, outcomes):
+        new_jobs, reason = [], ""
     else:
-        again = _more(so_far, rules.suite.precision)
-        # Another order each time, which the run's seed fixes.
-        random.Random(f"{run.seed} {asked.node} {len(so_far)}").shuffle(again)  # noqa: S311
-        made, reason = _repeats(work, so_far, again, rules), "the median is not known well enough"
-        if not made and control_encodes.is_missing_at_end(so_far, last_control_at):
-            made, reason = [_control(work, so_far, rules, catalog, None)], "last control encode"
-    if made:
-        transitions.enqueue(work, made, reason)
-        if made[0].scenario == _CONTROL:
-            runs.settle_nodes(work.connection, asked.run_id, {**unsettled, asked.node: work.now})
+        to_repeat = _jobs_to_repeat(outcomes, policy.suite.precision)
+        # Each round has a different order, which the seed of the run determines.
+        random.Random(f"{run.seed} {due.node} {len(outcomes)}").shuffle(to_repeat)  # noqa: S311
+        new_jobs = _repeats(work, outcomes, to_repeat, policy)
+        reason = "the median is not precise enough"
+        if not new_jobs and control_encodes.is_missing_at_end(outcomes, last_control_at):
+            new_jobs = [_control(work, outcomes, policy, catalog, None)]
+            reason = "last control encode"
+    if new_jobs:
+        transitions.enqueue(work, new_jobs, reason)
+        if new_jobs[0].scenario == _CONTROL:
+            runs.settle_nodes(work.connection, due.run_id, {**unsettled, due.node: work.now})
         return
-    others = {name: at for name, at in unsettled.items() if name != asked.node}
-    runs.settle_nodes(work.connection, asked.run_id, others)
-    # With nothing more to come the run may be over.
-    work.job_ended(asked.run_id)
+    still_unsettled = {name: at for name, at in unsettled.items() if name != due.node}
+    runs.settle_nodes(work.connection, due.run_id, still_unsettled)
+    # Without further jobs the run may be finished.
+    work.job_ended(due.run_id)
 
 
-def _busy(connection: Connection, run_id: UUID) -> set[str]:
-    """Return the nodes that have something left to do in a run, by the index of its states."""
+def _busy_nodes(connection: Connection, run_id: UUID) -> set[str]:
+    """Return the nodes that have unfinished jobs in a run; uses the index of runs and states."""
     found = connection.execute(
         select(jobs.c.node)
         .where(jobs.c.run_id == run_id, jobs.c.state.in_(_UNFINISHED), jobs.c.node.is_not(None))
@@ -121,13 +142,13 @@ def _busy(connection: Connection, run_id: UUID) -> set[str]:
     return {str(name) for name in found}
 
 
-def _first_rank(connection: Connection, asked: RunDueForRepeats) -> int:
+def _first_rank(connection: Connection, due: RunDueForRepeats) -> int:
     rank: int = connection.execute(
         select(jobs.c.rank)
         .where(
-            jobs.c.run_id == asked.run_id,
+            jobs.c.run_id == due.run_id,
             jobs.c.state.in_(_UNFINISHED),
-            jobs.c.node == asked.node,
+            jobs.c.node == due.node,
         )
         .order_by(jobs.c.rank)
         .limit(1)
@@ -135,9 +156,9 @@ def _first_rank(connection: Connection, asked: RunDueForRepeats) -> int:
     return rank
 
 
-def _is_given_up(connection: Connection, node: str, so_far: Sequence[JobOutcome]) -> bool:
-    """Whether somebody ended the node's part: its jobs were canceled, or it is not to work."""
-    if any(one.state is JobState.CANCELED for one in so_far):
+def _is_excluded(connection: Connection, node: str, outcomes: Sequence[JobOutcome]) -> bool:
+    """Return whether the node gets no further jobs: one was canceled, or it is not active."""
+    if any(job.state is JobState.CANCELED for job in outcomes):
         return True
     try:
         return NodeState(nodes.get_node_row(connection, node).state) is not NodeState.ACTIVE
@@ -145,69 +166,77 @@ def _is_given_up(connection: Connection, node: str, so_far: Sequence[JobOutcome]
         return True
 
 
-def _more(so_far: Sequence[JobOutcome], precision: Precision | None) -> list[JobOutcome]:
-    """Return the jobs to do again, each as often as it stands there."""
+def _jobs_to_repeat(
+    outcomes: Sequence[JobOutcome], precision: Precision | None
+) -> list[JobOutcome]:
+    """Return the jobs to repeat; a job that is to be repeated n times occurs n times."""
     if precision is None:
         return []
-    left_s = None
+    budget_left_s = None
     if precision.budget_s is not None:
-        left_s = precision.budget_s - sum(one.duration_s for one in so_far)
-        if left_s <= 0:
+        budget_left_s = precision.budget_s - sum(job.duration_s for job in outcomes)
+        if budget_left_s <= 0:
             return []
     wanted = {
-        members[-1]: repeats_needed(
-            [one.speed for one in members if one.speed is not None],
+        jobs_of_scenario[-1]: repeats_needed(
+            [job.speed for job in jobs_of_scenario if job.speed is not None],
             precision.interval,
-            most=precision.max_repeats - len(members),
+            most=precision.max_repeats - len(jobs_of_scenario),
         )
-        for members in _by_scenario(so_far).values()
-        # What failed for good would fail again.
-        if all(one.state is JobState.SUCCEEDED for one in members)
+        for jobs_of_scenario in _by_scenario(outcomes).values()
+        # A job that failed after all attempts would fail again.
+        if all(job.state is JobState.SUCCEEDED for job in jobs_of_scenario)
     }
-    if left_s is not None and sum(one.duration_s * n for one, n in wanted.items()) > left_s:
-        # What is left goes to all alike, one repeat at a time.
-        wanted = {one: min(number, 1) for one, number in wanted.items()}
-    return [one for one, number in wanted.items() for _ in range(number)]
+    if (
+        budget_left_s is not None
+        and sum(job.duration_s * count for job, count in wanted.items()) > budget_left_s
+    ):
+        # The budget is not sufficient: every scenario gets at most one repeat per round.
+        wanted = {job: min(count, 1) for job, count in wanted.items()}
+    return [job for job, count in wanted.items() for _ in range(count)]
 
 
-def _by_scenario(so_far: Sequence[JobOutcome]) -> Mapping[str, list[JobOutcome]]:
-    found: dict[str, list[JobOutcome]] = {}
-    for one in so_far:
-        if one.can_be_repeated and not control_encodes.is_control(one):
-            found.setdefault(one.scenario, []).append(one)
-    return found
+def _by_scenario(outcomes: Sequence[JobOutcome]) -> Mapping[str, list[JobOutcome]]:
+    groups: dict[str, list[JobOutcome]] = {}
+    for job in outcomes:
+        if job.can_be_repeated and not control_encodes.is_control(job):
+            groups.setdefault(job.scenario, []).append(job)
+    return groups
 
 
 def _repeats(
-    work: UnitOfWork, so_far: Sequence[JobOutcome], again: Sequence[JobOutcome], rules: RepeatPolicy
+    work: UnitOfWork,
+    outcomes: Sequence[JobOutcome],
+    to_repeat: Sequence[JobOutcome],
+    policy: RepeatPolicy,
 ) -> list[JobRow]:
-    rows = work.jobs({one.job_id for one in again})
-    done = {name: len(members) for name, members in _by_scenario(so_far).items()}
-    position = max(one.position for one in so_far)
-    made = []
-    for one in again:
-        done[one.scenario] += 1
+    old_rows = work.jobs({job.job_id for job in to_repeat})
+    done = {name: len(members) for name, members in _by_scenario(outcomes).items()}
+    position = max(job.position for job in outcomes)
+    rows = []
+    for job in to_repeat:
+        done[job.scenario] += 1
         position += 1
-        job = transitions.clone_queued(rows[one.job_id], work.now, rules.priority_step_s)
-        job.position, job.repeat = position, done[one.scenario]
-        made.append(job)
-    return made
+        row = transitions.clone_queued(old_rows[job.job_id], work.now, policy.priority_step_s)
+        row.position, row.repeat = position, done[job.scenario]
+        rows.append(row)
+    return rows
 
 
 def _control(
     work: UnitOfWork,
-    so_far: Sequence[JobOutcome],
-    rules: RepeatPolicy,
+    outcomes: Sequence[JobOutcome],
+    policy: RepeatPolicy,
     catalog: RequirementCatalog,
     rank: int | None,
 ) -> JobRow:
-    """Return another control encode; without a rank it goes after what is queued."""
-    like = work.jobs([so_far[0].job_id])[so_far[0].job_id]
-    job = transitions.clone_queued(like, work.now, rules.priority_step_s)
-    wanted = control_encodes.required_set_for(so_far[0].node, exclusive=rules.suite.exclusive)
-    job.node = so_far[0].node
-    job.position = max(one.position for one in so_far) + 1
-    job.repeat = control_encodes.count_controls(so_far) + 1
+    """Return another control encode; without a rank it is queued after the existing jobs."""
+    template = work.jobs([outcomes[0].job_id])[outcomes[0].job_id]
+    job = transitions.clone_queued(template, work.now, policy.priority_step_s)
+    wanted = control_encodes.required_set_for(outcomes[0].node, exclusive=policy.suite.exclusive)
+    job.node = outcomes[0].node
+    job.position = max(outcome.position for outcome in outcomes) + 1
+    job.repeat = control_encodes.count_controls(outcomes) + 1
     job.rank = job.rank if rank is None else rank
     job.requirement_id = catalog.id_of(work.statements, wanted)
     job.scenario = _CONTROL

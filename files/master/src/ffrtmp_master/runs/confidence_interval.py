@@ -1,4 +1,4 @@
-"""How well the median of a scenario's repeats is known, and how many more are worth it."""
+"""Confidence intervals of medians, and the number of repeats that a target width requires."""
 
 import math
 import statistics
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 
 LEAST_FOR_INTERVAL = 6
-"""With fewer values even the lowest and the highest hold the median less often than in 95 %."""
+"""With fewer values, the interval from the lowest to the highest has less than 95 % confidence."""
 
 _MEDIAN = 0.5
 
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """The median of some values, and the two of them that it lies between with 95 % confidence."""
+    """The median of some values, and the order statistics that bound it with 95 % confidence."""
 
     median: float
     low: float
@@ -23,39 +23,46 @@ class ConfidenceInterval:
 
     @property
     def half_width_ratio(self) -> float:
-        """Half of the interval's width, as a part of the median."""
+        """Half of the width of the interval, divided by the median."""
         return (self.high - self.low) / 2 / self.median
 
 
 def interval_of_median(values: Sequence[float]) -> ConfidenceInterval | None:
-    """Return the interval of the median of positive values, or None where they are too few.
+    """Return the confidence interval of the median of positive values, or None for too few values.
 
-    It is exact for values of any distribution, and lies between two order statistics: Conover,
+    The interval is bounded by two order statistics and is exact for any distribution: Conover,
     Practical Nonparametric Statistics, 3rd edition, section 3.2.
     """
     if len(values) < LEAST_FOR_INTERVAL:
         return None
-    # Some 90 MB that a master needs only for runs that ask for it.
+    # SciPy takes some 90 MB of memory, and only runs with a precision need it.
     from scipy.stats import quantile_test  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    found = quantile_test(values, p=_MEDIAN).confidence_interval(CONFIDENCE)
+    interval = quantile_test(values, p=_MEDIAN).confidence_interval(CONFIDENCE)
     return ConfidenceInterval(
-        median=statistics.median(values), low=float(found.low), high=float(found.high)
+        median=statistics.median(values), low=float(interval.low), high=float(interval.high)
     )
 
 
 def repeats_needed(values: Sequence[float], target_ratio: float, *, most: int) -> int:
-    """Return how many more repeats to make, at most `most`; 0 when the median is known.
+    """Return the number of further repeats that make the median precise enough.
 
-    `values` are those of the repeats so far, `target_ratio` the half width that is asked for. An
-    interval gets narrower with the square root of the number; but what the first few say of that
-    is little, so the number grows by half at once and no more.
+    The width of the interval decreases with the square root of the number of values. An estimate
+    from few values is unreliable, so the number of values grows by at most half per call.
+
+    Args:
+        values: The values of the repeats so far.
+        target_ratio: The requested half width of the interval, divided by the median.
+        most: The maximum to return.
+
+    Returns:
+        The number of repeats; 0 if the median is precise enough.
     """
     interval = interval_of_median(values)
     if interval is None:
         return max(min(LEAST_FOR_INTERVAL - len(values), most), 0)
     if interval.half_width_ratio <= target_ratio:
         return 0
-    n = len(values)
-    needed = math.ceil(n * (interval.half_width_ratio / target_ratio) ** 2)
-    return max(min(needed - n, max(n // 2, 1), most), 0)
+    count = len(values)
+    needed = math.ceil(count * (interval.half_width_ratio / target_ratio) ** 2)
+    return max(min(needed - count, max(count // 2, 1), most), 0)

@@ -1,4 +1,4 @@
-"""Control encodes: the same on a node first, last and now and then in a run."""
+"""Control encodes: the same encode at the start, at the end and at intervals of a run."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -7,52 +7,65 @@ from ffrtmp_shared import control_encode
 from ffrtmp_shared.models import Node
 from ffrtmp_shared.requirements import Requirements
 
-from ffrtmp_master.queue.matching import RequirementSet, unmet_requirements
+from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.queue.submission import required_set
 from ffrtmp_master.store.job_outcomes import JobOutcome
 
 EVERY = timedelta(hours=6)
-"""How long a node works on a run without one."""
+"""The interval between two control encodes on a node."""
 
-_LEAST = 2
+_MIN_CONTROLS = 2
 
 
-def nodes_with(nodes: Iterable[Node], taking_part: Sequence[str]) -> list[str]:
+def nodes_with(nodes: Iterable[Node], participating: Sequence[str]) -> list[str]:
     """Return the nodes of a run that can make control encodes."""
     return [
         node.name
         for node in nodes
-        if node.name in taking_part
+        if node.name in participating
         and not unmet_requirements(_required(node.name), node.registration)
     ]
 
 
 def required_set_for(node: str, *, exclusive: bool) -> RequirementSet:
-    """Return what a control encode on a node asks for."""
+    """Return the requirement set of a control encode on a node."""
     return required_set(_required(node), control_encode.SCENARIO, exclusive=exclusive)
 
 
 def is_due(last_at: datetime | None, now: datetime, every: timedelta) -> bool:
-    """Whether a node that had one at `last_at` is to have another; None is never to."""
+    """Return whether the next control encode is due; False if `last_at` is None.
+
+    Args:
+        last_at: The time of the last control encode, or None for a node that gets none.
+        now: The current time.
+        every: The interval between two control encodes.
+
+    Returns:
+        Whether it is due.
+    """
     return last_at is not None and now - last_at >= every
 
 
 def is_control(job: JobOutcome) -> bool:
-    """Whether a job is a control encode."""
+    """Return whether a job is a control encode."""
     return job.scenario == control_encode.SCENARIO.name
 
 
 def count_controls(jobs: Iterable[JobOutcome]) -> int:
-    """Return how many of the jobs are control encodes."""
+    """Return the number of control encodes among the jobs."""
     return sum(is_control(job) for job in jobs)
 
 
 def is_missing_at_end(jobs: Sequence[JobOutcome], last_at: datetime | None) -> bool:
-    """Whether a node that had one at `last_at` has done something since, or has but one."""
+    """Return whether a node still needs its final control encode.
+
+    It does if it has fewer than two control encodes, or if its newest job is a different one. A
+    node whose `last_at` is None gets no control encodes.
+    """
     if last_at is None:
         return False
     newest = max(jobs, key=lambda job: (job.created_at, job.job_id))
-    return count_controls(jobs) < _LEAST or not is_control(newest)
+    return count_controls(jobs) < _MIN_CONTROLS or not is_control(newest)
 
 
 def _required(node: str) -> Requirements:

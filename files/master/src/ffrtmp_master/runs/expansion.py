@@ -1,4 +1,4 @@
-"""From a suite to queued jobs, in one transaction."""
+"""Expansion of a suite to the queued jobs of a run, in one transaction."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,8 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, insert
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.matching import RequirementCatalog
+from ffrtmp_master.queue.priority import queue_rank
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import missing_sources_error
 from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.interleaving import interleave
@@ -33,7 +34,7 @@ _SEED_BITS = 31
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run that somebody asks for: the suite as text and as read, and who asks."""
+    """A requested run: the suite as text and decoded, and the name of the submitter."""
 
     text: str
     suite: Suite
@@ -44,20 +45,34 @@ class NewRun:
 
 @dataclass(frozen=True)
 class CreatedRun:
-    """The run, and whether it was there before under the same key."""
+    """A run, and whether it already existed under the same idempotency key."""
 
     run: Run
     existed: bool
 
 
-def plan_run(connection: Connection, suite: Suite, heard_since: datetime) -> RunPlan:
-    """Say what a suite would queue now; raises what `create` raises, but for missing sources."""
-    known = nodes.list_all(connection, heard_since)
+def plan_run(connection: Connection, suite: Suite, seen_since: datetime) -> RunPlan:
+    """Return the jobs that a suite would queue now, without queueing them.
+
+    Uploads are not checked.
+
+    Args:
+        connection: A connection to the database.
+        suite: The suite.
+        seen_since: The earliest last-seen time with which a node is online.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UnprocessableError: The farm cannot run the suite.
+    """
+    known = nodes.list_all(connection, seen_since)
     placement = place_suite(suite, known)
-    controlled = control_encodes.nodes_with(known, placement.nodes) if suite.control else []
+    with_controls = control_encodes.nodes_with(known, placement.nodes) if suite.control else []
     return RunPlan(
         suite_name=suite.name,
-        jobs=len(placement.items) * suite.repeats + len(controlled),
+        jobs=len(placement.items) * suite.repeats + len(with_controls),
         scenarios=tuple(scenario.name for scenario in suite.scenarios()),
         nodes=placement.nodes,
     )
@@ -65,74 +80,93 @@ def plan_run(connection: Connection, suite: Suite, heard_since: datetime) -> Run
 
 def create_run(
     work: UnitOfWork,
-    asked: NewRun,
+    request: NewRun,
     catalog: RequirementCatalog,
     settings: Settings,
-    heard_since: datetime,
+    seen_since: datetime,
 ) -> CreatedRun:
-    """Queue the jobs of a suite, or return the run that was made with the same key before.
+    """Create a run and queue its jobs, or return the existing run with the same key.
 
-    Raises UnacceptableError when the farm cannot do the suite as it is.
+    Args:
+        work: The transaction.
+        request: The requested run.
+        catalog: The cache of requirement sets.
+        settings: The settings of the master.
+        seen_since: The earliest last-seen time with which a node is online.
+
+    Returns:
+        The run.
+
+    Raises:
+        UnprocessableError: The farm cannot run the suite, a source or an FFmpeg was not uploaded,
+            or the key was used for a different suite or seed.
     """
     connection = work.connection
-    if asked.key is not None:
-        earlier = runs.by_key(connection, asked.created_by, asked.key)
-        if earlier is not None:
-            if earlier.suite != asked.text or asked.seed not in (None, earlier.seed):
+    if request.key is not None:
+        existing = runs.by_key(connection, request.created_by, request.key)
+        if existing is not None:
+            if existing.suite != request.text or request.seed not in (None, existing.seed):
                 raise UnprocessableError(
-                    f"the idempotency key {asked.key!r} was used for another suite or seed"
+                    f"the idempotency key {request.key!r} was used for another suite or seed"
                 )
-            return CreatedRun(runs.get_run(connection, earlier.id), existed=True)
-    _check_sources(work, asked.suite)
-    known = nodes.list_all(connection, heard_since)
-    placement = place_suite(asked.suite, known)
-    controlled = control_encodes.nodes_with(known, placement.nodes) if asked.suite.control else []
+            return CreatedRun(runs.get_run(connection, existing.id), existed=True)
+    _check_sources(work, request.suite)
+    known = nodes.list_all(connection, seen_since)
+    placement = place_suite(request.suite, known)
+    with_controls = (
+        control_encodes.nodes_with(known, placement.nodes) if request.suite.control else []
+    )
     run_id = new_id()
-    seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
+    seed = secrets.randbits(_SEED_BITS) if request.seed is None else request.seed
     connection.execute(
         insert(runs_table).values(
             id=run_id,
-            suite_name=asked.suite.name,
-            suite=asked.text,
+            suite_name=request.suite.name,
+            suite=request.text,
             seed=seed,
             nodes=placement.nodes,
             created_at=work.now,
-            created_by=asked.created_by,
-            key=asked.key,
-            priority=asked.suite.priority.steps,
-            unsettled_nodes=_unsettled(asked.suite, placement.nodes, controlled, work.now),
+            created_by=request.created_by,
+            key=request.key,
+            priority=request.suite.priority.steps,
+            unsettled_nodes=_unsettled(request.suite, placement.nodes, with_controls, work.now),
         )
     )
-    first = [
+    first_items = [
         PlacedScenario(
             control_encode.SCENARIO,
-            control_encodes.required_set_for(name, exclusive=asked.suite.exclusive),
+            control_encodes.required_set_for(name, exclusive=request.suite.exclusive),
         )
-        for name in controlled
+        for name in with_controls
     ]
     ids = {
         placed.wanted.key: catalog.id_of(work.statements, placed.wanted)
-        for placed in (*first, *placement.items)
+        for placed in (*first_items, *placement.items)
     }
-    made = _jobs(work, asked, first, placement, ids, run_id=run_id, seed=seed, settings=settings)
-    transitions.enqueue(work, made, "run created")
+    new_jobs = _jobs(
+        work, request, first_items, placement, ids, run_id=run_id, seed=seed, settings=settings
+    )
+    transitions.enqueue(work, new_jobs, "run created")
     return CreatedRun(runs.get_run(connection, run_id), existed=False)
 
 
 def _unsettled(
-    suite: Suite, taking_part: Sequence[str], controlled: Sequence[str], now: datetime
+    suite: Suite, participating: Sequence[str], with_controls: Sequence[str], now: datetime
 ) -> runs.Unsettled | None:
-    """Say where more may follow: everywhere for the sake of medians, else for control encodes."""
-    names = taking_part if suite.precision is not None else controlled
-    return {name: now if name in controlled else None for name in names} or None
+    """Return the nodes that may get further jobs, with the times of their control encodes.
+
+    With a precision these are all nodes, otherwise those that make control encodes.
+    """
+    names = participating if suite.precision is not None else with_controls
+    return {name: now if name in with_controls else None for name in names} or None
 
 
 def _check_sources(work: UnitOfWork, suite: Suite) -> None:
     names = {
-        one.sha256: f"{what} {one.name}"
-        for what, inputs in (("FFmpeg", suite.ffmpegs), ("source", suite.sources))
-        for one in inputs
-        if one.file is not None and one.sha256 is not None
+        upload.sha256: f"{label} {upload.name}"
+        for label, inputs in (("FFmpeg", suite.ffmpegs), ("source", suite.sources))
+        for upload in inputs
+        if upload.file is not None and upload.sha256 is not None
     }
     missing = names.keys() - work.statements.sources(names)
     if missing:
@@ -141,8 +175,8 @@ def _check_sources(work: UnitOfWork, suite: Suite) -> None:
 
 def _jobs(
     work: UnitOfWork,
-    asked: NewRun,
-    first: Sequence[PlacedScenario],
+    request: NewRun,
+    first_items: Sequence[PlacedScenario],
     placement: Placement,
     requirement_ids: dict[str, int],
     *,
@@ -150,18 +184,18 @@ def _jobs(
     seed: int,
     settings: Settings,
 ) -> Iterator[JobRow]:
-    """Make the jobs one after another: a run may have more than should be in memory."""
-    suite = asked.suite
+    """Generate the jobs lazily: a run may have more than should be in memory."""
+    suite = request.suite
     steps = suite.priority.steps
-    rank = transitions.rank(work.now, steps, settings.priority_step_s)
+    rank = queue_rank(work.now, steps, settings.priority_step_s)
 
-    def ready(placed: PlacedScenario) -> tuple[PlacedScenario, int, str]:
+    def prepare(placed: PlacedScenario) -> tuple[PlacedScenario, int, str]:
         scenario = msgspec.json.encode(placed.scenario).decode()
         return placed, requirement_ids[placed.wanted.key], scenario
 
     in_order = chain(
-        ((1, ready(placed)) for placed in first),
-        interleave([ready(placed) for placed in placement.items], suite.repeats, seed),
+        ((1, prepare(placed)) for placed in first_items),
+        interleave([prepare(placed) for placed in placement.items], suite.repeats, seed),
     )
     for position, (repeat, (placed, requirement_id, scenario)) in enumerate(in_order):
         yield JobRow(
@@ -179,6 +213,6 @@ def _jobs(
             cancel_requested=False,
             deadline_s=suite.deadline_s,
             created_at=work.now,
-            created_by=asked.created_by,
+            created_by=request.created_by,
             scenario=scenario,
         )

@@ -1,4 +1,4 @@
-"""The random order in which a run's jobs are done."""
+"""Interleaving: the random order of the jobs of a run."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -8,14 +8,22 @@ T = TypeVar("T")
 
 
 def interleave(items: Sequence[T], repeats: int, seed: int) -> Iterator[tuple[int, T]]:
-    """Give each item once per repeat, with the repeat's number from 1.
+    """Yield each item once per repeat, with the number of the repeat.
 
-    Every repeat is a block of all items in a new random order, so that what drifts on a node
-    (temperature, neighbours) meets all of them alike. The same seed gives the same order.
+    Every repeat is a block of all items in a new random order, so that drift of a node
+    (temperature, other loads) affects all items equally. The same seed results in the same order.
+
+    Args:
+        items: The items.
+        repeats: The number of repeats.
+        seed: The seed of the random order.
+
+    Yields:
+        The number of the repeat, from 1, and an item.
     """
-    chance = random.Random(seed)  # noqa: S311 - an order, not a secret
+    generator = random.Random(seed)  # noqa: S311 - an order, not a secret
     for repeat in range(1, repeats + 1):
         block = list(items)
-        chance.shuffle(block)
+        generator.shuffle(block)
         for item in block:
             yield repeat, item

@@ -1,4 +1,4 @@
-"""Which node measures which scenario."""
+"""Placement of the scenarios of a suite on nodes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState
 from ffrtmp_shared.suite import MAX_JOBS, OnNode, Suite
 
-from ffrtmp_master.queue.matching import RequirementSet, unmet_requirements
+from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.queue.submission import required_set
 from ffrtmp_master.store.errors import UnprocessableError
 
 
 @dataclass(frozen=True)
 class PlacedScenario:
-    """A scenario and what it asks of the node that is to measure it."""
+    """A scenario and the requirement set of its jobs."""
 
     scenario: Scenario
     wanted: RequirementSet
@@ -24,55 +24,62 @@ class PlacedScenario:
 
 @dataclass(frozen=True)
 class Placement:
-    """Everything that a suite asks for once, and the nodes that can take part now."""
+    """The placed scenarios of a suite, each once, and the nodes that can run some of them now."""
 
     items: tuple[PlacedScenario, ...]
     nodes: tuple[str, ...]
 
 
 def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
-    """Spread a suite's scenarios over the nodes that are active.
+    """Place the scenarios of a suite on the active nodes.
 
-    With placement `each`, every node that meets what a scenario asks gets it; a scenario that no
-    active node can do waits for any that can.
+    With placement `each`, a scenario is bound to every active node that meets its requirements. If
+    there is no such node, it is bound to none and waits for any node that meets them.
+
+    Args:
+        suite: The suite.
+        nodes: All registered nodes.
+
+    Returns:
+        The placement.
 
     Raises:
-        UnacceptableError: there would be too many jobs, or a scenario has no node. By default that
-            is one whose requirements no registered node meets, whatever its state; with
-            `when_unmet: refuse` one whose requirements no active node meets; with
-            `when_unmet: wait` there is none.
+        UnprocessableError: The suite has too many jobs, or the requirements of a scenario are
+            unmet. By default they are unmet if no registered node meets them, in any state. With
+            `when_unmet: refuse` they are unmet if no active node meets them. With
+            `when_unmet: wait` they are never unmet.
     """
     active = [node for node in nodes if node.state is NodeState.ACTIVE]
-    # Before they are made: there may be more than memory holds.
+    # The number is checked before the scenarios are generated, because they may exceed the memory.
     _check_number(suite, suite.scenario_count)
     items: list[PlacedScenario] = []
-    taking_part: set[str] = set()
+    participating: set[str] = set()
     unmet: dict[str, str] = {}
     for scenario in suite.scenarios():
         wanted = _wanted(suite, scenario)
-        fitting = [
+        suitable = [
             node.name
             for node in active
             if not unmet_requirements(wanted.requirements, node.registration)
         ]
-        if not fitting and (reason := _refusal(suite, wanted, active, nodes)):
+        if not suitable and (reason := _refusal_reason(suite, wanted, active, nodes)):
             unmet.setdefault(wanted.key, reason)
-        taking_part.update(fitting)
-        items.extend(_placed(suite, scenario, wanted, fitting))
+        participating.update(suitable)
+        items.extend(_placed(suite, scenario, wanted, suitable))
         _check_number(suite, len(items))
     if unmet:
-        detail = "no node can do all that the suite asks for"
+        detail = "no node meets the requirements of some scenarios"
         if suite.when_unmet is None:
-            detail += "; with `when_unmet: wait` in the suite, it waits for a node that can"
+            detail += "; with `when_unmet: wait` in the suite, they wait for such a node"
         raise UnprocessableError(detail, list(unmet.values()))
-    return Placement(tuple(items), tuple(sorted(taking_part)))
+    return Placement(tuple(items), tuple(sorted(participating)))
 
 
-def _check_number(suite: Suite, measured: int) -> None:
-    """Raise UnacceptableError when so many measurements, each repeated, are too many for a run."""
-    jobs = measured * suite.repeats
+def _check_number(suite: Suite, scenario_count: int) -> None:
+    """Raise UnprocessableError if `scenario_count` scenarios with their repeats exceed a run."""
+    jobs = scenario_count * suite.repeats
     if jobs > MAX_JOBS:
-        raise UnprocessableError(f"the suite makes {jobs} jobs; a run may have {MAX_JOBS}")
+        raise UnprocessableError(f"the suite has {jobs} jobs; a run may have at most {MAX_JOBS}")
 
 
 def _wanted(suite: Suite, scenario: Scenario) -> RequirementSet:
@@ -83,42 +90,42 @@ def _wanted(suite: Suite, scenario: Scenario) -> RequirementSet:
 
 
 def _placed(
-    suite: Suite, scenario: Scenario, wanted: RequirementSet, fitting: Sequence[str]
+    suite: Suite, scenario: Scenario, wanted: RequirementSet, suitable: Sequence[str]
 ) -> Iterator[PlacedScenario]:
-    if suite.placement != "each" or not fitting:
+    if suite.placement != "each" or not suitable:
         yield PlacedScenario(scenario, wanted)
         return
-    for name in fitting:
+    for name in suitable:
         bound = msgspec.structs.replace(wanted.requirements, node=name)
         yield PlacedScenario(
             scenario, RequirementSet(requirements=bound, exclusive=wanted.exclusive)
         )
 
 
-def _refusal(
+def _refusal_reason(
     suite: Suite, wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]
 ) -> str | None:
-    """Return why a scenario that no active node can do is refused, or None when it may wait."""
+    """Return why a scenario without an active node is refused, or None if it may wait."""
     if suite.when_unmet == "refuse":
-        return _why(wanted, active, nodes)
+        return _unmet_reason(wanted, active, nodes)
     if suite.when_unmet == "wait":
         return None
-    # An offline or draining node may become active again: only what none of them has is hopeless.
+    # An offline or draining node may become active again, so it counts here.
     if any(not unmet_requirements(wanted.requirements, node.registration) for node in nodes):
         return None
-    return _why(wanted, nodes, nodes)
+    return _unmet_reason(wanted, nodes, nodes)
 
 
-def _why(wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]) -> str:
-    """Say what each node lacks."""
-    asked = ", ".join(
+def _unmet_reason(wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]) -> str:
+    """Return the requirements and what each node lacks."""
+    required = ", ".join(
         f"{name} {value}" for name, value in msgspec.to_builtins(wanted.requirements).items()
     )
     if not active:
-        known = ", ".join(f"{node.name} is {node.state}" for node in nodes)
-        return f"{asked}: no node is active; {known or 'none is registered'}"
+        states = ", ".join(f"{node.name} is {node.state}" for node in nodes)
+        return f"{required}: no node is active; {states or 'none is registered'}"
     lacks = "; ".join(
         f"{node.name} lacks {', '.join(unmet_requirements(wanted.requirements, node.registration))}"
         for node in active
     )
-    return f"{asked}: {lacks}"
+    return f"{required}: {lacks}"

@@ -1,4 +1,4 @@
-"""How well the speeds that a run measured are known, and whether its nodes stayed the same."""
+"""Precision report of a run: the intervals of the median speeds, and the drift of the nodes."""
 
 import statistics
 from collections.abc import Collection, Sequence
@@ -13,15 +13,23 @@ from ffrtmp_master.store.job_outcomes import JobOutcome
 def precision_report(
     jobs: Sequence[JobOutcome], precision: Precision, unsettled: Collection[str]
 ) -> RunPrecision:
-    """Say of each scenario on each node how well its median speed is known, by `precision`.
+    """Return the precision of the median speed of each scenario on each node.
 
-    `unsettled` are the nodes on which more jobs may follow. Only what has been begun is told of.
+    Scenarios without jobs on a node are left out.
+
+    Args:
+        jobs: The jobs of the run.
+        precision: The requested precision.
+        unsettled: The nodes that may get further jobs.
+
+    Returns:
+        The report.
     """
     groups: dict[tuple[str, str], list[JobOutcome]] = {}
-    controls: dict[str, list[JobOutcome]] = {}
+    controls_by_node: dict[str, list[JobOutcome]] = {}
     for job in jobs:
         if control_encodes.is_control(job):
-            controls.setdefault(job.node, []).append(job)
+            controls_by_node.setdefault(job.node, []).append(job)
         elif job.can_be_repeated and job.node:
             groups.setdefault((job.node, job.scenario), []).append(job)
     return RunPrecision(
@@ -30,7 +38,9 @@ def precision_report(
             _median(node, scenario, members, precision, is_settled=node not in unsettled)
             for (node, scenario), members in sorted(groups.items())
         ),
-        drifts=tuple(_drift(node, made) for node, made in sorted(controls.items())),
+        drifts=tuple(
+            _drift(node, control_jobs) for node, control_jobs in sorted(controls_by_node.items())
+        ),
     )
 
 
@@ -67,10 +77,10 @@ def _state(
     return MedianState.FEW_REPEATS if interval is None else MedianState.UNSTABLE
 
 
-def _drift(node: str, made: Sequence[JobOutcome]) -> Drift:
-    in_order = sorted(made, key=lambda job: (job.created_at, job.job_id))
+def _drift(node: str, control_jobs: Sequence[JobOutcome]) -> Drift:
+    in_order = sorted(control_jobs, key=lambda job: (job.created_at, job.job_id))
     speeds = [job.speed for job in in_order if job.speed is not None]
-    if len(speeds) < 2:  # noqa: PLR2004 - a change is between two
+    if len(speeds) < 2:  # noqa: PLR2004 - a drift needs two values
         return Drift(node=node, n=len(speeds), first_speed=None, last_speed=None, ratio=None)
     return Drift(
         node=node,

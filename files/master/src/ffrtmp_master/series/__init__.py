@@ -1,1 +1,1 @@
-"""Bringing the series of results into VictoriaMetrics."""
+"""Import of the sample series of results into VictoriaMetrics."""

@@ -1,4 +1,4 @@
-"""How far the results have been brought over, kept on disk."""
+"""The progress of the series importer, stored on disk."""
 
 import os
 from pathlib import Path
@@ -8,16 +8,16 @@ import msgspec
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A cursor of the API's, and which of the results after it are done."""
+    """A cursor of the list of results, and the ids of imported results after it."""
 
     cursor: str = ""
     done: tuple[UUID, ...] = ()
 
 
 def load_checkpoint(file: Path) -> Checkpoint:
-    """Return the place in `file`; where there is none, the beginning.
+    """Return the checkpoint in `file`, or an empty one if the file does not exist.
 
-    Raises OSError, or msgspec.DecodeError when the file is something else.
+    Raises OSError, or msgspec.DecodeError if the file is not a checkpoint.
     """
     try:
         return msgspec.json.decode(file.read_bytes(), type=Checkpoint)
@@ -25,11 +25,11 @@ def load_checkpoint(file: Path) -> Checkpoint:
         return Checkpoint()
 
 
-def save_checkpoint(file: Path, place: Checkpoint) -> None:
-    """Put `place` into `file`, whole or not at all; raises OSError."""
+def save_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint to `file` atomically; raises OSError."""
     new = file.with_suffix(".new")
     with new.open("wb") as opened:
-        opened.write(msgspec.json.encode(place))
+        opened.write(msgspec.json.encode(checkpoint))
         opened.flush()
         os.fsync(opened.fileno())
     new.replace(file)

@@ -1,4 +1,4 @@
-"""A series as VictoriaMetrics takes it: a line of JSON for each column that has values."""
+"""The import format of VictoriaMetrics: one line of JSON for each column with values."""
 
 import io
 from collections.abc import Iterator
@@ -16,15 +16,18 @@ METRICS = {
     "temperature_celsius": ("ffrtmp_sample_temperature_celsius", 1.0),
     "power_w": ("ffrtmp_sample_power_watts", 1.0),
 }
-"""For each column of a series its metric in base units, and what the values are multiplied by."""
+"""The metric of each column of a series, and the factor that converts to its unit."""
 
 
 class UnreadableSeriesError(ValueError):
-    """A file is not a series of the agent's."""
+    """A file is not a valid series."""
 
 
 def labels_of(result: Result) -> dict[str, str]:
-    """Return the labels of a result's samples: few, and none that names a job or a run."""
+    """Return the labels of the samples of a result.
+
+    They do not include the job or run, to limit the number of time series.
+    """
     scenario = result.scenario
     return {
         "node": result.node,
@@ -35,29 +38,29 @@ def labels_of(result: Result) -> dict[str, str]:
 
 
 def import_lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
-    """Give the lines of the Parquet file `content`, each with its end.
+    """Yield the import lines of the Parquet file `content`, each with its line feed.
 
-    What has no value has no sample. Raises UnreadableSeriesError.
+    Missing values have no sample. Raises UnreadableSeriesError.
     """
-    # Some 60 MB that the master does not need.
+    # Imported here, because the library takes about 60 MB that the master does not need.
     import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
     try:
         table: dict[str, list[Any]] = parquet.read_table(io.BytesIO(content)).to_pydict()
-        moments_ms = [round(moment.timestamp() * 1000) for moment in table["time"]]
+        times_ms = [round(time.timestamp() * 1000) for time in table["time"]]
     except (pyarrow.ArrowException, OSError, KeyError, AttributeError) as error:
         raise UnreadableSeriesError(str(error)) from error
     for column, (metric, factor) in METRICS.items():
-        known = [
+        samples = [
             (at_ms, value * factor)
-            for at_ms, value in zip(moments_ms, table.get(column, ()), strict=False)
+            for at_ms, value in zip(times_ms, table.get(column, ()), strict=False)
             if value is not None
         ]
-        if known:
+        if samples:
             line = {
                 "metric": {"__name__": metric, **labels},
-                "values": [value for _, value in known],
-                "timestamps": [at_ms for at_ms, _ in known],
+                "values": [value for _, value in samples],
+                "timestamps": [at_ms for at_ms, _ in samples],
             }
             yield msgspec.json.encode(line) + b"\n"

@@ -1,7 +1,7 @@
-"""The command `ffrtmp-series-importer`: follows the results and brings their series over.
+"""The command `ffrtmp-series-importer`, which imports the series of results.
 
-VictoriaMetrics listens on its own host alone, and nobody can send it anything from outside: this
-runs beside it, reads the master's API and writes there.
+VictoriaMetrics accepts data only from its own host. The importer therefore runs on that host: it
+reads the API of the master and writes to VictoriaMetrics.
 """
 
 import argparse
@@ -21,26 +21,34 @@ from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreach
 from ffrtmp_shared.models import Artifact, Result
 from msgspec import Meta
 
-from ffrtmp_master.series import checkpoint as places
+from ffrtmp_master.series import checkpoint as checkpoints
 from ffrtmp_master.series.checkpoint import Checkpoint
 from ffrtmp_master.series.import_format import UnreadableSeriesError, import_lines, labels_of
 
 _log = logging.getLogger(__name__)
 
 NAME = "series.parquet"
-"""The artifact that an agent hands in with each result that has a series."""
+"""The name of the artifact that contains the series of a result."""
 
-_MOST_BYTES = 64 * 1024 * 1024
+_SERIES_MAX_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 60.0
 _FAILED = 1
 _BAD_CONFIG = 2
 
 
 class ImporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the master is and with which token (role viewer) to ask it, and where samples go.
+    """The settings file of the importer.
 
-    `import_url` is the whole address of VictoriaMetrics' import. Both are checked against the CA
-    and shown the certificate. How far things are is kept in `state_file`.
+    Attributes:
+        master_url: The URL of the master.
+        token_file: The file with the token; its role is viewer.
+        ca_file: The CA certificate that both servers are verified with.
+        certificate_file: The client certificate for both servers.
+        key_file: The private key of the certificate.
+        import_url: The complete URL of the import endpoint of VictoriaMetrics.
+        state_file: The file that stores the progress.
+        pause_s: The pause between two passes, in seconds.
+        log_level: The lowest level that is logged.
     """
 
     master_url: str
@@ -55,117 +63,129 @@ class ImporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class PushError(Exception):
-    """Samples were not taken now, and may be later."""
+    """VictoriaMetrics did not accept samples; a later attempt may succeed."""
 
 
 class Importer:
-    """Brings over the series of every result once, in the order in which they were stored.
+    """Imports the series of each result once, in the order in which results were stored.
 
-    A result is done when VictoriaMetrics has answered. One that was brought over but not noted,
-    because everything died in between, is brought over again: the same samples, at the same times.
+    A result is recorded as imported after the response of VictoriaMetrics. If the importer stops
+    in between, the series is imported again with the same samples and timestamps.
     """
 
     def __init__(
         self, client: MasterClient, push: Callable[[bytes], None], state_file: Path
     ) -> None:
-        """Go on from `state_file`; `push` takes lines and raises NotTakenError."""
+        """Create an importer that continues from a checkpoint.
+
+        Args:
+            client: The client of the master.
+            push: Sends import lines to VictoriaMetrics; raises PushError.
+            state_file: The file of the checkpoint.
+        """
         self._client = client
         self._push = push
         self._state_file = state_file
-        self._place = places.load_checkpoint(state_file)
+        self._checkpoint = checkpoints.load_checkpoint(state_file)
 
     def import_new(self) -> int:
-        """Bring over all that is new and return how many series that were.
+        """Import the series of all new results and return the number of imported series.
 
-        Raises MasterUnreachableError, MasterRefusedError or NotTakenError; it can be called again.
+        Raises MasterUnreachableError, MasterRefusedError or PushError; then call it again later.
         """
-        brought = 0
+        imported = 0
         while True:
-            page = self._client.result_page(self._place.cursor)
+            page = self._client.result_page(self._checkpoint.cursor)
             for result in page.items:
-                # One without a series is nothing to write down: looking at it again is cheap.
-                if result.id not in self._place.done and self._import_series(result):
-                    brought += 1
-                    done = (*self._place.done, result.id)
-                    self._note(Checkpoint(cursor=self._place.cursor, done=done))
+                # Results without a series are not recorded, because checking them again is cheap.
+                if result.id not in self._checkpoint.done and self._import_series(result):
+                    imported += 1
+                    done = (*self._checkpoint.done, result.id)
+                    self._save(Checkpoint(cursor=self._checkpoint.cursor, done=done))
             if page.next_cursor is None:
-                return brought
-            self._note(Checkpoint(cursor=page.next_cursor))
+                return imported
+            self._save(Checkpoint(cursor=page.next_cursor))
 
-    def _note(self, place: Checkpoint) -> None:
-        places.save_checkpoint(self._state_file, place)
-        self._place = place
+    def _save(self, checkpoint: Checkpoint) -> None:
+        checkpoints.save_checkpoint(self._state_file, checkpoint)
+        self._checkpoint = checkpoint
 
     def _import_series(self, result: Result) -> bool:
-        listed = next((one for one in result.artifacts if one.name == NAME), None)
-        if listed is None:
+        artifact = next((item for item in result.artifacts if item.name == NAME), None)
+        if artifact is None:
             return False
-        content = self._content(result, listed)
+        content = self._download(result, artifact)
         if content is None:
             return False
         try:
-            made = b"".join(import_lines(content, labels_of(result)))
+            lines = b"".join(import_lines(content, labels_of(result)))
         except UnreadableSeriesError as error:
             _log.warning("the series of result %s cannot be read: %s", result.id, error)
             return False
-        if made:
-            self._push(made)
-        return bool(made)
+        if lines:
+            self._push(lines)
+        return bool(lines)
 
-    def _content(self, result: Result, listed: Artifact) -> bytes | None:
-        if listed.size_bytes > _MOST_BYTES:
-            _log.warning("the series of result %s is too large", result.id)
+    def _download(self, result: Result, artifact: Artifact) -> bytes | None:
+        if artifact.size_bytes > _SERIES_MAX_BYTES:
+            _log.warning("the series of result %s is too large; it is skipped", result.id)
             return None
         try:
             return self._client.download_artifact(result.job_id, result.attempt, NAME)
         except MasterRefusedError as error:
             if error.problem.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                 raise
-            # The farm keeps artifacts for a time, and that is over.
-            _log.info("the series of result %s is gone", result.id)
+            # The retention of the master has removed the artifact.
+            _log.info("the series of result %s has been removed", result.id)
             return None
 
 
 def pusher(http: httpx.Client, url: str) -> Callable[[bytes], None]:
-    """Return what sends lines to VictoriaMetrics at `url`."""
+    """Return a function that sends import lines to VictoriaMetrics at `url`."""
 
     def push(content: bytes) -> None:
         try:
-            answer = http.post(url, content=content)
+            response = http.post(url, content=content)
         except httpx.TransportError as error:
-            raise PushError(f"VictoriaMetrics does not answer: {error}") from error
-        if answer.status_code == HTTPStatus.BAD_REQUEST:
-            # It would be no better the next time, and all that follows would wait for it.
-            _log.error("VictoriaMetrics refused a series: %s", answer.text)
-        elif answer.is_error:
-            raise PushError(f"VictoriaMetrics answered {answer.status_code}: {answer.text}")
+            raise PushError(f"VictoriaMetrics is unreachable: {error}") from error
+        if response.status_code == HTTPStatus.BAD_REQUEST:
+            # A retry would fail too, and would block all further series.
+            _log.error("VictoriaMetrics rejected a series; it is skipped: %s", response.text)
+        elif response.is_error:
+            raise PushError(f"VictoriaMetrics returned {response.status_code}: {response.text}")
 
     return push
 
 
 def import_forever(importer: Importer, pause_s: float, stopped: threading.Event) -> None:
-    """Bring over what is new every `pause_s` seconds until `stopped`."""
+    """Import new series periodically.
+
+    Args:
+        importer: The importer.
+        pause_s: The pause between two passes, in seconds.
+        stopped: Set to end the loop.
+    """
     while True:
         try:
-            brought = importer.import_new()
-            if brought:
-                _log.info("%d series were brought over", brought)
+            imported = importer.import_new()
+            if imported:
+                _log.info("imported %d series", imported)
         except (
             MasterUnreachableError,
             MasterRefusedError,
             PushError,
             msgspec.DecodeError,
         ) as error:
-            _log.warning("trying again in %g s: %s", pause_s, error)
+            _log.warning("import failed; retrying in %g s: %s", pause_s, error)
         if stopped.wait(pause_s):
             return
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(prog="ffrtmp-series-importer")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--check", action="store_true", help="only check the settings")
+    parser.add_argument("--check", action="store_true", help="check the settings and exit")
     parsed = parser.parse_args(arguments)
     try:
         settings = config.load(parsed.config, ImporterSettings)
@@ -187,10 +207,10 @@ def _run(settings: ImporterSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     token = credentials.read_token(settings.token_file)
-    shown = credentials.ClientCertificate(settings.certificate_file, settings.key_file)
-    context = credentials.client_context(settings.ca_file, shown)
+    certificate = credentials.ClientCertificate(settings.certificate_file, settings.key_file)
+    context = credentials.client_context(settings.ca_file, certificate)
     with (
-        MasterClient(settings.master_url, token, settings.ca_file, shown) as client,
+        MasterClient(settings.master_url, token, settings.ca_file, certificate) as client,
         httpx.Client(verify=context, timeout=_TIMEOUT_S, trust_env=False) as http,
     ):
         importer = Importer(client, pusher(http, settings.import_url), settings.state_file)

@@ -1,4 +1,7 @@
-"""Which methods the paths of the hot calls have; the framework knows only its own."""
+"""OPTIONS and 405 responses for the paths of fast-path endpoints.
+
+The framework serves other methods of the same paths, but does not know the fast-path endpoints.
+"""
 
 from http import HTTPStatus
 
@@ -11,7 +14,7 @@ from ffrtmp_master.server import fast_path
 
 
 def with_allowed_methods(framework: Litestar) -> ASGIApp:
-    """Wrap the framework: what no path of a hot call has is refused with all that it has."""
+    """Wrap the framework so that OPTIONS and 405 responses list the methods of both."""
     methods = {endpoint.route: {"OPTIONS", "POST"} for endpoint in agent_endpoints.ENDPOINTS}
     for route in framework.routes:
         if route.path_format in methods:
@@ -35,9 +38,9 @@ def with_allowed_methods(framework: Litestar) -> ASGIApp:
             end: Message = {"type": "http.response.body", "body": b"", "more_body": False}
             await send(end)
             return
-        refusal = MethodNotAllowedException(
-            f"this path has no method {method}", headers={"Allow": allow}
+        error = MethodNotAllowedException(
+            f"this path does not support the method {method}", headers={"Allow": allow}
         )
-        await fast_path.send_problem(send, problems.problem_of(refusal, method, scope["path"]))
+        await fast_path.send_problem(send, problems.problem_of(error, method, scope["path"]))
 
     return app

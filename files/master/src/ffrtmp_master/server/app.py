@@ -46,27 +46,27 @@ _PAGE_HEADERS = {
 
 @dataclass
 class ServicesHolder:
-    """The farm that an application serves; it may be replaced while the application is stopped."""
+    """The services of an application, which may be replaced while the application is stopped."""
 
     services: Services
 
 
 def create_app(services: Services) -> ASGIApp:
-    """Return the application that serves `farm` and runs it from startup to shutdown."""
+    """Return the application that serves `services` and runs them from startup to shutdown."""
     return with_fast_endpoints(build_framework(ServicesHolder(services)), services)
 
 
-def with_fast_endpoints(behind: Litestar, services: Services) -> ASGIApp:
-    """Return the application that answers the hot calls of `farm` in front of its framework."""
+def with_fast_endpoints(framework: Litestar, services: Services) -> ASGIApp:
+    """Return an application with the fast-path endpoints in front of the framework."""
     return request_ids.with_request_ids(
-        fast_path.with_fast_path(allowed_methods.with_allowed_methods(behind), services)
+        fast_path.with_fast_path(allowed_methods.with_allowed_methods(framework), services)
     )
 
 
 def build_framework(served: ServicesHolder) -> Litestar:
-    """Return the application behind the hot calls.
+    """Return the framework application, which serves all other endpoints.
 
-    Building it is slow. Tests build it once and replace the farm of `served` instead.
+    Building it is slow. Tests build it once and replace the services of `served` instead.
     """
 
     @asynccontextmanager
@@ -130,17 +130,17 @@ def build_framework(served: ServicesHolder) -> Litestar:
                 path="/schema",
                 include_in_schema=False,
                 route_handlers=[],
-                # A browser that shows the page has no token; nothing of the farm is in it.
+                # Browsers request the page without a token. It contains no data of the farm.
                 opt=authentication.OPEN,
-                after_request=_no_page,
+                after_request=_raise_not_found,
                 response_headers=_PAGE_HEADERS,
             ),
         ),
     )
 
 
-def _no_page(response: Response[Any]) -> Response[Any]:
-    """Tell of a page that is not there as of everything else that is not there."""
+def _raise_not_found(response: Response[Any]) -> Response[Any]:
+    """Turn a missing page into the same problem document as any other missing resource."""
     if response.status_code == HTTPStatus.NOT_FOUND:
         raise NotFoundException
     return response

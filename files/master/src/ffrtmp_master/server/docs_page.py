@@ -1,7 +1,6 @@
-"""The page about the API: every operation, in one file that needs nothing from anywhere else.
+"""The API reference page: every operation, in one self-contained HTML file.
 
-The pages that the framework has load their scripts from elsewhere, and a closed network has no
-elsewhere.
+The reference pages of the framework load scripts from the internet, which isolated networks block.
 """
 
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def render_page(document: dict[str, Any]) -> str:
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
         f"<p>{escape(info.get('description', ''))}",
-        'The <a href="/schema/openapi.json">OpenAPI document</a> says the same for programs.</p>',
+        'The <a href="/schema/openapi.json">OpenAPI document</a> describes the same API.</p>',
         "<h2>Operations</h2>",
     ]
     for path, operations in document["paths"].items():
@@ -43,9 +42,9 @@ def render_page(document: dict[str, Any]) -> str:
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
-    said = operation.get("description") or operation.get("summary", "")
+    description = operation.get("description") or operation.get("summary", "")
     yield f"<details><summary><code><b>{method.upper()}</b> {escape(path)}</code> "
-    yield f"{escape(said.partition(chr(10))[0])}</summary><div><p>{escape(said)}</p>"
+    yield f"{escape(description.partition(chr(10))[0])}</summary><div><p>{escape(description)}</p>"
     yield "<table>"
     for parameter in operation.get("parameters", ()):
         where = f"{parameter['in']}{', required' if parameter.get('required') else ''}"
@@ -69,8 +68,8 @@ def _type(name: str, schema: dict[str, Any]) -> Iterator[str]:
     yield "<table>"
     required = schema.get("required", ())
     for field, value in schema.get("properties", {}).items():
-        must = "required" if field in required else ""
-        yield f"<tr><td><code>{escape(field)}</code></td><td>{must}</td>"
+        is_required = "required" if field in required else ""
+        yield f"<tr><td><code>{escape(field)}</code></td><td>{is_required}</td>"
         yield f"<td>{_shape(value)}</td></tr>"
     yield "</table></div></details>"
 
@@ -81,20 +80,20 @@ def _bodies(holder: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _shape(schema: dict[str, Any]) -> str:
-    """Say in a few words what a schema wants; what it refers to is linked."""
+    """Describe a schema in a few words, with a link to a referenced type."""
     if "$ref" in schema:
         name = escape(schema["$ref"].removeprefix(_REFERENCE))
         return f'<a href="#{name}">{name}</a>'
     for key in ("anyOf", "oneOf"):
         if key in schema:
-            return " or ".join(_shape(one) for one in schema[key])
+            return " or ".join(_shape(option) for option in schema[key])
     kind = schema.get("type", "anything")
-    said = escape(kind if isinstance(kind, str) else " or ".join(kind))
+    text = escape(kind if isinstance(kind, str) else " or ".join(kind))
     if kind == "array":
-        said = f"list of {_shape(schema.get('items', {}))}"
+        text = f"list of {_shape(schema.get('items', {}))}"
     limits = ", ".join(
         f"{key} {value}"
         for key, value in schema.items()
         if key in ("format", "minimum", "maximum", "minLength", "maxLength", "maxItems", "pattern")
     )
-    return f"{said} <small>{escape(limits)}</small>" if limits else said
+    return f"{text} <small>{escape(limits)}</small>" if limits else text

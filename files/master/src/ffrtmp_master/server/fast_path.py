@@ -1,7 +1,7 @@
-"""From a hot call as it came to its answer, whichever way it came.
+"""Serving of the fast-path endpoints, from the received request to the response.
 
-Most come right from their connection (`direct`), the others through ASGI, where what is no hot
-call goes on to the application behind.
+Most requests come directly from their connection (see `fast_path_protocol`). The others come
+through ASGI; requests to other endpoints are passed on to the framework.
 """
 
 import time
@@ -27,9 +27,11 @@ _MAX_BODY_BYTES = 4 * 1024 * 1024
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
 
-_BY_PATH = {one.route: one for one in ENDPOINTS if "{" not in one.route}
-_BY_DEED = {one.route.rpartition("/")[2]: one for one in ENDPOINTS if "{" in one.route}
-_DECODERS = {one.route: msgspec.json.Decoder(one.body) for one in ENDPOINTS}
+_BY_PATH = {endpoint.route: endpoint for endpoint in ENDPOINTS if "{" not in endpoint.route}
+_BY_ACTION = {
+    endpoint.route.rpartition("/")[2]: endpoint for endpoint in ENDPOINTS if "{" in endpoint.route
+}
+_DECODERS = {endpoint.route: msgspec.json.Decoder(endpoint.body) for endpoint in ENDPOINTS}
 _JOBS = "/v1/jobs/"
 _NO_JOB = UUID(int=0)
 
@@ -37,28 +39,34 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Match(NamedTuple):
-    """The hot call that a path is of, and the part of the path that names the job."""
+    """The fast-path endpoint of a path, and the part of the path that names the job."""
 
     endpoint: Endpoint[Any]
     job_part: str
 
 
 def match_endpoint(path: str) -> Match | None:
-    """Return the hot call that a path is of; None if of none."""
+    """Return the fast-path endpoint of a path; None if there is none."""
     endpoint = _BY_PATH.get(path)
     if endpoint is not None:
         return Match(endpoint, "")
     if not path.startswith(_JOBS):
         return None
-    job, _, deed = path[len(_JOBS) :].partition("/")
-    endpoint = _BY_DEED.get(deed)
+    job, _, action = path[len(_JOBS) :].partition("/")
+    endpoint = _BY_ACTION.get(action)
     return None if endpoint is None else Match(endpoint, job)
 
 
 class RawRequest(NamedTuple):
-    """A request as it came, with its body or how to read that.
+    """A request as received.
 
-    `hung_up` ends once the caller is gone; `is_gone` says so, as far as is known.
+    Attributes:
+        path: The path.
+        headers: The headers, with names in lower case.
+        client: The address and port of the client, if known.
+        content: The body, or a function that reads it.
+        hung_up: Returns when the client has disconnected.
+        is_gone: Returns whether the client is known to have disconnected.
     """
 
     path: str
@@ -70,53 +78,65 @@ class RawRequest(NamedTuple):
 
 
 class RawResponse(NamedTuple):
-    """What is sent back, whole."""
+    """A complete response."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
-async def respond(services: Services, found: Match, asked: RawRequest) -> RawResponse:
-    """Do what a hot call asks and return the answer, whatever went wrong."""
-    endpoint, job_part = found
+async def respond(services: Services, match: Match, request: RawRequest) -> RawResponse:
+    """Serve a request to a fast-path endpoint.
+
+    Args:
+        services: The services of the master.
+        match: The endpoint, and the part of the path that names the job.
+        request: The request.
+
+    Returns:
+        The response. Every error becomes a problem document.
+    """
+    endpoint, job_part = match
     start_s = time.monotonic()
-    headers = asked.headers
+    headers = request.headers
     try:
         authorization = headers.get(b"authorization", b"").decode("latin-1")
-        holder = await services.authenticator.authenticate(authorization, asked.client)
+        holder = await services.authenticator.authenticate(authorization, request.client)
         logs.add_context(who=holder.name, node=holder.node, job_id=job_part or None)
         check_role(holder, endpoint.role)
         check_json(headers.get(b"content-type", b"").decode("latin-1"))
-        _check_job_exists(asked)
-        content = asked.content
+        _check_connected(request)
+        content = request.content
         if not isinstance(content, bytes):
             content = await content()
         body = _decoded(endpoint, content)
-        call = AgentCall(holder, _job_id(job_part), body, content, headers, asked.hung_up)
-        replied = _raw_response(await endpoint.handler(services, call))
-    # Whatever went wrong is told as a problem document, and logged there.
+        call = AgentCall(holder, _job_id(job_part), body, content, headers, request.hung_up)
+        response = _raw_response(await endpoint.handler(services, call))
+    # Every error becomes a problem document; `problem_of` logs it.
     except Exception as error:
-        replied = _problem(problems.problem_of(error, "POST", asked.path))
+        response = _problem(problems.problem_of(error, "POST", request.path))
     services.metrics.count_request(
-        endpoint.route, "POST", replied.status, time.monotonic() - start_s
+        endpoint.route, "POST", response.status, time.monotonic() - start_s
     )
-    return replied
+    return response
 
 
-def _check_job_exists(asked: RawRequest) -> None:
-    """Refuse who hung up while its token was looked up: nobody would work on what it claims."""
-    if asked.is_gone():
-        raise ClientException("the caller hung up")
+def _check_connected(request: RawRequest) -> None:
+    """Reject a request whose client disconnected during authentication.
+
+    A job that is claimed for it would wait until its lease expires.
+    """
+    if request.is_gone():
+        raise ClientException("the client has disconnected")
 
 
 def with_fast_path(app: ASGIApp, services: Services) -> ASGIApp:
-    """Return an application that answers the hot calls itself and hands the rest to `app`."""
+    """Return an application that serves the fast-path endpoints and passes the rest to `app`."""
 
-    async def hot(scope: Any, receive: Receive, send: Send) -> None:
-        is_call = scope["type"] == "http" and scope["method"] == "POST"
-        found = match_endpoint(scope["path"]) if is_call else None
-        if found is None:
+    async def fast_path(scope: Any, receive: Receive, send: Send) -> None:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        match = match_endpoint(scope["path"]) if is_post else None
+        if match is None:
             await app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -125,18 +145,18 @@ def with_fast_path(app: ASGIApp, services: Services) -> ASGIApp:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        asked = RawRequest(
+        request = RawRequest(
             scope["path"],
             headers,
             scope.get("client"),
-            # Of who is gone it reads nothing, which fits no call.
+            # After a disconnect the body is empty, which no endpoint accepts.
             lambda: _body(receive, headers),
             hung_up,
             lambda: False,
         )
-        await _send(send, await respond(services, found, asked))
+        await _send(send, await respond(services, match, request))
 
-    return hot
+    return fast_path
 
 
 def _job_id(part: str) -> UUID:
@@ -151,14 +171,16 @@ def _job_id(part: str) -> UUID:
 async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > _MAX_BODY_BYTES:
-        raise TooLargeError(f"a body may have {_MAX_BODY_BYTES} bytes")
+        raise TooLargeError(f"the body is too large; at most {_MAX_BODY_BYTES} bytes are allowed")
     message: Any = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
         message = await receive()
         body += message.get("body", b"")
         if len(body) > _MAX_BODY_BYTES:
-            raise TooLargeError(f"a body may have {_MAX_BODY_BYTES} bytes")
+            raise TooLargeError(
+                f"the body is too large; at most {_MAX_BODY_BYTES} bytes are allowed"
+            )
     return body
 
 
@@ -166,9 +188,9 @@ def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
     try:
         decoded: B = _DECODERS[endpoint.route].decode(body)
     except msgspec.DecodeError as error:
-        said, _, place = str(error).partition(" - at `$")
-        wrong = {"key": place.strip(".`"), "message": said}
-        raise ClientException("the body does not fit", extra=[wrong]) from error
+        message, _, field = str(error).partition(" - at `$")
+        extra = [{"key": field.strip(".`"), "message": message}]
+        raise ClientException("the body is not valid", extra=extra) from error
     return decoded
 
 
@@ -192,16 +214,16 @@ def _problem(problem: problems.ProblemResponse) -> RawResponse:
 
 
 async def send_problem(send: Send, problem: problems.ProblemResponse) -> None:
-    """Send what has been made of an error."""
+    """Send a problem document."""
     await _send(send, _problem(problem))
 
 
-async def _send(send: Send, replied: RawResponse) -> None:
+async def _send(send: Send, response: RawResponse) -> None:
     start: Message = {
         "type": "http.response.start",
-        "status": replied.status,
-        "headers": replied.headers,
+        "status": response.status,
+        "headers": response.headers,
     }
     await send(start)
-    end: Message = {"type": "http.response.body", "body": replied.body, "more_body": False}
+    end: Message = {"type": "http.response.body", "body": response.body, "more_body": False}
     await send(end)

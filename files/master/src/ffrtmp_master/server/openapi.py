@@ -1,8 +1,8 @@
-"""The OpenAPI document: what the framework finds out, completed by what only this program knows.
+"""The OpenAPI document: the routes of the framework, completed by this module.
 
-The framework describes its own routes. The hot calls stand in front of it, so they are added; the
-types' schemas are msgspec's own, which checks what comes in; and every operation lists what any
-call can be answered with, whatever it does.
+The framework describes only its own routes, so the fast-path endpoints are added. The schemas of
+types come from msgspec, which also validates requests. Every operation lists the error responses
+that are common to all operations.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +29,7 @@ _Json = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{name}"
 
-# What msgspec's schema of a type cannot say: rules between its fields.
+# Rules between fields, which the schemas of msgspec cannot express.
 _RULES: dict[str, _Json] = {
     "RatePoint": {
         "oneOf": [
@@ -48,24 +48,24 @@ _RULES: dict[str, _Json] = {
     },
 }
 
-_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_RETRY_STATUSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class WireTypes(OpenAPISchemaPlugin):
-    """Has the framework refer to the types of the wire, and remembers which it refers to."""
+    """Makes the framework refer to wire types by name, and records those that it refers to."""
 
     def __init__(self) -> None:
-        """Know of none yet."""
+        """Start without any types."""
         self.used: dict[str, type[msgspec.Struct]] = {}
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
-        """Return whether a field is of such a type."""
+        """Return whether the type of a field is a wire type."""
         return not field_definition.is_union and field_definition.is_subclass_of(msgspec.Struct)
 
     def to_openapi_schema(
         self, field_definition: FieldDefinition, schema_creator: "SchemaCreator"
     ) -> Schema:
-        """Return an empty schema, in whose place the type's own is put when all are known."""
+        """Return an empty schema, which `Document` replaces by that of the type."""
         wire_type: type[msgspec.Struct] = field_definition.annotation
         self.used[wire_type.__name__] = wire_type
         return schema_creator.create_component_schema(
@@ -74,25 +74,25 @@ class WireTypes(OpenAPISchemaPlugin):
 
 
 class Document:
-    """The whole document, made once."""
+    """The complete document, built once."""
 
     def __init__(self, types: WireTypes) -> None:
-        """Prepare to complete what refers to `types`."""
+        """Create the document; `types` collects the types that the framework refers to."""
         self._types = types
-        self._made: _Json | None = None
+        self._cached: _Json | None = None
 
     def complete(self, generated: _Json) -> _Json:
-        """Complete what the framework has generated."""
-        if self._made is None:
-            self._made = _completed(generated, self._types.used.values())
-        return self._made
+        """Return the document that the framework generated with the missing parts added."""
+        if self._cached is None:
+            self._cached = _completed(generated, self._types.used.values())
+        return self._cached
 
 
 class JsonDocument(JsonRenderPlugin):
-    """Serves the document."""
+    """Serves the document as JSON."""
 
     def __init__(self, document: Document) -> None:
-        """Serve `document`."""
+        """Create the plugin for `document`."""
         super().__init__()
         self._document = document
 
@@ -103,15 +103,15 @@ class JsonDocument(JsonRenderPlugin):
 
 
 class HtmlDocument(OpenAPIRenderPlugin):
-    """Serves a page for people that needs nothing from anywhere else."""
+    """Serves the self-contained reference page."""
 
     def __init__(self, document: Document) -> None:
-        """Show `document`."""
+        """Create the plugin for `document`."""
         super().__init__(path="/", media_type=MediaType.HTML)
         self._document = document
 
     def render(self, request: "Request[Any, Any, Any]", openapi_schema: _Json) -> bytes:
-        """Return the page."""
+        """Return the document as HTML."""
         plain = msgspec.json.decode(self.render_json(request, openapi_schema))
         return render_page(self._document.complete(plain)).encode()
 
@@ -128,7 +128,7 @@ def _completed(generated: _Json, used: Iterable[type[msgspec.Struct]]) -> _Json:
             for parameter in operation.get("parameters", ()):
                 _without_null(parameter)
             if method == "head":
-                # It has the headers of what it is not sent.
+                # A response to HEAD has the headers of a download, but no content.
                 responses["200"].pop("content", None)
             operation["responses"] = dict(sorted(responses.items()))
     generated["paths"] = dict(sorted(paths.items()))
@@ -137,7 +137,7 @@ def _completed(generated: _Json, used: Iterable[type[msgspec.Struct]]) -> _Json:
 
 
 def _operation(endpoint: agent_endpoints.Endpoint[Any]) -> _Json:
-    """Describe a hot call."""
+    """Return the operation of a fast-path endpoint."""
     parameters: list[_Json] = []
     if "{job_id}" in endpoint.route:
         uuid = {"type": "string", "format": "uuid"}
@@ -168,12 +168,12 @@ def _operation(endpoint: agent_endpoints.Endpoint[Any]) -> _Json:
 
 
 def _general(path: str, method: str, operation: _Json) -> Iterator[HTTPStatus]:
-    """Give what any operation of this kind may be answered with."""
-    # A parameter that is not known is refused everywhere.
+    """Yield the error statuses that any operation of this kind can return."""
+    # Every operation rejects unknown query parameters.
     yield HTTPStatus.BAD_REQUEST
     if operation.get("security") == []:
         return
-    yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, *_LATER)
+    yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, *_RETRY_STATUSES)
     if "{" in path:
         yield HTTPStatus.NOT_FOUND
     if method not in ("get", "head"):
@@ -189,10 +189,10 @@ def _problem(status: HTTPStatus) -> _Json:
         "description": status.phrase,
         "content": _content(problems.MEDIA_TYPE, Problem),
     }
-    if status in _LATER:
+    if status in _RETRY_STATUSES:
         response["headers"] = {
             "Retry-After": {
-                "description": "seconds after which to ask again",
+                "description": "the number of seconds after which to retry",
                 "schema": {"type": "string", "pattern": "^[0-9]+$"},
             }
         }
@@ -200,12 +200,12 @@ def _problem(status: HTTPStatus) -> _Json:
 
 
 def _without_null(parameter: _Json) -> None:
-    """Say of a parameter that may be missing only what it is when it is there: text, never null."""
+    """Remove null from the schema of an optional parameter: its value is always text."""
     schema = parameter["schema"]
-    kinds = [one for one in schema.get("oneOf", ()) if one.get("type") != "null"]
-    if len(kinds) == 1:
+    options = [option for option in schema.get("oneOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
         del schema["oneOf"]
-        parameter["schema"] = {**kinds[0], **schema}
+        parameter["schema"] = {**options[0], **schema}
 
 
 def _content(media_type: str, wire_type: type[msgspec.Struct]) -> _Json:
@@ -213,12 +213,12 @@ def _content(media_type: str, wire_type: type[msgspec.Struct]) -> _Json:
 
 
 def _schemas(used: Iterable[type[msgspec.Struct]]) -> _Json:
-    """Return the schemas of all types that the document refers to, as msgspec has them."""
-    wanted: set[type[msgspec.Struct]] = {Problem, *used}
+    """Return the schemas of all types that the document refers to."""
+    types: set[type[msgspec.Struct]] = {Problem, *used}
     for endpoint in agent_endpoints.ENDPOINTS:
-        wanted.add(endpoint.body)
-        wanted.update(one for one in endpoint.answers.values() if one is not None)
-    _, schemas = msgspec.json.schema_components(wanted, ref_template=_REFERENCE)
+        types.add(endpoint.body)
+        types.update(answer for answer in endpoint.answers.values() if answer is not None)
+    _, schemas = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     for name, schema in schemas.items():
         if "description" in schema:
             schema["description"] = cleandoc(schema["description"])

@@ -1,4 +1,4 @@
-"""Every request has an id: in its answer, and in each line that is logged while it is served."""
+"""Request ids, which appear in responses and in the log lines of a request."""
 
 import itertools
 import logging
@@ -13,40 +13,44 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 _log = logging.getLogger(__name__)
 
 HEADER = b"x-request-id"
-"""Where a request and its answer have the id."""
+"""The header of requests and responses that contains the id."""
 
-# What a caller may choose: nothing that a log, a header or a shell would trip over.
-_SANE = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
+# Ids that clients may choose, safe in logs, headers and shells.
+_ALLOWED = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _PREFIX_BYTES = 8
 
 
 class RequestIds:
-    """Ids of requests: the caller's own, or a new one."""
+    """Assigns request ids: the id that the client sent, or a new one."""
 
     def __init__(self) -> None:
-        """Begin to count."""
-        # Random for this process, then counted: an id need not be a secret, only the only one.
+        """Choose the prefix of this process."""
+        # A random prefix and a counter: ids must be unique, but need not be unpredictable.
         self._prefix = secrets.token_hex(_PREFIX_BYTES).encode()
         self._numbers = itertools.count()
 
-    def assign(self, given: bytes | None) -> bytes:
-        """Return the id of a request whose caller gave this one, for the log as well."""
-        if given is None or not _SANE.fullmatch(given):
-            given = b"%s%016x" % (self._prefix, next(self._numbers))
-        # A server runs each request in a context of its own: nothing need be taken back.
-        logs.begin_context(request_id=given.decode())
-        return given
+    def assign(self, requested: bytes | None) -> bytes:
+        """Return the id of a request and add it to the logging context.
+
+        `requested` is the id that the client sent, if any.
+        """
+        request_id = requested
+        if request_id is None or not _ALLOWED.fullmatch(request_id):
+            request_id = b"%s%016x" % (self._prefix, next(self._numbers))
+        # The server runs each request in a separate context, so no reset is needed.
+        logs.begin_context(request_id=request_id.decode())
+        return request_id
 
 
 def with_request_ids(app: ASGIApp) -> ASGIApp:
-    """Wrap an application so that its requests have ids."""
+    """Wrap an application so that each request has an id."""
     ids = RequestIds()
 
     async def identified(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        request_id = ids.assign(_given(scope["headers"]))
+        request_id = ids.assign(_requested_id(scope["headers"]))
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -60,9 +64,9 @@ def with_request_ids(app: ASGIApp) -> ASGIApp:
 
 
 def set_request_id(app: ASGIApp) -> ASGIApp:
-    """Wrap an application so that log lines name the job, run or node of the request's path.
+    """Wrap an application so that log lines name the job, run or node of the request path.
 
-    A Litestar middleware: the path must have been matched.
+    A Litestar middleware, because the path must have been matched.
     """
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,7 +81,7 @@ def set_request_id(app: ASGIApp) -> ASGIApp:
     return named
 
 
-def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+def _requested_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     for name, value in headers:
         if name == HEADER:
             return value
@@ -85,7 +89,7 @@ def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
 
 
 def log_answer(method: str, path: str, status: int) -> None:
-    """Write a line for a request, if somebody wants so many."""
+    """Log a response at level debug."""
     if _log.isEnabledFor(logging.DEBUG):
         extra = {"method": method, "path": path, "status": status}
         _log.debug("a request was answered", extra=extra)

@@ -1,4 +1,4 @@
-"""Serving the application over TLS until somebody stops it."""
+"""The HTTPS server process."""
 
 import gc
 import socket
@@ -14,15 +14,16 @@ from ffrtmp_master.server.request_ids import RequestIds
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 
-# What still runs then is cut off: with the rest of the shutdown it must stay under 5 s.
+# Requests that take longer are aborted: the whole shutdown must take less than 5 s.
 _GRACE_S = 3
-# Longer than agents are silent between two calls: a new TLS connection costs more than an idle one.
+# Longer than the pause between two requests of an agent: an idle connection costs less than a new
+# TLS handshake.
 _KEEP_ALIVE_S = 75
-_OBJECTS_BEFORE_COLLECTING = 50_000
+_GC_THRESHOLD = 50_000
 
 
 class _Server(uvicorn.Server):
-    """A server that sends home who waits or follows before it waits for open requests to end."""
+    """A server that closes parked claims and streams before it waits for open requests to end."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
@@ -36,11 +37,11 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises OSError when the certificate cannot be read, SystemExit when the port is taken.
+    Raises OSError if the certificate cannot be read, SystemExit if the port is in use.
     """
     _tune_garbage_collector()
     services = Services(settings)
-    # The server calls it as it would a class.
+    # Uvicorn expects a class, but only calls it.
     protocol: Any = partial(FastPathProtocol, services, RequestIds())
     config = uvicorn.Config(
         app.create_app(services),
@@ -53,11 +54,11 @@ def serve(settings: Settings) -> None:
         loop="uvloop",
         http=protocol,
         ws="none",
-        # The logs are set up already, and requests are counted in the metrics.
+        # Logging is configured already, and the metrics count requests.
         log_config=None,
         access_log=False,
         server_header=False,
-        # Nobody stands in front who would be believed: a load balancer hands connections through.
+        # Load balancers pass TLS connections through, so no forwarded headers can be trusted.
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
@@ -66,9 +67,10 @@ def serve(settings: Settings) -> None:
 
 
 def _tune_garbage_collector() -> None:
-    """Look for unused objects that refer to each other less often than by default.
+    """Run the garbage collector less often than by default.
 
-    Requests leave few, and what was imported stays: a twentieth of the CPU was spent on looking.
+    Requests create few reference cycles and imported modules stay in memory, but the default
+    setting spent a twentieth of the CPU time on collections.
     """
     gc.freeze()
-    gc.set_threshold(_OBJECTS_BEFORE_COLLECTING)
+    gc.set_threshold(_GC_THRESHOLD)

@@ -1,4 +1,4 @@
-"""Answers leave in one piece: their head and their body share a TLS record and a system call."""
+"""Write coalescing: the head and body of a response share a TLS record and a system call."""
 
 import asyncio
 from typing import Any
@@ -7,15 +7,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class _CoalescingTransport:
-    """A transport that holds what is written for a moment, in case that more follows at once.
+    """A transport that delays each write until the end of the event loop iteration.
 
-    An answer's head and body are written one after the other in the same turn of the event loop;
-    what is alone by the end of the turn goes out alone.
+    The head and body of a response are written in the same iteration and are sent together. A
+    single write is sent at the end of the iteration.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
-        # Asked for each answer; what is seldom asked finds its way by `__getattr__`.
+        # Called for each response, so it does not go through `__getattr__`.
         self.is_closing = transport.is_closing
         self._call_soon = loop.call_soon
         self._held: bytes | None = None
@@ -30,7 +30,7 @@ class _CoalescingTransport:
             self._transport.write(held + data)
 
     def write_now(self, data: bytes) -> None:
-        """Write what is whole already."""
+        """Write a complete response without delay."""
         held, self._held = self._held, None
         self._transport.write(data if held is None else held + data)
 
@@ -48,10 +48,10 @@ class _CoalescingTransport:
 
 
 class CoalescingProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol on such a transport."""
+    """The protocol of Uvicorn on a coalescing transport."""
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection."""
-        joining: Any = _CoalescingTransport(transport, self.loop)
-        self.joining: _CoalescingTransport = joining
-        super().connection_made(joining)
+        """Wrap the transport of a new connection."""
+        coalescing: Any = _CoalescingTransport(transport, self.loop)
+        self._coalescing: _CoalescingTransport = coalescing
+        super().connection_made(coalescing)

@@ -1,1 +1,1 @@
-"""What the master keeps: the database and the files. Knows nothing of HTTP."""
+"""Storage of the master: the database and the files. It does not depend on HTTP."""

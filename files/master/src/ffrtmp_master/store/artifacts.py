@@ -1,13 +1,13 @@
-"""Which file belongs to which attempt, and which sources there are; the bytes are in `content`."""
+"""The artifacts of attempts, and the sources. Their bytes are stored by `content`."""
 
 from collections.abc import Collection
 from datetime import datetime
-from itertools import islice
 from uuid import UUID
 
 from ffrtmp_shared.models import Artifact
 from sqlalchemy import ColumnElement, Connection, select
 
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.content.base import Content
 from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.schema import artifacts, sources
@@ -25,7 +25,16 @@ def attach(
     content: Content,
     now: datetime,
 ) -> None:
-    """Note that a file belongs to an attempt; the same name again replaces it."""
+    """Record that a file is an artifact of an attempt; an artifact of the same name is replaced.
+
+    Args:
+        connection: A connection with an open transaction.
+        job_id: The job.
+        attempt: The number of the attempt.
+        name: The name of the artifact.
+        content: The digest and size of the file.
+        now: The current time.
+    """
     values = {
         "sha256": content.sha256,
         "size_bytes": content.size_bytes,
@@ -42,7 +51,16 @@ def attach(
 
 
 def list_for_attempt(connection: Connection, job_id: UUID, attempt: int) -> dict[str, Artifact]:
-    """Return an attempt's artifacts by name."""
+    """Return the artifacts of an attempt.
+
+    Args:
+        connection: A connection to the database.
+        job_id: The job.
+        attempt: The number of the attempt.
+
+    Returns:
+        The artifacts by name.
+    """
     rows = connection.execute(
         select(artifacts).where(artifacts.c.job_id == job_id, artifacts.c.attempt == attempt)
     )
@@ -53,15 +71,34 @@ def list_for_attempt(connection: Connection, job_id: UUID, attempt: int) -> dict
 
 
 def get_artifact(connection: Connection, job_id: UUID, attempt: int, name: str) -> Artifact:
-    """Return one artifact; raises NotFoundError."""
-    found = list_for_attempt(connection, job_id, attempt).get(name)
-    if found is None:
+    """Return an artifact of an attempt.
+
+    Args:
+        connection: A connection to the database.
+        job_id: The job.
+        attempt: The number of the attempt.
+        name: The name of the artifact.
+
+    Returns:
+        The artifact.
+
+    Raises:
+        NotFoundError: The attempt has no artifact of that name.
+    """
+    artifact = list_for_attempt(connection, job_id, attempt).get(name)
+    if artifact is None:
         raise NotFoundError(f"attempt {attempt} of job {job_id} has no artifact {name}")
-    return found
+    return artifact
 
 
 def add_source(connection: Connection, content: Content, now: datetime) -> None:
-    """Note that a source is there."""
+    """Record that a source is stored.
+
+    Args:
+        connection: A connection with an open transaction.
+        content: The digest and size of the source.
+        now: The current time.
+    """
     connection.execute(
         insert_into(connection, sources)
         .values(sha256=content.sha256, size_bytes=content.size_bytes, stored_at=now)
@@ -70,7 +107,7 @@ def add_source(connection: Connection, content: Content, now: datetime) -> None:
 
 
 def source_size(connection: Connection, sha256: str) -> int:
-    """Return a source's size in bytes; raises NotFoundError."""
+    """Return the size of a source in bytes. Raises NotFoundError."""
     size: int | None = connection.execute(
         select(sources.c.size_bytes).where(sources.c.sha256 == sha256)
     ).scalar()
@@ -80,12 +117,12 @@ def source_size(connection: Connection, sha256: str) -> int:
 
 
 def used_by_artifacts(connection: Connection, digests: Collection[str]) -> set[str]:
-    """Return those of some digests that an artifact has."""
+    """Return the digests that belong to an artifact."""
     return _present(connection, artifacts.c.sha256, digests)
 
 
 def used_by_sources(connection: Connection, digests: Collection[str]) -> set[str]:
-    """Return those of some digests that a source has."""
+    """Return the digests that belong to a source."""
     return _present(connection, sources.c.sha256, digests)
 
 
@@ -93,8 +130,7 @@ def _present(
     connection: Connection, column: ColumnElement[str], digests: Collection[str]
 ) -> set[str]:
     found: set[str] = set()
-    left = iter(digests)
-    while piece := list(islice(left, _DIGESTS_AT_ONCE)):
-        query = select(column).where(column.in_(piece)).distinct()
+    for batch in chunks(digests, _DIGESTS_AT_ONCE):
+        query = select(column).where(column.in_(batch)).distinct()
         found.update(connection.execute(query).scalars())
     return found

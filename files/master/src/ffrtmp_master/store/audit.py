@@ -1,4 +1,4 @@
-"""What was done to the farm, by whom: written with the deed, in its transaction, and kept."""
+"""The audit log: actions of operators, each recorded in the transaction of the action."""
 
 from datetime import datetime
 from typing import Any
@@ -8,21 +8,50 @@ from sqlalchemy import Connection, insert, select
 
 from ffrtmp_master.store.schema import audit
 
+# The values of earlier releases, which stay in the database.
+_FORMER_ACTIONS = {
+    "token made": AuditAction.CREDENTIAL_CREATED,
+    "tokens synchronised": AuditAction.CREDENTIALS_SYNCHRONIZED,
+}
+
 COMMAND_LINE = "command line"
-"""Who did it, of what is done on the master's own host."""
+"""The name that is recorded for actions on the command line of the master's host."""
 
 
 def record(
-    connection: Connection, now: datetime, who: str, deed: AuditAction, target: str, **details: Any
+    connection: Connection,
+    now: datetime,
+    actor: str,
+    action: AuditAction,
+    target: str,
+    **details: Any,
 ) -> None:
-    """Write down that `who` does `deed` to `target` in the transaction that is open."""
+    """Record an action in the open transaction.
+
+    Args:
+        connection: A connection with an open transaction.
+        now: The current time.
+        actor: The name of the operator or agent.
+        action: The kind of action.
+        target: The object of the action.
+        details: Further facts, as JSON values.
+    """
     connection.execute(
-        insert(audit).values(at=now, who=who, deed=deed.value, target=target, details=details)
+        insert(audit).values(at=now, who=actor, deed=action.value, target=target, details=details)
     )
 
 
 def page_of_entries(connection: Connection, before: int | None, limit: int) -> AuditPage:
-    """Return up to `limit` deeds, newest first, that were written before the entry `before`."""
+    """Return a page of the audit log, newest entry first.
+
+    Args:
+        connection: A connection to the database.
+        before: The id of the entry after which the page begins; None for the first page.
+        limit: The maximum number of entries.
+
+    Returns:
+        The page.
+    """
     query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
     if before is not None:
         query = query.where(audit.c.id < before)
@@ -31,11 +60,15 @@ def page_of_entries(connection: Connection, before: int | None, limit: int) -> A
         AuditEntry(
             id=row.id,
             at=row.at,
-            who=row.who,
-            deed=AuditAction(row.deed),
+            actor=row.who,
+            action=_stored_action(row.deed),
             target=row.target,
             details=row.details,
         )
         for row in rows[:limit]
     )
     return AuditPage(items=items, next_cursor=str(items[-1].id) if len(rows) > limit else None)
+
+
+def _stored_action(value: str) -> AuditAction:
+    return _FORMER_ACTIONS.get(value) or AuditAction(value)

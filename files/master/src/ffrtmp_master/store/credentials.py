@@ -1,4 +1,4 @@
-"""Who holds which token; the tokens themselves are not kept."""
+"""Credentials: the holders of tokens. Only digests of the tokens are stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ffrtmp_master.store.upserts import insert_into
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named holder of a token. An agent's is bound to its node. It may expire."""
+    """A named holder of a token, which may expire. Credentials of agents are bound to a node."""
 
     name: Name
     role: Role
@@ -25,18 +25,18 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     expires_at: Moment | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an agent without a node, and a node for anybody else."""
+        """Check that credentials of agents, and no others, have a node. Raises ValueError."""
         if (self.role is Role.AGENT) != (self.node is not None):
             raise ValueError(f"{self.name}: the role agent needs a node, and no other role has one")
 
 
 class CredentialFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All credentials of a farm, as its operator lists them."""
+    """The credentials file: all credentials that the operator lists."""
 
     credentials: tuple[Credential, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a name or a token that stands twice."""
+        """Check that names and tokens are unique. Raises ValueError."""
         for key in ("name", "sha256"):
             values = [getattr(credential, key) for credential in self.credentials]
             if len(set(values)) != len(values):
@@ -49,36 +49,48 @@ def find_by_digest(connection: Connection, sha256: str) -> Credential | None:
     return None if row is None else _credential(row)
 
 
-def add_token(connection: Connection, made: Credential, by: str, now: datetime) -> None:
-    """Keep a credential that is made over the API; raises ConflictError when its name is taken."""
+def add_token(connection: Connection, credential: Credential, by: str, now: datetime) -> None:
+    """Store a credential that is created over the API.
+
+    Args:
+        connection: A connection with an open transaction.
+        credential: The credential.
+        by: The name of the operator.
+        now: The current time.
+
+    Raises:
+        ConflictError: There is a credential of that name.
+    """
     added = connection.execute(
         insert_into(connection, credentials)
-        .values(**msgspec.structs.asdict(made), is_listed=False, created_at=now, created_by=by)
+        .values(
+            **msgspec.structs.asdict(credential), is_listed=False, created_at=now, created_by=by
+        )
         .on_conflict_do_nothing(index_elements=[credentials.c.name])
         .returning(credentials.c.name)
     ).first()
     if added is None:
-        raise ConflictError(f"there is a token {made.name} already; revoke it first")
+        raise ConflictError(f"the token {credential.name} already exists; revoke it first")
 
 
 def remove_token(connection: Connection, name: str) -> Token:
-    """Forget a credential that was made over the API and return what it was.
+    """Remove a credential that was created over the API and return it.
 
-    Raises NotFoundError, or ConflictError for one that the operator's file lists.
+    Raises NotFoundError, or ConflictError if the credentials file lists it.
     """
     row = connection.execute(select(credentials).where(credentials.c.name == name)).first()
     if row is None:
         raise NotFoundError(f"there is no token {name}")
     if row.is_listed:
         raise ConflictError(
-            f"the operator's file lists the token {name}; take it out there and synchronise"
+            f"the credentials file lists the token {name}; remove it from the file and synchronize"
         )
     connection.execute(delete(credentials).where(credentials.c.name == name))
     return _token(row)
 
 
 def get_token(connection: Connection, name: str) -> Token:
-    """Return what is known of a token; raises NotFoundError."""
+    """Return the description of a token. Raises NotFoundError."""
     row = connection.execute(select(credentials).where(credentials.c.name == name)).first()
     if row is None:
         raise NotFoundError(f"there is no token {name}")
@@ -86,7 +98,16 @@ def get_token(connection: Connection, name: str) -> Token:
 
 
 def page_of_tokens(connection: Connection, after: str, limit: int) -> TokenPage:
-    """Return up to `limit` tokens whose names come after `after`."""
+    """Return a page of tokens in the order of their names.
+
+    Args:
+        connection: A connection to the database.
+        after: The name after which the page begins.
+        limit: The maximum number of tokens.
+
+    Returns:
+        The page.
+    """
     rows = connection.execute(
         select(credentials)
         .where(credentials.c.name > after)
@@ -98,9 +119,15 @@ def page_of_tokens(connection: Connection, after: str, limit: int) -> TokenPage:
 
 
 def record_use(connection: Connection, names: Sequence[str], now: datetime) -> None:
-    """Note that tokens were used now."""
-    # Masters that note the same names at the same time must not wait for each other in a ring.
-    earlier = (
+    """Record that tokens were used.
+
+    Args:
+        connection: A connection with an open transaction.
+        names: The names of the credentials.
+        now: The current time.
+    """
+    # Masters that update the same rows at the same time must not deadlock.
+    outdated = (
         select(credentials.c.name)
         .where(
             credentials.c.name.in_(names),
@@ -110,13 +137,13 @@ def record_use(connection: Connection, names: Sequence[str], now: datetime) -> N
         .with_for_update(skip_locked=True)
     )
     connection.execute(
-        update(credentials).where(credentials.c.name.in_(earlier)).values(last_used_at=now)
+        update(credentials).where(credentials.c.name.in_(outdated)).values(last_used_at=now)
     )
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What became other when the listed credentials were made those of the operator's file."""
+    """The differences between the stored credentials and the credentials file, as applied."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -124,27 +151,38 @@ class SyncResult:
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything became other."""
+        """Whether there was any difference."""
         return bool(self.added or self.changed or self.removed)
 
 
 def sync(
     connection: Connection, wanted: Sequence[Credential], now: datetime | None = None
 ) -> SyncResult:
-    """Make the listed credentials exactly `wanted`, at the moment `now`; say what that changed.
+    """Replace the listed credentials by those of the credentials file.
 
-    Tokens that were made over the API stay. Raises ConflictError when one of them has a name, or
-    is a token, that is listed now.
+    Credentials that were created over the API are kept.
+
+    Args:
+        connection: A connection with an open transaction.
+        wanted: The credentials of the file.
+        now: The creation time of new credentials.
+
+    Returns:
+        The differences.
+
+    Raises:
+        ConflictError: A credential of the file has the name or the token of one that was created
+            over the API.
     """
     rows = connection.execute(select(credentials)).all()
     present = {row.name: _credential(row) for row in rows if row.is_listed}
     wanted_by_name = {item.name: item for item in wanted}
     _check_others([row for row in rows if not row.is_listed], wanted)
     different = [item for item in wanted if present.get(item.name) != item]
-    gone = [name for name in present if name not in wanted_by_name]
+    removed = [name for name in present if name not in wanted_by_name]
     replaced = [item.name for item in different if item.name in present]
-    if gone or replaced:
-        connection.execute(delete(credentials).where(credentials.c.name.in_([*gone, *replaced])))
+    if removed or replaced:
+        connection.execute(delete(credentials).where(credentials.c.name.in_([*removed, *replaced])))
     if different:
         connection.execute(
             insert(credentials),
@@ -156,7 +194,7 @@ def sync(
     return SyncResult(
         added=tuple(sorted(item.name for item in different if item.name not in present)),
         changed=tuple(sorted(replaced)),
-        removed=tuple(sorted(gone)),
+        removed=tuple(sorted(removed)),
     )
 
 
@@ -165,8 +203,8 @@ def _check_others(others: Sequence[Row[tuple[object, ...]]], wanted: Sequence[Cr
     for row in others:
         if row.name in names or row.sha256 in digests:
             raise ConflictError(
-                f"the token {row.name} was made over the API, and the file lists it as well; "
-                "revoke it first, or take it out of the file"
+                f"the token {row.name} was created over the API, and the credentials file lists it "
+                "as well; revoke it first, or remove it from the file"
             )
 
 
@@ -189,5 +227,5 @@ def _token(row: Row[tuple[object, ...]]) -> Token:
         created_at=row.created_at,
         created_by=row.created_by,
         last_used_at=row.last_used_at,
-        is_listed=row.is_listed,
+        is_provisioned=row.is_listed,
     )

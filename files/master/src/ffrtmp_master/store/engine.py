@@ -1,4 +1,4 @@
-"""Connections to the database, set up so that a commit is durable and readers never block."""
+"""Database engines, configured so that commits are durable and readers never block."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,23 +10,23 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from ffrtmp_master.store.types import from_json, to_json
 
-_BE_PATIENT = "PRAGMA busy_timeout = 10000"
+_SET_BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"
 _CONNECT_TIMEOUT_S = 5
-# How long the network may say nothing before a server counts as gone.
-_SILENCE_MS = 10_000
+# The time without a reply from the network after which a server counts as unreachable.
+_TCP_TIMEOUT_MS = 10_000
 _LOCK_TIMEOUT_MS = 10_000
 
 
 def writing_engine(url: str, password: str | None = None) -> Engine:
-    """Return an engine for the one writer of a process."""
+    """Return an engine for the single writer of a process."""
     if url.startswith("sqlite"):
-        # The write lock from the first moment: to upgrade a read is what two writers trip over.
+        # Takes the write lock first: two writers that upgrade a read lock would conflict.
         return _sqlite(url, begin="BEGIN IMMEDIATE", read_only=False)
     return _postgresql(url, password, f"-c lock_timeout={_LOCK_TIMEOUT_MS}")
 
 
 def reading_engine(url: str, password: str | None = None) -> Engine:
-    """Return an engine whose connections cannot write, each transaction one snapshot."""
+    """Return an engine with read-only connections, on which each transaction is one snapshot."""
     if url.startswith("sqlite"):
         return _sqlite(url, begin="BEGIN", read_only=True)
     return _postgresql(
@@ -39,7 +39,10 @@ def reading_engine(url: str, password: str | None = None) -> Engine:
 
 @contextmanager
 def translated_errors(connection: Connection) -> Iterator[None]:
-    """Raise the driver's errors as SQLAlchemy's, as it does for the statements that it runs."""
+    """Raise errors of the driver as SQLAlchemy errors.
+
+    SQLAlchemy does this only for statements that it runs itself.
+    """
     dialect = connection.dialect
     driver = connection.connection.driver_connection
     try:
@@ -57,7 +60,7 @@ def translated_errors(connection: Connection) -> Iterator[None]:
 
 
 def begin_at_once(connection: Connection) -> RootTransaction | None:
-    """Begin a transaction on an SQLite file unless another process writes to it just now."""
+    """Begin a transaction on an SQLite file; return None if another process is writing to it."""
     driver: Any = connection.connection.driver_connection
     driver.execute("PRAGMA busy_timeout = 0")
     try:
@@ -67,13 +70,13 @@ def begin_at_once(connection: Connection) -> RootTransaction | None:
             raise
         return None
     finally:
-        driver.execute(_BE_PATIENT)
+        driver.execute(_SET_BUSY_TIMEOUT)
 
 
 def pipeline(connection: Connection) -> AbstractContextManager[Any]:
-    """Send statements without waiting for the answers of those before; at the end they are there.
+    """Send statements without waiting for the results of earlier ones, until the context ends.
 
-    For a server only; SQLite's answers are there at once.
+    This has an effect on PostgreSQL only; SQLite has no round trips.
     """
     if connection.dialect.name == "sqlite":
         return nullcontext()
@@ -83,7 +86,7 @@ def pipeline(connection: Connection) -> AbstractContextManager[Any]:
 
 
 def psycopg_parameters(url: str, password: str | None) -> dict[str, Any]:
-    """Return what psycopg's own `connect` needs for the database at `url`."""
+    """Return the arguments of `psycopg.connect` for the database at `url`."""
     return {"conninfo": url, **_connect_args(password, "")}
 
 
@@ -97,10 +100,10 @@ def _sqlite(url: str, *, begin: str, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
-        # The driver would otherwise begin transactions when it sees fit; see "begin" below.
+        # Transactions are begun explicitly, see "begin" below, and not implicitly by the driver.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute(_BE_PATIENT)
+        cursor.execute(_SET_BUSY_TIMEOUT)
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
@@ -115,13 +118,13 @@ def _sqlite(url: str, *, begin: str, read_only: bool) -> Engine:
     return engine
 
 
-def _postgresql(url: str, password: str | None, options: str, **more: Any) -> Engine:
+def _postgresql(url: str, password: str | None, options: str, **engine_options: Any) -> Engine:
     return create_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         json_serializer=to_json,
         json_deserializer=from_json,
         connect_args=_connect_args(password, options),
-        **more,
+        **engine_options,
     )
 
 
@@ -131,8 +134,8 @@ def _connect_args(password: str | None, options: str) -> dict[str, Any]:
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
-        "tcp_user_timeout": _SILENCE_MS,
+        "tcp_user_timeout": _TCP_TIMEOUT_MS,
         "options": f"-c timezone=UTC {options}".strip(),
     }
-    # Never in the URL: that is shown in errors.
+    # The password is never part of the URL, because error messages contain the URL.
     return arguments if password is None else {**arguments, "password": password}

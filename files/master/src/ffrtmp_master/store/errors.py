@@ -1,28 +1,28 @@
-"""What the rules of the farm refuse, in words for the caller."""
+"""Errors that refuse a request; their messages are meant for the client."""
 
 from collections.abc import Sequence
 
 
 class RequestError(Exception):
-    """The request is understood and against the rules."""
+    """A valid request that cannot be fulfilled."""
 
 
 class NotFoundError(RequestError):
-    """What the request names does not exist."""
+    """The object of the request does not exist."""
 
 
 class ConflictError(RequestError):
-    """The request does not fit the present state of what it names."""
+    """The current state of the object does not permit the request."""
 
 
 class UnprocessableError(RequestError):
-    """The request can never be done as it is; `errors` lists what is wrong with it."""
+    """The request can never be fulfilled as it is; `errors` lists the problems."""
 
     def __init__(self, message: str, errors: Sequence[str] = ()) -> None:
-        """Keep the list beside the message."""
+        """Create an error with a message and a list of problems."""
         super().__init__(message)
         self.errors = tuple(errors)
 
 
 class TooLargeError(RequestError):
-    """What was sent is larger than the settings allow."""
+    """The transmitted data is larger than the settings allow."""

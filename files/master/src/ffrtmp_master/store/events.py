@@ -1,4 +1,4 @@
-"""What became of jobs and runs, for who follows it: read on from a place, nothing left out."""
+"""Events: the transitions of jobs and the ends of runs, read from a position without gaps."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from ffrtmp_master.store.results import START, Position
 from ffrtmp_master.store.schema import jobs, transitions
 
 PAGE = 500
-"""How many transitions are read at once."""
+"""The maximum number of transitions per page."""
 
 _PLACE = (transitions.c.transaction_id, transitions.c.id)
 
 
 class Event(NamedTuple):
-    """Something that happened, and the place in the order of all transitions that it stands at.
+    """An event and its position in the order of all transitions.
 
-    A run's end stands at the last transition that was seen of its jobs.
+    The end of a run has the position of the last transition of its jobs that was read.
     """
 
     place: Position
@@ -32,13 +32,13 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Whose events are wanted: those of a run, of a job, or all."""
+    """A filter of events: those of a run, of a job, or all."""
 
     run_id: UUID | None = None
     job_id: UUID | None = None
 
     def has(self, body: JobEvent | RunEvent) -> bool:
-        """Return whether an event is wanted."""
+        """Return whether an event matches the filter."""
         if self.job_id is not None and getattr(body, "job_id", None) != self.job_id:
             return False
         return self.run_id is None or body.run_id == self.run_id
@@ -49,9 +49,10 @@ EVERYTHING = EventFilter()
 
 @dataclass(frozen=True)
 class EventPage:
-    """Events in their order, where the next page begins, and whether there is one already.
+    """Events in order, and the position at which the next page begins.
 
-    `unfinished` are runs of whose jobs one ended, but that have not been seen to end themselves.
+    `is_last` is True if there are no further events yet. `unfinished` are the runs of which a job
+    ended, but whose own end was not read yet.
     """
 
     events: tuple[Event, ...]
@@ -61,7 +62,7 @@ class EventPage:
 
 
 def latest_position(connection: Connection) -> Position:
-    """Return the place of the newest transition that nothing can come before any more."""
+    """Return the position of the newest transition before which no other can appear any more."""
     row = connection.execute(
         select(*_PLACE)
         .where(*below_horizon(connection, transitions))
@@ -72,7 +73,7 @@ def latest_position(connection: Connection) -> Position:
 
 
 def run_at(connection: Connection, place: Position) -> UUID | None:
-    """Return the run whose job made the transition at a place, if it is still there."""
+    """Return the run of the job whose transition has a position, if the job still exists."""
     return connection.execute(
         select(jobs.c.run_id).join_from(transitions, jobs).where(tuple_(*_PLACE) == tuple_(*place))
     ).scalar()
@@ -81,10 +82,19 @@ def run_at(connection: Connection, place: Position) -> UUID | None:
 def page_of_events(
     connection: Connection, after: Position, wanted: EventFilter, unfinished: Collection[UUID]
 ) -> EventPage:
-    """Read events after a place, and the end of such runs as are final when no more is to come.
+    """Return the events after a position.
 
-    `unfinished` are those of the page before. A run whose end was told and that was then taken up
-    again ends a second time.
+    The last page includes the ends of finished runs. A run that was resumed after its end was
+    reported ends a second time.
+
+    Args:
+        connection: A connection to the database.
+        after: The position after which the page begins.
+        wanted: The filter.
+        unfinished: The `unfinished` runs of the previous page.
+
+    Returns:
+        The page.
     """
     query = (
         select(*_PLACE, transitions, jobs.c.run_id)
@@ -98,7 +108,7 @@ def page_of_events(
     if wanted.job_id is not None:
         query = query.where(jobs.c.id == wanted.job_id)
     rows = connection.execute(query).all()
-    told = [
+    job_events = [
         Event(
             Position(row.transaction_id, row.id),
             JobEvent(
@@ -113,37 +123,39 @@ def page_of_events(
         )
         for row in rows
     ]
-    end = told[-1].place if told else after
-    touched = frozenset(unfinished) | _with_jobs_that_ended(told)
+    end = job_events[-1].place if job_events else after
+    touched = frozenset(unfinished) | _with_jobs_that_ended(job_events)
     if len(rows) == PAGE:
-        return EventPage(tuple(told), end, is_last=False, unfinished=touched)
+        return EventPage(tuple(job_events), end, is_last=False, unfinished=touched)
     ended = {run.run_id: run for run in runs.ended(connection, touched)}
-    events = _merged(told, ended, after)
-    # The place of the snapshot: what is not wanted needs no second look.
+    events = _merged(job_events, ended, after)
+    # The position of the snapshot: events that do not match the filter need not be read again.
     return EventPage(
         events, latest_position(connection), is_last=True, unfinished=touched - ended.keys()
     )
 
 
-def _with_jobs_that_ended(told: Iterable[Event]) -> frozenset[UUID]:
+def _with_jobs_that_ended(job_events: Iterable[Event]) -> frozenset[UUID]:
     return frozenset(
         event.body.run_id
-        for event in told
+        for event in job_events
         if isinstance(event.body, JobEvent)
         and event.body.after.is_final
         and event.body.run_id is not None
     )
 
 
-def _merged(told: list[Event], ended: dict[UUID, RunEvent], after: Position) -> tuple[Event, ...]:
-    """Put the end of each run behind the last transition of its jobs."""
-    left = dict(ended)
-    woven: list[Event] = []
-    for event in reversed(told):
+def _merged(
+    job_events: list[Event], ended: dict[UUID, RunEvent], after: Position
+) -> tuple[Event, ...]:
+    """Insert the end of each run after the last transition of its jobs."""
+    remaining = dict(ended)
+    merged: list[Event] = []
+    for event in reversed(job_events):
         run_id = event.body.run_id
-        run = None if run_id is None else left.pop(run_id, None)
+        run = None if run_id is None else remaining.pop(run_id, None)
         if run is not None:
-            woven.append(Event(event.place, run))
-        woven.append(event)
-    woven.reverse()
-    return (*(Event(after, run) for run in left.values()), *woven)
+            merged.append(Event(event.place, run))
+        merged.append(event)
+    merged.reverse()
+    return (*(Event(after, run) for run in remaining.values()), *merged)

@@ -1,4 +1,4 @@
-"""What came of the jobs of a run, as far as their repeats are judged by it."""
+"""Outcomes of the jobs of a run, from which the number of repeats is derived."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,12 +11,12 @@ from sqlalchemy import JSON, ColumnElement, Connection, select, type_coerce
 
 from ffrtmp_master.store.schema import jobs, results
 
-# A density is a search of its own, and a live is as fast as its source.
+# A density scenario is a search, and a live scenario is as fast as its source.
 _REPEATABLE = ("transcode", "ladder", "decode")
 
 
 class JobOutcome(NamedTuple):
-    """A job, and the speed that it measured if that counts: an invalid result's does not."""
+    """A job and the speed that it measured. The speed of an invalid result is None."""
 
     job_id: UUID
     node: str
@@ -32,21 +32,30 @@ class JobOutcome(NamedTuple):
 
     @property
     def can_be_repeated(self) -> bool:
-        """Whether more repeats of such a job tell its speed better."""
+        """Whether further repeats of the job make its median speed more precise."""
         return self.kind in _REPEATABLE
 
 
 def outcomes_of_node(connection: Connection, run_id: UUID, node: str) -> Sequence[JobOutcome]:
-    """Return the jobs of a run that are bound to a node, in their order."""
-    return _found(connection, jobs.c.run_id == run_id, jobs.c.node == node)
+    """Return the jobs of a run that are bound to a node, in order of position.
+
+    Args:
+        connection: A connection to the database.
+        run_id: The run.
+        node: The name of the node.
+
+    Returns:
+        The outcomes.
+    """
+    return _outcomes(connection, jobs.c.run_id == run_id, jobs.c.node == node)
 
 
 def outcomes_of_run(connection: Connection, run_id: UUID) -> Sequence[JobOutcome]:
-    """Return all jobs of a run, in their order."""
-    return _found(connection, jobs.c.run_id == run_id)
+    """Return all jobs of a run in order of position."""
+    return _outcomes(connection, jobs.c.run_id == run_id)
 
 
-def _found(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[JobOutcome]:
+def _outcomes(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[JobOutcome]:
     scenario = type_coerce(jobs.c.scenario, JSON)
     measurement = type_coerce(results.c.measurement, JSON)
     rows = connection.execute(
@@ -85,7 +94,7 @@ def _found(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence
             position=row.position,
             repeat=row.repeat,
             created_at=row.created_at,
-            duration_s=_between(row.started_at, row.finished_at),
+            duration_s=_duration_s(row.started_at, row.finished_at),
             has_result=row.result_id is not None,
             speed=None if row.verdict == VerdictState.INVALID else row.speed,
         )
@@ -93,7 +102,7 @@ def _found(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence
     ]
 
 
-def _between(started_at: datetime | None, finished_at: datetime | None) -> float:
+def _duration_s(started_at: datetime | None, finished_at: datetime | None) -> float:
     if started_at is None or finished_at is None:
         return 0.0
     return (finished_at - started_at).total_seconds()

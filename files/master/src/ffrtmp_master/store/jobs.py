@@ -1,4 +1,4 @@
-"""Jobs and their transitions as they are read."""
+"""Queries of jobs and their transitions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ _JOBS = select(
 
 
 def get_job_row(connection: Connection, job_id: UUID) -> JobRow:
-    """Return the job's row; raises NotFoundError."""
+    """Return the row of a job. Raises NotFoundError."""
     row = connection.execute(_JOBS.where(jobs.c.id == job_id)).first()
     if row is None:
         raise NotFoundError(f"there is no job {job_id}")
@@ -39,15 +39,15 @@ def get_job_row(connection: Connection, job_id: UUID) -> JobRow:
 
 
 def get_job(connection: Connection, job_id: UUID) -> Job:
-    """Return a job; raises NotFoundError."""
+    """Return a job. Raises NotFoundError."""
     return job_of(get_job_row(connection, job_id))
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """Which jobs a list has; what is None does not matter.
+    """A filter of jobs; fields that are None are ignored.
 
-    `node` is the one that a job is bound or leased to, `scenario` its scenario's name.
+    `node` is the node that a job is bound or leased to, `scenario` the name of its scenario.
     """
 
     run_id: UUID | None = None
@@ -59,11 +59,11 @@ class JobFilter:
     created_before: datetime | None = None
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """Give the conditions that a job's row has to meet."""
+        """Yield the conditions that the row of a job has to meet."""
         if self.run_id is not None:
             yield jobs.c.run_id == self.run_id
         if self.state is not None:
-            # A literal: no parameter can choose a partial index.
+            # A literal, because a partial index cannot be used with a parameter.
             yield jobs.c.state == literal_column(f"'{self.state}'")
         if self.node is not None:
             yield or_(jobs.c.node == self.node, jobs.c.leased_to == self.node)
@@ -80,7 +80,17 @@ class JobFilter:
 def page_of_jobs(
     connection: Connection, wanted: JobFilter, after: UUID | None, limit: int
 ) -> JobPage:
-    """Return up to `limit` of the wanted jobs whose ids come after `after`."""
+    """Return a page of jobs in order of id.
+
+    Args:
+        connection: A connection to the database.
+        wanted: The filter.
+        after: The id after which the page begins; None for the first page.
+        limit: The maximum number of jobs.
+
+    Returns:
+        The page.
+    """
     query = _JOBS.where(*wanted.conditions()).order_by(jobs.c.id).limit(limit + 1)
     if after is not None:
         query = query.where(jobs.c.id > after)
@@ -90,7 +100,7 @@ def page_of_jobs(
 
 
 def history(connection: Connection, job_id: UUID) -> Sequence[Transition]:
-    """Return a job's transitions from its first; raises NotFoundError."""
+    """Return the transitions of a job, oldest first. Raises NotFoundError."""
     get_job_row(connection, job_id)
     rows = connection.execute(
         select(transitions).where(transitions.c.job_id == job_id).order_by(transitions.c.id)
@@ -108,7 +118,7 @@ def history(connection: Connection, job_id: UUID) -> Sequence[Transition]:
 
 
 def job_of(row: JobRow) -> Job:
-    """Turn a row into what travels."""
+    """Convert a row to the wire type."""
     return Job(
         id=row.id,
         run_id=row.run_id,

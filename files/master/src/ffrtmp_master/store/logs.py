@@ -1,4 +1,4 @@
-"""What FFmpeg says while an attempt runs: pieces of text, each at its place in bytes."""
+"""Logs of attempts: the output of FFmpeg, stored as pieces of text by byte offset."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,30 +10,30 @@ from sqlalchemy import Connection, func, insert, select
 from ffrtmp_master.store.errors import ConflictError, NotFoundError, TooLargeError
 from ffrtmp_master.store.schema import job_logs, jobs
 
-# What is stored in one row, and read at once.
-_PIECE_BYTES = 64 * 1024
-_PIECES_AT_ONCE = 8
+# The maximum size of a row, and the number of rows that are read together.
+_ROW_BYTES = 64 * 1024
+_ROWS_PER_READ = 8
 
 Key = tuple[UUID, int]
 """A job and the number of one of its attempts."""
 
 
 class Appended(NamedTuple):
-    """How large the log is now, and whether it had the piece before."""
+    """The size of the log after an append, and whether it already had the piece."""
 
     size_bytes: int
     repeated: bool
 
 
 class LogStatus(NamedTuple):
-    """How far a log is, and whether more may come."""
+    """The offset of the last piece of a log, and whether the attempt is running."""
 
     last_offset_bytes: int
     is_running: bool
 
 
 class Part(NamedTuple):
-    """A part of a log, where the next begins, and whether more is there or may come."""
+    """A part of a log, the offset of the next part, and whether there is more or may be."""
 
     text: str
     end_bytes: int
@@ -44,38 +44,63 @@ class Part(NamedTuple):
 def append_log(
     connection: Connection, key: Key, piece: str, offset_bytes: int | None, max_bytes: int
 ) -> Appended:
-    """Append a piece to an attempt's log; the same piece at the same place again is fine.
+    """Append a piece to the log of an attempt.
 
-    With `offset_bytes` it must fit: raises ConflictError when the log ends elsewhere. Raises
-    TooLargeError when the log would have more than `max_bytes`. The job must be locked.
+    A repeated append of the same piece at the same offset changes nothing. The job must be locked.
+
+    Args:
+        connection: A connection with an open transaction.
+        key: The job and the attempt.
+        piece: The text.
+        offset_bytes: The offset of the piece in bytes of UTF-8, or None for the end of the log.
+        max_bytes: The maximum size of the log.
+
+    Returns:
+        The size of the log, and whether the append was a repetition.
+
+    Raises:
+        ConflictError: The log does not end at `offset_bytes`.
+        TooLargeError: The log would have more than `max_bytes`.
     """
     end_bytes = _end_bytes(connection, key)
     size_bytes = len(piece.encode())
     if offset_bytes is not None and offset_bytes != end_bytes:
-        if _has(connection, key, piece, offset_bytes):
+        if _has_piece(connection, key, piece, offset_bytes):
             return Appended(end_bytes, repeated=True)
         raise ConflictError(
-            f"the log has {end_bytes} bytes; a piece at {offset_bytes} does not fit"
+            f"the log ends at byte {end_bytes}; a piece at byte {offset_bytes} cannot be appended"
         )
     if end_bytes + size_bytes > max_bytes:
         raise TooLargeError(
             f"with these {size_bytes} bytes the attempt's log would have more than {max_bytes}"
         )
     rows = []
-    place = end_bytes
-    for part in _cut(piece):
-        rows.append({"offset_bytes": place, "piece": part})
-        place += len(part.encode())
+    offset = end_bytes
+    for part in _split(piece):
+        rows.append({"offset_bytes": offset, "piece": part})
+        offset += len(part.encode())
     if rows:
         job_id, attempt = key
         connection.execute(
             insert(job_logs), [{"job_id": job_id, "attempt": attempt, **row} for row in rows]
         )
-    return Appended(place, repeated=False)
+    return Appended(offset, repeated=False)
 
 
 def read_log(connection: Connection, key: Key, after_bytes: int) -> Part:
-    """Read on in an attempt's log; raises NotFoundError when there is no such attempt."""
+    """Return the next part of the log of an attempt.
+
+    Args:
+        connection: A connection to the database.
+        key: The job and the attempt.
+        after_bytes: The offset at which the part begins.
+
+    Returns:
+        The part, which is empty at the end of the log.
+
+    Raises:
+        NotFoundError: There is no such job or attempt.
+    """
     job_id, attempt = key
     job = connection.execute(
         select(jobs.c.attempt, jobs.c.state).where(jobs.c.id == job_id)
@@ -92,7 +117,7 @@ def read_log(connection: Connection, key: Key, after_bytes: int) -> Part:
             job_logs.c.offset_bytes >= after_bytes,
         )
         .order_by(job_logs.c.offset_bytes)
-        .limit(_PIECES_AT_ONCE)
+        .limit(_ROWS_PER_READ)
     ).all()
     text = "".join(row.piece for row in rows)
     last = rows[-1].offset_bytes if rows else -1
@@ -100,13 +125,16 @@ def read_log(connection: Connection, key: Key, after_bytes: int) -> Part:
     return Part(
         text=text,
         end_bytes=after_bytes + len(text.encode()),
-        has_more=len(rows) == _PIECES_AT_ONCE,
+        has_more=len(rows) == _ROWS_PER_READ,
         standing=LogStatus(last, is_running),
     )
 
 
 def last_attempt(connection: Connection, job_id: UUID) -> int:
-    """Return the number of a job's newest attempt, 0 before the first; raises NotFoundError."""
+    """Return the number of the newest attempt of a job, 0 before the first.
+
+    Raises NotFoundError.
+    """
     attempt = connection.execute(select(jobs.c.attempt).where(jobs.c.id == job_id)).scalar()
     if attempt is None:
         raise NotFoundError(f"there is no job {job_id}")
@@ -114,7 +142,7 @@ def last_attempt(connection: Connection, job_id: UUID) -> int:
 
 
 def log_statuses(connection: Connection, keys: Iterable[Key]) -> dict[Key, LogStatus]:
-    """Return how far several logs are, in two queries for all; a removed job is not running."""
+    """Return the status of several logs with two queries. A removed job is not running."""
     wanted = set(keys)
     ids = {job_id for job_id, _ in wanted}
     running = {
@@ -150,10 +178,10 @@ def _end_bytes(connection: Connection, key: Key) -> int:
     return 0 if row is None else row.offset_bytes + len(row.piece.encode())
 
 
-def _has(connection: Connection, key: Key, piece: str, offset_bytes: int) -> bool:
-    """Return whether exactly this piece stands at this place."""
+def _has_piece(connection: Connection, key: Key, piece: str, offset_bytes: int) -> bool:
+    """Return whether the log has exactly this piece at this offset."""
     job_id, attempt = key
-    parts = _cut(piece)
+    parts = _split(piece)
     rows = connection.execute(
         select(job_logs.c.offset_bytes, job_logs.c.piece)
         .where(
@@ -168,10 +196,10 @@ def _has(connection: Connection, key: Key, piece: str, offset_bytes: int) -> boo
     return is_there and [row.piece for row in rows] == parts
 
 
-def _cut(piece: str) -> Sequence[str]:
-    """Cut a piece into what one row takes, between characters."""
-    if len(piece.encode()) <= _PIECE_BYTES:
+def _split(piece: str) -> Sequence[str]:
+    """Split a piece into parts of at most one row, between characters."""
+    if len(piece.encode()) <= _ROW_BYTES:
         return [piece] if piece else []
-    # No character has more than four bytes.
-    step = _PIECE_BYTES // 4
+    # A character has at most four bytes.
+    step = _ROW_BYTES // 4
     return [piece[start : start + step] for start in range(0, len(piece), step)]

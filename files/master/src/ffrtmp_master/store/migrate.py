@@ -1,4 +1,4 @@
-"""Bringing the database's schema to what this release needs."""
+"""Migration of the database schema to the revision that this release needs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +15,17 @@ from sqlalchemy import Connection, Engine, text
 
 @dataclass(frozen=True)
 class Migrated:
-    """The schema's revision, and whether it had to be changed to get there."""
+    """The revision of the schema after a migration, and whether it was changed."""
 
     changed: bool
     revision: str
 
 
 def upgrade(engine: Engine) -> Migrated:
-    """Run the migrations that the database lacks, all of them or none."""
-    with engine.connect() as connection, _free_to_rebuild(connection), connection.begin():
+    """Run the missing migrations in one transaction."""
+    with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         if connection.dialect.name != "sqlite":
-            # Two masters that are deployed at once migrate one after the other.
+            # Two masters that are deployed at the same time migrate one after the other.
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('ffrtmp migrations'))"))
         before = revision(connection)
         alembic = config()
@@ -36,10 +36,10 @@ def upgrade(engine: Engine) -> Migrated:
 
 
 @contextmanager
-def _free_to_rebuild(connection: Connection) -> Iterator[None]:
-    """Let SQLite's tables be rebuilt: dropping one would take along what refers to it.
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Disable foreign keys: dropping an SQLite table would delete the rows that refer to it.
 
-    That cannot be switched within a transaction. References are checked before the commit.
+    Foreign keys cannot be disabled within a transaction. References are checked before the commit.
     """
     if connection.dialect.name != "sqlite":
         yield
@@ -56,26 +56,26 @@ def _check_references(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
         if broken:
-            raise RuntimeError(f"the migration would leave rows that refer to nothing: {broken}")
+            raise RuntimeError(f"the migration would leave rows with dangling references: {broken}")
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the revision that the database is at; None when it is empty."""
+    """Return the schema revision of the database; None if the database is empty."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 @cache
 def head() -> str:
-    """Return the revision that this release needs."""
+    """Return the schema revision that this release needs."""
     newest = ScriptDirectory.from_config(config()).get_current_head()
     if newest is None:
-        raise RuntimeError("this installation holds no migrations")
+        raise RuntimeError("this installation has no migrations; reinstall the master")
     return newest
 
 
 def config() -> Config:
-    """Describe the migrations that are inside this package; there is no alembic.ini."""
-    described = Config()
-    described.set_main_option("script_location", "ffrtmp_master.store:migrations")
-    described.set_main_option("path_separator", "os")
-    return described
+    """Return the configuration of Alembic for the migrations in this package."""
+    settings = Config()
+    settings.set_main_option("script_location", "ffrtmp_master.store:migrations")
+    settings.set_main_option("path_separator", "os")
+    return settings

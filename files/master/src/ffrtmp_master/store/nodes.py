@@ -1,4 +1,4 @@
-"""The nodes as they are kept, and which of them are online."""
+"""Storage of nodes, and whether they are online."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,16 @@ from ffrtmp_master.store.schema import nodes
 
 
 def register(connection: Connection, registration: Registration, now: datetime) -> UUID:
-    """Keep what an agent says of its node. A node that is known keeps its id and its state."""
+    """Store the registration of a node. A registered node keeps its id and state.
+
+    Args:
+        connection: A connection with an open transaction.
+        registration: The registration that the agent sent.
+        now: The current time.
+
+    Returns:
+        The id of the node.
+    """
     changed: UUID | None = connection.execute(
         update(nodes)
         .where(nodes.c.name == registration.name)
@@ -38,12 +47,18 @@ def register(connection: Connection, registration: Registration, now: datetime) 
 
 
 def mark_seen(connection: Connection, name: str, now: datetime) -> None:
-    """Note that an agent of the node was heard."""
+    """Set the last-seen time of a node.
+
+    Args:
+        connection: A connection with an open transaction.
+        name: The name of the node.
+        now: The current time.
+    """
     connection.execute(update(nodes).where(nodes.c.name == name).values(last_seen_at=now))
 
 
 def get_node_row(connection: Connection, name: str) -> Row[tuple[object, ...]]:
-    """Return the node's row; raises NotFoundError."""
+    """Return the row of a node. Raises NotFoundError."""
     row = connection.execute(select(nodes).where(nodes.c.name == name)).first()
     if row is None:
         raise NotFoundError(f"there is no node {name}")
@@ -51,41 +66,64 @@ def get_node_row(connection: Connection, name: str) -> Row[tuple[object, ...]]:
 
 
 def set_state(connection: Connection, name: str, state: NodeState) -> None:
-    """Let a node work or drain it; raises NotFoundError."""
+    """Set the state of a node to active or draining.
+
+    Args:
+        connection: A connection with an open transaction.
+        name: The name of the node.
+        state: The new state.
+
+    Raises:
+        NotFoundError: The node does not exist.
+    """
     changed = connection.execute(update(nodes).where(nodes.c.name == name).values(state=state))
     if not changed.rowcount:
         raise NotFoundError(f"there is no node {name}")
 
 
 def remove_node(connection: Connection, name: str) -> None:
-    """Forget a node; raises NotFoundError."""
+    """Remove a node. Raises NotFoundError."""
     if not connection.execute(delete(nodes).where(nodes.c.name == name)).rowcount:
         raise NotFoundError(f"there is no node {name}")
 
 
 def last_seen_before(connection: Connection, now: datetime) -> datetime | None:
-    """Return when any node was heard last; what is noted for after `now` was heard just now.
+    """Return the latest last-seen time of all nodes.
 
-    The clock that noted it was put back since.
+    Last-seen times after `now` were written before the clock was set back. They are set to `now`.
     """
     connection.execute(update(nodes).where(nodes.c.last_seen_at > now).values(last_seen_at=now))
-    found: datetime | None = connection.execute(select(func.max(nodes.c.last_seen_at))).scalar()
-    return found
+    last_seen_at: datetime | None = connection.execute(
+        select(func.max(nodes.c.last_seen_at))
+    ).scalar()
+    return last_seen_at
 
 
-def get_node(connection: Connection, name: str, heard_since: datetime) -> Node:
-    """Return a node, offline unless it was heard since then; raises NotFoundError."""
-    return _node(get_node_row(connection, name), heard_since)
+def get_node(connection: Connection, name: str, seen_since: datetime) -> Node:
+    """Return a node.
+
+    Args:
+        connection: A connection to the database.
+        name: The name of the node.
+        seen_since: The earliest last-seen time with which a node is online.
+
+    Returns:
+        The node.
+
+    Raises:
+        NotFoundError: The node does not exist.
+    """
+    return _node(get_node_row(connection, name), seen_since)
 
 
-def list_all(connection: Connection, heard_since: datetime) -> tuple[Node, ...]:
-    """Return all nodes by name; those that were not heard since then are offline."""
+def list_all(connection: Connection, seen_since: datetime) -> tuple[Node, ...]:
+    """Return all nodes in order of name; those not seen since `seen_since` are offline."""
     rows = connection.execute(select(nodes).order_by(nodes.c.name))
-    return tuple(_node(row, heard_since) for row in rows)
+    return tuple(_node(row, seen_since) for row in rows)
 
 
-def _node(row: Row[tuple[object, ...]], heard_since: datetime) -> Node:
-    is_offline = row.last_seen_at < heard_since
+def _node(row: Row[tuple[object, ...]], seen_since: datetime) -> Node:
+    is_offline = row.last_seen_at < seen_since
     return Node(
         id=row.id,
         name=row.name,

@@ -1,17 +1,18 @@
-"""What masters that share a database tell each other after a commit."""
+"""Notifications between masters that share a database, sent after a commit."""
 
 from collections.abc import Mapping
 
 import msgspec
 
-# PostgreSQL takes less than 8,000 bytes; what is longer is said in a word.
-_LONGEST_BYTES = 7000
+# PostgreSQL limits a payload to less than 8,000 bytes; `much` replaces a longer one.
+_MAX_BYTES = 7000
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """New work by set of requirements, and nodes that are free; `much` when it is too much.
+    """The numbers of newly queued jobs by requirement set, and the nodes that were freed.
 
-    `origin` is the master that says it, which has no need to hear it.
+    `much` is True if the lists would be too long and are left out. `origin` names the master that
+    sends the notification and ignores it itself.
     """
 
     origin: str
@@ -20,13 +21,13 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     much: bool = False
 
     def as_text(self) -> str:
-        """Write it in as many bytes as a notification may have."""
+        """Encode the notification within the maximum size of a payload."""
         text = msgspec.json.encode(self)
-        if len(text) > _LONGEST_BYTES:
+        if len(text) > _MAX_BYTES:
             text = msgspec.json.encode(Notification(origin=self.origin, much=True))
         return text.decode()
 
     @classmethod
     def from_text(cls, text: str) -> "Notification":
-        """Read what another master wrote."""
+        """Decode a notification of another master."""
         return msgspec.json.decode(text, type=cls)

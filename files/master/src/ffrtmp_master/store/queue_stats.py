@@ -1,7 +1,7 @@
-"""How much waits and is worked on, and how large the database is: what a scrape asks.
+"""Statistics for scrapes: queued and held jobs, nodes, and the size of the database.
 
-Nothing here costs more for a long history: jobs are read through the partial indexes of those that
-wait and those that are held, and what is over is counted when it happens, in the metrics.
+The cost of the queries does not grow with the history: they use the partial indexes of queued and
+held jobs. Finished jobs are counted by the metrics when they end.
 """
 
 from datetime import datetime
@@ -16,17 +16,17 @@ from ffrtmp_master.store.schema import jobs, nodes, requirements
 
 
 class QueuedCount(NamedTuple):
-    """How many queued jobs there are of a set of requirements, a priority, and one readiness."""
+    """The number of queued jobs of a requirement set and a priority, with or without backoff."""
 
     requirement_id: int
-    # How many priorities stand below it.
+    # The number of lower priorities.
     priority_steps: int
     is_backing_off: bool
     jobs: int
 
 
 class HeldCount(NamedTuple):
-    """How many jobs of a state a node works on, and whether they have it for themselves."""
+    """The number of jobs in a state that a node holds, and whether they are exclusive."""
 
     state: JobState
     node: str
@@ -35,21 +35,21 @@ class HeldCount(NamedTuple):
 
 
 class DatabaseSize(NamedTuple):
-    """What the database takes on its disk; the write-ahead log's file is SQLite's alone."""
+    """The size of the database on disk; only SQLite has a file for the write-ahead log."""
 
     database_bytes: int
     wal_bytes: int | None
 
 
 def _in_states(*states: JobState) -> ColumnElement[bool]:
-    """Return a condition in the words of the partial indexes; no parameter can choose one."""
+    """Return a condition with literals, because partial indexes cannot be used with parameters."""
     if len(states) == 1:
         return jobs.c.state == literal_column(f"'{states[0]}'")
     return jobs.c.state.in_([literal_column(f"'{state}'") for state in states])
 
 
 def waiting_query(now: datetime) -> Select[Any]:
-    """Return the query of `waiting`."""
+    """Return the query of `count_queued`."""
     is_backing_off = func.coalesce(jobs.c.not_before > now, literal_column("false"))
     return (
         select(jobs.c.requirement_id, jobs.c.priority, is_backing_off, func.count())
@@ -59,7 +59,7 @@ def waiting_query(now: datetime) -> Select[Any]:
 
 
 def held_query() -> Select[Any]:
-    """Return the query of `held`."""
+    """Return the query of `count_held`."""
     return (
         select(jobs.c.state, jobs.c.leased_to, requirements.c.exclusive, func.count())
         .join_from(jobs, requirements)
@@ -69,19 +69,25 @@ def held_query() -> Select[Any]:
 
 
 def count_queued(connection: Connection, now: datetime) -> list[QueuedCount]:
-    """Count the queued jobs."""
+    """Count the queued jobs by requirement set, priority and backoff."""
     rows = connection.execute(waiting_query(now))
-    return [QueuedCount(one, steps, bool(later), count) for one, steps, later, count in rows]
+    return [
+        QueuedCount(requirement_id, steps, bool(is_backing_off), count)
+        for requirement_id, steps, is_backing_off, count in rows
+    ]
 
 
 def count_held(connection: Connection) -> list[HeldCount]:
-    """Count the jobs that are worked on."""
+    """Count the leased and running jobs by state and node."""
     rows = connection.execute(held_query())
-    return [HeldCount(JobState(state), node, alone, count) for state, node, alone, count in rows]
+    return [
+        HeldCount(JobState(state), node, is_exclusive, count)
+        for state, node, is_exclusive, count in rows
+    ]
 
 
 def list_node_rows(connection: Connection) -> list[NodeRow]:
-    """Return all nodes, without what their agents said of them."""
+    """Return all nodes without their registrations."""
     rows = connection.execute(
         select(nodes.c.name, nodes.c.state, nodes.c.revision, nodes.c.last_seen_at)
     )
@@ -89,12 +95,12 @@ def list_node_rows(connection: Connection) -> list[NodeRow]:
 
 
 def database_size(connection: Connection) -> DatabaseSize:
-    """Return how large the database is."""
+    """Return the size of the database."""
     if connection.dialect.name != "sqlite":
-        counted = connection.execute(text("SELECT pg_database_size(current_database())"))
-        return DatabaseSize(counted.scalar_one(), None)
+        size = connection.execute(text("SELECT pg_database_size(current_database())"))
+        return DatabaseSize(size.scalar_one(), None)
     pages = connection.execute(text("PRAGMA page_count")).scalar_one()
     page_bytes = connection.execute(text("PRAGMA page_size")).scalar_one()
     wal = Path(f"{connection.engine.url.database}-wal")
-    # It is gone for a moment when its last connection closes.
+    # The file does not exist after the last connection was closed.
     return DatabaseSize(pages * page_bytes, wal.stat().st_size if wal.exists() else 0)

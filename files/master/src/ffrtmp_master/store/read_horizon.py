@@ -1,13 +1,13 @@
-"""Reading on from a place without missing what is written at the same time."""
+"""The read horizon: how to page through rows without missing concurrently written ones."""
 
 from sqlalchemy import ColumnElement, Connection, Table, text
 
 
 def below_horizon(connection: Connection, table: Table) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of rows before which no other can appear any more.
+    """Return the conditions of rows before which no other row can appear any more.
 
-    On PostgreSQL a transaction that began earlier may still write: only what is older than every
-    open one is settled. SQLite writes one transaction after another, so that all are.
+    On PostgreSQL an open transaction that began earlier may still write, so only rows older than
+    every open transaction match. SQLite writes one transaction after another, so all rows match.
     """
     if connection.dialect.name == "sqlite":
         return ()

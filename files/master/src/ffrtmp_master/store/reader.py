@@ -1,4 +1,4 @@
-"""Reading beside the writer, in threads, so that the event loop never waits for the disk."""
+"""Queries in threads, separate from the writer, so that the event loop never blocks."""
 
 import asyncio
 import contextvars
@@ -19,19 +19,19 @@ class Reader:
     """Runs queries, each in one consistent snapshot of the database."""
 
     def __init__(self, engine: Engine) -> None:
-        """Prepare to read through `engine`, whose connections should be read-only."""
+        """Create a reader that uses `engine`, whose connections should be read-only."""
         self._engine = engine
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reader")
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Run `query` and return its value; raises what it raises."""
+        """Run `query` in a thread and return its value. Raises any exception of `query`."""
         loop = asyncio.get_running_loop()
-        # What is logged in the thread belongs to the request as well.
+        # Log lines of the thread get the context of the request as well.
         context = contextvars.copy_context()
         return await loop.run_in_executor(self._threads, context.run, self._run, query)
 
     def close(self) -> None:
-        """Wait for the queries that run and end the threads."""
+        """Wait for the running queries and end the threads."""
         self._threads.shutdown()
 
     def _run(self, query: Callable[[Connection], T]) -> T:

@@ -1,4 +1,4 @@
-"""Results: stored once, then only read."""
+"""Queries of results, which never change after they are stored."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -11,20 +11,30 @@ from ffrtmp_master.store.schema import results
 
 
 class Position(NamedTuple):
-    """A place in the order in which results were stored: transaction, then sequence."""
+    """A position in the order in which results were stored: transaction, then sequence."""
 
     transaction_id: int
     sequence: int
 
 
 START = Position(-1, -1)
-"""The place before all results."""
+"""The position before all results."""
 
 
 def page_of_results(
     connection: Connection, run_id: UUID | None, after: Position, limit: int
 ) -> ResultPage:
-    """Return up to `limit` results (of one run) that were stored after a place."""
+    """Return a page of results in the order in which they were stored.
+
+    Args:
+        connection: A connection to the database.
+        run_id: The run, or None for the results of all jobs.
+        after: The position after which the page begins.
+        limit: The maximum number of results.
+
+    Returns:
+        The page.
+    """
     query = (
         select(results)
         .where(
@@ -45,7 +55,7 @@ def page_of_results(
 
 
 def latest_position(connection: Connection) -> Position:
-    """Return the place of the newest result that nothing can come before any more."""
+    """Return the position of the newest result before which no other can appear any more."""
     row = connection.execute(
         select(results.c.transaction_id, results.c.sequence)
         .where(*below_horizon(connection, results))
@@ -58,14 +68,23 @@ def latest_position(connection: Connection) -> Position:
 def between_positions(
     connection: Connection, run_id: UUID | None, after: Position, until: Position, limit: int
 ) -> tuple[list[Result], Position]:
-    """Return up to `limit` results (of one run) after a place and up to another.
+    """Return results after one position and up to another.
 
-    With them comes the place to go on from; when fewer than `limit` come, there are no more.
+    Args:
+        connection: A connection to the database.
+        run_id: The run, or None for the results of all jobs.
+        after: The position after which the results begin.
+        until: The position of the last result.
+        limit: The maximum number of results.
+
+    Returns:
+        The results, and the position from which to continue. There are no more results if there
+        are fewer than `limit`.
     """
-    place = tuple_(results.c.transaction_id, results.c.sequence)
+    position = tuple_(results.c.transaction_id, results.c.sequence)
     query = (
         select(results)
-        .where(place > tuple_(*after), place <= tuple_(*until))
+        .where(position > tuple_(*after), position <= tuple_(*until))
         .order_by(results.c.transaction_id, results.c.sequence)
         .limit(limit)
     )
@@ -77,7 +96,7 @@ def between_positions(
 
 
 def result_of(row: Row[tuple[object, ...]]) -> Result:
-    """Turn a row into what travels."""
+    """Convert a row to the wire type."""
     return Result(
         id=row.id,
         run_id=row.run_id,

@@ -1,4 +1,4 @@
-"""Removing what was kept long enough, some of it at a time; results stay."""
+"""Retention: removal of old jobs and artifacts in batches. Results are kept."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
@@ -28,7 +28,7 @@ _ARTIFACT = (artifacts.c.job_id, artifacts.c.attempt, artifacts.c.name)
 
 
 class Batch(NamedTuple):
-    """What was removed in one go, and whether nothing is left to be removed."""
+    """The outcome of one batch; `is_last` is True if nothing is left to be removed."""
 
     removed: int
     is_last: bool
@@ -36,25 +36,33 @@ class Batch(NamedTuple):
 
 
 def allow_async_commit(connection: Connection) -> None:
-    """Let PostgreSQL's commit return before it is durable.
+    """Let the commit of the transaction return before it is durable, on PostgreSQL.
 
-    A removal that a crash undoes is done again; whatever commits later makes this durable too.
+    A removal that is lost in a crash is repeated, and later commits make it durable as well.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL synchronous_commit = off"))
 
 
 def remove_jobs(connection: Connection, before: datetime, at_most: int) -> Batch:
-    """Remove jobs that were final before a moment, with all that belongs to them but results.
+    """Remove jobs that ended before a time, with their transitions, logs and artifacts.
 
-    Artifacts of a result stay with it. A run keeps the number of those that go, by state.
+    Results and their artifacts are kept. Runs store the numbers of their removed jobs by state.
+
+    Args:
+        connection: A connection with an open transaction.
+        before: The time before which the jobs ended.
+        at_most: The maximum number of jobs in the batch.
+
+    Returns:
+        The outcome.
     """
     found = connection.execute(
         select(jobs.c.id, jobs.c.run_id, jobs.c.state, jobs.c.superseded_by)
         .where(jobs.c.finished_at < before)
         .order_by(jobs.c.finished_at)
         .limit(at_most)
-        # What somebody is just doing over goes another time.
+        # Jobs that are being retried are locked and removed later.
         .with_for_update(skip_locked=True)
     ).all()
     ids = [row.id for row in found]
@@ -66,27 +74,45 @@ def remove_jobs(connection: Connection, before: datetime, at_most: int) -> Batch
             )
         )
         connection.execute(delete(artifacts).where(artifacts.c.job_id.in_(ids), ~has_result))
-        # Transitions and logs go with their job.
+        # Transitions and logs are removed by the foreign keys.
         connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
     return Batch(len(ids), is_last=len(ids) < at_most)
 
 
 def remove_artifacts(connection: Connection, before: datetime, at_most: int) -> Batch:
-    """Remove artifacts that were stored before a moment."""
+    """Remove artifacts that were stored before a time.
+
+    Args:
+        connection: A connection with an open transaction.
+        before: The time before which the artifacts were stored.
+        at_most: The maximum number of artifacts in the batch.
+
+    Returns:
+        The outcome.
+    """
     found = _oldest_artifacts(connection, at_most, artifacts.c.stored_at < before)
     _delete(connection, found)
     return Batch(len(found), is_last=len(found) < at_most)
 
 
 def artifacts_bytes(connection: Connection) -> int:
-    """Return how much all artifacts take; the same content counts once."""
+    """Return the size of all artifacts in bytes. Identical content is counted once."""
     contents = select(artifacts.c.sha256, artifacts.c.size_bytes).distinct().subquery()
     total = connection.execute(select(func.sum(contents.c.size_bytes))).scalar()
     return int(total or 0)
 
 
 def remove_oldest_artifacts(connection: Connection, excess_bytes: int, at_most: int) -> Batch:
-    """Remove the oldest artifacts until so many bytes are free, but only some of them at a time."""
+    """Remove the oldest artifacts until enough bytes are freed.
+
+    Args:
+        connection: A connection with an open transaction.
+        excess_bytes: The number of bytes to free.
+        at_most: The maximum number of artifacts in the batch.
+
+    Returns:
+        The outcome with the number of bytes that were freed.
+    """
     found = _oldest_artifacts(connection, at_most)
     chosen, chosen_bytes = [], 0
     for row in found:
@@ -96,8 +122,8 @@ def remove_oldest_artifacts(connection: Connection, excess_bytes: int, at_most: 
         chosen_bytes += row.size_bytes
     _delete(connection, chosen)
     sizes = {row.sha256: row.size_bytes for row in chosen}
-    free = sizes.keys() - used_by_artifacts(connection, sizes)
-    freed_bytes = sum(sizes[sha256] for sha256 in free)
+    freed = sizes.keys() - used_by_artifacts(connection, sizes)
+    freed_bytes = sum(sizes[sha256] for sha256 in freed)
     is_last = freed_bytes >= excess_bytes or len(chosen) == len(found) < at_most
     return Batch(len(chosen), is_last, freed_bytes)
 
@@ -105,7 +131,7 @@ def remove_oldest_artifacts(connection: Connection, excess_bytes: int, at_most: 
 def _oldest_artifacts(
     connection: Connection, at_most: int, *conditions: ColumnElement[bool]
 ) -> Sequence[Row[tuple[object, ...]]]:
-    """Find artifacts, the oldest first; those of an attempt that runs are still wanted by it."""
+    """Return artifacts, oldest first, except those of jobs that are leased or running."""
     is_running = exists(
         select(1).where(
             and_(
@@ -129,7 +155,7 @@ def _delete(connection: Connection, rows: Collection[Row[tuple[object, ...]]]) -
 
 
 def _count_removed(connection: Connection, removed: Sequence[Row[Any, Any, Any, Any]]) -> None:
-    """Have runs remember how their jobs ended; what was done over never counted."""
+    """Add the removed jobs to the counts of their runs; retried jobs are not counted."""
     counts: dict[UUID, Counter[str]] = defaultdict(Counter)
     for row in removed:
         if row.run_id is not None and row.superseded_by is None:

@@ -1,4 +1,4 @@
-"""Rows as the queue's rules see them: read once, changed in memory, written back together."""
+"""Rows of the hot path: read once, changed in memory, and written back together."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from ffrtmp_shared.states import JobState, NodeState
 
 
 class JobRow(msgspec.Struct, omit_defaults=True, gc=False):
-    """A job as it is stored; the fields are columns of its table, what may be NULL at the end.
+    """A row of the table `jobs`; the fields are its columns, those that may be NULL last.
 
     `scenario`, `progress` and `failure` are JSON text.
     """
@@ -34,7 +34,7 @@ class JobRow(msgspec.Struct, omit_defaults=True, gc=False):
     deadline_s: float | None = None
     key: str | None = None
     retry_of: UUID | None = None
-    # From here on what a job that was just made does not have.
+    # The following columns are NULL in a new job.
     leased_to: str | None = None
     slot: int | None = None
     not_before: datetime | None = None
@@ -50,7 +50,7 @@ COLUMNS = JobRow.__struct_fields__
 """The columns of the table `jobs`."""
 
 NEW = COLUMNS[: COLUMNS.index("leased_to")]
-"""The columns of a job that was just made; the others are NULL."""
+"""The columns of a new job; the others are NULL."""
 
 CHANGEABLE = (
     "state",
@@ -60,12 +60,12 @@ CHANGEABLE = (
     "cancel_requested",
     *COLUMNS[len(NEW) :],
 )
-"""The columns of a job that change after it was queued."""
+"""The columns of a job that may change after it was queued."""
 
 
 @dataclass(slots=True)
 class NodeRow:
-    """What a claim needs to know of a node."""
+    """The columns of a node that a claim needs."""
 
     name: str
     state: NodeState
@@ -74,7 +74,7 @@ class NodeRow:
 
 
 class NewTransition(msgspec.Struct, frozen=True):
-    """A change of a job's state that is to be written down."""
+    """A transition that is to be stored."""
 
     job_id: UUID
     before: JobState | None
@@ -96,7 +96,7 @@ class NewResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldJob(NamedTuple):
-    """What a claim needs to know of a job that is worked on."""
+    """The columns of a leased or running job that a claim needs."""
 
     id: UUID
     leased_to: str
@@ -105,7 +105,7 @@ class HeldJob(NamedTuple):
 
 
 class Claimants(NamedTuple):
-    """What a claim begins with: the nodes that ask, what they work on, sets that are new."""
+    """The data for claims: the claiming nodes, their held jobs, and new requirement sets."""
 
     nodes: dict[str, NodeRow]
     held: list[HeldJob]
@@ -113,7 +113,7 @@ class Claimants(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A queued job that a claim may take; the lowest `rank` and then `id` goes first."""
+    """A queued job that may be leased; the order is by `rank` and then `id`, lowest first."""
 
     rank: int
     id: UUID

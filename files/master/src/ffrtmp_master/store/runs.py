@@ -1,4 +1,4 @@
-"""Runs as they are read: a row, and the counts of its jobs."""
+"""Queries of runs: their rows and the counts of their jobs."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -15,11 +15,11 @@ from ffrtmp_master.store.schema import jobs, runs
 RunRow = Row[tuple[object, ...]]
 
 Unsettled = dict[str, datetime | None]
-"""Nodes on which a run may get more jobs, and when each was last given a control encode."""
+"""The nodes on which a run may get further jobs, with the times of their last control encodes."""
 
 
 def get_run(connection: Connection, run_id: UUID) -> Run:
-    """Return a run as it stands; raises NotFoundError."""
+    """Return a run with its current counts. Raises NotFoundError."""
     row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
@@ -27,12 +27,21 @@ def get_run(connection: Connection, run_id: UUID) -> Run:
 
 
 def suite_of(connection: Connection, run_id: UUID) -> str:
-    """Return the suite of a run that there is, as it was sent."""
+    """Return the text of the suite of an existing run, as it was submitted."""
     return str(connection.execute(select(runs.c.suite).where(runs.c.id == run_id)).scalar_one())
 
 
 def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
-    """Return the row of the run that this submitter made with this key."""
+    """Return the row of the run that a submitter created with an idempotency key.
+
+    Args:
+        connection: A connection to the database.
+        created_by: The name of the submitter.
+        key: The idempotency key.
+
+    Returns:
+        The row, or None.
+    """
     return connection.execute(
         select(runs).where(runs.c.created_by == created_by, runs.c.key == key)
     ).first()
@@ -41,7 +50,17 @@ def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
 def page_of_runs(
     connection: Connection, before: UUID | None, limit: int, key: str | None = None
 ) -> RunPage:
-    """Return up to `limit` runs, newest first, older than `before` and made with `key`."""
+    """Return a page of runs, newest first.
+
+    Args:
+        connection: A connection to the database.
+        before: The id after which the page begins; None for the first page.
+        limit: The maximum number of runs.
+        key: Only runs with this idempotency key, if it is not None.
+
+    Returns:
+        The page.
+    """
     query = select(runs).order_by(runs.c.id.desc()).limit(limit + 1)
     if key is not None:
         query = query.where(runs.c.key == key)
@@ -56,7 +75,7 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
     counts: dict[UUID, dict[JobState, int]] = {row.id: dict.fromkeys(JobState, 0) for row in rows}
     counted = connection.execute(
         select(jobs.c.run_id, jobs.c.state, func.count())
-        # What is done over counts once, as what it is done over by.
+        # A retried job is not counted; the job that retries it is.
         .where(jobs.c.run_id.in_(counts), jobs.c.superseded_by.is_(None))
         .group_by(jobs.c.run_id, jobs.c.state)
     )
@@ -85,14 +104,20 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
 
 
 def settle_nodes(connection: Connection, run_id: UUID, unsettled: Unsettled | None) -> None:
-    """Note on which nodes more jobs of a run may follow; None when none does anywhere."""
+    """Store the nodes on which a run may get further jobs.
+
+    Args:
+        connection: A connection with an open transaction.
+        run_id: The run.
+        unsettled: The nodes; None or empty if there are none.
+    """
     connection.execute(
         update(runs).where(runs.c.id == run_id).values(unsettled_nodes=unsettled or None)
     )
 
 
 def ended(connection: Connection, run_ids: Iterable[UUID]) -> list[RunEvent]:
-    """Return how those of some runs ended that are finished."""
+    """Return the end events of those runs that are finished."""
     rows = connection.execute(
         select(runs).where(runs.c.id.in_(list(run_ids)), runs.c.finished_at.is_not(None))
     ).all()
@@ -104,10 +129,10 @@ def ended(connection: Connection, run_ids: Iterable[UUID]) -> list[RunEvent]:
 
 
 def finish_all(connection: Connection, now: datetime) -> None:
-    """Mark every run as finished whose jobs are all final, and that gets no more.
+    """Mark all runs as finished that have only final jobs and get no further ones.
 
-    For those whose last two jobs two masters ended at the same moment, each seeing the other's
-    still unfinished.
+    This repairs runs whose last two jobs were ended by two masters at the same time, when each
+    master still read the job of the other as unfinished.
     """
     unfinished = [state for state in JobState if not state.is_final]
     has_more = exists(

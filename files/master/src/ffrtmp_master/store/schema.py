@@ -1,4 +1,4 @@
-"""The tables."""
+"""The tables of the database."""
 
 from datetime import datetime
 from typing import Any
@@ -37,8 +37,8 @@ metadata = MetaData(
     }
 )
 
-# SQLite counts rows up by itself only in a column that is called INTEGER.
-_COUNTED = BigInteger().with_variant(Integer, "sqlite")
+# SQLite generates row numbers only for columns of the type INTEGER.
+_GENERATED = BigInteger().with_variant(Integer, "sqlite")
 
 _NAME = String(64)
 _STATE = String(16)
@@ -51,19 +51,19 @@ credentials = Table(
     Column("role", String(16), nullable=False),
     Column("node", _NAME),
     Column("sha256", _DIGEST, nullable=False, unique=True),
-    # Whether the operator's file lists it; what is made over the API stays when that changes.
+    # Whether the credentials file lists it; other credentials were created over the API.
     Column("is_listed", Boolean, nullable=False, server_default=text("true")),
     Column("created_at", UtcDateTime),
     Column("created_by", _NAME),
     Column("expires_at", UtcDateTime),
-    # Exact to a minute: it is not worth a write for every call.
+    # Updated at most once a minute, so that not every request needs a write.
     Column("last_used_at", UtcDateTime),
 )
 
 audit = Table(
     "audit",
     metadata,
-    Column("id", _COUNTED, primary_key=True),
+    Column("id", _GENERATED, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
     Column("who", _NAME, nullable=False),
     Column("deed", _NAME, nullable=False),
@@ -77,10 +77,10 @@ nodes = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("name", _NAME, nullable=False, unique=True),
-    # What the operator wants: active or draining. Offline is seen from last_seen_at.
+    # As set by the operator: active or draining. Offline is derived from last_seen_at.
     Column("state", _STATE, nullable=False),
     Column("registration", Typed(Registration), nullable=False),
-    # Counts registrations, so that what was derived from one is known to be out of date.
+    # The number of registrations, with which cached data is known to be outdated.
     Column("revision", Integer, nullable=False, server_default=text("1")),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
@@ -109,22 +109,22 @@ runs = Table(
     Column("finished_at", UtcDateTime),
     Column("key", String(255)),
     Column("priority", SmallInteger, nullable=False, server_default=text("2")),
-    # How its jobs ended that retention has removed: their number by state.
+    # The numbers of jobs that retention has removed, by state.
     Column("removed_counts", Typed(dict[str, int])),
-    # Nodes on which more jobs of it may follow those that there are, and when each was last given
-    # a control encode, or null; NULL when none follows.
+    # The nodes that may get further jobs of the run, with the time of the last control encode or
+    # null; NULL when there are none.
     Column("unsettled_nodes", Typed(dict[str, datetime | None])),
-    # One submitter's keys do not meet another's.
+    # Keys are unique for each submitter.
     UniqueConstraint("created_by", "key"),
     Index("ix_runs_unfinished", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
 )
 
-# Every different set of requirements once: a claim seeks by the sets that its node meets.
+# Each distinct requirement set once. A claim searches by the sets that its node meets.
 requirements = Table(
     "requirements",
     metadata,
     Column("id", Integer, primary_key=True),
-    # Canonical JSON of the requirements and of whether the job is exclusive.
+    # Canonical JSON of the requirements and the exclusive flag.
     Column("key", Text, nullable=False, unique=True),
     Column("requirements", Typed(Requirements), nullable=False),
     Column("exclusive", Boolean, nullable=False),
@@ -146,7 +146,7 @@ jobs = Table(
     Column("repeat", Integer, nullable=False),
     Column("state", _STATE, nullable=False),
     Column("priority", SmallInteger, nullable=False),
-    # Who goes first, the lowest: microseconds of its birth, earlier for a higher priority.
+    # The lowest rank is leased first: creation time in microseconds, reduced by the priority.
     Column("rank", BigInteger, nullable=False),
     Column("requirement_id", Integer, ForeignKey("requirements.id"), nullable=False),
     Column("node", _NAME),
@@ -168,7 +168,7 @@ jobs = Table(
     Column("scenario", Typed(Scenario), nullable=False),
     Column("progress", Typed(Progress)),
     Column("failure", Typed(Failure)),
-    # A claim seeks one place in this index for each set of requirements that its node meets.
+    # A claim makes one seek in this index for each requirement set that its node meets.
     Index(
         "ix_jobs_queued",
         "requirement_id",
@@ -178,7 +178,7 @@ jobs = Table(
         sqlite_where=_QUEUED,
         postgresql_where=_QUEUED,
     ),
-    # Only what is being worked on: as small as the farm has slots.
+    # Only leased and running jobs: at most as many entries as the farm has slots.
     Index("ix_jobs_held", "leased_to", sqlite_where=_HELD, postgresql_where=_HELD),
     Index(
         "ix_jobs_run_id_state",
@@ -196,14 +196,15 @@ jobs = Table(
         sqlite_where=_KEYED,
         postgresql_where=_KEYED,
     ),
-    # Room to change a row in its own page: a job's row changes four times.
+    # Free space for updates within the page: the row of a job changes four times.
     postgresql_with={"fillfactor": 70},
 )
 
 
-# The number of the transaction that wrote a row. On PostgreSQL transactions end in another order
-# than they count rows up, so readers that go on from a place order by it and stay behind the
-# oldest that is open; SQLite writes one after another, and it is 0 there.
+# The id of the transaction that wrote a row. On PostgreSQL, transactions do not commit in the order
+# of the row numbers that they generate. Readers that continue from a position therefore order by
+# transaction id and ignore rows as new as the oldest open transaction. On SQLite it is 0, because
+# transactions run one after another.
 def _transaction_id() -> Column[int]:
     return Column("transaction_id", BigInteger, nullable=False, server_default=text("0"))
 
@@ -211,7 +212,7 @@ def _transaction_id() -> Column[int]:
 transitions = Table(
     "transitions",
     metadata,
-    Column("id", _COUNTED, primary_key=True),
+    Column("id", _GENERATED, primary_key=True),
     _transaction_id(),
     Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("before", _STATE),
@@ -220,7 +221,7 @@ transitions = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("reason", Text, nullable=False),
     Index("ix_transitions_transaction_id_id", "transaction_id", "id"),
-    # Never hand out a number twice: whoever follows the events would skip what came under it.
+    # Numbers are never reused, because clients that follow the events would skip a reused number.
     sqlite_autoincrement=True,
 )
 
@@ -229,7 +230,7 @@ job_logs = Table(
     metadata,
     Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True),
-    # Where this piece begins in the attempt's log, in bytes of UTF-8.
+    # The offset of the piece in the log of the attempt, in bytes of UTF-8.
     Column("offset_bytes", Integer, primary_key=True),
     Column("piece", Text, nullable=False),
 )
@@ -237,12 +238,12 @@ job_logs = Table(
 results = Table(
     "results",
     metadata,
-    # The order in which results were stored; cursors are made of it.
-    Column("sequence", _COUNTED, primary_key=True),
+    # The order in which results were stored; part of cursors.
+    Column("sequence", _GENERATED, primary_key=True),
     _transaction_id(),
     Column("id", Uuid, nullable=False, unique=True),
     Column("run_id", Uuid),
-    # Results stay when retention removes their job.
+    # Not a foreign key: results are kept when retention removes their job.
     Column("job_id", Uuid, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("node", _NAME, nullable=False),
@@ -254,7 +255,7 @@ results = Table(
     UniqueConstraint("job_id", "attempt"),
     Index("ix_results_run_id", "run_id", sqlite_where=_OF_A_RUN, postgresql_where=_OF_A_RUN),
     Index("ix_results_transaction_id_sequence", "transaction_id", "sequence"),
-    # Never hand out a number twice: a cursor would skip what came under it.
+    # Numbers are never reused, because a cursor would skip a reused number.
     sqlite_autoincrement=True,
 )
 
@@ -269,17 +270,17 @@ artifacts = Table(
     Column("stored_at", UtcDateTime, nullable=False, index=True),
 )
 
-# Sources and artifacts whose bytes are in the database, because several masters share it: what is
-# listed here is whole and checked. Elsewhere they are files.
+# Complete and verified sources and artifacts whose bytes are in the database. They are stored there
+# if several masters share the database, otherwise in files.
 contents = Table(
     "contents",
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("sha256", _DIGEST, primary_key=True),
-    # Which pieces it is made of. An id of version 7: it tells when the upload began.
+    # The upload whose pieces are the content; a UUID of version 7 with the start time.
     Column("upload", Uuid, nullable=False, unique=True),
     Column("size_bytes", BigInteger, nullable=False),
-    # By the database's clock, and anew when the same content is uploaded again.
+    # Time of the database clock; updated when the same content is uploaded again.
     Column("stored_at", UtcDateTime, nullable=False),
 )
 

@@ -1,4 +1,4 @@
-"""Transactions, one after another on one connection that is kept."""
+"""Transactions, executed one after another on a persistent connection."""
 
 import logging
 import time
@@ -17,22 +17,23 @@ from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 T = TypeVar("T")
 
 Operation = Callable[[UnitOfWork], T]
-"""Reads and writes within its own transaction; raises what its caller is to see."""
+"""Reads and writes in a separate transaction; its exceptions are raised to the caller."""
 
 _log = logging.getLogger(__name__)
 
-_TRIES = 3
-# PostgreSQL's unique violation, deadlock, serialization failure and lock timeout.
-_IN_THE_WAY = frozenset({"23505", "40P01", "40001", "55P03"})
+_MAX_TRIES = 3
+# SQLSTATE of unique violation, deadlock, serialization failure and lock timeout.
+_TRANSIENT_SQLSTATES = frozenset({"23505", "40P01", "40001", "55P03"})
 
 
 @dataclass
 class Hooks:
-    """Who hears of what is written.
+    """Callbacks for transactions.
 
     `committed` is called in the event loop with the effects of every transaction, before its
-    callers are answered; `batch`, in whichever thread it was, with the number of operations of a
-    transaction and the seconds that it took; `rolled_back` there when one was undone.
+    callers get their responses. `batch` is called in the thread of the transaction with the number
+    of its operations and its duration in seconds. `rolled_back` is called in the same thread after
+    a rollback.
     """
 
     committed: Callable[[Effects], None] = lambda _effects: None
@@ -42,7 +43,7 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class OpenTransaction(Generic[T]):
-    """An operation that was run and is not committed; its value, and what follows from it."""
+    """A transaction whose operation has run but which is not committed yet."""
 
     transaction: RootTransaction
     value: T
@@ -52,47 +53,66 @@ class OpenTransaction(Generic[T]):
 
 
 class Transactions:
-    """Runs operations in transactions; for one thread at a time."""
+    """Runs operations in transactions. Only one thread at a time may use it."""
 
     def __init__(self, engine: Engine, clock: Clock, watch: Hooks, origin: str) -> None:
-        """Use `engine`; `clock` tells each transaction its moment, `origin` names this master."""
+        """Create an object without a connection.
+
+        Args:
+            engine: The engine to connect with.
+            clock: Returns the time of each transaction.
+            watch: The callbacks.
+            origin: The name of this master in notifications.
+        """
         self._engine = engine
         self._clock = clock
         self._watch = watch
         self._origin = origin
         self._connection: Connection | None = None
-        # Whether the present transaction is on a connection that served an earlier one, and
-        # whether its commit was begun.
-        self._is_kept = False
+        # Whether the current transaction uses the connection of an earlier one, and whether its
+        # commit has begun.
+        self._is_reused = False
         self._is_committing = False
 
     def run(
         self, operation: Operation[T], operations: int, *, pipelined: bool = False
     ) -> tuple[T, Effects]:
-        """Run an operation, which stands for so many, and commit.
+        """Run an operation and commit.
 
-        When `pipelined`, a server is not waited for after each statement: one that fails may show
-        at a later one, so that the operation cannot go on from an error.
+        The transaction is repeated after a conflict with another master, or if the connection was
+        lost since the last transaction. In both cases nothing was committed.
 
-        Again when another master was in the way, or when the connection had been lost since the
-        last transaction: nothing was committed then.
+        Args:
+            operation: The operation.
+            operations: The number of requests that the operation handles, for the callbacks.
+            pipelined: Whether to send statements without waiting for their results. An error may
+                then be raised by a later statement, so the operation cannot handle errors.
+
+        Returns:
+            The value of the operation, and the effects of the transaction.
         """
-        for _ in range(_TRIES - 1):
+        for _ in range(_MAX_TRIES - 1):
             try:
                 return self._try(operation, operations, pipelined)
             except DBAPIError as error:
                 is_lost = error.connection_invalidated
-                is_stale = is_lost and self._is_kept and not self._is_committing
-                if not (is_stale or _may_pass(error)):
+                is_stale = is_lost and self._is_reused and not self._is_committing
+                if not (is_stale or _is_transient(error)):
                     raise
                 _log.info("a transaction is repeated: %s", error.orig)
         return self._try(operation, operations, pipelined)
 
     def try_begin(self, operation: Operation[T], operations: int) -> OpenTransaction[T] | None:
-        """Run an operation on SQLite without waiting for anybody, up to its commit.
+        """Run an operation on SQLite up to its commit, without waiting for locks.
 
-        None when somebody else writes, or when it failed: nothing of it is left then, and `run`
-        can be asked for the same, which waits and raises.
+        Args:
+            operation: The operation.
+            operations: The number of requests that the operation handles, for the callbacks.
+
+        Returns:
+            The open transaction, or None if another process is writing or the operation failed. In
+            that case the transaction is rolled back and the caller should use `run`, which waits
+            for locks and raises errors.
         """
         start_s = time.monotonic()
         try:
@@ -103,24 +123,24 @@ class Transactions:
             work = UnitOfWork(connection, self._clock(), self._origin)
             value = operation(work)
             work.flush()
-        # What is wrong shows when it is run again.
+        # The caller repeats the operation with `run`, which raises the error.
         except Exception as error:
             _log.info("a transaction is repeated: %s", error)
             self._undo()
             return None
         return OpenTransaction(transaction, value, work.effects, operations, start_s)
 
-    def commit(self, begun: OpenTransaction[T]) -> None:
-        """Make an operation durable; raises SQLAlchemyError when nothing of it is left."""
+    def commit(self, opened: OpenTransaction[T]) -> None:
+        """Commit a transaction. Raises SQLAlchemyError after a rollback."""
         try:
-            begun.transaction.commit()
+            opened.transaction.commit()
         except SQLAlchemyError:
             self._undo()
             raise
-        self._watch.batch(begun.operations, time.monotonic() - begun.start_s)
+        self._watch.batch(opened.operations, time.monotonic() - opened.start_s)
 
     def is_in_doubt(self, error: Exception) -> bool:
-        """Return whether the server may have committed: what is repeated could be done twice."""
+        """Return whether the server may have committed, so that a repetition is not safe."""
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
         return is_lost and self._is_committing
 
@@ -132,7 +152,7 @@ class Transactions:
 
     def _try(self, operation: Operation[T], operations: int, pipelined: bool) -> tuple[T, Effects]:
         start_s = time.monotonic()
-        self._is_kept = self._connection is not None
+        self._is_reused = self._connection is not None
         self._is_committing = False
         try:
             connection = self._connected()
@@ -161,9 +181,9 @@ class Transactions:
         return self._connection
 
     def _drop_connection(self) -> None:
-        """Forget a connection that failed; the next transaction makes a new one.
+        """Close a connection after an error; the next transaction opens a new one.
 
-        Its server may be gone, and after an error one cannot say whether it will be of use again.
+        The server may be unreachable, and the state of the connection is unknown after an error.
         """
         if self._connection is not None:
             self._connection.invalidate()
@@ -171,7 +191,7 @@ class Transactions:
             self._connection = None
 
 
-def _may_pass(error: DBAPIError) -> bool:
-    """Return whether the same could succeed now: another master's transaction was first."""
-    state = getattr(error.orig, "sqlstate", None)
-    return state in _IN_THE_WAY
+def _is_transient(error: DBAPIError) -> bool:
+    """Return whether a repetition may succeed, because another master caused the error."""
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return sqlstate in _TRANSIENT_SQLSTATES

@@ -1,4 +1,4 @@
-"""One transaction: the rows that were read, what is to be written, and what follows from it."""
+"""Unit of work: the rows, pending writes and effects of one transaction."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,10 +17,11 @@ from ffrtmp_master.store.rows import JobRow, NewResult, NewTransition
 
 @dataclass
 class Effects:
-    """What a committed transaction means to those who wait, and to the metrics.
+    """The effects of a committed transaction on parked claims and metrics.
 
-    `queued` counts new work by set of requirements; `delayed` is work that may be handed out
-    from a moment on. `freed` and `taken` are nodes (taken: whether for one job alone).
+    `queued` has the numbers of newly queued jobs by requirement set. `delayed` has the end of the
+    backoff and the requirement set of each job in backoff. `freed` are the nodes on which a job
+    ended. `taken` has the nodes that got a job, and whether that job is exclusive.
     """
 
     queued: Counter[int] = field(default_factory=Counter)
@@ -30,29 +31,32 @@ class Effects:
     submitted: int = 0
     claims: int = 0
     results: int = 0
-    # Jobs that became final, by that state.
+    # The numbers of jobs that became final, by state.
     finished: Counter[JobState] = field(default_factory=Counter)
-    # Attempts that ended without a result: why, and what became of the job.
+    # The failures of attempts, and the new states of their jobs.
     ended: list[tuple[FailureClass, JobState]] = field(default_factory=list)
-    # Seconds from being queued to being claimed, of an attempt, and from birth to the end.
+    # The durations from queueing to claim, of attempts, and from creation to the end of jobs.
     queue_waits_s: list[float] = field(default_factory=list)
     run_times_s: list[float] = field(default_factory=list)
     end_to_end_s: list[float] = field(default_factory=list)
 
     def note_taken(self, node: str, *, is_exclusive: bool) -> None:
-        """Note that a node got a job; one that is all its own leaves nothing free there."""
+        """Record that a node got a job. An exclusive job leaves no slot of the node free."""
         self.taken[node] = is_exclusive
         if is_exclusive:
             self.freed.discard(node)
 
 
 class UnitOfWork:
-    """What the queue's rules read and change; `flush` writes it down in few statements."""
+    """Caches the rows that one transaction reads and changes; `flush` writes the changes."""
 
     def __init__(self, connection: Connection, now: datetime, origin: str) -> None:
-        """Work within the transaction that is open on `connection`, at the moment `now`.
+        """Create a unit of work for the open transaction of a connection.
 
-        `origin` names this master to the others.
+        Args:
+            connection: A connection with an open transaction.
+            now: The time of the transaction.
+            origin: The name of this master in notifications.
         """
         self._origin = origin
         self.connection = connection
@@ -60,72 +64,72 @@ class UnitOfWork:
         self.now = now
         self.effects = Effects()
         self._known: dict[UUID, JobRow] = {}
-        # By the number that their id is.
+        # By the integer value of the id.
         self._changed: dict[int, JobRow] = {}
         self._transitions: list[NewTransition] = []
         self._results: list[NewResult] = []
         self._ended_runs: set[UUID] = set()
 
     def load(self, ids: Iterable[UUID]) -> None:
-        """Read jobs, locked until the transaction ends; what does not exist stays unknown."""
+        """Read jobs and lock them until the transaction ends. Unknown ids are ignored."""
         known = self._known
-        # As numbers, ids are hashed and compared sooner; their order is PostgreSQL's too.
+        # Integers are hashed and compared faster than ids, and have the same order in PostgreSQL.
         missing = {job_id.int: job_id for job_id in ids if job_id not in known}
         if missing:
             wanted = [missing[number] for number in sorted(missing)]
             known.update(self.statements.jobs(wanted))
 
     def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
-        """Read jobs as `load` does and return them; what does not exist is missing."""
+        """Read jobs as `load` does and return those that exist, by id."""
         wanted = set(ids)
         self.load(wanted)
         return {job_id: self._known[job_id] for job_id in wanted if job_id in self._known}
 
     def job(self, job_id: UUID) -> JobRow | None:
-        """Read one job as `load` does; None when it does not exist."""
+        """Read one job as `load` does. Return None if it does not exist."""
         if job_id not in self._known:
             self.load((job_id,))
         return self._known.get(job_id)
 
     def get_loaded(self, job_id: UUID) -> JobRow:
-        """Return a job that was loaded and exists."""
+        """Return a job that was loaded. Raises KeyError."""
         return self._known[job_id]
 
     def has_ended(self, job_id: UUID) -> bool:
-        """Return whether a job that the database still has as held was ended here meanwhile."""
+        """Return whether this unit of work ended a job that is still held in the database."""
         job = self._known.get(job_id)
         return job is not None and not job.state.holds_lease
 
     def merge(self, rows: Iterable[JobRow]) -> list[JobRow]:
-        """Return for rows that a statement read the ones that stand for these jobs here."""
+        """Cache rows that a statement read, and return for each job the row that is cached."""
         return [self._known.setdefault(row.id, row) for row in rows]
 
     def mark_changed(self, job: JobRow) -> None:
-        """Have a job written back."""
+        """Schedule a job to be written back."""
         self._changed[job.id.int] = job
 
     def add_transition(self, transition: NewTransition) -> None:
-        """Have a change of state written down."""
+        """Schedule a transition to be stored."""
         self._transitions.append(transition)
 
     def add_result(self, result: NewResult) -> None:
-        """Have a result stored."""
+        """Schedule a result to be stored."""
         self._results.append(result)
 
     def job_ended(self, run_id: UUID) -> None:
-        """Have a run looked at: its last job may have become final."""
+        """Schedule a check whether a run is finished, because one of its jobs became final."""
         self._ended_runs.add(run_id)
 
     def flush_queued(self) -> None:
-        """Write everything down if a job went back into the queue, where a claim looks for it.
+        """Write all changes if a job was queued again, because claims query the queued jobs.
 
-        What is worked on or done a claim finds here; so it need not be written down twice.
+        Claims find other changed jobs in this cache, so those need not be written twice.
         """
         if any(job.state is JobState.QUEUED for job in self._changed.values()):
             self.flush()
 
     def flush(self) -> None:
-        """Write everything down; the next statement sees it."""
+        """Write all changes, so that the following statements read them."""
         if self._changed:
             changed = self._changed
             self.statements.update_jobs([changed[number] for number in sorted(changed)])
@@ -141,10 +145,10 @@ class UnitOfWork:
             self._ended_runs = set()
 
     def notify_peers(self) -> None:
-        """Tell the other masters what they can hand out now, once this is committed."""
+        """Notify the other masters of queued jobs and freed nodes, with effect after the commit."""
         effects = self.effects
         if effects.queued or effects.freed:
-            news = Notification(
+            notification = Notification(
                 origin=self._origin, queued=dict(effects.queued), freed=tuple(effects.freed)
             )
-            self.statements.notify(news.as_text())
+            self.statements.notify(notification.as_text())

@@ -1,4 +1,4 @@
-"""INSERT that knows what to do about a conflict, in the words of each database."""
+"""INSERT statements with conflict handling, in the dialect of each database."""
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite

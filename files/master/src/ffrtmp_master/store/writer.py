@@ -1,4 +1,4 @@
-"""One writer: operations that arrive while a commit runs share the next one."""
+"""The writer: requests that arrive during a commit share the next transaction."""
 
 import asyncio
 import logging
@@ -26,17 +26,17 @@ _LARGEST_BATCH = 128
 
 
 class Request(Generic[T]):
-    """An operation as data, whose answer is a T: what waits of these is applied together."""
+    """An operation as data with a response of type T; waiting requests are applied together."""
 
     __slots__ = ()
 
 
 Apply = Callable[[UnitOfWork, Sequence[Any]], list[Any]]
-"""Applies requests together and gives an answer, or a refusal to be raised, for each."""
+"""Applies requests together and returns a response, or an exception to raise, for each."""
 
 
 class WriterClosedError(Exception):
-    """An operation came after the writer was closed."""
+    """An operation was submitted after the writer was closed."""
 
 
 @dataclass(slots=True)
@@ -44,14 +44,14 @@ class _Pending(Generic[T]):
     operation: Any
     future: asyncio.Future[T]
 
-    def resolve(self, answer: Any) -> None:
-        """Give the caller, if it still waits, its answer; one that is an exception is raised."""
+    def resolve(self, response: Any) -> None:
+        """Set the response, or the exception, unless the caller stopped waiting."""
         if self.future.done():
             return
-        if isinstance(answer, Exception):
-            self.future.set_exception(answer)
+        if isinstance(response, Exception):
+            self.future.set_exception(response)
         else:
-            self.future.set_result(answer)
+            self.future.set_result(response)
 
 
 _Batch = Sequence[_Pending[Any]]
@@ -59,36 +59,41 @@ _Batch = Sequence[_Pending[Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of operations that shared a transaction; no effects: nothing was committed."""
+    """The responses to the operations of a transaction; without commit, `effects` is None."""
 
     batch: _Batch
-    answers: Sequence[Any]
+    responses: Sequence[Any]
     effects: Effects | None
 
 
-_Deed = Callable[[], list[_Outcome]]
+_Step = Callable[[], list[_Outcome]]
 
 
 class Writer:
-    """Writes one transaction after another and answers each operation after its commit.
+    """Writes one transaction after another and responds to each operation after its commit.
 
-    Requests, which are data, are applied together and committed together; no delay is added to
-    fill a batch: it is what queued up while the last one was written. When that fails, the batch
-    is rolled back and each request is applied alone, so that one caller's error is nobody else's.
-    Any other operation has a transaction of its own.
+    Requests are data. They are applied and committed in batches. No delay is added to fill a batch:
+    it consists of the requests that arrived while the last one was written. If a batch fails, it is
+    rolled back and each request is applied alone, so that the error of one caller does not affect
+    the others. Any other operation has a separate transaction.
 
-    What waits is done in a thread: every commit, and all that a database server is asked. Requests
-    to a file are applied in the event loop's own thread, since that waits for nothing: two threads
-    that both run Python hand each other its lock at every statement, which cost more than the
-    statements.
+    Blocking steps run in a thread: every commit, and all statements for a database server. Requests
+    for an SQLite file are applied in the thread of the event loop, because they do not block. In a
+    separate thread, switching the global interpreter lock at every statement would cost more than
+    the statements.
     """
 
     def __init__(
         self, engine: Engine, clock: Clock, apply: Apply, watch: Hooks, origin: str = ""
     ) -> None:
-        """Prepare to write through `engine`; `clock` tells each transaction its moment.
+        """Create a writer that is not running yet.
 
-        `origin` names this master to others that share the database.
+        Args:
+            engine: The engine to write with.
+            clock: Returns the time of each transaction.
+            apply: Applies a batch of requests.
+            watch: The callbacks for transactions.
+            origin: The name of this master in notifications.
         """
         self._transactions = Transactions(engine, clock, watch, origin)
         self._is_file = engine.dialect.name == "sqlite"
@@ -96,16 +101,16 @@ class Writer:
         self._watch = watch
         self._requests: deque[_Pending[Any]] = deque()
         self._operations: deque[_Pending[Any]] = deque()
-        # Whether a transaction is under way or about to be, and whether requests had their turn.
+        # Whether a transaction runs or is scheduled, and whether the last one was of requests.
         self._is_busy = False
         self._were_requests = False
         self._is_closed = True
         self._became_idle = asyncio.Event()
-        self._deeds: SimpleQueue[_Deed | None] = SimpleQueue()
+        self._steps: SimpleQueue[_Step | None] = SimpleQueue()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Take operations while the context lasts, and end once all of them are done."""
+        """Accept operations within the context; at its end, wait until all of them are done."""
         thread = threading.Thread(
             target=self._work, args=(asyncio.get_running_loop(),), name="writer"
         )
@@ -118,99 +123,101 @@ class Writer:
             if self._is_busy:
                 self._became_idle.clear()
                 await self._became_idle.wait()
-            self._deeds.put(None)
+            self._steps.put(None)
             await asyncio.to_thread(thread.join)
 
     async def write(self, operation: Operation[T]) -> T:
-        """Run `operation` and return its value once it is durable; raises what it raises."""
+        """Run `operation` and return its value after the commit. Raises its exceptions."""
         value: T = await self._submit(operation, self._operations)
         return value
 
     def apply_request(self, request: Request[T]) -> asyncio.Future[T]:
-        """Apply `request`; the future has its answer once it is durable, or its refusal."""
+        """Apply `request`; the future gets the response after the commit, or the exception."""
         return self._submit(request, self._requests)
 
-    def _submit(self, operation: Any, line: deque[_Pending[Any]]) -> asyncio.Future[Any]:
+    def _submit(self, operation: Any, queue: deque[_Pending[Any]]) -> asyncio.Future[Any]:
         if self._is_closed:
             raise WriterClosedError
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        line.append(_Pending(operation, future))
+        queue.append(_Pending(operation, future))
         if not self._is_busy:
             self._is_busy = True
-            # Not at once: what arrives in this turn of the loop shares the transaction.
+            # Scheduled, so that requests of this iteration of the event loop share the transaction.
             loop.call_soon(self._begin_next)
         return future
 
-    # --- in the event loop ---
+    # --- Methods that run in the event loop ---
 
     def _begin_next(self) -> None:
-        """Begin the next transaction; requests and other operations take turns."""
+        """Begin the next transaction, alternately of requests and of another operation."""
         if self._requests and not (self._were_requests and self._operations):
             self._were_requests = True
-            self._begin_batch(_wanted(self._requests, _LARGEST_BATCH))
+            self._begin_batch(_next_batch(self._requests, _LARGEST_BATCH))
         elif self._operations:
             self._were_requests = False
-            batch = _wanted(self._operations, 1)
-            self._deeds.put(partial(self._run_alone, batch))
+            batch = _next_batch(self._operations, 1)
+            self._steps.put(partial(self._run_alone, batch))
         else:
             self._is_busy = False
             self._became_idle.set()
 
     def _begin_batch(self, batch: _Batch) -> None:
-        begun = None
+        opened = None
         if self._is_file and batch:
-            begun = self._transactions.try_begin(self._applying(batch), len(batch))
-        if begun is None:
-            self._deeds.put(partial(self._apply_together, batch))
+            opened = self._transactions.try_begin(self._applying(batch), len(batch))
+        if opened is None:
+            self._steps.put(partial(self._apply_together, batch))
         else:
-            self._deeds.put(partial(self._commit, batch, begun))
+            self._steps.put(partial(self._commit, batch, opened))
 
     def _end(self, outcomes: Sequence[_Outcome]) -> None:
-        """Tell all callers of a transaction at once, and begin the next."""
+        """Resolve the futures of all callers of a transaction, and schedule the next one."""
         for outcome in outcomes:
             if outcome.effects is not None:
                 self._watch.committed(outcome.effects)
-            for pending, answer in zip(outcome.batch, outcome.answers, strict=True):
-                pending.resolve(answer)
-        # Not at once, as above: who was answered may ask for more.
+            for pending, response in zip(outcome.batch, outcome.responses, strict=True):
+                pending.resolve(response)
+        # Scheduled, so that further requests of the same callers share the transaction.
         asyncio.get_running_loop().call_soon(self._begin_next)
 
-    # --- in the thread ---
+    # --- Methods that run in the thread ---
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while (deed := self._deeds.get()) is not None:
-            outcomes = deed()
+        while (step := self._steps.get()) is not None:
+            outcomes = step()
             try:
                 loop.call_soon_threadsafe(self._end, outcomes)
             except RuntimeError:
-                _log.warning("the event loop closed before its callers were answered")
+                _log.warning("the event loop was closed before all callers received a response")
         self._transactions.close()
 
-    def _commit(self, batch: _Batch, begun: OpenTransaction[list[Any]]) -> list[_Outcome]:
+    def _commit(self, batch: _Batch, opened: OpenTransaction[list[Any]]) -> list[_Outcome]:
         try:
-            self._transactions.commit(begun)
+            self._transactions.commit(opened)
         except SQLAlchemyError as error:
             return self._repeat(batch, error)
-        return [_Outcome(batch, begun.value, begun.effects)]
+        return [_Outcome(batch, opened.value, opened.effects)]
 
     def _apply_together(self, batch: _Batch) -> list[_Outcome]:
         if not batch:
             return []
         try:
-            answers, effects = self._transactions.run(
+            responses, effects = self._transactions.run(
                 self._applying(batch), len(batch), pipelined=True
             )
-        # Whatever a request raises belongs to its caller: the thread hands it over.
+        # Any exception of a request is raised to its caller.
         except Exception as error:
             if len(batch) == 1 or self._transactions.is_in_doubt(error):
                 return [_Outcome(batch, [error] * len(batch), None)]
             return self._repeat(batch, error)
-        return [_Outcome(batch, answers, effects)]
+        return [_Outcome(batch, responses, effects)]
 
     def _repeat(self, batch: _Batch, error: Exception) -> list[_Outcome]:
-        """Apply each request alone: one of them, or what they are together, fails."""
-        _log.warning("a batch of %d is repeated one by one: %s", len(batch), error)
+        """Apply each request of a failed batch alone."""
+        _log.warning(
+            "a batch of %d requests failed and is repeated one by one: %s", len(batch), error
+        )
         return [outcome for pending in batch for outcome in self._apply_together([pending])]
 
     def _run_alone(self, batch: _Batch) -> list[_Outcome]:
@@ -218,7 +225,7 @@ class Writer:
             return []
         try:
             value, effects = self._transactions.run(batch[0].operation, 1)
-        # As above.
+        # Any exception of the operation is raised to its caller.
         except Exception as error:
             return [_Outcome(batch, [error], None)]
         return [_Outcome(batch, [value], effects)]
@@ -227,11 +234,11 @@ class Writer:
         return lambda work: self._apply(work, [pending.operation for pending in batch])
 
 
-def _wanted(line: deque[_Pending[Any]], most: int) -> _Batch:
-    """Take the first from a line; whoever gave up waiting (hung up) wants nothing any more."""
+def _next_batch(queue: deque[_Pending[Any]], limit: int) -> _Batch:
+    """Remove up to `limit` operations from a queue, without those that were canceled."""
     batch: list[_Pending[Any]] = []
-    while line and len(batch) < most:
-        pending = line.popleft()
+    while queue and len(batch) < limit:
+        pending = queue.popleft()
         if not pending.future.cancelled():
             batch.append(pending)
     return batch

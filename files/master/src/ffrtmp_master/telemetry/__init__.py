@@ -1,1 +1,1 @@
-"""The master's own metrics."""
+"""The metrics of the master."""

@@ -1,7 +1,7 @@
-"""What the master counts as it happens; one registry an app.
+"""Counters and histograms of the master; each application has a separate registry.
 
-All of it begins at 0 with the process. What stands in the database is read at a scrape instead:
-see `standing`.
+They start at 0 with the process. State in the database is read at each scrape instead: see
+`snapshot`.
 """
 
 import platform
@@ -25,15 +25,15 @@ OPENMETRICS = "application/openmetrics-text"
 TEXT = "text/plain"
 
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60)
-# From a parked agent that has the job at once to a queue of days.
+# From an immediate claim by a parked agent to days in the queue.
 _WAIT_BUCKETS_S = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 259200)
 _RUN_BUCKETS_S = (0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-# Whatever else a client calls its method must not become a label.
+# Other methods, which clients can choose freely, must not become label values.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
-# An unknown path has no template, and must not become a label either.
+# Unknown paths have no template and must not become label values either.
 _UNMATCHED = "unmatched"
 
 
@@ -41,10 +41,14 @@ class Metrics:
     """The master's counters and histograms."""
 
     def __init__(self, database: str) -> None:
-        """Make all metrics in a new registry; `database` is the name of the database's kind."""
+        """Create all metrics in a new registry; `database` is the kind of the database."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        Info("ffrtmp_master_build", "Release, Python and database", registry=registry).info(
+        Info(
+            "ffrtmp_master_build",
+            "Release of the master, version of Python, and kind of database",
+            registry=registry,
+        ).info(
             {
                 "version": ffrtmp_shared.__version__,
                 "python": platform.python_version(),
@@ -53,18 +57,18 @@ class Metrics:
         )
         self._requests = Counter(
             "ffrtmp_master_http_requests",
-            "HTTP requests that were answered, by route template",
+            "HTTP requests by route template, method and status",
             ["route", "method", "status"],
             registry=registry,
         )
         self._latency = HistogramFamily(
             "ffrtmp_master_http_request_duration_seconds",
-            "Time that a request took to be answered; claims include their waiting",
+            "Duration of HTTP requests; that of claims includes the wait for a job",
             ["route", "method"],
             bounds=_LATENCY_BUCKETS_S,
         )
         registry.register(self._latency)
-        # Looking the labels up costs more than counting.
+        # Cached, because a lookup of labels costs more than an increment.
         self._answered: dict[tuple[str, str, int], tuple[Counter, SingleThreadHistogram]] = {}
         self._make_queue_metrics(registry)
         self._make_writer_metrics(registry)
@@ -72,39 +76,35 @@ class Metrics:
     def _make_queue_metrics(self, registry: CollectorRegistry) -> None:
         self._submitted = Counter(
             "ffrtmp_master_jobs_submitted",
-            "Jobs that were queued for the first time, those of runs too",
+            "New jobs, including those of runs; further attempts are not counted",
             registry=registry,
         )
-        self._claims = Counter(
-            "ffrtmp_master_claims", "Jobs that were leased to agents", registry=registry
-        )
-        self._results = Counter(
-            "ffrtmp_master_results", "Results that were stored", registry=registry
-        )
+        self._claims = Counter("ffrtmp_master_claims", "Jobs leased to agents", registry=registry)
+        self._results = Counter("ffrtmp_master_results", "Stored results", registry=registry)
         self._finished = Counter(
             "ffrtmp_master_jobs_finished",
-            "Jobs that became final, by that state",
+            "Jobs that became final, by final state",
             ["state"],
             registry=registry,
         )
         self._expiries = Counter(
             "ffrtmp_master_lease_expiries",
-            "Attempts whose agent fell silent, or started anew without its job",
+            "Attempts whose lease expired, or whose agent restarted without its job",
             registry=registry,
         )
         self._failures = Counter(
             "ffrtmp_master_failures",
-            "Attempts that ended without a result, by failure class",
+            "Failed attempts by failure class",
             ["failure_class"],
             registry=registry,
         )
         self._retries = Counter(
             "ffrtmp_master_retries",
-            "Attempts that ended without a result and are followed by another, by failure class",
+            "Failed attempts that are retried, by failure class",
             ["failure_class"],
             registry=registry,
         )
-        # A counter that first appears as 1 has no rate: all begin at 0.
+        # All series start at 0: a series that first appears as 1 has no rate.
         for state in JobState:
             if state.is_final:
                 self._finished.labels(state)
@@ -112,48 +112,48 @@ class Metrics:
             self._failures.labels(failure_class)
             if failure_class.is_retryable:
                 self._retries.labels(failure_class)
-        self._queue_wait = _tally(
+        self._queue_wait = _histogram(
             registry,
             "ffrtmp_master_job_queue_wait_seconds",
-            "Time from when a job could be handed out until an agent had it, for each attempt",
+            "Time from when a job becomes available until an agent claims it, per attempt",
             _WAIT_BUCKETS_S,
         )
-        self._run_time = _tally(
+        self._run_time = _histogram(
             registry,
             "ffrtmp_master_attempt_run_time_seconds",
-            "Time from a claim to the attempt's end, however it ended",
+            "Time from the claim to the end of the attempt, for any outcome",
             _RUN_BUCKETS_S,
         )
-        self._end_to_end = _tally(
+        self._end_to_end = _histogram(
             registry,
             "ffrtmp_master_job_end_to_end_seconds",
-            "Time from a job's submission until it was final, with its waits and all attempts",
+            "Time from the submission of a job until it is final, including waits and retries",
             _WAIT_BUCKETS_S,
         )
 
     def _make_writer_metrics(self, registry: CollectorRegistry) -> None:
         self._batch = Histogram(
             "ffrtmp_master_commit_batch_operations",
-            "Operations that shared a commit",
+            "Operations per commit",
             unit="operations",
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
         self._commit_duration = Histogram(
             "ffrtmp_master_commit_duration_seconds",
-            "Time that a transaction of the writer took, with its commit",
+            "Duration of write transactions, including the commit",
             unit="seconds",
             buckets=_LATENCY_BUCKETS_S,
             registry=registry,
         )
         self._rollbacks = Counter(
             "ffrtmp_master_rollbacks",
-            "Transactions that were undone: a deed was refused, or the database failed",
+            "Write transactions rolled back after a rejected request or a database failure",
             registry=registry,
         )
 
     def effects(self, effects: Effects) -> None:
-        """Count what a committed transaction did."""
+        """Count the effects of a committed transaction."""
         self._submitted.inc(effects.submitted)
         self._claims.inc(effects.claims)
         self._results.inc(effects.results)
@@ -165,26 +165,33 @@ class Metrics:
                 self._expiries.inc()
             if state is JobState.QUEUED:
                 self._retries.labels(failure_class).inc()
-        for tally, values_s in (
+        for histogram, values_s in (
             (self._queue_wait, effects.queue_waits_s),
             (self._run_time, effects.run_times_s),
             (self._end_to_end, effects.end_to_end_s),
         ):
             for value_s in values_s:
-                # A clock that was set back gives no time below nothing.
-                tally.observe(max(value_s, 0.0))
+                # Durations can be negative after the clock was set back.
+                histogram.observe(max(value_s, 0.0))
 
     def committed(self, operations: int, duration_s: float) -> None:
-        """Note a transaction of the writer."""
+        """Count a committed transaction of the writer."""
         self._batch.observe(operations)
         self._commit_duration.observe(duration_s)
 
     def rolled_back(self) -> None:
-        """Note that a transaction was undone."""
+        """Count a transaction that was rolled back."""
         self._rollbacks.inc()
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
-        """Count a request that was answered outside of the framework."""
+        """Count a request that was served without the framework.
+
+        Args:
+            route: The path template.
+            method: The method of the request.
+            status: The status of the response.
+            duration_s: The duration of the request in seconds.
+        """
         key = (route, method, status)
         found = self._answered.get(key)
         if found is None:
@@ -196,13 +203,20 @@ class Metrics:
         found[1].observe(duration_s)
 
     def count_answer(self, message: Message, scope: Scope) -> None:
-        """Count an answer when its head is sent; to be called for every message."""
+        """Count a response when its head is sent; called for each ASGI message."""
         if message["type"] == "http.response.start":
             route = scope.get("path_template") or _UNMATCHED
             self._requests.labels(route, _method(scope), str(message["status"])).inc()
 
     async def time(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have an application answer a request, and observe how long that takes."""
+        """Call an application and observe the duration of the request.
+
+        Args:
+            app: The application.
+            scope: The ASGI scope of the request.
+            receive: The ASGI receive callable.
+            send: The ASGI send callable.
+        """
         start_s = time.monotonic()
         try:
             await app(scope, receive, send)
@@ -211,28 +225,28 @@ class Metrics:
             duration_s = time.monotonic() - start_s
             self._latency.labels(route, _method(scope)).observe(duration_s)
 
-    def render(self, standing: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
-        """Return all metrics, with how the farm stands, and the page's content type.
+    def render(self, snapshot: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
+        """Return the encoded metrics and their content type.
 
-        `media_type` is OPENMETRICS or TEXT.
+        `snapshot` are further metrics, `media_type` is OPENMETRICS or TEXT.
         """
         encode, content_type = choose_encoder(media_type)
-        metrics = [*self.registry.collect(), *standing]
+        metrics = [*self.registry.collect(), *snapshot]
         if media_type == TEXT:
             metrics = [_without_created(metric) for metric in metrics]
         return encode(_Collected(metrics)), content_type
 
 
-def _tally(
+def _histogram(
     registry: CollectorRegistry, name: str, documentation: str, bounds: Sequence[float]
 ) -> SingleThreadHistogram:
-    tallies = HistogramFamily(name, documentation, bounds=bounds)
-    registry.register(tallies)
-    return tallies.labels()
+    family = HistogramFamily(name, documentation, bounds=bounds)
+    registry.register(family)
+    return family.labels()
 
 
 class _Collected(Collector):
-    """Metrics that were collected already."""
+    """A collector of metrics that are already collected."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics
@@ -242,7 +256,7 @@ class _Collected(Collector):
 
 
 def _without_created(metric: Metric) -> Metric:
-    """Leave out when each series began: only OpenMetrics has a place for it."""
+    """Remove the creation times of series, which only OpenMetrics supports."""
     created = f"{metric.name}_created"
     if not any(sample.name == created for sample in metric.samples):
         return metric

@@ -1,4 +1,4 @@
-"""State of the farm at a scrape, read from the database, and its metrics."""
+"""The state of the farm, read from the database at each scrape, and its metrics."""
 
 import shutil
 from collections import Counter
@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.queue.liveness import Liveness
+from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
 from ffrtmp_master.queue.pending_reasons import PendingReason
-from ffrtmp_master.queue.waiting import ParkedClaims
 from ffrtmp_master.store import queue_stats
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.queue_stats import DatabaseSize
@@ -32,7 +32,7 @@ _Queued = Counter[tuple[Priority, PendingReason]]
 
 @dataclass(frozen=True)
 class FarmSnapshot:
-    """The farm at one moment."""
+    """The state of the farm at one moment."""
 
     queued: _Queued
     held: Counter[JobState]
@@ -47,15 +47,15 @@ class FarmSnapshot:
 
 @dataclass(frozen=True)
 class SnapshotSources:
-    """What a snapshot is taken of.
+    """The sources that a snapshot is read from.
 
     Attributes:
         reader: Reads the database.
         clock: The master's clock.
-        liveness: When a silent node is offline.
-        pending_reason_counts: Counts queued jobs by the reason why they wait.
-        parked_claims: The claims that wait for a job.
-        data_dir: A folder on the file system that holds the master's files.
+        liveness: Determines which nodes are offline.
+        pending_reason_counts: Counts queued jobs by pending reason.
+        parked_claims: The parked claims of this master.
+        data_dir: A directory on the file system that holds the master's files.
     """
 
     reader: Reader
@@ -77,7 +77,7 @@ async def take_snapshot(sources: SnapshotSources) -> FarmSnapshot:
         disk = shutil.disk_usage(sources.data_dir)
         return FarmSnapshot(
             queued=_queued(connection, sources.pending_reason_counts, now, nodes, held),
-            held=_counted((one.state, one.jobs) for one in held),
+            held=_counted((group.state, group.jobs) for group in held),
             nodes=Counter(node.state for node in nodes),
             size=queue_stats.database_size(connection),
             disk_bytes=disk.total,
@@ -91,7 +91,7 @@ async def take_snapshot(sources: SnapshotSources) -> FarmSnapshot:
 
 
 def _nodes(connection: Connection, heard_since: datetime) -> list[NodeRow]:
-    """Return all nodes; those that were not heard since then are offline."""
+    """Return all nodes; nodes without a request since `heard_since` are offline."""
     return [
         replace(node, state=NodeState.OFFLINE) if node.last_seen_at < heard_since else node
         for node in queue_stats.list_node_rows(connection)
@@ -100,40 +100,43 @@ def _nodes(connection: Connection, heard_since: datetime) -> list[NodeRow]:
 
 def _queued(
     connection: Connection,
-    hindrances: PendingReasonCounts,
+    pending_reason_counts: PendingReasonCounts,
     now: datetime,
     nodes: list[NodeRow],
     held: list[queue_stats.HeldCount],
 ) -> _Queued:
     waiting = queue_stats.count_queued(connection, now)
-    ids = {one.requirement_id for one in waiting}
-    reasons = hindrances.count_by_set(connection, ids, nodes, held)
+    ids = {group.requirement_id for group in waiting}
+    reasons = pending_reason_counts.count_by_set(connection, ids, nodes, held)
     return _counted(
         (
             (
-                priority_of(one.priority_steps),
-                PendingReason.BACKOFF if one.is_backing_off else reasons[one.requirement_id],
+                priority_of(group.priority_steps),
+                PendingReason.BACKOFF if group.is_backing_off else reasons[group.requirement_id],
             ),
-            one.jobs,
+            group.jobs,
         )
-        for one in waiting
+        for group in waiting
     )
 
 
-def _counted(found: Iterable[tuple[T, int]]) -> Counter[T]:
+def _counted(items: Iterable[tuple[T, int]]) -> Counter[T]:
     counts = Counter[T]()
-    for thing, count in found:
-        counts[thing] += count
+    for item, count in items:
+        counts[item] += count
     return counts
 
 
 def snapshot_metrics(snapshot: FarmSnapshot) -> Iterable[Metric]:
-    """Give it as metrics. What there is none of is 0, so that a series never ends."""
+    """Yield the metrics of a snapshot.
+
+    Empty groups have the value 0, so that their series continue.
+    """
     queued = GaugeMetricFamily(
         "ffrtmp_master_jobs_queued",
-        "Queued jobs by priority, and why they wait: ready for a free node that fits, busy (all "
-        "nodes that fit work), backing off after a failure, or no active node meets what they "
-        "require; read from the database",
+        "Queued jobs by priority and reason: ready (a suitable node is free), busy (all suitable "
+        "nodes have jobs), backing off after a failure, or no active node meets the "
+        "requirements; read from the database",
         labels=["priority", "reason"],
     )
     for priority in Priority:
@@ -142,7 +145,7 @@ def snapshot_metrics(snapshot: FarmSnapshot) -> Iterable[Metric]:
     yield queued
     held = GaugeMetricFamily(
         "ffrtmp_master_jobs_held",
-        "Jobs that agents hold, by state; read from the database",
+        "Jobs with a lease, by state; read from the database",
         labels=["state"],
     )
     for state in JobState:
@@ -156,12 +159,12 @@ def snapshot_metrics(snapshot: FarmSnapshot) -> Iterable[Metric]:
         nodes.add_metric([node_state], snapshot.nodes[node_state])
     yield nodes
     yield from _claims(snapshot)
-    yield from _room(snapshot)
+    yield from _sizes(snapshot)
 
 
 def _claims(snapshot: FarmSnapshot) -> Iterable[Metric]:
     yield GaugeMetricFamily(
-        "ffrtmp_master_claims_parked", "Claims that wait here for a job", snapshot.parked
+        "ffrtmp_master_claims_parked", "Parked claims of this master", snapshot.parked
     )
     yield CounterMetricFamily(
         "ffrtmp_master_claim_wakeups",
@@ -175,29 +178,29 @@ def _claims(snapshot: FarmSnapshot) -> Iterable[Metric]:
     )
 
 
-def _room(snapshot: FarmSnapshot) -> Iterable[Metric]:
+def _sizes(snapshot: FarmSnapshot) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "ffrtmp_master_database_size_bytes",
-        "Size of the database, without SQLite's write-ahead log",
+        "Size of the database without the write-ahead log of SQLite",
         snapshot.size.database_bytes,
         unit="bytes",
     )
     if snapshot.size.wal_bytes is not None:
         yield GaugeMetricFamily(
             "ffrtmp_master_database_wal_size_bytes",
-            "Size of SQLite's write-ahead log; not there with PostgreSQL",
+            "Size of the write-ahead log of SQLite; absent with PostgreSQL",
             snapshot.size.wal_bytes,
             unit="bytes",
         )
     yield GaugeMetricFamily(
         "ffrtmp_master_disk_size_bytes",
-        "Size of the file system that holds the master's files",
+        "Size of the file system with the data of the master",
         snapshot.disk_bytes,
         unit="bytes",
     )
     yield GaugeMetricFamily(
         "ffrtmp_master_disk_free_bytes",
-        "Room that is left for the master on the file system that holds its files",
+        "Free space for the master on the file system with its data",
         snapshot.disk_free_bytes,
         unit="bytes",
     )

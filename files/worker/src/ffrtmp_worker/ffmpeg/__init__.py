@@ -1,1 +1,1 @@
-"""FFmpeg as a program: its argument lists, its process, what it prints and what it wrote."""
+"""The program FFmpeg: its argument lists, its processes, its reports and its output files."""

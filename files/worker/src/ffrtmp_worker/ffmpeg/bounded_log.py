@@ -1,4 +1,4 @@
-"""Keeping what FFmpeg says without letting it fill the disk."""
+"""Log file of bounded size for the output of FFmpeg."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -7,43 +7,46 @@ _TAIL_LINES = 40
 
 
 class BoundedLog:
-    """A file that keeps the beginning and the end of what is written to it."""
+    """A log file that stores only the beginning and the end of the data written to it."""
 
     def __init__(self, path: Path, *, head_bytes: int = 262_144, tail_bytes: int = 262_144) -> None:
-        """Add to `path` at most `head_bytes` of the beginning and `tail_bytes` of the end.
+        """Open the file for appending: an encode may consist of several processes.
 
-        What is there already stays: an encode may take several processes.
+        Args:
+            path: The file.
+            head_bytes: The most bytes to store of the beginning.
+            tail_bytes: The most bytes to store of the end.
         """
         self._file: BinaryIO = path.open("ab")
         self._head_left = head_bytes
         self._tail_bytes = tail_bytes
         self._tail = bytearray()
-        self._left_out = 0
+        self._omitted_bytes = 0
         self._recent = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Take more of the log."""
+        """Append data to the log."""
         self._recent = (self._recent + data)[-16_384:]
         head, rest = data[: self._head_left], data[self._head_left :]
         self._head_left -= len(head)
         if head:
             self._file.write(head)
-            # Somebody may be reading along.
+            # Another process may follow the log.
             self._file.flush()
         self._tail += rest
         surplus = len(self._tail) - self._tail_bytes
         if surplus > 0:
             del self._tail[:surplus]
-            self._left_out += surplus
+            self._omitted_bytes += surplus
 
     def last_lines(self) -> str:
-        """Return the last lines that were written."""
+        """Return the last lines of the log."""
         lines = self._recent.decode(errors="replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
 
     def close(self) -> None:
         """Write the end of the log and close the file."""
-        if self._left_out:
-            self._file.write(f"\n[... {self._left_out} bytes left out ...]\n".encode())
+        if self._omitted_bytes:
+            self._file.write(f"\n[... {self._omitted_bytes} bytes left out ...]\n".encode())
         self._file.write(self._tail)
         self._file.close()

@@ -1,4 +1,4 @@
-"""Telling one FFmpeg binary from every other."""
+"""Identification of an FFmpeg binary by its version and its digest."""
 
 import hashlib
 import tempfile
@@ -12,14 +12,20 @@ from ffrtmp_worker.ffmpeg.process import Outcome
 
 _VERSION_TIMEOUT_S = 30.0
 _LONGEST_LINE = 1024
-_SAID = 80
+_QUOTED_CHARACTERS = 80
 
 
 class UnusableFfmpegError(Exception):
-    """A binary cannot be started or does not answer as FFmpeg does."""
+    """A binary cannot be started, or is not FFmpeg."""
 
     def __init__(self, message: str, *, log_tail: str = "", errno: int | None = None) -> None:
-        """Keep what it said, and the kernel's number for why it was not started at all."""
+        """Create the error.
+
+        Args:
+            message: The problem.
+            log_tail: The last lines of the output of the binary.
+            errno: The kernel's error number if the binary could not be started.
+        """
         super().__init__(message)
         self.log_tail = log_tail
         self.errno = errno
@@ -31,14 +37,20 @@ def identify_build(
     timeout_s: float = _VERSION_TIMEOUT_S,
     stop: Callable[[], bool] = lambda: False,
 ) -> FfmpegBuild:
-    """Name the FFmpeg at `binary` by its own version and by the digest of the file.
+    """Return the version that an FFmpeg reports, and the digest of its file.
 
-    Raises UnusableFfmpegError when it cannot be run, or says nothing within `timeout_s` seconds
-    or before `stop()` is true.
+    Args:
+        binary: The FFmpeg.
+        timeout_s: The time for the report, in seconds.
+        stop: A function that returns true when the identification is to stop.
+
+    Raises:
+        UnusableFfmpegError: The binary cannot be run, is not FFmpeg, or does not report its
+            version in time.
     """
     lines: list[str] = []
 
-    def hear(line: str, _elapsed_s: float) -> None:
+    def on_line(line: str, _elapsed_s: float) -> None:
         if not lines:
             lines.append(line[:_LONGEST_LINE])
 
@@ -50,17 +62,18 @@ def identify_build(
                 log=Path(name) / "version.log",
                 deadline_s=timeout_s,
                 stop=stop,
-                on_line=hear,
+                on_line=on_line,
             )
         with binary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        said = f"{binary} cannot be started: {error.strerror}"
-        raise UnusableFfmpegError(said, errno=error.errno) from error
+        message = f"{binary} cannot be started: {error.strerror}"
+        raise UnusableFfmpegError(message, errno=error.errno) from error
     _check(binary, outcome, timeout_s)
     words = lines[0].split() if lines else []
     if words[:2] != ["ffmpeg", "version"] or not "".join(words[2:3]).isprintable():
-        raise UnusableFfmpegError(f"{binary} is not FFmpeg: it says {''.join(lines)[:_SAID]!r}")
+        output = "".join(lines)[:_QUOTED_CHARACTERS]
+        raise UnusableFfmpegError(f"{binary} is not FFmpeg: its output is {output!r}")
     return FfmpegBuild(version="".join(words[2:3]), sha256=digest)
 
 
@@ -68,13 +81,13 @@ def _check(binary: Path, outcome: Outcome, timeout_s: float) -> None:
     tail = outcome.log_tail
     if outcome.stopped_by is not None:
         raise UnusableFfmpegError(
-            f"{binary} did not say its version within {timeout_s:g} s", log_tail=tail
+            f"{binary} did not report its version within {timeout_s:g} s", log_tail=tail
         )
     if outcome.exit_code:
         # The first line of the log is the command.
-        last = "".join(tail.splitlines()[1:][-1:])
+        last_line = "".join(tail.splitlines()[1:][-1:])
         raise UnusableFfmpegError(
             f"{binary} cannot be run: -version ended with code {outcome.exit_code}"
-            + (f", saying: {last}" if last else ""),
+            + (f", and its last line was: {last_line}" if last_line else ""),
             log_tail=tail,
         )

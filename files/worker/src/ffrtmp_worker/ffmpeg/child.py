@@ -1,6 +1,6 @@
-"""One of several processes that one loop watches: its pipes, its log and its end.
+"""One of several child processes that a single loop watches: its pipes, its log and its exit.
 
-A thread for each would take from the CPU that is measured.
+A thread for each process would use CPU time of the measured host.
 """
 
 import os
@@ -28,11 +28,11 @@ OnLine = Callable[[str], None]
 
 
 class ChildExit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended, and what it cost.
+    """Exit code and cost of a process.
 
-    `exit_code` is None for a process that ran until it was told to end. CPU time, switches of
-    context and page faults are from wait4.
-    `max_rss_kib` is the peak of its memory when its time was up; None where it had ended before.
+    `exit_code` is None for a process that ran until it was terminated by the agent. CPU time,
+    context switches and page faults are from wait4. `max_rss_kib` is the peak of its memory when it
+    was terminated, or None if it had ended before.
     """
 
     exit_code: int | None
@@ -47,12 +47,7 @@ class ChildExit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child:
-    """A running process; each line that it writes goes to who asked for it.
-
-    `on_line` gets the lines of standard output, or is None where they go to the standard input
-    of another child, whose `stdin` is then this one's `stdout`. `on_log_line` gets those of
-    standard error, which go to the file `log` in any case, in bounds.
-    """
+    """A running process, whose output is passed on line by line."""
 
     def __init__(
         self,
@@ -64,7 +59,20 @@ class Child:
         on_log_line: OnLine | None = None,
         stdin: IO[bytes] | None = None,
     ) -> None:
-        """Start it; raises OSError when that is not possible."""
+        """Start the process.
+
+        Args:
+            argv: The command.
+            cwd: The working directory.
+            log: The file that receives standard error, up to a bounded size.
+            on_line: A function that receives the lines of standard output, or None if another
+                child reads them, whose `stdin` is then the `stdout` of this child.
+            on_log_line: A function that receives the lines of standard error.
+            stdin: The standard input; by default it is empty.
+
+        Raises:
+            OSError: The process cannot be started.
+        """
         self._log = BoundedLog(log, head_bytes=_LOG_BYTES, tail_bytes=_LOG_BYTES)
         self._log.write(f"{shlex.join(argv)}\n".encode())
         self._on_line, self._on_log_line = on_line, on_log_line
@@ -78,62 +86,62 @@ class Child:
             raise
         stdout, stderr = self._process.stdout, self._process.stderr
         if stdout is None or stderr is None:
-            raise RuntimeError("Popen made no pipes")
+            raise RuntimeError("Popen created no pipes")
         self.stdout, self._stderr = stdout, stderr
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """Have `selector` watch the pipes; each key's data is the child, to be given to `read`."""
+        """Register the pipes with `selector`, with this child as data of the keys."""
         if self._on_line is not None:
             selector.register(self.stdout, selectors.EVENT_READ, self)
         selector.register(self._stderr, selectors.EVENT_READ, self)
 
     def unregister(self, selector: selectors.BaseSelector) -> None:
-        """Have `selector` no longer watch the pipes."""
+        """Unregister the pipes from `selector`."""
         for pipe in (self.stdout, self._stderr):
             if pipe in selector.get_map():
                 selector.unregister(pipe)
 
     def read(self, descriptor: int) -> bool:
-        """Take what is in a pipe; False at its end, which is that of the process."""
+        """Read available data from a pipe; return False at its end, when the process ends."""
         data = os.read(descriptor, _READ_BYTES)
-        self._take(descriptor, data)
+        self._process_data(descriptor, data)
         return bool(data)
 
-    def _take(self, descriptor: int, data: bytes) -> None:
+    def _process_data(self, descriptor: int, data: bytes) -> None:
         if descriptor == self._stderr.fileno():
             self._log.write(data)
-            lines, hear = self._log_lines, self._on_log_line
+            lines, on_line = self._log_lines, self._on_log_line
         else:
-            lines, hear = self._lines, self._on_line
-        if hear is not None:
+            lines, on_line = self._lines, self._on_line
+        if on_line is not None:
             for line in lines.feed(data):
-                hear(line)
+                on_line(line)
 
     def note_end(self) -> None:
-        """Note how the process stands at the end of its time."""
+        """Record the state at the end of the measurement, before the process is terminated."""
         self._ended_early = not self.is_running()
         self._peak_rss_kib = peak_rss_kib(self._process.pid)
 
     def is_running(self) -> bool:
-        """Whether the process has not ended; it stays unreaped, so its number stays its own."""
+        """Return whether the process runs. It is not reaped, so its PID is not reused."""
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._process.pid, options) is None
 
     def wait(self) -> None:
-        """Wait until the process has ended, for a moment at most."""
-        until = time.monotonic() + _PATIENCE_S
-        while self.is_running() and time.monotonic() < until:
+        """Wait until the process has ended, for two seconds at most."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while self.is_running() and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process and all that it started."""
+        """Send a signal to the process and to all processes that it started."""
         try:
             os.killpg(self._process.pid, number)
         except ProcessLookupError:
             return
 
     def discard(self) -> None:
-        """Empty the pipes, so that the process waits for no reader when it is to end."""
+        """Empty the pipes, so that a process that is to end does not block on writing."""
         for pipe in (self.stdout, self._stderr):
             if pipe.closed:
                 continue
@@ -143,10 +151,10 @@ class Child:
             except BlockingIOError:
                 continue
             if pipe is self._stderr:
-                self._take(pipe.fileno(), data)
+                self._process_data(pipe.fileno(), data)
 
     def reap(self) -> ChildExit:
-        """Collect the process; one that has not ended is killed."""
+        """Kill the process if it still runs, reap it and return its exit code and cost."""
         self.signal(signal.SIGKILL)
         self.discard()
         _, status, usage = os.wait4(self._process.pid, 0)
@@ -168,13 +176,13 @@ class Child:
 
 
 def terminate_all(children: Iterable[Child]) -> None:
-    """Ask all to end, ever more firmly; a process that does not heed its signals is killed."""
+    """Terminate all children with SIGINT, then SIGTERM, then SIGKILL."""
     children = list(children)
     for number in _ESCALATION:
         for child in children:
             child.signal(number)
-        until = time.monotonic() + _PATIENCE_S
-        while any(child.is_running() for child in children) and time.monotonic() < until:
+        deadline = time.monotonic() + _PATIENCE_S
+        while any(child.is_running() for child in children) and time.monotonic() < deadline:
             for child in children:
                 child.discard()
             time.sleep(0.02)

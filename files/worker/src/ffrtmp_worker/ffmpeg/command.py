@@ -1,6 +1,8 @@
-"""From typed settings to FFmpeg's argument lists. Nothing else in the worker writes arguments.
+"""FFmpeg's argument lists, built from typed settings.
 
-The lists work with FFmpeg 5.1 and everything after it.
+This package is the only place in the worker that builds arguments for FFmpeg. The lists work with
+FFmpeg 5.1 and later. Unless stated otherwise, file names are relative to the working directory of
+the command.
 """
 
 from collections.abc import Sequence
@@ -12,42 +14,49 @@ from ffrtmp_shared.scenario import EncodeSettings
 from ffrtmp_worker.ffmpeg import encoder_options
 
 VMAF_MODEL = "vmaf_v0.6.1"
-"""The model for pictures of up to 1080 lines on a television; it is built into libvmaf."""
+"""The model for frames of up to 1080 lines on a television; it is built into libvmaf."""
 
 VMAF_4K_MODEL = "vmaf_4k_v0.6.1"
-"""The model for pictures of 2160 lines, which it expects to be seen from nearer."""
+"""The model for frames of 2160 lines, which assumes a shorter viewing distance."""
 
 OUTPUT_NAME = "output.mp4"
-"""MP4 carries all of the farm's codecs and, unlike Matroska, keeps time stamps exactly."""
+"""The output is an MP4 file: it supports all codecs of the farm and, unlike Matroska, stores exact
+time stamps."""
 
 THUMBNAIL_WIDTH = 64
 THUMBNAIL_HEIGHT = 36
-"""Size of the grey pictures by which the quality pass checks that frames are aligned."""
+"""Size of the gray thumbnails with which the quality pass checks the alignment of frames."""
 
 
 class ScoreLogs(NamedTuple):
-    """The files that the quality pass leaves: libvmaf's JSON, and what two filters write."""
+    """The files that the quality pass writes: libvmaf's JSON, and the logs of two filters."""
 
     vmaf: str
     ssim: str
     xpsnr: str
 
 
-# What a source may be. Play lists and the like name other files and are not among these.
+# The allowed containers. Playlists and similar formats are excluded, as they refer to other files.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ivf,yuv4mpegpipe,mxf"
 
 
 def input_guard() -> list[str]:
-    """Options that confine what is opened to known containers in local files."""
+    """Return the options that restrict inputs to known containers in local files."""
     return ["-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS]
 
 
 def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> list[str]:
-    """The encode of `source` into `output` in one pass, both relative to the folder it is run in.
+    """Return the command of an encode in a single pass.
 
-    Every picture of the source becomes one of the output unless `settings` have a frame rate:
-    `passthrough` neither drops nor repeats any. A picture that cannot be decoded ends the
-    encode (`-xerror`).
+    Unless `settings` have a frame rate, every frame of the source becomes a frame of the output:
+    `passthrough` neither drops nor repeats frames. A frame that cannot be decoded ends the encode
+    (`-xerror`).
+
+    Args:
+        settings: The settings of the encode.
+        ffmpeg: The FFmpeg to use.
+        source: The source.
+        output: The file to write.
     """
     return _encode(settings, ffmpeg, source, output)
 
@@ -55,7 +64,16 @@ def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> 
 def encode_passes(
     settings: EncodeSettings, ffmpeg: Path, source: str, output: str
 ) -> list[list[str]]:
-    """The one or two passes of an encode, to be run one after the other in the same folder."""
+    """Return the commands of an encode in one or two passes.
+
+    The commands have to be run one after the other in the same working directory.
+
+    Args:
+        settings: The settings of the encode, with the number of passes.
+        ffmpeg: The FFmpeg to use.
+        source: The source.
+        output: The file to write.
+    """
     if settings.rate.passes == 1:
         return [encode(settings, ffmpeg, source, output)]
     return [_encode(settings, ffmpeg, source, output, number) for number in (1, 2)]
@@ -64,21 +82,28 @@ def encode_passes(
 def ladder(
     renditions: Sequence[EncodeSettings], ffmpeg: Path, source: str, outputs: Sequence[str]
 ) -> list[str]:
-    """One process that decodes `source` once and encodes it into each of `outputs`.
+    """Return the command that decodes a source once and encodes several renditions of it.
 
-    `renditions` and `outputs` go together by their order. All have the encoder of the first,
-    and the decoder and the filters as many threads as the most of them.
+    Args:
+        renditions: The settings of the renditions, which all have the same encoder. The decoder and
+            the filters use the largest number of threads of all renditions.
+        ffmpeg: The FFmpeg to use.
+        source: The source.
+        outputs: The files to write, in the order of `renditions`.
+
+    Raises:
+        ValueError: The numbers of renditions and outputs differ.
     """
     if len(renditions) != len(outputs):
         raise ValueError(f"{len(renditions)} renditions, but {len(outputs)} outputs")
     threads = max(settings.threads for settings in renditions)
     branches = "".join(f"[s{number}]" for number in range(len(renditions)))
     graph = [f"[0:V:0]split={len(renditions)}{branches}"]
-    written = []
+    output_options = []
     for number, (settings, output) in enumerate(zip(renditions, outputs, strict=True)):
         chain = ",".join(encoder_options.filters(settings)) or "null"
         graph.append(f"[s{number}]{chain}[v{number}]")
-        written += [
+        output_options += [
             *_mapped(f"[v{number}]"),
             *encoder_options.encoder_options(settings),
             *_into(output),
@@ -87,21 +112,32 @@ def ladder(
         *_prelude(ffmpeg), *encoder_options.device_options(renditions[0].encoder),
         *_source(threads, source),
         "-filter_complex_threads", str(threads), "-filter_complex", ";".join(graph),
-        *written,
+        *output_options,
     ]  # fmt: skip
 
 
 def decode_timed(threads: int, ffmpeg: Path, source: str) -> list[str]:
-    """Decode all of `source` to nothing with `threads` threads of the decoder."""
+    """Return the command that decodes a source and discards the frames.
+
+    Args:
+        threads: The number of threads of the decoder.
+        ffmpeg: The FFmpeg to use.
+        source: The source.
+    """
     return [
         *_prelude(ffmpeg), *_source(threads, source), *_mapped("0:V:0"), "-f", "null", "-"
     ]  # fmt: skip
 
 
 def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
-    """An encode of `source` at the pace of real time, over and over, whose output is dropped.
+    """Return the command that encodes a source repeatedly in real time and discards the output.
 
-    An FFmpeg before 6.1 makes up for a moment in which it was too slow, a later one does not.
+    FFmpeg before 6.1 catches up after it was too slow; later versions do not.
+
+    Args:
+        settings: The settings of the encode.
+        ffmpeg: The FFmpeg to use.
+        source: The source.
     """
     pace = ["-re", "-stream_loop", "-1"]
     return [
@@ -112,9 +148,9 @@ def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
 
 
 def feed(ffmpeg: Path, source: str) -> list[str]:
-    """Play `source` at the pace of real time, over and over, as it is, into standard output.
+    """Return the command that copies a source repeatedly in real time to standard output.
 
-    Standard output is taken, so progress goes where errors go.
+    Progress goes to standard error, because standard output carries the video.
     """
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error",
@@ -125,10 +161,15 @@ def feed(ffmpeg: Path, source: str) -> list[str]:
 
 
 def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
-    """An encode of what is fed to standard input, to the RTMP server's stream `url`.
+    """Return the command that encodes standard input and sends it to an RTMP server.
 
-    The `fifo` between encoder and connection makes a broken connection again, from the next key
-    frame on, while the encoder goes on; what does not fit into it meanwhile is lost.
+    The `fifo` muxer restores a broken connection and continues with the next key frame. The
+    encoder continues meanwhile; packets that do not fit into the queue are lost.
+
+    Args:
+        settings: The settings of the encode.
+        ffmpeg: The FFmpeg to use.
+        url: The URL of the stream.
     """
     return [
         *_prelude(ffmpeg, period_s=0.25), *encoder_options.device_options(settings.encoder),
@@ -143,7 +184,7 @@ def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
 
 
 def play(ffmpeg: Path, url: str) -> list[str]:
-    """Read the stream `url` and write a line for each of its packets as it comes."""
+    """Return the command that reads a stream and writes a line for each packet on its arrival."""
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", "-copyts",
         "-protocol_whitelist", "rtmp,tcp", "-format_whitelist", "flv", "-fflags", "nobuffer",
@@ -153,7 +194,13 @@ def play(ffmpeg: Path, url: str) -> list[str]:
 
 
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
-    """A second of a test picture through `encoder`, at a size that all encoders accept."""
+    """Return the command that encodes a second of a test pattern, in a size for all encoders.
+
+    Args:
+        encoder: The name of a supported encoder.
+        ffmpeg: The FFmpeg to use.
+        output: The file to write.
+    """
     settings = encoder_options.check_settings(encoder)
     return [
         *_prelude(ffmpeg), *encoder_options.device_options(encoder),
@@ -163,7 +210,7 @@ def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
 
 
 def decode(ffmpeg: Path, source: str) -> list[str]:
-    """Decode `source` and throw the pictures away; fails at the first that is damaged."""
+    """Return the command that checks that a source can be decoded; it fails at a damaged frame."""
     return [
         *_prelude(ffmpeg), "-v", "error", "-xerror", *input_guard(), "-i", source,
         "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "null", "-",
@@ -171,7 +218,13 @@ def decode(ffmpeg: Path, source: str) -> list[str]:
 
 
 def complexity_command(ffmpeg: Path, source: str, duration_s: float) -> list[str]:
-    """Say at the end how much is in the pictures of the first seconds, and how much moves."""
+    """Return the command that logs the spatial and temporal information of a source at its end.
+
+    Args:
+        ffmpeg: The FFmpeg to use.
+        source: The source.
+        duration_s: The length of the analyzed start of the source, in seconds.
+    """
     return [
         *_prelude(ffmpeg), *input_guard(), "-noautorotate", "-t", f"{duration_s:g}", "-i", source,
         *_mapped("0:V:0"), "-vf", "siti=print_summary=1", "-f", "null", "-",
@@ -179,7 +232,7 @@ def complexity_command(ffmpeg: Path, source: str, duration_s: float) -> list[str
 
 
 def digest(ffmpeg: Path, source: str) -> list[str]:
-    """Decode `source` and write the SHA-256 of its pictures; fails at the first that is damaged."""
+    """Return the command that writes the SHA-256 of decoded frames; it fails at a damaged frame."""
     return [
         *_prelude(ffmpeg), "-v", "error", "-xerror", *input_guard(), "-noautorotate", "-i", source,
         "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "hash", "-hash", "sha256", "pipe:1",
@@ -199,15 +252,25 @@ def compare(
     logs: ScoreLogs,
     thumbnails: tuple[str, str],
 ) -> list[str]:
-    """The quality pass: `distorted` against `reference`, frame number by frame number.
+    """Return the command of the quality pass, which compares two files by frame number.
 
-    Both get time stamps counted from 0 at `frame_rate` (such as `30000/1001`), because the
-    stamps of two containers differ by rounding, which would pair wrong frames. `shortest` ends
-    the pass with the shorter of the two instead of repeating its last frame. A distorted of
-    another size is brought to `size`, the reference's (width, height). Beside `model` its
-    variant that gives nothing for enhancement (NEG) is measured, and PSNR and SSIM; and SSIM and
-    XPSNR as FFmpeg's own filters define them. `thumbnails` are raw grey pictures of every frame
-    of the distorted and of the reference.
+    Both inputs get new time stamps that count from 0, because the time stamps of two containers
+    differ by rounding, which would pair wrong frames. `shortest` ends the pass with the shorter
+    input, without repeating its last frame. libvmaf computes VMAF with `model`, VMAF with the
+    variant of the model that ignores enhancement (NEG), PSNR and SSIM. FFmpeg's own filters
+    compute SSIM and XPSNR.
+
+    Args:
+        ffmpeg: The FFmpeg to use, with libvmaf.
+        distorted: The output of the encode.
+        reference: The source.
+        frame_rate: The frame rate of both, such as `30000/1001`.
+        pixel_format: The pixel format in which frames are compared.
+        size: The (width, height) of the reference if `distorted` has to be scaled to it, or None.
+        model: The model of VMAF.
+        threads: The number of threads of libvmaf.
+        logs: The files for the scores.
+        thumbnails: The files for raw gray thumbnails of every frame of distorted and reference.
     """
     num, _, den = frame_rate.partition("/")
     number = f"settb={den or 1}/{num},setpts=N"

@@ -1,4 +1,4 @@
-"""What sort of program a file is, by its first bytes: before anybody starts it."""
+"""Check of a program's ELF header, before the program is started."""
 
 import struct
 from pathlib import Path
@@ -10,15 +10,15 @@ _MAGIC = b"\x7fELF"
 _HEADER_BYTES = 20
 _BIG_ENDIAN = 2
 
-# The machines that FFmpeg is built for, by their numbers in elf.h.
+# Processors that FFmpeg supports, by the machine numbers of elf.h.
 _MACHINES = {
     3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64",
     243: "riscv", 258: "loongarch",
 }  # fmt: skip
 
 
-class _Kind(msgspec.Struct, frozen=True):
-    """Whom a program is for: the width of its words, their order, and the processor."""
+class _Target(msgspec.Struct, frozen=True):
+    """The platform of a program: word width, byte order and processor."""
 
     width: int
     order: int
@@ -30,22 +30,23 @@ class _Kind(msgspec.Struct, frozen=True):
 
 
 def unsupported_reason(binary: Path) -> str:
-    """Say why this host cannot run the file as a program of its own, or "" if it may.
+    """Return why the file is not a native program of this host, or "" if it is one.
 
-    A script is none: its digest says nothing of what it starts. Nor is a program for another
-    processor, even where the kernel would run it in an emulator. Raises OSError.
+    A script is refused, because its digest does not identify the programs that it starts. A
+    program for another processor is refused even if the kernel would run it in an emulator.
+    Raises OSError if the file cannot be read.
     """
-    found, own = _kind(binary), _kind(_SELF)
+    found, own = _read_target(binary), _read_target(_SELF)
     if found is None:
-        return "it is no program (ELF file), perhaps a script or a packed file"
+        return "it is not an ELF executable, but perhaps a script or a compressed file"
     return "" if found == own else f"it is built for {found}, and this node is {own}"
 
 
-def _kind(binary: Path) -> _Kind | None:
+def _read_target(binary: Path) -> _Target | None:
     with binary.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     if len(head) < _HEADER_BYTES or not head.startswith(_MAGIC):
         return None
     width, order = head[4], head[5]
     (machine,) = struct.unpack_from(">H" if order == _BIG_ENDIAN else "<H", head, 18)
-    return _Kind(width, order, machine)
+    return _Target(width, order, machine)

@@ -1,4 +1,4 @@
-"""Proving that an encoder works here, with a short encode: what FFmpeg lists says less."""
+"""Test of an encoder on this node with a short encode, as listed encoders may not work."""
 
 import tempfile
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _DEADLINE_S = 60.0
 
 
 class EncoderCheck(msgspec.Struct, frozen=True):
-    """Whether an encoder works, and what FFmpeg said at the end."""
+    """Result of the test of an encoder, with the last lines of FFmpeg's log."""
 
     works: bool
     log_tail: str
@@ -21,9 +21,18 @@ class EncoderCheck(msgspec.Struct, frozen=True):
 def check_encoder(
     encoder: str, ffmpeg: Path, stop: Callable[[], bool] = lambda: False
 ) -> EncoderCheck:
-    """Try a known encoder of the FFmpeg at `ffmpeg`; give up when `stop()` is true.
+    """Test an encoder with a short encode.
 
-    Raises OSError when the FFmpeg cannot be started.
+    Args:
+        encoder: The name of a supported encoder.
+        ffmpeg: The FFmpeg to use.
+        stop: A function that returns true when the test is to stop.
+
+    Returns:
+        Whether the encoder works, and the end of FFmpeg's log.
+
+    Raises:
+        OSError: The FFmpeg cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="ffrtmp-proof-") as name:
         folder = Path(name)

@@ -1,25 +1,25 @@
-"""What each encoder is told, and the filters before it: typed settings to FFmpeg's options.
+"""FFmpeg's options for encoders, and the filters before them, from typed settings.
 
-The options work with FFmpeg 5.1 and everything after it.
+The options work with FFmpeg 5.1 and later.
 """
 
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint
 
 STATISTICS_NAME = "statistics"
-"""The first pass leaves what it found in files of this name in the folder it is run in."""
+"""The name prefix of the files that the first pass writes into its working directory."""
 
 _SVTAV1_GREATEST_LP = 6
 _X265_FRAME_THREADS = ((16, 5), (8, 3), (4, 2))
 
-# What stands for a pixel format in a GPU's memory.
+# The equivalents of pixel formats in the memory of a GPU.
 _GPU_FORMATS = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
 
 _OWN_PARAMETERS = {"libx265": "-x265-params", "libsvtav1": "-svtav1-params"}
 
 
 def device_options(encoder: str) -> list[str]:
-    """Open the GPU that `encoder` needs frames on; nothing for encoders that need none."""
+    """Return the options that open a GPU for `encoder`; empty if its frames are in main memory."""
     for api in ("qsv", "vaapi"):
         if encoder.endswith(f"_{api}"):
             return ["-init_hw_device", f"{api}=gpu", "-filter_hw_device", "gpu"]
@@ -27,9 +27,9 @@ def device_options(encoder: str) -> list[str]:
 
 
 def filters(settings: EncodeSettings) -> list[str]:
-    """Return the filters that come before the encoder, in their order; maybe none.
+    """Return the filters before the encoder in their order; the list may be empty.
 
-    The rate is changed before the size, so that no frame is scaled that is dropped.
+    The frame rate is changed before the size, so that dropped frames are not scaled.
     """
     found = []
     if settings.frame_rate is not None:
@@ -42,9 +42,9 @@ def filters(settings: EncodeSettings) -> list[str]:
 
 
 def encoder_options(settings: EncodeSettings, number: int = 0) -> list[str]:
-    """Everything after the filters and before the container.
+    """Return the options between the filters and the container.
 
-    `number` is the pass, 1 or 2, of an encode in two passes and 0 of one in a single pass.
+    `number` is the pass, 1 or 2, of an encode in two passes, or 0 for a single pass.
     """
     own = _own_parameters(settings, number)
     return [
@@ -78,7 +78,7 @@ def _rate(settings: EncodeSettings) -> list[str]:
     if rate.crf is not None:
         options = ["-crf", f"{rate.crf:g}", *cap]
         if settings.encoder in ("libvpx-vp9", "libaom-av1"):
-            # Their quality is constrained by a bit rate, and constant only if that is 0.
+            # For these encoders the bit rate limits the quality, which is constant only with 0.
             options += ["-b:v", "0" if rate.max_kbps is None else f"{rate.max_kbps}k"]
         return options
     value = str(rate.cq)
@@ -94,7 +94,7 @@ def _rate(settings: EncodeSettings) -> list[str]:
 
 
 def _rate_mode(encoder: str) -> list[str]:
-    """Name variable bit rate to those encoders that would else choose by the driver's mood."""
+    """Request a variable bit rate from encoders whose default mode depends on the driver."""
     if encoder.endswith("_nvenc"):
         return ["-rc", "vbr"]
     return ["-rc_mode", "VBR"] if encoder.endswith("_vaapi") else []
@@ -109,7 +109,7 @@ def _cap(rate: RatePoint) -> list[str]:
 
 def _pixel_format(settings: EncodeSettings) -> list[str]:
     if device_options(settings.encoder):
-        # The frames are on the GPU, in the format that they were uploaded in.
+        # The frames are in GPU memory, in the format of their upload.
         return []
     is_deep_nvenc = settings.encoder.endswith("_nvenc") and settings.pixel_format != "yuv420p"
     return ["-pix_fmt", _GPU_FORMATS[settings.pixel_format] if is_deep_nvenc
@@ -117,7 +117,7 @@ def _pixel_format(settings: EncodeSettings) -> list[str]:
 
 
 def _passthrough(settings: EncodeSettings) -> list[str]:
-    """Further options of the allow list, but for those of x265's and SVT-AV1's own lists."""
+    """Return the scenario's further options, except those in SVT-AV1's own parameters."""
     if settings.encoder == "libsvtav1":
         return []
     return [
@@ -126,20 +126,20 @@ def _passthrough(settings: EncodeSettings) -> list[str]:
 
 
 def _own_parameters(settings: EncodeSettings, number: int) -> list[str]:
-    """Parameters of encoders that FFmpeg passes on as they are.
+    """Return the encoder's own parameters, which FFmpeg passes on without interpreting them.
 
-    x265 and SVT-AV1 would else count the machine's cores themselves.
+    Without them, x265 and SVT-AV1 would use as many threads as the host has cores.
     """
     found: dict[str, object] = {}
     if settings.encoder == "libx265":
-        # What x265 would choose on a machine with as many cores as there are threads.
+        # The value that x265 chooses on a host with this number of cores.
         frames = next((f for least, f in _X265_FRAME_THREADS if settings.threads >= least), 1)
         found = {"pools": settings.threads, "frame-threads": frames}
         if number:
-            # FFmpeg's own `-pass` does not reach x265.
+            # FFmpeg does not pass its option `-pass` on to x265.
             found |= {"pass": number, "stats": STATISTICS_NAME}
     if settings.encoder == "libsvtav1":
-        # `lp` was a number of processors before SVT-AV1 3 and is a level from 1 to 6 since.
+        # `lp` is a level from 1 to 6 since SVT-AV1 3, and was a number of processors before.
         found = {"lp": min(settings.threads, _SVTAV1_GREATEST_LP)}
         found |= dict(sorted(settings.options.items()))
     if not found:
@@ -155,7 +155,7 @@ def _pass(settings: EncodeSettings, number: int) -> list[str]:
 
 
 def check_settings(encoder: str) -> EncodeSettings:
-    """Return settings that any build of `encoder` accepts, the fastest that it has."""
+    """Return the fastest settings of `encoder` that every build of it accepts."""
     known = ENCODERS[encoder]
     slowest_first = known.codec in ("av1", "vp9") and not encoder.endswith(("_qsv", "_nvenc"))
     return EncodeSettings(

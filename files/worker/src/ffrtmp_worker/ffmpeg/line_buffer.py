@@ -1,19 +1,19 @@
-"""Lines out of the pieces that a pipe gives."""
+"""Assembly of lines from the data of a pipe."""
 
 _MAX_LINE_BYTES = 65_536
 
 
 class LineBuffer:
-    """Puts pieces together to lines.
+    """A buffer that splits data into lines.
 
-    What never ends its line is no line of FFmpeg's: only the end of that is kept.
+    FFmpeg does not write lines longer than the buffer. Only the end of such a line is stored.
     """
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Take a piece; return the lines that it completes."""
+        """Add data; return the lines that it completes."""
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-_MAX_LINE_BYTES:]
         return [line.decode(errors="replace") for line in lines]

@@ -1,9 +1,8 @@
-"""A stream to an RTMP server: a feeder that plays the source, an encoder, and a player.
+"""Stream to an RTMP server with three processes: a feeder, an encoder and a player.
 
-The feeder stands for the camera: it hands the source to the encoder at the pace of real time. It
-waits for an encoder that is too slow, so that no picture is lost between the two and the encoder
-is seen to fall behind. The player reads from the server what the encoder sends to it; where its
-connection ends it is started again.
+The feeder replaces a camera: it passes the source to the encoder in real time. It waits for an
+encoder that is too slow, so that no frame is lost between the two and the lag of the encoder can be
+measured. The player reads the stream from the server. It is restarted when its connection ends.
 """
 
 import selectors
@@ -27,11 +26,14 @@ _PACKET_FIELDS = 5
 
 
 OnReport = Callable[[ProgressReport, float | None], None]
-"""Takes a report, and when the first picture was due by what was heard of the feeder so far."""
+"""Receives a report, and the time at which the first frame was due according to the feeder so far.
+
+The time is in seconds since the start of the encoder, or None before the feeder's first report.
+"""
 
 
 class Commands(msgspec.Struct, frozen=True, kw_only=True):
-    """The argument lists; the encoder's has no more than one output."""
+    """The argument lists of the processes; the encoder has only one output."""
 
     feeder: Sequence[str]
     encoder: Sequence[str]
@@ -39,9 +41,9 @@ class Commands(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Packets(msgspec.Struct, frozen=True, kw_only=True):
-    """What the player had from the server, packet by packet, in three arrays of one length.
+    """The packets that the player received, in three arrays of the same length.
 
-    `elapsed_s` is since the start of the encoder, `time_s` the packet's decoding time stamp.
+    `elapsed_s` is the arrival since the start of the encoder, and `time_s` the decoding time stamp.
     """
 
     elapsed_s: "array[float]"
@@ -50,10 +52,10 @@ class Packets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Broadcast(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a stream; all times count from the start of the encoder.
+    """Outcome of a stream; all times are in seconds since the start of the encoder.
 
-    `wall_s` is until it was told to end. `fed` are pairs: when the feeder reported, and how far in
-    the source it was, both in seconds. `reports` are the encoder's.
+    `wall_s` is the time of its termination. `fed` has a pair for each report of the feeder: the
+    time of the report and the position in the source. `reports` are the encoder's.
     """
 
     wall_s: float
@@ -75,24 +77,36 @@ def run_pipeline(
     stop: Callable[[], bool],
     on_report: OnReport,
 ) -> Broadcast:
-    """Stream for `duration_s`, or until feeder or encoder end or `stop()` is true.
+    """Stream until the time is over, feeder or encoder end, or `stop()` is true.
 
-    `on_report` gets each report of the encoder, and when the first picture was due. What the
-    encoder says goes to `log`, in bounds, that of the others to files in `cwd`. All processes are
-    gone when this returns. Raises OSError when one cannot be started.
+    All processes have ended when this function returns.
+
+    Args:
+        commands: The argument lists.
+        cwd: The working directory, which also receives the logs of feeder and player.
+        log: The file for the log of the encoder, up to a bounded size.
+        duration_s: The duration of the stream, in seconds.
+        stop: A function that returns true when the stream is to stop.
+        on_report: A function that receives each report of the encoder.
+
+    Returns:
+        The collected data of the stream, and the exit codes and costs of the processes.
+
+    Raises:
+        OSError: A process cannot be started.
     """
     return _LivePipeline(commands, cwd, log, on_report).run(duration_s, stop)
 
 
 class _LivePipeline:
-    """The processes of one stream and what is heard of them."""
+    """The processes of a stream and the data collected from their output."""
 
     def __init__(self, commands: Commands, cwd: Path, log: Path, on_report: OnReport) -> None:
         self._commands, self._cwd, self._log = commands, cwd, log
-        self._reports = ProgressReports(self._hear_report)
+        self._reports = ProgressReports(self._on_encoder_report)
         self._on_report = on_report
         self._due_s: float | None = None
-        self._feeding = ProgressParser()
+        self._feeder_parser = ProgressParser()
         self._fed: list[tuple[float, float]] = []
         self._packets = Packets(elapsed_s=array("d"), time_s=array("d"), size_bytes=array("q"))
         self._played_bytes = 0
@@ -106,13 +120,13 @@ class _LivePipeline:
     def run(self, duration_s: float, stop: Callable[[], bool]) -> Broadcast:
         with ExitStack() as stack:
             feeder = self._start_feeder()
-            # Reaping kills what still runs. It is done in the reverse order, the player first.
+            # Reaping kills processes that still run, in the reverse order of their start.
             endings: list[ChildExit] = []
             stack.callback(lambda: endings.append(feeder.reap()))
             encoder = self._start_encoder(feeder)
             stack.callback(lambda: endings.append(encoder.reap()))
             stack.callback(self._end_player)
-            # The encoder alone holds the pipe now, so that the feeder ends with it.
+            # Only the encoder has the pipe open now, so that the feeder ends with the encoder.
             feeder.stdout.close()
             with selectors.DefaultSelector() as selector:
                 for child in (feeder, encoder):
@@ -140,7 +154,7 @@ class _LivePipeline:
             self._cwd,
             self._cwd / "feeder.log",
             on_line=None,
-            on_log_line=self._hear_feeder,
+            on_log_line=self._on_feeder_line,
         )
 
     def _start_encoder(self, feeder: Child) -> Child:
@@ -149,20 +163,20 @@ class _LivePipeline:
             self._cwd,
             self._log,
             on_line=self._reports.add_line,
-            on_log_line=self._hear_encoder,
+            on_log_line=self._on_encoder_line,
             stdin=feeder.stdout,
         )
 
     def _watch(
         self,
         selector: selectors.BaseSelector,
-        needed: Sequence[Child],
-        until: float,
+        required: Sequence[Child],
+        end: float,
         stop: Callable[[], bool],
     ) -> None:
-        """Listen until the time is up or one of the `needed` has ended."""
+        """Read the pipes until the time is over or one of the `required` processes has ended."""
         try:
-            while time.monotonic() < until and not stop():
+            while time.monotonic() < end and not stop():
                 if self._player is None and time.monotonic() >= self._play_at:
                     self._start_player(selector)
                 for key, _ in selector.select(_POLL_S):
@@ -170,7 +184,7 @@ class _LivePipeline:
                     if child.read(key.fd):
                         continue
                     child.unregister(selector)
-                    if child in needed:
+                    if child in required:
                         child.wait()
                         return
                     self._end_player()
@@ -181,7 +195,7 @@ class _LivePipeline:
 
     def _start_player(self, selector: selectors.BaseSelector) -> None:
         log = self._cwd / f"player-{min(len(self._players), 1)}.log"
-        self._player = Child(self._commands.player, self._cwd, log, on_line=self._hear_player)
+        self._player = Child(self._commands.player, self._cwd, log, on_line=self._on_player_line)
         self._player.register(selector)
 
     def _end_player(self) -> None:
@@ -193,15 +207,15 @@ class _LivePipeline:
         self._player = None
         self._play_at = time.monotonic() + _PLAYER_PAUSE_S
 
-    def _hear_feeder(self, line: str) -> None:
-        block = self._feeding.feed(line)
+    def _on_feeder_line(self, line: str) -> None:
+        block = self._feeder_parser.feed(line)
         if block is not None and block.out_time_us is not None:
             at_s, fed_s = self._elapsed_s(), block.out_time_us / 1e6
             self._fed.append((at_s, fed_s))
             self._due_s = min(at_s - fed_s, at_s if self._due_s is None else self._due_s)
 
-    def _hear_report(self, report: ProgressReport) -> None:
-        # FFmpeg does not know the size of what goes through a fifo; the player does.
+    def _on_encoder_report(self, report: ProgressReport) -> None:
+        # FFmpeg does not report the size of the output of the fifo muxer, so use the player's.
         self._on_report(
             msgspec.structs.replace(
                 report,
@@ -211,11 +225,11 @@ class _LivePipeline:
             self._due_s,
         )
 
-    def _hear_encoder(self, line: str) -> None:
+    def _on_encoder_line(self, line: str) -> None:
         self._reconnects += _RECOVERED in line
 
-    def _hear_player(self, line: str) -> None:
-        """Take a line of the framecrc muxer: stream, dts, pts, duration, size, checksum, ..."""
+    def _on_player_line(self, line: str) -> None:
+        """Parse a line of the framecrc muxer: stream, dts, pts, duration, size, checksum, ..."""
         if line.startswith(_TIME_BASE):
             self._time_base_s = float(Fraction(line.removeprefix(_TIME_BASE).strip()))
             return

@@ -1,4 +1,4 @@
-"""What ffprobe finds in a file."""
+"""Properties of a video file, read with ffprobe."""
 
 import re
 import subprocess
@@ -19,30 +19,30 @@ _ENTRIES = (
 
 _ROUNDING_S = 0.0011
 _RATE_SLACK = Fraction(1, 2000)
-# "[matroska,webm @ 0x55a1b2c3] File ended prematurely": an address helps nobody.
-_SPEAKER = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ", re.MULTILINE)
+# Matches the prefix of a message such as "[matroska,webm @ 0x55a1b2c3] File ended prematurely".
+_LOG_PREFIX = re.compile(r"^\[[^]]* @ 0x[0-9a-f]+\] ", re.MULTILINE)
 
 
 def is_same_rate(first: Fraction, second: Fraction) -> bool:
-    """Whether two frame rates are the same but for what containers make of them.
+    """Return whether two frame rates are equal apart from the rounding of containers.
 
-    Matroska's time stamps are whole milliseconds, so that the mean rate of a short clip is off
-    by a few parts in a million. 59.94 and 60 frames a second are 1 part in 1,000 apart.
+    Matroska's time stamps are whole milliseconds, so the mean rate of a short clip is off by a few
+    parts in a million. 59.94 and 60 frames per second differ by 1 part in 1,000.
     """
     return abs(first - second) <= _RATE_SLACK * first
 
 
 class UnreadableFileError(Exception):
-    """ffprobe finds no video in a file; `log_tail` has what it said."""
+    """ffprobe cannot read a video from a file; `log_tail` has its messages."""
 
     def __init__(self, message: str, log_tail: str) -> None:
-        """Keep ffprobe's own words apart from ours."""
+        """Create the error with the messages of ffprobe as a separate attribute."""
         super().__init__(message)
         self.log_tail = log_tail
 
 
 class Colour(msgspec.Struct, frozen=True, kw_only=True):
-    """How sample values are to be understood; None where the file does not say."""
+    """Interpretation of the sample values; None for values that the file does not contain."""
 
     range: str | None
     matrix: str | None
@@ -53,14 +53,15 @@ class Colour(msgspec.Struct, frozen=True, kw_only=True):
 class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     """The first video stream of a file.
 
-    `frames` counts the packets that are shown, `duration_s` is the sum of their durations and
-    `video_bytes` that of the sizes of all packets. `longest_gap_s` and `shortest_gap_s` are the
-    extremes between the times of two neighbouring frames, `drift_s` the furthest that a frame
-    stands from where frames at even distances would have it. `peak_second_bytes` is the most that
-    the packets of any second from a frame on hold; None for what is shorter than that.
-    `gop_max_frames` is the most frames from one key frame to before the next, `level` the codec's
-    own number, and `reorder_frames` what B-frames make a decoder hold back. `complaints` is what
-    ffprobe said is wrong with the file, or "".
+    `frames` counts the displayed packets, `duration_s` is the sum of their durations, and
+    `video_bytes` the sum of the sizes of all packets. `longest_gap_s` and `shortest_gap_s` are the
+    extremes of the distance between consecutive frames. `drift_s` is the largest difference between
+    the time of a frame and its time at an even rate. `peak_second_bytes` is the largest size of the
+    packets in a second that starts with a frame, or None for a shorter clip. `untimed_frames`
+    counts the displayed packets without a time stamp. `gop_max_frames` is the largest number of
+    frames from a key frame to before the next one, `level` the number that the codec uses, and
+    `reorder_frames` the number of frames that a decoder delays because of B-frames. `complaints`
+    has ffprobe's messages about damage of the file, or "".
     """
 
     codec: str
@@ -87,7 +88,7 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def frame_rate_text(self) -> str:
-        """The frame rate as FFmpeg writes it, such as `30000/1001`."""
+        """The frame rate in FFmpeg's notation, such as `30000/1001`."""
         return f"{self.frame_rate.numerator}/{self.frame_rate.denominator}"
 
 
@@ -120,9 +121,9 @@ class _ProbeOutput(msgspec.Struct, frozen=True):
 
 
 def probe_video(ffprobe: Path, file: Path) -> VideoProbe:
-    """Read all packets of the first video stream of `file`, decoding none.
+    """Read all packets of the first video stream of `file` without decoding them.
 
-    Raises UnreadableFileError when there is no video in it that can be read.
+    Raises UnreadableFileError if the file has no readable video.
     """
     argv = [
         str(ffprobe), "-v", "error", *input_guard(), "-select_streams", "V:0",
@@ -136,22 +137,22 @@ def probe_video(ffprobe: Path, file: Path) -> VideoProbe:
         raise UnreadableFileError(
             f"{file.name} was not read within {_TIMEOUT_S:g} s", ""
         ) from error
-    said = done.stderr.decode(errors="replace").strip()
+    log = done.stderr.decode(errors="replace").strip()
     if done.returncode:
-        raise UnreadableFileError(f"{file.name} cannot be read", said)
+        raise UnreadableFileError(f"{file.name} cannot be read", log)
     answer = msgspec.json.decode(done.stdout, type=_ProbeOutput)
     if not answer.streams or not answer.packets:
-        raise UnreadableFileError(f"{file.name} has no video", said)
-    return _summary(file.name, answer.streams[0], answer.packets, said)
+        raise UnreadableFileError(f"{file.name} has no video", log)
+    return _summary(file.name, answer.streams[0], answer.packets, log)
 
 
-def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], said: str) -> VideoProbe:
+def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], log: str) -> VideoProbe:
     if stream.codec_name is None or stream.pix_fmt is None or not stream.width:
-        raise UnreadableFileError(f"the video in {name} cannot be understood", said)
+        raise UnreadableFileError(f"the video in {name} has an unknown format", log)
     num, _, den = stream.avg_frame_rate.partition("/")
     if int(num) <= 0 or int(den or 1) <= 0:
-        raise UnreadableFileError(f"the video in {name} has no frame rate", said)
-    # D marks packets that an edit list cuts off: they are decoded and not shown.
+        raise UnreadableFileError(f"the video in {name} has no frame rate", log)
+    # D marks packets that an edit list removes: they are decoded, but not displayed.
     shown = [packet for packet in packets if "D" not in packet.flags]
     timed = sorted(
         ((float(packet.pts_time), packet) for packet in shown if packet.pts_time is not None),
@@ -165,7 +166,7 @@ def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], said: str
         codec=stream.codec_name,
         width=stream.width,
         height=stream.height,
-        # A full range was once told by a format of its own; now it is told beside the format.
+        # The obsolete yuvj formats imply the full range, which `colour` has.
         pixel_format=stream.pix_fmt.replace("yuvj", "yuv"),
         frame_rate=frame_rate,
         field_order=stream.field_order,
@@ -193,38 +194,40 @@ def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], said: str
         profile=_known(stream.profile),
         level=stream.level if stream.level >= 0 else None,
         reorder_frames=stream.has_b_frames,
-        complaints=_SPEAKER.sub("", said),
+        complaints=_LOG_PREFIX.sub("", log),
     )
 
 
 def _peak_second_bytes(packets: list[tuple[float, int]], frame_s: float) -> int | None:
-    """Return the most bytes in any second that begins with a frame and lies within the clip."""
+    """Return the largest size of a second that starts with a frame and lies within the clip."""
     peak: int | None = None
-    end, held = 0, 0
+    end, window_bytes = 0, 0
     clip_end_s = packets[-1][0] + frame_s if packets else 0.0
     for start_s, size in packets:
         if start_s + 1.0 > clip_end_s + _ROUNDING_S:
             break
         while end < len(packets) and packets[end][0] < start_s + 1.0 - _ROUNDING_S:
-            held += packets[end][1]
+            window_bytes += packets[end][1]
             end += 1
-        peak = held if peak is None else max(peak, held)
-        held -= size
+        peak = window_bytes if peak is None else max(peak, window_bytes)
+        window_bytes -= size
     return peak
 
 
 def _gop_max_frames(are_keys: list[bool]) -> int:
-    """Return the most frames from one key frame to before the next, or to the end."""
-    places = [place for place, is_key in enumerate(are_keys) if is_key]
-    return max((later - sooner for sooner, later in pairwise([*places, len(are_keys)])), default=0)
+    """Return the largest number of frames from a key frame to before the next, or to the end."""
+    positions = [position for position, is_key in enumerate(are_keys) if is_key]
+    return max(
+        (later - sooner for sooner, later in pairwise([*positions, len(are_keys)])), default=0
+    )
 
 
 def _drift_s(times: list[float]) -> float:
-    """Return how far a frame stands at most from where even distances would have it."""
+    """Return the largest difference between the time of a frame and its time at an even rate."""
     if not times:
         return 0.0
     step_s = (times[-1] - times[0]) / max(len(times) - 1, 1)
-    return max(abs(at - times[0] - step_s * number) for number, at in enumerate(times))
+    return max(abs(time_s - times[0] - step_s * number) for number, time_s in enumerate(times))
 
 
 def _known(value: str | None) -> str | None:

@@ -1,7 +1,7 @@
-"""Running FFmpeg: start, watch, stop, and what the kernel says it cost.
+"""Child process: start, watch and stop a program, and measure its cost.
 
-A process gets a session of its own, so that stopping it stops everything that it started. When
-the agent itself is killed its FFmpeg ends with the service's control group; a parent-death
+A process gets a separate session, so that stopping it also stops the processes that it started.
+When the agent is killed, its FFmpeg ends with the control group of the service. A parent-death
 signal would need code between fork and exec, which is not safe in a program with threads.
 """
 
@@ -27,22 +27,22 @@ _PATIENCE_S = 2.0
 _DRAIN_S = 2.0
 _READ_BYTES = 65_536
 _ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
+_INHERITED_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
 class StoppedBy(StrEnum):
-    """Why we ended a process that had not ended by itself."""
+    """The reason for which the agent ended a process."""
 
     CALLER = "caller"
     DEADLINE = "deadline"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended and what it cost.
+    """Exit code and cost of a process.
 
-    `exit_code` is negative for a process that a signal ended, as in `subprocess`. `wall_s` is
-    monotonic time from the start to the end; CPU time, switches of context and page faults are
-    from wait4 of this very process.
+    `exit_code` is negative for a process that a signal ended, as in `subprocess`. `wall_s` is the
+    time from the start to the end, from a monotonic clock. CPU time, context switches and page
+    faults are from wait4 and cover this process only.
     """
 
     exit_code: int
@@ -67,17 +67,29 @@ def run_process(
     stop: Callable[[], bool],
     on_line: Callable[[str, float], None] | None = None,
 ) -> Outcome:
-    """Run `argv` in `cwd` until it ends, `stop()` is true or `deadline_s` have passed.
+    """Run a program until it ends, `stop()` is true or the deadline has passed.
 
-    Standard error goes to `log` (its middle is left out when it grows past half a megabyte);
-    the first line there is the command. Each line of standard output goes to `on_line` with the
-    seconds since the start. Raises OSError when the program cannot be started.
+    Args:
+        argv: The command.
+        cwd: The working directory.
+        log: The file that receives the command as its first line, and then standard error. The
+            middle of a log of more than half a megabyte is omitted.
+        deadline_s: The time after which the process is stopped, in seconds since its start.
+        stop: A function that returns true when the process is to stop.
+        on_line: A function that receives each line of standard output, with the seconds since the
+            start.
+
+    Returns:
+        The exit code and the cost of the process.
+
+    Raises:
+        OSError: The program cannot be started.
     """
     return _Child(argv, cwd, log, on_line).watch(deadline_s, stop)
 
 
 class _Child:
-    """One running process and its two pipes."""
+    """A running process and its two pipes."""
 
     def __init__(
         self,
@@ -91,7 +103,7 @@ class _Child:
         self._on_line = on_line
         self._lines = LineBuffer()
         self._peak_rss_kib = 0
-        # A child inherits the peak memory of the program that started it: see `_max_rss_kib`.
+        # A child inherits the peak memory of its parent, see `_max_rss_kib`.
         self._own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._started = time.monotonic()
         try:
@@ -104,16 +116,16 @@ class _Child:
     def watch(self, deadline_s: float, stop: Callable[[], bool]) -> Outcome:
         stdout, stderr = self._process.stdout, self._process.stderr
         if stdout is None or stderr is None:
-            raise RuntimeError("Popen made no pipes")
+            raise RuntimeError("Popen created no pipes")
         pidfd = os.pidfd_open(self._pid)
         try:
             with selectors.DefaultSelector() as selector, stdout, stderr:
                 selector.register(pidfd, selectors.EVENT_READ)
-                selector.register(stdout, selectors.EVENT_READ, self._take_output)
+                selector.register(stdout, selectors.EVENT_READ, self._on_output)
                 selector.register(stderr, selectors.EVENT_READ, self._log.write)
                 stopped_by = self._until_exit(selector, pidfd, deadline_s, stop)
                 wall_s = time.monotonic() - self._started
-                # The dead leader is not reaped yet, so its group cannot be somebody else's.
+                # The leader is not reaped yet, so no other process group can have its number.
                 self._signal(signal.SIGKILL)
                 selector.unregister(pidfd)
                 self._drain(selector)
@@ -155,7 +167,7 @@ class _Child:
                 if key.fd == pidfd:
                     return stopped_by
                 self._read(selector, key)
-            self._note_memory()
+            self._record_memory()
             now = time.monotonic()
             if stopped_by is None:
                 if stop():
@@ -167,8 +179,8 @@ class _Child:
                 next_signal_at = now + _PATIENCE_S
 
     def _drain(self, selector: selectors.BaseSelector) -> None:
-        until = time.monotonic() + _DRAIN_S
-        while selector.get_map() and time.monotonic() < until:
+        deadline = time.monotonic() + _DRAIN_S
+        while selector.get_map() and time.monotonic() < deadline:
             for key, _ in selector.select(_POLL_S):
                 self._read(selector, key)
 
@@ -180,7 +192,7 @@ class _Child:
         else:
             selector.unregister(pipe)
 
-    def _take_output(self, data: bytes) -> None:
+    def _on_output(self, data: bytes) -> None:
         if self._on_line is not None:
             elapsed_s = time.monotonic() - self._started
             for line in self._lines.feed(data):
@@ -192,15 +204,15 @@ class _Child:
         except ProcessLookupError:
             return
 
-    def _note_memory(self) -> None:
+    def _record_memory(self) -> None:
         self._peak_rss_kib = peak_rss_kib(self._pid) or self._peak_rss_kib
 
     def _max_rss_kib(self, from_wait4: int) -> int:
-        """Return the child's own peak.
+        """Return the peak memory of the child itself.
 
-        The kernel starts a child's `ru_maxrss` with the peak of the process that it was
-        forked from, so a value not above the agent's own says nothing of FFmpeg. The last
-        high-water mark seen in /proc, at most a tenth of a second old, does.
+        The kernel initializes `ru_maxrss` of a child with the peak of its parent, so a value
+        that does not exceed the agent's own peak may not be FFmpeg's. In this case the last
+        high-water mark from /proc is returned, which is at most a tenth of a second old.
         """
         if from_wait4 > self._own_peak_kib or not self._peak_rss_kib:
             return from_wait4
@@ -208,7 +220,7 @@ class _Child:
 
 
 def peak_rss_kib(pid: int) -> int | None:
-    """Return the greatest memory that a process has had so far, in KiB; None when it is gone."""
+    """Return the peak memory of a process so far, in KiB, or None if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -220,9 +232,18 @@ def peak_rss_kib(pid: int) -> int | None:
 def start_process(
     argv: Sequence[str], cwd: Path, stdin: IO[bytes] | int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, with a pipe for what it writes and one for its log.
+    """Start a program in a separate session, with pipes for standard output and standard error.
 
-    It reads what `stdin` gives, by default nothing. Raises OSError when it cannot be started.
+    Args:
+        argv: The command.
+        cwd: The working directory.
+        stdin: The standard input; by default it is empty.
+
+    Returns:
+        The running process.
+
+    Raises:
+        OSError: The program cannot be started.
     """
     return subprocess.Popen(
         argv,
@@ -236,6 +257,6 @@ def start_process(
 
 
 def _environment() -> dict[str, str]:
-    """Only what a program needs in order to start: no setting of ours changes an encode."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return kept | {"LANG": "C.UTF-8", "AV_LOG_FORCE_NOCOLOR": "1"}
+    """Return only the variables that a program needs to start, so that no other affects encodes."""
+    inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
+    return inherited | {"LANG": "C.UTF-8", "AV_LOG_FORCE_NOCOLOR": "1"}

@@ -1,4 +1,4 @@
-"""Several FFmpeg processes at once, for a time, and how far each of them came."""
+"""Several FFmpeg processes in parallel for a given time, with the progress of each."""
 
 import selectors
 import signal
@@ -16,16 +16,16 @@ _POLL_S = 0.2
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of the fleet: its progress, its cost and how it ended."""
+    """A process of the group: its progress, its exit code and its cost."""
 
     reports: tuple[ProgressReport, ...]
     ending: ChildExit
 
 
 class GroupOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the processes, in the order of their argument lists.
+    """Outcome of the processes, in the order of their argument lists.
 
-    `wall_s` is from the start of the first until they were told to end.
+    `wall_s` is the time from the start of the first process to the termination of all.
     """
 
     wall_s: float
@@ -40,19 +40,31 @@ def run_group(
     stop: Callable[[], bool],
     on_report: Callable[[int, ProgressReport], None],
 ) -> GroupOutcome:
-    """Run all of `argvs` in `cwd` for `duration_s`, or until one ends or `stop()` is true.
+    """Run all commands in parallel until the time is over, one ends, or `stop()` is true.
 
-    `on_report` gets each progress report with the place of its process. What the processes say
-    on standard error is kept in `stream-N.log`, in bounds. All of them and all that they started
-    are gone when this returns. Raises OSError when one cannot be started.
+    All processes, and all that they started, have ended when this function returns.
+
+    Args:
+        argvs: The commands.
+        cwd: The working directory. Standard error goes to `stream-N.log` in it, up to a bounded
+            size.
+        duration_s: The time to run, in seconds.
+        stop: A function that returns true when the processes are to stop.
+        on_report: A function that receives the index of a process and each of its reports.
+
+    Returns:
+        The reports, exit codes and costs of the processes.
+
+    Raises:
+        OSError: A process cannot be started.
     """
     started = time.monotonic()
     children: list[Child] = []
     reports: list[ProgressReports] = []
     try:
-        for place, argv in enumerate(argvs):
-            reports.append(ProgressReports(partial(on_report, place)))
-            log = cwd / f"stream-{place}.log"
+        for index, argv in enumerate(argvs):
+            reports.append(ProgressReports(partial(on_report, index)))
+            log = cwd / f"stream-{index}.log"
             children.append(Child(argv, cwd, log, on_line=reports[-1].add_line))
         _watch(children, started + duration_s, stop)
         wall_s = time.monotonic() - started
@@ -68,20 +80,20 @@ def run_group(
     return GroupOutcome(
         wall_s=wall_s,
         members=tuple(
-            Member(reports=tuple(heard.all), ending=ending)
-            for heard, ending in zip(reports, endings, strict=True)
+            Member(reports=tuple(received.all), ending=ending)
+            for received, ending in zip(reports, endings, strict=True)
         ),
     )
 
 
-def _watch(children: Sequence[Child], until: float, stop: Callable[[], bool]) -> None:
+def _watch(children: Sequence[Child], end: float, stop: Callable[[], bool]) -> None:
     with selectors.DefaultSelector() as selector:
         for child in children:
             child.register(selector)
-        while time.monotonic() < until and not stop():
+        while time.monotonic() < end and not stop():
             for key, _ in selector.select(_POLL_S):
                 child = key.data
                 if not child.read(key.fd):
-                    # The end of a pipe is the end of its process, before its time.
+                    # The end of a pipe means that its process has ended early.
                     child.wait()
                     return

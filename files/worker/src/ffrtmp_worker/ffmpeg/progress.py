@@ -1,7 +1,7 @@
-"""Reading what FFmpeg writes to `-progress`.
+"""Parser of FFmpeg's `-progress` output.
 
-FFmpeg's own `fps` and `speed` are averages since the start and its `out_time_ms` are
-microseconds; nothing is taken from these. A key may be missing or say `N/A` in any block.
+FFmpeg's `fps` and `speed` are averages since the start, and its `out_time_ms` is in microseconds,
+so they are not used. A key may be missing or have the value `N/A` in any block.
 """
 
 import time
@@ -14,7 +14,7 @@ _MAX_DIGITS = 18
 
 
 class ProgressBlock(msgspec.Struct, frozen=True, kw_only=True):
-    """One report. `frames` were encoded so far; None means that FFmpeg did not say."""
+    """A block of keys. `frames` is the number of encoded frames; unknown values are None."""
 
     frames: int | None
     out_time_us: int | None
@@ -25,13 +25,13 @@ class ProgressBlock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgressParser:
-    """Collects lines until a block is whole."""
+    """Parser that collects lines until a block is complete."""
 
     def __init__(self) -> None:
         self._pairs: dict[str, str] = {}
 
     def feed(self, line: str) -> ProgressBlock | None:
-        """Take one line; return the block that it completes, if it does."""
+        """Add a line; return the block that it completes, or None."""
         key, sign, value = line.strip().partition("=")
         if not sign:
             return None
@@ -51,11 +51,11 @@ class ProgressParser:
 
 
 class ProgressReport(msgspec.Struct, frozen=True):
-    """At `elapsed_s` seconds after the start of a process it had encoded so many frames.
+    """Progress of a process `elapsed_s` seconds after its start.
 
-    `written_bytes` are in its output, which is `written_s` seconds of video long; `duplicated` and
-    `dropped` count frames. None is what is not known. `is_last` tells a report that came because
-    the process ended.
+    `frames` is the number of encoded frames. The output has `written_bytes` bytes and contains
+    `written_s` seconds of video. `duplicated` and `dropped` count frames. Unknown values are None.
+    `is_last` marks the report that FFmpeg writes when it ends.
     """
 
     elapsed_s: float
@@ -68,19 +68,19 @@ class ProgressReport(msgspec.Struct, frozen=True):
 
 
 class ProgressReports:
-    """The reports of one process, from the lines that it writes."""
+    """The reports of a process, parsed from its output."""
 
-    def __init__(self, heard: Callable[[ProgressReport], None]) -> None:
-        """Begin at the start of the process; `heard` gets each report."""
-        self._heard = heard
+    def __init__(self, on_report: Callable[[ProgressReport], None]) -> None:
+        """Start the clock, at the start of the process; `on_report` receives each report."""
+        self._on_report = on_report
         self._parser = ProgressParser()
         self._started = time.monotonic()
         self.all: list[ProgressReport] = []
 
     def add_line(self, line: str, elapsed_s: float | None = None) -> None:
-        """Take a line; one that completes a report with frames in it makes one.
+        """Add a line, which creates a report if it completes a block with frames.
 
-        It came `elapsed_s` after the start of the process, or now.
+        `elapsed_s` is the time of the line since the start of the process; by default it is now.
         """
         block = self._parser.feed(line)
         if block is not None and block.frames:
@@ -94,11 +94,11 @@ class ProgressReports:
                 is_last=block.is_last,
             )
             self.all.append(report)
-            self._heard(report)
+            self._on_report(report)
 
 
 def _number(text: str | None) -> int | None:
-    """Return a count, or None for what is missing, `N/A` or, at the very start, negative."""
+    """Return a count, or None if it is missing, `N/A`, or negative, as it can be at the start."""
     if text is None or not text.isdecimal() or len(text) > _MAX_DIGITS:
         return None
     return int(text)

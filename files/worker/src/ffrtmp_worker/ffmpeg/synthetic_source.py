@@ -1,7 +1,7 @@
-"""Making clips with FFmpeg's own generators, the same bytes each time.
+"""Creation of clips with FFmpeg's own generators, with reproducible content.
 
-The clips are lossless pictures in QuickTime's container, whose time stamps are exact at any
-frame rate. One thread and fixed seeds: nothing depends on the machine.
+The clips are lossless video in a QuickTime container, whose time stamps are exact at any frame
+rate. A single thread and fixed seeds make the content independent of the host.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from ffrtmp_shared.scenario import SyntheticSource
 
 SUFFIX = ".mov"
-"""What a made clip's name ends with."""
+"""The file name extension of the clips."""
 
 _GENERATORS = {
     "still": "smptehdbars=size={size}:rate={rate}:duration={duration}",
@@ -22,7 +22,13 @@ _GENERATORS = {
 
 
 def synthetic_source(source: SyntheticSource, ffmpeg: Path, output: str) -> list[str]:
-    """Make the clip that `source` describes in the file `output` of the folder it is run in."""
+    """Return the command that creates a clip.
+
+    Args:
+        source: The description of the clip.
+        ffmpeg: The FFmpeg to use.
+        output: The file to write, relative to the working directory.
+    """
     pictures = _GENERATORS[source.content].format(
         size=f"{source.width}x{source.height}",
         rate=source.frame_rate,

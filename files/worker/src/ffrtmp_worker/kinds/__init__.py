@@ -1,4 +1,4 @@
-"""What can be measured. A kind takes an attempt and returns its measurement."""
+"""Registry of scenario kinds. A kind is a function from an attempt to its measurement."""
 
 from collections.abc import Callable
 
@@ -17,16 +17,16 @@ KINDS: dict[str, Callable[[Attempt], Measurement]] = {
     "density": density.run_density,
     "live": live.run_live,
 }
-"""Every kind by the name that scenarios use."""
+"""Every kind by its name in scenarios."""
 
 
 def run_attempt(attempt: Attempt) -> Measurement:
-    """Run the attempt's kind and judge what it measured; raises AttemptFailedError."""
+    """Run the attempt's kind and add the verdict. Raises AttemptFailedError."""
     attempt.check_stop()
     kind = KINDS.get(attempt.scenario.kind)
     if kind is None:
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS,
-            f"unknown kind {attempt.scenario.kind!r}; known are {', '.join(sorted(KINDS))}",
+            f"unknown kind {attempt.scenario.kind!r}; use one of {', '.join(sorted(KINDS))}",
         )
     return with_verdict(kind(attempt))

@@ -1,4 +1,4 @@
-"""Decode a source to nothing: what is left of an encode when nothing is encoded."""
+"""Kind `decode`: decode a source and discard the frames, to measure decoding alone."""
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement, Unavailable
@@ -11,18 +11,20 @@ from ffrtmp_worker.kinds.steps.timed_run import run_timed, warm_up
 
 
 def run_decode(attempt: Attempt) -> Measurement:
-    """Fetch and decode; raises AttemptFailedError with the verdict."""
+    """Fetch and decode the source. Raises AttemptFailedError with the class of the failure."""
     source = prepare_source(attempt)
     settings = attempt.scenario.decode
     if settings is None:
-        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a decode needs its settings")
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS, "a scenario of kind decode needs decode settings"
+        )
     argv = command.decode_timed(settings.threads, attempt.tools.ffmpeg, source.name)
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, argv)
     watch.start(attempt.folder / source.name)
     decode = run_timed(attempt, argv, source)
-    seen = watch.finish()
+    host = watch.finish()
     if decode.frames != source.probe.frames:
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE,
@@ -31,10 +33,10 @@ def run_decode(attempt: Attempt) -> Measurement:
     return Measurement(
         encode=decode,
         output=None,
-        quality=Unavailable(reason="a decode writes no pictures"),
-        environment=seen.environment,
-        energy=seen.energy,
-        gpu_energy=seen.gpu_energy,
+        quality=Unavailable(reason="a decode has no output to compare"),
+        environment=host.environment,
+        energy=host.energy,
+        gpu_energy=host.gpu_energy,
         source=source.measured,
         provenance=attempt.provenance(source.sha256, argv),
     )

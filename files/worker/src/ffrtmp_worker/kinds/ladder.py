@@ -1,4 +1,4 @@
-"""Several renditions of one source: by one process, or each by its own."""
+"""Kind `ladder`: encode several renditions of a source, in one process or one process each."""
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import (
@@ -20,32 +20,39 @@ from ffrtmp_worker.measure.quality import Clip
 
 
 def run_ladder(attempt: Attempt) -> Measurement:
-    """Fetch, encode all renditions, check and compare each; raises AttemptFailedError."""
+    """Fetch the source, encode all renditions, then check and compare each of them.
+
+    Raises AttemptFailedError with the class of the failure.
+    """
     source = prepare_source(attempt)
     settings = attempt.scenario.ladder
     if settings is None:
-        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a ladder needs its renditions")
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS, "a scenario of kind ladder needs ladder settings"
+        )
     argvs = _commands(attempt, settings, source)
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, argvs[0])
     watch.start(attempt.folder / source.name)
     costs = [run_timed(attempt, argv, source) for argv in argvs]
-    seen = watch.finish()
-    # One process has no cost for each of its outputs.
-    own = costs if not settings.together else [None] * len(settings.renditions)
+    host = watch.finish()
+    # The cost of a shared process cannot be divided among its outputs.
+    rendition_costs = costs if not settings.together else [None] * len(settings.renditions)
     return Measurement(
         encode=sum_measurements(costs, source),
         output=None,
-        quality=Unavailable(reason="each rendition of a ladder has its own"),
-        environment=seen.environment,
-        energy=seen.energy,
-        gpu_energy=seen.gpu_energy,
+        quality=Unavailable(reason="the quality of a ladder is measured for each rendition"),
+        environment=host.environment,
+        energy=host.energy,
+        gpu_energy=host.gpu_energy,
         source=source.measured,
         provenance=attempt.provenance(source.sha256, *argvs),
         renditions=tuple(
             _rendition(attempt, rendition, source, number, cost)
-            for number, (rendition, cost) in enumerate(zip(settings.renditions, own, strict=True))
+            for number, (rendition, cost) in enumerate(
+                zip(settings.renditions, rendition_costs, strict=True)
+            )
         ),
     )
 
@@ -72,7 +79,7 @@ def _rendition(
     output, compared = check_output(attempt, rendition.encode, source, _output(number))
     scores = attempt.folder / quality.LOG_NAME
     if scores.exists():
-        # The next rendition's would take its place.
+        # The next rendition would overwrite the file.
         scores.rename(attempt.folder / f"vmaf-{rendition.name}.json")
     return RenditionMeasurement(name=rendition.name, encode=cost, output=output, quality=compared)
 

@@ -1,4 +1,7 @@
-"""A stream in real time to the farm's RTMP server, measured here and behind the server."""
+"""Kind `live`: stream a source in real time to the farm's RTMP server.
+
+The stream is measured at the encoder and at a player that reads it from the server.
+"""
 
 from fractions import Fraction
 
@@ -21,17 +24,19 @@ from ffrtmp_worker.measure.rtmp_stat import ServerWatch
 
 
 def run_live(attempt: Attempt) -> Measurement:
-    """Stream the source for the time that the scenario says; raises AttemptFailedError."""
+    """Stream the source for the scenario's duration. Raises AttemptFailedError."""
     encode, settings = attempt.scenario.encode, attempt.scenario.live
     if encode is None or settings is None:
-        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a live needs an encode")
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS, "a scenario of kind live needs encode and live settings"
+        )
     if attempt.tools.rtmp_url is None:
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS,
-            "this node knows no RTMP server; put a host into the group rtmp_servers",
+            "this node has no RTMP server to stream to; add a host to the group rtmp_server",
         )
     source = prepare_source(attempt)
-    # The folder's name is the attempt's own, and nobody can guess it.
+    # The name of the folder is unique to the attempt and cannot be guessed.
     url = f"{attempt.tools.rtmp_url}/{attempt.folder.name}"
     commands = Commands(
         feeder=command.feed(attempt.tools.farm_ffmpeg, source.name),
@@ -40,11 +45,11 @@ def run_live(attempt: Attempt) -> Measurement:
     )
     frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
 
-    teller = ProgressReporter(attempt, frame_rate)
+    reporter = ProgressReporter(attempt, frame_rate)
 
-    def heard(report: ProgressReport, due_s: float | None) -> None:
+    def report_progress(report: ProgressReport, due_s: float | None) -> None:
         lag_s = None if due_s is None else live.lag_s(report, due_s, frame_rate)
-        teller.report(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
+        reporter.report(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
 
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
@@ -57,23 +62,23 @@ def run_live(attempt: Attempt) -> Measurement:
             log=attempt.folder / ENCODE_LOG_NAME,
             duration_s=settings.duration_s,
             stop=attempt.is_stopped,
-            on_report=heard,
+            on_report=report_progress,
         )
-        # The host's figures are those of the stream, not of the end of its watch.
-        seen = watch.finish()
+        # Finished here, so that the host's figures do not cover the shutdown of the server watch.
+        host = watch.finish()
     attempt.check_stop()
     _check(stream, memory)
     try:
         measured = live.measure_live(stream, frame_rate)
     except ValueError as error:
-        raise _unheard(stream, error) from error
+        raise _unmeasurable(stream, error) from error
     return Measurement(
         encode=_cost(stream, frame_rate),
         output=None,
-        quality=Unavailable(reason="the pictures of a stream are not kept"),
-        environment=seen.environment,
-        energy=seen.energy,
-        gpu_energy=seen.gpu_energy,
+        quality=Unavailable(reason="the frames of a stream are not stored"),
+        environment=host.environment,
+        energy=host.energy,
+        gpu_energy=host.gpu_energy,
         source=source.measured,
         provenance=attempt.provenance(
             source.sha256, commands.encoder, commands.feeder, commands.player
@@ -83,25 +88,25 @@ def run_live(attempt: Attempt) -> Measurement:
 
 
 def _check(stream: Broadcast, memory: MemoryLimit) -> None:
-    """Raise AttemptFailedError when feeder or encoder ended before their time."""
-    for who, ending, failure_class in (
-        # An encoder that ends takes its feeder with it.
+    """Raise AttemptFailedError when the feeder or the encoder ended early."""
+    for role, ending, failure_class in (
+        # The encoder is checked first, because the feeder ends with it.
         ("encoder", stream.encoder, FailureClass.ENCODE_FAILED),
         ("feeder", stream.feeder, FailureClass.SOURCE_UNREADABLE),
     ):
         if ending.exit_code is not None:
             if ending.exit_code < 0:
                 raise killed(ending.exit_code, ending.log_tail, memory)
-            said = f"the {who} ended with code {ending.exit_code}"
-            raise AttemptFailedError(failure_class, said, ending.log_tail)
+            message = f"the {role} ended with code {ending.exit_code}"
+            raise AttemptFailedError(failure_class, message, ending.log_tail)
 
 
-def _unheard(stream: Broadcast, error: ValueError) -> AttemptFailedError:
-    """Say whose fault it is that there is nothing to judge."""
+def _unmeasurable(stream: Broadcast, error: ValueError) -> AttemptFailedError:
+    """Classify the failure of a stream that lacks the data for a measurement."""
     if stream.reports and not stream.packets.elapsed_s:
         tail = stream.players[-1].log_tail if stream.players else stream.encoder.log_tail
         return AttemptFailedError(
-            FailureClass.NETWORK, "nothing of the stream came back from the RTMP server", tail
+            FailureClass.NETWORK, "the player received no packets from the RTMP server", tail
         )
     return AttemptFailedError(FailureClass.ENCODE_FAILED, str(error), stream.encoder.log_tail)
 

@@ -1,4 +1,4 @@
-"""Encode a source as fast as the machine can, then measure what came out."""
+"""Kind `transcode`: encode a source at full speed, then measure the output and its quality."""
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import Measurement
@@ -12,29 +12,32 @@ from ffrtmp_worker.kinds.steps.timed_run import run_timed, sum_measurements, war
 
 
 def run_transcode(attempt: Attempt) -> Measurement:
-    """Fetch, encode, check and compare; raises AttemptFailedError with the verdict.
+    """Fetch and encode the source, then check the output and compare it with the source.
 
-    An encode in two passes is timed as both together.
+    The cost of an encode in two passes is that of both passes together. Raises
+    AttemptFailedError with the class of the failure.
     """
     source = prepare_source(attempt)
     settings = attempt.scenario.encode
     if settings is None:
-        raise AttemptFailedError(FailureClass.INVALID_SETTINGS, "a transcode needs an encode")
+        raise AttemptFailedError(
+            FailureClass.INVALID_SETTINGS, "a scenario of kind transcode needs encode settings"
+        )
     passes = command.encode_passes(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
     watch = attempt.watch()
     watch.settle(attempt.check_stop)
     warm_up(attempt, passes[0])
     watch.start(attempt.folder / source.name)
     encode = sum_measurements([run_timed(attempt, argv, source) for argv in passes], source)
-    seen = watch.finish()
+    host = watch.finish()
     output, quality = check_output(attempt, settings, source, command.OUTPUT_NAME)
     return Measurement(
         encode=encode,
         output=output,
         quality=quality,
-        environment=seen.environment,
-        energy=seen.energy,
-        gpu_energy=seen.gpu_energy,
+        environment=host.environment,
+        energy=host.energy,
+        gpu_energy=host.gpu_energy,
         source=source.measured,
         provenance=attempt.provenance(source.sha256, *passes),
     )

@@ -1,1 +1,1 @@
-"""What is measured beside the encode itself: its output, its quality, the host around it."""
+"""Measurements besides the encode's cost: its output, its quality and the host."""

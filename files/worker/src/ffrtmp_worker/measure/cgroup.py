@@ -1,4 +1,4 @@
-"""What the kernel's limits did to this slot: its control group's counts."""
+"""Effects of the kernel's resource limits on this slot: counters of its control group."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class CgroupCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts since the slot's service was started; None is what the host does not count.
+    """Counts since the start of the slot's service; None for a count that the host lacks.
 
-    `throttled_periods` are periods of the CPU's scheduler in which the slot had used up its
-    quota, `oom_kills` processes that the kernel killed for want of memory, and `limit_hits` how
-    often that was for want of the slot's own memory and not of the host's.
+    `throttled_periods` counts the scheduler's periods in which the slot exhausted its CPU quota,
+    `oom_kills` the processes that the kernel killed because of a lack of memory, and `limit_hits`
+    how often the slot's own limit, and not the host's memory, was exhausted.
     """
 
     throttled_periods: int | None
@@ -22,22 +22,22 @@ class CgroupCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryLimit:
-    """Sees from its making on whether a process was killed at the slot's own limit."""
+    """The slot's memory limit, and whether a process was killed at it since the creation."""
 
     def __init__(self, own: Path = _OWN, cgroups: Path = _CGROUPS) -> None:
-        """Begin."""
+        """Record the counts at the start."""
         self._own, self._cgroups = own, cgroups
         self._before = cgroup_counts(own, cgroups)
 
     def __str__(self) -> str:
-        """Say how much it is."""
+        """Describe the size of the limit."""
         folder = _places(self._own, self._cgroups).get("memory")
         limits = (_text(folder, name) for name in ("memory.max", "memory.limit_in_bytes"))
-        limit = next((found for found in limits if found.isdigit()), None)
+        limit = next((text for text in limits if text.isdigit()), None)
         return "of unknown size" if limit is None else f"of {limit} bytes"
 
     def was_hit(self) -> bool:
-        """Whether a process was killed at it since; a kill for want of the host's is none."""
+        """Return whether a process was killed at the slot's limit, not for lack of host memory."""
         now = cgroup_counts(self._own, self._cgroups)
         return all(
             before is not None and after is not None and after > before
@@ -51,7 +51,7 @@ class MemoryLimit:
 def cgroup_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> CgroupCounts:
     """Read the counts of the control group that this process is in.
 
-    Both the unified hierarchy and the older one, with a tree for each controller, are known.
+    The unified hierarchy (version 2) and the older one, with a tree per controller, are supported.
     """
     places = _places(own, cgroups)
     return CgroupCounts(
@@ -62,15 +62,14 @@ def cgroup_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> CgroupCounts:
         ),
         limit_hits=_first(
             _count(places.get("memory"), "memory.events", "oom"),
-            # The older hierarchy counts every time that the limit was met, also those after
-            # which enough of the page cache could be dropped.
+            # The older hierarchy also counts hits after which dropping page cache was enough.
             _number(places.get("memory"), "memory.failcnt"),
         ),
     )
 
 
 def _places(own: Path, cgroups: Path) -> dict[str, Path]:
-    """Return the folder of each controller that matters."""
+    """Return the folders of the controllers `cpu` and `memory`."""
     try:
         lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -104,7 +103,7 @@ def _number(folder: Path | None, file: str) -> int | None:
 
 
 def _text(folder: Path | None, file: str) -> str:
-    """Return what a file says; nothing where it is not there."""
+    """Return the content of a file, or "" if it cannot be read."""
     if folder is None:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""How much there is to encode in a source: spatial and temporal information."""
+"""Complexity of a source: spatial and temporal information as in ITU-T P.910."""
 
 import os
 import re
@@ -12,10 +12,11 @@ from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
 
 _LONGEST_S = 10.0
-"""As long as the sequences of ITU-T P.910; a whole film would take longer than its encodes."""
+"""The length of the sequences of ITU-T P.910. Longer sources are analyzed in part, because the
+analysis of a whole film would take longer than its encodes."""
 
 _DEADLINE_S = 600.0
-# FFmpeg makes a graph twice, and the first, which gets no frame, gives a summary too.
+# FFmpeg creates the filter graph twice. The first graph receives no frames, but prints a summary.
 _SUMMARY = re.compile(
     r"Total frames: [1-9]\d*\s+"
     r"Spatial Information:\s+Average: (\S+)\s+Max: (\S+)\s+Min: \S+\s+"
@@ -24,7 +25,7 @@ _SUMMARY = re.compile(
 
 
 class Complexity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was found in the first `characterised_s` seconds; see SourceMeasurement."""
+    """The complexity of a source's first `characterised_s` seconds; see SourceMeasurement."""
 
     characterised_s: float
     si_mean: float
@@ -36,10 +37,21 @@ class Complexity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def measure_complexity(
     ffmpeg: Path, folder: Path, name: str, duration_s: float, stop: Callable[[], bool]
 ) -> Complexity | Unavailable:
-    """Look at the pictures of the file `name` in `folder`; `duration_s` is how long it is."""
-    looked_s = min(duration_s, _LONGEST_S)
+    """Measure the complexity of a source with FFmpeg's filter siti.
+
+    Args:
+        ffmpeg: The FFmpeg to use.
+        folder: The folder of the source; the log is written there as well.
+        name: The name of the source in the folder.
+        duration_s: The duration of the source, in seconds.
+        stop: A function that returns true when the analysis is to stop.
+
+    Returns:
+        The complexity, or the reason why it is unavailable.
+    """
+    analyzed_s = min(duration_s, _LONGEST_S)
     outcome = process.run_process(
-        command.complexity_command(ffmpeg, name, looked_s),
+        command.complexity_command(ffmpeg, name, analyzed_s),
         cwd=folder,
         log=folder / "content.log",
         deadline_s=_DEADLINE_S,
@@ -47,47 +59,47 @@ def measure_complexity(
     )
     found = _SUMMARY.search(outcome.log_tail)
     if outcome.stopped_by is not None or outcome.exit_code or found is None:
-        return Unavailable(reason="FFmpeg's filter siti could not look at the source")
+        return Unavailable(reason="FFmpeg's filter siti could not analyze the source")
     si_mean, si_max, ti_mean, ti_max = (float(value) for value in found.groups())
     return Complexity(
-        characterised_s=looked_s, si_mean=si_mean, si_max=si_max, ti_mean=ti_mean, ti_max=ti_max
+        characterised_s=analyzed_s, si_mean=si_mean, si_max=si_max, ti_mean=ti_mean, ti_max=ti_max
     )
 
 
 class ComplexityCache:
-    """What was found in sources, kept in a folder by the digests of their content and of FFmpeg."""
+    """A cache of complexities in a folder, by the digests of the source's content and of FFmpeg."""
 
     def __init__(self, folder: Path | None, ffmpeg_sha256: str = "") -> None:
-        """Keep notes in `folder`; without one, every source is looked at anew."""
+        """Store the cache in `folder`; without a folder every source is analyzed again."""
         self._folder = folder
         self._ffmpeg_sha256 = ffmpeg_sha256
 
     def get_or_measure(
-        self, sha256: str, look: Callable[[], Complexity | Unavailable]
+        self, sha256: str, measure: Callable[[], Complexity | Unavailable]
     ) -> Complexity | Unavailable:
-        """Return what is known of the source with this digest, or `look` and note it."""
+        """Return the cached complexity of the source with this digest, or measure and cache it."""
         if self._folder is None:
-            return look()
-        note = self._folder / f"content-{sha256}-{self._ffmpeg_sha256}.json"
+            return measure()
+        file = self._folder / f"content-{sha256}-{self._ffmpeg_sha256}.json"
         try:
-            return msgspec.json.decode(note.read_bytes(), type=Complexity)
+            return msgspec.json.decode(file.read_bytes(), type=Complexity)
         except FileNotFoundError:
             pass
         except msgspec.DecodeError:
-            # Of another release, or not written to its end.
-            note.unlink(missing_ok=True)
-        found = look()
+            # The file is of another release, or was not written completely.
+            file.unlink(missing_ok=True)
+        found = measure()
         if isinstance(found, Complexity):
-            # Slots of a node share the folder.
-            part = note.with_suffix(f".{os.getpid()}.part")
+            # The slots of a node share the folder, so the file appears in one step.
+            part = file.with_suffix(f".{os.getpid()}.part")
             part.write_bytes(msgspec.json.encode(found))
-            part.replace(note)
+            part.replace(file)
         return found
 
 
 def source_measurement(probe: VideoProbe, content: Complexity | Unavailable) -> SourceMeasurement:
-    """Put together what is reported of a source."""
-    looked = (
+    """Combine the properties and the complexity of a source."""
+    complexity = (
         dict.fromkeys(Complexity.__struct_fields__, content)
         if isinstance(content, Unavailable)
         else msgspec.structs.asdict(content)
@@ -100,5 +112,5 @@ def source_measurement(probe: VideoProbe, content: Complexity | Unavailable) -> 
         frame_rate=probe.frame_rate_text,
         frames=probe.frames,
         duration_s=probe.duration_s,
-        **looked,
+        **complexity,
     )

@@ -1,4 +1,4 @@
-"""What CPUs spent their time on since the host booted."""
+"""CPU time since boot: total, idle and stolen."""
 
 from collections.abc import Collection
 from typing import Self
@@ -8,7 +8,7 @@ import psutil
 
 
 class CpuTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of some CPUs together: all of them, those without work and those stolen."""
+    """Sums over some CPUs, in seconds: total time, idle time and stolen time."""
 
     total_s: float
     idle_s: float
@@ -16,20 +16,20 @@ class CpuTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def now(cls, cpus: Collection[int] | None = None) -> Self:
-        """Read the times of `cpus`, or of all."""
+        """Read the times of `cpus`, or of all CPUs."""
         total_s = idle_s = steal_s = 0.0
         for cpu, times in enumerate(psutil.cpu_times(percpu=True)):
             if cpus is not None and cpu not in cpus:
                 continue
             fields = times._asdict()
-            # The kernel counts guests' time in user and nice already.
+            # The kernel already includes the time of guests in user and nice.
             total_s += sum(v for name, v in fields.items() if not name.startswith("guest"))
             idle_s += fields["idle"] + fields.get("iowait", 0.0)
             steal_s += fields.get("steal", 0.0)
         return cls(total_s=total_s, idle_s=idle_s, steal_s=steal_s)
 
     def since(self, before: "CpuTimes") -> "CpuTimes":
-        """Return what was spent since `before`. A kernel may count a little backwards."""
+        """Return the times spent since `before`, at least 0: the kernel may count backwards."""
         return CpuTimes(
             total_s=max(self.total_s - before.total_s, 0.0),
             idle_s=max(self.idle_s - before.idle_s, 0.0),

@@ -1,4 +1,4 @@
-"""Energy of the host's processors or GPUs while an encode runs, and while nothing does."""
+"""Energy of the host's processors or GPUs during an encode, and their idle power."""
 
 from collections.abc import Callable
 
@@ -12,22 +12,22 @@ _NO_IDLE_POWER = Unavailable(reason="idle power was not measured before the enco
 
 
 class EnergyMeter:
-    """Reads counters of energy before and after an encode."""
+    """A meter that reads energy counters before and after an encode."""
 
     def __init__(self, read: Callable[[], EnergyReading] | None) -> None:
-        """Read with `read`; with None there is no energy."""
+        """Read the counters with `read`; with None the energy is unavailable."""
         self.read = read
         self._idle_w: float | Unavailable = _NO_IDLE_POWER
         self._idle_begin: EnergyReading | None = None
         self._begin: EnergyReading | None = None
 
     def begin_idle(self) -> bool:
-        """Begin a time in which nothing of ours runs; False where there is nothing to measure."""
+        """Start the idle window, in which no encode runs; return False if there are no counters."""
         self._idle_begin = None if self.read is None else self.read()
         return self._idle_begin is not None and bool(self._idle_begin.zones)
 
     def end_idle(self) -> None:
-        """End that time: the power in it is the idle power."""
+        """End the idle window; its mean power is the idle power."""
         if self.read is not None and self._idle_begin is not None:
             used = _used(self._idle_begin, self.read())
             self._idle_w = used if isinstance(used, Unavailable) else used.gross_j / used.duration_s
@@ -37,11 +37,11 @@ class EnergyMeter:
         self._begin = None if self.read is None else self.read()
 
     def finish(self) -> EnergyMeasurement | Unavailable:
-        """Read the counters at its end and return what was used in between."""
+        """Read the counters at the end of the encode and return the energy used since `start`."""
         if self.read is None:
             return Unavailable(reason="this node has no energy reader")
         if self._begin is None:
-            return Unavailable(reason="no encode was begun")
+            return Unavailable(reason="the energy meter was not started")
         used = _used(self._begin, self.read())
         if isinstance(used, Unavailable):
             return used
@@ -53,20 +53,20 @@ class EnergyMeter:
 
 
 def _used(begin: EnergyReading, end: EnergyReading) -> EnergyMeasurement | Unavailable:
-    """Return what was used between two readings, without anything about idle power."""
+    """Return the energy used between two readings, without the idle power."""
     for reading in (begin, end):
         if not reading.zones:
             return Unavailable(reason=reading.reason)
     if begin.zones.keys() != end.zones.keys():
-        return Unavailable(reason="the energy zones changed meanwhile")
+        return Unavailable(reason="the energy zones changed during the measurement")
     if begin.gaps != end.gaps:
-        return Unavailable(reason="the energy counters were not read for too long meanwhile")
+        return Unavailable(reason="the energy reader missed readings during the measurement")
     duration_s = end.monotonic_s - begin.monotonic_s
     if duration_s < _SHORTEST_S:
-        return Unavailable(reason=f"{duration_s:.3f} s are too short for the energy counters")
+        return Unavailable(reason=f"{duration_s:.3f} s is too short for the energy counters")
     zones_j = {name: end.zones[name].joules - zone.joules for name, zone in begin.zones.items()}
     if min(zones_j.values()) < 0:
-        return Unavailable(reason="the energy was counted anew meanwhile")
+        return Unavailable(reason="the energy counters were reset during the measurement")
     return EnergyMeasurement(
         zones_j=zones_j,
         gross_j=sum(zones_j.values()),

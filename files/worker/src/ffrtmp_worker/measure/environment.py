@@ -1,4 +1,4 @@
-"""The host around an attempt: what it is, and what may have disturbed it."""
+"""Environment of an attempt: the host's properties, and possible disturbances."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ _RESOURCES = ("cpu", "memory", "io")
 
 
 def cpu_model() -> str:
-    """Return the processor's name; on processors that give none, the architecture."""
+    """Return the processor's model name, or the architecture if the kernel reports no name."""
     for line in _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
@@ -30,7 +30,7 @@ def cpu_model() -> str:
 
 
 def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
-    """Return the frequency governor of all CPUs; several are joined with commas."""
+    """Return the frequency governor of the CPUs; different governors are joined with commas."""
     names = {
         file.read_text(encoding="ascii").strip()
         for file in tree.glob("cpu[0-9]*/cpufreq/scaling_governor")
@@ -41,29 +41,29 @@ def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
 
 
 def cpu_turbo(tree: Path = CPU_TREE) -> str | Unavailable:
-    """Return whether CPUs may run faster than their nominal frequency: `on` or `off`."""
+    """Return whether CPUs may exceed their nominal frequency: `on` or `off`."""
     for file, off in (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0")):
         value = _text(tree / file)
         if value is not None:
             return "off" if value == off else "on"
-    return Unavailable(reason="the kernel does not say whether there is a turbo")
+    return Unavailable(reason="the kernel does not report whether turbo is enabled")
 
 
 def numa_nodes(cpus: Iterable[int], tree: Path = CPU_TREE) -> str | Unavailable:
-    """Return the numbers of the NUMA nodes that these CPUs are on, joined with commas."""
+    """Return the numbers of the NUMA nodes of these CPUs, joined with commas."""
     found = {
         int(node.name.removeprefix("node"))
         for cpu in cpus
         for node in tree.glob(f"cpu{cpu}/node[0-9]*")
     }
     if not found:
-        return Unavailable(reason="the kernel does not say which NUMA nodes CPUs are on")
+        return Unavailable(reason="the kernel does not report the NUMA nodes of CPUs")
     return ",".join(str(node) for node in sorted(found))
 
 
-def _said(file: Path, what: str) -> str | Unavailable:
+def _reported(file: Path, what: str) -> str | Unavailable:
     value = _text(file)
-    return Unavailable(reason=f"the kernel does not say {what}") if value is None else value
+    return Unavailable(reason=f"the kernel does not report {what}") if value is None else value
 
 
 def _microcode() -> str | Unavailable:
@@ -71,7 +71,7 @@ def _microcode() -> str | Unavailable:
         key, _, value = line.partition(":")
         if key.strip() == "microcode":
             return value.strip()
-    return Unavailable(reason="the kernel does not say which microcode runs")
+    return Unavailable(reason="the kernel does not report the microcode version")
 
 
 def _text(file: Path) -> str | None:
@@ -82,24 +82,24 @@ def _text(file: Path) -> str | None:
 
 
 class EnvironmentWatch:
-    """Reads the host before and after an encode, and now and then while it runs."""
+    """A watch that reads the host's state before, during and after an encode."""
 
-    def __init__(self, heard: Callable[[HostSample], None] = unavailable_sample) -> None:
-        """Begin; `heard` gets what is seen of the processors once a second."""
+    def __init__(self, on_sample: Callable[[HostSample], None] = unavailable_sample) -> None:
+        """Start the watch; `on_sample` receives a sample of the processors once a second."""
         self._load_before = os.getloadavg()[0]
         self._memory_available = psutil.virtual_memory().available
-        self._begun_s = time.monotonic()
+        self._start_s = time.monotonic()
         self._throttles = throttle_counts()
-        self._slot = cgroup_counts()
+        self._cgroup = cgroup_counts()
         self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
         self._host_tuning = host_tuning()
         self._times_before = CpuTimes.now()
-        self._sampler = HostSampler(heard)
+        self._sampler = HostSampler(on_sample)
 
     def finish(self) -> Environment:
-        """Return the state of the host from the making of this watch until now."""
+        """End the watch and return the environment since its creation."""
         times = CpuTimes.now().since(self._times_before)
-        elapsed_s = time.monotonic() - self._begun_s
+        elapsed_s = time.monotonic() - self._start_s
         sampled = self._sampler.finish()
         throttled = cgroup_counts().throttled_periods
         affinity = sorted(os.sched_getaffinity(0))
@@ -118,23 +118,23 @@ class EnvironmentWatch:
             temperature_max_celsius=sampled.temperature_max_celsius,
             throttle_events=self._throttle_events(),
             throttled_periods=_difference(
-                throttled, self._slot.throttled_periods, "the slot's CPU quota"
+                throttled, self._cgroup.throttled_periods, "the slot's CPU quota"
             ),
             cpu_pressure_ratio=self._pressure("cpu", elapsed_s),
             memory_pressure_ratio=self._pressure("memory", elapsed_s),
             io_pressure_ratio=self._pressure("io", elapsed_s),
             turbo=cpu_turbo(),
-            smt=_said(CPU_TREE / "smt/control", "whether cores run two threads"),
+            smt=_reported(CPU_TREE / "smt/control", "whether SMT is enabled"),
             cpu_affinity=",".join(str(cpu) for cpu in affinity),
             microcode=_microcode(),
             numa_nodes=numa_nodes(affinity),
-            host_tuning=_throughout(self._host_tuning, host_tuning()),
+            host_tuning=_if_unchanged(self._host_tuning, host_tuning()),
         )
 
     def _throttle_events(self) -> int | Unavailable:
         now = throttle_counts()
         if not now or now.keys() != self._throttles.keys():
-            return Unavailable(reason="the kernel does not count throttling for heat")
+            return Unavailable(reason="the kernel does not count thermal throttling")
         return sum(now.values()) - sum(self._throttles.values())
 
     def _pressure(self, resource: str, elapsed_s: float) -> float | Unavailable:
@@ -142,10 +142,10 @@ class EnvironmentWatch:
         return stalled if isinstance(stalled, Unavailable) else stalled / 1e6 / elapsed_s
 
 
-def _throughout(before: str | Unavailable, now: str | Unavailable) -> str | Unavailable:
+def _if_unchanged(before: str | Unavailable, now: str | Unavailable) -> str | Unavailable:
     if before == now:
         return now
-    return Unavailable(reason="the tuning of the host changed while the encode ran")
+    return Unavailable(reason="the tuning of the host changed during the encode")
 
 
 def _difference(now: int | None, before: int | None, what: str) -> int | Unavailable:

@@ -1,4 +1,4 @@
-"""The host while an encode runs: what disturbed it, and what it used."""
+"""Watch of the host during an encode: its environment and its energy."""
 
 import time
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from ffrtmp_worker.measure.environment import EnvironmentWatch
 from ffrtmp_worker.measure.page_cache import cached_ratio
 from ffrtmp_worker.measure.series import Series
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 
 
 class HostMeasurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen of the host from the beginning to the end of a watch."""
+    """The host's figures from the start to the end of a watch."""
 
     environment: Environment
     energy: EnergyMeasurement | Unavailable
@@ -24,38 +24,44 @@ class HostMeasurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostWatch:
-    """Watches one encode: `settle`, `begin`, then `finish`."""
+    """Watch of one encode; call `settle`, `start` and `finish` in this order."""
 
     def __init__(
         self, energy: EnergyMeter, gpu_energy: EnergyMeter, idle_s: float, series: Series
     ) -> None:
-        """Take energy from the meters, and idle power in a window of `idle_s` seconds.
+        """Create a watch that is not started.
 
-        Every second of what is watched is a row of `series`.
+        Args:
+            energy: The meter of the processors' energy.
+            gpu_energy: The meter of the GPUs' energy.
+            idle_s: The duration of the measurement of idle power, in seconds.
+            series: The series that receives a row for each second of the watch.
         """
         self._energy, self._gpu_energy = energy, gpu_energy
         self._idle_s = idle_s
         self._series = series
         self._environment: EnvironmentWatch | None = None
-        self._source_cached_ratio: float | Unavailable = Unavailable(reason="nothing was begun")
+        self._source_cached_ratio: float | Unavailable = Unavailable(
+            reason="the watch was not started"
+        )
 
     def settle(self, check_stop: Callable[[], None]) -> None:
-        """See what the host uses while nothing of ours runs; does not wait where nobody can tell.
+        """Measure the idle power before the encode; return at once without energy counters.
 
-        `check_stop` is called now and then and may raise.
+        `check_stop` is called repeatedly while waiting and may raise.
         """
         if self._idle_s <= 0:
             return
         meters = [meter for meter in (self._energy, self._gpu_energy) if meter.begin_idle()]
-        until = time.monotonic() + self._idle_s
-        while meters and (left_s := until - time.monotonic()) > 0:
+        deadline = time.monotonic() + self._idle_s
+        while meters and (left_s := deadline - time.monotonic()) > 0:
             check_stop()
-            time.sleep(min(left_s, _LOOK_S))
+            time.sleep(min(left_s, _POLL_S))
         for meter in meters:
             meter.end_idle()
 
     def start(self, source: Path) -> None:
-        """Begin right before the process that is measured is started, which reads `source`."""
+        """Start the watch, right before the measured process, which reads `source`, is started."""
         self._source_cached_ratio = cached_ratio(source)
         self._series.start(self._energy.read)
         self._environment = EnvironmentWatch(self._series.sample)
@@ -63,10 +69,10 @@ class HostWatch:
             meter.start()
 
     def finish(self) -> HostMeasurement:
-        """End right after it; raises RuntimeError when the watch was never begun."""
+        """End the watch, right after the process. Raises RuntimeError if it was not started."""
         energy, gpu_energy = self._energy.finish(), self._gpu_energy.finish()
         if self._environment is None:
-            raise RuntimeError("a watch that was not begun cannot be finished")
+            raise RuntimeError("the watch cannot be finished before it is started")
         environment = msgspec.structs.replace(
             self._environment.finish(), source_cached_ratio=self._source_cached_ratio
         )

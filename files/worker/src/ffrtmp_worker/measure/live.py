@@ -1,4 +1,4 @@
-"""How a stream to an RTMP server kept up with the clock."""
+"""Analysis of a stream to an RTMP server: lag, stalls, losses and bit rate."""
 
 from collections.abc import Sequence
 
@@ -10,47 +10,47 @@ from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Packets
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 
 STALL_S = 1.0
-"""An encoder that writes nothing for longer stalls: players that buffer little run dry."""
+"""A longer time without a new frame is a stall, in which players with small buffers pause."""
 
 _SETTLING_S = 1.0
-"""Left out at the start, in which the feeder is ahead and the encoder fills its queues."""
+"""The start that is ignored, in which the feeder is ahead and the encoder fills its queues."""
 
 _WINDOW_S = 2.0
 _RESOLUTION_S = 0.1
-"""A lag that grows by more than this from one window to the next, or over all of them, is one of a
-stream that falls back; reports count whole pictures and come four times a second."""
+"""A stream falls behind if its lag grows by more than this from one window to the next, or over all
+windows. Reports count whole frames, four times a second, so smaller changes are not significant."""
 
 Numbers = NDArray[np.float64]
 
 
 def measure_live(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
-    """Judge a stream of `frame_rate` pictures a second.
+    """Analyze a stream of `frame_rate` frames per second.
 
-    Raises ValueError, saying what is missing, when feeder, encoder or player were not heard of
+    Raises ValueError with the missing part if there is no data from feeder, encoder or player
     after the first second.
     """
     fed = np.array(stream.fed, dtype=np.float64).reshape(-1, 2)
     reports = np.array([(r.elapsed_s, r.frames) for r in stream.reports], dtype=np.float64)
     if not len(reports):
-        raise ValueError("the encoder wrote no picture")
+        raise ValueError("the encoder wrote no frame")
     from_s = reports[0, 0] + _SETTLING_S
     fed, settled = fed[fed[:, 0] >= from_s], reports[reports[:, 0] >= from_s]
     packets = stream.packets
     arrived = np.array(packets.elapsed_s, dtype=np.float64)
     after = arrived >= from_s
-    for what, count in (("feeder", len(fed)), ("encoder", len(settled)), ("player", after.sum())):
+    for role, count in (("feeder", len(fed)), ("encoder", len(settled)), ("player", after.sum())):
         if not count:
-            raise ValueError(f"nothing was heard of the {what} after the first second")
-    # When the feeder's first picture would have been due. The feeder waits for a slow encoder:
-    # that makes its later pictures late, not due later.
+            raise ValueError(f"there is no data from the {role} after the first second")
+    # The time at which the feeder's first frame was due. The feeder waits for a slow encoder,
+    # which makes its later frames late, but does not change when they are due.
     start_s = float(np.min(fed[:, 0] - fed[:, 1]))
     lags = np.array(
         [lag_s(r, start_s, frame_rate) for r in stream.reports if r.elapsed_s >= from_s]
     )
-    ways = arrived[after] - start_s - np.array(packets.time_s, dtype=np.float64)[after]
+    delays = arrived[after] - start_s - np.array(packets.time_s, dtype=np.float64)[after]
     kbps = _kbps_by_second(packets)
     lag_p50_s, lag_p95_s, lag_p99_s = np.percentile(lags, (50, 95, 99))
-    way_p50_s, way_p95_s, way_p99_s = np.percentile(ways, (50, 95, 99))
+    delay_p50_s, delay_p95_s, delay_p99_s = np.percentile(delays, (50, 95, 99))
     return LiveMeasurement(
         duration_s=stream.wall_s,
         lag_p50_s=float(lag_p50_s),
@@ -61,10 +61,10 @@ def measure_live(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
         stalls=stalls(stream.reports, stream.wall_s),
         reconnects=stream.reconnects,
         frames_lost=_frames_lost(packets, frame_rate),
-        end_to_end_p50_s=float(way_p50_s),
-        end_to_end_p95_s=float(way_p95_s),
-        end_to_end_p99_s=float(way_p99_s),
-        end_to_end_max_s=float(ways.max()),
+        end_to_end_p50_s=float(delay_p50_s),
+        end_to_end_p95_s=float(delay_p95_s),
+        end_to_end_p99_s=float(delay_p99_s),
+        end_to_end_max_s=float(delays.max()),
         bitrate_mean_kbps=float(kbps.mean()),
         bitrate_max_kbps=float(kbps.max()),
         bitrate_cv=float(kbps.std() / kbps.mean()) if kbps.mean() else 0.0,
@@ -75,15 +75,21 @@ def measure_live(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
 
 
 def lag_s(report: ProgressReport, due_s: float, frame_rate: float) -> float:
-    """Return how late the picture was that `report` counts last; the first was due at `due_s`."""
+    """Return the lag of the latest frame of a report, in seconds.
+
+    Args:
+        report: The report of the encoder.
+        due_s: The time at which the first frame was due, on the report's clock, in seconds.
+        frame_rate: The frames per second of the stream.
+    """
     return report.elapsed_s - due_s - (report.frames - 1) / frame_rate
 
 
 def below_real_time_s(at_s: Numbers, lags_s: Numbers) -> float:
-    """Return for how many seconds a stream fell back, given its lags at these times.
+    """Return for how many seconds a stream fell behind, given its lags at these times.
 
-    The median lag of each two seconds is compared with that of the two before. Where none of
-    them grows, but the lag does from the first to the last, it was all the time.
+    The median lag of each window of two seconds is compared with that of the previous window. If
+    it grows in no window, but from the first to the last, the stream fell behind all the time.
     """
     numbers = ((at_s - at_s[0]) // _WINDOW_S).astype(int)
     medians = np.array([np.median(lags_s[numbers == number]) for number in np.unique(numbers)])
@@ -94,7 +100,7 @@ def below_real_time_s(at_s: Numbers, lags_s: Numbers) -> float:
 
 
 def stalls(reports: Sequence[ProgressReport], wall_s: float) -> int:
-    """Return how often no new picture was written for longer than `STALL_S`."""
+    """Return how often no new frame was written for longer than `STALL_S`."""
     found, frames, since_s = 0, 0, reports[0].elapsed_s
     for report in [*reports, ProgressReport(wall_s, -1)]:
         if report.frames != frames:
@@ -104,7 +110,7 @@ def stalls(reports: Sequence[ProgressReport], wall_s: float) -> int:
 
 
 def _frames_lost(packets: Packets, frame_rate: float) -> int:
-    """Return how many packets are missing among those that the player had."""
+    """Return the number of packets that are missing between the player's first and last."""
     times = np.array(packets.time_s, dtype=np.float64)
     due = round(float(times.max() - times.min()) * frame_rate) + 1
     return max(due - len(np.unique(times)), 0)
@@ -114,7 +120,7 @@ def _kbps_by_second(packets: Packets) -> Numbers:
     """Return the bit rate at the player in each whole second since its first packet."""
     arrived = np.array(packets.elapsed_s, dtype=np.float64)
     seconds = np.floor(arrived - arrived[0]).astype(int)
-    # The last second is not whole, and in the first comes what the server had kept.
+    # The last second is incomplete, and the first contains packets that the server had buffered.
     sums = np.bincount(seconds, weights=np.array(packets.size_bytes, dtype=np.float64))
     whole = sums[1:-1]
     return (whole if whole.size else sums) * 8 / 1000

@@ -1,7 +1,8 @@
-"""What NVIDIA's management library (NVML) says of the host's GPUs.
+"""Readings of the host's GPUs from NVIDIA's management library (NVML).
 
-A driver may come, go, or lose a GPU while we run; what a GPU does not know has no value. The module
-pynvml is loaded only where the driver's library is: it costs memory that other hosts need not pay.
+A driver may be loaded or unloaded, or lose a GPU, while the agent runs. A figure that a GPU does
+not support has no value. The module pynvml is imported only on hosts with the driver's library, to
+save memory on the others.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 _LIBRARY = "libnvidia-ml.so.1"
 _RETRY_S = 30.0
 _NO_LIBRARY = f"this host has no NVIDIA driver ({_LIBRARY})"
-_NO_GPU = "the driver knows no GPU"
+_NO_GPU = "the NVIDIA driver reports no GPU"
 
 _HERTZ_PER_MHZ = 1e6
 _PERCENT = 100.0
@@ -32,14 +33,14 @@ THROTTLE_REASONS = {
     "hw_thermal": "nvmlClocksThrottleReasonHwThermalSlowdown",
     "power_brake": "nvmlClocksThrottleReasonHwPowerBrakeSlowdown",
 }
-"""Reasons for which a GPU runs slower than it could, by our names; idling is none of them."""
+"""Reasons for which a GPU reduces its clocks, with NVML's constants. Idling is not included."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU at one moment; `values` holds what it knows, by the names of `_FIELDS`.
+    """A reading of one GPU; `values` has the figures that it supports, by the names of `_FIELDS`.
 
-    `throttled` says of each reason whether it holds the clocks down, and is empty where the GPU
-    does not tell.
+    `throttled` maps each reason to whether it currently reduces the clocks. It is empty if the GPU
+    does not report reasons.
     """
 
     uuid: str
@@ -50,7 +51,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gpus(msgspec.Struct, frozen=True, kw_only=True):
-    """All GPUs at one moment; `reason` says why there are none."""
+    """A reading of all GPUs; `reason` explains why there are none, or is ""."""
 
     driver: str
     gpus: tuple[Gpu, ...]
@@ -61,7 +62,7 @@ _Field = Callable[[Any, Any], float]
 
 _FIELDS: dict[str, _Field] = {
     "power_w": lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3,
-    # Counted by the GPU since its driver was loaded; Volta and later.
+    # Since the driver was loaded; supported by Volta and later.
     "energy_j": lambda nvml, gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3,
     "sm_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / _PERCENT,
     "memory_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).memory / _PERCENT,
@@ -69,7 +70,7 @@ _FIELDS: dict[str, _Field] = {
     "decoder_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetDecoderUtilization(gpu)[0] / _PERCENT,
     "encoder_sessions": lambda nvml, gpu: nvml.nvmlDeviceGetEncoderStats(gpu)[0],
     "encoder_fps": lambda nvml, gpu: nvml.nvmlDeviceGetEncoderStats(gpu)[1],
-    # Microseconds.
+    # NVML reports microseconds.
     "encoder_latency_s": lambda nvml, gpu: nvml.nvmlDeviceGetEncoderStats(gpu)[2] / 1e6,
     "clock_graphics_hz": lambda nvml, gpu: _clock_hz(nvml, gpu, nvml.NVML_CLOCK_GRAPHICS),
     "clock_sm_hz": lambda nvml, gpu: _clock_hz(nvml, gpu, nvml.NVML_CLOCK_SM),
@@ -86,37 +87,37 @@ _FIELDS: dict[str, _Field] = {
 
 
 class Nvml:
-    """NVML for as long as this process lives; for one thread at a time."""
+    """Client of NVML for the lifetime of this process. Not safe for concurrent use by threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Wait half a minute by `clock`, in seconds, before a lost driver is asked again."""
+        """Use `clock`, in seconds, to wait half a minute before another try after a failure."""
         self._clock = clock
         self._nvml: ModuleType | None = None
         self._retry_at = -_RETRY_S
         self._reason = _NO_LIBRARY
 
     def read(self) -> Gpus:
-        """Return everything that the GPUs know."""
+        """Return all figures of the GPUs."""
         return self._query(_FIELDS)
 
     def read_energy(self) -> EnergyReading:
-        """Return the GPUs' energy counters alone, a zone for each GPU that has one."""
+        """Return only the energy counters, as a zone for each GPU that has a counter."""
         found = self._query({"energy_j": _FIELDS["energy_j"]})
         zones = {
             f"{gpu.name} {gpu.uuid}": ZoneReading(joules=gpu.values["energy_j"], watts=None)
             for gpu in found.gpus
             if "energy_j" in gpu.values
         }
-        reason = found.reason or ("" if zones else "no GPU of this host counts its energy")
+        reason = found.reason or ("" if zones else "no GPU of this host has an energy counter")
         return EnergyReading(monotonic_s=time.monotonic(), zones=zones, gaps=0, reason=reason)
 
     def has_gpus(self) -> bool:
-        """Whether the host has such GPUs, be it that they do not answer now."""
+        """Return whether the host has NVIDIA GPUs, even if they currently cannot be read."""
         found = self._query({})
         return bool(found.gpus) or found.reason not in (_NO_LIBRARY, _NO_GPU)
 
     def _query(self, fields: Mapping[str, _Field]) -> Gpus:
-        nvml = self._opened()
+        nvml = self._open()
         if nvml is None:
             return Gpus(driver="", gpus=(), reason=self._reason)
         try:
@@ -127,11 +128,11 @@ class Nvml:
             return Gpus(driver="", gpus=(), reason=self._reason)
         known = tuple(gpu for gpu in gpus if gpu is not None)
         if len(known) < len(gpus):
-            # One that is lost may come back under another number: all are looked for again.
+            # A lost GPU may return under another index, so the library is initialized again.
             self._close(nvml, "a GPU was lost")
         return Gpus(driver=driver, gpus=known, reason="" if known else _NO_GPU)
 
-    def _opened(self) -> ModuleType | None:
+    def _open(self) -> ModuleType | None:
         if self._nvml is not None or self._clock() < self._retry_at:
             return self._nvml
         self._retry_at = self._clock() + _RETRY_S
@@ -155,21 +156,21 @@ class Nvml:
         try:
             nvml.nvmlShutdown()
         except nvml.NVMLError:
-            # The driver is gone already; the next opening starts anew.
+            # The driver is already unloaded; the next `_open` initializes the library again.
             return
 
 
 def _gpu(nvml: Any, index: int, fields: Mapping[str, _Field]) -> Gpu | None:
-    """Return what a GPU knows, or None where it is lost; raises NVMLError with the driver."""
+    """Return the reading of a GPU, or None if it is lost. Raises NVMLError on driver failures."""
     try:
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
         uuid, name = nvml.nvmlDeviceGetUUID(gpu), nvml.nvmlDeviceGetName(gpu)
         values = {}
-        for field, of in fields.items():
-            value = _known(nvml, partial(of, nvml, gpu))
+        for field, read in fields.items():
+            value = _supported(nvml, partial(read, nvml, gpu))
             if value is not None:
                 values[field] = value
-        bits = _known(nvml, partial(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, gpu))
+        bits = _supported(nvml, partial(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, gpu))
     except nvml.NVMLError_GpuIsLost:
         return None
     throttled = {} if bits is None else {
@@ -179,10 +180,10 @@ def _gpu(nvml: Any, index: int, fields: Mapping[str, _Field]) -> Gpu | None:
     return Gpu(uuid=uuid, index=index, name=name, values=values, throttled=throttled)
 
 
-def _known(nvml: Any, of: Callable[[], float]) -> float | None:
-    """Return a value, or None for one that this GPU, its driver or our rights do not give."""
+def _supported(nvml: Any, read: Callable[[], float]) -> float | None:
+    """Return a value, or None if the GPU or its driver lacks it or access to it is denied."""
     try:
-        return float(of())
+        return float(read())
     except (
         nvml.NVMLError_NotSupported,
         nvml.NVMLError_FunctionNotFound,

@@ -1,4 +1,4 @@
-"""What was written, and whether it is what the scenario asked for."""
+"""Figures of an output, and its comparison with the settings of the scenario."""
 
 import hashlib
 from fractions import Fraction
@@ -16,7 +16,7 @@ _GAP_SLACK_S = 0.0021
 
 
 def source_problems(source: VideoProbe) -> list[str]:
-    """Say why a source cannot be measured frame by frame; an empty list means that it can."""
+    """Return the reasons why a source cannot be measured frame by frame; empty if it can."""
     found = []
     if source.complaints:
         found.append(f"the source is damaged: {source.complaints.splitlines()[-1]}")
@@ -31,18 +31,25 @@ def source_problems(source: VideoProbe) -> list[str]:
         )
     elif source.drift_s > _FRAMES_OF_DRIFT / float(source.frame_rate):
         found.append(
-            f"the source's frame rate varies: a frame stands {source.drift_s:.4f} s from where an "
-            "even rate would have it"
+            f"the source's frame rate varies: a frame is {source.drift_s:.4f} s away from its "
+            "place at an even rate"
         )
     return found
 
 
 def measure_output(
-    file: Path, probe: VideoProbe, *, asked_kbps: int | None, decoded_sha256: str
+    file: Path, probe: VideoProbe, *, requested_kbps: int | None, decoded_sha256: str
 ) -> OutputMeasurement:
-    """Put together what is reported of an output; raises OSError when it cannot be read.
+    """Return the figures of an output.
 
-    `asked_kbps` is the bit rate that the scenario has, in units of 1,000 bit/s, if it has one.
+    Args:
+        file: The output.
+        probe: The properties of the output's video.
+        requested_kbps: The bit rate of the scenario in units of 1,000 bit/s, if it has one.
+        decoded_sha256: The digest of the decoded frames.
+
+    Raises:
+        OSError: The file cannot be read.
     """
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -65,12 +72,14 @@ def measure_output(
             else probe.peak_second_bytes * 8 / 1000
         ),
         bitrate_deviation_ratio=(
-            Unavailable(reason="no bit rate was asked for")
-            if asked_kbps is None
-            else bitrate_kbps / asked_kbps - 1.0
+            Unavailable(reason="the scenario sets no bit rate")
+            if requested_kbps is None
+            else bitrate_kbps / requested_kbps - 1.0
         ),
-        profile=probe.profile or Unavailable(reason="the file does not say"),
-        level=Unavailable(reason="the file does not say") if probe.level is None else probe.level,
+        profile=probe.profile or Unavailable(reason="the file does not contain it"),
+        level=Unavailable(reason="the file does not contain it")
+        if probe.level is None
+        else probe.level,
         key_frames=probe.key_frames,
         gop_max_frames=probe.gop_max_frames,
         reorder_frames=probe.reorder_frames,
@@ -79,19 +88,27 @@ def measure_output(
 
 
 def mismatches(settings: EncodeSettings, source: VideoProbe, output: VideoProbe) -> list[str]:
-    """Name every way in which the output is not what the scenario says."""
+    """Return all differences between the output and the settings.
+
+    Args:
+        settings: The settings of the encode.
+        source: The properties of the source, which the output has unless the settings change them.
+        output: The properties of the output.
+    """
     frame_rate, frames = source.frame_rate, source.frames
     if settings.frame_rate is not None:
         frame_rate = Fraction(settings.frame_rate)
         frames = round(source.frames * frame_rate / source.frame_rate)
-    wanted: list[tuple[str, object, object]] = [
+    expected: list[tuple[str, object, object]] = [
         ("codec", ENCODERS[settings.encoder].codec, output.codec),
         ("width", settings.width or source.width, output.width),
         ("height", settings.height or source.height, output.height),
         ("pixel format", settings.pixel_format, output.pixel_format),
         ("number of frames", frames, output.frames),
     ]
-    found = [f"{what} is {got}, not {want}" for what, want, got in wanted if want != got]
+    found = [
+        f"{what} is {actual}, not {value}" for what, value, actual in expected if value != actual
+    ]
     if not is_same_rate(frame_rate, output.frame_rate):
         found.append(f"frame rate is {output.frame_rate}, not {frame_rate}")
     slack_s = _FRAMES_OF_SLACK / float(frame_rate)

@@ -1,4 +1,4 @@
-"""How much of a file the kernel has in memory, so that reading it needs no disk."""
+"""Ratio of a file that is in the page cache, so that reading it needs no disk access."""
 
 import ctypes
 import mmap
@@ -14,9 +14,10 @@ _IS_RESIDENT = 1
 
 
 def cached_ratio(file: Path) -> float | Unavailable:
-    """Return the part of the pages of `file` that are in the page cache, by mincore(2).
+    """Return the ratio of the pages of `file` that are in the page cache, by mincore(2).
 
-    The kernel tells only who may write the file or owns it; to others all looks cached.
+    The kernel reports the true state only to processes that own the file or may write it. For
+    other processes all pages appear to be cached.
     """
     try:
         with (
@@ -24,14 +25,14 @@ def cached_ratio(file: Path) -> float | Unavailable:
             mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped,
         ):
             pages = np.zeros(-(-len(mapped) // mmap.PAGESIZE), dtype=np.uint8)
-            # Only where it lies is needed; nothing of it is read, which would bring it in.
+            # Only the address is used: reading the data would load it into the cache.
             view = np.frombuffer(mapped, dtype=np.uint8)
             failed = _libc.mincore(view.ctypes.data, len(mapped), pages.ctypes.data)
-            # A mapping that is looked at cannot be closed.
+            # A mapping with a view cannot be closed.
             del view
             if failed:
                 reason = os.strerror(ctypes.get_errno())
-                return Unavailable(reason=f"the kernel does not tell what it has cached: {reason}")
+                return Unavailable(reason=f"the page cache cannot be inspected: {reason}")
     except (OSError, ValueError) as error:
-        return Unavailable(reason=f"the source cannot be looked at: {error}")
+        return Unavailable(reason=f"the source cannot be mapped into memory: {error}")
     return float(np.mean(pages & _IS_RESIDENT))

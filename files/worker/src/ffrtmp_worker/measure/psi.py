@@ -1,4 +1,4 @@
-"""How long tasks of the host waited for what they needed (the kernel's pressure stalls)."""
+"""Time in which tasks of the host were stalled on a resource (pressure stall information)."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ PRESSURE = Path("/proc/pressure")
 
 
 def stalled_us(resource: str, folder: Path = PRESSURE) -> int | None:
-    """Return the microseconds since boot in which some task waited for `resource`.
+    """Return the microseconds since boot in which some task was stalled on `resource`.
 
-    `resource` is cpu, memory or io. None means that the kernel does not say.
+    `resource` is cpu, memory or io. The value is None if the kernel does not report it.
     """
     try:
         lines = (folder / resource).read_text(encoding="ascii").splitlines()
     except OSError:
-        # A kernel may have the files and refuse to read them (psi=0).
+        # With psi=0 a kernel may have the files and refuse to read them.
         return None
     for line in lines:
         kind, *fields = line.split()

@@ -1,4 +1,4 @@
-"""VMAF of an output against its source, in a pass of its own that nothing is timed by."""
+"""Quality of an output compared with its source, in a separate pass that is not timed."""
 
 import signal
 import statistics
@@ -16,12 +16,12 @@ from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
 
 LOG_NAME = "vmaf.json"
-"""The file in the work folder that holds the scores of every frame."""
+"""The file in the work folder with the scores of every frame."""
 
 _LOGS = ScoreLogs(vmaf=LOG_NAME, ssim="ssim.log", xpsnr="xpsnr.log")
 _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
-# Of 8-bit samples, squared: pictures that differ by less are equal, and so is any shift of them.
+# In squared units of 8-bit samples. Frames that differ by less are equal, and cannot show a shift.
 _LEAST_DIFFERENCE = 1e-3
 _CHUNK_FRAMES = 256
 _LINES_4K = 2160
@@ -29,14 +29,14 @@ _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
-    """One side of a comparison: a file's name in the work folder, and what it holds."""
+    """A video file in the work folder: its name and the properties of its video."""
 
     name: str
     probe: VideoProbe
 
 
 class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
-    """How quality is measured: with which FFmpeg, where, with how many threads, how long."""
+    """Parameters of the quality pass: FFmpeg, work folder, threads, and deadline in seconds."""
 
     ffmpeg: Path
     folder: Path
@@ -45,7 +45,7 @@ class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """What libvmaf found in one frame: PSNR in dB, the others on their own scales."""
+    """The scores of one frame from libvmaf: PSNR in dB, the others on their own scales."""
 
     vmaf: float
     vmaf_neg: float
@@ -68,23 +68,32 @@ def measure_quality(
 ) -> QualityMeasurement | Unavailable:
     """Compare `distorted` with `reference`, frame number by frame number.
 
-    Whatever casts doubt on the pairing of the frames makes the quality unavailable, with the
-    reason: another number of frames, a shift by a frame or two, another understanding of the
-    sample values. The scores of every frame stay in `vmaf.json` in the folder.
+    The scores of every frame remain in `vmaf.json` in the work folder.
+
+    Args:
+        how: The parameters of the pass.
+        distorted: The output.
+        reference: The source.
+        stop: A function that returns true when the pass is to stop.
+
+    Returns:
+        The quality. It is unavailable if frames may be paired wrongly: if the numbers of frames
+        differ, if the output matches better when shifted by a frame or two, or if the sample
+        values have different meanings.
     """
-    doubt = _colour_doubt(distorted.probe.colour, reference.probe.colour)
+    problem = _colour_problem(distorted.probe.colour, reference.probe.colour)
     if not is_same_rate(distorted.probe.frame_rate, reference.probe.frame_rate):
-        doubt = (
+        problem = (
             f"the output has {distorted.probe.frame_rate_text} frames a second and the source "
             f"{reference.probe.frame_rate_text}"
         )
     elif distorted.probe.frames != reference.probe.frames:
-        doubt = (
+        problem = (
             f"the output has {distorted.probe.frames} frames and the source "
             f"{reference.probe.frames}"
         )
-    if doubt:
-        return Unavailable(reason=doubt)
+    if problem:
+        return Unavailable(reason=problem)
     size = (reference.probe.width, reference.probe.height)
     model = _model(reference.probe)
     thumbnails = ("distorted.gray", "reference.gray")
@@ -112,16 +121,16 @@ def measure_quality(
         name = signal.Signals(-outcome.exit_code).name
         return Unavailable(reason=f"the quality pass was ended by {name}")
     if outcome.exit_code:
-        last = outcome.log_tail.splitlines()[-1:]
-        return Unavailable(reason=f"the quality pass failed: {' '.join(last)}")
-    pictures = [_pictures(how.folder / name) for name in thumbnails]
+        last_line = " ".join(outcome.log_tail.splitlines()[-1:])
+        return Unavailable(reason=f"the quality pass failed: {last_line}")
+    frames = [_read_thumbnails(how.folder / name) for name in thumbnails]
     scores = read_scores(how.folder / LOG_NAME)
     ssim, ssim_pairs = ssim_mean(how.folder / _LOGS.ssim)
     xpsnr, xpsnr_pairs = xpsnr_db(how.folder / _LOGS.xpsnr)
     pairs = {len(scores), ssim_pairs, xpsnr_pairs}
-    doubt = _pairing_doubt(pictures[0], pictures[1], pairs, distorted.probe.frames)
-    if doubt:
-        return Unavailable(reason=doubt)
+    problem = _pairing_problem(frames[0], frames[1], pairs, distorted.probe.frames)
+    if problem:
+        return Unavailable(reason=problem)
     return msgspec.structs.replace(
         summarise(scores, model),
         ssim_ffmpeg_mean=ssim,
@@ -133,12 +142,12 @@ def measure_quality(
 
 
 def read_scores(log: Path) -> list[Scores]:
-    """Read what libvmaf found in every frame out of its JSON."""
+    """Read the scores of every frame from libvmaf's JSON log."""
     return [frame.metrics for frame in msgspec.json.decode(log.read_bytes(), type=_VmafLog).frames]
 
 
 def summarise(frames: Sequence[Scores], model: str) -> QualityMeasurement:
-    """Pool the scores of the frames. The harmonic mean is libvmaf's, which shifts by 1."""
+    """Pool the scores of the frames. The harmonic mean has an offset of 1, as in libvmaf."""
     scores = np.array([frame.vmaf for frame in frames], dtype=np.float64)
     return QualityMeasurement(
         vmaf_model=model,
@@ -159,41 +168,41 @@ def summarise(frames: Sequence[Scores], model: str) -> QualityMeasurement:
 
 
 def _model(reference: VideoProbe) -> str:
-    """Return the model that is made for pictures of the reference's size."""
+    """Return the model for frames of the reference's size."""
     return command.VMAF_4K_MODEL if reference.height >= _LINES_4K else command.VMAF_MODEL
 
 
-def _colour_doubt(output: Colour, source: Colour) -> str:
-    """Say why samples of the two files cannot be compared, as far as the files say."""
-    for colour, whose in ((output, "output"), (source, "source")):
+def _colour_problem(output: Colour, source: Colour) -> str:
+    """Return why samples of the two files cannot be compared, or "" if they can."""
+    for colour, role in ((output, "output"), (source, "source")):
         if colour.transfer in _HDR_TRANSFERS:
-            # VMAF's models were made by people who looked at pictures of standard range.
-            return f"the {whose} is HDR ({colour.transfer}), for which there is no model"
-    # A file that does not give the range means the limited one.
+            # VMAF's models were trained with video of standard dynamic range.
+            return f"the {role} is HDR ({colour.transfer}), for which there is no model"
+    # A file without a range has the limited range.
     pairs = [("range", output.range or "tv", source.range or "tv")]
     pairs += [
-        (what, ours, theirs)
-        for what, ours, theirs in (
+        (what, output_value, source_value)
+        for what, output_value, source_value in (
             ("matrix", output.matrix, source.matrix),
             ("primaries", output.primaries, source.primaries),
             ("transfer", output.transfer, source.transfer),
         )
-        if ours is not None and theirs is not None
+        if output_value is not None and source_value is not None
     ]
     return "; ".join(
-        f"the output's colour {what} is {ours} and the source's {theirs}"
-        for what, ours, theirs in pairs
-        if ours != theirs
+        f"the output's colour {what} is {output_value} and the source's {source_value}"
+        for what, output_value, source_value in pairs
+        if output_value != source_value
     )
 
 
 def _deeper(first: str, second: str) -> str:
-    """Return the format both are compared in: 4:2:0, in ten bits if either has more than 8."""
+    """Return the pixel format of the comparison: 4:2:0, with 10 bits if either has more than 8."""
     deep = any("10" in name or "12" in name or "16" in name for name in (first, second))
     return "yuv420p10le" if deep else "yuv420p"
 
 
-def _pictures(file: Path) -> NDArray[np.uint8]:
+def _read_thumbnails(file: Path) -> NDArray[np.uint8]:
     shape = (command.THUMBNAIL_HEIGHT * command.THUMBNAIL_WIDTH,)
     size = file.stat().st_size // shape[0]
     if not size:
@@ -201,10 +210,10 @@ def _pictures(file: Path) -> NDArray[np.uint8]:
     return np.memmap(file, dtype=np.uint8, mode="r", shape=(size, *shape))
 
 
-def _pairing_doubt(
+def _pairing_problem(
     distorted: NDArray[np.uint8], reference: NDArray[np.uint8], pairs: set[int], frames: int
 ) -> str:
-    """Say why frames may have been compared with others than their own."""
+    """Return why frames may have been compared with wrong ones, or "" if there is no sign of it."""
     if not len(distorted) == len(reference) == frames or pairs != {frames}:
         counts = " or ".join(str(count) for count in sorted(pairs))
         return (
@@ -226,16 +235,16 @@ def _pairing_doubt(
 def _difference(
     distorted: NDArray[np.uint8], reference: NDArray[np.uint8], shift: int, window: int
 ) -> float:
-    """Mean squared difference of output frame n and source frame n + shift.
+    """Return the mean squared difference of output frames n and source frames n + shift.
 
-    Over those n for which the source has a frame n + window as well, so that different shifts can
-    be compared over the same frames of the output, in clips of any length.
+    Only those n are used for which the source has a frame n + window, so that different shifts
+    are compared over the same output frames in clips of any length.
     """
     first, end_all = max(0, -window), len(distorted) - max(0, window)
     total = 0.0
     for start in range(first, end_all, _CHUNK_FRAMES):
         end = min(start + _CHUNK_FRAMES, end_all)
-        ours = distorted[start:end].astype(np.float32)
-        theirs = reference[start + shift : end + shift].astype(np.float32)
-        total += float(np.square(ours - theirs).mean()) * (end - start)
+        output = distorted[start:end].astype(np.float32)
+        source = reference[start + shift : end + shift].astype(np.float32)
+        total += float(np.square(output - source).mean()) * (end - start)
     return total / (end_all - first)

@@ -1,4 +1,4 @@
-"""How fast an encode is from one report to the next, and how slow it was where it was slow."""
+"""Frame rates and bit rates of an encode between reports, and its low frame rates."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -13,18 +13,18 @@ _PERCENT = 100
 _LEAST_INTERVAL_S = 0.001
 
 _LEAST_WRITTEN_S = 1.0
-"""Of less video than this no bit rate is given: a key frame would be all of it."""
+"""The least video for a bit rate, in seconds: a key frame would dominate a shorter part."""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast an encode is just now; `bitrate_bps` is bits for each second of video, or None."""
+    """Current rates of an encode; `bitrate_bps` is in bits per second of video, or None."""
 
     fps: float
     bitrate_bps: float | None
 
 
 class RateMeter:
-    """Gives the rates of a running process, from its reports as they come."""
+    """A meter of the current rates of a process, updated with each of its reports."""
 
     def __init__(self) -> None:
         self._before = ProgressReport(0.0, 0)
@@ -34,8 +34,8 @@ class RateMeter:
     def update(self, report: ProgressReport) -> Rates:
         """Return the rates of the interval that `report` ends.
 
-        The bit rate is that of at least a second of video, and stays as it was until the output
-        has grown again: muxers write in blocks.
+        The bit rate covers at least a second of video. It is unchanged until the output has grown
+        again, because muxers write in blocks.
         """
         fps = _fps(self._before, report)
         self._before = report
@@ -46,10 +46,10 @@ class RateMeter:
             return None
         if self._written is None:
             self._written = report.written_bytes, report.written_s
-        more_bytes = report.written_bytes - self._written[0]
-        more_s = report.written_s - self._written[1]
-        if more_bytes > 0 and more_s >= _LEAST_WRITTEN_S:
-            self._bitrate_bps = more_bytes * 8 / more_s
+        added_bytes = report.written_bytes - self._written[0]
+        added_s = report.written_s - self._written[1]
+        if added_bytes > 0 and added_s >= _LEAST_WRITTEN_S:
+            self._bitrate_bps = added_bytes * 8 / added_s
             self._written = report.written_bytes, report.written_s
         return self._bitrate_bps
 
@@ -57,7 +57,7 @@ class RateMeter:
 def rates_fps(reports: Iterable[ProgressReport]) -> list[float]:
     """Return the frames per second of each interval between two reports.
 
-    The interval before a last report is not among them: it is cut off wherever the encode ended.
+    The interval before the last report is excluded, because the end of the encode cuts it short.
     """
     return [_fps(sooner, later) for sooner, later in pairwise(reports) if not later.is_last]
 
@@ -68,7 +68,7 @@ def _fps(sooner: ProgressReport, later: ProgressReport) -> float:
 
 
 def low_fps(rates_fps: Sequence[float], percent: int) -> float | Unavailable:
-    """Return the rate that `percent` of the intervals' rates fall below, between ranks linearly."""
+    """Return the percentile `percent` of the intervals' rates, with linear interpolation."""
     if len(rates_fps) * percent < _PERCENT:
         return Unavailable(
             reason=f"{len(rates_fps)} intervals between reports are too few for {percent} % of them"

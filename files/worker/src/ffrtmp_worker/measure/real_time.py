@@ -1,4 +1,4 @@
-"""Whether a stream kept up with the clock."""
+"""Pace of a stream compared with real time."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ _FEWEST_REPORTS = 8
 
 
 class RealTimePace(msgspec.Struct, frozen=True, kw_only=True):
-    """How a stream ran against the clock, without its start.
+    """The pace of a stream compared with real time, without its start.
 
-    `speed` is in multiples of real time. `drift_s` is by how much the stream stood further back
-    in the last quarter of its reports than in the first, `lag_max_s` by how much at most at any.
+    `speed` is in multiples of real time. `drift_s` is the growth of the lag from the first to the
+    last quarter of the reports, and `lag_max_s` the largest growth at any report.
     """
 
     speed: float
@@ -24,12 +24,12 @@ class RealTimePace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure_pace(reports: Sequence[ProgressReport], frame_rate: float) -> RealTimePace | None:
-    """Judge a stream of `frame_rate` frames a second by its reports; None if they are too few.
+    """Return the pace of a stream of `frame_rate` frames per second; None with too few reports.
 
-    The lag of a report is the time since the start less the time that its frames last. An
-    encoder holds frames back, so its lag is not 0 from the start on: what counts is whether it
-    grows. The first 15 % of the reports are left out, in which encoders fill their queues. Of
-    each quarter the median is taken, because a report can come late without the stream being so.
+    The lag of a report is the time since the start minus the duration of its frames. An encoder
+    delays frames, so the lag is above 0 from the start, and only its growth is significant. The
+    first 15 % of the reports are ignored, because encoders fill their queues then. The median of
+    each quarter is used, because a single report can be late although the stream is not.
     """
     settled = reports[round(len(reports) * _SETTLING_RATIO) :]
     if len(settled) < _FEWEST_REPORTS:

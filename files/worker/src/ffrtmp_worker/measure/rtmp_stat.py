@@ -1,4 +1,4 @@
-"""What the RTMP server counts of a stream, from the statistics page of Nginx's RTMP module."""
+"""Counters of a stream on the RTMP server, from the statistics page of Nginx's RTMP module."""
 
 import threading
 import time
@@ -18,21 +18,24 @@ _TIMEOUT_S = 2.0
 _MAX_BYTES = 8_000_000
 
 _LAST_S = 0.3
-"""So long before its end a stream is looked at for the last time: an answer takes a while."""
+"""The seconds from the last poll to the end of the stream, to leave time for the response."""
 
 _STALE_S = 2.5
-"""What was seen longer than this before the end of a stream says too little of its end."""
+"""The greatest age of the last sample at the end of a stream, in seconds."""
 
 _SAME_S = 0.5
-"""Two looks at one record of a stream agree on when it began, but for the time of an answer."""
+"""Two samples are of the same record if their calculated starts differ by less, in seconds.
+
+The starts of the same record differ by the response times.
+"""
 
 Client = tuple[str, str]
-"""The server's process, and its number for the connection."""
+"""A connection: the ID of the server's process, and the connection's number in it."""
 
 
 @dataclass(frozen=True)
 class StatPage:
-    """Where an RTMP server says what it counts, whom it is believed, and what it is shown."""
+    """The statistics page of an RTMP server, with the CA and the client certificate for TLS."""
 
     url: str
     ca_file: Path
@@ -40,11 +43,12 @@ class StatPage:
 
 
 class StatSample(msgspec.Struct, frozen=True, kw_only=True):
-    """What the page said of a stream once.
+    """The counters of a stream in one response of the statistics page.
 
-    The record of the stream is `age_s` old; it ends with the stream's last connection.
-    `bytes_in` are those of its audio and video since then. `dropped` are messages that the server
-    did not send to a connection, `publishers` the connections that publish.
+    `age_s` is the age of the server's record of the stream, which ends with the last connection of
+    the stream. `bytes_in` counts the bytes of audio and video since the start of the record.
+    `dropped` counts the messages that the server did not send to a connection. `publishers` are
+    the connections that publish.
     """
 
     age_s: float
@@ -63,67 +67,78 @@ class ServerMeasurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_stat_page(page: bytes, application: str, stream: str) -> StatSample | None:
-    """Return what a page says of a stream of an application; None where it does not name it.
+    """Return the counters of a stream from a statistics page.
 
-    Raises ValueError when the page is no such page.
+    Args:
+        page: The XML of the page.
+        application: The name of the RTMP application.
+        stream: The name of the stream in the application.
+
+    Returns:
+        The counters, or None if the page does not list the stream.
+
+    Raises:
+        ValueError: The page is not a statistics page.
     """
     try:
         root = ElementTree.fromstring(page)
     except ElementTree.ParseError as error:
-        raise ValueError(f"the page is no XML: {error}") from error
+        raise ValueError(f"the page is not XML: {error}") from error
     if root.tag != "rtmp":
-        raise ValueError(f"the page is no statistics of the RTMP module, but <{root.tag}>")
+        raise ValueError(f"the page is not a statistics page of the RTMP module, but <{root.tag}>")
     process = root.findtext("pid", "")
-    for one in root.iterfind("server/application"):
-        if one.findtext("name") != application:
+    for application_node in root.iterfind("server/application"):
+        if application_node.findtext("name") != application:
             continue
-        for found in one.iterfind("live/stream"):
-            if found.findtext("name") != stream:
+        for stream_node in application_node.iterfind("live/stream"):
+            if stream_node.findtext("name") != stream:
                 continue
-            clients = [(process, c.findtext("id", "")) for c in found.iterfind("client")]
-            each = list(zip(clients, found.iterfind("client"), strict=True))
+            clients = [
+                ((process, node.findtext("id", "")), node)
+                for node in stream_node.iterfind("client")
+            ]
             return StatSample(
-                age_s=int(found.findtext("time", "")) / 1000,
-                bytes_in=int(found.findtext("bytes_in", "")),
-                dropped={client: int(c.findtext("dropped", "")) for client, c in each},
+                age_s=int(stream_node.findtext("time", "")) / 1000,
+                bytes_in=int(stream_node.findtext("bytes_in", "")),
+                dropped={client: int(node.findtext("dropped", "")) for client, node in clients},
                 publishers=frozenset(
-                    client for client, c in each if c.find("publishing") is not None
+                    client for client, node in clients if node.find("publishing") is not None
                 ),
             )
     return None
 
 
 class StatSummary:
-    """Adds up the looks at a stream, whose record begins anew when all its connections break."""
+    """Sum of the samples of a stream, whose record restarts when all its connections break."""
 
     def __init__(self) -> None:
-        self._looks: list[tuple[float, int]] = []
+        self._samples: list[tuple[float, int]] = []
         self._record: tuple[float, int] | None = None
         self._bytes = 0
         self._dropped: dict[Client, int] = {}
         self._publishers: set[Client] = set()
 
-    def add(self, at_s: float, look: StatSample) -> None:
-        """Take what was seen at `at_s`, in seconds of any clock."""
-        began_s, earlier = at_s - look.age_s, 0
-        if self._record is not None and abs(began_s - self._record[0]) < _SAME_S:
-            earlier = min(self._record[1], look.bytes_in)
-        self._record = began_s, look.bytes_in
-        self._bytes += look.bytes_in - earlier
+    def add(self, at_s: float, sample: StatSample) -> None:
+        """Add a sample that was taken at `at_s`, in seconds of any clock."""
+        start_s, counted_bytes = at_s - sample.age_s, 0
+        if self._record is not None and abs(start_s - self._record[0]) < _SAME_S:
+            counted_bytes = min(self._record[1], sample.bytes_in)
+        self._record = start_s, sample.bytes_in
+        self._bytes += sample.bytes_in - counted_bytes
         if self._bytes:
-            self._looks.append((at_s, self._bytes))
-        # A connection's count only grows, so the last one is all of it.
-        self._dropped |= look.dropped
-        self._publishers |= look.publishers
+            self._samples.append((at_s, self._bytes))
+        # The count of a connection never decreases, so the latest one is its total.
+        self._dropped |= sample.dropped
+        self._publishers |= sample.publishers
 
     def summarize(self, until_s: float) -> ServerMeasurement:
-        """Return the figures of a stream that ended at `until_s`, or why there are none.
+        """Return the figures of a stream that ended at `until_s`, or why they are unavailable.
 
-        The mean bit rate is that from the first look that saw bytes to the last.
+        The mean bit rate is that between the first sample with bytes and the last sample.
         """
-        if not self._looks:
-            return _none("the RTMP server's statistics never had a byte of the stream")
-        (first_s, first_bytes), (last_s, last_bytes) = self._looks[0], self._looks[-1]
+        if not self._samples:
+            return _none("the RTMP server's statistics page never listed any bytes of the stream")
+        (first_s, first_bytes), (last_s, last_bytes) = self._samples[0], self._samples[-1]
         if until_s - last_s > _STALE_S:
             return _none(f"the stream was last seen {until_s - last_s:.1f} s before its end")
         return ServerMeasurement(
@@ -131,7 +146,9 @@ class StatSummary:
             server_bitrate_mean_kbps=(
                 (last_bytes - first_bytes) * 8 / 1000 / (last_s - first_s)
                 if last_s - first_s >= _PERIOD_S / 2
-                else Unavailable(reason="the stream was seen once, which makes no bit rate")
+                else Unavailable(
+                    reason="the stream was sampled only once, which is too little for a bit rate"
+                )
             ),
             server_dropped=sum(self._dropped.values()),
             server_publishers=len(self._publishers),
@@ -139,24 +156,30 @@ class StatSummary:
 
 
 class ServerWatch:
-    """Looks at a stream on the server's page once a second, until shortly before its end.
+    """Context manager that polls the statistics page once a second, until shortly before the end.
 
-    It has a thread of its own: what the stream's processes say is heard meanwhile.
+    It polls in a separate thread, so that the pipes of the stream's processes are read meanwhile.
     """
 
     def __init__(self, page: StatPage | None, stream_url: str, duration_s: float) -> None:
-        """Watch the stream that is sent to `stream_url` for `duration_s` from now on."""
+        """Watch a stream, starting now.
+
+        Args:
+            page: The statistics page, or None if the server has none.
+            stream_url: The URL that the stream is sent to.
+            duration_s: The duration of the stream, in seconds.
+        """
         self._page = page
         _, _, path = stream_url.removeprefix("rtmp://").partition("/")
         self._application, _, self._stream = path.partition("/")
         self._until_s = time.monotonic() + duration_s
-        self._is_over = threading.Event()
-        self._sum = StatSummary()
+        self._stopped = threading.Event()
+        self._summary = StatSummary()
         self._failure = ""
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Start polling."""
         if self._page is not None:
             self._thread.start()
         return self
@@ -167,16 +190,16 @@ class ServerWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Look no more; a page that is waited for is given up soon."""
-        self._is_over.set()
+        """Stop polling; a pending request is abandoned soon."""
+        self._stopped.set()
         if self._page is not None:
             self._thread.join(2 * _TIMEOUT_S)
 
     def summarize(self) -> ServerMeasurement:
-        """Return what was seen, after the end."""
+        """Return the server's side of the stream, after its end."""
         if self._page is None:
-            return _none("this node knows no statistics page of the RTMP server (rtmp_stat_url)")
-        found = self._sum.summarize(self._until_s)
+            return _none("no statistics page of the RTMP server is configured (rtmp_stat_url)")
+        found = self._summary.summarize(self._until_s)
         if isinstance(found.server_bytes_in, Unavailable) and self._failure:
             return _none(f"{self._page.url} was not read: {self._failure}")
         return found
@@ -191,46 +214,47 @@ class ServerWatch:
             self._failure = str(error)
             return
         with httpx.Client(verify=context, timeout=_TIMEOUT_S) as http:
-            while not self._is_over.wait(self._pause_s()):
+            while not self._stopped.wait(self._pause_s()):
                 self._sample(http, page)
 
     def _pause_s(self) -> float | None:
-        """Return the time until the next look, so that the last one is shortly before the end."""
+        """Return the time until the next poll, so that the last one is shortly before the end."""
         left_s = self._until_s - _LAST_S - time.monotonic()
         return left_s % _PERIOD_S if left_s > 0 else None
 
     def _sample(self, http: httpx.Client, page: StatPage) -> None:
-        asked_s = time.monotonic()
+        requested_s = time.monotonic()
         try:
-            look = parse_stat_page(_read(http, page.url, asked_s), self._application, self._stream)
+            content = _read(http, page.url, requested_s)
+            sample = parse_stat_page(content, self._application, self._stream)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             self._failure = str(error) or type(error).__name__
             return
         self._failure = ""
-        if look is not None:
-            self._sum.add((asked_s + time.monotonic()) / 2, look)
+        if sample is not None:
+            self._summary.add((requested_s + time.monotonic()) / 2, sample)
 
 
-def _read(http: httpx.Client, url: str, asked_s: float) -> bytes:
-    """Return the page; raises ValueError for an answer that is none, too large or too slow."""
+def _read(http: httpx.Client, url: str, requested_s: float) -> bytes:
+    """Return the page. Raises ValueError for an error status, a large page or a slow response."""
     page = bytearray()
-    with http.stream("GET", url) as answer:
-        if not answer.is_success:
-            raise ValueError(f"it answered with {answer.status_code} {answer.reason_phrase}")
-        for piece in answer.iter_bytes():
+    with http.stream("GET", url) as response:
+        if not response.is_success:
+            raise ValueError(f"the response was {response.status_code} {response.reason_phrase}")
+        for piece in response.iter_bytes():
             page += piece
             if len(page) > _MAX_BYTES:
                 raise ValueError(f"the page is longer than {_MAX_BYTES} bytes")
-            if time.monotonic() - asked_s > _TIMEOUT_S:
-                raise ValueError(f"the page was not whole after {_TIMEOUT_S:g} s")
+            if time.monotonic() - requested_s > _TIMEOUT_S:
+                raise ValueError(f"the page was not complete after {_TIMEOUT_S:g} s")
     return bytes(page)
 
 
 def _none(reason: str) -> ServerMeasurement:
-    unknown = Unavailable(reason=reason[:1024])
+    unavailable = Unavailable(reason=reason[:1024])
     return ServerMeasurement(
-        server_bytes_in=unknown,
-        server_bitrate_mean_kbps=unknown,
-        server_dropped=unknown,
-        server_publishers=unknown,
+        server_bytes_in=unavailable,
+        server_bitrate_mean_kbps=unavailable,
+        server_dropped=unavailable,
+        server_publishers=unavailable,
     )

@@ -1,4 +1,4 @@
-"""What changes while an encode runs and has no counter: looked at once a second."""
+"""Samples of the processors' frequency and temperature, once a second during an encode."""
 
 import math
 import threading
@@ -14,12 +14,12 @@ from ffrtmp_worker.measure.throttling import CPU_TREE
 
 _EVERY_S = 1.0
 _KHZ_PER_MHZ = 1000
-# Disks and network cards have sensors as well.
+# Disks and network cards have temperature sensors as well.
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen over all looks: frequencies of all CPUs in MHz, temperatures in Celsius."""
+    """Summary of all samples: frequencies of all CPUs in MHz, temperatures in Celsius."""
 
     frequency_mean_mhz: float | Unavailable
     frequency_min_mhz: float | Unavailable
@@ -28,42 +28,42 @@ class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostSample(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen at one moment: the mean frequency of all CPUs, the hottest of their sensors."""
+    """A sample: the mean frequency of all CPUs in MHz, and the highest temperature in Celsius."""
 
     frequency_mean_mhz: float | Unavailable
     temperature_celsius: float | Unavailable
 
 
-_NO_FREQUENCY = Unavailable(reason="the kernel does not say at which frequency CPUs run")
-_NO_SENSOR = Unavailable(reason="the host has no sensor of its processors' temperature")
+_NO_FREQUENCY = Unavailable(reason="the kernel does not report the frequency of CPUs")
+_NO_SENSOR = Unavailable(reason="the host has no temperature sensor of its processors")
 
 
-def unavailable_sample(look: HostSample) -> None:
-    """Do nothing with a look."""
+def unavailable_sample(sample: HostSample) -> None:
+    """Ignore a sample."""
 
 
 class HostSampler:
-    """Looks at the host in a thread of its own, from its making to `finish`.
+    """Sampler of the host in a separate thread, from its creation to `finish`.
 
-    The thread also ends with this object, so that an encode that fails leaves none behind.
+    The thread also ends with this object, so that a failed encode leaves no thread behind.
     """
 
-    def __init__(self, heard: Callable[[HostSample], None] = unavailable_sample) -> None:
-        """Begin; `heard` gets each look, in that thread."""
-        self._looks = _SampleLoop(heard)
-        self._looks.sample()
-        self._over = threading.Event()
-        weakref.finalize(self, self._over.set)
+    def __init__(self, on_sample: Callable[[HostSample], None] = unavailable_sample) -> None:
+        """Start the thread; `on_sample` receives each sample, in that thread."""
+        self._loop = _SampleLoop(on_sample)
+        self._loop.sample()
+        self._stopped = threading.Event()
+        weakref.finalize(self, self._stopped.set)
         self._thread = threading.Thread(
-            target=_keep_looking, args=(self._looks, self._over), name="sampler", daemon=True
+            target=_sample_until, args=(self._loop, self._stopped), name="sampler", daemon=True
         )
         self._thread.start()
 
     def finish(self) -> HostSummary:
-        """Look no more and say what was seen."""
-        self._over.set()
+        """Stop the thread and return the summary."""
+        self._stopped.set()
         self._thread.join()
-        frequencies, temperatures = self._looks.frequencies_mhz, self._looks.temperatures
+        frequencies, temperatures = self._loop.frequencies_mhz, self._loop.temperatures
         return HostSummary(
             frequency_mean_mhz=frequencies.mean if frequencies.count else _NO_FREQUENCY,
             frequency_min_mhz=frequencies.least if frequencies.count else _NO_FREQUENCY,
@@ -73,7 +73,7 @@ class HostSampler:
 
 
 class _RunningStats:
-    """What is kept of values, however many there are."""
+    """Statistics of a sequence of values, in constant memory."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -96,11 +96,11 @@ class _RunningStats:
 
 
 class _SampleLoop:
-    """What was seen so far."""
+    """Sensors of the host, and the statistics of their samples so far."""
 
-    def __init__(self, heard: Callable[[HostSample], None]) -> None:
-        self._heard = heard
-        # Not of /proc/cpuinfo: what that says on a virtual machine is no measurement.
+    def __init__(self, on_sample: Callable[[HostSample], None]) -> None:
+        self._on_sample = on_sample
+        # The frequency in /proc/cpuinfo is not measured on a virtual machine.
         self._files = sorted(CPU_TREE.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
         self.frequencies_mhz = _RunningStats()
         self.temperatures = _RunningStats()
@@ -111,16 +111,16 @@ class _SampleLoop:
             try:
                 frequencies_mhz.append(int(file.read_text(encoding="ascii")) / _KHZ_PER_MHZ)
             except (OSError, ValueError):
-                continue  # a CPU that was taken offline
+                continue  # The CPU was taken offline.
         for frequency_mhz in frequencies_mhz:
             self.frequencies_mhz.add(frequency_mhz)
         chips = psutil.sensors_temperatures()
-        sensors = [one for chip in _CPU_CHIPS for one in chips.get(chip, [])]
-        # The hottest is the one that throttles.
-        hottest = max((float(one.current) for one in sensors), default=None)
+        sensors = [sensor for chip in _CPU_CHIPS for sensor in chips.get(chip, [])]
+        # The hottest sensor is the one that causes throttling.
+        hottest = max((float(sensor.current) for sensor in sensors), default=None)
         if hottest is not None:
             self.temperatures.add(hottest)
-        self._heard(
+        self._on_sample(
             HostSample(
                 frequency_mean_mhz=fmean(frequencies_mhz) if frequencies_mhz else _NO_FREQUENCY,
                 temperature_celsius=_NO_SENSOR if hottest is None else hottest,
@@ -128,6 +128,6 @@ class _SampleLoop:
         )
 
 
-def _keep_looking(looks: _SampleLoop, over: threading.Event) -> None:
-    while not over.wait(_EVERY_S):
-        looks.sample()
+def _sample_until(loop: _SampleLoop, stopped: threading.Event) -> None:
+    while not stopped.wait(_EVERY_S):
+        loop.sample()

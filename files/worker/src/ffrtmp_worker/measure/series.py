@@ -1,4 +1,4 @@
-"""What went on at each second of an attempt: for plots, and for looking into what was odd."""
+"""Time series of an attempt with a row per second, for plots and for diagnosis."""
 
 import math
 import threading
@@ -28,28 +28,28 @@ COLUMNS = (
     "temperature_celsius",
     "power_w",
 )
-"""The columns of a series; `time_unix_s` is when the row was taken, in seconds since 1970.
+"""The columns of a series; `time_unix_s` is the time of the row, in seconds since 1970.
 
-`elapsed_s` is since the measurement began. `frames` and `output_bytes` are what the process that
-runs has encoded so far, `fps` and `output_bitrate_kbps` come of their growth since the row before,
-`lag_s` is how late the encoder of a live stream is. The others are the host's since the row before,
-of all its CPUs and packages.
+`elapsed_s` is the time since the start of the measurement. `frames` and `output_bytes` are the
+totals of the current process, and `fps` and `output_bitrate_kbps` their growth since the previous
+row. `lag_s` is the lag of the encoder of a live stream. The other columns describe all CPUs and
+packages of the host since the previous row.
 """
 
 
 class Series:
-    """Gathers rows while an attempt is measured; one thread takes rows, another tells of frames.
+    """Rows of a running measurement: one thread adds rows, another one sets the progress.
 
-    Every value that is not known is NaN. A day has 86,400 rows, which is 8 MB.
+    Unknown values are NaN. A day has 86,400 rows, which are 8 MB.
     """
 
     def __init__(self) -> None:
-        """Have no rows yet."""
+        """Create a series without rows."""
         self.columns = {name: array("d") for name in COLUMNS}
         self._lock = threading.Lock()
         self._read_energy: Callable[[], EnergyReading] | None = None
-        self._began_s: float | None = None
-        self._told = dict.fromkeys(("frames", "output_bytes", "lag_s"), _UNKNOWN)
+        self._start_s: float | None = None
+        self._progress = dict.fromkeys(("frames", "output_bytes", "lag_s"), _UNKNOWN)
         self._energy: EnergyReading | None = None
         self._cpu: CpuTimes | None = None
 
@@ -58,46 +58,52 @@ class Series:
         return len(self.columns["elapsed_s"])
 
     def start(self, read_energy: Callable[[], EnergyReading] | None) -> None:
-        """Begin anew: what is measured starts now, and `read_energy` tells the host's energy."""
+        """Discard all rows and start the measurement; `read_energy` reads the host's energy."""
         with self._lock:
             for column in self.columns.values():
                 del column[:]
             self._read_energy = read_energy
             self._energy = None
             self._cpu = None
-            self._began_s = time.monotonic()
-            self._told = dict.fromkeys(self._told, _UNKNOWN)
+            self._start_s = time.monotonic()
+            self._progress = dict.fromkeys(self._progress, _UNKNOWN)
 
     def set_progress(
         self, frames: int, output_bytes: int | None = None, lag_s: float | None = None
     ) -> None:
-        """Say how far the process is; the next row has it."""
-        self._told = {
+        """Set the progress of the process for the following rows.
+
+        Args:
+            frames: The number of frames encoded so far.
+            output_bytes: The size of the output so far.
+            lag_s: The lag of a live stream behind real time, in seconds.
+        """
+        self._progress = {
             "frames": float(frames),
             "output_bytes": _UNKNOWN if output_bytes is None else float(output_bytes),
             "lag_s": _UNKNOWN if lag_s is None else lag_s,
         }
 
-    def sample(self, look: HostSample) -> None:
-        """Take a row; nothing is taken before the beginning."""
-        if self._began_s is None:
+    def sample(self, sample: HostSample) -> None:
+        """Add a row; do nothing before the start of the measurement."""
+        if self._start_s is None:
             return
         now_s = time.monotonic()
         host = {
             "host_cpu_ratio": self._cpu_ratio(),
-            "frequency_mean_mhz": _known(look.frequency_mean_mhz),
-            "temperature_celsius": _known(look.temperature_celsius),
+            "frequency_mean_mhz": _known(sample.frequency_mean_mhz),
+            "temperature_celsius": _known(sample.temperature_celsius),
             "power_w": self._power_w(),
         }
         with self._lock:
-            self._append(now_s - self._began_s, {**self._told, **host})
+            self._append(now_s - self._start_s, {**self._progress, **host})
 
     def finish(self) -> None:
-        """Take the last row, of the process alone: the host does something else by now."""
+        """Add the last row, without the host's values, which no longer belong to the encode."""
         with self._lock:
-            if self._began_s is not None:
-                self._append(time.monotonic() - self._began_s, self._told)
-            self._began_s = None
+            if self._start_s is not None:
+                self._append(time.monotonic() - self._start_s, self._progress)
+            self._start_s = None
 
     def _append(self, elapsed_s: float, values: dict[str, float]) -> None:
         values = {
@@ -111,7 +117,7 @@ class Series:
             column.append(values.get(name, _UNKNOWN))
 
     def _growth(self, name: str, values: dict[str, float], elapsed_s: float) -> float:
-        """Return how much a value grew each second since the last row."""
+        """Return the growth of a value per second since the last row."""
         if not len(self):
             return _UNKNOWN
         grown = values[name] - self.columns[name][-1]

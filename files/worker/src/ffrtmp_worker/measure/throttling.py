@@ -1,4 +1,4 @@
-"""How often the processor slowed itself down because it was too hot."""
+"""Counts of thermal throttling of the processor."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ CPU_TREE = Path("/sys/devices/system/cpu")
 def throttle_counts(tree: Path = CPU_TREE) -> dict[str, int]:
     """Return the kernel's counts of throttling since boot, by core and by package.
 
-    CPUs of one core, and cores of one package, show the same counter: each is in the answer
-    once. An empty answer means that the host does not count.
+    The CPUs of a core and the cores of a package share a counter, which is returned once. The
+    result is empty if the kernel does not count throttling.
     """
     found: dict[str, int] = {}
     for cpu in sorted(tree.glob("cpu[0-9]*")):

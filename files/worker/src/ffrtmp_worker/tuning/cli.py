@@ -1,6 +1,6 @@
 """The command `ffrtmp-host-tuning`: tunes this host for a benchmark, and puts it back.
 
-Its unit runs `set` when it is started and `put-back` when it is stopped, or when `set` failed.
+Its unit runs `set` when it is started and `restore` when it is stopped, or when `set` failed.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 _DEEDS: dict[str, Callable[[HostTuningSettings], None]] = {
     "set": tune,
-    "put-back": restore,
+    "restore": restore,
     # The settings have been read by then.
     "check-config": lambda _: None,
 }

@@ -1,1 +1,1 @@
-"""Storage of artifacts and sources: in files or in the database."""
+"""Storage of the bytes of artifacts and sources, in files or in the database."""

@@ -1,4 +1,4 @@
-"""The bytes of sources and artifacts: kept by their SHA-256, whole and durable, or not at all."""
+"""Content stores: the bytes of sources and artifacts by SHA-256, durable and complete."""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection
@@ -10,76 +10,88 @@ from sqlalchemy import Connection
 from ffrtmp_master.store.errors import TooLargeError, UnprocessableError
 
 PIECE_BYTES = 1024 * 1024
-"""Small packets are gathered, so that the disk or the database is asked once a megabyte."""
+"""The size of pieces; small packets are buffered to reduce the number of writes."""
 
 IsUsed = Callable[[Connection, Collection[str]], set[str]]
-"""Returns those of some digests that a row refers to."""
+"""Returns the digests that a row refers to."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes that are stored."""
+    """The digest and size of stored bytes."""
 
     sha256: str
     size_bytes: int
 
 
 class ContentStore(Protocol):
-    """Where content is kept. What has a digest never changes."""
+    """A store of immutable content that is addressed by its SHA-256 digest."""
 
     async def store(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
-        """Store what `stream` gives; durable when this returns.
+        """Store the bytes of `stream`; they are durable when the method returns.
 
-        Raises TooLargeError, or UnacceptableError when the digest is not the `expected` one;
-        nothing is kept then.
+        Raises TooLargeError, or UnprocessableError if the digest differs from `expected`. Nothing
+        is stored in these cases.
         """
 
     async def size_bytes(self, sha256: str) -> int:
-        """Return the size of what has this digest; raises NotFoundError."""
+        """Return the size of the content with a digest. Raises NotFoundError."""
 
     def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Give the bytes from `start` to before `end`, piece by piece."""
+        """Return an iterator over a range of the content in pieces.
+
+        Args:
+            sha256: The digest of the content.
+            start: The offset of the first byte.
+            end: The offset after the last byte.
+
+        Returns:
+            The iterator.
+        """
 
     async def remove_unused(self, is_used: IsUsed, older_than_s: float) -> int:
-        """Remove what no row refers to, and what uploads that died have left; count what went.
+        """Remove unused content and the remains of interrupted uploads; return their number.
 
-        What was stored within the last `older_than_s` stays: its row may be about to be written.
+        Content that was stored within the last `older_than_s` seconds is kept, because its row may
+        not be written yet.
         """
 
 
 class ChunkWriter:
-    """What has come of an upload so far: its digest, its size, and a piece that is not full."""
+    """The state of an upload: its digest, its size, and an incomplete piece."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Take at most `max_bytes`."""
+        """Create the state of an upload of at most `max_bytes`."""
         self._max_bytes = max_bytes
         self._digest = hashlib.sha256()
         self._buffer = bytearray()
         self._size_bytes = 0
 
     def add(self, data: bytes) -> list[bytes]:
-        """Take what came; return the pieces that are full. Raises TooLargeError."""
+        """Add received bytes and return the complete pieces. Raises TooLargeError."""
         self._size_bytes += len(data)
         if self._size_bytes > self._max_bytes:
-            raise TooLargeError(f"more than the {self._max_bytes} bytes that are allowed")
+            raise TooLargeError(
+                f"the upload has more than the {self._max_bytes} bytes that are allowed"
+            )
         self._buffer += data
-        full = []
+        complete = []
         while len(self._buffer) >= PIECE_BYTES:
-            full.append(bytes(self._buffer[:PIECE_BYTES]))
+            complete.append(bytes(self._buffer[:PIECE_BYTES]))
             del self._buffer[:PIECE_BYTES]
-        return full
+        return complete
 
     def rest(self) -> bytes:
-        """Return the last piece, which may be empty."""
+        """Return the last piece, which is incomplete and may be empty."""
         return bytes(self._buffer)
 
     def count_in(self, piece: bytes) -> None:
-        """Count a piece into the digest; for a thread, since it takes milliseconds."""
+        """Update the digest with a piece; to be called in a thread, since it takes milliseconds."""
         self._digest.update(piece)
 
     def content(self, expected: str | None) -> Content:
-        """Return what came; raises UnacceptableError unless it has the `expected` digest."""
+        """Return the content. Raises UnprocessableError if its digest differs from `expected`."""
         sha256 = self._digest.hexdigest()
         if expected is not None and sha256 != expected:
-            raise UnprocessableError(f"what was sent has SHA-256 {sha256}, not {expected}")
+            raise UnprocessableError(f"the uploaded bytes have SHA-256 {sha256}, not {expected}")
         return Content(sha256=sha256, size_bytes=self._size_bytes)

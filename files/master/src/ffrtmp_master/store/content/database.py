@@ -1,6 +1,6 @@
-"""Content in the database, piece by piece, where any of several masters must be able to give it.
+"""Content in the database, stored in pieces, so that several masters can serve it.
 
-An upload's pieces belong to nobody until one short transaction lists them under their digest.
+The pieces of an upload are not content until a short transaction lists them under their digest.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from ffrtmp_master.store.schema import content_pieces, contents
 _log = logging.getLogger(__name__)
 
 _LONGEST_UPLOAD_S = 24 * 3600.0
-# The clocks of two masters may differ; what is older than this is surely no upload any more.
+# One hour more than the longest upload, because the clocks of two masters may differ.
 _ABANDONED_S = 25 * 3600.0
 _PIECES_AT_ONCE = 32
 _DIGESTS_AT_ONCE = 500
@@ -42,36 +42,54 @@ _NOT_YET_DURABLE = text("SET LOCAL synchronous_commit = off")
 
 
 class DatabaseContent:
-    """One kind of content in PostgreSQL, through connections of its own."""
+    """One kind of content in PostgreSQL, written over separate connections."""
 
     def __init__(self, kind: str, max_bytes: int, writing: Engine, reading: Engine) -> None:
-        """Keep content of `kind`, none larger than `max_bytes`."""
+        """Create a store.
+
+        Args:
+            kind: The kind of content.
+            max_bytes: The maximum size of an upload.
+            writing: The engine to write with.
+            reading: The engine to read with.
+        """
         self._kind = kind
         self._max_bytes = max_bytes
         self._writing = writing
         self._reading = reading
 
     async def store(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
-        """Store what `stream` gives, as ContentStore says."""
+        """Store the bytes of `stream`, as described for ContentStore."""
         upload = new_id()
-        is_whole = False
+        is_complete = False
         try:
             content = await self._fill(upload, stream, expected)
-            is_whole = True
+            is_complete = True
         finally:
-            if not is_whole:
+            if not is_complete:
                 await self._abandon(upload)
-        # Should this fail nobody knows whether it was done, so that the pieces stay for a day.
+        # If this fails, it is unknown whether the pieces were listed. They are kept for a day.
         if not await asyncio.to_thread(self._list, upload, content):
             await self._abandon(upload)
         return content
 
     async def size_bytes(self, sha256: str) -> int:
-        """Return the size of what is listed; raises NotFoundError."""
+        """Return the size of content. Raises NotFoundError."""
         return (await asyncio.to_thread(self._find, sha256))[1]
 
     async def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Give a part, each piece in a transaction of its own."""
+        """Yield a range of the content, as described for ContentStore.
+
+        Each piece is read in a separate transaction.
+
+        Args:
+            sha256: The digest of the content.
+            start: The offset of the first byte.
+            end: The offset after the last byte.
+
+        Yields:
+            The pieces.
+        """
         upload, _ = await asyncio.to_thread(self._find, sha256)
         for number in range(start // PIECE_BYTES, -(-end // PIECE_BYTES)):
             piece = await asyncio.to_thread(self._chunk, upload, number)
@@ -79,9 +97,9 @@ class DatabaseContent:
             yield piece[max(start - first, 0) : end - first]
 
     async def remove_unused(self, is_used: IsUsed, older_than_s: float) -> int:
-        """Remove content as ContentStore says."""
+        """Remove unused content, as described for ContentStore."""
         removed, last = 0, ""
-        while old := await asyncio.to_thread(self._old, last, older_than_s):
+        while old := await asyncio.to_thread(self._old_digests, last, older_than_s):
             last = old[-1]
             for sha256 in await asyncio.to_thread(self._unused, is_used, old):
                 upload = await asyncio.to_thread(self._unlist, sha256, is_used, older_than_s)
@@ -96,12 +114,12 @@ class DatabaseContent:
     async def _fill(
         self, upload: UUID, stream: AsyncIterator[bytes], expected: str | None
     ) -> Content:
-        gathering = ChunkWriter(self._max_bytes)
-        until_s = time.monotonic() + _LONGEST_UPLOAD_S
+        writer = ChunkWriter(self._max_bytes)
+        deadline_s = time.monotonic() + _LONGEST_UPLOAD_S
         number = 0
 
         def write(number: int, piece: bytes) -> None:
-            gathering.count_in(piece)
+            writer.count_in(piece)
             with self._writing.begin() as connection:
                 connection.execute(_NOT_YET_DURABLE)
                 connection.execute(
@@ -109,25 +127,25 @@ class DatabaseContent:
                 )
 
         async for data in stream:
-            if time.monotonic() > until_s:
+            if time.monotonic() > deadline_s:
                 raise UnprocessableError("the upload took more than a day")
-            for piece in gathering.add(data):
+            for piece in writer.add(data):
                 await asyncio.to_thread(write, number, piece)
                 number += 1
-        if rest := gathering.rest():
+        if rest := writer.rest():
             await asyncio.to_thread(write, number, rest)
-        return gathering.content(expected)
+        return writer.content(expected)
 
     async def _abandon(self, upload: UUID) -> None:
         try:
             await asyncio.to_thread(self._remove_chunks, upload)
         except SQLAlchemyError as error:
-            _log.warning("an upload's pieces stay until they are looked for: %s", error)
+            _log.warning("the pieces of an upload are kept until the next cleanup: %s", error)
 
     def _list(self, upload: UUID, content: Content) -> bool:
-        """Make an upload's pieces the content with their digest, unless there is one already.
+        """List the pieces of an upload as content, unless there is content with this digest.
 
-        The commit makes the pieces durable as well: they were written before it.
+        The commit makes the pieces durable as well, because they were written before it.
         """
         values = {"size_bytes": content.size_bytes, "stored_at": func.clock_timestamp()}
         with self._writing.begin() as connection:
@@ -153,7 +171,7 @@ class DatabaseContent:
         with self._reading.begin() as connection:
             row = connection.execute(query).first()
         if row is None:
-            raise NotFoundError(f"the bytes with SHA-256 {sha256} are not here")
+            raise NotFoundError(f"there is no content with SHA-256 {sha256}")
         return row.upload, row.size_bytes
 
     def _chunk(self, upload: UUID, number: int) -> bytes:
@@ -164,7 +182,7 @@ class DatabaseContent:
             piece: bytes = connection.execute(query).scalar_one()
         return piece
 
-    def _old(self, after: str, older_than_s: float) -> list[str]:
+    def _old_digests(self, after: str, older_than_s: float) -> list[str]:
         query = (
             select(contents.c.sha256)
             .where(contents.c.kind == self._kind, contents.c.sha256 > after, _is_old(older_than_s))
@@ -179,7 +197,7 @@ class DatabaseContent:
             return sorted(set(digests) - is_used(connection, digests))
 
     def _unlist(self, sha256: str, is_used: IsUsed, older_than_s: float) -> UUID | None:
-        """Take content from the list; None when somebody has begun to use it."""
+        """Remove content from the list and return its upload; None if it is used by now."""
         with self._writing.begin() as connection:
             self._lock(connection, sha256)
             if is_used(connection, [sha256]):
@@ -196,7 +214,7 @@ class DatabaseContent:
             return upload
 
     def _remove_chunks(self, upload: UUID) -> None:
-        """Remove an upload's pieces, the first of them last: by it the rest would be found."""
+        """Remove the pieces of an upload; the first one last, by which `_abandoned` finds it."""
         of_upload = content_pieces.c.upload == upload
         last = (
             select(content_pieces.c.number)
@@ -204,17 +222,17 @@ class DatabaseContent:
             .order_by(content_pieces.c.number.desc())
             .limit(_PIECES_AT_ONCE)
         )
-        left = True
-        while left:
+        has_more = True
+        while has_more:
             with self._writing.begin() as connection:
                 numbers = list(connection.execute(last).scalars())
-                left = bool(numbers)
+                has_more = bool(numbers)
                 connection.execute(
                     delete(content_pieces).where(of_upload, content_pieces.c.number.in_(numbers))
                 )
 
     def _abandoned(self) -> list[UUID]:
-        """Return uploads that nobody finishes any more."""
+        """Return the uploads that were interrupted."""
         is_listed = exists(select(1).where(contents.c.upload == content_pieces.c.upload))
         query = select(content_pieces.c.upload).where(
             content_pieces.c.number == 0,
@@ -225,7 +243,7 @@ class DatabaseContent:
             return list(connection.execute(query).scalars())
 
     def _lock(self, connection: Connection, sha256: str) -> None:
-        """Let no other master list this content, or take it from the list, meanwhile."""
+        """Prevent other masters from listing or removing this content in the meantime."""
         connection.execute(_LOCK, {"name": f"content {self._kind} {sha256}"})
 
 
@@ -236,5 +254,5 @@ def _is_old(older_than_s: float) -> ColumnElement[bool]:
 
 
 def _first_id_of(moment_s: float) -> UUID:
-    """Return the lowest id of version 7 of a moment."""
+    """Return the lowest UUID of version 7 for a time."""
     return UUID(int=int(moment_s * 1000) << 80)

@@ -1,4 +1,4 @@
-"""Content in files that are named by its digest, where one master has a disk of its own."""
+"""Content in files named by digest, for a master with a local disk."""
 
 import asyncio
 import os
@@ -18,29 +18,32 @@ _UNFINISHED = ".upload-"
 
 
 class FileContent:
-    """A folder of files. One process alone writes there."""
+    """A directory of files that only one process writes to."""
 
     def __init__(self, root: Path, max_bytes: int, engine: Engine) -> None:
-        """Keep files below `root`, none larger than `max_bytes`.
+        """Create a store and remove the remains of interrupted uploads.
 
-        `engine` reads which of them are used.
+        Args:
+            root: The directory.
+            max_bytes: The maximum size of an upload.
+            engine: The engine that queries which files are used.
         """
         self._root = root
         self._max_bytes = max_bytes
         self._engine = engine
-        # A file is looked at and removed while no other gets its name.
-        self._naming = threading.Lock()
+        # Held while files are renamed, and while unused files are determined and removed.
+        self._rename_lock = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
-        # What a killed master was writing is nobody's; its sender sends it again.
+        # Incomplete uploads of a killed master are never used; clients upload again.
         for leftover in root.glob(f"{_UNFINISHED}*"):
             leftover.unlink()
 
     def path(self, sha256: str) -> Path:
-        """Return where the file with this digest is, or would be."""
+        """Return the path of the file with a digest, whether it exists or not."""
         return self._root / sha256[:2] / sha256
 
     async def store(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
-        """Store what `stream` gives, as ContentStore says."""
+        """Store the bytes of `stream`, as described for ContentStore."""
         descriptor, name = await asyncio.to_thread(
             tempfile.mkstemp, prefix=_UNFINISHED, dir=self._root
         )
@@ -53,27 +56,41 @@ class FileContent:
         return content
 
     async def size_bytes(self, sha256: str) -> int:
-        """Return a file's size; raises NotFoundError."""
+        """Return the size of a file. Raises NotFoundError."""
         try:
             found = await asyncio.to_thread(self.path(sha256).stat)
         except FileNotFoundError as error:
-            raise NotFoundError(f"the bytes with SHA-256 {sha256} are not here") from error
+            raise NotFoundError(f"there is no content with SHA-256 {sha256}") from error
         return found.st_size
 
     async def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Give a part of a file."""
+        """Yield a range of a file in pieces, as described for ContentStore.
+
+        Args:
+            sha256: The digest of the content.
+            start: The offset of the first byte.
+            end: The offset after the last byte.
+
+        Yields:
+            The pieces.
+        """
         file = await asyncio.to_thread(self.path(sha256).open, "rb")
         with file:
             file.seek(start)
-            left = end - start
-            while left and (piece := await asyncio.to_thread(file.read, min(left, _READ_BYTES))):
-                left -= len(piece)
+            remaining = end - start
+            while remaining and (
+                piece := await asyncio.to_thread(file.read, min(remaining, _READ_BYTES))
+            ):
+                remaining -= len(piece)
                 yield piece
-        if left:
-            raise OSError(f"the file {sha256} is shorter than it was: {left} bytes are missing")
+        if remaining:
+            raise OSError(f"the file {sha256} was truncated: {remaining} bytes are missing")
 
     async def remove_unused(self, is_used: IsUsed, older_than_s: float) -> int:
-        """Remove files as ContentStore says; what uploads left goes when a master starts."""
+        """Remove unused files, as described for ContentStore.
+
+        The remains of interrupted uploads are removed when the master starts.
+        """
         removed = 0
         for folder in await asyncio.to_thread(lambda: sorted(self._root.iterdir())):
             if folder.is_dir():
@@ -83,30 +100,30 @@ class FileContent:
     async def _fill(
         self, descriptor: int, stream: AsyncIterator[bytes], expected: str | None
     ) -> Content:
-        gathering = ChunkWriter(self._max_bytes)
+        writer = ChunkWriter(self._max_bytes)
 
         def write(piece: bytes) -> None:
-            gathering.count_in(piece)
+            writer.count_in(piece)
             _write(descriptor, piece)
 
         async for data in stream:
-            for piece in gathering.add(data):
+            for piece in writer.add(data):
                 await asyncio.to_thread(write, piece)
-        await asyncio.to_thread(write, gathering.rest())
-        return gathering.content(expected)
+        await asyncio.to_thread(write, writer.rest())
+        return writer.content(expected)
 
     def _finish(self, descriptor: int, written: Path, sha256: str) -> None:
-        """Make the file durable under its final name; the same content there before is as good."""
+        """Make a file durable under its final name; it may replace an identical file."""
         os.fsync(descriptor)
         target = self.path(sha256)
-        with self._naming:
+        with self._rename_lock:
             target.parent.mkdir(exist_ok=True)
             written.replace(target)
         for folder in (target.parent, self._root):
             _sync(folder)
 
     def _clear(self, folder: Path, is_used: IsUsed, older_than_s: float) -> int:
-        with self._naming:
+        with self._rename_lock:
             before_s = time.time() - older_than_s
             old = {path.name for path in _files(folder) if path.stat().st_mtime < before_s}
             if not old:
@@ -123,10 +140,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _write(descriptor: int, piece: bytes) -> None:
-    """Write all of a piece: an almost full disk takes a part and says so at the next."""
-    left = memoryview(piece)
-    while left:
-        left = left[os.write(descriptor, left) :]
+    """Write a piece completely: an almost full disk writes a part before it raises an error."""
+    remaining = memoryview(piece)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
 
 
 def _sync(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""Alembic's migrations: every change of the schema since the first release, in order."""
+"""Alembic migrations: every change of the schema since the first release, in order."""

@@ -1,4 +1,4 @@
-"""How Alembic runs the migrations: on the connection that it is handed, in its transaction."""
+"""Alembic environment: runs the migrations in the transaction of the given connection."""
 
 from alembic import context
 

@@ -1,7 +1,8 @@
-"""The statements of the hot path: whole sets of rows at once, written by hand for each database.
+"""Statements of the hot path, written by hand for each database and for sets of rows.
 
-SQLAlchemy's schema is the one definition of the tables; its `execute()` costs more than half of
-the rate at which jobs go through, so what every claim, heartbeat and result runs stands here.
+The tables are defined only by the SQLAlchemy schema. Executing statements with SQLAlchemy would
+reduce the job throughput by more than half, so the statements of claims, heartbeats and results are
+written here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +18,10 @@ from ffrtmp_master.store.statements.sqlite import SqliteStatements
 
 
 class Statements(Protocol):
-    """What the queue's rules ask of a database, within a transaction that is open.
+    """The statements of the queue, executed in an open transaction.
 
-    Rows that are read to be changed are locked until the transaction ends, in one order, so that
-    several masters neither overwrite each other nor wait in a ring.
+    Rows that are read in order to be changed are locked until the transaction ends. They are locked
+    in a fixed order, so that several masters neither overwrite each other's changes nor deadlock.
     """
 
     @property
@@ -28,69 +29,85 @@ class Statements(Protocol):
         """Whether other masters may work on the database at the same time."""
 
     def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
-        """Read and lock jobs by id; what does not exist is missing."""
+        """Read and lock jobs, and return those that exist by id."""
 
     def jobs_by_key(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
-        """Find jobs by who made them and the key that they gave."""
+        """Find jobs by submitter and idempotency key."""
 
     def insert_jobs(self, rows: Sequence[JobRow], reason: str) -> None:
-        """Store new jobs, a few thousand at most, and write down why they came to be."""
+        """Store up to a few thousand new jobs with their first transitions."""
 
     def update_jobs(self, rows: Sequence[JobRow]) -> None:
-        """Write back what can change of jobs."""
+        """Write back the changeable columns of jobs."""
 
     def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
-        """Write down changes of state."""
+        """Store transitions."""
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
         """Store results."""
 
     def sources(self, digests: Iterable[str]) -> set[str]:
-        """Return those of some digests that an uploaded source has."""
+        """Return the digests that belong to an uploaded source."""
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
     ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:
-        """Read the artifacts of attempts: digest and size in bytes by name."""
+        """Read the digest and size in bytes of the artifacts of attempts, by name."""
 
     def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
-        """Read and lock nodes by name; what does not exist is missing."""
+        """Read and lock nodes, and return those that exist by name."""
 
     def registrations(self, names: Iterable[str]) -> dict[str, str]:
-        """Read what agents said of their nodes, as JSON text by name."""
+        """Read the registrations of nodes as JSON text, by name."""
 
     def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
-        """Note that agents of nodes were heard, where the last note is older than `coarse_s`."""
+        """Set the last-seen times of those nodes whose stored ones are outdated.
+
+        Args:
+            names: The names of the nodes.
+            now: The new last-seen time.
+            coarse_s: The age in seconds from which a stored time is outdated.
+        """
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
-        """Read and lock nodes, and read what they work on and `new_requirements`."""
+        """Read and lock nodes; read their held jobs and the `new_requirements`."""
 
     def overdue(self, now: datetime) -> list[JobRow]:
-        """Read and lock the jobs whose lease has run out or whose deadline has passed."""
+        """Read and lock the jobs whose lease has expired or whose deadline has passed."""
 
     def any_overdue(self, now: datetime) -> bool:
-        """Return whether `overdue` would find any."""
+        """Return whether `overdue` would return any job."""
 
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
-        """Find for each set of requirements its first queued jobs, at most as many as wanted.
+        """Find the first queued jobs of each requirement set, up to the wanted number.
 
-        They are locked where masters work side by side; what another has locked is left out.
+        If masters share the database, the jobs are locked, and jobs that another master has locked
+        are left out.
         """
 
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
-        """Return those sets of requirements for which a job could be handed out now."""
+        """Return the requirement sets of which a job could be leased now."""
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
-        """Read sets of requirements with an id above `after`: id and key."""
+        """Read the ids and keys of requirement sets with an id above `after`."""
 
     def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
-        """Return the id of a set of requirements, storing it when it is new."""
+        """Return the id of a requirement set; store the set if it is new.
+
+        Args:
+            key: The canonical JSON text of the set.
+            requirements: The requirements as JSON text.
+            exclusive: Whether jobs of the set are exclusive.
+
+        Returns:
+            The id.
+        """
 
     def finish_runs(self, run_ids: Iterable[UUID], now: datetime) -> None:
-        """Mark those runs as finished whose jobs are all final."""
+        """Mark those runs as finished that have only final jobs and get no further ones."""
 
     def notify(self, message: str) -> None:
-        """Tell the other masters, once the transaction is committed."""
+        """Send a notification to the other masters, with effect after the commit."""
 
 
 def statements_for(connection: Connection) -> Statements:

@@ -1,13 +1,12 @@
-"""The hot path's statements for PostgreSQL: one for a whole batch, through psycopg.
+"""Statements of the hot path for PostgreSQL, one for a whole batch, executed with psycopg.
 
-A round trip costs more than a row, so sets of keys travel as arrays, and sets of rows as JSON.
-Rows that will change are locked in the order of their keys; candidates that another master has
+A round trip costs more than a row, so sets of keys are passed as arrays, and sets of rows as JSON.
+Rows that will change are locked in the order of their keys. Candidates that another master has
 locked are skipped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared.states import JobState, NodeState
 
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
@@ -29,7 +29,7 @@ from ffrtmp_master.store.rows import (
 )
 
 CHANNEL = "ffrtmp"
-"""Where masters tell each other of new work."""
+"""The channel of the notifications between masters."""
 
 _TYPES = {
     "id": "uuid",
@@ -70,9 +70,10 @@ def _as_stored(column: str) -> str:
 
 
 def _records(types: Mapping[str, str], name: str = "new") -> str:
-    """Return a table of a parameter that is a JSON array of objects.
+    """Return a table expression for a parameter that is a JSON array of objects.
 
-    It is written by one call of msgspec; arrays would cost Python a step for each value.
+    The parameter is encoded by one call of msgspec, while arrays would need a Python operation for
+    each value.
     """
     return (
         f"json_to_recordset(%s::json) AS {name} ({', '.join(f'{c} {t}' for c, t in types.items())})"
@@ -101,7 +102,7 @@ _INSERT_JOBS = (
 )
 _CHANGES = {column: _TYPES[column] for column in ("id", *CHANGEABLE)}
 _Change = msgspec.defstruct(
-    "_Change", [(one, Any, None) for one in _CHANGES], omit_defaults=True, gc=False
+    "_Change", [(column, Any, None) for column in _CHANGES], omit_defaults=True, gc=False
 )
 _of_change = attrgetter(*_CHANGES)
 _UPDATE_JOBS = (
@@ -150,7 +151,7 @@ _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
     " ORDER BY name FOR UPDATE"
 )
-_SAW = (
+_RECORD_SEEN = (
     "UPDATE nodes SET last_seen_at = %s WHERE name IN (SELECT name FROM nodes"
     " WHERE name = ANY(%s) AND last_seen_at < %s ORDER BY name FOR UPDATE SKIP LOCKED)"
 )
@@ -172,9 +173,9 @@ _NEW_REQUIREMENT = (
     "INSERT INTO requirements (key, requirements, exclusive) VALUES (%s, %s::json, %s)"
     " ON CONFLICT (key) DO NOTHING RETURNING id"
 )
-# Whoever looks for new sets goes on from the highest id that it knows, so they must be committed
-# in the order of their ids; the lock ends with the transaction.
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('ffrtmp requirements'))"
+# Masters read new requirement sets from the highest id that they know, so sets must be committed in
+# the order of their ids. The lock is released at the end of the transaction.
+_LOCK_REQUIREMENTS = "SELECT pg_advisory_xact_lock(hashtext('ffrtmp requirements'))"
 _FINISH_RUNS = (
     "UPDATE runs SET finished_at = %s WHERE id = ANY(%s) AND finished_at IS NULL"
     " AND unsettled_nodes IS NULL AND NOT EXISTS ("
@@ -183,12 +184,12 @@ _FINISH_RUNS = (
 
 
 class PostgresqlStatements:
-    """Statements on one connection of psycopg, in the transaction that is open there."""
+    """Statements on a connection of psycopg, executed in its open transaction."""
 
     is_shared = True
 
     def __init__(self, connection: Any) -> None:
-        """Run on `connection`."""
+        """Run statements on `connection`."""
         self._run = connection.execute
 
     def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
@@ -206,24 +207,24 @@ class PostgresqlStatements:
         self._run(_UPDATE_JOBS, (_json([_change(row) for row in rows]),))
 
     def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
-        for piece in _pieces(transitions):
-            self._run(_INSERT_TRANSITIONS, (_json(piece),))
+        for batch in chunks(transitions, _ROWS_AT_ONCE):
+            self._run(_INSERT_TRANSITIONS, (_json(batch),))
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
         rows = [
             {
-                "id": one.id,
-                "run_id": one.job.run_id,
-                "job_id": one.job.id,
-                "attempt": one.job.attempt,
-                "node": one.node,
-                "repeat": one.job.repeat,
-                "scenario": msgspec.Raw(one.job.scenario.encode()),
-                "measurement": msgspec.Raw(one.measurement.encode()),
-                "artifacts": one.artifacts,
-                "stored_at": one.stored_at,
+                "id": result.id,
+                "run_id": result.job.run_id,
+                "job_id": result.job.id,
+                "attempt": result.job.attempt,
+                "node": result.node,
+                "repeat": result.job.repeat,
+                "scenario": msgspec.Raw(result.job.scenario.encode()),
+                "measurement": msgspec.Raw(result.measurement.encode()),
+                "artifacts": result.artifacts,
+                "stored_at": result.stored_at,
             }
-            for one in results
+            for result in results
         ]
         self._run(_INSERT_RESULTS, (_json(rows),))
 
@@ -247,14 +248,14 @@ class PostgresqlStatements:
         return dict(self._run(query, (list(names),)).fetchall())
 
     def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
-        self._run(_SAW, (now, list(names), now - timedelta(seconds=coarse_s)))
+        self._run(_RECORD_SEEN, (now, list(names), now - timedelta(seconds=coarse_s)))
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
-        # All are sent before the first is read: one round trip.
-        asked = list(names)
-        nodes = self._run(_NODES, (asked,))
-        # Not locked: another master may be ending one of them while it waits for its node.
-        held = self._run(_HELD_ON, (asked,))
+        # All statements are sent before the first result is read, in one round trip.
+        node_names = list(names)
+        nodes = self._run(_NODES, (node_names,))
+        # These jobs are not locked: another master may have locked one and wait for the node.
+        held = self._run(_HELD_ON, (node_names,))
         requirements = self._run(_NEW_REQUIREMENTS, (after,))
         return Claimants(_nodes(nodes), [HeldJob(*row) for row in held], list(requirements))
 
@@ -265,9 +266,11 @@ class PostgresqlStatements:
         return self._run(_ANY_OVERDUE, (now, now)).fetchone() is not None
 
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
-        # Not as arrays, whose length PostgreSQL would plan each call anew for.
-        asked = _json([{"id": one, "wanted": count} for one, count in wanted.items()])
-        return [Candidate(*row) for row in self._run(_CANDIDATES, (asked, now))]
+        # JSON instead of arrays, because PostgreSQL would plan each call again for their length.
+        parameter = _json(
+            [{"id": requirement_id, "wanted": count} for requirement_id, count in wanted.items()]
+        )
+        return [Candidate(*row) for row in self._run(_CANDIDATES, (parameter, now))]
 
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
         return {row[0] for row in self._run(_ANY_QUEUED, (list(requirement_ids), now))}
@@ -279,7 +282,7 @@ class PostgresqlStatements:
         find = "SELECT id FROM requirements WHERE key = %s"
         row = self._run(find, (key,)).fetchone()
         if row is None:
-            self._run(_ONE_AT_A_TIME)
+            self._run(_LOCK_REQUIREMENTS)
             row = self._run(_NEW_REQUIREMENT, (key, requirements, exclusive)).fetchone()
             row = row or self._run(find, (key,)).fetchone()
         return int(row[0])
@@ -291,19 +294,12 @@ class PostgresqlStatements:
         self._run("SELECT pg_notify(%s, %s)", (CHANNEL, message))
 
 
-def _pieces(items: Iterable[Any]) -> Iterable[list[Any]]:
-    """Cut what may be long into sets that one statement takes."""
-    remaining = iter(items)
-    while piece := list(islice(remaining, _ROWS_AT_ONCE)):
-        yield piece
-
-
 def _json(rows: Sequence[Any]) -> str:
     return msgspec.json.encode(rows).decode()
 
 
 def _change(job: JobRow) -> Any:
-    """Return of a job what is written back: most of it never changes."""
+    """Return the columns of a job that are written back; most columns never change."""
     return _Change(*_of_change(job))
 
 

@@ -1,7 +1,7 @@
-"""The hot path's statements for SQLite, on the driver's own connection.
+"""Statements of the hot path for SQLite, executed on the connection of the driver.
 
-The driver keeps each statement compiled, and a state is written as a literal because SQLite
-cannot use a partial index for a parameter.
+The driver caches compiled statements. States are written as literals, because SQLite cannot use a
+partial index with a parameter.
 """
 
 import sqlite3
@@ -29,7 +29,7 @@ from ffrtmp_master.store.rows import (
 )
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM jobs"  # noqa: S608 - names from our own schema
-# A set of keys travels as one JSON array: to run a statement for each costs as much as its row.
+# A set of keys is passed as one JSON array, because a statement for each key is more expensive.
 _JOBS = f"{_SELECT} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
 _HELD_ON = (
     "SELECT id, leased_to, slot, requirement_id FROM jobs WHERE state IN ('leased', 'running')"
@@ -47,9 +47,9 @@ _JOB_BY_KEY = "SELECT id FROM jobs WHERE created_by = ? AND key = ? AND key IS N
 _INSERT_TRANSITION = (
     "INSERT INTO transitions (job_id, before, after, attempt, at, reason) VALUES (?, ?, ?, ?, ?, ?)"
 )
-# So many rows in one statement: rows as narrow as these cost less than a statement for each.
-_TOGETHER = 16
-_INSERT_TRANSITIONS = _INSERT_TRANSITION + ", (?, ?, ?, ?, ?, ?)" * (_TOGETHER - 1)
+# The number of rows per statement: for narrow rows this is faster than a statement for each.
+_ROWS_PER_INSERT = 16
+_INSERT_TRANSITIONS = _INSERT_TRANSITION + ", (?, ?, ?, ?, ?, ?)" * (_ROWS_PER_INSERT - 1)
 _INSERT_RESULT = (
     "INSERT INTO results (id, run_id, job_id, attempt, node, repeat, scenario, measurement,"
     " artifacts, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -60,7 +60,7 @@ _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes"
     " WHERE name IN (SELECT value FROM json_each(?))"
 )
-_SAW = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_at < ?"
+_RECORD_SEEN = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_at < ?"
 _READY = "requirement_id = ? AND state = 'queued' AND (not_before IS NULL OR not_before <= ?)"
 _CANDIDATES = f"SELECT rank, id FROM jobs WHERE {_READY} ORDER BY rank, id LIMIT ?"  # noqa: S608
 _ANY_QUEUED = f"SELECT 1 FROM jobs WHERE {_READY} LIMIT 1"  # noqa: S608
@@ -73,23 +73,23 @@ _FINISH_RUN = (
 _STATES = {state.value: state for state in JobState}
 
 
-def _as_it_is(value: Any) -> Any:
+def _unchanged(value: Any) -> Any:
     return value
 
 
-# The driver looks for a way to adapt whatever is not exactly a number or a text, and makes an
-# error's message for itself when it finds none: a tenth of the time of our statements.
+# The driver searches for an adapter for any type other than a number or text, and formats an error
+# message internally if there is none. This took a tenth of the time of these statements.
 for _kind in (type(None), bool, JobState):
-    sqlite3.register_adapter(_kind, _as_it_is)
+    sqlite3.register_adapter(_kind, _unchanged)
 
 
 class SqliteStatements:
-    """Statements on one connection; one writer has it for itself, so nothing need be locked."""
+    """Statements on the connection of the only writer, so no rows need to be locked."""
 
     is_shared = False
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Run on `connection`, in the transaction that is open there."""
+        """Run statements in the open transaction of `connection`."""
         self._run = connection.execute
         self._run_many = connection.executemany
 
@@ -121,20 +121,27 @@ class SqliteStatements:
     def insert_transitions(self, transitions: Iterable[NewTransition]) -> None:
         self._insert_transitions(
             [
-                (one.job_id.hex, one.before, one.after, one.attempt, _text(one.at), one.reason)
-                for one in transitions
+                (
+                    transition.job_id.hex,
+                    transition.before,
+                    transition.after,
+                    transition.attempt,
+                    _text(transition.at),
+                    transition.reason,
+                )
+                for transition in transitions
             ]
         )
 
     def _insert_transitions(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        whole = len(rows) - len(rows) % _TOGETHER
-        for start in range(0, whole, _TOGETHER):
-            values = chain.from_iterable(rows[start : start + _TOGETHER])
+        whole = len(rows) - len(rows) % _ROWS_PER_INSERT
+        for start in range(0, whole, _ROWS_PER_INSERT):
+            values = chain.from_iterable(rows[start : start + _ROWS_PER_INSERT])
             self._run(_INSERT_TRANSITIONS, tuple(values))
         self._run_many(_INSERT_TRANSITION, rows[whole:])
 
     def insert_results(self, results: Sequence[NewResult]) -> None:
-        self._run_many(_INSERT_RESULT, [_result(one) for one in results])
+        self._run_many(_INSERT_RESULT, [_result(result) for result in results])
 
     def sources(self, digests: Iterable[str]) -> set[str]:
         found = (self._run(_SOURCE, (digest,)).fetchone() for digest in digests)
@@ -153,7 +160,7 @@ class SqliteStatements:
 
     def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
         return {
-            name: NodeRow(name, NodeState(state), revision, _moment(last_seen_at))
+            name: NodeRow(name, NodeState(state), revision, _datetime(last_seen_at))
             for name, state, revision, last_seen_at in self._run(_NODES, (_array(names),))
         }
 
@@ -165,7 +172,7 @@ class SqliteStatements:
     def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
         before = _text(now - timedelta(seconds=coarse_s))
         at = _text(now)
-        self._run_many(_SAW, [(at, name, before) for name in names])
+        self._run_many(_RECORD_SEEN, [(at, name, before) for name in names])
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
         held = [
@@ -215,11 +222,11 @@ class SqliteStatements:
             self._run(_FINISH_RUN, (run_id.hex, at))
 
     def notify(self, message: str) -> None:
-        """Do nothing: on SQLite there is one master."""
+        """Do nothing, because SQLite has only one master."""
 
 
 def _uuid(text: Any) -> UUID:
-    """Read an id; several times as quick as UUID's own constructor."""
+    """Convert text to an id; several times faster than the constructor of UUID."""
     return msgspec.convert(text, UUID)
 
 
@@ -232,8 +239,8 @@ def _job(row: tuple[Any, ...], job_id: UUID) -> JobRow:
     job.id = job_id
     job.state = _STATES[job.state]
     job.cancel_requested = bool(job.cancel_requested)
-    job.created_at = _moment(job.created_at)
-    # Written out: most are not there, and a call for each costs more than looking.
+    job.created_at = _datetime(job.created_at)
+    # Unrolled: most values are None, and a function call for each costs more than the check.
     if job.run_id is not None:
         job.run_id = _uuid(job.run_id)
     if job.retry_of is not None:
@@ -241,18 +248,18 @@ def _job(row: tuple[Any, ...], job_id: UUID) -> JobRow:
     if job.superseded_by is not None:
         job.superseded_by = _uuid(job.superseded_by)
     if job.not_before is not None:
-        job.not_before = _moment(job.not_before)
+        job.not_before = _datetime(job.not_before)
     if job.lease_expires_at is not None:
-        job.lease_expires_at = _moment(job.lease_expires_at)
+        job.lease_expires_at = _datetime(job.lease_expires_at)
     if job.started_at is not None:
-        job.started_at = _moment(job.started_at)
+        job.started_at = _datetime(job.started_at)
     if job.finished_at is not None:
-        job.finished_at = _moment(job.finished_at)
+        job.finished_at = _datetime(job.finished_at)
     return job
 
 
 def _values(job: JobRow) -> tuple[Any, ...]:
-    """Return what is stored of a new job, in the order of NEW."""
+    """Return the values of a new job in the order of NEW."""
     return (
         job.id.hex,
         job.position,
@@ -276,7 +283,7 @@ def _values(job: JobRow) -> tuple[Any, ...]:
 
 
 def _changes(job: JobRow) -> tuple[Any, ...]:
-    """Return what may have changed of a job, in the order of CHANGEABLE, and its id."""
+    """Return the changeable values of a job in the order of CHANGEABLE, and its id."""
     return (
         job.state,
         job.priority,
@@ -313,7 +320,7 @@ def _result(result: NewResult) -> tuple[Any, ...]:
 
 
 def _hex_or_none(value: UUID | None) -> str | None:
-    """Write an id as SQLAlchemy does where the database has no such type."""
+    """Format an id as SQLAlchemy does for databases without a UUID type."""
     return None if value is None else value.hex
 
 
@@ -322,9 +329,9 @@ _TEXT_LENGTH = len("2026-01-01 00:00:00.000000")
 
 @lru_cache(maxsize=256)
 def _text(moment: datetime) -> str:
-    """Write a moment in UTC as SQLAlchemy does: without its zone.
+    """Format a time in UTC as SQLAlchemy does, without its timezone.
 
-    A batch has few different moments and many that are the same; so it is with `_moment`.
+    This and `_datetime` are cached, because a batch has many times but few different ones.
     """
     return moment.isoformat(" ", "microseconds")[:_TEXT_LENGTH]
 
@@ -334,5 +341,5 @@ def _text_or_none(moment: datetime | None) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _moment(text: Any) -> datetime:
+def _datetime(text: Any) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

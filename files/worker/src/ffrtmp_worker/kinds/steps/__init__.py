@@ -1,1 +1,1 @@
-"""Steps that several job kinds share."""
+"""Steps that several scenario kinds share."""

@@ -1,4 +1,4 @@
-"""What a kind is given: one scenario, a folder of its own, tools, and ears for the outside."""
+"""Input of a kind: the scenario, a work folder, the node's tools, and callbacks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,20 +21,21 @@ from ffrtmp_worker.measure.rtmp_stat import StatPage
 from ffrtmp_worker.measure.series import Series
 
 ENCODE_LOG_NAME = "ffmpeg.log"
-"""The file in the attempt's folder with what FFmpeg said, its command in the first line."""
+"""The file in the attempt's folder with FFmpeg's log; its first line is the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What this node measures with.
+    """The programs and services that this node measures with.
 
-    `ffmpeg` is what is timed: the farm's own, which is `farm_ffmpeg`, or the one that a scenario
-    brings, relative to the attempt's folder. `encoders` are those that were proved with it here.
-    `energy_socket` is where the energy reader answers, if there is one, and `energy_idle_s` how
-    long idle power is measured. `rtmp_url` is the application of an RTMP server that streams are
-    sent to, if there is one, and `rtmp_stat` where that server says what it counts. `nvml` knows
-    the energy of NVIDIA's GPUs, `content_notes` what was found in sources before. `prices` is what
-    the operator says that this host costs.
+    `ffmpeg` is the binary that is timed: either the farm's, `farm_ffmpeg`, or the one that the
+    scenario specifies, whose path is relative to the attempt's folder. `encoders` are the encoders
+    of that binary that passed a test encode on this node. `energy_socket` is the socket of the
+    energy reader, if there is one, and `energy_idle_s` the duration of the measurement of idle
+    power, in seconds. `rtmp_url` is the application of the RTMP server that streams are sent to,
+    if there is one, and `rtmp_stat` the statistics page of that server. `nvml` reads the energy of
+    NVIDIA GPUs. `content_notes` caches the complexity of sources. `prices` are the operator's
+    prices for this host.
     """
 
     ffmpeg: Path
@@ -58,12 +59,12 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt at a scenario.
+    """An attempt at a scenario.
 
-    `folder` is empty and the attempt's own. `fetch` puts the checked source at a path
-    and returns the SHA-256 of its content.
-    `report` takes progress and returns at once. `stop_reason` says why the attempt is to end,
-    or "" while it may go on. `series` gets a row for each second of what is measured.
+    `folder` is empty at the start and not shared with other attempts. `fetch` stores the source,
+    checked against its digest, at a path and returns the SHA-256 of its content. `report` receives
+    progress and does not block. `stop_reason` returns the reason to stop the attempt, or "" while
+    it may continue. `series` receives a row for each second of the measurement.
     """
 
     scenario: Scenario
@@ -77,10 +78,16 @@ class Attempt:
     def provenance(
         self, source_sha256: str, argv: Sequence[str], *more: Sequence[str]
     ) -> Provenance:
-        """Say how what these commands measured, one after the other, can be done by hand."""
+        """Return the provenance of a measurement, with which it can be repeated manually.
+
+        Args:
+            source_sha256: The digest of the source's content.
+            argv: The first command that was run.
+            *more: The commands that were run after it, in their order.
+        """
         return Provenance(
             argv=tuple(argv),
-            more_argv=tuple(tuple(each) for each in more),
+            more_argv=tuple(tuple(command) for command in more),
             ffmpeg=self.tools.ffmpeg_build,
             quality_ffmpeg=self.tools.quality_ffmpeg_build,
             source_sha256=source_sha256,
@@ -88,7 +95,7 @@ class Attempt:
         )
 
     def watch(self) -> HostWatch:
-        """Return a watch over the host for one encode."""
+        """Return a watch of the host for one encode."""
         return HostWatch(
             self.energy_meter(), self.gpu_energy_meter(), self.tools.energy_idle_s, self.series
         )
@@ -103,11 +110,11 @@ class Attempt:
         return EnergyMeter(self.tools.nvml.read_energy)
 
     def check_stop(self) -> None:
-        """Raise AttemptFailedError when the attempt is to end."""
+        """Raise AttemptFailedError if the attempt is to stop."""
         reason = self.stop_reason()
         if reason:
             raise AttemptFailedError(FailureClass.STOPPED, reason)
 
     def is_stopped(self) -> bool:
-        """Whether the attempt is to end."""
+        """Return whether the attempt is to stop."""
         return bool(self.stop_reason())

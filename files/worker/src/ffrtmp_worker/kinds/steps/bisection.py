@@ -1,14 +1,21 @@
-"""Finding the greatest number that holds with few trials."""
+"""Search for the greatest number that passes a test, with few trials."""
 
 from collections.abc import Callable
 
 
 def bisect_max(holds: Callable[[int], bool], verifies: Callable[[int], bool], most: int) -> int:
-    """Return the greatest number from 0 to `most` that holds and is verified.
+    """Return the greatest number from 0 to `most` that passes both tests.
 
-    Numbers are doubled until one does not hold, then the interval is halved. The answer has to
-    be verified, and is lowered by one until it is. `holds` and `verifies` are asked for no
-    number twice.
+    The number is doubled until `holds` fails, then the interval is bisected. The result is
+    decremented until `verifies` passes. Neither test is called twice for the same number.
+
+    Args:
+        holds: The test of the search; it is expected to fail for all numbers above some limit.
+        verifies: The final, stricter test.
+        most: The greatest number to test.
+
+    Returns:
+        The greatest number that passes, or 0 if none does.
     """
     low, high = 0, 1
     while high <= most and holds(high):

@@ -1,4 +1,4 @@
-"""What ran out when a node did not hold so many streams, as far as it can be seen."""
+"""Detection of the resource that limits the number of real-time streams."""
 
 import os
 import signal
@@ -11,17 +11,17 @@ from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.throttling import throttle_counts
 
 BUSY_RATIO = 0.9
-"""CPUs, or an encoder of a GPU, that are busier than this are what ran out."""
+"""CPUs or a GPU's encoder with at least this busy ratio are the bottleneck."""
 
-# What FFmpeg says when NVIDIA's driver opens no further session of NVENC.
+# FFmpeg logs this when NVIDIA's driver refuses to open another NVENC session.
 _NO_SESSION = "OpenEncodeSessionEx failed"
 
 
 class BottleneckDetector:
-    """Watches one window of streams, from its making until `what` is asked."""
+    """Watch of the resources during one window of streams, from its creation to `finish`."""
 
     def __init__(self, nvml: Nvml) -> None:
-        """Begin right before the streams are started; `nvml` tells of the host's GPUs."""
+        """Start the watch, right before the streams are started."""
         self._nvml = nvml
         self._gpu_encoder_ratio = 0.0
         self._cpus = os.sched_getaffinity(0)
@@ -31,24 +31,24 @@ class BottleneckDetector:
         self._cpu_busy_ratio = 0.0
 
     def observe(self) -> None:
-        """Look at the GPUs' encoders, now and then while the streams run."""
+        """Read the load of the GPUs' encoders; to be called repeatedly while the streams run."""
         for gpu in self._nvml.read().gpus:
             self._gpu_encoder_ratio = max(
                 self._gpu_encoder_ratio, gpu.values.get("encoder_ratio", 0.0)
             )
 
     def finish(self) -> float:
-        """End with the streams; return the busy part of the time of the CPUs that they may use."""
+        """End the watch; return the busy ratio of the CPUs that the streams may use."""
         spent = CpuTimes.now(self._cpus).since(self._cpu)
         self._cpu_busy_ratio = 1.0 - spent.idle_s / spent.total_s if spent.total_s > 0 else 0.0
         return self._cpu_busy_ratio
 
     def limit(self, members: Sequence[Member]) -> str:
-        """Say what ran out for these streams, which did not all hold."""
+        """Return the bottleneck of these streams, of which at least one did not hold real time."""
         endings = (member.ending for member in members)
         ended = next((ending for ending in endings if ending.exit_code is not None), None)
         if ended is not None:
-            return self._why_ended(ended.exit_code or 0, ended.log_tail)
+            return self._cause_of_exit(ended.exit_code or 0, ended.log_tail)
         if self._gpu_encoder_ratio >= BUSY_RATIO:
             return "gpu_encoder"
         if self._cpu_busy_ratio < BUSY_RATIO:
@@ -56,7 +56,7 @@ class BottleneckDetector:
         slowed = sum(throttle_counts().values()) - sum(self._throttled.values())
         return f"cpu, which was slowed down {slowed} times" if slowed > 0 else "cpu"
 
-    def _why_ended(self, exit_code: int, log_tail: str) -> str:
+    def _cause_of_exit(self, exit_code: int, log_tail: str) -> str:
         if _NO_SESSION in log_tail:
             return "gpu_sessions"
         if exit_code == -signal.SIGKILL and self._memory.was_hit():

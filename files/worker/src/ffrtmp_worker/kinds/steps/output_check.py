@@ -1,4 +1,4 @@
-"""Whether what was written is what the scenario says, and how good it looks."""
+"""Check of an output against its scenario, and measurement of its quality."""
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
@@ -25,13 +25,24 @@ def check_output(
 ) -> tuple[OutputMeasurement, QualityMeasurement | Unavailable]:
     """Check the file `output_name` in the attempt's folder, then compare it with the source.
 
-    Raises AttemptFailedError when it is not what `settings` say.
+    Args:
+        attempt: The attempt that wrote the output.
+        settings: The settings that the output has to match.
+        source: The source that was encoded.
+        output_name: The name of the file in the attempt's folder.
+
+    Returns:
+        The figures of the output and its quality.
+
+    Raises:
+        AttemptFailedError: The output does not match `settings` or cannot be decoded, or the
+            attempt is to stop.
     """
     found = _probe(attempt, settings, source, output_name)
     measured = outputs.measure_output(
         attempt.folder / output_name,
         found,
-        asked_kbps=settings.rate.bitrate_kbps,
+        requested_kbps=settings.rate.bitrate_kbps,
         decoded_sha256=_decode(attempt, source.probe, output_name),
     )
     compared = _compare(attempt, source, Clip(name=output_name, probe=found))
@@ -48,7 +59,7 @@ def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) 
         ) from error
     wrong = outputs.mismatches(settings, source.probe, output)
     if wrong:
-        # An encoder cannot write pictures that the source did not give.
+        # Frames that are missing in the output may be missing in the source.
         raise find_source_failure(attempt, source) or AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH, "; ".join(wrong)
         )
@@ -56,8 +67,8 @@ def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) 
 
 
 def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
-    """Return the digest of the output's pictures; a file that cannot be decoded is no output."""
-    said: list[str] = []
+    """Decode the whole output and return the SHA-256 of its frames."""
+    digest_lines: list[str] = []
     memory = MemoryLimit()
     allowed_s = deadline_s(attempt, source)
     outcome = process.run_process(
@@ -66,25 +77,27 @@ def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
         log=attempt.folder / "digest.log",
         deadline_s=allowed_s,
         stop=attempt.is_stopped,
-        on_line=lambda line, _: said.append(line) if line.startswith(_DIGEST_MARK) else None,
+        on_line=lambda line, _: (
+            digest_lines.append(line) if line.startswith(_DIGEST_MARK) else None
+        ),
     )
     attempt.check_stop()
     if outcome.stopped_by is not None:
         raise AttemptFailedError(
             FailureClass.DEADLINE_EXCEEDED,
-            f"the output was not decoded after {allowed_s:.1f} s",
+            f"the output was not decoded within {allowed_s:.1f} s",
             outcome.log_tail,
         )
     if outcome.exit_code < 0:
-        # Whoever ended it, that says nothing of the file.
+        # A signal from outside does not mean that the file is damaged.
         raise killed(outcome.exit_code, outcome.log_tail, memory)
-    if outcome.exit_code or len(said) != 1:
+    if outcome.exit_code or len(digest_lines) != 1:
         raise AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH,
             f"the output cannot be decoded (code {outcome.exit_code})",
             outcome.log_tail,
         )
-    return said[0].removeprefix(_DIGEST_MARK).strip()
+    return digest_lines[0].removeprefix(_DIGEST_MARK).strip()
 
 
 def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement | Unavailable:

@@ -1,4 +1,4 @@
-"""What comes before anything is timed: can this node do the scenario, and is its source sound."""
+"""Preparation of an attempt: checks of the scenario, the node and the source."""
 
 import shutil
 from pathlib import PurePath
@@ -18,7 +18,7 @@ _SAFE_SUFFIX_LENGTH = 8
 
 
 class SourceClip(Clip, frozen=True, kw_only=True):
-    """The source in the attempt's folder, with the digest of its content."""
+    """The source in the attempt's folder, with the digest of its content and its figures."""
 
     sha256: str
     measured: SourceMeasurement
@@ -27,8 +27,7 @@ class SourceClip(Clip, frozen=True, kw_only=True):
 def prepare_source(attempt: Attempt) -> SourceClip:
     """Check the scenario and the node, fetch the source and probe it.
 
-    Returns the source by its name in the attempt's folder; raises AttemptFailedError with the
-    verdict.
+    Raises AttemptFailedError with the class of the failure.
     """
     check_scenario(attempt)
     _check_encoder(attempt)
@@ -56,17 +55,17 @@ def prepare_source(attempt: Attempt) -> SourceClip:
 
 
 def source_duration_s(source: VideoProbe) -> float:
-    """Return how long the source's frames last at its frame rate, in seconds."""
+    """Return the duration of the source's frames at its frame rate, in seconds."""
     return source.frames / float(source.frame_rate)
 
 
 def deadline_s(attempt: Attempt, source: VideoProbe) -> float:
-    """Return after how many seconds a pass over the source is given up."""
+    """Return the deadline of a pass over the source, in seconds."""
     return source_duration_s(source) / attempt.scenario.slowest_speed
 
 
 def check_scenario(attempt: Attempt) -> None:
-    """Raise AttemptFailedError when the scenario makes no sense."""
+    """Raise AttemptFailedError if the scenario is invalid."""
     scenario = attempt.scenario
     problems = scenario.problems()
     if scenario.slowest_speed <= 0:
@@ -78,21 +77,21 @@ def check_scenario(attempt: Attempt) -> None:
 def _check_encoder(attempt: Attempt) -> None:
     scenario = attempt.scenario
     if scenario.encoder is not None and scenario.encoder not in attempt.tools.encoders:
-        proved = ", ".join(sorted(attempt.tools.encoders)) or "none"
+        working = ", ".join(sorted(attempt.tools.encoders)) or "none"
         raise AttemptFailedError(
             FailureClass.ENCODER_UNAVAILABLE,
-            f"{scenario.encoder} does not work on this node; those that do: {proved}",
+            f"{scenario.encoder} does not work on this node; those that do: {working}",
         )
 
 
 def check_space(attempt: Attempt) -> None:
-    """Raise AttemptFailedError when there is too little room for files."""
+    """Raise AttemptFailedError if the file system of the work folder has too little free space."""
     free = shutil.disk_usage(attempt.folder).free
     if free < attempt.tools.min_free_bytes:
         raise AttemptFailedError(
             FailureClass.NODE,
-            f"{free} bytes are free in the work folder, fewer than the "
-            f"{attempt.tools.min_free_bytes} of the setting min_free_bytes",
+            f"the work folder has {free} bytes free, fewer than min_free_bytes "
+            f"({attempt.tools.min_free_bytes}); free disk space or lower the setting",
         )
 
 
@@ -114,16 +113,16 @@ def _probe(attempt: Attempt, name: str) -> VideoProbe:
 def _check_size(attempt: Attempt, source: VideoProbe) -> None:
     keeps_size = any(settings.width is None for settings in attempt.scenario.encoders)
     if keeps_size and (source.width % 2 or source.height % 2):
-        # The same rule as for a size that is set: not every encoder takes an odd one.
+        # The same rule as for an explicit size: not every encoder accepts an odd one.
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS,
-            f"the source is {source.width}x{source.height}, and 4:2:0 pictures need an even width "
-            "and height: the encode has to set both",
+            f"the source is {source.width}x{source.height}, but 4:2:0 frames need an even width "
+            "and height; set width and height of the encode",
         )
 
 
 def _suffix(file_name: str) -> str:
-    """Return the suffix of a name from the network if it is harmless, else nothing."""
+    """Return the suffix of an untrusted file name if it is short and alphanumeric, else ""."""
     suffix = PurePath(file_name).suffix
     harmless = suffix[1:].isascii() and suffix[1:].isalnum()
     return suffix if harmless and len(suffix) <= _SAFE_SUFFIX_LENGTH else ""

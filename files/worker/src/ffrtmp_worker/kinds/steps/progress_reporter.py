@@ -1,4 +1,4 @@
-"""What a running encode says of itself, told to whoever watches."""
+"""Progress of a running encode, derived from FFmpeg's reports."""
 
 from ffrtmp_shared.models import Progress
 
@@ -8,20 +8,26 @@ from ffrtmp_worker.measure.rates import RateMeter
 
 
 class ProgressReporter:
-    """Turns the reports of one process into the attempt's progress, and into its series."""
+    """Converts the reports of a process into the attempt's progress and its series."""
 
     def __init__(self, attempt: Attempt, frame_rate: float) -> None:
-        """Tell of an encode whose video has `frame_rate` frames a second."""
+        """Report an encode whose video has `frame_rate` frames per second."""
         self._attempt = attempt
         self._frame_rate = frame_rate
-        self._speedometer = RateMeter()
+        self._rate_meter = RateMeter()
         ladder = attempt.scenario.ladder
-        # Of several outputs FFmpeg tells the size of the first, which is not that of all.
+        # With several outputs FFmpeg reports only the size of the first.
         self._is_size_known = ladder is None or not ladder.together
 
     def report(self, report: ProgressReport, *, ratio: float, lag_s: float | None = None) -> None:
-        """Tell what `report` says; `ratio` is how much is done, `lag_s` how late a stream is."""
-        rates = self._speedometer.update(report)
+        """Report the progress.
+
+        Args:
+            report: The latest report of the process.
+            ratio: The part of the work that is done, from 0 to 1.
+            lag_s: The lag of a live stream behind real time, in seconds.
+        """
+        rates = self._rate_meter.update(report)
         written_bytes = report.written_bytes if self._is_size_known else None
         self._attempt.series.set_progress(report.frames, written_bytes, lag_s)
         self._attempt.report(

@@ -1,4 +1,4 @@
-"""Whether it is the source's fault that an attempt went wrong."""
+"""Diagnosis of a failed attempt: whether its source can be decoded completely."""
 
 from ffrtmp_shared.failures import FailureClass
 
@@ -11,7 +11,10 @@ from ffrtmp_worker.measure.quality import Clip
 
 
 def find_source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | None:
-    """Decode all of the source; return what is wrong with it, or None when all frames are there."""
+    """Decode the whole source; return the failure that this shows.
+
+    The result is None if all frames can be decoded or the decoder was stopped or killed.
+    """
     counter = _FrameCounter()
     decoded = process.run_process(
         command.decode(attempt.tools.farm_ffmpeg, source.name),
@@ -19,7 +22,7 @@ def find_source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | 
         log=attempt.folder / "decode.log",
         deadline_s=deadline_s(attempt, source.probe),
         stop=attempt.is_stopped,
-        on_line=counter.hear,
+        on_line=counter.add_line,
     )
     if decoded.stopped_by is not None or decoded.exit_code < 0:
         return None
@@ -37,13 +40,13 @@ def find_source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | 
 
 
 class _FrameCounter:
-    """Keeps the number of frames that FFmpeg reported last."""
+    """The number of frames in FFmpeg's latest report."""
 
     def __init__(self) -> None:
         self._parser = ProgressParser()
         self.frames = 0
 
-    def hear(self, line: str, _elapsed_s: float) -> None:
+    def add_line(self, line: str, _elapsed_s: float) -> None:
         block = self._parser.feed(line)
         if block is not None and block.frames is not None:
             self.frames = block.frames

@@ -1,4 +1,4 @@
-"""What streams cost on a host whose operator says what the host and its energy cost."""
+"""Cost of a stream, from the operator's prices of the host and of energy."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ _WATTS_PER_KILOWATT = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """The operator's prices in `currency`, each None where it was not given.
+    """The operator's prices in `currency`; None for a price that is not configured.
 
-    `host_per_hour` is the rent, or what the host's price comes to over the hours of its life.
+    `host_per_hour` is the rent, or the purchase price divided by the hours of the host's service
+    life.
     """
 
     currency: str | None = None
@@ -21,29 +22,29 @@ class Prices:
     def cost_per_stream(
         self, streams: int, watts_per_stream: float | Unavailable
     ) -> StreamCost | Unavailable:
-        """Return what each of so many streams costs for an hour.
+        """Return the cost of one of `streams` streams for an hour.
 
-        Unavailable without the price of the host, which is most of it, and where the energy has
-        a price but nobody knows how much there was.
+        The cost is unavailable without the price of the host, which is its largest part, and if
+        energy has a price but its consumption is unknown.
         """
         if self.currency is None or self.host_per_hour is None:
-            return Unavailable(reason="no price of this host is set (worker_host_price_per_hour)")
+            return Unavailable(reason="this host has no price; set worker_host_price_per_hour")
         host_part = self.host_per_hour / streams
         if self.energy_per_kwh is None:
             energy_per_kwh: float | Unavailable = Unavailable(
-                reason="energy has no price of its own (worker_energy_price_per_kwh)"
+                reason="energy has no separate price (worker_energy_price_per_kwh is not set)"
             )
-            energy_part, whole = energy_per_kwh, host_part
+            energy_part, total = energy_per_kwh, host_part
         elif isinstance(watts_per_stream, Unavailable):
-            return Unavailable(reason=f"the power is not known: {watts_per_stream.reason}")
+            return Unavailable(reason=f"the power is unknown: {watts_per_stream.reason}")
         else:
             energy_per_kwh = self.energy_per_kwh
             energy_part = watts_per_stream / _WATTS_PER_KILOWATT * energy_per_kwh
-            whole = host_part + energy_part
+            total = host_part + energy_part
         return StreamCost(
             currency=self.currency,
             host_per_hour=self.host_per_hour,
             energy_per_kwh=energy_per_kwh,
             energy_per_stream_hour=energy_part,
-            per_stream_hour=whole,
+            per_stream_hour=total,
         )

@@ -1,4 +1,4 @@
-"""The FFmpeg process that is timed: its cost, its progress, and whose fault it is if it fails."""
+"""The FFmpeg process that is timed: its cost, its progress and the class of its failure."""
 
 import errno
 import os
@@ -27,15 +27,26 @@ _NO_SPACE = os.strerror(errno.ENOSPC)
 def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeasurement:
     """Run `argv` over the whole source in the attempt's folder and measure the process.
 
-    Its progress is reported. Raises AttemptFailedError with the verdict when it does not end as
-    it should.
+    Progress is reported while it runs.
+
+    Args:
+        attempt: The attempt that the process belongs to.
+        argv: The command.
+        source: The source that the command reads.
+
+    Returns:
+        The cost of the process and the speed of the encode.
+
+    Raises:
+        AttemptFailedError: The process failed, was killed or exceeded its deadline, or the
+            attempt is to stop.
     """
-    teller = ProgressReporter(attempt, float(source.probe.frame_rate))
+    reporter = ProgressReporter(attempt, float(source.probe.frame_rate))
 
-    def heard(report: ProgressReport) -> None:
-        teller.report(report, ratio=report.frames / source.probe.frames)
+    def report_progress(report: ProgressReport) -> None:
+        reporter.report(report, ratio=report.frames / source.probe.frames)
 
-    reports = ProgressReports(heard)
+    reports = ProgressReports(report_progress)
     memory = MemoryLimit()
     outcome = process.run_process(
         argv,
@@ -60,7 +71,7 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
         first_frame_s=(
             reports.all[0].elapsed_s
             if reports.all
-            else Unavailable(reason="FFmpeg never reported a frame")
+            else Unavailable(reason="FFmpeg did not report any frame")
         ),
         voluntary_switches=outcome.voluntary_switches,
         involuntary_switches=outcome.involuntary_switches,
@@ -72,10 +83,10 @@ def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeas
 
 
 def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
-    """Run `argv` for as long as the scenario says and forget it.
+    """Run `argv` for the scenario's warm-up time and discard the outcome.
 
-    It brings programs, libraries and the source into memory, and the processor out of its sleep,
-    before anything is timed. What it writes is written again.
+    The warm-up loads programs, libraries and the source into memory and raises the processor's
+    clock before anything is timed. The timed run overwrites the output.
     """
     if attempt.scenario.warm_up_s <= 0:
         return
@@ -86,45 +97,45 @@ def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
         deadline_s=attempt.scenario.warm_up_s,
         stop=attempt.is_stopped,
     )
-    # Whether it failed does not matter: what is timed would fail as well, and says why.
+    # A failure is ignored: the timed run would fail as well and report the cause.
     attempt.check_stop()
 
 
 def sum_measurements(passes: Sequence[EncodeMeasurement], source: Clip) -> EncodeMeasurement:
-    """Return what all passes of one encode cost together.
+    """Return the total cost of all passes of an encode.
 
-    Times and counts are sums, memory is the most that any pass had, the frames are those of the
-    last pass, and so are the low rates, and the first frame is that of the first.
+    Times and counts are sums, and memory is the peak of all passes. The number of frames and the
+    low rates are those of the last pass; the time of the first frame is that of the first pass.
     """
     if len(passes) == 1:
         return passes[0]
-    wall_s = sum(one.wall_s for one in passes)
+    wall_s = sum(cost.wall_s for cost in passes)
     return msgspec.structs.replace(
         passes[-1],
         wall_s=wall_s,
-        user_s=sum(one.user_s for one in passes),
-        system_s=sum(one.system_s for one in passes),
-        max_rss_kib=max(one.max_rss_kib for one in passes),
+        user_s=sum(cost.user_s for cost in passes),
+        system_s=sum(cost.system_s for cost in passes),
+        max_rss_kib=max(cost.max_rss_kib for cost in passes),
         fps=passes[-1].frames / wall_s,
         speed=source_duration_s(source.probe) / wall_s,
         first_frame_s=passes[0].first_frame_s,
-        voluntary_switches=_together([one.voluntary_switches for one in passes]),
-        involuntary_switches=_together([one.involuntary_switches for one in passes]),
-        minor_faults=_together([one.minor_faults for one in passes]),
-        major_faults=_together([one.major_faults for one in passes]),
+        voluntary_switches=_sum_counts([cost.voluntary_switches for cost in passes]),
+        involuntary_switches=_sum_counts([cost.involuntary_switches for cost in passes]),
+        minor_faults=_sum_counts([cost.minor_faults for cost in passes]),
+        major_faults=_sum_counts([cost.major_faults for cost in passes]),
     )
 
 
-def _together(counts: Sequence[int | Unavailable]) -> int | Unavailable:
-    """Return the sum of counts, if each is known."""
-    unknown = next((count for count in counts if isinstance(count, Unavailable)), None)
-    return unknown or sum(count for count in counts if isinstance(count, int))
+def _sum_counts(counts: Sequence[int | Unavailable]) -> int | Unavailable:
+    """Return the sum of the counts, or the first one that is unavailable."""
+    unavailable = next((count for count in counts if isinstance(count, Unavailable)), None)
+    return unavailable or sum(count for count in counts if isinstance(count, int))
 
 
 def _failure(
     attempt: Attempt, outcome: Outcome, source: Clip, memory: MemoryLimit
 ) -> AttemptFailedError:
-    """Say whose fault it is that the process did not end as it should."""
+    """Classify the failure of the timed process."""
     tail = outcome.log_tail
     if outcome.stopped_by is StoppedBy.CALLER:
         return AttemptFailedError(FailureClass.STOPPED, attempt.stop_reason() or "stopped", tail)
@@ -132,7 +143,7 @@ def _failure(
         return AttemptFailedError(
             FailureClass.DEADLINE_EXCEEDED,
             f"the encode was not done after {deadline_s(attempt, source.probe):.1f} s: it is "
-            f"slower than {attempt.scenario.slowest_speed:g} times real time",
+            f"slower than {attempt.scenario.slowest_speed:g} times real time (slowest_speed)",
             tail,
         )
     if outcome.exit_code < 0:
@@ -145,12 +156,18 @@ def _failure(
 
 
 def killed(exit_code: int, log_tail: str, memory: MemoryLimit) -> AttemptFailedError:
-    """Say who ended a process that a signal of somebody else's ended.
+    """Classify the failure of a process that a signal from outside the agent ended.
 
-    `exit_code` is negative; `memory` was made before the process was started.
+    Args:
+        exit_code: The negative number of the signal.
+        log_tail: The last lines of the process's log.
+        memory: The memory limit of the slot, created before the process was started.
+
+    Returns:
+        The error with the class of the failure.
     """
     if exit_code == -signal.SIGKILL and memory.was_hit():
-        # The next attempt would want as much: a larger limit helps, another try does not.
+        # Another attempt would need as much memory, so only a larger limit helps.
         return AttemptFailedError(
             FailureClass.OUT_OF_MEMORY,
             f"FFmpeg was killed by the kernel at the slot's memory limit {memory}",

@@ -1,4 +1,4 @@
-"""Priorities, requirements, jobs of their own, logs, audit, and content in the database."""
+"""Priorities, requirements, single jobs, logs, the audit log, and content in the database."""
 
 import json
 from datetime import UTC
@@ -22,11 +22,11 @@ _KEYED = sa.text("key IS NOT NULL")
 
 
 def upgrade() -> None:
-    """Add what is new; what is there stays."""
+    """Add the new tables and columns; existing data is kept."""
     _add_tables()
     _change_credentials_nodes_runs()
     _change_jobs()
-    _change_what_hangs_on_jobs()
+    _change_tables_of_jobs()
 
 
 def _add_tables() -> None:
@@ -150,7 +150,7 @@ def _change_jobs() -> None:
 
 
 def _fill_jobs() -> None:
-    """Give every job its set of requirements, its rank and who made it."""
+    """Set the requirement set, the rank and the submitter of every job."""
     connection = op.get_bind()
     jobs = sa.table(
         "jobs",
@@ -174,10 +174,10 @@ def _fill_jobs() -> None:
         sa.column("created_at", sa.DateTime(timezone=True)),
         sa.column("created_by", sa.String()),
     )
-    asked = connection.execute(sa.select(jobs.c.node, jobs.c.encoder).distinct()).all()
-    for number, (node, encoder) in enumerate(asked, start=1):
+    pairs = connection.execute(sa.select(jobs.c.node, jobs.c.encoder).distinct()).all()
+    for number, (node, encoder) in enumerate(pairs, start=1):
         wanted = {"encoder": encoder} | ({"node": node} if node is not None else {})
-        # In the order in which the queue writes its keys.
+        # In the order in which the queue encodes the keys.
         key = {"requirements": wanted, "exclusive": True}
         connection.execute(
             requirements.insert().values(
@@ -202,7 +202,7 @@ def _fill_jobs() -> None:
         )
 
 
-def _change_what_hangs_on_jobs() -> None:
+def _change_tables_of_jobs() -> None:
     is_postgresql = op.get_bind().dialect.name == "postgresql"
     with op.batch_alter_table("transitions", table_kwargs={"sqlite_autoincrement": True}) as table:
         table.alter_column("id", existing_type=sa.Integer(), type_=_COUNTED)

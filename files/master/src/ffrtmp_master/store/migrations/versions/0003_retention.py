@@ -1,4 +1,4 @@
-"""What stays of jobs that are removed, and content whose pieces are whole before it is listed."""
+"""Counts of removed jobs, and content that is listed only after its upload is complete."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what is new. The table that goes was never written to."""
+    """Add the new tables and columns. The dropped table was never written to."""
     with op.batch_alter_table("runs") as runs:
         runs.add_column(sa.Column("removed_counts", sa.JSON()))
     op.drop_table("content")
@@ -32,5 +32,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("upload", "number", name=op.f("pk_content_pieces")),
     )
     if op.get_bind().dialect.name == "postgresql":
-        # Video does not get smaller by being compressed again.
+        # Compression does not reduce the size of video.
         op.execute("ALTER TABLE content_pieces ALTER COLUMN piece SET STORAGE EXTERNAL")

@@ -1,4 +1,4 @@
-"""Runs that get more jobs while they go on."""
+"""Runs that get further jobs while they are active."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add what is new: the runs that there are get no more jobs."""
+    """Add the column; existing runs get no further jobs."""
     with op.batch_alter_table("runs") as runs:
         runs.add_column(sa.Column("unsettled_nodes", sa.JSON()))

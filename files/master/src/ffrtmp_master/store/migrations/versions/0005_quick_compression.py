@@ -1,4 +1,4 @@
-"""Documents that PostgreSQL compresses are compressed by LZ4 where the server knows it."""
+"""LZ4 compression of large columns, if the PostgreSQL server supports it."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,8 +8,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# What is more than some 2 KB a row. The default, pglz, took half of the time that storing a result
-# took.
+# Columns with more than about 2 KB per row. With the default, pglz, compression took half of the
+# time of storing a result.
 _LARGE = {
     "jobs": ("scenario", "progress", "failure"),
     "results": ("scenario", "measurement", "artifacts"),
@@ -22,12 +22,12 @@ _KNOWS_LZ4 = (
 
 
 def upgrade() -> None:
-    """Compress what is written from now on by LZ4; what there is stays as it is, and readable."""
+    """Compress new values with LZ4; existing values are not changed and remain readable."""
     connection = op.get_bind()
     if connection.dialect.name != "postgresql":
         return
     if not connection.execute(sa.text(_KNOWS_LZ4)).scalar():
-        # A server older than 14, or built without it.
+        # The server is older than version 14, or built without LZ4.
         return
     for table, columns in _LARGE.items():
         for column in columns:

@@ -1,4 +1,4 @@
-"""Indexes by run hold only what is of a run: a job of its own is in none of them."""
+"""Partial indexes by run, without the jobs and results that belong to no run."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ _INDEXES = {
 
 
 def upgrade() -> None:
-    """Make the indexes anew; on a large farm this reads the tables once."""
+    """Recreate the indexes; this reads the tables once, which takes time on a large farm."""
     for name, (table, *columns) in _INDEXES.items():
         op.drop_index(name, table_name=table)
         op.create_index(name, table, columns, sqlite_where=_OF_A_RUN, postgresql_where=_OF_A_RUN)

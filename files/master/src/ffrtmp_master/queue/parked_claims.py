@@ -1,0 +1,239 @@
+"""Parked claims: claims that found no job and wait for one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from ffrtmp_master.queue.requests import ClaimOutcome
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
+from ffrtmp_master.store.rows import JobRow
+
+# The delay after which a claim tries again for a job that another master had locked.
+_CONTENDED_RETRY_S = 0.05
+
+
+class ParkedClaim:
+    """A claim that waits for a job of one of the requirement sets `keys` on a node."""
+
+    __slots__ = ("future", "hint", "is_idle", "keys", "node")
+
+    def __init__(self, node: str) -> None:
+        """Create a claim of `node` that does not wait yet."""
+        self.node = node
+        self.keys: frozenset[int] = frozenset()
+        self.is_idle = True
+        # The requirement set for which the claim was woken, until its next attempt has ended.
+        self.hint: int | None = None
+        self.future: asyncio.Future[bool] | None = None
+
+    def wake(self) -> None:
+        """End the wait early, if the claim waits."""
+        self._end_wait(is_woken=True)
+
+    def time_out(self) -> None:
+        """End the wait because of the timeout."""
+        self._end_wait(is_woken=False)
+
+    def _end_wait(self, *, is_woken: bool) -> None:
+        if self.future is not None and not self.future.done():
+            self.future.set_result(is_woken)
+
+
+class ParkedClaims:
+    """All parked claims of a master.
+
+    A new job wakes one parked claim that could lease it, not all. A wakeup is only a hint: the
+    claim tries again and may find no job. Events between an attempt and the following wait cause
+    another attempt, so no job stays queued while a claim for it is parked. Not thread-safe: all
+    calls must come from the same event loop.
+    """
+
+    def __init__(self, catalog: RequirementCatalog) -> None:
+        """Create an empty collection; `catalog` tells which nodes meet which requirements."""
+        self._catalog = catalog
+        # The parked claims by node, and by each requirement set whose jobs they could lease.
+        self._by_node: dict[str, dict[ParkedClaim, None]] = {}
+        self._by_key: dict[int, dict[ParkedClaim, None]] = {}
+        # The number of events so far, and the number of the last event of each set and each node.
+        self._events = 0
+        self._last_event_of_key: dict[int, int] = {}
+        self._last_event_of_node: dict[str, int] = {}
+        # The requirement sets that were matched to the claims that were parked before them.
+        self._matched_sets: set[int] = set()
+        self._size = 0
+        self.is_closed = False
+        # The numbers of wakeups before the timeout, and of those after which no job was found.
+        self.wakeups = 0
+        self.spurious_wakeups = 0
+
+    def __len__(self) -> int:
+        """Return the number of parked claims."""
+        return self._size
+
+    async def wait_for_job(
+        self,
+        parked: ParkedClaim,
+        attempt: Callable[[], Awaitable[ClaimOutcome]],
+        wait_s: float,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> JobRow | None:
+        """Try to lease a job until one is leased, the timeout ends or the client disconnects.
+
+        Args:
+            parked: The claim.
+            attempt: Tries to lease a job once.
+            wait_s: The timeout in seconds.
+            is_gone: Returns whether the client has disconnected.
+
+        Returns:
+            The leased job, or None.
+        """
+        try:
+            return await self._retry_until(parked, attempt, wait_s, is_gone)
+        finally:
+            if parked.hint is not None:
+                # The claim ended without using its wakeup: another one should try to lease the job.
+                self.note_freed(parked.node)
+                self.wake(parked.hint, 1)
+
+    async def _retry_until(
+        self,
+        parked: ParkedClaim,
+        attempt: Callable[[], Awaitable[ClaimOutcome]],
+        wait_s: float,
+        is_gone: Callable[[], bool],
+    ) -> JobRow | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        was_woken = False
+        while True:
+            last_event = self._events
+            claimed = await attempt()
+            if claimed.job is not None or not is_gone():
+                parked.hint = None
+            self.spurious_wakeups += was_woken and claimed.job is None
+            was_woken = False
+            remaining_s = deadline - loop.time()
+            if claimed.job is not None or remaining_s <= 0 or self.is_closed or is_gone():
+                return claimed.job
+            if self._has_event_since(last_event, parked.node, claimed.open_to):
+                continue
+            delay_s = min(remaining_s, _CONTENDED_RETRY_S) if claimed.is_contended else remaining_s
+            parked.is_idle = claimed.is_idle
+            was_woken = await self._park(loop, parked, claimed.open_to, delay_s)
+            self.wakeups += was_woken
+
+    def wake(self, requirement_id: int, jobs: int) -> None:
+        """Wake one parked claim for each of `jobs` new jobs of a requirement set."""
+        self._events += 1
+        self._last_event_of_key[requirement_id] = self._events
+        self._add_new_set(requirement_id)
+        claims = self._by_key.get(requirement_id)
+        while jobs and claims:
+            parked = next(iter(claims))
+            if self._catalog.is_exclusive(requirement_id):
+                # The node will be busy: its other slots get no job until it is free again.
+                self._withdraw_node(parked.node)
+            self._withdraw(parked)
+            parked.hint = requirement_id
+            parked.wake()
+            jobs -= 1
+
+    def note_freed(self, node: str) -> None:
+        """Wake all parked claims of a node whose job has ended."""
+        self._events += 1
+        self._last_event_of_node[node] = self._events
+        for parked in list(self._by_node.get(node, ())):
+            parked.wake()
+
+    def note_taken(self, node: str, *, is_exclusive: bool) -> None:
+        """Withdraw the parked claims of a node from jobs that it cannot run with its new job."""
+        self._withdraw_node(node, only_exclusive=not is_exclusive)
+
+    def wake_all(self) -> None:
+        """Wake all parked claims."""
+        self._events += 1
+        for parked_claims in list(self._by_node.values()):
+            for parked in list(parked_claims):
+                parked.wake()
+
+    def close(self) -> None:
+        """End all parked claims, because the master stops."""
+        self.is_closed = True
+        self.wake_all()
+
+    def awaited_requirements(self) -> list[int]:
+        """Return the ids of the requirement sets that parked claims wait for."""
+        return [key for key, claims in self._by_key.items() if claims]
+
+    def waiting_nodes(self) -> list[str]:
+        """Return the names of the nodes that have parked claims."""
+        return list(self._by_node)
+
+    def _has_event_since(self, last_event: int, node: str, open_to: Iterable[int]) -> bool:
+        if self._events == last_event:
+            return False
+        return self._last_event_of_node.get(node, 0) > last_event or any(
+            self._last_event_of_key.get(key, 0) > last_event for key in open_to
+        )
+
+    async def _park(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        parked: ParkedClaim,
+        open_to: frozenset[int],
+        delay_s: float,
+    ) -> bool:
+        """Wait for a wakeup or the timeout; return whether there was a wakeup."""
+        parked.future = loop.create_future()
+        parked.keys = open_to
+        for key in open_to:
+            self._by_key.setdefault(key, {})[parked] = None
+        self._by_node.setdefault(parked.node, {})[parked] = None
+        self._size += 1
+        timer = loop.call_later(delay_s, parked.time_out)
+        try:
+            return await parked.future
+        finally:
+            timer.cancel()
+            self._size -= 1
+            self._withdraw(parked)
+            claims = self._by_node[parked.node]
+            del claims[parked]
+            if not claims:
+                del self._by_node[parked.node]
+
+    def _withdraw(self, parked: ParkedClaim) -> None:
+        for key in parked.keys:
+            claims = self._by_key.get(key)
+            if claims is not None:
+                claims.pop(parked, None)
+                if not claims:
+                    del self._by_key[key]
+        parked.keys = frozenset()
+
+    def _withdraw_node(self, node: str, *, only_exclusive: bool = False) -> None:
+        for parked in self._by_node.get(node, ()):
+            remaining = (
+                frozenset(key for key in parked.keys if not self._catalog.is_exclusive(key))
+                if only_exclusive
+                else frozenset[int]()
+            )
+            self._withdraw(parked)
+            parked.is_idle = False
+            parked.keys = remaining
+            for key in remaining:
+                self._by_key.setdefault(key, {})[parked] = None
+
+    def _add_new_set(self, requirement_id: int) -> None:
+        """Add a new requirement set to the claims that were parked before it existed."""
+        if requirement_id in self._matched_sets:
+            return
+        self._matched_sets.add(requirement_id)
+        node = self._catalog.node_of(requirement_id)
+        names = self._by_node.keys() if node is None else [node]
+        for name in self._catalog.meeting(requirement_id, names):
+            for parked in self._by_node.get(name, ()):
+                # Claims of a busy node wait until the node is freed, not for jobs.
+                if parked.is_idle:
+                    parked.keys |= {requirement_id}
+                    self._by_key.setdefault(requirement_id, {})[parked] = None

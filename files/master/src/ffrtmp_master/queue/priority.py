@@ -1,0 +1,21 @@
+"""Rank of a job in the queue, from its age and its priority."""
+
+from datetime import datetime
+
+
+def queue_rank(created_at: datetime, priority_steps: int, step_s: float) -> int:
+    """Return the rank of a job in the queue. The job with the lowest rank is leased first.
+
+    The rank is the creation time, reduced by `step_s` for each priority step. A job is preferred to
+    jobs of lower priority until one of them has waited that much longer, so no job starves. The
+    rank does not depend on the current time, so an index can hold it.
+
+    Args:
+        created_at: The creation time of the job.
+        priority_steps: The number of priorities below that of the job.
+        step_s: The waiting time in seconds that one priority step is worth.
+
+    Returns:
+        The rank in microseconds since the epoch.
+    """
+    return int((created_at.timestamp() - priority_steps * step_s) * 1_000_000)

@@ -1,0 +1,24 @@
+"""Diagram of the packages' layers, from the import contracts in pyproject.toml."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+_TITLES = {"ffrtmp_master": "Layers of the master", "ffrtmp_worker": "Layers of the worker"}
+_WIDTH = 46
+
+
+def layer_diagram(root: Path) -> str:
+    """Return the layers of master and worker side by side, and the shared package below them."""
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    columns = [_column(contracts, package) for package in _TITLES]
+    height = max(map(len, columns))
+    left, right = ([*column, *[""] * (height - len(column))] for column in columns)
+    lines = [f"{one:<{_WIDTH}}{two}".rstrip() for one, two in zip(left, right, strict=True)]
+    return "\n".join([*lines, "", f"{'ffrtmp_shared':^{_WIDTH + 20}}".rstrip()]) + "\n"
+
+
+def _column(contracts: list[dict[str, Any]], package: str) -> list[str]:
+    (contract,) = (item for item in contracts if item["name"] == _TITLES[package])
+    return [package, "-" * len(package), *contract["layers"]]
