@@ -1,8 +1,8 @@
-"""The agent, with encoders that were proved before.
+"""The agent, with encoders that were tested before.
 
-To prove them takes two seconds of CPU time for every agent that starts. Run as
-`python tests/agent_program.py FILE ARGUMENTS...`; FILE is of `proofs.file_for`, ARGUMENTS are those
-of ffrtmp-agent.
+Testing them takes two seconds of CPU time for every agent that starts. Run as
+`python tests/agent_program.py FILE ARGUMENTS...`: FILE comes from `working_encoders.file_for`,
+ARGUMENTS are those of ffrtmp-agent.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the tests of more than one part share."""
+"""Fixtures for the tests of more than one part."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The project's folder."""
+    """The root folder of the project."""
     return Path(__file__).resolve().parents[1]

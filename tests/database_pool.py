@@ -1,4 +1,4 @@
-"""PostgreSQL databases that tests use one after another.
+"""A pool of PostgreSQL databases that tests use one after another.
 
 Emptying a small database costs less than dropping it and copying the template again.
 """
@@ -12,7 +12,7 @@ from postgresql import Cluster, Database
 from psycopg import sql
 
 _MAX_ROWS = 5000
-"""A database from which a test leaves more rows is dropped: emptied, it would be slow."""
+"""A database with more rows after a test is dropped, because deleting the rows would be slow."""
 
 _SCHEMA = """
 SELECT md5(string_agg(format('%s.%s %s %s', c.relname, a.attname, a.atttypid, a.attnotnull), ','
@@ -31,10 +31,10 @@ _SEQUENCES = "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'"
 
 
 class DatabasePool:
-    """Copies of one template, each lent to one test at a time."""
+    """Copies of one template; each is used by one test at a time."""
 
     def __init__(self, cluster: Cluster, template: str) -> None:
-        """Prepare a pool of copies of `template`, whose rows of credentials every test gets."""
+        """Prepare a pool of copies of `template`, each with the credentials of the template."""
         self._cluster = cluster
         self._template = template
         self._free: list[tuple[str, Database]] = []
@@ -45,7 +45,7 @@ class DatabasePool:
 
     @contextmanager
     def lend(self) -> Iterator[Database]:
-        """Give a database with the template's schema and credentials, and nothing else."""
+        """Yield a database with only the schema and the credentials of the template."""
         name, database = self._free.pop() if self._free else self._create()
         yield database
         if self._is_emptied(name):
@@ -58,13 +58,13 @@ class DatabasePool:
         return name, self._cluster.create(name, self._template)
 
     def _is_emptied(self, name: str) -> bool:
-        """Empty a database; return False for one that a test changed too much."""
+        """Empty a database; return whether it can be used again."""
         try:
             with self._cluster.connect(name) as connection:
                 connection.execute(_DISCONNECT)
                 if _schema(connection) != self._schema:
                     return False
-                # Without the checks of foreign keys the order of the tables does not matter.
+                # Without foreign key checks, the order of the tables does not matter.
                 connection.execute("SET session_replication_role = replica")
                 rows = 0
                 for (table,) in connection.execute(_TABLES).fetchall():

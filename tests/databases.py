@@ -1,7 +1,7 @@
-"""Fixtures: each test that touches a database runs on SQLite and on PostgreSQL.
+"""Fixtures of databases: each test that uses one runs on SQLite and on PostgreSQL.
 
-A test that means one engine says so with `only("sqlite")` or `only("postgresql")`. For a
-conftest.py to import; the names it takes from here are its fixtures.
+A test for one engine is marked with `only("sqlite")` or `only("postgresql")`. A conftest.py imports
+the fixtures that its tests use.
 """
 
 import shutil
@@ -30,22 +30,22 @@ _started: list[tuple[Cluster, DatabasePool]] = []
 
 
 def only(engine: str) -> pytest.MarkDecorator:
-    """Mark a test that means one engine."""
+    """Mark a test that runs on one engine only."""
     return pytest.mark.parametrize("engine", [engine], indirect=True)
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    """Which database the test runs on."""
+    """The database engine of the test."""
     name: str = request.param
     return name
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A PostgreSQL that all tests of this process share; each has a database of its own."""
+    """A PostgreSQL server that all tests of this process share, each with a separate database."""
     if _started:
-        # The tests of another folder started it, and end it when all are done.
+        # The tests of another folder started it, and stop it at the end of the session.
         yield _started[0][0]
         return
     with postgresql.running() as started:
@@ -58,7 +58,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the schema and the credentials, to copy."""
+    """A SQLite file with the schema and the credentials, as a template."""
     return make_once(
         tmp_path_factory, "template.db", lambda file: fill(Database(f"sqlite:///{file}"))
     )
@@ -66,7 +66,7 @@ def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[Database]:
-    """A database of the test's own: empty, or as `migrated` wants it."""
+    """A separate database for the test: empty, or with schema and credentials for `migrated`."""
     is_empty = "migrated" not in request.fixturenames
     if engine == "sqlite":
         file = tmp_path / "farm.db"
@@ -80,8 +80,8 @@ def database(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Ite
         yield cluster.create(name)
         cluster.drop(name)
         return
-    with _started[0][1].lend() as lent:
-        yield lent
+    with _started[0][1].lend() as pooled:
+        yield pooled
 
 
 @pytest.fixture
@@ -100,10 +100,10 @@ def migrated(settings: Settings) -> Settings:
 def new_database(
     request: pytest.FixtureRequest, engine: str, tmp_path: Path
 ) -> Callable[[], AbstractContextManager[Database]]:
-    """Make a further database with schema and credentials, for a test that needs several."""
+    """A function that creates further databases with schema and credentials."""
 
     @contextmanager
-    def made() -> Iterator[Database]:
+    def create() -> Iterator[Database]:
         name = f"test_{uuid4().hex}"
         if engine == "sqlite":
             file = tmp_path / f"{name}.db"
@@ -111,14 +111,14 @@ def new_database(
             yield Database(f"sqlite:///{file}")
             return
         request.getfixturevalue("cluster")
-        with _started[0][1].lend() as lent:
-            yield lent
+        with _started[0][1].lend() as pooled:
+            yield pooled
 
-    return made
+    return create
 
 
 def settings_for(database: Database, folder: Path) -> Settings:
-    """Return settings of a master that keeps its files in a folder."""
+    """Return settings of a master that stores its files in a folder."""
     return Settings(
         listen_address="127.0.0.1",
         certificate_file=folder / "certificate.pem",
@@ -132,44 +132,44 @@ def settings_for(database: Database, folder: Path) -> Settings:
 
 
 def fill(database: Database) -> None:
-    """Bring an empty database to the present schema and let everybody in."""
-    with writing(database) as made:
-        migrate.upgrade(made)
-        with made.connect() as connection, connection.begin():
+    """Migrate an empty database and add the credentials of the factories."""
+    with writing(database) as engine:
+        migrate.upgrade(engine)
+        with engine.connect() as connection, connection.begin():
             credentials.sync(connection, factories.HOLDERS)
 
 
 @contextmanager
-def writing(to: Settings | Database) -> Iterator[Engine]:
-    """Give an engine that writes, and close it."""
-    url, password = _where(to)
-    made = writing_engine(url, password)
+def writing(source: Settings | Database) -> Iterator[Engine]:
+    """Yield an engine that can write, and close it."""
+    url, password = _url_and_password(source)
+    opened = writing_engine(url, password)
     try:
-        yield made
+        yield opened
     finally:
-        made.dispose()
+        opened.dispose()
 
 
 @contextmanager
-def reading(from_: Settings | Database) -> Iterator[Engine]:
-    """Give an engine that cannot write, and close it."""
-    url, password = _where(from_)
-    made = reading_engine(url, password)
+def reading(source: Settings | Database) -> Iterator[Engine]:
+    """Yield an engine that cannot write, and close it."""
+    url, password = _url_and_password(source)
+    opened = reading_engine(url, password)
     try:
-        yield made
+        yield opened
     finally:
-        made.dispose()
+        opened.dispose()
 
 
-def _where(what: Settings | Database) -> tuple[str, str | None]:
-    if isinstance(what, Settings):
-        return what.database_url, what.database_password()
-    if what.password_file is None:
-        return what.url, None
-    return what.url, what.password_file.read_text(encoding="utf-8").strip()
+def _url_and_password(source: Settings | Database) -> tuple[str, str | None]:
+    if isinstance(source, Settings):
+        return source.database_url, source.database_password()
+    if source.password_file is None:
+        return source.url, None
+    return source.url, source.password_file.read_text(encoding="utf-8").strip()
 
 
 def as_document(settings: Settings, **changed: object) -> dict[str, object]:
-    """Return settings as their file has them."""
+    """Return settings as the content of the settings file."""
     plain: dict[str, object] = msgspec.to_builtins(settings, enc_hook=str)
     return plain | changed

@@ -1,4 +1,4 @@
-"""What callers of a master send, made up: nodes, suites, scenarios, measurements, tokens."""
+"""Factories of test data: nodes, suites, scenarios, measurements and credentials."""
 
 import hashlib
 from typing import Any
@@ -43,7 +43,7 @@ HOLDERS = (
         for name in NODES
     ),
 )
-"""Everybody's token is their name after `token-`."""
+"""The token of each holder is `token-` followed by the name."""
 
 BUILD = FfmpegBuild(version="7.1", sha256="f" * 64)
 
@@ -57,7 +57,7 @@ def registration(
     more_kinds: tuple[str, ...] = (),
     ffmpeg_under_test: bool = False,
 ) -> Registration:
-    """Return what the agent of a node says of it; it has libx264 unless told otherwise."""
+    """Return the registration of a node; without `encoders` it has libx264."""
     return Registration(
         name=name,
         facts=NodeFacts(
@@ -83,7 +83,7 @@ def registration(
 
 
 def measurement() -> Measurement:
-    """Return what an attempt may have measured."""
+    """Return a complete measurement of an attempt."""
     return Measurement(
         encode=EncodeMeasurement(
             wall_s=2.0,
@@ -211,7 +211,7 @@ def suite(
     sha256: str = CLIP_SHA256,
     more: str = "",
 ) -> str:
-    """Return the text of a suite: encoders x rates x repeats."""
+    """Return the text of a suite with encoders x rates x repeats jobs."""
     encodes = "".join(f"  - {{name: {name}, encoder: {name}}}\n" for name in encoders)
     points = "".join(f"  - {{bitrate_kbps: {1000 + n}}}\n" for n in range(rates))
     return (
@@ -227,7 +227,7 @@ def suite(
 
 
 def scenario(encoder: str = "libx264", name: str = "clip/one") -> Scenario:
-    """Return one thing to measure."""
+    """Return a scenario that transcodes the clip."""
     return Scenario(
         name=name,
         kind="transcode",
@@ -242,7 +242,7 @@ def scenario(encoder: str = "libx264", name: str = "clip/one") -> Scenario:
 
 
 def job(encoder: str = "libx264", **more: Any) -> dict[str, Any]:
-    """Return the body that submits a job of its own; its source need not be uploaded."""
-    made = scenario(encoder)
-    elsewhere = msgspec.structs.replace(made.source, url="https://clips.example/clip.mp4")
-    return {"scenario": msgspec.structs.replace(made, source=elsewhere), **more}
+    """Return the body that submits a job without a run; its source has a URL."""
+    transcode = scenario(encoder)
+    source = msgspec.structs.replace(transcode.source, url="https://clips.example/clip.mp4")
+    return {"scenario": msgspec.structs.replace(transcode, source=source), **more}

@@ -1,4 +1,4 @@
-"""A master in this process, with a clock that the tests set, and what its callers say to it."""
+"""A master in this process with a clock set by the tests, and a harness for requests to it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from litestar.testing import TestClient
 
 
 class SetClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that only tests advance."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ class SetClock:
 
 
 class MasterHarness:
-    """A master and short ways to say what its callers say."""
+    """A master, with methods for the requests of its clients."""
 
     def __init__(self, services: Services, client: TestClient[Any], clock: SetClock) -> None:
         self.services = services
@@ -43,25 +43,25 @@ class MasterHarness:
 
     @contextmanager
     def restarted(self) -> Iterator["MasterHarness"]:
-        """Give the master that comes after this one on the same database."""
+        """Yield a new master on the same database, as after a restart."""
         with running_master(
             Services(self.services.settings, self.clock, maintenance_interval_s=3600), self.clock
         ) as harness:
             yield harness
 
     def call(
-        self, who: str | None, method: str, path: str, body: object = None, **more: Any
+        self, caller: str | None, method: str, path: str, body: object = None, **more: Any
     ) -> httpx.Response:
         headers = dict(more.pop("headers", {}))
-        if who is not None:
-            headers["Authorization"] = f"Bearer token-{who}"
+        if caller is not None:
+            headers["Authorization"] = f"Bearer token-{caller}"
         if body is not None:
             headers["Content-Type"] = "application/json"
             more["content"] = msgspec.json.encode(body)
         return self.client.request(method, path, headers=headers, **more)
 
-    def ok(self, who: str, method: str, path: str, body: object = None, **more: Any) -> Any:
-        answer = self.call(who, method, path, body, **more)
+    def ok(self, caller: str, method: str, path: str, body: object = None, **more: Any) -> Any:
+        answer = self.call(caller, method, path, body, **more)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -102,13 +102,13 @@ class MasterHarness:
 
     def history(self, job_id: str) -> list[tuple[str | None, str, int]]:
         found = self.ok("viewer", "GET", f"/v1/jobs/{job_id}/transitions")
-        return [(one["before"], one["after"], one["attempt"]) for one in found]
+        return [(step["before"], step["after"], step["attempt"]) for step in found]
 
     def run_now(self, run_id: str) -> Any:
         return self.ok("viewer", "GET", f"/v1/runs/{run_id}")
 
     def every(self, path: str, **params: str) -> list[Any]:
-        """Return a list's items, all its pages."""
+        """Return the items of all pages of a list."""
         items: list[Any] = []
         cursor: str | None = ""
         while cursor is not None:
@@ -125,19 +125,19 @@ class MasterHarness:
 
 @dataclass(frozen=True)
 class BuiltFramework:
-    """A framework with its routes, which can serve one farm after another."""
+    """A framework with its routes, which serves one master after another."""
 
-    served: app.ServicesHolder
+    holder: app.ServicesHolder
     framework: Litestar
 
     @classmethod
     def for_farm(cls, services: Services) -> Self:
-        """Build a framework, which takes 0.1 s."""
-        served = app.ServicesHolder(services)
-        return cls(served, app.build_framework(served))
+        """Build a framework; this takes 0.1 s, so tests reuse it."""
+        holder = app.ServicesHolder(services)
+        return cls(holder, app.build_framework(holder))
 
 
-# Several tests run more than one master at a time, each with a framework of its own.
+# More than one, because some tests run several masters in parallel.
 _idle: list[BuiltFramework] = []
 
 
@@ -145,7 +145,7 @@ _idle: list[BuiltFramework] = []
 def running_master(services: Services, clock: SetClock) -> Iterator[MasterHarness]:
     """Run a master from its start to its stop."""
     built = _idle.pop() if _idle else BuiltFramework.for_farm(services)
-    built.served.services = services
+    built.holder.services = services
     application = app.with_fast_endpoints(built.framework, services)
     with TestClient(application, raise_server_exceptions=False) as client:
         yield MasterHarness(services, client, clock)

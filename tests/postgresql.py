@@ -1,4 +1,4 @@
-"""A PostgreSQL server of Debian's package that lives as long as some tests need it."""
+"""A temporary PostgreSQL server from Debian's package, for tests."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 OWNER = "ffrtmp"
-"""Who owns the databases of the tests: as in the field, no superuser."""
+"""The owner of the databases of the tests: as in a deployment, not a superuser."""
 
 _SUPERUSER = "postgres"
 _PREFIX = "ffrtmp-test-postgresql-"
@@ -27,8 +27,8 @@ _START_S = 60
 _STOP_S = 60
 
 _SETTINGS: Mapping[str, str] = {"shared_buffers": "64MB", "max_connections": "100"}
-# Nothing that a test of the contract sees; a crash of the operating system is not tested here.
-_FORGETFUL: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
+# Faster. The tests do not depend on these settings; crashes of the operating system are not tested.
+_NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
 class NoPostgresqlError(Exception):
@@ -37,29 +37,29 @@ class NoPostgresqlError(Exception):
 
 @dataclass(frozen=True)
 class Database:
-    """Where a master keeps its state."""
+    """The URL of a database, and the file with its password."""
 
     url: str
     password_file: Path | None = None
 
 
 class Cluster:
-    """A server whose data, socket and log are in a folder of its own."""
+    """A server with its data, socket and log in one folder."""
 
     def __init__(self, folder: Path, *, durable: bool) -> None:
-        """Make the cluster's files; `durable` has it wait for the disk as it does in the field."""
+        """Create the files of the cluster; `durable` selects the durability of a deployment."""
         self._folder = folder
         self._data = folder / "data"
-        self._settings = dict(_SETTINGS) if durable else {**_SETTINGS, **_FORGETFUL}
+        self._settings = dict(_SETTINGS) if durable else {**_SETTINGS, **_NOT_DURABLE}
         self._server: subprocess.Popen[bytes] | None = None
         self._superuser_password = secrets.token_urlsafe(24)
         self.port = free_port()
         self.password_file = _private(folder / "password", secrets.token_urlsafe(24))
-        given = _private(folder / "superuser", self._superuser_password)
-        for path in (folder, given):
+        password_file = _private(folder / "superuser", self._superuser_password)
+        for path in (folder, password_file):
             give_to_server(path)
         options: list[str | Path] = ["--username", _SUPERUSER, "--auth", "scram-sha-256"]
-        options += ["--pwfile", given]
+        options += ["--pwfile", password_file]
         options += ["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]
         command = [*_as_server(), _binaries() / "initdb", "--pgdata", self._data, *options]
         done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
@@ -67,10 +67,10 @@ class Cluster:
             raise RuntimeError(f"initdb failed: {done.stdout}{done.stderr}")
 
     def start(self) -> None:
-        """Start the server and wait until it lets somebody in.
+        """Start the server and wait until it accepts connections.
 
-        The server is told to end when the thread that starts it does: call this from the main
-        thread, and nothing is left behind even by tests that were killed.
+        The kernel stops the server when the thread that started it ends. Call this from the main
+        thread, so that killed tests do not leave a server behind.
         """
         options = {
             **self._settings,
@@ -78,10 +78,10 @@ class Cluster:
             "port": str(self.port),
             "unix_socket_directories": str(self._folder),
         }
-        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        arguments = [item for name, value in options.items() for item in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                [*_as_server(), _binaries() / "postgres", "-D", self._data, *words],
+                [*_as_server(), _binaries() / "postgres", "-D", self._data, *arguments],
                 cwd="/",
                 stdout=log,
                 stderr=log,
@@ -97,23 +97,23 @@ class Cluster:
             else:
                 return
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server: SIGINT ends sessions first, SIGQUIT ends it as a crash would."""
+    def stop(self, signal_number: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT ends sessions first, SIGQUIT is like a crash."""
         if self._server is not None:
-            self._server.send_signal(how)
+            self._server.send_signal(signal_number)
             self._server.wait(_STOP_S)
             self._server = None
 
     def make_owner(self) -> None:
-        """Make the role that owns the databases of the tests."""
+        """Create the role that owns the databases of the tests."""
         password = self.password_file.read_text(encoding="utf-8")
         statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
         self.execute(statement.format(sql.Identifier(OWNER), sql.Literal(password)))
 
     def create(self, name: str, template: str = "template1") -> Database:
-        """Make a database that has what `template` has."""
+        """Create a database as a copy of `template`."""
         statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
-        names = (sql.Identifier(word) for word in (name, OWNER, template))
+        names = (sql.Identifier(part) for part in (name, OWNER, template))
         self.execute(statement.format(*names))
         return Database(
             f"postgresql://{OWNER}@127.0.0.1:{self.port}/{name}?sslmode=disable",
@@ -121,7 +121,7 @@ class Cluster:
         )
 
     def drop(self, name: str) -> None:
-        """Remove a database, whoever is still connected to it."""
+        """Drop a database, even if it has connections."""
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
         self.execute(statement.format(sql.Identifier(name)))
 
@@ -131,7 +131,7 @@ class Cluster:
             connection.execute(statement)
 
     def connect(self, name: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        """Connect to a database as the superuser, each statement its own transaction."""
+        """Connect to a database as the superuser, with autocommit."""
         return psycopg.connect(
             host=str(self._folder),
             port=self.port,
@@ -144,7 +144,7 @@ class Cluster:
 
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[Cluster]:
-    """Run a cluster; all of it is gone when the context ends."""
+    """Run a cluster within the context; its files are removed afterwards."""
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     with _locked(folder):
@@ -161,28 +161,28 @@ def running(*, durable: bool = False) -> Iterator[Cluster]:
 
 
 def remove_leftovers() -> None:
-    """Remove what tests that were killed left behind."""
+    """Remove the servers and files of killed tests."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         lock = folder / "lock"
         if not lock.exists():
-            continue  # It is being made, or removed, by somebody else.
+            continue  # Another process creates or removes it.
         with lock.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                continue  # Its tests run.
+                continue  # Its tests are running.
             _end_server_of(folder / "data")
             shutil.rmtree(folder)
 
 
 def give_to_server(path: Path) -> None:
-    """Let the server read a file: run by root, it is another user."""
+    """Make a file readable for the server, which runs as another user if the tests run as root."""
     if _is_root():
         shutil.chown(path, _SUPERUSER, _SUPERUSER)
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface on which nobody listens."""
+    """Return an unused port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -190,14 +190,14 @@ def free_port() -> int:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[IO[bytes]]:
-    """Hold the folder's lock, which the kernel releases however this process ends."""
+    """Hold the lock of a folder; the kernel releases it even if this process is killed."""
     with (folder / "lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
 
 
 def _end_server_of(data: Path) -> None:
-    """End the server that works in a folder, if one does."""
+    """End the server of a data folder, if it runs."""
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         if Path(f"/proc/{pid}/cwd").readlink() != data:
@@ -211,7 +211,7 @@ def _end_server_of(data: Path) -> None:
 
 
 def _binaries() -> Path:
-    """Find the newest server that Debian's packages installed."""
+    """Return the folder of the programs of the newest installed server."""
     found = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: float(path.parent.name),
@@ -222,11 +222,11 @@ def _binaries() -> Path:
 
 
 def _as_server() -> list[str]:
-    """Return the words that run a program as the server's user, and end it with this process."""
-    words = ["setpriv", "--pdeathsig", "QUIT"]
+    """Return a prefix for commands of the server's user that end with this process."""
+    prefix = ["setpriv", "--pdeathsig", "QUIT"]
     if _is_root():
-        words += ["--reuid", _SUPERUSER, "--regid", _SUPERUSER, "--init-groups"]
-    return [*words, "--"]
+        prefix += ["--reuid", _SUPERUSER, "--regid", _SUPERUSER, "--init-groups"]
+    return [*prefix, "--"]
 
 
 def _is_root() -> bool:

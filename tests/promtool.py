@@ -1,4 +1,4 @@
-"""Prometheus' own tool, which says what is wrong with metrics and with rules."""
+"""promtool, the checker of Prometheus for metrics and rules."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ PATH = Path(
 
 
 def complaints(page: str) -> str:
-    """Return what `promtool check metrics` says of a page; nothing when it is good."""
+    """Return the problems that `promtool check metrics` finds in a page, or an empty string."""
     return _run("check", "metrics", page=page)
 
 
 def failures(tests: Path) -> str:
-    """Return what `promtool test rules` says of a file of unit tests; nothing when all pass."""
+    """Return the failures of `promtool test rules` for a file of unit tests, or an empty string."""
     return _run("test", "rules", str(tests))
 
 
@@ -26,7 +26,7 @@ def _run(*arguments: str, page: str = "") -> str:
     done = subprocess.run(
         [PATH, *arguments], input=page, capture_output=True, text=True, check=False
     )
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     if done.returncode:
-        return said or f"promtool ended with {done.returncode}"
-    return said if arguments[0] == "check" else ""
+        return output or f"promtool ended with {done.returncode}"
+    return output if arguments[0] == "check" else ""

@@ -9,19 +9,19 @@ import pytest
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a file that the first process that needs it makes.
+    """Return a file that is created by the first process that needs it.
 
     Args:
-        factory: Knows the folder of the test run.
+        factory: Provides the folder of the test run.
         name: The file's name, the same in every process.
-        make: Makes the file at a path that ends in `name`.
+        make: Creates the file at a path that ends in `name`.
 
     Returns:
-        Where the file is. Tests must not change it.
+        The path of the file. Tests must not change the file.
     """
     folder = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # Each process has a folder of its own in that of the test run.
+        # Each process has a separate folder in the folder of the test run.
         folder = folder.parent
     file = folder / name
     with (folder / f"{name}.lock").open("ab") as lock:

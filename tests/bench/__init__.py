@@ -1,1 +1,1 @@
-"""The benchmark of the master, run by `make bench-master`."""
+"""Benchmarks of the master and the worker, run by `make bench-master` and `make bench-worker`."""

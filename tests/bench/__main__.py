@@ -1,4 +1,4 @@
-"""`make bench-master`, `make bench-worker`: measure, print a table, write record and page."""
+"""Command line of the benchmarks: run cases, print a table, write the record and the page."""
 
 import argparse
 import resource
@@ -9,76 +9,81 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine, page
+from bench.context import BenchmarkContext
 from bench.figures import Line
-from bench.measurement import Measuring
 from bench.parts import PARTS
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
-    """Measure what the command line says."""
+    """Run the benchmarks that the command line selects."""
     arguments = _parser().parse_args()
     _allow_many_connections()
     console = Console(width=None if sys.stdout.isatty() else 140)
     part = PARTS[arguments.part]
     if arguments.only and arguments.only not in part.cases:
-        sys.exit(f"bench: {arguments.part} has no line {arguments.only}: {', '.join(part.cases)}")
+        sys.exit(
+            f"bench: {arguments.part} has no case {arguments.only}; "
+            f"choose one of: {', '.join(part.cases)}"
+        )
     keys = [arguments.only] if arguments.only else list(part.cases)
     folder = _ROOT / ("results/bench" if arguments.quick else "docs")
     record = page.read(folder / f"{part.page}.json")
-    seen = machine.look(arguments.data, _ROOT)
+    description = machine.describe(arguments.data, _ROOT)
     lines = []
     for key in keys:
         console.print(f"[bold]{key}[/bold]")
-        measuring = Measuring(
+        context = BenchmarkContext(
             root=arguments.data,
             quick=arguments.quick,
             peers_python=arguments.peers,
-            say=lambda text: console.print(f"  {text}", markup=False, highlight=False),
+            log=lambda text: console.print(f"  {text}", markup=False, highlight=False),
         )
-        line = part.cases[key](measuring)
+        line = part.cases[key](context)
         lines.append(line)
-        # Written after each line, so that a failure in the next does not cost it.
-        record = record.with_entry(page.Entry(line=line, machine=seen))
+        # Written after each case, so that a failure of the next does not lose its result.
+        record = record.with_entry(page.Entry(line=line, machine=description))
         written = page.write(record, folder, arguments.part)
     console.print(_table(f"make bench-{arguments.part}", lines))
-    console.print(f"written: {written.relative_to(_ROOT)} and {part.page}.json beside it")
+    console.print(f"written: {written.relative_to(_ROOT)} and {part.page}.json in the same folder")
     failing = [figure.label for line in lines for figure in line.figures if figure.holds is False]
-    console.print(f"does not hold: {'; '.join(failing)}" if failing else "every line holds")
+    console.print(f"does not hold: {'; '.join(failing)}" if failing else "all limits hold")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("part", choices=list(PARTS), help="what is to be measured")
-    parser.add_argument("--only", help="measure one line")
-    parser.add_argument("--quick", action="store_true", help="measure briefly, to try it out")
+    parser.add_argument("part", choices=list(PARTS), help="part of the farm to measure")
+    parser.add_argument("--only", help="measure one case only")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure briefly, to test the benchmark"
+    )
     parser.add_argument(
         "--peers",
         type=Path,
         default=Path(sys.executable),
-        help="the Python that has the other queues",
+        help="Python interpreter with the other queues",
     )
     parser.add_argument(
         "--data",
         type=Path,
         default=Path("/var/tmp"),
-        help="a folder on the disk to measure on",
+        help="folder on the disk to measure",
     )
     return parser
 
 
 def _allow_many_connections() -> None:
-    """Lift the limit on open files as far as the system lets it, for masters and loads too."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the limit of open files to its maximum; masters and loads inherit it."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
 def _table(title: str, lines: list[Line]) -> Table:
     table = Table(title=title, show_lines=False)
     for name, justify in (("measure", "left"), ("median", "right"), ("lowest to highest", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("asked", justify="right")
+    table.add_column("target", justify="right")
     table.add_column("")
     for line in lines:
         table.add_row(f"[bold]{line.title}[/bold]")

@@ -1,8 +1,8 @@
-"""The tests' PostgreSQL, durable as in the field and with memory for a benchmark.
+"""A PostgreSQL server for benchmarks, durable as in a deployment.
 
 Durability is PostgreSQL's default (fsync, synchronous_commit); memory and checkpoints are set
-moderately, alike for everybody who is measured on it. Who works over the network does so over TLS:
-agents with our master, and the other queues' producers and workers with the database.
+moderately, and equally for all measured queues. All network connections use TLS: from agents to
+the master, and from the producers and workers of other queues to the database.
 """
 
 import shutil
@@ -23,24 +23,24 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
     "random_page_cost": "1.1",
 }
-"""What is set beside the defaults."""
+"""The settings that differ from the defaults."""
 
 
 class Cluster(postgresql.Cluster):
     """A durable server on the loopback interface."""
 
     def __init__(self, folder: Path, passfile: Path) -> None:
-        """Make the cluster's files in `folder`, and libpq's password file for the peers."""
+        """Create the files of the cluster in `folder`, and libpq's password file for the peers."""
         super().__init__(folder, durable=True)
         self._ca_file = folder / "ca.pem"
-        self._settings |= SETTINGS | self._certified()
+        self._settings |= SETTINGS | self._create_certificate()
         self._passfile = passfile
         passfile.touch(mode=0o600)
         passfile.write_text(f"*:*:*:*:{self.password_file.read_text(encoding='utf-8')}\n")
 
     @property
     def version(self) -> str:
-        """Which PostgreSQL it is."""
+        """The version of PostgreSQL."""
         with self.connect() as connection:
             return str(connection.info.parameter_status("server_version")).split()[0]
 
@@ -57,13 +57,13 @@ class Cluster(postgresql.Cluster):
         }
 
     def create(self, name: str, template: str = "template1") -> Database:
-        """Make a database that is reached over TLS."""
-        made = super().create(name, template)
+        """Create a database with a URL for TLS."""
+        database = super().create(name, template)
         over_tls = f"sslmode=verify-full&sslrootcert={self._ca_file}"
-        return replace(made, url=made.url.replace("sslmode=disable", over_tls))
+        return replace(database, url=database.url.replace("sslmode=disable", over_tls))
 
-    def _certified(self) -> dict[str, str]:
-        """Make the server's certificate, and return the settings that name it."""
+    def _create_certificate(self) -> dict[str, str]:
+        """Create the certificate of the server, and return the settings for it."""
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
         key, certificate = self._folder / "server.key", self._folder / "server.pem"
@@ -77,7 +77,7 @@ class Cluster(postgresql.Cluster):
         return {"ssl": "on", "ssl_cert_file": str(certificate), "ssl_key_file": str(key)}
 
     def renew(self, name: str) -> Database:
-        """Make a database that is empty."""
+        """Create an empty database, replacing an existing one."""
         self.drop(name)
         return self.create(name)
 
@@ -85,10 +85,10 @@ class Cluster(postgresql.Cluster):
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
     """Run a cluster whose data, socket and log are below `folder`."""
-    home = folder / "postgresql"
-    home.mkdir()
+    directory = folder / "postgresql"
+    directory.mkdir()
     try:
-        cluster = Cluster(home, folder / "pgpass")
+        cluster = Cluster(directory, folder / "pgpass")
         try:
             cluster.start()
             cluster.make_owner()
@@ -96,5 +96,5 @@ def running(folder: Path) -> Iterator[Cluster]:
         finally:
             cluster.stop(signal.SIGQUIT)
     finally:
-        # It belongs to the server's user.
-        shutil.rmtree(home)
+        # Not a TemporaryDirectory, because the files belong to the server's user.
+        shutil.rmtree(directory)

@@ -1,4 +1,4 @@
-"""What a line of the benchmark gives back: figures, what is asked of them, and their rounds."""
+"""Results of benchmark cases: figures with their rounds and requirements."""
 
 import math
 import statistics
@@ -9,13 +9,13 @@ import msgspec
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """What is asked of a figure."""
+    """A requirement on the value of a figure."""
 
     sense: Literal["at least", "at most", "above", "under"]
     value: float
 
     def admits(self, value: float) -> bool:
-        """Say whether a value is within the limit."""
+        """Return whether a value is within the limit."""
         match self.sense:
             case "at least":
                 return value >= self.value
@@ -28,7 +28,7 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A median over rounds, with the rounds that it came of; `goal` is aimed for, not asked."""
+    """A median over rounds; `limit` is required, `goal` is only a target."""
 
     label: str
     unit: str
@@ -43,7 +43,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool | None:
-        """Whether the median is within what is asked; None when nothing is."""
+        """Whether the median is within the limit; None without a limit."""
         return None if self.limit is None else self.limit.admits(self.value)
 
     @property
@@ -60,20 +60,20 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown_limit(self) -> str:
-        """What is asked, for a table."""
+        """The limit and the goal for a table."""
         if self.limit is None:
             return ""
-        asked = f"{self.limit.sense} {number(self.limit.value)}"
-        return asked if self.goal is None else f"{asked} (aim: {number(self.goal.value)})"
+        limit = f"{self.limit.sense} {number(self.limit.value)}"
+        return limit if self.goal is None else f"{limit} (aim: {number(self.goal.value)})"
 
     @property
     def shown_verdict(self) -> str:
-        """Whether it holds, for a table."""
+        """Whether the limit is met, for a table."""
         return {None: "", True: "holds", False: "does not hold"}[self.holds]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the benchmark: what was done and what came of it."""
+    """The result of a benchmark case: its conditions and figures."""
 
     key: str
     title: str
@@ -82,12 +82,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Whether every figure is within what is asked of it."""
+        """Whether every figure is within its limit."""
         return all(figure.holds is not False for figure in self.figures)
 
 
 def number(value: float) -> str:
-    """Write a number with as many places as it deserves."""
+    """Format a number with three significant digits, or as an integer."""
     if abs(value) >= 100 or value == round(value):
         return f"{value:,.0f}"
     return f"{value:.3g}"
@@ -100,5 +100,5 @@ def quantile(values: Iterable[float], part: float) -> float:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
-    """Divide round by round: what disturbed a round disturbed both."""
+    """Divide per round, because a disturbance of a round affects both values."""
     return tuple(a / b for a, b in zip(above, below, strict=True))

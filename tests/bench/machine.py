@@ -1,4 +1,4 @@
-"""On what the benchmark ran: whoever reads a figure must know."""
+"""Description of the computer that ran the benchmark."""
 
 import os
 import platform
@@ -35,12 +35,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     at: str
 
 
-def look(folder: Path, root: Path) -> Machine:
-    """Describe this computer; raises NotADiskError when `folder` is in memory."""
+def describe(folder: Path, root: Path) -> Machine:
+    """Describe this computer; raises NotADiskError if `folder` is in memory."""
     filesystem = _filesystem(folder)
     if filesystem in _IN_MEMORY:
         raise NotADiskError(f"{folder} is on {filesystem}: name a folder on a disk")
-    # Before anything runs here: the load of others is part of what is said.
+    # Read before the benchmark starts, so that it contains only the load of other programs.
     load_before = os.getloadavg()[0]
     return Machine(
         cpu=_cpu(),
@@ -67,16 +67,16 @@ def _cpu() -> str:
 
 def _filesystem(folder: Path) -> str:
     """Find the mount that holds a folder: the longest mount point that leads to it."""
-    place = folder.resolve()
+    path = folder.resolve()
     mounts = (line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines())
-    holding = [(point, kind) for point, kind in mounts if place.is_relative_to(point)]
+    holding = [(point, kind) for point, kind in mounts if path.is_relative_to(point)]
     return max(holding, key=lambda mount: len(mount[0]))[1]
 
 
 def _commit(root: Path) -> str:
-    """Name the commit, and say so when the tree has changes beside it."""
+    """Return the commit, with a suffix if the tree has other changes."""
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - of the PATH
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - found in PATH
         cwd=root,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""A real master as a process of its own, with a certificate and a credential for everybody."""
+"""A real master in a separate process, with a certificate and credentials."""
 
 import json
 import signal
@@ -17,8 +17,8 @@ from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Role
 from postgresql import Database, free_port
 
-from bench.calls import SOURCE, SOURCE_SHA256, Agent
-from bench.wire import Address
+from bench.api_requests import SOURCE, SOURCE_SHA256, Agent
+from bench.http_client import Address
 
 PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
 
@@ -28,7 +28,7 @@ _SYNC_S = 600
 
 
 def on_file(file: Path) -> Database:
-    """Name a SQLite file; the master makes it, in WAL mode with synchronous=FULL."""
+    """Return a SQLite database, which the master creates in WAL mode with synchronous=FULL."""
     return Database(f"sqlite:///{file}")
 
 
@@ -49,7 +49,7 @@ class Site:
 
     @classmethod
     def make(cls, folder: Path, *, nodes: int, submitters: int) -> "Site":
-        """Make a certificate for the loopback address, and tokens."""
+        """Create a certificate for the loopback address, and tokens."""
         folder.mkdir()
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "ca.pem")
@@ -78,7 +78,7 @@ class Site:
 
 
 class Master:
-    """One process that serves; settings that are not named are the defaults."""
+    """A master process; `settings` override the defaults."""
 
     def __init__(self, site: Site, database: Database, name: str, **settings: Any) -> None:
         """Write the settings file; see `prepare` and `serving`."""
@@ -106,12 +106,12 @@ class Master:
 
     @property
     def pid(self) -> int:
-        """The process that serves."""
+        """The process id of the running master."""
         assert self._process is not None
         return self._process.pid
 
     def prepare(self) -> None:
-        """Make the tables and the credentials, as the master's role does."""
+        """Create the tables and the credentials, as the role of the master does."""
         for arguments in (["migrate"], ["sync-credentials", str(self.site.credentials)]):
             done = subprocess.run(
                 [PROGRAM, "--config", self._config, *arguments],
@@ -124,7 +124,7 @@ class Master:
                 raise RuntimeError(f"ffrtmp-master {arguments[0]} failed: {done.stderr}")
 
     def start(self) -> None:
-        """Serve; return when the master says that it is ready."""
+        """Start the master and wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [PROGRAM, "--config", self._config, "serve"], stdout=log, stderr=log
@@ -141,7 +141,7 @@ class Master:
                         return
                 except MasterUnreachableError:
                     time.sleep(0.05)
-        raise RuntimeError(f"the master did not get ready: {self._log.read_text()[-2000:]}")
+        raise RuntimeError(f"the master did not become ready: {self._log.read_text()[-2000:]}")
 
     def _upload_source(self) -> None:
         path = self.site.folder / "source"
@@ -151,7 +151,7 @@ class Master:
             client.upload_source(SOURCE_SHA256, path)
 
     def stop(self) -> None:
-        """Ask the master to stop and wait for its end; kill it when it does not."""
+        """Stop the master and wait for its end; kill it after a timeout."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -164,7 +164,7 @@ class Master:
 
     @contextmanager
     def serving(self) -> Iterator["Master"]:
-        """Serve while the context lasts."""
+        """Run the master within the context."""
         try:
             self.start()
             yield self
@@ -174,7 +174,7 @@ class Master:
 
 @contextmanager
 def serving_all(masters: Sequence[Master]) -> Iterator[None]:
-    """Serve with several masters while the context lasts."""
+    """Run several masters within the context."""
     try:
         for master in masters:
             master.start()

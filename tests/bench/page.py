@@ -1,4 +1,4 @@
-"""The record of a run as JSON, and the page that is made from it."""
+"""The record of benchmark results as JSON, and the page that is generated from it."""
 
 from pathlib import Path
 
@@ -11,31 +11,31 @@ from bench.parts import PARTS
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A line and the machine that it was measured on."""
+    """A result, and the machine that it was measured on."""
 
     line: Line
     machine: Machine
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is known, by the keys of the lines."""
+    """The latest results by the keys of their cases."""
 
     entries: dict[str, Entry]
 
     def with_entry(self, entry: Entry) -> "Record":
-        """Return a record in which a line's newest measurement replaces the one before."""
+        """Return a record in which a result replaces the previous one of its case."""
         return Record(entries=self.entries | {entry.line.key: entry})
 
 
 def read(path: Path) -> Record:
-    """Read a record; one that is not there is empty."""
+    """Read a record; a missing file is an empty record."""
     if not path.exists():
         return Record(entries={})
     return msgspec.json.decode(path.read_bytes(), type=Record)
 
 
 def write(record: Record, folder: Path, part: str) -> Path:
-    """Write the record of a part of the farm and the page beside it; return the page."""
+    """Write the record and the page of a part of the farm; return the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
     name, order = PARTS[part].page, list(PARTS[part].cases)
     entries = [record.entries[key] for key in order if key in record.entries]
@@ -44,7 +44,7 @@ def write(record: Record, folder: Path, part: str) -> Path:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - Markdown, of our own figures
+        autoescape=False,  # noqa: S701 - Markdown of trusted values
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -60,8 +60,8 @@ def write(record: Record, folder: Path, part: str) -> Path:
 
 
 def _machines(entries: list[Entry]) -> list[dict[str, object]]:
-    """Name each machine once, with the lines that were measured on it in one run."""
+    """Return each machine once, with the cases that were measured on it in one run."""
     found: dict[Machine, list[str]] = {}
     for entry in entries:
         found.setdefault(entry.machine, []).append(f"`{entry.line.key}`")
-    return [{"seen": seen, "lines": lines} for seen, lines in found.items()]
+    return [{"seen": machine, "lines": cases} for machine, cases in found.items()]

@@ -1,4 +1,4 @@
-"""The parts of a farm that have a benchmark, and the lines of each."""
+"""The parts of a farm that have benchmarks, and their cases."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from bench.cases import (
     overhead,
     parked,
 )
+from bench.context import BenchmarkContext
 from bench.figures import Line
-from bench.measurement import Measuring
 
 
 @dataclass(frozen=True)
 class Part:
-    """What can be measured of a part, in the order of its page.
+    """The cases of a part, in the order of its page.
 
-    `page` names the record and the page in docs; the template beside this module is named for
-    the part.
+    `page` is the name of the record and the page in docs. The template in this folder has the name
+    of the part.
     """
 
     page: str
-    cases: Mapping[str, Callable[[Measuring], Line]]
+    cases: Mapping[str, Callable[[BenchmarkContext], Line]]
 
 
 PARTS: Mapping[str, Part] = {
@@ -53,4 +53,4 @@ PARTS: Mapping[str, Part] = {
         },
     ),
 }
-"""Every part by the name that the command takes."""
+"""All parts by their names on the command line."""

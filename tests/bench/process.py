@@ -1,4 +1,4 @@
-"""What the kernel says of a process, and running a load in a process of its own."""
+"""CPU time and memory of processes, and loads in separate processes."""
 
 import gc
 import multiprocessing
@@ -24,32 +24,32 @@ def memory_kib(pid: int, key: str) -> int:
 
 
 def peak_rss_kib(pid: int) -> int:
-    """Return the most memory that was resident since the start or since `reset_peak`."""
+    """Return the peak of resident memory since the start or `reset_peak`, in KiB."""
     return _kib(Path(f"/proc/{pid}/status"), "VmHWM")
 
 
 def reset_peak(pid: int) -> None:
-    """Let the peak begin anew."""
+    """Reset the peak of resident memory."""
     Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU time that a process has used, in user and kernel mode."""
+    """Return the CPU time of a process in user and kernel mode, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 class CpuMeter:
-    """How much of a core a process used since the meter was made."""
+    """The CPU usage of a process since the creation of the meter."""
 
     def __init__(self, pid: int) -> None:
-        """Begin now."""
+        """Start the measurement."""
         self._pid = pid
         self._cpu_s = cpu_s(pid)
         self._start = time.perf_counter()
 
     def percent(self) -> float:
-        """Return the part of one core, in percent."""
+        """Return the usage in percent of one core."""
         passed_s = time.perf_counter() - self._start
         return 100 * (cpu_s(self._pid) - self._cpu_s) / passed_s
 
@@ -57,9 +57,9 @@ class CpuMeter:
 def in_own_process(
     load: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run a coroutine function in a new interpreter on uvloop and return what it returns.
+    """Run a coroutine function on uvloop in a new interpreter and return its result.
 
-    What is measured and what measures must not share an interpreter lock.
+    The load and the measured program must not share an interpreter lock.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -69,7 +69,7 @@ def in_own_process(
 def _run(
     load: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> T:
-    # What was imported stays: the collector need not look through it again and again.
+    # The garbage collector need not scan the imported modules repeatedly.
     gc.freeze()
     return uvloop.run(load(*args, **kwargs))
 

@@ -1,4 +1,4 @@
-"""What the disk and SQLite do by themselves, for ratios that survive a slow day."""
+"""Reference rates of the disk and of SQLite, for ratios that do not depend on the machine."""
 
 import os
 import sqlite3
@@ -12,9 +12,9 @@ _BLOCK = b"x" * 4096
 
 
 def sqlite_cycles_per_s(folder: Path, seconds: float) -> float:
-    """Return full cycles a second of the sqlite3 module: WAL, synchronous=FULL, no server.
+    """Return the full cycles per second of the sqlite3 module: WAL, synchronous=FULL, no server.
 
-    One connection; submit, claim, heartbeat and result are a transaction each.
+    It uses one connection; submission, claim, heartbeat and result are separate transactions.
     """
     path = folder / f"reference-{uuid.uuid4()}.db"
     connection = sqlite3.connect(path, isolation_level=None)
@@ -32,7 +32,7 @@ def sqlite_cycles_per_s(folder: Path, seconds: float) -> float:
         connection.execute(
             "INSERT INTO jobs VALUES (?, 'queued', ?, NULL, ?, NULL)", (job_id, done, _PAYLOAD)
         )
-        # The sqlite3 module ends the transaction of a statement once all its rows were read.
+        # The sqlite3 module ends the transaction of a statement after all its rows are read.
         connection.execute(
             "UPDATE jobs SET state = 'leased', lease = ? WHERE id = "
             "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY rank LIMIT 1) RETURNING id",
@@ -51,7 +51,7 @@ def sqlite_cycles_per_s(folder: Path, seconds: float) -> float:
 
 
 def syncs_per_s(folder: Path, seconds: float = 1.0) -> float:
-    """Return how often a second a block can be appended and synchronised."""
+    """Return the number of synchronized appends of a block per second."""
     with TemporaryFile(dir=folder, buffering=0) as file:
         count = 0
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A real agent as a process of its own, with one job after another to do."""
+"""A real agent in a separate process, which runs one job after another."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ _POLL_S = 0.5
 
 
 class Worker:
-    """The agent of the master's first node, in one slot."""
+    """The agent of the first node of a master, with one slot."""
 
     def __init__(self, master: Master, folder: Path, *, ffmpeg: Path, ffprobe: Path) -> None:
         """Write the settings file; see `working`."""
@@ -55,13 +55,13 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The agent's process."""
+        """The process id of the agent."""
         assert self._process is not None
         return self._process.pid
 
     @contextmanager
     def working(self) -> Iterator["Worker"]:
-        """Let the agent work while the context lasts."""
+        """Run the agent within the context."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [_PROGRAM, "--config", self._config, "run", "--slot", "1"], stdout=log, stderr=log
@@ -76,9 +76,18 @@ class Worker:
     def measure(
         self, clip: Path, encode: Mapping[str, object], rate: Mapping[str, object]
     ) -> Result:
-        """Have the agent encode a clip and return the result.
+        """Encode a clip with the agent and return the result.
 
-        `encode` and `rate` are as a suite has them. Raises RuntimeError when the job fails.
+        Args:
+            clip: The source of the encode.
+            encode: The settings of the encode, as in a suite.
+            rate: The rate point, as in a suite.
+
+        Returns:
+            The result of the only job.
+
+        Raises:
+            RuntimeError: The job failed.
         """
         digest = hashlib.sha256(clip.read_bytes()).hexdigest()
         suite = {
@@ -102,21 +111,21 @@ class Worker:
         raise RuntimeError(f"the run is {run.state}: {failures}")
 
     @contextmanager
-    def asked_after(self) -> Iterator[None]:
-        """Ask the master as often as `measure` does while the context lasts."""
-        over = threading.Event()
+    def polled(self) -> Iterator[None]:
+        """Poll the master as often as `measure` does within the context."""
+        stop = threading.Event()
 
-        def ask() -> None:
+        def poll() -> None:
             with self._client() as client:
-                while not over.wait(_POLL_S):
+                while not stop.wait(_POLL_S):
                     client.run_page()
 
-        thread = threading.Thread(target=ask)
+        thread = threading.Thread(target=poll)
         thread.start()
         try:
             yield
         finally:
-            over.set()
+            stop.set()
             thread.join()
 
     def _client(self) -> MasterClient:

@@ -1,4 +1,4 @@
-"""The alert rules: what they make of metrics, and that there are such metrics and such alerts."""
+"""The alert rules and the dashboard: unit tests, and existence of the queried metrics."""
 
 import json
 import re
@@ -27,36 +27,36 @@ def alerts(root: Path) -> dict[str, str]:
 
 
 def documented(root: Path) -> set[str]:
-    """Return the names of the metrics that docs/metrics.md has; a test holds it to the code."""
+    """Return the metrics of docs/metrics.md, which another test compares with the code."""
     text = (root / "docs/metrics.md").read_text(encoding="utf-8")
     return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
 
 
-def test_the_rules_do_what_their_unit_tests_say(root: Path) -> None:
+def test_the_rules_pass_their_unit_tests(root: Path) -> None:
     assert promtool.failures(root / UNIT_TESTS) == ""
 
 
-def test_promtool_finds_a_rule_that_does_not_do_it(root: Path, tmp_path: Path) -> None:
-    spoilt = (root / RULES).read_text().replace("< 0.1", "< 0.01")
-    (tmp_path / "rules.yml").write_text(spoilt)
+def test_promtool_finds_a_broken_rule(root: Path, tmp_path: Path) -> None:
+    broken = (root / RULES).read_text().replace("< 0.1", "< 0.01")
+    (tmp_path / "rules.yml").write_text(broken)
     tests = (root / UNIT_TESTS).read_text().replace(f"../../{RULES}", "rules.yml")
     (tmp_path / "tests.yml").write_text(tests)
     assert "DiskNearlyFull" in promtool.failures(tmp_path / "tests.yml")
 
 
-def test_every_alert_is_seen_quiet_and_firing(root: Path) -> None:
+def test_every_alert_is_tested_inactive_and_firing(root: Path) -> None:
     tests = load(root / UNIT_TESTS)["tests"]
     quiet = {
-        one["alertname"]
+        case["alertname"]
         for test in tests
-        for one in test.get("alert_rule_test", [])
-        if not one.get("exp_alerts")
+        for case in test.get("alert_rule_test", [])
+        if not case.get("exp_alerts")
     }
     firing = {
-        one["alertname"]
+        case["alertname"]
         for test in tests
-        for one in test.get("alert_rule_test", [])
-        if one.get("exp_alerts")
+        for case in test.get("alert_rule_test", [])
+        if case.get("exp_alerts")
     }
     samples = [
         sample["labels"]
@@ -68,13 +68,13 @@ def test_every_alert_is_seen_quiet_and_firing(root: Path) -> None:
     assert quiet == firing == set(alerts(root))
 
 
-@pytest.mark.parametrize("what", [RULES, DASHBOARD])
-def test_only_metrics_that_exist_are_asked_for(root: Path, what: Path) -> None:
-    if what == RULES:
+@pytest.mark.parametrize("file", [RULES, DASHBOARD])
+def test_only_existing_metrics_are_queried(root: Path, file: Path) -> None:
+    if file == RULES:
         queries = list(alerts(root).values())
     else:
-        panels = json.loads((root / what).read_text())["panels"]
+        panels = json.loads((root / file).read_text())["panels"]
         queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
-    asked = {_SUFFIX.sub("", name) for query in queries for name in _METRIC.findall(query)}
-    assert len(asked) > 5
-    assert asked <= documented(root)
+    queried = {_SUFFIX.sub("", name) for query in queries for name in _METRIC.findall(query)}
+    assert len(queried) > 5
+    assert queried <= documented(root)

@@ -1,4 +1,4 @@
-"""The farm's settings reach every inventory, and an inventory can override them."""
+"""The common settings of the farm, which every inventory links and may override."""
 
 import json
 import os
@@ -14,13 +14,13 @@ ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 
 PROBE = [
     {
-        "name": "Write settings down",
+        "name": "Write the settings",
         "hosts": "master",
         "connection": "local",
         "gather_facts": False,
         "tasks": [
             {
-                "name": "Write settings down",
+                "name": "Write the settings",
                 "ansible.builtin.copy": {
                     "content": "{{ [farm_api_port, farm_name, farm_root] | to_json }}",
                     "dest": "{{ inventory_dir }}/../../settings.json",
@@ -34,7 +34,7 @@ PROBE = [
 
 @pytest.fixture
 def checkout(root: Path, tmp_path: Path) -> Path:
-    """A copy of what decides about settings, with a play that writes them down."""
+    """A copy of the files with settings, and a play that writes the settings to a file."""
     for name in ("ansible.cfg", "site.yml"):
         shutil.copy(root / name, tmp_path / name)
     for name in ("group_vars", "inventories/example"):

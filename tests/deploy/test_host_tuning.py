@@ -1,4 +1,4 @@
-"""The tuning of hosts: what the role writes, and whom run-benchmark.yml tunes."""
+"""Host tuning: the settings of the role, and the workers that run-benchmark.yml tunes."""
 
 import os
 import subprocess
@@ -15,31 +15,31 @@ pytestmark = pytest.mark.slow
 
 
 def rendered(root: Path, template: str) -> str:
-    """Return what the role writes with its defaults."""
+    """Return a template of the role rendered with its defaults."""
     role = root / "roles/host_tuning"
     variables = YAML(typ="safe").load(role / "defaults/main.yml")
-    environment = jinja2.Environment(trim_blocks=True)  # noqa: S701 this is no HTML
+    environment = jinja2.Environment(trim_blocks=True)  # noqa: S701 - not HTML
     environment.filters.update(FilterModule().filters())
     source = (role / "templates" / template).read_text()
     return environment.from_string(source).render(**variables)
 
 
-def test_the_program_takes_the_settings_that_the_role_writes(root: Path, tmp_path: Path) -> None:
+def test_the_program_accepts_the_settings_of_the_role(root: Path, tmp_path: Path) -> None:
     (tmp_path / "tuning.yml").write_text(rendered(root, "host-tuning.yml.j2"))
     assert main(["--config", str(tmp_path / "tuning.yml"), "check-config"]) == 0
 
 
 @pytest.mark.parametrize(
-    ("switch", "tuned"),
+    ("setting", "tuned"),
     [("", []), ("host_tuning_enabled: false", []), ("host_tuning_enabled: true", ["worker2"])],
 )
-def test_only_workers_with_the_switch_on_are_touched(
-    root: Path, tmp_path: Path, switch: str, tuned: list[str]
+def test_only_workers_with_the_setting_are_tuned(
+    root: Path, tmp_path: Path, setting: str, tuned: list[str]
 ) -> None:
-    """The unit is on no worker here, so the first that is to be tuned ends the play."""
+    """The unit does not exist here, so the play fails at the first worker to be tuned."""
     inventory = tmp_path / "inventory"
     (inventory / "host_vars").mkdir(parents=True)
-    (inventory / "host_vars/worker2.yml").write_text(f"---\n{switch}\n")
+    (inventory / "host_vars/worker2.yml").write_text(f"---\n{setting}\n")
     (inventory / "group_vars").mkdir()
     for group in ("all", "worker"):
         (inventory / "group_vars" / f"{group}.yml").symlink_to(root / f"group_vars/{group}.yml")

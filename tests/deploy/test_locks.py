@@ -1,4 +1,4 @@
-"""The locks: one list of wheels must be right for the Python of every supported host."""
+"""The lock files: one list of wheels must suit the Python of every supported host."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def pins(lock: Path, python: str) -> set[str]:
 
 @pytest.mark.parametrize("part", ["shared", "master", "worker"])
 @pytest.mark.parametrize("python", PYTHONS)
-def test_every_python_needs_the_same(root: Path, part: str, python: str) -> None:
+def test_every_python_needs_the_same_packages(root: Path, part: str, python: str) -> None:
     lock = root / "files" / part / "requirements.txt"
     assert pins(lock, python) == pins(lock, PYTHONS[0]) != set()
 
@@ -36,12 +36,12 @@ def test_every_pin_has_a_hash_and_no_index(root: Path, part: str) -> None:
     assert "http" not in text.replace("httpcore", "").replace("httptools", "").replace("httpx", "")
 
 
-def test_what_is_deployed_is_what_was_tested(root: Path) -> None:
+def test_deployed_packages_are_tested_packages(root: Path) -> None:
     tested = pins(root / "requirements-dev.txt", PYTHONS[0])
     for part in ("shared", "master", "worker"):
         assert pins(root / "files" / part / "requirements.txt", PYTHONS[0]) <= tested
 
 
-def test_the_installer_is_the_locked_one(root: Path) -> None:
+def test_the_installer_is_locked(root: Path) -> None:
     lock = (root / "requirements-dev.txt").read_text()
     assert (root / "requirements-uv.txt").read_text() in lock

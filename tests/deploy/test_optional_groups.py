@@ -1,4 +1,4 @@
-"""A farm needs a master and a worker; every other group may be absent from the inventory."""
+"""Inventories with only a master and a worker; every other group is optional."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Roles: what an operator may set stands in defaults and in the argument spec, alike."""
+"""Variables of the roles: the defaults must equal the argument specs."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def test_defaults_equal_the_argument_spec(root: Path, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_variable_has_a_meaning_and_the_roles_prefix(root: Path, role: str) -> None:
+def test_every_variable_has_a_description_and_the_prefix_of_the_role(root: Path, role: str) -> None:
     specs = load(root / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
     for entry in specs.values():
         for name, option in entry["options"].items():
@@ -33,7 +33,7 @@ def test_every_variable_has_a_meaning_and_the_roles_prefix(root: Path, role: str
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_default_stands_below_a_comment(root: Path, role: str) -> None:
+def test_every_default_has_a_comment(root: Path, role: str) -> None:
     text = (root / "roles" / role / "defaults/main.yml").read_text()
     for block in text.removeprefix("---\n").strip().split("\n\n"):
-        assert block.startswith("#"), f"no line of meaning above: {block.splitlines()[0]}"
+        assert block.startswith("#"), f"no comment above: {block.splitlines()[0]}"

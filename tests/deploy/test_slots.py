@@ -1,4 +1,4 @@
-"""CPUs and memory of slots: what the role writes for this host, and what it refuses."""
+"""CPUs and memory of slots: drop-ins that the role writes for this host, and refusals."""
 
 import json
 import os
@@ -47,7 +47,7 @@ class Outcome:
     folder: Path
 
     def message(self, host: str) -> str:
-        """Return what the play printed of a host that failed, in one line."""
+        """Return the message of a failed host in one line."""
         parts = re.split(r"^fatal: \[([\w-]+)\]: FAILED!", self.printed, flags=re.MULTILINE)
         found = dict(zip(parts[1::2], parts[2::2], strict=True))
         return " ".join(found.get(host, "").split()).replace("''", "'")
@@ -62,11 +62,11 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """One play in which each set of settings is a host of its own, and all are this computer."""
+    """One play in which each set of settings is a separate host; all are this computer."""
     folder = tmp_path_factory.mktemp("slots")
-    settings = ACCEPTED | {name: given for name, (given, _) in REFUSED.items()}
+    settings = ACCEPTED | {name: variables for name, (variables, _) in REFUSED.items()}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    hosts = {name: given | local for name, given in settings.items()}
+    hosts = {name: variables | local for name, variables in settings.items()}
     for name in hosts:
         (folder / name).mkdir()
     (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
@@ -100,7 +100,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return Outcome(done.stdout, folder)
 
 
-def test_slots_without_anything_of_their_own_get_no_file(outcome: Outcome) -> None:
+def test_slots_without_settings_get_no_file(outcome: Outcome) -> None:
     assert outcome.message("nothing") == ""
     assert outcome.slots("nothing") == []
 
@@ -113,13 +113,13 @@ def test_a_slot_gets_the_physical_cores_of_this_host(outcome: Outcome) -> None:
     assert [line.partition("=")[0] for line in memory] in ([], ["AllowedMemoryNodes"])
 
 
-def test_slots_get_what_is_listed_for_them(outcome: Outcome) -> None:
+def test_slots_get_their_listed_cpus(outcome: Outcome) -> None:
     assert outcome.message("listed") == ""
     wanted = [[f"CPUAffinity={cpu}", f"AllowedCPUs={cpu}"] for cpu in LISTED]
     assert outcome.slots("listed") == wanted
 
 
 @pytest.mark.parametrize("host", REFUSED)
-def test_what_cannot_be_is_refused(outcome: Outcome, host: str) -> None:
+def test_invalid_settings_are_refused(outcome: Outcome, host: str) -> None:
     assert REFUSED[host][1] in outcome.message(host), outcome.printed
     assert outcome.slots(host) == []

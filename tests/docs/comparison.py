@@ -1,7 +1,7 @@
-"""Whether what a page shows is what came.
+"""Comparison of the answers that a page shows with the actual answers.
 
-The page may show less, never something else: keys of an object may be left out, and `…` stands
-for whatever differs from time to time. In text a line of `…` alone stands for any lines.
+The page may show less, but nothing else: keys of an object may be omitted, and `…` matches any
+text. In text, a line of only `…` matches any lines.
 """
 
 import json
@@ -14,15 +14,15 @@ from .page import Fence
 _ANYTHING = "…"
 
 
-def difference(shown: Fence, came: str) -> str | None:
-    """Return what is wrong with an answer that a page shows; None when nothing is."""
+def difference(shown: Fence, actual: str) -> str | None:
+    """Return the first difference between a shown and an actual answer, or None."""
     if shown.language == "json":
-        return _of_documents(list(_documents(shown.text)), list(_documents(came)))
-    return _of_text(shown.text, came)
+        return _of_documents(list(_documents(shown.text)), list(_documents(actual)))
+    return _of_text(shown.text, actual)
 
 
 def _documents(text: str) -> Iterator[Any]:
-    """Read JSON documents that follow each other, a line each or not."""
+    """Parse consecutive JSON documents."""
     decoder = json.JSONDecoder()
     place = 0
     while (match := re.compile(r"\S").search(text, place)) is not None:
@@ -30,57 +30,57 @@ def _documents(text: str) -> Iterator[Any]:
         yield document
 
 
-def _of_documents(shown: list[Any], came: list[Any]) -> str | None:
-    if len(shown) != len(came):
-        return f"{len(shown)} documents are shown, {len(came)} came"
-    return next(filter(None, map(_of_values, shown, came)), None)
+def _of_documents(shown: list[Any], actual: list[Any]) -> str | None:
+    if len(shown) != len(actual):
+        return f"{len(shown)} documents are shown, {len(actual)} were returned"
+    return next(filter(None, map(_of_values, shown, actual)), None)
 
 
-def _of_values(shown: Any, came: Any, place: str = "") -> str | None:
+def _of_values(shown: Any, actual: Any, place: str = "") -> str | None:
     match shown:
         case dict():
-            return _of_objects(shown, came, place)
+            return _of_objects(shown, actual, place)
         case list():
-            return _of_lists(shown, came, place)
+            return _of_lists(shown, actual, place)
         case str() if _ANYTHING in shown:
-            text = came if isinstance(came, str) else json.dumps(came)
+            text = actual if isinstance(actual, str) else json.dumps(actual)
             is_same = re.fullmatch(_pattern(shown), text, re.DOTALL) is not None
         case _:
-            is_same = type(shown) is type(came) and shown == came
-    return None if is_same else f"{place or 'the document'} is {came!r}, not {shown!r}"
+            is_same = type(shown) is type(actual) and shown == actual
+    return None if is_same else f"{place or 'the document'} is {actual!r}, not {shown!r}"
 
 
-def _of_objects(shown: dict[str, Any], came: Any, place: str) -> str | None:
-    if not isinstance(came, dict):
-        return f"{place or 'the document'} is no object but {came!r}"
+def _of_objects(shown: dict[str, Any], actual: Any, place: str) -> str | None:
+    if not isinstance(actual, dict):
+        return f"{place or 'the document'} is not an object but {actual!r}"
     for key, value in shown.items():
-        if key not in came:
-            return f"{place}.{key} did not come"
-        found = _of_values(value, came[key], f"{place}.{key}")
+        if key not in actual:
+            return f"{place}.{key} was not returned"
+        found = _of_values(value, actual[key], f"{place}.{key}")
         if found is not None:
             return found
     return None
 
 
-def _of_lists(shown: list[Any], came: Any, place: str) -> str | None:
-    if not isinstance(came, list):
-        return f"{place or 'the document'} is no list but {came!r}"
+def _of_lists(shown: list[Any], actual: Any, place: str) -> str | None:
+    if not isinstance(actual, list):
+        return f"{place or 'the document'} is not a list but {actual!r}"
     has_more = shown[-1:] == [_ANYTHING]
     items = shown[:-1] if has_more else shown
-    if len(came) < len(items) or (len(came) > len(items) and not has_more):
-        return f"{place or 'the document'} has {len(came)} items, not {len(items)}"
+    if len(actual) < len(items) or (len(actual) > len(items) and not has_more):
+        return f"{place or 'the document'} has {len(actual)} items, not {len(items)}"
     for number, item in enumerate(items):
-        found = _of_values(item, came[number], f"{place}[{number}]")
+        found = _of_values(item, actual[number], f"{place}[{number}]")
         if found is not None:
             return found
     return None
 
 
-def _of_text(shown: str, came: str) -> str | None:
+def _of_text(shown: str, actual: str) -> str | None:
     lines = shown.splitlines()
     wanted = "".join(r"(.*\n)*?" if line == _ANYTHING else _pattern(line) + r"\n" for line in lines)
-    text = came.replace("\r\n", "\n").rstrip("\n") + "\n"
-    return None if re.fullmatch(wanted, text) else f"came:\n{came}"
+    text = actual.replace("\r\n", "\n").rstrip("\n") + "\n"
+    return None if re.fullmatch(wanted, text) else f"actual:\n{actual}"
 
 
 def _pattern(text: str) -> str:

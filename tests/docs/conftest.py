@@ -1,4 +1,4 @@
-"""The farm that the page on the API talks to, and a shell that does what stands there."""
+"""A farm and a shell that runs the commands of docs/api.md on it."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from databases import settings_for
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Role
+from master_process import PROGRAM, MasterProcess
 from postgresql import Database
-from serving import PROGRAM, MasterProcess
 
 from .page import Page, Step
 
 _NAME = "master1"
 _LONGEST_S = 180
 
-# Who stands in a farm's credentials from the start.
+# The credentials of a new farm.
 _HOLDERS = {
     "operator": Role.ADMIN,
     "continuous-integration": Role.SUBMITTER,
@@ -35,7 +35,7 @@ _SECRETS = ".secrets/prod"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the commands of a page: what each step printed, and how the last ended."""
+    """The outputs of the steps of a page, and the exit code and errors of the last step."""
 
     printed: list[str]
     exit_code: int
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Site:
-    """A control node's folder, with a farm that it deployed: a master and one node."""
+    """The folder of a control node, and the farm that it deployed: a master and one node."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder
@@ -51,24 +51,24 @@ class Site:
         (folder / "files").symlink_to(root / "files")
         (folder / "data").mkdir()
         settings = settings_for(Database(f"sqlite:///{folder / 'farm.db'}"), folder / "data")
-        # Of the limits only those that operators get: a clip must fit.
+        # A real clip must fit, unlike in other tests.
         settings = msgspec.structs.replace(settings, max_source_bytes=2**30)
         self.master = MasterProcess(folder, settings)
         self._name_master()
-        self._let_in()
+        self._add_credentials()
 
     def token(self, role: Role) -> str:
-        """Return the token of who has a role."""
+        """Return the token of the holder of a role."""
         return next(self.tokens[name] for name, has in _HOLDERS.items() if has is role)
 
     def register(self) -> None:
-        """Say what the agent of worker1 says of it when it starts."""
+        """Register worker1, as its agent does at the start."""
         token = self.token(Role.AGENT)
         with MasterClient(self.master.url, token, self.master.ca_file) as agent:
             agent.register(factories.registration("worker1", "libx264", "libx265", "libsvtav1"))
 
-    def do(self, steps: list[Step]) -> Outcome:
-        """Run a page's commands in one shell, up to the first that fails."""
+    def run(self, steps: list[Step]) -> Outcome:
+        """Run the commands of a page in one shell, up to the first that fails."""
         out = self.folder / "out"
         out.mkdir()
         script = self.folder / "page.sh"
@@ -99,7 +99,7 @@ class Site:
         return Outcome(printed, done.returncode, (out / "errors").read_text() + done.stderr)
 
     def _name_master(self) -> None:
-        """Give the master a name, as in an inventory, that leads curl to where it listens."""
+        """Name the master as in an inventory, and connect curl to its actual port."""
         authority = trustme.CA()
         certificate = authority.issue_cert(_NAME, "127.0.0.1")
         authority.cert_pem.write_to_path(self.master.ca_file)
@@ -109,8 +109,8 @@ class Site:
         (self.folder / ".curlrc").write_text(f'connect-to = "{_NAME}:8080:127.0.0.1:{port}"\n')
         authority.cert_pem.write_to_path(self._secret("pki/ca.pem"))
 
-    def _let_in(self) -> None:
-        """Prepare the database as the role does, with the command line."""
+    def _add_credentials(self) -> None:
+        """Prepare the database with the command line, as the role does."""
         for name, token in self.tokens.items():
             self._secret(f"tokens/{name}").write_text(token)
         credentials = [
@@ -125,8 +125,8 @@ class Site:
         listed = self.folder / "credentials.yml"
         listed.write_text(json.dumps({"credentials": credentials}))
         command = [str(PROGRAM), "--config", str(self.master.config)]
-        for deed in (["migrate"], ["sync-credentials", str(listed)]):
-            subprocess.run([*command, *deed], check=True, capture_output=True)
+        for arguments in (["migrate"], ["sync-credentials", str(listed)]):
+            subprocess.run([*command, *arguments], check=True, capture_output=True)
 
     def _secret(self, name: str) -> Path:
         path = self.folder / _SECRETS / name
@@ -141,14 +141,14 @@ def page(root: Path) -> Page:
 
 @pytest.fixture(scope="session")
 def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A farm that serves."""
-    made = Site(tmp_path_factory.mktemp("site"), root)
-    with made.master.serving():
-        made.register()
-        yield made
+    """A running farm."""
+    site = Site(tmp_path_factory.mktemp("site"), root)
+    with site.master.serving():
+        site.register()
+        yield site
 
 
 @pytest.fixture(scope="session")
 def outcome(site: Site, page: Page) -> Outcome:
-    """What became of the page's commands."""
-    return site.do(page.steps())
+    """The outcome of the commands of the page."""
+    return site.run(page.steps())

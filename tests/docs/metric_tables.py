@@ -1,6 +1,6 @@
-"""The tables of docs/metrics.md, made from what the programs themselves say of their metrics.
+"""The tables of docs/metrics.md, generated from the metrics of the programs.
 
-`python tests/docs/metric_tables.py` writes them anew.
+`python tests/docs/metric_tables.py` rewrites them.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/metrics.md"
 
 _HEAD = "| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
 _SUFFIXES = {"counter": "_total", "info": "_info"}
-# Of names that end otherwise the unit is one, or there is none.
+# Metrics with other suffixes have no unit.
 _UNITS = (
     "bytes_per_second",
     "frames_per_second",
@@ -48,7 +48,7 @@ _UNITS = (
 
 
 def tables() -> dict[str, str]:
-    """Return each table of the page by the name of what serves its metrics."""
+    """Return the tables of the page by the names of their sources."""
     return {
         "master, counted as it happens": _table(_registered(Metrics("sqlite").registry)),
         "master, read at a scrape": _table(_read_at_scrape()),
@@ -68,16 +68,16 @@ def tables() -> dict[str, str]:
 
 
 def written(text: str) -> str:
-    """Return the text of a page with its tables as they should be.
+    """Return the text of a page with generated tables.
 
-    A table stands between two comments: one that begins it and names it, and one that ends it.
+    A table is between two comments: one that begins and names it, and one that ends it.
     """
     for name, table in tables().items():
         begin, end = f"<!-- metrics of: {name} -->\n", "<!-- end -->"
-        before, begun, after = text.partition(begin)
-        if not begun:
+        before, marker, after = text.partition(begin)
+        if not marker:
             raise ValueError(f"the page has no place for the metrics of: {name}")
-        text = before + begun + table + end + after.partition(end)[2]
+        text = before + marker + table + end + after.partition(end)[2]
     return text
 
 
@@ -105,8 +105,8 @@ def _gpu() -> Iterable[Metric]:
 
 
 def _docker() -> Iterable[Metric]:
-    one = Container(name="", id="", image="", state="running", values={}, network={})
-    found = Containers(version="", containers=(one,), reason="", read_at_s=0.0)
+    container = Container(name="", id="", image="", state="running", values={}, network={})
+    found = Containers(version="", containers=(container,), reason="", read_at_s=0.0)
     return DockerCollector(lambda: found).collect()
 
 
@@ -128,8 +128,8 @@ def _registered(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str
 
 def _table(metrics: Iterable[Metric | tuple[Metric, tuple[str, ...]]]) -> str:
     rows = []
-    for one in metrics:
-        metric, labels = one if isinstance(one, tuple) else (one, _labels_of(one))
+    for item in metrics:
+        metric, labels = item if isinstance(item, tuple) else (item, _labels_of(item))
         name = metric.name + _SUFFIXES.get(metric.type, "")
         unit = next((unit for unit in _UNITS if metric.name.endswith(f"_{unit}")), "")
         named = ", ".join(f"`{label}`" for label in labels)
@@ -141,7 +141,7 @@ def _table(metrics: Iterable[Metric | tuple[Metric, tuple[str, ...]]]) -> str:
 
 def _labels_of(metric: Metric) -> tuple[str, ...]:
     if metric.type == "info" and metric.samples:
-        # What an Info says has no label names of its own.
+        # An Info metric has no label names apart from its sample.
         return tuple(metric.samples[0].labels)
     return tuple(getattr(metric, "_labelnames", ()))
 

@@ -1,4 +1,4 @@
-"""What a page of the documentation has in it: commands, what they answer, tables."""
+"""Pages of the documentation: their commands, shown outputs, and tables."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE |
 
 @dataclass(frozen=True)
 class Fence:
-    """A block of a page; `line` is where its text begins."""
+    """A fenced block of a page; `line` is the first line of its text."""
 
     language: str
     text: str
@@ -19,7 +19,7 @@ class Fence:
 
 @dataclass(frozen=True)
 class Step:
-    """Commands that are run together, and what the page says that they print, if it says so."""
+    """Commands that run together, and their output if the page shows it."""
 
     commands: Fence
     shown: Fence | None
@@ -40,7 +40,7 @@ class Page:
     def steps(self) -> list[Step]:
         """Return the commands in their order.
 
-        What stands in the next fence, when that holds no commands itself, is what they print.
+        The next fence shows their output, unless it contains commands itself.
         """
         fences = list(self.fences())
         return [

@@ -1,4 +1,4 @@
-"""The tables of docs/api.md, held against what the master is and does."""
+"""The tables of docs/api.md, compared with the behavior of the master."""
 
 import re
 from pathlib import Path
@@ -19,17 +19,17 @@ from .page import Page
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
-# What is asked about in paths, and is not there.
+# Values of path parameters; the items do not exist.
 _PARTS = {
     "job_id": "00000000-0000-0000-0000-000000000000",
     "run_id": "00000000-0000-0000-0000-000000000000",
     "sha256": "0" * 64,
-    "name": "nobody",
+    "name": "missing",
     "exporter": "cpu",
     "attempt": "1",
 }
 
-# Whoever may do what stands in the table's column `role`: with it come the roles that include it.
+# The roles that include the role in the column `role` of the table.
 _INCLUDING = {
     "viewer": {Role.VIEWER, Role.SUBMITTER, Role.ADMIN},
     "submitter": {Role.SUBMITTER, Role.ADMIN},
@@ -63,31 +63,31 @@ def _endpoints(page: Page) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_every_endpoint_stands_in_the_table(page: Page, operations: dict[Any, Any]) -> None:
+def test_the_table_has_every_endpoint(page: Page, operations: dict[Any, Any]) -> None:
     listed = [(method, path) for method, path, _ in _endpoints(page)]
     assert sorted(listed) == sorted(operations)
 
 
-def test_the_table_says_whose_token_is_good_enough(page: Page, site: Site) -> None:
+def test_the_table_has_the_required_roles(page: Page, site: Site) -> None:
     wrong = []
     for role in Role:
         with _client(site, site.token(role)) as client:
             for method, path, named in _endpoints(page):
-                let_in = set().union(*(_INCLUDING[one] for one in named.split(", ")))
+                permitted = set().union(*(_INCLUDING[name] for name in named.split(", ")))
                 status = _status(client, method, path)
-                if (status != httpx.codes.FORBIDDEN) != (role in let_in):
+                if (status != httpx.codes.FORBIDDEN) != (role in permitted):
                     wrong.append(f"{role}: {method} {path} is answered with {status}")
     assert not wrong
 
 
-def test_only_what_is_for_anyone_needs_no_token(page: Page, site: Site) -> None:
+def test_only_endpoints_for_anyone_need_no_token(page: Page, site: Site) -> None:
     with _client(site) as client:
         refused = {
             (method, path, role): _status(client, method, path) == httpx.codes.UNAUTHORIZED
             for method, path, role in _endpoints(page)
         }
-    assert {one for one, is_refused in refused.items() if not is_refused} == {
-        one for one in refused if one[2] == "anyone"
+    assert {endpoint for endpoint, is_refused in refused.items() if not is_refused} == {
+        endpoint for endpoint in refused if endpoint[2] == "anyone"
     }
 
 
@@ -103,7 +103,7 @@ def test_every_error_of_the_document_is_explained(page: Page, operations: dict[A
         for status in operation["responses"]
         if int(status) >= httpx.codes.BAD_REQUEST
     }
-    # These come without an announcement: a fault, and a path with another method.
+    # The document does not announce these: a defect, and an unsupported method.
     announced |= {httpx.codes.INTERNAL_SERVER_ERROR, httpx.codes.METHOD_NOT_ALLOWED}
     explained = [int(row[0]) for row in page.table("Errors")]
     assert explained == sorted(announced)
@@ -111,7 +111,7 @@ def test_every_error_of_the_document_is_explained(page: Page, operations: dict[A
 
 def test_limits_are_those_of_a_farm(page: Page, root: Path) -> None:
     defaults = YAML(typ="safe").load((root / "roles/master/defaults/main.yml").read_text())
-    masters_own = {field.name: field.default for field in msgspec.structs.fields(Settings)}
+    master_defaults = {field.name: field.default for field in msgspec.structs.fields(Settings)}
     fixed = {
         "jobs of a run": MAX_JOBS,
         "characters of a suite": _bound(msgspec.json.schema(RunRequest), "suite", "maxLength"),
@@ -120,12 +120,12 @@ def test_limits_are_those_of_a_farm(page: Page, root: Path) -> None:
         ),
         "items of a page": get_args(Limit)[1].le,
     }
-    for what, shown, setting in page.table("Limits"):
+    for limit, shown, setting in page.table("Limits"):
         name = setting.strip("`")
-        real = fixed.pop(what) if not name else defaults[name]
+        real = fixed.pop(limit) if not name else defaults[name]
         if real is None:
-            real = masters_own[name.removeprefix("master_")]
-        assert _number(shown) == real, what
+            real = master_defaults[name.removeprefix("master_")]
+        assert _number(shown) == real, limit
     assert not fixed
 
 

@@ -1,4 +1,4 @@
-"""Links between the documents outside of docs/, and the index of the design decisions."""
+"""Links of the documents outside of docs/, and the index of the design decisions."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,9 @@ _PAGES = [
 def _anchors(page: Path) -> set[str]:
     """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\s-]", "", one.lower()).strip().replace(" ", "-") for one in headings}
+    return {
+        re.sub(r"[^\w\s-]", "", heading.lower()).strip().replace(" ", "-") for heading in headings
+    }
 
 
 def _is_broken(page: Path, link: str) -> bool:
@@ -28,7 +30,7 @@ def _is_broken(page: Path, link: str) -> bool:
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link]
     assert [link for link in local if _is_broken(page, link)] == []

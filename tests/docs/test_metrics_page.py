@@ -1,11 +1,11 @@
-"""docs/metrics.md says what the programs say of their metrics."""
+"""docs/metrics.md, compared with the metrics of the programs."""
 
 import pytest
 
 from .metric_tables import PAGE, tables, written
 
 
-def test_the_page_has_every_metric_as_it_is() -> None:
+def test_the_tables_are_up_to_date() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert written(text) == text, "run: python tests/docs/metric_tables.py"
 
@@ -18,6 +18,6 @@ def test_every_metric_has_a_meaning_and_a_type() -> None:
             assert len(meaning) > 10, name
 
 
-def test_a_page_without_a_table_is_noticed() -> None:
+def test_a_page_without_a_table_is_refused() -> None:
     with pytest.raises(ValueError, match="no place for the metrics of"):
         written("# Metrics\n")

@@ -1,4 +1,4 @@
-"""docs/results.md explains every column and every figure of the process."""
+"""docs/results.md, which must explain every column and every value of the encode."""
 
 import re
 from pathlib import Path
@@ -21,5 +21,5 @@ def test_every_column_is_explained_once() -> None:
     assert sorted(_named(_COLUMNS)) == sorted(column.name for column in formats.COLUMNS)
 
 
-def test_every_figure_of_the_process_is_explained() -> None:
+def test_every_value_of_the_process_is_explained() -> None:
     assert sorted(_named(_PROCESS)) == sorted(EncodeMeasurement.__struct_fields__)

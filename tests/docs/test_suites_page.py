@@ -1,4 +1,4 @@
-"""The page on suites against the tables that suites are checked with."""
+"""docs/suites.md, compared with the tables for the validation of suites."""
 
 import re
 from pathlib import Path
@@ -34,8 +34,8 @@ def _row(encoder: Encoder) -> str:
 
 
 def _options(encoder: Encoder) -> str:
-    said = ", ".join(f"`{name}`" for name in encoder.options)
-    return f"| `{encoder.name}` | {said} |"
+    options = ", ".join(f"`{name}`" for name in encoder.options)
+    return f"| `{encoder.name}` | {options} |"
 
 
 @pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
@@ -45,7 +45,7 @@ def test_the_page_has_every_encoder(encoder: Encoder) -> None:
     assert _options(encoder) in lines
 
 
-def test_the_ffmpegs_of_the_page_make_a_suite() -> None:
+def test_the_ffmpegs_of_the_page_are_valid() -> None:
     (example,) = re.findall(r"```yaml\n(ffmpegs:\n.*?)```", _PAGE, flags=re.DOTALL)
     digest = "f" * 64
     parsed = suite.parse_suite(
@@ -64,10 +64,10 @@ def test_the_page_counts_the_jobs_of_every_suite() -> None:
         for line in _PAGE.splitlines()
         if line.startswith("| `") and ".yml`" in line
     ]
-    said = {cells[0].strip("| `"): int(cells[2].split()[0]) for cells in rows}
+    documented = {cells[0].strip("| `"): int(cells[2].split()[0]) for cells in rows}
     folder = _ROOT / "files" / "suites"
     found = {}
     for path in folder.glob("*.yml"):
         parsed = suite.parse_suite(path.read_text(encoding="utf-8"))
         found[path.name] = parsed.scenario_count * parsed.repeats
-    assert said == found
+    assert documented == found

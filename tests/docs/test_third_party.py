@@ -17,25 +17,28 @@ _ROW = re.compile(r"^\| `([a-z0-9-]+)`[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTIL
 
 
 def _rows(heading: str) -> dict[str, tuple[str, str]]:
-    """Return the licence and the third cell of each package in the table below a heading."""
+    """Return the license and the third cell of each package in the table below a heading."""
     (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", _PAGE, re.MULTILINE | re.DOTALL)
-    return {name: (licence, third) for name, licence, third in _ROW.findall(section)}
+    return {name: (spdx, third) for name, spdx, third in _ROW.findall(section)}
 
 
 def _locked(part: str) -> dict[str, Requirement]:
-    """Return what the lock of a distribution pins, by canonical name."""
+    """Return the pinned requirements of a distribution by canonical name."""
     lines = (_ROOT / "files" / part / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = (Requirement(line.removesuffix("\\").strip()) for line in lines if line[:1].isalnum())
     return {canonicalize_name(pin.name): pin for pin in pins}
 
 
 def _direct() -> set[str]:
-    """Return what pyproject.toml names for the control node and for development."""
+    """Return the requirements of pyproject.toml for the control node and for development."""
     with (_ROOT / "pyproject.toml").open("rb") as file:
         settings = tomllib.load(file)
     groups: Iterable[list[str]] = settings["dependency-groups"].values()
-    named = [*settings["project"]["dependencies"], *(one for group in groups for one in group)]
-    return {canonicalize_name(Requirement(one).name) for one in named}
+    named = [
+        *settings["project"]["dependencies"],
+        *(requirement for group in groups for requirement in group),
+    ]
+    return {canonicalize_name(Requirement(requirement).name) for requirement in named}
 
 
 def _contradictions(rows: Mapping[str, tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
@@ -44,7 +47,7 @@ def _contradictions(rows: Mapping[str, tuple[str, str]], names: Iterable[str]) -
     key = "License-Expression"
     declared = {name: fields[key] for name, fields in installed.items() if key in fields}
     assert declared
-    return {name: licence for name, licence in declared.items() if rows[name][0] != licence}
+    return {name: spdx for name, spdx in declared.items() if rows[name][0] != spdx}
 
 
 @pytest.mark.parametrize("part", [*_PARTS, "shared"])
@@ -69,14 +72,14 @@ def test_every_direct_dependency_of_the_control_node_is_listed() -> None:
     assert _rows("On the control node and for development").keys() == _direct()
 
 
-def test_the_licences_of_hosts_are_those_that_packages_declare() -> None:
+def test_the_licenses_of_hosts_are_those_that_packages_declare() -> None:
     pins = {name: pin for part in _PARTS for name, pin in _locked(part).items()}
     # Others, such as those for Windows, are not installed.
-    here = [name for name, pin in pins.items() if pin.marker is None or pin.marker.evaluate()]
-    assert _contradictions(_rows("Python packages on hosts"), here) == {}
+    applicable = [name for name, pin in pins.items() if pin.marker is None or pin.marker.evaluate()]
+    assert _contradictions(_rows("Python packages on hosts"), applicable) == {}
 
 
-def test_the_licences_of_tools_are_those_that_packages_declare() -> None:
+def test_the_licenses_of_tools_are_those_that_packages_declare() -> None:
     rows = _rows("On the control node and for development")
     assert _contradictions(rows, rows) == {}
 

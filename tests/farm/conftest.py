@@ -10,33 +10,33 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import proofs
 import pytest
 import trustme
+import working_encoders
 from databases import template_file
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.models import Run, RunRequest
-from masters import Master
+from forked_master import Master
 from ruamel.yaml import YAML
 from session_files import make_once
 
 __all__ = ["template_file"]
 
 
-def wait_until(true: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
-    """Wait for something to become true; fail the test, naming it, when it does not."""
+def wait_until(condition: Callable[[], bool], description: str, timeout_s: float = 60) -> None:
+    """Wait until a condition is true; fail the test with its description after the timeout."""
     deadline = time.monotonic() + timeout_s
-    while not true():
+    while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {timeout_s} s in vain until {what}")
+            pytest.fail(f"within {timeout_s} s it did not happen that {description}")
         time.sleep(0.1)
 
 
 class Process:
-    """A program that can be killed and started again; what it says goes to a file."""
+    """A program that can be stopped and restarted, with its output in a file."""
 
     def __init__(self, arguments: list[str], log: Path, *, is_master: bool = False) -> None:
-        """Prepare a program; a master's arguments are without the program's name."""
+        """Prepare a program; the arguments of a master do not include the program."""
         self.arguments = arguments
         self.log = log
         self._is_master = is_master
@@ -54,8 +54,8 @@ class Process:
     def end(self, signal_number: signal.Signals) -> int:
         """Send a signal to the program and wait for its end, as systemd does for a unit.
 
-        What the program started goes with it where it is killed: systemd kills a unit's whole
-        control group.
+        SIGKILL also ends the processes that it started, because systemd kills the whole control
+        group of a unit.
         """
         assert self._running is not None
         children = descendants(self._running.pid)
@@ -78,7 +78,7 @@ class Process:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes that `pid` started, and those that these started."""
+    """Return the ids of all descendants of a process."""
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         for child in (task / "children").read_text().split():
@@ -127,7 +127,7 @@ class Farm:
         return Process(arguments, self.folder / "master.log", is_master=True)
 
     def agent(self, name: str, **settings: object) -> Process:
-        """Prepare the agent of a node; settings override the usual ones."""
+        """Prepare the agent of a node; `settings` override the defaults."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         (folder / "token").write_text(f"token-{name}")
@@ -149,7 +149,7 @@ class Farm:
             }
             | settings,
         )
-        command = proofs.agent_command(self.encoders, config)
+        command = working_encoders.agent_command(self.encoders, config)
         self.agents[name] = Process(command, folder / "log")
         return self.agents[name]
 
@@ -189,7 +189,7 @@ class Farm:
             "encodes": [{"name": "x264", "encoder": "libx264", "preset": "ultrafast"}],
             "rate_points": [{"bitrate_kbps": 200}],
             "repeats": 1,
-            # How long does not matter: no test compares durations.
+            # Short, because no test compares durations.
             "warm_up_s": 0.1,
         } | keys
         text = self.write("suite.yml", suite).read_text()
@@ -203,7 +203,7 @@ class Farm:
             return client.run(run.id)
 
     def stop(self) -> None:
-        """Kill what runs; how it stops when it is asked to is a test's own matter."""
+        """Kill all running processes; tests of a graceful stop do that themselves."""
         for process in [*self.agents.values(), self.master]:
             if process.is_running:
                 process.end(signal.SIGKILL)
@@ -213,14 +213,14 @@ class Farm:
 def farm(
     root: Path, tmp_path: Path, template_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Farm]:
-    """A farm whose master serves; agents are started by the test."""
-    encoders = proofs.file_for(tmp_path_factory, root / ".cache/ffmpeg/ffmpeg")
-    made = Farm(root, tmp_path, template_file, encoders)
+    """A farm with a running master; the test starts the agents."""
+    encoders = working_encoders.file_for(tmp_path_factory, root / ".cache/ffmpeg/ffmpeg")
+    farm = Farm(root, tmp_path, template_file, encoders)
     try:
-        made.start_master()
-        yield made
+        farm.start_master()
+        yield farm
     finally:
-        made.stop()
+        farm.stop()
 
 
 def _run(command: list[str]) -> None:
@@ -229,7 +229,7 @@ def _run(command: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def make_clip(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """Make a moving test picture of 320x180 at 25 frames/s, so many seconds long."""
+    """A function that creates a test clip of 320x180 at 25 frames/s with a duration in seconds."""
 
     def make(duration_s: int) -> Path:
         picture = f"testsrc2=size=320x180:rate=25:duration={duration_s}"

@@ -1,4 +1,4 @@
-"""Master and agents together: the way of a job, and what may go wrong on it."""
+"""Master and agents together: jobs that succeed, fail, and survive faults."""
 
 import hashlib
 import signal
@@ -25,7 +25,7 @@ ENCODES = [
 RATES = [{"bitrate_kbps": 150}, {"bitrate_kbps": 400}]
 
 
-def is_done_with(farm: Farm, run: Run, jobs: int) -> Callable[[], bool]:
+def has_completed(farm: Farm, run: Run, jobs: int) -> Callable[[], bool]:
     def check() -> bool:
         with farm.client() as client:
             return client.run(run.id).counts[JobState.SUCCEEDED] >= jobs
@@ -44,7 +44,7 @@ def is_encoding(farm: Farm, run: Run) -> Callable[[], bool]:
     return check
 
 
-def test_a_suite_comes_back_measured(farm: Farm, make_clip: Callable[[int], Path]) -> None:
+def test_a_suite_is_measured(farm: Farm, make_clip: Callable[[int], Path]) -> None:
     farm.start_agents("worker1")
     run = farm.wait_for_end(farm.launch(make_clip(2), encodes=ENCODES, rate_points=RATES))
     assert run.state is RunState.SUCCEEDED
@@ -67,7 +67,7 @@ def test_a_suite_comes_back_measured(farm: Farm, make_clip: Callable[[int], Path
 # molecule/default kills master and agent of a deployed farm in the same way in every run.
 @pytest.mark.deep
 @pytest.mark.parametrize("repeats", [1, 2])
-def test_killing_master_and_agent_loses_nothing_and_doubles_nothing(
+def test_killing_master_and_agent_loses_or_duplicates_no_result(
     farm: Farm, make_clip: Callable[[int], Path], repeats: int
 ) -> None:
     jobs = 12 * repeats
@@ -75,12 +75,12 @@ def test_killing_master_and_agent_loses_nothing_and_doubles_nothing(
     run = farm.launch(make_clip(2), encodes=ENCODES, rate_points=RATES, repeats=repeats)
     assert sum(run.counts.values()) == jobs
 
-    wait_until(is_done_with(farm, run, 4), "some jobs are done")
+    wait_until(has_completed(farm, run, 4), "some jobs are done")
     farm.master.end(signal.SIGKILL)
     time.sleep(1)
     farm.start_master()
 
-    wait_until(is_done_with(farm, run, 7), "more jobs are done")
+    wait_until(has_completed(farm, run, 7), "more jobs are done")
     farm.agents["worker1"].end(signal.SIGKILL)
     time.sleep(1)
     farm.agents["worker1"].start()
@@ -95,7 +95,7 @@ def test_killing_master_and_agent_loses_nothing_and_doubles_nothing(
     assert len(measured) == jobs
 
 
-def test_a_result_finished_while_the_master_is_away_is_delivered(
+def test_a_result_finished_while_the_master_is_down_is_delivered(
     farm: Farm, make_clip: Callable[[int], Path]
 ) -> None:
     farm.start_agents("worker1")
@@ -124,10 +124,10 @@ def test_a_job_that_is_being_encoded_can_be_canceled(
     with farm.client() as client:
         client.cancel_run(run.id)
     assert farm.wait_for_end(run, timeout_s=15).state is RunState.CANCELED
-    wait_until(lambda: not descendants(farm.agents["worker1"].pid), "FFmpeg is gone")
+    wait_until(lambda: not descendants(farm.agents["worker1"].pid), "FFmpeg has ended")
 
 
-def test_a_stopped_agent_hands_its_lease_back(farm: Farm, make_clip: Callable[[int], Path]) -> None:
+def test_a_stopped_agent_returns_its_lease(farm: Farm, make_clip: Callable[[int], Path]) -> None:
     farm.start_agents("worker1")
     slow = [{"name": "x264", "encoder": "libx264", "preset": "veryslow", "threads": 1}]
     run = farm.launch(make_clip(6), encodes=slow)
@@ -141,10 +141,10 @@ def test_a_stopped_agent_hands_its_lease_back(farm: Farm, make_clip: Callable[[i
     assert farm.wait_for_end(run).state is RunState.SUCCEEDED
 
 
-def test_a_corrupt_clip_fails_the_job_at_once(farm: Farm, tmp_path: Path) -> None:
+def test_a_corrupt_clip_fails_the_job_without_a_retry(farm: Farm, tmp_path: Path) -> None:
     farm.start_agents("worker1")
     clip = tmp_path / "corrupt.mp4"
-    clip.write_bytes(b"this is no video" * 4096)
+    clip.write_bytes(b"not a video file" * 4096)
     run = farm.wait_for_end(farm.launch(clip))
     assert run.state is RunState.FAILED
     with farm.client() as client:
@@ -155,7 +155,7 @@ def test_a_corrupt_clip_fails_the_job_at_once(farm: Farm, tmp_path: Path) -> Non
     assert "Invalid data found" in job.failure.message + job.failure.log_tail
 
 
-def test_a_source_with_another_checksum_fails_the_job_at_once(
+def test_a_source_with_another_checksum_fails_the_job_without_a_retry(
     farm: Farm, make_clip: Callable[[int], Path]
 ) -> None:
     clip = make_clip(2)
@@ -163,7 +163,7 @@ def test_a_source_with_another_checksum_fails_the_job_at_once(
     agent.start()
     with farm.client() as client:
         wait_until(lambda: bool(client.nodes()), "the agent has registered")
-        # The agent must not be quicker than the damage.
+        # The agent must not fetch the source before it is damaged.
         agent.end(signal.SIGTERM)
     run = farm.launch(clip)
     (stored,) = [path for path in (farm.folder / "data/sources").rglob("*") if path.is_file()]
@@ -179,7 +179,7 @@ def test_a_source_with_another_checksum_fails_the_job_at_once(
     assert job.failure.failure_class is FailureClass.SOURCE_CHECKSUM
 
 
-def test_two_ffmpegs_are_compared_in_one_run_where_that_is_allowed(
+def test_two_ffmpegs_are_compared_on_nodes_that_permit_it(
     farm: Farm, make_clip: Callable[[int], Path]
 ) -> None:
     system = Path("/usr/bin/ffmpeg")
@@ -193,7 +193,9 @@ def test_two_ffmpegs_are_compared_in_one_run_where_that_is_allowed(
         repeats=2,
         when_unmet="wait",
     )
-    wait_until(is_done_with(farm, run, 2), "the node has done what it may", timeout_s=120)
+    wait_until(
+        has_completed(farm, run, 2), "the node has completed its permitted jobs", timeout_s=120
+    )
     with farm.client() as client:
         left = [job for job in client.jobs(run.id) if job.state is JobState.QUEUED]
         assert [job.scenario.name for job in left] == ["clip/x264/200k/debian"] * 2
@@ -203,30 +205,31 @@ def test_two_ffmpegs_are_compared_in_one_run_where_that_is_allowed(
     with farm.client() as client:
         results = list(client.results(run.id))
     ran = {
-        (one.node, one.scenario.name, one.measurement.provenance.ffmpeg.sha256 == digest)
-        for one in results
+        (result.node, result.scenario.name, result.measurement.provenance.ffmpeg.sha256 == digest)
+        for result in results
     }
     assert ran == {
         ("worker1", "clip/x264/200k/ours", False),
         ("worker2", "clip/x264/200k/debian", True),
     }
-    assert len({one.measurement.provenance.quality_ffmpeg.sha256 for one in results}) == 1
-    assert all(isinstance(one.measurement.quality, QualityMeasurement) for one in results)
+    quality_builds = {result.measurement.provenance.quality_ffmpeg.sha256 for result in results}
+    assert len(quality_builds) == 1
+    assert all(isinstance(result.measurement.quality, QualityMeasurement) for result in results)
 
 
 def test_an_agent_refuses_a_master_that_is_not_from_the_ca(farm: Farm) -> None:
     trustme.CA().cert_pem.write_to_path(farm.folder / "other-ca.pem")
     agent = farm.agent("worker1", ca_file=str(farm.folder / "other-ca.pem"))
     agent.start()
-    said = "its certificate is not from the farm's CA"
-    wait_until(lambda: said in agent.log.read_text(), "the agent says why", timeout_s=30)
+    message = "its certificate is not from the farm's CA"
+    wait_until(lambda: message in agent.log.read_text(), "the agent logs the reason", timeout_s=30)
     with farm.client() as client:
         assert client.nodes() == ()
 
 
 @pytest.mark.parametrize("missing", ["ffmpeg", "quality_ffmpeg"])
-def test_an_agent_without_ffmpeg_says_so(farm: Farm, missing: str) -> None:
+def test_an_agent_without_ffmpeg_exits_with_a_message(farm: Farm, missing: str) -> None:
     agent = farm.agent("worker1", **{missing: str(farm.folder / "nothing")})
     agent.start()
-    wait_until(lambda: not agent.is_running, "the agent gives up")
+    wait_until(lambda: not agent.is_running, "the agent exits")
     assert str(farm.folder / "nothing") in agent.log.read_text()

@@ -1,4 +1,4 @@
-"""Makes the project's modules importable as Ansible would find them, and runs them."""
+"""Import paths and fixtures for running the project's Ansible modules."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from databases import template_file
 
-from .farm import Farm
+from .farm import Agent, Farm
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "library"))
@@ -25,20 +25,20 @@ RunModule = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
-    """Run a module's main() and return what it printed, with `rc` for how it exited."""
+    """A function that runs main() of a module and returns its output and exit code `rc`."""
 
     def run(module: ModuleType, **arguments: Any) -> dict[str, Any]:
         capsys.readouterr()
-        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+        with patch_module_args(arguments), pytest.raises(SystemExit) as exited:
             module.main()
         answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return {**answer, "rc": ended.value.code}
+        return {**answer, "rc": exited.value.code}
 
     return run
 
 
 own_farm = pytest.mark.parametrize("farm", ["own"], indirect=True)
-"""Marks a test that needs a master on an empty database, or one that it may change for good."""
+"""Marks a test that needs a separate master on an empty database."""
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def shared_farm(tmp_path_factory: pytest.TempPathFactory, template_file: Path) -
 def farm(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, template_file: Path
 ) -> Iterator[Farm]:
-    """A master that serves, without nodes."""
+    """A running master without nodes."""
     if getattr(request, "param", "shared") == "own":
         yield from _serving(tmp_path_factory.mktemp("farm"), template_file)
         return
@@ -60,6 +60,14 @@ def farm(
     if not farm.is_running:
         farm.start()
     farm.remove_node()
+
+
+@pytest.fixture
+def agent(farm: Farm) -> Iterator[Agent]:
+    """The agent of worker1, registered at the master."""
+    agent = farm.agent()
+    yield agent
+    agent.client.close()
 
 
 def _serving(folder: Path, template: Path) -> Iterator[Farm]:

@@ -1,4 +1,4 @@
-"""Documents as the master's API gives them, made from the wire's own types."""
+"""Documents as returned by the API of the master, made from the wire types."""
 
 import json
 from datetime import UTC, datetime
@@ -102,7 +102,7 @@ def result(
     artifacts: tuple[Artifact, ...] = (),
     **measured: Any,
 ) -> dict[str, Any]:
-    """Return a result as JSON gives it."""
+    """Return a result as parsed JSON."""
     return plain(
         Result(
             id=new_id(),
@@ -122,7 +122,7 @@ def result(
 def job(
     state: JobState, progress: Progress | None = None, failure: Failure | None = None
 ) -> dict[str, Any]:
-    """Return a job of worker1 as JSON gives it."""
+    """Return a job of worker1 as parsed JSON."""
     return plain(
         Job(
             id=new_id(),
@@ -147,14 +147,14 @@ def job(
 
 
 def failure(log_tail: str) -> Failure:
-    """Return a failure of the job's own."""
+    """Return a failure that is not retried."""
     return Failure(
         failure_class=FailureClass.ENCODE_FAILED, message="ffmpeg ended with 1", log_tail=log_tail
     )
 
 
 def run(state: RunState, **counts: int) -> dict[str, Any]:
-    """Return a run as JSON gives it."""
+    """Return a run as parsed JSON."""
     return plain(
         Run(
             id=new_id(),
@@ -172,6 +172,6 @@ def run(state: RunState, **counts: int) -> dict[str, Any]:
 
 
 def plain(document: msgspec.Struct) -> dict[str, Any]:
-    """Return a document as a JSON parser gives it."""
+    """Encode a document as JSON and parse it."""
     parsed: dict[str, Any] = json.loads(msgspec.json.encode(document))
     return parsed

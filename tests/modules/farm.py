@@ -1,4 +1,4 @@
-"""A real master in a process of its own, and the calls of an agent that measures nothing."""
+"""A real master in a separate process, and an agent with constant measurements."""
 
 import hashlib
 import json
@@ -23,11 +23,11 @@ from ffrtmp_shared.models import (
     Registration,
     ResultReport,
 )
-from masters import Master
+from forked_master import Master
 
 from .documents import BUILD, failure, measurement
 
-CLIP = b"a clip that nobody looks at"
+CLIP = b"a clip that is not encoded"
 SUITE = """
 name: demo
 sources:
@@ -45,10 +45,10 @@ LOG = b"frame= 150 fps= 60\n"
 
 
 class Farm:
-    """One master with an operator's token and the token of the agent of worker1."""
+    """A master, with the tokens of an operator and of the agent of worker1."""
 
     def __init__(self, folder: Path) -> None:
-        """Make certificates, tokens and settings in `folder`; nothing runs yet."""
+        """Create certificates, tokens and settings in `folder` without starting the master."""
         self.folder = folder
         self.ca_file = folder / "ca.pem"
         self.operator, self._agent_token = "token-admin", "token-worker1"
@@ -79,7 +79,7 @@ class Farm:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """The arguments with which a module reaches the master as its operator."""
+        """The arguments of a module that connects to the master as the operator."""
         return {
             "master_url": self.url,
             "token": self.operator,
@@ -88,16 +88,16 @@ class Farm:
         }
 
     def install(self, template: Path) -> None:
-        """Copy a database that lets in the holders of the factories' tokens."""
+        """Copy a database with the credentials of the factories."""
         shutil.copy(template, self.folder / "farm.db")
 
-    def want_certificates(self) -> None:
-        """Have clients show a certificate of the CA, from the next start on."""
+    def require_certificates(self) -> None:
+        """Require client certificates of the CA after the next start."""
         document = json.loads(self._settings.read_text())
         self._settings.write_text(json.dumps(document | {"client_ca_file": str(self.ca_file)}))
 
     def start(self) -> None:
-        """Serve, and wait until the master is ready."""
+        """Start the master and wait until it is ready."""
         arguments = ["--config", self._settings, "serve"]
         self._process = Master(arguments, self.folder / "master.log")
         deadline = time.monotonic() + 20
@@ -113,7 +113,7 @@ class Farm:
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop serving."""
+        """Stop the master."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=20)
@@ -121,7 +121,7 @@ class Farm:
 
     @property
     def is_running(self) -> bool:
-        """True while the master serves."""
+        """Whether the master runs."""
         return self._process is not None
 
     def remove_node(self) -> None:
@@ -133,15 +133,15 @@ class Farm:
         assert answer.status_code in (204, 404), answer.text
 
     def agent(self) -> "Agent":
-        """Return the agent of worker1, whose node is known from now on."""
+        """Register worker1 and return its agent."""
         return Agent(MasterClient(self.url, self._agent_token, self.ca_file), self.folder)
 
 
 class Agent:
-    """Does what an agent of worker1 says, with made-up measurements."""
+    """An agent of worker1 with constant measurements."""
 
     def __init__(self, client: MasterClient, folder: Path) -> None:
-        """Register the node; its files stand in `folder`."""
+        """Register the node; `folder` gets the files of the agent."""
         self.client = client
         self._log = folder / "ffmpeg.log"
         self._log.write_bytes(LOG)
@@ -167,7 +167,7 @@ class Agent:
         )
 
     def claim(self) -> Claim:
-        """Take the next job and begin to encode."""
+        """Claim the next job and report its first progress."""
         claim = self.client.claim(ClaimRequest(node="worker1", slot=1, wait_s=5))
         assert claim is not None
         self.client.heartbeat(
@@ -177,7 +177,7 @@ class Agent:
         return claim
 
     def succeed(self, claim: Claim, vmaf: float | None = 90.0) -> None:
-        """Hand in a log and a measurement."""
+        """Report a result with a log."""
         self.client.report_result(
             claim.job.id,
             ResultReport(
@@ -188,7 +188,7 @@ class Agent:
         )
 
     def fail(self, claim: Claim) -> None:
-        """Say that the encode failed for good."""
+        """Report a failure that is not retried."""
         self.client.report_failure(
             claim.job.id, FailureReport(attempt=claim.attempt, failure=failure("Invalid option\n"))
         )

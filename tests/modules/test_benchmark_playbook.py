@@ -1,29 +1,21 @@
-"""run-benchmark.yml against a real master: detaching, resuming, refusing."""
+"""run-benchmark.yml against a real master: detachment, resumption, and refusals."""
 
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .checkout import Checkout, wait_for_text
 from .farm import Agent, Farm
-from .playbooks import Checkout, wait_for_text
 
 pytestmark = pytest.mark.slow
 
-# Each start of ansible-playbook costs three seconds of CPU time: the variants of resuming and
-# interrupting are left to make test-deep.
+# Each start of ansible-playbook takes three seconds of CPU time, so further variants of resumption
+# and interruption run only in make test-deep.
 _INTERRUPTED = 99
-"""How Ansible exits when Ctrl-C aborts it."""
-
-
-@pytest.fixture
-def agent(farm: Farm) -> Iterator[Agent]:
-    agent = farm.agent()
-    yield agent
-    agent.client.close()
+"""The exit code of Ansible after it is aborted by Ctrl-C."""
 
 
 @pytest.fixture
@@ -61,7 +53,7 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     assert "Medians over the repeats" in printed
     assert not list(checkout.temporary.glob("*.benchmark"))
 
-    # Its results are here: the same command would start another run.
+    # After its results are fetched, the same command would start another run.
     assert checkout.keys == []
     status, printed = checkout.run("--check")
     assert status == 0, printed
@@ -74,7 +66,7 @@ def test_a_second_ctrl_c_aborts(checkout: Checkout, agent: Agent) -> None:
     playbook = checkout.start(log)
     wait_for_text(log, "0 %: 0 of 2 jobs")
     playbook.send_signal(signal.SIGINT)
-    # Signals that arrive together are one.
+    # Simultaneous signals are delivered as one.
     time.sleep(0.2)
     playbook.send_signal(signal.SIGINT)
     assert playbook.wait(timeout=60) == _INTERRUPTED
@@ -94,9 +86,7 @@ def test_a_changed_suite_starts_another_run(checkout: Checkout, agent: Agent) ->
 
 
 @pytest.mark.deep
-def test_an_explicit_key_resumes_and_nothing_is_remembered(
-    checkout: Checkout, agent: Agent
-) -> None:
+def test_an_explicit_key_resumes_and_is_not_stored(checkout: Checkout, agent: Agent) -> None:
     arguments = ("-e", "benchmark_timeout_s=0", "-e", "benchmark_key=mine")
     status, printed = checkout.run(*arguments)
     assert status == 2

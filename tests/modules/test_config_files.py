@@ -1,4 +1,4 @@
-"""config_files: what it installs, shows, rejects and keeps to itself, run by ansible-playbook."""
+"""The action config_files, run by ansible-playbook: installed files, diffs, rejections, secrets."""
 
 import json
 import os
@@ -108,7 +108,7 @@ def test_a_diff_shows_exactly_the_changed_line_and_no_secret(play: Play) -> None
     assert (play.target / "token").read_text() == "another-secret-token\n"
 
 
-def test_other_permissions_are_a_change_and_a_rejected_file_is_none(play: Play) -> None:
+def test_permissions_are_a_change_and_a_rejected_file_is_not_installed(play: Play) -> None:
     play.run()
     (play.target / "token").chmod(0o644)
     changed = play.run("--diff")

@@ -1,4 +1,4 @@
-"""What a module documents is what it takes."""
+"""The documentation of the modules, compared with their argument specs."""
 
 import importlib
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-ASKING = (
+MASTER_MODULES = (
     "ffrtmp_node",
     "ffrtmp_node_info",
     "ffrtmp_results",
@@ -14,9 +14,9 @@ ASKING = (
     "ffrtmp_run_info",
     "ffrtmp_runs_info",
 )
-"""Modules that ask the master."""
+"""Modules that send requests to the master."""
 
-MODULES = (*ASKING, "ffrtmp_slot_cpus_info")
+MODULES = (*MASTER_MODULES, "ffrtmp_slot_cpus_info")
 _COMPARED = ("type", "elements", "required", "default", "choices")
 
 
@@ -28,10 +28,10 @@ def _documented(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _taken(spec: dict[str, Any]) -> dict[str, Any]:
+def _accepted(spec: dict[str, Any]) -> dict[str, Any]:
     return {
         name: {key: option[key] for key in _COMPARED if key in option}
-        | ({"options": _taken(option["options"])} if "options" in option else {})
+        | ({"options": _accepted(option["options"])} if "options" in option else {})
         for name, option in spec.items()
     }
 
@@ -42,12 +42,12 @@ def test_documentation_is_the_argument_spec(name: str) -> None:
     document = yaml.safe_load(module.DOCUMENTATION)
 
     assert document["module"] == name
-    assert _documented(document["options"]) == _taken(module.ARGUMENT_SPEC)
+    assert _documented(document["options"]) == _accepted(module.ARGUMENT_SPEC)
     assert all(option["description"] for option in document["options"].values())
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_attributes_say_what_check_and_diff_mode_do(name: str) -> None:
+def test_attributes_describe_check_and_diff_mode(name: str) -> None:
     document = yaml.safe_load(importlib.import_module(name).DOCUMENTATION)
 
     assert set(document["attributes"]) == {"check_mode", "diff_mode", "platform"}
@@ -56,11 +56,11 @@ def test_attributes_say_what_check_and_diff_mode_do(name: str) -> None:
     assert document["attributes"]["diff_mode"]["support"] == wanted
 
 
-@pytest.mark.parametrize("name", ASKING)
-def test_token_alone_is_secret(name: str) -> None:
+@pytest.mark.parametrize("name", MASTER_MODULES)
+def test_only_the_token_is_secret(name: str) -> None:
     spec = importlib.import_module(name).ARGUMENT_SPEC
 
-    assert [option for option, how in spec.items() if how.get("no_log")] == ["token"]
+    assert [option for option, details in spec.items() if details.get("no_log")] == ["token"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -71,7 +71,7 @@ def test_examples_use_known_options_only(name: str) -> None:
     assert tasks
     for task in tasks:
         assert set(task[name]) <= set(module.ARGUMENT_SPEC)
-        required = {key for key, how in module.ARGUMENT_SPEC.items() if how.get("required")}
+        required = {key for key, details in module.ARGUMENT_SPEC.items() if details.get("required")}
         assert required <= set(task[name])
 
 

@@ -1,4 +1,4 @@
-"""The computed progress of a run, and its text."""
+"""The progress of a run, and its text."""
 
 import pytest
 from ansible.module_utils.ffrtmp.progress import (
@@ -16,7 +16,7 @@ def _active(count: int, scenario: str = "clip/x264/800k") -> list[dict[str, obje
     ]
 
 
-def test_rate_and_time_left_come_from_what_ended_meanwhile() -> None:
+def test_rate_and_time_left_are_computed_from_ended_jobs() -> None:
     meter = ProgressMeter()
     first = meter.update({"queued": 100, "succeeded": 20}, 0.0)
     assert (first.ended, first.rate_per_min, first.left_s) == (20, None, None)
@@ -33,7 +33,7 @@ def test_the_rate_falls_while_nothing_ends() -> None:
     assert meter.update({"queued": 9, "succeeded": 1}, 120.0).rate_per_min == pytest.approx(0.5)
 
 
-def test_what_is_long_ago_does_not_count() -> None:
+def test_jobs_before_the_window_do_not_count() -> None:
     meter = ProgressMeter(window_s=100)
     for second in range(1000):
         done = second // 100 if second < 500 else second - 495
@@ -41,14 +41,14 @@ def test_what_is_long_ago_does_not_count() -> None:
     assert progress.rate_per_min == pytest.approx(60, rel=0.05)
 
 
-def test_all_is_one_hundred_percent_and_nothing_else() -> None:
+def test_only_a_finished_run_is_at_one_hundred_percent() -> None:
     almost = Progress(total=1000, ended=999, failed=0, rate_per_min=None, left_s=None)
     assert almost.percent == 99
     assert Progress(total=5, ended=5, failed=0, rate_per_min=None, left_s=None).percent == 100
     assert Progress(total=0, ended=0, failed=0, rate_per_min=None, left_s=None).percent == 100
 
 
-def test_a_line_says_how_the_run_stands() -> None:
+def test_the_line_describes_the_progress() -> None:
     progress = Progress(total=120, ended=40, failed=2, rate_per_min=2.04, left_s=2400)
     assert progress_line(progress, _active(1)) == (
         "33 %: 40 of 120 jobs, 2 failed, 2.0 jobs/min, about 40 min left; "
@@ -58,7 +58,7 @@ def test_a_line_says_how_the_run_stands() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 25, 1000])
 @pytest.mark.parametrize("scenario", ["a/b/c", "a-long-source/a-long-encode/crf23", "x" * 200])
-def test_a_line_fits_and_counts_what_it_leaves_out(count: int, scenario: str) -> None:
+def test_a_line_fits_and_counts_the_omitted_jobs(count: int, scenario: str) -> None:
     progress = Progress(total=1000, ended=400, failed=2, rate_per_min=204, left_s=86399)
     line = progress_line(progress, _active(count, scenario))
     assert len(line) <= 120
@@ -71,5 +71,5 @@ def test_a_line_fits_and_counts_what_it_leaves_out(count: int, scenario: str) ->
     ("duration_s", "text"),
     [(0.2, "1 s"), (59, "59 s"), (61, "1 min"), (3599, "1 h 00 min"), (90000, "25 h 00 min")],
 )
-def test_durations_are_read_at_a_glance(duration_s: float, text: str) -> None:
+def test_durations_are_rounded(duration_s: float, text: str) -> None:
     assert duration_text(duration_s) == text

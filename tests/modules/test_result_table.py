@@ -1,4 +1,4 @@
-"""The table of results as text: what it says and that it fits."""
+"""The table of results as text: its content and width."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _lines(*rows: dict[str, Any], **more: Any) -> list[str]:
     return table.render(rows, **more).splitlines()
 
 
-def test_what_is_the_same_everywhere_is_said_once_and_has_no_column() -> None:
+def test_a_constant_dimension_is_in_the_heading_and_has_no_column() -> None:
     lines = _lines(ROW)
     assert lines[0] == (
         "Medians over the repeats of each row. node: worker1, source: clip, encode: x264, "
@@ -35,7 +35,7 @@ def test_what_is_the_same_everywhere_is_said_once_and_has_no_column() -> None:
     ]
 
 
-def test_two_sources_are_told_apart() -> None:
+def test_two_sources_have_a_column() -> None:
     lines = _lines(ROW, ROW | {"source": "film"})
     assert "source: " not in lines[0]
     assert lines[1].split()[0] == "source"
@@ -57,12 +57,12 @@ def test_each_dimension_that_varies_has_a_column(change: dict[str, Any], heading
     assert lines[-1].startswith(next(iter(change.values())))
 
 
-def test_builds_with_one_version_are_told_apart_by_their_digests() -> None:
+def test_builds_of_one_version_are_distinguished_by_their_digests() -> None:
     lines = _lines(ROW, ROW | {"ffmpeg_sha256": "c" * 64})
     assert [line.split()[0] for line in lines[-2:]] == ["7.1@bbbbbbbb", "7.1@cccccccc"]
 
 
-def test_notes_are_in_words() -> None:
+def test_notes_describe_verdicts() -> None:
     judged = {
         "state": "unstable",
         "n_degraded": 2,
@@ -82,23 +82,23 @@ def test_notes_are_in_words() -> None:
     )
 
 
-def test_figures_that_no_row_has_get_no_column_and_a_reason() -> None:
+def test_unavailable_values_have_a_reason_and_no_column() -> None:
     without = result(vmaf=None)
     without["measurement"]["energy"] = {"status": "unavailable", "reason": "no counter"}
-    said = results.unavailable_reasons([without, without])
-    lines = table.render(results.table([without]), (), said).splitlines()
+    reasons = results.unavailable_reasons([without, without])
+    lines = table.render(results.table([without]), (), reasons).splitlines()
     assert "VMAF" not in lines[1]
     assert "energy" not in lines[1]
     assert lines[-2:] == [
         "Energy is unavailable: no counter",
         "VMAF is unavailable: the quality FFmpeg has no libvmaf",
     ]
-    lines = table.render([ROW | {"energy_gross_j": 5.0}], (), said).splitlines()
+    lines = table.render([ROW | {"energy_gross_j": 5.0}], (), reasons).splitlines()
     assert "energy" in lines[1]
     assert lines[-1].split()[-2] == "5.0"
 
 
-def test_a_figure_that_some_rows_lack_is_not_available_there() -> None:
+def test_a_value_that_a_row_lacks_is_marked() -> None:
     lines = _lines(ROW | {"energy_gross_j": 5.0}, ROW | {"node": "worker2"})
     assert lines[-1].split()[-2] == "n/a"
 
@@ -114,7 +114,7 @@ def test_streams_cost_and_lag_have_columns_with_units() -> None:
     assert [line.split()[-3:-1] for line in lines[-2:]] == [["0.0125", "EUR"], ["0.0125", "USD"]]
 
 
-def test_renditions_stand_below_their_ladder() -> None:
+def test_renditions_are_below_their_ladder() -> None:
     ladder = ROW | {"encode": "ladder", "rate_point": "", "vmaf_mean": None, "n_degraded": 1}
     rung = ladder | {"rendition": "720p", "speed": None, "cpu_s": None, "speed_low": None}
     lines = _lines(ladder, rung | {"rate_point": "2000k", "vmaf_mean": 91.0})
@@ -124,7 +124,7 @@ def test_renditions_stand_below_their_ladder() -> None:
     assert lines[-1].startswith("  720p")
 
 
-def test_drifts_stand_below() -> None:
+def test_drifts_are_below_the_table() -> None:
     drift = {"node": "worker1", "first_speed": 4.0, "last_speed": 3.9, "ratio": 0.975}
     lines = _lines(ROW, drifts=[drift, drift | {"ratio": None}])
     assert lines[-1] == (
@@ -133,7 +133,7 @@ def test_drifts_stand_below() -> None:
     assert len(lines) == 6
 
 
-def test_no_results_are_said_to_be_none() -> None:
+def test_an_empty_table_is_a_message() -> None:
     assert table.render([]) == "There are no results."
 
 
@@ -153,7 +153,7 @@ def test_long_names_fit_and_stay_different(length: int, is_full: bool) -> None:
     rows = [
         ROW
         | (full if is_full else {})
-        # They differ in the middle, where names are shortened.
+        # The names differ in the middle, where they are shortened.
         | dict.fromkeys(("node", "source", "encode"), f"{'a' * length}{number}{'z' * length}")
         | {"rate_point": f"{number}k", "ffmpeg": f"{'f' * length}{number}"}
         for number in range(3)
@@ -175,14 +175,14 @@ def test_names_are_shortened_in_the_middle() -> None:
 
 def test_rows_name_the_reasons_of_their_verdicts() -> None:
     judged = [result(repeat=number) for number in (1, 2, 3, 4)]
-    for one, state, codes in zip(
+    for document, state, codes in zip(
         judged,
         ("degraded", "degraded", "invalid", "valid"),
         (("steal",), ("steal", "quota"), ("overloaded",), ()),
         strict=True,
     ):
         reasons = [{"code": code, "message": code} for code in codes]
-        one["measurement"]["verdict"] = {"state": state, "reasons": reasons}
+        document["measurement"]["verdict"] = {"state": state, "reasons": reasons}
     (row,) = results.table(judged)
     assert row["degraded_reasons"] == ["quota", "steal"]
     assert row["invalid_reasons"] == ["overloaded"]

@@ -1,4 +1,4 @@
-"""The loop of ffrtmp_run_wait: what it prints, what it survives, and that it does not grow."""
+"""The loop of ffrtmp_run_wait: its output, tolerance of outages, and constant memory."""
 
 import gc
 import inspect
@@ -17,12 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "action
 import ffrtmp_run_wait
 
 POLLS = 5000
-AWAY = {"failed": True, "temporary": True, "msg": "the master at https://x did not answer"}
+UNREACHABLE = {"failed": True, "temporary": True, "msg": "the master at https://x did not answer"}
 Answer = dict[str, Any] | Exception
 
 
 def answer(succeeded: int, total: int = 10, *, stage: str = "encode", **more: Any) -> Answer:
-    """Return what ffrtmp_run_info answers."""
+    """Return an answer of ffrtmp_run_info."""
     counts = {"queued": total - succeeded, "succeeded": succeeded, "failed": 0}
     job = {"job_id": "1", "node": "w1", "scenario": "clip/x264/800k", "stage": stage, "ratio": 0.5}
     return {
@@ -42,11 +42,11 @@ def _stack_depth() -> int:
 
 
 class Simulation:
-    """A host whose module gives one answer after another; each call takes `call_s` seconds."""
+    """A host whose module returns given answers; each call takes `call_s` seconds."""
 
     def __init__(self, answers: Iterable[Answer], call_s: float = 1.0) -> None:
         self.now_s = 0.0
-        self.asked: dict[str, Any] = {}
+        self.module_args: dict[str, Any] = {}
         self.polls = 0
         self.depths: set[int] = set()
         self._answers = iter(answers)
@@ -54,7 +54,7 @@ class Simulation:
 
     def execute(self, *, module_name: str, module_args: dict[str, Any], task_vars: Any) -> Answer:
         assert (module_name, task_vars) == ("ffrtmp_run_info", {})
-        self.asked = module_args
+        self.module_args = module_args
         self.polls += 1
         self.depths.add(_stack_depth())
         self.now_s += self._call_s
@@ -64,7 +64,7 @@ class Simulation:
         return found
 
     def sleep(self, pause_s: float) -> None:
-        # A pause of nothing must not stop the clock, or a test would hang.
+        # The clock advances even without a pause, so that the test does not hang.
         self.now_s += max(pause_s, 0.01)
 
 
@@ -73,7 +73,7 @@ Wait = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
-    """Run the action on a simulation and return its result."""
+    """A function that runs the action on a simulation and returns its result."""
 
     def run(simulation: Simulation, **options: Any) -> dict[str, Any]:
         arguments = {
@@ -100,10 +100,10 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
     return run
 
 
-def test_thousands_of_polls_need_no_more_memory_and_no_more_stack(
+def test_memory_and_stack_do_not_grow_with_polls(
     wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Captured output would grow with every line.
+    # Lines are counted instead of captured, because captured output would use memory.
     lines = Counter[int]()
     monkeypatch.setattr(
         ffrtmp_run_wait.Display, "display", lambda _, line: lines.update([len(line) <= 120])
@@ -131,7 +131,7 @@ def test_thousands_of_polls_need_no_more_memory_and_no_more_stack(
     assert grown[1] - grown[0] < 20_000
 
 
-def test_each_change_is_one_line(wait: Wait, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_change_prints_one_line(wait: Wait, capsys: pytest.CaptureFixture[str]) -> None:
     answers = [answer(0), answer(0), answer(0, stage="quality"), answer(1), answer(1), answer(10)]
     simulation = Simulation(answers)
     wait(simulation, heartbeat_s=1000)
@@ -148,7 +148,7 @@ def test_each_change_is_one_line(wait: Wait, capsys: pytest.CaptureFixture[str])
     assert "\r" not in "".join(lines)
 
 
-def test_a_line_is_printed_now_and_then_without_a_change(
+def test_a_line_is_printed_periodically_without_a_change(
     wait: Wait, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wait(Simulation([*[answer(0)] * 60, answer(10)], call_s=30), heartbeat_s=180)
@@ -157,12 +157,15 @@ def test_a_line_is_printed_now_and_then_without_a_change(
 
 
 @pytest.mark.parametrize(
-    "away", [AWAY, AnsibleConnectionFailure("ssh closed"), {"unreachable": True, "msg": "no route"}]
+    "unreachable",
+    [UNREACHABLE, AnsibleConnectionFailure("ssh closed"), {"unreachable": True, "msg": "no route"}],
 )
-def test_what_is_away_is_named_once_and_waited_for(
-    wait: Wait, capsys: pytest.CaptureFixture[str], away: Answer
+def test_an_outage_is_reported_once_and_waited_for(
+    wait: Wait, capsys: pytest.CaptureFixture[str], unreachable: Answer
 ) -> None:
-    result = wait(Simulation([answer(0), away, away, away, answer(1), answer(10)]))
+    result = wait(
+        Simulation([answer(0), unreachable, unreachable, unreachable, answer(1), answer(10)])
+    )
     assert result["is_final"]
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if "retrying" in line]) == 1
@@ -170,8 +173,8 @@ def test_what_is_away_is_named_once_and_waited_for(
     assert len(lines) == 5
 
 
-def test_what_stays_away_is_waited_for_until_the_time_is_over(wait: Wait) -> None:
-    simulation = Simulation([AWAY] * 1000)
+def test_an_outage_is_waited_for_until_the_timeout(wait: Wait) -> None:
+    simulation = Simulation([UNREACHABLE] * 1000)
     result = wait(simulation, wait_timeout_s=3600)
     assert result["timed_out"]
     assert 3600 <= simulation.now_s <= 3640
@@ -184,10 +187,10 @@ def test_a_refusal_ends_the_wait(wait: Wait) -> None:
     assert (result["failed"], result["msg"]) == (True, "there is no run r")
 
 
-def test_options_of_the_wait_are_not_given_to_the_module(wait: Wait) -> None:
+def test_options_of_the_wait_are_not_passed_to_the_module(wait: Wait) -> None:
     simulation = Simulation([answer(2), answer(10)])
     wait(simulation, known_counts={"queued": 10}, heartbeat_s=5, timeout_s=7)
-    assert simulation.asked == {
+    assert simulation.module_args == {
         "master_url": "https://x",
         "token": "t",
         "ca_file": "/ca.pem",

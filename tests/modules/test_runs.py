@@ -1,4 +1,4 @@
-"""What a run's documents say to a person, and patience with a master that is away."""
+"""Summaries of runs for operators, and retries while the master is unreachable."""
 
 import hashlib
 from pathlib import Path
@@ -20,17 +20,17 @@ from .documents import failure, job, run
 
 
 def _deadline(seconds: float) -> Deadline:
-    """Return a deadline on a clock that moves when somebody sleeps."""
+    """Return a deadline on a clock that sleep() advances."""
     now = [0.0]
 
     def sleep(pause_s: float) -> None:
-        # A pause of nothing must not stop the clock, or a test would hang.
+        # The clock advances even without a pause, so that the test does not hang.
         now[0] += max(pause_s, 0.01)
 
     return Deadline(seconds, clock=lambda: now[0], sleep=sleep)
 
 
-def test_active_jobs_are_those_that_a_node_holds() -> None:
+def test_active_jobs_are_held_by_a_node() -> None:
     active = runs.active_jobs(
         [
             job(JobState.QUEUED),
@@ -47,7 +47,7 @@ def test_active_jobs_are_those_that_a_node_holds() -> None:
     assert {a["node"] for a in active} == {"worker1"}
 
 
-def test_failures_keep_the_end_of_the_log() -> None:
+def test_failures_contain_the_end_of_the_log() -> None:
     log = "\n".join(f"line {number}" for number in range(100))
     found = runs.failures(
         [
@@ -88,11 +88,11 @@ def test_counts_differ(counts: dict[str, int], known: dict[str, object], differ:
         (RunState.CANCELED, True),
     ],
 )
-def test_is_final_is_the_shared_meaning(state: RunState, final: bool) -> None:
+def test_is_final_equals_the_shared_type(state: RunState, final: bool) -> None:
     assert runs.is_final(run(state, queued=1)) is final is state.is_final
 
 
-def test_a_failed_run_says_how_many_and_where_to_look() -> None:
+def test_a_failed_run_is_reported_with_counts_and_a_hint() -> None:
     with pytest.raises(runs.RunError, match="3 succeeded, 1 failed; ffrtmp_run_info") as raised:
         runs.check_succeeded(run(RunState.FAILED, succeeded=3, failed=1))
     assert raised.value.returned["jobs"] == 4
@@ -136,7 +136,7 @@ def test_persist_ends_with_its_deadline() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
-def test_persist_does_not_repeat_what_was_refused_for_good(status: int) -> None:
+def test_persist_does_not_repeat_a_refused_call(status: int) -> None:
     calls = []
 
     def call() -> None:

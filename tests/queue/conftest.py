@@ -1,4 +1,4 @@
-"""What the tests of the queue work on."""
+"""Fixtures of the tests of the queue."""
 
 from databases import cluster, database, engine, migrated, new_database, settings, template_file
 

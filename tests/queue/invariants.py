@@ -1,4 +1,4 @@
-"""What must hold of a master's jobs, results and histories at every moment, and at the end."""
+"""Invariants of the jobs, results and histories of a master."""
 
 from itertools import pairwise
 
@@ -9,20 +9,20 @@ from .model import FINAL, HELD, Model, ModelJob
 
 
 def check_jobs(harness: MasterHarness, model: Model) -> None:
-    """No job is lost, each is as the model has it, and none shares a node that it must not."""
+    """Check that no job is lost, each equals the model, and exclusive jobs share no node."""
     found = {job["id"]: job for job in harness.every("/v1/jobs")}
-    assert found.keys() == model.jobs.keys(), "a job was lost or came from nowhere"
+    assert found.keys() == model.jobs.keys(), "a job was lost or never submitted"
     for job_id, job in model.jobs.items():
-        wanted = job.seen()
+        wanted = job.api_fields()
         assert {key: found[job_id][key] for key in wanted} == wanted
-    # Said apart from the model, which could be as wrong as the master.
+    # Checked independently of the model, which may have the same defect as the master.
     for name in {job["leased_to"] for job in found.values()}:
         held = [job for job in found.values() if job["state"] in HELD and job["leased_to"] == name]
         assert len(held) <= 1 or not any(job["exclusive"] for job in held)
 
 
 def check_all(harness: MasterHarness, model: Model) -> None:
-    """Look at everything that the master tells of what came to pass."""
+    """Check the jobs, results, histories and runs."""
     check_jobs(harness, model)
     _check_results(harness, model)
     for job in model.jobs.values():
@@ -33,7 +33,7 @@ def check_all(harness: MasterHarness, model: Model) -> None:
 
 def _check_results(harness: MasterHarness, model: Model) -> None:
     found = harness.every("/v1/results")
-    stored = {(one["job_id"], one["attempt"]) for one in found}
+    stored = {(result["job_id"], result["attempt"]) for result in found}
     assert len(stored) == len(found), "a result was stored twice"
     assert stored == set(model.results.items())
 

@@ -1,4 +1,4 @@
-"""What the master should do, in memory: the rules of the queue said a second time, plainly."""
+"""A model of the queue in memory: a second, simple implementation of its rules."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ STEP_S = 3600.0
 
 @dataclass
 class ModelJob:
-    """A job as it should be."""
+    """The expected state of a job."""
 
     id: str
     run_id: str | None
@@ -43,7 +43,7 @@ class ModelJob:
 
     @property
     def place(self) -> tuple[float, str]:
-        """Its place in the queue: the lowest goes first."""
+        """The position in the queue: the lowest is claimed first."""
         return self.created_at.timestamp() - Priority(self.priority).steps * STEP_S, self.id
 
     @property
@@ -54,8 +54,8 @@ class ModelJob:
     def is_final(self) -> bool:
         return self.state in FINAL
 
-    def seen(self) -> dict[str, Any]:
-        """Return what a reader of the API should see of it."""
+    def api_fields(self) -> dict[str, Any]:
+        """Return the fields that the API should return."""
         return {
             "id": self.id,
             "run_id": self.run_id,
@@ -72,7 +72,7 @@ class ModelJob:
 
 @dataclass
 class ModelNode:
-    """A node as its agent and its operator want it."""
+    """The expected state of a node."""
 
     name: str
     encoders: tuple[str, ...]
@@ -89,16 +89,16 @@ class ModelNode:
 
 @dataclass
 class Model:
-    """The farm as it should be."""
+    """The expected state of the farm."""
 
     now: datetime
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     nodes: dict[str, ModelNode] = field(default_factory=dict)
-    # Which attempt of a job has its result stored.
+    # The attempt with a stored result, by job.
     results: dict[str, int] = field(default_factory=dict)
 
     def add(self, sent: dict[str, Any]) -> ModelJob:
-        """Take a new job from how the master sends it."""
+        """Add a new job from the answer of the master."""
         job = ModelJob(
             id=sent["id"],
             run_id=sent["run_id"],
@@ -123,20 +123,20 @@ class Model:
     def of_run(self, run_id: str) -> list[ModelJob]:
         return [job for job in self.jobs.values() if job.run_id == run_id]
 
-    # --- what agents do ---
+    # --- actions of agents ---
 
     def first_for(self, name: str) -> ModelJob | None:
-        """Return the job that a free slot of a node should be given."""
+        """Return the job that a free slot of a node should get."""
         node, working = self.nodes[name], self.held_on(name)
         if node.draining or any(job.exclusive for job in working):
             return None
-        line = [job for job in self.jobs.values() if self._is_ready(job) and node.meets(job)]
-        first = min(line, key=lambda job: job.place, default=None)
-        # An exclusive job that is first waits for its node to be free, and keeps its place.
+        candidates = [job for job in self.jobs.values() if self._is_ready(job) and node.meets(job)]
+        first = min(candidates, key=lambda job: job.place, default=None)
+        # An exclusive job at the front waits until its node is free, and blocks jobs behind it.
         return None if first is None or (first.exclusive and working) else first
 
     def claim(self, name: str, slot: int) -> ModelJob | None:
-        """Lease the job that a claim should be given; None when it should be given none."""
+        """Lease the job that a claim should get; return None if it should get none."""
         for job in self.held_on(name):
             if job.slot == slot:
                 self.end_attempt(job, FailureClass.LEASE_EXPIRED, retry_after_s=0)
@@ -160,7 +160,7 @@ class Model:
     def renew(self, job: ModelJob) -> None:
         job.expires_at = self.now + timedelta(seconds=LEASE_S)
 
-    def take_result(self, job: ModelJob) -> None:
+    def store_result(self, job: ModelJob) -> None:
         if job.cancel_requested:
             self._end(job, "canceled")
             return
@@ -185,10 +185,10 @@ class Model:
         job.state = state
         job.slot = job.expires_at = None
 
-    # --- what time and operators do ---
+    # --- time and actions of operators ---
 
     def sweep(self) -> None:
-        """End what is overdue."""
+        """End expired attempts."""
         for job in self.jobs.values():
             if not job.is_held:
                 continue
@@ -198,8 +198,8 @@ class Model:
             elif job.deadline_s and job.started_at + timedelta(seconds=job.deadline_s) < self.now:
                 self.end_attempt(job, FailureClass.DEADLINE_EXCEEDED)
 
-    def spare(self) -> None:
-        """Do what a master does when it starts."""
+    def renew_all(self) -> None:
+        """Renew all leases, as a starting master does."""
         for job in self.jobs.values():
             if job.is_held:
                 self.renew(job)
@@ -216,7 +216,7 @@ class Model:
         self.cancel([job for job in self.jobs.values() if job.node == name])
 
     def counts(self, run_id: str) -> dict[str, int]:
-        """Count a run's jobs by state; what was done over does not count."""
+        """Count the jobs of a run by state, without superseded jobs."""
         counts = dict.fromkeys(("queued", *HELD, *FINAL), 0)
         for job in self.of_run(run_id):
             if job.superseded_by is None:

@@ -1,7 +1,7 @@
-"""kill -9 of the master under load, again and again: what it acknowledged is there afterwards.
+"""Repeated kill -9 of the master under load: everything acknowledged exists afterwards.
 
-`make test-crash` kills it 20 times. The moments are random; the seed is printed, and
-FFRTMP_TEST_SEED repeats one.
+`make test-crash` kills it 20 times at random moments. The seed is printed; FFRTMP_TEST_SEED repeats
+it.
 """
 
 import os
@@ -15,8 +15,8 @@ import msgspec
 import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
-from load import JobAccounting, Load, check, register_all
-from serving import MasterProcess
+from load_generator import JobAccounting, Load, check, register_all
+from master_process import MasterProcess
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
     with capsys.disabled():
         print(f"\n{KILLS} kills, FFRTMP_TEST_SEED={SEED}")  # noqa: T201
     moments = random.Random(SEED)  # noqa: S311
-    # Leases outlast the test: no attempt is ended but by its own slot.
+    # Leases do not expire during the test: only its own slot ends an attempt.
     settings = msgspec.structs.replace(migrated, lease_s=600.0, requests_per_s_max=1e6)
     master = MasterProcess(tmp_path, settings)
     database = settings.database_url.removeprefix("sqlite:///")
@@ -51,11 +51,11 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
 
 
 def _kill_under_load(master: MasterProcess, ledger: JobAccounting, wait_s: float) -> None:
-    """Kill the master once it has work again, after a random while."""
+    """Kill the master after new results and a random delay."""
     before = len(ledger.stored)
     deadline = time.monotonic() + 30
     while len(ledger.stored) < before + 5:
-        assert time.monotonic() < deadline, "nobody works"
+        assert time.monotonic() < deadline, "no results are stored"
         time.sleep(0.01)
     time.sleep(wait_s)
     assert master.end(signal.SIGKILL) == -signal.SIGKILL

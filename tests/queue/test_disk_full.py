@@ -1,4 +1,4 @@
-"""A full disk: writes are refused, reads go on, nothing is lost, and it passes by itself."""
+"""A full disk: writes are refused, reads continue, and the master recovers without a restart."""
 
 import errno
 import os
@@ -14,22 +14,22 @@ import httpx
 import msgspec
 import pytest
 from databases import settings_for
-from load import every, register_all
+from load_generator import every, register_all
+from master_process import MasterProcess
 from postgresql import Database
-from serving import MasterProcess
 
 from .test_crash import check_integrity
 
-# On SQLite; PostgreSQL's disk is PostgreSQL's own matter.
+# Only on SQLite, because PostgreSQL handles its own disk.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small filesystem")
 
 _SIZE = "4m"
-_NO_ROOM = 507
+_INSUFFICIENT_STORAGE = 507
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem of a few MiB."""
+    """A separate filesystem of a few MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["/usr/bin/mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder]
@@ -42,7 +42,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def master(small_disk: Path, template_file: Path, tmp_path: Path) -> Iterator[MasterProcess]:
-    """A master that keeps everything on the small disk; its log goes elsewhere."""
+    """A master with its data on the small disk and its log elsewhere."""
     shutil.copy(template_file, small_disk / "farm.db")
     settings = settings_for(Database(f"sqlite:///{small_disk / 'farm.db'}"), small_disk)
     settings = msgspec.structs.replace(settings, lease_s=600.0)
@@ -51,16 +51,18 @@ def master(small_disk: Path, template_file: Path, tmp_path: Path) -> Iterator[Ma
         yield serving
 
 
-def test_a_full_disk_loses_nothing_and_passes(master: MasterProcess, small_disk: Path) -> None:
+def test_a_full_disk_loses_no_data_until_there_is_space(
+    master: MasterProcess, small_disk: Path
+) -> None:
     with master.http("submitter") as submitter, master.http("worker1") as agent:
         acknowledged = [submit(submitter).json()["id"] for _ in range(20)]
         claim = agent.post("/v1/claims", json={"node": "worker1", "slot": 1}).json()
-        ballast = small_disk / "ballast"
-        acknowledged += fill_until_refused(ballast, submitter)
+        filler = small_disk / "filler"
+        acknowledged += fill_until_refused(filler, submitter)
 
         refusals = [
             submit(submitter),
-            hand_in(agent, claim),
+            report_result(agent, claim),
             agent.post(
                 f"/v1/jobs/{claim['job']['id']}/heartbeat",
                 json={"attempt": claim["attempt"], "progress": {"stage": "encode"}},
@@ -68,23 +70,27 @@ def test_a_full_disk_loses_nothing_and_passes(master: MasterProcess, small_disk:
             submitter.put(f"/v1/sources/{factories.CLIP_SHA256}", content=factories.CLIP),
         ]
         for refused in refusals:
-            assert refused.status_code == _NO_ROOM, (refused.request.url, refused.text)
+            assert refused.status_code == _INSUFFICIENT_STORAGE, (refused.request.url, refused.text)
             assert refused.headers["content-type"] == "application/problem+json"
             assert "full" in refused.json()["detail"]
 
         assert submitter.get("/healthz").status_code == 200
         present = {job["id"] for job in every(submitter, "/v1/jobs")}
-        assert present == set(acknowledged), "what was acknowledged, and what was refused"
+        assert present == set(acknowledged), (
+            "refused jobs are stored, or acknowledged ones are lost"
+        )
 
-        ballast.unlink()
-        wait_until_taken(submitter, acknowledged)
-        stored = hand_in(agent, claim)
+        filler.unlink()
+        wait_until_accepted(submitter, acknowledged)
+        stored = report_result(agent, claim)
         assert (stored.status_code, stored.json()["repeated"]) == (200, False)
         put = submitter.put(f"/v1/sources/{factories.CLIP_SHA256}", content=factories.CLIP)
         assert put.status_code == 204
         assert {job["id"] for job in every(submitter, "/v1/jobs")} == set(acknowledged)
-        assert [one["job_id"] for one in every(submitter, "/v1/results")] == [claim["job"]["id"]]
-    assert master.is_running, "it was the same process all along"
+        assert [result["job_id"] for result in every(submitter, "/v1/results")] == [
+            claim["job"]["id"]
+        ]
+    assert master.is_running, "the master exited"
     check_integrity(str(small_disk / "farm.db"))
 
 
@@ -93,7 +99,7 @@ def submit(submitter: httpx.Client) -> httpx.Response:
     return submitter.post("/v1/jobs", content=body, headers={"Content-Type": "application/json"})
 
 
-def hand_in(agent: httpx.Client, claim: Any) -> httpx.Response:
+def report_result(agent: httpx.Client, claim: Any) -> httpx.Response:
     report = {"attempt": claim["attempt"], "measurement": factories.measurement()}
     return agent.post(
         f"/v1/jobs/{claim['job']['id']}/result",
@@ -102,23 +108,23 @@ def hand_in(agent: httpx.Client, claim: Any) -> httpx.Response:
     )
 
 
-def fill_until_refused(ballast: Path, submitter: httpx.Client) -> list[str]:
-    """Take all room that is left, again and again, until a job is refused; return those taken."""
-    taken = []
+def fill_until_refused(filler: Path, submitter: httpx.Client) -> list[str]:
+    """Fill the disk repeatedly until a job is refused; return the accepted jobs."""
+    accepted = []
     for _ in range(500):
-        fill(ballast)
+        fill(filler)
         answer = submit(submitter)
-        if answer.status_code == _NO_ROOM:
-            fill(ballast)
-            return taken
+        if answer.status_code == _INSUFFICIENT_STORAGE:
+            fill(filler)
+            return accepted
         assert answer.status_code == 201, answer.text
-        taken.append(answer.json()["id"])
-    raise AssertionError("the disk never became full")
+        accepted.append(answer.json()["id"])
+    raise AssertionError("the disk did not become full")
 
 
-def fill(ballast: Path) -> None:
-    """Write until there is no room."""
-    with ballast.open("ab", buffering=0) as file:
+def fill(filler: Path) -> None:
+    """Write until there is no space."""
+    with filler.open("ab", buffering=0) as file:
         for piece in (65536, 4096, 1):
             try:
                 while file.write(b"x" * piece):
@@ -127,11 +133,11 @@ def fill(ballast: Path) -> None:
                 assert error.errno == errno.ENOSPC
 
 
-def wait_until_taken(submitter: httpx.Client, acknowledged: list[str]) -> None:
-    """Wait until a job is taken again."""
+def wait_until_accepted(submitter: httpx.Client, acknowledged: list[str]) -> None:
+    """Wait until a job is accepted again."""
     deadline = time.monotonic() + 10
     while (answer := submit(submitter)).status_code != 201:
-        assert answer.status_code == _NO_ROOM, answer.text
-        assert time.monotonic() < deadline, "there is room, and it is still refused"
+        assert answer.status_code == _INSUFFICIENT_STORAGE, answer.text
+        assert time.monotonic() < deadline, "jobs are refused although there is space"
         time.sleep(0.05)
     acknowledged.append(answer.json()["id"])

@@ -1,4 +1,4 @@
-"""Several masters on one PostgreSQL: nobody has to ask the same one twice, and one may die."""
+"""Several masters on one PostgreSQL: clients may use any of them, and one may be killed."""
 
 import signal
 import threading
@@ -14,47 +14,47 @@ import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.models import ClaimRequest
-from load import Load, check, every, register_all, wait_until_parked
-from serving import MasterProcess
+from load_generator import Load, check, every, register_all, wait_until_parked
+from master_process import MasterProcess
 
 pytestmark = [only("postgresql"), pytest.mark.slow]
 
 
 @pytest.fixture
 def masters(migrated: Settings, tmp_path: Path) -> Iterator[list[MasterProcess]]:
-    """Two masters that share nothing but the database."""
+    """Two masters that share only the database."""
     with ExitStack() as stack:
-        made = []
+        started = []
         for name in ("one", "two"):
             folder = tmp_path / name
             folder.mkdir()
             settings = msgspec.structs.replace(
                 migrated, data_dir=folder, requests_per_s_max=1e6, lease_s=6.0, heartbeat_s=1.0
             )
-            made.append(stack.enter_context(MasterProcess(folder, settings).serving()))
-        register_all(made[0])
-        yield made
+            started.append(stack.enter_context(MasterProcess(folder, settings).serving()))
+        register_all(started[0])
+        yield started
 
 
 def test_one_of_two_masters_is_killed_and_nothing_is_lost(masters: list[MasterProcess]) -> None:
-    one, two = masters
+    first, second = masters
     load = Load(masters, seed=7)
     with load.running(submitters=2, slots=2) as ledger:
         _wait_for(ledger.stored, 40)
-        one.end(signal.SIGKILL)
+        first.end(signal.SIGKILL)
         _wait_for(ledger.stored, len(ledger.stored) + 40)
-    check(ledger, two)
+    check(ledger, second)
     assert ledger.unknown, "the kill hit no submission"
-    # What is left is done by whoever is there, also what the dead one had handed out.
-    finish = Load([two])
-    with finish.running(submitters=0, slots=2), two.http("viewer") as viewer:
+    # The second master finishes all jobs, including those leased by the killed master.
+    finish = Load([second])
+    with finish.running(submitters=0, slots=2), second.http("viewer") as viewer:
         deadline = time.monotonic() + 60
         while any(job["state"] != "succeeded" for job in every(viewer, "/v1/jobs")):
-            assert time.monotonic() < deadline, "some jobs were never done"
+            assert time.monotonic() < deadline, "some jobs were not finished"
             time.sleep(0.1)
         results = every(viewer, "/v1/results")
         jobs = every(viewer, "/v1/jobs")
-    assert len(results) == len({one["job_id"] for one in results}) == len(jobs)
+    assert len(results) == len({result["job_id"] for result in results}) == len(jobs)
 
 
 def _wait_for(stored: set[Any], count: int) -> None:
@@ -64,21 +64,21 @@ def _wait_for(stored: set[Any], count: int) -> None:
         time.sleep(0.02)
 
 
-def test_a_parked_agent_hears_of_a_job_from_the_other_master(masters: list[MasterProcess]) -> None:
-    one, two = masters
+def test_a_parked_claim_is_woken_by_a_job_of_the_other_master(masters: list[MasterProcess]) -> None:
+    first, second = masters
     delays_s = []
     for node in factories.NODES:
         woken: list[tuple[str, float]] = []
 
         def park(name: str, into: list[tuple[str, float]]) -> None:
-            with one.client(name) as agent:
+            with first.client(name) as agent:
                 claim = agent.claim(ClaimRequest(node=name, slot=1, wait_s=20))
                 assert claim is not None
                 into.append((str(claim.job.id), time.monotonic()))
 
         agent = threading.Thread(target=park, args=(node, woken))
         agent.start()
-        with two.http("submitter") as submitter, one.http("viewer") as viewer:
+        with second.http("submitter") as submitter, first.http("viewer") as viewer:
             wait_until_parked(viewer)
             start = time.monotonic()
             body = msgspec.json.encode(factories.job())
@@ -88,13 +88,13 @@ def test_a_parked_agent_hears_of_a_job_from_the_other_master(masters: list[Maste
         ((job_id, at),) = woken
         assert job_id == job["id"]
         delays_s.append(at - start)
-    # Without the notification it would be the next look, up to 5 s later.
+    # Without the notification, the claim would poll up to 5 s later.
     assert max(delays_s) < 1, delays_s
 
 
-def test_content_is_served_by_any_master(masters: list[MasterProcess]) -> None:
-    one, two = masters
+def test_content_is_served_by_both_masters(masters: list[MasterProcess]) -> None:
+    first, second = masters
     path = f"/v1/sources/{factories.CLIP_SHA256}"
-    with one.http("submitter") as here, two.http("viewer") as there:
-        assert here.put(path, content=factories.CLIP).status_code == 204
-        assert there.get(path).content == factories.CLIP
+    with first.http("submitter") as writer, second.http("viewer") as reader:
+        assert writer.put(path, content=factories.CLIP).status_code == 204
+        assert reader.get(path).content == factories.CLIP

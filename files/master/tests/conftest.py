@@ -1,4 +1,4 @@
-"""A real master on a real database, on both engines, with a clock that the tests set."""
+"""Fixtures: a real master on a real database of either engine, with a clock set by the tests."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,7 +22,7 @@ def clock() -> SetClock:
 
 @pytest.fixture
 def services(migrated: Settings, clock: SetClock) -> Services:
-    # The tests sweep when they want to.
+    # The interval is long, so that maintenance runs only when a test calls it.
     return Services(migrated, clock, maintenance_interval_s=3600)
 
 

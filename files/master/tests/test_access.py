@@ -1,4 +1,4 @@
-"""Who may do what: every route against every role, and the problems that others get."""
+"""Access control: every route against every role, and the problem documents of refusals."""
 
 from typing import Any
 from uuid import uuid4
@@ -12,14 +12,14 @@ VIEWER = {"viewer", "submitter", "admin"}
 SUBMITTER = {"submitter", "admin"}
 ADMIN = {"admin"}
 AGENT = {"worker1"}
-ANYBODY = VIEWER | AGENT | {None}
+ANYONE = VIEWER | AGENT | {None}
 
 ROUTES: dict[tuple[str, str], set[str | None]] = {
-    ("GET", "/healthz"): ANYBODY,
-    ("GET", "/readyz"): ANYBODY,
+    ("GET", "/healthz"): ANYONE,
+    ("GET", "/readyz"): ANYONE,
     ("GET", "/metrics"): set(VIEWER),
-    ("GET", "/schema"): ANYBODY,
-    ("GET", "/schema/openapi.json"): ANYBODY,
+    ("GET", "/schema"): ANYONE,
+    ("GET", "/schema/openapi.json"): ANYONE,
     ("POST", "/v1/runs"): set(SUBMITTER),
     ("POST", "/v1/runs/plan"): set(SUBMITTER),
     ("GET", "/v1/runs"): set(VIEWER),
@@ -61,8 +61,8 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("GET", "/v1/audit"): set(ADMIN),
 }
 
-# Who is let in follows it for ever.
-ENDLESS = "/v1/events"
+# A permitted request to this route streams events without end.
+ENDLESS_ROUTE = "/v1/events"
 
 CALLERS: tuple[str | None, ...] = ("viewer", "submitter", "admin", "worker1", None)
 
@@ -72,17 +72,17 @@ def filled(path: str) -> str:
     return path.format(**values, sha256=SHA)
 
 
-@pytest.mark.parametrize("who", CALLERS)
-def test_every_route_lets_in_exactly_whom_it_should(harness: Any, who: str | None) -> None:
+@pytest.mark.parametrize("caller", CALLERS)
+def test_every_route_admits_exactly_the_allowed_roles(harness: Any, caller: str | None) -> None:
     for (method, path), allowed in ROUTES.items():
-        if path == ENDLESS and who in allowed:
+        if path == ENDLESS_ROUTE and caller in allowed:
             continue
-        answer = harness.call(who, method, filled(path))
-        if who in allowed:
+        answer = harness.call(caller, method, filled(path))
+        if caller in allowed:
             assert answer.status_code not in (401, 403, 500), f"{method} {path}: {answer.text}"
             continue
-        wanted = 401 if who is None else 403
-        assert answer.status_code == wanted, f"{method} {path} for {who}: {answer.status_code}"
+        wanted = 401 if caller is None else 403
+        assert answer.status_code == wanted, f"{method} {path} for {caller}: {answer.status_code}"
         assert answer.headers["content-type"] == "application/problem+json"
         if wanted == 401:
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -97,13 +97,13 @@ def test_the_table_has_every_route(harness: Any) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer nonsense", "Basic dG9rZW4=", "Bearer", "token-viewer"])
-def test_a_token_that_is_not_known_is_refused(harness: Any, header: str) -> None:
+def test_an_unknown_token_is_refused(harness: Any, header: str) -> None:
     answer = harness.call(None, "GET", "/v1/runs", headers={"Authorization": header})
     assert answer.status_code == 401
     assert answer.json()["title"] == "Unauthorized"
 
 
-def test_an_agent_speaks_for_its_own_node_alone(ready_harness: Any) -> None:
+def test_an_agent_may_act_only_for_its_own_node(ready_harness: Any) -> None:
     body = {"node": "worker1", "slot": 1, "wait_s": 0}
     assert ready_harness.call("worker2", "POST", "/v1/claims", body).status_code == 403
     body = ready_harness.registration("worker1")

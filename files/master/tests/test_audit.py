@@ -1,4 +1,4 @@
-"""The audit log: every deed of an administrator, in the transaction of the deed."""
+"""The audit log: every action of an operator, recorded in the transaction of the action."""
 
 import json
 import sys
@@ -16,12 +16,12 @@ from ffrtmp_shared.credentials import token_sha256
 from sqlalchemy import text
 
 
-def deeds(harness: Any) -> list[tuple[str, str, str]]:
+def actions(harness: Any) -> list[tuple[str, str, str]]:
     items = harness.ok("admin", "GET", "/v1/audit")["items"]
     return [(item["actor"], item["action"], item["target"]) for item in reversed(items)]
 
 
-def test_every_deed_is_written_down(ready_harness: Any) -> None:
+def test_every_action_is_recorded(ready_harness: Any) -> None:
     harness = ready_harness
     harness.ok("admin", "POST", "/v1/tokens", {"name": "ci", "role": "viewer"})
     harness.ok("admin", "DELETE", "/v1/tokens/ci")
@@ -36,7 +36,7 @@ def test_every_deed_is_written_down(ready_harness: Any) -> None:
     again = harness.ok("submitter", "POST", f"/v1/jobs/{job}/retry")["id"]
     harness.register("worker2")
     harness.ok("admin", "DELETE", "/v1/nodes/worker2")
-    assert deeds(harness) == [
+    assert actions(harness) == [
         ("admin", "token created", "ci"),
         ("admin", "token revoked", "ci"),
         ("admin", "node changed", "worker1"),
@@ -56,14 +56,14 @@ def test_every_deed_is_written_down(ready_harness: Any) -> None:
     assert {item["at"] for item in newest_first} == {"2026-01-01T00:00:00Z"}
 
 
-def test_what_is_refused_or_repeated_is_no_deed(ready_harness: Any) -> None:
+def test_refused_and_repeated_requests_are_not_recorded(ready_harness: Any) -> None:
     harness = ready_harness
     missing = "00000000-0000-7000-8000-000000000000"
     job = harness.submit()["id"]
-    for who, method, path, body, status in (
-        ("admin", "DELETE", "/v1/tokens/nobody", None, 404),
-        ("admin", "PATCH", "/v1/nodes/nobody", {"state": "draining"}, 404),
-        ("admin", "DELETE", "/v1/nodes/nobody", None, 404),
+    for caller, method, path, body, status in (
+        ("admin", "DELETE", "/v1/tokens/missing", None, 404),
+        ("admin", "PATCH", "/v1/nodes/missing", {"state": "draining"}, 404),
+        ("admin", "DELETE", "/v1/nodes/missing", None, 404),
         ("submitter", "POST", f"/v1/jobs/{missing}/cancel", None, 404),
         ("submitter", "POST", f"/v1/jobs/{job}/retry", None, 409),
         ("submitter", "POST", f"/v1/runs/{missing}/cancel", None, 404),
@@ -71,16 +71,16 @@ def test_what_is_refused_or_repeated_is_no_deed(ready_harness: Any) -> None:
         ("submitter", "POST", "/v1/runs", {"suite": harness.suite(sha256="0" * 64)}, 422),
         ("viewer", "POST", f"/v1/jobs/{job}/cancel", None, 403),
     ):
-        assert harness.call(who, method, path, body).status_code == status, path
-    assert deeds(harness) == []
+        assert harness.call(caller, method, path, body).status_code == status, path
+    assert actions(harness) == []
     run = harness.run(headers={"Idempotency-Key": "k"})["id"]
     assert harness.run(headers={"Idempotency-Key": "k"})["id"] == run
-    assert deeds(harness) == [("submitter", "run created", run)]
+    assert actions(harness) == [("submitter", "run created", run)]
 
 
-@pytest.mark.parametrize("who", ["viewer", "submitter", "worker1"])
-def test_the_log_is_for_administrators(harness: Any, who: str) -> None:
-    assert harness.call(who, "GET", "/v1/audit").status_code == 403
+@pytest.mark.parametrize("caller", ["viewer", "submitter", "worker1"])
+def test_the_log_is_for_administrators(harness: Any, caller: str) -> None:
+    assert harness.call(caller, "GET", "/v1/audit").status_code == 403
 
 
 def test_the_log_is_paged(harness: Any) -> None:
@@ -98,7 +98,7 @@ def test_the_log_is_paged(harness: Any) -> None:
         assert answer.status_code == 422, cursor
 
 
-def test_synchronising_is_written_down_when_it_changes_something(
+def test_synchronizing_is_recorded_only_if_it_changes_something(
     migrated: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "master.yml"
@@ -109,8 +109,8 @@ def test_synchronising_is_written_down_when_it_changes_something(
         {"name": "ann", "role": "viewer", "sha256": token_sha256("ann")},
     ]
     file.write_text(json.dumps({"credentials": wanted}))
-    words = ["ffrtmp-master", "--config", str(config), "sync-credentials", str(file)]
-    monkeypatch.setattr(sys, "argv", words)
+    command = ["ffrtmp-master", "--config", str(config), "sync-credentials", str(file)]
+    monkeypatch.setattr(sys, "argv", command)
     cli.main()
     cli.main()
     engine = reading_engine(migrated.database_url, migrated.database_password())

@@ -1,4 +1,4 @@
-"""Backup while the master works, restore, and what the page on operating says of both."""
+"""Backup of a running master, restore, and the commands of docs/operating.md for both."""
 
 import functools
 import json
@@ -22,9 +22,9 @@ import pytest
 from databases import as_document, only, settings_for
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
-from masters import Master
+from forked_master import Master
+from master_process import PROGRAM, MasterProcess
 from postgresql import Database
-from serving import PROGRAM, MasterProcess
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -50,7 +50,7 @@ def master(migrated: Settings, tmp_path: Path) -> Iterator[MasterProcess]:
 
 
 class Load:
-    """Submitters and an agent that go on until they are told to stop, and what they were told."""
+    """Submitters and an agent that work until the context ends, with the acknowledged jobs."""
 
     def __init__(self, master: MasterProcess) -> None:
         self._master = master
@@ -62,7 +62,7 @@ class Load:
         self.enough = threading.Event()
 
     @contextmanager
-    def going_on(self) -> Iterator["Load"]:
+    def running(self) -> Iterator["Load"]:
         with self._master.http("worker1") as agent:
             body = msgspec.json.encode(factories.registration("worker1"))
             send(agent, "PUT", "/v1/nodes/worker1", body)
@@ -114,19 +114,19 @@ def listed(master: MasterProcess, path: str) -> list[Any]:
 
 
 @only("sqlite")
-def test_a_backup_under_load_has_all_that_was_acknowledged_before(
+def test_a_backup_under_load_has_everything_acknowledged_before(
     master: MasterProcess, migrated: Settings, tmp_path: Path
 ) -> None:
     target = tmp_path / "copy.db"
-    with Load(master).going_on() as load:
+    with Load(master).running() as load:
         assert load.enough.wait(60)
         submitted, done = list(load.submitted), list(load.done)
         ended = back_up(master.config, target)
         later = len(load.submitted)
     assert ended.returncode == 0, ended.stderr
-    assert later > len(submitted), "the load went on meanwhile"
-    said = json.loads(ended.stdout)
-    assert said == {
+    assert later > len(submitted), "the load continued during the backup"
+    report = json.loads(ended.stdout)
+    assert report == {
         "target": str(target),
         "size_bytes": target.stat().st_size,
         "revision": migrate.head(),
@@ -150,7 +150,7 @@ def test_a_backup_under_load_has_all_that_was_acknowledged_before(
 
 
 @only("sqlite")
-def test_a_backup_of_a_master_that_does_not_run(migrated: Settings, tmp_path: Path) -> None:
+def test_a_stopped_master_is_backed_up(migrated: Settings, tmp_path: Path) -> None:
     target = tmp_path / "copy.db"
     config = config_of(migrated, tmp_path)
     assert back_up(config, target).returncode == 0
@@ -160,7 +160,7 @@ def test_a_backup_of_a_master_that_does_not_run(migrated: Settings, tmp_path: Pa
 
 
 @only("sqlite")
-def test_what_is_there_is_never_written_over(migrated: Settings, tmp_path: Path) -> None:
+def test_an_existing_file_is_never_overwritten(migrated: Settings, tmp_path: Path) -> None:
     config = config_of(migrated, tmp_path)
     for target in (tmp_path / "farm.db", tmp_path / "empty", tmp_path / "link"):
         if target.name == "empty":
@@ -178,14 +178,14 @@ def test_what_is_there_is_never_written_over(migrated: Settings, tmp_path: Path)
 
 
 @only("sqlite")
-@pytest.mark.parametrize("damage", ["missing", "no database", "no folder"])
+@pytest.mark.parametrize("damage", ["missing", "not a database", "no folder"])
 def test_a_backup_that_fails_leaves_nothing(
     migrated: Settings, tmp_path: Path, damage: str
 ) -> None:
     target = tmp_path / ("nowhere/copy.db" if damage == "no folder" else "copy.db")
     if damage == "missing":
         (tmp_path / "farm.db").unlink()
-    if damage == "no database":
+    if damage == "not a database":
         (tmp_path / "farm.db").write_bytes(b"something else" * 1000)
     ended = back_up(config_of(migrated, tmp_path), target)
     assert ended.returncode == 1
@@ -203,7 +203,7 @@ def test_postgresql_is_backed_up_by_its_own_program(migrated: Settings, tmp_path
 
 
 def commands_of(section: str) -> list[str]:
-    """Return what the page on operating tells to type in a section, each command in one line."""
+    """Return the commands of a section of docs/operating.md, each on one line."""
     page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
     blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
@@ -217,7 +217,7 @@ def test_the_commands_of_the_page_back_up_and_restore(
 ) -> None:
     backups = tmp_path / "backups"
     backups.mkdir(mode=0o700)
-    here = {
+    replacements = {
         "/opt/ffmpeg-rtmp/current/bin/ffrtmp-master": str(PROGRAM),
         "/etc/ffmpeg-rtmp/master.yml": str(master.config),
         "/var/lib/ffmpeg-rtmp/master": str(tmp_path),
@@ -228,14 +228,14 @@ def test_the_commands_of_the_page_back_up_and_restore(
     clip = f"/v1/sources/{factories.CLIP_SHA256}"
     with master.http("submitter") as client:
         assert client.put(clip, content=factories.CLIP).is_success
-        kept = send(client, "POST", "/v1/jobs", msgspec.json.encode(factories.job()))["id"]
+        saved = send(client, "POST", "/v1/jobs", msgspec.json.encode(factories.job()))["id"]
     commands = commands_of("Back up and restore")
     restore_from = commands.index("systemctl stop ffrtmp-master")
     assert restore_from == 2
     assert len(commands) == 8
     for number, command in enumerate(commands):
         if number == restore_from:
-            # What comes after the backup is lost, and so is the disk.
+            # Jobs submitted after the backup are lost, and so are the sources.
             with master.http("submitter") as client:
                 body = msgspec.json.encode(factories.job())
                 lost = send(client, "POST", "/v1/jobs", body)["id"]
@@ -249,12 +249,14 @@ def test_the_commands_of_the_page_back_up_and_restore(
                 case others:
                     assert others == "restart ffrtmp-exporter@results"
             continue
-        local = functools.reduce(lambda text, there: text.replace(*there), here.items(), command)
+        local = functools.reduce(
+            lambda text, replacement: text.replace(*replacement), replacements.items(), command
+        )
         done = subprocess.run(
             ["/bin/bash", "-c", local], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, (command, done.stderr)
-    assert [job["id"] for job in listed(master, "/v1/jobs")] == [kept]
-    assert lost != kept
+    assert [job["id"] for job in listed(master, "/v1/jobs")] == [saved]
+    assert lost != saved
     with master.http("viewer") as client:
         assert client.get(clip).content == factories.CLIP

@@ -1,4 +1,4 @@
-"""What requests that share a transaction mean to each other."""
+"""Batches: the effects of requests on each other within one transaction."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -25,15 +25,15 @@ NEXT = NextClaim(slot=1)
 
 
 def apply(
-    settings: Settings, clock: Callable[[], datetime], asked: Sequence[AnyRequest]
+    settings: Settings, clock: Callable[[], datetime], batch: Sequence[AnyRequest]
 ) -> tuple[list[Any], Effects]:
-    """Apply requests in a transaction as the writer does; return answers and what follows."""
+    """Apply requests in a transaction as the writer does; return the answers and the effects."""
     with writing(settings) as engine, engine.connect() as connection, connection.begin():
         work = UnitOfWork(connection, clock(), "test")
         memory = batches.BatchCaches(
             RequirementCatalog(), LastSeenThrottle(settings.node_offline_s), KnownUploads()
         )
-        answers = batches.BatchExecutor(memory, settings).apply(work, asked)
+        answers = batches.BatchExecutor(memory, settings).apply(work, batch)
         work.flush()
         return answers, work.effects
 
@@ -45,24 +45,24 @@ def result(claim: Any, following: NextClaim | None = NEXT) -> requests.RecordRes
     return requests.RecordResult(UUID(claim["job"]["id"]), "worker1", report, as_sent)
 
 
-def test_a_node_that_goes_on_at_once_is_not_announced_as_free(
+def test_a_node_that_gets_the_next_job_is_not_announced_as_free(
     ready_harness: Any, migrated: Settings, clock: Any
 ) -> None:
     for _ in range(2):
         ready_harness.submit()
     claim = ready_harness.claim("worker1")
-    ((handed_in,), effects) = apply(migrated, clock, [result(claim)])
-    assert isinstance(handed_in, ReportOutcome)
-    assert handed_in.claimed is not None
-    assert handed_in.claimed.job is not None
+    ((outcome,), effects) = apply(migrated, clock, [result(claim)])
+    assert isinstance(outcome, ReportOutcome)
+    assert outcome.claimed is not None
+    assert outcome.claimed.job is not None
     assert (effects.freed, effects.taken) == (set(), {"worker1": True})
-    following = {"attempt": 1, "job": {"id": str(handed_in.claimed.job.id)}}
-    ((handed_in,), effects) = apply(migrated, clock, [result(following)])
-    assert handed_in.claimed.job is None
+    following = {"attempt": 1, "job": {"id": str(outcome.claimed.job.id)}}
+    ((outcome,), effects) = apply(migrated, clock, [result(following)])
+    assert outcome.claimed.job is None
     assert (effects.freed, effects.taken) == ({"worker1"}, {})
 
 
-def test_a_node_that_goes_on_with_a_job_that_shares_is_announced(
+def test_a_node_that_gets_a_shared_job_next_is_announced_as_free(
     ready_harness: Any, migrated: Settings, clock: Any
 ) -> None:
     ready_harness.submit()
@@ -80,8 +80,8 @@ def test_a_claim_finds_the_job_that_failed_in_the_same_batch(
     job_id = UUID(claim["job"]["id"])
     failure = Failure(failure_class=FailureClass.NETWORK, message="cut")
     failed = requests.RecordFailure(job_id, "worker1", FailureReport(attempt=1, failure=failure))
-    at_once = msgspec.structs.replace(migrated, retry_backoff_s=0.0)
-    _, claimed = apply(at_once, clock, [failed, requests.ClaimJob("worker1", 1)])[0]
+    without_backoff = msgspec.structs.replace(migrated, retry_backoff_s=0.0)
+    _, claimed = apply(without_backoff, clock, [failed, requests.ClaimJob("worker1", 1)])[0]
     assert isinstance(claimed, ClaimOutcome)
     assert claimed.job is not None
     assert (claimed.job.id, claimed.job.attempt) == (job_id, 2)
@@ -93,7 +93,7 @@ def test_a_claim_finds_the_job_that_failed_in_the_same_batch(
 
 
 @only("postgresql")
-def test_a_result_that_another_master_takes_ends_the_job_before_its_slot_claims_anew(
+def test_a_result_at_another_master_ends_the_job_before_its_slot_claims_again(
     ready_harness: Any, migrated: Settings, clock: Any, cluster: Cluster
 ) -> None:
     job_id = ready_harness.submit()["id"]
@@ -119,10 +119,10 @@ def test_a_result_that_another_master_takes_ends_the_job_before_its_slot_claims_
 
 
 def wait_for_a_lock(cluster: Cluster) -> None:
-    """Wait until a session waits for what another has locked."""
+    """Wait until a session waits for a lock of another session."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     deadline = time.monotonic() + 10
     with cluster.connect() as admin:
         while admin.execute(waiting).fetchone() is None:
-            assert time.monotonic() < deadline, "nobody waits for a lock"
+            assert time.monotonic() < deadline, "no session waits for a lock"
             time.sleep(0.02)

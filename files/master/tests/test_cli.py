@@ -1,4 +1,4 @@
-"""The command line: settings that are refused in words, migrating, credentials."""
+"""The command line: validation of settings, migration, and synchronization of credentials."""
 
 import json
 import sys
@@ -23,34 +23,34 @@ def write_config(path: Path, settings: Settings, **changed: Any) -> Path:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a command ended and what it said."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
 
-Command = Callable[..., Ended]
+Command = Callable[..., CommandResult]
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    def invoke(config: Path, *words: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["ffrtmp-master", "--config", str(config), *words])
+    def invoke(config: Path, *arguments: str) -> CommandResult:
+        monkeypatch.setattr(sys, "argv", ["ffrtmp-master", "--config", str(config), *arguments])
         code = 0
         try:
             cli.main()
         except SystemExit as end:
             code = int(end.code or 0)
-        said = capfd.readouterr()
-        return Ended(code, said.out, said.err)
+        captured = capfd.readouterr()
+        return CommandResult(code, captured.out, captured.err)
 
     return invoke
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "message"),
     [
         ({"bogus": 1}, "bogus"),
         ({"lease_s": "long"}, "lease_s"),
@@ -59,25 +59,25 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         ({}, "certificate_file: there is no file"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_in_one_line(
+def test_invalid_settings_are_refused_in_one_line(
     command: Command,
     tmp_path: Path,
     settings: Settings,
     changed: dict[str, object],
-    words: str,
+    message: str,
 ) -> None:
     config = write_config(tmp_path / "master.yml", settings, **changed)
-    ended = command(config, "check-config")
-    assert ended.code == 2
-    assert words in ended.err
-    assert ended.err.count("\n") == 1
+    result = command(config, "check-config")
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
 
 
-def test_good_settings_pass(command: Command, tmp_path: Path, settings: Settings) -> None:
+def test_valid_settings_are_accepted(command: Command, tmp_path: Path, settings: Settings) -> None:
     settings.certificate_file.touch()
     settings.key_file.touch()
     config = write_config(tmp_path / "master.yml", settings)
-    assert command(config, "check-config") == Ended(0, "", "")
+    assert command(config, "check-config") == CommandResult(0, "", "")
 
 
 def test_migrating_twice_changes_nothing(
@@ -87,12 +87,12 @@ def test_migrating_twice_changes_nothing(
 ) -> None:
     config = write_config(tmp_path / "master.yml", settings)
     for changed in (True, False):
-        ended = command(config, "migrate")
-        assert ended.code == 0
-        assert json.loads(ended.out) == {"changed": changed, "revision": migrate.head()}
+        result = command(config, "migrate")
+        assert result.code == 0
+        assert json.loads(result.out) == {"changed": changed, "revision": migrate.head()}
 
 
-def test_migrating_synchronises_the_credentials_as_well(
+def test_migrating_synchronizes_the_credentials(
     command: Command, tmp_path: Path, settings: Settings
 ) -> None:
     config = write_config(tmp_path / "master.yml", settings)
@@ -104,12 +104,12 @@ def test_migrating_synchronises_the_credentials_as_well(
             for name in next(names)
         ]
         listed.write_text(json.dumps({"credentials": wanted}))
-        ended = command(config, "migrate", "--credentials", str(listed))
-        assert ended.code == 0, ended.err
-        assert json.loads(ended.out) == {"changed": changed, "revision": migrate.head()}
+        result = command(config, "migrate", "--credentials", str(listed))
+        assert result.code == 0, result.err
+        assert json.loads(result.out) == {"changed": changed, "revision": migrate.head()}
 
 
-def test_credentials_become_exactly_those_of_the_file(
+def test_synchronized_credentials_are_exactly_those_of_the_file(
     command: Command,
     tmp_path: Path,
     migrated: Settings,
@@ -122,9 +122,9 @@ def test_credentials_become_exactly_those_of_the_file(
     listed = tmp_path / "credentials.yml"
     listed.write_text(json.dumps({"credentials": wanted}))
     for changed in (True, False):
-        ended = command(config, "sync-credentials", str(listed))
-        assert ended.code == 0
-        assert json.loads(ended.out) == {"changed": changed}
+        result = command(config, "sync-credentials", str(listed))
+        assert result.code == 0
+        assert json.loads(result.out) == {"changed": changed}
     engine = reading_engine(migrated.database_url, migrated.database_password())
     with engine.connect() as connection:
         holder = credentials.find_by_digest(connection, token_sha256("nine"))
@@ -135,23 +135,23 @@ def test_credentials_become_exactly_those_of_the_file(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("wanted", "message"),
     [
         ({"name": "x", "role": "agent", "sha256": "0" * 64}, "the role agent needs a node"),
         ({"name": "x", "role": "root", "sha256": "0" * 64}, "role"),
         ({"name": "x", "role": "admin", "sha256": "short"}, "sha256"),
     ],
 )
-def test_credentials_that_make_no_sense_are_refused(
+def test_invalid_credentials_are_refused(
     command: Command,
     tmp_path: Path,
     migrated: Settings,
     wanted: dict[str, str],
-    words: str,
+    message: str,
 ) -> None:
     config = write_config(tmp_path / "master.yml", migrated)
     listed = tmp_path / "credentials.yml"
     listed.write_text(json.dumps({"credentials": [wanted]}))
-    ended = command(config, "sync-credentials", str(listed))
-    assert ended.code == 2
-    assert words in ended.err
+    result = command(config, "sync-credentials", str(listed))
+    assert result.code == 2
+    assert message in result.err

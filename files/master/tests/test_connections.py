@@ -1,4 +1,4 @@
-"""Hot calls on a real connection, byte by byte: whichever way they come, the answer is the same."""
+"""The fast path and the framework on a real connection: both give the same answers."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.credentials import client_context
-from serving import MasterProcess
+from master_process import MasterProcess
 
 pytestmark = only("sqlite")
 
@@ -26,7 +26,7 @@ CLAIM = {"node": "worker1", "slot": 1, "wait_s": 0}
 
 @pytest.fixture
 def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
-    """A master that knows worker1 and has no job for it."""
+    """A master with worker1 and without jobs."""
     process = MasterProcess(tmp_path, migrated)
     process.start()
     with process.client("worker1") as client:
@@ -36,7 +36,7 @@ def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
 
 
 class Connection:
-    """A kept connection on which bytes are written and answers are read."""
+    """A keep-alive connection for sending bytes and reading answers."""
 
     def __init__(self, stream: ssl.SSLSocket) -> None:
         self.stream = stream
@@ -73,16 +73,16 @@ def request(
     body: bytes,
     path: str = "/v1/claims",
     *,
-    token: str = "token-worker1",  # noqa: S107 - of the tests
+    token: str = "token-worker1",  # noqa: S107 - a token of the tests
     version: str = "1.1",
     headers: Mapping[str, str] = {},
 ) -> bytes:
-    """Return a plain request: its whole body with its length."""
+    """Return a request with a Content-Length header, which the fast path answers."""
     return head(path, token, version, {"Content-Length": str(len(body)), **headers}) + body
 
 
 def chunked(body: bytes, path: str = "/v1/claims", *, token: str = "token-worker1") -> bytes:  # noqa: S107
-    """Return the same in chunks, which the server takes apart."""
+    """Return a request with a chunked body, which the framework answers."""
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
     return head(path, token, "1.1", {"Transfer-Encoding": "chunked"}) + chunks
 
@@ -97,32 +97,32 @@ def as_json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def test_both_ways_give_the_same_answers(master: MasterProcess) -> None:
+def test_fast_path_and_framework_give_the_same_answers(master: MasterProcess) -> None:
     beat = as_json({"attempt": 1, "progress": {"stage": "encode"}})
-    nobody = as_json({**CLAIM, "slot": "first"})
+    invalid = as_json({**CLAIM, "slot": "first"})
     cases: list[tuple[bytes, dict[str, str], int]] = [
         (as_json(CLAIM), {}, 204),
         (as_json(CLAIM), {"token": "unknown"}, 401),
         (as_json(CLAIM), {"token": "token-viewer"}, 403),
         (as_json({**CLAIM, "node": "worker2"}), {}, 403),
-        (nobody, {}, 400),
+        (invalid, {}, 400),
         (b"", {}, 400),
         (beat, {"path": f"/v1/jobs/{uuid4()}/heartbeat"}, 404),
         (beat, {"path": "/v1/jobs/first/heartbeat"}, 404),
     ]
     with connected(master) as connection:
-        for body, how, status in cases:
+        for body, options, status in cases:
             answers = []
-            for made in (request(body, **how), chunked(body, **how)):  # type: ignore[arg-type]
-                connection.send(made)
+            for raw_request in (request(body, **options), chunked(body, **options)):  # type: ignore[arg-type]
+                connection.send(raw_request)
                 found, headers, content = connection.answer()
                 assert headers.pop("x-request-id")
                 assert headers.pop("date")
-                # RFC 9110, 8.6: not where there can be no body.
+                # RFC 9110, 8.6: no Content-Length in a 204.
                 assert ("content-length" in headers) == (found != 204)
                 answers.append((found, headers, content))
             assert answers[0] == answers[1]
-            assert answers[0][0] == status, (body, how)
+            assert answers[0][0] == status, (body, options)
 
 
 def test_a_body_may_come_in_pieces(master: MasterProcess) -> None:
@@ -133,8 +133,8 @@ def test_a_body_may_come_in_pieces(master: MasterProcess) -> None:
             assert connection.answer()[0] == 204
 
 
-def test_requests_that_come_at_once_are_answered_in_their_order(master: MasterProcess) -> None:
-    asked = [
+def test_pipelined_requests_are_answered_in_order(master: MasterProcess) -> None:
+    pipelined = [
         request(as_json(CLAIM), headers={"X-Request-ID": "first"}),
         request(b"{", headers={"X-Request-ID": "second"}),
         chunked(as_json(CLAIM)),
@@ -142,14 +142,14 @@ def test_requests_that_come_at_once_are_answered_in_their_order(master: MasterPr
         request(as_json(CLAIM), headers={"X-Request-ID": "fifth"}),
     ]
     with connected(master) as connection:
-        connection.send(b"".join(asked))
-        answers = [connection.answer() for _ in asked]
+        connection.send(b"".join(pipelined))
+        answers = [connection.answer() for _ in pipelined]
     assert [status for status, _, _ in answers] == [204, 400, 204, 401, 204]
     ids = [headers["x-request-id"] for _, headers, _ in answers]
     assert [*ids[:2], *ids[3:]] == ["first", "second", "fourth", "fifth"]
 
 
-def test_a_client_may_ask_whether_to_go_on(master: MasterProcess) -> None:
+def test_expect_100_continue_is_answered(master: MasterProcess) -> None:
     body = as_json(CLAIM)
     whole = request(body, headers={"Expect": "100-continue"})
     with connected(master) as connection:
@@ -160,34 +160,36 @@ def test_a_client_may_ask_whether_to_go_on(master: MasterProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    "made",
+    "raw_request",
     [
         request(as_json(CLAIM), headers={"Connection": "close"}),
         request(as_json(CLAIM), version="1.0"),
     ],
-    ids=["asked to close", "HTTP/1.0"],
+    ids=["connection close", "HTTP/1.0"],
 )
-def test_a_connection_that_is_not_kept_is_closed(master: MasterProcess, made: bytes) -> None:
+def test_a_connection_without_keep_alive_is_closed(
+    master: MasterProcess, raw_request: bytes
+) -> None:
     with connected(master) as connection:
-        connection.send(made)
+        connection.send(raw_request)
         status, headers, _ = connection.answer()
         assert (status, headers["connection"]) == (204, "close")
         assert connection.is_closed()
 
 
-def test_a_large_body_and_an_odd_path_are_taken(master: MasterProcess) -> None:
+def test_a_large_body_and_an_escaped_path_are_accepted(master: MasterProcess) -> None:
     with connected(master) as connection:
-        for made in (
+        for raw_request in (
             request(as_json(CLAIM).ljust(200_000)),
             request(as_json(CLAIM), "/v1/%63laims"),
         ):
-            connection.send(made)
+            connection.send(raw_request)
             assert connection.answer()[0] == 204
         connection.send(request(as_json(CLAIM).ljust(5_000_000)))
         assert connection.answer()[0] == 413
 
 
-def test_what_is_no_http_is_refused(master: MasterProcess) -> None:
+def test_invalid_http_is_refused(master: MasterProcess) -> None:
     with connected(master) as connection:
         connection.send(b"POST /v1/claims HTTP/1.1\r\nContent-Length: many\r\n\r\n")
         assert connection.answer()[0] == 400

@@ -1,4 +1,4 @@
-"""The bytes of sources and artifacts, in files and in the database: parts, dying uploads, waste."""
+"""Content stores of sources and artifacts: ranges, aborted uploads, and unused content."""
 
 import asyncio
 import hashlib
@@ -27,8 +27,8 @@ LARGE = bytes(range(256)) * (4 * 1024 * 3) + b"the end"
 LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
-class Kept:
-    """Content on one of the engines, and what only a test looks at."""
+class StoredContent:
+    """A content store on one of the engines, with access to its raw data for assertions."""
 
     def __init__(self, settings: Settings) -> None:
         password = settings.database_password()
@@ -41,14 +41,14 @@ class Kept:
     def store(self) -> Any:
         return self.contents.artifacts
 
-    def keep(self, data: bytes, expected: str | None = None, packet: int = 70_000) -> Any:
+    def save(self, data: bytes, expected: str | None = None, packet: int = 70_000) -> Any:
         return asyncio.run(self.store.store(packets(data, packet), expected))
 
     def read(self, start: int, end: int, sha256: str = LARGE_SHA256) -> bytes:
-        async def gathered() -> bytes:
+        async def read_all() -> bytes:
             return b"".join([piece async for piece in self.store.read(sha256, start, end)])
 
-        return asyncio.run(gathered())
+        return asyncio.run(read_all())
 
     def is_there(self, sha256: str) -> bool:
         try:
@@ -67,7 +67,7 @@ class Kept:
             connection.execute(insert(artifacts).values(sha256=sha256, **row))
 
     def bytes_held(self) -> int:
-        """Count everything that lies about, whole or not."""
+        """Return the size of all stored content, including incomplete uploads."""
         files = sum(
             path.stat().st_size
             for path in (self.settings.data_dir / "artifacts").rglob("*")
@@ -89,36 +89,38 @@ async def packets(data: bytes, size: int) -> AsyncIterator[bytes]:
         yield data[start : start + size]
 
 
-async def breaking_off(data: bytes) -> AsyncIterator[bytes]:
+async def interrupted(data: bytes) -> AsyncIterator[bytes]:
     yield data
     raise ConnectionError("the sender is gone")
 
 
 @pytest.fixture
-def kept(migrated: Settings) -> Any:
+def content_store(migrated: Settings) -> Any:
     from msgspec.structs import replace
 
-    opened = Kept(replace(migrated, max_artifact_bytes=len(LARGE), max_source_bytes=len(LARGE)))
+    opened = StoredContent(
+        replace(migrated, max_artifact_bytes=len(LARGE), max_source_bytes=len(LARGE))
+    )
     yield opened
     opened.contents.close()
     opened.reading.dispose()
     opened.writing.dispose()
 
 
-def test_each_engine_has_its_kind_of_store(kept: Kept, engine: str) -> None:
+def test_each_engine_has_its_kind_of_store(content_store: StoredContent, engine: str) -> None:
     wanted = {"sqlite": FileContent, "postgresql": DatabaseContent}[engine]
-    assert isinstance(kept.contents.artifacts, wanted)
-    assert isinstance(kept.contents.sources, wanted)
+    assert isinstance(content_store.contents.artifacts, wanted)
+    assert isinstance(content_store.contents.sources, wanted)
 
 
 @pytest.mark.parametrize("data", [b"", b"x", LARGE[:PIECE_BYTES], LARGE])
-def test_what_was_kept_is_given_back(kept: Kept, data: bytes) -> None:
-    content = kept.keep(data)
+def test_stored_content_is_read_back(content_store: StoredContent, data: bytes) -> None:
+    content = content_store.save(data)
     assert content.sha256 == hashlib.sha256(data).hexdigest()
     assert content.size_bytes == len(data)
-    assert kept.read(0, len(data), content.sha256) == data
-    assert kept.keep(data, expected=content.sha256) == content
-    assert kept.bytes_held() == len(data), "the same content twice takes room once"
+    assert content_store.read(0, len(data), content.sha256) == data
+    assert content_store.save(data, expected=content.sha256) == content
+    assert content_store.bytes_held() == len(data), "the same content is stored once"
 
 
 @pytest.mark.parametrize(
@@ -132,101 +134,105 @@ def test_what_was_kept_is_given_back(kept: Kept, data: bytes) -> None:
         (7, 7),
     ],
 )
-def test_parts(kept: Kept, start: int, end: int) -> None:
-    kept.keep(LARGE)
-    assert kept.read(start, end) == LARGE[start:end]
+def test_ranges_are_read(content_store: StoredContent, start: int, end: int) -> None:
+    content_store.save(LARGE)
+    assert content_store.read(start, end) == LARGE[start:end]
 
 
-def test_what_is_refused_leaves_nothing(kept: Kept) -> None:
+def test_refused_content_leaves_no_data(content_store: StoredContent) -> None:
     with pytest.raises(TooLargeError):
-        kept.keep(LARGE + b"x")
+        content_store.save(LARGE + b"x")
     with pytest.raises(UnprocessableError, match=LARGE_SHA256):
-        kept.keep(LARGE, expected="0" * 64)
+        content_store.save(LARGE, expected="0" * 64)
     with pytest.raises(ConnectionError):
-        asyncio.run(kept.store.store(breaking_off(LARGE)))
-    assert kept.bytes_held() == 0
-    assert not kept.is_there(LARGE_SHA256)
+        asyncio.run(content_store.store.store(interrupted(LARGE)))
+    assert content_store.bytes_held() == 0
+    assert not content_store.is_there(LARGE_SHA256)
 
 
-def test_nothing_is_served_before_it_is_whole(kept: Kept) -> None:
+def test_no_content_is_served_before_it_is_complete(content_store: StoredContent) -> None:
     arrived = threading.Event()
-    go_on = threading.Event()
+    may_continue = threading.Event()
 
     async def slowly() -> AsyncIterator[bytes]:
         yield LARGE[: 2 * PIECE_BYTES]
         yield LARGE[2 * PIECE_BYTES : -1]
         arrived.set()
-        await asyncio.to_thread(go_on.wait, 20)
+        await asyncio.to_thread(may_continue.wait, 20)
         yield LARGE[-1:]
 
-    upload = threading.Thread(target=lambda: asyncio.run(kept.store.store(slowly())))
+    upload = threading.Thread(target=lambda: asyncio.run(content_store.store.store(slowly())))
     upload.start()
     assert arrived.wait(20)
-    assert kept.bytes_held() >= 2 * PIECE_BYTES
-    assert not kept.is_there(LARGE_SHA256)
-    assert kept.remove_unused() == 0, "an upload on its way is not waste"
-    go_on.set()
+    assert content_store.bytes_held() >= 2 * PIECE_BYTES
+    assert not content_store.is_there(LARGE_SHA256)
+    assert content_store.remove_unused() == 0, "an upload in progress is in use"
+    may_continue.set()
     upload.join()
-    assert kept.read(0, len(LARGE)) == LARGE
+    assert content_store.read(0, len(LARGE)) == LARGE
 
 
-def test_several_uploads_of_the_same_at_once(kept: Kept) -> None:
-    threads = [threading.Thread(target=kept.keep, args=(LARGE,)) for _ in range(4)]
+def test_concurrent_uploads_of_the_same_content(content_store: StoredContent) -> None:
+    threads = [threading.Thread(target=content_store.save, args=(LARGE,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert kept.read(0, len(LARGE)) == LARGE
-    assert kept.bytes_held() == len(LARGE)
+    assert content_store.read(0, len(LARGE)) == LARGE
+    assert content_store.bytes_held() == len(LARGE)
 
 
-def test_only_what_nothing_refers_to_is_removed(kept: Kept) -> None:
-    used, unused = kept.keep(b"used"), kept.keep(LARGE)
-    kept.refer_to(used.sha256)
-    assert kept.remove_unused(older_than_s=3600) == 0, "its row may be about to be written"
-    assert kept.is_there(unused.sha256)
-    assert kept.remove_unused() == 1
-    assert not kept.is_there(unused.sha256)
-    assert kept.read(0, 4, used.sha256) == b"used"
-    assert kept.bytes_held() == 4
+def test_only_unreferenced_content_is_removed(content_store: StoredContent) -> None:
+    used, unused = content_store.save(b"used"), content_store.save(LARGE)
+    content_store.refer_to(used.sha256)
+    assert content_store.remove_unused(older_than_s=3600) == 0, "its row may be about to be written"
+    assert content_store.is_there(unused.sha256)
+    assert content_store.remove_unused() == 1
+    assert not content_store.is_there(unused.sha256)
+    assert content_store.read(0, 4, used.sha256) == b"used"
+    assert content_store.bytes_held() == 4
 
 
-def test_uploading_again_makes_content_new(kept: Kept, engine: str) -> None:
-    content = kept.keep(b"again")
-    make_old(kept, engine, content.sha256)
-    kept.keep(b"again")
-    assert kept.remove_unused(older_than_s=3600) == 0
-    make_old(kept, engine, content.sha256)
-    assert kept.remove_unused(older_than_s=3600) == 1
+def test_uploading_again_renews_the_age_of_content(
+    content_store: StoredContent, engine: str
+) -> None:
+    content = content_store.save(b"again")
+    make_old(content_store, engine, content.sha256)
+    content_store.save(b"again")
+    assert content_store.remove_unused(older_than_s=3600) == 0
+    make_old(content_store, engine, content.sha256)
+    assert content_store.remove_unused(older_than_s=3600) == 1
 
 
-def make_old(kept: Kept, engine: str, sha256: str) -> None:
+def make_old(content_store: StoredContent, engine: str, sha256: str) -> None:
     if engine == "sqlite":
         long_ago_s = time.time() - 7200
-        os.utime(kept.store.path(sha256), (long_ago_s, long_ago_s))
+        os.utime(content_store.store.path(sha256), (long_ago_s, long_ago_s))
         return
     long_ago = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 2)
-    with kept.writing.begin() as connection:
+    with content_store.writing.begin() as connection:
         connection.execute(update(contents).values(stored_at=long_ago))
 
 
 @only("postgresql")
-def test_pieces_of_an_upload_that_died_with_its_master_are_removed_after_a_day(kept: Kept) -> None:
+def test_pieces_of_an_upload_of_a_killed_master_are_removed_after_a_day(
+    content_store: StoredContent,
+) -> None:
     def piece(age_s: float, number: int) -> dict[str, Any]:
         upload = UUID(int=(int((time.time() - age_s) * 1000) << 80) | (7 << 76) | (2 << 62))
         return {"upload": upload, "number": number, "piece": b"12345"}
 
     dead = [piece(26 * 3600, 0) | {"number": number} for number in range(70)]
     alive = piece(23 * 3600, 0)
-    with kept.writing.begin() as connection:
+    with content_store.writing.begin() as connection:
         connection.execute(
-            insert(content_pieces), [{**one, "upload": dead[0]["upload"]} for one in dead]
+            insert(content_pieces), [{**row, "upload": dead[0]["upload"]} for row in dead]
         )
         connection.execute(insert(content_pieces), [alive])
-    whole = kept.keep(b"whole")
-    kept.refer_to(whole.sha256)
-    assert kept.remove_unused() == 1
-    assert kept.bytes_held() == 5 + len(b"whole")
+    whole = content_store.save(b"whole")
+    content_store.refer_to(whole.sha256)
+    assert content_store.remove_unused() == 1
+    assert content_store.bytes_held() == 5 + len(b"whole")
 
 
 Put = Callable[[bytes], str]
@@ -234,12 +240,12 @@ Put = Callable[[bytes], str]
 
 @pytest.fixture
 def path(ready_harness: Any) -> str:
-    """Where the clip is, which is a source of 17,000 bytes."""
+    """The path of the clip, a source of 17,000 bytes."""
     return f"/v1/sources/{ready_harness.clip_sha256}"
 
 
 @pytest.mark.parametrize(
-    ("asked", "first", "end"),
+    ("requested_range", "first", "end"),
     [
         ("bytes=0-0", 0, 1),
         ("bytes=5-9", 5, 10),
@@ -250,11 +256,11 @@ def path(ready_harness: Any) -> str:
         ("BYTES=1-2", 1, 3),
     ],
 )
-def test_a_range_gives_that_part(
-    ready_harness: Any, path: str, asked: str, first: int, end: int
+def test_a_range_is_answered_with_that_part(
+    ready_harness: Any, path: str, requested_range: str, first: int, end: int
 ) -> None:
-    for who in ("viewer", "worker1"):
-        answer = ready_harness.call(who, "GET", path, headers={"Range": asked})
+    for caller in ("viewer", "worker1"):
+        answer = ready_harness.call(caller, "GET", path, headers={"Range": requested_range})
         assert answer.status_code == 206
         assert answer.content == ready_harness.clip[first:end]
         assert answer.headers["content-range"] == f"bytes {first}-{end - 1}/17000"
@@ -262,27 +268,32 @@ def test_a_range_gives_that_part(
 
 
 @pytest.mark.parametrize(
-    "asked", ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1", ""]
+    "requested_range",
+    ["bytes=0-1,5-6", "bytes=9-5", "bytes=-", "lines=1-2", "bytes=a-b", "bytes=1", ""],
 )
-def test_what_is_no_single_range_gives_everything(
-    ready_harness: Any, path: str, asked: str
+def test_an_unsupported_range_is_answered_with_the_whole_content(
+    ready_harness: Any, path: str, requested_range: str
 ) -> None:
-    answer = ready_harness.call("viewer", "GET", path, headers={"Range": asked})
+    answer = ready_harness.call("viewer", "GET", path, headers={"Range": requested_range})
     assert answer.status_code == 200
     assert answer.content == ready_harness.clip
     assert answer.headers["accept-ranges"] == "bytes"
     assert answer.headers["content-length"] == "17000"
 
 
-@pytest.mark.parametrize("asked", ["bytes=17000-", "bytes=99999-100000", "bytes=-0"])
-def test_a_range_past_the_end_is_refused(ready_harness: Any, path: str, asked: str) -> None:
-    answer = ready_harness.call("viewer", "GET", path, headers={"Range": asked})
+@pytest.mark.parametrize("requested_range", ["bytes=17000-", "bytes=99999-100000", "bytes=-0"])
+def test_a_range_past_the_end_is_refused(
+    ready_harness: Any, path: str, requested_range: str
+) -> None:
+    answer = ready_harness.call("viewer", "GET", path, headers={"Range": requested_range})
     assert answer.status_code == 416
     assert answer.headers["content-range"] == "bytes */17000"
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_range_of_another_version_gives_everything(ready_harness: Any, path: str) -> None:
+def test_a_range_of_another_version_is_answered_with_the_whole_content(
+    ready_harness: Any, path: str
+) -> None:
     tag = ready_harness.call("viewer", "GET", path).headers["etag"]
     assert tag == f'"{ready_harness.clip_sha256}"'
     for condition, status in ((tag, 206), ('"other"', 200), ("Thu, 01 Jan 2026 00:00:00 GMT", 200)):
@@ -290,7 +301,7 @@ def test_a_range_of_another_version_gives_everything(ready_harness: Any, path: s
         assert ready_harness.call("viewer", "GET", path, headers=headers).status_code == status
 
 
-def test_head_says_what_a_get_would_give(ready_harness: Any, path: str) -> None:
+def test_head_has_the_headers_of_get(ready_harness: Any, path: str) -> None:
     answer = ready_harness.call("viewer", "HEAD", path, headers={"Range": "bytes=0-4"})
     whole = ready_harness.call("viewer", "GET", path)
     assert (answer.status_code, answer.content) == (200, b"")
@@ -306,7 +317,7 @@ def put_artifact(harness: Any, claim: Any, data: bytes, **params: str) -> Any:
     return harness.call("worker1", "PUT", path, params=params, content=data)
 
 
-def test_an_artifact_is_fetched_in_parts_and_looked_at(ready_harness: Any) -> None:
+def test_an_artifact_supports_head_and_ranges(ready_harness: Any) -> None:
     ready_harness.submit()
     claim = ready_harness.claim("worker1")
     digest = hashlib.sha256(b"0123456789").hexdigest()
@@ -320,7 +331,7 @@ def test_an_artifact_is_fetched_in_parts_and_looked_at(ready_harness: Any) -> No
     assert ready_harness.call("viewer", "HEAD", path.replace("a.log", "b")).status_code == 404
 
 
-def test_an_artifact_that_is_not_what_the_agent_meant_is_refused(ready_harness: Any) -> None:
+def test_an_artifact_with_another_digest_is_refused(ready_harness: Any) -> None:
     ready_harness.submit()
     claim = ready_harness.claim("worker1")
     answer = put_artifact(ready_harness, claim, b"damaged", sha256="0" * 64)
@@ -331,8 +342,8 @@ def test_an_artifact_that_is_not_what_the_agent_meant_is_refused(ready_harness: 
     assert ready_harness.call("viewer", "GET", path).status_code == 404
 
 
-def test_bytes_that_are_gone_are_a_404_and_no_broken_answer(ready_harness: Any, path: str) -> None:
-    """As after a restore of the database without its content."""
+def test_missing_content_is_answered_with_404(ready_harness: Any, path: str) -> None:
+    """The database was restored without its content."""
     with ready_harness.client.portal() as portal:
         contents = ready_harness.services.content_stores
         portal.call(contents.sources.remove_unused, lambda _connection, _digests: set(), -1)
@@ -343,7 +354,7 @@ def test_bytes_that_are_gone_are_a_404_and_no_broken_answer(ready_harness: Any, 
 
 
 @only("postgresql")
-def test_any_master_serves_what_another_took(ready_harness: Any, path: str) -> None:
+def test_a_master_serves_content_stored_by_another(ready_harness: Any, path: str) -> None:
     assert not list(Path(ready_harness.services.settings.data_dir / "sources").glob("*/*"))
     with ready_harness.restarted() as other:
         assert other.call("viewer", "GET", path).content == other.clip

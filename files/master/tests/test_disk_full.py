@@ -1,4 +1,4 @@
-"""A full disk: writes are refused with 507, reads go on, and nothing acknowledged is lost."""
+"""A full disk: writes are refused with 507, reads continue, no acknowledged data is lost."""
 
 import hashlib
 import os
@@ -15,21 +15,21 @@ import msgspec
 import pytest
 from databases import only, settings_for
 from ffrtmp_master.settings import Settings
+from master_process import MasterProcess
 from msgspec.structs import replace
 from postgresql import Database
-from serving import MasterProcess
 
 MIB = 1024 * 1024
 
 
-def mount(*words: object) -> None:
+def mount(*arguments: object) -> None:
     program = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
-    subprocess.run([*program, *map(str, words)], check=True)
+    subprocess.run([*program, *map(str, arguments)], check=True)
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB."""
+    """A separate file system of 8 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir(mode=0o777)
     mount("mount", "-t", "tmpfs", "-o", "size=8m,mode=0777", "tmpfs", folder)
@@ -39,7 +39,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def master(template_file: Path, disk: Path, tmp_path: Path) -> Iterator[MasterProcess]:
-    """A master whose database and files are on that disk."""
+    """A master with its database and files on the small disk."""
     shutil.copy(template_file, disk / "farm.db")
     settings: Settings = settings_for(Database(f"sqlite:///{disk}/farm.db"), tmp_path)
     settings = replace(settings, data_dir=disk, max_source_bytes=100 * MIB)
@@ -53,19 +53,19 @@ def put_source(client: httpx.Client, data: bytes) -> tuple[str, int]:
 
 
 def until_full(send: Callable[[int], tuple[str, int]]) -> list[str]:
-    """Send until the disk is full; return what was acknowledged."""
-    kept = []
+    """Send until the disk is full; return the acknowledged names."""
+    acknowledged = []
     for number in range(20_000):
         name, status = send(number)
         if status == HTTPStatus.INSUFFICIENT_STORAGE:
-            return kept
+            return acknowledged
         assert status < 300, status
-        kept.append(name)
-    raise AssertionError("the disk never got full")
+        acknowledged.append(name)
+    raise AssertionError("the disk did not become full")
 
 
 @only("sqlite")
-def test_a_full_disk_stops_writes_alone_and_only_while_it_is_full(
+def test_a_full_disk_refuses_only_writes_until_there_is_space(
     master: MasterProcess, disk: Path, engine: str
 ) -> None:
     def send_source(number: int) -> tuple[str, int]:
@@ -91,19 +91,19 @@ def test_a_full_disk_stops_writes_alone_and_only_while_it_is_full(
     with master.http("submitter") as client:
         sources = until_full(send_source)
         assert 3 < len(sources) < 8
-        assert not list((disk / "sources").glob(".upload-*")), "the room is given back"
-        kept = until_full(send_job)
-        assert kept
+        assert not list((disk / "sources").glob(".upload-*")), "partial uploads are removed"
+        acknowledged = until_full(send_job)
+        assert acknowledged
         for path in sources:
             assert len(client.get(path).content) == MIB
-        assert set(kept) <= jobs()
+        assert set(acknowledged) <= jobs()
         assert client.get("/readyz").is_success
         _, status = put_source(client, b"new" * MIB)
         assert status == HTTPStatus.INSUFFICIENT_STORAGE
         mount("mount", "-o", "remount,size=64m", disk)
         more, status = send_job(0)
-        assert status == HTTPStatus.CREATED, "it goes on by itself"
-        assert {*kept, more} <= jobs()
+        assert status == HTTPStatus.CREATED, "writes resume without a restart"
+        assert {*acknowledged, more} <= jobs()
         path, status = put_source(client, b"new" * MIB)
         assert status == HTTPStatus.NO_CONTENT
         assert len(client.get(path).content) == 3 * MIB

@@ -1,4 +1,4 @@
-"""Server-sent events: each transition once and in order, taken up again where they broke off."""
+"""Server-sent events: each transition once and in order, resumed after a disconnection."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import events
 from ffrtmp_master.store.engine import writing_engine
 from in_process_master import MasterHarness, SetClock
+from listening_master import ListeningMaster, listening_master
 from sqlalchemy import text
-from streaming import Listening, listening
 
 
 class Event(NamedTuple):
@@ -29,7 +29,7 @@ class Event(NamedTuple):
 
 
 class Stream:
-    """Events as they come."""
+    """The parsed events of a stream."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
@@ -45,15 +45,15 @@ class Stream:
                 found[name] = value
         return None
 
-    def take(self, count: int) -> list[Event]:
-        taken = [self.next() for _ in range(count)]
-        return [event for event in taken if event is not None]
+    def read(self, count: int) -> list[Event]:
+        received = [self.next() for _ in range(count)]
+        return [event for event in received if event is not None]
 
 
 class Master:
-    """A master that listens, and what is said to it over real connections."""
+    """A master on a real port, with a client and a harness."""
 
-    def __init__(self, at: Listening, clock: SetClock) -> None:
+    def __init__(self, at: ListeningMaster, clock: SetClock) -> None:
         self.at = at
         self.client = httpx.Client(base_url=at.url, timeout=30)
         self.harness = MasterHarness(at.services, self.client, clock)  # type: ignore[arg-type]
@@ -74,142 +74,144 @@ class Master:
 
 @pytest.fixture
 def master(migrated: Settings, clock: SetClock) -> Iterator[Master]:
-    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
-        one = Master(at, clock)
-        one.harness.register("worker1")
-        one.harness.upload()
-        yield one
-        one.client.close()
+    with listening_master(Services(migrated, clock, maintenance_interval_s=3600)) as at:
+        master = Master(at, clock)
+        master.harness.register("worker1")
+        master.harness.upload()
+        yield master
+        master.client.close()
 
 
 DONE = [(None, "queued"), ("queued", "leased"), ("leased", "running"), ("running", "succeeded")]
 
 
-def do_one(harness: MasterHarness) -> Any:
-    """Claim a job and do it; return its id."""
+def complete_job(harness: MasterHarness) -> Any:
+    """Claim and complete a job; return its id."""
     claim = harness.claim("worker1")
     harness.heartbeat(claim)
     assert harness.result(claim).is_success
     return claim["job"]["id"]
 
 
-def test_every_transition_is_sent_from_now_on(master: Master) -> None:
+def test_every_later_transition_is_sent(master: Master) -> None:
     master.harness.submit()
-    do_one(master.harness)
+    complete_job(master.harness)
     with master.follow() as stream:
         job = master.harness.submit()
-        do_one(master.harness)
-        told = stream.take(4)
-    assert [event.step for event in told] == DONE
-    assert {event.kind for event in told} == {"transition"}
-    assert {event.data["job_id"] for event in told} == {job["id"]}
-    assert [event.data["attempt"] for event in told] == [0, 1, 1, 1]
-    assert told[0].data["run_id"] is None
-    assert told[3].data["reason"] == "result stored"
-    assert told[3].data["at"] == "2026-01-01T00:00:00Z"
+        complete_job(master.harness)
+        received = stream.read(4)
+    assert [event.step for event in received] == DONE
+    assert {event.kind for event in received} == {"transition"}
+    assert {event.data["job_id"] for event in received} == {job["id"]}
+    assert [event.data["attempt"] for event in received] == [0, 1, 1, 1]
+    assert received[0].data["run_id"] is None
+    assert received[3].data["reason"] == "result stored"
+    assert received[3].data["at"] == "2026-01-01T00:00:00Z"
 
 
-def test_who_was_away_misses_nothing(master: Master) -> None:
+def test_a_reconnected_client_misses_no_event(master: Master) -> None:
     with master.follow() as stream:
         master.harness.submit()
-        (first,) = stream.take(1)
-    job_id = do_one(master.harness)
+        (first,) = stream.read(1)
+    job_id = complete_job(master.harness)
     master.harness.submit()
     with master.follow(last=first.place) as stream:
-        told = stream.take(4)
-        assert [event.step for event in told] == [*DONE[1:], DONE[0]]
-        do_one(master.harness)
-        assert [event.step for event in stream.take(3)] == DONE[1:]
-    with master.follow(last=told[0].place, job=job_id) as stream:
-        assert [event.step for event in stream.take(2)] == DONE[2:]
+        received = stream.read(4)
+        assert [event.step for event in received] == [*DONE[1:], DONE[0]]
+        complete_job(master.harness)
+        assert [event.step for event in stream.read(3)] == DONE[1:]
+    with master.follow(last=received[0].place, job=job_id) as stream:
+        assert [event.step for event in stream.read(2)] == DONE[2:]
 
 
-def test_of_one_job_and_of_one_run(master: Master) -> None:
+def test_events_are_filtered_by_job_and_by_run(master: Master) -> None:
     run = master.harness.run(master.harness.suite(rates=2))
     other = master.harness.submit()
     with ExitStack() as stack:
         of_run = stack.enter_context(master.follow(run=run["id"]))
         of_job = stack.enter_context(master.follow(job=other["id"]))
-        done = [do_one(master.harness) for _ in range(3)]
-        told = of_run.take(7)
-        assert {event.data["run_id"] for event in told} == {run["id"]}
-        in_run = {event.data["job_id"] for event in told if event.kind == "transition"}
+        done = [complete_job(master.harness) for _ in range(3)]
+        received = of_run.read(7)
+        assert {event.data["run_id"] for event in received} == {run["id"]}
+        in_run = {event.data["job_id"] for event in received if event.kind == "transition"}
         assert in_run == set(done) - {other["id"]}
-        assert [event.kind for event in told] == ["transition"] * 6 + ["run"]
-        assert [event.step for event in of_job.take(3)] == DONE[1:]
+        assert [event.kind for event in received] == ["transition"] * 6 + ["run"]
+        assert [event.step for event in of_job.read(3)] == DONE[1:]
 
 
-def test_the_end_of_a_run_is_told_and_told_again_when_it_ends_again(master: Master) -> None:
+def test_the_end_of_a_run_is_sent_each_time_it_ends(master: Master) -> None:
     run = master.harness.run()
     with master.follow(run=run["id"]) as stream:
         claim = master.harness.claim("worker1")
         assert master.harness.fail(claim, "invalid_settings").is_success
-        told = stream.take(3)
-        assert [event.kind for event in told] == ["transition", "transition", "run"]
-        assert told[2].place == told[1].place
-        end = told[2].data
+        received = stream.read(3)
+        assert [event.kind for event in received] == ["transition", "transition", "run"]
+        assert received[2].place == received[1].place
+        end = received[2].data
         assert (end["run_id"], end["state"]) == (run["id"], "failed")
         assert end["counts"]["failed"] == 1
         master.harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry", {})
-        do_one(master.harness)
-        told = stream.take(5)
-    assert [event.kind for event in told] == ["transition"] * 4 + ["run"]
-    assert (told[4].data["state"], told[4].data["counts"]["failed"]) == ("succeeded", 0)
+        complete_job(master.harness)
+        received = stream.read(5)
+    assert [event.kind for event in received] == ["transition"] * 4 + ["run"]
+    assert (received[4].data["state"], received[4].data["counts"]["failed"]) == ("succeeded", 0)
 
 
-def test_a_run_that_ended_before_is_told_to_who_asks_for_it(master: Master) -> None:
+def test_a_finished_run_is_sent_to_a_client_that_follows_it(master: Master) -> None:
     run = master.harness.run()
-    do_one(master.harness)
+    complete_job(master.harness)
     with master.follow(run=run["id"]) as stream:
-        (event,) = stream.take(1)
+        (event,) = stream.read(1)
         assert (event.kind, event.data["state"]) == ("run", "succeeded")
 
 
-def test_the_end_of_a_run_is_told_to_who_saw_its_last_transition_only(master: Master) -> None:
+def test_the_end_of_a_run_is_sent_to_a_client_that_resumes_after_its_last_transition(
+    master: Master,
+) -> None:
     master.harness.run()
     with master.follow() as stream:
-        do_one(master.harness)
-        last = stream.take(3)[-1]
+        complete_job(master.harness)
+        last = stream.read(3)[-1]
     with master.follow(last=last.place) as stream:
-        (event,) = stream.take(1)
+        (event,) = stream.read(1)
         assert (event.kind, event.place) == ("run", last.place)
 
 
-@pytest.mark.parametrize("kept", [1, 5000])
-def test_more_than_fits_into_a_page_and_into_what_is_kept(
-    master: Master, monkeypatch: pytest.MonkeyPatch, kept: int
+@pytest.mark.parametrize("buffered", [1, 5000])
+def test_more_events_than_fit_into_a_page_and_the_buffer(
+    master: Master, monkeypatch: pytest.MonkeyPatch, buffered: int
 ) -> None:
-    """A slow follower falls behind what is kept and goes on from the database."""
+    """A slow follower falls behind the buffer and continues from the database."""
     monkeypatch.setattr(events, "PAGE", 10)
-    monkeypatch.setattr(event_feed, "_BUFFERED_EVENTS_MAX", kept)
+    monkeypatch.setattr(event_feed, "_BUFFERED_EVENTS_MAX", buffered)
     with master.follow() as stream:
         run = master.harness.run(master.harness.suite(rates=35))
         master.harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
-        told = stream.take(71)
-    assert [event.kind for event in told] == ["transition"] * 70 + ["run"]
-    assert [event.step for event in told[:35]] == [DONE[0]] * 35
-    assert len({event.place for event in told}) == 70
-    assert told[-1].data["counts"]["canceled"] == 35
+        received = stream.read(71)
+    assert [event.kind for event in received] == ["transition"] * 70 + ["run"]
+    assert [event.step for event in received[:35]] == [DONE[0]] * 35
+    assert len({event.place for event in received}) == 70
+    assert received[-1].data["counts"]["canceled"] == 35
 
 
 @pytest.mark.parametrize("last", ["x", "1", "1.x", "-1.2", "1.2.3", "9" * 30 + ".1"])
-def test_a_place_that_is_none_is_refused(harness: MasterHarness, last: str) -> None:
+def test_an_invalid_last_event_id_is_refused(harness: MasterHarness, last: str) -> None:
     answer = harness.call("viewer", "GET", "/v1/events", headers={"Last-Event-ID": last})
     assert answer.status_code == 422
 
 
-def test_what_is_not_there_cannot_be_followed(harness: MasterHarness) -> None:
-    nothing = "0198c5f0-0000-7000-8000-000000000000"
+def test_following_an_unknown_run_or_job_is_refused(harness: MasterHarness) -> None:
+    unknown = "0198c5f0-0000-7000-8000-000000000000"
     for name in ("run", "job"):
-        answer = harness.call("viewer", "GET", "/v1/events", params={name: nothing})
+        answer = harness.call("viewer", "GET", "/v1/events", params={name: unknown})
         assert answer.status_code == 404
     assert harness.call("worker1", "GET", "/v1/events").status_code == 403
 
 
-def test_events_end_when_the_master_stops_and_nobody_reads_on_alone(master: Master) -> None:
+def test_streams_end_and_followers_are_removed_when_the_master_stops(master: Master) -> None:
     with master.follow() as stream, master.follow() as other:
         master.harness.submit()
-        assert stream.take(1)[0].place == other.take(1)[0].place
+        assert stream.read(1)[0].place == other.read(1)[0].place
         assert len(master.at.services.event_feed) == 2
         master.at.stop()
         assert stream.next() is None
@@ -218,8 +220,8 @@ def test_events_end_when_the_master_stops_and_nobody_reads_on_alone(master: Mast
 
 
 @only("postgresql")
-def test_what_commits_late_is_not_missed(master: Master, migrated: Settings) -> None:
-    """A transaction that began before another may end after it."""
+def test_a_transition_committed_late_is_not_missed(master: Master, migrated: Settings) -> None:
+    """A transaction may commit after another one that began later."""
     job = master.harness.submit()
     engine = writing_engine(migrated.database_url, migrated.database_password())
     late = text(
@@ -230,19 +232,19 @@ def test_what_commits_late_is_not_missed(master: Master, migrated: Settings) -> 
         with connection.begin():
             connection.execute(late, {"job": job["id"]})
             second = master.harness.submit()
-        told = stream.take(2)
+        received = stream.read(2)
     engine.dispose()
-    assert [event.data["reason"] for event in told] == ["late", "submitted"]
-    assert told[1].data["job_id"] == second["id"]
+    assert [event.data["reason"] for event in received] == ["late", "submitted"]
+    assert received[1].data["job_id"] == second["id"]
 
 
 @only("postgresql")
-def test_what_another_master_does_is_told(
+def test_transitions_of_another_master_are_sent(
     master: Master, migrated: Settings, clock: SetClock
 ) -> None:
-    with listening(Services(migrated, clock, maintenance_interval_s=3600)) as at:
+    with listening_master(Services(migrated, clock, maintenance_interval_s=3600)) as at:
         other = Master(at, clock)
         with other.follow() as stream:
             job = master.harness.submit()
-            assert stream.take(1)[0].data["job_id"] == job["id"]
+            assert stream.read(1)[0].data["job_id"] == job["id"]
         other.client.close()

@@ -1,4 +1,4 @@
-"""The exporters of results and health: from the API's answers to metrics."""
+"""The results and health exporters: metrics from the answers of the API."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ def value(collector: Collector, name: str, **labels: str) -> float | None:
     return registry.get_sample_value(name, labels)
 
 
-def finish_one(harness: Any) -> Result:
+def finish_job(harness: Any) -> Result:
     harness.run()
     harness.result(harness.claim("worker1"))
     items = harness.ok("viewer", "GET", "/v1/results")["items"]
@@ -44,7 +44,7 @@ def test_the_last_result_of_every_scenario_is_shown(ready_harness: Any) -> None:
         answer = ready_harness.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
         return msgspec.json.decode(answer.content, type=ResultPage)
 
-    result = finish_one(ready_harness)
+    result = finish_job(ready_harness)
     latest.refresh(page_after)
     latest.refresh(page_after)
     assert value(latest, "ffrtmp_results_total", **LABELS) == 1
@@ -56,14 +56,14 @@ def test_the_last_result_of_every_scenario_is_shown(ready_harness: Any) -> None:
     stored_at = result.stored_at.timestamp()
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at
     ready_harness.clock.advance(30)
-    finish_one(ready_harness)
+    finish_job(ready_harness)
     latest.refresh(page_after)
     assert value(latest, "ffrtmp_results_total", **LABELS) == 2
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at + 30
 
 
 def test_pages_are_followed_and_nothing_counts_twice(ready_harness: Any) -> None:
-    first = finish_one(ready_harness)
+    first = finish_job(ready_harness)
     second, third = (
         msgspec.structs.replace(first, id=msgspec.convert(f"{n:032x}", type(first.id)))
         for n in (1, 2)
@@ -81,8 +81,8 @@ def test_pages_are_followed_and_nothing_counts_twice(ready_harness: Any) -> None
         assert value(latest, "ffrtmp_results_total", **LABELS) == 3
 
 
-def test_what_was_not_measured_is_not_shown(ready_harness: Any) -> None:
-    result = finish_one(ready_harness)
+def test_unavailable_values_have_no_sample(ready_harness: Any) -> None:
+    result = finish_job(ready_harness)
     measured = msgspec.structs.replace(result.measurement, quality=Unavailable(reason="no libvmaf"))
     later = msgspec.structs.replace(
         result, measurement=measured, stored_at=result.stored_at + timedelta(1)
@@ -96,18 +96,18 @@ def test_what_was_not_measured_is_not_shown(ready_harness: Any) -> None:
 def test_health_shows_nodes_and_unfinished_runs(ready_harness: Any) -> None:
     ready_harness.register("worker2", "libx265")
     ready_harness.run(ready_harness.suite(rates=3))
-    finish_one(ready_harness)
+    finish_job(ready_harness)
     ready_harness.clock.advance(61)
     ready_harness.claim("worker1")
 
-    def look() -> Health:
+    def read_health() -> Health:
         nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList)
         runs = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/runs"), RunPage)
         return Health(is_ready=True, nodes=nodes.items, runs=runs.items)
 
     health = FarmHealth()
     assert value(health, "ffrtmp_master_ready") == 0
-    health.refresh(look)
+    health.refresh(read_health)
     assert value(health, "ffrtmp_master_ready") == 1
     assert value(health, "ffrtmp_node_up", node="worker1") == 1
     assert value(health, "ffrtmp_node_up", node="worker2") == 0
@@ -119,18 +119,20 @@ def test_health_shows_nodes_and_unfinished_runs(ready_harness: Any) -> None:
     assert value(health, "ffrtmp_run_jobs", state="queued") == 2
 
 
-def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_harness: Any) -> None:
+def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(
+    ready_harness: Any,
+) -> None:
     nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList).items
     health = FarmHealth()
     answers: list[Health | None] = [Health(is_ready=True, nodes=nodes), None]
 
-    def look() -> Health:
+    def read_health() -> Health:
         answer = answers.pop(0)
         if answer is None:
             raise MasterUnreachableError("gone")
         return answer
 
-    refresher = PollingCollector("health", lambda: health.refresh(look), 60)
+    refresher = PollingCollector("health", lambda: health.refresh(read_health), 60)
     assert value(refresher, "ffrtmp_health_exporter_up") == 0
     refresher.poll_once()
     assert value(refresher, "ffrtmp_health_exporter_up") == 1
@@ -141,8 +143,8 @@ def test_a_master_that_is_gone_is_seen_and_old_news_are_dropped(ready_harness: A
     assert value(health, "ffrtmp_node_up", node="worker1") is None
 
 
-def test_promtool_has_nothing_to_say(ready_harness: Any) -> None:
-    result = finish_one(ready_harness)
+def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
+    result = finish_job(ready_harness)
     nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList)
     runs = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/runs"), RunPage)
     latest, health = LatestResults(), FarmHealth()
@@ -158,7 +160,7 @@ def test_promtool_has_nothing_to_say(ready_harness: Any) -> None:
     assert promtool.complaints(page) == ""
 
 
-def test_the_result_of_a_job_of_its_own_is_shown(ready_harness: Any) -> None:
+def test_the_result_of_a_job_without_a_run_is_shown(ready_harness: Any) -> None:
     ready_harness.submit()
     ready_harness.result(ready_harness.claim("worker1"))
     latest = LatestResults()
@@ -172,7 +174,7 @@ def test_the_result_of_a_job_of_its_own_is_shown(ready_harness: Any) -> None:
     assert value(latest, "ffrtmp_results_total", **labels) == 1
 
 
-def test_an_error_of_the_program_is_not_hidden() -> None:
+def test_a_programming_error_is_not_hidden() -> None:
     def broken() -> None:
         raise KeyError("a bug")
 

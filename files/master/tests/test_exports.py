@@ -1,4 +1,4 @@
-"""Results as files: the same in every form, complete, and never held in memory as a whole."""
+"""Exports of results: identical in every format, complete, and streamed in bounded memory."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def export(harness: MasterHarness, kind: str, **query: str) -> bytes:
 
 
 def as_rows(content: bytes, kind: str) -> list[dict[str, Any]]:
-    """Return a table's rows with their values as they were meant."""
+    """Return the rows of a table with values of their declared types."""
     if kind == "parquet":
         return list(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist())
     found = []
@@ -51,7 +51,7 @@ def as_rows(content: bytes, kind: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def filled(ready_harness: MasterHarness) -> Any:
-    """Three results of a run and one of a job of its own; returns the harness and the run."""
+    """The harness and a run, with three results of the run and one of a job without a run."""
     run = ready_harness.run(ready_harness.suite(rates=3))
     ready_harness.submit()
     while (claim := ready_harness.claim("worker1")) is not None:
@@ -60,7 +60,7 @@ def filled(ready_harness: MasterHarness) -> Any:
 
 
 @pytest.mark.parametrize("pages", [1, 2, 1000])
-def test_json_lines_are_the_results(
+def test_json_lines_equal_the_results_of_the_api(
     filled: Any, monkeypatch: pytest.MonkeyPatch, pages: int
 ) -> None:
     harness, run = filled
@@ -75,7 +75,7 @@ def test_json_lines_are_the_results(
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("pages", [1, 2, 1000])
-def test_tables_have_every_result(
+def test_tables_contain_every_result(
     filled: Any, monkeypatch: pytest.MonkeyPatch, kind: str, pages: int
 ) -> None:
     harness, run = filled
@@ -95,16 +95,18 @@ def test_tables_have_every_result(
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_an_export_of_nothing_is_a_file_of_its_kind(harness: MasterHarness, kind: str) -> None:
+def test_an_empty_export_is_a_valid_file(harness: MasterHarness, kind: str) -> None:
     content = export(harness, kind)
     assert (content == b"") == (kind == "jsonl")
     if kind != "jsonl":
         assert as_rows(content, kind) == []
-    nothing = {"format": kind, "run": "0198c5f0-0000-7000-8000-000000000000"}
-    assert harness.call("viewer", "GET", "/v1/results/export", params=nothing).status_code == 404
+    unknown_run = {"format": kind, "run": "0198c5f0-0000-7000-8000-000000000000"}
+    assert (
+        harness.call("viewer", "GET", "/v1/results/export", params=unknown_run).status_code == 404
+    )
 
 
-def test_a_format_that_there_is_not(harness: MasterHarness) -> None:
+def test_an_unknown_format_is_refused(harness: MasterHarness) -> None:
     for query in ({"format": "xlsx"}, {}):
         assert harness.call("viewer", "GET", "/v1/results/export", params=query).status_code == 400
     query = {"format": "csv"}
@@ -123,8 +125,8 @@ def written(kind: str, results: list[Result]) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: str) -> None:
-    unknown = Unavailable(reason='no libvmaf, said "x",\nand more')
+def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> None:
+    unknown = Unavailable(reason='no libvmaf, message "x",\nand more')
     measurement = result.measurement
     measurement = replace(
         measurement,
@@ -141,15 +143,15 @@ def test_what_could_not_be_measured_is_empty_and_never_0(result: Result, kind: s
     vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean", "ssim_ffmpeg_mean", "xpsnr_y_db"}
     energy = {column.name for column in columns.COLUMNS if column.name.startswith("energy_")}
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
-    # What only other kinds have.
+    # Columns of other kinds of measurement.
     others |= {"streams", "power_w", "watts_per_stream", *LiveMeasurement.__struct_fields__}
     others |= {"gpu_power_w", "cost_per_stream_hour", "currency"}
     others |= {"gpu_energy_gross_j", "gpu_energy_net_j", "gpu_energy_idle_w"}
     others -= {"duration_s", "helpers_cpu_s"}
-    # What only suites that compare FFmpegs have.
+    # A column of suites that compare FFmpeg builds.
     others |= {"ffmpeg"}
     assert empty == (vmaf | energy) - {"vmaf_unavailable", "energy_unavailable"} | others
-    assert row["vmaf_unavailable"] == unknown.reason, "and what is quoted comes back as it was"
+    assert row["vmaf_unavailable"] == unknown.reason, "quoted text is restored exactly"
 
 
 def test_parquet_is_typed(result: Result) -> None:
@@ -160,7 +162,7 @@ def test_parquet_is_typed(result: Result) -> None:
     assert row["stored_at"] == result.stored_at
 
 
-def test_csv_begins_with_what_the_control_node_writes(
+def test_csv_begins_with_the_columns_of_the_control_node(
     filled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -185,20 +187,20 @@ def many(result: Result, count: int) -> Iterator[list[Result]]:
 
 @pytest.mark.parametrize("pages", [10, pytest.param(30, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_was_written_is_not_kept(result: Result, kind: str, pages: int) -> None:
+def test_written_results_are_not_held_in_memory(result: Result, kind: str, pages: int) -> None:
     table = formats.FORMATS[kind]()
     table.head()
     table.part([result] * 1000)
     tracemalloc.start()
     written_bytes = sum(len(table.part(page)) for page in many(result, pages))
-    kept_bytes, _ = tracemalloc.get_traced_memory()
+    held_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     table.tail()
     assert written_bytes > 1000 * pages
-    assert kept_bytes < 300_000
+    assert held_bytes < 300_000
     assert pyarrow.total_allocated_bytes() < 3_000_000
 
 
-def test_nobody_loads_the_library_of_parquet_who_does_not_need_it() -> None:
+def test_importing_the_application_does_not_load_pyarrow() -> None:
     program = "import sys, ffrtmp_master.server.app; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Problem documents, OpenAPI, discovery and readiness."""
+"""Problem documents, the OpenAPI document, service discovery and readiness."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def problem(answer: Any, status: int) -> Any:
     return document
 
 
-def test_unknown_paths_methods_and_things_are_problems(harness: Any) -> None:
+def test_unknown_paths_methods_and_ids_are_problems(harness: Any) -> None:
     problem(harness.call("viewer", "GET", "/v1/nothing"), 404)
     problem(harness.call("viewer", "DELETE", "/v1/runs"), 405)
     missing = "00000000-0000-7000-8000-000000000000"
@@ -25,7 +25,7 @@ def test_unknown_paths_methods_and_things_are_problems(harness: Any) -> None:
         assert missing in problem(harness.call("viewer", "GET", path), 404)["detail"]
 
 
-def test_a_body_that_does_not_fit_is_told_where(harness: Any) -> None:
+def test_an_invalid_body_is_refused_with_the_field(harness: Any) -> None:
     body = {"node": "worker1", "slot": "first", "wait_s": 0}
     document = problem(harness.call("worker1", "POST", "/v1/claims", body), 400)
     assert any("slot" in error and "int" in error for error in document["errors"])
@@ -43,11 +43,11 @@ def test_a_body_that_is_too_large_is_refused(harness: Any) -> None:
     problem(harness.call("submitter", "POST", "/v1/runs", body), 413)
 
 
-def test_an_unexpected_error_says_nothing_of_the_inside(
+def test_an_unexpected_error_reveals_no_internals(
     harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
-        raise RuntimeError("a secret of the inside")
+        raise RuntimeError("an internal secret")
 
     monkeypatch.setattr(harness.services, "clock", broken)
     document = problem(harness.call("viewer", "GET", "/v1/nodes"), 500)
@@ -71,7 +71,7 @@ def test_openapi_is_generated_and_names_problems(harness: Any) -> None:
     assert "/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}" in document["paths"]
 
 
-def test_discovery_gives_the_targets_of_every_node(harness: Any) -> None:
+def test_discovery_returns_the_targets_of_every_node(harness: Any) -> None:
     harness.register("worker1")
     harness.register("worker2")
     harness.clock.advance(1000)
@@ -85,7 +85,7 @@ def test_discovery_gives_the_targets_of_every_node(harness: Any) -> None:
 def test_readiness_needs_the_schema(harness: Any) -> None:
     assert harness.call(None, "GET", "/readyz").json()["status"] == "ready"
 
-    async def spoil() -> None:
+    async def set_old_revision() -> None:
         await harness.services.writer.write(
             lambda work: work.connection.execute(
                 text("UPDATE alembic_version SET version_num = 'old'")
@@ -93,7 +93,7 @@ def test_readiness_needs_the_schema(harness: Any) -> None:
         )
 
     with harness.client.portal() as portal:
-        portal.call(spoil)
+        portal.call(set_old_revision)
     document = problem(harness.call(None, "GET", "/readyz"), 503)
     assert "migrate" in document["detail"]
     assert harness.call(None, "GET", "/healthz").status_code == 200

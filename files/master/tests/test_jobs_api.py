@@ -1,4 +1,4 @@
-"""Jobs over the API: lists with filters, why they wait, canceling, doing over, priorities."""
+"""The jobs API: filtered lists, reasons of waiting, cancellation, retries, and priorities."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def ids(harness: Any, **params: Any) -> list[str]:
     return [job["id"] for job in harness.every("/v1/jobs", **params)]
 
 
-def test_every_filter_picks_what_it_says(ready_harness: Any) -> None:
+def test_every_filter_selects_the_matching_jobs(ready_harness: Any) -> None:
     harness = ready_harness
     harness.register("worker2", "libx265")
     run = harness.run(harness.suite(rates=2))["id"]
@@ -35,7 +35,7 @@ def test_every_filter_picks_what_it_says(ready_harness: Any) -> None:
     assert claimed in ids(harness, node="worker1")
     assert ids(harness, priority="high") == [high]
     assert ids(harness, scenario="clip/one") == [high, bound]
-    assert ids(harness, scenario="clip/libx264/1000k", run=run) == [of_run_named(harness, of_run)]
+    assert ids(harness, scenario="clip/libx264/1000k", run=run) == [job_of_1000k(harness, of_run)]
     assert ids(harness, created_after="2026-01-01T00:00:30Z") == [high, bound]
     assert ids(harness, created_before="2026-01-01T01:01:30+01:00") == [*of_run, high]
     assert ids(
@@ -44,8 +44,8 @@ def test_every_filter_picks_what_it_says(ready_harness: Any) -> None:
     assert ids(harness, priority="high", state="succeeded") == []
 
 
-def of_run_named(harness: Any, of_run: list[str]) -> str:
-    """Return the run's job for 1000k, whatever its place in the random order."""
+def job_of_1000k(harness: Any, of_run: list[str]) -> str:
+    """Return the run's job for 1000k, at any position of the random order."""
     found = [job for job in of_run if harness.job(job)["scenario"]["name"].endswith("1000k")]
     assert len(found) == 1
     return found[0]
@@ -73,14 +73,14 @@ def of_run_named(harness: Any, of_run: list[str]) -> str:
         ("cursor=a%00b", 400),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused(harness: Any, query: str, status: int) -> None:
+def test_an_invalid_filter_is_refused(harness: Any, query: str, status: int) -> None:
     answer = harness.call("viewer", "GET", f"/v1/jobs?{query}")
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"]
 
 
-def test_a_page_has_as_many_as_were_asked_for(ready_harness: Any) -> None:
+def test_a_page_has_the_requested_size(ready_harness: Any) -> None:
     ready_harness.run(ready_harness.suite(rates=7))
     page = ready_harness.ok("viewer", "GET", "/v1/jobs?limit=5")
     assert len(page["items"]) == 5
@@ -92,14 +92,14 @@ def test_a_page_has_as_many_as_were_asked_for(ready_harness: Any) -> None:
 
 
 def waiting(harness: Any, job_id: str) -> str | None:
-    """Return why a job waits, which a list and a single reading tell alike."""
+    """Return why a job waits, which must be the same in the list and in the single job."""
     alone: str | None = harness.job(job_id)["waiting"]
     (listed,) = [job for job in harness.every("/v1/jobs") if job["id"] == job_id]
     assert listed["waiting"] == alone
     return alone
 
 
-def test_a_queued_job_says_why_it_waits(harness: Any) -> None:
+def test_a_queued_job_has_the_reason_of_its_waiting(harness: Any) -> None:
     job = harness.submit("libx265", requirements={"labels": {"zone": "a"}})["id"]
     assert waiting(harness, job) == "no node is registered"
     harness.register("worker1")
@@ -123,7 +123,7 @@ def test_a_queued_job_says_why_it_waits(harness: Any) -> None:
     assert waiting(harness, job) == "waits for its turn"
 
 
-def test_a_job_says_that_its_nodes_are_busy(ready_harness: Any) -> None:
+def test_the_reason_names_busy_nodes(ready_harness: Any) -> None:
     harness = ready_harness
     shared = [harness.submit(exclusive=False)["id"] for _ in range(2)]
     alone = harness.submit()["id"]
@@ -140,14 +140,14 @@ def test_a_job_says_that_its_nodes_are_busy(ready_harness: Any) -> None:
     assert waiting(harness, more) == ("no suitable node is free: worker1 runs an exclusive job")
 
 
-def test_a_job_for_one_node_names_it(ready_harness: Any) -> None:
-    far = ready_harness.submit(requirements={"node": "worker9"})["id"]
+def test_the_reason_names_the_required_node(ready_harness: Any) -> None:
+    unknown_node = ready_harness.submit(requirements={"node": "worker9"})["id"]
     here = ready_harness.submit("libx265", requirements={"node": "worker1"})["id"]
-    assert waiting(ready_harness, far) == "node worker9 is not registered"
+    assert waiting(ready_harness, unknown_node) == "node worker9 is not registered"
     assert waiting(ready_harness, here) == "node worker1 lacks encoder libx265"
 
 
-def test_a_live_job_goes_only_where_there_is_an_rtmp_server(ready_harness: Any) -> None:
+def test_a_live_job_needs_a_node_with_an_rtmp_server(ready_harness: Any) -> None:
     harness = ready_harness
     stream = factories.job()["scenario"]
     stream = msgspec.structs.replace(stream, kind="live", live=LiveSettings())
@@ -160,31 +160,33 @@ def test_a_live_job_goes_only_where_there_is_an_rtmp_server(ready_harness: Any) 
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "libx265"])
-def test_an_ffmpeg_of_a_job_goes_only_where_it_may_run(ready_harness: Any, encoder: str) -> None:
+def test_a_job_with_an_ffmpeg_under_test_needs_a_node_that_permits_it(
+    ready_harness: Any, encoder: str
+) -> None:
     harness = ready_harness
-    given = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
-    scenario = msgspec.structs.replace(factories.scenario(encoder), ffmpeg=given)
+    ffmpeg = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
+    scenario = msgspec.structs.replace(factories.scenario(encoder), ffmpeg=ffmpeg)
     job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
     assert waiting(harness, job).endswith(
         "worker1 lacks permission to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)"
     )
     assert harness.claim("worker1") is None
-    # Its encoders come with it, so the node's own FFmpeg need not have them.
+    # The FFmpeg under test has its own encoders; those of the node do not matter.
     harness.register("worker2", "libx264", ffmpeg_under_test=True)
     assert harness.claim("worker2")["job"]["id"] == job
 
 
-def test_a_gpu_does_not_come_with_an_ffmpeg(ready_harness: Any) -> None:
+def test_an_ffmpeg_under_test_still_needs_the_gpu_of_the_node(ready_harness: Any) -> None:
     harness = ready_harness
     harness.register("worker2", "libx264", ffmpeg_under_test=True)
-    given = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
+    ffmpeg = FfmpegUnderTest(name="patched", sha256="a" * 64, url="https://a.example/ffmpeg")
     encode = EncodeSettings(encoder="h264_nvenc", preset="p4", rate=RatePoint(cq=30))
-    scenario = msgspec.structs.replace(factories.scenario(), ffmpeg=given, encode=encode)
+    scenario = msgspec.structs.replace(factories.scenario(), ffmpeg=ffmpeg, encode=encode)
     job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
     assert "worker2 lacks encoder h264_nvenc" in waiting(harness, job)
 
 
-def test_the_farms_own_ffmpeg_by_a_name_needs_no_leave(ready_harness: Any) -> None:
+def test_the_ffmpeg_of_the_farm_needs_no_permission(ready_harness: Any) -> None:
     scenario = msgspec.structs.replace(factories.scenario(), ffmpeg=FfmpegUnderTest(name="ours"))
     job = ready_harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
     assert ready_harness.claim("worker1")["job"]["id"] == job
@@ -199,7 +201,7 @@ def test_a_queued_job_is_canceled_at_once(ready_harness: Any) -> None:
     assert ready_harness.claim("worker1") is None
 
 
-def test_the_agent_of_a_canceled_job_is_told(ready_harness: Any) -> None:
+def test_the_heartbeat_of_a_canceled_job_requests_cancellation(ready_harness: Any) -> None:
     ready_harness.submit()
     claim = ready_harness.claim("worker1")
     job = claim["job"]["id"]
@@ -209,7 +211,7 @@ def test_the_agent_of_a_canceled_job_is_told(ready_harness: Any) -> None:
     assert ready_harness.job(job)["state"] == "canceled"
 
 
-def test_a_failed_job_is_done_over_once(ready_harness: Any) -> None:
+def test_a_failed_job_is_retried_once(ready_harness: Any) -> None:
     ready_harness.submit(priority="low")
     claim = ready_harness.claim("worker1")
     old = claim["job"]["id"]
@@ -226,7 +228,7 @@ def test_a_failed_job_is_done_over_once(ready_harness: Any) -> None:
     assert ready_harness.claim("worker1")["job"]["id"] == new["id"]
 
 
-def test_a_run_is_done_over_where_it_failed(ready_harness: Any) -> None:
+def test_a_retry_of_a_run_repeats_its_failed_jobs(ready_harness: Any) -> None:
     run = ready_harness.run(ready_harness.suite(rates=3, more="priority: high\n"))
     assert run["priority"] == "high"
     ready_harness.result(ready_harness.claim("worker1"))
@@ -235,20 +237,20 @@ def test_a_run_is_done_over_where_it_failed(ready_harness: Any) -> None:
     ended = ready_harness.run_now(run["id"])
     assert ended["state"] == "failed"
     assert ended["finished_at"] is not None
-    over = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry", {})
+    retried = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry", {})
     assert (
-        over["counts"] | {"succeeded": 1, "queued": 2, "failed": 0, "canceled": 0}
-        == (over["counts"])
+        retried["counts"] | {"succeeded": 1, "queued": 2, "failed": 0, "canceled": 0}
+        == (retried["counts"])
     )
-    assert over["finished_at"] is None
+    assert retried["finished_at"] is None
     again = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/retry")
-    assert again["counts"] == over["counts"]
+    assert again["counts"] == retried["counts"]
     for _ in range(2):
         ready_harness.result(ready_harness.claim("worker1"))
     assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
-def test_a_priority_changes_who_goes_first(ready_harness: Any) -> None:
+def test_a_priority_changes_the_order_of_claims(ready_harness: Any) -> None:
     first, second = (ready_harness.submit()["id"] for _ in range(2))
     changed = ready_harness.ok("submitter", "PATCH", f"/v1/jobs/{second}", {"priority": "live"})
     assert (changed["id"], changed["priority"]) == (second, "live")
@@ -261,19 +263,19 @@ def test_a_priority_changes_who_goes_first(ready_harness: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "deed", "body"),
+    ("method", "action", "body"),
     [("POST", "/cancel", None), ("POST", "/retry", None), ("PATCH", "", {"priority": "low"})],
 )
-def test_only_who_may_submit_changes_jobs_that_are_there(
-    harness: Any, method: str, deed: str, body: Any
+def test_only_submitters_may_change_existing_jobs(
+    harness: Any, method: str, action: str, body: Any
 ) -> None:
-    for who, status in (("viewer", 403), ("worker1", 403), (None, 401), ("submitter", 404)):
-        answer = harness.call(who, method, f"/v1/jobs/{MISSING}{deed}", body)
+    for caller, status in (("viewer", 403), ("worker1", 403), (None, 401), ("submitter", 404)):
+        answer = harness.call(caller, method, f"/v1/jobs/{MISSING}{action}", body)
         assert answer.status_code == status
-    assert harness.call("submitter", method, f"/v1/jobs/nonsense{deed}", body).status_code == 404
+    assert harness.call("submitter", method, f"/v1/jobs/nonsense{action}", body).status_code == 404
 
 
-def test_a_run_that_cannot_be_is_not_there_afterwards(ready_harness: Any) -> None:
+def test_a_refused_run_is_not_stored(ready_harness: Any) -> None:
     too_many = ready_harness.suite(rates=101, repeats=1000)
     unmet = ready_harness.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
     for text in (too_many, unmet, ready_harness.suite(sha256="0" * 64)):
@@ -294,9 +296,9 @@ def test_lists_of_runs_have_a_limit(ready_harness: Any) -> None:
 
 def test_a_job_whose_files_were_never_uploaded_is_refused(harness: Any) -> None:
     digest = "d" * 64
-    given = {"name": "patched", "sha256": digest}
+    ffmpeg = {"name": "patched", "sha256": digest}
     scenario = msgspec.to_builtins(factories.scenario())
-    body = {"scenario": {**scenario, "ffmpeg": given}}
+    body = {"scenario": {**scenario, "ffmpeg": ffmpeg}}
     refused = harness.call("submitter", "POST", "/v1/jobs", body)
     assert refused.status_code == 422
     assert refused.json()["detail"] == "the master lacks sources; upload them first"

@@ -1,4 +1,4 @@
-"""The master's metrics: what is counted, what is read at a scrape, and how the page is written."""
+"""The metrics of the master: counters, values read at a scrape, and the exposition formats."""
 
 import asyncio
 from collections import Counter
@@ -25,14 +25,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from sqlalchemy import Engine, event, insert, select, text
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-ASKED_BY_PROMETHEUS = (
+ACCEPT_OF_PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
     "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
 
 
 class Scrape:
-    """What one scrape of a master says."""
+    """The samples of one scrape of a master."""
 
     def __init__(self, harness: Any) -> None:
         answer = harness.call("viewer", "GET", "/metrics")
@@ -54,7 +54,7 @@ class Scrape:
         }
 
 
-def test_what_happened_is_counted(ready_harness: Any) -> None:
+def test_events_are_counted(ready_harness: Any) -> None:
     ready_harness.run(ready_harness.suite(rates=2))
     ready_harness.submit()
     ready_harness.fail(ready_harness.claim("worker1"), "network")
@@ -85,7 +85,7 @@ def test_series_begin_at_zero(harness: Any) -> None:
     assert value("nodes", state="offline") == 0
 
 
-def test_a_lease_that_ran_out_is_an_expiry_and_a_failure(ready_harness: Any) -> None:
+def test_an_expired_lease_is_an_expiry_and_a_failure(ready_harness: Any) -> None:
     ready_harness.submit()
     ready_harness.claim("worker1")
     ready_harness.clock.advance(61)
@@ -96,7 +96,7 @@ def test_a_lease_that_ran_out_is_an_expiry_and_a_failure(ready_harness: Any) -> 
     assert value("retries_total", failure_class="lease_expired") == 1
 
 
-def test_times_are_those_of_the_masters_clock(ready_harness: Any) -> None:
+def test_durations_are_measured_with_the_clock_of_the_master(ready_harness: Any) -> None:
     ready_harness.submit()
     ready_harness.clock.advance(7)
     claim = ready_harness.claim("worker1")
@@ -114,12 +114,12 @@ def test_times_are_those_of_the_masters_clock(ready_harness: Any) -> None:
     assert value("job_queue_wait_seconds_bucket", le="15.0") == 1
 
 
-def test_queued_jobs_are_told_apart_by_priority_and_reason(ready_harness: Any) -> None:
+def test_queued_jobs_are_counted_by_priority_and_reason(ready_harness: Any) -> None:
     ready_harness.submit(priority="live")
     ready_harness.submit(priority="low")
     ready_harness.submit(priority="low", exclusive=False)
     ready_harness.submit("libx265", priority="high")
-    assert agreed(ready_harness) == {
+    assert queued_by_reason(ready_harness) == {
         ("live", "ready"): 1,
         ("low", "ready"): 2,
         ("high", "no_node"): 1,
@@ -127,31 +127,31 @@ def test_queued_jobs_are_told_apart_by_priority_and_reason(ready_harness: Any) -
     claim = ready_harness.claim("worker1")
     value = Scrape(ready_harness)
     assert value("jobs_held", state="leased") == 1
-    assert agreed(ready_harness) == {("low", "busy"): 2, ("high", "no_node"): 1}
+    assert queued_by_reason(ready_harness) == {("low", "busy"): 2, ("high", "no_node"): 1}
     ready_harness.heartbeat(claim)
     assert Scrape(ready_harness)("jobs_held", state="running") == 1
     ready_harness.fail(claim, "network")
     ready_harness.register("worker2", "libx265")
-    assert agreed(ready_harness) == {
+    assert queued_by_reason(ready_harness) == {
         ("live", "backoff"): 1,
         ("low", "ready"): 2,
         ("high", "ready"): 1,
     }
     ready_harness.clock.advance(30)
-    assert agreed(ready_harness)["live", "ready"] == 1
+    assert queued_by_reason(ready_harness)["live", "ready"] == 1
 
 
-def test_beside_a_shared_job_only_shared_ones_are_ready(ready_harness: Any) -> None:
+def test_while_a_shared_job_runs_only_shared_jobs_are_ready(ready_harness: Any) -> None:
     ready_harness.submit(exclusive=False)
     ready_harness.claim("worker1")
     ready_harness.submit(exclusive=False, priority="high")
     ready_harness.submit(exclusive=True, priority="low")
-    assert agreed(ready_harness) == {("high", "ready"): 1, ("low", "busy"): 1}
+    assert queued_by_reason(ready_harness) == {("high", "ready"): 1, ("low", "busy"): 1}
 
 
-def test_a_node_that_changes_or_goes_takes_its_jobs_reason_along(ready_harness: Any) -> None:
+def test_the_reason_follows_changes_of_the_node(ready_harness: Any) -> None:
     def reason() -> str:
-        ((_, found),) = agreed(ready_harness)
+        ((_, found),) = queued_by_reason(ready_harness)
         return found
 
     ready_harness.submit()
@@ -172,23 +172,23 @@ def test_a_node_that_changes_or_goes_takes_its_jobs_reason_along(ready_harness: 
     assert reason() == "no_node"
 
 
-def agreed(harness: Any) -> dict[tuple[str, str], float]:
-    """Return how jobs wait as the metrics say it, which is what is said of each job."""
+def queued_by_reason(harness: Any) -> dict[tuple[str, str], float]:
+    """Return the queued jobs by reason from the metrics, checked against the API's jobs."""
     now = harness.clock()
     heard_since = harness.services.liveness.heard_since(now)
-    said: Counter[tuple[str, str]] = Counter()
+    expected: Counter[tuple[str, str]] = Counter()
 
-    async def ask(services: Any) -> Any:
+    async def load_occupancy(services: Any) -> Any:
         return await services.reader.read(lambda c: read_occupancy(c, heard_since))
 
-    services = portal_call(harness, ask)
+    services = portal_call(harness, load_occupancy)
     for item in harness.every("/v1/jobs", state="queued"):
         job = msgspec.convert(item, Job)
         if job.state is JobState.QUEUED:
             wanted = RequirementSet(requirements=job.requirements, exclusive=job.exclusive)
-            said[job.priority, reason_class(wanted, job.not_before, services, now)] += 1
+            expected[job.priority, reason_class(wanted, job.not_before, services, now)] += 1
     found = Scrape(harness).queued()
-    assert found == said
+    assert found == expected
     return found
 
 
@@ -206,7 +206,7 @@ def test_nodes_are_counted_by_state(ready_harness: Any) -> None:
     assert value("nodes", state="offline") == 2
 
 
-def test_counters_begin_anew_with_the_process_and_gauges_do_not(ready_harness: Any) -> None:
+def test_a_restart_resets_counters_and_not_gauges(ready_harness: Any) -> None:
     ready_harness.submit()
     with ready_harness.restarted() as again:
         value = Scrape(again)
@@ -214,12 +214,12 @@ def test_counters_begin_anew_with_the_process_and_gauges_do_not(ready_harness: A
     assert value("jobs_queued", priority="medium", reason="ready") == 1
 
 
-def test_a_refused_deed_is_a_rollback(harness: Any) -> None:
+def test_a_refused_action_is_a_rollback(harness: Any) -> None:
     harness.call("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
     assert Scrape(harness)("rollbacks_total") == 1
 
 
-def test_requests_are_counted_by_route_and_not_by_what_callers_make_up(ready_harness: Any) -> None:
+def test_requests_are_counted_by_route_and_not_by_arbitrary_paths(ready_harness: Any) -> None:
     ready_harness.submit()
     ready_harness.result(ready_harness.claim("worker1"))
     ready_harness.claim("worker1")
@@ -246,9 +246,9 @@ def test_requests_are_counted_by_route_and_not_by_what_callers_make_up(ready_har
     assert not any(missing in route or "nothing" in route for route in routes)
 
 
-def test_the_size_of_the_database_and_the_room_on_the_disk(harness: Any, engine: str) -> None:
+def test_the_sizes_of_the_database_and_the_disk(harness: Any, engine: str) -> None:
     value = Scrape(harness)
-    # The schema alone has some twenty tables and indexes, each a page at least.
+    # The schema has about twenty tables and indexes, each at least one page.
     assert value("database_size_bytes") > 20 * 4096
     assert (value("database_wal_size_bytes") is None) == (engine == "postgresql")
     assert value("disk_size_bytes") >= value("disk_free_bytes") > 0
@@ -263,17 +263,17 @@ def test_the_build_and_the_process_are_described(harness: Any, engine: str) -> N
 
 
 @only("sqlite")
-def test_openmetrics_is_given_to_who_accepts_it(ready_harness: Any) -> None:
+def test_openmetrics_is_returned_to_clients_that_accept_it(ready_harness: Any) -> None:
     ready_harness.submit()
     answer = ready_harness.call(
-        "viewer", "GET", "/metrics", headers={"Accept": ASKED_BY_PROMETHEUS}
+        "viewer", "GET", "/metrics", headers={"Accept": ACCEPT_OF_PROMETHEUS}
     )
     assert answer.headers["content-type"] == OPENMETRICS
     assert answer.text.endswith("# EOF\n")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     for name, family in families.items():
         unit = next((u for u in ("seconds", "bytes", "operations") if name.endswith(u)), "")
-        # The library's own collector of the process gives no units.
+        # The process collector of the library declares no units.
         assert family.unit == ("" if name.startswith("process_") else unit)
     assert families["ffrtmp_master_jobs_submitted"].type == "counter"
     assert "ffrtmp_master_jobs_submitted_created" in answer.text
@@ -284,14 +284,14 @@ def test_openmetrics_is_given_to_who_accepts_it(ready_harness: Any) -> None:
     "accept",
     ["*/*", "text/plain", "text/plain, application/openmetrics-text;q=0.1", "x;q=inf", ";;=,,"],
 )
-def test_everybody_else_gets_prometheus_text(harness: Any, accept: str) -> None:
+def test_other_clients_get_prometheus_text(harness: Any, accept: str) -> None:
     answer = harness.call("viewer", "GET", "/metrics", headers={"Accept": accept})
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "_created" not in answer.text
     assert "# EOF" not in answer.text
 
 
-def test_promtool_has_nothing_to_say(ready_harness: Any) -> None:
+def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
     ready_harness.submit()
     ready_harness.result(ready_harness.claim("worker1"))
     page = ready_harness.call("viewer", "GET", "/metrics").text
@@ -299,7 +299,7 @@ def test_promtool_has_nothing_to_say(ready_harness: Any) -> None:
     assert "no help text" in promtool.complaints(page.replace("# HELP ffrtmp_master_nodes ", "# "))
 
 
-def test_a_scrape_does_not_read_what_is_over(ready_harness: Any, engine: str) -> None:
+def test_a_scrape_does_not_read_finished_jobs(ready_harness: Any, engine: str) -> None:
     ready_harness.submit()
     ready_harness.result(ready_harness.claim("worker1"))
     ready_harness.submit()
@@ -312,9 +312,9 @@ def test_a_scrape_does_not_read_what_is_over(ready_harness: Any, engine: str) ->
             ("medium", "busy"): 1,
             ("medium", "no_node"): 1,
         }
-    of_jobs = [one for one in statements if "jobs" in one[0]]
+    of_jobs = [statement for statement in statements if "jobs" in statement[0]]
     assert len(of_jobs) == 2
-    assert not [one for one, _ in statements if "transitions" in one or "results" in one]
+    assert not [sql for sql, _ in statements if "transitions" in sql or "results" in sql]
     indexes = {"ix_jobs_queued": False, "ix_jobs_held": False}
     for statement, parameters in of_jobs:
         plan = portal_call(ready_harness, explained, engine, statement, parameters)
@@ -331,7 +331,7 @@ def portal_call(harness: Any, do: Any, *arguments: Any) -> Any:
 
 
 async def copy_finished(services: Any) -> None:
-    """Give the farm a history of many jobs, and the database's planner the knowledge of it."""
+    """Insert many finished jobs and update the statistics of the query planner."""
 
     def copy(work: Any) -> None:
         finished = work.connection.execute(select(jobs).where(jobs.c.state == "succeeded")).one()
@@ -345,30 +345,32 @@ async def copy_finished(services: Any) -> None:
 async def explained(services: Any, engine: str, statement: str, parameters: Any) -> str:
     explain = "EXPLAIN QUERY PLAN" if engine == "sqlite" else "EXPLAIN"
 
-    def explain_it(connection: Any) -> str:
+    def read_plan(connection: Any) -> str:
         rows = connection.exec_driver_sql(f"{explain} {statement}", parameters)
         return "\n".join(str(row) for row in rows)
 
-    return await services.reader.read(explain_it)
+    return await services.reader.read(read_plan)
 
 
 @contextmanager
 def statements_of_readers() -> Iterator[list[tuple[str, Any]]]:
-    """Note what is sent to databases meanwhile."""
+    """Record the statements sent to databases within the context."""
     found: list[tuple[str, Any]] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+    def record(
+        _connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any
+    ) -> None:
         found.append((statement, parameters))
 
-    event.listen(Engine, "before_cursor_execute", note)
+    event.listen(Engine, "before_cursor_execute", record)
     try:
         yield found
     finally:
-        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(Engine, "before_cursor_execute", record)
 
 
 def test_parked_claims_and_their_wakes_are_counted(ready_harness: Any) -> None:
-    async def scene(services: Any) -> tuple[Any, Any]:
+    async def exercise(services: Any) -> tuple[Any, Any]:
         answers: list[ClaimOutcome] = [
             ClaimOutcome(None),
             ClaimOutcome(None),
@@ -387,7 +389,7 @@ def test_parked_claims_and_their_wakes_are_counted(ready_harness: Any) -> None:
                 await asyncio.sleep(0)
             return task
 
-        # One that nobody wakes, and one that is woken for nothing and waits on.
+        # The first claim is not woken; the second is woken without a job and waits again.
         await (await parked(0.01))
         task = await parked(60)
         services.parked_claims.note_freed("worker1")
@@ -398,6 +400,6 @@ def test_parked_claims_and_their_wakes_are_counted(ready_harness: Any) -> None:
         await asyncio.wait([task])
         return waiting, await snapshot.take_snapshot(services.snapshot_sources)
 
-    during, after = portal_call(ready_harness, scene)
+    during, after = portal_call(ready_harness, exercise)
     assert (during.parked, during.wakeups, during.spurious_wakeups) == (1, 1, 1)
     assert (after.parked, after.wakeups, after.spurious_wakeups) == (0, 1, 1)

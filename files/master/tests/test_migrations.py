@@ -1,4 +1,4 @@
-"""Bringing a database that holds something from the first schema to the newest."""
+"""Migration of a database with data from the first schema to the newest."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,12 +18,12 @@ from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState
 from sqlalchemy import Connection, Engine
 
-_BORN = datetime(2026, 1, 1, tzinfo=UTC)
+_CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def old(database: Database) -> Iterator[Engine]:
-    """A database at the first schema with a run of two jobs, one of them done."""
+    """A database at the first schema with a run of two jobs, one of them succeeded."""
     password = None
     if database.password_file is not None:
         password = database.password_file.read_text(encoding="utf-8").strip()
@@ -44,7 +44,7 @@ def _fill(connection: Connection) -> None:
     scenario = msgspec.to_builtins(factories.scenario())
 
     def stored(value: UUID) -> object:
-        # What reflection finds on SQLite is text.
+        # Reflection maps UUID columns of SQLite to text.
         return value.hex if connection.dialect.name == "sqlite" else value
 
     def insert(table: str, **values: object) -> None:
@@ -57,7 +57,7 @@ def _fill(connection: Connection) -> None:
         suite="name: old",
         seed=1,
         nodes=["worker1"],
-        created_at=_BORN,
+        created_at=_CREATED_AT,
         created_by="operator",
     )
     for position, job_id in enumerate(ids):
@@ -73,10 +73,17 @@ def _fill(connection: Connection) -> None:
             max_attempts=3,
             encoder="libx264",
             cancel_requested=False,
-            created_at=_BORN,
+            created_at=_CREATED_AT,
             scenario=scenario,
         )
-    insert("transitions", job_id=stored(ids[0]), after="queued", attempt=0, at=_BORN, reason="old")
+    insert(
+        "transitions",
+        job_id=stored(ids[0]),
+        after="queued",
+        attempt=0,
+        at=_CREATED_AT,
+        reason="old",
+    )
     insert(
         "results",
         id=stored(uuid4()),
@@ -88,11 +95,11 @@ def _fill(connection: Connection) -> None:
         scenario=scenario,
         measurement=msgspec.to_builtins(factories.measurement()),
         artifacts=[],
-        stored_at=_BORN,
+        stored_at=_CREATED_AT,
     )
 
 
-def test_what_a_farm_held_is_there_after_a_migration(old: Engine) -> None:
+def test_a_migration_preserves_the_data(old: Engine) -> None:
     assert migrate.upgrade(old).changed
     assert not migrate.upgrade(old).changed
     with old.connect() as connection:
@@ -108,24 +115,24 @@ def test_what_a_farm_held_is_there_after_a_migration(old: Engine) -> None:
         assert (queued.requirements.encoder, queued.requirements.node) == ("libx264", "worker1")
         assert queued.priority is Priority.MEDIUM
         assert queued.exclusive
-        assert [one.reason for one in jobs.history(connection, done.id)] == ["old"]
+        assert [transition.reason for transition in jobs.history(connection, done.id)] == ["old"]
         (run,) = runs.page_of_runs(connection, None, 10).items
         assert (run.counts["succeeded"], run.counts["queued"]) == (1, 1)
         (result,) = results.page_of_results(connection, None, START, 10).items
         assert result.job_id == done.id
-        # The keys are what the queue itself would write, or every set would be there twice.
+        # With other keys than those of the queue, every set would be stored twice.
         keys = connection.execute(sa.text("SELECT key FROM requirements")).scalars()
         wanted = [
             RequirementSet(requirements=job.requirements, exclusive=True) for job in (done, queued)
         ]
-        assert {one.key for one in wanted} == set(keys)
+        assert {requirements.key for requirements in wanted} == set(keys)
 
 
-def test_a_job_from_before_is_handed_out(old: Engine) -> None:
+def test_a_migrated_job_keeps_its_rank_and_creator(old: Engine) -> None:
     migrate.upgrade(old)
     with old.connect() as connection:
         rows = connection.execute(sa.text("SELECT rank, created_by FROM jobs")).all()
-    medium = int((_BORN.timestamp() - Priority.MEDIUM.steps * 3600) * 1_000_000)
+    medium = int((_CREATED_AT.timestamp() - Priority.MEDIUM.steps * 3600) * 1_000_000)
     assert {tuple(row) for row in rows} == {(medium, "operator")}
 
 
@@ -136,11 +143,11 @@ JOIN pg_class ON pg_class.oid = attrelid WHERE relkind = 'r' AND attcompression 
 
 
 @only("postgresql")
-def test_postgresql_compresses_documents_by_lz4_from_now_on(old: Engine) -> None:
+def test_postgresql_compresses_new_documents_with_lz4(old: Engine) -> None:
     migrate.upgrade(old)
     with old.connect() as connection:
         compressed = set(connection.execute(sa.text(_COMPRESSED)).scalars())
         assert {"results.measurement", "jobs.scenario", "job_logs.piece"} <= compressed
-        # What was written before is read as ever.
+        # Documents written before remain readable.
         (result,) = results.page_of_results(connection, None, START, 10).items
         assert result.measurement == factories.measurement()

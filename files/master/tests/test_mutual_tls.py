@@ -1,4 +1,4 @@
-"""With client_ca_file the master talks only to who shows a certificate of that CA."""
+"""Mutual TLS: with client_ca_file, clients need a certificate of that CA."""
 
 import json
 from collections.abc import Iterator
@@ -12,63 +12,65 @@ from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, client_context
-from serving import MasterProcess
+from master_process import MasterProcess
 
 pytestmark = only("sqlite")
 
 
 def issued(authority: trustme.CA, folder: Path, name: str) -> ClientCertificate:
     """Write a certificate and its key into a folder."""
-    made = authority.issue_cert(name)
+    issued_certificate = authority.issue_cert(name)
     files = ClientCertificate(folder / f"{name}.pem", folder / f"{name}.key")
-    made.private_key_pem.write_to_path(files.key_file)
-    for pem in made.cert_chain_pems:
+    issued_certificate.private_key_pem.write_to_path(files.key_file)
+    for pem in issued_certificate.cert_chain_pems:
         pem.write_to_path(files.certificate_file, append=True)
     return files
 
 
 @dataclass
-class Guarded:
-    """A master that wants a certificate, and one of its CA."""
+class MutualTlsMaster:
+    """A master that requires client certificates, and a trusted certificate."""
 
     master: MasterProcess
-    friend: ClientCertificate
+    trusted: ClientCertificate
 
-    def client(self, shown: ClientCertificate | None, who: str = "viewer") -> MasterClient:
-        return MasterClient(self.master.url, f"token-{who}", self.master.ca_file, shown)
+    def client(self, presented: ClientCertificate | None, holder: str = "viewer") -> MasterClient:
+        return MasterClient(self.master.url, f"token-{holder}", self.master.ca_file, presented)
 
 
 @pytest.fixture
-def guarded(migrated: Settings, tmp_path: Path) -> Iterator[Guarded]:
+def tls_master(migrated: Settings, tmp_path: Path) -> Iterator[MutualTlsMaster]:
     authority = trustme.CA()
     ca_file = tmp_path / "client-ca.pem"
     authority.cert_pem.write_to_path(ca_file)
-    friend = issued(authority, tmp_path, "friend.test")
+    trusted = issued(authority, tmp_path, "trusted.test")
 
     class Master(MasterProcess):
-        def client(self, who: str) -> MasterClient:
-            return MasterClient(self.url, f"token-{who}", self.ca_file, friend)
+        def client(self, holder: str) -> MasterClient:
+            return MasterClient(self.url, f"token-{holder}", self.ca_file, trusted)
 
     master = Master(tmp_path, migrated)
     document = json.loads(master.config.read_text())
     master.config.write_text(json.dumps(document | {"client_ca_file": str(ca_file)}))
     with master.serving():
-        yield Guarded(master, friend)
+        yield MutualTlsMaster(master, trusted)
 
 
-def test_only_a_certificate_of_the_ca_lets_in(guarded: Guarded, tmp_path: Path) -> None:
-    with guarded.client(guarded.friend) as client:
+def test_only_certificates_of_the_ca_are_accepted(
+    tls_master: MutualTlsMaster, tmp_path: Path
+) -> None:
+    with tls_master.client(tls_master.trusted) as client:
         assert client.nodes() == ()
-    stranger = issued(trustme.CA(), tmp_path, "stranger.test")
-    for shown in (None, stranger):
-        with guarded.client(shown) as client, pytest.raises(MasterUnreachableError):
+    untrusted = issued(trustme.CA(), tmp_path, "untrusted.test")
+    for presented in (None, untrusted):
+        with tls_master.client(presented) as client, pytest.raises(MasterUnreachableError):
             client.nodes()
-        context = client_context(guarded.master.ca_file, shown)
+        context = client_context(tls_master.master.ca_file, presented)
         with pytest.raises(httpx.TransportError):
-            httpx.get(f"{guarded.master.url}/healthz", verify=context)
+            httpx.get(f"{tls_master.master.url}/healthz", verify=context)
 
 
-def test_a_certificate_is_no_token(guarded: Guarded) -> None:
-    context = client_context(guarded.master.ca_file, guarded.friend)
-    answer = httpx.get(f"{guarded.master.url}/v1/nodes", verify=context)
+def test_a_certificate_does_not_replace_the_token(tls_master: MutualTlsMaster) -> None:
+    context = client_context(tls_master.master.ca_file, tls_master.trusted)
+    answer = httpx.get(f"{tls_master.master.url}/v1/nodes", verify=context)
     assert answer.status_code == 401

@@ -1,4 +1,4 @@
-"""The OpenAPI document: complete, one schema for each type, every answer; and its page."""
+"""The OpenAPI document: all routes, one schema per type, all answers; and its HTML page."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def operations(document: Any) -> list[tuple[str, str, Any]]:
     ]
 
 
-def test_it_has_every_route(harness: Any, document: Any) -> None:
+def test_the_document_has_every_route(harness: Any, document: Any) -> None:
     served = {
         (route.path_format, method.lower())
         for route in app.build_framework(app.ServicesHolder(harness.services)).routes
@@ -40,7 +40,7 @@ def test_it_has_every_route(harness: Any, document: Any) -> None:
     assert set(document["paths"]["/v1/jobs"]) == {"get", "post"}
 
 
-def test_all_that_is_referred_to_is_there_and_is_a_schema(document: Any) -> None:
+def test_every_reference_resolves_to_a_valid_schema(document: Any) -> None:
     schemas = document["components"]["schemas"]
     assert set(REFERENCE.findall(json.dumps(document))) == set(schemas)
     for schema in schemas.values():
@@ -49,12 +49,12 @@ def test_all_that_is_referred_to_is_there_and_is_a_schema(document: Any) -> None
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_types_are_described_as_they_are_checked(document: Any) -> None:
+def test_schemas_match_the_validation(document: Any) -> None:
     schemas = document["components"]["schemas"]
     template = "#/components/schemas/{name}"
     types = [JobRequest, ResultReport, Claim, Problem]
-    _, made = msgspec.json.schema_components(types, ref_template=template)
-    wanted = json.loads(json.dumps(made))
+    _, components = msgspec.json.schema_components(types, ref_template=template)
+    wanted = json.loads(json.dumps(components))
     for name in ("JobRequest", "ResultReport", "Claim", "Problem", "Job", "Measurement"):
         assert schemas[name]["properties"] == wanted[name]["properties"]
     assert schemas["JobRequest"]["additionalProperties"] is False
@@ -68,7 +68,7 @@ def test_types_are_described_as_they_are_checked(document: Any) -> None:
         assert Draft202012Validator(schemas["RatePoint"]).is_valid(body) is good, body
 
 
-def test_every_operation_tells_what_any_call_is_answered(document: Any) -> None:
+def test_every_operation_documents_the_common_answers(document: Any) -> None:
     for path, method, operation in operations(document):
         responses = operation["responses"]
         if operation.get("security") == []:
@@ -85,20 +85,21 @@ def test_every_operation_tells_what_any_call_is_answered(document: Any) -> None:
                 assert set(response["content"]) == {"application/problem+json"}, (path, status)
 
 
-def test_hot_calls_say_what_they_take_and_give(document: Any) -> None:
+def test_frequent_calls_document_bodies_and_answers(document: Any) -> None:
     submit = document["paths"]["/v1/jobs"]["post"]
-    assert [one["name"] for one in submit["parameters"]] == ["Idempotency-Key"]
+    assert [parameter["name"] for parameter in submit["parameters"]] == ["Idempotency-Key"]
     assert {"200", "201", "415", "422"} <= set(submit["responses"])
     body = submit["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/JobRequest"}
     claim = document["paths"]["/v1/claims"]["post"]
     assert "content" not in claim["responses"]["204"]
     result = document["paths"]["/v1/jobs/{job_id}/result"]["post"]
-    assert [one["in"] for one in result["parameters"]] == ["path"]
+    assert [parameter["in"] for parameter in result["parameters"]] == ["path"]
 
 
 def test_parameters_are_never_null(document: Any) -> None:
-    filters = {one["name"]: one for one in document["paths"]["/v1/jobs"]["get"]["parameters"]}
+    parameters = document["paths"]["/v1/jobs"]["get"]["parameters"]
+    filters = {parameter["name"]: parameter for parameter in parameters}
     assert set(filters) == {
         "run", "state", "node", "scenario", "priority", "created_after", "created_before",
         "cursor", "limit",
@@ -111,7 +112,7 @@ def test_parameters_are_never_null(document: Any) -> None:
 
 
 class Links(HTMLParser):
-    """Collects what a page loads or leads to, and the names that are in it."""
+    """Collects the link targets, the ids and the tags of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class Links(HTMLParser):
                 self.names.add(value or "")
 
 
-def test_the_page_needs_nothing_from_elsewhere(harness: Any, document: Any) -> None:
+def test_the_page_loads_no_external_resources(harness: Any, document: Any) -> None:
     answer = harness.call(None, "GET", "/schema")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
@@ -146,7 +147,7 @@ def test_the_page_needs_nothing_from_elsewhere(harness: Any, document: Any) -> N
 
 
 @pytest.mark.parametrize("path", ["/schema/nothing", "/schema/nothing.json", "/nothing", "/v1"])
-def test_a_page_that_is_not_there_is_a_problem(harness: Any, path: str) -> None:
+def test_an_unknown_page_is_a_problem(harness: Any, path: str) -> None:
     answer = harness.call("viewer", "GET", path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -160,17 +161,17 @@ def test_a_page_that_is_not_there_is_a_problem(harness: Any, path: str) -> None:
         (f"/v1/jobs/{'0' * 8}-0000-7000-8000-{'0' * 12}/result", "OPTIONS, POST"),
     ],
 )
-def test_paths_of_hot_calls_know_their_methods(harness: Any, path: str, allowed: str) -> None:
+def test_paths_of_frequent_calls_list_their_methods(harness: Any, path: str, allowed: str) -> None:
     for method in ("PUT", "DELETE", "TRACE"):
         answer = harness.call("admin", method, path)
         assert answer.status_code == 405
         assert answer.headers["allow"] == allowed
         assert answer.headers["content-type"] == "application/problem+json"
-    asked = harness.call(None, "OPTIONS", path)
-    assert (asked.status_code, asked.headers["allow"]) == (204, allowed)
+    options = harness.call(None, "OPTIONS", path)
+    assert (options.status_code, options.headers["allow"]) == (204, allowed)
 
 
-def test_what_the_framework_serves_knows_its_methods(harness: Any) -> None:
+def test_paths_of_the_framework_list_their_methods(harness: Any) -> None:
     answer = harness.call("viewer", "DELETE", "/v1/runs")
     assert answer.status_code == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "OPTIONS", "POST"}

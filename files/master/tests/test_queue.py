@@ -1,4 +1,4 @@
-"""The way of a job: claiming, fencing, leases, failures, canceling, draining."""
+"""The life cycle of a job: claims, fencing, leases, failures, cancellation, and draining."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 
-def test_a_job_goes_all_the_way(ready_harness: Any) -> None:
+def test_a_job_succeeds(ready_harness: Any) -> None:
     run = ready_harness.run()
     assert run["state"] == "queued"
     claim = ready_harness.claim("worker1")
@@ -49,14 +49,14 @@ def test_no_job_is_handed_out_twice(ready_harness: Any) -> None:
     assert [claim is None for claim in claims] == [False, True]
 
 
-def test_a_job_goes_only_to_a_node_that_can_do_it(ready_harness: Any) -> None:
+def test_a_job_is_leased_only_to_a_node_that_can_run_it(ready_harness: Any) -> None:
     ready_harness.register("worker2", "libx265")
     ready_harness.run(ready_harness.suite(encoders=("libx265",), placement="any"))
     assert ready_harness.claim("worker1") is None
     assert ready_harness.claim("worker2")["job"]["scenario"]["encode"]["encoder"] == "libx265"
 
 
-def test_a_job_for_one_node_goes_to_no_other(ready_harness: Any) -> None:
+def test_a_job_for_one_node_is_not_leased_to_another(ready_harness: Any) -> None:
     ready_harness.run()
     ready_harness.register("worker2")
     assert ready_harness.claim("worker2") is None
@@ -73,7 +73,7 @@ def test_the_oldest_run_comes_first_and_positions_count(ready_harness: Any) -> N
     assert order == [(run["id"], position) for run in runs for position in range(3)]
 
 
-def test_a_slot_that_claims_again_ends_its_old_attempt_at_once(ready_harness: Any) -> None:
+def test_a_slot_that_claims_again_ends_its_previous_attempt(ready_harness: Any) -> None:
     ready_harness.run()
     old = ready_harness.claim("worker1", slot=1)
     assert ready_harness.claim("worker1", slot=2) is None
@@ -85,31 +85,31 @@ def test_a_slot_that_claims_again_ends_its_old_attempt_at_once(ready_harness: An
     assert "the agent restarted" in reasons[2]["reason"]
 
 
-@pytest.mark.parametrize("deed", ["heartbeat", "result", "fail"])
-def test_a_dead_attempt_is_refused(ready_harness: Any, deed: str) -> None:
+@pytest.mark.parametrize("action", ["heartbeat", "result", "fail"])
+def test_an_expired_attempt_is_refused(ready_harness: Any, action: str) -> None:
     ready_harness.run()
-    dead = ready_harness.claim("worker1")
+    expired = ready_harness.claim("worker1")
     ready_harness.clock.advance(61)
     ready_harness.run_maintenance()
     ready_harness.clock.advance(10)
-    alive = ready_harness.claim("worker1")
-    assert alive["attempt"] == 2
-    more = ("network",) if deed == "fail" else ()
-    answer = getattr(ready_harness, deed)(dead, *more)
+    current = ready_harness.claim("worker1")
+    assert current["attempt"] == 2
+    more = ("network",) if action == "fail" else ()
+    answer = getattr(ready_harness, action)(expired, *more)
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     assert "attempt 1" in answer.json()["detail"]
-    assert ready_harness.job(alive["job"]["id"])["state"] == "leased"
-    assert ready_harness.result(alive).is_success
+    assert ready_harness.job(current["job"]["id"])["state"] == "leased"
+    assert ready_harness.result(current).is_success
 
 
-@pytest.mark.parametrize("deed", ["heartbeat", "result", "fail"])
-def test_nobody_acts_on_the_lease_of_another_node(ready_harness: Any, deed: str) -> None:
+@pytest.mark.parametrize("action", ["heartbeat", "result", "fail"])
+def test_a_node_cannot_act_on_the_lease_of_another(ready_harness: Any, action: str) -> None:
     ready_harness.register("worker2")
     ready_harness.run(ready_harness.suite(placement="any"))
     claim = ready_harness.claim("worker1")
-    more = ("network",) if deed == "fail" else ()
-    answer = getattr(ready_harness, deed)(claim, *more, node="worker2")
+    more = ("network",) if action == "fail" else ()
+    answer = getattr(ready_harness, action)(claim, *more, node="worker2")
     assert answer.status_code == 409
     assert "not leased to node worker2" in answer.json()["detail"]
 
@@ -122,7 +122,7 @@ def test_a_second_post_of_a_result_changes_nothing(ready_harness: Any) -> None:
     assert len(ready_harness.ok("viewer", "GET", "/v1/results")["items"]) == 1
 
 
-def test_a_heartbeat_keeps_the_lease(ready_harness: Any) -> None:
+def test_a_heartbeat_renews_the_lease(ready_harness: Any) -> None:
     ready_harness.run()
     claim = ready_harness.claim("worker1")
     for _ in range(5):
@@ -132,7 +132,7 @@ def test_a_heartbeat_keeps_the_lease(ready_harness: Any) -> None:
     assert ready_harness.job(claim["job"]["id"])["attempt"] == 1
 
 
-def test_a_lease_that_runs_out_is_retried_and_finally_fails(ready_harness: Any) -> None:
+def test_an_expired_lease_is_retried_and_finally_fails(ready_harness: Any) -> None:
     run = ready_harness.run()
     for attempt in (1, 2, 3):
         claim = ready_harness.claim("worker1")
@@ -147,7 +147,7 @@ def test_a_lease_that_runs_out_is_retried_and_finally_fails(ready_harness: Any) 
     assert ready_harness.run_now(run["id"])["state"] == "failed"
 
 
-def test_a_fault_of_the_machine_is_tried_again_after_a_growing_pause(ready_harness: Any) -> None:
+def test_a_node_failure_is_retried_after_a_growing_pause(ready_harness: Any) -> None:
     ready_harness.run()
     for pause_s in (5, 10):
         claim = ready_harness.claim("worker1")
@@ -160,7 +160,7 @@ def test_a_fault_of_the_machine_is_tried_again_after_a_growing_pause(ready_harne
 
 
 @pytest.mark.parametrize("kind", ["invalid_settings", "source_checksum", "encode_failed"])
-def test_a_fault_of_the_job_is_final_at_once(ready_harness: Any, kind: str) -> None:
+def test_a_job_failure_is_final(ready_harness: Any, kind: str) -> None:
     run = ready_harness.run()
     claim = ready_harness.claim("worker1")
     assert ready_harness.fail(claim, kind).json()["state"] == "failed"
@@ -168,7 +168,7 @@ def test_a_fault_of_the_job_is_final_at_once(ready_harness: Any, kind: str) -> N
     assert ready_harness.run_now(run["id"])["state"] == "failed"
 
 
-def test_canceling_ends_what_is_queued_and_asks_what_runs_to_stop(ready_harness: Any) -> None:
+def test_canceling_ends_queued_jobs_and_requests_running_ones_to_stop(ready_harness: Any) -> None:
     run = ready_harness.run(ready_harness.suite(rates=3))
     claim = ready_harness.claim("worker1")
     now = ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
@@ -188,7 +188,7 @@ def test_a_result_that_comes_after_canceling_is_not_stored(ready_harness: Any) -
     assert ready_harness.ok("viewer", "GET", "/v1/results")["items"] == []
 
 
-def test_a_lease_that_runs_out_after_canceling_ends_the_job(ready_harness: Any) -> None:
+def test_a_lease_that_expires_after_canceling_ends_the_job(ready_harness: Any) -> None:
     run = ready_harness.run()
     claim = ready_harness.claim("worker1")
     ready_harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
@@ -205,7 +205,7 @@ def test_a_draining_node_finishes_and_claims_nothing(ready_harness: Any) -> None
     assert ready_harness.result(claim).is_success
     assert ready_harness.claim("worker1") is None
     ready_harness.register("worker1")
-    assert ready_harness.claim("worker1") is None, "registering anew must not end the draining"
+    assert ready_harness.claim("worker1") is None, "registering again must not end the draining"
     ready_harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "active"})
     assert ready_harness.claim("worker1") is not None
 
@@ -217,15 +217,15 @@ def test_a_node_must_register_before_it_claims(ready_harness: Any) -> None:
     assert "register it first" in answer.json()["detail"]
 
 
-def test_a_silent_node_is_offline_until_its_agent_is_heard(ready_harness: Any) -> None:
+def test_a_node_is_offline_until_its_agent_makes_a_request(ready_harness: Any) -> None:
     ready_harness.clock.advance(61)
     assert ready_harness.ok("viewer", "GET", "/v1/nodes")["items"][0]["state"] == "offline"
     source = f"/v1/sources/{ready_harness.clip_sha256}"
-    for hear in (
+    for make_request in (
         lambda: ready_harness.claim("worker1"),
         lambda: ready_harness.call("worker1", "GET", source),
     ):
-        hear()
+        make_request()
         assert ready_harness.ok("viewer", "GET", "/v1/nodes")["items"][0]["state"] == "active"
         ready_harness.clock.advance(61)
 
@@ -235,7 +235,7 @@ def states(harness: Any) -> dict[str, str]:
     return {node["name"]: node["state"] for node in items}
 
 
-def test_silence_while_nobody_listened_does_not_count(ready_harness: Any) -> None:
+def test_downtime_of_the_master_does_not_count_as_offline_time(ready_harness: Any) -> None:
     ready_harness.register("worker2", "libx264")
     ready_harness.clock.advance(61)
     ready_harness.claim("worker1")
@@ -249,7 +249,7 @@ def test_silence_while_nobody_listened_does_not_count(ready_harness: Any) -> Non
         assert states(harness) == {"worker1": "offline", "worker2": "active"}
 
 
-def test_a_clock_that_is_put_back_keeps_no_silent_node_online(ready_harness: Any) -> None:
+def test_a_clock_set_back_keeps_no_inactive_node_online(ready_harness: Any) -> None:
     ready_harness.clock.advance(-3600)
     with ready_harness.client.portal() as portal:
         portal.call(ready_harness.services.maintenance.resume)
@@ -282,13 +282,13 @@ def test_a_restart_ends_no_lease(ready_harness: Any) -> None:
         assert harness.heartbeat(claim).status_code == 409
 
 
-def test_encoders_that_nobody_asks_for_do_no_harm(ready_harness: Any) -> None:
+def test_a_node_with_many_unused_encoders_can_claim(ready_harness: Any) -> None:
     ready_harness.register("worker1", *(f"encoder{n}" for n in range(200)), "libx264")
     ready_harness.run()
     assert ready_harness.claim("worker1") is not None
 
 
-def test_what_a_measurement_does_not_say_is_unavailable_with_its_reason(ready_harness: Any) -> None:
+def test_a_missing_field_of_a_measurement_is_unavailable_with_a_reason(ready_harness: Any) -> None:
     ready_harness.run()
     claim = ready_harness.claim("worker1")
     measurement = json.loads(msgspec.json.encode(factories.measurement()))

@@ -1,4 +1,4 @@
-"""Request ids, and the lines that are logged of requests."""
+"""Request ids, and the log lines of requests."""
 
 import logging
 from typing import Any
@@ -15,13 +15,13 @@ MISSING = "00000000-0000-7000-8000-000000000000"
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Any:
-    """What the master logs, as it stands in the journal."""
+    """The parsed log lines of the master, as written to the journal."""
     found: list[Any] = []
     formatter = logs.JsonFormatter()
 
     class Collecting(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # In the context that logs, as the real handler does.
+            # Formatted in the context of the log call, as by the real handler.
             found.append(msgspec.json.decode(formatter.format(record)))
 
     caplog.set_level(logging.INFO, "ffrtmp_master")
@@ -37,19 +37,25 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
 def test_every_answer_has_an_id(harness: Any, method: str, path: str) -> None:
     first, second = (harness.call("viewer", method, path).headers["x-request-id"] for _ in range(2))
     assert first != second
-    given = {"X-Request-Id": "load-balancer/7:a_b+c="}
-    answer = harness.call("viewer", method, path, headers=given)
+    request_id = {"X-Request-Id": "load-balancer/7:a_b+c="}
+    answer = harness.call("viewer", method, path, headers=request_id)
     assert answer.headers.get_list("x-request-id") == ["load-balancer/7:a_b+c="]
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 129, 'a"b', "a\tb", "ä", "${HOME}", "a\\n"])
-def test_an_id_that_is_not_sane_is_replaced(harness: Any, given: str) -> None:
-    answer = harness.call("viewer", "GET", "/healthz", headers={"X-Request-Id": given.encode()})
-    assert answer.headers["x-request-id"] != given
+@pytest.mark.parametrize(
+    "request_id", ["", "a b", "x" * 129, 'a"b', "a\tb", "ä", "${HOME}", "a\\n"]
+)
+def test_an_invalid_id_is_replaced(harness: Any, request_id: str) -> None:
+    answer = harness.call(
+        "viewer", "GET", "/healthz", headers={"X-Request-Id": request_id.encode()}
+    )
+    assert answer.headers["x-request-id"] != request_id
     assert len(answer.headers["x-request-id"]) == 32
 
 
-def test_a_refused_deed_is_logged_with_who_what_and_which_request(harness: Any, lines: Any) -> None:
+def test_a_refused_action_is_logged_with_caller_target_and_request_id(
+    harness: Any, lines: Any
+) -> None:
     answer = harness.call("viewer", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
     (line,) = lines
     del line["time"]
@@ -78,16 +84,16 @@ def test_a_refused_report_names_the_job_and_the_node(ready_harness: Any, lines: 
     assert (line["level"], line["job_id"], line["node"]) == ("info", MISSING, "worker1")
 
 
-def test_what_no_token_asks_for_is_a_warning_without_the_token(harness: Any, lines: Any) -> None:
+def test_a_request_with_an_unknown_token_is_logged_without_the_token(
+    harness: Any, lines: Any
+) -> None:
     harness.call("stranger", "POST", f"/v1/runs/{MISSING}/cancel")
     (line,) = lines
     assert (line["level"], line["status"], line["run_id"]) == ("warning", 401, MISSING)
     assert "token-stranger" not in str(line)
 
 
-def test_what_succeeds_or_is_looked_for_in_vain_is_not_logged(
-    ready_harness: Any, lines: Any
-) -> None:
+def test_successful_and_not_found_requests_are_not_logged(ready_harness: Any, lines: Any) -> None:
     ready_harness.submit()
     claim = ready_harness.claim("worker1")
     ready_harness.heartbeat(claim)
@@ -112,7 +118,7 @@ def test_an_unexpected_error_is_logged_once_with_its_trace(
     assert "out of order" in line["exception"]
 
 
-def test_what_a_reading_thread_logs_belongs_to_the_request(harness: Any, lines: Any) -> None:
+def test_log_lines_of_a_reader_thread_have_the_request_id(harness: Any, lines: Any) -> None:
     def query(_connection: Any) -> None:
         logging.getLogger("ffrtmp_master.tests").warning("in a thread")
 

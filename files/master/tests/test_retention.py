@@ -1,4 +1,4 @@
-"""What was kept long enough goes, results stay, and a run still says how it ended."""
+"""Retention: old jobs and artifacts are removed; results and the states of runs remain."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -19,16 +19,18 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Table, func, select
 
 DAY_S = 86_400
-Keep = Callable[..., MasterHarness]
+StartMaster = Callable[..., MasterHarness]
 
 
 @pytest.fixture
-def keep(migrated: Settings, clock: SetClock) -> Iterator[Keep]:
-    """Start a master with settings of what is kept."""
+def start_master(migrated: Settings, clock: SetClock) -> Iterator[StartMaster]:
+    """A function that starts a master with given retention settings."""
     serving = []
 
-    def started(**kept: Any) -> MasterHarness:
-        services = Services(replace(migrated, **kept), clock, maintenance_interval_s=3600)
+    def started(**retention_settings: Any) -> MasterHarness:
+        services = Services(
+            replace(migrated, **retention_settings), clock, maintenance_interval_s=3600
+        )
         serving.append(in_process_master.running_master(services, clock))
         harness = serving[-1].__enter__()
         harness.register("worker1")
@@ -36,8 +38,8 @@ def keep(migrated: Settings, clock: SetClock) -> Iterator[Keep]:
         return harness
 
     yield started
-    for one in serving:
-        one.__exit__(None, None, None)
+    for context in serving:
+        context.__exit__(None, None, None)
 
 
 def retain(harness: MasterHarness) -> Removed:
@@ -45,7 +47,7 @@ def retain(harness: MasterHarness) -> Removed:
         return portal.call(harness.services.retention.run_once)
 
 
-def remove_waste(harness: MasterHarness) -> int:
+def remove_unused(harness: MasterHarness) -> int:
     with harness.client.portal() as portal:
         return portal.call(harness.services.content_stores.remove_unused, -1)
 
@@ -67,7 +69,7 @@ def put_artifact(
 
 def put_log(harness: MasterHarness, claim: Any) -> None:
     path = f"/v1/jobs/{claim['job']['id']}/log"
-    harness.ok("worker1", "POST", path, params={"attempt": claim["attempt"]}, content=b"said")
+    harness.ok("worker1", "POST", path, params={"attempt": claim["attempt"]}, content=b"line")
 
 
 def has_artifact(harness: MasterHarness, claim: Any, name: str = "a.log") -> bool:
@@ -87,8 +89,8 @@ def has_content(harness: MasterHarness, data: bytes) -> bool:
     return True
 
 
-def test_without_settings_everything_stays(keep: Keep, clock: SetClock) -> None:
-    harness = keep()
+def test_without_settings_nothing_is_removed(start_master: StartMaster, clock: SetClock) -> None:
+    harness = start_master()
     harness.submit()
     assert harness.result(harness.claim("worker1")).is_success
     clock.advance(10_000 * DAY_S)
@@ -96,8 +98,10 @@ def test_without_settings_everything_stays(keep: Keep, clock: SetClock) -> None:
     assert rows(harness, jobs) == 1
 
 
-def test_a_finished_job_goes_and_its_result_stays(keep: Keep, clock: SetClock) -> None:
-    harness = keep(jobs_keep_days=2)
+def test_a_finished_job_is_removed_and_its_result_remains(
+    start_master: StartMaster, clock: SetClock
+) -> None:
+    harness = start_master(jobs_keep_days=2)
     run = harness.run()
     failing = harness.claim("worker1")
     put_log(harness, failing)
@@ -128,16 +132,16 @@ def test_a_finished_job_goes_and_its_result_stays(keep: Keep, clock: SetClock) -
     assert before["state"] == "succeeded"
     assert has_artifact(harness, claim)
     assert not has_artifact(harness, failing)
-    assert remove_waste(harness) == 1
+    assert remove_unused(harness) == 1
     assert has_artifact(harness, claim)
     assert harness.call("viewer", "GET", f"/v1/sources/{harness.clip_sha256}").is_success
-    assert harness.result(claim).status_code == 404, "an agent that reports again is told"
+    assert harness.result(claim).status_code == 404, "a repeated report is refused"
 
 
-def test_a_run_whose_jobs_go_one_after_the_other_keeps_its_counts(
-    keep: Keep, clock: SetClock
+def test_a_run_keeps_its_counts_while_its_jobs_are_removed(
+    start_master: StartMaster, clock: SetClock
 ) -> None:
-    harness = keep(jobs_keep_days=1)
+    harness = start_master(jobs_keep_days=1)
     run = harness.run(harness.suite(rates=4))
     claims = []
     for kind in ("", "invalid_settings", ""):
@@ -146,7 +150,7 @@ def test_a_run_whose_jobs_go_one_after_the_other_keeps_its_counts(
         assert answer.is_success
         claims.append(claim)
         clock.advance(DAY_S / 2)
-    # The one that failed is done over, and succeeds; the last is never claimed.
+    # The failed job is retried and succeeds; the last job is never claimed.
     harness.ok("submitter", "POST", f"/v1/jobs/{claims[1]['job']['id']}/retry")
     again = harness.claim("worker1")
     assert again["job"]["id"] not in {claim["job"]["id"] for claim in claims}
@@ -159,8 +163,8 @@ def test_a_run_whose_jobs_go_one_after_the_other_keeps_its_counts(
     assert [left for left, _ in seen] == sorted((left for left, _ in seen), reverse=True)
     assert seen[0][0] > seen[-1][0] == 2
     wanted = {"queued": 1, "leased": 0, "running": 1, "succeeded": 2, "failed": 0, "canceled": 0}
-    assert [one["counts"] for _, one in seen] == [wanted] * 6
-    assert {one["state"] for _, one in seen} == {"running"}
+    assert [run_now["counts"] for _, run_now in seen] == [wanted] * 6
+    assert {run_now["state"] for _, run_now in seen} == {"running"}
     assert harness.result(again).is_success
     harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
     clock.advance(2 * DAY_S)
@@ -176,8 +180,8 @@ def test_a_run_whose_jobs_go_one_after_the_other_keeps_its_counts(
     assert listed == end
 
 
-def test_what_is_not_final_stays_however_old(keep: Keep, clock: SetClock) -> None:
-    harness = keep(jobs_keep_days=1, artifacts_keep_days=1, artifacts_max_bytes=1)
+def test_unfinished_jobs_are_never_removed(start_master: StartMaster, clock: SetClock) -> None:
+    harness = start_master(jobs_keep_days=1, artifacts_keep_days=1, artifacts_max_bytes=1)
     harness.submit()
     harness.submit()
     claim = harness.claim("worker1")
@@ -189,8 +193,8 @@ def test_what_is_not_final_stays_however_old(keep: Keep, clock: SetClock) -> Non
     assert harness.result(claim, artifacts=[listed]).is_success
 
 
-def test_artifacts_go_by_age(keep: Keep, clock: SetClock) -> None:
-    harness = keep(artifacts_keep_days=1)
+def test_artifacts_are_removed_by_age(start_master: StartMaster, clock: SetClock) -> None:
+    harness = start_master(artifacts_keep_days=1)
     claims = []
     for number in range(3):
         harness.submit()
@@ -202,8 +206,8 @@ def test_artifacts_go_by_age(keep: Keep, clock: SetClock) -> None:
     removed = retain(harness)
     assert (removed.jobs, removed.artifacts) == (0, 1)
     assert [has_artifact(harness, claim) for claim in claims] == [False, True, True]
-    assert has_content(harness, b"number 0"), "until it is looked for what nothing refers to"
-    assert remove_waste(harness) == 1
+    assert has_content(harness, b"number 0"), "content remains until unused content is removed"
+    assert remove_unused(harness) == 1
     contents = [b"number 0", b"number 1", b"number 2"]
     assert [has_content(harness, data) for data in contents] == [False, True, True]
     assert [result["artifacts"][0]["name"] for result in harness.every("/v1/results")] == [
@@ -214,11 +218,11 @@ def test_artifacts_go_by_age(keep: Keep, clock: SetClock) -> None:
 @pytest.mark.parametrize(
     ("max_bytes", "left"), [(1000, 5), (400, 5), (399, 3), (300, 3), (299, 2), (1, 0)]
 )
-def test_the_oldest_artifacts_go_when_there_are_too_many(
-    keep: Keep, clock: SetClock, max_bytes: int, left: int
+def test_the_oldest_artifacts_are_removed_above_the_size_limit(
+    start_master: StartMaster, clock: SetClock, max_bytes: int, left: int
 ) -> None:
-    """Of five artifacts of 100 bytes the first and the last are the same content."""
-    harness = keep(artifacts_max_bytes=max_bytes)
+    """Of five artifacts of 100 bytes, the first and the last have the same content."""
+    harness = start_master(artifacts_max_bytes=max_bytes)
     claims = []
     for letter in (b"a", b"b", b"c", b"d", b"a"):
         harness.submit()
@@ -232,15 +236,15 @@ def test_the_oldest_artifacts_go_when_there_are_too_many(
     assert [has_artifact(harness, claim) for claim in claims] == [False] * (5 - left) + [
         True
     ] * left
-    remove_waste(harness)
+    remove_unused(harness)
     assert has_content(harness, b"a" * 100) == (left > 0)
     assert retain(harness).artifacts == 0
 
 
-def test_many_go_in_several_steps(
-    keep: Keep, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+def test_many_jobs_are_removed_in_several_steps(
+    start_master: StartMaster, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    harness = keep(jobs_keep_days=1)
+    harness = start_master(jobs_keep_days=1)
     run = harness.run(harness.suite(rates=40, repeats=30))
     harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
     clock.advance(2 * DAY_S)
@@ -260,16 +264,16 @@ def test_many_go_in_several_steps(
     assert harness.run_now(run["id"])["counts"]["canceled"] == 1200
 
 
-def test_the_pace_follows_the_time_that_steps_take() -> None:
-    pace = AdaptiveBatchSize()
+def test_the_batch_size_follows_the_duration_of_steps() -> None:
+    batch_size = AdaptiveBatchSize()
     for _ in range(30):
-        pace.adjust(pace.size * 0.0001)
-    assert pace.size == 200, "20 ms of what takes 0.1 ms each"
-    pace.adjust(0.2)
-    assert pace.size == 20
+        batch_size.adjust(batch_size.size * 0.0001)
+    assert batch_size.size == 200, "20 ms at 0.1 ms each"
+    batch_size.adjust(0.2)
+    assert batch_size.size == 20
     for _ in range(30):
-        pace.adjust(pace.size * 0.05)
-    assert pace.size == 1
+        batch_size.adjust(batch_size.size * 0.05)
+    assert batch_size.size == 1
     for _ in range(30):
-        pace.adjust(0.0)
-    assert pace.size == AdaptiveBatchSize.MOST
+        batch_size.adjust(0.0)
+    assert batch_size.size == AdaptiveBatchSize.MOST

@@ -1,4 +1,4 @@
-"""Runs: what is refused before anything is queued, what is queued, and in which order."""
+"""Creation of runs: refusals, the queued jobs, and their order."""
 
 import hashlib
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(harness: A
 
 
 @pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/plan"])
-def test_an_encoder_that_no_node_has_refuses_a_run_that_must_not_wait(
+def test_a_run_that_must_not_wait_needs_a_node_with_the_encoder(
     ready_harness: Any, path: str
 ) -> None:
     text = ready_harness.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
@@ -47,18 +47,20 @@ def test_an_encoder_that_no_node_has_refuses_a_run_that_must_not_wait(
     assert problem["errors"] == ["encoder libx265: worker1 lacks encoder libx265"]
 
 
-@pytest.mark.parametrize("silence", ["offline", "draining", "none"])
-def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(harness: Any, silence: str) -> None:
+@pytest.mark.parametrize("node_state", ["offline", "draining", "none"])
+def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(
+    harness: Any, node_state: str
+) -> None:
     harness.upload()
-    if silence != "none":
+    if node_state != "none":
         harness.register("worker1")
-    if silence == "offline":
+    if node_state == "offline":
         harness.clock.advance(61)
-    if silence == "draining":
+    if node_state == "draining":
         harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
     status, problem = refused(harness, harness.suite(more="when_unmet: refuse\n"))
     assert status == 422
-    wanted = "none is registered" if silence == "none" else f"worker1 is {silence}"
+    wanted = "none is registered" if node_state == "none" else f"worker1 is {node_state}"
     assert problem["errors"] == [f"encoder libx264: no node is active; {wanted}"]
     run = harness.run(harness.suite(more="when_unmet: wait\n"))
     (job,) = harness.every("/v1/jobs", run=run["id"])
@@ -66,7 +68,7 @@ def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(harness: Any, sile
 
 
 @pytest.mark.parametrize("path", ["/v1/runs", "/v1/runs/plan"])
-def test_by_default_a_suite_that_no_registered_node_can_do_is_refused(
+def test_by_default_a_suite_that_no_registered_node_can_run_is_refused(
     harness: Any, path: str
 ) -> None:
     harness.upload()
@@ -84,13 +86,13 @@ def test_by_default_a_suite_that_no_registered_node_can_do_is_refused(
     ]
 
 
-@pytest.mark.parametrize("silence", ["offline", "draining"])
-def test_by_default_a_suite_waits_for_a_node_that_does_not_work_now(
-    ready_harness: Any, silence: str
+@pytest.mark.parametrize("node_state", ["offline", "draining"])
+def test_by_default_a_suite_waits_for_an_offline_or_draining_node(
+    ready_harness: Any, node_state: str
 ) -> None:
     harness = ready_harness
     harness.register("worker2", "libx265")
-    if silence == "offline":
+    if node_state == "offline":
         harness.clock.advance(61)
         harness.register("worker1")
     else:
@@ -109,7 +111,7 @@ def test_too_many_jobs_are_refused(ready_harness: Any) -> None:
     assert "101000 jobs" in problem["detail"]
 
 
-def test_each_node_gets_what_it_can_do(ready_harness: Any) -> None:
+def test_each_node_gets_the_jobs_it_can_run(ready_harness: Any) -> None:
     ready_harness.register("worker2", "libx264", "libx265")
     run = ready_harness.run(ready_harness.suite(encoders=("libx264", "libx265"), repeats=2))
     assert run["nodes"] == ["worker1", "worker2"]
@@ -138,10 +140,12 @@ def test_repeats_are_interleaved_in_the_order_of_the_seed(ready_harness: Any) ->
     assert order(8) != first
 
 
-def test_the_same_key_gives_the_same_run(ready_harness: Any) -> None:
-    def post(who: str = "submitter", **changed: Any) -> Any:
+def test_the_same_idempotency_key_returns_the_same_run(ready_harness: Any) -> None:
+    def post(caller: str = "submitter", **changed: Any) -> Any:
         body = {"suite": ready_harness.suite()} | changed
-        return ready_harness.call(who, "POST", "/v1/runs", body, headers={"Idempotency-Key": "k1"})
+        return ready_harness.call(
+            caller, "POST", "/v1/runs", body, headers={"Idempotency-Key": "k1"}
+        )
 
     first = post()
     assert first.status_code == 201
@@ -192,8 +196,8 @@ def test_an_ffmpeg_by_file_must_be_uploaded_and_its_jobs_wait_for_a_node_that_ru
     harness = ready_harness
     program = b"not really an FFmpeg"
     digest = hashlib.sha256(program).hexdigest()
-    given = f"{{name: patched, file: ffmpeg, sha256: {digest}}}"
-    text = harness.suite(more=f"ffmpegs:\n  - name: ours\n  - {given}\n")
+    definition = f"{{name: patched, file: ffmpeg, sha256: {digest}}}"
+    text = harness.suite(more=f"ffmpegs:\n  - name: ours\n  - {definition}\n")
     status, problem = refused(harness, text)
     assert status == 422
     assert problem["errors"] == [f"FFmpeg patched (SHA-256 {digest}) is not uploaded"]

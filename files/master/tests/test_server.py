@@ -1,4 +1,4 @@
-"""The real process: TLS, long polls, a graceful stop, and kill -9 under load."""
+"""The master process: TLS, long polls, a graceful stop, and kill -9 under load."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import client_context
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport, RunRequest
-from masters import Master
+from forked_master import Master
 
 MASTER = Path(sys.executable).parent / "ffrtmp-master"
 
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Process:
-    """The master as systemd would run it."""
+    """A master process as systemd runs it."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
@@ -61,16 +61,16 @@ class Process:
         deadline = time.monotonic() + 20
         with self.client("viewer") as client:
             while time.monotonic() < deadline:
-                assert self.process.poll() is None, "the master ended"
+                assert self.process.poll() is None, "the master exited"
                 try:
                     if client.is_ready():
                         return
                 except MasterUnreachableError:
                     time.sleep(0.05)
-        raise AssertionError("the master did not get ready")
+        raise AssertionError("the master did not become ready")
 
-    def client(self, who: str) -> MasterClient:
-        return MasterClient(self.url, f"token-{who}", self.ca_file)
+    def client(self, holder: str) -> MasterClient:
+        return MasterClient(self.url, f"token-{holder}", self.ca_file)
 
     def end(self, signal_number: signal.Signals) -> int:
         assert self.process is not None
@@ -93,7 +93,7 @@ def master(tmp_path: Path, migrated: Settings) -> Iterator[Process]:
 
 @pytest.fixture
 def prepared(master: Process, tmp_path: Path) -> Process:
-    """A master with the clip."""
+    """A master with the clip uploaded."""
     clip = tmp_path / "clip"
     clip.write_bytes(b"clip" * 1000)
     with master.client("submitter") as client:
@@ -113,7 +113,7 @@ def registration(make: Any, name: str) -> Registration:
 
 @pytest.fixture
 def parts(prepared: Process, tmp_path: Path, make_suite: Any, make_registration: Any) -> Any:
-    """The suite's text for so many rate points, and a way to register a node."""
+    """A function that returns a suite of some rate points, and one that registers nodes."""
     sha256 = clip_sha256(tmp_path / "clip")
 
     def text(rates: int) -> str:
@@ -127,7 +127,7 @@ def parts(prepared: Process, tmp_path: Path, make_suite: Any, make_registration:
     return text, register
 
 
-def test_the_whole_way_over_tls(
+def test_a_job_from_submission_to_result_over_tls(
     prepared: Process, parts: Any, tmp_path: Path, make_measurement: Any
 ) -> None:
     text, register = parts
@@ -154,7 +154,7 @@ def test_the_whole_way_over_tls(
         assert operator.run_page().items[0].id == run.id
 
 
-def test_a_waiting_claim_is_woken_at_once(prepared: Process, parts: Any) -> None:
+def test_a_parked_claim_is_woken_immediately(prepared: Process, parts: Any) -> None:
     text, register = parts
     register("worker1")
 
@@ -169,18 +169,20 @@ def test_a_waiting_claim_is_woken_at_once(prepared: Process, parts: Any) -> None
         run = operator.create_run(RunRequest(suite=text(1)))
         claim, woken = waiting.result(10)
         assert claim.job.run_id == run.id
-        # Well under the 5 s after which a waiter looks by itself.
+        # Well below the 5 s after which a parked claim polls the queue.
         assert woken - start < 1.5
 
 
-def test_a_client_that_hangs_up_gets_no_job(prepared: Process, parts: Any) -> None:
+def test_a_disconnected_client_gets_no_job(prepared: Process, parts: Any) -> None:
     text, register = parts
     register("worker1")
     with (
-        httpx.Client(verify=client_context(prepared.ca_file), base_url=prepared.url) as gone,
+        httpx.Client(
+            verify=client_context(prepared.ca_file), base_url=prepared.url
+        ) as disconnecting,
         pytest.raises(httpx.ReadTimeout),
     ):
-        gone.post(
+        disconnecting.post(
             "/v1/claims",
             json={"node": "worker1", "slot": 1, "wait_s": 30},
             headers={"Authorization": "Bearer token-worker1"},
@@ -193,7 +195,7 @@ def test_a_client_that_hangs_up_gets_no_job(prepared: Process, parts: Any) -> No
         assert operator.run(run.id).counts["queued"] == 1
 
 
-def test_a_stop_is_quick_though_agents_wait(prepared: Process, parts: Any) -> None:
+def test_parked_claims_do_not_delay_a_stop(prepared: Process, parts: Any) -> None:
     _, register = parts
     register("worker1")
 
@@ -213,7 +215,7 @@ def test_a_stop_is_quick_though_agents_wait(prepared: Process, parts: Any) -> No
         assert refused.value.is_temporary
 
 
-def test_another_ca_is_refused_with_words_that_help(master: Process, tmp_path: Path) -> None:
+def test_another_ca_is_refused_with_a_helpful_message(master: Process, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(other)
     with (
@@ -257,7 +259,7 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(
     with prepared.client("submitter") as operator:
         stored = [result.job_id for result in operator.results(run.id)]
         states = {job.id: job.state for job in operator.jobs(run.id)}
-    assert len(acknowledged) < 900, "the kill came after all was done"
+    assert len(acknowledged) < 900, "the kill came after the last job"
     assert set(acknowledged) <= set(stored)
     assert len(stored) == len(set(stored))
     assert {states[job_id] for job_id in acknowledged} == {"succeeded"}
@@ -283,7 +285,7 @@ def test_serve_refuses_an_old_schema(tmp_path: Path, settings: Settings) -> None
     ("name", "wanted"),
     [("results", "ffrtmp_results_exporter_up 1.0"), ("health", "ffrtmp_master_ready 1.0")],
 )
-def test_an_exporter_serves_who_shows_a_certificate(
+def test_an_exporter_serves_clients_with_a_certificate(
     master: Process, name: str, wanted: str
 ) -> None:
     port = free_port()
@@ -309,15 +311,15 @@ def test_an_exporter_serves_who_shows_a_certificate(
         stderr=subprocess.DEVNULL,
     )
     try:
-        stranger = client_context(master.ca_file)
-        friend = client_context(master.ca_file)
-        friend.load_cert_chain(master.certificate_file, master.key_file)
+        untrusted = client_context(master.ca_file)
+        trusted = client_context(master.ca_file)
+        trusted.load_cert_chain(master.certificate_file, master.key_file)
         url = f"https://127.0.0.1:{port}/metrics"
-        page = scrape_until(wanted, url, friend)
+        page = scrape_until(wanted, url, trusted)
         assert wanted in page
         assert f'ffrtmp_exporter_info{{exporter="{name}"' in page
         with pytest.raises(httpx.TransportError):
-            httpx.get(url, verify=stranger)
+            httpx.get(url, verify=untrusted)
         exporter.terminate()
         assert exporter.wait(5) == 0
     finally:
@@ -325,24 +327,24 @@ def test_an_exporter_serves_who_shows_a_certificate(
         exporter.wait()
 
 
-def test_an_answer_leaves_in_one_piece(master: Process) -> None:
+def test_an_answer_is_sent_in_one_tls_record(master: Process) -> None:
     context = client_context(master.ca_file)
     host, port = "127.0.0.1", int(master.url.rpartition(":")[2])
-    asked = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    raw_request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     with (
         socket.create_connection((host, port)) as plain,
         context.wrap_socket(plain, server_hostname=host) as connection,
     ):
         for _ in range(3):
-            connection.sendall(asked)
-            # One record is read at a time.
+            connection.sendall(raw_request)
+            # Each call reads one TLS record.
             head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
             assert f"content-length: {len(body)}".encode() in head.lower()
             assert body
 
 
 def scrape_until(wanted: str, url: str, context: ssl.SSLContext) -> str:
-    """Return the metrics once they have what is wanted, or as they are after a while."""
+    """Return the metrics once they contain `wanted`, or the last ones after 15 s."""
     page = ""
     deadline = time.monotonic() + 15
     while wanted not in page and time.monotonic() < deadline:

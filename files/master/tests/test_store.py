@@ -1,4 +1,4 @@
-"""The writer, the schema and its migrations, the clock's zone, the one way of a transition."""
+"""The store: the writer, engines, migrations, time zones, and final states."""
 
 import asyncio
 import sqlite3
@@ -35,7 +35,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Add(Request[int]):
-    """Stores a row; a number that is taken breaks the transaction, a negative one is refused."""
+    """Stores a row; a duplicate number fails the transaction, a negative one is refused."""
 
     number: int
 
@@ -49,7 +49,7 @@ class Blind(Request[int]):
 
 @dataclass(frozen=True)
 class Poison(Request[int]):
-    """Breaks the batch that it is in, after the rows before it were written."""
+    """Fails its batch after the preceding rows were written."""
 
 
 def apply(work: UnitOfWork, requests: Sequence[Any]) -> list[Any]:
@@ -74,8 +74,8 @@ def _apply(connection: Connection, request: Add | Blind | Poison) -> int | Reque
 
 @contextmanager
 def writer_of(settings: Settings, batches: list[int] | None = None) -> Iterator[Writer]:
-    noted: list[int] = [] if batches is None else batches
-    watch = Hooks(batch=lambda operations, _duration_s: noted.append(operations))
+    sizes: list[int] = [] if batches is None else batches
+    watch = Hooks(batch=lambda operations, _duration_s: sizes.append(operations))
     with writing(settings) as engine:
         yield Writer(engine, lambda: NOW, apply, watch)
 
@@ -88,16 +88,16 @@ def count(settings: Settings) -> int:
 def outcomes_of_one_batch(writer: Writer, requests: Sequence[Request[int]]) -> list[Any]:
     async def work() -> list[Any]:
         async with writer.running():
-            # All are queued in one turn of the event loop, so that they share one batch.
+            # All are queued in one iteration of the event loop, so that they share a batch.
             futures = [writer.apply_request(request) for request in requests]
             return await asyncio.gather(*futures, return_exceptions=True)
 
     return asyncio.run(work())
 
 
-def test_a_poisoned_request_leaves_its_neighbours_committed(migrated: Settings) -> None:
+def test_a_failing_request_does_not_affect_others_of_its_batch(migrated: Settings) -> None:
     requests: list[Request[int]] = [Add(number) for number in range(10)]
-    # The poison, and a second row with a key that is taken: two kinds of failing.
+    # Two kinds of failures: an exception, and a second row with the same key.
     requests[5:5] = [Poison(), Add(3)]
     with writer_of(migrated) as writer:
         outcomes = outcomes_of_one_batch(writer, requests)
@@ -107,18 +107,18 @@ def test_a_poisoned_request_leaves_its_neighbours_committed(migrated: Settings) 
     assert count(migrated) == 10
 
 
-def test_a_refusal_is_its_callers_alone_and_costs_no_second_transaction(
+def test_a_refused_request_does_not_repeat_the_transaction(
     migrated: Settings,
 ) -> None:
     batches: list[int] = []
     with writer_of(migrated, batches) as writer:
         outcomes = outcomes_of_one_batch(writer, [Add(1), Add(-1), Add(2)])
-    assert [type(one) for one in outcomes] == [int, ConflictError, int]
+    assert [type(outcome) for outcome in outcomes] == [int, ConflictError, int]
     assert batches == [3]
     assert count(migrated) == 2
 
 
-def test_requests_share_commits_and_are_all_there(migrated: Settings) -> None:
+def test_requests_share_commits_and_are_all_stored(migrated: Settings) -> None:
     batches: list[int] = []
 
     async def work(writer: Writer) -> None:
@@ -133,12 +133,12 @@ def test_requests_share_commits_and_are_all_there(migrated: Settings) -> None:
     assert max(batches) <= 128
 
 
-def test_who_gave_up_waiting_gets_nothing_done(migrated: Settings) -> None:
+def test_a_canceled_request_is_not_applied(migrated: Settings) -> None:
     async def work(writer: Writer) -> None:
         async with writer.running():
-            given_up, kept = writer.apply_request(Add(1)), writer.apply_request(Add(2))
-            given_up.cancel()
-            await kept
+            canceled, applied = writer.apply_request(Add(1)), writer.apply_request(Add(2))
+            canceled.cancel()
+            await applied
 
     with writer_of(migrated) as writer:
         asyncio.run(work(writer))
@@ -146,7 +146,7 @@ def test_who_gave_up_waiting_gets_nothing_done(migrated: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "call_writer",
     [
         lambda writer: writer.apply_request(Add(1)),
         lambda writer: writer.write(lambda work: _apply(work.connection, Add(1))),
@@ -154,18 +154,18 @@ def test_who_gave_up_waiting_gets_nothing_done(migrated: Settings) -> None:
     ids=["request", "operation"],
 )
 def test_a_closed_writer_refuses(
-    migrated: Settings, ask: Callable[[Writer], Awaitable[int]]
+    migrated: Settings, call_writer: Callable[[Writer], Awaitable[int]]
 ) -> None:
     async def work(writer: Writer) -> None:
         async with writer.running():
             pass
-        await ask(writer)
+        await call_writer(writer)
 
     with writer_of(migrated) as writer, pytest.raises(WriterClosedError):
         asyncio.run(work(writer))
 
 
-def test_what_is_queued_is_done_before_the_writer_ends(migrated: Settings) -> None:
+def test_queued_requests_are_applied_before_the_writer_ends(migrated: Settings) -> None:
     async def work(writer: Writer) -> list[int]:
         async with writer.running():
             futures = [writer.apply_request(Add(number)) for number in range(300)]
@@ -176,15 +176,15 @@ def test_what_is_queued_is_done_before_the_writer_ends(migrated: Settings) -> No
     assert count(migrated) == 300
 
 
-def test_requests_and_operations_take_turns(migrated: Settings) -> None:
+def test_requests_and_operations_alternate(migrated: Settings) -> None:
     async def work(writer: Writer) -> None:
         async with writer.running():
-            asked = [writer.apply_request(Add(number)) for number in range(300)]
+            queued = [writer.apply_request(Add(number)) for number in range(300)]
             alone = [
                 asyncio.ensure_future(writer.write(partial(_add, number)))
                 for number in range(300, 302)
             ]
-            await asyncio.gather(*asked, *alone)
+            await asyncio.gather(*queued, *alone)
 
     batches: list[int] = []
     with writer_of(migrated, batches) as writer:
@@ -197,7 +197,7 @@ def _add(number: int, work: UnitOfWork) -> int | RequestError:
 
 
 @only("postgresql")
-def test_a_connection_that_the_server_ended_is_made_anew(
+def test_a_connection_closed_by_the_server_is_reopened(
     migrated: Settings, cluster: Cluster
 ) -> None:
     async def work(writer: Writer) -> None:
@@ -211,7 +211,7 @@ def test_a_connection_that_the_server_ended_is_made_anew(
                     (name,),
                 ).fetchall()
             assert ended == [(True,)]
-            # Nobody hears of it: the connection was idle, so that nothing can have been lost.
+            # The request succeeds: the connection was idle, so no data can have been lost.
             await writer.apply_request(Blind(2))
 
     with writer_of(migrated) as writer:
@@ -220,7 +220,7 @@ def test_a_connection_that_the_server_ended_is_made_anew(
 
 
 @only("sqlite")
-def test_another_process_that_writes_holds_up_no_event_loop(
+def test_a_writing_process_does_not_block_the_event_loop(
     migrated: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = migrated.database_url.removeprefix("sqlite:///")
@@ -249,7 +249,7 @@ def test_another_process_that_writes_holds_up_no_event_loop(
     assert longest_s < 0.25
     assert count(migrated) == 8
     assert batches == [1, 7]
-    assert not caplog.records, "to wait is no failure"
+    assert not caplog.records, "waiting is not a failure"
 
 
 def test_a_reader_cannot_write(migrated: Settings) -> None:
@@ -278,7 +278,7 @@ def test_a_commit_on_postgresql_waits_for_the_disk(migrated: Settings) -> None:
     assert shown == "on"
 
 
-def test_the_migrations_make_the_schema(settings: Settings) -> None:
+def test_the_migrations_create_the_schema(settings: Settings) -> None:
     with writing(settings) as engine:
         assert migrate.upgrade(engine).changed
         assert not migrate.upgrade(engine).changed
@@ -287,7 +287,7 @@ def test_the_migrations_make_the_schema(settings: Settings) -> None:
             assert compare_metadata(context, metadata) == []
 
 
-def test_times_come_back_in_utc_and_naive_ones_are_refused(migrated: Settings) -> None:
+def test_times_are_read_in_utc_and_naive_ones_are_refused(migrated: Settings) -> None:
     local = NOW.astimezone(timezone(timedelta(hours=5)))
     with writing(migrated) as engine, engine.connect() as connection, connection.begin():
         connection.execute(insert(sources).values(sha256="a", size_bytes=1, stored_at=local))

@@ -1,4 +1,4 @@
-"""Tokens: made once, listed without what they are, revoked at once, expired, and used."""
+"""Tokens: creation, listing without secrets, revocation, expiry, and recorded use."""
 
 import asyncio
 from datetime import timedelta
@@ -16,11 +16,11 @@ from ffrtmp_shared.models import Role
 from sqlalchemy import text
 
 
-def made(harness: Any, name: str = "ci", role: str = "submitter", **more: Any) -> Any:
+def create_token(harness: Any, name: str = "ci", role: str = "submitter", **more: Any) -> Any:
     return harness.ok("admin", "POST", "/v1/tokens", {"name": name, "role": role, **more})
 
 
-def bearing(harness: Any, token: str, method: str = "GET", path: str = "/v1/runs") -> Any:
+def call_with_token(harness: Any, token: str, method: str = "GET", path: str = "/v1/runs") -> Any:
     return harness.call(None, method, path, headers={"Authorization": f"Bearer {token}"})
 
 
@@ -29,7 +29,7 @@ def listed(harness: Any, name: str) -> Any:
     return next(item for item in items if item["name"] == name)
 
 
-def test_a_token_is_shown_once_and_kept_as_a_digest(harness: Any) -> None:
+def test_a_token_is_shown_once_and_stored_as_a_digest(harness: Any) -> None:
     body = {"name": "ci", "role": "submitter"}
     answer = harness.call("admin", "POST", "/v1/tokens", body)
     assert answer.status_code == 201
@@ -37,8 +37,8 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(harness: Any) -> None:
     assert answer.headers["cache-control"] == "no-store"
     token = answer.json()["token"]
     assert len(token) >= 43
-    assert bearing(harness, token).status_code == 200
-    assert bearing(harness, token, "GET", "/v1/tokens").status_code == 403
+    assert call_with_token(harness, token).status_code == 200
+    assert call_with_token(harness, token, "GET", "/v1/tokens").status_code == 403
     shown = harness.call("admin", "GET", "/v1/tokens").text
     assert token not in shown
     assert token_sha256(token) not in shown
@@ -60,18 +60,18 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(harness: Any) -> None:
     def rows(work: UnitOfWork) -> str:
         return str(work.connection.execute(text("SELECT * FROM credentials")).all())
 
-    async def kept() -> str:
+    async def stored_rows() -> str:
         found: str = await harness.services.writer.write(rows)
         return found
 
     with harness.client.portal() as portal:
-        everything = portal.call(kept)
+        everything = portal.call(stored_rows)
     assert token_sha256(token) in everything
     assert token not in everything
 
 
 def test_an_agents_token_works_for_its_node(harness: Any) -> None:
-    token = made(harness, "w3", "agent", node="worker3")["token"]
+    token = create_token(harness, "w3", "agent", node="worker3")["token"]
     headers = {"Authorization": f"Bearer {token}"}
     for node, status in (("worker3", 200), ("worker1", 403)):
         body = harness.registration(node)
@@ -94,31 +94,31 @@ def test_an_agents_token_works_for_its_node(harness: Any) -> None:
         ({"name": "viewer", "role": "viewer"}, 409),
     ],
 )
-def test_a_token_that_makes_no_sense_is_refused(harness: Any, body: Any, status: int) -> None:
+def test_an_invalid_token_request_is_refused(harness: Any, body: Any, status: int) -> None:
     answer = harness.call("admin", "POST", "/v1/tokens", body)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert harness.ok("admin", "GET", "/v1/audit")["items"] == []
 
 
-def test_a_name_is_given_once(harness: Any) -> None:
-    token = made(harness)["token"]
+def test_a_token_name_is_unique(harness: Any) -> None:
+    token = create_token(harness)["token"]
     again = harness.call("admin", "POST", "/v1/tokens", {"name": "ci", "role": "viewer"})
     assert again.status_code == 409
     assert "revoke it first" in again.json()["detail"]
-    assert bearing(harness, token).status_code == 200
+    assert call_with_token(harness, token).status_code == 200
 
 
-def test_a_revoked_token_is_refused_at_once(harness: Any) -> None:
-    token = made(harness)["token"]
-    assert bearing(harness, token).status_code == 200
+def test_a_revoked_token_is_refused_immediately(harness: Any) -> None:
+    token = create_token(harness)["token"]
+    assert call_with_token(harness, token).status_code == 200
     assert harness.call("admin", "DELETE", "/v1/tokens/ci").status_code == 204
-    assert bearing(harness, token).status_code == 401
+    assert call_with_token(harness, token).status_code == 401
     assert harness.call("admin", "DELETE", "/v1/tokens/ci").status_code == 404
-    assert made(harness)["token"] != token
+    assert create_token(harness)["token"] != token
 
 
-def test_a_token_of_the_operators_file_is_changed_there(harness: Any) -> None:
+def test_a_token_of_the_operators_file_cannot_be_revoked(harness: Any) -> None:
     answer = harness.call("admin", "DELETE", "/v1/tokens/viewer")
     assert answer.status_code == 409
     assert "the credentials file lists" in answer.json()["detail"]
@@ -127,23 +127,23 @@ def test_a_token_of_the_operators_file_is_changed_there(harness: Any) -> None:
 
 
 def test_a_token_expires(harness: Any) -> None:
-    made(harness, "other")
-    token = made(harness, expires_at="2026-01-01T02:00:00+01:00")["token"]
+    create_token(harness, "other")
+    token = create_token(harness, expires_at="2026-01-01T02:00:00+01:00")["token"]
     harness.clock.advance(3599)
-    assert bearing(harness, token).status_code == 200
+    assert call_with_token(harness, token).status_code == 200
     harness.clock.advance(1)
-    refused = bearing(harness, token)
+    refused = call_with_token(harness, token)
     assert refused.status_code == 401
     assert "expired" in refused.json()["detail"]
-    hot = bearing(harness, token, "POST", "/v1/jobs")
+    hot = call_with_token(harness, token, "POST", "/v1/jobs")
     assert hot.status_code == 401
     assert listed(harness, "ci")["expires_at"] == "2026-01-01T01:00:00Z"
 
 
-def test_when_a_token_was_used_is_written_for_all_at_once(harness: Any) -> None:
-    token = made(harness)["token"]
+def test_the_last_uses_of_tokens_are_written_together(harness: Any) -> None:
+    token = create_token(harness)["token"]
     for _ in range(3):
-        assert bearing(harness, token).status_code == 200
+        assert call_with_token(harness, token).status_code == 200
     assert listed(harness, "ci")["last_used_at"] is None
     harness.clock.advance(20)
     with harness.client.portal() as portal:
@@ -159,7 +159,7 @@ def test_when_a_token_was_used_is_written_for_all_at_once(harness: Any) -> None:
 
 def test_lists_of_tokens_are_paged(harness: Any) -> None:
     for number in range(5):
-        made(harness, f"t{number}")
+        create_token(harness, f"t{number}")
     names: list[str] = []
     cursor = ""
     while cursor is not None:
@@ -172,15 +172,15 @@ def test_lists_of_tokens_are_paged(harness: Any) -> None:
     assert harness.call("admin", "GET", "/v1/tokens?limit=1001").status_code == 400
 
 
-def test_synchronising_leaves_what_was_made_over_the_api(harness: Any) -> None:
-    token = made(harness)["token"]
+def test_synchronizing_preserves_tokens_of_the_api(harness: Any) -> None:
+    token = create_token(harness)["token"]
     file = [Credential(name="admin", role=Role.ADMIN, sha256=token_sha256("token-admin"))]
 
-    def synchronise(work: UnitOfWork) -> Any:
+    def synchronize(work: UnitOfWork) -> Any:
         return credentials.sync(work.connection, file, work.now)
 
     async def run() -> Any:
-        return await harness.services.writer.write(synchronise)
+        return await harness.services.writer.write(synchronize)
 
     with harness.client.portal() as portal:
         done = portal.call(run)
@@ -188,7 +188,7 @@ def test_synchronising_leaves_what_was_made_over_the_api(harness: Any) -> None:
     assert done.added == done.changed == ()
     assert "viewer" in done.removed
     harness.services.authenticator.evict_all()
-    assert bearing(harness, token).status_code == 200
+    assert call_with_token(harness, token).status_code == 200
     assert harness.call("viewer", "GET", "/v1/runs").status_code == 401
     file.append(Credential(name="ci", role=Role.VIEWER, sha256="1" * 64))
     with (
@@ -198,34 +198,36 @@ def test_synchronising_leaves_what_was_made_over_the_api(harness: Any) -> None:
         portal.call(run)
 
 
-def test_what_is_looked_up_while_it_is_revoked_is_not_believed(harness: Any) -> None:
+def test_a_token_revoked_during_its_lookup_is_not_cached(harness: Any) -> None:
     """The lookup began before the revocation was committed, and ended after it."""
-    token = made(harness)["token"]
+    token = create_token(harness)["token"]
     services: Services = harness.services
 
     class SlowReader:
-        """Reads what is there now, and gives it when it may."""
+        """Reads immediately and returns the result when permitted."""
 
         def __init__(self) -> None:
             self.has_read = asyncio.Event()
-            self.may_go_on = asyncio.Event()
+            self.may_continue = asyncio.Event()
 
         async def read(self, query: Any) -> Any:
             found = await services.reader.read(query)
             self.has_read.set()
-            await self.may_go_on.wait()
+            await self.may_continue.wait()
             return found
 
     async def race() -> None:
         reader: Any = SlowReader()
-        gate = TokenAuthenticator(reader, services.writer, services.clock, services.settings)
-        late = asyncio.create_task(gate.authenticate(f"Bearer {token}", None))
+        authenticator = TokenAuthenticator(
+            reader, services.writer, services.clock, services.settings
+        )
+        late = asyncio.create_task(authenticator.authenticate(f"Bearer {token}", None))
         await reader.has_read.wait()
         await services.writer.write(lambda work: credentials.remove_token(work.connection, "ci"))
-        gate.evict_all()
-        reader.may_go_on.set()
+        authenticator.evict_all()
+        reader.may_continue.set()
         assert (await late).name == "ci"
-        assert await gate.is_good(f"Bearer {token}") is False
+        assert await authenticator.is_good(f"Bearer {token}") is False
 
     with harness.client.portal() as portal:
         portal.call(race)

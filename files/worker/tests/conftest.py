@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import proofs
 import pytest
 import trustme
+import working_encoders
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Claim, Job, Progress
@@ -83,7 +83,7 @@ def _picture(ffmpeg: Path, factory: pytest.TempPathFactory, duration_s: int) -> 
 @pytest.fixture(scope="session")
 def encoders_file(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with the encoders of the FFmpeg that work on this computer."""
-    return proofs.file_for(tmp_path_factory, ffmpeg)
+    return working_encoders.file_for(tmp_path_factory, ffmpeg)
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +96,7 @@ def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
         quality_ffmpeg=ffmpeg,
         ffmpeg_build=build,
         quality_ffmpeg_build=build,
-        encoders=proofs.read(encoders_file),
+        encoders=working_encoders.read(encoders_file),
         vmaf_threads=2,
         min_free_bytes=1,
         agent_version="0.1.0",

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import proofs
 import pytest
+import working_encoders
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import (
@@ -75,7 +75,7 @@ def _offer(master: ApiServer, source: Path, spec: Scenario, *, heartbeat_s: floa
 @contextmanager
 def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """Run an agent in a separate process; with `proves` it tests its encoders itself."""
-    argv = proofs.agent_command(config.with_name(_ENCODERS), config)
+    argv = working_encoders.agent_command(config.with_name(_ENCODERS), config)
     if proves:
         argv = [sys.executable, "-m", "ffrtmp_worker", "--config", str(config)]
         argv += ["run", "--slot", "1"]

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import proofs
 import pytest
+import working_encoders
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from ffrtmp_shared.models import Failure, FailureReport
@@ -216,7 +216,7 @@ log_level: info
     size = clip.stat().st_size + 400_000
     mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(size), str(disk)]
-    argv += proofs.agent_command(encoders_file, config)
+    argv += working_encoders.agent_command(encoders_file, config)
     with subprocess.Popen(argv) as agent:
         try:
             until = time.monotonic() + 60

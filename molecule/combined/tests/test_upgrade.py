@@ -1,8 +1,8 @@
-"""A host that is master, worker and monitoring at once, after a new release."""
+"""The upgrade of a machine that is master, worker and monitoring server."""
 
-import json
 import time
 
+from deployed_farm import Machine
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://all"]
@@ -32,28 +32,20 @@ def test_both_releases_are_installed(host: Host) -> None:
     assert len(host.file("/opt/ffmpeg-rtmp/releases").listdir()) == 2
 
 
-ASK = """
-import ssl, sys, urllib.request
-url, *shown = sys.argv[1:]
-context = ssl.create_default_context(cafile="/etc/ffmpeg-rtmp/pki/ca.pem")
-if shown:
-    context.load_cert_chain(*shown)
-print(urllib.request.urlopen(url, context=context).read().decode())
-"""
 READY = "https://box1:8080/readyz"
-SHOWN = "/etc/ffmpeg-rtmp/pki/host.pem /etc/ffmpeg-rtmp/pki/host.key"
 
 
 def test_a_client_without_a_certificate_is_rejected(host: Host) -> None:
-    assert host.run(f"python3 -c %s {READY} {SHOWN}", ASK).rc == 0
-    refused = host.run(f"python3 -c %s {READY}", ASK)
-    assert refused.rc != 0
-    assert "HTTP Error" not in refused.stderr
+    machine = Machine(host, host.ansible.get_variables())
+    assert machine.request(READY, certificate=True).status == 200
+    assert machine.request(READY).status == 0
 
 
 def _query(host: Host, query: str) -> dict[tuple[tuple[str, str], ...], str]:
     url = f"https://127.0.0.1:8428/api/v1/query?query={query}"
-    found = json.loads(host.check_output("python3 -c %s %s", ASK, url))["data"]["result"]
+    answer = Machine(host, host.ansible.get_variables()).request(url)
+    assert answer.status == 200, answer.body
+    found = answer.json()["data"]["result"]
     return {tuple(sorted(item["metric"].items())): item["value"][1] for item in found}
 
 

@@ -1,97 +1,19 @@
-"""What the tests of the deployed farm share."""
+"""Fixtures and paths of the tests of the farm on SQLite."""
 
-import json
-import os
 import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+import deployed_farm
 import pytest
+from deployed_farm import ROOT, Machine
 from testinfra.host import Host
 
-ROOT = Path(__file__).resolve().parents[3]
 SECRETS = ROOT / ".secrets/molecule"
 RESULTS = ROOT / ".state/molecule-results"
 
-# Runs on the machine, where nothing but Python can ask over TLS.
-_ASK = """
-import json, ssl, sys, urllib.error, urllib.request
-url, ca, show_certificate, token = json.loads(sys.argv[1])
-context = ssl.create_default_context(cafile=ca)
-if show_certificate:
-    folder = "/etc/ffmpeg-rtmp/pki/"
-    context.load_cert_chain(folder + "host.pem", folder + "host.key")
-request = urllib.request.Request(url)
-if token:
-    request.add_header("Authorization", "Bearer " + token)
-try:
-    with urllib.request.urlopen(request, context=context, timeout=20) as answer:
-        print(json.dumps([answer.status, answer.read().decode()]))
-except urllib.error.HTTPError as error:
-    print(json.dumps([error.code, error.read().decode()]))
-except OSError as error:
-    print(json.dumps([0, str(error)]))
-"""
 
-
-def play(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ansible-playbook on the machines, as an operator does on the control node."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook"))]
-    command += ["--inventory", "molecule/default/inventory", *arguments]
-    environment = os.environ | {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_FORCE_COLOR": "false",
-        "LC_ALL": "C.UTF-8",
-    }
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
-    )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back: the HTTP status, 0 where there was none, and the body or the reason."""
-
-    status: int
-    body: str
-
-    def json(self) -> Any:
-        """Read the body as JSON."""
-        return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine of the farm, as the inventory and testinfra know it."""
-
-    host: Host
-    variables: dict[str, Any]
-
-    @property
-    def address(self) -> str:
-        """Where the other machines reach it."""
-        found = self.variables["ansible_host"]
-        assert isinstance(found, str)
-        return found
-
-    def is_in(self, group: str) -> bool:
-        """Whether it stands in an inventory group."""
-        return group in self.variables["group_names"]
-
-    def ask(
-        self,
-        url: str,
-        *,
-        token: str = "",
-        certificate: bool = False,
-        ca: str = "/etc/ffmpeg-rtmp/pki/ca.pem",
-    ) -> Answer:
-        """Ask for a URL from this machine, trusting `ca`; with its own certificate if wanted."""
-        question = json.dumps([url, ca, certificate, token])
-        status, body = json.loads(self.host.check_output("python3 -c %s %s", _ASK, question))
-        return Answer(status, body)
+def run_playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook with the inventory of this scenario."""
+    return deployed_farm.run_playbook(ROOT / "molecule/default/inventory", *arguments)
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
-"""The exporter of containers, with a Docker Engine on one worker and none on the other."""
+"""The exporter of containers, on a worker with a Docker Engine and on one without."""
 
 import re
 import time
 
-from .conftest import Machine
+from deployed_farm import Machine
 
 testinfra_hosts = ["ansible://worker"]
 
@@ -19,14 +19,14 @@ def has_engine(machine: Machine) -> bool:
 
 
 def scrape(machine: Machine) -> str:
-    # The exporter looks every few seconds.
+    # The exporter polls the engine every few seconds.
     time.sleep(PAUSE_S)
-    answer = machine.ask(f"https://{machine.address}:9501/metrics", certificate=True)
+    answer = machine.request(f"https://{machine.address}:9501/metrics", certificate=True)
     assert answer.status == 200, answer.body
     return answer.body
 
 
-def test_it_runs_where_it_was_asked_for_and_nowhere_else(machine: Machine) -> None:
+def test_the_exporter_runs_only_where_it_is_enabled(machine: Machine) -> None:
     service = machine.host.service(UNIT)
     assert service.is_running == has_engine(machine)
     assert service.is_enabled == has_engine(machine)
@@ -36,7 +36,7 @@ def test_it_runs_where_it_was_asked_for_and_nowhere_else(machine: Machine) -> No
         assert properties["PrivateDevices"] == "yes"
 
 
-def test_a_container_comes_and_goes(machine: Machine) -> None:
+def test_a_container_is_reported_until_it_is_removed(machine: Machine) -> None:
     if not has_engine(machine):
         return
     machine.host.run(f"docker rm --force {NAME}")

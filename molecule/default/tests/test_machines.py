@@ -1,9 +1,9 @@
-"""Each machine: what runs there, as whom, behind which doors."""
+"""Each machine: its units, their users and hardening, listening ports, and file permissions."""
 
 import re
 from typing import Any
 
-from .conftest import Machine
+from deployed_farm import Machine
 
 testinfra_hosts = ["ansible://all"]
 
@@ -28,13 +28,13 @@ UNITS = {
         "ffrtmp-series-importer.service",
     ],
 }
-PLACES = [(group, unit) for group, units in UNITS.items() for unit in units]
-EVERYWHERE = "0.0.0.0"  # noqa: S104 the address that is looked for
-HERE = "127.0.0.1"
+GROUP_UNITS = [(group, unit) for group, units in UNITS.items() for unit in units]
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound
+LOOPBACK = "127.0.0.1"
 API_PORT = 8080
 RTMP_PORTS = (1935, 8936)
-MOST_TASKS = 4096
-DOORS = [
+MAX_TASKS = 4096
+LISTENERS = [
     ("master", EVERYWHERE, API_PORT),
     ("master", EVERYWHERE, 9502),
     ("master", EVERYWHERE, 9600),
@@ -43,9 +43,9 @@ DOORS = [
     ("worker", EVERYWHERE, 9511),
     ("rtmp_server", EVERYWHERE, 1935),
     ("rtmp_server", EVERYWHERE, 8936),
-    ("monitoring", HERE, 8428),
-    ("monitoring", HERE, 8880),
-    ("monitoring", HERE, 9093),
+    ("monitoring", LOOPBACK, 8428),
+    ("monitoring", LOOPBACK, 8880),
+    ("monitoring", LOOPBACK, 9093),
 ]
 FILES = [
     ("master", "/etc/ffmpeg-rtmp/master.yml", "root", "ffrtmp-master", 0o640),
@@ -71,15 +71,15 @@ FILES = [
 ]
 
 
-def of(machine: Machine, table: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return the rows of a table that apply to a machine, without the group that stands first."""
+def rows_for(machine: Machine, table: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the rows of a table for the groups of a machine, without the group."""
     found = [rest for group, *rest in table if machine.is_in(group)]
     assert found
     return [tuple(rest) for rest in found]
 
 
 def test_units_run_and_are_enabled(machine: Machine) -> None:
-    for (unit,) in of(machine, PLACES):
+    for (unit,) in rows_for(machine, GROUP_UNITS):
         service = machine.host.service(unit)
         log = machine.host.check_output("journalctl --no-pager --unit %s --lines 50", unit)
         assert service.is_running, log
@@ -88,56 +88,56 @@ def test_units_run_and_are_enabled(machine: Machine) -> None:
 
 
 def test_units_are_hardened(machine: Machine) -> None:
-    for (unit,) in of(machine, PLACES):
+    for (unit,) in rows_for(machine, GROUP_UNITS):
         most = 3.5 if unit.startswith("ffrtmp-agent@") else 2.0
         path = machine.host.service(unit).systemd_properties["FragmentPath"]
-        # Offline, so that what the test machines add to every service does not count.
+        # Offline, so that the drop-ins of the test machines do not count.
         command = "systemd-analyze security --offline=true --no-pager %s"
-        said = machine.host.check_output(command, path).splitlines()[-1]
-        assert float(said.split(":")[1].split()[0]) <= most, said
+        exposure = machine.host.check_output(command, path).splitlines()[-1]
+        assert float(exposure.split(":")[1].split()[0]) <= most, exposure
 
 
-def test_of_the_exporters_that_of_gpus_alone_sees_devices(machine: Machine) -> None:
-    for (unit,) in of(machine, PLACES):
+def test_only_the_gpu_exporter_has_access_to_devices(machine: Machine) -> None:
+    for (unit,) in rows_for(machine, GROUP_UNITS):
         if unit.startswith("ffrtmp-exporter@"):
             properties = machine.host.service(unit).systemd_properties
-            sees_devices = unit == "ffrtmp-exporter@gpu.service"
-            assert properties["PrivateDevices"] == ("no" if sees_devices else "yes"), unit
+            has_devices = unit == "ffrtmp-exporter@gpu.service"
+            assert properties["PrivateDevices"] == ("no" if has_devices else "yes"), unit
             assert properties["DevicePolicy"] == "closed", unit
-            assert ("char-nvidia" in properties.get("DeviceAllow", "")) == sees_devices, unit
+            assert ("char-nvidia" in properties.get("DeviceAllow", "")) == has_devices, unit
 
 
-def test_the_gpu_exporter_says_that_there_is_no_gpu(machine: Machine) -> None:
+def test_the_gpu_exporter_reports_a_missing_gpu(machine: Machine) -> None:
     if machine.is_in("worker"):
-        answer = machine.ask(f"https://{machine.address}:9511/metrics", certificate=True)
-        said = re.search(
+        answer = machine.request(f"https://{machine.address}:9511/metrics", certificate=True)
+        unavailable = re.search(
             r'^ffrtmp_gpu_available\{reason="([^"]+)"\} 0\.0$', answer.body, re.MULTILINE
         )
-        assert said, answer.body
+        assert unavailable, answer.body
 
 
-def test_the_cpu_exporter_sees_what_the_slot_uses(machine: Machine) -> None:
+def test_the_cpu_exporter_reports_the_usage_of_the_slot(machine: Machine) -> None:
     if machine.is_in("worker"):
-        # Where the computer below has the older hierarchy, there is nothing to see.
+        # The exporter needs cgroup v2; the host of the test machines may have cgroup v1.
         kind = machine.host.check_output("stat --file-system --format %T /sys/fs/cgroup")
-        body = machine.ask(f"https://{machine.address}:9510/metrics", certificate=True).body
+        body = machine.request(f"https://{machine.address}:9510/metrics", certificate=True).body
         for name in ("cpu_seconds_total{mode", "memory_bytes{slot", "memory_peak_bytes{slot"):
             assert (f"ffrtmp_slot_{name}=" in body) == (kind == "cgroup2fs"), (name, kind)
 
 
-def test_nothing_failed(machine: Machine) -> None:
+def test_no_unit_failed(machine: Machine) -> None:
     assert machine.host.check_output("systemctl --failed --plain --no-legend") == ""
 
 
-def test_ports_listen_where_they_should(machine: Machine) -> None:
-    for address, port in of(machine, DOORS):
+def test_ports_listen_only_on_their_addresses(machine: Machine) -> None:
+    for address, port in rows_for(machine, LISTENERS):
         assert machine.host.socket(f"tcp://{address}:{port}").is_listening, port
-        if address == HERE:
+        if address == LOOPBACK:
             assert not machine.host.socket(f"tcp://{machine.address}:{port}").is_listening
 
 
-def test_files_belong_to_who_needs_them(machine: Machine) -> None:
-    for path, user, owners, mode in of(machine, FILES):
+def test_files_have_their_owners_and_modes(machine: Machine) -> None:
+    for path, user, owners, mode in rows_for(machine, FILES):
         found = machine.host.file(path)
         assert (path, found.user, found.group, oct(found.mode)) == (path, user, owners, oct(mode))
 
@@ -156,22 +156,22 @@ def test_the_current_release_is_a_link_into_the_releases(machine: Machine) -> No
 def test_no_token_is_in_a_unit_or_a_command_line(machine: Machine, operator: str) -> None:
     assert operator not in machine.host.check_output("systemctl show 'ffrtmp-*'")
     assert operator not in machine.host.check_output("ps -eww -o args,environ || ps -eww -o args")
-    said = machine.host.check_output("journalctl --no-pager --unit 'ffrtmp-*'")
-    assert operator not in said
+    journal = machine.host.check_output("journalctl --no-pager --unit 'ffrtmp-*'")
+    assert operator not in journal
 
 
 def test_limits_reach_systemd(machine: Machine) -> None:
-    for (unit,) in of(machine, PLACES):
+    for (unit,) in rows_for(machine, GROUP_UNITS):
         properties = machine.host.service(unit).systemd_properties
-        assert int(properties["TasksMax"]) <= MOST_TASKS
+        assert int(properties["TasksMax"]) <= MAX_TASKS
         assert properties["NoNewPrivileges"] == "yes"
 
 
-def test_exporters_want_a_certificate(machine: Machine) -> None:
-    for address, port in of(machine, DOORS):
+def test_exporters_require_a_certificate(machine: Machine) -> None:
+    for address, port in rows_for(machine, LISTENERS):
         if address == EVERYWHERE and port not in (API_PORT, *RTMP_PORTS):
             url = f"https://{machine.address}:{port}/metrics"
-            assert machine.ask(url).status == 0
-            answer = machine.ask(url, certificate=True)
+            assert machine.request(url).status == 0
+            answer = machine.request(url, certificate=True)
             assert answer.status == 200
             assert "ffrtmp_exporter_info" in answer.body

@@ -7,9 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from deployed_farm import ROOT, Machine
 from ruamel.yaml import YAML
-
-from .conftest import ROOT, Machine
 
 testinfra_hosts = ["ansible://monitoring"]
 
@@ -37,7 +36,7 @@ def rule_selectors() -> list[str]:
 
 
 def test_every_target_is_up(machine: Machine) -> None:
-    answer = machine.ask("https://127.0.0.1:8428/api/v1/targets", certificate=True)
+    answer = machine.request("https://127.0.0.1:8428/api/v1/targets", certificate=True)
     targets = answer.json()["data"]["activeTargets"]
     down = {t["scrapeUrl"]: t["lastError"] for t in targets if t["health"] != "up"}
     assert not down
@@ -47,14 +46,15 @@ def test_every_target_is_up(machine: Machine) -> None:
     assert {"master", "results", "health"} <= set(jobs)
 
 
-def test_the_seconds_of_results_are_there_with_their_own_times(machine: Machine) -> None:
+def test_series_of_results_are_imported(machine: Machine) -> None:
     found = {}
     for metric in ("ffrtmp_sample_host_cpu_ratio", "ffrtmp_sample_frames_per_second"):
         query = urlencode({"query": f"count_over_time({metric}[3h])"})
         url = f"https://127.0.0.1:8428/api/v1/query?{query}"
-        answer = machine.ask(url, certificate=True).json()["data"]["result"]
+        answer = machine.request(url, certificate=True).json()["data"]["result"]
         found[metric] = {
-            (one["metric"]["node"], one["metric"]["kind"]): int(one["value"][1]) for one in answer
+            (series["metric"]["node"], series["metric"]["kind"]): int(series["value"][1])
+            for series in answer
         }
     for node in ("worker1", "worker2"):
         assert found["ffrtmp_sample_host_cpu_ratio"][node, "transcode"] >= 2
@@ -69,13 +69,13 @@ def test_there_are_queries() -> None:
 @pytest.mark.parametrize("query", [*dashboard_queries(), *rule_selectors()])
 def test_every_query_is_answered_with_data(machine: Machine, query: str) -> None:
     url = "https://127.0.0.1:8428/api/v1/query?" + urlencode({"query": query})
-    answer = machine.ask(url, certificate=True)
+    answer = machine.request(url, certificate=True)
     assert answer.status == 200, answer.body
     assert answer.json()["data"]["result"], f"no data for {query}"
 
 
-def test_the_rules_are_looked_at_and_quiet(machine: Machine) -> None:
-    rules = machine.ask("https://127.0.0.1:8880/api/v1/rules", certificate=True).json()
+def test_the_rules_are_evaluated_and_do_not_fire(machine: Machine) -> None:
+    rules = machine.request("https://127.0.0.1:8880/api/v1/rules", certificate=True).json()
     loaded = [rule for group in rules["data"]["groups"] for rule in group["rules"]]
     assert len(loaded) >= 5
     assert [rule["name"] for rule in loaded if rule.get("lastError")] == []

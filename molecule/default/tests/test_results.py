@@ -1,4 +1,4 @@
-"""What run-benchmark.yml brought to the control node, after master and agent had been killed."""
+"""Results on the control node of runs during which the master and an agent were killed."""
 
 import csv
 import hashlib
@@ -20,7 +20,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def _folder_of(suite: str) -> Path:
-    """Find the folder of the one run of a suite."""
+    """Return the folder of the only run of a suite."""
     found = [
         folder
         for folder in RESULTS.iterdir()
@@ -57,8 +57,8 @@ def smoke() -> dict[tuple[str, str], dict[str, Any]]:
 
 def test_control_encodes_began_and_ended_the_work_of_each_node() -> None:
     document = json.loads((_folder_of("smoke") / "results.json").read_text())
-    mine = [r for r in document["results"] if r["scenario"]["source"]["name"] == "control"]
-    assert sorted((r["node"], r["repeat"]) for r in mine) == [
+    control = [r for r in document["results"] if r["scenario"]["source"]["name"] == "control"]
+    assert sorted((r["node"], r["repeat"]) for r in control) == [
         (node, repeat) for node in ("worker1", "worker2") for repeat in (1, 2)
     ]
     for node in ("worker1", "worker2"):
@@ -72,25 +72,27 @@ def test_control_encodes_began_and_ended_the_work_of_each_node() -> None:
         assert 0.1 < drift["ratio"] < 10
 
 
-def test_repeats_go_on_as_long_as_they_may() -> None:
+def test_imprecise_scenarios_are_repeated_up_to_the_maximum() -> None:
     document = json.loads((_folder_of("ladder") / "results.json").read_text())
     repeats: dict[tuple[str, str], list[int]] = {}
-    for one in document["results"]:
-        repeats.setdefault((one["node"], one["scenario"]["name"]), []).append(one["repeat"])
+    for result in document["results"]:
+        key = (result["node"], result["scenario"]["name"])
+        repeats.setdefault(key, []).append(result["repeat"])
     assert {node for node, _ in repeats} == {"worker1", "worker2"}
     assert all(sorted(numbers) == [1, 2] for numbers in repeats.values()), repeats
     assert document["run"]["unsettled_nodes"] == []
-    assert {one["state"] for one in document["precision"]["medians"]} == {"few_repeats"}
+    states = {median["state"] for median in document["precision"]["medians"]}
+    assert states == {"few_repeats"}
 
 
-def test_every_result_has_its_seconds(run_folder: Path, results: list[dict[str, Any]]) -> None:
+def test_every_result_has_a_series(run_folder: Path, results: list[dict[str, Any]]) -> None:
     files = sorted(run_folder.glob("logs/*/*/series.parquet"))
     assert len(files) == len(results)
     for file in files:
         rows = parquet.read_table(file).to_pylist()
         assert len(rows) >= 2, file
         assert rows[-1]["frames"] > 0
-        # No machine of the test has counters of energy.
+        # The test machines have no energy counters.
         assert {row["power_w"] for row in rows} == {None}
 
 
@@ -108,7 +110,7 @@ def test_every_kind_was_measured_on_both_workers(
         assert density["streams"] == 1
         assert density["steps"][-1]["held"]
         digests = {smoke[node, kind]["provenance"]["source_sha256"] for kind in kinds}
-        assert len(digests) == 1, "a made clip is always the same"
+        assert len(digests) == 1, "a synthetic clip is always the same"
 
 
 def test_every_result_has_a_verdict_and_energy_or_the_reason_why_not(
@@ -119,7 +121,7 @@ def test_every_result_has_a_verdict_and_energy_or_the_reason_why_not(
         assert verdict["state"] in {"valid", "degraded", "invalid"}
         assert bool(verdict["reasons"]) == (verdict["state"] != "valid")
         assert all(reason["detail"] for reason in verdict["reasons"])
-        # Most computers that tests run on have no counters: then it is the reader that says so.
+        # Without energy counters, the reason must come from the energy reader itself.
         if energy["status"] == "unavailable":
             assert "does not answer" not in energy["reason"]
         else:
@@ -128,13 +130,13 @@ def test_every_result_has_a_verdict_and_energy_or_the_reason_why_not(
 
 def test_every_job_has_one_result(results: list[dict[str, Any]]) -> None:
     assert len(results) == JOBS
-    what = {(r["node"], r["scenario"]["name"], r["repeat"]) for r in results}
-    assert len(what) == JOBS
+    measured = {(r["node"], r["scenario"]["name"], r["repeat"]) for r in results}
+    assert len(measured) == JOBS
     assert {r["node"] for r in results} == {"worker1", "worker2"}
     assert {r["scenario"]["encode"]["encoder"] for r in results} == ENCODERS
 
 
-def test_killing_cost_an_attempt_and_no_result(results: list[dict[str, Any]]) -> None:
+def test_the_kill_cost_an_attempt_and_no_result(results: list[dict[str, Any]]) -> None:
     assert max(r["attempt"] for r in results if r["node"] == "worker1") == 2
 
 
@@ -155,7 +157,7 @@ def test_every_result_is_plausible(results: list[dict[str, Any]]) -> None:
         assert provenance["ffmpeg"]["version"]
 
 
-def test_the_same_build_gave_the_same_picture_on_both_workers(
+def test_the_same_build_encoded_equally_on_both_workers(
     results: list[dict[str, Any]],
 ) -> None:
     digests = {r["measurement"]["provenance"]["ffmpeg"]["sha256"] for r in results}
@@ -169,7 +171,7 @@ def test_the_same_build_gave_the_same_picture_on_both_workers(
         assert max(scores) - min(scores) < 1
 
 
-def test_the_csv_says_the_same(run_folder: Path, results: list[dict[str, Any]]) -> None:
+def test_the_csv_has_the_same_values(run_folder: Path, results: list[dict[str, Any]]) -> None:
     with (run_folder / "results.csv").open(newline="") as file:
         rows = {row["job_id"]: row for row in csv.DictReader(file)}
     assert len(rows) == JOBS
@@ -179,22 +181,22 @@ def test_the_csv_says_the_same(run_folder: Path, results: list[dict[str, Any]]) 
         assert float(row["speed"]) == result["measurement"]["encode"]["speed"]
 
 
-def test_every_log_is_there_and_whole(run_folder: Path, results: list[dict[str, Any]]) -> None:
+def test_every_log_is_complete(run_folder: Path, results: list[dict[str, Any]]) -> None:
     logs = list((run_folder / "logs").rglob("ffmpeg.log"))
     assert len(logs) == JOBS
     wanted = {a["sha256"] for r in results for a in r["artifacts"] if a["name"] == "ffmpeg.log"}
     assert {hashlib.sha256(log.read_bytes()).hexdigest() for log in logs} == wanted
 
 
-def test_a_suites_ffmpeg_ran_where_that_is_allowed_and_nowhere_else() -> None:
+def test_the_ffmpeg_of_a_suite_ran_only_where_it_is_permitted() -> None:
     found = json.loads((_folder_of("builds") / "results.json").read_text())["results"]
-    ran, judges = {}, set()
+    ran, quality_builds = {}, set()
     for result in found:
         provenance = result["measurement"]["provenance"]
         name = result["scenario"]["ffmpeg"]["name"]
         ran[result["node"], name] = provenance["ffmpeg"]["sha256"]
-        judges.add(provenance["quality_ffmpeg"]["sha256"])
+        quality_builds.add(provenance["quality_ffmpeg"]["sha256"])
         assert (provenance["argv"][0] == "under-test/ffmpeg") == (name == "debian")
     assert set(ran) == {("worker1", "debian"), ("worker1", "farm"), ("worker2", "farm")}
     assert ran["worker1", "debian"] != ran["worker1", "farm"] == ran["worker2", "farm"]
-    assert len(judges) == 1
+    assert len(quality_builds) == 1

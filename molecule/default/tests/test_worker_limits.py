@@ -1,4 +1,4 @@
-"""A slot's limits, set by an operator: the kernel keeps them, and the results say so."""
+"""Memory and CPU limits of a slot: enforced by the kernel and reported in the results."""
 
 import json
 import subprocess
@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from deployed_farm import ROOT, Machine
 
-from .conftest import ROOT, Machine, play
+from .conftest import run_playbook
 
 testinfra_hosts = ["ansible://worker1"]
-ONE = ("--limit", "master1,worker1")
+ONE_WORKER = ("--limit", "master1,worker1")
 SUITE = {
     "sources": [
         {
@@ -26,14 +27,14 @@ SUITE = {
 
 
 def _set(limits: dict[str, str]) -> None:
-    done = play("playbooks/worker.yml", *ONE, "--extra-vars", json.dumps(limits))
+    done = run_playbook("playbooks/worker.yml", *ONE_WORKER, "--extra-vars", json.dumps(limits))
     assert done.returncode == 0, done.stdout
 
 
 def _run_within(
     limits: dict[str, str], preset: str, folder: Path
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """Run a suite of one job under limits; return what was said and the folder of the results."""
+    """Run a suite of one job under limits; return the ended play and the folder of the results."""
     encode = {"name": "x264", "encoder": "libx264", "preset": preset, "threads": 2}
     suite = folder / "suite.yml"
     suite.write_text(yaml.safe_dump({"name": folder.name, **SUITE, "encodes": [encode]}))
@@ -42,39 +43,39 @@ def _run_within(
     variables = {"benchmark_suite": str(suite), "farm_results_dir": str(results)}
     _set(limits)
     try:
-        done = play("run-benchmark.yml", "--extra-vars", json.dumps(variables))
+        done = run_playbook("run-benchmark.yml", "--extra-vars", json.dumps(variables))
     finally:
         _set({})
-    (brought,) = (path for path in results.iterdir() if path.is_dir())
-    return done, brought
+    (run_folder,) = (path for path in results.iterdir() if path.is_dir())
+    return done, run_folder
 
 
-def test_what_wants_more_memory_is_killed_and_says_so(tmp_path: Path) -> None:
-    # With its lookahead, the slowest preset wants half a gigabyte for 720 lines.
+def test_an_encode_above_the_memory_limit_is_killed_and_reported(tmp_path: Path) -> None:
+    # With its lookahead, the slowest preset needs half a gigabyte for 720 lines.
     done, folder = _run_within({"worker_memory_max": "256M"}, "veryslow", tmp_path)
     (failure,) = json.loads((folder / "failures.json").read_text())
     assert failure["failure_class"] == "out_of_memory"
     assert f"limit of {256 * 2**20} bytes" in failure["message"]
-    # Another try would want as much.
+    # It is not retried, because another attempt would need the same memory.
     assert failure["attempt"] == 1
     assert done.returncode != 0
     assert "out_of_memory" in done.stdout
 
 
-def test_what_wants_more_cpu_is_slowed_and_says_so(tmp_path: Path) -> None:
+def test_an_encode_above_the_cpu_quota_is_throttled_and_reported(tmp_path: Path) -> None:
     done, folder = _run_within({"worker_cpu_quota": "40%"}, "ultrafast", tmp_path)
     assert done.returncode == 0, done.stdout
     (result,) = json.loads((folder / "results.json").read_text())["results"]
     measured: dict[str, Any] = result["measurement"]
     encode = measured["encode"]
-    # A quota is of whole periods, and the agent's own work counts against it too.
+    # The quota applies to whole periods and includes the CPU time of the agent.
     assert 0.2 < (encode["user_s"] + encode["system_s"]) / encode["wall_s"] < 0.44
     assert measured["environment"]["throttled_periods"] > 5
     assert measured["verdict"]["state"] == "degraded", measured["verdict"]
     assert "quota" in [reason["code"] for reason in measured["verdict"]["reasons"]]
 
 
-def test_the_agent_lives_on_without_the_limits(machine: Machine) -> None:
+def test_the_agent_runs_without_the_limits_afterwards(machine: Machine) -> None:
     assert machine.host.service("ffrtmp-agent@1.service").is_running
     shown = "systemctl show --property MemoryMax,CPUQuotaPerSecUSec ffrtmp-agent@1.service"
     lines = set(machine.host.check_output(shown).splitlines())

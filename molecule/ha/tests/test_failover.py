@@ -1,4 +1,4 @@
-"""What came of the run whose master was killed, and of the load balancer since."""
+"""Failover: the results of a run whose master was killed, and the load balancer afterwards."""
 
 import json
 from typing import Any
@@ -26,10 +26,10 @@ def test_every_job_has_exactly_one_result(results: list[dict[str, Any]]) -> None
     assert len({(r["scenario"]["name"], r["repeat"]) for r in results}) == JOBS
 
 
-def test_the_master_knows_no_other_results(
+def test_the_master_has_only_the_fetched_results(
     machine: Machine, operator: str, results: list[dict[str, Any]]
 ) -> None:
-    stored = machine.ask(f"https://{machine.address}:8080/v1/results?limit=100", token=operator)
+    stored = machine.request(f"https://{machine.address}:8080/v1/results?limit=100", token=operator)
     found = [result["job_id"] for result in stored.json()["items"]]
     assert sorted(found) == sorted(result["job_id"] for result in results)
 
@@ -42,26 +42,26 @@ def test_both_masters_are_up_again(machine: Machine) -> None:
 
 def test_each_masters_certificate_has_the_load_balancers_name(machine: Machine) -> None:
     for _ in range(4):
-        assert machine.ask(f"https://{machine.address}:8080/readyz").status == 200
+        assert machine.request(f"https://{machine.address}:8080/readyz").status == 200
 
 
 @pytest.mark.parametrize("port", [9502, 9600])
 def test_the_exporters_are_reached_through_the_load_balancer(machine: Machine, port: int) -> None:
     url = f"https://{machine.address}:{port}/metrics"
-    assert machine.ask(url).status == 0
-    answer = machine.ask(url, certificate=True)
+    assert machine.request(url).status == 0
+    answer = machine.request(url, certificate=True)
     assert answer.status == 200
     assert "ffrtmp_exporter_info" in answer.body
 
 
-def test_haproxys_metrics_want_a_certificate(machine: Machine) -> None:
+def test_the_metrics_of_haproxy_require_a_certificate(machine: Machine) -> None:
     url = f"https://{machine.address}:8405/metrics"
-    assert machine.ask(url).status == 0
-    assert machine.ask(url, certificate=True).status == 200
+    assert machine.request(url).status == 0
+    assert machine.request(url, certificate=True).status == 200
 
 
 def test_every_target_is_scraped(machine: Machine) -> None:
-    answer = machine.ask("https://127.0.0.1:8428/api/v1/targets", certificate=True)
+    answer = machine.request("https://127.0.0.1:8428/api/v1/targets", certificate=True)
     targets = answer.json()["data"]["activeTargets"]
     assert {t["scrapeUrl"]: t["lastError"] for t in targets if t["health"] != "up"} == {}
     assert {"master", "results", "health", "load-balancer"} <= {
@@ -69,7 +69,7 @@ def test_every_target_is_scraped(machine: Machine) -> None:
     }
 
 
-def test_the_configuration_is_what_haproxy_takes(machine: Machine) -> None:
+def test_haproxy_accepts_its_configuration(machine: Machine) -> None:
     checked = machine.host.run("haproxy -c -f /etc/haproxy/haproxy.cfg")
     assert checked.rc == 0, checked.stderr
     assert machine.host.service("haproxy").is_enabled

@@ -1,4 +1,4 @@
-"""PostgreSQL: who is let in and how, what it promises, and its backups."""
+"""PostgreSQL: access control, durability, settings, and backups."""
 
 import json
 import time
@@ -8,17 +8,17 @@ from .conftest import Machine, host_named
 testinfra_hosts = ["ansible://postgresql"]
 
 READY_S = 60
-KEPT = 14
+RETAINED = 14
 DUMPS = "/var/backups/ffmpeg-rtmp-postgresql"
 _VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ffmpeg-rtmp/pki/ca.pem"}
-# As the farm connects; run on a master, whose release has the driver.
+# Connects as the farm does. It runs on a master, whose release contains the driver.
 _CONNECT = """
 import json, sys
 import psycopg
 password = open("/etc/ffmpeg-rtmp/database.password").read().strip()
-given = {"user": "ffmpeg_rtmp", "dbname": "ffmpeg_rtmp", "password": password, "connect_timeout": 5}
+own = {"user": "ffmpeg_rtmp", "dbname": "ffmpeg_rtmp", "password": password, "connect_timeout": 5}
 try:
-    with psycopg.connect(**given | json.loads(sys.argv[1])) as connection:
+    with psycopg.connect(**own | json.loads(sys.argv[1])) as connection:
         query = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
         print(json.dumps(connection.execute(query).fetchone()))
 except psycopg.OperationalError as error:
@@ -27,10 +27,10 @@ except psycopg.OperationalError as error:
 
 
 def connect(machine: Machine, **options: str) -> object:
-    """Connect from a master, with other options than the farm's own if wanted."""
-    question = json.dumps({"host": machine.address, **_VERIFIED, **options})
+    """Connect from a master; the options override those of the farm."""
+    parameters = json.dumps({"host": machine.address, **_VERIFIED, **options})
     command = "/opt/ffmpeg-rtmp/current/master/venv/bin/python -c %s %s"
-    return json.loads(host_named("master1").check_output(command, _CONNECT, question))
+    return json.loads(host_named("master1").check_output(command, _CONNECT, parameters))
 
 
 def as_postgres(machine: Machine, query: str) -> str:
@@ -40,11 +40,11 @@ def as_postgres(machine: Machine, query: str) -> str:
     return str(machine.host.check_output(command, query))
 
 
-def test_a_master_is_let_in_over_tls(machine: Machine) -> None:
+def test_a_master_connects_over_tls(machine: Machine) -> None:
     assert connect(machine) == [True, "TLSv1.3"]
 
 
-def test_nobody_is_let_in_without_tls(machine: Machine) -> None:
+def test_a_connection_without_tls_is_refused(machine: Machine) -> None:
     assert "no encryption" in str(connect(machine, sslmode="disable"))
 
 
@@ -52,19 +52,19 @@ def test_a_wrong_password_is_refused(machine: Machine) -> None:
     assert "password authentication failed" in str(connect(machine, password="wrong"))
 
 
-def test_who_is_no_master_is_refused(machine: Machine) -> None:
+def test_a_client_other_than_a_master_is_refused(machine: Machine) -> None:
     address = f"host={machine.address} user=ffmpeg_rtmp dbname=ffmpeg_rtmp sslmode=require"
     refused = machine.host.run("psql --no-password --command 'SELECT 1' %s", address)
     assert refused.rc != 0
     assert "no pg_hba.conf entry" in refused.stderr
 
 
-def test_what_is_stored_is_durable(machine: Machine) -> None:
+def test_the_settings_of_durability_are_on(machine: Machine) -> None:
     for setting in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
         assert as_postgres(machine, f"SHOW {setting}") == "on", setting
 
 
-def test_every_setting_was_taken(machine: Machine) -> None:
+def test_every_setting_is_in_effect(machine: Machine) -> None:
     problems = "SELECT name, error FROM pg_file_settings WHERE error IS NOT NULL"
     assert as_postgres(machine, problems) == ""
     assert as_postgres(machine, "SHOW shared_buffers") == "256MB"
@@ -72,7 +72,7 @@ def test_every_setting_was_taken(machine: Machine) -> None:
     assert as_postgres(machine, waiting) == ""
 
 
-def test_the_password_is_in_no_url_and_no_log(machine: Machine, password: str) -> None:
+def test_the_password_is_not_in_urls_or_logs(machine: Machine, password: str) -> None:
     for name in ("master1", "master2"):
         master = host_named(name)
         found = master.file("/etc/ffmpeg-rtmp/database.password")
@@ -91,28 +91,28 @@ def test_the_backup_is_timed_and_hardened(machine: Machine) -> None:
     assert timer.is_enabled
     unit = "/etc/systemd/system/ffrtmp-postgresql-backup.service"
     command = "systemd-analyze security --offline=true --no-pager %s"
-    said = machine.host.check_output(command, unit).splitlines()[-1]
-    assert float(said.split(":")[1].split()[0]) <= 2.0, said
+    exposure = machine.host.check_output(command, unit).splitlines()[-1]
+    assert float(exposure.split(":")[1].split()[0]) <= 2.0, exposure
     folder = machine.host.file(DUMPS)
     assert (folder.user, oct(folder.mode)) == ("postgres", oct(0o700))
 
 
-def test_only_the_newest_backups_are_kept(machine: Machine) -> None:
+def test_only_the_newest_backups_are_retained(machine: Machine) -> None:
     for day in range(10, 30):
         old = f"{DUMPS}/ffmpeg_rtmp-202001{day}T000000Z.dump"
         machine.host.check_output("install -o postgres -m 0600 /dev/null %s", old)
     before = machine.host.file(DUMPS).listdir()
     machine.host.check_output("systemctl start ffrtmp-postgresql-backup.service")
     after = machine.host.file(DUMPS).listdir()
-    (made,) = set(after) - set(before)
-    assert sorted(after) == sorted([*before, made])[-KEPT:]
-    assert machine.host.file(f"{DUMPS}/{made}").size > 0
+    (created,) = set(after) - set(before)
+    assert sorted(after) == sorted([*before, created])[-RETAINED:]
+    assert machine.host.file(f"{DUMPS}/{created}").size > 0
 
 
-def test_a_farm_comes_back_from_its_backup(machine: Machine, operator: str) -> None:
+def test_a_farm_is_restored_from_its_backup(machine: Machine, operator: str) -> None:
     """The commands are those of docs/high-availability.md."""
     url = f"https://{machine.address}:8080/v1/results?limit=100"
-    before = machine.ask(url, token=operator).json()
+    before = machine.request(url, token=operator).json()
     assert before["items"]
     machine.host.check_output("systemctl start ffrtmp-postgresql-backup.service")
     newest = sorted(machine.host.file(DUMPS).listdir())[-1]
@@ -128,4 +128,4 @@ def test_a_farm_comes_back_from_its_backup(machine: Machine, operator: str) -> N
     until = time.monotonic() + READY_S
     while not all(machine.balanced().values()):
         assert time.monotonic() < until
-    assert machine.ask(url, token=operator).json() == before
+    assert machine.request(url, token=operator).json() == before

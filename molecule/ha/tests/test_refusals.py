@@ -1,25 +1,25 @@
-"""Inventories that make no farm are refused before anything is changed."""
+"""Invalid inventories, which are refused before any change."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from .conftest import host_named, play
+from .conftest import host_named, run_playbook
 
 testinfra_hosts = ["ansible://load_balancer"]
 
 
 def refused(*arguments: str) -> str:
-    """Run the site and return what it said, in one line; it must have changed nothing."""
-    done = play("site.yml", *arguments)
+    """Run site.yml, which must fail without a change; return its output in one line."""
+    done = run_playbook("site.yml", *arguments)
     assert done.returncode != 0, done.stdout
     assert not re.search(r"changed=[1-9]", done.stdout)
     return " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ("master_database_url=sqlite:////srv/farm.db", "their state is in SQLite"),
         (
@@ -29,9 +29,9 @@ def refused(*arguments: str) -> str:
         ("farm_master_url=https://{master}:8080", "which is one of them"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(setting: str, said: str) -> None:
+def test_invalid_settings_are_refused(setting: str, message: str) -> None:
     address = host_named("master1").ansible.get_variables()["ansible_host"]
-    assert said in refused("--extra-vars", setting.format(master=address))
+    assert message in refused("--extra-vars", setting.format(master=address))
 
 
 def test_a_load_balancer_on_a_master_is_refused(tmp_path: Path) -> None:

@@ -1,33 +1,24 @@
-"""The scenario whose machines the tests look at, and plays on them."""
+"""Fixtures and paths of the tests of an upgraded farm, for several scenarios."""
 
 import json
 import os
 import ssl
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import deployed_farm
 import pytest
+from deployed_farm import ROOT
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 
 
-def play(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ansible-playbook on the machines, as an operator does on the control node."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook"))]
-    command += ["--inventory", str(SCENARIO / "inventory"), *arguments]
-    environment = os.environ | {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_FORCE_COLOR": "false",
-        "LC_ALL": "C.UTF-8",
-    }
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
-    )
+def run_playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook with the inventory of the scenario."""
+    return deployed_farm.run_playbook(SCENARIO / "inventory", *arguments)
 
 
 def request(url: str, *, token: str, ca: Path) -> Any:

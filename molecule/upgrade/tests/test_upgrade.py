@@ -1,12 +1,13 @@
-"""A farm after its upgrade from the last release: the run in progress, and nothing obsolete."""
+"""The upgrade from the last release: the run in progress, and the removal of obsolete files."""
 
 import json
 import re
 from pathlib import Path
 
+from deployed_farm import ROOT
 from testinfra.host import Host
 
-from .conftest import ROOT, play, request
+from .conftest import request, run_playbook
 
 testinfra_hosts = ["ansible://all"]
 
@@ -64,7 +65,7 @@ def groups_of(host: Host) -> list[str]:
 
 
 def has_postgresql(host: Host) -> bool:
-    """Return whether the farm keeps its state in PostgreSQL."""
+    """Return whether the farm stores its state in PostgreSQL."""
     return bool(host.ansible.get_variables()["groups"].get("postgresql"))
 
 
@@ -108,7 +109,7 @@ def test_no_obsolete_setting_is_left(host: Host) -> None:
     assert set(found.split()) == wanted
 
 
-def test_every_account_is_in_the_list_of_accounts(host: Host) -> None:
+def test_every_account_is_declared(host: Host) -> None:
     listed = host.file("/etc/sysusers.d/ffmpeg-rtmp.conf").content_string
     users = set(re.findall(r"^(ffrtmp-[a-z-]+):", host.file("/etc/passwd").content_string, re.M))
     assert users == set(re.findall(r"^u (ffrtmp-[a-z-]+) ", listed, re.M))
@@ -116,10 +117,10 @@ def test_every_account_is_in_the_list_of_accounts(host: Host) -> None:
     assert names == set(re.findall(r"^g (ffrtmp-[a-z-]+) ", listed, re.M))
 
 
-def test_every_directory_is_in_the_list_of_directories_or_a_services_own(host: Host) -> None:
+def test_every_directory_is_declared_or_created_by_a_service(host: Host) -> None:
     listed = host.file("/etc/tmpfiles.d/ffmpeg-rtmp.conf").content_string
     wanted = set(re.findall(r'^d "([^"]+)"', listed, re.M))
-    # The state directories of units, and what services create below theirs.
+    # The state directories of units, and the directories that services create in theirs.
     own = re.compile(
         r"/var/lib/ffmpeg-rtmp/(victoria-metrics|alertmanager|series-importer|master/|worker/"
         r"|rtmp-server-check/)"
@@ -139,7 +140,7 @@ def test_no_obsolete_ffmpeg_is_left(host: Host) -> None:
 
 
 def test_another_deployment_changes_nothing() -> None:
-    done = play("site.yml")
+    done = run_playbook("site.yml")
     assert done.returncode == 0, done.stdout
     assert not re.search(r"changed=[1-9]", done.stdout), done.stdout
 

@@ -1,1 +1,1 @@
-"""The lines of the benchmarks' tables, each in a module of its own."""
+"""The cases of the benchmarks, one per module."""

@@ -1,8 +1,8 @@
-"""Full cycles a second, over TLS, each step its own request, durable."""
+"""Rate of full cycles of jobs, over TLS, with durable commits and one request per step."""
 
+from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line, ratios
 from bench.load import cycles
-from bench.measurement import Measuring
 from bench.process import in_own_process
 from bench.reference import sqlite_cycles_per_s
 
@@ -11,19 +11,19 @@ _SUBMITTERS = 16
 _BACKLOG = 200
 
 
-def measure(measuring: Measuring) -> Line:
-    """Run rounds of cycles, each beside a round of SQLite alone."""
-    rounds = measuring.pick(7, 2)
-    seconds = measuring.pick(10.0, 3.0)
-    ours, alone, server, client = [], [], [], []
+def measure(context: BenchmarkContext) -> Line:
+    """Run rounds of cycles, each after a round of the reference."""
+    rounds = context.pick(7, 2)
+    seconds = context.pick(10.0, 3.0)
+    rates, reference, server, client = [], [], [], []
     steps: dict[str, list[tuple[float, float]]] = {}
     with (
-        measuring.folder() as folder,
-        measuring.on_sqlite(folder, nodes=_AGENTS, submitters=_SUBMITTERS) as master,
+        context.folder() as folder,
+        context.on_sqlite(folder, nodes=_AGENTS, submitters=_SUBMITTERS) as master,
     ):
         for number in range(rounds):
-            alone.append(sqlite_cycles_per_s(folder, seconds / 3))
-            seen = in_own_process(
+            reference.append(sqlite_cycles_per_s(folder, seconds / 3))
+            measured = in_own_process(
                 cycles.run,
                 master.address,
                 master.pid,
@@ -32,32 +32,32 @@ def measure(measuring: Measuring) -> Line:
                 seconds=seconds,
                 backlog=_BACKLOG,
             )
-            server.append(seen.server_cpu_percent)
-            client.append(seen.client_cpu_percent)
-            ours.append(seen.per_s)
-            for step, latency in seen.latencies.items():
+            server.append(measured.server_cpu_percent)
+            client.append(measured.client_cpu_percent)
+            rates.append(measured.per_s)
+            for step, latency in measured.latencies.items():
                 steps.setdefault(step, []).append((latency.p50_ms, latency.p99_ms))
-            measuring.say(f"round {number + 1}: {seen.per_s:.0f} cycles/s")
+            context.log(f"round {number + 1}: {measured.per_s:.0f} cycles/s")
     return Line(
         key="cycles",
         title="Full cycles: submit, claim, heartbeat, result",
         conditions=(
-            f"{_AGENTS} agents and {_SUBMITTERS} submitters, a kept TLS connection each, every "
-            "step a request of its own; SQLite, synchronous=FULL, one process",
+            f"{_AGENTS} agents and {_SUBMITTERS} submitters, each with a persistent TLS "
+            "connection; each step is a separate request; SQLite, synchronous=FULL, one process",
             f"{rounds} rounds of {seconds:g} s, each after {seconds / 3:.1f} s of the reference: "
-            "the sqlite3 module alone, one connection, four durable transactions a cycle",
-            "a job counts once its result was acknowledged; every id is checked",
+            "the sqlite3 module alone, one connection, four durable transactions per cycle",
+            "a job counts when its result has been acknowledged; every ID is checked",
         ),
         figures=(
             Figure(
                 label="full cycles",
                 unit="cycles/s",
-                samples=tuple(ours),
+                samples=tuple(rates),
                 limit=Limit("at least", 1000),
                 goal=Limit("at least", 1500),
             ),
-            Figure(label="SQLite alone", unit="cycles/s", samples=tuple(alone)),
-            Figure(label="ours / SQLite alone", unit="times", samples=ratios(ours, alone)),
+            Figure(label="SQLite alone", unit="cycles/s", samples=tuple(reference)),
+            Figure(label="ours / SQLite alone", unit="times", samples=ratios(rates, reference)),
             *(
                 Figure(
                     label=f"{step} {name}, all callers busy",

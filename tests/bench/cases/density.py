@@ -1,10 +1,10 @@
-"""Whether a density search gives the same answer when it is made again."""
+"""Repeatability of the density search."""
 
 from pathlib import Path
 from statistics import median
 
+from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line
-from bench.measurement import Measuring
 from bench.worker import Worker
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -13,10 +13,10 @@ _CLIP = _ROOT / "files/media/bigbuckbunny-720p.mp4"
 _RATE = {"bitrate_kbps": 3000, "max_kbps": 3000, "buffer_kbit": 6000}
 
 
-def measure(measuring: Measuring) -> Line:
-    """Search for the number of streams that this computer holds, several times in a row."""
-    searches = measuring.pick(3, 2)
-    window_s, verify_s = measuring.pick((20, 40), (5, 5))
+def measure(context: BenchmarkContext) -> Line:
+    """Search for the number of streams that this computer sustains, several times."""
+    searches = context.pick(3, 2)
+    window_s, verify_s = context.pick((20, 40), (5, 5))
     encode = {
         "kind": "density",
         "encoder": "libx264",
@@ -29,8 +29,8 @@ def measure(measuring: Measuring) -> Line:
     }
     streams: list[float] = []
     with (
-        measuring.folder() as folder,
-        measuring.on_sqlite(folder, nodes=1, submitters=1) as master,
+        context.folder() as folder,
+        context.on_sqlite(folder, nodes=1, submitters=1) as master,
     ):
         worker = Worker(master, folder, ffmpeg=_FFMPEG, ffprobe=Path("/usr/bin/ffprobe"))
         with worker.working():
@@ -41,19 +41,19 @@ def measure(measuring: Measuring) -> Line:
                 tried = ", ".join(
                     f"{step.streams}{'' if step.held else ' (no)'}" for step in found.steps
                 )
-                measuring.say(f"{found.streams} streams; tried {tried}; limit: {found.limit}")
+                context.log(f"{found.streams} streams; tried {tried}; limit: {found.limit}")
     return Line(
         key="density",
-        title="How many streams a node holds, searched for several times",
+        title="Repeatability of a density search",
         conditions=(
-            f"{searches} searches in a row for streams of 720p, x264 veryfast, zerolatency, 1 "
-            f"thread, 3,000 kbit/s; windows of {window_s} s, the answer verified over {verify_s} s",
+            f"{searches} consecutive searches for 720p streams, x264 veryfast, zerolatency, 1 "
+            f"thread, 3,000 kbit/s; windows of {window_s} s, verification over {verify_s} s",
             "the master runs on the same computer",
         ),
         figures=(
             Figure(label="streams", unit="", samples=tuple(streams)),
             Figure(
-                label="furthest search from their median",
+                label="maximum deviation of a search from the median",
                 unit="streams",
                 samples=(max(abs(found - median(streams)) for found in streams),),
                 limit=Limit("at most", 1),

@@ -1,4 +1,4 @@
-"""What a worker's exporters cost: their memory, and how soon they answer a scrape."""
+"""Cost of the exporters of a worker: memory and scrape latency."""
 
 import http.client
 import json
@@ -14,31 +14,31 @@ from pathlib import Path
 import trustme
 from postgresql import free_port
 
+from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line, quantile
-from bench.measurement import Measuring
 from bench.process import memory_kib
 
 _ROOT = Path(__file__).resolve().parents[3]
 _BIN = Path(sys.executable).parent
 _NODE_EXPORTER = _ROOT / ".cache/node-exporter/usr/bin/prometheus-node-exporter"
-_OURS = ("cpu", "ffmpeg", "gpu", "docker_stats")
+_FARM_EXPORTERS = ("cpu", "ffmpeg", "gpu", "docker_stats")
 _SOCKETS = {"cpu": "energy_socket", "ffmpeg": "progress_socket", "docker_stats": "socket"}
 _START_S = 30
 _KIB_PER_MIB = 1024
 _OK = 200
 
 
-def measure(measuring: Measuring) -> Line:
-    """Scrape each exporter and node_exporter by turns."""
-    scrapes = measuring.pick(500, 20)
-    took_ms: dict[str, list[float]] = {}
+def measure(context: BenchmarkContext) -> Line:
+    """Scrape each exporter and node_exporter alternately."""
+    scrapes = context.pick(500, 20)
+    durations_ms: dict[str, list[float]] = {}
     rss_mib: dict[str, float] = {}
-    with measuring.folder() as folder, ExitStack() as stack:
+    with context.folder() as folder, ExitStack() as stack:
         site = _Site(folder)
         stack.enter_context(_running(site.engine(), folder / "engine.log"))
         ports = {}
         pids = {}
-        for name in _OURS:
+        for name in _FARM_EXPORTERS:
             ports[name] = free_port()
             command = site.exporter(name, ports[name])
             pids[name] = stack.enter_context(_running(command, folder / f"{name}.log"))
@@ -49,17 +49,17 @@ def measure(measuring: Measuring) -> Line:
             site.wait(name, port)
         for _ in range(scrapes):
             for name, port in ports.items():
-                took_ms.setdefault(name, []).append(site.scrape(port) * 1000)
+                durations_ms.setdefault(name, []).append(site.scrape(port) * 1000)
         for name, pid in pids.items():
             rss_mib[name] = memory_kib(pid, "Rss") / _KIB_PER_MIB
     return Line(
         key="exporters",
-        title="A scrape of each exporter, beside node_exporter",
+        title="Scrapes of each exporter, compared with node_exporter",
         conditions=(
-            f"{scrapes} scrapes of each, taking turns; every scrape makes a connection of its own "
-            "over TLS with the scraper's certificate",
-            "node_exporter is Debian's, with its default collectors, over TLS too",
-            "docker_stats asks podman's service, which has no containers",
+            f"{scrapes} scrapes of each, alternating; every scrape opens a new TLS connection with "
+            "a client certificate",
+            "node_exporter of Debian, with its default collectors, also over TLS",
+            "docker_stats reads podman's service, which has no containers",
         ),
         figures=(
             *(
@@ -67,16 +67,16 @@ def measure(measuring: Measuring) -> Line:
                     label=f"scrape p99, {name}",
                     unit="ms",
                     samples=(quantile(times, 0.99),),
-                    limit=Limit("under", 20) if name in _OURS else None,
+                    limit=Limit("under", 20) if name in _FARM_EXPORTERS else None,
                 )
-                for name, times in took_ms.items()
+                for name, times in durations_ms.items()
             ),
             *(
                 Figure(
                     label=f"memory, {name}",
                     unit="MiB",
                     samples=(mib,),
-                    limit=Limit("under", 35) if name in _OURS else None,
+                    limit=Limit("under", 35) if name in _FARM_EXPORTERS else None,
                 )
                 for name, mib in rss_mib.items()
             ),
@@ -85,7 +85,7 @@ def measure(measuring: Measuring) -> Line:
 
 
 class _Site:
-    """Certificates for all of them, and the settings files."""
+    """The certificates and settings files of all exporters."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -98,7 +98,7 @@ class _Site:
         host.configure_cert(self._context)
 
     def exporter(self, name: str, port: int) -> Sequence[str | Path]:
-        """Return the command of one of ours."""
+        """Return the command of an exporter of the farm."""
         settings: dict[str, object] = {
             "exporter": {
                 "listen_address": "127.0.0.1",
@@ -109,14 +109,14 @@ class _Site:
             }
         }
         if name in _SOCKETS:
-            # At the last alone somebody listens: an energy reader needs the hardware's counters.
+            # Only the last socket has a server: an energy reader needs hardware counters.
             settings[_SOCKETS[name]] = str(self._folder / f"{name}.sock")
         config = self._folder / f"{name}.yml"
         config.write_text(json.dumps(settings))
         return [_BIN / f"ffrtmp-exporter-{name}", "--config", config]
 
     def engine(self) -> Sequence[str | Path]:
-        """Return the command of podman's service, which the exporter of containers asks."""
+        """Return the command of podman's service, from which docker_stats reads."""
         socket = self._folder / "docker_stats.sock"
         return ["podman", "system", "service", "--time", "0", f"unix://{socket}"]
 
@@ -142,7 +142,7 @@ class _Site:
         ]
 
     def scrape(self, port: int) -> float:
-        """Scrape as a monitoring server does; return the seconds that it took."""
+        """Scrape an exporter as a monitoring server does; return the duration in seconds."""
         started = time.perf_counter()
         connection = http.client.HTTPSConnection("127.0.0.1", port, context=self._context)
         connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
@@ -169,7 +169,7 @@ class _Site:
 
 @contextmanager
 def _running(command: Sequence[str | Path], log: Path) -> Iterator[int]:
-    """Run a program while the context lasts; give its process id."""
+    """Run a program within the context; yield its process id."""
     with log.open("ab") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
     try:

@@ -1,15 +1,15 @@
-"""How long a claim takes beside a long history, and behind jobs that nobody can do."""
+"""Latency of claims with a long history, and behind jobs that no node can run."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import seeding
+from bench import job_history
+from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line, ratios
-from bench.load import cycles, joining, patterns
-from bench.load.timing import Latency
+from bench.load import cycles, registration, template_jobs
+from bench.load.latency import Latency
 from bench.master import Master, Site, on_file
-from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _AGENTS = 50
@@ -19,23 +19,25 @@ _DAY_S = 86_400.0
 _EMPTY, _FULL, _BEHIND = "empty history", "long history", "behind others"
 
 
-def measure(measuring: Measuring) -> Line:
-    """Claim from three masters in turn, alike but for what else is in their databases."""
-    # Many short rounds: what disturbs the computer for a while disturbs few of them.
-    rounds = measuring.pick(21, 3)
+def measure(context: BenchmarkContext) -> Line:
+    """Claim from three masters that differ only in the other data of their databases."""
+    # Many short rounds, so that a temporary disturbance affects few of them.
+    rounds = context.pick(21, 3)
     seconds = 2.0
-    queued = measuring.pick(10_000, 1_000)
-    finished = measuring.pick(1_000_000, 20_000)
-    seen: dict[str, list[Latency]] = {}
-    with measuring.folder() as folder, ExitStack() as stack:
+    queued = context.pick(10_000, 1_000)
+    finished = context.pick(1_000_000, 20_000)
+    latencies: dict[str, list[Latency]] = {}
+    with context.folder() as folder, ExitStack() as stack:
         site = Site.make(folder / "site", nodes=_AGENTS, submitters=_SUBMITTERS)
         masters = {
-            _EMPTY: _filled(folder, site, "empty", queued=queued, finished=0, unmet=0),
-            _FULL: _filled(folder, site, "full", queued=queued, finished=finished, unmet=0),
-            _BEHIND: _filled(folder, site, "behind", queued=queued, finished=0, unmet=queued),
+            _EMPTY: _create_master(folder, site, "empty", queued=queued, finished=0, unmet=0),
+            _FULL: _create_master(folder, site, "full", queued=queued, finished=finished, unmet=0),
+            _BEHIND: _create_master(
+                folder, site, "behind", queued=queued, finished=0, unmet=queued
+            ),
         }
-        measuring.say("the databases are filled")
-        counts = {name: _before(folder, master) for name, master in masters.items()}
+        context.log("the databases are filled")
+        counts = {name: _queued_jobs(folder, master) for name, master in masters.items()}
         for master in masters.values():
             stack.enter_context(master.serving())
         for number in range(rounds):
@@ -53,71 +55,76 @@ def measure(measuring: Measuring) -> Line:
                     backlog=_AGENTS,
                     drain=False,
                 )
-                seen.setdefault(name, []).append(ran.latencies["claim"])
+                latencies.setdefault(name, []).append(ran.latencies["claim"])
                 counts[name] += ran.submitted - ran.handed_out
-                measuring.say(f"round {number + 1}: {name} {ran.latencies['claim'].p99_ms:.1f} ms")
+                context.log(f"round {number + 1}: {name} {ran.latencies['claim'].p99_ms:.1f} ms")
         stack.close()
         _check(folder, masters, counts)
-    return _line(seen, rounds=rounds, seconds=seconds, queued=queued, finished=finished)
+    return _line(latencies, rounds=rounds, seconds=seconds, queued=queued, finished=finished)
 
 
-def _filled(
+def _create_master(
     folder: Path, site: Site, name: str, *, queued: int, finished: int, unmet: int
 ) -> Master:
-    """Make a master whose database holds so many jobs of each kind."""
+    """Create a master with a number of jobs of each kind in its database."""
     database = folder / f"{name}.db"
     master = Master(site, on_file(database), name)
     master.prepare()
     with master.serving():
-        in_own_process(joining.register, master.address, site.agents)
-        made = in_own_process(
-            patterns.make,
+        in_own_process(registration.register, master.address, site.agents)
+        templates = in_own_process(
+            template_jobs.create,
             master.address,
             site.agents[0],
             site.submitters[0],
             unmet=_UNMET_SETS if unmet else 0,
         )
     if finished:
-        seeding.copy_job(database, made.finished, finished, oldest_s_ago=365 * _DAY_S)
-    seeding.copy_job(database, made.queued, queued, oldest_s_ago=_DAY_S / 24)
-    for job_id in made.unmet:
-        seeding.copy_job(database, job_id, unmet // _UNMET_SETS, oldest_s_ago=_DAY_S)
+        job_history.copy_job(database, templates.finished, finished, oldest_s_ago=365 * _DAY_S)
+    job_history.copy_job(database, templates.queued, queued, oldest_s_ago=_DAY_S / 24)
+    for job_id in templates.unmet:
+        job_history.copy_job(database, job_id, unmet // _UNMET_SETS, oldest_s_ago=_DAY_S)
     return master
 
 
-def _before(folder: Path, master: Master) -> int:
-    return seeding.count(folder / f"{master.name}.db", "queued")
+def _queued_jobs(folder: Path, master: Master) -> int:
+    return job_history.count(folder / f"{master.name}.db", "queued")
 
 
 def _check(folder: Path, masters: Mapping[str, Master], counts: Mapping[str, int]) -> None:
-    """Raise LookupError unless what is queued is what was, and came, and was not taken."""
+    """Raise LookupError unless the number of queued jobs is as expected."""
     for name, master in masters.items():
-        found = _before(folder, master)
+        found = _queued_jobs(folder, master)
         if found != counts[name]:
             raise LookupError(f"{name}: {found} jobs are queued, and should be {counts[name]}")
 
 
 def _line(
-    seen: Mapping[str, list[Latency]], *, rounds: int, seconds: float, queued: int, finished: int
+    latencies: Mapping[str, list[Latency]],
+    *,
+    rounds: int,
+    seconds: float,
+    queued: int,
+    finished: int,
 ) -> Line:
-    p99 = {name: [latency.p99_ms for latency in each] for name, each in seen.items()}
-    p50 = {name: [latency.p50_ms for latency in each] for name, each in seen.items()}
+    p99 = {name: [round_.p99_ms for round_ in rounds_] for name, rounds_ in latencies.items()}
+    p50 = {name: [round_.p50_ms for round_ in rounds_] for name, rounds_ in latencies.items()}
     return Line(
         key="history",
-        title="A claim beside a long history, and behind jobs that nobody can do",
+        title="Claims with a long history, and behind jobs that no node can run",
         conditions=(
-            f"{_AGENTS} agents in full cycles, as busy as they can be, {queued:,} jobs queued "
-            f"throughout; SQLite; {rounds} rounds of {seconds:g} s on each of three masters, whose "
-            "ratios are taken round by round",
+            f"{_AGENTS} agents in full cycles at full load, {queued:,} jobs queued "
+            f"throughout; SQLite; {rounds} rounds of {seconds:g} s on each of three masters; "
+            "ratios are computed for each round",
             f"the long history: {finished:,} finished jobs with their transitions and results",
-            f"behind others: {queued:,} older jobs, of {_UNMET_SETS} sets of requirements that no "
-            "node meets, stand ahead",
+            f"behind others: {queued:,} older jobs, with {_UNMET_SETS} sets of requirements that "
+            "no node meets, precede the measured ones",
         ),
         figures=(
             *(
-                Figure(label=f"claim {word}, {name}", unit="ms", samples=tuple(each[name]))
-                for name in seen
-                for word, each in (("p50", p50), ("p99", p99))
+                Figure(label=f"claim {statistic}, {name}", unit="ms", samples=tuple(each[name]))
+                for name in latencies
+                for statistic, each in (("p50", p50), ("p99", p99))
             ),
             *(
                 Figure(

@@ -1,4 +1,4 @@
-"""No-op jobs a second, beside other queues on the same computer."""
+"""Rate of no-op jobs, compared with other queues on the same computer."""
 
 import json
 import os
@@ -10,52 +10,54 @@ from typing import Any
 from postgresql import Database
 
 from bench.cluster import Cluster
+from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line, ratios
-from bench.load import joining, noop
+from bench.load import noop, registration
 from bench.master import Master, Site, on_file
-from bench.measurement import Measuring
 from bench.process import in_own_process
 
 _AGENTS = 50
 _PRODUCERS = 50
 _PEERS = Path(__file__).resolve().parents[1] / "peers"
-_OURS_SQLITE = "ours, SQLite"
-_OURS_POSTGRESQL = "ours, PostgreSQL"
+_MASTER_SQLITE = "ours, SQLite"
+_MASTER_POSTGRESQL = "ours, PostgreSQL"
 
 Seconds = tuple[float, float]
-"""How long it took to enqueue all jobs, and to process them."""
+"""The durations of enqueuing and of processing all jobs."""
 
 
-def measure(measuring: Measuring) -> Line:
-    """Let everybody work off the same number of jobs, one after the other, round by round."""
-    rounds = measuring.pick(9, 1)
-    jobs = measuring.pick(5000, 2000)
-    took: dict[str, list[Seconds]] = {}
+def measure(context: BenchmarkContext) -> Line:
+    """Process the same number of jobs with each queue, one queue after the other in each round."""
+    rounds = context.pick(9, 1)
+    jobs = context.pick(5000, 2000)
+    durations: dict[str, list[Seconds]] = {}
     versions: dict[str, str] = {}
-    with measuring.folder() as folder, measuring.postgresql(folder) as cluster:
-        contestants = _contestants(measuring, cluster, jobs, versions)
+    with context.folder() as folder, context.postgresql(folder) as cluster:
+        queues = _queues(context, cluster, jobs, versions)
         for number in range(rounds):
-            # Everybody begins once, so that nobody always follows the same.
-            shift = number % len(contestants)
-            names = list(contestants)
+            # The order rotates, so that no queue always follows the same one.
+            shift = number % len(queues)
+            names = list(queues)
             for name in names[shift:] + names[:shift]:
                 place = folder / f"{number}-{name.replace(', ', '-')}"
                 place.mkdir()
-                took.setdefault(name, []).append(contestants[name](place))
-                measuring.say(f"round {number + 1}: {name} {jobs / sum(took[name][-1]):.0f} jobs/s")
+                durations.setdefault(name, []).append(queues[name](place))
+                context.log(
+                    f"round {number + 1}: {name} {jobs / sum(durations[name][-1]):.0f} jobs/s"
+                )
         versions["PostgreSQL"] = cluster.version
-    return _line(took, versions, rounds, jobs)
+    return _line(durations, versions, rounds, jobs)
 
 
-def _contestants(
-    measuring: Measuring, cluster: Cluster, jobs: int, versions: dict[str, str]
+def _queues(
+    context: BenchmarkContext, cluster: Cluster, jobs: int, versions: dict[str, str]
 ) -> Mapping[str, Callable[[Path], Seconds]]:
-    def ours(folder: Path, database: Database) -> Seconds:
+    def run_master(folder: Path, database: Database) -> Seconds:
         site = Site.make(folder / "site", nodes=_AGENTS, submitters=_PRODUCERS)
         master = Master(site, database, "master")
         master.prepare()
         with master.serving():
-            in_own_process(joining.register, master.address, site.agents)
+            in_own_process(registration.register, master.address, site.agents)
             worked = in_own_process(
                 noop.run, master.address, site.agents, site.submitters, jobs=jobs
             )
@@ -63,22 +65,22 @@ def _contestants(
 
     def peer(name: str, environment: Mapping[str, str], *enqueue_with: str) -> Seconds:
         script = _PEERS / f"with_{name}.py"
-        took = []
+        seconds = []
         for command in (["enqueue", str(jobs), *enqueue_with], ["process", str(jobs)]):
-            answer = _run(measuring.peers_python, script, command, environment)
-            took.append(float(answer["seconds"]))
+            answer = _run(context.peers_python, script, command, environment)
+            seconds.append(float(answer["seconds"]))
             versions[name] = answer["version"]
-        return took[0], took[1]
+        return seconds[0], seconds[1]
 
     def on_postgresql(name: str) -> Seconds:
         cluster.renew("peer")
         environment = cluster.environment("peer")
-        _run(measuring.peers_python, _PEERS / f"with_{name}.py", ["prepare"], environment)
+        _run(context.peers_python, _PEERS / f"with_{name}.py", ["prepare"], environment)
         return peer(name, environment)
 
     return {
-        _OURS_SQLITE: lambda folder: ours(folder, on_file(folder / "farm.db")),
-        _OURS_POSTGRESQL: lambda folder: ours(folder, cluster.renew("ours")),
+        _MASTER_SQLITE: lambda folder: run_master(folder, on_file(folder / "farm.db")),
+        _MASTER_POSTGRESQL: lambda folder: run_master(folder, cluster.renew("master")),
         "procrastinate": lambda _folder: on_postgresql("procrastinate"),
         "pgqueuer": lambda _folder: on_postgresql("pgqueuer"),
         "huey": lambda folder: peer(
@@ -90,7 +92,7 @@ def _contestants(
 def _run(
     python: Path, script: Path, command: list[str], environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Run a peer's program in its own interpreter and read what it says."""
+    """Run the program of a peer in its own interpreter; return its output."""
     done = subprocess.run(
         [python, script, *command],
         env=os.environ | environment,
@@ -105,26 +107,27 @@ def _run(
 
 
 def _line(
-    took: Mapping[str, list[Seconds]], versions: Mapping[str, str], rounds: int, jobs: int
+    durations: Mapping[str, list[Seconds]], versions: Mapping[str, str], rounds: int, jobs: int
 ) -> Line:
-    rates = {name: [jobs / sum(one) for one in each] for name, each in took.items()}
+    rates = {name: [jobs / sum(pair) for pair in each] for name, each in durations.items()}
 
-    def ratio(ours: str, theirs: str, limit: Limit) -> Figure:
-        samples = ratios(rates[ours], rates[theirs])
-        return Figure(label=f"{ours} / {theirs}", unit="times", samples=samples, limit=limit)
+    def ratio(measured: str, peer: str, limit: Limit) -> Figure:
+        samples = ratios(rates[measured], rates[peer])
+        return Figure(label=f"{measured} / {peer}", unit="times", samples=samples, limit=limit)
 
     named = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
     return Line(
         key="noop",
-        title="No-op jobs, beside other queues",
+        title="No-op jobs, compared with other queues",
         conditions=(
-            f"{jobs:,} jobs are enqueued by {_PRODUCERS} producers that wait for each to be "
-            f"stored, then worked off {_AGENTS} at a time; {rounds} rounds, taking turns; a new "
-            "database every time",
-            f"{named}; one PostgreSQL for all, its durability the default; SQLite with "
+            f"{jobs:,} jobs are enqueued by {_PRODUCERS} producers that wait for each job to be "
+            f"stored, then processed {_AGENTS} at a time; {rounds} rounds, alternating; "
+            "a new database for each",
+            f"{named}; one PostgreSQL for all, with its default durability; SQLite with "
             "synchronous=FULL for all",
-            "who asks a server asks it over TLS: our agents the master, the master and the others' "
-            "producers and workers PostgreSQL; huey opens a file",
+            "all connections to a server use TLS: from our agents to the master, and from the "
+            "master and from the producers and workers of the others to PostgreSQL; huey opens a "
+            "file",
         ),
         figures=(
             *(
@@ -133,17 +136,17 @@ def _line(
             ),
             *(
                 Figure(
-                    label=f"{name}: {deed}",
+                    label=f"{name}: {action}",
                     unit="jobs/s",
-                    samples=tuple(jobs / one[index] for one in each),
+                    samples=tuple(jobs / pair[index] for pair in each),
                 )
-                for name, each in took.items()
-                for index, deed in enumerate(("enqueued", "processed"))
+                for name, each in durations.items()
+                for index, action in enumerate(("enqueued", "processed"))
             ),
-            ratio(_OURS_SQLITE, "procrastinate", Limit("at least", 8)),
-            ratio(_OURS_POSTGRESQL, "procrastinate", Limit("at least", 4)),
-            ratio(_OURS_POSTGRESQL, "pgqueuer", Limit("above", 1)),
-            ratio(_OURS_SQLITE, "pgqueuer", Limit("above", 1)),
-            ratio(_OURS_SQLITE, "huey", Limit("above", 1)),
+            ratio(_MASTER_SQLITE, "procrastinate", Limit("at least", 8)),
+            ratio(_MASTER_POSTGRESQL, "procrastinate", Limit("at least", 4)),
+            ratio(_MASTER_POSTGRESQL, "pgqueuer", Limit("above", 1)),
+            ratio(_MASTER_SQLITE, "pgqueuer", Limit("above", 1)),
+            ratio(_MASTER_SQLITE, "huey", Limit("above", 1)),
         ),
     )

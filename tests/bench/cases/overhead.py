@@ -1,4 +1,4 @@
-"""What the agent costs the encode that it runs, and what it costs when there is nothing to do."""
+"""Overhead of the agent for the encode that it runs, and its cost while idle."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line, ratios
-from bench.measurement import Measuring
 from bench.process import CpuMeter, cpu_s, memory_kib
 from bench.worker import Worker
 
@@ -24,39 +24,39 @@ _KIB_PER_MIB = 1024
 
 @dataclass(frozen=True)
 class _Cost:
-    """What the agent itself used while its FFmpeg encoded."""
+    """The resources that the agent used while its FFmpeg encoded."""
 
     cpu_percent: float
     rss_mib: float
 
 
-def measure(measuring: Measuring) -> Line:
-    """Encode a clip by turns bare and under the agent."""
-    pairs = measuring.pick(21, 2)
-    idle_s = measuring.pick(60.0, 5.0)
+def measure(context: BenchmarkContext) -> Line:
+    """Encode a clip alternately bare and under the agent."""
+    pairs = context.pick(21, 2)
+    idle_s = context.pick(60.0, 5.0)
     bare: list[float] = []
-    ours: list[float] = []
+    under_agent: list[float] = []
     costs: list[_Cost] = []
     with (
-        measuring.folder() as folder,
-        measuring.on_sqlite(folder, nodes=1, submitters=1) as master,
+        context.folder() as folder,
+        context.on_sqlite(folder, nodes=1, submitters=1) as master,
     ):
         worker = Worker(master, folder, ffmpeg=_FFMPEG, ffprobe=Path("/usr/bin/ffprobe"))
         with worker.working():
-            # The first shows the argument list, and brings everything into the page cache.
+            # The first run provides the argument list, and fills the page cache.
             argv = worker.measure(_CLIP, _ENCODE, _RATE).measurement.provenance.argv
             for number in range(pairs):
-                # Each takes the first turn as often as the other.
+                # Both variants are the first of a pair equally often.
                 if number % 2:
-                    bare.append(_bare_beside(worker, argv, folder))
-                with _Watch(worker.pid) as watch:
+                    bare.append(_bare_with_polling(worker, argv, folder))
+                with _AgentMonitor(worker.pid) as monitor:
                     result = worker.measure(_CLIP, _ENCODE, _RATE)
-                ours.append(result.measurement.encode.wall_s)
-                costs.append(watch.cost())
+                under_agent.append(result.measurement.encode.wall_s)
+                costs.append(monitor.cost())
                 if not number % 2:
-                    bare.append(_bare_beside(worker, argv, folder))
-                measuring.say(
-                    f"pair {number + 1}: {ours[-1]:.3f} s, bare {bare[-1]:.3f} s, agent "
+                    bare.append(_bare_with_polling(worker, argv, folder))
+                context.log(
+                    f"pair {number + 1}: {under_agent[-1]:.3f} s, bare {bare[-1]:.3f} s, agent "
                     f"{costs[-1].cpu_percent:.2f} % of a core"
                 )
             meter = CpuMeter(worker.pid)
@@ -65,37 +65,37 @@ def measure(measuring: Measuring) -> Line:
             idle_mib = memory_kib(worker.pid, "Rss") / _KIB_PER_MIB
     return Line(
         key="overhead",
-        title="An encode under the agent, and the same bare",
+        title="An encode under the agent, compared with the same encode alone",
         conditions=(
-            f"{pairs} pairs, taking turns at being first: the repository's 720p clip, x264 "
-            "medium, crf 23, 2 threads; the bare one is the result's own argument list, started "
-            "and timed with wait4 while the agent waits for work; the benchmark looks at the agent "
-            "and asks the master equally often in both",
+            f"{pairs} pairs in alternating order: the repository's 720p clip, x264 "
+            "medium, crf 23, 2 threads; the encode alone uses the argument list of the "
+            "result, started and timed with wait4 while the agent waits for a job; the benchmark "
+            "reads the state of agent and master equally often in both",
             "the agent's CPU time is that of its process without FFmpeg, from the start of the "
-            "encode to its end; fetching, ffprobe and the quality pass are outside of it",
-            f"idle: an agent that waits for work, {idle_s:g} s",
+            "encode to its end; downloads, ffprobe and the quality pass are not included",
+            f"idle: an agent that waits for a job, for {idle_s:g} s",
         ),
         figures=(
             Figure(
-                label="wall time under the agent / bare",
+                label="wall time under the agent / alone",
                 unit="",
-                samples=ratios(ours, bare),
+                samples=ratios(under_agent, bare),
                 limit=Limit("at most", 1.01),
             ),
             Figure(
-                label="agent's CPU while encoding",
+                label="CPU of the agent while encoding",
                 unit="% of a core",
                 samples=tuple(cost.cpu_percent for cost in costs),
                 limit=Limit("under", 1.0),
             ),
             Figure(
-                label="agent's CPU idle",
+                label="CPU of the idle agent",
                 unit="% of a core",
                 samples=(idle_percent,),
                 limit=Limit("under", 0.1),
             ),
             Figure(
-                label="agent's memory",
+                label="memory of the agent",
                 unit="MiB",
                 samples=(*(cost.rss_mib for cost in costs), idle_mib),
                 limit=Limit("under", 60),
@@ -104,23 +104,23 @@ def measure(measuring: Measuring) -> Line:
     )
 
 
-def _bare_beside(worker: Worker, argv: Sequence[str], folder: Path) -> float:
-    """Run the bare encode beside all that runs beside the agent's but for the agent's own work."""
-    with _Watch(worker.pid), worker.asked_after():
+def _bare_with_polling(worker: Worker, argv: Sequence[str], folder: Path) -> float:
+    """Run the bare encode with the same polling as an encode under the agent."""
+    with _AgentMonitor(worker.pid), worker.polled():
         return _bare(argv, folder)
 
 
 def _bare(argv: Sequence[str], folder: Path) -> float:
     """Run an argument list as the agent does; return the wall time."""
-    place = folder / "bare"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    directory = folder / "bare"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
     source = argv[argv.index("-i") + 1]
-    shutil.copyfile(_CLIP, place / source)
+    shutil.copyfile(_CLIP, directory / source)
     started = time.monotonic()
     process = subprocess.Popen(
         argv,
-        cwd=place,
+        cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -133,46 +133,46 @@ def _bare(argv: Sequence[str], folder: Path) -> float:
     return wall_s
 
 
-class _Watch:
-    """Reads the agent's CPU time when its encode begins and when it ends, looking often."""
+class _AgentMonitor:
+    """Polls the CPU time and memory of the agent during its encode."""
 
-    _LOOK_S = 0.05
+    _POLL_S = 0.05
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._begun: tuple[float, float] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll)
+        self._first: tuple[float, float] | None = None
         self._last: tuple[float, float] | None = None
         self._rss_kib = 0
 
-    def __enter__(self) -> "_Watch":
+    def __enter__(self) -> "_AgentMonitor":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
         self._thread.join()
 
     def cost(self) -> _Cost:
-        if self._begun is None or self._last is None or self._last[0] <= self._begun[0]:
-            raise RuntimeError("the agent's encode was not seen")
-        used = self._last[1] - self._begun[1]
+        if self._first is None or self._last is None or self._last[0] <= self._first[0]:
+            raise RuntimeError("the encode of the agent was not observed")
+        used = self._last[1] - self._first[1]
         return _Cost(
-            cpu_percent=100 * used / (self._last[0] - self._begun[0]),
+            cpu_percent=100 * used / (self._last[0] - self._first[0]),
             rss_mib=self._rss_kib / _KIB_PER_MIB,
         )
 
-    def _look(self) -> None:
-        while not self._over.wait(self._LOOK_S):
+    def _poll(self) -> None:
+        while not self._stop.wait(self._POLL_S):
             if self._encodes():
                 now = (time.monotonic(), cpu_s(self._pid))
-                self._begun = self._begun or now
+                self._first = self._first or now
                 self._last = now
                 self._rss_kib = max(self._rss_kib, memory_kib(self._pid, "Rss"))
 
     def _encodes(self) -> bool:
-        """Whether a child of the agent is the encode: it alone names the encoder."""
+        """Return whether a child of the agent is the encode, identified by the encoder argument."""
         for task in Path(f"/proc/{self._pid}/task").iterdir():
             try:
                 children = (task / "children").read_text().split()

@@ -1,1 +1,1 @@
-"""What runs in a process of its own and puts load on a master."""
+"""Loads on a master, each for a separate process."""

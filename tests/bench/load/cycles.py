@@ -1,4 +1,4 @@
-"""Full cycles: submit, claim, heartbeat, result, each its own request."""
+"""Full cycles of jobs: submission, claim, heartbeat and result in separate requests."""
 
 import asyncio
 import os
@@ -6,19 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import calls
-from bench.calls import Agent, AgentCalls
+from bench import api_requests
+from bench.api_requests import Agent, AgentCalls
+from bench.http_client import NO_CONTENT, Address, Caller, callers, close_all, expect
 from bench.job_accounting import JobAccounting
-from bench.load.timing import Latency, Window
+from bench.load.latency import Latency, Window
 from bench.process import CpuMeter
-from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
 
 _WAIT_S = 1.0
 
 
 @dataclass(frozen=True)
 class Cycles:
-    """What a window of full cycles came to."""
+    """The outcome of a window of full cycles."""
 
     per_s: float
     latencies: dict[str, Latency]
@@ -40,61 +40,61 @@ async def run(
     drain: bool = True,
     warm_up_s: float = 1.0,
 ) -> Cycles:
-    """Run cycles as fast as they go, with at most `backlog` submitted jobs not handed out.
+    """Run cycles at the maximum rate, with at most `backlog` submitted jobs that are not leased.
 
-    With `drain`, agents go on until every job is finished and the ledger is checked; without,
-    the master had jobs before and keeps as many.
+    With `drain`, agents continue until every job is finished and accounted for. Without it, the
+    master has other jobs, and their number stays constant.
     """
     ledger = JobAccounting()
-    room = asyncio.Semaphore(backlog)
+    capacity = asyncio.Semaphore(backlog)
     agent_callers = await callers(address, len(agents))
     submit_callers = await callers(address, len(submitters))
     window = Window(warm_up_s=warm_up_s, seconds=seconds)
 
     async def use_of_cores() -> tuple[float, float]:
-        """Watch the master and this process while the window is open."""
+        """Measure the CPU usage of the master and of this process within the window."""
         await asyncio.sleep(window.opens - time.perf_counter())
         meters = CpuMeter(pid), CpuMeter(os.getpid())
         await asyncio.sleep(window.closes - time.perf_counter())
         return meters[0].percent(), meters[1].percent()
 
     async def submit(caller: Caller, token: str) -> None:
-        wanted = calls.submission(token)
+        request = api_requests.submission(token)
         while True:
-            await room.acquire()
+            await capacity.acquire()
             if window.is_over:
-                room.release()
+                capacity.release()
                 return
             start = time.perf_counter()
-            answer = expect(await caller.call(wanted), 201)
-            window.note("submit", start, answer.at)
-            ledger.submitted(calls.read_job(answer.body).id)
+            answer = expect(await caller.call(request), 201)
+            window.record("submit", start, answer.at)
+            ledger.submitted(api_requests.read_job(answer.body).id)
 
     async def work(caller: Caller, agent: Agent) -> None:
-        said = AgentCalls(agent, _WAIT_S)
+        requests = AgentCalls(agent, _WAIT_S)
         while not (window.is_over and (ledger.is_settled or not drain)):
             start = time.perf_counter()
-            answer = expect(await caller.call(said.claim), 200, NO_CONTENT)
+            answer = expect(await caller.call(requests.claim), 200, NO_CONTENT)
             if answer.status == NO_CONTENT:
                 continue
-            window.note("claim", start, answer.at)
-            room.release()
-            claim = calls.read_claim(answer.body)
+            window.record("claim", start, answer.at)
+            capacity.release()
+            claim = api_requests.read_claim(answer.body)
             job_id = claim.job.id
             ledger.handed_out(job_id, claim.attempt)
             start = time.perf_counter()
-            answer = expect(await caller.call(said.heartbeat(job_id)), 200)
-            window.note("heartbeat", start, answer.at)
+            answer = expect(await caller.call(requests.heartbeat(job_id)), 200)
+            window.record("heartbeat", start, answer.at)
             start = time.perf_counter()
-            answer = expect(await caller.call(said.result(job_id)), 200, 201)
-            window.note("result", start, answer.at)
-            stored = calls.read_stored(answer.body)
+            answer = expect(await caller.call(requests.result(job_id)), 200, 201)
+            window.record("result", start, answer.at)
+            stored = api_requests.read_stored(answer.body)
             ledger.finished(job_id, state=stored.state, repeated=stored.repeated)
-        # Whoever still waits for room sees that the window is over, and tells the next.
-        room.release()
+        # Wakes a waiting submitter, which sees that the window is over and wakes the next.
+        capacity.release()
 
     async with asyncio.TaskGroup() as group:
-        used = group.create_task(use_of_cores())
+        cpu_usage = group.create_task(use_of_cores())
         for caller, token in zip(submit_callers, submitters, strict=True):
             group.create_task(submit(caller, token))
         for caller, agent in zip(agent_callers, agents, strict=True):
@@ -102,10 +102,10 @@ async def run(
     if drain:
         ledger.check_settled()
     close_all([*agent_callers, *submit_callers])
-    done = min(window.count(deed) for deed in ("submit", "claim", "heartbeat", "result"))
+    done = min(window.count(step) for step in ("submit", "claim", "heartbeat", "result"))
     return Cycles(
         done / window.seconds,
         window.latencies(),
         *ledger.counts,
-        *used.result(),
+        *cpu_usage.result(),
     )

@@ -1,14 +1,14 @@
-"""From the submission of a job to a waiting agent that has it."""
+"""Load for the latency from submission to a waiting agent."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 
-from bench import calls
-from bench.calls import Agent, AgentCalls
+from bench import api_requests
+from bench.api_requests import Agent, AgentCalls
+from bench.http_client import NO_CONTENT, Address, Caller, callers, close_all, expect
 from bench.job_accounting import JobAccounting
-from bench.load.timing import Latency
-from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
+from bench.load.latency import Latency
 
 _WAIT_S = 5.0
 _SETTLE_S = 1.0
@@ -23,9 +23,9 @@ async def run(
     jobs_per_s: float,
     seconds: float,
 ) -> Latency:
-    """Submit at a steady rate; the agents are parked on the masters in turn.
+    """Submit at a constant rate; the agents are distributed over the masters.
 
-    A job's time begins when it is its turn, whether or not a connection is free to submit it.
+    The latency of a job includes the time during which no connection is free to submit it.
     """
     ledger = JobAccounting()
     sent: dict[str, float] = {}
@@ -33,32 +33,32 @@ async def run(
     is_over = asyncio.Event()
     share = [list(agents[index :: len(park_on)]) for index in range(len(park_on))]
     parked: list[tuple[Caller, Agent]] = []
-    for address, those in zip(park_on, share, strict=True):
-        parked += zip(await callers(address, len(those)), those, strict=True)
+    for address, assigned in zip(park_on, share, strict=True):
+        parked += zip(await callers(address, len(assigned)), assigned, strict=True)
     free: asyncio.Queue[tuple[Caller, bytes]] = asyncio.Queue()
     for caller, token in zip(await callers(submit_to, len(submitters)), submitters, strict=True):
-        free.put_nowait((caller, calls.submission(token)))
+        free.put_nowait((caller, api_requests.submission(token)))
 
     async def work(caller: Caller, agent: Agent) -> None:
-        said = AgentCalls(agent, _WAIT_S)
+        requests = AgentCalls(agent, _WAIT_S)
         while not (is_over.is_set() and ledger.is_settled):
-            answer = expect(await caller.call(said.claim), 200, NO_CONTENT)
+            answer = expect(await caller.call(requests.claim), 200, NO_CONTENT)
             if answer.status == NO_CONTENT:
                 continue
-            claim = calls.read_claim(answer.body)
+            claim = api_requests.read_claim(answer.body)
             ledger.handed_out(claim.job.id, claim.attempt)
             received[claim.job.id] = answer.at
-            stored = calls.read_stored(
-                expect(await caller.call(said.result(claim.job.id)), 200, 201).body
+            stored = api_requests.read_stored(
+                expect(await caller.call(requests.result(claim.job.id)), 200, 201).body
             )
             ledger.finished(claim.job.id, state=stored.state, repeated=stored.repeated)
 
     async def submit(start: float) -> None:
-        caller, wanted = await free.get()
-        job_id = calls.read_job(expect(await caller.call(wanted), 201).body).id
+        caller, request = await free.get()
+        job_id = api_requests.read_job(expect(await caller.call(request), 201).body).id
         sent[job_id] = start
         ledger.submitted(job_id)
-        free.put_nowait((caller, wanted))
+        free.put_nowait((caller, request))
 
     async with asyncio.TaskGroup() as group:
         for caller, agent in parked:

@@ -1,4 +1,4 @@
-"""A run of very many jobs, and what it does to the master and to agents meanwhile."""
+"""The expansion of a large run, and its effect on the master and on claims."""
 
 import asyncio
 import hashlib
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bench import calls
-from bench.calls import Agent, AgentCalls
-from bench.load.timing import Latency
+from bench import api_requests
+from bench.api_requests import Agent, AgentCalls
+from bench.http_client import NO_CONTENT, Address, callers, close_all, expect
+from bench.load.latency import Latency
 from bench.process import memory_kib, peak_rss_kib, reset_peak
-from bench.wire import NO_CONTENT, Address, callers, close_all, expect
 
 _CLIP = b"not really a clip" * 100
 _RATE_POINTS = 100
@@ -19,10 +19,10 @@ _PAUSE_S = 0.005
 
 
 @dataclass(frozen=True)
-class Expanded:
-    """A run that was queued: how long it took and how much memory it needed meanwhile.
+class ExpansionOutcome:
+    """The duration and memory of the expansion of a run.
 
-    `claim` is what an agent saw that asked for work all the while.
+    `claim` is the latency of the claims of an agent meanwhile.
     """
 
     seconds: float
@@ -30,41 +30,43 @@ class Expanded:
     claim: Latency
 
 
-async def run(address: Address, pid: int, agent: Agent, submitter: str, *, jobs: int) -> Expanded:
-    """Queue a run of so many jobs."""
-    sending, asking = await callers(address, 2)
+async def run(
+    address: Address, pid: int, agent: Agent, submitter: str, *, jobs: int
+) -> ExpansionOutcome:
+    """Queue a run with a number of jobs."""
+    submit_caller, claim_caller = await callers(address, 2)
     sha256 = hashlib.sha256(_CLIP).hexdigest()
-    upload = calls.request("PUT", f"/v1/sources/{sha256}", submitter, _CLIP)
-    expect(await sending.call(upload), 200, 201, 204)
+    upload = api_requests.request("PUT", f"/v1/sources/{sha256}", submitter, _CLIP)
+    expect(await submit_caller.call(upload), 200, 201, 204)
     body = msgspec.json.encode({"suite": _suite(sha256, jobs), "seed": 1})
-    order = calls.request("POST", "/v1/runs", submitter, body)
+    request = api_requests.request("POST", "/v1/runs", submitter, body)
     is_queued = asyncio.Event()
 
-    async def ask() -> Latency:
-        """Ask for work as an agent does that has none; what it is given it keeps."""
-        said = AgentCalls(agent, 0.0)
-        took = []
+    async def claim_repeatedly() -> Latency:
+        """Claim jobs continuously without reporting results."""
+        requests = AgentCalls(agent, 0.0)
+        durations = []
         while not is_queued.is_set():
             start = time.perf_counter()
-            answer = expect(await asking.call(said.claim), 200, NO_CONTENT)
-            took.append(answer.at - start)
+            answer = expect(await claim_caller.call(requests.claim), 200, NO_CONTENT)
+            durations.append(answer.at - start)
             await asyncio.sleep(_PAUSE_S)
-        return Latency.of(took)
+        return Latency.of(durations)
 
     before_kib = memory_kib(pid, "Rss")
     reset_peak(pid)
-    asked = asyncio.create_task(ask())
+    claims = asyncio.create_task(claim_repeatedly())
     start = time.perf_counter()
-    answer = expect(await sending.call(order), 201)
+    answer = expect(await submit_caller.call(request), 201)
     seconds = answer.at - start
     growth_kib = peak_rss_kib(pid) - before_kib
     is_queued.set()
-    claim = await asked
-    close_all([sending, asking])
+    claim = await claims
+    close_all([submit_caller, claim_caller])
     counts = msgspec.json.decode(answer.body)["counts"]
     if sum(counts.values()) != jobs:
         raise LookupError(f"the run has {counts}, not {jobs} jobs")
-    return Expanded(seconds, growth_kib / 1024, claim)
+    return ExpansionOutcome(seconds, growth_kib / 1024, claim)
 
 
 def _suite(sha256: str, jobs: int) -> str:
@@ -73,7 +75,7 @@ def _suite(sha256: str, jobs: int) -> str:
         "name: large\n"
         "sources:\n"
         f"  - {{name: clip, file: clip.mp4, sha256: {sha256}}}\n"
-        f"encodes:\n  - {{name: x264, encoder: {calls.ENCODER}}}\n"
+        f"encodes:\n  - {{name: x264, encoder: {api_requests.ENCODER}}}\n"
         f"rate_points:\n{points}"
         "placement: any\n"
         f"repeats: {jobs // _RATE_POINTS}\n"

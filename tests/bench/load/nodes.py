@@ -1,17 +1,17 @@
-"""Thousands of nodes that ask for work or renew a lease every so often, over few connections."""
+"""Thousands of nodes that claim jobs or renew leases periodically, over few connections."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import calls
-from bench.calls import Agent, AgentCalls
+from bench import api_requests
+from bench.api_requests import Agent, AgentCalls
+from bench.http_client import NO_CONTENT, Address, Caller, callers, close_all, expect
 from bench.job_accounting import JobAccounting
-from bench.load import scraping
-from bench.load.timing import Latency, Window
+from bench.load import master_metrics
+from bench.load.latency import Latency, Window
 from bench.process import CpuMeter
-from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
 
 _HEARTBEATS = 3
 _SCRAPE_S = 15.0
@@ -19,7 +19,7 @@ _SCRAPE_S = 15.0
 
 @dataclass(frozen=True)
 class Rhythm:
-    """How often a node speaks, how long it is watched, and how much work there is."""
+    """The interval of requests of a node, the duration, and the number of jobs."""
 
     every_s: float
     seconds: float
@@ -28,11 +28,11 @@ class Rhythm:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What became of the nodes while they were watched.
+class NodesOutcome:
+    """The outcome of the simulation.
 
-    `late_s` is by how much the simulation itself was ever behind; `offline` the most nodes that
-    the master ever called offline, `expired` how many leases it ended.
+    `late_s` is the largest delay of the simulation, `offline` the largest number of nodes that the
+    master reported as offline, and `expired` the number of leases that it ended.
     """
 
     latencies: dict[str, Latency]
@@ -45,17 +45,17 @@ class Watched:
 
 
 class _Node:
-    """A node with one slot: it asks for work, or holds a job for some heartbeats."""
+    """A node with one slot, which claims a job or holds one for some heartbeats."""
 
     def __init__(self, agent: Agent, due: float) -> None:
-        self.said = AgentCalls(agent, 0.0)
+        self.requests = AgentCalls(agent, 0.0)
         self.due = due
         self.job_id = ""
         self.heartbeats = 0
 
 
 class _Simulation:
-    """All nodes, their turns, and what the master answers them."""
+    """The schedule of all nodes, and the answers of the master."""
 
     def __init__(self, agents: Sequence[Agent], rhythm: Rhythm, viewer: str) -> None:
         start = time.perf_counter()
@@ -69,19 +69,19 @@ class _Simulation:
         self._viewer = viewer
         self._due: asyncio.Queue[_Node | None] = asyncio.Queue()
 
-    async def take_turns(self, speakers: int) -> None:
-        """Queue each node when its turn comes, then tell the speakers that it is over."""
+    async def schedule(self, senders: int) -> None:
+        """Queue each node when it is due, and finally one end marker per sender."""
         while not self.window.is_over:
             for node in self.nodes:
                 await asyncio.sleep(max(0.0, node.due - time.perf_counter()))
                 if self.window.is_over:
                     break
                 self._due.put_nowait(node)
-        for _ in range(speakers):
+        for _ in range(senders):
             self._due.put_nowait(None)
 
-    async def speak(self, caller: Caller) -> None:
-        """Say what nodes have to say, in the order of their turns."""
+    async def send_due(self, caller: Caller) -> None:
+        """Send the requests of due nodes."""
         while (node := await self._due.get()) is not None:
             self.late_s = max(self.late_s, time.perf_counter() - node.due)
             node.due += self._rhythm.every_s
@@ -89,61 +89,61 @@ class _Simulation:
                 await self.claim(caller, node)
             elif node.heartbeats < _HEARTBEATS:
                 start = time.perf_counter()
-                answer = expect(await caller.call(node.said.heartbeat(node.job_id)), 200)
-                self.window.note("heartbeat", start, answer.at)
+                answer = expect(await caller.call(node.requests.heartbeat(node.job_id)), 200)
+                self.window.record("heartbeat", start, answer.at)
                 node.heartbeats += 1
             else:
-                await self.hand_in(caller, node)
+                await self.report_result(caller, node)
 
     async def claim(self, caller: Caller, node: _Node) -> bool:
-        """Ask for work; return whether there was some."""
+        """Claim a job; return whether there was one."""
         start = time.perf_counter()
-        answer = expect(await caller.call(node.said.claim), 200, NO_CONTENT)
-        self.window.note("claim", start, answer.at)
+        answer = expect(await caller.call(node.requests.claim), 200, NO_CONTENT)
+        self.window.record("claim", start, answer.at)
         if answer.status == NO_CONTENT:
             return False
-        claim = calls.read_claim(answer.body)
+        claim = api_requests.read_claim(answer.body)
         self.ledger.handed_out(claim.job.id, claim.attempt)
         node.job_id, node.heartbeats = claim.job.id, 0
         return True
 
-    async def hand_in(self, caller: Caller, node: _Node) -> None:
-        """Hand in the result of what a node holds."""
+    async def report_result(self, caller: Caller, node: _Node) -> None:
+        """Report the result of the job of a node."""
         start = time.perf_counter()
-        answer = expect(await caller.call(node.said.result(node.job_id)), 200, 201)
-        self.window.note("result", start, answer.at)
-        stored = calls.read_stored(answer.body)
+        answer = expect(await caller.call(node.requests.result(node.job_id)), 200, 201)
+        self.window.record("result", start, answer.at)
+        stored = api_requests.read_stored(answer.body)
         self.ledger.finished(node.job_id, state=stored.state, repeated=stored.repeated)
         node.job_id = ""
 
-    async def submit(self, caller: Caller, wanted: bytes) -> None:
-        """Submit what is there at the start, then more at a steady rate."""
+    async def submit(self, caller: Caller, request: bytes) -> None:
+        """Submit the initial jobs, then more at a constant rate."""
         for number in range(10**9):
             if number >= self._rhythm.jobs_first:
                 await asyncio.sleep(1 / self._rhythm.jobs_per_s)
                 if self.window.is_over:
                     return
-            answer = expect(await caller.call(wanted), 201)
-            self.ledger.submitted(calls.read_job(answer.body).id)
+            answer = expect(await caller.call(request), 201)
+            self.ledger.submitted(api_requests.read_job(answer.body).id)
 
     async def scrape(self, caller: Caller) -> None:
-        """Read the metrics now and then, as monitoring does, and see who is called offline."""
+        """Read the metrics periodically, and record the number of offline nodes."""
         while not self.window.is_over:
             left_s = self.window.closes - time.perf_counter()
             await asyncio.sleep(min(_SCRAPE_S, max(0.0, left_s)))
             start = time.perf_counter()
-            text = await scraping.metrics(caller, self._viewer)
+            text = await master_metrics.metrics(caller, self._viewer)
             self.scrapes.append(time.perf_counter() - start)
-            offline = scraping.value(text, "ffrtmp_master_nodes", 'state="offline"')
+            offline = master_metrics.value(text, "ffrtmp_master_nodes", 'state="offline"')
             self.offline = max(self.offline, offline)
 
     async def finish(self, caller: Caller) -> None:
-        """Hand in what is held, work off what is queued, and check the ledger."""
+        """Finish the held and the queued jobs, and check the accounting."""
         for node in self.nodes:
             if node.job_id:
-                await self.hand_in(caller, node)
+                await self.report_result(caller, node)
         while await self.claim(caller, self.nodes[0]):
-            await self.hand_in(caller, self.nodes[0])
+            await self.report_result(caller, self.nodes[0])
         self.ledger.check_settled()
 
 
@@ -156,35 +156,35 @@ async def run(
     viewer: str,
     rhythm: Rhythm,
     connections: int,
-) -> Watched:
-    """Let every node speak in its turn, evenly spread."""
+) -> NodesOutcome:
+    """Send the requests of all nodes, evenly distributed over the interval."""
     node_callers = await callers(address, connections)
-    looking, submitting = await callers(address, 2)
-    services = _Simulation(agents, rhythm, viewer)
-    expired_before = await _expired(looking, viewer)
+    metrics_caller, submit_caller = await callers(address, 2)
+    simulation = _Simulation(agents, rhythm, viewer)
+    expired_before = await _expired(metrics_caller, viewer)
     cpu = CpuMeter(pid)
     async with asyncio.TaskGroup() as group:
         for caller in node_callers:
-            group.create_task(services.speak(caller))
-        group.create_task(services.take_turns(connections))
-        group.create_task(services.submit(submitting, calls.submission(submitter)))
-        group.create_task(services.scrape(looking))
+            group.create_task(simulation.send_due(caller))
+        group.create_task(simulation.schedule(connections))
+        group.create_task(simulation.submit(submit_caller, api_requests.submission(submitter)))
+        group.create_task(simulation.scrape(metrics_caller))
     server_cpu_percent = cpu.percent()
-    expired = await _expired(looking, viewer) - expired_before
-    await services.finish(node_callers[0])
-    close_all([looking, submitting, *node_callers])
-    spoken = sum(services.window.count(deed) for deed in ("claim", "heartbeat", "result"))
-    return Watched(
-        services.window.latencies() | {"scrape": Latency.of(services.scrapes)},
-        services.late_s,
-        services.offline,
+    expired = await _expired(metrics_caller, viewer) - expired_before
+    await simulation.finish(node_callers[0])
+    close_all([metrics_caller, submit_caller, *node_callers])
+    request_count = sum(simulation.window.count(kind) for kind in ("claim", "heartbeat", "result"))
+    return NodesOutcome(
+        simulation.window.latencies() | {"scrape": Latency.of(simulation.scrapes)},
+        simulation.late_s,
+        simulation.offline,
         expired,
-        spoken / rhythm.seconds,
-        services.ledger.counts[2],
+        request_count / rhythm.seconds,
+        simulation.ledger.counts[2],
         server_cpu_percent,
     )
 
 
 async def _expired(caller: Caller, viewer: str) -> float:
-    text = await scraping.metrics(caller, viewer)
-    return scraping.value(text, "ffrtmp_master_lease_expiries_total")
+    text = await master_metrics.metrics(caller, viewer)
+    return master_metrics.value(text, "ffrtmp_master_lease_expiries_total")

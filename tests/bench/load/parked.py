@@ -1,27 +1,27 @@
-"""Thousands of agents that wait for a job on one master."""
+"""Thousands of agents with parked claims at one master."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import calls
-from bench.calls import Agent, AgentCalls
+from bench import api_requests
+from bench.api_requests import Agent, AgentCalls
+from bench.http_client import NO_CONTENT, Address, Caller, callers, close_all, expect
 from bench.job_accounting import JobAccounting
-from bench.load import scraping
+from bench.load import master_metrics
 from bench.process import CpuMeter, memory_kib
-from bench.wire import NO_CONTENT, Address, Caller, callers, close_all, expect
 
 _WAIT_S = 60.0
 _CONNECTED_S = 60.0
 
 
 @dataclass(frozen=True)
-class Parked:
-    """What agents cost while they wait, and how quickly they get work.
+class ParkedOutcome:
+    """The cost of waiting agents, and the time until all of them have a job.
 
-    `empty_handed` counts claims that ended without a job while jobs were handed out; `woken` is
-    how often the master woke an agent for each job, `in_vain` how often none was left for it.
+    `empty_claims` counts claims that ended without a job while jobs were leased; `woken` is the
+    number of wakeups per job, and `spurious` the number of wakeups without a job.
     """
 
     rss_kib_each: float
@@ -29,9 +29,9 @@ class Parked:
     idle_cpu_percent: float
     handed_out_s: float
     submitted_s: float
-    empty_handed: int
+    empty_claims: int
     woken: float
-    in_vain: float
+    spurious: float
 
 
 async def run(
@@ -42,81 +42,83 @@ async def run(
     *,
     viewer: str,
     idle_s: float,
-) -> Parked:
-    """Park every agent, watch the idle master, then submit a job for each agent."""
+) -> ParkedOutcome:
+    """Park every agent, measure the idle master, then submit a job for each agent."""
     ledger = JobAccounting()
-    looking = (await callers(address, 1))[0]
+    metrics_caller = (await callers(address, 1))[0]
     submit_callers = await callers(address, len(submitters))
     before = memory_kib(pid, "Rss"), memory_kib(pid, "Pss")
     agent_callers = await callers(address, len(agents))
-    handing_out = False
-    empty_handed = 0
-    all_have = asyncio.Event()
+    are_jobs_submitted = False
+    empty_claims = 0
+    all_leased = asyncio.Event()
     claims: list[tuple[Caller, AgentCalls, str]] = []
 
     async def park(caller: Caller, agent: Agent) -> None:
-        nonlocal empty_handed
-        said = AgentCalls(agent, _WAIT_S)
-        answer = expect(await caller.call(said.claim), 200, NO_CONTENT)
+        nonlocal empty_claims
+        requests = AgentCalls(agent, _WAIT_S)
+        answer = expect(await caller.call(requests.claim), 200, NO_CONTENT)
         while answer.status == NO_CONTENT:
-            empty_handed += handing_out
-            answer = expect(await caller.call(said.claim), 200, NO_CONTENT)
-        claim = calls.read_claim(answer.body)
+            empty_claims += are_jobs_submitted
+            answer = expect(await caller.call(requests.claim), 200, NO_CONTENT)
+        claim = api_requests.read_claim(answer.body)
         ledger.handed_out(claim.job.id, claim.attempt)
-        claims.append((caller, said, claim.job.id))
+        claims.append((caller, requests, claim.job.id))
         if len(claims) == len(agents):
-            all_have.set()
+            all_leased.set()
 
-    left = iter(agents)
+    remaining = iter(agents)
 
     async def submit(caller: Caller, token: str) -> None:
-        wanted = calls.submission(token)
-        for _ in left:
-            answer = expect(await caller.call(wanted), 201)
-            ledger.submitted(calls.read_job(answer.body).id)
+        request = api_requests.submission(token)
+        for _ in remaining:
+            answer = expect(await caller.call(request), 201)
+            ledger.submitted(api_requests.read_job(answer.body).id)
 
     async with asyncio.TaskGroup() as group:
         for caller, agent in zip(agent_callers, agents, strict=True):
             group.create_task(park(caller, agent))
-        await _until_parked(looking, viewer, len(agents))
+        await _until_parked(metrics_caller, viewer, len(agents))
         after = memory_kib(pid, "Rss"), memory_kib(pid, "Pss")
         meter = CpuMeter(pid)
         await asyncio.sleep(idle_s)
         idle_cpu_percent = meter.percent()
-        seen_before = await scraping.metrics(looking, viewer)
-        handing_out = True
+        metrics_before = await master_metrics.metrics(metrics_caller, viewer)
+        are_jobs_submitted = True
         start = time.perf_counter()
         await asyncio.gather(*map(submit, submit_callers, submitters))
         submitted_s = time.perf_counter() - start
-        await all_have.wait()
+        await all_leased.wait()
         handed_out_s = time.perf_counter() - start
-        handing_out = False
-    seen = await scraping.metrics(looking, viewer)
+        are_jobs_submitted = False
+    metrics_after = await master_metrics.metrics(metrics_caller, viewer)
 
-    def rise(sample: str) -> float:
-        return scraping.value(seen, sample) - scraping.value(seen_before, sample)
+    def growth(sample: str) -> float:
+        return master_metrics.value(metrics_after, sample) - master_metrics.value(
+            metrics_before, sample
+        )
 
-    await _hand_in(claims, ledger)
+    await _report_results(claims, ledger)
     ledger.check_settled()
-    close_all([looking, *submit_callers, *agent_callers])
-    return Parked(
+    close_all([metrics_caller, *submit_callers, *agent_callers])
+    return ParkedOutcome(
         (after[0] - before[0]) / len(agents),
         (after[1] - before[1]) / len(agents),
         idle_cpu_percent,
         handed_out_s,
         submitted_s,
-        empty_handed,
-        rise("ffrtmp_master_claim_wakeups_total") / len(agents),
-        rise("ffrtmp_master_claim_spurious_wakeups_total"),
+        empty_claims,
+        growth("ffrtmp_master_claim_wakeups_total") / len(agents),
+        growth("ffrtmp_master_claim_spurious_wakeups_total"),
     )
 
 
 async def _until_parked(caller: Caller, viewer: str, agents: int) -> None:
-    """Return when the master says that so many claims wait."""
+    """Wait until the master reports that all claims are parked."""
     deadline = time.perf_counter() + _CONNECTED_S
     while True:
-        text = await scraping.metrics(caller, viewer)
-        found = scraping.value(text, "ffrtmp_master_claims_parked")
+        text = await master_metrics.metrics(caller, viewer)
+        found = master_metrics.value(text, "ffrtmp_master_claims_parked")
         if found == agents:
             return
         if time.perf_counter() > deadline:
@@ -124,10 +126,12 @@ async def _until_parked(caller: Caller, viewer: str, agents: int) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _hand_in(claims: Sequence[tuple[Caller, AgentCalls, str]], ledger: JobAccounting) -> None:
-    async def hand_in(caller: Caller, said: AgentCalls, job_id: str) -> None:
-        answer = expect(await caller.call(said.result(job_id)), 200, 201)
-        stored = calls.read_stored(answer.body)
+async def _report_results(
+    claims: Sequence[tuple[Caller, AgentCalls, str]], ledger: JobAccounting
+) -> None:
+    async def report_result(caller: Caller, requests: AgentCalls, job_id: str) -> None:
+        answer = expect(await caller.call(requests.result(job_id)), 200, 201)
+        stored = api_requests.read_stored(answer.body)
         ledger.finished(job_id, state=stored.state, repeated=stored.repeated)
 
-    await asyncio.gather(*(hand_in(*claim) for claim in claims))
+    await asyncio.gather(*(report_result(*claim) for claim in claims))

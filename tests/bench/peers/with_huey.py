@@ -1,7 +1,7 @@
-"""Enqueue no-op jobs with huey on SQLite, or work them off; run by the peers' own interpreter.
+"""Enqueue or process no-op jobs with huey on SQLite; run by the interpreter of the peers.
 
-`fsync` makes huey set synchronous=FULL. Its default is the file journal mode WAL. The consumer is
-huey's own with threads as workers.
+`fsync` makes huey set synchronous=FULL. Its default journal mode is WAL. The consumer is that of
+huey with threads as workers.
 """
 
 import json
@@ -19,21 +19,21 @@ BUSY_TIMEOUT_S = 60
 queue = huey.SqliteHuey(
     "bench", filename=os.environ["BENCH_FILE"], fsync=True, timeout=BUSY_TIMEOUT_S
 )
-seen: list[int] = []
+processed: list[int] = []
 done = threading.Event()
 wanted = 0
 
 
 @queue.task()
 def noop(number: int) -> None:
-    """Do nothing but count."""
-    seen.append(number)
-    if len(seen) == wanted:
+    """Count the job."""
+    processed.append(number)
+    if len(processed) == wanted:
         done.set()
 
 
 def enqueue(jobs: int, producers: int) -> dict[str, float]:
-    """Enqueue jobs one at a time from so many threads at once."""
+    """Enqueue jobs one at a time from several threads."""
     numbers = iter(range(jobs))
     lock = threading.Lock()
 
@@ -55,7 +55,7 @@ def enqueue(jobs: int, producers: int) -> dict[str, float]:
 
 
 def process(jobs: int) -> dict[str, float]:
-    """Run a consumer until every job was done once."""
+    """Run a consumer until all jobs are processed."""
     global wanted  # noqa: PLW0603 - the task must see it
     wanted = jobs
     consumer = queue.create_consumer(workers=WORKERS, worker_type="thread", periodic=False)
@@ -64,13 +64,15 @@ def process(jobs: int) -> dict[str, float]:
     done.wait()
     seconds = time.perf_counter() - start
     consumer.stop(graceful=True)
-    if sorted(seen) != list(range(jobs)):
-        raise SystemExit(f"of {jobs} jobs {len(seen)} were done, {len(set(seen))} different ones")
+    if sorted(processed) != list(range(jobs)):
+        raise SystemExit(
+            f"{len(processed)} of {jobs} jobs were processed, {len(set(processed))} different ones"
+        )
     return {"seconds": seconds}
 
 
 def main() -> None:
-    """Do what the command line says; say the figures as JSON."""
+    """Run the command and print the results as JSON."""
     command, *numbers = sys.argv[1:]
     answer: dict[str, float | str] = {}
     if command == "enqueue":

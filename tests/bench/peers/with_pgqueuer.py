@@ -1,8 +1,8 @@
-"""Enqueue no-op jobs with pgqueuer, or work them off; run by the peers' own interpreter.
+"""Enqueue or process no-op jobs with pgqueuer; run by the interpreter of the peers.
 
-Where PostgreSQL is stands in libpq's environment variables. As pgqueuer's page on performance
-says: asyncpg, a pool for the producers, one connection for the queue manager, its settings for
-autovacuum, and the default durability, which logs every table.
+The environment variables of libpq locate PostgreSQL. The setup is that of pgqueuer's page on
+performance: asyncpg, a pool for the producers, one connection for the queue manager, its settings
+for autovacuum, and the default durability, which logs every table.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.queries import Queries
 from pgqueuer.types import QueueExecutionMode
 
-Said = dict[str, float | str]
+Output = dict[str, float | str]
 
 PRODUCERS = 50
 CONNECTIONS = 10
 BATCH = 50
 
 
-async def prepare() -> Said:
-    """Make pgqueuer's tables."""
+async def prepare() -> Output:
+    """Create the tables of pgqueuer."""
     connection = await asyncpg.connect()
     queries = Queries(AsyncpgDriver(connection))
     await queries.install()
@@ -36,8 +36,8 @@ async def prepare() -> Said:
     return {}
 
 
-async def enqueue(jobs: int) -> Said:
-    """Enqueue jobs one at a time from so many producers at once."""
+async def enqueue(jobs: int) -> Output:
+    """Enqueue jobs one at a time from several producers."""
     numbers = iter(range(jobs))
     async with asyncpg.create_pool(min_size=CONNECTIONS, max_size=CONNECTIONS) as pool:
         queries = Queries(AsyncpgPoolDriver(pool))
@@ -53,28 +53,30 @@ async def enqueue(jobs: int) -> Said:
         return {"seconds": time.perf_counter() - start}
 
 
-async def process(jobs: int) -> Said:
+async def process(jobs: int) -> Output:
     """Run a queue manager until the queue is empty."""
-    seen: list[int] = []
+    processed: list[int] = []
     manager = QueueManager(Queries(AsyncpgDriver(await asyncpg.connect())))
 
     @manager.entrypoint("noop")
     async def noop(job: Job) -> None:
-        seen.append(int(job.payload or b""))
+        processed.append(int(job.payload or b""))
 
     start = time.perf_counter()
     await manager.run(batch_size=BATCH, mode=QueueExecutionMode.drain)
     seconds = time.perf_counter() - start
-    if sorted(seen) != list(range(jobs)):
-        raise SystemExit(f"of {jobs} jobs {len(seen)} were done, {len(set(seen))} different ones")
+    if sorted(processed) != list(range(jobs)):
+        raise SystemExit(
+            f"{len(processed)} of {jobs} jobs were processed, {len(set(processed))} different ones"
+        )
     return {"seconds": seconds}
 
 
 def main() -> None:
-    """Do what the command line says; say the figures as JSON."""
+    """Run the command and print the results as JSON."""
     command = sys.argv[1]
-    deed = {"enqueue": enqueue, "process": process}.get(command)
-    answer = uvloop.run(prepare() if deed is None else deed(int(sys.argv[2])))
+    action = {"enqueue": enqueue, "process": process}.get(command)
+    answer = uvloop.run(prepare() if action is None else action(int(sys.argv[2])))
     answer["version"] = version("pgqueuer")
     sys.stdout.write(json.dumps(answer) + "\n")
 

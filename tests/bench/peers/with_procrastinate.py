@@ -1,8 +1,8 @@
-"""Enqueue no-op jobs with procrastinate, or work them off; run by the peers' own interpreter.
+"""Enqueue or process no-op jobs with procrastinate; run by the interpreter of the peers.
 
-Where PostgreSQL is stands in libpq's environment variables. The producers wait for each job to
-be stored before they send the next; the worker is procrastinate's own, as its documentation
-starts it inside a program.
+The environment variables of libpq locate PostgreSQL. The producers wait for each job to be stored
+before they send the next. The worker is that of procrastinate, started inside a program as in its
+documentation.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import time
 
 import procrastinate
 
-Said = dict[str, float | str]
+Output = dict[str, float | str]
 
 PRODUCERS = 50
 CONCURRENCY = 50
@@ -21,24 +21,24 @@ POOL_CONNECTIONS = 10
 app = procrastinate.App(
     connector=procrastinate.PsycopgConnector(min_size=POOL_CONNECTIONS, max_size=POOL_CONNECTIONS)
 )
-seen: list[int] = []
+processed: list[int] = []
 
 
 @app.task(name="noop")
 async def noop(number: int) -> None:
-    """Do nothing but count."""
-    seen.append(number)
+    """Count the job."""
+    processed.append(number)
 
 
-async def prepare() -> Said:
-    """Make procrastinate's tables."""
+async def prepare() -> Output:
+    """Create the tables of procrastinate."""
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
     return {}
 
 
-async def enqueue(jobs: int) -> Said:
-    """Defer jobs one at a time from so many producers at once."""
+async def enqueue(jobs: int) -> Output:
+    """Defer jobs one at a time from several producers."""
     numbers = iter(range(jobs))
 
     async def produce() -> None:
@@ -53,7 +53,7 @@ async def enqueue(jobs: int) -> Said:
         return {"seconds": time.perf_counter() - start}
 
 
-async def process(jobs: int) -> Said:
+async def process(jobs: int) -> Output:
     """Run a worker until the queue is empty."""
     async with app.open_async():
         start = time.perf_counter()
@@ -61,16 +61,18 @@ async def process(jobs: int) -> Said:
             concurrency=CONCURRENCY, wait=False, install_signal_handlers=False
         )
         seconds = time.perf_counter() - start
-    if sorted(seen) != list(range(jobs)):
-        raise SystemExit(f"of {jobs} jobs {len(seen)} were done, {len(set(seen))} different ones")
+    if sorted(processed) != list(range(jobs)):
+        raise SystemExit(
+            f"{len(processed)} of {jobs} jobs were processed, {len(set(processed))} different ones"
+        )
     return {"seconds": seconds}
 
 
 def main() -> None:
-    """Do what the command line says; say the figures as JSON."""
+    """Run the command and print the results as JSON."""
     command = sys.argv[1]
-    deed = {"enqueue": enqueue, "process": process}.get(command)
-    answer = asyncio.run(prepare() if deed is None else deed(int(sys.argv[2])))
+    action = {"enqueue": enqueue, "process": process}.get(command)
+    answer = asyncio.run(prepare() if action is None else action(int(sys.argv[2])))
     answer["version"] = procrastinate.__version__
     sys.stdout.write(json.dumps(answer) + "\n")
 

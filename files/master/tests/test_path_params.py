@@ -1,0 +1,24 @@
+"""Validation of names in paths, by the same rules as names in bodies."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("caller", "method", "path"),
+    [
+        ("submitter", "PUT", "/v1/sources/ABC"),
+        ("viewer", "GET", f"/v1/sources/{'g' * 64}"),
+        ("viewer", "GET", "/v1/sd/.cpu"),
+        ("admin", "DELETE", "/v1/nodes/-x"),
+        ("worker1", "PUT", "/v1/jobs/00000000-0000-7000-8000-000000000000/artifacts/x?attempt=0"),
+    ],
+)
+def test_an_invalid_name_is_refused_with_an_error(
+    harness: Any, caller: str, method: str, path: str
+) -> None:
+    answer = harness.call(caller, method, path)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["errors"]

@@ -1,0 +1,342 @@
+"""Request limits: request rates, failed logins, body sizes, value ranges, and content types."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import factories
+import in_process_master
+import msgspec
+import pytest
+from ffrtmp_master.auth.rate_limiting import BucketCache, TokenBucket, client_network, retry_after
+from ffrtmp_master.services import Services
+from ffrtmp_master.settings import Settings
+from ffrtmp_shared import suite
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from in_process_master import MasterHarness, SetClock
+
+MISSING = "00000000-0000-7000-8000-000000000000"
+
+
+@contextmanager
+def limited(migrated: Settings, **changed: Any) -> Iterator[MasterHarness]:
+    clock = SetClock()
+    services = Services(
+        msgspec.structs.replace(migrated, **changed), clock, maintenance_interval_s=3600
+    )
+    with in_process_master.running_master(services, clock) as harness:
+        yield harness
+
+
+def test_a_bucket_is_drained_and_refilled() -> None:
+    bucket = TokenBucket(3, 2, 100.0)
+    assert [bucket.consume(100.0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert bucket.consume(100.25) == 0.25
+    assert bucket.consume(100.5) == 0
+    assert bucket.consume(100.5) == 0.5
+    # It never holds more than its size, and a clock that is set back adds nothing.
+    assert [bucket.consume(900.0) for _ in range(4)] == [0, 0, 0, 0.5]
+    assert bucket.consume(899.0) == 0.5
+
+
+def test_only_the_latest_buckets_are_stored() -> None:
+    latest = BucketCache[int](100, 1, 1)
+    assert all(latest.consume(key, 0.0) == 0 for key in range(1000))
+    assert len(latest) == 100
+    assert latest.consume(999, 0.0) == 1
+    assert latest.consume(0, 0.0) == 0
+
+
+def test_a_client_is_an_ipv4_address_or_an_ipv6_network() -> None:
+    assert (
+        client_network(("192.0.2.1", 5))
+        == client_network(("192.0.2.1", 6))
+        != client_network(("192.0.2.2", 5))
+    )
+    assert client_network(("2001:db8::1", 5)) == client_network(("2001:db8::2:3", 5))
+    assert client_network(("2001:db8::1", 5)) != client_network(("2001:db8:0:1::1", 5))
+    assert client_network(("fe80::1%eth0", 5)) == "fe80::/64"
+    assert client_network(None) == ""
+    assert retry_after(0.001) == {"Retry-After": "1"}
+    assert retry_after(2.5) == {"Retry-After": "3"}
+
+
+@pytest.mark.parametrize(
+    ("caller", "method", "path", "expected_status"),
+    [
+        ("viewer", "GET", "/v1/runs", 200),
+        ("worker1", "POST", f"/v1/jobs/{MISSING}/heartbeat", 404),
+    ],
+)
+def test_too_many_requests_are_refused_with_retry_after(
+    migrated: Settings, caller: str, method: str, path: str, expected_status: int
+) -> None:
+    body = {"attempt": 1, "progress": {"stage": "encode"}} if method == "POST" else None
+    with limited(migrated, requests_per_s_max=2) as harness:
+        seen = []
+        # On a slow machine the bucket may be refilled a few times.
+        while len(seen) < 50 and 429 not in seen:
+            answer = harness.call(caller, method, path, body)
+            seen.append(answer.status_code)
+        assert seen[:2] == [expected_status, expected_status]
+        assert answer.status_code == 429
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "1"
+        assert f"{caller} makes more than 2 requests a second" in answer.json()["detail"]
+        assert harness.call("submitter", "GET", "/v1/runs").status_code == 200
+        # The scheme and the spaces around a token do not matter.
+        again = {"Authorization": f"bearer  token-{caller}"}
+        seen = [harness.call(None, method, path, body, headers=again).status_code for _ in range(9)]
+        assert 429 in seen
+
+
+def test_unknown_tokens_are_limited_and_valid_ones_are_not(migrated: Settings) -> None:
+    with limited(migrated, failed_logins_per_minute_max=3) as harness:
+
+        def guess(number: int, method: str = "GET", path: str = "/v1/runs") -> Any:
+            headers = {"Authorization": f"Bearer guess-{number}"}
+            return harness.call(None, method, path, headers=headers)
+
+        assert [guess(number).status_code for number in range(3)] == [401] * 3
+        refused = guess(3)
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["retry-after"]) <= 20
+        assert "unknown tokens" in refused.json()["detail"]
+        assert guess(4, "POST", "/v1/jobs").status_code == 429
+        assert harness.call("viewer", "GET", "/v1/runs").status_code == 200
+        assert harness.call("submitter", "POST", "/v1/jobs", factories.job()).status_code == 201
+        # A request without a token is not a failed login.
+        assert harness.call(None, "GET", "/v1/runs").status_code == 401
+
+
+def test_the_authenticator_caches_a_limited_number_of_tokens(
+    migrated: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ffrtmp_master.auth.authentication._CACHED_TOKENS_MAX", 2)
+    with limited(migrated) as harness:
+        for _ in range(2):
+            for caller in ("viewer", "submitter", "admin", "worker1"):
+                assert harness.call(caller, "GET", "/v1/sources/x").status_code in (400, 403, 404)
+        assert len(harness.services.authenticator._cache) == 2
+
+
+def registration(**changed: Any) -> Any:
+    return msgspec.to_builtins(factories.registration("worker1")) | changed
+
+
+def facts(**changed: Any) -> Any:
+    body = registration()
+    body["facts"] |= changed
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (registration(encoders=["x"] * 257), "encoders"),
+        (registration(encoders=["x" * 65]), "encoders"),
+        (registration(labels={str(n): "" for n in range(17)}), "labels"),
+        (registration(labels={"zone": "x" * 129}), "labels"),
+        (registration(exporters={f"e{n}": 1 for n in range(65)}), "exporters"),
+        (registration(exporters={"cpu": 65536}), "exporters"),
+        (registration(exporters={"cpu": 0}), "exporters"),
+        (registration(exporters={"a/b": 9000}), "exporters"),
+        (registration(address="host/path"), "address"),
+        (registration(address=""), "address"),
+        (registration(agent_version="x" * 1025), "agent_version"),
+        (registration(bogus=1), "bogus"),
+        (facts(cpu_count=-1), "cpu_count"),
+        (facts(memory_bytes=2**63), "memory_bytes"),
+        (facts(gpus=["x"] * 65), "gpus"),
+        (facts(hostname="x" * 1025), "hostname"),
+    ],
+)
+def test_a_registration_out_of_bounds_is_refused(harness: Any, body: Any, field: str) -> None:
+    answer = harness.call("worker1", "PUT", "/v1/nodes/worker1", body)
+    assert answer.status_code == 400, answer.text
+    assert field in answer.text
+    assert harness.ok("viewer", "GET", "/v1/nodes")["items"] == []
+
+
+def measured(part: str, **changed: Any) -> Any:
+    body = msgspec.to_builtins(factories.measurement())
+    body[part] |= changed
+    return {"attempt": 1, "measurement": body}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (measured("encode", wall_s=-0.1), "wall_s"),
+        (measured("encode", frames=-1), "frames"),
+        (measured("encode", frames=2**63), "frames"),
+        (measured("encode", bogus=1), "bogus"),
+        (measured("quality", vmaf_mean=-1), "vmaf_mean"),
+        (measured("environment", cpu_model="x" * 1025), "cpu_model"),
+        (measured("provenance", argv=["x"] * 1025), "argv"),
+        (measured("provenance", argv=["x" * 4097]), "argv"),
+        (measured("output", sha256="e" * 63), "sha256"),
+        (measured("encode") | {"attempt": 2**31}, "attempt"),
+        (measured("encode") | {"attempt": -1}, "attempt"),
+        (measured("encode") | {"artifacts": [{}] * 257}, "artifacts"),
+        (measured("encode") | {"next": {"slot": 0}}, "slot"),
+    ],
+)
+def test_a_result_out_of_bounds_is_refused(ready_harness: Any, body: Any, field: str) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
+    answer = ready_harness.call("worker1", "POST", f"/v1/jobs/{claim['job']['id']}/result", body)
+    assert answer.status_code == 400, answer.text
+    assert field in answer.text
+    assert ready_harness.result(claim).is_success
+
+
+def changed_scenario(**changed: Any) -> Any:
+    return {"scenario": msgspec.to_builtins(factories.scenario()) | changed}
+
+
+def changed_encode(**changed: Any) -> Any:
+    encode = msgspec.to_builtins(factories.scenario().encode) | changed
+    return changed_scenario(encode=encode)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (changed_scenario(name="a\x00b"), 400),
+        (changed_scenario(name="a\n"), 400),
+        (changed_scenario(name=""), 400),
+        (changed_scenario(slowest_speed=0), 400),
+        (changed_scenario(slowest_speed=-1), 400),
+        (changed_encode(threads=0), 400),
+        (changed_encode(gop_frames=10**9), 400),
+        (changed_encode(rate={"crf": -1}), 400),
+        (changed_encode(rate={"crf": 1, "bitrate_kbps": 1}), 400),
+        (changed_encode(rate={}), 400),
+        (changed_encode(rate={"bitrate_kbps": 10**30}), 400),
+        (changed_encode(rate={"crf": 60}), 422),
+        (changed_encode(encoder="libx999"), 422),
+        (factories.job(max_attempts=0), 400),
+        (factories.job(deadline_s=0), 400),
+        (factories.job(deadline_s=1e12), 400),
+        (factories.job(requirements={"cpu_count_min": -1}), 400),
+        (factories.job(requirements={"labels": {"": "x"}}), 400),
+    ],
+)
+def test_a_job_out_of_bounds_is_refused(harness: Any, body: Any, status: int) -> None:
+    answer = harness.call("submitter", "POST", "/v1/jobs", body)
+    assert answer.status_code == status, answer.text
+    assert harness.ok("viewer", "GET", "/v1/jobs")["items"] == []
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"1" * 400])
+@pytest.mark.parametrize(
+    ("caller", "path", "field"),
+    [("submitter", "/v1/jobs", "deadline_s"), ("submitter", "/v1/runs", "seed")],
+)
+def test_a_number_that_json_excludes_is_refused(
+    harness: Any, caller: str, path: str, field: str, number: bytes
+) -> None:
+    body = b'{"' + field.encode() + b'": ' + number + b', "suite": "", "scenario": 1}'
+    headers = {"Content-Type": "application/json"}
+    answer = harness.call(caller, "POST", path, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/runs", "/v1/runs/plan"])
+def test_a_deeply_nested_body_is_refused(harness: Any, path: str) -> None:
+    body = b'{"suite": ' + b"[" * 200_000
+    headers = {"Content-Type": "application/json"}
+    answer = harness.call("submitter", "POST", path, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("caller", "method", "path"),
+    [
+        ("submitter", "POST", "/v1/jobs"),
+        ("submitter", "POST", "/v1/runs"),
+        ("worker1", "POST", "/v1/claims"),
+        ("admin", "POST", "/v1/tokens"),
+        ("admin", "PATCH", "/v1/nodes/worker1"),
+    ],
+)
+def test_a_body_of_another_content_type_is_refused(
+    harness: Any, caller: str, method: str, path: str
+) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
+        answer = harness.call(caller, method, path, content=b"{}", headers={"Content-Type": kind})
+        assert answer.status_code == 415, path
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "application/json" in answer.json()["detail"]
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    assert harness.call(caller, method, path, content=b"{}", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/tokens"])
+def test_an_oversized_body_is_refused(harness: Any, path: str) -> None:
+    body = {"name": "x" * 9_000_000}
+    answer = harness.call("admin", "POST", path, body)
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "deadline_s: .nan",
+        "deadline_s: .inf",
+        "deadline_s: 1.0e+300",
+        "slowest_speed: .nan",
+        "requirements: {labels: {1: a}}",
+        "requirements: {labels: {zone: 2001-99-99}}",
+        "1: a",
+        "description: !!python/name:os.system x",
+        "description: &a [*a]",
+        "description: \x00",
+        "description: " + "x" * 20_000,
+        "description: " + "[" * 5_000,
+    ],
+)
+def test_a_suite_that_breaks_the_yaml_parser_is_refused(ready_harness: Any, more: str) -> None:
+    body = {"suite": ready_harness.suite(more=f"{more}\n")}
+    answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0].startswith("line ")
+
+
+def test_a_suite_of_too_many_scenarios_is_refused_before_expansion() -> None:
+    points = "".join(f"  - {{bitrate_kbps: {n}}}\n" for n in range(1, 1001))
+    encodes = "".join(f"  - {{name: e{n}, encoder: libx264}}\n" for n in range(1000))
+    text = factories.suite().split("encodes:")[0]
+    with pytest.raises(suite.SuiteError, match="1000000 scenarios"):
+        suite.parse_suite(f"{text}encodes:\n{encodes}rate_points:\n{points}")
+
+
+_PIECES = st.sampled_from(
+    ["&a x", "*a", "!!bool z", "{1: 2}", "? [a]\n: b", ".nan", "\0", "- ", "\n", "a: ", "["]
+)
+
+
+@given(st.lists(_PIECES | st.text(max_size=5), max_size=6), st.integers(0, 250))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_accepted_or_refused_with_a_message(pieces: list[str], at: int) -> None:
+    good = factories.suite()
+    text = good[:at] + "".join(pieces) + good[at:]
+    try:
+        suite.parse_suite(text)
+    except suite.SuiteError as refused:
+        assert str(refused).startswith("line ")
+
+
+def test_a_failure_message_with_a_nul_is_stored(ready_harness: Any) -> None:
+    ready_harness.submit()
+    claim = ready_harness.claim("worker1")
+    failure = {"failure_class": "encode_failed", "message": "a\x00b"}
+    body = {"attempt": 1, "failure": failure}
+    job = claim["job"]["id"]
+    assert ready_harness.call("worker1", "POST", f"/v1/jobs/{job}/failure", body).is_success
+    assert ready_harness.job(job)["failure"]["message"] == "a\x00b"

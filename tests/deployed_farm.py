@@ -1,0 +1,110 @@
+"""Access to the machines of a deployed farm, for the tests of the molecule scenarios."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Runs on a machine, whose only HTTPS client is Python.
+_REQUEST = """
+import json, ssl, sys, urllib.error, urllib.request
+url, ca, show_certificate, token = json.loads(sys.argv[1])
+context = ssl.create_default_context(cafile=ca)
+if show_certificate:
+    folder = "/etc/ffmpeg-rtmp/pki/"
+    context.load_cert_chain(folder + "host.pem", folder + "host.key")
+request = urllib.request.Request(url)
+if token:
+    request.add_header("Authorization", "Bearer " + token)
+try:
+    with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+        print(json.dumps([answer.status, answer.read().decode()]))
+except urllib.error.HTTPError as error:
+    print(json.dumps([error.code, error.read().decode()]))
+except OSError as error:
+    print(json.dumps([0, str(error)]))
+"""
+
+
+def run_playbook(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook on the machines, as an operator does on the control node.
+
+    Args:
+        inventory: The inventory of the scenario.
+        arguments: The playbook and further arguments of ansible-playbook.
+
+    Returns:
+        The ended process with its output, whatever its exit code.
+    """
+    command = [str(Path(sys.executable).with_name("ansible-playbook"))]
+    command += ["--inventory", str(inventory), *arguments]
+    environment = os.environ | {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_FORCE_COLOR": "false",
+        "LC_ALL": "C.UTF-8",
+    }
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a request: its HTTP status and body, or the status 0 and the error."""
+
+    status: int
+    body: str
+
+    def json(self) -> Any:
+        """Parse the body as JSON."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine of the farm, with its testinfra host and its inventory variables."""
+
+    host: Host
+    variables: dict[str, Any]
+
+    @property
+    def address(self) -> str:
+        """The address at which other machines reach the machine."""
+        address = self.variables["ansible_host"]
+        assert isinstance(address, str)
+        return address
+
+    def is_in(self, group: str) -> bool:
+        """Return whether the machine is in an inventory group."""
+        return group in self.variables["group_names"]
+
+    def request(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        certificate: bool = False,
+        ca: str = "/etc/ffmpeg-rtmp/pki/ca.pem",
+    ) -> Answer:
+        """Send a GET request from the machine.
+
+        Args:
+            url: The requested URL.
+            token: The bearer token; none is sent if it is empty.
+            certificate: Whether the machine presents its certificate.
+            ca: The file on the machine with the trusted CAs.
+
+        Returns:
+            The answer; its status is 0 if there was none.
+        """
+        parameters = json.dumps([url, ca, certificate, token])
+        output = self.host.check_output("python3 -c %s %s", _REQUEST, parameters)
+        status, body = json.loads(output)
+        return Answer(status, body)

@@ -1,0 +1,65 @@
+"""A master in this process that is_listening on a port, so that answers are streamed."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from ffrtmp_master.server import app
+from ffrtmp_master.services import Services
+from postgresql import free_port
+
+
+class _Server(uvicorn.Server):
+    """A server that signals when it is_listening, and closes subscriptions when it stops."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self.is_listening = threading.Event()
+        self._services = services
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._services.close_subscriptions()
+        await super().shutdown(sockets)
+
+
+class ListeningMaster:
+    """A master on a port; `stop` ends it like SIGTERM."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        config = uvicorn.Config(
+            app.create_app(services),
+            port=port,
+            log_config=None,
+            ws="none",
+            timeout_graceful_shutdown=10,
+        )
+        self._server = _Server(config, services)
+        self._thread = threading.Thread(target=self._server.run)
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._server.is_listening.wait(30)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+@contextmanager
+def listening_master(services: Services) -> Iterator[ListeningMaster]:
+    """Run a master on a port within the context."""
+    master = ListeningMaster(services)
+    master.start()
+    try:
+        yield master
+    finally:
+        master.stop()

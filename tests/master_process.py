@@ -1,0 +1,118 @@
+"""A master process over TLS, as systemd runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import trustme
+from databases import as_document
+from ffrtmp_master.settings import Settings
+from ffrtmp_shared.client import MasterClient, MasterUnreachableError
+from ffrtmp_shared.credentials import client_context
+from forked_master import Master
+from postgresql import free_port
+
+PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
+
+_START_S = 30
+_STOP_S = 20
+
+
+class MasterProcess:
+    """A master that can be stopped and restarted with the same port and certificate."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        name: str = "master",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare a master; `folder` gets its files, `environment` extends the environment."""
+        self.folder = folder
+        self._environment = {**os.environ, **environment} if environment else None
+        authority = trustme.CA()
+        self.ca_file = folder / f"{name}-ca.pem"
+        self.certificate_file = folder / f"{name}.pem"
+        self.key_file = folder / f"{name}.key"
+        authority.cert_pem.write_to_path(self.ca_file)
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.private_key_pem.write_to_path(self.key_file)
+        for pem in certificate.cert_chain_pems:
+            pem.write_to_path(self.certificate_file, append=True)
+        port = free_port()
+        self.url = f"https://127.0.0.1:{port}"
+        self.config = folder / f"{name}.yml"
+        self.log = folder / f"{name}.log"
+        document = as_document(
+            settings,
+            listen_port=port,
+            certificate_file=str(self.certificate_file),
+            key_file=str(self.key_file),
+        )
+        self.config.write_text(json.dumps(document))
+        self.process: Master | subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the master and wait until it is ready."""
+        arguments = ["--config", self.config, "serve"]
+        if self._environment is None:
+            self.process = Master(arguments, self.log)
+        else:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [PROGRAM, *arguments], stdout=log, stderr=log, env=self._environment
+                )
+        deadline = time.monotonic() + _START_S
+        with self.client("viewer") as client:
+            while time.monotonic() < deadline:
+                assert self.process.poll() is None, self.log.read_text()
+                try:
+                    if client.is_ready():
+                        return
+                except MasterUnreachableError:
+                    time.sleep(0.02)
+        raise AssertionError(f"the master did not become ready: {self.log.read_text()}")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def end(self, signal_number: signal.Signals) -> int:
+        """Send a signal and wait for the process to end; return the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal_number)
+        code = self.process.wait(_STOP_S)
+        self.process = None
+        return code
+
+    def client(self, holder: str) -> MasterClient:
+        """Return a client with the token of a holder of the factories."""
+        return MasterClient(self.url, f"token-{holder}", self.ca_file)
+
+    def http(self, holder: str, timeout_s: float = 30) -> httpx.Client:
+        """Return an HTTP client for requests that the typed client does not support."""
+        return httpx.Client(
+            base_url=self.url,
+            verify=client_context(self.ca_file),
+            headers={"Authorization": f"Bearer token-{holder}"},
+            timeout=timeout_s,
+        )
+
+    @contextmanager
+    def serving(self) -> Iterator["MasterProcess"]:
+        """Run the master within the context."""
+        try:
+            self.start()
+            yield self
+        finally:
+            if self.is_running:
+                self.end(signal.SIGKILL)

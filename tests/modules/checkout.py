@@ -1,0 +1,90 @@
+"""A copy of the project that runs run-benchmark.yml against a master on this computer."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .farm import CLIP, SUITE, Farm
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+LOG_TIMEOUT_S = 60.0
+
+
+class Checkout:
+    """A copy of the project with an inventory of one local master."""
+
+    def __init__(self, folder: Path, farm: Farm) -> None:
+        """Copy the project into `folder`, with a suite and the operator's token of `farm`."""
+        self.folder = folder
+        self.suite = folder / "suite.yml"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(parents=True)
+        for name in ("ansible.cfg", "run-benchmark.yml"):
+            shutil.copy(ROOT / name, folder / name)
+        for name in ("playbooks", "plugins", "library", "module_utils"):
+            shutil.copytree(ROOT / name, folder / name)
+        inventory = folder / "inventories/test"
+        (inventory / "group_vars").mkdir(parents=True)
+        shutil.copy(ROOT / "group_vars/all.yml", inventory / "group_vars/all.yml")
+        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        groups = {"master": {"hosts": {"master1": host}}}
+        (inventory / "hosts.yml").write_text(json.dumps({"all": {"children": groups}}))
+        tokens = folder / ".secrets/default/tokens"
+        tokens.mkdir(parents=True)
+        (tokens / "operator").write_text(farm.operator)
+        # The clip is unique, because tests share the master.
+        clip = CLIP + str(folder).encode()
+        digest = hashlib.sha256(clip).hexdigest()
+        self.suite.write_text(SUITE.format(sha256=digest))
+        (folder / "clip.mp4").write_bytes(clip)
+        self._command = [
+            str(BIN / "ansible-playbook"),
+            *("-i", "inventories/test", "run-benchmark.yml"),
+            *("-e", "benchmark_suite=suite.yml"),
+            *("-e", f"farm_master_url={farm.url}"),
+            *("-e", f"farm_api_ca_file={farm.ca_file}"),
+        ]
+        self._environment = os.environ | {
+            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+            "ANSIBLE_HOME": str(folder / "home"),
+            "LC_ALL": "C.UTF-8",
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "TMPDIR": str(self.temporary),
+        }
+
+    @property
+    def keys(self) -> list[Path]:
+        """The files with the keys of unfinished runs."""
+        return list((self.folder / ".state/default/runs").glob("*"))
+
+    def start(self, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start run-benchmark.yml with its output in `log`."""
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [*self._command, *arguments],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Run run-benchmark.yml; return its exit status and output."""
+        log = self.folder / "run.log"
+        status = self.start(log, *arguments).wait(timeout=300)
+        return status, log.read_text()
+
+
+def wait_for_text(log: Path, text: str) -> None:
+    """Wait until the log contains `text`."""
+    deadline = time.monotonic() + LOG_TIMEOUT_S
+    while text not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)

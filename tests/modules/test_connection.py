@@ -1,0 +1,120 @@
+"""TLS and authentication of the modules, and their messages for failed connections."""
+
+import http.server
+import json
+import ssl
+import threading
+from pathlib import Path
+
+import ffrtmp_node_info
+import ffrtmp_run_info
+import pytest
+import trustme
+
+from .conftest import RunModule, own_farm
+from .farm import Farm
+
+
+def test_unknown_token_is_refused(run_module: RunModule, farm: Farm) -> None:
+    answer = run_module(ffrtmp_node_info, **{**farm.connection, "token": "not-a-token"})
+
+    assert answer["rc"] == 1
+    assert "token" in answer["msg"]
+    assert "not-a-token" not in json.dumps(answer)
+
+
+def test_certificate_of_another_authority_is_refused(
+    run_module: RunModule, farm: Farm, tmp_path: Path
+) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+
+    answer = run_module(
+        ffrtmp_run_info,
+        **{**farm.connection, "ca_file": str(tmp_path / "other.pem")},
+        run_id="x",
+        wait_change_s=30,
+    )
+
+    assert answer["rc"] == 1
+    assert "is rejected" in answer["msg"]
+    assert "Set ca_file" in answer["msg"]
+
+
+@own_farm
+def test_certificate_is_presented_to_a_master_that_requires_one(
+    run_module: RunModule, farm: Farm
+) -> None:
+    farm.stop()
+    farm.require_certificates()
+    farm.start()
+
+    refused = run_module(ffrtmp_node_info, **farm.connection)
+    certificate = {
+        "client_cert": str(farm.folder / "host.pem"),
+        "client_key": str(farm.folder / "host.key"),
+    }
+    answer = run_module(ffrtmp_node_info, **farm.connection, **certificate)
+
+    assert refused["rc"] == 1
+    assert "set client_cert and client_key" in refused["msg"]
+    assert answer["rc"] == 0, answer["msg"]
+    assert answer["nodes"] == []
+
+
+def test_certificate_for_another_name_is_refused(run_module: RunModule, farm: Farm) -> None:
+    url = farm.url.replace("127.0.0.1", "localhost")
+
+    answer = run_module(ffrtmp_node_info, **{**farm.connection, "master_url": url})
+
+    assert answer["rc"] == 1
+    assert "a name or address that the certificate contains" in answer["msg"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"master_url": "http://127.0.0.1:8080"}, "must look like https://HOST:8080"),
+        ({"client_cert": "/nonexistent/me.pem"}, "client_cert /nonexistent/me.pem with client_key"),
+        ({"client_key": "/nonexistent/me.key"}, "client_key needs client_cert"),
+        ({"ca_file": "/nonexistent/ca.pem"}, "ca_file /nonexistent/ca.pem cannot be read"),
+    ],
+)
+def test_invalid_settings_are_refused(
+    run_module: RunModule, farm: Farm, wrong: dict[str, str], message: str
+) -> None:
+    answer = run_module(ffrtmp_node_info, **{**farm.connection, **wrong})
+
+    assert answer["rc"] == 1
+    assert message in answer["msg"]
+
+
+@own_farm
+def test_a_server_that_is_not_a_master_is_reported(
+    run_module: RunModule, farm: Farm, tmp_path: Path
+) -> None:
+    farm.stop()
+    server = http.server.HTTPServer(("127.0.0.1", farm.port), _Hello)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(farm.folder / "host.pem", farm.folder / "host.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+
+    answer = run_module(ffrtmp_node_info, **farm.connection)
+    thread.join()
+    server.server_close()
+
+    assert answer["rc"] == 1
+    assert "is master_url the farm's master?" in answer["msg"]
+
+
+class _Hello(http.server.BaseHTTPRequestHandler):
+    """Answers every request with hello."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Log nothing."""

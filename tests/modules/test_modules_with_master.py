@@ -1,0 +1,354 @@
+"""The Ansible modules against a real master."""
+
+import csv
+import hashlib
+import json
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import ffrtmp_node
+import ffrtmp_node_info
+import ffrtmp_results
+import ffrtmp_run
+import ffrtmp_run_info
+import ffrtmp_runs_info
+import pytest
+from ffrtmp_shared.models import Claim, ClaimRequest
+
+from .conftest import RunModule, own_farm
+from .farm import CLIP, LOG, SUITE, Agent, Farm
+
+CHECK = {"_ansible_check_mode": True}
+
+
+@pytest.fixture
+def suite(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The arguments for the suite, its clip and its key, which are unique to each test."""
+    name: str = request.node.name
+    clip = CLIP + name.encode()
+    (tmp_path / "demo.yml").write_text(SUITE.format(sha256=hashlib.sha256(clip).hexdigest()))
+    (tmp_path / "clip.mp4").write_bytes(clip)
+    return {
+        "suite": str(tmp_path / "demo.yml"),
+        "sources": [{"path": str(tmp_path / "clip.mp4")}],
+        "key": name,
+    }
+
+
+def _run_id(run_module: RunModule, farm: Farm, suite: dict[str, Any]) -> str:
+    return run_module(ffrtmp_run, **farm.connection, **suite)["run"]["id"]
+
+
+def test_run_is_queued_once(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    arguments = {**farm.connection, **suite}
+    digest = hashlib.sha256(Path(suite["sources"][0]["path"]).read_bytes()).hexdigest()
+
+    planned = run_module(ffrtmp_run, **arguments, **CHECK)
+    assert (planned["changed"], planned["jobs"], planned["run"]) == (True, 2, None)
+    assert planned["plan"]["nodes"] == ["worker1"]
+    assert "created" not in planned
+    assert agent.client.claim(ClaimRequest(node="worker1", slot=1)) is None
+
+    created = run_module(ffrtmp_run, **arguments)
+    assert (created["rc"], created["changed"], created["jobs"]) == (0, True, 2)
+    assert created["uploaded"] == [digest]
+    assert created["created"] is True
+    assert created["diff"]["before"] == {}
+
+    again = run_module(ffrtmp_run, **arguments)
+    assert (again["changed"], again["run"]["id"]) == (False, created["run"]["id"])
+    assert again["uploaded"] == []
+    assert again["created"] is False
+
+    planned = run_module(ffrtmp_run, **arguments, **CHECK)
+    assert (planned["changed"], planned["run"]["id"]) == (False, created["run"]["id"])
+
+
+@own_farm
+def test_ended_runs_are_listed_only_on_request(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    assert run_module(ffrtmp_runs_info, **farm.connection)["runs"] == []
+    first = _run_id(run_module, farm, suite)
+    second = _run_id(run_module, farm, suite | {"key": "second"})
+    run_module(ffrtmp_run, **farm.connection, state="canceled", key=suite["key"], wait=True)
+
+    for arguments, wanted in (({}, [second]), ({"include_final": True}, [second, first])):
+        found = run_module(ffrtmp_runs_info, **farm.connection, **arguments)
+        assert [run["id"] for run in found["runs"]] == wanted
+        assert found["changed"] is False
+
+
+def test_run_is_canceled_once(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    arguments = {**farm.connection, "state": "canceled", "key": suite["key"], "wait": True}
+
+    assert run_module(ffrtmp_run, **arguments, **CHECK)["changed"] is True
+    assert run_module(ffrtmp_run_info, **farm.connection, run_id=run_id)["is_final"] is False
+    canceled = run_module(ffrtmp_run, **arguments)
+    assert (canceled["changed"], canceled["run"]["state"]) == (True, "canceled")
+    assert run_module(ffrtmp_run, **arguments)["changed"] is False
+    assert run_module(ffrtmp_run, **arguments, **CHECK)["changed"] is False
+    unknown = run_module(ffrtmp_run, **{**arguments, "key": "never used"})
+    assert (unknown["rc"], unknown["changed"], unknown["run"]) == (0, False, None)
+
+
+def test_waiting_ends_with_the_run_or_the_timeout(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    arguments = {**farm.connection, **suite, "wait": True}
+
+    late = run_module(ffrtmp_run, **arguments, wait_timeout_s=0.1)
+    assert late["rc"] == 1
+    assert "still queued" in late["msg"]
+    assert late["run"]["counts"]["queued"] == 2
+
+    agent.succeed(agent.claim())
+    agent.succeed(agent.claim())
+    done = run_module(ffrtmp_run, **arguments)
+    assert (done["rc"], done["changed"], done["run"]["state"]) == (0, False, "succeeded")
+
+
+def test_waiting_survives_a_restart_of_the_master(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim())
+    agent.succeed(agent.claim())
+    agent.client.close()
+    farm.stop()
+    later = threading.Timer(1.0, farm.start)
+    later.start()
+
+    returned = run_module(
+        ffrtmp_run_info, **farm.connection, run_id=run_id, wait_change_s=30, known_counts={}
+    )
+    later.join()
+
+    assert (returned["rc"], returned["run"]["state"]) == (0, "succeeded")
+
+
+def test_an_unreachable_master_is_reported(run_module: RunModule, farm: Farm) -> None:
+    farm.stop()
+
+    returned = run_module(ffrtmp_node_info, **farm.connection)
+
+    assert returned["rc"] == 1
+    assert f"the master at {farm.url} did not answer" in returned["msg"]
+    assert returned["temporary"] is True
+
+
+def test_an_unknown_run_is_not_a_temporary_failure(run_module: RunModule, farm: Farm) -> None:
+    unknown = "019a0000-0000-7000-8000-000000000000"
+
+    returned = run_module(ffrtmp_run_info, **farm.connection, run_id=unknown)
+
+    assert (returned["rc"], returned["temporary"]) == (1, False)
+
+
+def test_failed_run_fails_the_task_with_an_explanation(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.fail(agent.claim())
+    claim = agent.claim()
+
+    returned = run_module(ffrtmp_run_info, **farm.connection, run_id=run_id, include_jobs=True)
+    assert [(job["node"], job["stage"], job["ratio"]) for job in returned["active"]] == [
+        ("worker1", "encode", 0.5)
+    ]
+    assert [f["failure_class"] for f in returned["failures"]] == ["encode_failed"]
+    assert returned["failures"][0]["log_tail"] == "Invalid option"
+    assert len(returned["jobs"]) == 2
+
+    agent.succeed(claim)
+    ended = run_module(ffrtmp_run, **farm.connection, **suite, wait=True)
+    assert ended["rc"] == 1
+    assert "ended failed: 1 succeeded, 1 failed" in ended["msg"]
+    assert ended["run"]["id"] == run_id
+
+
+def test_info_waits_for_a_change(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    arguments = {**farm.connection, "run_id": run_id, "wait_change_s": 20}
+    counts = run_module(ffrtmp_run_info, **arguments, known_counts={})["run"]["counts"]
+    claims: list[Claim] = []
+    later = threading.Timer(0.5, lambda: claims.append(agent.claim()))
+    later.start()
+
+    returned = run_module(ffrtmp_run_info, **arguments, known_counts=counts)
+    later.join()
+    agent.succeed(claims[0])
+
+    assert returned["run"]["counts"]["queued"] == 1
+    assert returned["is_final"] is False
+
+
+def test_results_are_fetched_once(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim(), vmaf=None)
+    dest = tmp_path / "out"
+    arguments = {**farm.connection, "run_id": run_id, "dest": str(dest)}
+
+    part = run_module(ffrtmp_results, **arguments)
+    assert (part["complete"], part["count"]) == (False, 1)
+    agent.succeed(agent.claim(), vmaf=91.0)
+
+    planned = run_module(ffrtmp_results, **arguments, **CHECK)
+    assert (planned["changed"], planned["sha256"]) == (True, None)
+    fetched = run_module(ffrtmp_results, **arguments)
+    assert (fetched["changed"], fetched["complete"], fetched["count"]) == (True, True, 2)
+    assert "results.csv" in fetched["diff"]["after"].split()
+    again = run_module(ffrtmp_results, **arguments)
+    assert (again["changed"], again["sha256"]) == (False, fetched["sha256"])
+    assert run_module(ffrtmp_results, **arguments, **CHECK)["changed"] is False
+
+    assert fetched["rows"][0]["n"] == 2
+    assert fetched["table"].startswith("Medians over the repeats of each row. node: worker1")
+    assert " 91.00 " in fetched["table"]
+    assert (fetched["rows"][0]["vmaf_mean"], fetched["rows"][0]["vmaf_n"]) == (91.0, 1)
+    with (dest / "results.csv").open(newline="") as file:
+        cells = {row["vmaf_mean"] for row in csv.DictReader(file)}
+    assert cells == {"", "91.0"}
+    document = json.loads((dest / "results.json").read_text())
+    assert document["run"]["state"] == "succeeded"
+    assert {r["measurement"]["output"]["codec"] for r in document["results"]} == {"h264"}
+    logs = sorted(str(path.relative_to(dest)) for path in dest.glob("logs/*/*/*"))
+    assert logs == [
+        "logs/worker1/clip_x264_800k-r1-a1/ffmpeg.log",
+        "logs/worker1/clip_x264_800k-r2-a1/ffmpeg.log",
+    ]
+    assert (dest / logs[0]).read_bytes() == LOG
+    with tarfile.open(fetched["archive"]) as archive:
+        assert sorted(archive.getnames()) == fetched["files"]
+
+
+@own_farm
+def test_damaged_artifact_fails_the_task(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim())
+    stored = [path for path in (farm.folder / "artifacts").rglob("*") if path.is_file()]
+    assert len(stored) == 1
+    stored[0].chmod(0o600)
+    stored[0].write_bytes(LOG.upper())
+
+    answer = run_module(
+        ffrtmp_results, **farm.connection, run_id=run_id, dest=str(tmp_path / "out")
+    )
+
+    assert answer["rc"] == 1
+    assert "the file on the master is damaged" in answer["msg"]
+    assert not list((tmp_path / "out").rglob("ffmpeg.log"))
+
+
+def test_node_is_drained_and_activated_once(
+    run_module: RunModule, farm: Farm, agent: Agent
+) -> None:
+    for state, other in (("draining", "active"), ("active", "draining")):
+        arguments = {**farm.connection, "name": "worker1", "state": state, "wait": True}
+        planned = run_module(ffrtmp_node, **arguments, **CHECK)
+        assert (planned["changed"], planned["node"]["state"]) == (True, other)
+        done = run_module(ffrtmp_node, **arguments)
+        assert (done["changed"], done["node"]["state"]) == (True, state)
+        assert done["diff"] == {"before": {"state": other}, "after": {"state": state}}
+        assert run_module(ffrtmp_node, **arguments)["changed"] is False
+        assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is False
+
+
+def test_node_is_removed_once(run_module: RunModule, farm: Farm, agent: Agent) -> None:
+    arguments = {**farm.connection, "name": "worker1", "state": "absent"}
+
+    assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is True
+    assert len(run_module(ffrtmp_node_info, **farm.connection)["nodes"]) == 1
+    assert run_module(ffrtmp_node, **arguments)["changed"] is True
+    assert run_module(ffrtmp_node, **arguments)["changed"] is False
+    assert run_module(ffrtmp_node, **arguments, **CHECK)["changed"] is False
+    unknown = run_module(ffrtmp_node, **{**arguments, "state": "active"})
+    assert unknown["rc"] == 1
+    assert "no node worker1 (known: none)" in unknown["msg"]
+
+
+def test_a_working_node_is_waited_for_and_not_removed(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    _run_id(run_module, farm, suite)
+    claim = agent.claim()
+    arguments = {**farm.connection, "name": "worker1"}
+
+    late = run_module(ffrtmp_node, **arguments, state="draining", wait=True, wait_timeout_s=0.1)
+    assert late["rc"] == 1
+    assert late["jobs"] == [str(claim.job.id)]
+    refused = run_module(ffrtmp_node, **arguments, state="absent")
+    assert refused["rc"] == 1
+    assert "Drain node worker1 first" in refused["msg"]
+
+    later = threading.Timer(0.5, agent.succeed, [claim])
+    later.start()
+    done = run_module(ffrtmp_node, **arguments, state="draining", wait=True, wait_timeout_s=20)
+    later.join()
+    assert done["rc"] == 0
+
+
+def test_node_info_names_one_node(run_module: RunModule, farm: Farm, agent: Agent) -> None:
+    known = run_module(ffrtmp_node_info, **farm.connection, name="worker1")
+    unknown = run_module(ffrtmp_node_info, **farm.connection, name="worker2")
+
+    assert [node["name"] for node in known["nodes"]] == ["worker1"]
+    assert unknown["nodes"] == []
+
+
+def test_every_error_of_a_suite_is_reported(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    text = (
+        Path(suite["suite"])
+        .read_text()
+        .replace("libx264", "libx999")
+        .replace("repeats: 2", "repeat: 2")
+    )
+    Path(suite["suite"]).write_text(text)
+
+    answer = run_module(ffrtmp_run, **farm.connection, **suite)
+
+    assert answer["rc"] == 1
+    assert "libx999" in answer["msg"]
+    assert "unknown key repeat" in answer["msg"]
+    assert answer["msg"].count("line ") == 2
+
+
+@pytest.mark.parametrize("mode", [{}, CHECK])
+def test_a_suite_that_no_registered_node_can_run_is_refused(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], mode: dict[str, Any]
+) -> None:
+    text = Path(suite["suite"]).read_text()
+    Path(suite["suite"]).write_text(text.replace("libx264", "libx265"))
+
+    answer = run_module(ffrtmp_run, **farm.connection, **suite, **mode)
+
+    assert answer["rc"] == 1
+    assert "no node meets the requirements of some scenarios" in answer["msg"]
+    assert "encoder libx265: worker1 lacks encoder libx265" in answer["msg"]
+    runs = run_module(ffrtmp_runs_info, **farm.connection, include_final=True)["runs"]
+    assert suite["key"] not in [run["key"] for run in runs]
+
+
+def test_a_suite_waits_for_a_node_that_is_draining(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_module(ffrtmp_node, **farm.connection, name="worker1", state="draining")
+
+    answer = run_module(ffrtmp_run, **farm.connection, **suite)
+
+    assert (answer["rc"], answer["run"]["state"], answer["jobs"]) == (0, "queued", 2)

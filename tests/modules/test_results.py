@@ -1,0 +1,378 @@
+"""Results of runs as tables, CSV and files."""
+
+import csv
+import io
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.ffrtmp import results
+from ansible.module_utils.ffrtmp.api import CorruptError, SettingsError
+from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
+from ffrtmp_shared.scenario import RatePoint
+
+from .documents import result
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        RatePoint(bitrate_kbps=1500),
+        RatePoint(crf=23),
+        RatePoint(crf=23.5),
+    ],
+)
+def test_rate_label_equals_the_shared_type(rate: RatePoint) -> None:
+    assert results.rate_label({"crf": rate.crf, "bitrate_kbps": rate.bitrate_kbps}) == rate.label
+
+
+def test_csv_leaves_unavailable_quality_empty() -> None:
+    text = results.as_csv([result(vmaf=None), result(vmaf=91.25)]).decode()
+    without, with_quality = csv.DictReader(io.StringIO(text))
+
+    assert tuple(without) == results.COLUMNS
+    quality = [name for name in without if name.startswith("vmaf")]
+    assert len(quality) == 6
+    assert {without[name] for name in quality} == {""}
+    assert with_quality["vmaf_mean"] == "91.25"
+    assert with_quality["vmaf_model"] == "vmaf_v0.6.1"
+
+
+def test_csv_adds_user_and_system_time() -> None:
+    text = results.as_csv([result(user_s=3.0, system_s=0.5)]).decode()
+    row = next(csv.DictReader(io.StringIO(text)))
+
+    assert (row["cpu_s"], row["user_s"], row["system_s"]) == ("3.5", "3.0", "0.5")
+
+
+def test_table_has_medians_over_repeats() -> None:
+    rows = results.table(
+        result(repeat=repeat, speed=speed, vmaf=vmaf)
+        for repeat, speed, vmaf in ((1, 1.0, 80.0), (2, 5.0, None), (3, 2.0, 90.0))
+    )
+
+    assert len(rows) == 1
+    row = rows[0]
+    assert (row["n"], row["speed"], row["vmaf_n"], row["vmaf_mean"]) == (3, 2.0, 2, 85.0)
+    assert (row["source"], row["encode"], row["encoder"]) == ("clip", "x264", "libx264")
+
+
+def _judged(state: str, **values: Any) -> dict[str, Any]:
+    document = result(**values)
+    document["measurement"]["verdict"] = {
+        "state": state,
+        "reasons": [{"code": "steal", "detail": "x"}],
+    }
+    return document
+
+
+def test_medians_exclude_invalid_results_and_include_degraded_ones() -> None:
+    rows = results.table(
+        [
+            _judged("valid", repeat=1, speed=1.0),
+            _judged("degraded", repeat=2, speed=3.0),
+            _judged("invalid", repeat=3, speed=100.0),
+        ]
+    )
+
+    assert (rows[0]["n"], rows[0]["n_degraded"], rows[0]["n_invalid"]) == (2, 1, 1)
+    assert rows[0]["speed"] == 2.0
+
+
+def test_a_scenario_with_only_invalid_results_has_a_row_without_values() -> None:
+    (row,) = results.table([_judged("invalid")])
+
+    assert (row["n"], row["n_invalid"], row["speed"], row["cpu_s"]) == (0, 1, None, None)
+    assert row["encoder"] == "libx264"
+
+
+def test_csv_has_the_reasons_of_a_verdict() -> None:
+    text = results.as_csv([_judged("degraded"), result()]).decode()
+    judged, _ = csv.DictReader(io.StringIO(text))
+
+    assert (judged["verdict"], judged["verdict_reasons"]) == ("degraded", "steal")
+
+
+def test_unavailable_energy_is_empty_and_never_0() -> None:
+    with_energy = result()
+    with_energy["measurement"]["energy"] = {"status": "measured", "gross_j": 5.5, "net_j": 4.0}
+    without = result()
+    without["measurement"]["energy"] = {"status": "unavailable", "reason": "no counter"}
+    first, second = csv.DictReader(io.StringIO(results.as_csv([with_energy, without]).decode()))
+
+    assert (first["energy_gross_j"], first["energy_net_j"]) == ("5.5", "4.0")
+    assert (second["energy_gross_j"], second["energy_net_j"]) == ("", "")
+    assert results.table([without])[0]["energy_gross_j"] is None
+
+
+def _live(**figures: Any) -> dict[str, Any]:
+    document = result()
+    unknown = {"status": "unavailable", "reason": "not requested"}
+    document["measurement"]["output"] = None
+    document["measurement"]["quality"] = unknown
+    document["measurement"]["live"] = {"server_bitrate_mean_kbps": unknown, **figures}
+    return document
+
+
+def test_only_the_table_has_the_bit_rate_of_the_packets_of_a_stream() -> None:
+    (row,) = results.table([_live(bitrate_mean_kbps=1234.0, server_bitrate_mean_kbps=999.0)])
+    assert row["video_bitrate_kbps"] == 1234.0
+    (row,) = results.table([_live(server_bitrate_mean_kbps=999.0)])
+    assert row["video_bitrate_kbps"] == 999.0
+    (row,) = results.table([_live()])
+    assert row["video_bitrate_kbps"] is None
+    text = results.as_csv([_live(bitrate_mean_kbps=1234.0)]).decode()
+    assert next(csv.DictReader(io.StringIO(text)))["video_bitrate_kbps"] == ""
+
+
+def _ladder(repeat: int, kbps: float, vmaf: float | None, *, together: bool) -> dict[str, Any]:
+    document, whole = result(repeat=repeat), result()["measurement"]
+    encode = document["scenario"].pop("encode")
+    document["scenario"]["name"] = "clip/ladder"
+    document["scenario"]["ladder"] = {
+        "together": together,
+        "renditions": [
+            {"name": name, "encode": {**encode, "rate": {"bitrate_kbps": rate}}}
+            for name, rate in (("720p", 2000), ("360p", 500))
+        ],
+    }
+    unknown = {"status": "unavailable", "reason": "no libvmaf"}
+    quality = unknown if vmaf is None else {**whole["quality"], "vmaf_mean": vmaf}
+    document["measurement"] |= {
+        "output": None,
+        "quality": unknown,
+        "energy": {"status": "measured", "gross_j": 9.0, "net_j": 5.0},
+        "renditions": [
+            {
+                "name": name,
+                "encode": None if together else {**whole["encode"], "speed": kbps},
+                "output": {**whole["output"], "video_bitrate_kbps": kbps / part},
+                "quality": quality,
+            }
+            for name, part in (("720p", 1), ("360p", 4))
+        ],
+    }
+    return document
+
+
+def test_each_rendition_has_a_row_below_its_ladders() -> None:
+    rows = results.table(
+        [
+            result(),
+            _ladder(1, 1900.0, 90.0, together=True),
+            _ladder(2, 2100.0, None, together=True),
+            _ladder(3, 2000.0, 80.0, together=True),
+        ]
+    )
+    assert [(row["encode"], row["rendition"], row["rate_point"]) for row in rows] == [
+        ("ladder", None, ""),
+        ("ladder", "720p", "2000k"),
+        ("ladder", "360p", "500k"),
+        ("x264", None, "800k"),
+    ]
+    whole, large, small, _ = rows
+    assert (whole["speed"], whole["energy_gross_j"], whole["video_bitrate_kbps"]) == (2, 9, None)
+    assert (large["video_bitrate_kbps"], small["video_bitrate_kbps"]) == (2000.0, 500.0)
+    for row in (large, small):
+        assert (row["n"], row["vmaf_mean"], row["vmaf_n"]) == (3, 85.0, 2)
+        assert (row["speed"], row["cpu_s"], row["energy_gross_j"]) == (None, None, None)
+
+
+def test_a_rendition_with_a_separate_process_has_its_cost() -> None:
+    rows = results.table([_ladder(1, 1.5, 90.0, together=False)])
+    assert [row["speed"] for row in rows] == [2.0, 1.5, 1.5]
+    assert [row["cpu_s"] for row in rows] == [3.5, 3.5, 3.5]
+    assert [row["energy_gross_j"] for row in rows] == [9.0, None, None]
+
+
+def test_renditions_of_an_invalid_ladder_have_no_values() -> None:
+    document = _ladder(1, 2000.0, 90.0, together=True)
+    document["measurement"]["verdict"] = {"state": "invalid", "reasons": []}
+    for row in results.table([document]):
+        assert (row["n"], row["n_invalid"], row["video_bitrate_kbps"]) == (0, 1, None)
+
+
+def test_streams_and_lag_are_in_the_rows_that_measured_them() -> None:
+    dense, live = result(repeat=1), result(repeat=2)
+    cost = {"status": "computed", "currency": "EUR", "per_stream_hour": 0.0125}
+    dense["measurement"]["density"] = {"streams": 7, "cost": cost}
+    live["measurement"]["live"] = {"lag_p95_s": 0.5, "end_to_end_p95_s": 0.75}
+    (row,) = results.table([dense, live])
+
+    assert (row["streams"], row["lag_p95_s"], row["end_to_end_p95_s"]) == (7.0, 0.5, 0.75)
+    assert (row["cost_per_stream_hour"], row["currency"]) == (0.0125, "EUR")
+    first, second = csv.DictReader(io.StringIO(results.as_csv([dense, live]).decode()))
+    assert (first["streams"], first["lag_p95_s"]) == ("7", "")
+    assert (first["cost_per_stream_hour"], first["currency"]) == ("0.0125", "EUR")
+    assert (second["streams"], second["lag_p95_s"]) == ("", "0.5")
+    assert (second["cost_per_stream_hour"], second["currency"]) == ("", "")
+
+
+def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None:
+    dense = [result(repeat=number) for number in (1, 2, 3)]
+    for document, cost in zip(
+        dense,
+        (
+            {"status": "unavailable", "reason": "no price"},
+            {"status": "computed", "currency": "EUR", "per_stream_hour": 0.01},
+            {"status": "computed", "currency": "USD", "per_stream_hour": 0.02},
+        ),
+        strict=True,
+    ):
+        document["measurement"]["density"] = {"streams": 7, "cost": cost}
+
+    (row,) = results.table(dense)
+    assert (row["cost_per_stream_hour"], row["currency"]) == (None, None)
+    (row,) = results.table(dense[:1])
+    assert (row["cost_per_stream_hour"], row["currency"]) == (None, None)
+    (row,) = results.table(dense[:2])
+    assert (row["cost_per_stream_hour"], row["currency"]) == (0.01, "EUR")
+
+
+def _with_ffmpeg(name: str | None, sha256: str, **values: Any) -> dict[str, Any]:
+    document = result(**values)
+    if name is not None:
+        document["scenario"]["ffmpeg"] = {"name": name, "sha256": sha256}
+        document["scenario"]["name"] += f"/{name}"
+    document["measurement"]["provenance"]["ffmpeg"]["sha256"] = sha256
+    return document
+
+
+def test_two_ffmpegs_are_never_in_one_median() -> None:
+    """Both builds report version 7.1, and the suite need not name them."""
+    for names in (("old", "new"), (None, None)):
+        slow, quick = (
+            [_with_ffmpeg(name, digest * 64, repeat=n, speed=speed) for n in (1, 2)]
+            for name, digest, speed in zip(names, "ab", (1.0, 3.0), strict=True)
+        )
+        rows = results.table([*slow, *quick])
+
+        assert sorted((row["ffmpeg_sha256"][0], row["n"], row["speed"]) for row in rows) == [
+            ("a", 2, 1.0),
+            ("b", 2, 3.0),
+        ]
+        assert {row["ffmpeg"] for row in rows} == set(names)
+        assert {row["encode"] for row in rows} == {"x264"}
+
+
+def test_csv_names_the_ffmpeg_of_the_suite() -> None:
+    text = results.as_csv([_with_ffmpeg("patched", "a" * 64), result()]).decode()
+    under_test, own = csv.DictReader(io.StringIO(text))
+
+    assert (under_test["ffmpeg"], under_test["ffmpeg_version"], under_test["ffmpeg_sha256"]) == (
+        "patched",
+        "7.1",
+        "a" * 64,
+    )
+    assert (own["ffmpeg"], own["ffmpeg_sha256"]) == ("", "b" * 64)
+
+
+def test_table_has_null_for_unavailable_quality() -> None:
+    row = results.table([result(vmaf=None)])[0]
+
+    assert row["vmaf_mean"] is None
+    assert row["vmaf_n"] == 0
+
+
+def test_table_sorts_rate_points_by_number() -> None:
+    rates = (2000, 800, 10000)
+    rows = results.table(result(rate=RatePoint(bitrate_kbps=rate)) for rate in rates)
+
+    assert [row["rate_point"] for row in rows] == ["800k", "2000k", "10000k"]
+
+
+def test_artifact_path_names_node_scenario_repeat_and_attempt() -> None:
+    path = results.artifact_path(result(repeat=2), "ffmpeg.log")
+
+    assert path == "logs/worker1/clip_x264_800k-r2-a1/ffmpeg.log"
+
+
+@pytest.mark.parametrize("name", ["../x", "", ".hidden", "a/b", "a\nb", "a\x00b"])
+def test_names_that_leave_the_folder_are_refused(name: str) -> None:
+    with pytest.raises(CorruptError, match="not a valid file name"):
+        results.artifact_path(result(), name)
+
+
+def test_node_that_leaves_the_folder_is_refused() -> None:
+    with pytest.raises(CorruptError):
+        results.artifact_path(result() | {"node": "../../etc"}, "ffmpeg.log")
+
+
+def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None:
+    digests = []
+    for _ in range(2):
+        folder = Folder(tmp_path / "run", is_dry=False)
+        folder.put("b/two.txt", b"two")
+        folder.put("one.txt", b"one")
+        folder.put("SHA256SUMS", results.as_sha256sums(dict(folder.digests)))
+        digests.append(folder.pack(tmp_path / "run.tar.gz"))
+        changes = folder.changes
+
+    assert digests[0] == digests[1]
+    assert changes == []
+    listed = subprocess.run(
+        ["/usr/bin/tar", "tzf", tmp_path / "run.tar.gz"], check=True, capture_output=True, text=True
+    ).stdout
+    assert listed.split() == ["SHA256SUMS", "b/two.txt", "one.txt"]
+    checked = subprocess.run(
+        ["/usr/bin/sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=tmp_path / "run",
+        check=False,
+        capture_output=True,
+    )
+    assert checked.returncode == 0
+
+
+def test_dry_folder_reports_changes_and_writes_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "run", is_dry=True)
+    folder.put("one.txt", b"one")
+
+    assert folder.pack(tmp_path / "run.tar.gz") is None
+    assert folder.changes == ["one.txt", "run.tar.gz"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "run", is_dry=False)
+    folder.put("one.txt", b"one")
+
+    def write(file: io.BufferedWriter) -> None:
+        file.write(b"ha")
+        raise CorruptError("the rest is missing")
+
+    with pytest.raises(CorruptError):
+        folder.put_by("one.txt", "0" * 64, write)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["one.txt"]
+    assert (tmp_path / "run" / "one.txt").read_bytes() == b"one"
+
+
+def test_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    check_belongs_to(tmp_path, "run-1")
+    (tmp_path / "results.json").write_bytes(results.as_json({"run": {"id": "run-1"}}))
+
+    check_belongs_to(tmp_path, "run-1")
+    with pytest.raises(SettingsError, match="contains the results of run run-1"):
+        check_belongs_to(tmp_path, "run-2")
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(SettingsError, match="choose another dest"):
+        check_belongs_to(tmp_path, "run-1")
+
+
+def test_a_row_has_only_the_interval_of_its_own_repeats() -> None:
+    repeats = [result(repeat=n, speed=float(n)) for n in range(1, 7)]
+    scenario = repeats[0]["scenario"]["name"]
+    median = {
+        "node": repeats[0]["node"],
+        "scenario": scenario,
+        "n": 6,
+        "low": 1.0,
+        "high": 6.0,
+        "state": "unstable",
+    }
+    (row,) = results.table(repeats, [median])
+    assert (row["speed_low"], row["speed_high"], row["state"]) == (1.0, 6.0, "unstable")
+    (row,) = results.table(repeats, [median | {"n": 7}])
+    assert (row["speed_low"], row["speed_high"], row["state"]) == (None, None, None)
+    (row,) = results.table(repeats)
+    assert row["state"] is None
