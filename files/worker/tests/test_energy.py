@@ -24,7 +24,7 @@ from ffrtmp_worker.energy.client import EnergyReading, request_reading
 from ffrtmp_worker.energy.counter import Counts, EnergyCounter, load_counts, save_counts
 from ffrtmp_worker.kernel_files import KernelFileError
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.measure.energy import EnergyMeter
+from ffrtmp_worker.measure.energy_meter import EnergyMeter
 
 from .conftest import attempt, scenario
 from .powercap import RANGE_UJ, Powercap, two_sockets

@@ -19,7 +19,7 @@ from ffrtmp_shared.scenario import DensitySettings
 from ffrtmp_worker import kinds
 from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.kinds.steps.attempt import Tools
-from ffrtmp_worker.measure.energy import EnergyMeter
+from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.nvml import Nvml
 from prometheus_client import CollectorRegistry, generate_latest
 

@@ -27,7 +27,7 @@ from ffrtmp_shared.models import (
 from litestar.exceptions import ClientException
 
 from ffrtmp_master.api.job_view import render_job
-from ffrtmp_master.auth.authentication import check_node, node_of
+from ffrtmp_master.auth.authorization import check_node, node_of
 from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.parked_claims import ParkedClaim
 from ffrtmp_master.queue.requests import ClaimOutcome

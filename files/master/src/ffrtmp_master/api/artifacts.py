@@ -18,7 +18,8 @@ from ffrtmp_master.api.path_params import (
     Sha256Query,
 )
 from ffrtmp_master.api.uploads import BytesOperation, check_content_length
-from ffrtmp_master.auth.authentication import Call, agent_node, require_role
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.auth.authorization import agent_node, require_role
 from ffrtmp_master.queue import completion
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import artifacts

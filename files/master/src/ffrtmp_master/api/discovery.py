@@ -10,7 +10,7 @@ from litestar.params import SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import NamePart
-from ffrtmp_master.auth.authentication import require_role
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import nodes
 

@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import after_position
 from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
-from ffrtmp_master.auth.authentication import Call, require_role
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import jobs, runs
 from ffrtmp_master.store.events import Event, EventFilter

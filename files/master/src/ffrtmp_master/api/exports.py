@@ -25,7 +25,7 @@ from litestar.response import Stream
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.auth.authentication import require_role
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.exports import formats
 from ffrtmp_master.exports.formats import TableFormat
 from ffrtmp_master.services import Services

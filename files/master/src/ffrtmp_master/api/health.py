@@ -12,7 +12,8 @@ from litestar.params import SkipValidation
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.auth.authentication import OPEN, Call, require_role
+from ffrtmp_master.auth.authentication import OPEN, Call
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import migrate
 from ffrtmp_master.telemetry import snapshot

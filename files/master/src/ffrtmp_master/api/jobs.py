@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
 from ffrtmp_master.api.path_params import NameQuery
-from ffrtmp_master.auth.authentication import Call, require_role
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import leases, operator_actions, pending_reasons
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, jobs

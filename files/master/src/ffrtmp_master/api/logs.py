@@ -16,7 +16,8 @@ from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import AttemptQuery
 from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
 from ffrtmp_master.api.uploads import TextOperation, small_body
-from ffrtmp_master.auth.authentication import Call, agent_node, require_role
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.auth.authorization import agent_node, require_role
 from ffrtmp_master.queue import leases
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import logs

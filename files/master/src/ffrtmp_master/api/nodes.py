@@ -12,7 +12,8 @@ from litestar.params import JSONBody, SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import NamePart
-from ffrtmp_master.auth.authentication import Call, check_own_node, require_role
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.auth.authorization import check_own_node, require_role
 from ffrtmp_master.queue import operator_actions
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, nodes

@@ -1,4 +1,4 @@
-"""Checks before each handler: the media type of the body, and unknown query parameters."""
+"""Checks before each handler: size and media type of the body, unknown query parameters."""
 
 from http import HTTPStatus
 
@@ -8,6 +8,12 @@ from litestar.params import QueryParameter
 from ffrtmp_master.auth.authentication import Call
 
 JSON = "application/json"
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""The maximum size of a JSON body, for example of a suite."""
+
+MAX_AGENT_BODY_BYTES = 4 * 1024 * 1024
+"""The maximum size of a body that agents send."""
 
 
 def check_json(content_type: str) -> None:

@@ -11,7 +11,7 @@ from litestar.params import FromQuery, SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_position
-from ffrtmp_master.auth.authentication import require_role
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import results
 

@@ -12,7 +12,8 @@ from litestar.response import Stream
 from ffrtmp_master.api import downloads, problems
 from ffrtmp_master.api.path_params import Sha256Part
 from ffrtmp_master.api.uploads import BytesOperation, check_content_length
-from ffrtmp_master.auth.authentication import Call, require_role
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import artifacts, nodes
 

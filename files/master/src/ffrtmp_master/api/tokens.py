@@ -14,7 +14,8 @@ from litestar.params import JSONBody, SkipValidation
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
 from ffrtmp_master.api.path_params import NamePart
-from ffrtmp_master.auth.authentication import Call, require_role
+from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, credentials
 from ffrtmp_master.store.credentials import Credential

@@ -1,4 +1,4 @@
-"""Authentication of clients by bearer token, and authorization by role."""
+"""Authentication of clients by bearer token."""
 
 import asyncio
 import hmac
@@ -10,18 +10,15 @@ from functools import partial
 
 from ffrtmp_shared import logs
 from ffrtmp_shared.credentials import token_sha256
-from ffrtmp_shared.models import Role
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import (
     NotAuthorizedException,
-    PermissionDeniedException,
     TooManyRequestsException,
 )
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
-from litestar.types import Guard
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.auth.rate_limiting import BucketCache, TokenBucket, client_network, retry_after
@@ -37,16 +34,6 @@ _log = logging.getLogger(__name__)
 
 Call = Request[Credential, None, State]
 """An authenticated request."""
-
-_Connection = ASGIConnection[BaseRouteHandler, Credential, None, State]
-
-# Each role with the roles that it includes.
-_INCLUDED = {
-    Role.VIEWER: frozenset({Role.VIEWER}),
-    Role.SUBMITTER: frozenset({Role.VIEWER, Role.SUBMITTER}),
-    Role.ADMIN: frozenset({Role.VIEWER, Role.SUBMITTER, Role.ADMIN}),
-    Role.AGENT: frozenset({Role.AGENT}),
-}
 
 OPEN = {"exclude_from_auth": True}
 """Marks a route that needs no token."""
@@ -232,48 +219,6 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         holder = await authenticator.authenticate(authorization, connection.scope.get("client"))
         logs.add_context(who=holder.name)
         return AuthenticationResult(user=holder, auth=None)
-
-
-def check_role(holder: Credential, *roles: Role) -> None:
-    """Raise PermissionDeniedException unless the role is, or includes, one of `roles`."""
-    if _INCLUDED[holder.role].isdisjoint(roles):
-        raise PermissionDeniedException(
-            f"{holder.name} has the role {holder.role}; this requires {' or '.join(roles)}"
-        )
-
-
-def node_of(holder: Credential) -> str:
-    """Return the node of an agent; raises PermissionDeniedException for other roles."""
-    if holder.node is None:
-        raise PermissionDeniedException(f"the token of {holder.name} is not an agent token")
-    return holder.node
-
-
-def require_role(*roles: Role) -> Guard:
-    """Return a guard that requires a role that is, or includes, one of `roles`."""
-
-    def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
-        check_role(connection.user, *roles)
-
-    return guard
-
-
-def agent_node(call: Call) -> str:
-    """Return the node of an agent; raises PermissionDeniedException for other roles."""
-    return node_of(call.user)
-
-
-def check_own_node(call: Call, name: str) -> None:
-    """Raise PermissionDeniedException unless the caller is the agent of node `name`."""
-    check_node(call.user, name)
-
-
-def check_node(holder: Credential, name: str) -> None:
-    """Raise PermissionDeniedException unless `holder` is the agent of node `name`."""
-    if node_of(holder) != name:
-        raise PermissionDeniedException(
-            f"the token of {holder.name} is for node {holder.node}, not for {name}"
-        )
 
 
 def _unauthorized(detail: str) -> NotAuthorizedException:

@@ -36,8 +36,6 @@ from ffrtmp_master.auth import authentication
 from ffrtmp_master.server import allowed_methods, fast_path, openapi, request_ids
 from ffrtmp_master.services import Services
 
-_MAX_BODY_BYTES = 8 * 1024 * 1024
-
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
@@ -112,7 +110,7 @@ def build_framework(served: ServicesHolder) -> Litestar:
         middleware=[timing, request_ids.set_request_id, authentication.BearerAuthentication],
         before_send=[count_answer],
         exception_handlers=problems.HANDLERS,
-        request_max_body_size=_MAX_BODY_BYTES,
+        request_max_body_size=request_validation.MAX_BODY_BYTES,
         logging_config=None,
         before_request=request_validation.check,
         plugins=[wire_types],

@@ -16,14 +16,13 @@ from litestar.types import ASGIApp, Message, Receive, Send
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.agent_endpoints import ENDPOINTS, AgentCall, AgentResponse, Endpoint
-from ffrtmp_master.api.request_validation import check_json
-from ffrtmp_master.auth.authentication import check_role
+from ffrtmp_master.api.request_validation import MAX_AGENT_BODY_BYTES, check_json
+from ffrtmp_master.auth.authorization import check_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store.errors import TooLargeError
 
 B = TypeVar("B")
 
-_MAX_BODY_BYTES = 4 * 1024 * 1024
 _JSON = (b"content-type", b"application/json")
 _PROBLEM = (b"content-type", problems.MEDIA_TYPE.encode())
 
@@ -168,19 +167,23 @@ def _job_id(part: str) -> UUID:
         raise NotFoundException(f"there is no job {part!r}") from error
 
 
+def _too_large() -> TooLargeError:
+    return TooLargeError(f"the body is too large; at most {MAX_AGENT_BODY_BYTES} bytes are allowed")
+
+
 async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
     announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > _MAX_BODY_BYTES:
-        raise TooLargeError(f"the body is too large; at most {_MAX_BODY_BYTES} bytes are allowed")
+    if announced.isdigit() and int(announced) > MAX_AGENT_BODY_BYTES:
+        raise TooLargeError(
+            f"the body is too large; at most {MAX_AGENT_BODY_BYTES} bytes are allowed"
+        )
     message: Any = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > _MAX_BODY_BYTES:
-            raise TooLargeError(
-                f"the body is too large; at most {_MAX_BODY_BYTES} bytes are allowed"
-            )
+        if len(body) > MAX_AGENT_BODY_BYTES:
+            raise _too_large()
     return body
 
 

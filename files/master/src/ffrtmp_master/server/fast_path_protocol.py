@@ -18,7 +18,7 @@ from ffrtmp_master.server.write_coalescing import CoalescingProtocol
 from ffrtmp_master.services import Services
 
 # The server reads larger bodies, because it applies flow control.
-_MAX_BODY_BYTES = 64 * 1024
+_MAX_DIRECT_BODY_BYTES = 64 * 1024
 _PLAIN_PATH = re.compile(rb"[A-Za-z0-9/_-]+")
 _LENGTH, _EXPECT = b"content-length", b"expect"
 
@@ -134,7 +134,7 @@ class FastPathProtocol(CoalescingProtocol):
         if match is None or parser.get_method() != b"POST":
             return None
         length = self._request_headers.get(_LENGTH, b"")
-        is_small = length.isdigit() and int(length) <= _MAX_BODY_BYTES
+        is_small = length.isdigit() and int(length) <= _MAX_DIRECT_BODY_BYTES
         is_kept = parser.get_http_version() == "1.1" and parser.should_keep_alive()
         is_busy = self.cycle is not None and not self.cycle.response_complete
         is_waiting = not is_busy and not self.flow.write_paused

@@ -7,7 +7,6 @@ the command.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ffrtmp_shared.scenario import EncodeSettings
 
@@ -22,18 +21,6 @@ VMAF_4K_MODEL = "vmaf_4k_v0.6.1"
 OUTPUT_NAME = "output.mp4"
 """The output is an MP4 file: it supports all codecs of the farm and, unlike Matroska, stores exact
 time stamps."""
-
-THUMBNAIL_WIDTH = 64
-THUMBNAIL_HEIGHT = 36
-"""Size of the gray thumbnails with which the quality pass checks the alignment of frames."""
-
-
-class ScoreLogs(NamedTuple):
-    """The files that the quality pass writes: libvmaf's JSON, and the logs of two filters."""
-
-    vmaf: str
-    ssim: str
-    xpsnr: str
 
 
 # The allowed containers. Playlists and similar formats are excluded, as they refer to other files.
@@ -240,53 +227,17 @@ def digest(ffmpeg: Path, source: str) -> list[str]:
 
 
 def compare(
-    ffmpeg: Path,
-    *,
-    distorted: str,
-    reference: str,
-    frame_rate: str,
-    pixel_format: str,
-    size: tuple[int, int] | None,
-    model: str,
-    threads: int,
-    logs: ScoreLogs,
-    thumbnails: tuple[str, str],
+    ffmpeg: Path, *, distorted: str, reference: str, graph: str, thumbnails: tuple[str, str]
 ) -> list[str]:
     """Return the command of the quality pass, which compares two files by frame number.
-
-    Both inputs get new time stamps that count from 0, because the time stamps of two containers
-    differ by rounding, which would pair wrong frames. `shortest` ends the pass with the shorter
-    input, without repeating its last frame. libvmaf computes VMAF with `model`, VMAF with the
-    variant of the model that ignores enhancement (NEG), PSNR and SSIM. FFmpeg's own filters
-    compute SSIM and XPSNR.
 
     Args:
         ffmpeg: The FFmpeg to use, with libvmaf.
         distorted: The output of the encode.
         reference: The source.
-        frame_rate: The frame rate of both, such as `30000/1001`.
-        pixel_format: The pixel format in which frames are compared.
-        size: The (width, height) of the reference if `distorted` has to be scaled to it, or None.
-        model: The model of VMAF.
-        threads: The number of threads of libvmaf.
-        logs: The files for the scores.
+        graph: The filter graph, with the outputs v, s, x (scores), d2 and r2 (thumbnails).
         thumbnails: The files for raw gray thumbnails of every frame of distorted and reference.
     """
-    num, _, den = frame_rate.partition("/")
-    number = f"settb={den or 1}/{num},setpts=N"
-    small = f"scale={THUMBNAIL_WIDTH}:{THUMBNAIL_HEIGHT}:flags=area,format=gray"
-    fitted = "" if size is None else f"scale={size[0]}:{size[1]}:flags=bicubic,"
-    graph = (
-        f"[0:V:0]{number},split[d][d0];[1:V:0]{number},split[r][r0];"
-        f"[d]{fitted}format={pixel_format},split=3[d1][d3][d4];"
-        f"[r]format={pixel_format},split=3[r1][r3][r4];"
-        f"[d1][r1]libvmaf=model='version={model}\\:name=vmaf|version={model}neg\\:name=vmaf_neg'"
-        f":feature='name=psnr|name=float_ssim':n_threads={threads}"
-        f":log_fmt=json:log_path={logs.vmaf}:shortest=1[v];"
-        f"[d3][r3]ssim=stats_file={logs.ssim}:shortest=1[s];"
-        f"[d4][r4]xpsnr=stats_file={logs.xpsnr}:shortest=1[x];"
-        f"[d0]{small}[d2];[r0]{small}[r2]"
-    )
     return [
         *_prelude(ffmpeg), "-xerror",
         *input_guard(), "-noautorotate", "-i", distorted,

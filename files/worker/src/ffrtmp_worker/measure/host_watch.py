@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from ffrtmp_shared.measurement import EnergyMeasurement, Environment, Unavailable
 
-from ffrtmp_worker.measure.energy import EnergyMeter
+from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.environment import EnvironmentWatch
 from ffrtmp_worker.measure.page_cache import cached_ratio
 from ffrtmp_worker.measure.series import Series

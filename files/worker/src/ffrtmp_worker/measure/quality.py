@@ -4,6 +4,7 @@ import signal
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,14 +12,26 @@ from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import command, process
-from ffrtmp_worker.ffmpeg.command import ScoreLogs
 from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
 
 LOG_NAME = "vmaf.json"
 """The file in the work folder with the scores of every frame."""
 
-_LOGS = ScoreLogs(vmaf=LOG_NAME, ssim="ssim.log", xpsnr="xpsnr.log")
+_THUMBNAIL_WIDTH = 64
+_THUMBNAIL_HEIGHT = 36
+"""Size of the gray thumbnails with which the quality pass checks the alignment of frames."""
+
+
+class _ScoreLogs(NamedTuple):
+    """The files that the quality pass writes: libvmaf's JSON, and the logs of two filters."""
+
+    vmaf: str
+    ssim: str
+    xpsnr: str
+
+
+_LOGS = _ScoreLogs(vmaf=LOG_NAME, ssim="ssim.log", xpsnr="xpsnr.log")
 _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
 # In squared units of 8-bit samples. Frames that differ by less are equal, and cannot show a shift.
@@ -94,7 +107,6 @@ def measure_quality(
         )
     if problem:
         return Unavailable(reason=problem)
-    size = (reference.probe.width, reference.probe.height)
     model = _model(reference.probe)
     thumbnails = ("distorted.gray", "reference.gray")
     outcome = process.run_process(
@@ -102,12 +114,7 @@ def measure_quality(
             how.ffmpeg,
             distorted=distorted.name,
             reference=reference.name,
-            frame_rate=reference.probe.frame_rate_text,
-            pixel_format=_deeper(distorted.probe.pixel_format, reference.probe.pixel_format),
-            size=None if (distorted.probe.width, distorted.probe.height) == size else size,
-            model=model,
-            threads=how.threads,
-            logs=_LOGS,
+            graph=_filter_graph(distorted.probe, reference.probe, model, how.threads),
             thumbnails=thumbnails,
         ),
         cwd=how.folder,
@@ -138,6 +145,35 @@ def measure_quality(
         xpsnr_cb_db=xpsnr[1],
         xpsnr_cr_db=xpsnr[2],
         alignment_offset=0,
+    )
+
+
+def _filter_graph(distorted: VideoProbe, reference: VideoProbe, model: str, threads: int) -> str:
+    """Return the filter graph of the quality pass.
+
+    Both inputs get new time stamps that count from 0, because the time stamps of two containers
+    differ by rounding, which would pair wrong frames. `shortest` ends the pass with the shorter
+    input, without repeating its last frame. libvmaf computes VMAF with `model`, VMAF with the
+    variant of the model that ignores enhancement (NEG), PSNR and SSIM. FFmpeg's own filters
+    compute SSIM and XPSNR.
+    """
+    num, _, den = reference.frame_rate_text.partition("/")
+    number = f"settb={den or 1}/{num},setpts=N"
+    small = f"scale={_THUMBNAIL_WIDTH}:{_THUMBNAIL_HEIGHT}:flags=area,format=gray"
+    size = (reference.width, reference.height)
+    is_same_size = (distorted.width, distorted.height) == size
+    fitted = "" if is_same_size else f"scale={size[0]}:{size[1]}:flags=bicubic,"
+    pixel_format = _deeper(distorted.pixel_format, reference.pixel_format)
+    return (
+        f"[0:V:0]{number},split[d][d0];[1:V:0]{number},split[r][r0];"
+        f"[d]{fitted}format={pixel_format},split=3[d1][d3][d4];"
+        f"[r]format={pixel_format},split=3[r1][r3][r4];"
+        f"[d1][r1]libvmaf=model='version={model}\\:name=vmaf|version={model}neg\\:name=vmaf_neg'"
+        f":feature='name=psnr|name=float_ssim':n_threads={threads}"
+        f":log_fmt=json:log_path={_LOGS.vmaf}:shortest=1[v];"
+        f"[d3][r3]ssim=stats_file={_LOGS.ssim}:shortest=1[s];"
+        f"[d4][r4]xpsnr=stats_file={_LOGS.xpsnr}:shortest=1[x];"
+        f"[d0]{small}[d2];[r0]{small}[r2]"
     )
 
 
@@ -203,7 +239,7 @@ def _deeper(first: str, second: str) -> str:
 
 
 def _read_thumbnails(file: Path) -> NDArray[np.uint8]:
-    shape = (command.THUMBNAIL_HEIGHT * command.THUMBNAIL_WIDTH,)
+    shape = (_THUMBNAIL_HEIGHT * _THUMBNAIL_WIDTH,)
     size = file.stat().st_size // shape[0]
     if not size:
         return np.empty((0, *shape), dtype=np.uint8)

@@ -14,7 +14,7 @@ from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.complexity import ComplexityCache
-from ffrtmp_worker.measure.energy import EnergyMeter
+from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.host_watch import HostWatch
 from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.rtmp_stat import StatPage
