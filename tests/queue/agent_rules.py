@@ -71,7 +71,7 @@ class Agents:
 
     @precondition(lambda self: self._claimable())
     @rule(pick=picks)
-    def claim_ready_job_more_often(self, pick: int) -> None:
+    def claim_extra_weight(self, pick: int) -> None:
         self.claim_ready_job(pick)
 
     @precondition(lambda self: self.active_attempts())
@@ -122,7 +122,7 @@ class Agents:
 
     @precondition(lambda self: self.active_attempts())
     @rule(pick=picks, claims_next=st.booleans())
-    def result_as_often_as_all_else(self, pick: int, claims_next: bool) -> None:
+    def result_extra_weight(self, pick: int, claims_next: bool) -> None:
         self._result(chosen(self.active_attempts(), pick), claims_next)
 
     @precondition(lambda self: self.active_attempts())
@@ -131,16 +131,16 @@ class Agents:
         self._failure(chosen(self.active_attempts(), pick), kind)
 
     @precondition(lambda self: self.attempts)
-    @rule(pick=picks, report=st.sampled_from(["heartbeat", "result", "result and next", "failure"]))
-    def report_of_any_attempt(self, pick: int, report: str) -> None:
+    @rule(pick=picks, kind=st.sampled_from(["heartbeat", "result", "result and next", "failure"]))
+    def send_report_of_any_attempt(self, pick: int, kind: str) -> None:
         """Send a report of any attempt, which may have ended or be a repetition."""
         attempt = chosen(self.attempts, pick)
-        if report == "heartbeat":
+        if kind == "heartbeat":
             self._heartbeat(attempt)
-        elif report == "failure":
+        elif kind == "failure":
             self._failure(attempt, FailureClass.NETWORK)
         else:
-            self._result(attempt, claims_next=report == "result and next")
+            self._result(attempt, claims_next=kind == "result and next")
 
     def _heartbeat(self, attempt: Attempt) -> None:
         body = {"attempt": attempt.number, "progress": {"stage": "encode"}}
