@@ -15,7 +15,9 @@ def layer_diagram(root: Path) -> str:
     columns = [_column(contracts, package) for package in _TITLES]
     height = max(map(len, columns))
     left, right = ([*column, *[""] * (height - len(column))] for column in columns)
-    lines = [f"{one:<{_WIDTH}}{two}".rstrip() for one, two in zip(left, right, strict=True)]
+    lines = [
+        f"{master:<{_WIDTH}}{worker}".rstrip() for master, worker in zip(left, right, strict=True)
+    ]
     return "\n".join([*lines, "", f"{'ffrtmp_shared':^{_WIDTH + 20}}".rstrip()]) + "\n"
 
 

@@ -49,7 +49,7 @@ def test_no_job_is_lost_or_duplicated(new_database: Any, tmp_path: Path) -> None
     orders = int(_ORDERS) if _ORDERS else _FEW_ORDERS
     chosen = settings(
         max_examples=orders,
-        stateful_step_count=60,
+        stateful_step_count=90,
         derandomize=not _ORDERS,
         database=None,
         deadline=None,

@@ -2,18 +2,19 @@
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy
 from ffrtmp_master import cli
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import audit
+from ffrtmp_master.store import audit, schema
 from ffrtmp_master.store.engine import reading_engine
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_shared.credentials import token_sha256
-from sqlalchemy import text
 
 
 def actions(harness: Any) -> list[tuple[str, str, str]]:
@@ -137,15 +138,17 @@ def test_synchronizing_is_recorded_only_if_it_changes_something(
     ],
 )
 def test_entries_of_earlier_releases_are_readable(harness: Any, stored: str, shown: str) -> None:
-    """Release 0.1.0 stored these values in the columns `who` and `deed`."""
+    """Release 0.1.0 stored these values."""
 
     def insert(work: UnitOfWork) -> None:
         work.connection.execute(
-            text(
-                "INSERT INTO audit (at, who, deed, target, details) "
-                "VALUES (:at, 'operator', :deed, 'dashboard', :details)"
-            ),
-            {"at": "2026-01-01 00:00:00", "deed": stored, "details": "{}"},
+            sqlalchemy.insert(schema.audit).values(
+                at=datetime(2026, 1, 1, tzinfo=UTC),
+                who="operator",
+                deed=stored,
+                target="dashboard",
+                details={},
+            )
         )
 
     with harness.client.portal() as portal:
