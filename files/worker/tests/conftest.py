@@ -40,7 +40,7 @@ def system_ffmpeg() -> Path:
     return _installed("ffmpeg")
 
 
-@pytest.fixture(params=["ffmpeg", "system_ffmpeg"])
+@pytest.fixture(params=["ffmpeg", pytest.param("system_ffmpeg", marks=pytest.mark.slow)])
 def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
     """Return each of the two FFmpegs, for tests that must pass with both."""
     binary: Path = request.getfixturevalue(request.param)
