@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
-    """Install a file if it differs. Return the difference for the diff, or None if there is none."""
+    """Install a file if it differs. Return the diff, or None if nothing differs."""
     dest = Path(file["dest"])
     wanted = base64.b64decode(file["content"])
     present = dest.read_bytes() if dest.is_file() else None

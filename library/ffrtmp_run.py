@@ -180,7 +180,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
         "default": [],
         "options": {"path": {"type": "path", "required": True}},
     },
-    # Because of its name, Ansible would treat the key as a secret, but it identifies a run.
+    # Ansible would treat the key as a secret because of its name, but it only identifies a run.
     "key": {"type": "str", "no_log": False},
     "seed": {"type": "int"},
     "run_id": {"type": "str"},
