@@ -4,19 +4,19 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# Prefer Debian's Python: that of a version manager may lack the modules that a virtual environment needs.
+# Prefer Debian's Python, because the Python of a version manager may lack the modules for virtual environments.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 WORKERS ?= 2
 KILLS ?= 20
 ORDERS ?= 500
 CASES ?= 200
 
-# Relative: make cannot handle targets whose absolute path contains a space.
+# The path is relative, because make cannot handle targets whose absolute path contains a space.
 VENV := .venv
 READY := $(VENV)/.ready
-# Marks an environment that this Makefile created, and may therefore clear.
+# Marker file of an environment that this Makefile has created and may therefore clear.
 OWNED := $(VENV)/.created-by-make-setup
-# Directory of the JUnit XML files of all parts of the tests.
+# Directory for the JUnit XML files of all test targets.
 REPORTS := .state/test-reports
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -75,12 +75,13 @@ $(READY): requirements-dev.txt requirements-uv.txt pyproject.toml $(SETTINGS)
 	$(VENV)/bin/python -m compileall -q -j 2 $(VENV)/lib/python*/site-packages/{$(COMPILED)}
 	@touch $(READY)
 
-# Packages that every test process imports. Without this, each process would compile them in a new checkout.
+# Packages that every test process imports. They are compiled in advance, because otherwise each process would
+# compile them in a new checkout.
 COMPILED := ansible,_pytest,cryptography,httpx,hypothesis,litestar,schemathesis,sqlalchemy
 
 PIP = $(VENV)/bin/python -m pip install --quiet
-# Several times faster than pip, but does not read pip's configuration. If only that configuration names a
-# package index, the installation falls back to pip.
+# uv is several times faster than pip, but does not read pip's configuration. If only that configuration names
+# a package index, the installation falls back to pip.
 UV = $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --native-tls
 
 .PHONY: lock

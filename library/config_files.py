@@ -9,11 +9,11 @@ short_description: Install several configuration files with one task
 description:
   - Renders templates and reads files on the control node, and installs on the host those that
     differ in content, owner, group or permissions.
-  - A separate task for each file starts Python twice on the host, even without a change. This
-    module starts it once for all files of a service. With C(--diff) it shows the change of each
+  - Separate tasks would start Python twice on the host for each file, even if nothing changes. This
+    module starts it once for all files of a service. With C(--diff), it shows the changes of each
     file.
-  - Each file is replaced atomically, after O(files[].validate) has accepted it. When one file is
-    rejected, those before it stay installed, and those after it are not touched.
+  - Each file is replaced atomically, after O(files[].validate) has accepted it. If a file is
+    rejected, the files before it remain installed, and the files after it are not changed.
   - Missing parent directories are created with the permissions 0755, owned by root.
 version_added: "0.2.0"
 author:
@@ -44,12 +44,12 @@ options:
         required: true
       template:
         description:
-          - Template on the control node, searched for like that of M(ansible.builtin.template).
+          - Template on the control node. It is searched for as by M(ansible.builtin.template).
           - Either this or O(files[].copy) is required.
         type: path
       copy:
         description:
-          - File on the control node, searched for like that of M(ansible.builtin.copy).
+          - File on the control node. It is searched for as by M(ansible.builtin.copy).
         type: path
       vars:
         description:
@@ -77,7 +77,7 @@ options:
         type: str
       secret:
         description:
-          - Never show the content in a diff.
+          - Whether the content of the file is hidden in diffs.
         type: bool
         default: false
 """
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
-    """Install one file if it differs. Return the difference, or None if there is none."""
+    """Install a file if it differs. Return the diff, or None if nothing differs."""
     dest = Path(file["dest"])
     wanted = base64.b64decode(file["content"])
     present = dest.read_bytes() if dest.is_file() else None
@@ -171,7 +171,7 @@ def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | Non
 
 
 def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, Any] | None) -> str:
-    """Return the text of a file for a diff: changed attributes, then the content.
+    """Return the text that represents a file in a diff: its changed attributes and its content.
 
     Args:
         content: Content of the file, or None if it does not exist.
@@ -192,7 +192,7 @@ def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | Non
     """Replace a file atomically, after `validate` has accepted the new content.
 
     Args:
-        module: The module.
+        module: The module, which runs the command and moves the file.
         dest: Path of the file.
         content: New content.
         validate: Command that must accept the content, if any.
@@ -217,7 +217,7 @@ def check(module: AnsibleModule, dest: Path, temporary: str, validate: str) -> N
     """Fail the module if the command rejects the new content of a file.
 
     Args:
-        module: The module.
+        module: The module, which runs the command.
         dest: Path of the file, for the error message.
         temporary: Path of a temporary file with the new content.
         validate: Command in which `%s` is replaced with `temporary`.

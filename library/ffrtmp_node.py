@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: ffrtmp_node
 short_description: Activate, drain or remove a node of the farm
 description:
-  - A draining node finishes its current jobs and claims no more.
+  - A draining node finishes its current jobs and does not claim new ones.
   - A node is registered by its agent at startup; this module cannot create nodes.
 version_added: "0.1.0"
 author:
@@ -32,7 +32,7 @@ options:
   state:
     description:
       - V(active) lets the node claim jobs.
-      - V(draining) lets the node finish its current jobs and claim no more.
+      - V(draining) lets the node finish its current jobs without claiming new ones.
       - V(absent) removes the node from the master. The master rejects this while the node has a
         job. If the agent still runs, it registers the node again at its next start.
     type: str
@@ -40,12 +40,12 @@ options:
     default: active
   wait:
     description:
-      - With O(state=draining), wait until the node has no job.
+      - With O(state=draining), wait until the node has finished its current jobs.
     type: bool
     default: false
   wait_timeout_s:
     description:
-      - Maximum time to wait, in seconds. The wait continues if the master restarts meanwhile.
+      - Maximum time to wait, in seconds. A restart of the master does not end the wait.
     type: float
     default: 3600.0
   master_url:
@@ -148,10 +148,11 @@ def absent(master: Master, name: str, *, is_check: bool) -> Json:
 
 
 def steer(master: Master, name: str, state: str, *, is_check: bool) -> Json:
-    """Make the node active or draining. Return the result of the module.
+    """Set the node to active or draining. Return the result of the module.
 
-    The master reports an offline node as offline, whatever state an operator has set. The state of
-    such a node is set again and reported as unchanged, so that repeated plays report the same.
+    The master reports the state of an offline node as offline, so the module cannot determine which
+    state an operator has set. It sets the state of such a node again and reports no change, so that
+    repeated plays have the same result.
 
     Args:
         master: Connection to the master.

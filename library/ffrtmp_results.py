@@ -115,33 +115,39 @@ count:
   returned: success
   type: int
 complete:
-  description: Whether every job of the run has succeeded and its result was fetched.
+  description: Whether every job of the run has succeeded and all results were fetched.
   returned: success
   type: bool
 rows:
   description:
-    - Medians over repeats by node, source, encode, rate point and FFmpeg.
-    - The row of a ladder is followed by one row for each of its renditions, with the name in
-      RV(rows[].rendition), which is null in other rows. In these rows, RV(rows[].speed) and
-      RV(rows[].cpu_s) are null if one process made all renditions, and RV(rows[].energy_gross_j) is
-      always null.
-    - For a live, RV(rows[].video_bitrate_kbps) is the bit rate of the stream at its player.
-    - RV(rows[].ffmpeg) is the name of the FFmpeg in the suite; null if the suite lists none.
+    - Medians over repeats, with one row for each combination of node, source, encode, rate point
+      and FFmpeg.
+    - The row of a ladder is followed by one row for each of its renditions. These rows have the
+      name of the rendition in RV(rows[].rendition), which is null in other rows. Their
+      RV(rows[].speed) and RV(rows[].cpu_s) are null if one process encoded all renditions, and
+      their RV(rows[].energy_gross_j) is always null.
+    - For jobs of the kind live, RV(rows[].video_bitrate_kbps) is the bit rate of the stream at its
+      player.
+    - RV(rows[].ffmpeg) is the name of the FFmpeg build in the suite. It is null if the suite does
+      not list FFmpeg builds.
     - RV(rows[].n) is the number of repeats in the medians, of which RV(rows[].n_degraded) are from
       a disturbed host. Another RV(rows[].n_invalid) repeats are excluded, because their verdict is
       invalid.
-    - RV(rows[].degraded_reasons) and RV(rows[].invalid_reasons) are the codes of the reasons.
+    - RV(rows[].degraded_reasons) and RV(rows[].invalid_reasons) contain the codes of the reasons
+      for these verdicts.
     - A figure that is unavailable in all repeats is null, such as RV(rows[].energy_gross_j) of a
       node without energy counters.
     - RV(rows[].vmaf_n) is the number of repeats with a measured quality. If there are none,
-      RV(rows[].vmaf_mean) is null. RV(rows[].streams) is set only for a density,
-      RV(rows[].lag_p95_s) and RV(rows[].end_to_end_p95_s) only for a live.
-    - RV(rows[].cost_per_stream_hour) is the cost of a stream of a density, in
-      RV(rows[].currency), on a host with a configured price; otherwise null.
+      RV(rows[].vmaf_mean) is null.
+    - RV(rows[].streams) is set only for jobs of the kind density. RV(rows[].lag_p95_s) and
+      RV(rows[].end_to_end_p95_s) are set only for jobs of the kind live.
+    - RV(rows[].cost_per_stream_hour) is the cost of one stream for one hour, in
+      RV(rows[].currency). It is set only for jobs of the kind density on a host with a configured
+      price.
     - RV(rows[].speed_low) and RV(rows[].speed_high) are the bounds of the 95 % confidence interval
-      of RV(rows[].speed). They are null with fewer than six repeats.
-    - RV(rows[].state) is V(precise), V(unstable), V(few_repeats) or, while more repeats will
-      follow, V(open). It is null for a density and a live.
+      of RV(rows[].speed). They are null if there are fewer than six repeats.
+    - RV(rows[].state) is V(precise), V(unstable) or V(few_repeats), or V(open) while more repeats
+      will follow. It is null for jobs of the kinds density and live.
   returned: success
   type: list
   elements: dict
@@ -179,8 +185,8 @@ table:
   description:
     - RV(rows) and RV(drifts) as text of at most 112 columns, so that it fits into 120 columns when
       M(ansible.builtin.debug) indents it.
-    - Properties with the same value in all rows are stated above the table; the others have a
-      column. Figures that are unavailable in all rows have no column.
+    - Properties with the same value in all rows are listed above the table, and each of the other
+      properties has a column. Figures that are unavailable in all rows have no column.
   returned: success
   type: str
   sample: |-
@@ -214,12 +220,12 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
-    """Update the directory with the results of a run. Return the result of the module.
+    """Write the results of a run to the directory. Return the result of the module.
 
     Args:
         master: Connection to the master.
         run_id: Id of the run.
-        dest: Directory to update.
+        dest: Directory for the results.
         is_check: Whether the module runs in check mode.
     """
     run = master.get(f"/v1/runs/{run_id}")

@@ -38,8 +38,8 @@ options:
     type: path
   sources:
     description:
-      - The clips and the FFmpegs to compare that the suite lists as files. Files that the master
-        does not have are uploaded.
+      - Files that the suite lists, that is, its clips and the FFmpeg builds that it compares. Files
+        that the master does not have are uploaded.
       - A file is rejected if the suite does not contain its SHA-256.
     type: list
     elements: dict
@@ -71,7 +71,7 @@ options:
     default: false
   wait_timeout_s:
     description:
-      - Maximum time to wait, in seconds. The wait continues if the master restarts meanwhile.
+      - Maximum time to wait, in seconds. A restart of the master does not end the wait.
     type: float
     default: 3600.0
   master_url:
@@ -180,7 +180,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
         "default": [],
         "options": {"path": {"type": "path", "required": True}},
     },
-    # An idempotency key is not a secret, although Ansible assumes so because of its name.
+    # Ansible would treat the key as a secret because of its name, but it only identifies a run.
     "key": {"type": "str", "no_log": False},
     "seed": {"type": "int"},
     "run_id": {"type": "str"},
@@ -191,7 +191,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
-    """Queue the run unless there is a run with its key. Return the result of the module.
+    """Queue the run unless a run with its key exists. Return the result of the module.
 
     Args:
         master: Connection to the master.

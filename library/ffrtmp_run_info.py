@@ -38,7 +38,7 @@ options:
     description:
       - Maximum time in seconds to wait until the counts differ from O(known_counts), a job enters
         another stage, or the run ends. With V(0) the module does not wait.
-      - The wait continues if the master restarts meanwhile.
+      - A restart of the master does not end the wait.
     type: float
     default: 0.0
   known_counts:
@@ -121,8 +121,8 @@ active:
       speed: 2.1
 failures:
   description:
-    - Jobs that have failed, or whose last attempt has failed and that wait for another attempt,
-      with the end of FFmpeg's log. RV(failures[].state) distinguishes them.
+    - Jobs that have failed permanently, and jobs that wait for another attempt after a failure,
+      with the end of FFmpeg's log. RV(failures[].state) distinguishes the two.
   returned: success
   type: list
   elements: dict

@@ -25,7 +25,7 @@ attributes:
 options:
   include_final:
     description:
-      - Also return the runs of which every job has ended.
+      - Also return the runs whose jobs have all ended.
     type: bool
     default: false
   master_url:

@@ -31,23 +31,23 @@ options:
     required: true
   physical:
     description:
-      - Assign the same number of physical cores to each slot, one thread of each core, and the
-        memory of their NUMA nodes. The cores of a slot belong to one NUMA node if possible.
-        Remaining cores are not used.
-      - All cores are considered equal. If they are not, list them in O(cpus).
+      - Assign to each slot the same number of physical cores, using one thread of each core, and
+        the memory of the NUMA nodes of these cores. The cores of a slot belong to one NUMA node if
+        possible. Remaining cores are not used.
+      - All cores are considered equal. If they are not, list the CPUs of each slot in O(cpus).
     type: bool
     default: false
   cpus:
     description:
-      - The CPUs of each slot, such as V(0-3,8), with O(physical=false). An empty list sets no
+      - The CPUs of each slot, such as V(0-3,8). Only with O(physical=false). An empty list sets no
         limit.
     type: list
     elements: str
     default: []
   memory_nodes:
     description:
-      - The NUMA nodes from which each slot may allocate memory, with O(physical=false). An empty
-        list sets no limit.
+      - The NUMA nodes from which each slot may allocate memory. Only with O(physical=false). An
+        empty list sets no limit.
     type: list
     elements: str
     default: []
@@ -96,7 +96,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def divided(params: dict[str, Any]) -> list[pinning.Slot]:
-    """Return the CPUs and memory nodes of each slot. Raises PinningError."""
+    """Return the CPUs and memory nodes of each slot. Raises PinningError if the host lacks them."""
     host = pinning.read_host(Path(params["tree"]))
     if not params["physical"]:
         return pinning.listed(host, params["slots"], params["cpus"], params["memory_nodes"])

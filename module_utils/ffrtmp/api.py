@@ -21,7 +21,7 @@ _LONGEST_PAUSE_S = 5.0
 
 
 class ApiError(Exception):
-    """A request failed. The message is intended for the operator.
+    """A failed request. The message is intended for the operator.
 
     `returned` contains values that the module returns in addition to the message.
     """
@@ -38,11 +38,11 @@ class ApiError(Exception):
 
 
 class SettingsError(ApiError):
-    """The settings of the call are invalid. A retry does not help."""
+    """Invalid settings of a call. A retry does not help."""
 
 
 class UnreachableError(ApiError):
-    """The master did not respond. It may be restarting, so a retry may help."""
+    """No response from the master. It may be restarting, so a retry may help."""
 
     @property
     def is_temporary(self) -> bool:
@@ -51,7 +51,7 @@ class UnreachableError(ApiError):
 
 
 class RefusedError(ApiError):
-    """The master answered with a problem document."""
+    """An error response of the master, usually with a problem document."""
 
     def __init__(self, status: int, message: str) -> None:
         """Store the HTTP status with the message."""
@@ -60,7 +60,7 @@ class RefusedError(ApiError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether a retry may succeed (5xx, 429)."""
+        """Whether the status is 5xx or 429, in which case a retry may succeed."""
         return (
             self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             or self.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -68,7 +68,7 @@ class RefusedError(ApiError):
 
 
 class CorruptError(ApiError):
-    """Received data does not match what the master reported."""
+    """Received data that does not match the digest, size or names that are valid for it."""
 
 
 class Master:
@@ -87,7 +87,7 @@ class Master:
         client_cert: str | None = None,
         client_key: str | None = None,
     ) -> None:
-        """Create a client without connecting yet.
+        """Create a client. The connection is opened by the first request.
 
         Args:
             url: URL of the master.
@@ -155,7 +155,7 @@ class Master:
             cursor = page["next_cursor"]
 
     def exists(self, path: str) -> bool:
-        """Return whether `path` exists."""
+        """Return whether `path` exists on the master."""
         try:
             self._request("HEAD", path).read()
         except RefusedError as refused:
@@ -180,10 +180,10 @@ class Master:
             path: Path of the URL.
             target: File to write to.
             sha256: Expected digest.
-            size_bytes: Expected size.
+            size_bytes: Expected size, in bytes.
 
         Raises:
-            CorruptError: The digest is not `sha256`, or there are more than `size_bytes`.
+            CorruptError: The digest is not `sha256`, or more than `size_bytes` were received.
         """
         answer = self._request("GET", path)
         digest = hashlib.sha256()
@@ -245,8 +245,9 @@ class Master:
         if body is not None:
             payload = json.dumps(body).encode()
             all_headers["Content-Type"] = "application/json"
-        # The master may have closed an idle connection in the meantime. Only requests that change
-        # nothing reuse a connection, because only they can safely be repeated.
+        # If the master has closed an idle connection in the meantime, a request that reuses the
+        # connection fails and must be repeated. Only requests that change nothing can be repeated
+        # safely, so all others use a new connection.
         if method not in ("GET", "HEAD"):
             self._disconnect()
         was_reused = self._connection is not None
@@ -349,7 +350,7 @@ def file_sha256(path: Path) -> str:
 
 
 class Deadline:
-    """A point in time at which waiting ends."""
+    """A point in time at which a wait ends."""
 
     def __init__(
         self,
@@ -375,7 +376,16 @@ class Deadline:
 def persist(call: Callable[[], T], deadline: Deadline) -> T:
     """Repeat a call while the master is unavailable, until the deadline.
 
-    After the deadline, the last UnreachableError or temporary RefusedError is raised.
+    Args:
+        call: Function that sends a request to the master.
+        deadline: Time after which a failed call is not repeated.
+
+    Returns:
+        The return value of the first successful call.
+
+    Raises:
+        UnreachableError, RefusedError: The call still fails at the deadline.
+        ApiError: The call failed for a reason that a retry does not remove.
     """
     pause_s = 0.5
     while True:

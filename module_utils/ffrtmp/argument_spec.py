@@ -1,4 +1,4 @@
-"""Common arguments of the modules, and their error handling."""
+"""Arguments that the modules have in common, and the handling of API errors."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ CONNECTION: dict[str, dict[str, Any]] = {
 
 @contextlib.contextmanager
 def connected(module: AnsibleModule) -> Iterator[Master]:
-    """Yield a client for the master of the module's arguments. An ApiError fails the module.
+    """Yield a client for the master that the module's arguments specify.
 
-    A failed module returns `temporary`, which indicates whether a retry may succeed.
+    If the body raises an ApiError, the module fails. It then returns `temporary`, which indicates
+    whether a retry may succeed.
     """
     params = module.params
     try:

@@ -1,4 +1,4 @@
-"""Directory of results: atomic replacement of its files, and a reproducible archive of them."""
+"""Directory of results, with atomic replacement of its files and a reproducible archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _FILE_MODE = 0o644
 class Folder:
     """A directory whose files are replaced atomically if their content differs.
 
-    `changes` lists the files that were, or would be, changed. With `is_dry` nothing is written.
+    `changes` lists the files that were, or would be, changed. `digests` contains the SHA-256 of
+    each file by its name. If `is_dry` is true, nothing is written.
     """
 
     def __init__(self, path: Path, *, is_dry: bool) -> None:
@@ -64,8 +65,8 @@ class Folder:
         """Pack the files into an archive and return its digest.
 
         The archive is reproducible: it depends only on the names and contents of the files. Names
-        in the archive are relative to the directory. With `is_dry`, None is returned if the
-        archive would change.
+        in the archive are relative to the directory. If `is_dry` is true and the archive would
+        change, None is returned.
         """
         if self._is_dry:
             is_current = not self.changes and archive.is_file()
@@ -73,7 +74,7 @@ class Folder:
                 self.changes.append(archive.name)
             return file_sha256(archive) if is_current else None
         before = file_sha256(archive) if archive.is_file() else None
-        # Without the name and time of packing, the archive is reproducible.
+        # Omit the file name and the time from the gzip header, so that the archive is reproducible.
         with (
             replacing(archive) as file,
             gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed,

@@ -1,4 +1,4 @@
-"""Nodes: listing, activating, draining and removing them."""
+"""Functions that list, activate, drain and remove nodes."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def held_jobs(master: Master, name: str) -> list[str]:
 
 
 def wait_until_idle(master: Master, name: str, deadline: Deadline) -> None:
-    """Wait until a node has no active job. Unavailability of the master is tolerated.
+    """Wait until a node has no active job. The wait continues while the master is unavailable.
 
     Args:
         master: Connection to the master.
         name: Name of the node.
-        deadline: Deadline of the wait.
+        deadline: Time at which the wait ends.
 
     Raises:
         ApiError: The node still has active jobs at the deadline. The message lists them.

@@ -9,11 +9,15 @@ from typing import NamedTuple
 
 
 class PinningError(Exception):
-    """The host does not have the requested CPUs or memory nodes."""
+    """Request for CPUs or memory nodes that the host does not have."""
 
 
 class Core(NamedTuple):
-    """A physical core: the first CPU of its threads, and its NUMA node if known."""
+    """A physical core.
+
+    cpu: Number of the first online CPU (hardware thread) of the core.
+    node: NUMA node of the core, or None if it is unknown.
+    """
 
     cpu: int
     node: int | None
@@ -27,7 +31,12 @@ class Slot(NamedTuple):
 
 
 class Host(NamedTuple):
-    """CPUs of a host that are online, its physical cores, and its NUMA nodes with memory."""
+    """CPUs and memory of a host.
+
+    online: CPUs that are online.
+    cores: Physical cores.
+    memory_nodes: NUMA nodes that have memory.
+    """
 
     online: frozenset[int]
     cores: tuple[Core, ...]
@@ -38,7 +47,7 @@ def read_host(tree: Path) -> Host:
     """Read the description of the host from `tree`, normally /sys/devices/system.
 
     A CPU without information about its siblings is considered a separate core. Raises
-    PinningError.
+    PinningError if the description cannot be read.
     """
     online = _numbers(_text(tree / "cpu/online"))
     cores = []
@@ -55,11 +64,11 @@ def read_host(tree: Path) -> Host:
 
 
 def physical(host: Host, slots: int) -> list[Slot]:
-    """Assign the same number of physical cores to each slot, of one NUMA node if possible.
+    """Assign the same number of physical cores to each slot, from one NUMA node if possible.
 
-    One thread of each core is assigned. Remaining cores are not used, because measurements of
-    slots of different size are not comparable. Raises PinningError if there are more slots than
-    cores.
+    A slot gets one thread of each of its cores. Remaining cores are not used, because measurements
+    of slots of different sizes are not comparable. Raises PinningError if there are more slots
+    than cores.
     """
     size = len(host.cores) // slots if slots > 0 else 0
     if size == 0:
@@ -74,7 +83,7 @@ def physical(host: Host, slots: int) -> list[Slot]:
 
 
 def listed(host: Host, slots: int, cpus: Sequence[str], memory_nodes: Sequence[str]) -> list[Slot]:
-    """Assign the listed CPUs and memory nodes to the slots, after validation.
+    """Validate the listed CPUs and memory nodes, and assign them to the slots.
 
     Args:
         host: The host.
@@ -83,8 +92,8 @@ def listed(host: Host, slots: int, cpus: Sequence[str], memory_nodes: Sequence[s
         memory_nodes: Memory nodes of each slot. An empty list sets no limit.
 
     Raises:
-        PinningError: A list does not have one entry for each slot, an entry is not available on
-            the host, or two slots share a CPU.
+        PinningError: A list does not have one entry for each slot, the host does not have an
+            entry's CPUs or memory nodes, or two slots share a CPU.
     """
     for name, entries in (("worker_slot_cpus", cpus), ("worker_slot_memory_nodes", memory_nodes)):
         if entries and len(entries) != slots:
@@ -133,7 +142,7 @@ def _present(name: str, entry: str, available: frozenset[int], label: str) -> se
 
 
 def _numbers(text: str) -> set[int]:
-    """Parse the kernel's notation of sets of numbers, such as 0-3,8."""
+    """Return the numbers of a set in the kernel's notation, such as 0-3,8."""
     found: set[int] = set()
     for part in re.split(r"[,\s]+", text.strip()):
         first, _, last = part.partition("-")

@@ -1,4 +1,4 @@
-"""Progress of a run: finished jobs, rate, remaining time, and a line of text for them."""
+"""Progress of a run as numbers (finished jobs, rate, remaining time) and as a line of text."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _HOUR_S = 3600
 class Progress:
     """Progress of a run.
 
-    `rate_per_min` is the number of jobs that ended per minute in the recent past, and `left_s` the
-    remaining time estimated from it. Both are None until a job ends during the observation.
+    `rate_per_min` is the number of jobs that ended per minute in the recent past. `left_s` is the
+    remaining time in seconds, estimated from this rate. Both are None until the first job ends
+    during the observation.
     """
 
     total: int
@@ -36,19 +37,19 @@ class Progress:
 
     @property
     def percent(self) -> int:
-        """Percentage of jobs that have ended, rounded down: 100 means all."""
+        """Percentage of jobs that have ended, rounded down, so that 100 means all jobs."""
         return 100 * self.ended // self.total if self.total else 100
 
 
 class ProgressMeter:
-    """Computation of the progress of one run from its counts over time, in bounded memory."""
+    """Calculator of the progress of one run from its counts over time, in bounded memory."""
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
         """Start without observations.
 
         Args:
-            window_s: Period for which the rate is computed, in seconds. It is longer if few jobs
-                have ended in this period.
+            window_s: Period for which the rate is computed, in seconds. If few jobs have ended
+                in this period, a longer period is used.
         """
         self._window_s = window_s
         self._changes: deque[tuple[float, int]] = deque(maxlen=_WINDOW_MOST_CHANGES)
@@ -88,7 +89,7 @@ def progress_line(
 
     Args:
         progress: Progress of the run.
-        active: Active jobs as returned by ffrtmp_run_info. As many as fit are named.
+        active: Active jobs as returned by ffrtmp_run_info. The line names as many as fit.
         columns: Maximum length of the line.
 
     Returns:
@@ -113,9 +114,10 @@ def progress_line(
 
 
 def activity_key(answer: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return a key that is equal for two results of ffrtmp_run_info if nothing has changed.
+    """Return a key by which a result of ffrtmp_run_info is compared with an earlier one.
 
-    Progress within a stage is not a change.
+    The keys are equal if the counts of jobs and the stages of the active jobs have not changed.
+    Progress within a stage does not change the key.
     """
     counts = answer["run"]["counts"]
     return (
@@ -125,7 +127,7 @@ def activity_key(answer: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def duration_text(duration_s: float) -> str:
-    """Return a duration in its two largest units, such as `2 h 05 min`."""
+    """Return a duration in seconds, in minutes, or in hours and minutes, such as `2 h 05 min`."""
     if duration_s < _MINUTE_S:
         return f"{max(1, round(duration_s))} s"
     minutes = round(duration_s / _MINUTE_S)
@@ -140,6 +142,6 @@ def _active_text(job: Mapping[str, Any]) -> str:
 
 
 def _rate_text(rate_per_min: float) -> str:
-    """Return a rate as text. Smaller rates have more decimals."""
+    """Return a rate as text. Lower rates have more decimals."""
     decimals = 0 if rate_per_min >= 10 else 1 if rate_per_min >= 1 else 2  # noqa: PLR2004
     return f"{rate_per_min:.{decimals}f}"

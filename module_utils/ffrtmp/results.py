@@ -65,7 +65,7 @@ _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")
 
 
 def rate_label(rate: Json) -> str:
-    """Return a rate point's short name, such as `1500k`, `crf23` or `crf23-max4000k`."""
+    """Return the short name of a rate point, such as `1500k`, `crf23` or `crf23-max4000k`."""
     if rate.get("bitrate_kbps") is not None:
         name = f"{rate['bitrate_kbps']}k" + ("-2pass" if rate.get("passes", 1) > 1 else "")
     elif rate.get("crf") is not None:
@@ -78,7 +78,7 @@ def rate_label(rate: Json) -> str:
 
 
 def flat(result: Json) -> dict[str, Any]:
-    """Return one result by the columns of the CSV. Unavailable values are None, never 0."""
+    """Return one result as a row of the CSV, by column. Unavailable values are None, never 0."""
     scenario = result["scenario"]
     measurement = result["measurement"]
     encode = measurement["encode"]
@@ -127,7 +127,7 @@ def flat(result: Json) -> dict[str, Any]:
 
 
 def _codes(verdict: Json | None) -> str | None:
-    """Return the codes of a verdict's reasons in one cell."""
+    """Return the codes of a verdict's reasons as the text of one cell."""
     return " ".join(reason["code"] for reason in verdict["reasons"]) if verdict else None
 
 
@@ -137,14 +137,14 @@ def _measured(value: Any) -> Any:
 
 
 def _encoder(scenario: Json) -> Any:
-    """Return the encoder of the scenario, or None if nothing is encoded."""
+    """Return the encoder of the scenario, or None if the scenario does not encode."""
     if scenario.get("ladder"):
         return scenario["ladder"]["renditions"][0]["encode"]["encoder"]
     return scenario["encode"]["encoder"] if scenario.get("encode") else None
 
 
 def encode_name(scenario: str) -> str:
-    """Return the name of the encode from the name of a scenario, SOURCE/ENCODE/RATE."""
+    """Return the name of the encode in the name of a scenario, which is SOURCE/ENCODE/RATE."""
     parts = scenario.split("/")
     return parts[1] if len(parts) > 1 else scenario
 
@@ -152,19 +152,20 @@ def encode_name(scenario: str) -> str:
 def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[str, Any]]:
     """Return medians over repeats, one row for each node, source, encode, rate point and FFmpeg.
 
-    FFmpegs are distinguished by their digests, even if their names are the same. `n` is the number
-    of repeats in the medians. They include the `n_degraded` repeats and exclude the `n_invalid`
-    repeats whose verdict is invalid. `vmaf_mean` is the median of the `vmaf_n` repeats with a
-    measured quality. Values that are unavailable in all repeats are None. The row of a ladder is
-    followed by one row for each `rendition`, which is None in other rows.
+    FFmpeg builds are distinguished by their digests, even if their names are the same. `n` is the
+    number of repeats in the medians. This number includes the `n_degraded` repeats with the verdict
+    degraded, and excludes the `n_invalid` repeats with the verdict invalid. `vmaf_mean` is the
+    median of the `vmaf_n` repeats with a measured quality. Values that are unavailable in all
+    repeats are None. The row of a ladder is followed by one row for each of its renditions. These
+    rows have the name of the rendition in `rendition`, which is None in other rows.
 
     Args:
         results: Results as the API returns them.
         medians: Intervals of the median speeds by node and scenario, as the API returns them. An
-            interval is ignored if it covers other repeats than the row.
+            interval is ignored if it covers different repeats from those of the row.
 
     Returns:
-        The rows, sorted.
+        The rows, sorted by node, source, encode and rate point.
     """
     known = {(median["node"], median["scenario"]): median for median in medians}
     groups: dict[tuple[str, ...], list[Json]] = {}
@@ -184,7 +185,8 @@ def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[st
         row = _medians([_whole(result) for result in repeats])
         median = known.get((row["node"], repeats[0]["scenario"]["name"]), {})
         if median.get("n") == row["n"]:
-            # Otherwise it also covers repeats with another FFmpeg, or repeats that ended since.
+            # If the numbers differ, the interval also covers repeats with another FFmpeg, or
+            # repeats that ended after the results were fetched.
             row |= {
                 "speed_low": median["low"],
                 "speed_high": median["high"],
@@ -199,7 +201,10 @@ def table(results: Iterable[Json], medians: Iterable[Json] = ()) -> list[dict[st
 
 
 def _whole(result: Json) -> dict[str, Any]:
-    """Return the values of one result for the table. A stream has the bit rate of its packets."""
+    """Return the values of one result for the table.
+
+    The bit rate of a live stream is that of its packets, because it has no output file.
+    """
     row = flat(result)
     live = result["measurement"].get("live") or {}
     for rate in (live.get("bitrate_mean_kbps"), live.get("server_bitrate_mean_kbps")):
@@ -209,7 +214,10 @@ def _whole(result: Json) -> dict[str, Any]:
 
 
 def _renditions(result: Json) -> list[dict[str, Any]]:
-    """Return the values of each rendition. Without a separate process, it has no cost."""
+    """Return the values of each rendition of a ladder.
+
+    A rendition that was not encoded by a separate process has neither a speed nor a CPU time.
+    """
     settings = {
         rendition["name"]: rendition["encode"]
         for rendition in (result["scenario"].get("ladder") or {}).get("renditions", ())
@@ -235,7 +243,7 @@ def _renditions(result: Json) -> list[dict[str, Any]]:
 
 
 def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the row of the medians of `repeats`."""
+    """Return a row with the medians of `repeats`."""
     first = repeats[0]
     members = [row for row in repeats if row["verdict"] != "invalid"]
     return {
@@ -271,13 +279,13 @@ def _medians(repeats: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _reasons(repeats: list[dict[str, Any]], verdict: str) -> list[str]:
-    """Return the codes of the reasons for a verdict without duplicates."""
+    """Return the codes of the reasons for a verdict, sorted and without duplicates."""
     judged = [row["verdict_reasons"] or "" for row in repeats if row["verdict"] == verdict]
     return sorted({code for codes in judged for code in codes.split()})
 
 
 def unavailable_reasons(results: Iterable[Json]) -> dict[str, list[str]]:
-    """Return the reasons why figures are unavailable, by the name of the figure."""
+    """Return the reasons why figures are unavailable, by name of the figure."""
     found: dict[str, set[str]] = {}
     for result in results:
         measurement = result["measurement"]
@@ -293,7 +301,7 @@ def unavailable_reasons(results: Iterable[Json]) -> dict[str, list[str]]:
 
 
 def _cost_per_stream_hour(members: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median cost and its currency, or None if there are several currencies."""
+    """Return the median cost and its currency. Both are None unless there is a single currency."""
     currencies = {row["currency"] for row in members} - {None}
     if len(currencies) != 1:
         return {"cost_per_stream_hour": None, "currency": None}
@@ -316,12 +324,12 @@ def _median(rows: list[dict[str, Any]], column: str) -> float | None:
 
 
 def in_order(results: Iterable[Json]) -> list[Json]:
-    """Return the results in a fixed order, so that the files are reproducible."""
+    """Return the results in a fixed order, so that files with them are reproducible."""
     return sorted(results, key=lambda r: (r["node"], r["scenario"]["name"], r["repeat"], r["id"]))
 
 
 def as_json(document: Any) -> bytes:
-    """Return a JSON document as bytes, always the same for the same content."""
+    """Return a JSON document as bytes, which are identical for equal documents."""
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

@@ -1,4 +1,4 @@
-"""Runs: creating, observing and awaiting them."""
+"""Functions that create, observe and await runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOG_TAIL_LINES = 20
 
 
 class RunError(ApiError):
-    """A run did not succeed, or did not end in time."""
+    """A run that did not succeed or did not end in time."""
 
 
 def is_final(run: Json) -> bool:
@@ -53,7 +53,7 @@ def read_suite(path: str) -> str:
 
 
 def source_digests(suite: str, paths: Iterable[str]) -> dict[str, Path]:
-    """Return the files of the sources by their digests.
+    """Return the paths of the source files by their digests.
 
     Raises SettingsError if a file cannot be read, or if the suite does not contain its digest,
     because the run would then measure another clip.
@@ -95,15 +95,15 @@ def create(master: Master, request: Json, key: str | None) -> Json:
 
 
 def wait_until_final(master: Master, run_id: str, deadline: Deadline) -> Json:
-    """Wait until every job of a run has ended. Unavailability of the master is tolerated.
+    """Wait until every job of a run has ended. The wait continues while the master is unavailable.
 
     Args:
         master: Connection to the master.
         run_id: Id of the run.
-        deadline: Deadline of the wait.
+        deadline: Time at which the wait ends.
 
     Returns:
-        The final run.
+        The run in its final state.
 
     Raises:
         RunError: The run has not ended at the deadline. The error contains its current state.
@@ -134,7 +134,7 @@ def check_succeeded(run: Json) -> None:
 
 
 def count_text(run: Json) -> str:
-    """Return the number of jobs by state as text, without states that have no jobs."""
+    """Return the number of jobs by state as text. States without jobs are omitted."""
     return ", ".join(f"{count} {state}" for state, count in run["counts"].items() if count)
 
 
@@ -160,7 +160,7 @@ def active_jobs(jobs: Iterable[Json]) -> list[Json]:
 
 
 def failures(jobs: Iterable[Json]) -> list[Json]:
-    """Return the jobs that have failed or wait for another attempt, with the last failure."""
+    """Return the jobs that have failed or wait for another attempt, each with its last failure."""
     found = []
     for job in jobs:
         failure = job.get("failure")
@@ -192,16 +192,17 @@ def jobs_of(master: Master, run_id: str) -> list[Json]:
 def observe(
     master: Master, run_id: str, wait_s: float, known_counts: dict[str, Any] | None
 ) -> tuple[Json, list[Json]]:
-    """Return a run and its jobs, after waiting for a change.
+    """Wait for a change of a run, then return the run and its jobs.
 
     The wait ends when the counts differ from `known_counts`, a job has entered another stage, or
-    the run has ended. Unavailability of the master is tolerated during the wait.
+    the run has ended. It continues while the master is unavailable.
 
     Args:
         master: Connection to the master.
         run_id: Id of the run.
-        wait_s: Maximum time to wait, in seconds; 0 for not waiting.
-        known_counts: The last known number of jobs by state; None for those of the first poll.
+        wait_s: Maximum time to wait, in seconds. If it is 0, the function does not wait.
+        known_counts: The last known number of jobs by state. If it is None, the counts of the first
+            poll are used.
 
     Returns:
         The run and its jobs.
@@ -227,6 +228,6 @@ def observe(
 
 
 def counts_differ(counts: dict[str, Any], known: dict[str, Any]) -> bool:
-    """Return whether counts by state differ. A missing state has no jobs."""
+    """Return whether counts by state differ. A state that is missing has the count 0."""
     states = counts.keys() | known.keys()
     return any(int(counts.get(state, 0)) != int(known.get(state, 0)) for state in states)

@@ -11,7 +11,7 @@ from typing import Any
 Row = Mapping[str, Any]
 
 COLUMNS = 112
-"""The maximum line length: a debug task indents it by 8 and must fit into 120 columns."""
+"""Maximum length of a line, which fits into 120 columns after a debug task indents it by 8."""
 
 _GAP = "  "
 _LEAST_NAME_COLUMNS = 14
@@ -21,9 +21,9 @@ _INDENT = "    "
 
 @dataclass(frozen=True)
 class _Column:
-    """A column: a heading of one or more lines, and one cell for each row.
+    """A column with a heading of one or more lines, and one cell for each row.
 
-    Names may be shortened in the middle, notes are wrapped, and figures are never shortened.
+    Names may be shortened in the middle. Notes are wrapped. Figures are never shortened.
     """
 
     heading: str
@@ -32,16 +32,17 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """The length of the longest cell or line of the heading."""
+        """Length of the longest cell or line of the heading."""
         return max(len(text) for text in (*self.cells, *self.heading.splitlines()))
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """A figure of a row.
+    """A figure of a row, and the format of its cell.
 
-    `is_shared` means that the figure of a ladder covers its renditions, `is_special` that only
-    some kinds of jobs have the figure. In these cases the cell is empty if the figure is absent.
+    `is_shared` means that the figure in the row of a ladder also covers its renditions.
+    `is_special` means that only some kinds of jobs have the figure. In both cases, a missing figure
+    leaves the cell empty. Other missing figures are shown as n/a.
     """
 
     name: str
@@ -51,7 +52,7 @@ class _Figure:
     is_special: bool = False
 
     def cell(self, row: Row) -> str:
-        """Return the text of a row's cell."""
+        """Return the text of the cell in a row."""
         value = _interval_percent(row) if self.name == "interval" else row[self.name]
         if value is not None:
             return self.form.format(value)
@@ -85,11 +86,11 @@ def render(
     reasons: Mapping[str, Sequence[str]] | None = None,
     columns: int = COLUMNS,
 ) -> str:
-    """Return the table.
+    """Return the table as text.
 
     Args:
         rows: Medians, as `results.table` returns them.
-        drifts: Changes of the speed of each node's control encodes.
+        drifts: Changes in the speed of the control encodes, one for each node.
         reasons: Reasons why figures are unavailable, as `results.unavailable_reasons` returns them.
         columns: Maximum line length.
 
@@ -129,7 +130,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def _names(rows: Sequence[Row]) -> list[_Column]:
-    """Return a column for each dimension of the rows."""
+    """Return a column for each property that identifies a row."""
     digests: dict[str, set[str]] = {}
     for row in rows:
         digests.setdefault(row["ffmpeg_version"], set()).add(row["ffmpeg_sha256"])
@@ -171,7 +172,7 @@ def _figures(rows: Sequence[Row]) -> list[_Column]:
 
 
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the notes of each row. Renditions have none; their ladder has them."""
+    """Return the notes of each row. The notes on a ladder are only in the row of the ladder."""
     return tuple("" if row["rendition"] else _note(row) for row in rows)
 
 
@@ -195,17 +196,18 @@ def _verdict_text(count: int, total: int, verdict: str, reasons: Sequence[str]) 
 
 
 def _interval_percent(row: Row) -> float | None:
-    """Return half the width of the speed's interval in percent of the speed."""
+    """Return half the width of the interval of the speed, in percent of the speed."""
     if row["speed_low"] is None or not row["speed"]:
         return None
     return float((row["speed_high"] - row["speed_low"]) / row["speed"] * 50)
 
 
 def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns: int) -> list[str]:
-    """Return headings and rows.
+    """Return the lines of the headings and of the rows.
 
-    Names that do not fit next to the figures, even shortened, become headings of groups of rows.
-    Notes without enough space follow their rows as separate lines.
+    If a column of names does not fit next to the figures, even if the names are shortened, the
+    names become headings of groups of rows instead. If there is not enough space for the notes,
+    they follow their rows as separate lines.
     """
     gap = len(_GAP)
     rest = columns - sum(figure.width + gap for figure in figures)
@@ -242,7 +244,7 @@ def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns:
 
 
 def _unclear(names: Sequence[_Column], widths: Sequence[int]) -> int | None:
-    """Return the first column that is too narrow to read or to distinguish its names, or None."""
+    """Return the index of the first column whose names cannot be read or distinguished, or None."""
     for at, (name, width) in enumerate(zip(names, widths, strict=True)):
         shortened = {shorten(cell, width) for cell in name.cells}
         if width < min(name.width, _LEAST_NAME_COLUMNS) or len(shortened) < len(set(name.cells)):
@@ -251,7 +253,7 @@ def _unclear(names: Sequence[_Column], widths: Sequence[int]) -> int | None:
 
 
 def _widths(wanted: list[int], available: int) -> list[int]:
-    """Return widths that fit into `available`. The widest columns are reduced first."""
+    """Return widths that fit into `available`. The widest columns are narrowed first."""
     widths = list(wanted)
     while widths and sum(widths) > available and max(widths) > 1:
         widths[widths.index(max(widths))] -= 1
@@ -267,7 +269,7 @@ def _heading_lines(table: Sequence[_Column], widths: Sequence[int]) -> list[str]
 
 
 def _row_lines(table: Sequence[_Column], widths: Sequence[int], number: int) -> list[str]:
-    """Return the lines of a row: more than one if its notes are wrapped."""
+    """Return the lines of a row. There are several if its notes are wrapped."""
     cells, continuation = [], []
     for column, width in zip(table, widths, strict=True):
         text = column.cells[number]

@@ -1,4 +1,4 @@
-"""Action plugin of the module config_files. It reads and renders the files."""
+"""Action plugin of the module config_files, which reads and renders the files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ATTRIBUTES = ("owner", "group", "mode", "validate")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """An action that sends the content of all files to the host in one module call."""
+    """An action that sends the contents of all files to the host in one module call."""
 
     _supports_check_mode = True
     _supports_diff = True

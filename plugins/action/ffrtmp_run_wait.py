@@ -1,14 +1,14 @@
 """Wait for the end of a run, and print a line for each change.
 
-Options are those of the connection of ffrtmp_run_info (master_url, token, ca_file, client_cert,
+The options are the connection options of ffrtmp_run_info (master_url, token, ca_file, client_cert,
 client_key, timeout_s) and:
 
 run_id: Id of the run.
 known_counts: The last known number of jobs by state.
 wait_timeout_s: Maximum time to wait, in seconds.
-heartbeat_s: Interval in seconds after which a line is printed even if nothing has changed.
+heartbeat_s: Time in seconds after which a line is printed even if nothing has changed.
 
-Returns the last result of ffrtmp_run_info, and:
+The task returns the last result of ffrtmp_run_info and:
 
 detached: Whether the wait was interrupted with Ctrl-C.
 timed_out: Whether the run had not ended after wait_timeout_s.
@@ -30,7 +30,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-# The setting module_utils applies only to modules on the hosts. This runs on the control node.
+# Ansible's setting module_utils applies only to modules, but this plugin runs on the control node.
 _MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _MODULE_UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_MODULE_UTILS)
@@ -65,11 +65,11 @@ _OWN_OPTIONS = ("known_counts", "wait_timeout_s", "heartbeat_s")
 
 
 class DetachedError(BaseException):
-    """Ctrl-C was pressed. Handlers of ordinary errors must not catch it."""
+    """Ctrl-C during the wait. Handlers of Exception must not catch it."""
 
 
 class AwayError(Exception):
-    """The host or the master did not respond. A retry may help."""
+    """No response from the host or the master. A retry may help."""
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -119,7 +119,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 class _Wait:
-    """A wait for one run. Its memory does not grow with the number of calls."""
+    """A wait for the end of one run. Its memory does not grow with the number of calls."""
 
     def __init__(
         self,
@@ -141,14 +141,14 @@ class _Wait:
         self.answer: Json | None = None
 
     def until_final(self, known_counts: Json | None, timeout_s: float) -> bool:
-        """Wait until the run has ended, the module has failed permanently, or the timeout.
+        """Wait until the run has ended, the module has failed permanently, or the time is up.
 
         Args:
             known_counts: The last known number of jobs by state, if any.
             timeout_s: Maximum time to wait, in seconds.
 
         Returns:
-            False if the timeout has expired.
+            False if the timeout has expired, otherwise True.
         """
         deadline_s = self._clock() + timeout_s
         if known_counts is not None:
@@ -204,9 +204,10 @@ class _Wait:
 
 @contextmanager
 def _detachable() -> Iterator[None]:
-    """Raise DetachedError on the first SIGINT in the block. The next one is handled as before.
+    """Raise DetachedError on the first SIGINT in the block.
 
-    The callback plugin ffrtmp_detach forwards the SIGINT to this process.
+    The previous handler then handles further signals. The callback plugin ffrtmp_detach forwards
+    the first SIGINT to this process.
     """
     previous = signal.getsignal(signal.SIGINT)
 
@@ -225,7 +226,8 @@ def _detachable() -> Iterator[None]:
 def _end_process_group() -> None:
     """Terminate the module's process or its SSH client, which would outlive this process.
 
-    Ansible's worker leads a separate process group, whose other members are its child processes.
+    Ansible runs this plugin in a process that leads a separate process group. The other members of
+    the group are its child processes.
     """
     if os.getpgrp() != os.getpid():
         return

@@ -16,8 +16,8 @@ type: aggregate
 short_description: Let Ctrl-C end the wait for a run instead of the play
 description:
   - While a task C(ffrtmp_run_wait) runs, the first SIGINT is forwarded to the processes that run
-    it. They return, and the play continues with its C(always) sections.
-  - The second SIGINT, and every SIGINT during other tasks, is handled as usual.
+    it. These processes end the wait, and the play continues with its C(always) sections.
+  - A second SIGINT, or a SIGINT during any other task, has its usual effect.
 requirements:
   - Enable it in C(ansible.cfg).
 """
@@ -26,7 +26,7 @@ _ACTION = "ffrtmp_run_wait"
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
-    """A callback that replaces the main process's SIGINT handler during the wait. No output."""
+    """A callback without output that replaces the main process's SIGINT handler during a wait."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -38,7 +38,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._previous: Any = None
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002
-        """Replace the SIGINT handler for a wait, and restore it for every other task."""
+        """Replace the SIGINT handler if the task is a wait, otherwise restore it."""
         self._restore()
         if task.action == _ACTION:
             self._previous = signal.signal(signal.SIGINT, self._forward)

@@ -18,11 +18,11 @@ def run_playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def machine(host: Host) -> Machine:
-    """Each machine in turn."""
+    """Return each machine of the test module's hosts in turn."""
     return Machine(host, host.ansible.get_variables())
 
 
 @pytest.fixture
 def operator() -> str:
-    """The operator's token."""
+    """Return the operator's token."""
     return (SECRETS / "tokens/operator").read_text().strip()

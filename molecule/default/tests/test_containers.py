@@ -1,4 +1,4 @@
-"""The exporter of containers, on a worker with a Docker Engine and on one without."""
+"""The exporter of container metrics, on a worker with a Docker Engine and on one without."""
 
 import re
 import time

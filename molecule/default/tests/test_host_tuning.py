@@ -32,7 +32,7 @@ def read_settings(machine: Machine) -> dict[str, Any]:
 
 
 def is_reverted(machine: Machine) -> bool:
-    """Return whether a worker has its original settings."""
+    """Return whether the settings of a worker are those from before the tuning."""
     found = read_settings(machine)
     cpus = BEFORE if machine.variables["inventory_hostname"] == "worker1" else []
     return (
@@ -72,7 +72,7 @@ def test_a_worker_is_tuned_while_the_unit_runs(machine: Machine) -> None:
         assert machine.host.file(STATE).content_string == saved_state
         machine.host.check_output("runuser -u ffrtmp-worker -- cat %s", STATE)
     finally:
-        # The command of docs/operating.md.
+        # This is the command that docs/operating.md recommends.
         machine.host.check_output("systemctl stop ffrtmp-host-tuning")
     assert read_settings(machine) == before
     assert is_reverted(machine)

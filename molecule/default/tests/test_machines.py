@@ -1,4 +1,4 @@
-"""Each machine: its units, their users and hardening, listening ports, and file permissions."""
+"""Units, their users and hardening, listening ports and file permissions of each machine."""
 
 import re
 from typing import Any
@@ -91,7 +91,7 @@ def test_units_are_hardened(machine: Machine) -> None:
     for (unit,) in rows_for(machine, GROUP_UNITS):
         most = 3.5 if unit.startswith("ffrtmp-agent@") else 2.0
         path = machine.host.service(unit).systemd_properties["FragmentPath"]
-        # Offline, so that the drop-ins of the test machines do not count.
+        # The analysis is offline, so that it ignores the drop-in files of the test machines.
         command = "systemd-analyze security --offline=true --no-pager %s"
         exposure = machine.host.check_output(command, path).splitlines()[-1]
         assert float(exposure.split(":")[1].split()[0]) <= most, exposure

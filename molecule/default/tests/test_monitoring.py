@@ -1,4 +1,4 @@
-"""Monitoring: every target is up, and every query is answered with data."""
+"""Monitoring: every target is up, and every query returns data."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Results on the control node of runs during which the master and an agent were killed."""
+"""Results on the control node, of runs during which the master and an agent were killed."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from pyarrow import parquet
 from .conftest import RESULTS
 
 ENCODERS = {"libx264", "libx265", "libsvtav1"}
-# Three encoders at two bit rates on two workers.
+# The suite has three encoders at two bit rates, and the farm has two workers.
 JOBS = 12
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -32,13 +32,13 @@ def _folder_of(suite: str) -> Path:
 
 @pytest.fixture(scope="module")
 def run_folder() -> Path:
-    """The folder of the demo's run."""
+    """Return the folder of the run of the demo suite."""
     return _folder_of("demo")
 
 
 @pytest.fixture(scope="module")
 def results(run_folder: Path) -> list[dict[str, Any]]:
-    """The results of the run."""
+    """Return the results of the run of the demo suite."""
     found = json.loads((run_folder / "results.json").read_text())["results"]
     assert isinstance(found, list)
     return found
@@ -46,7 +46,7 @@ def results(run_folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def smoke() -> dict[tuple[str, str], dict[str, Any]]:
-    """The results of the run with every kind, by node and kind, without the control encodes."""
+    """Return the measurements of the smoke suite by node and kind, without the control encodes."""
     found = json.loads((_folder_of("smoke") / "results.json").read_text())["results"]
     return {
         (r["node"], r["scenario"]["kind"]): r["measurement"]

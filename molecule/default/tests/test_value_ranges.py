@@ -1,4 +1,4 @@
-"""The value ranges of all measurements of the shipped suites, run in small variants."""
+"""Value ranges of all measurements. Small variants of the shipped suites produce the results."""
 
 import json
 import math
@@ -18,12 +18,12 @@ Check = Callable[[Any], bool]
 
 
 def between(least: float, most: float) -> Check:
-    """Return a check that a value is a number within bounds."""
+    """Return a function that checks whether a value is a number within bounds."""
     return lambda value: isinstance(value, int | float) and least <= value <= most
 
 
 def text(value: Any) -> bool:
-    """Check that a value is a string that is not empty."""
+    """Return whether a value is a string that is not empty."""
     return isinstance(value, str) and value != ""
 
 
@@ -180,7 +180,7 @@ def problems_of(found: dict[str, Any], table: dict[str, Check], where: str) -> I
 
 @pytest.fixture(scope="module", params=SUITES)
 def suite(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
-    """The name of each suite and its results, fetched by run-benchmark.yml."""
+    """Return the name of each suite and the results that run-benchmark.yml has fetched."""
     documents = [json.loads(file.read_text()) for file in RESULTS.glob("*/results.json")]
     (document,) = (found for found in documents if found["run"]["suite_name"] == request.param)
     return request.param, document["results"]
@@ -251,7 +251,10 @@ def _problems(result: dict[str, Any]) -> Iterator[str]:
 
 
 def problems_of_cost(cost: dict[str, Any], node: str, where: str) -> Iterator[str]:
-    """Yield a message unless one stream costs the price of the host, which only worker1 has."""
+    """Yield a message unless the cost of one stream is the price of the host.
+
+    Only worker1 has a price. The other worker must state that its price is missing.
+    """
     if node != "worker1":
         if "worker_host_price_per_hour" not in cost.get("reason", ""):
             yield f"{where} is {cost} without a price"

@@ -1,4 +1,4 @@
-"""Memory and CPU limits of a slot: enforced by the kernel and reported in the results."""
+"""Memory and CPU limits of a slot, which the kernel enforces and the results report."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def _set(limits: dict[str, str]) -> None:
 def _run_within(
     limits: dict[str, str], preset: str, folder: Path
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """Run a suite of one job under limits; return the ended play and the folder of the results."""
+    """Run a suite of one job under limits. Return the ended play and the folder of the results."""
     encode = {"name": "x264", "encoder": "libx264", "preset": preset, "threads": 2}
     suite = folder / "suite.yml"
     suite.write_text(yaml.safe_dump({"name": folder.name, **SUITE, "encodes": [encode]}))
@@ -56,7 +56,7 @@ def test_an_encode_above_the_memory_limit_is_killed_and_reported(tmp_path: Path)
     (failure,) = json.loads((folder / "failures.json").read_text())
     assert failure["failure_class"] == "out_of_memory"
     assert f"limit of {256 * 2**20} bytes" in failure["message"]
-    # It is not retried, because another attempt would need the same memory.
+    # The job is not retried, because another attempt would need the same memory.
     assert failure["attempt"] == 1
     assert done.returncode != 0
     assert "out_of_memory" in done.stdout

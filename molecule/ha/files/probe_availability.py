@@ -1,4 +1,4 @@
-"""Request a URL until a stop file exists; print the number and the times of failed requests."""
+"""Requests a URL until a stop file exists, then prints the number of requests and the failures."""
 
 import json
 import ssl

@@ -22,7 +22,7 @@ def run_playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def host_named(name: str) -> Host:
-    """Return the testinfra host of another machine than the tested one."""
+    """Return the testinfra host of a machine other than the tested one."""
     hosts = str(INVENTORY / "hosts.yml")
     return testinfra.get_host(f"ansible://{name}", ansible_inventory=hosts, sudo=True)
 
@@ -31,7 +31,7 @@ class Machine(deployed_farm.Machine):
     """A machine of the farm, which may run the load balancer."""
 
     def balanced(self) -> dict[tuple[str, str], bool]:
-        """Return whether HAProxy reports a master as up, by service and master."""
+        """Return whether HAProxy reports each master as up, by service and master."""
         answer = self.request("https://127.0.0.1:8405/metrics", certificate=True)
         assert answer.status == 200, answer.body
         statuses = _STATUS.findall(answer.body)
@@ -40,17 +40,17 @@ class Machine(deployed_farm.Machine):
 
 @pytest.fixture
 def machine(host: Host) -> Machine:
-    """Each machine in turn."""
+    """Return each machine of the test module's hosts in turn."""
     return Machine(host, host.ansible.get_variables())
 
 
 @pytest.fixture
 def operator() -> str:
-    """The operator's token."""
+    """Return the operator's token."""
     return (SECRETS / "tokens/operator").read_text().strip()
 
 
 @pytest.fixture
 def password() -> str:
-    """The password of the farm's database."""
+    """Return the password of the farm's database."""
     return (SECRETS / "tokens/postgresql").read_text().strip()

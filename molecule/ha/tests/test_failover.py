@@ -14,7 +14,7 @@ JOBS = 8
 
 @pytest.fixture(scope="module")
 def results() -> list[dict[str, Any]]:
-    """The results of the only run."""
+    """Return the results of the only run."""
     (folder,) = RESULTS.iterdir()
     found = json.loads((folder / "results.json").read_text())["results"]
     assert isinstance(found, list)

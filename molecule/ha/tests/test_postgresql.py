@@ -11,7 +11,8 @@ READY_S = 60
 RETAINED = 14
 DUMPS = "/var/backups/ffmpeg-rtmp-postgresql"
 _VERIFIED = {"sslmode": "verify-full", "sslrootcert": "/etc/ffmpeg-rtmp/pki/ca.pem"}
-# Connects as the farm does. It runs on a master, whose release contains the driver.
+# A program that connects in the same way as the farm. It runs on a master, whose release contains
+# the driver.
 _CONNECT = """
 import json, sys
 import psycopg
@@ -27,7 +28,10 @@ except psycopg.OperationalError as error:
 
 
 def connect(machine: Machine, **options: str) -> object:
-    """Connect from a master; the options override those of the farm."""
+    """Connect from a master. Return [TLS in use, TLS version], or the error message.
+
+    The options override those of the farm.
+    """
     parameters = json.dumps({"host": machine.address, **_VERIFIED, **options})
     command = "/opt/ffmpeg-rtmp/current/master/venv/bin/python -c %s %s"
     return json.loads(host_named("master1").check_output(command, _CONNECT, parameters))
@@ -110,7 +114,7 @@ def test_only_the_newest_backups_are_retained(machine: Machine) -> None:
 
 
 def test_a_farm_is_restored_from_its_backup(machine: Machine, operator: str) -> None:
-    """The commands are those of docs/high-availability.md."""
+    """Restore a backup with the commands of docs/high-availability.md."""
     url = f"https://{machine.address}:8080/v1/results?limit=100"
     before = machine.request(url, token=operator).json()
     assert before["items"]

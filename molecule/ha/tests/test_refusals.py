@@ -11,7 +11,7 @@ testinfra_hosts = ["ansible://load_balancer"]
 
 
 def refused(*arguments: str) -> str:
-    """Run site.yml, which must fail without a change; return its output in one line."""
+    """Run site.yml, which must fail without a change. Return its output in one line."""
     done = run_playbook("site.yml", *arguments)
     assert done.returncode != 0, done.stdout
     assert not re.search(r"changed=[1-9]", done.stdout)

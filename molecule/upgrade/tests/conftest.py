@@ -31,7 +31,7 @@ def request(url: str, *, token: str, ca: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def results_dir() -> Path:
-    """The directory on the control node that contains the fetched results."""
+    """Return the directory on the control node that contains the fetched results."""
     settings = YAML(typ="safe").load(SCENARIO / f"inventory/group_vars/all/50_{SCENARIO.name}.yml")
     name: str = settings["farm_name"]
     return ROOT / f".state/{name}-results"

@@ -120,7 +120,7 @@ def test_every_account_is_declared(host: Host) -> None:
 def test_every_directory_is_declared_or_created_by_a_service(host: Host) -> None:
     listed = host.file("/etc/tmpfiles.d/ffmpeg-rtmp.conf").content_string
     wanted = set(re.findall(r'^d "([^"]+)"', listed, re.M))
-    # The state directories of units, and the directories that services create in theirs.
+    # State directories of units, and directories that services create in their state directories.
     own = re.compile(
         r"/var/lib/ffmpeg-rtmp/(victoria-metrics|alertmanager|series-importer|master/|worker/"
         r"|rtmp-server-check/)"
