@@ -1,8 +1,8 @@
-"""The agent, with encoders that were tested before.
+"""Program that runs the agent with a list of encoders that have already been tested.
 
-Testing them takes two seconds of CPU time for every agent that starts. Run as
-`python tests/agent_program.py FILE ARGUMENTS...`: FILE comes from `working_encoders.file_for`,
-ARGUMENTS are those of ffrtmp-agent.
+An agent that tests its encoders at its start uses two seconds of CPU time for them. The command is
+`python tests/agent_program.py FILE ARGUMENTS...`, where FILE is a file that
+`working_encoders.file_for` returns and ARGUMENTS are arguments of ffrtmp-agent.
 """
 
 import json

@@ -1,8 +1,9 @@
-"""A PostgreSQL server for benchmarks, durable as in a deployment.
+"""A PostgreSQL server for benchmarks that is as durable as in a deployment.
 
-Durability is PostgreSQL's default (fsync, synchronous_commit); memory and checkpoints are set
-moderately, and equally for all measured queues. All network connections use TLS: from agents to
-the master, and from the producers and workers of other queues to the database.
+The settings for durability (fsync, synchronous_commit) keep their defaults. Memory and checkpoints
+have moderate settings, which are the same for all measured queues. All network connections use TLS:
+those from agents to the master, and those from the producers and workers of other queues to the
+database.
 """
 
 import shutil
@@ -23,7 +24,7 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
     "random_page_cost": "1.1",
 }
-"""The settings that differ from the defaults."""
+"""Settings of the server that differ from PostgreSQL's defaults."""
 
 
 class Cluster(postgresql.Cluster):

@@ -38,9 +38,9 @@ class Page:
             yield Fence(match["language"], match["text"], line)
 
     def steps(self) -> list[Step]:
-        """Return the commands in their order.
+        """Return the steps of the page in their order.
 
-        The next fence shows their output, unless it contains commands itself.
+        If the fence after some commands does not contain commands, it shows their output.
         """
         fences = list(self.fences())
         return [

@@ -1,4 +1,4 @@
-"""TLS and authentication of the modules, and their messages for failed connections."""
+"""Tests of the modules' TLS and authentication, and of their messages if a connection fails."""
 
 import http.server
 import json

@@ -36,13 +36,13 @@ def ffmpeg() -> Path:
 
 @pytest.fixture(scope="session")
 def system_ffmpeg() -> Path:
-    """Return the distribution's FFmpeg, which is older."""
+    """Return the FFmpeg of the Linux distribution, which is older."""
     return _installed("ffmpeg")
 
 
 @pytest.fixture(params=["ffmpeg", "system_ffmpeg"])
 def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
-    """Return each of the two FFmpegs, for tests that must pass with both."""
+    """Return one of the two FFmpegs; tests that use this fixture run with each of them."""
     binary: Path = request.getfixturevalue(request.param)
     return binary
 
@@ -54,7 +54,7 @@ def ffprobe() -> Path:
 
 @pytest.fixture(scope="session")
 def clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clip of less than two seconds that is encoded quickly."""
+    """Return a clip of less than two seconds, which can be encoded quickly."""
     before = ["-ss", "1", "-i", str(_MOVIE), "-frames:v", "40", "-an", "-vf", "scale=320:180"]
     coding = ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
     return make_once(tmp_path_factory, "small.mp4", lambda file: make(ffmpeg, before, coding, file))
@@ -62,13 +62,13 @@ def clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def long_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clip whose encode with a slow preset outlasts any test."""
+    """Return a clip whose encode with a slow preset takes longer than any test."""
     return _picture(ffmpeg, tmp_path_factory, 60)
 
 
 @pytest.fixture(scope="session")
 def medium_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clip that takes a few seconds to encode with a slow preset and one thread."""
+    """Return a clip whose encode with a slow preset and one thread takes a few seconds."""
     return _picture(ffmpeg, tmp_path_factory, 8)
 
 
@@ -82,7 +82,7 @@ def _picture(ffmpeg: Path, factory: pytest.TempPathFactory, duration_s: int) -> 
 
 @pytest.fixture(scope="session")
 def encoders_file(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with the encoders of the FFmpeg that work on this computer."""
+    """Return a file with those encoders of the FFmpeg that work on this computer."""
     return working_encoders.file_for(tmp_path_factory, ffmpeg)
 
 
@@ -179,7 +179,10 @@ def attempt(
     stop_reason: Callable[[], str] = lambda: "",
     reported: list[Progress] | None = None,
 ) -> Attempt:
-    """Return an attempt that copies `source`; its progress is appended to `reported`."""
+    """Return an attempt whose source is a copy of a file.
+
+    The progress that the attempt reports is appended to `reported`.
+    """
     folder.mkdir(exist_ok=True)
 
     def fetch(_source: Source, target: Path) -> str:

@@ -1,4 +1,4 @@
-"""Complete attempts with a real FFmpeg, and the failure classes of those that fail."""
+"""Tests of complete attempts with a real FFmpeg, and of the failure classes of failed attempts."""
 
 import hashlib
 import os
@@ -220,7 +220,7 @@ def test_the_warm_up_is_not_measured(clip: Path, tools: Tools, tmp_path: Path) -
     assert measured.encode.frames == measured.output.frames == 40
     warmed_up = (folder / "warm-up.log").read_text().splitlines()
     assert warmed_up[0] == shlex.join(measured.provenance.argv)
-    # FFmpeg was stopped before its end.
+    # FFmpeg was stopped before the warm-up had encoded the whole source.
     assert any("Exiting normally, received signal 2" in line for line in warmed_up)
     assert took_s > measured.encode.wall_s + 0.2
 

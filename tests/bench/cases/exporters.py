@@ -109,7 +109,8 @@ class _Site:
             }
         }
         if name in _SOCKETS:
-            # Only the last socket has a server: an energy reader needs hardware counters.
+            # Only the socket of docker_stats has a server, because an energy reader would need
+            # hardware counters.
             settings[_SOCKETS[name]] = str(self._folder / f"{name}.sock")
         config = self._folder / f"{name}.yml"
         config.write_text(json.dumps(settings))

@@ -23,7 +23,7 @@ _MASTER_SQLITE = "ours, SQLite"
 _MASTER_POSTGRESQL = "ours, PostgreSQL"
 
 Seconds = tuple[float, float]
-"""The durations of enqueuing and of processing all jobs."""
+"""The seconds that a queue takes to enqueue all jobs, and to process them."""
 
 
 def measure(context: BenchmarkContext) -> Line:
@@ -35,7 +35,7 @@ def measure(context: BenchmarkContext) -> Line:
     with context.folder() as folder, context.postgresql(folder) as cluster:
         queues = _queues(context, cluster, jobs, versions)
         for number in range(rounds):
-            # The order rotates, so that no queue always follows the same one.
+            # The order rotates, so that no queue always runs after the same other queue.
             shift = number % len(queues)
             names = list(queues)
             for name in names[shift:] + names[:shift]:

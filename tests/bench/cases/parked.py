@@ -9,7 +9,7 @@ _SUBMITTERS = 32
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Park agents at a new master, measure it while idle, and submit a job for each agent."""
+    """Park the claims of many agents, measure the idle master, and submit a job for each agent."""
     rounds = context.pick(3, 1)
     agents = context.pick(2000, 200)
     idle_s = context.pick(30.0, 3.0)
