@@ -59,7 +59,7 @@ def farm(
     yield farm
     if not farm.is_running:
         farm.start()
-    farm.remove_node()
+    farm.clear()
 
 
 @pytest.fixture

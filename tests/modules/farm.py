@@ -124,11 +124,14 @@ class Farm:
         """Whether the master is running."""
         return self._process is not None
 
-    def remove_node(self) -> None:
-        """Remove the node worker1 and cancel its jobs, so that they do not affect the next test."""
+    def clear(self) -> None:
+        """Cancel all queued jobs and remove worker1, so that they do not affect the next test."""
         headers = {"Authorization": f"Bearer {self.operator}"}
         context = client_context(self.ca_file)
         with httpx.Client(verify=context, headers=headers, timeout=20) as client:
+            queued = client.get(f"{self.url}/v1/jobs", params={"state": "queued", "limit": 1000})
+            for job in queued.json()["items"]:
+                client.post(f"{self.url}/v1/jobs/{job['id']}/cancel").raise_for_status()
             answer = client.delete(f"{self.url}/v1/nodes/worker1")
         assert answer.status_code in (204, 404), answer.text
 

@@ -113,6 +113,7 @@ def listed(master: MasterProcess, path: str) -> list[Any]:
     return items
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_a_backup_under_load_has_everything_acknowledged_before(
     master: MasterProcess, migrated: Settings, tmp_path: Path
@@ -211,6 +212,7 @@ def commands_of(section: str) -> list[str]:
     return [line[2:] for line in lines if line.startswith("# ")]
 
 
+@pytest.mark.slow
 @only("sqlite")
 def test_the_commands_of_the_page_back_up_and_restore(
     master: MasterProcess, migrated: Settings, tmp_path: Path

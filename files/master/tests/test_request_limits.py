@@ -301,7 +301,7 @@ def test_an_oversized_body_is_refused(harness: Any, path: str) -> None:
         "description: &a [*a]",
         "description: \x00",
         "description: " + "x" * 20_000,
-        "description: " + "[" * 5_000,
+        pytest.param("description: " + "[" * 5_000, marks=pytest.mark.slow),
     ],
 )
 def test_a_suite_that_breaks_the_yaml_parser_is_refused(ready_harness: Any, more: str) -> None:

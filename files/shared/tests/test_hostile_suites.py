@@ -174,7 +174,10 @@ _IN_SUITES = [
     (_NAME, "name: !!python/object/apply:os.system [reboot]", 1, "tags are not supported"),
     (_NAME, "name: !vault good", 1, "tags are not supported"),
     (_NAME, "name: good\nname: other", 2, "invalid YAML"),
-    (_NAME, "name: good\ndescription: " + "[" * 5000, 1, "the YAML is nested too deeply"),
+    pytest.param(
+        _NAME, "name: good\ndescription: " + "[" * 5000, 1, "the YAML is nested too deeply",
+        marks=pytest.mark.slow,
+    ),
     (_NAME, "name: good\n# " + "x" * 1_100_000, 1, "the maximum is 1048576"),
     (_NAME, "name: good\n---\nname: other", 2, "invalid YAML"),
     # Fields that belong to another kind of job, and too many items.

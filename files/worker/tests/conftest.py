@@ -40,7 +40,7 @@ def system_ffmpeg() -> Path:
     return _installed("ffmpeg")
 
 
-@pytest.fixture(params=["ffmpeg", "system_ffmpeg"])
+@pytest.fixture(params=["ffmpeg", pytest.param("system_ffmpeg", marks=pytest.mark.slow)])
 def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
     """Return one of the two FFmpegs; tests that use this fixture run with each of them."""
     binary: Path = request.getfixturevalue(request.param)

@@ -53,6 +53,7 @@ def _wait_for(socket: Path, condition: Callable[[str], bool]) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
     engine.run("ffrtmp-unit-busy", _BUSY, "--memory", "64m")
     name = 'container="ffrtmp-unit-busy"'
@@ -240,6 +241,7 @@ def test_invalid_answers_are_classified(
     assert "container=" not in text
 
 
+@pytest.mark.slow
 def test_a_hanging_engine_does_not_delay_a_scrape(tmp_path: Path) -> None:
     with _answering(tmp_path, {"/version": _VERSION}) as socket:
         poller = Poller(DockerEngine(socket).read, 0.1)

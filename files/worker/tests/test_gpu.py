@@ -278,6 +278,7 @@ def test_gpu_energy_is_in_the_result_of_an_encode(
     assert isinstance(measured.energy, Unavailable)
 
 
+@pytest.mark.slow
 def test_a_density_has_gpu_power_but_no_total_without_the_processors(
     driver: Driver, clip: Path, tools: Tools, tmp_path: Path
 ) -> None:

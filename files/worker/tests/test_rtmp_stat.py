@@ -130,6 +130,7 @@ def test_an_unknown_stream_is_unavailable(server: Server) -> None:
     assert "never listed any bytes" in _reason(_watched(server.stat))
 
 
+@pytest.mark.slow
 def test_the_reason_for_an_unread_page_is_reported(server: Server, tmp_path: Path) -> None:
     stranger = trustme.CA()
     stranger.cert_pem.write_to_path(str(tmp_path / "ca.pem"))

@@ -225,6 +225,7 @@ def test_the_warm_up_is_not_measured(clip: Path, tools: Tools, tmp_path: Path) -
     assert took_s > measured.encode.wall_s + 0.2
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_warm_up(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
     spec = msgspec.structs.replace(scenario(long_clip, preset="slow"), warm_up_s=60.0)
     log = tmp_path / "a" / "warm-up.log"

@@ -40,7 +40,7 @@ def main() -> None:
     try:
         loaded = settings.load(arguments.config)
         logs.configure(loaded.log_level)
-        # Alembic logs at level info whenever the schema revision is read.
+        # Alembic logs a message at level info each time the schema revision is read.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         _COMMANDS[arguments.command](loaded, arguments)
     except config.ConfigError as error:
@@ -98,7 +98,7 @@ def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _sync(loaded: Settings, file: Path) -> bool:
-    """Replace the stored credentials by those of a file; return whether any changed."""
+    """Replace the stored credentials with those in a file; return whether any of them changed."""
     desired = config.load(file, CredentialFile)
     engine = _engine(loaded)
     _check_schema(engine)

@@ -1,4 +1,4 @@
-"""Clocks. They are passed as parameters, so that tests can set the time."""
+"""Clocks, which are passed as parameters so that tests can set the time."""
 
 import time
 from collections.abc import Callable
@@ -9,18 +9,19 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC by the clock of the host."""
+    """Return the current time of the host's clock in UTC."""
     return datetime.now(UTC)
 
 
 class SteadyClock:
-    """A monotonic clock that does not follow changes of the clock of the host.
+    """A monotonic clock that does not change when the host's clock is set.
 
-    It determines when leases expire: a step of the clock of the host must not end all attempts.
+    This clock determines when leases expire. If the host's clock determined that, setting it
+    forward would end all attempts.
     """
 
     def __init__(self, now: datetime) -> None:
-        """Start the clock; `now` is the current time."""
+        """Start the clock at the time `now`."""
         self._start = now
         self._since_s = time.monotonic()
 
@@ -29,7 +30,7 @@ class SteadyClock:
         return self._start + timedelta(seconds=time.monotonic() - self._since_s)
 
     def set(self, now: datetime) -> timedelta:
-        """Set the clock to `now`; return by how much that advances it."""
+        """Set the clock to `now`; return how far this moves it forward (negative: backward)."""
         step = now - self()
         self._start, self._since_s = now, time.monotonic()
         return step

@@ -32,7 +32,7 @@ from ffrtmp_master.telemetry.snapshot import SnapshotSources
 
 
 class Services:
-    """Constructs, starts and stops the components of a master."""
+    """Constructs, starts and stops the components of a master process."""
 
     def __init__(
         self, settings: Settings, clock: Clock | None = None, maintenance_interval_s: float = 1.0
@@ -41,7 +41,8 @@ class Services:
 
         Args:
             settings: The master's settings.
-            clock: The clock of leases; by default a clock that follows the database or the host.
+            clock: The clock that determines when leases expire. The default is a SteadyClock that
+                is adjusted to the clock of the database or the host.
             maintenance_interval_s: The pause between two maintenance passes, in seconds.
         """
         self.settings = settings
@@ -107,7 +108,7 @@ class Services:
 
     @property
     def snapshot_sources(self) -> SnapshotSources:
-        """The sources of the metrics that are read at each scrape."""
+        """The objects from which the metrics snapshot is read at each scrape."""
         return SnapshotSources(
             reader=self.reader,
             clock=self.clock,
@@ -119,7 +120,7 @@ class Services:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the writer and the background loops while the context lasts."""
+        """Run the writer and the background loops for the duration of the context."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._dispose)
             await stack.enter_async_context(self.writer.running())
@@ -134,7 +135,7 @@ class Services:
             yield
 
     def close_subscriptions(self) -> None:
-        """Close all parked claims and subscriptions; called at shutdown."""
+        """End all parked claims and subscriptions. Called at shutdown."""
         self.parked_claims.close()
         self.event_feed.close()
         self.log_feed.close()
@@ -150,7 +151,7 @@ class Services:
         self._wakeups.after_commit(effects)
 
     def _rolled_back(self) -> None:
-        """Invalidate caches after a rollback. May be called from any thread."""
+        """Invalidate the caches after a rollback, and count it. May be called from any thread."""
         self.catalog.roll_back()
         self._last_seen.invalidate()
         self.metrics.rolled_back()

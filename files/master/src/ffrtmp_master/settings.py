@@ -25,7 +25,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         key_file: The private key of the certificate.
         listen_port: The port that the server listens on.
         database_url: The URL of the SQLite or PostgreSQL database, without a password.
-        data_dir: The directory of artifacts and sources, unless PostgreSQL stores them.
+        data_dir: The directory in which artifacts and sources are stored, unless PostgreSQL stores
+            them.
         lease_s: The duration of a lease.
         heartbeat_s: The interval at which agents renew a lease.
         node_offline_s: The time without requests after which a node is offline.
@@ -33,19 +34,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         retry_backoff_s: The delay before the second attempt; it doubles for each further attempt.
         max_artifact_bytes: The maximum size of an artifact.
         max_source_bytes: The maximum size of a source.
-        max_log_bytes: The maximum size of the log of an attempt.
-        database_password_file: The file with the password of the database.
-        priority_step_s: The additional waiting time after which a job precedes a job of the next
-            higher priority.
-        requests_per_s_max: The maximum number of requests per second and token.
-        failed_logins_per_minute_max: The maximum number of unknown tokens per minute and address.
-        jobs_keep_days: The age at which finished jobs are removed; null keeps them.
-        artifacts_keep_days: The age at which artifacts are removed; null keeps them.
-        artifacts_max_bytes: The total size of artifacts beyond which the oldest are removed; null
-            keeps them.
-        client_ca_file: The CA certificate that client certificates must be issued by; null
-            requires no client certificates.
-        log_level: The lowest level that is logged.
+        max_log_bytes: The maximum size of an attempt's log.
+        database_password_file: The file that contains the database password.
+        priority_step_s: How much longer a job must have waited to be leased before a job of the
+            next higher priority.
+        requests_per_s_max: The maximum number of requests per second for each token.
+        failed_logins_per_minute_max: The maximum number of requests with unknown tokens per
+            minute for each client address.
+        jobs_keep_days: The age at which finished jobs are removed. If null, they are kept forever.
+        artifacts_keep_days: The age at which artifacts are removed. If null, they are not removed
+            because of their age.
+        artifacts_max_bytes: The maximum total size of artifacts. If it is exceeded, the oldest
+            artifacts are removed. If null, the total size is not limited.
+        client_ca_file: The CA certificate that must have issued the certificate of each client. If
+            null, clients need no certificate.
+        log_level: The minimum level of the messages that are logged.
     """
 
     listen_address: str
@@ -74,11 +77,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def is_shared(self) -> bool:
-        """Whether other masters may work on the same database."""
+        """Whether other masters may use the same database."""
         return self.database_url.startswith(POSTGRESQL_PREFIX)
 
     def database_password(self) -> str | None:
-        """Return the password of the database; raises OSError if its file cannot be read."""
+        """Return the database password; raises OSError if the password file cannot be read."""
         if self.database_password_file is None:
             return None
         return self.database_password_file.read_text(encoding="utf-8").strip()
@@ -103,7 +106,7 @@ def load(path: Path) -> Settings:
 
 
 def missing_files(settings: Settings) -> list[str]:
-    """Return a message for each missing file or directory that the settings name."""
+    """Return one message for each file or directory in the settings that does not exist."""
     found = [
         f"{name}: there is no file {path}"
         for name, path in (

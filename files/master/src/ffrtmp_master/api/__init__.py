@@ -1,1 +1,1 @@
-"""The HTTP API: one module per resource, which translates between HTTP and the queue or store."""
+"""The HTTP API. Each module translates between HTTP and the queue or store for one resource."""

@@ -1,7 +1,7 @@
 """The fast-path endpoints: the most frequent requests, served without the web framework.
 
-Each job causes about four of them. They are plain functions on the same types as the other
-endpoints, and `ffrtmp_master.server.fast_path` calls them.
+Each job causes about four of these requests. The endpoints are plain functions that use the same
+types as all other endpoints; `ffrtmp_master.server.fast_path` calls them.
 """
 
 import asyncio
@@ -48,11 +48,11 @@ class AgentCall(Generic[B]):
 
     Attributes:
         holder: The credential of the caller.
-        job_id: The job that the path names; the nil UUID if it names none.
+        job_id: The id of the job in the path; the nil UUID if the path contains no job id.
         body: The decoded body.
         content: The body as received.
         headers: The request headers, with names in lower case.
-        hung_up: Returns when the client has disconnected.
+        hung_up: An asynchronous function that returns when the client has disconnected.
     """
 
     holder: Credential
@@ -65,7 +65,7 @@ class AgentCall(Generic[B]):
 
 @dataclass(frozen=True)
 class AgentResponse:
-    """A response; `body` is encoded as JSON."""
+    """The response of a fast-path endpoint; `body` is encoded as JSON when it is sent."""
 
     status: HTTPStatus
     body: msgspec.Struct | None
@@ -80,7 +80,7 @@ class Endpoint(Generic[B]):
         route: The path template.
         summary: The description in the OpenAPI document.
         body: The type of the request body.
-        answers: The type of the response body for each success status; None for no body.
+        answers: The type of the response body for each success status; None if there is no body.
         problems: The error statuses that are specific to this endpoint.
         role: The role that the caller needs.
         handler: The function that serves the request.
@@ -134,7 +134,8 @@ async def _heartbeat(services: Services, call: AgentCall[Heartbeat]) -> AgentRes
 
 async def _result(services: Services, call: AgentCall[ResultReport]) -> AgentResponse:
     node = node_of(call.holder)
-    # The measurement has been validated. Encoding it again would only cost time.
+    # The received bytes of the measurement are stored. They have been validated, so encoding the
+    # measurement again would only cost time.
     measurement = bytes(_decode_raw(call.content).measurement).decode()
     request = requests.RecordResult(call.job_id, node, call.body, measurement)
     recorded = await services.writer.apply_request(request)
@@ -164,7 +165,7 @@ async def _failure(services: Services, call: AgentCall[FailureReport]) -> AgentR
 
 
 class _RawResult(msgspec.Struct):
-    """The measurement of a validated result, as received."""
+    """The measurement of a result that has been validated, still as raw JSON."""
 
     measurement: msgspec.Raw
 
@@ -188,10 +189,11 @@ async def _wait_for_job(
     wait_s: float,
     first: ClaimOutcome | None,
 ) -> JobRow | None:
-    """Claim until a job is available, `wait_s` has elapsed, or the client has disconnected.
+    """Claim until a job is leased, `wait_s` has elapsed, or the client has disconnected.
 
-    If the client disconnects while its claim is being committed, the lease expires, or ends when
-    the same slot claims again.
+    `first` is the outcome of a first attempt to claim, if the caller has already made one. If the
+    client disconnects while its claim is being committed, no agent runs the leased job. The lease
+    then ends when it expires or when the same slot claims again.
     """
     if first is not None and (first.job is not None or not wait_s):
         return first.job
@@ -202,7 +204,7 @@ async def _wait_for_job(
     disconnected.add_done_callback(lambda _: waiter.time_out())
 
     async def attempt() -> ClaimOutcome:
-        # A job that is claimed for a disconnected client would wait until its lease expires.
+        # A job leased to a disconnected client would not run until its lease expires.
         if disconnected.done():
             return ClaimOutcome(None)
         return await services.writer.apply_request(request)
@@ -264,4 +266,4 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         _failure,
     ),
 )
-"""The fast-path endpoints; the method of all is POST."""
+"""The fast-path endpoints. All of them use the method POST."""

@@ -51,7 +51,7 @@ async def upload_artifact(
 ) -> Artifact:
     """Store a file of the attempt. Uploading the same content again succeeds.
 
-    With `sha256`, the expected digest, 422 if the content has another digest.
+    If `sha256` is given and the content has another digest, the response is 422.
     """
     node = agent_node(request)
     check_content_length(request, services.settings.max_artifact_bytes)
@@ -90,7 +90,7 @@ async def download_artifact(
     name: FileNamePart,
     services: InjectedServices,
 ) -> Stream:
-    """Download an artifact; with the header Range, a part of it."""
+    """Download an artifact, or a part of it if the request has the header Range."""
     found = await services.reader.read(lambda c: artifacts.get_artifact(c, job_id, attempt, name))
     return await downloads.stream_content(request, services.artifacts, found.sha256, name)
 

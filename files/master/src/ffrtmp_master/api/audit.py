@@ -24,7 +24,7 @@ from ffrtmp_master.store import audit
 async def list_audit_entries(
     services: NamedDependency[SkipValidation[Services]], cursor: Cursor = "", limit: Limit = PAGE
 ) -> AuditPage:
-    """List the audit log, newest entry first. Requests of agents are not recorded in it."""
+    """List the entries of the audit log, newest first. Requests by agents are not recorded."""
     before = before_number(cursor)
     return await services.reader.read(lambda c: audit.page_of_entries(c, before, limit))
 

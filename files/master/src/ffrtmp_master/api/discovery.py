@@ -23,7 +23,7 @@ from ffrtmp_master.store import nodes
 async def discover(
     exporter: NamePart, services: NamedDependency[SkipValidation[Services]]
 ) -> Sequence[TargetGroup]:
-    """List one target for each node that has the exporter, including offline nodes."""
+    """List one target for each node that runs the exporter, including offline nodes."""
     heard_since = services.liveness.heard_since(services.clock())
     found = await services.reader.read(lambda c: nodes.list_all(c, heard_since))
     return [_group(node, exporter) for node in found if exporter in node.registration.exporters]

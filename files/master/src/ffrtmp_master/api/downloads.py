@@ -21,7 +21,7 @@ DOCUMENTED: dict[int, ResponseSpec] = {
         bytes, description="The part that the header Range requests", media_type=_MEDIA_TYPE
     ),
 }
-"""The responses of a download other than 200."""
+"""The OpenAPI responses of a download, except the response with status 200."""
 
 HEAD_DOCUMENTED: dict[int, ResponseSpec] = {
     **problems.document_problems(HTTPStatus.NOT_FOUND),
@@ -29,26 +29,26 @@ HEAD_DOCUMENTED: dict[int, ResponseSpec] = {
         None, description="The file exists; the headers are those of a download"
     ),
 }
-"""The responses of a HEAD request for a file."""
+"""The OpenAPI responses of a HEAD request for a file."""
 
 
 async def stream_content(request: Call, store: ContentStore, sha256: str, name: str) -> Stream:
-    """Return a response with stored content or with the range of it that is requested.
+    """Return a response that contains stored content or the requested range of it.
 
-    As RFC 9110 allows, a Range header that is not a single range of bytes is ignored.
+    If the header Range does not specify a single range of bytes, it is ignored, as RFC 9110 allows.
 
     Args:
-        request: The request; its headers Range and If-Range select the range.
+        request: The request, whose headers Range and If-Range select the range.
         store: The store that holds the content.
         sha256: The digest of the content, in hexadecimal.
         name: The file name for the header Content-Disposition.
 
     Returns:
-        The response, 200 or 206.
+        The response, with status 200 or 206.
 
     Raises:
         NotFoundError: The store does not have the content.
-        HTTPException: The range contains no byte of the content (416).
+        HTTPException: The range contains no byte of the content (status 416).
     """
     size_bytes = await store.size_bytes(sha256)
     headers = _headers(sha256, name)
@@ -71,7 +71,7 @@ async def stream_content(request: Call, store: ContentStore, sha256: str, name: 
 
 
 async def describe_content(store: ContentStore, sha256: str, name: str) -> Response[None]:
-    """Return the headers that `stream_content` sends for the whole content.
+    """Return a response with the headers that `stream_content` sends for the whole content.
 
     Args:
         store: The store that holds the content.
@@ -98,7 +98,7 @@ def _headers(sha256: str, name: str) -> dict[str, str]:
 
 
 def _part(requested: str, size_bytes: int) -> tuple[int, int] | None:
-    """Return the start and end of the requested range; None for the whole content."""
+    """Return the start and the exclusive end of the requested range, or None for all content."""
     match = _RANGE.fullmatch(requested.strip())
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""The stream of events: state changes of jobs and runs as they happen."""
+"""The event stream, which reports state changes of jobs and the ends of runs as they happen."""
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -37,11 +37,12 @@ async def stream_events(
     job: FromQuery[UUID | None] = None,
     last: Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=64)] = None,
 ) -> ServerSentEvent:
-    """Stream each state change of jobs and the end of each run as server-sent events.
+    """Stream the state changes of jobs and the ends of runs as server-sent events.
 
-    The stream begins with the next event, or with the header Last-Event-ID (the `id` of a received
-    event) after that event. No event is omitted, but the end of a run may be sent twice. If `run`
-    is given and that run has already ended, its end is sent too.
+    By default, the stream begins with the next event. If the header Last-Event-ID contains the `id`
+    of an event, the stream begins with the event after that one. No event is omitted, but the end
+    of a run may be sent twice. If `run` is given and that run has already ended, its end is sent
+    too.
     """
     after = None if last is None else after_position(last)
 
@@ -53,7 +54,8 @@ async def stream_events(
 
     await services.reader.read(check)
     messages = _messages(services, request, EventFilter(run, job), after)
-    # The first message follows the subscription, so no event after the response headers is missed.
+    # The generator yields its first message after it has subscribed. Waiting for that message
+    # before the response headers are sent ensures that no later event is missed.
     return ServerSentEvent(_prepend(await anext(messages), messages))
 
 

@@ -1,4 +1,4 @@
-"""Exports of results as files, produced one page at a time to bound memory."""
+"""Exports of results as files, which are produced one page at a time to limit memory usage."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ from ffrtmp_master.services import Services
 from ffrtmp_master.store import results, runs
 from ffrtmp_master.store.results import START, Position
 
-# One page is one row group of a Parquet file.
+# Each page becomes one row group of a Parquet file.
 _RESULTS_AT_ONCE = 1000
 
 
@@ -71,9 +71,9 @@ async def export_results(
 ) -> Stream:
     """Export all results or those of one run, in the order in which they were stored.
 
-    Results that are stored after the request are not included. JSON lines contain complete
-    results. CSV and Parquet have one column per value; the column name includes the unit, and
-    unavailable values are empty.
+    Results that are stored after the request are not included. The format JSON Lines contains
+    complete results. CSV and Parquet have one column per value; the column name includes the unit,
+    and unavailable values are empty.
     """
 
     def until(connection: Connection) -> Position:

@@ -35,7 +35,10 @@ async def healthz() -> dict[str, str]:
     responses=problems.document_problems(HTTPStatus.SERVICE_UNAVAILABLE),
 )
 async def readyz(services: NamedDependency[SkipValidation[Services]]) -> dict[str, str]:
-    """Report whether the master can serve: the database responds and its schema is current."""
+    """Report whether the master can serve requests.
+
+    The master is ready if its database responds and has the current schema.
+    """
     if services.parked_claims.is_closed:
         raise ServiceUnavailableException("the master is stopping")
     try:
@@ -63,7 +66,7 @@ async def metrics(
     page, content_type = await asyncio.to_thread(
         services.metrics.render, found, _accepted_type(request)
     )
-    # Litestar appends the charset to text/plain, and to no other media type.
+    # Litestar appends the charset to the media type text/plain, but not to other media types.
     is_text = content_type.startswith(TEXT)
     media_type = content_type.removesuffix(_CHARSET) if is_text else content_type
     return Response(page, media_type=media_type)

@@ -11,10 +11,9 @@ from ffrtmp_master.store.rows import JobRow
 
 
 def render_job(job: JobRow, catalog: RequirementCatalog) -> Job:
-    """Return the job of a row, for encoding only.
+    """Convert a row to a job that is suitable for encoding only.
 
-    Fields that are stored as JSON are passed through as raw JSON instead of being decoded and
-    encoded again.
+    Fields that are stored as JSON remain raw JSON, so that they are not decoded and encoded again.
     """
     required = catalog.set_of(job.requirement_id)
     return Job(

@@ -55,7 +55,7 @@ async def list_jobs(
     cursor: Cursor = "",
     limit: Limit = PAGE,
 ) -> JobPage:
-    """List jobs in the order of their ids; with filters, those that match all of them.
+    """List the jobs that match all given filters, in the order of their ids.
 
     `node` selects jobs that are bound to the node, are leased to it, or ended on it.
     """
@@ -82,7 +82,7 @@ async def list_jobs(
 
 @get("/v1/jobs/{job_id:uuid}", guards=[require_role(Role.VIEWER)], responses=_READ)
 async def get_job(job_id: FromPath[UUID], services: InjectedServices) -> Job:
-    """Return a job; while it is queued, with the reason why it waits."""
+    """Return a job. A queued job includes the reason why it is waiting."""
     return await services.reader.read(lambda c: _find(c, job_id, services))
 
 
@@ -101,7 +101,10 @@ async def get_transitions(
     status_code=HTTPStatus.OK,
 )
 async def cancel_job(request: Call, job_id: FromPath[UUID], services: InjectedServices) -> Job:
-    """Cancel a job; its agent stops at the next heartbeat. A final job does not change."""
+    """Cancel a job. If it is running, its agent stops it at the next heartbeat.
+
+    A job in a final state does not change.
+    """
     by = request.user.name
 
     def cancel(work: UnitOfWork) -> Job:
@@ -117,7 +120,7 @@ async def cancel_job(request: Call, job_id: FromPath[UUID], services: InjectedSe
 async def retry_job(
     request: Call, job_id: FromPath[UUID], services: InjectedServices
 ) -> Response[Job]:
-    """Retry a failed or canceled job: queue a new job and return it."""
+    """Retry a failed or canceled job by queuing a new job. The response contains the new job."""
     by, step_s = request.user.name, services.settings.priority_step_s
 
     def retry(work: UnitOfWork) -> Job:
@@ -133,7 +136,7 @@ async def retry_job(
 async def update_job(
     request: Call, job_id: FromPath[UUID], data: JSONBody[JobUpdate], services: InjectedServices
 ) -> Job:
-    """Change the priority of a job; 409 if the job is final."""
+    """Change the priority of a job. If the job is in a final state, the response is 409."""
     by, step_s = request.user.name, services.settings.priority_step_s
 
     def update(work: UnitOfWork) -> Job:

@@ -1,4 +1,4 @@
-"""The logs of attempts: appended by agents, and read or followed by clients."""
+"""The logs of attempts, which agents append to and clients read or follow."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -37,7 +37,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    # The handler counts the bytes and enforces the limit of a log.
+    # The handler counts the bytes and enforces the maximum size of a log.
     request_max_body_size=None,
     operation_class=TextOperation,
     status_code=HTTPStatus.OK,
@@ -51,9 +51,9 @@ async def append_log(
 ) -> LogStored:
     """Append text to the log of an attempt that holds its lease.
 
-    `offset` is the size of the log in bytes before this text. With it, a repeated request stores
-    the text only once, and 409 is returned if the log has another size. 413 if the log would
-    exceed the size limit.
+    `offset` is the size of the log in bytes before this text. If `offset` is given, a repeated
+    request stores the text only once, and the response is 409 if the log has another size. If the
+    log would exceed its maximum size, the response is 413.
     """
     node = agent_node(request)
     max_bytes = services.settings.max_log_bytes
@@ -81,9 +81,9 @@ async def read_log(
     attempt: Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1)] = None,
     follow: FromQuery[bool] = False,
 ) -> Stream:
-    """Return the log of an attempt, by default of the newest.
+    """Return the log of an attempt, by default that of the latest attempt.
 
-    With `follow`, the response continues while the attempt runs and ends with it.
+    If `follow` is true, the response continues until the attempt ends.
     """
     if attempt is None:
         attempt = await services.reader.read(lambda c: logs.last_attempt(c, job_id))
@@ -124,7 +124,11 @@ async def _next(services: Services, key: Key, part: Part) -> Part:
 
 
 def _text(body: bytes) -> str:
-    """Decode text for a log; raises UnprocessableError unless every database can store it."""
+    """Decode the text for a log.
+
+    Raises UnprocessableError if the text is not valid UTF-8 or contains NUL characters, which
+    PostgreSQL cannot store.
+    """
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

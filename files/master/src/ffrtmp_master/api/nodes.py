@@ -31,14 +31,14 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 async def register_node(
     request: Call, name: NamePart, data: JSONBody[Registration], services: InjectedServices
 ) -> Node:
-    """Register a node, or update its registration; the state of the node does not change."""
+    """Register a node or update its registration. The state of the node does not change."""
     check_own_node(request, name)
     if data.name != name:
         raise UnprocessableError(f"the path names node {name}, but the body names {data.name}")
 
     def register(work: UnitOfWork) -> Node:
         nodes.register(work.connection, data, work.now)
-        # Queued jobs may fit the updated registration.
+        # With the new registration, the node may meet the requirements of queued jobs.
         work.effects.freed.add(name)
         return nodes.get_node(work.connection, name, services.liveness.heard_since(work.now))
 
@@ -47,7 +47,7 @@ async def register_node(
 
 @get("/v1/nodes", guards=[require_role(Role.VIEWER)], responses=problems.document_problems())
 async def list_nodes(services: InjectedServices) -> NodeList:
-    """List all nodes by name."""
+    """List all nodes, sorted by name."""
     heard_since = services.liveness.heard_since(services.clock())
     return NodeList(items=await services.reader.read(lambda c: nodes.list_all(c, heard_since)))
 
@@ -60,7 +60,7 @@ async def list_nodes(services: InjectedServices) -> NodeList:
 async def update_node(
     request: Call, name: NamePart, data: JSONBody[NodeUpdate], services: InjectedServices
 ) -> Node:
-    """Set a node active, or draining: it finishes its jobs and claims no more."""
+    """Set a node to active or draining. A draining node finishes its jobs and claims no more."""
     if data.state is NodeState.OFFLINE:
         raise UnprocessableError("the state offline cannot be set; set active or draining")
     by = request.user.name
@@ -82,7 +82,10 @@ async def update_node(
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def remove_node(request: Call, name: NamePart, services: InjectedServices) -> None:
-    """Remove a node and cancel the queued jobs that are bound to it; 409 while it holds a job."""
+    """Remove a node and cancel the queued jobs that are bound to it.
+
+    If the node holds a job, the response is 409.
+    """
     by = request.user.name
 
     def remove(work: UnitOfWork) -> None:

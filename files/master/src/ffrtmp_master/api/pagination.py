@@ -22,12 +22,12 @@ Limit = Annotated[
     int, QueryParameter(ge=1, le=1000, description="the maximum number of items per page")
 ]
 
-# Text in queries must not contain control characters: PostgreSQL rejects NUL.
+# Text in query parameters must not contain control characters, because PostgreSQL rejects NUL.
 PRINTABLE = r"^[^\x00-\x1f\x7f]{1,255}$(?!\n)"
 
 
 def after_id(cursor: str) -> UUID | None:
-    """Parse a cursor that is an id; empty means the beginning."""
+    """Parse a cursor that is an id; an empty cursor means the beginning of the list."""
     if not cursor:
         return None
     try:
@@ -37,7 +37,7 @@ def after_id(cursor: str) -> UUID | None:
 
 
 def after_position(cursor: str) -> Position:
-    """Parse a cursor of results; empty means the beginning."""
+    """Parse a cursor that is a position; an empty cursor means the beginning of the list."""
     if not cursor:
         return START
     transaction, _, sequence = cursor.partition(".")
@@ -47,7 +47,7 @@ def after_position(cursor: str) -> Position:
 
 
 def before_number(cursor: str) -> int | None:
-    """Parse a cursor that is a number; empty means the beginning."""
+    """Parse a cursor that is a number; an empty cursor means the beginning of the list."""
     if not cursor:
         return None
     if not _is_number(cursor):
@@ -56,5 +56,5 @@ def before_number(cursor: str) -> int | None:
 
 
 def _is_number(text: str) -> bool:
-    """Return whether `text` is a number that fits into a 64-bit column."""
+    """Return whether `text` is a nonnegative integer that fits into a 64-bit column."""
     return text.isascii() and text.isdigit() and int(text) < 2**63

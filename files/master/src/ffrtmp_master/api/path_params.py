@@ -7,7 +7,7 @@ from litestar.params import PathParameter, QueryParameter
 
 
 def _pattern(constrained: Any) -> str:
-    """Return the pattern of a constrained type, in the form that Litestar needs."""
+    """Return the regular expression of a constrained type as a string for Litestar."""
     return str(constrained.__metadata__[0].pattern)
 
 

@@ -1,4 +1,4 @@
-"""Error responses: every error becomes an RFC 9457 problem document."""
+"""Error responses. The body of every error response is an RFC 9457 problem document."""
 
 import errno
 import logging
@@ -48,7 +48,7 @@ _AnyRequest = Request[Any, Any, Any]
 
 
 class ProblemResponse(NamedTuple):
-    """An error response: status, problem document as JSON, and additional headers."""
+    """An error response with its status, problem document as JSON, and additional headers."""
 
     status: int
     body: bytes
@@ -63,7 +63,7 @@ def make_problem(
     Args:
         status: The HTTP status.
         detail: A description of the error.
-        errors: One line for each invalid field.
+        errors: One message for each invalid field.
         headers: Additional headers of the response.
 
     Returns:
@@ -100,18 +100,18 @@ def problem_of(error: Exception, method: str, path: str) -> ProblemResponse:
 
 
 def _level(error: Exception, method: str, status: int) -> int | None:
-    """Return the log level of an error response; None if the error is logged already."""
+    """Return the log level for an error response, or None if the error was already logged."""
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return logging.WARNING
-    # During a shutdown the request is not at fault. With too many requests, logging each would
-    # add to the load.
+    # If the master is shutting down, nothing is wrong with the request. If a client sends too many
+    # requests, logging each of them would add to the load.
     if isinstance(error, WriterClosedError) or status == HTTPStatus.TOO_MANY_REQUESTS:
         return logging.DEBUG
     if status == HTTPStatus.INSUFFICIENT_STORAGE:
         return logging.ERROR
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.WARNING if isinstance(error, HTTPException) else None
-    # A failed read concerns only the client.
+    # A failed read request concerns only the client, because it changes nothing.
     return logging.DEBUG if method in ("GET", "HEAD") else logging.INFO
 
 
@@ -174,7 +174,7 @@ def document_problems(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
 
 
 def _details(extra: object) -> list[str]:
-    """Return one line for each invalid field that Litestar reports."""
+    """Return one message for each invalid field that Litestar reports."""
     if not isinstance(extra, list):
         return []
     return [
@@ -192,4 +192,4 @@ def _as_response(request: _AnyRequest, error: Exception) -> Response[bytes]:
 
 
 HANDLERS: ExceptionHandlersMap = {HTTPException: _as_response, Exception: _as_response}
-"""Every error becomes a problem document."""
+"""The exception handlers, which convert every exception to a problem document."""

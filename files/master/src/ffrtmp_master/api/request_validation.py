@@ -1,4 +1,4 @@
-"""Checks before each handler: size and media type of the body, unknown query parameters."""
+"""Checks of request bodies and query parameters that precede the call of each handler."""
 
 from http import HTTPStatus
 
@@ -17,7 +17,7 @@ MAX_AGENT_BODY_BYTES = 4 * 1024 * 1024
 
 
 def check_json(content_type: str) -> None:
-    """Raise 415 if the content type is not JSON; an empty content type is accepted."""
+    """Raise HTTPException (415) if a content type is neither JSON nor empty."""
     if content_type and content_type.partition(";")[0].strip().lower() != JSON:
         raise HTTPException(
             f"the body must be {JSON}, not {content_type}",
@@ -26,10 +26,11 @@ def check_json(content_type: str) -> None:
 
 
 async def check(request: Call) -> None:
-    """Reject a request that does not match its handler; Litestar calls this before each handler.
+    """Check a request against the signature of its handler.
 
-    Unknown query parameters are rejected, because ignoring a misspelled filter would return
-    unfiltered data. Raises HTTPException.
+    Litestar calls this function before each handler. Unknown query parameters are rejected, because
+    ignoring a misspelled filter would return unfiltered data. Raises HTTPException if the media
+    type or a query parameter is not valid.
     """
     parameters = request.route_handler.parsed_fn_signature.parameters
     if "data" in parameters:

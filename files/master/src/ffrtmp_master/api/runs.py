@@ -54,7 +54,10 @@ async def create_run(
     services: InjectedServices,
     key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=PRINTABLE)] = None,
 ) -> Response[Run]:
-    """Queue a suite. Repeating an Idempotency-Key returns the existing run with 200."""
+    """Create a run and queue the jobs of its suite.
+
+    If a run with the same Idempotency-Key exists, that run is returned with status 200.
+    """
     new_run = expansion.NewRun(
         text=data.suite,
         suite=await _parsed(data.suite),
@@ -89,7 +92,10 @@ async def create_run(
     status_code=HTTPStatus.OK,
 )
 async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> RunPlan:
-    """Return the jobs that a suite would queue. Its sources need not be uploaded yet."""
+    """Return the jobs that a run of the suite would queue.
+
+    The sources of the suite need not have been uploaded.
+    """
     parsed = await _parsed(data.suite)
     heard_since = services.liveness.heard_since(services.clock())
     return await services.reader.read(lambda c: expansion.plan_run(c, parsed, heard_since))
@@ -106,7 +112,7 @@ async def list_runs(
     key: Annotated[str | None, QueryParameter(pattern=PRINTABLE)] = None,
     limit: Limit = PAGE,
 ) -> RunPage:
-    """List runs, newest first; with `key`, only those with this Idempotency-Key."""
+    """List runs, newest first. If `key` is given, list only runs with this Idempotency-Key."""
     before = after_id(cursor)
     return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, key))
 
@@ -127,7 +133,7 @@ async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> RunPrecision:
-    """Return the precision of the measured speeds of a run, and whether its nodes drifted."""
+    """Return how precisely the speeds in a run were measured, and whether its nodes drifted."""
 
     def read(connection: Connection) -> tuple[Run, str, Sequence[JobOutcome]]:
         run = runs.get_run(connection, run_id)
@@ -169,7 +175,7 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
     status_code=HTTPStatus.OK,
 )
 async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedServices) -> Run:
-    """Retry the failed and canceled jobs of a run: the run gets new jobs for them."""
+    """Retry the failed and canceled jobs of a run by adding new jobs to the run."""
     by, step_s = request.user.name, services.settings.priority_step_s
 
     def retry(work: UnitOfWork) -> Run:
@@ -185,7 +191,7 @@ def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **deta
 
 
 async def _parsed(text: str) -> suite.Suite:
-    """Parse a suite in a thread, because a large suite takes seconds."""
+    """Parse a suite in a thread, because parsing a large suite takes seconds."""
     try:
         return await asyncio.to_thread(suite.parse_suite, text)
     except suite.SuiteError as error:

@@ -33,7 +33,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
     status_code=HTTPStatus.NO_CONTENT,
 )
 async def upload_source(request: Call, sha256: Sha256Part, services: InjectedServices) -> None:
-    """Upload a source; 422 if the content has another digest."""
+    """Upload a source. If the digest of the content is not `sha256`, the response is 422."""
     check_content_length(request, services.settings.max_source_bytes)
     content = await services.sources.store(request.stream(), expected=sha256)
     await services.writer.write(
@@ -59,7 +59,7 @@ async def has_source(sha256: Sha256Part, services: InjectedServices) -> Response
     media_type="application/octet-stream",
 )
 async def download_source(request: Call, sha256: Sha256Part, services: InjectedServices) -> Stream:
-    """Download a source; with the header Range, a part of it."""
+    """Download a source, or a part of it if the request has the header Range."""
     node = request.user.node
     if node is not None:
         await services.writer.write(lambda work: nodes.mark_seen(work.connection, node, work.now))

@@ -1,4 +1,4 @@
-"""Functions for responses that stream until their source ends."""
+"""Authorization of streaming responses, whose tokens may become invalid while they are sent."""
 
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.services import Services
@@ -8,5 +8,5 @@ QUIET_S = 15.0
 
 
 async def is_still_authorized(services: Services, call: Call) -> bool:
-    """Return whether the token of a stream is still valid; otherwise the stream must end."""
+    """Return whether the token of a stream is still valid. If not, the stream must be ended."""
     return await services.authenticator.is_good(call.headers.get("authorization", ""))

@@ -33,7 +33,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 async def create_token(
     request: Call, data: JSONBody[TokenRequest], services: InjectedServices
 ) -> Response[NewToken]:
-    """Create a token. Only this response contains it."""
+    """Create a token. Only the response to this request contains its secret."""
     token, by = new_token(), request.user.name
     credential = _credential(data, token)
 
@@ -65,7 +65,7 @@ async def create_token(
         created_by=by,
         token=token,
     )
-    # The response contains a secret that no proxy may cache.
+    # The response contains a secret, so proxies must not cache it.
     headers = {"Location": f"/v1/tokens/{credential.name}", "Cache-Control": "no-store"}
     return Response(response, headers=headers)
 
@@ -78,7 +78,7 @@ async def create_token(
 async def list_tokens(
     services: InjectedServices, cursor: Cursor = "", limit: Limit = PAGE
 ) -> TokenPage:
-    """List tokens by name, without the secrets."""
+    """List tokens, sorted by name, without their secrets."""
     return await services.reader.read(lambda c: credentials.page_of_tokens(c, cursor, limit))
 
 
@@ -88,7 +88,7 @@ async def list_tokens(
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_token(name: NamePart, services: InjectedServices) -> Token:
-    """Return a token, without the secret."""
+    """Return a token without its secret."""
     return await services.reader.read(lambda c: credentials.get_token(c, name))
 
 
@@ -98,7 +98,10 @@ async def get_token(name: NamePart, services: InjectedServices) -> Token:
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def revoke_token(request: Call, name: NamePart, services: InjectedServices) -> None:
-    """Revoke a token immediately; 409 for a token that the credentials file lists."""
+    """Revoke a token immediately.
+
+    If the token is listed in the credentials file, the response is 409.
+    """
     by = request.user.name
 
     def revoke(work: UnitOfWork) -> None:
@@ -125,7 +128,7 @@ def _credential(request: TokenRequest, token: str) -> Credential:
 
 
 def _check_expiry(request: TokenRequest, now: datetime) -> None:
-    """Reject an expiry that has passed or that no database can store."""
+    """Reject an expiration time that has passed or that is out of range in UTC."""
     if request.expires_at is None:
         return
     try:

@@ -35,7 +35,7 @@ def check_content_length(request: Call, max_bytes: int) -> None:
 
 
 async def small_body(request: Call, max_bytes: int) -> bytes:
-    """Return the body; raises TooLargeError if it has more than `max_bytes` bytes."""
+    """Read the request body; raises TooLargeError if it has more than `max_bytes` bytes."""
     check_content_length(request, max_bytes)
     body = bytearray()
     async for data in request.stream():

@@ -36,20 +36,20 @@ Call = Request[Credential, None, State]
 """An authenticated request."""
 
 OPEN = {"exclude_from_auth": True}
-"""Marks a route that needs no token."""
+"""The option `opt` of routes that do not require a token."""
 
-# The time that a token lookup is cached, in seconds. A token that another master or the credentials
-# file revokes stays usable for this time.
+# The time in seconds for which the result of a token lookup is cached. If a token is revoked by
+# another master or by the credentials file, this master may accept it for this time.
 _CACHE_TTL_S = 2.0
 _CACHED_TOKENS_MAX = 50_000
 _TRACKED_NETWORKS_MAX = 10_000
-# The last use of a token is accurate to one minute.
+# The recorded time of a token's last use is accurate to one minute.
 _RECORD_USES_INTERVAL_S = 30.0
 _RECORDED_TOKENS_PER_WRITE = 500
 
 
 class _CachedCredential:
-    """The result of a token lookup, with the rate limit of the token."""
+    """The cached result of a token lookup, with the token bucket that limits the request rate."""
 
     __slots__ = ("bucket", "found_at_s", "generation", "holder")
 
@@ -63,9 +63,10 @@ class _CachedCredential:
 class TokenAuthenticator:
     """Finds the credential of a token, caches it for a short time, and enforces rate limits.
 
-    Tokens are looked up by digest, so the duration of a lookup reveals nothing about them. A token
-    with too many requests is rejected for a while. An address that sends too many unknown tokens
-    is rejected too, except for requests with a valid token.
+    Tokens are looked up by digest, so the duration of a lookup reveals nothing about the tokens. If
+    a token is used for too many requests, its requests are rejected for a while. If an address
+    sends too many unknown tokens, it gets 429 instead of 401 for a while; its requests with valid
+    tokens are still accepted.
     """
 
     def __init__(self, reader: Reader, writer: Writer, clock: Clock, settings: Settings) -> None:
@@ -74,8 +75,8 @@ class TokenAuthenticator:
         Args:
             reader: Reads the tokens.
             writer: Records when tokens were last used.
-            clock: The clock that tokens expire by.
-            settings: The rate limits.
+            clock: The clock that determines when tokens expire.
+            settings: The settings that contain the rate limits.
         """
         self._reader = reader
         self._writer = writer
@@ -89,10 +90,11 @@ class TokenAuthenticator:
         self._used: set[str] = set()
 
     async def authenticate(self, authorization: str, client: tuple[str, int] | None) -> Credential:
-        """Return the credential of a request.
+        """Return the credential of a request, and count the request for the rate limit.
 
-        `authorization` is the Authorization header, `client` the address and port of the client.
-        Raises NotAuthorizedException or TooManyRequestsException.
+        `authorization` is the value of the header Authorization, and `client` is the address and
+        port of the client. Raises NotAuthorizedException if the token is missing, unknown or
+        expired, and TooManyRequestsException if a rate limit is exceeded.
         """
         cached, now_s = await self._cached(authorization, client)
         holder = cached.holder
@@ -106,7 +108,7 @@ class TokenAuthenticator:
         return holder
 
     async def is_good(self, authorization: str) -> bool:
-        """Return whether an Authorization header is still valid, without counting a request."""
+        """Return whether an Authorization header has a valid token. Does not count a request."""
         try:
             await self._cached(authorization, None)
         except (NotAuthorizedException, TooManyRequestsException):
@@ -114,12 +116,12 @@ class TokenAuthenticator:
         return True
 
     def evict_all(self) -> None:
-        """Invalidate the cache after a token was revoked."""
+        """Invalidate the cache. Called after a token has been revoked."""
         self._generation += 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Record the uses of tokens periodically while the context lasts."""
+        """Record the uses of tokens periodically for the duration of the context."""
         task = asyncio.create_task(self._record_uses())
         try:
             yield
@@ -149,7 +151,10 @@ class TokenAuthenticator:
     async def _cached(
         self, authorization: str, client: tuple[str, int] | None
     ) -> tuple[_CachedCredential, float]:
-        """Return a valid token from the cache or the database, and the monotonic time."""
+        """Return the cache entry of a valid token and the monotonic time.
+
+        If the entry is missing or outdated, the token is looked up in the database.
+        """
         digest = token_sha256(_token_of(authorization))
         now_s = time.monotonic()
         cached = self._cache.get(digest)
@@ -210,7 +215,7 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
     async def authenticate_request(
         self, connection: ASGIConnection[BaseRouteHandler, Credential, None, State]
     ) -> AuthenticationResult:
-        """Return the credential of a request.
+        """Return the credential of a request; see `TokenAuthenticator.authenticate`.
 
         Raises NotAuthorizedException or TooManyRequestsException.
         """

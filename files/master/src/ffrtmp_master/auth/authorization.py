@@ -12,7 +12,7 @@ from ffrtmp_master.store.credentials import Credential
 
 _Connection = ASGIConnection[BaseRouteHandler, Credential, None, State]
 
-# Each role with the roles that it includes.
+# The roles that each role includes.
 _INCLUDED = {
     Role.VIEWER: frozenset({Role.VIEWER}),
     Role.SUBMITTER: frozenset({Role.VIEWER, Role.SUBMITTER}),
@@ -22,7 +22,7 @@ _INCLUDED = {
 
 
 def check_role(holder: Credential, *roles: Role) -> None:
-    """Raise PermissionDeniedException unless the role is, or includes, one of `roles`."""
+    """Raise PermissionDeniedException unless the holder's role includes one of `roles`."""
     if _INCLUDED[holder.role].isdisjoint(roles):
         raise PermissionDeniedException(
             f"{holder.name} has the role {holder.role}; this requires {' or '.join(roles)}"
@@ -30,14 +30,14 @@ def check_role(holder: Credential, *roles: Role) -> None:
 
 
 def node_of(holder: Credential) -> str:
-    """Return the node of an agent; raises PermissionDeniedException for other roles."""
+    """Return the node of an agent; raises PermissionDeniedException if `holder` is not one."""
     if holder.node is None:
         raise PermissionDeniedException(f"the token of {holder.name} is not an agent token")
     return holder.node
 
 
 def require_role(*roles: Role) -> Guard:
-    """Return a guard that requires a role that is, or includes, one of `roles`."""
+    """Return a guard that rejects callers whose role does not include one of `roles`."""
 
     def guard(connection: _Connection, _handler: BaseRouteHandler) -> None:
         check_role(connection.user, *roles)
@@ -46,7 +46,7 @@ def require_role(*roles: Role) -> Guard:
 
 
 def agent_node(call: Call) -> str:
-    """Return the node of an agent; raises PermissionDeniedException for other roles."""
+    """Return the node of the calling agent; raises PermissionDeniedException for other callers."""
     return node_of(call.user)
 
 

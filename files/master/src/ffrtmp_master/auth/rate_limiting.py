@@ -6,12 +6,13 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K")
 
-# Even a home connection usually gets an IPv6 network with this prefix length.
+# Rate limits apply to whole IPv6 networks of this prefix length, because even a home connection
+# usually gets such a network.
 _IPV6_PREFIX = 64
 
 
 class TokenBucket:
-    """A token bucket: each request consumes a token, and tokens return at a constant rate."""
+    """A token bucket. Each request consumes a token, and tokens are added at a constant rate."""
 
     __slots__ = ("_filled_at_s", "_left", "_per_s", "_size")
 
@@ -19,9 +20,9 @@ class TokenBucket:
         """Create a full bucket.
 
         Args:
-            size: The number of tokens when full.
-            per_s: The number of tokens that return per second.
-            now_s: The monotonic time in seconds.
+            size: The number of tokens in a full bucket.
+            per_s: The number of tokens that are added per second.
+            now_s: The current monotonic time in seconds.
         """
         self._size = size
         self._per_s = per_s
@@ -29,9 +30,9 @@ class TokenBucket:
         self._filled_at_s = now_s
 
     def consume(self, now_s: float) -> float:
-        """Consume a token.
+        """Consume a token if one is available.
 
-        Returns 0, or the time in seconds until a token is available; then none is consumed.
+        Returns 0 if a token was consumed, otherwise the time in seconds until one is available.
         """
         left = self._left + max(now_s - self._filled_at_s, 0.0) * self._per_s
         self._filled_at_s = now_s
@@ -43,15 +44,15 @@ class TokenBucket:
 
 
 class BucketCache(Generic[K]):
-    """A bounded set of buckets by key; the oldest bucket is removed first."""
+    """A collection of token buckets by key. If it is full, the oldest bucket is removed."""
 
     def __init__(self, max_buckets: int, size: float, per_s: float) -> None:
-        """Create an empty set.
+        """Create an empty collection.
 
         Args:
             max_buckets: The maximum number of buckets.
-            size: The number of tokens of a full bucket.
-            per_s: The number of tokens that return per second.
+            size: The number of tokens in a full bucket.
+            per_s: The number of tokens that are added per second.
         """
         self._max_buckets = max_buckets
         self._size = size
@@ -73,7 +74,7 @@ class BucketCache(Generic[K]):
 
 
 def client_network(client: tuple[str, int] | None) -> str:
-    """Return the origin of a request for rate limits: an IPv4 address or an IPv6 network."""
+    """Return the IPv4 address or IPv6 network of a client, to which rate limits apply."""
     if client is None:
         return ""
     host = client[0]
@@ -86,5 +87,5 @@ def client_network(client: tuple[str, int] | None) -> str:
 
 
 def retry_after(wait_s: float) -> dict[str, str]:
-    """Return the header Retry-After for a wait of `wait_s` seconds."""
+    """Return a Retry-After header that tells the client to wait `wait_s` seconds."""
     return {"Retry-After": str(max(math.ceil(wait_s), 1))}

@@ -1,4 +1,4 @@
-"""Wake-ups of parked claims and subscribers after transactions of this master or of its peers."""
+"""Wake-ups of parked claims and event subscribers after transactions of this or other masters."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from ffrtmp_master.store.unit_of_work import Effects
 
 
 class ClaimWakeups:
-    """Wakes parked claims that may get a job after a committed transaction."""
+    """Wakes parked claims for which a committed transaction may have made a job available."""
 
     def __init__(
         self,
@@ -24,15 +24,15 @@ class ClaimWakeups:
         event_feed: EventFeed,
         origin: str,
     ) -> None:
-        """Create the wake-ups of one master.
+        """Create the object for one master.
 
         Args:
             clock: The clock that determines when jobs become available.
-            reader: Reads the sets of requirements that other masters have stored.
-            catalog: The sets of requirements that this master knows.
+            reader: Reads the requirement sets that other masters have stored.
+            catalog: The requirement sets that this master knows.
             parked_claims: The parked claims of this master.
             event_feed: The feed that reads new events after each commit.
-            origin: The name of this master in notifications, so that it ignores its own.
+            origin: The name of this master in notifications, so that it can ignore its own.
         """
         self._clock = clock
         self._reader = reader
@@ -42,7 +42,10 @@ class ClaimWakeups:
         self._origin = origin
 
     def after_commit(self, effects: Effects) -> None:
-        """Wake claims after a transaction of this master, now or when a job becomes available."""
+        """Wake claims and event subscribers after a transaction of this master.
+
+        For jobs in backoff, claims are woken when the backoff ends.
+        """
         self._event_feed.wake()
         for node, is_exclusive in effects.taken.items():
             self._parked_claims.note_taken(node, is_exclusive=is_exclusive)

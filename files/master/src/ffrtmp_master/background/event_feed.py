@@ -1,4 +1,4 @@
-"""The event feed: events are read once, buffered, and delivered to all subscribers."""
+"""The event feed, which reads events once, buffers them, and delivers them to all subscribers."""
 
 import asyncio
 import logging
@@ -19,16 +19,16 @@ from ffrtmp_master.store.results import START, Position
 
 _log = logging.getLogger(__name__)
 
-# The longest time until events of other masters, or of transactions that were still open at the
-# previous poll, are read.
+# The maximum time in seconds between two polls. Events of other masters, and of transactions that
+# were still open at the previous poll, are read after this time at the latest.
 _POLL_INTERVAL_S = 1.0
-# The pause after each poll, so that one poll reads the events of many commits.
+# The pause in seconds after each poll, which allows a poll to read the events of many commits.
 _PAUSE_S = 0.1
 _BUFFERED_EVENTS_MAX = 5000
 
 
 class EventFeed:
-    """One reader of the events for any number of subscribers; it runs while there are any.
+    """Polls for events on behalf of all subscribers; it polls only while there are subscribers.
 
     Events are numbered in the order in which they are read. Subscribers that need events older
     than the buffer read them from the database. Not thread-safe: all calls must come from the same
@@ -58,7 +58,10 @@ class EventFeed:
     async def subscribe(
         self, event_filter: EventFilter, after: Position | None
     ) -> AsyncIterator["EventSubscriber"]:
-        """Subscribe while the context lasts, to events after a position or to new events."""
+        """Subscribe for the duration of the context.
+
+        If `after` is a position, all events after it are delivered; if None, only new events.
+        """
         async with self._subscribing:
             await self._start()
             self._subscribers += 1
@@ -68,12 +71,12 @@ class EventFeed:
             self._subscribers -= 1
 
     def wake(self) -> None:
-        """Poll soon, because a transaction was committed."""
+        """Poll soon. Called after a transaction has been committed."""
         if self._task is not None:
             self._wakeup.set()
 
     def close(self) -> None:
-        """End all subscriptions; called at shutdown."""
+        """End all subscriptions. Called at shutdown."""
         self.is_closed = True
         self._changed.set()
         if self._task is not None:
@@ -81,23 +84,23 @@ class EventFeed:
 
     @property
     def end(self) -> int:
-        """The number of events that were read so far."""
+        """The number of events read so far."""
         return self._dropped + len(self._buffer)
 
     def since(self, number: int) -> list[Event] | None:
-        """Return the events from `number` on; None if they are no longer in the buffer."""
+        """Return the events from `number` on, or None if the first is no longer in the buffer."""
         if number < self._dropped:
             return None
         return list(islice(self._buffer, number - self._dropped, None))
 
     def watch_runs(self, runs: Iterable[UUID]) -> None:
-        """Also report the end of these runs."""
+        """Report the ends of `runs` in addition to those of the runs already watched."""
         self._unfinished.update(runs)
 
     async def more_than(self, number: int, timeout_s: float) -> bool:
-        """Wait until more than `number` events have been read.
+        """Wait up to `timeout_s` seconds until more than `number` events have been read.
 
-        Returns False if that is not the case after `timeout_s` seconds.
+        Returns whether more than `number` events have been read.
         """
         if self.end <= number and not self.is_closed:
             with suppress(TimeoutError):
@@ -152,7 +155,7 @@ class EventFeed:
 
 
 class EventSubscriber:
-    """A subscriber of events, which reads at its own rate."""
+    """A subscriber to the event feed. Each subscriber reads events at its own rate."""
 
     def __init__(
         self,
@@ -161,20 +164,20 @@ class EventSubscriber:
         event_filter: EventFilter,
         after: Position | None,
     ) -> None:
-        """Create a subscriber. If the filter names a run, its end is always reported.
+        """Create a subscriber. If the filter names a run, the end of that run is always reported.
 
         Args:
-            feed: The feed.
+            feed: The feed that reads new events.
             reader: Reads events that are no longer in the buffer.
-            event_filter: The events to deliver.
-            after: The position after which to start; None for new events only.
+            event_filter: Selects the events to deliver.
+            after: The position after which events are delivered; None for only new events.
         """
         self._feed = feed
         self._reader = reader
         self._filter = event_filter
         self._position = feed.place if after is None else after
         self._unfinished = frozenset(() if event_filter.run_id is None else (event_filter.run_id,))
-        # The number of the next event of the feed; None while reading from the database.
+        # The number of the next event to read from the feed; None while reading from the database.
         self._number: int | None = feed.end
         if after is not None or self._unfinished:
             self._number = None
@@ -183,7 +186,7 @@ class EventSubscriber:
     async def next(self, timeout_s: float) -> list[Event] | None:
         """Wait up to `timeout_s` seconds for events.
 
-        Returns the new events, or an empty list after the timeout; None if the feed is closed.
+        Returns the new events, an empty list if there are none, or None if the feed is closed.
         """
         if self._feed.is_closed:
             return None
@@ -202,19 +205,21 @@ class EventSubscriber:
     def _is_fresh(self, event: Event) -> bool:
         """Return whether an event matches the filter and was not delivered while catching up.
 
-        The end of a run may be delivered twice, because it has the position of a transition.
+        The end of a run has the same position as a transition. Whether it was delivered cannot be
+        determined from the position, so it may be delivered twice.
         """
         was_delivered = isinstance(event.body, JobEvent) and event.place <= self._position
         return self._filter.has(event.body) and not was_delivered
 
     async def _catch_up(self) -> list[Event]:
-        # Events that the feed reads from here on may also be in the page, but none is missed.
+        # Events that the feed reads from now on may also be in the page, but no event is missed.
         number = self._feed.end
         after, event_filter, unfinished = self._position, self._filter, self._unfinished
         is_resuming = self._is_resuming
 
         def query(connection: Connection) -> EventPage:
-            # The end of this run has the same position and may not have been delivered.
+            # The end of a run has the position of its last transition, but may not have been
+            # delivered with it.
             last = events.run_at(connection, after) if is_resuming else None
             watched = unfinished if last is None else unfinished | {last}
             return events.page_of_events(connection, after, event_filter, watched)

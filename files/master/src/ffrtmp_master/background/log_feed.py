@@ -1,4 +1,4 @@
-"""The log feed: wake-ups of clients that follow the logs of attempts."""
+"""The log feed, which wakes clients that follow the logs of attempts."""
 
 import asyncio
 import logging
@@ -15,24 +15,25 @@ from ffrtmp_master.store.reader import Reader
 
 _log = logging.getLogger(__name__)
 
-# The longest time until text that other masters stored, or the end of an attempt, is detected.
+# The maximum time in seconds until text that another master stored, or the end of an attempt, is
+# detected.
 _POLL_INTERVAL_S = 1.0
 _LOGS_PER_QUERY = 500
 
 
 class LogSubscriber:
-    """A subscriber of a log, which waits until the log differs from what it has read."""
+    """A subscriber to a log, which waits until the log has changed since it was last read."""
 
     __slots__ = ("_event", "key", "seen")
 
     def __init__(self, key: Key) -> None:
-        """Create a subscriber of the log of an attempt."""
+        """Create a subscriber to the log of the attempt `key`."""
         self.key = key
         self.seen = LogStatus(-1, is_running=True)
         self._event = asyncio.Event()
 
     def wake(self) -> None:
-        """End the wait."""
+        """End the wait in `sleep`."""
         self._event.set()
 
     async def sleep(self, timeout_s: float) -> bool:
@@ -47,8 +48,8 @@ class LogSubscriber:
 class LogFeed:
     """Polls the followed logs in short transactions while there are subscribers.
 
-    Text that this master stores wakes the subscribers immediately. Not thread-safe: all calls must
-    come from the same event loop.
+    When this master stores text, the subscribers are woken immediately. Not thread-safe: all calls
+    must come from the same event loop.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -64,7 +65,7 @@ class LogFeed:
 
     @contextmanager
     def subscribe(self, key: Key) -> Iterator[LogSubscriber]:
-        """Subscribe to the log of an attempt while the context lasts."""
+        """Subscribe to the log of an attempt for the duration of the context."""
         subscriber = LogSubscriber(key)
         self._subscribers.setdefault(key, set()).add(subscriber)
         if self._task is None and not self.is_closed:
@@ -78,12 +79,12 @@ class LogFeed:
                 del self._subscribers[key]
 
     def wake(self, key: Key) -> None:
-        """Wake the subscribers of a log, because it has grown."""
+        """Wake the subscribers of a log that has grown."""
         for subscriber in self._subscribers.get(key, ()):
             subscriber.wake()
 
     def close(self) -> None:
-        """End all subscriptions; called at shutdown."""
+        """End all subscriptions. Called at shutdown."""
         self.is_closed = True
         for key in self._subscribers:
             self.wake(key)

@@ -27,15 +27,15 @@ from ffrtmp_master.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-# The intervals of the repetition of lost wake-ups and of the comparison of clocks.
+# The intervals in seconds at which lost wake-ups are repeated and at which the clock is set.
 _LOST_WAKEUPS_EVERY_S = 5.0
 _CLOCK_EVERY_S = 30.0
-# A larger difference means that the clock was set; a smaller one is drift.
+# If the clocks differ by more, the reference clock was set; smaller differences are drift.
 _CLOCK_STEP = timedelta(seconds=1)
 
 
 class MaintenanceLoop:
-    """Ends expired leases, adds repeats, repeats lost wake-ups, and adjusts the clock."""
+    """Ends expired leases, queues repeats, repeats lost wake-ups, and sets the clock."""
 
     def __init__(
         self,
@@ -54,10 +54,11 @@ class MaintenanceLoop:
 
         Args:
             settings: The master's settings.
-            clock: The clock of leases. A SteadyClock is adjusted periodically.
+            clock: The clock that determines when leases expire. If it is a SteadyClock, it is set
+                periodically.
             reader: Reads the database.
             writer: Writes the database.
-            catalog: The sets of requirements that this master knows.
+            catalog: The requirement sets that this master knows.
             parked_claims: The parked claims of this master.
             liveness: Determines which nodes are offline.
             last_seen: Writes the last-seen times of nodes.
@@ -78,7 +79,7 @@ class MaintenanceLoop:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the loop while the context lasts."""
+        """Run the loop for the duration of the context."""
         await self._set_clock()
         task = asyncio.create_task(self._loop())
         try:
@@ -96,10 +97,11 @@ class MaintenanceLoop:
                 _log.exception("maintenance of the queue failed; retrying")
 
     async def run_once(self) -> None:
-        """Run one pass."""
+        """Run one maintenance pass."""
         now_s = time.monotonic()
         if now_s - self._last_pass_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
-            # The database was unreachable or the process was suspended, so no agent could renew.
+            # The database was unreachable or the process was suspended, so agents could not renew
+            # their leases.
             await self._extend_all_leases()
         await self.expire_leases()
         await self.add_repeats()
@@ -111,7 +113,7 @@ class MaintenanceLoop:
         self._last_pass_s = now_s
 
     async def resume(self) -> None:
-        """Restart all lease and liveness timers: agents could not report until now."""
+        """Restart all lease and liveness timers, because agents could not report until now."""
 
         def extend(work: UnitOfWork) -> None:
             leases.extend_all(work, self._settings.lease_s)
@@ -120,21 +122,21 @@ class MaintenanceLoop:
         await self._writer.write(extend)
 
     async def expire_leases(self) -> None:
-        """End the attempts whose lease has expired or whose deadline has passed."""
+        """End attempts whose lease has expired or whose deadline has passed."""
         now: datetime = self._clock()
         backoff_s = self._settings.retry_backoff_s
         if await self._reader.read(lambda c: leases.has_overdue(c, now)):
             await self._writer.write(lambda work: leases.expire_overdue(work, backoff_s))
 
     async def add_repeats(self) -> None:
-        """Queue control encodes, and repeats for runs whose medians are not precise enough."""
+        """Queue control encodes, and queue repeats in runs whose medians are not precise enough."""
         now, every = self._clock(), control_encodes.EVERY
         for due in await self._reader.read(lambda c: adaptive_repeats.find_due_runs(c, now, every)):
             try:
-                # In a thread, because a large suite takes seconds.
+                # The suite is parsed in a thread, because this takes seconds for a large suite.
                 parsed = await asyncio.to_thread(suite.parse_suite, due.suite)
             except suite.SuiteError:
-                # An older release accepted the suite. The queued jobs are still run.
+                # The suite was accepted by an older release. Its queued jobs are still run.
                 _log.exception(
                     "run %s gets no more repeats: this release rejects its suite", due.run_id
                 )
@@ -152,7 +154,11 @@ class MaintenanceLoop:
         adaptive_repeats.add_repeats(work, due, policy, self._catalog)
 
     async def repeat_lost_wakeups(self) -> None:
-        """Wake claims for queued jobs, and record that the nodes of parked claims are alive."""
+        """Wake claims for queued jobs, in case an earlier wake-up was lost.
+
+        This also records that the nodes of parked claims are alive, and marks runs as finished if
+        all their jobs have ended.
+        """
         awaited, now = self._parked_claims.awaited_requirements(), self._clock()
 
         def queued(connection: Connection) -> set[int]:
@@ -176,10 +182,10 @@ class MaintenanceLoop:
         await self.resume()
 
     async def _set_clock(self) -> None:
-        """Follow the clock of the database if masters share it, otherwise that of the host.
+        """Set the clock to that of the database if masters share it, otherwise to the host's.
 
-        After a step of the clock, leases would expire immediately or much too late. Therefore all
-        leases are extended by a full term.
+        If the reference clock was set, leases would expire immediately or much too late. Therefore,
+        all leases are then extended to their full duration.
         """
         self._clock_s = time.monotonic()
         if not isinstance(self._clock, SteadyClock):

@@ -15,12 +15,12 @@ from ffrtmp_master.store.statements.postgresql import CHANNEL
 
 _log = logging.getLogger(__name__)
 
-# The pause before a lost connection is opened again.
+# The pause in seconds before the listener reconnects after it has lost its connection.
 _PAUSE_S = 0.5
 
 
 class NotificationListener:
-    """Receives notifications on one connection, in a separate thread."""
+    """Receives notifications on a separate database connection, in a separate thread."""
 
     def __init__(
         self,
@@ -33,8 +33,9 @@ class NotificationListener:
         Args:
             url: The URL of the database.
             password: The password of the database, if any.
-            on_notification: Awaited for each notification, in the event loop of `start`. The
-                argument is None after a connection was lost, because notifications may be missing.
+            on_notification: Called and awaited for each notification, in the event loop that called
+                `start`. Also called with None after each connect or reconnect, because earlier
+                notifications may have been missed.
         """
         self._parameters = psycopg_parameters(url, password)
         self._on_notification = on_notification
@@ -45,12 +46,12 @@ class NotificationListener:
     def start(self) -> None:
         """Start listening."""
         self._loop = asyncio.get_running_loop()
-        # A byte that is written to the first socket ends the wait on the second.
+        # A byte written to the first socket ends the thread's wait on the second socket.
         self._stop_sender, self._stop_receiver = socket.socketpair()
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening and wait for the thread."""
         self._stopped.set()
         self._stop_sender.send(b".")
         self._thread.join()
@@ -86,5 +87,8 @@ class NotificationListener:
 
 
 async def _as_coroutine(handling: Awaitable[None]) -> None:
-    """Await the handling. If it fails, the maintenance loop repeats the lost wake-ups."""
+    """Await the handling of a notification.
+
+    If the handling fails, the maintenance loop repeats the lost wake-ups.
+    """
     await handling

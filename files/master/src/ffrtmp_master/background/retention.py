@@ -25,11 +25,11 @@ _INTERVAL_S = 300.0
 _CONTENT_INTERVAL_S = 3600.0
 
 Remove = Callable[[Connection, int], Batch]
-"""Removes at most the given number of rows."""
+"""A function that removes at most the given number of rows."""
 
 
 class AdaptiveBatchSize:
-    """The number of rows per step: steps take about 20 ms, so that none reaches 100 ms."""
+    """The number of rows per step. Steps should take about 20 ms, so that none reaches 100 ms."""
 
     AIM_S = 0.02
     MOST = 2000
@@ -39,15 +39,15 @@ class AdaptiveBatchSize:
         self.size = 8
 
     def adjust(self, duration_s: float) -> None:
-        """Adapt the size to the duration of the last step, in seconds."""
+        """Adapt the size; `duration_s` is the duration of the last step in seconds."""
         fitting = int(self.size * self.AIM_S / max(duration_s, 1e-6))
-        # Later rows may take longer, so the size grows slowly and shrinks immediately.
+        # Removing later rows may take longer, so the size grows slowly and shrinks immediately.
         self.size = min(max(fitting, 1), self.size * 2, self.MOST)
 
 
 @dataclass
 class Removed:
-    """The numbers of removed items of one pass, and the duration of its longest step."""
+    """Number of items of each kind removed in one pass, and the duration of its longest step."""
 
     jobs: int = 0
     artifacts: int = 0
@@ -56,7 +56,7 @@ class Removed:
 
 
 class RetentionLoop:
-    """Removes finished jobs, artifacts and content whose retention has ended."""
+    """Removes finished jobs, artifacts and content whose retention period has ended."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class RetentionLoop:
         """Create the loop; `running` starts it.
 
         Args:
-            settings: The retention of jobs and artifacts, and the total size of artifacts.
-            clock: The clock that determines ages.
+            settings: The settings, with the retention periods and the maximum size of artifacts.
+            clock: The clock that determines the ages of jobs and artifacts.
             reader: Reads the database.
-            writer: Removes rows if the database has a single writer.
+            writer: Removes rows if the database allows only a single writer.
             content_stores: The stores of artifacts and sources.
         """
         self._settings = settings
@@ -85,7 +85,7 @@ class RetentionLoop:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the loop while the context lasts."""
+        """Run the loop for the duration of the context."""
         task = asyncio.create_task(self._loop())
         try:
             yield
@@ -111,7 +111,7 @@ class RetentionLoop:
                     _log.info("removed expired data", extra=vars(removed))
 
     async def run_once(self) -> Removed:
-        """Remove the expired rows. Their content is removed when nothing refers to it any more."""
+        """Remove expired rows. Content is removed later, when no row refers to it any more."""
         settings = self._settings
         removed = Removed()
         if settings.jobs_keep_days is not None:
@@ -142,7 +142,7 @@ class RetentionLoop:
         return await self._in_steps(removed, remove)
 
     async def _in_steps(self, removed: Removed, remove: Remove) -> int:
-        """Remove all expired rows, with a pause after each step that is as long as the step."""
+        """Remove all expired rows in steps. After each step, pause for as long as the step took."""
         batch_size = AdaptiveBatchSize()
         total, is_last = 0, False
         while not is_last:
@@ -156,9 +156,9 @@ class RetentionLoop:
         return total
 
     async def _step(self, remove: Remove, at_most: int) -> tuple[Batch, float]:
-        """Remove one batch and return it with its duration in seconds.
+        """Remove one batch; return its outcome and its duration in seconds.
 
-        The writer is only used if the database does not allow other write connections.
+        The writer is used only if the database does not allow other write connections.
         """
         writing_engine = self._content_stores.writing
 

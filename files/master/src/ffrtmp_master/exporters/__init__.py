@@ -1,1 +1,1 @@
-"""Exporters that turn data of the API into metrics, in separate processes."""
+"""Exporters, which run as separate processes and convert data from the API to metrics."""

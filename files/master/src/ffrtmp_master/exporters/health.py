@@ -1,4 +1,4 @@
-"""The health exporter: readiness of the master, states of nodes and runs."""
+"""The health exporter, which reports whether the master is ready, and states of nodes and runs."""
 
 import threading
 from collections import Counter
@@ -32,12 +32,16 @@ class FarmHealth(Collector):
     """
 
     def __init__(self) -> None:
-        """Create the collector in the state of an unreachable master."""
+        """Create the collector. Until the first refresh, the master is reported as not ready."""
         self._lock = threading.Lock()
         self._health = Health(is_ready=False)
 
     def refresh(self, fetch: Callable[[], Health]) -> None:
-        """Update the state with the result of `fetch`; raises the exceptions of `fetch`."""
+        """Update the state with the result of `fetch`.
+
+        If `fetch` raises an exception, the master is reported as not ready and the exception is
+        passed on to the caller.
+        """
         health = Health(is_ready=False)
         try:
             health = fetch()

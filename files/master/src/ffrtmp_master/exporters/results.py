@@ -1,4 +1,4 @@
-"""The results exporter: the latest result of each scenario on each node."""
+"""The results exporter, which reports the latest result of each scenario on each node."""
 
 import threading
 from collections import Counter
@@ -36,7 +36,8 @@ def _video_rate(result: Result) -> float | None:
     return None if output is None else output.video_bitrate_kbps * _BYTES_PER_KBIT
 
 
-# Name, help text, and the value of a result; None if the value is unavailable.
+# For each gauge: its name, its help text, and a function that returns the value for a result, or
+# None if the value is unavailable.
 _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
     (
         "ffrtmp_result_speed_ratio",
@@ -75,7 +76,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
 class LatestResults(Collector):
     """Exports the latest result of each scenario on each node, and counts all results.
 
-    Invalid results are only counted.
+    Results with the verdict invalid are counted, but not exported as latest results.
     """
 
     def __init__(self) -> None:
@@ -85,11 +86,11 @@ class LatestResults(Collector):
         self._counts: dict[_Labels, int] = {}
         self._verdicts: Counter[tuple[str, str]] = Counter()
         self._cursor = ""
-        # The ids of the last page, which is fetched again because it may have grown.
+        # The ids of the results on the last page, which is fetched again because it may have grown.
         self._seen: frozenset[UUID] = frozenset()
 
     def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
-        """Add all new results; `page_after` returns the page after a cursor."""
+        """Add all new results; `page_after` returns the page of results after a cursor."""
         while True:
             page = page_after(self._cursor)
             self._add(page.items)

@@ -11,15 +11,16 @@ from msgspec import Meta
 class ApiExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings file of an exporter that polls the API.
 
-    Its certificate is also the client certificate for a master that requires one.
+    If the master requires a client certificate, the certificate of the exporter's HTTP server is
+    used.
 
     Attributes:
         exporter: The settings of the HTTP server.
         master_url: The URL of the master.
-        token_file: The file with the token; its role is viewer.
-        ca_file: The CA certificate that the master is verified with.
-        refresh_s: The pause between two requests, in seconds.
-        log_level: The lowest level that is logged.
+        token_file: The file that contains the token, which has the role viewer.
+        ca_file: The CA certificate that the certificate of the master is verified with.
+        refresh_s: The pause between two refreshes, in seconds.
+        log_level: The minimum level of the messages that are logged.
     """
 
     exporter: ExporterSettings

@@ -1,4 +1,4 @@
-"""The columns of results as a flat table: their names, types and values.
+"""The columns of the flat table of results, with their names, types and values.
 
 The first columns are those of results.csv, which the control node writes for each run.
 """
@@ -31,7 +31,13 @@ class Kind(StrEnum):
 
 
 class Column(NamedTuple):
-    """A column: its name, which includes the unit, its type, and its value for a result."""
+    """A column of the table.
+
+    Attributes:
+        name: The name, which includes the unit.
+        kind: The type.
+        of: A function that returns the value for a result.
+    """
 
     name: str
     kind: Kind
@@ -50,7 +56,7 @@ def _quality(name: str, kind: Kind, attribute: str = "") -> Column:
 
 
 def _encode(name: str, kind: Kind, of: Callable[[EncodeSettings], Value]) -> Column:
-    """Return a column of the encode settings; empty for kinds without a single encode."""
+    """Return a column for an encode setting; it is empty for kinds without a single encode."""
 
     def value(result: Result) -> Value:
         settings = result.scenario.encode
@@ -60,7 +66,7 @@ def _encode(name: str, kind: Kind, of: Callable[[EncodeSettings], Value]) -> Col
 
 
 def _output(name: str, kind: Kind, of: Callable[[OutputMeasurement], Value]) -> Column:
-    """Return a column of the output file; empty for kinds without one."""
+    """Return a column for a property of the output file; it is empty for kinds without one."""
 
     def value(result: Result) -> Value:
         output = result.measurement.output
@@ -70,14 +76,14 @@ def _output(name: str, kind: Kind, of: Callable[[OutputMeasurement], Value]) -> 
 
 
 def _measured(value: Any) -> Any:
-    """Return a measured value; None, never 0, if it is unavailable."""
+    """Return a measured value. If the value is unavailable, return None, never 0."""
     return None if isinstance(value, Unavailable) else value
 
 
 def _energy(
     name: str, of: Callable[[EnergyMeasurement], float | None], part: str = "energy"
 ) -> Column:
-    """Return a column of the energy; empty for hosts without energy counters."""
+    """Return a column for an energy value; it is empty for hosts without energy counters."""
 
     def value(result: Result) -> Value:
         energy = getattr(result.measurement, part)
@@ -102,12 +108,12 @@ def _verdict_reasons(result: Result) -> str | None:
 
 
 def _cost(name: str, kind: Kind) -> Column:
-    """Return a column of the FFmpeg process; empty if the value is unavailable."""
+    """Return a column for a value of the FFmpeg process; it is empty if unavailable."""
     return Column(name, kind, lambda r: _measured(getattr(r.measurement.encode, name)))
 
 
 def _of_kind(part: str, name: str, kind: Kind) -> Column:
-    """Return a column of a measurement of one kind; empty for other kinds."""
+    """Return a column for a value that only one kind measures; it is empty for other kinds."""
 
     def value(result: Result) -> Value:
         found: Value = _measured(getattr(getattr(result.measurement, part), name, None))
@@ -117,7 +123,7 @@ def _of_kind(part: str, name: str, kind: Kind) -> Column:
 
 
 def _stream_cost(name: str, kind: Kind, attribute: str) -> Column:
-    """Return a column of the cost per stream; empty for hosts without prices."""
+    """Return a column for a cost per stream; it is empty for hosts without prices."""
 
     def value(result: Result) -> Value:
         cost = getattr(result.measurement.density, "cost", None)
@@ -128,7 +134,7 @@ def _stream_cost(name: str, kind: Kind, attribute: str) -> Column:
 
 
 def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
-    """Return a column of the host environment; empty if the host does not provide the value."""
+    """Return a column for a value of the host environment; it is empty if unavailable."""
 
     def value(result: Result) -> Value:
         found: Value = _measured(getattr(result.measurement.environment, attribute or name))
@@ -187,7 +193,7 @@ COLUMNS: tuple[Column, ...] = (
     _of_kind("live", "end_to_end_p95_s", _NUMBER),
     _stream_cost("cost_per_stream_hour", _NUMBER, "per_stream_hour"),
     _stream_cost("currency", _TEXT, "currency"),
-    # Columns that only exports have.
+    # The following columns exist only in exports.
     Column("result_id", _TEXT, lambda r: str(r.id)),
     Column("stored_at", _MOMENT, lambda r: r.stored_at),
     Column("kind", _TEXT, lambda r: r.scenario.kind),

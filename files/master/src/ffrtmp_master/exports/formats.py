@@ -13,7 +13,7 @@ from ffrtmp_master.exports.columns import COLUMNS, Kind, Value
 
 
 class TableFormat(Protocol):
-    """A file format: a file is the head, any number of parts, and the tail."""
+    """A file format. A file consists of a head, any number of parts, and a tail."""
 
     media_type: ClassVar[str]
 
@@ -46,12 +46,12 @@ class JsonLines(TableFormat):
 
 
 class Csv(TableFormat):
-    """Writes a table as in RFC 4180, but with line feeds as line ends."""
+    """Writes a table as specified in RFC 4180, except that lines end with a line feed only."""
 
     media_type = "text/csv"
 
     def head(self) -> bytes:
-        """Return the line of column names."""
+        """Return a line with the column names."""
         return _as_csv([[column.name for column in COLUMNS]])
 
     def part(self, results: Sequence[Result]) -> bytes:
@@ -64,7 +64,7 @@ class Csv(TableFormat):
 
 
 class Parquet(TableFormat):
-    """Writes a table in row groups; only their positions in the file are kept in memory."""
+    """Writes a table in row groups. Only the positions of written groups are kept in memory."""
 
     media_type = "application/vnd.apache.parquet"
 
@@ -108,7 +108,7 @@ class Parquet(TableFormat):
 
 
 class _Sink:
-    """A write-only file whose content is removed as it is read."""
+    """A file object for writing. Method `drain` returns the data written since its last call."""
 
     closed = False
 

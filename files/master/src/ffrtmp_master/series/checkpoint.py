@@ -8,7 +8,7 @@ from ffrtmp_shared.atomic_file import write_atomically
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A cursor of the list of results, and the ids of imported results after it."""
+    """A cursor in the list of results, and the ids of the results after it that were imported."""
 
     cursor: str = ""
     done: tuple[UUID, ...] = ()

@@ -1,4 +1,4 @@
-"""The import format of VictoriaMetrics: one line of JSON for each column with values."""
+"""The import format of VictoriaMetrics, with one line of JSON for each column with values."""
 
 import io
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ METRICS = {
     "temperature_celsius": ("ffrtmp_sample_temperature_celsius", 1.0),
     "power_w": ("ffrtmp_sample_power_watts", 1.0),
 }
-"""The metric of each column of a series, and the factor that converts to its unit."""
+"""The metric for each column of a series, and the factor that converts to the metric's unit."""
 
 
 class UnreadableSeriesError(ValueError):
-    """A file is not a valid series."""
+    """Raised if a file is not a valid series."""
 
 
 def labels_of(result: Result) -> dict[str, str]:
     """Return the labels of the samples of a result.
 
-    They do not include the job or run, to limit the number of time series.
+    The labels do not include the job or the run, to limit the number of time series.
     """
     scenario = result.scenario
     return {
@@ -38,9 +38,9 @@ def labels_of(result: Result) -> dict[str, str]:
 
 
 def import_lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
-    """Yield the import lines of the Parquet file `content`, each with its line feed.
+    """Yield the import lines for the Parquet file `content`, each ending with a line feed.
 
-    Missing values have no sample. Raises UnreadableSeriesError.
+    Missing values are omitted. Raises UnreadableSeriesError if `content` is not a valid series.
     """
     # Imported here, because the library takes about 60 MB that the master does not need.
     import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """The command `ffrtmp-series-importer`, which imports the series of results.
 
-VictoriaMetrics accepts data only from its own host. The importer therefore runs on that host: it
-reads the API of the master and writes to VictoriaMetrics.
+VictoriaMetrics accepts data only from its own host. The importer therefore runs on that host, reads
+results from the API of the master, and writes their series to VictoriaMetrics.
 """
 
 import argparse
@@ -41,14 +41,14 @@ class ImporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     Attributes:
         master_url: The URL of the master.
-        token_file: The file with the token; its role is viewer.
-        ca_file: The CA certificate that both servers are verified with.
+        token_file: The file that contains the token, which has the role viewer.
+        ca_file: The CA certificate that the certificates of both servers are verified with.
         certificate_file: The client certificate for both servers.
         key_file: The private key of the certificate.
         import_url: The complete URL of the import endpoint of VictoriaMetrics.
-        state_file: The file that stores the progress.
+        state_file: The file in which the importer stores its progress.
         pause_s: The pause between two passes, in seconds.
-        log_level: The lowest level that is logged.
+        log_level: The minimum level of the messages that are logged.
     """
 
     master_url: str
@@ -69,8 +69,9 @@ class PushError(Exception):
 class Importer:
     """Imports the series of each result once, in the order in which results were stored.
 
-    A result is recorded as imported after the response of VictoriaMetrics. If the importer stops
-    in between, the series is imported again with the same samples and timestamps.
+    A result is recorded as imported after VictoriaMetrics has responded. If the importer stops
+    before the result is recorded, the series is imported again with the same samples and
+    timestamps.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Importer:
         Args:
             client: The client of the master.
             push: Sends import lines to VictoriaMetrics; raises PushError.
-            state_file: The file of the checkpoint.
+            state_file: The file that contains the checkpoint.
         """
         self._client = client
         self._push = push
@@ -91,7 +92,8 @@ class Importer:
     def import_new(self) -> int:
         """Import the series of all new results and return the number of imported series.
 
-        Raises MasterUnreachableError, MasterRefusedError or PushError; then call it again later.
+        Raises MasterUnreachableError, MasterRefusedError or PushError. The caller should then call
+        this method again later.
         """
         imported = 0
         while True:
@@ -163,7 +165,7 @@ def import_forever(importer: Importer, pause_s: float, stopped: threading.Event)
     Args:
         importer: The importer.
         pause_s: The pause between two passes, in seconds.
-        stopped: Set to end the loop.
+        stopped: An event that ends the loop when it is set.
     """
     while True:
         try:

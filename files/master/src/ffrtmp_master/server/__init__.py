@@ -1,1 +1,1 @@
-"""The HTTP server: application, protocol, fast path for agents, and API document."""
+"""The HTTP server: application, protocol, fast path for agents, and OpenAPI document."""

@@ -1,6 +1,7 @@
 """OPTIONS and 405 responses for the paths of fast-path endpoints.
 
-The framework serves other methods of the same paths, but does not know the fast-path endpoints.
+The framework serves the other methods of these paths. It does not know the fast-path endpoints, so
+its own OPTIONS and 405 responses would not list POST.
 """
 
 from http import HTTPStatus
@@ -14,7 +15,10 @@ from ffrtmp_master.server import fast_path
 
 
 def with_allowed_methods(framework: Litestar) -> ASGIApp:
-    """Wrap the framework so that OPTIONS and 405 responses list the methods of both."""
+    """Wrap the framework so that OPTIONS and 405 responses list all methods of a path.
+
+    These are the methods of the framework and those of the fast-path endpoints.
+    """
     methods = {endpoint.route: {"OPTIONS", "POST"} for endpoint in agent_endpoints.ENDPOINTS}
     for route in framework.routes:
         if route.path_format in methods:

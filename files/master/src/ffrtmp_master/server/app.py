@@ -44,7 +44,7 @@ _PAGE_HEADERS = {
 
 @dataclass
 class ServicesHolder:
-    """The services of an application, which may be replaced while the application is stopped."""
+    """Holds the services of an application. They may be replaced while it is stopped."""
 
     services: Services
 
@@ -62,9 +62,10 @@ def with_fast_endpoints(framework: Litestar, services: Services) -> ASGIApp:
 
 
 def build_framework(served: ServicesHolder) -> Litestar:
-    """Return the framework application, which serves all other endpoints.
+    """Return the framework application, which serves all endpoints that are not on the fast path.
 
-    Building it is slow. Tests build it once and replace the services of `served` instead.
+    Building the application is slow. Therefore, tests build it once and replace the services in
+    `served` for each test.
     """
 
     @asynccontextmanager
@@ -128,7 +129,7 @@ def build_framework(served: ServicesHolder) -> Litestar:
                 path="/schema",
                 include_in_schema=False,
                 route_handlers=[],
-                # Browsers request the page without a token. It contains no data of the farm.
+                # Browsers request the page without a token. The page contains no data of the farm.
                 opt=authentication.OPEN,
                 after_request=_raise_not_found,
                 response_headers=_PAGE_HEADERS,
@@ -138,7 +139,7 @@ def build_framework(served: ServicesHolder) -> Litestar:
 
 
 def _raise_not_found(response: Response[Any]) -> Response[Any]:
-    """Turn a missing page into the same problem document as any other missing resource."""
+    """Raise NotFoundException for a missing page, so that a problem document is returned."""
     if response.status_code == HTTPStatus.NOT_FOUND:
         raise NotFoundException
     return response

@@ -1,6 +1,7 @@
-"""The API reference page: every operation, in one self-contained HTML file.
+"""The API reference page, a self-contained HTML file that lists all operations and types.
 
-The reference pages of the framework load scripts from the internet, which isolated networks block.
+The reference pages of the framework are not used, because they load scripts from the internet,
+which isolated networks block.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ _REFERENCE = "#/components/schemas/"
 
 
 def render_page(document: dict[str, Any]) -> str:
-    """Return the page for an OpenAPI document."""
+    """Return the HTML reference page for an OpenAPI document."""
     info = document["info"]
     title = escape(f"{info['title']} {info['version']}")
     parts = [
@@ -80,7 +81,7 @@ def _bodies(holder: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _shape(schema: dict[str, Any]) -> str:
-    """Describe a schema in a few words, with a link to a referenced type."""
+    """Return a short description of a schema as HTML, with links to the types it refers to."""
     if "$ref" in schema:
         name = escape(schema["$ref"].removeprefix(_REFERENCE))
         return f'<a href="#{name}">{name}</a>'

@@ -1,7 +1,8 @@
-"""Serving of the fast-path endpoints, from the received request to the response.
+"""Handling of requests to fast-path endpoints, from the received request to the response.
 
-Most requests come directly from their connection (see `fast_path_protocol`). The others come
-through ASGI; requests to other endpoints are passed on to the framework.
+Most of these requests are passed in directly by the protocol of their connection (see
+`fast_path_protocol`). The others arrive through ASGI, as do the requests to all other endpoints,
+which are passed on to the framework.
 """
 
 import time
@@ -38,14 +39,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Match(NamedTuple):
-    """The fast-path endpoint of a path, and the part of the path that names the job."""
+    """The fast-path endpoint that matches a path, and the part of the path that is the job id.
+
+    `job_part` is empty if the path of the endpoint contains no job id.
+    """
 
     endpoint: Endpoint[Any]
     job_part: str
 
 
 def match_endpoint(path: str) -> Match | None:
-    """Return the fast-path endpoint of a path; None if there is none."""
+    """Return the fast-path endpoint that matches a path, or None if there is none."""
     endpoint = _BY_PATH.get(path)
     if endpoint is not None:
         return Match(endpoint, "")
@@ -63,9 +67,9 @@ class RawRequest(NamedTuple):
         path: The path.
         headers: The headers, with names in lower case.
         client: The address and port of the client, if known.
-        content: The body, or a function that reads it.
-        hung_up: Returns when the client has disconnected.
-        is_gone: Returns whether the client is known to have disconnected.
+        content: The body, or an asynchronous function that reads it.
+        hung_up: An asynchronous function that returns when the client has disconnected.
+        is_gone: A function that returns whether the client is known to have disconnected.
     """
 
     path: str
@@ -77,7 +81,7 @@ class RawRequest(NamedTuple):
 
 
 class RawResponse(NamedTuple):
-    """A complete response."""
+    """A complete response, ready to be sent."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -89,7 +93,7 @@ async def respond(services: Services, match: Match, request: RawRequest) -> RawR
 
     Args:
         services: The services of the master.
-        match: The endpoint, and the part of the path that names the job.
+        match: The endpoint, and the part of the path that is the job id.
         request: The request.
 
     Returns:
@@ -123,7 +127,7 @@ async def respond(services: Services, match: Match, request: RawRequest) -> RawR
 def _check_connected(request: RawRequest) -> None:
     """Reject a request whose client disconnected during authentication.
 
-    A job that is claimed for it would wait until its lease expires.
+    If such a request claimed a job, the job would not run until its lease expires.
     """
     if request.is_gone():
         raise ClientException("the client has disconnected")
@@ -148,7 +152,7 @@ def with_fast_path(app: ASGIApp, services: Services) -> ASGIApp:
             scope["path"],
             headers,
             scope.get("client"),
-            # After a disconnect the body is empty, which no endpoint accepts.
+            # If the client disconnects, the body is empty, and no endpoint accepts an empty body.
             lambda: _body(receive, headers),
             hung_up,
             lambda: False,

@@ -1,9 +1,10 @@
-"""Serving of fast-path endpoints directly from the HTTP parser.
+"""The connection protocol that serves fast-path endpoints directly from the HTTP parser.
 
-For each request, the server creates about ten objects that ASGI needs and the fast path does not.
-Without them a response takes a fifth less time. Only simple requests are served this way: a path
-without escapes, a small body of known length, and a persistent connection without pipelining whose
-client reads its responses. The server handles all other requests, with the same responses.
+For each request, Uvicorn creates about ten objects that ASGI needs but the fast path does not.
+Without these objects, a response takes a fifth less time. Only simple requests are served this way:
+the path contains no escapes, the body is small and its length is known, the connection is
+persistent and not pipelined, and the client reads its responses. Uvicorn, called the server in this
+module, handles all other requests; the responses are the same.
 """
 
 import asyncio
@@ -17,14 +18,14 @@ from ffrtmp_master.server.request_ids import RequestIds
 from ffrtmp_master.server.write_coalescing import CoalescingProtocol
 from ffrtmp_master.services import Services
 
-# The server reads larger bodies, because it applies flow control.
+# Larger bodies are left to the server, because it applies flow control.
 _MAX_DIRECT_BODY_BYTES = 64 * 1024
 _PLAIN_PATH = re.compile(rb"[A-Za-z0-9/_-]+")
 _LENGTH, _EXPECT = b"content-length", b"expect"
 
 
 class _Exchange:
-    """A fast-path request in progress; takes the place of the request state of the server."""
+    """State of a request on the fast path, used instead of the server's per-request state."""
 
     __slots__ = ("disconnected", "gone", "keep_alive", "response_complete")
 
@@ -36,7 +37,7 @@ class _Exchange:
 
     @property
     def message_event(self) -> "_Exchange":
-        """The event that the server sets when the client has disconnected."""
+        """The object whose method `set` the server calls when the client has disconnected."""
         return self
 
     def set(self) -> None:
@@ -72,7 +73,7 @@ class FastPathProtocol(CoalescingProtocol):
     # --- called by the parser ---
 
     def on_message_begin(self) -> None:
-        """Begin a request. The state that ASGI needs is created only if it is needed."""
+        """Begin a request. The state for ASGI is created later, if the server needs it."""
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -83,7 +84,7 @@ class FastPathProtocol(CoalescingProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Choose between the fast path and the server."""
+        """Decide whether the fast path or the server handles the request."""
         self._request_headers = dict(self.headers)
         self._match = self._match_fast_path()
         if self._match is not None:
@@ -105,7 +106,7 @@ class FastPathProtocol(CoalescingProtocol):
             self._content += body
 
     def on_message_complete(self) -> None:
-        """Serve the request, or let the server continue."""
+        """Serve the request if it is on the fast path; otherwise let the server continue."""
         match, self._match = self._match, None
         if match is None:
             super().on_message_complete()
@@ -119,7 +120,7 @@ class FastPathProtocol(CoalescingProtocol):
             exchange.hung_up,
             lambda: exchange.disconnected,
         )
-        # Idle connections must not hold memory of past requests.
+        # An idle connection must not keep the data of past requests in memory.
         self._request_headers, self._content = {}, b""
         task = self.loop.create_task(self._answer(match, request, exchange))
         task.add_done_callback(self.tasks.discard)
@@ -128,7 +129,7 @@ class FastPathProtocol(CoalescingProtocol):
     # --- internals ---
 
     def _match_fast_path(self) -> fast_path.Match | None:
-        """Return the endpoint that is served here; None if the server must handle the request."""
+        """Return the matching endpoint, or None if the server must handle the request."""
         url, parser = self.url, self.parser
         match = fast_path.match_endpoint(url.decode()) if _PLAIN_PATH.fullmatch(url) else None
         if match is None or parser.get_method() != b"POST":

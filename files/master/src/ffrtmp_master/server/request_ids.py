@@ -1,4 +1,4 @@
-"""Request ids, which appear in responses and in the log lines of a request."""
+"""Request ids, which are included in each response and in the log lines of its request."""
 
 import itertools
 import logging
@@ -15,17 +15,17 @@ _log = logging.getLogger(__name__)
 HEADER = b"x-request-id"
 """The header of requests and responses that contains the id."""
 
-# Ids that clients may choose, safe in logs, headers and shells.
+# Clients may choose ids that consist of characters that are safe in logs, headers and shells.
 _ALLOWED = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _PREFIX_BYTES = 8
 
 
 class RequestIds:
-    """Assigns request ids: the id that the client sent, or a new one."""
+    """Assigns each request the id that its client sent, or a new id."""
 
     def __init__(self) -> None:
-        """Choose the prefix of this process."""
-        # A random prefix and a counter: ids must be unique, but need not be unpredictable.
+        """Choose a random prefix for the ids of this process."""
+        # Ids must be unique, but need not be unpredictable. A random prefix and a counter suffice.
         self._prefix = secrets.token_hex(_PREFIX_BYTES).encode()
         self._numbers = itertools.count()
 
@@ -37,7 +37,7 @@ class RequestIds:
         request_id = requested
         if request_id is None or not _ALLOWED.fullmatch(request_id):
             request_id = b"%s%016x" % (self._prefix, next(self._numbers))
-        # The server runs each request in a separate context, so no reset is needed.
+        # The server runs each request in a separate context, which need not be reset.
         logs.begin_context(request_id=request_id.decode())
         return request_id
 
@@ -64,9 +64,9 @@ def with_request_ids(app: ASGIApp) -> ASGIApp:
 
 
 def set_request_id(app: ASGIApp) -> ASGIApp:
-    """Wrap an application so that log lines name the job, run or node of the request path.
+    """Wrap an application so that log lines include the job, run or node in the request path.
 
-    A Litestar middleware, because the path must have been matched.
+    This is a Litestar middleware, because the path parameters are known only after routing.
     """
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:

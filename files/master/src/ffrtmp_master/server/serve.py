@@ -14,10 +14,11 @@ from ffrtmp_master.server.request_ids import RequestIds
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 
-# Requests that take longer are aborted: the whole shutdown must take less than 5 s.
+# At shutdown, requests that take longer are aborted, because the whole shutdown must take less
+# than 5 s.
 _GRACE_S = 3
-# Longer than the pause between two requests of an agent: an idle connection costs less than a new
-# TLS handshake.
+# Idle connections are kept open for longer than the pause between two requests of an agent, because
+# an idle connection costs less than a new TLS handshake.
 _KEEP_ALIVE_S = 75
 _GC_THRESHOLD = 50_000
 
@@ -35,13 +36,13 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve requests until the process receives SIGTERM or SIGINT.
 
-    Raises OSError if the certificate cannot be read, SystemExit if the port is in use.
+    Raises OSError if the certificate cannot be read, and SystemExit if the port is in use.
     """
     _tune_garbage_collector()
     services = Services(settings)
-    # Uvicorn expects a class, but only calls it.
+    # Uvicorn expects a class, but a callable that returns a protocol is sufficient.
     protocol: Any = partial(FastPathProtocol, services, RequestIds())
     config = uvicorn.Config(
         app.create_app(services),
@@ -54,7 +55,7 @@ def serve(settings: Settings) -> None:
         loop="uvloop",
         http=protocol,
         ws="none",
-        # Logging is configured already, and the metrics count requests.
+        # Logging is already configured. The metrics count requests, so no access log is needed.
         log_config=None,
         access_log=False,
         server_header=False,
@@ -69,8 +70,8 @@ def serve(settings: Settings) -> None:
 def _tune_garbage_collector() -> None:
     """Run the garbage collector less often than by default.
 
-    Requests create few reference cycles and imported modules stay in memory, but the default
-    setting spent a twentieth of the CPU time on collections.
+    Requests create few reference cycles, and imported modules stay in memory. With the default
+    settings, collections would nevertheless take a twentieth of the CPU time.
     """
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

@@ -1,4 +1,4 @@
-"""Write coalescing: the head and body of a response share a TLS record and a system call."""
+"""Write coalescing, which sends the head and body of a response in one TLS record."""
 
 import asyncio
 from typing import Any
@@ -7,15 +7,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class _CoalescingTransport:
-    """A transport that delays each write until the end of the event loop iteration.
+    """A transport that delays a write until the next write or event loop iteration.
 
-    The head and body of a response are written in the same iteration and are sent together. A
-    single write is sent at the end of the iteration.
+    The head and body of a response are written in the same iteration and are therefore sent
+    together, which also takes only one system call.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
-        # Called for each response, so it does not go through `__getattr__`.
+        # Called for each response, so the slower access through `__getattr__` is avoided.
         self.is_closing = transport.is_closing
         self._call_soon = loop.call_soon
         self._held: bytes | None = None
@@ -30,7 +30,7 @@ class _CoalescingTransport:
             self._transport.write(held + data)
 
     def write_now(self, data: bytes) -> None:
-        """Write a complete response without delay."""
+        """Write a complete response and any delayed data immediately."""
         held, self._held = self._held, None
         self._transport.write(data if held is None else held + data)
 
@@ -48,7 +48,7 @@ class _CoalescingTransport:
 
 
 class CoalescingProtocol(HttpToolsProtocol):
-    """The protocol of Uvicorn on a coalescing transport."""
+    """Uvicorn's HTTP protocol on a transport that coalesces writes."""
 
     def connection_made(self, transport: Any) -> None:
         """Wrap the transport of a new connection."""

@@ -1,7 +1,7 @@
 """Histograms without locks, for values that are observed in the event loop only.
 
 The histograms of prometheus_client acquire two locks per value, because any thread may observe
-values. With five values per job, that was 2 % of the time that the master spends on a job.
+values. With five values per job, the locks took 2 % of the time that the master spends on a job.
 """
 
 from bisect import bisect_left
@@ -37,7 +37,7 @@ class SingleThreadHistogram:
 
 
 class HistogramFamily(Collector):
-    """The histograms of one metric, by label values."""
+    """The histograms of one metric, one for each combination of label values."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Counters and histograms of the master; each application has a separate registry.
 
-They start at 0 with the process. State in the database is read at each scrape instead: see
-`snapshot`.
+These metrics start at 0 when the process starts. Metrics of the state in the database are read from
+the database at each scrape instead (see `snapshot`).
 """
 
 import platform
@@ -25,12 +25,12 @@ OPENMETRICS = "application/openmetrics-text"
 TEXT = "text/plain"
 
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60)
-# From an immediate claim by a parked agent to days in the queue.
+# Waits range from an immediate claim by a parked agent to days in the queue.
 _WAIT_BUCKETS_S = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 259200)
 _RUN_BUCKETS_S = (0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-# Other methods, which clients can choose freely, must not become label values.
+# Clients can send any method name, so other names must not become label values.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
 # Unknown paths have no template and must not become label values either.
@@ -41,7 +41,7 @@ class Metrics:
     """The master's counters and histograms."""
 
     def __init__(self, database: str) -> None:
-        """Create all metrics in a new registry; `database` is the kind of the database."""
+        """Create all metrics in a new registry; `database` is the kind of database."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Info(
@@ -68,7 +68,7 @@ class Metrics:
             bounds=_LATENCY_BUCKETS_S,
         )
         registry.register(self._latency)
-        # Cached, because a lookup of labels costs more than an increment.
+        # Cached, because looking up the labels costs more than incrementing a counter.
         self._answered: dict[tuple[str, str, int], tuple[Counter, SingleThreadHistogram]] = {}
         self._make_queue_metrics(registry)
         self._make_writer_metrics(registry)
@@ -104,7 +104,8 @@ class Metrics:
             ["failure_class"],
             registry=registry,
         )
-        # All series start at 0: a series that first appears as 1 has no rate.
+        # All series are initialized to 0, because Prometheus cannot compute the rate of a series
+        # that first appears with the value 1.
         for state in JobState:
             if state.is_final:
                 self._finished.labels(state)
@@ -171,7 +172,7 @@ class Metrics:
             (self._end_to_end, effects.end_to_end_s),
         ):
             for value_s in values_s:
-                # Durations can be negative after the clock was set back.
+                # Durations can be negative if the clock was set back.
                 histogram.observe(max(value_s, 0.0))
 
     def committed(self, operations: int, duration_s: float) -> None:
@@ -184,7 +185,7 @@ class Metrics:
         self._rollbacks.inc()
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
-        """Count a request that was served without the framework.
+        """Count a request that was served without the framework, and observe its duration.
 
         Args:
             route: The path template.
@@ -203,7 +204,7 @@ class Metrics:
         found[1].observe(duration_s)
 
     def count_answer(self, message: Message, scope: Scope) -> None:
-        """Count a response when its head is sent; called for each ASGI message."""
+        """Count a response when its head is sent. Called for each ASGI message of the response."""
         if message["type"] == "http.response.start":
             route = scope.get("path_template") or _UNMATCHED
             self._requests.labels(route, _method(scope), str(message["status"])).inc()
@@ -228,7 +229,7 @@ class Metrics:
     def render(self, snapshot: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
         """Return the encoded metrics and their content type.
 
-        `snapshot` are further metrics, `media_type` is OPENMETRICS or TEXT.
+        `snapshot` contains additional metrics, and `media_type` is OPENMETRICS or TEXT.
         """
         encode, content_type = choose_encoder(media_type)
         metrics = [*self.registry.collect(), *snapshot]
@@ -246,7 +247,7 @@ def _histogram(
 
 
 class _Collected(Collector):
-    """A collector of metrics that are already collected."""
+    """A collector that returns metrics that have already been collected."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics

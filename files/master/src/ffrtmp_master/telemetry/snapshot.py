@@ -1,4 +1,4 @@
-"""The state of the farm, read from the database at each scrape, and its metrics."""
+"""Metrics of the state of the farm, which is read from the database at each scrape."""
 
 import shutil
 from collections import Counter
@@ -130,7 +130,7 @@ def _counted(items: Iterable[tuple[T, int]]) -> Counter[T]:
 def snapshot_metrics(snapshot: FarmSnapshot) -> Iterable[Metric]:
     """Yield the metrics of a snapshot.
 
-    Empty groups have the value 0, so that their series continue.
+    The series of empty groups have the value 0, so that they do not disappear.
     """
     queued = GaugeMetricFamily(
         "ffrtmp_master_jobs_queued",
