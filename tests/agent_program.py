@@ -14,7 +14,7 @@ from ffrtmp_worker.agent import capabilities, cli
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the agent; returns its exit code."""
+    """Run the agent and return its exit code."""
     encoders = frozenset(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
     capabilities.proved_encoders = lambda _ffmpeg: encoders
     return cli.main(arguments[1:])

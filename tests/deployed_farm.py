@@ -1,4 +1,4 @@
-"""Access to the machines of a deployed farm, for the tests of the molecule scenarios."""
+"""Access of the molecule scenarios' tests to the machines of a deployed farm."""
 
 import json
 import os
@@ -69,7 +69,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine of the farm, with its testinfra host and its inventory variables."""
+    """A machine of the farm: its testinfra host and its inventory variables."""
 
     host: Host
     variables: dict[str, Any]

@@ -197,7 +197,7 @@ def _locked(folder: Path) -> Iterator[IO[bytes]]:
 
 
 def _end_server_of(data: Path) -> None:
-    """End the server of a data folder, if it runs."""
+    """End the server that uses a data folder, if it is running."""
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         if Path(f"/proc/{pid}/cwd").readlink() != data:
@@ -211,7 +211,7 @@ def _end_server_of(data: Path) -> None:
 
 
 def _binaries() -> Path:
-    """Return the folder of the programs of the newest installed server."""
+    """Return the folder with the programs of the newest installed PostgreSQL."""
     found = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: float(path.parent.name),
@@ -222,7 +222,10 @@ def _binaries() -> Path:
 
 
 def _as_server() -> list[str]:
-    """Return a prefix for commands of the server's user that end with this process."""
+    """Return the beginning of a command that runs a program as the server's user.
+
+    The program is killed when this process ends.
+    """
     prefix = ["setpriv", "--pdeathsig", "QUIT"]
     if _is_root():
         prefix += ["--reuid", _SUPERUSER, "--regid", _SUPERUSER, "--init-groups"]

@@ -69,7 +69,7 @@ def summary(cases: Sequence[Case], total_s: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description="Print failures, slow tests and the total time.")
     parser.add_argument("folder", type=Path, help="folder of the JUnit XML reports")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The committed files of the repository."""
+"""Lists of the committed files of the repository."""
 
 import shutil
 import subprocess

@@ -58,13 +58,13 @@ class Cluster(postgresql.Cluster):
         }
 
     def create(self, name: str, template: str = "template1") -> Database:
-        """Create a database with a URL for TLS."""
+        """Create a database, and return it with a URL that requires TLS."""
         database = super().create(name, template)
         over_tls = f"sslmode=verify-full&sslrootcert={self._ca_file}"
         return replace(database, url=database.url.replace("sslmode=disable", over_tls))
 
     def _create_certificate(self) -> dict[str, str]:
-        """Create the certificate of the server, and return the settings for it."""
+        """Create the certificate of the server, and return the settings that make it use it."""
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
         key, certificate = self._folder / "server.key", self._folder / "server.pem"
@@ -97,5 +97,5 @@ def running(folder: Path) -> Iterator[Cluster]:
         finally:
             cluster.stop(signal.SIGQUIT)
     finally:
-        # Not a TemporaryDirectory, because the files belong to the server's user.
+        # A TemporaryDirectory could not be used, because the files belong to the server's user.
         shutil.rmtree(directory)

@@ -52,7 +52,7 @@ def expect(answer: Answer, *statuses: int) -> Answer:
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection."""
+    """A keep-alive connection on which one request at a time can be sent."""
 
     def __init__(self) -> None:
         """Create a connection that is not open yet."""

@@ -9,7 +9,7 @@ class JobAccounting:
     """The ids of the jobs that were submitted, handed out and finished."""
 
     def __init__(self) -> None:
-        """Start without jobs."""
+        """Create an accounting that does not contain any jobs."""
         self._submitted: set[str] = set()
         self._handed: set[str] = set()
         self._finished: set[str] = set()

@@ -19,7 +19,7 @@ class NotADiskError(Exception):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """The computer, its disk, and the commit that was measured."""
+    """Description of the computer, its disk, and the measured commit."""
 
     cpu: str
     cores: int

@@ -43,7 +43,7 @@ class CpuMeter:
     """Meter for the CPU usage of a process since the creation of the meter."""
 
     def __init__(self, pid: int) -> None:
-        """Start the measurement."""
+        """Start the measurement of a process."""
         self._pid = pid
         self._cpu_s = cpu_s(pid)
         self._start = time.perf_counter()

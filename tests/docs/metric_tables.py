@@ -1,6 +1,6 @@
 """The tables of docs/metrics.md, generated from the metrics of the programs.
 
-`python tests/docs/metric_tables.py` rewrites them.
+`python tests/docs/metric_tables.py` updates the tables in the page.
 """
 
 from collections import Counter

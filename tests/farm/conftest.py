@@ -219,7 +219,7 @@ class Farm:
 def farm(
     root: Path, tmp_path: Path, template_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Farm]:
-    """A farm with a running master; the test starts the agents."""
+    """A farm whose master is running; tests start the agents themselves."""
     encoders = working_encoders.file_for(tmp_path_factory, root / ".cache/ffmpeg/ffmpeg")
     farm = Farm(root, tmp_path, template_file, encoders)
     try:

@@ -25,7 +25,10 @@ RunModule = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
-    """A function that runs main() of a module and returns its output and exit code `rc`."""
+    """A function that runs the main() of a module.
+
+    It returns the output of the module, to which it adds the exit code as `rc`.
+    """
 
     def run(module: ModuleType, **arguments: Any) -> dict[str, Any]:
         capsys.readouterr()

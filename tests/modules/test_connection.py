@@ -109,7 +109,7 @@ def test_a_server_that_is_not_a_master_is_reported(
 
 
 class _Hello(http.server.BaseHTTPRequestHandler):
-    """Answers every request with hello."""
+    """Answers every request with the text hello."""
 
     def do_GET(self) -> None:
         self.send_response(200)

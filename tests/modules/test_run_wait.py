@@ -113,7 +113,7 @@ def test_memory_and_stack_do_not_grow_with_polls(
     def answers() -> Iterator[Answer]:
         for number in range(POLLS):
             if number in (POLLS // 10, POLLS - 1):
-                gc.collect()  # It also empties the interpreter's free lists, which count as used.
+                gc.collect()  # This also empties the free lists, whose memory counts as used.
                 grown.append(tracemalloc.get_traced_memory()[0])
             yield answer(min(number // 2, POLLS - 1), POLLS, stage=f"stage {number % 3}")
         yield answer(POLLS, POLLS)

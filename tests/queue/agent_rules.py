@@ -87,7 +87,7 @@ class Agents:
     @precondition(lambda self: self.attempts and self._is_active(self.attempts[-1]))
     @rule()
     def fail_until_attempts_are_exhausted(self) -> None:
-        """Report node failures of the newest attempt's job until no attempts are left."""
+        """Report node failures for the job of the newest attempt until it has no attempts left."""
         job = self.attempts[-1].job
         while (attempt := self.attempts[-1]).job is job and self._is_active(attempt):
             self._failure(attempt, FailureClass.NODE)

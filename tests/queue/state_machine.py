@@ -43,7 +43,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
     runs = Bundle("runs")
 
     def __init__(self, new_database: NewDatabase, folder: Path, event_counts: Counter[str]) -> None:
-        """Start a master on a new database; `event_counts` counts the events."""
+        """Start a master on a new database; the machine counts its events in `event_counts`."""
         super().__init__()
         self.event_counts = event_counts
         self.attempts: list[Attempt] = []

@@ -25,7 +25,7 @@ pytestmark = [only("postgresql"), pytest.mark.slow]
 
 @pytest.fixture
 def masters(migrated: Settings, tmp_path: Path) -> Iterator[list[MasterProcess]]:
-    """Two masters that share only the database."""
+    """Two running masters that share nothing but the database."""
     with ExitStack() as stack:
         started = []
         for name in ("one", "two"):

@@ -1,4 +1,4 @@
-"""Fixtures: FFmpeg binaries, clips, and a small server that implements the master's API."""
+"""Fixtures: FFmpeg programs, clips, and a small server that implements the master's API."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ _MOVIE = _ROOT / "files" / "media" / "bigbuckbunny-720p.mp4"
 
 @pytest.fixture(scope="session")
 def ffmpeg() -> Path:
-    """Return an FFmpeg with libvmaf and all encoders of the farm."""
+    """Return an FFmpeg that has libvmaf and all encoders of the farm."""
     binary = Path(os.environ.get("FFRTMP_TEST_FFMPEG", _ROOT / ".cache" / "ffmpeg" / "ffmpeg"))
     if not binary.is_file():
         pytest.fail(f"{binary} does not exist: run make test-ffmpeg", pytrace=False)
@@ -143,7 +143,7 @@ def scenario(source: Path, **settings: object) -> Scenario:
 
 
 def claim_of(spec: Scenario, heartbeat_s: float) -> Claim:
-    """Return a claim of a job in its third attempt."""
+    """Return a claim for the third attempt of a job."""
     now = "2026-01-01T00:00:00Z"
     job = msgspec.convert(
         {

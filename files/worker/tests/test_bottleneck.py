@@ -14,7 +14,7 @@ from ffrtmp_worker.measure.nvml import Gpu, Gpus, Nvml
 
 
 class BusyNvml(Nvml):
-    """A GPU whose encoder has the given utilization."""
+    """An NVML that reports one GPU, whose encoder has the given utilization in each reading."""
 
     def __init__(self, *ratios: float) -> None:
         self._ratios = iter(ratios)

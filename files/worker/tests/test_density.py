@@ -140,9 +140,9 @@ def _density(clip: Path, **settings: object) -> Scenario:
     return msgspec.structs.replace(scenario(clip), kind="density", density=density)
 
 
-# This test takes half a minute, because it has three windows in real time. The default tests
-# contain a search with one stream in test_ffmpeg_build.py, and the searches below that do not find
-# any streams.
+# This test takes half a minute, because it has three windows in real time. `make test` runs a
+# search with one stream in test_ffmpeg_build.py, and the searches below that do not find any
+# streams.
 @pytest.mark.deep
 def test_sustained_streams_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
     reported: list[Progress] = []
@@ -175,8 +175,8 @@ def test_sustained_streams_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert "-re" in measured.provenance.argv
 
 
-# This test keeps all processors busy for 15 s. The default tests check the detection of bottlenecks
-# with given values in test_bottleneck.py.
+# This test keeps all processors busy for 15 s. `make test` checks the detection of bottlenecks with
+# given values in test_bottleneck.py.
 @pytest.mark.deep
 def test_a_node_that_sustains_no_stream_reports_the_bottleneck(
     long_clip: Path, tools: Tools, tmp_path: Path

@@ -113,7 +113,7 @@ def test_a_dropped_connection_is_reopened_and_counted(
     assert "overloaded" not in [reason.code for reason in measured.verdict.reasons]
 
 
-# This test keeps all processors busy for 20 s. The default tests check verdicts on given values in
+# This test keeps all processors busy for 20 s. `make test` checks verdicts on given values in
 # test_verdict.py.
 @pytest.mark.deep
 def test_an_encoder_that_is_too_slow_is_overloaded(

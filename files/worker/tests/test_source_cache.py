@@ -183,7 +183,7 @@ def test_a_stop_ends_the_generation_of_a_clip(tools: Tools, folder: Path) -> Non
 
 
 class _Files(http.server.BaseHTTPRequestHandler):
-    """Serves a clip, a missing file, a redirect and an error."""
+    """Answers requests with a clip, a missing file, a redirect or an error."""
 
     def do_GET(self) -> None:
         if self.path == "/clip.mp4":

@@ -323,7 +323,7 @@ def test_mismatches_of_the_output_are_listed(clip: Path, tools: Tools) -> None:
 
 
 def _encoders_in(folder: Path) -> list[int]:
-    """Return the FFmpeg processes that encode in the working directory `folder`."""
+    """Return the FFmpeg processes that encode and whose working directory is `folder`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

@@ -79,7 +79,7 @@ class Host:
         return main(["--config", str(self.config), command])
 
     def all(self) -> dict[str, str]:
-        """Return everything that tuning may change."""
+        """Return all state that tuning may change."""
         files = [file for folder in (self.cpus, self.units) for file in folder.rglob("*")]
         return {str(file): file.read_text().strip() for file in files if file.is_file()}
 

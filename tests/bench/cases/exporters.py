@@ -1,4 +1,4 @@
-"""Cost of the exporters of a worker: memory and scrape latency."""
+"""Cost of a worker's exporters: their memory and the latency of a scrape."""
 
 import http.client
 import json

@@ -66,7 +66,7 @@ def measure(context: BenchmarkContext) -> Line:
 def _create_master(
     folder: Path, site: Site, name: str, *, queued: int, finished: int, unmet: int
 ) -> Master:
-    """Create a master with a number of jobs of each kind in its database."""
+    """Create a master whose database contains the given numbers of jobs of each kind."""
     database = folder / f"{name}.db"
     master = Master(site, on_file(database), name)
     master.prepare()

@@ -27,7 +27,7 @@ Seconds = tuple[float, float]
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Process the same number of jobs with each queue, one queue after the other in each round."""
+    """Process the same number of jobs with each queue; in a round, the queues run in turn."""
     rounds = context.pick(9, 1)
     jobs = context.pick(5000, 2000)
     durations: dict[str, list[Seconds]] = {}
@@ -92,7 +92,7 @@ def _queues(
 def _run(
     python: Path, script: Path, command: list[str], environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Run the program of a peer in its own interpreter; return its output."""
+    """Run the program of a peer in the peers' virtual environment, and return its output."""
     done = subprocess.run(
         [python, script, *command],
         env=os.environ | environment,

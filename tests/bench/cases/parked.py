@@ -1,4 +1,4 @@
-"""Thousands of agents that wait for jobs at one master."""
+"""Cost of thousands of agents that wait for jobs at one master."""
 
 from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line

@@ -33,7 +33,7 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class NodesOutcome:
-    """The outcome of the simulation.
+    """The measurements of the simulation.
 
     `late_s` is the largest delay with which the simulation sent a request, `offline` is the largest
     number of nodes that the master reported as offline, and `expired` is the number of leases that

@@ -27,7 +27,7 @@ wanted = 0
 
 @queue.task()
 def noop(number: int) -> None:
-    """Count the job."""
+    """Do nothing except for counting the job."""
     processed.append(number)
     if len(processed) == wanted:
         done.set()

@@ -27,7 +27,7 @@ processed: list[int] = []
 
 @app.task(name="noop")
 async def noop(number: int) -> None:
-    """Count the job."""
+    """Do nothing except for counting the job."""
     processed.append(number)
 
 
