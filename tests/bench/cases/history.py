@@ -20,7 +20,7 @@ _EMPTY, _FULL, _BEHIND = "empty history", "long history", "behind others"
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Measure claims at three masters whose databases contain different other jobs."""
+    """Measure claims at three masters that differ in the jobs that they already have."""
     # There are many short rounds, so that a temporary disturbance affects only a few of them.
     rounds = context.pick(21, 3)
     seconds = 2.0

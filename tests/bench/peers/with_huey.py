@@ -27,7 +27,7 @@ wanted = 0
 
 @queue.task()
 def noop(number: int) -> None:
-    """Do nothing except for counting the job."""
+    """Do nothing except count the job."""
     processed.append(number)
     if len(processed) == wanted:
         done.set()

@@ -27,7 +27,7 @@ processed: list[int] = []
 
 @app.task(name="noop")
 async def noop(number: int) -> None:
-    """Do nothing except for counting the job."""
+    """Do nothing except count the job."""
     processed.append(number)
 
 
