@@ -1,8 +1,8 @@
-"""The agent, with encoders that were tested before.
+"""Program that runs the agent with a list of encoders that have already been tested.
 
-Testing them takes two seconds of CPU time for every agent that starts. Run as
-`python tests/agent_program.py FILE ARGUMENTS...`: FILE comes from `working_encoders.file_for`,
-ARGUMENTS are those of ffrtmp-agent.
+An agent that tests its encoders at its start uses two seconds of CPU time for them. The command is
+`python tests/agent_program.py FILE ARGUMENTS...`, where FILE is a file that
+`working_encoders.file_for` returns and ARGUMENTS are arguments of ffrtmp-agent.
 """
 
 import json
@@ -14,7 +14,7 @@ from ffrtmp_worker.agent import capabilities, cli
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the agent; returns its exit code."""
+    """Run the agent and return its exit code."""
     encoders = frozenset(json.loads(Path(arguments[0]).read_text(encoding="utf-8")))
     capabilities.proved_encoders = lambda _ffmpeg: encoders
     return cli.main(arguments[1:])

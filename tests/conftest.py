@@ -1,4 +1,4 @@
-"""Fixtures for the tests of more than one part."""
+"""Fixtures that the tests of several parts of the project use."""
 
 from pathlib import Path
 

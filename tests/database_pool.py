@@ -1,6 +1,6 @@
 """A pool of PostgreSQL databases that tests use one after another.
 
-Emptying a small database costs less than dropping it and copying the template again.
+It takes less time to empty a small database than to drop it and copy the template again.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from postgresql import Cluster, Database
 from psycopg import sql
 
 _MAX_ROWS = 5000
-"""A database with more rows after a test is dropped, because deleting the rows would be slow."""
+"""A database that has more rows after a test is dropped, because their deletion would be slow."""
 
 _SCHEMA = """
 SELECT md5(string_agg(format('%s.%s %s %s', c.relname, a.attname, a.atttypid, a.attnotnull), ','
@@ -31,10 +31,10 @@ _SEQUENCES = "SELECT sequencename FROM pg_sequences WHERE schemaname = 'public'"
 
 
 class DatabasePool:
-    """Copies of one template; each is used by one test at a time."""
+    """Copies of a template database, each of which is used by one test at a time."""
 
     def __init__(self, cluster: Cluster, template: str) -> None:
-        """Prepare a pool of copies of `template`, each with the credentials of the template."""
+        """Prepare a pool of copies of `template`, which have its schema and its credentials."""
         self._cluster = cluster
         self._template = template
         self._free: list[tuple[str, Database]] = []
@@ -45,7 +45,7 @@ class DatabasePool:
 
     @contextmanager
     def lend(self) -> Iterator[Database]:
-        """Yield a database with only the schema and the credentials of the template."""
+        """Yield a database that contains only the schema and the credentials of the template."""
         name, database = self._free.pop() if self._free else self._create()
         yield database
         if self._is_emptied(name):
@@ -58,13 +58,13 @@ class DatabasePool:
         return name, self._cluster.create(name, self._template)
 
     def _is_emptied(self, name: str) -> bool:
-        """Empty a database; return whether it can be used again."""
+        """Empty a database and return whether it can be used again."""
         try:
             with self._cluster.connect(name) as connection:
                 connection.execute(_DISCONNECT)
                 if _schema(connection) != self._schema:
                     return False
-                # Without foreign key checks, the order of the tables does not matter.
+                # Without checks of foreign keys, the tables can be emptied in any order.
                 connection.execute("SET session_replication_role = replica")
                 rows = 0
                 for (table,) in connection.execute(_TABLES).fetchall():
@@ -76,11 +76,11 @@ class DatabasePool:
                 connection.execute("INSERT INTO credentials SELECT * FROM template.credentials")
                 return rows <= _MAX_ROWS
         except psycopg.Error:
-            # A test may have stopped the server or removed a table.
+            # This happens if a test has stopped the server or removed a table.
             return False
 
 
 def _schema(connection: psycopg.Connection[tuple[object, ...]]) -> object:
-    """Return a digest of the tables and columns, and the schema's revision."""
+    """Return a digest of the tables and columns, and the revision of the schema."""
     digest = connection.execute(_SCHEMA).fetchone()
     return digest, connection.execute("SELECT version_num FROM alembic_version").fetchall()

@@ -1,7 +1,7 @@
-"""Fixtures of databases: each test that uses one runs on SQLite and on PostgreSQL.
+"""Fixtures for databases.
 
-A test for one engine is marked with `only("sqlite")` or `only("postgresql")`. A conftest.py imports
-the fixtures that its tests use.
+A test that uses one of them runs twice, on SQLite and on PostgreSQL, unless it is marked with
+`only("sqlite")` or `only("postgresql")`. Each conftest.py imports the fixtures that its tests use.
 """
 
 import shutil
@@ -30,7 +30,7 @@ _started: list[tuple[Cluster, DatabasePool]] = []
 
 
 def only(engine: str) -> pytest.MarkDecorator:
-    """Mark a test that runs on one engine only."""
+    """Return a mark for a test that runs on one engine only."""
     return pytest.mark.parametrize("engine", [engine], indirect=True)
 
 
@@ -43,9 +43,9 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A PostgreSQL server that all tests of this process share, each with a separate database."""
+    """A PostgreSQL server that all tests of this process share; each test has its own database."""
     if _started:
-        # The tests of another folder started it, and stop it at the end of the session.
+        # The fixture of another folder has started the server, and stops it after the last test.
         yield _started[0][0]
         return
     with postgresql.running() as started:
@@ -58,7 +58,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the schema and the credentials, as a template."""
+    """A SQLite file with the schema and the credentials, which serves as a template."""
     return make_once(
         tmp_path_factory, "template.db", lambda file: fill(Database(f"sqlite:///{file}"))
     )
@@ -66,7 +66,10 @@ def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest, engine: str, tmp_path: Path) -> Iterator[Database]:
-    """A separate database for the test: empty, or with schema and credentials for `migrated`."""
+    """A separate database for the test.
+
+    It has the schema and the credentials if the test uses `migrated`; otherwise it is empty.
+    """
     is_empty = "migrated" not in request.fixturenames
     if engine == "sqlite":
         file = tmp_path / "farm.db"
@@ -92,7 +95,7 @@ def settings(tmp_path: Path, database: Database) -> Settings:
 
 @pytest.fixture
 def migrated(settings: Settings) -> Settings:
-    """Settings whose database has the schema and the credentials."""
+    """Settings for a database with the schema and the credentials."""
     return settings
 
 
@@ -100,7 +103,7 @@ def migrated(settings: Settings) -> Settings:
 def new_database(
     request: pytest.FixtureRequest, engine: str, tmp_path: Path
 ) -> Callable[[], AbstractContextManager[Database]]:
-    """A function that creates further databases with schema and credentials."""
+    """A function that creates further databases with the schema and the credentials."""
 
     @contextmanager
     def create() -> Iterator[Database]:
@@ -141,7 +144,7 @@ def fill(database: Database) -> None:
 
 @contextmanager
 def writing(source: Settings | Database) -> Iterator[Engine]:
-    """Yield an engine that can write, and close it."""
+    """Yield an engine that can write, and close it at the end of the context."""
     url, password = _url_and_password(source)
     opened = writing_engine(url, password)
     try:
@@ -152,7 +155,7 @@ def writing(source: Settings | Database) -> Iterator[Engine]:
 
 @contextmanager
 def reading(source: Settings | Database) -> Iterator[Engine]:
-    """Yield an engine that cannot write, and close it."""
+    """Yield an engine that cannot write, and close it at the end of the context."""
     url, password = _url_and_password(source)
     opened = reading_engine(url, password)
     try:
@@ -170,6 +173,6 @@ def _url_and_password(source: Settings | Database) -> tuple[str, str | None]:
 
 
 def as_document(settings: Settings, **changed: object) -> dict[str, object]:
-    """Return settings as the content of the settings file."""
+    """Return settings, with the given changes, in the form of the settings file."""
     plain: dict[str, object] = msgspec.to_builtins(settings, enc_hook=str)
     return plain | changed

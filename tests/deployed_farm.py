@@ -1,4 +1,4 @@
-"""Access to the machines of a deployed farm, for the tests of the molecule scenarios."""
+"""Access of the molecule scenarios' tests to the machines of a deployed farm."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Runs on a machine, whose only HTTPS client is Python.
+# This program runs on a machine of the farm, where Python is the only HTTPS client.
 _REQUEST = """
 import json, ssl, sys, urllib.error, urllib.request
 url, ca, show_certificate, token = json.loads(sys.argv[1])
@@ -41,7 +41,7 @@ def run_playbook(inventory: Path, *arguments: str) -> subprocess.CompletedProces
         arguments: The playbook and further arguments of ansible-playbook.
 
     Returns:
-        The ended process with its output, whatever its exit code.
+        The ended process with its output and exit code, which may be a failure.
     """
     command = [str(Path(sys.executable).with_name("ansible-playbook"))]
     command += ["--inventory", str(inventory), *arguments]
@@ -69,14 +69,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine of the farm, with its testinfra host and its inventory variables."""
+    """A machine of the farm: its testinfra host and its inventory variables."""
 
     host: Host
     variables: dict[str, Any]
 
     @property
     def address(self) -> str:
-        """The address at which other machines reach the machine."""
+        """The address at which other machines reach this machine."""
         address = self.variables["ansible_host"]
         assert isinstance(address, str)
         return address
@@ -97,12 +97,12 @@ class Machine:
 
         Args:
             url: The requested URL.
-            token: The bearer token; none is sent if it is empty.
+            token: The bearer token. If it is empty, the request has none.
             certificate: Whether the machine presents its certificate.
-            ca: The file on the machine with the trusted CAs.
+            ca: The path on the machine of the file with the trusted CAs.
 
         Returns:
-            The answer; its status is 0 if there was none.
+            The answer. If the request failed without an answer, its status is 0.
         """
         parameters = json.dumps([url, ca, certificate, token])
         output = self.host.check_output("python3 -c %s %s", _REQUEST, parameters)

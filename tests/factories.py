@@ -43,7 +43,7 @@ HOLDERS = (
         for name in NODES
     ),
 )
-"""The token of each holder is `token-` followed by the name."""
+"""The credentials of the tests; the token of each holder is `token-` followed by its name."""
 
 BUILD = FfmpegBuild(version="7.1", sha256="f" * 64)
 
@@ -57,7 +57,7 @@ def registration(
     more_kinds: tuple[str, ...] = (),
     ffmpeg_under_test: bool = False,
 ) -> Registration:
-    """Return the registration of a node; without `encoders` it has libx264."""
+    """Return the registration of a node with some encoders, by default only libx264."""
     return Registration(
         name=name,
         facts=NodeFacts(
@@ -211,7 +211,7 @@ def suite(
     sha256: str = CLIP_SHA256,
     more: str = "",
 ) -> str:
-    """Return the text of a suite with encoders x rates x repeats jobs."""
+    """Return the text of a suite with one job for each encoder, rate and repeat."""
     encodes = "".join(f"  - {{name: {name}, encoder: {name}}}\n" for name in encoders)
     points = "".join(f"  - {{bitrate_kbps: {1000 + n}}}\n" for n in range(rates))
     return (
@@ -242,7 +242,7 @@ def scenario(encoder: str = "libx264", name: str = "clip/one") -> Scenario:
 
 
 def job(encoder: str = "libx264", **more: Any) -> dict[str, Any]:
-    """Return the body that submits a job without a run; its source has a URL."""
+    """Return the request body that submits a job without a run, whose source has a URL."""
     transcode = scenario(encoder)
     source = msgspec.structs.replace(transcode.source, url="https://clips.example/clip.mp4")
     return {"scenario": msgspec.structs.replace(transcode, source=source), **more}

@@ -1,4 +1,4 @@
-"""Master processes that start quickly, with an interface like `subprocess.Popen`."""
+"""Master processes that start quickly and have an interface like that of `subprocess.Popen`."""
 
 import atexit
 import json
@@ -18,7 +18,7 @@ _running: list[subprocess.Popen[str]] = []
 
 
 class Master:
-    """A master in a separate process, forked from a process that has imported its libraries."""
+    """A master in a process that is forked from one that has already imported the libraries."""
 
     def __init__(
         self, arguments: Sequence[str | Path], log: Path, output: Path | None = None
@@ -26,9 +26,9 @@ class Master:
         """Start `ffrtmp-master`.
 
         Args:
-            arguments: The arguments of the program.
+            arguments: The command line arguments of the program.
             log: The file to which standard error is appended.
-            output: The file to which standard output is appended; `log` by default.
+            output: The file to which standard output is appended. The default is `log`.
         """
         words = [str(argument) for argument in arguments]
         files = {"output": str(log if output is None else output), "errors": str(log)}
@@ -37,11 +37,15 @@ class Master:
         self._descriptor = os.pidfd_open(self.pid)
 
     def poll(self) -> int | None:
-        """Return the exit code, negative for a signal, or None while the process runs."""
+        """Return the exit code, or None if the process still runs; a signal's number is negated."""
         return self._code_within(0)
 
     def wait(self, timeout: float) -> int:
-        """Return the exit code; raises subprocess.TimeoutExpired."""
+        """Wait for the end of the process and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: The process still runs after the timeout.
+        """
         code = self._code_within(timeout)
         if code is None:
             raise subprocess.TimeoutExpired("ffrtmp-master", timeout)
@@ -53,7 +57,7 @@ class Master:
             signal.pidfd_send_signal(self._descriptor, number)
 
     def terminate(self) -> None:
-        """Ask the process to end."""
+        """Ask the process to end by sending SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def _code_within(self, timeout_s: float) -> int | None:

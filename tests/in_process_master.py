@@ -1,4 +1,4 @@
-"""A master in this process with a clock set by the tests, and a harness for requests to it."""
+"""A master in the process of the tests, with a clock that they set and methods for requests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from litestar.testing import TestClient
 
 
 class SetClock:
-    """A clock that only tests advance."""
+    """A clock that does not advance unless a test advances it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -125,25 +125,25 @@ class MasterHarness:
 
 @dataclass(frozen=True)
 class BuiltFramework:
-    """A framework with its routes, which serves one master after another."""
+    """A web framework with its routes, which serves one master after another."""
 
     holder: app.ServicesHolder
     framework: Litestar
 
     @classmethod
     def for_farm(cls, services: Services) -> Self:
-        """Build a framework; this takes 0.1 s, so tests reuse it."""
+        """Build a framework, which takes 0.1 s; that is why tests reuse it."""
         holder = app.ServicesHolder(services)
         return cls(holder, app.build_framework(holder))
 
 
-# More than one, because some tests run several masters in parallel.
+# The frameworks that can be reused. There are several if a test has run masters in parallel.
 _idle: list[BuiltFramework] = []
 
 
 @contextmanager
 def running_master(services: Services, clock: SetClock) -> Iterator[MasterHarness]:
-    """Run a master from its start to its stop."""
+    """Run a master within the context."""
     built = _idle.pop() if _idle else BuiltFramework.for_farm(services)
     built.holder.services = services
     application = app.with_fast_endpoints(built.framework, services)

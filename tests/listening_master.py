@@ -1,4 +1,4 @@
-"""A master in this process that is_listening on a port, so that answers are streamed."""
+"""A master in the process of the tests that listens on a port, so that it can stream answers."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from postgresql import free_port
 
 
 class _Server(uvicorn.Server):
-    """A server that signals when it is_listening, and closes subscriptions when it stops."""
+    """A server that signals that it listens, and closes subscriptions when it stops."""
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
@@ -29,7 +29,7 @@ class _Server(uvicorn.Server):
 
 
 class ListeningMaster:
-    """A master on a port; `stop` ends it like SIGTERM."""
+    """A master that listens on a port; `stop` ends it as SIGTERM would."""
 
     def __init__(self, services: Services) -> None:
         self.services = services

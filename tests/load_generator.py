@@ -1,4 +1,4 @@
-"""Load on masters: submitters and agents that record what the masters acknowledged."""
+"""Load on masters by submitters and agents, which record every acknowledged request."""
 
 import random
 import threading
@@ -20,13 +20,13 @@ _JSON = {"Content-Type": "application/json"}
 
 @dataclass
 class JobAccounting:
-    """The outcomes of the requests of all clients, known and unknown."""
+    """The outcomes of all clients' requests, including requests with an unknown outcome."""
 
-    # Ids of acknowledged jobs by the idempotency key of their submission.
+    # Ids of the jobs whose submission was acknowledged, by its idempotency key.
     submitted: dict[str, str] = field(default_factory=dict)
-    # Keys of submissions without an answer: their job exists once or not at all.
+    # Keys of the submissions that had no answer, so that their job may or may not exist.
     unknown: set[str] = field(default_factory=set)
-    # Attempts (job, number) whose result the master acknowledged.
+    # Attempts (job id and number) whose result a master acknowledged.
     stored: set[tuple[str, int]] = field(default_factory=set)
     handed_out: list[tuple[str, int]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -36,10 +36,10 @@ MasterChoice = Callable[[], MasterProcess]
 
 
 class Load:
-    """Clients in threads; each sends every request to a random master."""
+    """Clients that run in threads and send each request to a random master."""
 
     def __init__(self, masters: Iterable[MasterProcess], seed: int = 0) -> None:
-        """Prepare clients of some masters; `seed` determines the choice of masters."""
+        """Prepare clients for some masters; `seed` determines which master gets a request."""
         self.ledger = JobAccounting()
         self._masters = tuple(masters)
         self._stop = threading.Event()
@@ -48,7 +48,7 @@ class Load:
         self.errors: list[BaseException] = []
 
     def start(self, *, submitters: int, slots: int) -> None:
-        """Start submitters, and agents with a number of slots on each node."""
+        """Start some submitters, and the agents of all nodes with `slots` slots each."""
         for number in range(submitters):
             self._run(self._submit, number)
         for node in factories.NODES:
@@ -56,7 +56,7 @@ class Load:
                 self._run(self._work, node, slot)
 
     def stop(self) -> None:
-        """Let all clients finish their requests; raise the first error of a client."""
+        """Wait until all clients have finished their requests; raise a client's first error."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -76,7 +76,7 @@ class Load:
         def guarded() -> None:
             try:
                 target(*arguments)
-            # Raised again in the thread of the test.
+            # The error is raised again in the thread of the test.
             except BaseException as error:
                 self.errors.append(error)
 
@@ -128,10 +128,10 @@ class Load:
 
 
 class Caller:
-    """Sends requests to random masters, which may be unreachable."""
+    """Client that sends each request to a random master, which may be unreachable."""
 
     def __init__(self, masters: tuple[MasterProcess, ...], holder: str, seed: int) -> None:
-        """Prepare to send requests with the token of `holder`."""
+        """Prepare a client that uses the token of `holder`."""
         self._clients = {master.url: master.http(holder) for master in masters}
         self._random = random.Random(seed)  # noqa: S311 - the choice is not a secret
 
@@ -150,7 +150,7 @@ class Caller:
         try:
             return client.post(path, content=body, headers=headers)
         except httpx.TransportError:
-            # The master is restarting.
+            # The master is being restarted.
             time.sleep(0.02)
             return None
 
@@ -168,7 +168,7 @@ def every(client: httpx.Client, path: str) -> list[Any]:
 
 
 def wait_until_parked(viewer: httpx.Client) -> None:
-    """Wait until a master has one parked claim."""
+    """Wait until a claim is parked at a master."""
     deadline = time.monotonic() + 20
     while "ffrtmp_master_claims_parked 1.0" not in viewer.get("/metrics").text:
         assert time.monotonic() < deadline, "no claim was parked"
@@ -183,10 +183,10 @@ def register_all(master: MasterProcess) -> None:
 
 
 def check(ledger: JobAccounting, master: MasterProcess) -> dict[str, Any]:
-    """Compare the acknowledged jobs and results with those of the master; return its jobs by id.
+    """Check the jobs and results of a master, and return its jobs by id.
 
-    Everything that was acknowledged must exist exactly once. A submission without an answer is
-    repeated with its key, and must then exist once.
+    Every acknowledged job and result must exist exactly once. Submissions without an answer are
+    first repeated with their keys, after which their jobs must also exist exactly once.
     """
     with master.http("viewer") as viewer, master.http("submitter") as submitter:
         before = {job["id"] for job in every(viewer, "/v1/jobs")}

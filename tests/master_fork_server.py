@@ -1,9 +1,10 @@
-"""Program that forks masters, so that they need not import their libraries for two seconds each.
+"""Program that forks masters, which saves each of them two seconds for the import of libraries.
 
-It imports the libraries once, and each master is a fork of it. Each line of standard input is a
-request, and the answer is a line of standard output. The request
-`{"arguments": [...], "output": FILE, "errors": FILE}` starts a master and is answered with its
-process id. `{"wait": PID}` waits for the end of a master and is answered with its exit code.
+The program imports the libraries once, and each master is a fork of the program. Each line of
+standard input is a request, and its answer is one line of standard output. The request
+`{"arguments": [...], "output": FILE, "errors": FILE}` starts a master, and the answer is its
+process id. The request `{"wait": PID}` waits until a master has ended, and the answer is its exit
+code.
 """
 
 import json
@@ -15,7 +16,7 @@ from ffrtmp_master import cli
 
 
 def main() -> None:
-    """Process requests until the end of the input; run a master in each fork."""
+    """Answer requests until the end of standard input."""
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def become_master(request: dict[str, Any]) -> None:
-    """Run this process as if it had been started as `ffrtmp-master`."""
+    """Run `ffrtmp-master` in this process."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     files = [os.open(os.devnull, os.O_RDONLY)]
     files += [os.open(request[name], flags, 0o666) for name in ("output", "errors")]

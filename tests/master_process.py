@@ -1,4 +1,4 @@
-"""A master process over TLS, as systemd runs it."""
+"""A master process with TLS, which is started as systemd starts it."""
 
 import json
 import os
@@ -35,7 +35,10 @@ class MasterProcess:
         name: str = "master",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Prepare a master; `folder` gets its files, `environment` extends the environment."""
+        """Prepare a master.
+
+        Its files are stored in `folder`, and its environment is extended by `environment`.
+        """
         self.folder = folder
         self._environment = {**os.environ, **environment} if environment else None
         authority = trustme.CA()
@@ -83,11 +86,11 @@ class MasterProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return self.process is not None and self.process.poll() is None
 
     def end(self, signal_number: signal.Signals) -> int:
-        """Send a signal and wait for the process to end; return the exit code."""
+        """Send a signal, wait until the process has ended, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal_number)
         code = self.process.wait(_STOP_S)
@@ -95,7 +98,7 @@ class MasterProcess:
         return code
 
     def client(self, holder: str) -> MasterClient:
-        """Return a client with the token of a holder of the factories."""
+        """Return a client with the token of a holder in `factories`."""
         return MasterClient(self.url, f"token-{holder}", self.ca_file)
 
     def http(self, holder: str, timeout_s: float = 30) -> httpx.Client:

@@ -1,4 +1,4 @@
-"""A temporary PostgreSQL server from Debian's package, for tests."""
+"""A temporary PostgreSQL server for tests, which uses the programs of Debian's package."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 OWNER = "ffrtmp"
-"""The owner of the databases of the tests: as in a deployment, not a superuser."""
+"""The owner of the tests' databases, which is not a superuser, as in a deployment."""
 
 _SUPERUSER = "postgres"
 _PREFIX = "ffrtmp-test-postgresql-"
@@ -27,27 +27,27 @@ _START_S = 60
 _STOP_S = 60
 
 _SETTINGS: Mapping[str, str] = {"shared_buffers": "64MB", "max_connections": "100"}
-# Faster. The tests do not depend on these settings; crashes of the operating system are not tested.
+# These settings make the tests faster. They are only unsafe if the operating system crashes.
 _NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
 class NoPostgresqlError(Exception):
-    """The computer has no PostgreSQL server to run."""
+    """Raised if PostgreSQL's server is not installed on this computer."""
 
 
 @dataclass(frozen=True)
 class Database:
-    """The URL of a database, and the file with its password."""
+    """The URL of a database, and the file with the password."""
 
     url: str
     password_file: Path | None = None
 
 
 class Cluster:
-    """A server with its data, socket and log in one folder."""
+    """A PostgreSQL server whose data, socket and log are in one folder."""
 
     def __init__(self, folder: Path, *, durable: bool) -> None:
-        """Create the files of the cluster; `durable` selects the durability of a deployment."""
+        """Create the files of the cluster, which is as durable as a deployment if `durable`."""
         self._folder = folder
         self._data = folder / "data"
         self._settings = dict(_SETTINGS) if durable else {**_SETTINGS, **_NOT_DURABLE}
@@ -69,8 +69,8 @@ class Cluster:
     def start(self) -> None:
         """Start the server and wait until it accepts connections.
 
-        The kernel stops the server when the thread that started it ends. Call this from the main
-        thread, so that killed tests do not leave a server behind.
+        The kernel stops the server when the thread that started it ends, so that killed tests do
+        not leave a server behind. This method must therefore be called from the main thread.
         """
         options = {
             **self._settings,
@@ -98,14 +98,14 @@ class Cluster:
                 return
 
     def stop(self, signal_number: signal.Signals = signal.SIGINT) -> None:
-        """Stop the server: SIGINT ends sessions first, SIGQUIT is like a crash."""
+        """Stop the server; SIGINT makes it end all sessions, and SIGQUIT simulates a crash."""
         if self._server is not None:
             self._server.send_signal(signal_number)
             self._server.wait(_STOP_S)
             self._server = None
 
     def make_owner(self) -> None:
-        """Create the role that owns the databases of the tests."""
+        """Create the role that owns the tests' databases."""
         password = self.password_file.read_text(encoding="utf-8")
         statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
         self.execute(statement.format(sql.Identifier(OWNER), sql.Literal(password)))
@@ -144,7 +144,7 @@ class Cluster:
 
 @contextmanager
 def running(*, durable: bool = False) -> Iterator[Cluster]:
-    """Run a cluster within the context; its files are removed afterwards."""
+    """Run a cluster within the context, and remove its files afterwards."""
     remove_leftovers()
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     with _locked(folder):
@@ -165,18 +165,18 @@ def remove_leftovers() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         lock = folder / "lock"
         if not lock.exists():
-            continue  # Another process creates or removes it.
+            continue  # Another process is creating or removing the folder.
         with lock.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                continue  # Its tests are running.
+                continue  # The tests that use this server are still running.
             _end_server_of(folder / "data")
             shutil.rmtree(folder)
 
 
 def give_to_server(path: Path) -> None:
-    """Make a file readable for the server, which runs as another user if the tests run as root."""
+    """Give a file to the server's user, which is another one if the tests run as root."""
     if _is_root():
         shutil.chown(path, _SUPERUSER, _SUPERUSER)
 
@@ -197,7 +197,7 @@ def _locked(folder: Path) -> Iterator[IO[bytes]]:
 
 
 def _end_server_of(data: Path) -> None:
-    """End the server of a data folder, if it runs."""
+    """End the server that uses a data folder, if it is running."""
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
         if Path(f"/proc/{pid}/cwd").readlink() != data:
@@ -211,7 +211,7 @@ def _end_server_of(data: Path) -> None:
 
 
 def _binaries() -> Path:
-    """Return the folder of the programs of the newest installed server."""
+    """Return the folder with the programs of the newest installed PostgreSQL."""
     found = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: float(path.parent.name),
@@ -222,7 +222,10 @@ def _binaries() -> Path:
 
 
 def _as_server() -> list[str]:
-    """Return a prefix for commands of the server's user that end with this process."""
+    """Return the beginning of a command that runs a program as the server's user.
+
+    The program is killed when this process ends.
+    """
     prefix = ["setpriv", "--pdeathsig", "QUIT"]
     if _is_root():
         prefix += ["--reuid", _SUPERUSER, "--regid", _SUPERUSER, "--init-groups"]

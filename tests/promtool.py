@@ -1,4 +1,4 @@
-"""promtool, the checker of Prometheus for metrics and rules."""
+"""Calls of promtool, the program of Prometheus that checks metrics and rules."""
 
 import os
 import subprocess
@@ -13,12 +13,12 @@ PATH = Path(
 
 
 def complaints(page: str) -> str:
-    """Return the problems that `promtool check metrics` finds in a page, or an empty string."""
+    """Return the problems that `promtool check metrics` finds in a page; empty if none."""
     return _run("check", "metrics", page=page)
 
 
 def failures(tests: Path) -> str:
-    """Return the failures of `promtool test rules` for a file of unit tests, or an empty string."""
+    """Return the failures of the unit tests in a file for `promtool test rules`; empty if none."""
     return _run("test", "rules", str(tests))
 
 

@@ -1,6 +1,7 @@
-"""Summary of a test run from its JUnit XML reports: failures, slowest cases, and total time.
+"""Program that summarizes a test run: its failures, its slowest test cases, and its total time.
 
-Run by `make test` as `python tests/run_summary.py FOLDER --started-s SECONDS`.
+It reads the JUnit XML reports in a folder. `make test` runs it as
+`python tests/run_summary.py FOLDER --started-s SECONDS`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ _MESSAGE_LENGTH = 2000
 
 
 class Case(NamedTuple):
-    """A test case, how long it took including its set-up, and the message of its failure."""
+    """A test case, its duration including the set-up, and the message of its failure."""
 
     duration_s: float
     name: str
@@ -27,7 +28,7 @@ class Case(NamedTuple):
 def read_report(report: Path) -> list[Case]:
     """Return the test cases of a JUnit XML report.
 
-    Raises OSError or xml.etree.ElementTree.ParseError when the report cannot be read.
+    Raises OSError or xml.etree.ElementTree.ParseError if the report cannot be read.
     """
     cases = []
     for case in ElementTree.parse(report).iter("testcase"):
@@ -44,7 +45,7 @@ def slowest(cases: Iterable[Case], count: int) -> list[Case]:
 
 
 def summary(cases: Sequence[Case], total_s: float) -> str:
-    """Describe a run.
+    """Describe a test run.
 
     Args:
         cases: The test cases of all reports.
@@ -68,7 +69,7 @@ def summary(cases: Sequence[Case], total_s: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description="Print failures, slow tests and the total time.")
     parser.add_argument("folder", type=Path, help="folder of the JUnit XML reports")
     parser.add_argument(

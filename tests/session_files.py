@@ -9,19 +9,19 @@ import pytest
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a file that is created by the first process that needs it.
+    """Return a file, which the first process that needs it creates.
 
     Args:
         factory: Provides the folder of the test run.
-        name: The file's name, the same in every process.
-        make: Creates the file at a path that ends in `name`.
+        name: The file's name, which must be the same in every process.
+        make: Creates the file at a given path, whose name ends in `name`.
 
     Returns:
         The path of the file. Tests must not change the file.
     """
     folder = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
-        # Each process has a separate folder in the folder of the test run.
+        # The folder of this process is in the folder of the test run.
         folder = folder.parent
     file = folder / name
     with (folder / f"{name}.lock").open("ab") as lock:

@@ -1,4 +1,4 @@
-"""The encoders that work on this computer, tested once for all processes of a test run."""
+"""The encoders that work on this computer, which are tested only once in each test run."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ _AGENT = Path(__file__).with_name("agent_program.py")
 
 
 def file_for(factory: pytest.TempPathFactory, ffmpeg: Path) -> Path:
-    """Return a file with the working encoders of an FFmpeg, named after its digest."""
+    """Return a file with the encoders of an FFmpeg that work on this computer."""
 
     def make(file: Path) -> None:
         file.write_text(json.dumps(sorted(capabilities.proved_encoders(ffmpeg))), encoding="utf-8")
@@ -28,6 +28,6 @@ def read(file: Path) -> frozenset[str]:
 
 
 def agent_command(file: Path, config: Path) -> list[str]:
-    """Return the command that runs the first slot of an agent with the encoders of a file."""
+    """Return the command that runs the first slot of an agent with the encoders in a file."""
     command = [sys.executable, str(_AGENT), str(file), "--config", str(config)]
     return [*command, "run", "--slot", "1"]

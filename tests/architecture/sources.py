@@ -1,4 +1,4 @@
-"""The committed files of the repository."""
+"""Lists of the committed files of the repository."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ DISTRIBUTIONS = ("shared", "master", "worker")
 
 
 def text_files(root: Path) -> list[Path]:
-    """Return the committed text files, symbolic links excluded."""
+    """Return the committed text files without symbolic links."""
     listed = subprocess.run(
         [shutil.which("git") or "git", "ls-files", "-z", "-co", "--exclude-standard"],
         cwd=root,

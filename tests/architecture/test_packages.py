@@ -1,4 +1,8 @@
-"""Structure of the three distributions: no import cycles, unique class names, noun module names."""
+"""Structure of the three distributions.
+
+The tests check that there are no import cycles, that class names are unique, and that module names
+are nouns.
+"""
 
 import ast
 import re
@@ -12,7 +16,7 @@ import pytest
 from .sources import DISTRIBUTIONS, python_files
 
 _PARTICIPLE = re.compile(r"[a-z]+(?:ing|ed)$")
-# Established terms of the field that are nouns in use. CONTRIBUTING gives the reason.
+# Module names that look like participles but are established nouns. CONTRIBUTING explains them.
 _ESTABLISHED = {
     "event_feed",
     "interleaving",

@@ -1,4 +1,4 @@
-"""Wording that CONTRIBUTING excludes: each pattern has a plain replacement."""
+"""Search for wording that CONTRIBUTING excludes because plainer wording exists."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from .sources import python_files, text_files
 
 
 class Finding(NamedTuple):
-    """A place and what is wrong with its wording."""
+    """A line with excluded wording, and a description of the problem."""
 
     file: Path
     line: int
@@ -21,7 +21,7 @@ class Finding(NamedTuple):
 
 _ANYWHERE = {
     "anew": re.compile(r"\banew\b", re.IGNORECASE),
-    # Not the column of the audit log, whose stored name is that of release 0.1.0.
+    # The pattern excludes the audit log's column, which keeps its name from release 0.1.0.
     "deed": re.compile(r"(?<![\".])\bdeeds?\b(?![\"=])", re.IGNORECASE),
     "is no X": re.compile(
         r"(?<!there )(?<!There )(?<!here )\b(?:is|are|was|were) no (?!longer\b|more\b|such\b)[a-z]"
@@ -38,7 +38,7 @@ _ANYWHERE = {
 }
 _CLAUSE = re.compile(r"(?:What|Who|Which|How|Where|When|Whether|Why|Whatever|Whoever)\b")
 _PRIVATE_NAMES = {"said", "told", "heard", "deed"}
-# The texts of third parties, and the pages that quote wording.
+# Names of files with texts of third parties, generated files, and this file, which quotes wording.
 _EXCLUDED = re.compile(r"LICENSE|requirements.*\.txt|\.license$|test_prose\.py$|\.svg$|\.json$")
 
 
@@ -59,7 +59,7 @@ def _loop_variables(tree: ast.Module) -> Iterator[ast.Name]:
 
 
 def find_in_text(file: Path) -> Iterator[Finding]:
-    """Find excluded wording in the lines of any text file."""
+    """Yield the lines of a text file that contain excluded wording."""
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         for problem, pattern in _ANYWHERE.items():
             if pattern.search(line):
@@ -67,7 +67,7 @@ def find_in_text(file: Path) -> Iterator[Finding]:
 
 
 def find_in_python(file: Path) -> Iterator[Finding]:
-    """Find docstrings whose subject is a clause, and names of the former vocabulary."""
+    """Yield docstrings that begin with a clause, and excluded names of variables."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for line, text in _docstrings(tree):
         if _CLAUSE.match(text):

@@ -1,1 +1,1 @@
-"""Benchmarks of the master and the worker, run by `make bench-master` and `make bench-worker`."""
+"""Benchmarks of the master and the worker, for `make bench-master` and `make bench-worker`."""

@@ -1,4 +1,7 @@
-"""Command line of the benchmarks: run cases, print a table, write the record and the page."""
+"""Command line of the benchmarks.
+
+It runs the selected cases, prints a table of their results, and writes the record and the page.
+"""
 
 import argparse
 import resource
@@ -42,7 +45,7 @@ def main() -> None:
         )
         line = part.cases[key](context)
         lines.append(line)
-        # Written after each case, so that a failure of the next does not lose its result.
+        # The record is written after each case, so that no result is lost if the next case fails.
         record = record.with_entry(page.Entry(line=line, machine=description))
         written = page.write(record, folder, arguments.part)
     console.print(_table(f"make bench-{arguments.part}", lines))
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _allow_many_connections() -> None:
-    """Raise the limit of open files to its maximum; masters and loads inherit it."""
+    """Raise the limit of open files to its maximum, which masters and loads inherit."""
     _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 

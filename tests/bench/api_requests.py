@@ -1,4 +1,4 @@
-"""Requests of agents and submitters as bytes, created in advance."""
+"""Encoded requests of agents and submitters, created before a measurement starts."""
 
 import hashlib
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _BUILD = FfmpegBuild(version="7.1", sha256="f" * 64)
 _PROGRESS = b'{"attempt":1,"progress":{"stage":"encode","frames":5,"fps":50.0,"speed":2.0}}'
 
 SOURCE = b"no clip: these jobs encode nothing"
-"""The source of the jobs, which must be uploaded to the master."""
+"""The content of the jobs' source, which must be uploaded to the master."""
 
 SOURCE_SHA256 = hashlib.sha256(SOURCE).hexdigest()
 
@@ -79,20 +79,20 @@ _MEASUREMENT = Measurement(
 
 
 class JobFields(msgspec.Struct, frozen=True):
-    """The fields of a job that the load reads."""
+    """The fields that the load reads in a job."""
 
     id: str
 
 
 class ClaimFields(msgspec.Struct, frozen=True):
-    """The fields of a claim that the load reads."""
+    """The fields that the load reads in a claim."""
 
     job: JobFields
     attempt: int
 
 
 class StoredFields(msgspec.Struct, frozen=True):
-    """The fields of the answer to a result that the load reads."""
+    """The fields that the load reads in the answer to a result."""
 
     job_id: str
     state: str
@@ -106,7 +106,10 @@ read_stored = msgspec.json.Decoder(StoredFields).decode
 
 
 def _without_unavailable(value: Any) -> Any:
-    """Remove unavailable values, which are optional, because a no-op job measures little."""
+    """Remove unavailable values at all levels.
+
+    They are optional, and a no-op job reports few values.
+    """
     if not isinstance(value, dict):
         return value
     return {
@@ -117,7 +120,7 @@ def _without_unavailable(value: Any) -> Any:
 
 
 def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
-    """Return a complete request."""
+    """Return a complete HTTP request."""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -126,7 +129,7 @@ def request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
 
 
 def submission(token: str, **fields: Any) -> bytes:
-    """Return the request that submits a job; `fields` are added to the scenario."""
+    """Return the request that submits a job whose scenario has the additional `fields`."""
     scenario = {
         "name": "clip/x264/1500k",
         "kind": "transcode",
@@ -162,7 +165,7 @@ def registration(node: str, token: str) -> bytes:
 
 @dataclass(frozen=True)
 class Agent:
-    """A slot of a node, and the token of the node."""
+    """The identity of an agent: its node and slot, and the token of the node."""
 
     node: str
     token: str
@@ -170,10 +173,10 @@ class Agent:
 
 
 class AgentCalls:
-    """The requests of an agent, for first attempts of jobs only."""
+    """The requests of an agent, which can only report first attempts of jobs."""
 
     def __init__(self, agent: Agent, wait_s: float) -> None:
-        """Create the constant parts of the requests; claims wait `wait_s` for a job."""
+        """Create the constant parts of the requests; a claim waits up to `wait_s` for a job."""
         claim = {"node": agent.node, "slot": agent.slot, "wait_s": wait_s}
         self.claim = request("POST", "/v1/claims", agent.token, msgspec.json.encode(claim))
         measured = msgspec.json.encode(_without_unavailable(msgspec.to_builtins(_MEASUREMENT)))

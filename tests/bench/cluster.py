@@ -1,8 +1,9 @@
-"""A PostgreSQL server for benchmarks, durable as in a deployment.
+"""A PostgreSQL server for benchmarks that is as durable as in a deployment.
 
-Durability is PostgreSQL's default (fsync, synchronous_commit); memory and checkpoints are set
-moderately, and equally for all measured queues. All network connections use TLS: from agents to
-the master, and from the producers and workers of other queues to the database.
+The settings for durability (fsync, synchronous_commit) keep their defaults. Memory and checkpoints
+have moderate settings, which are the same for all measured queues. All network connections use TLS:
+those from agents to the master, and those from the producers and workers of other queues to the
+database.
 """
 
 import shutil
@@ -23,7 +24,7 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
     "random_page_cost": "1.1",
 }
-"""The settings that differ from the defaults."""
+"""Settings of the server that differ from PostgreSQL's defaults."""
 
 
 class Cluster(postgresql.Cluster):
@@ -57,13 +58,13 @@ class Cluster(postgresql.Cluster):
         }
 
     def create(self, name: str, template: str = "template1") -> Database:
-        """Create a database with a URL for TLS."""
+        """Create a database, and return it with a URL that requires TLS."""
         database = super().create(name, template)
         over_tls = f"sslmode=verify-full&sslrootcert={self._ca_file}"
         return replace(database, url=database.url.replace("sslmode=disable", over_tls))
 
     def _create_certificate(self) -> dict[str, str]:
-        """Create the certificate of the server, and return the settings for it."""
+        """Create the certificate of the server, and return the settings that make it use it."""
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1")
         key, certificate = self._folder / "server.key", self._folder / "server.pem"
@@ -96,5 +97,5 @@ def running(folder: Path) -> Iterator[Cluster]:
         finally:
             cluster.stop(signal.SIGQUIT)
     finally:
-        # Not a TemporaryDirectory, because the files belong to the server's user.
+        # A TemporaryDirectory could not be used, because the files belong to the server's user.
         shutil.rmtree(directory)

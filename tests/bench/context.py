@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BenchmarkContext:
-    """The folder on the measured disk, the extent of the measurement, and the progress log."""
+    """The settings of a measurement: its folder, its extent, and the log for its progress."""
 
     root: Path
     quick: bool
@@ -26,7 +26,7 @@ class BenchmarkContext:
     log: Callable[[str], None]
 
     def pick(self, full: T, quick: T) -> T:
-        """Return the amount for a full or for a quick measurement."""
+        """Return `full`, or `quick` if this is a quick measurement."""
         return quick if self.quick else full
 
     @contextmanager
@@ -34,7 +34,7 @@ class BenchmarkContext:
         """Yield a temporary folder on the measured disk."""
         with TemporaryDirectory(dir=self.root, prefix="ffrtmp-bench-") as name:
             folder = Path(name)
-            # The server of PostgreSQL runs as another user and must be able to traverse it.
+            # PostgreSQL's server runs as another user, which must be able to enter the folder.
             folder.chmod(0o711)
             yield folder
 

@@ -1,4 +1,4 @@
-"""Results of benchmark cases: figures with their rounds and requirements."""
+"""Results of benchmark cases: figures with the values of their rounds and their limits."""
 
 import math
 import statistics
@@ -28,7 +28,10 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A median over rounds; `limit` is required, `goal` is only a target."""
+    """A measured value with a sample for each round.
+
+    The median must be within `limit`. `goal` is only a target.
+    """
 
     label: str
     unit: str
@@ -38,29 +41,29 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def value(self) -> float:
-        """The median of the rounds."""
+        """The median of the samples."""
         return statistics.median(self.samples)
 
     @property
     def holds(self) -> bool | None:
-        """Whether the median is within the limit; None without a limit."""
+        """Whether the median is within the limit, or None if there is no limit."""
         return None if self.limit is None else self.limit.admits(self.value)
 
     @property
     def shown(self) -> str:
-        """The median for a table."""
+        """The median as text for a table."""
         return number(self.value)
 
     @property
     def shown_range(self) -> str:
-        """The lowest and the highest round for a table."""
+        """The lowest and the highest sample as text for a table."""
         if len(self.samples) == 1:
             return ""
         return f"{number(min(self.samples))} to {number(max(self.samples))}"
 
     @property
     def shown_limit(self) -> str:
-        """The limit and the goal for a table."""
+        """The limit and the goal as text for a table."""
         if self.limit is None:
             return ""
         limit = f"{self.limit.sense} {number(self.limit.value)}"
@@ -68,7 +71,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown_verdict(self) -> str:
-        """Whether the limit is met, for a table."""
+        """Text for a table that says whether the median is within the limit."""
         return {None: "", True: "holds", False: "does not hold"}[self.holds]
 
 
@@ -82,7 +85,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Whether every figure is within its limit."""
+        """Whether every figure that has a limit is within it."""
         return all(figure.holds is not False for figure in self.figures)
 
 
@@ -94,11 +97,14 @@ def number(value: float) -> str:
 
 
 def quantile(values: Iterable[float], part: float) -> float:
-    """Return the value that `part` of all values do not exceed (nearest rank)."""
+    """Return the smallest value that at least the fraction `part` of all values does not exceed."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(part * len(ranked)) - 1)]
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
-    """Divide per round, because a disturbance of a round affects both values."""
+    """Divide the two values of each round.
+
+    A disturbance during a round affects both of its values, so it affects their ratio less.
+    """
     return tuple(a / b for a, b in zip(above, below, strict=True))

@@ -1,4 +1,4 @@
-"""A minimal HTTP/1.1 client over TLS: one connection, one request at a time."""
+"""A minimal HTTP/1.1 client over TLS that sends one request at a time on each connection."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ NO_CONTENT = 204
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a master, and the CA of its certificate."""
+    """The address of a master, and the file with the CA of its certificate."""
 
     port: int
     ca_file: Path
@@ -29,7 +29,7 @@ class Address:
 
 
 class Answer(NamedTuple):
-    """An answer, and the time of its completion by `time.perf_counter`."""
+    """An answer, and the time at which it was complete, from `time.perf_counter`."""
 
     status: int
     body: bytes
@@ -37,22 +37,22 @@ class Answer(NamedTuple):
 
 
 class ConnectionBrokenError(Exception):
-    """The master closed the connection during a request."""
+    """Raised if the master closes the connection during a request."""
 
 
 class UnexpectedAnswerError(Exception):
-    """The master answered with an unexpected status."""
+    """Raised if the master answers with an unexpected status."""
 
 
 def expect(answer: Answer, *statuses: int) -> Answer:
-    """Return the answer if it has one of the statuses; raises UnexpectedAnswerError otherwise."""
+    """Return the answer; raise UnexpectedAnswerError unless it has one of the statuses."""
     if answer.status not in statuses:
         raise UnexpectedAnswerError(f"{answer.status} instead of {statuses}: {answer.body[:500]!r}")
     return answer
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection."""
+    """A keep-alive connection on which one request at a time can be sent."""
 
     def __init__(self) -> None:
         """Create a connection that is not open yet."""
@@ -62,11 +62,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Store the transport."""
-        # The transports of uvloop are not of asyncio's class, but have its interface.
+        # uvloop's transports are not instances of asyncio's class, but have the same interface.
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the waiting call."""
+        """Let the waiting call fail."""
         self._transport = None
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(ConnectionBrokenError(str(exc)))
@@ -118,10 +118,10 @@ class Connection(asyncio.Protocol):
 
 
 class Caller:
-    """A connection to a master, reopened after the master closed it while idle."""
+    """A connection to a master that is reopened if the master closed it while it was idle."""
 
     def __init__(self, address: Address, context: ssl.SSLContext) -> None:
-        """Prepare a connection, which the first request or `connect` opens."""
+        """Prepare a connection, which is opened by `connect` or by the first request."""
         self._address = address
         self._context = context
         self._connection: Connection | None = None
@@ -150,7 +150,7 @@ class Caller:
 
 
 async def callers(address: Address, count: int) -> list[Caller]:
-    """Open a number of connections, a few at a time so that none is refused."""
+    """Open `count` connections, a few at a time so that none is refused."""
     context = client_context(address.ca_file)
     opened = [Caller(address, context) for _ in range(count)]
     limit = asyncio.Semaphore(32)

@@ -1,21 +1,21 @@
-"""Accounting of all jobs: a lost or duplicate job ends the benchmark."""
+"""Accounting of all jobs, which ends the benchmark if a job is lost or duplicated."""
 
 
 class JobAccountingError(Exception):
-    """The master lost a job, or leased it or accepted its result twice."""
+    """Raised if the master lost a job, leased it twice, or accepted its result twice."""
 
 
 class JobAccounting:
-    """The jobs that were acknowledged, handed out and finished, by id."""
+    """The ids of the jobs that were submitted, handed out and finished."""
 
     def __init__(self) -> None:
-        """Start without jobs."""
+        """Create an accounting that does not contain any jobs."""
         self._submitted: set[str] = set()
         self._handed: set[str] = set()
         self._finished: set[str] = set()
 
     def submitted(self, job_id: str) -> None:
-        """Record a job that the master acknowledged."""
+        """Record a job whose submission the master acknowledged."""
         if job_id in self._submitted:
             raise JobAccountingError(f"two submissions became the same job {job_id}")
         self._submitted.add(job_id)
@@ -34,12 +34,12 @@ class JobAccounting:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every job that was submitted is finished."""
+        """Whether every submitted job is finished."""
         return len(self._finished) == len(self._submitted)
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """The numbers of submitted, leased and finished jobs."""
+        """The numbers of jobs that were submitted, handed out and finished."""
         return len(self._submitted), len(self._handed), len(self._finished)
 
     def check_settled(self) -> None:

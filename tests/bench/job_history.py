@@ -1,6 +1,7 @@
-"""A long history of jobs, inserted directly into the SQLite database of a master.
+"""Creation of a long history of jobs, directly in the SQLite database of a master.
 
-The rows of a real job are copied with new ids, so that the history equals that of a master.
+The rows of a real job are copied with new ids, so that they have the same content as rows that a
+master writes.
 """
 
 import secrets
@@ -21,10 +22,10 @@ Row = dict[str, Any]
 
 
 def copy_job(database: Path, job_id: str, copies: int, *, oldest_s_ago: float) -> list[str]:
-    """Copy a job with its transitions and results; return the new ids.
+    """Copy a job with its transitions and results, and return the ids of the copies.
 
-    The creation times of the copies are evenly distributed from `oldest_s_ago` until now, in the
-    order of their ids.
+    The creation times of the copies are evenly distributed over the last `oldest_s_ago` seconds and
+    have the same order as the ids.
     """
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
@@ -68,7 +69,7 @@ def count(database: Path, state: str) -> int:
 
 
 def _rows(connection: sqlite3.Connection, table: Table, column: str, value: str) -> list[Row]:
-    """Read rows without their automatically incremented column."""
+    """Read the rows whose `column` has a value, without the automatically incremented column."""
     automatic = {"transitions": "id", "results": "sequence"}.get(table.name)
     query = f"SELECT * FROM {table.name} WHERE {column} = ?"  # noqa: S608 - constants
     found = [dict(row) for row in connection.execute(query, (value,))]
@@ -86,11 +87,14 @@ def _insert(connection: sqlite3.Connection, table: Table, rows: list[Row]) -> No
 
 
 def _ids(count_: int, oldest_s_ago: float) -> Iterator[str]:
-    """Generate UUIDs of version 7 with times from `oldest_s_ago` until now, as stored in SQLite."""
+    """Generate UUIDs of version 7 as stored in SQLite.
+
+    Their times are evenly distributed over the last `oldest_s_ago` seconds.
+    """
     first_ms = int((time.time() - oldest_s_ago) * 1000)
     salt = secrets.randbits(32)
     for number in range(count_):
         at_ms = first_ms + int(number * oldest_s_ago * 1000 / count_)
-        # The counter distinguishes ids of one millisecond, the salt those of other calls.
+        # The number distinguishes the ids of one millisecond, and the salt those of other calls.
         value = at_ms << 80 | 0x7 << 76 | 0x2 << 62 | salt << 30 | number
         yield f"{value:032x}"

@@ -15,11 +15,11 @@ _IN_MEMORY = {"tmpfs", "ramfs"}
 
 
 class NotADiskError(Exception):
-    """The folder of the benchmark is in memory, where nothing is durable."""
+    """Raised if the folder of the benchmark is in memory, where nothing is durable."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """The computer, its disk, and the commit that was measured."""
+    """Description of the computer, its disk, and the measured commit."""
 
     cpu: str
     cores: int
@@ -36,11 +36,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe(folder: Path, root: Path) -> Machine:
-    """Describe this computer; raises NotADiskError if `folder` is in memory."""
+    """Describe this computer and the disk of `folder`.
+
+    Raises:
+        NotADiskError: The folder is in memory.
+    """
     filesystem = _filesystem(folder)
     if filesystem in _IN_MEMORY:
         raise NotADiskError(f"{folder} is on {filesystem}: name a folder on a disk")
-    # Read before the benchmark starts, so that it contains only the load of other programs.
+    # The load is read before the benchmark starts, so that only other programs contribute to it.
     load_before = os.getloadavg()[0]
     return Machine(
         cpu=_cpu(),
@@ -66,7 +70,10 @@ def _cpu() -> str:
 
 
 def _filesystem(folder: Path) -> str:
-    """Find the mount that holds a folder: the longest mount point that leads to it."""
+    """Return the type of the file system that contains a folder.
+
+    If several mount points are parents of the folder, the longest one belongs to its file system.
+    """
     path = folder.resolve()
     mounts = (line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines())
     holding = [(point, kind) for point, kind in mounts if path.is_relative_to(point)]
@@ -74,7 +81,7 @@ def _filesystem(folder: Path) -> str:
 
 
 def _commit(root: Path) -> str:
-    """Return the commit, with a suffix if the tree has other changes."""
+    """Return the current commit, with a suffix if there are uncommitted changes."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - found in PATH
         cwd=root,

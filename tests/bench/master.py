@@ -1,4 +1,4 @@
-"""A real master in a separate process, with a certificate and credentials."""
+"""A real master in a separate process, with a certificate and credentials for its clients."""
 
 import json
 import signal
@@ -28,13 +28,13 @@ _SYNC_S = 600
 
 
 def on_file(file: Path) -> Database:
-    """Return a SQLite database, which the master creates in WAL mode with synchronous=FULL."""
+    """Return a SQLite database, which the master will create in WAL mode with synchronous=FULL."""
     return Database(f"sqlite:///{file}")
 
 
 @dataclass(frozen=True)
 class Site:
-    """Certificates and tokens: one agent credential for each node."""
+    """The certificates of the master, and the tokens of its clients, one for each node."""
 
     folder: Path
     agents: tuple[Agent, ...]
@@ -44,7 +44,7 @@ class Site:
 
     @property
     def ca_file(self) -> Path:
-        """The CA that clients trust."""
+        """The file with the CA that clients trust."""
         return self.folder / "ca.pem"
 
     @classmethod
@@ -78,10 +78,10 @@ class Site:
 
 
 class Master:
-    """A master process; `settings` override the defaults."""
+    """A master process that can be started and stopped."""
 
     def __init__(self, site: Site, database: Database, name: str, **settings: Any) -> None:
-        """Write the settings file; see `prepare` and `serving`."""
+        """Write the settings file, in which `settings` override the defaults."""
         self.site = site
         self.name = name
         self.address = Address(free_port(), site.ca_file)
@@ -111,7 +111,7 @@ class Master:
         return self._process.pid
 
     def prepare(self) -> None:
-        """Create the tables and the credentials, as the role of the master does."""
+        """Create the tables and the credentials, as the Ansible role of the master does."""
         for arguments in (["migrate"], ["sync-credentials", str(self.site.credentials)]):
             done = subprocess.run(
                 [PROGRAM, "--config", self._config, *arguments],
@@ -151,7 +151,7 @@ class Master:
             client.upload_source(SOURCE_SHA256, path)
 
     def stop(self) -> None:
-        """Stop the master and wait for its end; kill it after a timeout."""
+        """Stop the master and wait until it has ended; kill it after a timeout."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The record of benchmark results as JSON, and the page that is generated from it."""
+"""The JSON file with the record of benchmark results, and the page that is generated from it."""
 
 from pathlib import Path
 
@@ -11,24 +11,24 @@ from bench.parts import PARTS
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A result, and the machine that it was measured on."""
+    """A result, and the machine on which it was measured."""
 
     line: Line
     machine: Machine
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest results by the keys of their cases."""
+    """The latest result of each benchmark case, by the key of the case."""
 
     entries: dict[str, Entry]
 
     def with_entry(self, entry: Entry) -> "Record":
-        """Return a record in which a result replaces the previous one of its case."""
+        """Return a copy of the record in which an entry replaces the previous one of its case."""
         return Record(entries=self.entries | {entry.line.key: entry})
 
 
 def read(path: Path) -> Record:
-    """Read a record; a missing file is an empty record."""
+    """Read a record; return an empty record if the file does not exist."""
     if not path.exists():
         return Record(entries={})
     return msgspec.json.decode(path.read_bytes(), type=Record)
@@ -60,7 +60,7 @@ def write(record: Record, folder: Path, part: str) -> Path:
 
 
 def _machines(entries: list[Entry]) -> list[dict[str, object]]:
-    """Return each machine once, with the cases that were measured on it in one run."""
+    """Return each machine once, with the cases whose entries have the same description of it."""
     found: dict[Machine, list[str]] = {}
     for entry in entries:
         found.setdefault(entry.machine, []).append(f"`{entry.line.key}`")

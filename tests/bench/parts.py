@@ -21,10 +21,10 @@ from bench.figures import Line
 
 @dataclass(frozen=True)
 class Part:
-    """The cases of a part, in the order of its page.
+    """The benchmark cases of a part of the farm, in the order of the part's page.
 
-    `page` is the name of the record and the page in docs. The template in this folder has the name
-    of the part.
+    The record and the page are files in docs with the name `page`. The template of the page is in
+    this folder and has the name of the part.
     """
 
     page: str
@@ -53,4 +53,4 @@ PARTS: Mapping[str, Part] = {
         },
     ),
 }
-"""All parts by their names on the command line."""
+"""The parts, by their names on the command line."""

@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, and loads in separate processes."""
+"""Measurement of the CPU time and memory of processes, and execution of loads in a process."""
 
 import gc
 import multiprocessing
@@ -19,17 +19,17 @@ _RESET_PEAK = "5"
 
 
 def memory_kib(pid: int, key: str) -> int:
-    """Return `Rss`, `Pss` or another sum over all mappings of a process, in KiB."""
+    """Return the memory of a process in KiB; `key` is a name in smaps_rollup, such as `Pss`."""
     return _kib(Path(f"/proc/{pid}/smaps_rollup"), key)
 
 
 def peak_rss_kib(pid: int) -> int:
-    """Return the peak of resident memory since the start or `reset_peak`, in KiB."""
+    """Return the peak resident memory of a process since its start or `reset_peak`, in KiB."""
     return _kib(Path(f"/proc/{pid}/status"), "VmHWM")
 
 
 def reset_peak(pid: int) -> None:
-    """Reset the peak of resident memory."""
+    """Reset the peak resident memory of a process to the current value."""
     Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
 
 
@@ -40,16 +40,16 @@ def cpu_s(pid: int) -> float:
 
 
 class CpuMeter:
-    """The CPU usage of a process since the creation of the meter."""
+    """Meter for the CPU usage of a process since the creation of the meter."""
 
     def __init__(self, pid: int) -> None:
-        """Start the measurement."""
+        """Start the measurement of a process."""
         self._pid = pid
         self._cpu_s = cpu_s(pid)
         self._start = time.perf_counter()
 
     def percent(self) -> float:
-        """Return the usage in percent of one core."""
+        """Return the CPU usage as a percentage of one core."""
         passed_s = time.perf_counter() - self._start
         return 100 * (cpu_s(self._pid) - self._cpu_s) / passed_s
 
@@ -57,9 +57,10 @@ class CpuMeter:
 def in_own_process(
     load: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run a coroutine function on uvloop in a new interpreter and return its result.
+    """Run a load on uvloop in a new process and return its result.
 
-    The load and the measured program must not share an interpreter lock.
+    The load has its own process, so that it does not compete for the interpreter lock with the
+    measured program.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -69,7 +70,7 @@ def in_own_process(
 def _run(
     load: Callable[..., Coroutine[Any, Any, T]], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> T:
-    # The garbage collector need not scan the imported modules repeatedly.
+    # This excludes the imported modules from garbage collection, so that they are not scanned.
     gc.freeze()
     return uvloop.run(load(*args, **kwargs))
 

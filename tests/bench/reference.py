@@ -1,4 +1,7 @@
-"""Reference rates of the disk and of SQLite, for ratios that do not depend on the machine."""
+"""Reference rates of the disk and of SQLite.
+
+The ratios of other rates to these depend less on the machine.
+"""
 
 import os
 import sqlite3
@@ -12,9 +15,10 @@ _BLOCK = b"x" * 4096
 
 
 def sqlite_cycles_per_s(folder: Path, seconds: float) -> float:
-    """Return the full cycles per second of the sqlite3 module: WAL, synchronous=FULL, no server.
+    """Return the number of job cycles per second with the sqlite3 module alone.
 
-    It uses one connection; submission, claim, heartbeat and result are separate transactions.
+    The database is in WAL mode with synchronous=FULL. There is one connection, and submission,
+    claim, heartbeat and result are separate transactions.
     """
     path = folder / f"reference-{uuid.uuid4()}.db"
     connection = sqlite3.connect(path, isolation_level=None)
@@ -32,7 +36,7 @@ def sqlite_cycles_per_s(folder: Path, seconds: float) -> float:
         connection.execute(
             "INSERT INTO jobs VALUES (?, 'queued', ?, NULL, ?, NULL)", (job_id, done, _PAYLOAD)
         )
-        # The sqlite3 module ends the transaction of a statement after all its rows are read.
+        # All rows are fetched, because the transaction of a statement ends after its last row.
         connection.execute(
             "UPDATE jobs SET state = 'leased', lease = ? WHERE id = "
             "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY rank LIMIT 1) RETURNING id",
@@ -51,7 +55,7 @@ def sqlite_cycles_per_s(folder: Path, seconds: float) -> float:
 
 
 def syncs_per_s(folder: Path, seconds: float = 1.0) -> float:
-    """Return the number of synchronized appends of a block per second."""
+    """Return the number of blocks per second that can be appended and synchronized one by one."""
     with TemporaryFile(dir=folder, buffering=0) as file:
         count = 0
         start = time.perf_counter()

@@ -28,7 +28,7 @@ class Worker:
     """The agent of the first node of a master, with one slot."""
 
     def __init__(self, master: Master, folder: Path, *, ffmpeg: Path, ffprobe: Path) -> None:
-        """Write the settings file; see `working`."""
+        """Write the settings file; `working` starts the agent."""
         self._master = master
         agent = master.site.agents[0]
         self._node = agent.node
@@ -76,15 +76,15 @@ class Worker:
     def measure(
         self, clip: Path, encode: Mapping[str, object], rate: Mapping[str, object]
     ) -> Result:
-        """Encode a clip with the agent and return the result.
+        """Let the agent encode a clip, and return the result.
 
         Args:
             clip: The source of the encode.
-            encode: The settings of the encode, as in a suite.
-            rate: The rate point, as in a suite.
+            encode: The settings of the encode, in the form of a suite.
+            rate: The rate point, in the form of a suite.
 
         Returns:
-            The result of the only job.
+            The result of the job.
 
         Raises:
             RuntimeError: The job failed.
@@ -112,7 +112,7 @@ class Worker:
 
     @contextmanager
     def polled(self) -> Iterator[None]:
-        """Poll the master as often as `measure` does within the context."""
+        """Poll the master within the context as often as `measure` does."""
         stop = threading.Event()
 
         def poll() -> None:

@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard: unit tests, and existence of the queried metrics."""
+"""Tests of the alert rules, and of the metrics that the rules and the dashboard query."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def alerts(root: Path) -> dict[str, str]:
 
 
 def documented(root: Path) -> set[str]:
-    """Return the metrics of docs/metrics.md, which another test compares with the code."""
+    """Return the metrics in docs/metrics.md; another test compares the page with the code."""
     text = (root / "docs/metrics.md").read_text(encoding="utf-8")
     return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
 

@@ -1,4 +1,4 @@
-"""The common settings of the farm, which every inventory links and may override."""
+"""Tests of the farm's common settings, which every inventory links and may override."""
 
 import json
 import os
@@ -34,7 +34,7 @@ PROBE = [
 
 @pytest.fixture
 def checkout(root: Path, tmp_path: Path) -> Path:
-    """A copy of the files with settings, and a play that writes the settings to a file."""
+    """A copy of the files with settings, with a playbook that writes some settings to a file."""
     for name in ("ansible.cfg", "site.yml"):
         shutil.copy(root / name, tmp_path / name)
     for name in ("group_vars", "inventories/example"):

@@ -1,4 +1,4 @@
-"""Host tuning: the settings of the role, and the workers that run-benchmark.yml tunes."""
+"""Tests of host tuning: the settings of the role, and the workers that run-benchmark.yml tunes."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def rendered(root: Path, template: str) -> str:
-    """Return a template of the role rendered with its defaults."""
+    """Return the text of a template of the role, rendered with the role's defaults."""
     role = root / "roles/host_tuning"
     variables = YAML(typ="safe").load(role / "defaults/main.yml")
     environment = jinja2.Environment(trim_blocks=True)  # noqa: S701 - not HTML
@@ -36,7 +36,10 @@ def test_the_program_accepts_the_settings_of_the_role(root: Path, tmp_path: Path
 def test_only_workers_with_the_setting_are_tuned(
     root: Path, tmp_path: Path, setting: str, tuned: list[str]
 ) -> None:
-    """The unit does not exist here, so the play fails at the first worker to be tuned."""
+    """Run the playbook up to the first worker that it tunes.
+
+    The playbook fails at that worker, because this computer does not have the systemd unit.
+    """
     inventory = tmp_path / "inventory"
     (inventory / "host_vars").mkdir(parents=True)
     (inventory / "host_vars/worker2.yml").write_text(f"---\n{setting}\n")

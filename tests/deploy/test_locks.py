@@ -1,4 +1,4 @@
-"""The lock files: one list of wheels must suit the Python of every supported host."""
+"""Tests of the lock files, whose wheels must suit the Python version of every supported host."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The commands of the README that need no machines."""
+"""Tests of the commands in the README that do not need any machines."""
 
 import os
 import re
@@ -72,7 +72,10 @@ def test_setup_removes_only_its_own_environment(checkout: Path, root: Path) -> N
 
 
 def test_no_recipe_splits_a_path_with_a_space(root: Path, tmp_path: Path) -> None:
-    """A real setup takes ten seconds, so a stub of Python stops when it creates the environment."""
+    """Run `make setup` with a stub of Python that fails when it should create the environment.
+
+    A complete setup would take ten seconds.
+    """
     checkout, neighbor = tmp_path / "with space", tmp_path / "with"
     neighbor.mkdir()
     (neighbor / "precious").touch()
@@ -94,7 +97,7 @@ def test_no_recipe_splits_a_path_with_a_space(root: Path, tmp_path: Path) -> Non
 
 @pytest.mark.deep
 def test_setup_works_in_a_path_with_a_space(root: Path, tmp_path: Path) -> None:
-    """This test downloads and installs all packages."""
+    """Run the complete `make setup`, which downloads and installs all packages."""
     checkout, neighbor = tmp_path / "with space", tmp_path / "with"
     neighbor.mkdir()
     (neighbor / "precious").touch()
@@ -127,7 +130,7 @@ def test_every_link_of_readme_and_docs_has_a_target(root: Path) -> None:
 
 
 def headings(page: Path) -> set[str]:
-    """Return the anchors of the headings of a page."""
+    """Return the anchors of the headings in a page."""
     lines = [line for line in page.read_text().splitlines() if line.startswith("#")]
     words = [re.sub(r"[^\w\s-]", "", line.lstrip("#").lower()) for line in lines]
     return {"-".join(found.split()) for found in words}
@@ -143,7 +146,10 @@ def test_the_settings_of_a_role_are_documented(root: Path, role: str) -> None:
 
 @pytest.mark.parametrize("path", ["own/suite.yml", "suite.yml"])
 def test_a_suite_is_found_by_a_relative_path(checkout: Path, root: Path, path: str) -> None:
-    """The suite and its clip are read before the master is contacted, which does not exist here."""
+    """Run a suite without a master.
+
+    The suite and its clip are read before the playbook fails because it cannot reach a master.
+    """
     suite = checkout / path
     suite.parent.mkdir(exist_ok=True)
     text = (root / "files/suites/demo.yml").read_text()

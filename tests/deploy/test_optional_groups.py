@@ -1,4 +1,4 @@
-"""Inventories with only a master and a worker; every other group is optional."""
+"""Test with an inventory that has only a master and a worker; all other groups are optional."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_settings_need_no_optional_group(root: Path, tmp_path: Path) -> None:
     (inventory / "hosts.yml").write_text(json.dumps(document))
     shutil.copytree(root / "playbooks/vars", tmp_path / "playbooks/vars")
     (tmp_path / "playbooks/probe.yml").write_text(json.dumps(PROBE))
-    # The operator's token is read together with the other parameters of the connection.
+    # The token must exist, because it is read together with the other connection parameters.
     tokens = tmp_path / ".secrets/default/tokens"
     tokens.mkdir(parents=True)
     (tokens / "operator").write_text("token")

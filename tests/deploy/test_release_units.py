@@ -1,4 +1,4 @@
-"""The units that a new release restarts on all hosts."""
+"""Test of the systemd units that are restarted on all hosts after the installation of a release."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ def test_optional_units_are_patterns(root: Path) -> None:
     defaults = YAML(typ="safe").load(root / "roles/release/defaults/main.yml")
     units = defaults["release_further_units"]
     assert "ffrtmp-series-importer*.service" in units
-    # `systemctl try-restart` fails for a plain name of a missing unit, but not for a pattern.
+    # If a unit does not exist, `systemctl try-restart` fails for its name, but not for a pattern.
     assert [unit for unit in units if "*" not in unit] == []

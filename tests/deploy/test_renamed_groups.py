@@ -1,4 +1,4 @@
-"""An inventory with group names of release 0.1.0 is refused with the new names."""
+"""Test that inventories with group names of release 0.1.0 are refused with the new names."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Variables of the roles: the defaults must equal the argument specs."""
+"""Tests that the defaults of each role agree with the argument specs of the role."""
 
 from pathlib import Path
 from typing import Any

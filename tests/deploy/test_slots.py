@@ -1,4 +1,4 @@
-"""CPUs and memory of slots: drop-ins that the role writes for this host, and refusals."""
+"""Tests of the CPUs and memory of slots: the drop-ins that the role writes, and its refusals."""
 
 import json
 import os
@@ -41,13 +41,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The output of a play, and the directory that contains a directory for each host."""
+    """The output of a play, and a folder with a subfolder for the drop-ins of each host."""
 
     printed: str
     folder: Path
 
     def message(self, host: str) -> str:
-        """Return the message of a failed host in one line."""
+        """Return the error message of a failed host as one line."""
         parts = re.split(r"^fatal: \[([\w-]+)\]: FAILED!", self.printed, flags=re.MULTILINE)
         found = dict(zip(parts[1::2], parts[2::2], strict=True))
         return " ".join(found.get(host, "").split()).replace("''", "'")
@@ -62,7 +62,10 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """One play in which each set of settings is a separate host; all are this computer."""
+    """The outcome of one play, in which each set of settings belongs to a separate host.
+
+    All of these hosts are this computer.
+    """
     folder = tmp_path_factory.mktemp("slots")
     settings = ACCEPTED | {name: variables for name, (variables, _) in REFUSED.items()}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

@@ -1,7 +1,7 @@
 """Comparison of the answers that a page shows with the actual answers.
 
-The page may show less, but nothing else: keys of an object may be omitted, and `…` matches any
-text. In text, a line of only `…` matches any lines.
+A page may omit parts of an answer: it may leave out keys of an object, and `…` stands for any text.
+In an answer that is not JSON, a line that consists of `…` stands for any number of lines.
 """
 
 import json
@@ -15,7 +15,7 @@ _ANYTHING = "…"
 
 
 def difference(shown: Fence, actual: str) -> str | None:
-    """Return the first difference between a shown and an actual answer, or None."""
+    """Return the first difference between a shown and an actual answer, or None if they agree."""
     if shown.language == "json":
         return _of_documents(list(_documents(shown.text)), list(_documents(actual)))
     return _of_text(shown.text, actual)

@@ -1,4 +1,4 @@
-"""A farm and a shell that runs the commands of docs/api.md on it."""
+"""Fixtures: a farm, and a shell that runs the commands of docs/api.md on it."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from .page import Page, Step
 _NAME = "master1"
 _LONGEST_S = 180
 
-# The credentials of a new farm.
+# The names and roles of the credentials that a new farm has.
 _HOLDERS = {
     "operator": Role.ADMIN,
     "continuous-integration": Role.SUBMITTER,
@@ -35,7 +35,7 @@ _SECRETS = ".secrets/prod"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outputs of the steps of a page, and the exit code and errors of the last step."""
+    """The output of each executed step of a page, and the exit code and errors of the last one."""
 
     printed: list[str]
     exit_code: int
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Site:
-    """The folder of a control node, and the farm that it deployed: a master and one node."""
+    """A farm with a master and one node, and the folder of the control node that deployed it."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder
@@ -51,24 +51,24 @@ class Site:
         (folder / "files").symlink_to(root / "files")
         (folder / "data").mkdir()
         settings = settings_for(Database(f"sqlite:///{folder / 'farm.db'}"), folder / "data")
-        # A real clip must fit, unlike in other tests.
+        # Unlike in other tests, the source is a real clip, which is larger than their limit.
         settings = msgspec.structs.replace(settings, max_source_bytes=2**30)
         self.master = MasterProcess(folder, settings)
         self._name_master()
         self._add_credentials()
 
     def token(self, role: Role) -> str:
-        """Return the token of the holder of a role."""
+        """Return the token of the credential that has a role."""
         return next(self.tokens[name] for name, has in _HOLDERS.items() if has is role)
 
     def register(self) -> None:
-        """Register worker1, as its agent does at the start."""
+        """Register worker1, as its agent does when it starts."""
         token = self.token(Role.AGENT)
         with MasterClient(self.master.url, token, self.master.ca_file) as agent:
             agent.register(factories.registration("worker1", "libx264", "libx265", "libsvtav1"))
 
     def run(self, steps: list[Step]) -> Outcome:
-        """Run the commands of a page in one shell, up to the first that fails."""
+        """Run the commands of a page in one shell until one fails."""
         out = self.folder / "out"
         out.mkdir()
         script = self.folder / "page.sh"
@@ -99,7 +99,7 @@ class Site:
         return Outcome(printed, done.returncode, (out / "errors").read_text() + done.stderr)
 
     def _name_master(self) -> None:
-        """Name the master as in an inventory, and connect curl to its actual port."""
+        """Give the master the name that the page uses, and let curl connect to its actual port."""
         authority = trustme.CA()
         certificate = authority.issue_cert(_NAME, "127.0.0.1")
         authority.cert_pem.write_to_path(self.master.ca_file)
@@ -110,7 +110,7 @@ class Site:
         authority.cert_pem.write_to_path(self._secret("pki/ca.pem"))
 
     def _add_credentials(self) -> None:
-        """Prepare the database with the command line, as the role does."""
+        """Prepare the database with the command line, as the Ansible role does."""
         for name, token in self.tokens.items():
             self._secret(f"tokens/{name}").write_text(token)
         credentials = [
@@ -150,5 +150,5 @@ def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
 
 @pytest.fixture(scope="session")
 def outcome(site: Site, page: Page) -> Outcome:
-    """The outcome of the commands of the page."""
+    """The outcome of running all commands of the page."""
     return site.run(page.steps())

@@ -1,4 +1,4 @@
-"""Diagram of the packages' layers, from the import contracts in pyproject.toml."""
+"""Diagram of the layers of the packages, generated from the import contracts in pyproject.toml."""
 
 import tomllib
 from pathlib import Path
@@ -9,7 +9,7 @@ _WIDTH = 46
 
 
 def layer_diagram(root: Path) -> str:
-    """Return the layers of master and worker side by side, and the shared package below them."""
+    """Return a diagram: the layers of master and worker side by side, above the shared package."""
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
     columns = [_column(contracts, package) for package in _TITLES]

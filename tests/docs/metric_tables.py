@@ -1,6 +1,6 @@
 """The tables of docs/metrics.md, generated from the metrics of the programs.
 
-`python tests/docs/metric_tables.py` rewrites them.
+`python tests/docs/metric_tables.py` updates the tables in the page.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/metrics.md"
 
 _HEAD = "| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
 _SUFFIXES = {"counter": "_total", "info": "_info"}
-# Metrics with other suffixes have no unit.
+# The suffixes that name a unit. Metrics with other suffixes have no unit.
 _UNITS = (
     "bytes_per_second",
     "frames_per_second",
@@ -48,7 +48,7 @@ _UNITS = (
 
 
 def tables() -> dict[str, str]:
-    """Return the tables of the page by the names of their sources."""
+    """Return the tables of the page by their names."""
     return {
         "master, counted as it happens": _table(_registered(Metrics("sqlite").registry)),
         "master, read at a scrape": _table(_read_at_scrape()),
@@ -68,9 +68,9 @@ def tables() -> dict[str, str]:
 
 
 def written(text: str) -> str:
-    """Return the text of a page with generated tables.
+    """Return the text of a page in which the tables are replaced by generated ones.
 
-    A table is between two comments: one that begins and names it, and one that ends it.
+    Each table is between two comments. The first one contains the name of the table.
     """
     for name, table in tables().items():
         begin, end = f"<!-- metrics of: {name} -->\n", "<!-- end -->"
@@ -141,7 +141,7 @@ def _table(metrics: Iterable[Metric | tuple[Metric, tuple[str, ...]]]) -> str:
 
 def _labels_of(metric: Metric) -> tuple[str, ...]:
     if metric.type == "info" and metric.samples:
-        # An Info metric has no label names apart from its sample.
+        # Only the sample of an Info metric has the names of the labels.
         return tuple(metric.samples[0].labels)
     return tuple(getattr(metric, "_labelnames", ()))
 

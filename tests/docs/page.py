@@ -10,7 +10,7 @@ _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE |
 
 @dataclass(frozen=True)
 class Fence:
-    """A fenced block of a page; `line` is the first line of its text."""
+    """A fenced block of a page; `line` is the number of the first line of its text."""
 
     language: str
     text: str
@@ -19,7 +19,7 @@ class Fence:
 
 @dataclass(frozen=True)
 class Step:
-    """Commands that run together, and their output if the page shows it."""
+    """Commands that run together, and the output that the page shows for them, if any."""
 
     commands: Fence
     shown: Fence | None
@@ -38,9 +38,9 @@ class Page:
             yield Fence(match["language"], match["text"], line)
 
     def steps(self) -> list[Step]:
-        """Return the commands in their order.
+        """Return the steps of the page in their order.
 
-        The next fence shows their output, unless it contains commands itself.
+        If the fence after some commands does not contain commands, it shows their output.
         """
         fences = list(self.fences())
         return [

@@ -1,4 +1,4 @@
-"""The commands of docs/api.md: all of them work, and their outputs are as shown."""
+"""Tests that all commands of docs/api.md succeed and have the output that the page shows."""
 
 import pytest
 

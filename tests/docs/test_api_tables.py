@@ -1,4 +1,4 @@
-"""The tables of docs/api.md, compared with the behavior of the master."""
+"""Tests that compare the tables of docs/api.md with the behavior of the master."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ from .page import Page
 
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
-# Values of path parameters; the items do not exist.
+# Values of path parameters that refer to items that do not exist.
 _PARTS = {
     "job_id": "00000000-0000-0000-0000-000000000000",
     "run_id": "00000000-0000-0000-0000-000000000000",
@@ -29,7 +29,7 @@ _PARTS = {
     "attempt": "1",
 }
 
-# The roles that include the role in the column `role` of the table.
+# For each role in the table's column `role`, the roles that may call the endpoint.
 _INCLUDING = {
     "viewer": {Role.VIEWER, Role.SUBMITTER, Role.ADMIN},
     "submitter": {Role.SUBMITTER, Role.ADMIN},
@@ -103,7 +103,7 @@ def test_every_error_of_the_document_is_explained(page: Page, operations: dict[A
         for status in operation["responses"]
         if int(status) >= httpx.codes.BAD_REQUEST
     }
-    # The document does not announce these: a defect, and an unsupported method.
+    # The OpenAPI document does not contain the statuses for a defect and an unsupported method.
     announced |= {httpx.codes.INTERNAL_SERVER_ERROR, httpx.codes.METHOD_NOT_ALLOWED}
     explained = [int(row[0]) for row in page.table("Errors")]
     assert explained == sorted(announced)

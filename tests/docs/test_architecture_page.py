@@ -1,4 +1,4 @@
-"""The architecture page: its diagrams match the code, and the files that it names exist."""
+"""Tests that the architecture page has diagrams that match the code, and names existing files."""
 
 import re
 from pathlib import Path

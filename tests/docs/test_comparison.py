@@ -1,4 +1,4 @@
-"""The comparison of shown and actual answers: they may contain more, but nothing else."""
+"""Tests of the comparison, which accepts actual answers that contain more than the shown ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Links of the documents outside of docs/, and the index of the design decisions."""
+"""Tests of the links in documents outside of docs/, and of the index of design decisions."""
 
 import re
 from pathlib import Path

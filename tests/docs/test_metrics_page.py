@@ -1,4 +1,4 @@
-"""docs/metrics.md, compared with the metrics of the programs."""
+"""Test that compares docs/metrics.md with the metrics of the programs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""docs/results.md, which must explain every column and every value of the encode."""
+"""Tests that docs/results.md explains every column and every measured value of an encode."""
 
 import re
 from pathlib import Path

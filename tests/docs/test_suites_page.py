@@ -1,4 +1,4 @@
-"""docs/suites.md, compared with the tables for the validation of suites."""
+"""Tests that compare docs/suites.md with the tables that are used to validate suites."""
 
 import re
 from pathlib import Path

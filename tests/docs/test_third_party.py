@@ -1,4 +1,4 @@
-"""THIRD_PARTY.md against the locks, pyproject.toml and the metadata of installed packages."""
+"""Tests that compare THIRD_PARTY.md with lock files, pyproject.toml and packages' metadata."""
 
 import re
 import tomllib
@@ -17,20 +17,23 @@ _ROW = re.compile(r"^\| `([a-z0-9-]+)`[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTIL
 
 
 def _rows(heading: str) -> dict[str, tuple[str, str]]:
-    """Return the license and the third cell of each package in the table below a heading."""
+    """Return the second and third cell for each package in the table below a heading.
+
+    The second cell is the license of the package.
+    """
     (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", _PAGE, re.MULTILINE | re.DOTALL)
     return {name: (spdx, third) for name, spdx, third in _ROW.findall(section)}
 
 
 def _locked(part: str) -> dict[str, Requirement]:
-    """Return the pinned requirements of a distribution by canonical name."""
+    """Return the pinned requirements of a distribution, by their canonical names."""
     lines = (_ROOT / "files" / part / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = (Requirement(line.removesuffix("\\").strip()) for line in lines if line[:1].isalnum())
     return {canonicalize_name(pin.name): pin for pin in pins}
 
 
 def _direct() -> set[str]:
-    """Return the requirements of pyproject.toml for the control node and for development."""
+    """Return the packages that pyproject.toml requires on the control node or for development."""
     with (_ROOT / "pyproject.toml").open("rb") as file:
         settings = tomllib.load(file)
     groups: Iterable[list[str]] = settings["dependency-groups"].values()
@@ -42,7 +45,7 @@ def _direct() -> set[str]:
 
 
 def _contradictions(rows: Mapping[str, tuple[str, str]], names: Iterable[str]) -> dict[str, str]:
-    """Return the SPDX expressions of installed packages that the page does not repeat."""
+    """Return the SPDX expressions of those installed packages for which the page has another."""
     installed = {name: distribution(name).metadata for name in names}
     key = "License-Expression"
     declared = {name: fields[key] for name, fields in installed.items() if key in fields}
@@ -74,7 +77,7 @@ def test_every_direct_dependency_of_the_control_node_is_listed() -> None:
 
 def test_the_licenses_of_hosts_are_those_that_packages_declare() -> None:
     pins = {name: pin for part in _PARTS for name, pin in _locked(part).items()}
-    # Others, such as those for Windows, are not installed.
+    # Packages for other systems, such as Windows, are not installed.
     applicable = [name for name, pin in pins.items() if pin.marker is None or pin.marker.evaluate()]
     assert _contradictions(_rows("Python packages on hosts"), applicable) == {}
 

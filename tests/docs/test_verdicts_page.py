@@ -1,4 +1,4 @@
-"""The codes and thresholds of verdicts in docs/results.md, compared with the agent."""
+"""Tests that compare the verdicts' codes and thresholds in docs/results.md with the agent."""
 
 import inspect
 import re

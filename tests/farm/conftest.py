@@ -1,4 +1,4 @@
-"""A small farm on this computer: the real master and real agents as processes, over TLS."""
+"""Fixtures for a small farm on this computer: processes of the master and of agents, with TLS."""
 
 import hashlib
 import os
@@ -24,7 +24,10 @@ __all__ = ["template_file"]
 
 
 def wait_until(condition: Callable[[], bool], description: str, timeout_s: float = 60) -> None:
-    """Wait until a condition is true; fail the test with its description after the timeout."""
+    """Wait until a condition is true.
+
+    After the timeout, the test fails with the description of the condition.
+    """
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -33,10 +36,10 @@ def wait_until(condition: Callable[[], bool], description: str, timeout_s: float
 
 
 class Process:
-    """A program that can be stopped and restarted, with its output in a file."""
+    """A program that can be stopped and restarted, and that writes its output to a file."""
 
     def __init__(self, arguments: list[str], log: Path, *, is_master: bool = False) -> None:
-        """Prepare a program; the arguments of a master do not include the program."""
+        """Prepare a program; if `is_master` is true, `arguments` do not include the program."""
         self.arguments = arguments
         self.log = log
         self._is_master = is_master
@@ -52,10 +55,10 @@ class Process:
             )
 
     def end(self, signal_number: signal.Signals) -> int:
-        """Send a signal to the program and wait for its end, as systemd does for a unit.
+        """Send a signal to the program, as systemd does for a unit, and wait until it has ended.
 
-        SIGKILL also ends the processes that it started, because systemd kills the whole control
-        group of a unit.
+        SIGKILL is also sent to the processes that the program has started, because systemd kills
+        all processes in the control group of a unit.
         """
         assert self._running is not None
         children = descendants(self._running.pid)
@@ -181,7 +184,7 @@ class Farm:
             wait_until(lambda: len(client.nodes()) == len(names), "the agents have registered")
 
     def launch(self, clip: Path, **keys: object) -> Run:
-        """Upload a clip and queue a suite on it."""
+        """Upload a clip and start a run that encodes it."""
         digest = hashlib.sha256(clip.read_bytes()).hexdigest()
         suite = {
             "name": "test",
@@ -189,7 +192,7 @@ class Farm:
             "encodes": [{"name": "x264", "encoder": "libx264", "preset": "ultrafast"}],
             "rate_points": [{"bitrate_kbps": 200}],
             "repeats": 1,
-            # Short, because no test compares durations.
+            # The warm-up is short, because the tests do not compare durations.
             "warm_up_s": 0.1,
         } | keys
         text = self.write("suite.yml", suite).read_text()
@@ -203,7 +206,10 @@ class Farm:
             return client.run(run.id)
 
     def stop(self) -> None:
-        """Kill all running processes; tests of a graceful stop do that themselves."""
+        """Kill all running processes.
+
+        Tests of a graceful stop send the signal themselves.
+        """
         for process in [*self.agents.values(), self.master]:
             if process.is_running:
                 process.end(signal.SIGKILL)
@@ -213,7 +219,7 @@ class Farm:
 def farm(
     root: Path, tmp_path: Path, template_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Farm]:
-    """A farm with a running master; the test starts the agents."""
+    """A farm whose master is running; tests start the agents themselves."""
     encoders = working_encoders.file_for(tmp_path_factory, root / ".cache/ffmpeg/ffmpeg")
     farm = Farm(root, tmp_path, template_file, encoders)
     try:
@@ -229,7 +235,7 @@ def _run(command: list[str]) -> None:
 
 @pytest.fixture(scope="session")
 def make_clip(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """A function that creates a test clip of 320x180 at 25 frames/s with a duration in seconds."""
+    """A function that creates a clip of 320x180 at 25 frames/s with the given number of seconds."""
 
     def make(duration_s: int) -> Path:
         picture = f"testsrc2=size=320x180:rate=25:duration={duration_s}"

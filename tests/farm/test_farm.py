@@ -1,4 +1,4 @@
-"""Master and agents together: jobs that succeed, fail, and survive faults."""
+"""Tests of a master with agents: jobs that succeed, jobs that fail, and faults during jobs."""
 
 import hashlib
 import signal
@@ -64,7 +64,8 @@ def test_a_suite_is_measured(farm: Farm, make_clip: Callable[[int], Path]) -> No
         assert [artifact.name for artifact in result.artifacts].count("ffmpeg.log") == 1
 
 
-# molecule/default kills master and agent of a deployed farm in the same way in every run.
+# Only make test-deep runs this test, because molecule/default always does the same on a deployed
+# farm.
 @pytest.mark.deep
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_killing_master_and_agent_loses_or_duplicates_no_result(
@@ -163,7 +164,7 @@ def test_a_source_with_another_checksum_fails_the_job_without_a_retry(
     agent.start()
     with farm.client() as client:
         wait_until(lambda: bool(client.nodes()), "the agent has registered")
-        # The agent must not fetch the source before it is damaged.
+        # The agent is stopped so that it does not fetch the source before it is damaged.
         agent.end(signal.SIGTERM)
     run = farm.launch(clip)
     (stored,) = [path for path in (farm.folder / "data/sources").rglob("*") if path.is_file()]

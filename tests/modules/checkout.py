@@ -17,10 +17,10 @@ LOG_TIMEOUT_S = 60.0
 
 
 class Checkout:
-    """A copy of the project with an inventory of one local master."""
+    """A copy of the project with an inventory that contains one local master."""
 
     def __init__(self, folder: Path, farm: Farm) -> None:
-        """Copy the project into `folder`, with a suite and the operator's token of `farm`."""
+        """Copy the project into `folder`, and add a suite and the operator's token for `farm`."""
         self.folder = folder
         self.suite = folder / "suite.yml"
         self.temporary = folder / "tmp"
@@ -38,7 +38,7 @@ class Checkout:
         tokens = folder / ".secrets/default/tokens"
         tokens.mkdir(parents=True)
         (tokens / "operator").write_text(farm.operator)
-        # The clip is unique, because tests share the master.
+        # Each test has a different clip, because the tests share a master.
         clip = CLIP + str(folder).encode()
         digest = hashlib.sha256(clip).hexdigest()
         self.suite.write_text(SUITE.format(sha256=digest))
@@ -60,11 +60,11 @@ class Checkout:
 
     @property
     def keys(self) -> list[Path]:
-        """The files with the keys of unfinished runs."""
+        """The files with the idempotency keys of unfinished runs."""
         return list((self.folder / ".state/default/runs").glob("*"))
 
     def start(self, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start run-benchmark.yml with its output in `log`."""
+        """Start run-benchmark.yml, and write its output to `log`."""
         with log.open("wb") as file:
             return subprocess.Popen(
                 [*self._command, *arguments],
@@ -76,7 +76,7 @@ class Checkout:
             )
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Run run-benchmark.yml; return its exit status and output."""
+        """Run run-benchmark.yml and return its exit status and output."""
         log = self.folder / "run.log"
         status = self.start(log, *arguments).wait(timeout=300)
         return status, log.read_text()

@@ -1,4 +1,4 @@
-"""Import paths and fixtures for running the project's Ansible modules."""
+"""Import paths and fixtures that the tests of the project's Ansible modules need."""
 
 import json
 import sys
@@ -25,7 +25,10 @@ RunModule = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
-    """A function that runs main() of a module and returns its output and exit code `rc`."""
+    """A function that runs the main() of a module.
+
+    It returns the output of the module, to which it adds the exit code as `rc`.
+    """
 
     def run(module: ModuleType, **arguments: Any) -> dict[str, Any]:
         capsys.readouterr()
@@ -38,12 +41,12 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
 
 
 own_farm = pytest.mark.parametrize("farm", ["own"], indirect=True)
-"""Marks a test that needs a separate master on an empty database."""
+"""Mark of a test that needs its own master with an empty database."""
 
 
 @pytest.fixture(scope="session")
 def shared_farm(tmp_path_factory: pytest.TempPathFactory, template_file: Path) -> Iterator[Farm]:
-    """The master that most tests share."""
+    """The running master that most tests share."""
     yield from _serving(tmp_path_factory.mktemp("farm"), template_file)
 
 
@@ -64,7 +67,7 @@ def farm(
 
 @pytest.fixture
 def agent(farm: Farm) -> Iterator[Agent]:
-    """The agent of worker1, registered at the master."""
+    """The agent of worker1, which is registered at the master."""
     agent = farm.agent()
     yield agent
     agent.client.close()

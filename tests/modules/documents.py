@@ -1,4 +1,4 @@
-"""Documents as returned by the API of the master, made from the wire types."""
+"""Documents in the form in which the master's API returns them, made from the wire types."""
 
 import json
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ BUILD = FfmpegBuild(version="7.1", sha256="b" * 64)
 def measurement(
     speed: float = 2.0, vmaf: float | None = 90.0, user_s: float = 3.0, system_s: float = 0.5
 ) -> Measurement:
-    """Return a measurement; without `vmaf` the quality is unavailable."""
+    """Return a measurement; if `vmaf` is None, the quality is unavailable."""
     return Measurement(
         encode=EncodeMeasurement(
             wall_s=2.5,
@@ -84,7 +84,7 @@ def measurement(
 
 
 def scenario(rate: RatePoint | None = None, encode: str = "x264") -> Scenario:
-    """Return a scenario of the source `clip`."""
+    """Return a scenario with the source `clip`."""
     rate = rate or RatePoint(bitrate_kbps=800)
     return Scenario(
         name=f"clip/{encode}/{rate.label}",
@@ -147,7 +147,7 @@ def job(
 
 
 def failure(log_tail: str) -> Failure:
-    """Return a failure that is not retried."""
+    """Return a failure after which the job is not retried."""
     return Failure(
         failure_class=FailureClass.ENCODE_FAILED, message="ffmpeg ended with 1", log_tail=log_tail
     )

@@ -1,4 +1,4 @@
-"""A real master in a separate process, and an agent with constant measurements."""
+"""A real master in a separate process, and an agent that reports constant measurements."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ class Farm:
             self.port = free.getsockname()[1]
         self.url = f"https://127.0.0.1:{self.port}"
         self._settings = folder / "master.yml"
-        # JSON is YAML.
+        # The settings file is YAML, of which JSON is a subset.
         self._settings.write_text(
             json.dumps(
                 {
@@ -79,7 +79,7 @@ class Farm:
 
     @property
     def connection(self) -> dict[str, Any]:
-        """The arguments of a module that connects to the master as the operator."""
+        """The arguments with which a module connects to the master as the operator."""
         return {
             "master_url": self.url,
             "token": self.operator,
@@ -88,11 +88,11 @@ class Farm:
         }
 
     def install(self, template: Path) -> None:
-        """Copy a database with the credentials of the factories."""
+        """Use a copy of `template`, a database with the credentials of `factories`."""
         shutil.copy(template, self.folder / "farm.db")
 
     def require_certificates(self) -> None:
-        """Require client certificates of the CA after the next start."""
+        """Let the master require client certificates of its CA after the next start."""
         document = json.loads(self._settings.read_text())
         self._settings.write_text(json.dumps(document | {"client_ca_file": str(self.ca_file)}))
 
@@ -121,11 +121,11 @@ class Farm:
 
     @property
     def is_running(self) -> bool:
-        """Whether the master runs."""
+        """Whether the master is running."""
         return self._process is not None
 
     def clear(self) -> None:
-        """Cancel all queued jobs and remove the node worker1, for the next test."""
+        """Cancel all queued jobs and remove worker1, so that they do not affect the next test."""
         headers = {"Authorization": f"Bearer {self.operator}"}
         context = client_context(self.ca_file)
         with httpx.Client(verify=context, headers=headers, timeout=20) as client:
@@ -141,10 +141,10 @@ class Farm:
 
 
 class Agent:
-    """An agent of worker1 with constant measurements."""
+    """An agent of worker1 that reports constant measurements."""
 
     def __init__(self, client: MasterClient, folder: Path) -> None:
-        """Register the node; `folder` gets the files of the agent."""
+        """Register the node; the agent stores its files in `folder`."""
         self.client = client
         self._log = folder / "ffmpeg.log"
         self._log.write_bytes(LOG)
@@ -191,7 +191,7 @@ class Agent:
         )
 
     def fail(self, claim: Claim) -> None:
-        """Report a failure that is not retried."""
+        """Report a failure after which the job is not retried."""
         self.client.report_failure(
             claim.job.id, FailureReport(attempt=claim.attempt, failure=failure("Invalid option\n"))
         )

@@ -1,4 +1,4 @@
-"""run-benchmark.yml against a real master: detachment, resumption, and refusals."""
+"""Tests of run-benchmark.yml with a real master: detachment, resumption, and refusals."""
 
 import json
 import signal
@@ -12,10 +12,10 @@ from .farm import Agent, Farm
 
 pytestmark = pytest.mark.slow
 
-# Each start of ansible-playbook takes three seconds of CPU time, so further variants of resumption
-# and interruption run only in make test-deep.
+# Each start of ansible-playbook takes three seconds of CPU time, so some tests of resumption and
+# interruption run only in make test-deep.
 _INTERRUPTED = 99
-"""The exit code of Ansible after it is aborted by Ctrl-C."""
+"""The exit code of Ansible after Ctrl-C has aborted it."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     assert "Medians over the repeats" in printed
     assert not list(checkout.temporary.glob("*.benchmark"))
 
-    # After its results are fetched, the same command would start another run.
+    # The key is removed when the results are fetched, so that the command then starts a new run.
     assert checkout.keys == []
     status, printed = checkout.run("--check")
     assert status == 0, printed
@@ -66,7 +66,7 @@ def test_a_second_ctrl_c_aborts(checkout: Checkout, agent: Agent) -> None:
     playbook = checkout.start(log)
     wait_for_text(log, "0 %: 0 of 2 jobs")
     playbook.send_signal(signal.SIGINT)
-    # Simultaneous signals are delivered as one.
+    # Without a pause, the two signals could be delivered as one.
     time.sleep(0.2)
     playbook.send_signal(signal.SIGINT)
     assert playbook.wait(timeout=60) == _INTERRUPTED

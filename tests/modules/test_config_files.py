@@ -1,4 +1,4 @@
-"""The action config_files, run by ansible-playbook: installed files, diffs, rejections, secrets."""
+"""Tests of the action config_files in ansible-playbook: files, diffs, rejections and secrets."""
 
 import json
 import os

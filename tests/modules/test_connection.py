@@ -1,4 +1,4 @@
-"""TLS and authentication of the modules, and their messages for failed connections."""
+"""Tests of the modules' TLS and authentication, and of their messages if a connection fails."""
 
 import http.server
 import json
@@ -109,7 +109,7 @@ def test_a_server_that_is_not_a_master_is_reported(
 
 
 class _Hello(http.server.BaseHTTPRequestHandler):
-    """Answers every request with hello."""
+    """Answers every request with the text hello."""
 
     def do_GET(self) -> None:
         self.send_response(200)

@@ -1,4 +1,4 @@
-"""The documentation of the modules, compared with their argument specs."""
+"""Tests that compare the documentation of the modules with their argument specs."""
 
 import importlib
 from typing import Any
@@ -14,7 +14,7 @@ MASTER_MODULES = (
     "ffrtmp_run_info",
     "ffrtmp_runs_info",
 )
-"""Modules that send requests to the master."""
+"""The modules that send requests to the master."""
 
 MODULES = (*MASTER_MODULES, "ffrtmp_slot_cpus_info")
 _COMPARED = ("type", "elements", "required", "default", "choices")

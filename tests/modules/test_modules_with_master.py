@@ -1,4 +1,4 @@
-"""The Ansible modules against a real master."""
+"""Tests of the Ansible modules with a real master."""
 
 import csv
 import hashlib
@@ -25,7 +25,7 @@ CHECK = {"_ansible_check_mode": True}
 
 @pytest.fixture
 def suite(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """The arguments for the suite, its clip and its key, which are unique to each test."""
+    """The module arguments for a suite, its clip and its key, which differ between tests."""
     name: str = request.node.name
     clip = CLIP + name.encode()
     (tmp_path / "demo.yml").write_text(SUITE.format(sha256=hashlib.sha256(clip).hexdigest()))

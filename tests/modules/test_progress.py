@@ -1,4 +1,4 @@
-"""The progress of a run, and its text."""
+"""Tests of the progress of a run and its description as text."""
 
 import pytest
 from ansible.module_utils.ffrtmp.progress import (

@@ -1,4 +1,4 @@
-"""The table of results as text: its content and width."""
+"""Tests of the content and width of the text table of results."""
 
 from typing import Any
 
@@ -153,7 +153,7 @@ def test_long_names_fit_and_stay_different(length: int, is_full: bool) -> None:
     rows = [
         ROW
         | (full if is_full else {})
-        # The names differ in the middle, where they are shortened.
+        # The names differ only in the middle, which is the part that is omitted.
         | dict.fromkeys(("node", "source", "encode"), f"{'a' * length}{number}{'z' * length}")
         | {"rate_point": f"{number}k", "ffmpeg": f"{'f' * length}{number}"}
         for number in range(3)

@@ -1,4 +1,4 @@
-"""Results of runs as tables, CSV and files."""
+"""Tests of the results of runs as tables, CSV and files."""
 
 import csv
 import io
@@ -240,7 +240,7 @@ def _with_ffmpeg(name: str | None, sha256: str, **values: Any) -> dict[str, Any]
 
 
 def test_two_ffmpegs_are_never_in_one_median() -> None:
-    """Both builds report version 7.1, and the suite need not name them."""
+    """Summarize results of two builds that report the same version, with and without names."""
     for names in (("old", "new"), (None, None)):
         slow, quick = (
             [_with_ffmpeg(name, digest * 64, repeat=n, speed=speed) for n in (1, 2)]

@@ -1,4 +1,4 @@
-"""The loop of ffrtmp_run_wait: its output, tolerance of outages, and constant memory."""
+"""Tests of the loop of ffrtmp_run_wait: its output, behavior in outages, and memory usage."""
 
 import gc
 import inspect
@@ -22,7 +22,7 @@ Answer = dict[str, Any] | Exception
 
 
 def answer(succeeded: int, total: int = 10, *, stage: str = "encode", **more: Any) -> Answer:
-    """Return an answer of ffrtmp_run_info."""
+    """Return an answer of the module ffrtmp_run_info."""
     counts = {"queued": total - succeeded, "succeeded": succeeded, "failed": 0}
     job = {"job_id": "1", "node": "w1", "scenario": "clip/x264/800k", "stage": stage, "ratio": 0.5}
     return {
@@ -42,7 +42,7 @@ def _stack_depth() -> int:
 
 
 class Simulation:
-    """A host whose module returns given answers; each call takes `call_s` seconds."""
+    """A host on which each call of the module takes `call_s` and returns the next given answer."""
 
     def __init__(self, answers: Iterable[Answer], call_s: float = 1.0) -> None:
         self.now_s = 0.0
@@ -64,7 +64,7 @@ class Simulation:
         return found
 
     def sleep(self, pause_s: float) -> None:
-        # The clock advances even without a pause, so that the test does not hang.
+        # The clock advances even if the pause is zero, so that the test does not hang.
         self.now_s += max(pause_s, 0.01)
 
 
@@ -73,7 +73,7 @@ Wait = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
-    """A function that runs the action on a simulation and returns its result."""
+    """A function that runs the action with a simulation and returns the result of the action."""
 
     def run(simulation: Simulation, **options: Any) -> dict[str, Any]:
         arguments = {
@@ -103,7 +103,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
 def test_memory_and_stack_do_not_grow_with_polls(
     wait: Wait, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Lines are counted instead of captured, because captured output would use memory.
+    # The lines are only counted, because captured output would use memory.
     lines = Counter[int]()
     monkeypatch.setattr(
         ffrtmp_run_wait.Display, "display", lambda _, line: lines.update([len(line) <= 120])
@@ -113,7 +113,7 @@ def test_memory_and_stack_do_not_grow_with_polls(
     def answers() -> Iterator[Answer]:
         for number in range(POLLS):
             if number in (POLLS // 10, POLLS - 1):
-                gc.collect()  # It also empties the interpreter's free lists, which count as used.
+                gc.collect()  # This also empties the free lists, whose memory counts as used.
                 grown.append(tracemalloc.get_traced_memory()[0])
             yield answer(min(number // 2, POLLS - 1), POLLS, stage=f"stage {number % 3}")
         yield answer(POLLS, POLLS)

@@ -1,4 +1,4 @@
-"""Summaries of runs for operators, and retries while the master is unreachable."""
+"""Tests of the summaries of runs, and of retries while the master is unreachable."""
 
 import hashlib
 from pathlib import Path
@@ -20,11 +20,11 @@ from .documents import failure, job, run
 
 
 def _deadline(seconds: float) -> Deadline:
-    """Return a deadline on a clock that sleep() advances."""
+    """Return a deadline whose clock is advanced by its sleep function."""
     now = [0.0]
 
     def sleep(pause_s: float) -> None:
-        # The clock advances even without a pause, so that the test does not hang.
+        # The clock advances even if the pause is zero, so that the test does not hang.
         now[0] += max(pause_s, 0.01)
 
     return Deadline(seconds, clock=lambda: now[0], sleep=sleep)

@@ -1,4 +1,4 @@
-"""Assignment of the CPUs of a host to its slots, with file trees like those of the kernel."""
+"""Tests of the assignment of CPUs to slots, with files like those that the kernel provides."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,10 @@ from .conftest import RunModule
 
 
 def tree(folder: Path, nodes: list[list[int]], threads: int = 1, memory: str = "") -> str:
-    """Write the cores of each node; the second thread of core n is CPU n + the number of cores."""
+    """Create the kernel's files for NUMA nodes with the given cores.
+
+    The second thread of core n is the CPU n + c, where c is the number of cores.
+    """
     cores = [core for node in nodes for core in node]
     cpus = [core + thread * len(cores) for thread in range(threads) for core in cores]
     for number, node in enumerate(nodes):
@@ -40,10 +43,10 @@ def slots(answer: dict[str, Any]) -> list[tuple[str, str]]:
     [
         ([[0, 1, 2, 3]], 1, [("0,1,2,3", "0")]),
         ([[0, 1, 2, 3]], 2, [("0,1", "0"), ("2,3", "0")]),
-        # A surplus core is not assigned.
+        # The fifth core is not assigned, because it does not suffice for another slot.
         ([[0, 1, 2, 3, 4]], 2, [("0,1", "0"), ("2,3", "0")]),
         ([[0, 1, 2], [3, 4, 5]], 2, [("0,1,2", "0"), ("3,4,5", "1")]),
-        # Nodes with alternately numbered cores, as on some machines.
+        # On some machines, consecutive cores belong to alternating nodes.
         ([[0, 2, 4], [1, 3, 5]], 2, [("0,2,4", "0"), ("1,3,5", "1")]),
         # The smaller node is used first, so that no slot spans two nodes.
         ([[0, 1, 2, 3], [4, 5]], 1, [("4,5", "1"), ("0,1", "0"), ("2,3", "0")]),

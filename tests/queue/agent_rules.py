@@ -1,4 +1,4 @@
-"""Rules of the state machine for requests of agents: in time, too late, and repeated."""
+"""Rules of the state machine for requests of agents that are in time, too late, or repeated."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from in_process_master import MasterHarness
 
 from .model import Model, ModelJob
 
-# Values that are listed twice are drawn more often, so that most steps are regular work.
+# Nodes that are listed twice are drawn more often, so that most claims are of registered nodes.
 nodes = st.sampled_from(["worker1", "worker1", "worker2", "worker2", "worker3"])
 slots = st.integers(1, 2)
 picks = st.integers(0, 50)
@@ -23,7 +23,7 @@ picks = st.integers(0, 50)
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt that was leased at some time."""
+    """An attempt that the master has leased, which may have ended since."""
 
     job: ModelJob
     node: str
@@ -32,11 +32,11 @@ class Attempt:
 
 
 class Agents:
-    """The rules of a state machine for the agents of the master in `harness`."""
+    """The rules of the state machine for the agents of the master in `harness`."""
 
     harness: MasterHarness
     model: Model
-    # The number of occurrences of each event.
+    # How often each event has occurred.
     event_counts: Counter[str]
     attempts: list[Attempt]
 
@@ -54,7 +54,7 @@ class Agents:
         self._check_claim(self.harness.claim(node, slot), expected, node, slot)
 
     def _claimable(self) -> list[tuple[str, int]]:
-        """Return the free slots to which the master should lease a job."""
+        """Return the free slots, as node and number, to which the master should lease a job."""
         return [
             (name, slot)
             for name in sorted(self.model.nodes)
@@ -77,14 +77,17 @@ class Agents:
     @precondition(lambda self: self.active_attempts())
     @rule(pick=picks)
     def claim_for_other_slot(self, pick: int) -> None:
-        """Claim for the other slot of a working node: exclusive jobs exclude other jobs."""
+        """Claim for the other slot of a node that has a job.
+
+        This tests that an exclusive job excludes other jobs on its node.
+        """
         attempt = chosen(self.active_attempts(), pick)
         self.claim(attempt.node, 3 - attempt.slot)
 
     @precondition(lambda self: self.attempts and self._is_active(self.attempts[-1]))
     @rule()
     def fail_until_attempts_are_exhausted(self) -> None:
-        """Report node failures of the newest attempt's job until no attempts are left."""
+        """Report node failures for the job of the newest attempt until it has no attempts left."""
         job = self.attempts[-1].job
         while (attempt := self.attempts[-1]).job is job and self._is_active(attempt):
             self._failure(attempt, FailureClass.NODE)
@@ -133,7 +136,7 @@ class Agents:
     @precondition(lambda self: self.attempts)
     @rule(pick=picks, kind=st.sampled_from(["heartbeat", "result", "result and next", "failure"]))
     def send_report_of_any_attempt(self, pick: int, kind: str) -> None:
-        """Send a report of any attempt, which may have ended or be a repetition."""
+        """Send a report for any attempt, which may have ended or have been reported already."""
         attempt = chosen(self.attempts, pick)
         if kind == "heartbeat":
             self._heartbeat(attempt)
@@ -170,7 +173,7 @@ class Agents:
         assert answer.json()["repeated"] is is_stored
         assert answer.json()["state"] == attempt.job.state
         self.event_counts["result repeated" if is_stored else f"result {attempt.job.state}"] += 1
-        # The node of an old result may have been removed; then it gets no next job.
+        # The node of an old attempt may have been removed since. Then it does not get a next job.
         if claims_next and attempt.node in self.model.nodes:
             expected = self.model.claim(attempt.node, attempt.slot)
             self._check_claim(answer.json()["next"], expected, attempt.node, attempt.slot)
@@ -194,5 +197,5 @@ class Agents:
 
 
 def chosen(attempts: Sequence[Attempt], pick: int) -> Attempt:
-    """Choose an attempt; smaller numbers choose newer attempts."""
+    """Return the attempt with an index, counted from the newest attempt."""
     return attempts[-1 - pick % len(attempts)]

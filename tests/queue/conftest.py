@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the queue."""
+"""Fixtures for the tests of the queue."""
 
 from databases import cluster, database, engine, migrated, new_database, settings, template_file
 

@@ -1,4 +1,4 @@
-"""Invariants of the jobs, results and histories of a master."""
+"""Checks of a master's jobs, results and histories that must always succeed."""
 
 from itertools import pairwise
 
@@ -9,13 +9,13 @@ from .model import FINAL, HELD, Model, ModelJob
 
 
 def check_jobs(harness: MasterHarness, model: Model) -> None:
-    """Check that no job is lost, each equals the model, and exclusive jobs share no node."""
+    """Check that all jobs exist and equal the model, and that exclusive jobs share no node."""
     found = {job["id"]: job for job in harness.every("/v1/jobs")}
     assert found.keys() == model.jobs.keys(), "a job was lost or never submitted"
     for job_id, job in model.jobs.items():
         wanted = job.api_fields()
         assert {key: found[job_id][key] for key in wanted} == wanted
-    # Checked independently of the model, which may have the same defect as the master.
+    # This check does not use the model, because the model may have the same defect as the master.
     for name in {job["leased_to"] for job in found.values()}:
         held = [job for job in found.values() if job["state"] in HELD and job["leased_to"] == name]
         assert len(held) <= 1 or not any(job["exclusive"] for job in held)

@@ -1,4 +1,4 @@
-"""A model of the queue in memory: a second, simple implementation of its rules."""
+"""A model of the queue: a second, simple implementation of its rules in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class ModelJob:
 
     @property
     def place(self) -> tuple[float, str]:
-        """The position in the queue: the lowest is claimed first."""
+        """The position in the queue; the job with the lowest value is claimed first."""
         return self.created_at.timestamp() - Priority(self.priority).steps * STEP_S, self.id
 
     @property
@@ -55,7 +55,7 @@ class ModelJob:
         return self.state in FINAL
 
     def api_fields(self) -> dict[str, Any]:
-        """Return the fields that the API should return."""
+        """Return fields of the job with the values that the API should return."""
         return {
             "id": self.id,
             "run_id": self.run_id,
@@ -94,11 +94,11 @@ class Model:
     now: datetime
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     nodes: dict[str, ModelNode] = field(default_factory=dict)
-    # The attempt with a stored result, by job.
+    # The number of the attempt whose result is stored, by the id of its job.
     results: dict[str, int] = field(default_factory=dict)
 
     def add(self, sent: dict[str, Any]) -> ModelJob:
-        """Add a new job from the answer of the master."""
+        """Add a new job that the master has returned."""
         job = ModelJob(
             id=sent["id"],
             run_id=sent["run_id"],
@@ -132,11 +132,11 @@ class Model:
             return None
         candidates = [job for job in self.jobs.values() if self._is_ready(job) and node.meets(job)]
         first = min(candidates, key=lambda job: job.place, default=None)
-        # An exclusive job at the front waits until its node is free, and blocks jobs behind it.
+        # If the first job is exclusive, it waits until the node is free, and blocks later jobs.
         return None if first is None or (first.exclusive and working) else first
 
     def claim(self, name: str, slot: int) -> ModelJob | None:
-        """Lease the job that a claim should get; return None if it should get none."""
+        """Lease the job that a claim should get, or return None if it should not get a job."""
         for job in self.held_on(name):
             if job.slot == slot:
                 self.end_attempt(job, FailureClass.LEASE_EXPIRED, retry_after_s=0)
@@ -216,7 +216,7 @@ class Model:
         self.cancel([job for job in self.jobs.values() if job.node == name])
 
     def counts(self, run_id: str) -> dict[str, int]:
-        """Count the jobs of a run by state, without superseded jobs."""
+        """Return the number of jobs of a run in each state, without superseded jobs."""
         counts = dict.fromkeys(("queued", *HELD, *FINAL), 0)
         for job in self.of_run(run_id):
             if job.superseded_by is None:

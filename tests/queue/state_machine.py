@@ -1,4 +1,4 @@
-"""A state machine that sends all kinds of requests in any order and compares with a model."""
+"""A state machine that sends requests of all kinds in any order and compares master and model."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -37,13 +37,13 @@ bound_to = st.sampled_from([None, None, None, None, "worker1", "worker2", "worke
 
 
 class MasterMachine(Agents, RuleBasedStateMachine):
-    """A master and its restarts on one database."""
+    """A master, which may be restarted on its database, and the model of its queue."""
 
     jobs = Bundle("jobs")
     runs = Bundle("runs")
 
     def __init__(self, new_database: NewDatabase, folder: Path, event_counts: Counter[str]) -> None:
-        """Start a master on a new database; `event_counts` counts the events."""
+        """Start a master on a new database; the machine counts its events in `event_counts`."""
         super().__init__()
         self.event_counts = event_counts
         self.attempts: list[Attempt] = []
@@ -56,7 +56,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
             lease_s=LEASE_S,
             retry_backoff_s=BACKOFF_S,
             priority_step_s=STEP_S,
-            # Nodes never go offline, because the model does not include liveness.
+            # Nodes do not go offline, because the model does not include the liveness of nodes.
             node_offline_s=1e9,
             requests_per_s_max=1e6,
         )
@@ -142,7 +142,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
         headers = {"Idempotency-Key": f"key{self.keys}"}
         sent = self.harness.call("submitter", "POST", "/v1/jobs", body, headers=headers)
         assert sent.status_code == 201, sent.text
-        # Repeated, as after a lost answer.
+        # The request is repeated, as if its answer had been lost.
         again = self.harness.call("submitter", "POST", "/v1/jobs", body, headers=headers)
         assert (again.status_code, again.json()["id"]) == (200, sent.json()["id"])
         job = self.model.add(sent.json())
@@ -255,7 +255,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
 
     @rule(target=jobs, run_id=runs, number=st.integers(0, 100))
     def pick_job_of_run(self, run_id: str, number: int) -> ModelJob:
-        """Add a job of a run to the bundle of single jobs."""
+        """Add a job of a run to the bundle of jobs that other rules use."""
         of_run = self.model.of_run(run_id)
         return of_run[number % len(of_run)]
 
@@ -275,7 +275,7 @@ class MasterMachine(Agents, RuleBasedStateMachine):
     def restart(self, is_kill: bool) -> None:
         if not is_kill:
             self.masters.close()
-        # A killed master is simulated by one that is not stopped until the end of the test.
+        # To simulate that the master is killed, it is not stopped before the end of the test.
         self.harness = self._start()
         self.model.renew_all()
         self.event_counts["restart while jobs are held"] += bool(self.active_attempts())

@@ -1,4 +1,7 @@
-"""Fuzz tests of the API from its OpenAPI document: no 5xx, and only documented answers."""
+"""Fuzz tests of the API, which are generated from its OpenAPI document.
+
+No answer may have a status of 500 or above, and all answers must be documented.
+"""
 
 import os
 from collections.abc import Iterator
@@ -20,8 +23,8 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-# The number of cases for each operation, mode and role. With FFRTMP_TEST_CASES, which
-# make test-deep sets, they are more, and different in each run.
+# The number of cases for each operation, mode and role. If this variable is not set, there are few
+# cases, which are always the same. It is set by make test-deep.
 _CASES = os.environ.get("FFRTMP_TEST_CASES")
 _FEW_CASES = 3
 
@@ -33,15 +36,15 @@ _CHECKS: list[Any] = [
     checks.response_schema_conformance,
 ]
 
-# Its answer is an endless stream, which this test would read forever. It is tested in
-# files/master/tests/test_events.py.
+# This path is excluded, because its answer is an endless stream, which a test would read forever.
+# It is tested in files/master/tests/test_events.py.
 _ENDLESS = "/v1/events"
 
 pytestmark = [only("sqlite"), pytest.mark.property, pytest.mark.slow]
 
 
 class Site:
-    """A master with data, so that ids in paths can exist."""
+    """A master with data, so that requests can use ids that exist."""
 
     def __init__(self, master: MasterProcess) -> None:
         self.master = master
@@ -70,7 +73,7 @@ class Site:
             assert stored.status_code == 200, stored.text
 
     def use_existing_ids(self, case: Case, pick: int) -> None:
-        """Put existing ids into the path of a case, so that it does not end with a 404."""
+        """Put existing ids into the path of a case, so that its answer is not always a 404."""
         known = {
             "job_id": self.job_ids[pick % len(self.job_ids)],
             "run_id": self.run_id,
@@ -152,7 +155,10 @@ def fuzz(
 
 
 def _disable_waiting(case: Case) -> None:
-    """Disable waiting for jobs and following of logs, which other tests cover."""
+    """Change a case so that it neither waits for a job nor follows a log.
+
+    Other tests cover both.
+    """
     (case.query or {}).pop("follow", None)
     body = case.body
     if isinstance(body, dict):

@@ -1,4 +1,4 @@
-"""Wrong clocks of hosts, which must not affect the duration of leases."""
+"""Tests with wrong clocks of hosts, which must not affect the duration of leases."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ LEASE_S = 3.0
 
 
 def test_requests_of_agents_contain_no_timestamps() -> None:
-    """Requests without timestamps make the clock of the agent irrelevant."""
+    """Check that the clocks of agents cannot have an effect on the master."""
 
     def has_timestamp(schema: Any) -> bool:
         if isinstance(schema, dict):
@@ -36,7 +36,7 @@ def test_requests_of_agents_contain_no_timestamps() -> None:
 
 @pytest.fixture
 def masters(migrated: Settings, tmp_path: Path) -> Iterator[list[MasterProcess]]:
-    """A master with the correct clock, and one with a clock that is an hour ahead."""
+    """A master whose clock is correct, and one whose clock is an hour ahead."""
     (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     ahead = {"LD_PRELOAD": str(library), "FAKETIME": "+1h", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     settings = msgspec.structs.replace(migrated, lease_s=LEASE_S, heartbeat_s=1.0)
@@ -68,7 +68,8 @@ def test_masters_whose_clocks_differ_agree_on_leases(masters: list[MasterProcess
         claim = post(agent_elsewhere, "/v1/claims", {"node": "worker1", "slot": 1}).json()
         beat = {"attempt": claim["attempt"], "progress": {"stage": "encode"}}
         end = time.monotonic() + 2 * LEASE_S
-        # Each master expires leases every second; with its own clock, one would end this lease.
+        # Each master expires leases every second. If it used its own clock instead of that of the
+        # database, one of the masters would end this lease.
         while time.monotonic() < end:
             for client in (agent, agent_elsewhere):
                 answer = post(client, f"/v1/jobs/{job['id']}/heartbeat", beat)

@@ -1,7 +1,7 @@
-"""Repeated kill -9 of the master under load: everything acknowledged exists afterwards.
+"""Test that a master that is killed under load does not lose anything that it has acknowledged.
 
-`make test-crash` kills it 20 times at random moments. The seed is printed; FFRTMP_TEST_SEED repeats
-it.
+`make test-crash` kills the master 20 times with SIGKILL at random times. The test prints the seed
+of the random numbers, with which FFRTMP_TEST_SEED repeats the same times.
 """
 
 import os
@@ -31,7 +31,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
     with capsys.disabled():
         print(f"\n{KILLS} kills, FFRTMP_TEST_SEED={SEED}")  # noqa: T201
     moments = random.Random(SEED)  # noqa: S311
-    # Leases do not expire during the test: only its own slot ends an attempt.
+    # Leases do not expire during the test, so only the slot that has an attempt can end it.
     settings = msgspec.structs.replace(migrated, lease_s=600.0, requests_per_s_max=1e6)
     master = MasterProcess(tmp_path, settings)
     database = settings.database_url.removeprefix("sqlite:///")
@@ -51,7 +51,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
 
 
 def _kill_under_load(master: MasterProcess, ledger: JobAccounting, wait_s: float) -> None:
-    """Kill the master after new results and a random delay."""
+    """Kill the master `wait_s` after it has stored some new results."""
     before = len(ledger.stored)
     deadline = time.monotonic() + 30
     while len(ledger.stored) < before + 5:

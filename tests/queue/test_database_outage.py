@@ -1,4 +1,4 @@
-"""Outages of the database: the master reports them and continues afterwards."""
+"""Tests that the master reports outages of its database and continues after them."""
 
 import signal
 import threading
@@ -56,7 +56,8 @@ def test_an_outage_loses_no_jobs_or_leases(
         own_cluster.stop(stop_signal)
         down = time.monotonic()
         wait_for_status(viewer, "/readyz", 503)
-        # Longer than a lease: a master that only compared times would end the attempt.
+        # The outage is longer than a lease. If the master only compared times, it would end the
+        # attempt.
         while time.monotonic() < down + LEASE_S + 1.5:
             refused = [
                 viewer.get("/readyz"),
@@ -74,7 +75,7 @@ def test_an_outage_loses_no_jobs_or_leases(
 
         own_cluster.start()
         wait_for_status(viewer, "/readyz", 200)
-        # The master expires leases every second, and must not expire this one.
+        # The master expires leases every second, but must not expire this one.
         back = time.monotonic()
         while time.monotonic() < back + LEASE_S * 0.6:
             state = viewer.get(f"/v1/jobs/{claim['job']['id']}").json()["state"]

@@ -1,4 +1,8 @@
-"""A full disk: writes are refused, reads continue, and the master recovers without a restart."""
+"""Tests of a master whose disk is full.
+
+It refuses writes and continues to answer reads. When there is space again, it accepts writes
+without a restart.
+"""
 
 import errno
 import os
@@ -20,7 +24,7 @@ from postgresql import Database
 
 from .test_crash import check_integrity
 
-# Only on SQLite, because PostgreSQL handles its own disk.
+# The tests run on SQLite only, because PostgreSQL is responsible for its own disk.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small filesystem")
 
 _SIZE = "4m"
@@ -29,7 +33,7 @@ _INSUFFICIENT_STORAGE = 507
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A separate filesystem of a few MiB."""
+    """A separate file system of a few MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["/usr/bin/mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder]
@@ -42,7 +46,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def master(small_disk: Path, template_file: Path, tmp_path: Path) -> Iterator[MasterProcess]:
-    """A master with its data on the small disk and its log elsewhere."""
+    """A master whose data is on the small disk, but whose log is elsewhere."""
     shutil.copy(template_file, small_disk / "farm.db")
     settings = settings_for(Database(f"sqlite:///{small_disk / 'farm.db'}"), small_disk)
     settings = msgspec.structs.replace(settings, lease_s=600.0)
@@ -123,7 +127,7 @@ def fill_until_refused(filler: Path, submitter: httpx.Client) -> list[str]:
 
 
 def fill(filler: Path) -> None:
-    """Write until there is no space."""
+    """Append to a file until there is no space on the disk."""
     with filler.open("ab", buffering=0) as file:
         for piece in (65536, 4096, 1):
             try:

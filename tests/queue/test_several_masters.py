@@ -1,4 +1,7 @@
-"""Several masters on one PostgreSQL: clients may use any of them, and one may be killed."""
+"""Tests of several masters that share a PostgreSQL database.
+
+Clients may use any of the masters, and a master may be killed.
+"""
 
 import signal
 import threading
@@ -22,7 +25,7 @@ pytestmark = [only("postgresql"), pytest.mark.slow]
 
 @pytest.fixture
 def masters(migrated: Settings, tmp_path: Path) -> Iterator[list[MasterProcess]]:
-    """Two masters that share only the database."""
+    """Two running masters that share nothing but the database."""
     with ExitStack() as stack:
         started = []
         for name in ("one", "two"):
@@ -45,7 +48,7 @@ def test_one_of_two_masters_is_killed_and_nothing_is_lost(masters: list[MasterPr
         _wait_for(ledger.stored, len(ledger.stored) + 40)
     check(ledger, second)
     assert ledger.unknown, "the kill hit no submission"
-    # The second master finishes all jobs, including those leased by the killed master.
+    # At the second master, agents finish all jobs, including those that the first had leased.
     finish = Load([second])
     with finish.running(submitters=0, slots=2), second.http("viewer") as viewer:
         deadline = time.monotonic() + 60
@@ -88,7 +91,7 @@ def test_a_parked_claim_is_woken_by_a_job_of_the_other_master(masters: list[Mast
         ((job_id, at),) = woken
         assert job_id == job["id"]
         delays_s.append(at - start)
-    # Without the notification, the claim would poll up to 5 s later.
+    # Without the notification by the other master, the claim would only poll after up to 5 s.
     assert max(delays_s) < 1, delays_s
 
 

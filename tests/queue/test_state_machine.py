@@ -1,4 +1,4 @@
-"""Random sequences of all requests: no job or result is lost or duplicated."""
+"""Test that random sequences of all requests do not lose or duplicate any job or result."""
 
 import os
 from collections import Counter
@@ -13,11 +13,11 @@ from .state_machine import MasterMachine
 
 pytestmark = pytest.mark.slow
 
-# The same sequences in every run, so that a failure is caused by a change. With FFRTMP_TEST_ORDERS,
-# which make test-deep sets, they are more, and different in each run.
+# The number of sequences. If this variable is not set, every test run has the same few sequences,
+# so that a failure is caused by a change of the code. It is set by make test-deep.
 _ORDERS = os.environ.get("FFRTMP_TEST_ORDERS")
-# The least number of each event in 30 sequences, to prove that the sequences reach all of them.
-# It is scaled to the number of sequences, and is at least one.
+# How often each event must at least occur in 30 sequences, to prove that the sequences cover it.
+# For other numbers of sequences, the minimum is proportional, and is at least one.
 _REFERENCE_ORDERS = 30
 _MUST_HAPPEN = {
     "claim": 100,

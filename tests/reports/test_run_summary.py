@@ -1,4 +1,4 @@
-"""The summary with which a run of all tests ends."""
+"""Tests of the summary that is printed at the end of a run of all tests."""
 
 import os
 import subprocess

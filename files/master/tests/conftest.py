@@ -1,4 +1,4 @@
-"""Fixtures: a real master on a real database of either engine, with a clock set by the tests."""
+"""Fixtures: a real master on a database of either engine, with a clock that the tests set."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,7 +22,7 @@ def clock() -> SetClock:
 
 @pytest.fixture
 def services(migrated: Settings, clock: SetClock) -> Services:
-    # The interval is long, so that maintenance runs only when a test calls it.
+    # The interval is so long that maintenance only runs when a test calls it.
     return Services(migrated, clock, maintenance_interval_s=3600)
 
 
@@ -34,7 +34,7 @@ def harness(services: Services, clock: SetClock) -> Iterator[MasterHarness]:
 
 @pytest.fixture
 def ready_harness(harness: MasterHarness) -> MasterHarness:
-    """A master with one node, worker1, that has libx264, and with the clip."""
+    """A master with the clip and one node, worker1, which has the encoder libx264."""
     harness.register("worker1")
     harness.upload()
     return harness

@@ -1,4 +1,4 @@
-"""Access control: every route against every role, and the problem documents of refusals."""
+"""Tests of access control: every route with every role, and the problem documents of refusals."""
 
 from typing import Any
 from uuid import uuid4
@@ -61,7 +61,7 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("GET", "/v1/audit"): set(ADMIN),
 }
 
-# A permitted request to this route streams events without end.
+# The answer to a permitted request to this route is an endless stream of events.
 ENDLESS_ROUTE = "/v1/events"
 
 CALLERS: tuple[str | None, ...] = ("viewer", "submitter", "admin", "worker1", None)

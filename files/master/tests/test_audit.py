@@ -1,4 +1,7 @@
-"""The audit log: every action of an operator, recorded in the transaction of the action."""
+"""Tests of the audit log.
+
+Every action of an operator must be recorded in the transaction that performs it.
+"""
 
 import json
 import sys
@@ -138,7 +141,7 @@ def test_synchronizing_is_recorded_only_if_it_changes_something(
     ],
 )
 def test_entries_of_earlier_releases_are_readable(harness: Any, stored: str, shown: str) -> None:
-    """Release 0.1.0 stored these values."""
+    """Read entries with values that release 0.1.0 stored."""
 
     def insert(work: UnitOfWork) -> None:
         work.connection.execute(

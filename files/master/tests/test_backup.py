@@ -1,4 +1,4 @@
-"""Backup of a running master, restore, and the commands of docs/operating.md for both."""
+"""Tests of the backup of a running master, and of restoring it, as docs/operating.md describes."""
 
 import functools
 import json
@@ -50,7 +50,7 @@ def master(migrated: Settings, tmp_path: Path) -> Iterator[MasterProcess]:
 
 
 class Load:
-    """Submitters and an agent that work until the context ends, with the acknowledged jobs."""
+    """Submitters and an agent that work within the context and record the acknowledged jobs."""
 
     def __init__(self, master: MasterProcess) -> None:
         self._master = master
@@ -237,7 +237,8 @@ def test_the_commands_of_the_page_back_up_and_restore(
     assert len(commands) == 8
     for number, command in enumerate(commands):
         if number == restore_from:
-            # Jobs submitted after the backup are lost, and so are the sources.
+            # This job is lost, because it is submitted after the backup. The sources are removed
+            # here and must be restored.
             with master.http("submitter") as client:
                 body = msgspec.json.encode(factories.job())
                 lost = send(client, "POST", "/v1/jobs", body)["id"]

@@ -1,4 +1,4 @@
-"""Batches: the effects of requests on each other within one transaction."""
+"""Tests of batches, in which several requests affect each other within one transaction."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ NEXT = NextClaim(slot=1)
 def apply(
     settings: Settings, clock: Callable[[], datetime], batch: Sequence[AnyRequest]
 ) -> tuple[list[Any], Effects]:
-    """Apply requests in a transaction as the writer does; return the answers and the effects."""
+    """Apply requests in one transaction, as the writer does; return the answers and the effects."""
     with writing(settings) as engine, engine.connect() as connection, connection.begin():
         work = UnitOfWork(connection, clock(), "test")
         memory = batches.BatchCaches(
@@ -119,7 +119,7 @@ def test_a_result_at_another_master_ends_the_job_before_its_slot_claims_again(
 
 
 def wait_for_a_lock(cluster: Cluster) -> None:
-    """Wait until a session waits for a lock of another session."""
+    """Wait until a database session waits for a lock that another session holds."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     deadline = time.monotonic() + 10
     with cluster.connect() as admin:

@@ -1,7 +1,8 @@
-"""Query plans of a claim: one index seek per set of requirements, at any queue length.
+"""Tests of the query plans of a claim.
 
-Ten thousand queued jobs that the agent cannot run, in many sets of requirements, precede the only
-job that it can run.
+A claim must need only one index seek for each set of requirements, however long the queue is. In
+the queue, the only job that the agent can run follows ten thousand jobs that it cannot run, which
+have many different sets of requirements.
 """
 
 import json
@@ -23,13 +24,14 @@ from postgresql import Cluster
 from sqlalchemy import Connection, text
 
 SETS = 50
-# The most rows of `jobs` that a claim may read: one per matching set, and the claimed one.
+# The maximum number of rows of `jobs` that a claim may read: one for each matching set of
+# requirements, and the claimed one.
 MOST_ROWS = 8
 
 
 @pytest.fixture
 def crowded(ready_harness: Any) -> Any:
-    """A master with one job for worker1 behind all other jobs."""
+    """A master whose queue has one job for worker1 after all other jobs."""
     crowd(ready_harness, runs=1, rates=100, repeats=99, sets=100)
     return ready_harness
 
@@ -52,7 +54,7 @@ def crowd(harness: Any, *, runs: int, rates: int, repeats: int, sets: int) -> No
 
 
 def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> ClaimOutcome:
-    """Claim as the writer does, for an agent that this master has not seen before."""
+    """Claim as the writer does, with empty caches, as for an agent that is new to the master."""
     work = UnitOfWork(connection, clock(), "test")
     memory = batches.BatchCaches(
         RequirementCatalog(), LastSeenThrottle(settings.node_offline_s), KnownUploads()
@@ -145,8 +147,8 @@ def test_repeated_claims_use_a_generic_plan(crowded: Any, migrated: Settings, cl
             RequirementCatalog(), LastSeenThrottle(migrated.node_offline_s), KnownUploads()
         )
         for count in range(1, slots):
-            # Committed, because psycopg drops prepared statements after a rollback; the
-            # transaction wrote nothing.
+            # The transaction is committed although it has no changes, because psycopg drops
+            # prepared statements after a rollback.
             with connection.begin():
                 work = UnitOfWork(connection, clock(), "test")
                 batch = [requests.ClaimJob("worker1", slot) for slot in range(count)]
@@ -156,7 +158,7 @@ def test_repeated_claims_use_a_generic_plan(crowded: Any, migrated: Settings, cl
         ).all()
     claiming = [plan for plan in plans if "SKIP LOCKED" in plan.statement]
     assert claiming, plans
-    # PostgreSQL tries five custom plans before it compares their cost with a generic plan.
+    # PostgreSQL uses five custom plans before it compares their cost with that of a generic plan.
     assert all(plan.custom_plans <= 5 < plan.generic_plans for plan in claiming), claiming
 
 
@@ -164,7 +166,7 @@ def test_repeated_claims_use_a_generic_plan(crowded: Any, migrated: Settings, cl
 def explained(
     cluster: Cluster, settings: Settings
 ) -> Iterator[tuple[Connection, list[dict[str, Any]]]]:
-    """Yield a connection in a transaction, and the actual plans of its statements."""
+    """Yield a connection in a transaction, and the list of the plans of its executed statements."""
     name = settings.database_url.rpartition("/")[2].partition("?")[0]
     with cluster.connect(name) as admin:
         for setting, value in (
@@ -192,7 +194,7 @@ def explained(
 
 
 def every_node(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the nodes of a plan from the top."""
+    """Yield all nodes of a plan, starting with the root."""
     yield plan
     for child in plan.get("Plans", []):
         yield from every_node(child)

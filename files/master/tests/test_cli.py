@@ -1,4 +1,4 @@
-"""The command line: validation of settings, migration, and synchronization of credentials."""
+"""Tests of the command line: validating settings, migrating, and synchronizing credentials."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The fast path and the framework on a real connection: both give the same answers."""
+"""Tests that the fast path and the framework give the same answers on a real connection."""
 
 import json
 import signal
@@ -26,7 +26,7 @@ CLAIM = {"node": "worker1", "slot": 1, "wait_s": 0}
 
 @pytest.fixture
 def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
-    """A master with worker1 and without jobs."""
+    """A running master with the node worker1 and without jobs."""
     process = MasterProcess(tmp_path, migrated)
     process.start()
     with process.client("worker1") as client:
@@ -36,7 +36,7 @@ def master(tmp_path: Path, migrated: Settings) -> Iterator[MasterProcess]:
 
 
 class Connection:
-    """A keep-alive connection for sending bytes and reading answers."""
+    """A keep-alive connection that sends bytes and reads answers."""
 
     def __init__(self, stream: ssl.SSLSocket) -> None:
         self.stream = stream
@@ -118,7 +118,7 @@ def test_fast_path_and_framework_give_the_same_answers(master: MasterProcess) ->
                 found, headers, content = connection.answer()
                 assert headers.pop("x-request-id")
                 assert headers.pop("date")
-                # RFC 9110, 8.6: no Content-Length in a 204.
+                # RFC 9110, section 8.6: an answer with the status 204 has no Content-Length.
                 assert ("content-length" in headers) == (found != 204)
                 answers.append((found, headers, content))
             assert answers[0] == answers[1]

@@ -1,4 +1,7 @@
-"""Content stores of sources and artifacts: ranges, aborted uploads, and unused content."""
+"""Tests of the content stores for sources and artifacts.
+
+They cover requests for ranges, aborted uploads, and the removal of unused content.
+"""
 
 import asyncio
 import hashlib
@@ -28,7 +31,7 @@ LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
 class StoredContent:
-    """A content store on one of the engines, with access to its raw data for assertions."""
+    """A content store on one of the engines, which gives assertions access to the raw data."""
 
     def __init__(self, settings: Settings) -> None:
         password = settings.database_password()
@@ -240,7 +243,7 @@ Put = Callable[[bytes], str]
 
 @pytest.fixture
 def path(ready_harness: Any) -> str:
-    """The path of the clip, a source of 17,000 bytes."""
+    """The path in the API of the clip, a source of 17,000 bytes."""
     return f"/v1/sources/{ready_harness.clip_sha256}"
 
 
@@ -343,7 +346,7 @@ def test_an_artifact_with_another_digest_is_refused(ready_harness: Any) -> None:
 
 
 def test_missing_content_is_answered_with_404(ready_harness: Any, path: str) -> None:
-    """The database was restored without its content."""
+    """Request content that is missing, as after a database is restored without its content."""
     with ready_harness.client.portal() as portal:
         contents = ready_harness.services.content_stores
         portal.call(contents.sources.remove_unused, lambda _connection, _digests: set(), -1)

@@ -1,4 +1,8 @@
-"""A full disk: writes are refused with 507, reads continue, no acknowledged data is lost."""
+"""Tests of a master whose disk is full.
+
+It refuses writes with the status 507, continues to answer reads, and does not lose any acknowledged
+data.
+"""
 
 import hashlib
 import os
@@ -39,7 +43,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def master(template_file: Path, disk: Path, tmp_path: Path) -> Iterator[MasterProcess]:
-    """A master with its database and files on the small disk."""
+    """A master whose database and files are on the small disk."""
     shutil.copy(template_file, disk / "farm.db")
     settings: Settings = settings_for(Database(f"sqlite:///{disk}/farm.db"), tmp_path)
     settings = replace(settings, data_dir=disk, max_source_bytes=100 * MIB)
@@ -53,7 +57,7 @@ def put_source(client: httpx.Client, data: bytes) -> tuple[str, int]:
 
 
 def until_full(send: Callable[[int], tuple[str, int]]) -> list[str]:
-    """Send until the disk is full; return the acknowledged names."""
+    """Send data until the disk is full, and return the names of the acknowledged data."""
     acknowledged = []
     for number in range(20_000):
         name, status = send(number)

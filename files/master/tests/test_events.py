@@ -1,4 +1,7 @@
-"""Server-sent events: each transition once and in order, resumed after a disconnection."""
+"""Tests of server-sent events.
+
+A follower must receive each transition once and in order, even if it has to reconnect.
+"""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +38,7 @@ class Stream:
         self._lines = lines
 
     def next(self) -> Event | None:
-        """Return the next event; None when the stream has ended."""
+        """Return the next event, or None if the stream has ended."""
         found: dict[str, str] = {}
         for line in self._lines:
             if not line and found:
@@ -51,7 +54,7 @@ class Stream:
 
 
 class Master:
-    """A master on a real port, with a client and a harness."""
+    """A master that listens on a port, with a client and a harness for requests to it."""
 
     def __init__(self, at: ListeningMaster, clock: SetClock) -> None:
         self.at = at
@@ -86,7 +89,7 @@ DONE = [(None, "queued"), ("queued", "leased"), ("leased", "running"), ("running
 
 
 def complete_job(harness: MasterHarness) -> Any:
-    """Claim and complete a job; return its id."""
+    """Claim and complete a job, and return its id."""
     claim = harness.claim("worker1")
     harness.heartbeat(claim)
     assert harness.result(claim).is_success
@@ -181,7 +184,7 @@ def test_the_end_of_a_run_is_sent_to_a_client_that_resumes_after_its_last_transi
 def test_more_events_than_fit_into_a_page_and_the_buffer(
     master: Master, monkeypatch: pytest.MonkeyPatch, buffered: int
 ) -> None:
-    """A slow follower falls behind the buffer and continues from the database."""
+    """Check that a follower that is too slow for the buffer gets older events from the database."""
     monkeypatch.setattr(events, "PAGE", 10)
     monkeypatch.setattr(event_feed, "_BUFFERED_EVENTS_MAX", buffered)
     with master.follow() as stream:
@@ -221,7 +224,7 @@ def test_streams_end_and_followers_are_removed_when_the_master_stops(master: Mas
 
 @only("postgresql")
 def test_a_transition_committed_late_is_not_missed(master: Master, migrated: Settings) -> None:
-    """A transaction may commit after another one that began later."""
+    """Check a transition whose transaction commits after another one that began later."""
     job = master.harness.submit()
     engine = writing_engine(migrated.database_url, migrated.database_password())
     late = text(

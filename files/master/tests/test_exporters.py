@@ -1,4 +1,4 @@
-"""The results and health exporters: metrics from the answers of the API."""
+"""Tests of the results and health exporters, whose metrics come from answers of the API."""
 
 from datetime import timedelta
 from typing import Any

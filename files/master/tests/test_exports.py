@@ -1,4 +1,7 @@
-"""Exports of results: identical in every format, complete, and streamed in bounded memory."""
+"""Tests of the exports of results.
+
+An export must be complete, contain the same values in every format, and need limited memory.
+"""
 
 import csv
 import io
@@ -36,7 +39,7 @@ def export(harness: MasterHarness, kind: str, **query: str) -> bytes:
 
 
 def as_rows(content: bytes, kind: str) -> list[dict[str, Any]]:
-    """Return the rows of a table with values of their declared types."""
+    """Return the rows of an exported table, with values of the types that its columns declare."""
     if kind == "parquet":
         return list(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist())
     found = []
@@ -51,7 +54,10 @@ def as_rows(content: bytes, kind: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def filled(ready_harness: MasterHarness) -> Any:
-    """The harness and a run, with three results of the run and one of a job without a run."""
+    """The harness and a run.
+
+    There are three results of the run, and one result of a job without a run.
+    """
     run = ready_harness.run(ready_harness.suite(rates=3))
     ready_harness.submit()
     while (claim := ready_harness.claim("worker1")) is not None:
@@ -143,12 +149,12 @@ def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> 
     vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean", "ssim_ffmpeg_mean", "xpsnr_y_db"}
     energy = {column.name for column in columns.COLUMNS if column.name.startswith("energy_")}
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
-    # Columns of other kinds of measurement.
+    # These columns belong to other kinds of measurement.
     others |= {"streams", "power_w", "watts_per_stream", *LiveMeasurement.__struct_fields__}
     others |= {"gpu_power_w", "cost_per_stream_hour", "currency"}
     others |= {"gpu_energy_gross_j", "gpu_energy_net_j", "gpu_energy_idle_w"}
     others -= {"duration_s", "helpers_cpu_s"}
-    # A column of suites that compare FFmpeg builds.
+    # This column is for suites that compare FFmpeg builds.
     others |= {"ffmpeg"}
     assert empty == (vmaf | energy) - {"vmaf_unavailable", "energy_unavailable"} | others
     assert row["vmaf_unavailable"] == unknown.reason, "quoted text is restored exactly"

@@ -1,4 +1,4 @@
-"""The fast path of frequent calls when the client disconnects or the master stops meanwhile."""
+"""Tests of the fast path if the client disconnects or the master stops during a request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ CLAIM = b'{"node":"worker1","slot":1,"wait_s":0}'
 
 
 class Transport:
-    """A transport that records the written bytes and whether it was closed."""
+    """A transport that records the written bytes, and whether it has been closed."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -52,7 +52,7 @@ class Transport:
 async def connected(
     settings: Settings,
 ) -> AsyncIterator[tuple[Services, FastPathProtocol, Transport]]:
-    """Connect to a master with one node and one queued job."""
+    """Yield a connection to a master that has one node and one queued job."""
     services = Services(settings)
     config = uvicorn.Config(app.create_app(services), ws="none", log_config=None, lifespan="off")
     config.load()
@@ -88,7 +88,7 @@ def request(method: str, path: str, caller: str, body: bytes) -> bytes:
 
 
 async def until_written(transport: Transport, beginning: bytes) -> bytes:
-    """Return the written answer and clear it."""
+    """Wait for an answer, check its beginning, and remove it from the transport."""
     async with asyncio.timeout(10):
         while not transport.written:
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Histograms of the event loop: the same samples as those of the Prometheus library."""
+"""Tests that the master's own histograms have the same samples as the Prometheus library's."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ BOUNDS = (0.001, 0.25, 1, 60)
 
 
 def as_page(values: Iterable[tuple[str, float]], *, is_ours: bool) -> list[str]:
-    """Count values by route; return the lines of the page without creation timestamps."""
+    """Observe values by route, and return the metrics page without creation timestamps."""
     registry = CollectorRegistry()
     name, help_text, labels = "waits_seconds", "Time until it came", ["route"]
     if is_ours:

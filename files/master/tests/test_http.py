@@ -1,4 +1,4 @@
-"""Problem documents, the OpenAPI document, service discovery and readiness."""
+"""Tests of problem documents, the OpenAPI document, service discovery and readiness."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Logs of attempts: appended once, limited in size, read as a whole and followed."""
+"""Tests of the logs of attempts.
+
+They cover repeated chunks, the size limit, reading a complete log, and following a log.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -145,7 +148,7 @@ def test_a_log_is_bounded(small_harness: MasterHarness, announced: bool) -> None
 
 
 class Master:
-    """A master on a real port, with a client and a harness."""
+    """A master that listens on a port, with a client and a harness for requests to it."""
 
     def __init__(self, at: ListeningMaster) -> None:
         self.at = at

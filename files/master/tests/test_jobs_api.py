@@ -1,4 +1,4 @@
-"""The jobs API: filtered lists, reasons of waiting, cancellation, retries, and priorities."""
+"""Tests of the jobs API: filters, reasons for waiting, cancellation, retries, and priorities."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_every_filter_selects_the_matching_jobs(ready_harness: Any) -> None:
 
 
 def job_of_1000k(harness: Any, of_run: list[str]) -> str:
-    """Return the run's job for 1000k, at any position of the random order."""
+    """Return the job of a run whose rate is 1000k; the order of the jobs is random."""
     found = [job for job in of_run if harness.job(job)["scenario"]["name"].endswith("1000k")]
     assert len(found) == 1
     return found[0]
@@ -92,7 +92,7 @@ def test_a_page_has_the_requested_size(ready_harness: Any) -> None:
 
 
 def waiting(harness: Any, job_id: str) -> str | None:
-    """Return why a job waits, which must be the same in the list and in the single job."""
+    """Return why a job waits; the list of jobs and the single job must give the same reason."""
     alone: str | None = harness.job(job_id)["waiting"]
     (listed,) = [job for job in harness.every("/v1/jobs") if job["id"] == job_id]
     assert listed["waiting"] == alone
@@ -171,7 +171,7 @@ def test_a_job_with_an_ffmpeg_under_test_needs_a_node_that_permits_it(
         "worker1 lacks permission to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)"
     )
     assert harness.claim("worker1") is None
-    # The FFmpeg under test has its own encoders; those of the node do not matter.
+    # The FFmpeg under test has its own encoders, so the node's encoders are not compared.
     harness.register("worker2", "libx264", ffmpeg_under_test=True)
     assert harness.claim("worker2")["job"]["id"] == job
 

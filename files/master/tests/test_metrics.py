@@ -1,4 +1,4 @@
-"""The metrics of the master: counters, values read at a scrape, and the exposition formats."""
+"""Tests of the master's metrics: counters, values read at a scrape, and exposition formats."""
 
 import asyncio
 from collections import Counter
@@ -173,7 +173,10 @@ def test_the_reason_follows_changes_of_the_node(ready_harness: Any) -> None:
 
 
 def queued_by_reason(harness: Any) -> dict[tuple[str, str], float]:
-    """Return the queued jobs by reason from the metrics, checked against the API's jobs."""
+    """Return the number of queued jobs for each reason in the metrics.
+
+    The numbers must agree with the jobs that the API returns.
+    """
     now = harness.clock()
     heard_since = harness.services.liveness.heard_since(now)
     expected: Counter[tuple[str, str]] = Counter()
@@ -248,7 +251,7 @@ def test_requests_are_counted_by_route_and_not_by_arbitrary_paths(ready_harness:
 
 def test_the_sizes_of_the_database_and_the_disk(harness: Any, engine: str) -> None:
     value = Scrape(harness)
-    # The schema has about twenty tables and indexes, each at least one page.
+    # The schema has about twenty tables and indexes, each of which takes at least one page.
     assert value("database_size_bytes") > 20 * 4096
     assert (value("database_wal_size_bytes") is None) == (engine == "postgresql")
     assert value("disk_size_bytes") >= value("disk_free_bytes") > 0
@@ -273,7 +276,7 @@ def test_openmetrics_is_returned_to_clients_that_accept_it(ready_harness: Any) -
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     for name, family in families.items():
         unit = next((u for u in ("seconds", "bytes", "operations") if name.endswith(u)), "")
-        # The process collector of the library declares no units.
+        # The metrics of the library's process collector have no units.
         assert family.unit == ("" if name.startswith("process_") else unit)
     assert families["ffrtmp_master_jobs_submitted"].type == "counter"
     assert "ffrtmp_master_jobs_submitted_created" in answer.text
@@ -354,7 +357,7 @@ async def explained(services: Any, engine: str, statement: str, parameters: Any)
 
 @contextmanager
 def statements_of_readers() -> Iterator[list[tuple[str, Any]]]:
-    """Record the statements sent to databases within the context."""
+    """Record the statements that are sent to databases within the context."""
     found: list[tuple[str, Any]] = []
 
     def record(
@@ -389,7 +392,8 @@ def test_parked_claims_and_their_wakes_are_counted(ready_harness: Any) -> None:
                 await asyncio.sleep(0)
             return task
 
-        # The first claim is not woken; the second is woken without a job and waits again.
+        # The first claim ends without being woken. The second claim is woken although there is no
+        # job for it, and waits again.
         await (await parked(0.01))
         task = await parked(60)
         services.parked_claims.note_freed("worker1")

@@ -1,4 +1,4 @@
-"""Migration of a database with data from the first schema to the newest."""
+"""Tests of the migration of a database that contains data from the first schema to the newest."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ _CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def old(database: Database) -> Iterator[Engine]:
-    """A database at the first schema with a run of two jobs, one of them succeeded."""
+    """A database with the first schema, and with a run of two jobs, of which one has succeeded."""
     password = None
     if database.password_file is not None:
         password = database.password_file.read_text(encoding="utf-8").strip()
@@ -44,7 +44,7 @@ def _fill(connection: Connection) -> None:
     scenario = msgspec.to_builtins(factories.scenario())
 
     def stored(value: UUID) -> object:
-        # Reflection maps UUID columns of SQLite to text.
+        # On SQLite, the reflected tables have text columns instead of UUID columns.
         return value.hex if connection.dialect.name == "sqlite" else value
 
     def insert(table: str, **values: object) -> None:
@@ -120,7 +120,7 @@ def test_a_migration_preserves_the_data(old: Engine) -> None:
         assert (run.counts["succeeded"], run.counts["queued"]) == (1, 1)
         (result,) = results.page_of_results(connection, None, START, 10).items
         assert result.job_id == done.id
-        # With other keys than those of the queue, every set would be stored twice.
+        # The keys must equal those that the queue computes, or each set would be stored twice.
         keys = connection.execute(sa.text("SELECT key FROM requirements")).scalars()
         wanted = [
             RequirementSet(requirements=job.requirements, exclusive=True) for job in (done, queued)
@@ -148,6 +148,6 @@ def test_postgresql_compresses_new_documents_with_lz4(old: Engine) -> None:
     with old.connect() as connection:
         compressed = set(connection.execute(sa.text(_COMPRESSED)).scalars())
         assert {"results.measurement", "jobs.scenario", "job_logs.piece"} <= compressed
-        # Documents written before remain readable.
+        # A document that was written before the migration must remain readable.
         (result,) = results.page_of_results(connection, None, START, 10).items
         assert result.measurement == factories.measurement()

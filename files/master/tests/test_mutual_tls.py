@@ -1,4 +1,4 @@
-"""Mutual TLS: with client_ca_file, clients need a certificate of that CA."""
+"""Tests of mutual TLS: if `client_ca_file` is set, clients need a certificate of that CA."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = only("sqlite")
 
 
 def issued(authority: trustme.CA, folder: Path, name: str) -> ClientCertificate:
-    """Write a certificate and its key into a folder."""
+    """Issue a certificate, and write it and its key into a folder."""
     issued_certificate = authority.issue_cert(name)
     files = ClientCertificate(folder / f"{name}.pem", folder / f"{name}.key")
     issued_certificate.private_key_pem.write_to_path(files.key_file)
@@ -29,7 +29,7 @@ def issued(authority: trustme.CA, folder: Path, name: str) -> ClientCertificate:
 
 @dataclass
 class MutualTlsMaster:
-    """A master that requires client certificates, and a trusted certificate."""
+    """A master that requires client certificates, and a client certificate that it trusts."""
 
     master: MasterProcess
     trusted: ClientCertificate

@@ -1,4 +1,7 @@
-"""The OpenAPI document: all routes, one schema per type, all answers; and its HTML page."""
+"""Tests of the OpenAPI document and its HTML page.
+
+The document must contain all routes, one schema for each type, and all answers.
+"""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Parked claims: woken immediately, one per job, without redundant polls."""
+"""Tests of parked claims, of which one is woken immediately for each job, without further polls."""
 
 import asyncio
 import time
@@ -11,14 +11,14 @@ from ffrtmp_master.queue.requirement_catalog import RequirementCatalog, Requirem
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_shared.requirements import Requirements
 
-# Ids of sets of requirements in the database.
+# The ids of three sets of requirements.
 ALONE, SHARED, OTHER = 1, 2, 3
 
 JOB = cast(JobRow, object())
 
 
 class RequirementStore:
-    """A store with three sets of requirements."""
+    """A store that contains three sets of requirements."""
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         rows = (
@@ -34,7 +34,7 @@ class RequirementStore:
 
 
 class Jobs:
-    """A number of ready jobs, with a counter of polls."""
+    """A queue with a number of ready jobs, which counts the polls."""
 
     def __init__(self) -> None:
         self.ready = 0
@@ -163,7 +163,8 @@ def test_a_wakeup_during_a_poll_is_not_lost() -> None:
         async def poll() -> ClaimOutcome:
             found = await jobs.claim(SHARED)
             if jobs.polls == 1:
-                # The job is queued after the transaction of this poll and before the claim parks.
+                # A job is queued after the transaction of this poll, but before the claim is
+                # parked.
                 jobs.ready = 1
                 parked.wake(SHARED, 1)
             return found

@@ -1,4 +1,4 @@
-"""Validation of names in paths, by the same rules as names in bodies."""
+"""Tests that names in paths are validated by the same rules as names in bodies."""
 
 from typing import Any
 

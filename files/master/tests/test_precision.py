@@ -1,4 +1,4 @@
-"""Adaptive repeats until medians are precise, and control encodes, with a real master."""
+"""Tests of adaptive repeats, which continue until medians are precise, and of control encodes."""
 
 import random
 import statistics
@@ -29,7 +29,7 @@ def measured(harness: Any, speed: float, verdict: str = "valid") -> Any:
 def work(
     harness: Any, speeds: dict[str, Any], node: str = "worker1", verdict: str = "valid"
 ) -> list[str]:
-    """Complete all queued jobs of a node; return their scenarios in order of completion."""
+    """Complete all jobs that a node can claim, and return the names of their scenarios in order."""
     done = []
     while (claim := harness.claim(node)) is not None:
         name = claim["job"]["scenario"]["name"]
@@ -55,7 +55,10 @@ def noisy(seed: int = 1) -> Any:
 
 
 def rounds(harness: Any, speeds: dict[str, Any]) -> list[list[str]]:
-    """Complete jobs and run maintenance until no jobs are added."""
+    """Complete all jobs and run maintenance, repeatedly until maintenance does not add jobs.
+
+    Returns the names of the completed scenarios for each round.
+    """
     found = []
     while done := work(harness, speeds):
         found.append(done)
@@ -68,7 +71,7 @@ def test_a_steady_scenario_is_repeated_until_it_has_an_interval(ready_harness: A
     assert run["unsettled_nodes"] == ["worker1"]
     assert work(ready_harness, {}) == 3 * ["clip/libx264/1000k"]
     now = ready_harness.run_now(run["id"])
-    # All jobs have succeeded, but the run is not finished.
+    # All jobs have succeeded, but the run is not finished, because it will get more jobs.
     assert (now["state"], now["counts"]["succeeded"], now["finished_at"]) == ("running", 3, None)
     ready_harness.run_maintenance()
     assert ready_harness.run_now(run["id"])["counts"]["queued"] == 3
@@ -149,7 +152,7 @@ def test_the_time_budget_ends_the_repeats(ready_harness: Any) -> None:
     )
     run = ready_harness.run(text)
     found = rounds(ready_harness, {"clip/libx264/1000k": noisy()})
-    # Each job takes 20 s on the clock of the test.
+    # Each job takes 20 s of the budget, because `work` advances the clock.
     assert sum(map(len, found)) == 10
     (median,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
     assert median["state"] == "unstable"
@@ -194,7 +197,7 @@ def test_each_node_has_separate_repeats(ready_harness: Any) -> None:
 def test_a_control_encode_begins_and_ends_a_run(ready_harness: Any) -> None:
     ready_harness.register("worker2", "libx265")
     run = ready_harness.run(ready_harness.suite(repeats=2, more="control: true\n"))
-    # A node without the encoder of the control encode has none.
+    # A node that does not have the encoder of the control encode gets no control encodes.
     assert run["unsettled_nodes"] == ["worker1"]
     assert run["counts"]["queued"] == 3
     speeds = {SCENARIO.name: iter([4.0, 3.0])}
@@ -219,7 +222,7 @@ def test_a_long_run_has_intermediate_control_encodes(ready_harness: Any) -> None
     second = ready_harness.claim("worker1")
     ready_harness.clock.advance(control_encodes.EVERY.total_seconds() + 1)
     ready_harness.run_maintenance()
-    # Its lease has expired; the control encode must still precede it.
+    # The lease of the second job has expired. The control encode must precede its next attempt.
     assert second is not None
     assert ready_harness.run_now(run["id"])["counts"]["queued"] >= 3
     ready_harness.clock.advance(60)
@@ -284,11 +287,12 @@ def test_the_interval_covers_the_median_at_its_confidence_level() -> None:
     covered = 0
     trials = 2000
     for _ in range(trials):
-        # Log-normal like durations: mean and median differ, and normal theory does not apply.
+        # The values are log-normal, like durations. Their mean and median differ, so an interval
+        # for normal values would be wrong.
         interval = interval_of_median([chance.lognormvariate(0, 0.5) for _ in range(15)])
         assert interval is not None
         covered += interval.low <= 1.0 <= interval.high
-    # At least 95 % by construction, with a tolerance of three standard errors.
+    # The coverage is at least 95 % by construction. The tolerance is three standard errors.
     assert covered / trials > 0.95 - 3 * (0.05 * 0.95 / trials) ** 0.5
     assert covered / trials < 0.99
 

@@ -1,4 +1,4 @@
-"""The life cycle of a job: claims, fencing, leases, failures, cancellation, and draining."""
+"""Tests of a job's life cycle: claims, fencing, leases, failures, cancellation, and draining."""
 
 import json
 from typing import Any

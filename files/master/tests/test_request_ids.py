@@ -1,4 +1,4 @@
-"""Request ids, and the log lines of requests."""
+"""Tests of request ids and the log lines of requests."""
 
 import logging
 from typing import Any
@@ -15,13 +15,13 @@ MISSING = "00000000-0000-7000-8000-000000000000"
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Any:
-    """The parsed log lines of the master, as written to the journal."""
+    """The log lines that the master would write to the journal, as parsed JSON."""
     found: list[Any] = []
     formatter = logs.JsonFormatter()
 
     class Collecting(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            # Formatted in the context of the log call, as by the real handler.
+            # The line is formatted in the context of the log call, as the real handler does.
             found.append(msgspec.json.decode(formatter.format(record)))
 
     caplog.set_level(logging.INFO, "ffrtmp_master")

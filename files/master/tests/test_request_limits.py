@@ -1,4 +1,7 @@
-"""Request limits: request rates, failed logins, body sizes, value ranges, and content types."""
+"""Tests of limits for requests.
+
+They cover request rates, failed logins, sizes of bodies, ranges of values, and content types.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +38,7 @@ def test_a_bucket_is_drained_and_refilled() -> None:
     assert bucket.consume(100.25) == 0.25
     assert bucket.consume(100.5) == 0
     assert bucket.consume(100.5) == 0.5
-    # It never holds more than its size, and a clock that is set back adds nothing.
+    # The bucket does not exceed its size, and a clock that is set back does not refill it.
     assert [bucket.consume(900.0) for _ in range(4)] == [0, 0, 0, 0.5]
     assert bucket.consume(899.0) == 0.5
 
@@ -75,7 +78,7 @@ def test_too_many_requests_are_refused_with_retry_after(
     body = {"attempt": 1, "progress": {"stage": "encode"}} if method == "POST" else None
     with limited(migrated, requests_per_s_max=2) as harness:
         seen = []
-        # On a slow machine the bucket may be refilled a few times.
+        # On a slow machine, the bucket may be partly refilled between the requests.
         while len(seen) < 50 and 429 not in seen:
             answer = harness.call(caller, method, path, body)
             seen.append(answer.status_code)
@@ -85,7 +88,7 @@ def test_too_many_requests_are_refused_with_retry_after(
         assert answer.headers["retry-after"] == "1"
         assert f"{caller} makes more than 2 requests a second" in answer.json()["detail"]
         assert harness.call("submitter", "GET", "/v1/runs").status_code == 200
-        # The scheme and the spaces around a token do not matter.
+        # The limit also applies if the scheme is in lower case or followed by two spaces.
         again = {"Authorization": f"bearer  token-{caller}"}
         seen = [harness.call(None, method, path, body, headers=again).status_code for _ in range(9)]
         assert 429 in seen

@@ -1,4 +1,4 @@
-"""Retention: old jobs and artifacts are removed; results and the states of runs remain."""
+"""Tests of retention, which removes old jobs and artifacts but keeps results and runs' states."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ StartMaster = Callable[..., MasterHarness]
 
 @pytest.fixture
 def start_master(migrated: Settings, clock: SetClock) -> Iterator[StartMaster]:
-    """A function that starts a master with given retention settings."""
+    """A function that starts a master with the given retention settings."""
     serving = []
 
     def started(**retention_settings: Any) -> MasterHarness:
@@ -150,7 +150,7 @@ def test_a_run_keeps_its_counts_while_its_jobs_are_removed(
         assert answer.is_success
         claims.append(claim)
         clock.advance(DAY_S / 2)
-    # The failed job is retried and succeeds; the last job is never claimed.
+    # The failed job is retried and succeeds. The last job is not claimed.
     harness.ok("submitter", "POST", f"/v1/jobs/{claims[1]['job']['id']}/retry")
     again = harness.claim("worker1")
     assert again["job"]["id"] not in {claim["job"]["id"] for claim in claims}
@@ -221,7 +221,7 @@ def test_artifacts_are_removed_by_age(start_master: StartMaster, clock: SetClock
 def test_the_oldest_artifacts_are_removed_above_the_size_limit(
     start_master: StartMaster, clock: SetClock, max_bytes: int, left: int
 ) -> None:
-    """Of five artifacts of 100 bytes, the first and the last have the same content."""
+    """Remove some of five artifacts of 100 bytes; the first and the last have the same content."""
     harness = start_master(artifacts_max_bytes=max_bytes)
     claims = []
     for letter in (b"a", b"b", b"c", b"d", b"a"):

@@ -1,4 +1,4 @@
-"""Creation of runs: refusals, the queued jobs, and their order."""
+"""Tests of the creation of runs: refusals, the queued jobs, and the order of the jobs."""
 
 import hashlib
 from typing import Any

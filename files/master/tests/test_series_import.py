@@ -1,4 +1,4 @@
-"""Import of the series of results from a real master into a real VictoriaMetrics."""
+"""Tests of the import of results' series from a real master into a real VictoriaMetrics."""
 
 import hashlib
 import io
@@ -32,7 +32,7 @@ _SECONDS = 5
 
 
 class Victoria:
-    """A VictoriaMetrics that can be stopped and started again."""
+    """A VictoriaMetrics process that can be stopped and restarted."""
 
     def __init__(self, folder: Path) -> None:
         if not _VICTORIA.exists():
@@ -70,8 +70,8 @@ class Victoria:
             self._process = None
 
     def samples(self, metric: str) -> list[dict[str, Any]]:
-        """Return all series of a metric as they are stored."""
-        # Flushed, because VictoriaMetrics buffers recent samples.
+        """Return all stored series of a metric."""
+        # VictoriaMetrics buffers recent samples, so they are flushed first.
         httpx.get(f"{self.url}/internal/force_flush").raise_for_status()
         answer = httpx.get(f"{self.url}/api/v1/export", params={"match[]": metric})
         answer.raise_for_status()
@@ -109,7 +109,7 @@ def series(begin: datetime, **columns: list[float | None]) -> bytes:
 
 
 class Worker:
-    """Reports results of jobs without a run, with or without a series."""
+    """A worker that reports results of jobs without a run, with or without a series."""
 
     def __init__(self, master: MasterProcess, folder: Path) -> None:
         self._master, self._folder = master, folder
@@ -180,7 +180,7 @@ def test_samples_are_imported_with_their_timestamps(
     assert found["timestamps"][:4] == [first_ms + 1000 * n for n in range(4)]
     (frequency,) = victoria.samples("ffrtmp_sample_cpu_frequency_hertz")
     assert frequency["values"] == [3e9] * 5
-    # Power was not measured, so it has no samples, not even 0.
+    # Power was not measured, so it has no samples, not even with the value 0.
     assert victoria.samples("ffrtmp_sample_power_watts") == []
 
 
@@ -210,7 +210,7 @@ def test_no_series_is_lost_during_outages(
     with master.client("viewer") as client, pytest.raises(PushError):
         Importer(client, push_once, state).import_new()
     assert len(load_checkpoint(state).done) == 1
-    # A new importer continues at the checkpoint.
+    # A new importer continues where the previous one stored its checkpoint.
     master.end(signal.SIGKILL)
     with master.client("viewer") as client, pytest.raises(MasterUnreachableError):
         Importer(client, push, state).import_new()
@@ -231,7 +231,7 @@ def test_a_missing_artifact_does_not_stop_the_import(
     sent: list[bytes] = []
 
     class ClientWithMissingArtifact(MasterClient):
-        """A client whose first download fails as if retention had removed the artifact."""
+        """A client whose first download fails, as if retention had removed the artifact."""
 
         downloads = 0
 
@@ -262,7 +262,7 @@ def test_a_table_without_timestamps_is_refused() -> None:
 
 
 def test_every_metric_has_a_column_that_agents_write() -> None:
-    # The master does not depend on the agent's package, so its source is read as text.
+    # The master does not depend on the agent's package, so the package's source is read as text.
     source = Path(__file__).resolve().parents[2] / "worker/src/ffrtmp_worker/measure/series.py"
     text = source.read_text(encoding="utf-8")
     assert all(f'"{column}"' in text for column in METRICS)

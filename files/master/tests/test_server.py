@@ -1,4 +1,4 @@
-"""The master process: TLS, long polls, a graceful stop, and kill -9 under load."""
+"""Tests of the master process: TLS, long polls, a graceful stop, and SIGKILL under load."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Process:
-    """A master process as systemd runs it."""
+    """A master process that is started and stopped as systemd does it."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
@@ -93,7 +93,7 @@ def master(tmp_path: Path, migrated: Settings) -> Iterator[Process]:
 
 @pytest.fixture
 def prepared(master: Process, tmp_path: Path) -> Process:
-    """A master with the clip uploaded."""
+    """A running master to which the clip has been uploaded."""
     clip = tmp_path / "clip"
     clip.write_bytes(b"clip" * 1000)
     with master.client("submitter") as client:
@@ -113,7 +113,7 @@ def registration(make: Any, name: str) -> Registration:
 
 @pytest.fixture
 def parts(prepared: Process, tmp_path: Path, make_suite: Any, make_registration: Any) -> Any:
-    """A function that returns a suite of some rate points, and one that registers nodes."""
+    """A function that returns a suite with some rate points, and one that registers nodes."""
     sha256 = clip_sha256(tmp_path / "clip")
 
     def text(rates: int) -> str:
@@ -169,7 +169,7 @@ def test_a_parked_claim_is_woken_immediately(prepared: Process, parts: Any) -> N
         run = operator.create_run(RunRequest(suite=text(1)))
         claim, woken = waiting.result(10)
         assert claim.job.run_id == run.id
-        # Well below the 5 s after which a parked claim polls the queue.
+        # This is well below the 5 s after which a parked claim polls the queue.
         assert woken - start < 1.5
 
 
@@ -344,7 +344,7 @@ def test_an_answer_is_sent_in_one_tls_record(master: Process) -> None:
 
 
 def scrape_until(wanted: str, url: str, context: ssl.SSLContext) -> str:
-    """Return the metrics once they contain `wanted`, or the last ones after 15 s."""
+    """Return the metrics when they contain `wanted`, but after 15 s in any case."""
     page = ""
     deadline = time.monotonic() + 15
     while wanted not in page and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The store: the writer, engines, migrations, time zones, and final states."""
+"""Tests of the store: the writer, engines, migrations, time zones, and final states."""
 
 import asyncio
 import sqlite3
@@ -35,21 +35,24 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Add(Request[int]):
-    """Stores a row; a duplicate number fails the transaction, a negative one is refused."""
+    """Stores a row.
+
+    A duplicate number makes the transaction fail, and a negative number is refused.
+    """
 
     number: int
 
 
 @dataclass(frozen=True)
 class Blind(Request[int]):
-    """Stores a row without waiting for the server's answer."""
+    """Stores a row without waiting for the answer of the database server."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Poison(Request[int]):
-    """Fails its batch after the preceding rows were written."""
+    """Makes its batch fail after the preceding requests have written their rows."""
 
 
 def apply(work: UnitOfWork, requests: Sequence[Any]) -> list[Any]:
@@ -88,7 +91,7 @@ def count(settings: Settings) -> int:
 def outcomes_of_one_batch(writer: Writer, requests: Sequence[Request[int]]) -> list[Any]:
     async def work() -> list[Any]:
         async with writer.running():
-            # All are queued in one iteration of the event loop, so that they share a batch.
+            # All requests are queued in one iteration of the event loop, so they share a batch.
             futures = [writer.apply_request(request) for request in requests]
             return await asyncio.gather(*futures, return_exceptions=True)
 
@@ -97,7 +100,7 @@ def outcomes_of_one_batch(writer: Writer, requests: Sequence[Request[int]]) -> l
 
 def test_a_failing_request_does_not_affect_others_of_its_batch(migrated: Settings) -> None:
     requests: list[Request[int]] = [Add(number) for number in range(10)]
-    # Two kinds of failures: an exception, and a second row with the same key.
+    # There are two kinds of failures: an exception, and a second row with the same key.
     requests[5:5] = [Poison(), Add(3)]
     with writer_of(migrated) as writer:
         outcomes = outcomes_of_one_batch(writer, requests)
@@ -211,7 +214,7 @@ def test_a_connection_closed_by_the_server_is_reopened(
                     (name,),
                 ).fetchall()
             assert ended == [(True,)]
-            # The request succeeds: the connection was idle, so no data can have been lost.
+            # The connection was idle when it was closed, so the request can use a new connection.
             await writer.apply_request(Blind(2))
 
     with writer_of(migrated) as writer:

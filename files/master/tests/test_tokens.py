@@ -1,4 +1,4 @@
-"""Tokens: creation, listing without secrets, revocation, expiry, and recorded use."""
+"""Tests of tokens: creation, lists without secrets, revocation, expiry, and recorded use."""
 
 import asyncio
 from datetime import timedelta
@@ -199,12 +199,12 @@ def test_synchronizing_preserves_tokens_of_the_api(harness: Any) -> None:
 
 
 def test_a_token_revoked_during_its_lookup_is_not_cached(harness: Any) -> None:
-    """The lookup began before the revocation was committed, and ended after it."""
+    """Revoke a token after its lookup has begun and before the lookup has ended."""
     token = create_token(harness)["token"]
     services: Services = harness.services
 
     class SlowReader:
-        """Reads immediately and returns the result when permitted."""
+        """A reader that reads immediately, but returns the result only when it is permitted to."""
 
         def __init__(self) -> None:
             self.has_read = asyncio.Event()

@@ -1,4 +1,7 @@
-"""Uploads of artifacts and sources: digests, limits, names, and removal of partial files."""
+"""Tests of uploads of artifacts and sources.
+
+They cover digests, limits, names, and the removal of partial files.
+"""
 
 import hashlib
 from pathlib import Path
@@ -21,7 +24,7 @@ def put_log(harness: Any, claim: Any, content: bytes = LOG, node: str = "worker1
 
 
 def stored_names(harness: Any, kind: str) -> list[str]:
-    """Return the digests of the stored content and the names of leftover files and pieces."""
+    """Return the digests of the stored content, and the names of partial files and pieces."""
     root: Path = harness.services.settings.data_dir / kind
     files = [path.name for path in root.rglob("*") if path.is_file()]
 

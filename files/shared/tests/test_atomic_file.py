@@ -1,4 +1,4 @@
-"""Atomic replacement of files."""
+"""Tests of the atomic replacement of files."""
 
 import resource
 import signal
@@ -12,7 +12,7 @@ from ffrtmp_shared.atomic_file import write_atomically
 
 @contextmanager
 def _file_size_limit(size_bytes: int) -> Iterator[None]:
-    """Let writes beyond a size fail, as on a full disk."""
+    """Make writes beyond a file size fail, as on a full disk."""
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, former[1]))

@@ -1,4 +1,4 @@
-"""Client certificates."""
+"""Tests of client certificates."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Attacks through a suite or a job. Each is rejected with a message that names the field."""
+"""Tests of attacks through a suite or a job, which are rejected with the name of the field."""
 
 import copy
 import functools
@@ -41,9 +41,10 @@ _PRESET = "preset: veryfast"
 _NAME = "name: good"
 _CLIP = "name: clip"
 
-# The replaced text, its replacement, the line of the error, and part of the error message.
+# Each item contains a text in the suite, its replacement, the line with the error, and a part of
+# the error message.
 _IN_SUITES = [
-    # Options that write files, read files or contain further options.
+    # Options that read files, write files, or contain further options.
     (_TUNE, "stats: /etc/passwd", 10, "options"),
     (_TUNE, "passlogfile: x", 10, "libx264 does not accept option 'passlogfile'; allowed are"),
     (_TUNE, "pass: 1", 10, "libx264 does not accept option 'pass'"),
@@ -62,7 +63,7 @@ _IN_SUITES = [
     (_TUNE, "filter_complex: x", 10, "libx264 does not accept option 'filter_complex'"),
     (_TUNE, "init_hw_device: x", 10, "libx264 does not accept option 'init_hw_device'"),
     (_TUNE, "protocol_whitelist: http", 10, "does not accept option 'protocol_whitelist'"),
-    # Options injected by a name or a value.
+    # Names and values that inject options.
     (_TUNE, "-y: 1", 10, "options"),
     (_TUNE, '"tune -y": film', 10, "options"),
     (_TUNE, '"tune:v": film', 10, "options"),
@@ -77,7 +78,7 @@ _IN_SUITES = [
     (_TUNE, "bf: 3.5", 10, "options"),
     (_TUNE, "bf: true", 10, "options"),
     (_TUNE, "bf: {a: 1}", 10, "options"),
-    # Protocols and paths in files.
+    # Protocols and paths in the name of a file.
     (_FILE, "file: 'file:/etc/passwd'", 4, "is not a file path"),
     (_FILE, "file: 'concat:a.mp4|b.mp4'", 4, "is not a file path"),
     (_FILE, "file: 'subfile,,start,0,end,9,,:/etc/passwd'", 4, "is not a file path"),
@@ -112,7 +113,7 @@ _IN_SUITES = [
     (_FILE, f"{_FILE}\n    url: https://a.example/b", 3, "exactly one of file, url, synthetic"),
     (f"sha256: {_DIGEST}", "sha256: ../../etc/passwd", 5, "does not match"),
     (f"sha256: {_DIGEST}", f'sha256: "{_DIGEST}\\n"', 5, "does not match"),
-    # Filter graphs in values from which filters are built.
+    # Filter graphs in values that become a part of a filter.
     (_PRESET, "frame_rate: '25,movie=/etc/passwd'", 9, "does not match"),
     (_PRESET, "frame_rate: 25[v];[v]", 9, "does not match"),
     (_PRESET, "frame_rate: 0", 9, "less than the minimum"),
@@ -179,7 +180,7 @@ _IN_SUITES = [
     ),
     (_NAME, "name: good\n# " + "x" * 1_100_000, 1, "the maximum is 1048576"),
     (_NAME, "name: good\n---\nname: other", 2, "invalid YAML"),
-    # Fields of another kind, and too many items.
+    # Fields that belong to another kind of job, and too many items.
     ("kind: ladder", "kind: ladder\n    rate_points: [{crf: 30}]", 13, "ladder has no rate_points"),
     ("kind: ladder", "kind: decode", 13, "a decode has no encoder; allowed are name"),
     ("kind: ladder", "kind: transcode", 14, "a transcode has no renditions"),
@@ -238,7 +239,7 @@ _JOB: dict[str, Any] = {
 _SYNTHETIC = {"content": "still", "width": 64, "height": 64, "frame_rate": "25", "duration_s": 1}
 _RUNG = {"name": "full", "encode": _ENCODE}
 
-# The path of a field of the job, its new value, and part of the error message.
+# Each item contains the path of a field of the job, its new value, and a part of the error message.
 _IN_JOBS = [
     ("encode.options", {"stats": "/etc/passwd"}, "libx264 does not accept option 'stats'"),
     ("encode.options", {"x264-params": "stats=x"}, "accept option 'x264-params'; allowed are"),

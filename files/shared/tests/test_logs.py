@@ -1,4 +1,4 @@
-"""Log lines: JSON objects with the fields of the current request or job."""
+"""Tests of log lines, which are JSON objects with the fields of the current request or job."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from ffrtmp_shared import logs
 
 
 class Lines:
-    """A logger with the lines that it has written."""
+    """A logger, and the lines that it has written."""
 
     def __init__(self) -> None:
         self._stream = io.StringIO()

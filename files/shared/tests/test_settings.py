@@ -1,4 +1,4 @@
-"""Settings files, tokens and log records."""
+"""Tests of settings files, tokens and log records."""
 
 import json
 import logging

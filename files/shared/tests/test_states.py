@@ -1,4 +1,4 @@
-"""States of jobs and of runs."""
+"""Tests of the states of jobs and runs."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Suites: valid suites, and the messages for errors."""
+"""Tests of valid suites, and of the messages for errors in suites."""
 
 import msgspec
 import pytest

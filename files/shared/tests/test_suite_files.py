@@ -1,4 +1,4 @@
-"""The included suites, and their schema for editors."""
+"""Tests of the suites that the project includes, and of the schema of suites for editors."""
 
 import json
 from pathlib import Path

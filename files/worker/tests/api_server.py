@@ -1,4 +1,4 @@
-"""A small HTTPS server that implements the master's API for tests of the agent."""
+"""A small HTTPS server that implements the parts of the master's API that agents use."""
 
 import hashlib
 import ssl
@@ -30,7 +30,7 @@ class ReceivedRequest:
 
 @dataclass
 class ApiServer:
-    """Answers every request with success, except for the statuses queued in `refusals`."""
+    """A server that answers every request with success, unless `refusals` has a status for it."""
 
     authority: trustme.CA
     ca_file: Path
@@ -69,11 +69,11 @@ class ApiServer:
         return f"https://127.0.0.1:{self._server.server_port}"
 
     def refuse(self, ending: str, *statuses: int) -> None:
-        """Answer the next requests for paths with this ending with these statuses."""
+        """Answer the next requests whose path ends with `ending` with the given statuses."""
         self.refusals.setdefault(ending, deque()).extend(statuses)
 
     def bodies(self, ending: str) -> list[bytes]:
-        """Return the bodies of the requests for paths with this ending."""
+        """Return the bodies of the requests whose path ends with `ending`."""
         return [request.body for request in self.seen if request.path.endswith(ending)]
 
 

@@ -1,4 +1,4 @@
-"""Fixtures: FFmpeg binaries, clips, and a small server that implements the master's API."""
+"""Fixtures: FFmpeg programs, clips, and a small server that implements the master's API."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ _MOVIE = _ROOT / "files" / "media" / "bigbuckbunny-720p.mp4"
 
 @pytest.fixture(scope="session")
 def ffmpeg() -> Path:
-    """Return an FFmpeg with libvmaf and all encoders of the farm."""
+    """Return an FFmpeg that has libvmaf and all encoders of the farm."""
     binary = Path(os.environ.get("FFRTMP_TEST_FFMPEG", _ROOT / ".cache" / "ffmpeg" / "ffmpeg"))
     if not binary.is_file():
         pytest.fail(f"{binary} does not exist: run make test-ffmpeg", pytrace=False)
@@ -36,13 +36,13 @@ def ffmpeg() -> Path:
 
 @pytest.fixture(scope="session")
 def system_ffmpeg() -> Path:
-    """Return the distribution's FFmpeg, which is older."""
+    """Return the FFmpeg of the Linux distribution, which is older."""
     return _installed("ffmpeg")
 
 
 @pytest.fixture(params=["ffmpeg", pytest.param("system_ffmpeg", marks=pytest.mark.slow)])
 def each_ffmpeg(request: pytest.FixtureRequest) -> Path:
-    """Return each of the two FFmpegs, for tests that must pass with both."""
+    """Return one of the two FFmpegs; tests that use this fixture run with each of them."""
     binary: Path = request.getfixturevalue(request.param)
     return binary
 
@@ -54,7 +54,7 @@ def ffprobe() -> Path:
 
 @pytest.fixture(scope="session")
 def clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clip of less than two seconds that is encoded quickly."""
+    """Return a clip of less than two seconds, which can be encoded quickly."""
     before = ["-ss", "1", "-i", str(_MOVIE), "-frames:v", "40", "-an", "-vf", "scale=320:180"]
     coding = ["-c:v", "libx264", "-crf", "10", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
     return make_once(tmp_path_factory, "small.mp4", lambda file: make(ffmpeg, before, coding, file))
@@ -62,13 +62,13 @@ def clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def long_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clip whose encode with a slow preset outlasts any test."""
+    """Return a clip whose encode with a slow preset takes longer than any test."""
     return _picture(ffmpeg, tmp_path_factory, 60)
 
 
 @pytest.fixture(scope="session")
 def medium_clip(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clip that takes a few seconds to encode with a slow preset and one thread."""
+    """Return a clip whose encode with a slow preset and one thread takes a few seconds."""
     return _picture(ffmpeg, tmp_path_factory, 8)
 
 
@@ -82,7 +82,7 @@ def _picture(ffmpeg: Path, factory: pytest.TempPathFactory, duration_s: int) -> 
 
 @pytest.fixture(scope="session")
 def encoders_file(ffmpeg: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with the encoders of the FFmpeg that work on this computer."""
+    """Return a file with those encoders of the FFmpeg that work on this computer."""
     return working_encoders.file_for(tmp_path_factory, ffmpeg)
 
 
@@ -143,7 +143,7 @@ def scenario(source: Path, **settings: object) -> Scenario:
 
 
 def claim_of(spec: Scenario, heartbeat_s: float) -> Claim:
-    """Return a claim of a job in its third attempt."""
+    """Return a claim for the third attempt of a job."""
     now = "2026-01-01T00:00:00Z"
     job = msgspec.convert(
         {
@@ -179,7 +179,10 @@ def attempt(
     stop_reason: Callable[[], str] = lambda: "",
     reported: list[Progress] | None = None,
 ) -> Attempt:
-    """Return an attempt that copies `source`; its progress is appended to `reported`."""
+    """Return an attempt whose source is a copy of a file.
+
+    The progress that the attempt reports is appended to `reported`.
+    """
     folder.mkdir(exist_ok=True)
 
     def fetch(_source: Source, target: Path) -> str:

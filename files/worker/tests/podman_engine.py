@@ -1,4 +1,4 @@
-"""An Engine for tests: podman's service, which implements the Docker Engine's API."""
+"""A container engine for tests: podman's service, which implements the Docker Engine's API."""
 
 import io
 import resource
@@ -16,7 +16,7 @@ _LABEL = "ffrtmp-unit"
 
 
 class Engine:
-    """A podman service with containers of busybox."""
+    """A podman service that runs containers with busybox."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "engine.sock"
@@ -55,7 +55,7 @@ class Engine:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self.podman(
             *("--runtime", "runc", "run", "--detach", "--name", name, "--label", _LABEL),
-            # podman's default limits may exceed those of this process.
+            # The limits are given, because podman's defaults may exceed the limits of this process.
             *("--ulimit", f"nofile={hard}:{hard}", "--ulimit", "nproc=4096:4096"),
             *("--network", "none", *more, IMAGE, "/bin/busybox", "sh", "-c", script),
         )
@@ -68,7 +68,7 @@ class Engine:
         return done.stdout
 
     def clean(self) -> None:
-        """Remove the containers of this and of earlier engines."""
+        """Remove the containers of this engine and of earlier ones."""
         found = self.podman("ps", "--all", "--quiet", "--filter", f"label={_LABEL}").split()
         if found:
             self.podman("rm", "--force", "--time", "0", *found)

@@ -1,13 +1,13 @@
-"""An imitation of the kernel's powercap tree, whose counters a test advances."""
+"""An imitation of the kernel's powercap files, with counters that tests advance."""
 
 from pathlib import Path
 
 RANGE_UJ = 262_143_328_850
-"""The usual range of an Intel package, about 262 kJ."""
+"""The usual range of the counter of an Intel package, about 262 kJ."""
 
 
 class Powercap:
-    """A tree of zones."""
+    """A folder with a subfolder for each zone."""
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree
@@ -22,13 +22,13 @@ class Powercap:
         self.set(folder, energy_uj)
 
     def set(self, folder: str, energy_uj: int) -> None:
-        """Set a counter atomically."""
+        """Set the counter of a zone atomically."""
         new = self.tree / folder / "new"
         new.write_text(f"{energy_uj}\n", encoding="ascii")
         new.replace(self.tree / folder / "energy_uj")
 
     def use(self, folder: str, energy_uj: int) -> None:
-        """Advance a counter, which wraps around at the end of its range."""
+        """Advance the counter of a zone, which wraps around at the end of its range."""
         zone = self.tree / folder
         range_uj = int((zone / "max_energy_range_uj").read_text(encoding="ascii"))
         before = int((zone / "energy_uj").read_text(encoding="ascii"))
@@ -36,12 +36,16 @@ class Powercap:
 
     @property
     def folders(self) -> list[str]:
-        """The names of all folders."""
+        """The names of all zones' folders."""
         return sorted(folder.name for folder in self.tree.iterdir())
 
 
 def two_sockets(tree: Path) -> Powercap:
-    """Create two packages with their parts and memory, psys, and the packages again over MMIO."""
+    """Create the zones of a host with two sockets.
+
+    Each package has zones for its parts and its memory, and a second zone over MMIO. There is also
+    a zone psys for the whole host.
+    """
     cap = Powercap(tree)
     for socket in (0, 1):
         cap.add(f"intel-rapl:{socket}", f"package-{socket}", RANGE_UJ - 5_000_000 - socket)

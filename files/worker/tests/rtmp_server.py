@@ -1,4 +1,4 @@
-"""Nginx with its RTMP module; its statistics require a client certificate."""
+"""An RTMP server: Nginx with its RTMP module, and statistics that require a client certificate."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ class Server:
     stat: StatPage
 
     def drop(self, name: str) -> None:
-        """Disconnect the publisher."""
+        """Disconnect the publisher of a stream."""
         answer = httpx.get(
             f"{self.control_url}/drop/publisher", params={"app": "live", "name": name}
         )

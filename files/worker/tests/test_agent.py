@@ -1,4 +1,4 @@
-"""A slot from the claim to the report, including stops, kills and lost connections."""
+"""Tests of a slot from the claim to the report, including stops, kills and lost connections."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ _ENCODERS = "encoders.json"
 def config(
     master: ApiServer, ffmpeg: Path, ffprobe: Path, encoders_file: Path, tmp_path: Path
 ) -> Path:
-    """Return the settings file of an agent whose master is the test's server."""
+    """Return the settings file of an agent that uses the test's server as master."""
     (tmp_path / _ENCODERS).symlink_to(encoders_file)
     (tmp_path / "token").write_text("token\n", encoding="ascii")
     file = tmp_path / "agent.yml"
@@ -74,7 +74,7 @@ def _offer(master: ApiServer, source: Path, spec: Scenario, *, heartbeat_s: floa
 
 @contextmanager
 def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """Run an agent in a separate process; with `proves` it tests its encoders itself."""
+    """Run an agent in a separate process; if `proves` is true, the agent tests its encoders."""
     argv = working_encoders.agent_command(config.with_name(_ENCODERS), config)
     if proves:
         argv = [sys.executable, "-m", "ffrtmp_worker", "--config", str(config)]
@@ -94,7 +94,7 @@ def _wait(condition: Callable[[], object], seconds: float = 25) -> None:
 
 
 def _encodes(master: ApiServer) -> bool:
-    """Return whether a heartbeat has reported frames."""
+    """Return whether a heartbeat has reported encoded frames."""
     beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
     return any(beat.progress.stage == "encode" and beat.progress.frames for beat in beats)
 
@@ -155,7 +155,7 @@ def test_the_exporter_receives_the_encode_and_the_last_quality(
     report = msgspec.json.decode(master.bodies("/result")[0], type=ResultReport)
     quality = report.measurement.quality
     assert isinstance(quality, QualityMeasurement)
-    # An exporter that starts now still receives the last result.
+    # The last result is sent again, so that an exporter that starts now receives it.
     assert activities[-1] == SlotActivity(
         slot=1,
         stage="idle",
@@ -226,7 +226,7 @@ def test_files_of_a_killed_agent_are_removed_at_the_next_start(
         _wait(lambda: _encodes(master))
         agent.kill()
         agent.wait()
-    # In production systemd ends the processes of the control group.
+    # In a deployment, systemd would kill these processes, because they are in the control group.
     for pid in _ffmpegs_below(tmp_path):
         os.kill(pid, signal.SIGKILL)
     left = list((tmp_path / "work" / "slot-1").iterdir())

@@ -1,4 +1,4 @@
-"""Detection of the bottleneck while streams run."""
+"""Tests of the detection of the bottleneck while streams run."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from ffrtmp_worker.measure.nvml import Gpu, Gpus, Nvml
 
 
 class BusyNvml(Nvml):
-    """A GPU whose encoder has the given utilization."""
+    """An NVML that reports one GPU, whose encoder has the given utilization in each reading."""
 
     def __init__(self, *ratios: float) -> None:
         self._ratios = iter(ratios)
@@ -48,7 +48,7 @@ def _member(exit_code: int | None = None, log_tail: str = "") -> Member:
 
 
 def test_idle_cpus_are_not_the_bottleneck(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Independent of the load of this computer.
+    # This makes the test independent of the load of this computer.
     monkeypatch.setattr(bottleneck, "BUSY_RATIO", 1.01)
     detector = BottleneckDetector(BusyNvml(0.1))
     detector.observe()

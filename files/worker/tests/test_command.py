@@ -1,4 +1,4 @@
-"""Argument lists, compared with expected ones and run with both FFmpegs."""
+"""Tests of argument lists, which are compared with expected ones and run with both FFmpegs."""
 
 import subprocess
 from pathlib import Path
@@ -252,7 +252,7 @@ def test_options_of_the_allow_list_reach_the_encoder(
     settings = _settings("libx264", RatePoint(crf=30), options=options)
     assert settings.problems() == []
     _run(command.encode(settings, system_ffmpeg, str(clip), "output.mp4"), tmp_path)
-    # x264 writes its settings into the stream.
+    # x264 writes its settings into the stream, where they can be checked.
     written = (tmp_path / "output.mp4").read_bytes()
     for option in (b"bframes=1", b"trellis=2", b"aq=0", b"threads=2"):
         assert option in written

@@ -1,4 +1,4 @@
-"""Complexity of a source: spatial and temporal information."""
+"""Tests of the complexity of a source: its spatial and temporal information."""
 
 import re
 import subprocess
@@ -75,7 +75,7 @@ def test_a_source_is_measured_once(tmp_path: Path) -> None:
     for _ in range(2):
         assert ComplexityCache(tmp_path, "f" * 64).get_or_measure("a" * 64, measure) == FOUND
     assert len(calls) == 1
-    # Values depend on the build and on the source.
+    # The cached values are valid for one FFmpeg build and one source only.
     ComplexityCache(tmp_path, "e" * 64).get_or_measure("a" * 64, measure)
     ComplexityCache(tmp_path, "f" * 64).get_or_measure("b" * 64, measure)
     assert len(calls) == 3

@@ -1,4 +1,4 @@
-"""The search for the number of streams that a node sustains, with real FFmpeg processes."""
+"""Tests of the search for the number of streams that a node sustains, with real FFmpegs."""
 
 import os
 import signal
@@ -140,8 +140,9 @@ def _density(clip: Path, **settings: object) -> Scenario:
     return msgspec.structs.replace(scenario(clip), kind="density", density=density)
 
 
-# Three windows in real time take half a minute. The default run has a search with one stream in
-# test_ffmpeg_build.py, and the searches below that find none.
+# This test takes half a minute, because it has three windows in real time. `make test` runs a
+# search with one stream in test_ffmpeg_build.py, and the searches below that do not find any
+# streams.
 @pytest.mark.deep
 def test_sustained_streams_are_counted(clip: Path, tools: Tools, tmp_path: Path) -> None:
     reported: list[Progress] = []
@@ -154,7 +155,7 @@ def test_sustained_streams_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert density.watts_per_stream == density.power_w, "both are unavailable here"
     assert isinstance(density.cost, StreamCost)
     assert density.cost.per_stream_hour == pytest.approx(0.6 / density.streams)
-    # Other tests share the machine, so that it may not sustain two streams.
+    # Other tests may run at the same time, so the machine may not sustain two streams.
     assert density.streams in (1, 2)
     last = density.steps[-1]
     assert (last.streams, last.held, last.limit) == (density.streams, True, "")
@@ -163,7 +164,7 @@ def test_sustained_streams_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert 0 < last.cpu_busy_ratio <= 1
     assert measured.encode.frames == pytest.approx(density.streams * 8 * 25, rel=0.25)
     assert measured.encode.cpu_s > 0
-    # Each step restarts the speed; it is never negative, and never above real time.
+    # The measurement of the speed restarts with each step, but the speed is never negative.
     speeds = [p.speed for p in reported if p.stage == "encode"]
     assert min(speeds) >= 0
     assert statistics.median(speeds) == pytest.approx(1.0, abs=0.3)
@@ -174,7 +175,8 @@ def test_sustained_streams_are_counted(clip: Path, tools: Tools, tmp_path: Path)
     assert "-re" in measured.provenance.argv
 
 
-# It keeps all processors busy for 15 s. Limits of given values are tested by test_bottleneck.py.
+# This test keeps all processors busy for 15 s. `make test` checks the detection of bottlenecks with
+# given values in test_bottleneck.py.
 @pytest.mark.deep
 def test_a_node_that_sustains_no_stream_reports_the_bottleneck(
     long_clip: Path, tools: Tools, tmp_path: Path
@@ -222,7 +224,7 @@ def test_a_canceled_search_ends_soon(clip: Path, tools: Tools, tmp_path: Path) -
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether a process runs; a zombie does not."""
+    """Return whether a process is running; a zombie is not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
     except (FileNotFoundError, ProcessLookupError):
@@ -231,7 +233,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _running(folder: Path) -> list[int]:
-    """Return the processes whose working directory is `folder` or below it."""
+    """Return the processes whose working directory is `folder` or is below it."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""The container exporter, with podman's service and with answers in Docker's format."""
+"""Tests of the container exporter with podman's service, and with answers in Docker's format."""
 
 import http.server
 import json
@@ -25,7 +25,7 @@ _TIMEOUT_S = 20
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    # The path of a Unix socket must be short.
+    # The folder has a short name, because the length of a Unix socket's path is limited.
     made = Engine(tmp_path_factory.mktemp("engine"))
     made.start()
     yield made
@@ -78,7 +78,7 @@ def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
     engine.podman("stop", "--time", "0", "ffrtmp-unit-busy")
     text = _scrape(engine.socket)
     assert _value(text, f'ffrtmp_docker_container_state{{{name},state="exited"}}') == 1
-    # A stopped container has no CPU time, which differs from 0 seconds.
+    # The CPU time of a stopped container is missing. It must not be 0 seconds.
     assert _value(text, cpu) is None
 
     engine.podman("rm", "ffrtmp-unit-busy")
@@ -103,7 +103,7 @@ def test_a_restarted_engine_is_read_again(engine: Engine) -> None:
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
-    """Answers with the configured response for the end of the path."""
+    """Answers a request with the response that is configured for the end of its path."""
 
     def do_GET(self) -> None:
         server: Any = self.server
@@ -177,7 +177,7 @@ def test_answers_in_dockers_format(tmp_path: Path) -> None:
     answers: dict[str, tuple[int, Any]] = {
         "/version": _VERSION,
         "/containers/json": (200, _LISTED),
-        # Removed after the list was read.
+        # This container was removed after the list had been read.
         f"{'b' * 64}/json": (404, {"message": "No such container"}),
         f"{'b' * 64}/stats": (404, {"message": "No such container"}),
         "/json": (200, {"RestartCount": 4}),
@@ -190,7 +190,7 @@ def test_answers_in_dockers_format(tmp_path: Path) -> None:
         f'cpu_seconds_total{{{label},mode="user"}}': 2.5,
         f'cpu_seconds_total{{{label},mode="system"}}': 0.5,
         f"cpu_throttled_seconds_total{{{label}}}": 0.25,
-        # Without the cached files of nested groups, like `docker stats`.
+        # As in `docker stats`, the cached files are not included.
         f"memory_bytes{{{label}}}": 600.0,
         f"memory_limit_bytes{{{label}}}": 4000.0,
         f'block_io_bytes_total{{{label},direction="read"}}': 15.0,

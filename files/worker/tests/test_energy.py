@@ -1,4 +1,7 @@
-"""Energy, with counters that wrap around, disappear, and mirror or contain each other."""
+"""Tests of energy measurements.
+
+They use counters that wrap around, disappear, and have the same or a part of another one's energy.
+"""
 
 import json
 import multiprocessing
@@ -188,7 +191,7 @@ def test_counts_survive_a_restart_but_not_a_boot(tmp_path: Path) -> None:
 
 
 class Reader:
-    """The real program with a tree of the test."""
+    """The real energy reader, which reads the imitated powercap files of the test."""
 
     def __init__(self, folder: Path, tree: Path) -> None:
         self.socket = folder / "energy.sock"
@@ -214,7 +217,7 @@ class Reader:
         return request_reading(self.socket)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End the reader with a signal and return its exit code."""
+        """Send a signal to the reader, wait until it has ended, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
         code = self.process.wait(20)
@@ -265,7 +268,7 @@ def test_unreadable_counters_are_reported(reader: Reader, cap: Powercap) -> None
 
 
 def test_a_missing_permission_is_reported() -> None:
-    # Not below the tests' own folder, which other users cannot enter.
+    # The folder is not in the tests' own folder, because other users cannot enter that one.
     with tempfile.TemporaryDirectory(prefix="ffrtmp-test-") as name:
         Path(name).chmod(0o755)
         cap = two_sockets(Path(name) / "powercap")
@@ -274,7 +277,7 @@ def test_a_missing_permission_is_reported() -> None:
 
 
 def _find_without_rights(tree: Path) -> str:
-    """Return the result of `find_zones` in a process without rights."""
+    """Return the result of `find_zones`, or its error, in a process without privileges."""
     forking = multiprocessing.get_context("fork")
     receiver, sender = forking.Pipe(duplex=False)
     child = forking.Process(target=_send_zones_without_rights, args=(tree, sender))
@@ -287,7 +290,7 @@ def _find_without_rights(tree: Path) -> str:
 
 def _send_zones_without_rights(tree: Path, answer: Connection) -> None:
     if os.geteuid() == 0:
-        # Root could read every file.
+        # The user is changed, because root could read every file.
         os.setuid(65534)
     try:
         answer.send(f"found {zones.find_zones(tree, lambda _: None)}")
@@ -306,7 +309,8 @@ def test_gross_idle_and_net_energy_of_an_encode(
     over = threading.Event()
 
     def consume() -> None:
-        # About 20 W in the package and 2 W in its memory, and zones that must not be counted.
+        # The package uses about 20 W and its memory about 2 W. The other two zones must not be
+        # counted.
         while not over.wait(0.02):
             for folder, energy in (("intel-rapl:0", 400_000), ("intel-rapl:0:2", 40_000)):
                 cap.use(folder, energy)
@@ -335,7 +339,7 @@ def test_gross_idle_and_net_energy_of_an_encode(
     assert energy.zones_j["package-1"] == 0.0
     assert energy.gross_j == pytest.approx(sum(energy.zones_j.values()))
     assert 0 < energy.gross_j < sum(used_uj.values()) * 1e-6
-    # A reading may fall between the updates of the two counters.
+    # The tolerance is necessary, because a reading may fall between the updates of the counters.
     dram_j = energy.zones_j["package-0-dram"]
     assert energy.zones_j["package-0"] == pytest.approx(10 * dram_j, abs=0.81)
     assert energy.duration_s == pytest.approx(measured.encode.wall_s, abs=0.2)

@@ -1,4 +1,4 @@
-"""Metrics of the worker's exporters, and values that must be missing."""
+"""Tests of the metrics of the worker's exporters, and of values that must be missing."""
 
 import os
 import shutil
@@ -102,7 +102,7 @@ def test_throttling_is_counted_by_core_and_by_package(tmp_path: Path) -> None:
 
 
 def _slot(cgroups: Path, slot: object, **files: str) -> Path:
-    """Create the control group of a slot like systemd and the kernel."""
+    """Create the files that systemd and the kernel would create for a slot's control group."""
     parent = cgroups / "system.slice/system-ffrtmp\\x2dagent.slice"
     folder = parent / f"ffrtmp-agent@{slot}.service"
     for name, text in files.items():
@@ -133,7 +133,8 @@ def test_slot_use_is_read_from_its_control_group(tmp_path: Path) -> None:
 def test_stopped_slots_and_uncounted_values_have_no_sample(tmp_path: Path) -> None:
     assert _samples(_scrape(SlotUseCollector(tmp_path / "nowhere"))) == []
     stopped = _slot(tmp_path, 1, cpu_stat=_CPU_STAT)
-    # An old kernel without memory.peak, a unit without the cpu controller, and other units.
+    # Slot 2 is on an old kernel without memory.peak and does not have the cpu controller. The other
+    # units are not slots.
     _slot(tmp_path, 2, cpu_stat="usage_usec 9\n", memory_current="512\n")
     _slot(tmp_path, "strange", memory_current="1024\n")
     _slot(tmp_path, 99999, memory_current="1024\n")
@@ -202,7 +203,7 @@ def test_counters_continue_across_encodes_and_gaps() -> None:
     slots = SlotRegistry()
     for activity in (
         _activity(10, dropped_frames=3),
-        _activity(20),  # a datagram without the count
+        _activity(20),  # This datagram does not contain the number of dropped frames.
         _activity(30, dropped_frames=4),
         _activity(30, "quality"),
         _activity(0, "report"),
@@ -222,7 +223,7 @@ def test_the_last_quality_is_exported_until_a_result_has_none() -> None:
     slots = SlotRegistry(lambda: now)
     good = LastResult(kind="transcode", encoder="libx265", vmaf_mean=93.5)
     shown = 'ffrtmp_ffmpeg_last_vmaf_mean{encoder="libx265",kind="transcode",slot="1"} 93.5'
-    # An idle slot also sends the last result, for exporters that were started later.
+    # An idle slot also sends its last result, for exporters that were started after the job.
     slots.update(SlotActivity(slot=1, stage="idle", last=good))
     assert shown in _scrape(SlotCollector(slots))
     slots.update(_activity(1, kind="live", last=good))
@@ -337,7 +338,7 @@ def test_an_exporter_requires_a_client_certificate(
 
 
 def _get(port: int, context: ssl.SSLContext) -> str:
-    """Return the metrics as soon as the exporter accepts connections."""
+    """Wait until the exporter accepts connections, and return its metrics."""
     until = time.monotonic() + 15
     while True:
         try:

@@ -1,4 +1,4 @@
-"""FFmpeg builds that suites provide: real ones, and other files."""
+"""Tests of FFmpeg builds that suites provide, and of other files that are provided as builds."""
 
 import errno
 import hashlib
@@ -45,7 +45,7 @@ from .rtmp_server import running
 
 pytestmark = pytest.mark.slow
 
-# Machine code of an endless loop: pause() repeatedly, or a branch to itself.
+# The machine code of endless loops: repeated calls of pause(), or a branch to itself.
 _ENDLESS_LOOP = {
     "x86_64": b"\xb8\x22\x00\x00\x00\x0f\x05\xeb\xf7",
     "aarch64": b"\x00\x00\x00\x14",
@@ -54,7 +54,7 @@ _MACHINE_NUMBERS = {"x86_64": 62, "aarch64": 183}
 
 
 def _elf(machine: str, code: bytes, interpreter: bytes = b"") -> bytes:
-    """Return a minimal program for a processor; with `interpreter` it requires a loader."""
+    """Return a minimal ELF program for a processor; with an `interpreter`, it needs a loader."""
     base, count = 0x400000, 2 if interpreter else 1
     start = 64 + 56 * count
     size = start + len(code) + len(interpreter)
@@ -108,7 +108,7 @@ class Node:
         return FfmpegUnderTest(name="patched", sha256=digest)
 
     def scenario(self, ffmpeg: FfmpegUnderTest, **settings: object) -> Scenario:
-        """Return a scenario that encodes the clip with an FFmpeg."""
+        """Return a scenario that encodes the clip with an FFmpeg under test."""
         return msgspec.structs.replace(scenario(self.clip, **settings), ffmpeg=ffmpeg)
 
     def attempt(self, spec: Scenario, name: str = "attempt") -> Attempt:
@@ -116,11 +116,11 @@ class Node:
         return attempt(spec, self.clip, self.folder / name, self.tools)
 
     def equipped(self, spec: Scenario, name: str = "attempt") -> Attempt:
-        """Return an attempt at a scenario, with the FFmpeg of the scenario."""
+        """Return an attempt at a scenario that uses the scenario's FFmpeg under test."""
         return self.builds.tools_for(self.attempt(spec, name), self.client)
 
     def refusal(self, ffmpeg: FfmpegUnderTest, name: str = "attempt") -> AttemptFailedError:
-        """Return the error with which an FFmpeg is refused."""
+        """Return the error with which an FFmpeg under test is refused."""
         with pytest.raises(AttemptFailedError) as caught:
             self.equipped(self.scenario(ffmpeg), name)
         return caught.value
@@ -149,7 +149,7 @@ def test_the_suites_build_is_timed_and_the_farms_build_judges(
     assert found.output.frames == 40
     suite_folder = node.folder / "suite"
     assert (suite_folder / "under-test" / "ffmpeg").stat().st_mode & 0o777 == 0o555
-    # The recorded command, run again with the same source and program, writes the same file.
+    # The recorded command can be run again with the same source and program, and writes the output.
     assert found.provenance.argv[0] == "under-test/ffmpeg"
     (suite_folder / "output.mp4").unlink()
     subprocess.run(found.provenance.argv, cwd=suite_folder, check=True, capture_output=True)

@@ -1,6 +1,6 @@
-"""Faults of FFmpeg: hangs, floods of output, orphaned children, a full disk.
+"""Tests of faults of FFmpeg: hangs, floods of output, orphaned child processes, and a full disk.
 
-Each fault is produced by a real process and must end as a failure with a class, with no process
+A real process causes each fault. The attempt must fail with a failure class, and no process may be
 left.
 """
 
@@ -33,10 +33,10 @@ from .conftest import attempt, claim_of, scenario
 pytestmark = pytest.mark.slow
 
 MAX_MIB = 120
-"""More than the watcher needs by itself, and less than half of the flood."""
+"""The maximum memory of the watcher: more than it needs, and less than half of the flood."""
 
 WATCHERS = {
-    # Both run `argv` in the working directory and pass every line to the parser of progress.
+    # Both programs run `argv` in the working directory and parse each line of its progress.
     "process": """
 from ffrtmp_worker.ffmpeg import process
 outcome = process.run_process(argv, cwd=here, log=here / "ffmpeg.log", deadline_s=60,
@@ -133,7 +133,7 @@ def test_a_killed_decode_check_is_retryable(
     killed = _when_running(folder, b"hash", lambda pid: os.kill(pid, signal.SIGKILL))
     error = _fails(attempt(scenario(medium_clip, preset="ultrafast"), medium_clip, folder, tools))
     killed.join()
-    # This class is retried, which a wrong output would not be.
+    # A job with this failure class is retried, unlike a job with a wrong output.
     assert error.failure_class is FailureClass.KILLED
 
 
@@ -211,8 +211,9 @@ log_level: info
 """,
         encoding="utf-8",
     )
-    # A file system in the agent's own mount namespace, with room for the source and a part of the
-    # output. It ends with the agent, and needs no root if users may create namespaces.
+    # The agent gets a mount namespace with a file system that has space for the source and a part
+    # of the output. The file system ends with the agent. Root is not necessary if users may create
+    # namespaces.
     size = clip.stat().st_size + 400_000
     mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" && shift 2 && exec "$@"'
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", str(size), str(disk)]
@@ -247,14 +248,14 @@ def _fails(tried: Attempt) -> AttemptFailedError:
 
 
 def _when_running(folder: Path, word: bytes, action: Callable[[int], None]) -> threading.Thread:
-    """Call `action` with the first process in `folder` that has `word` among its arguments."""
+    """Wait in a thread for a process in `folder` with the argument `word`, and call `action`."""
 
     def run() -> None:
         until = time.monotonic() + 60
         while time.monotonic() < until:
             for pid in _running_in(folder):
                 if word in _arguments_of(pid):
-                    # Wait until the process has started its work.
+                    # The pause lets the process start its work.
                     time.sleep(0.1)
                     action(pid)
                     return
@@ -266,7 +267,7 @@ def _when_running(folder: Path, word: bytes, action: Callable[[int], None]) -> t
 
 
 def _arguments_of(pid: int) -> list[bytes]:
-    """Return the arguments of a process; none if it has just ended."""
+    """Return the arguments of a process, or an empty list if it has just ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
@@ -287,7 +288,7 @@ def _running_in(folder: Path) -> list[int]:
 
 
 def _state(pid: int) -> str:
-    """Return the kernel's letter for the state of a process; empty if it does not exist."""
+    """Return the kernel's letter for the state of a process, or "" if it does not exist."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""GPU metrics through nvidia-ml-py and a small library with NVML's symbols."""
+"""Tests of GPU metrics, with nvidia-ml-py and a small library that has NVML's symbols."""
 
 import ctypes
 import shutil
@@ -50,7 +50,7 @@ _ALL_VALUES = {
 
 
 class Driver:
-    """The state of a driver and its GPUs that the library reports."""
+    """The driver and the GPUs that the library reports."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class Driver:
             for index, gpu in enumerate(self.gpus)
             for name, value in gpu.items()
         ]
-        # Written atomically, because it may be read at any moment.
+        # The file is replaced atomically, because the library may read it at any time.
         new = self.path.with_suffix(".new")
         new.write_text("\n".join(lines) + "\n")
         new.replace(self.path)
@@ -99,7 +99,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def driver(library: Path, tmp_path: Path) -> Iterator[Driver]:
-    # From now on a lookup of NVML by its name finds this library, because it is loaded already.
+    # When NVML is loaded by its name from now on, this library is used, because it has the same
+    # name and is already loaded.
     fake = ctypes.CDLL(str(library))
     made = Driver(tmp_path / "gpus")
     fake.fake_nvml_state(str(made.path).encode())
@@ -244,7 +245,7 @@ def test_unavailable_energy_has_a_reason(
 
 @contextmanager
 def consuming_energy(driver: Driver) -> Iterator[None]:
-    """Let the GPU use a joule fifty times a second."""
+    """Let the GPU use 50 W within the context, a joule at a time."""
     over = threading.Event()
 
     def consume() -> None:
@@ -289,7 +290,7 @@ def test_a_density_has_gpu_power_but_no_total_without_the_processors(
     assert density is not None
     assert isinstance(density.gpu_power_w, float)
     assert 0 < density.gpu_power_w <= 50
-    # The power of the GPUs alone would be a wrong total.
+    # Without the power of the CPUs, the power of the GPUs must not be reported as the total.
     assert isinstance(density.power_w, Unavailable)
     assert density.watts_per_stream == density.power_w
 

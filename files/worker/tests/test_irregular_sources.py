@@ -1,6 +1,6 @@
-"""Irregular sources: each is measured correctly or rejected with a reason.
+"""Tests of irregular sources, each of which is measured correctly or rejected with a reason.
 
-Each clip is generated here and goes through a complete attempt.
+This module generates the clips, and a complete attempt is made with each of them.
 """
 
 import subprocess
@@ -28,13 +28,13 @@ COPY = ["-c", "copy"]
 
 
 def _picture(frames: int = 40, size: str = "320x180", rate: int = 25) -> list[str]:
-    # Unlike testsrc2, testsrc supports odd sizes.
+    # The filter testsrc is used, because testsrc2 does not support odd sizes.
     pictures = f"testsrc=size={size}:rate={rate}:duration={frames / rate}"
     return ["-f", "lavfi", "-i", pictures]
 
 
 def _made(name: str, before: list[str], after: list[str]) -> Making:
-    """Return a function that generates a clip with a name."""
+    """Return a function that generates the clip `name`."""
 
     def run(ffmpeg: Path, folder: Path) -> Path:
         make(ffmpeg, before, after, folder / name)
@@ -44,7 +44,7 @@ def _made(name: str, before: list[str], after: list[str]) -> Making:
 
 
 def _changed(first: Making, change: Callable[[bytes], bytes]) -> Making:
-    """Return a function that generates a clip and changes its bytes."""
+    """Return a function that generates a clip with `first` and changes its bytes."""
 
     def run(ffmpeg: Path, folder: Path) -> Path:
         clip = first(ffmpeg, folder)
@@ -57,7 +57,10 @@ def _changed(first: Making, change: Callable[[bytes], bytes]) -> Making:
 def _copied(
     first: Making, name: str, after: list[str], before: tuple[str, ...] = (), more: str = ""
 ) -> Making:
-    """Return a function that generates a clip from another; a picture `more` is a second input."""
+    """Return a function that generates the clip `name` from the clip of `first`.
+
+    If `more` is given, a picture with that name is the second input.
+    """
 
     def run(ffmpeg: Path, folder: Path) -> Path:
         inputs = [*before, "-i", str(first(ffmpeg, folder))]
@@ -88,7 +91,7 @@ def _zeroed(content: bytes) -> bytes:
 
 
 def _lost(content: bytes) -> bytes:
-    """Remove complete packets of MPEG-TS."""
+    """Remove some complete packets from an MPEG-TS file."""
     start = len(content) // 188 * 2 // 5 * 188
     return content[:start] + content[start + 188 * 600 :]
 
@@ -100,7 +103,10 @@ def _interlaced(name: str, first: str) -> Making:
 
 
 def _drifting() -> Making:
-    """Return a clip of 24 and then 25 frames per second: gaps differ less than Matroska rounds."""
+    """Return a function that generates a clip with 24, and then 25 frames per second.
+
+    The intervals between the frames differ by less than Matroska's rounding of timestamps.
+    """
     times = "settb=1/1200,setpts='if(lt(N,40),N*50,2000+(N-40)*48)'"
     keep = ["-vf", times, "-fps_mode", "vfr", "-enc_time_base", "1/1200"]
     return _made("drift.mp4", [*_picture(80), *keep], [*X264, "-video_track_timescale", "1200"])
@@ -116,7 +122,8 @@ PLAIN = _made("plain.mp4", _picture(100), X264)
 FAST_START = _made("fast.mp4", _picture(100), [*NO_B, "-movflags", "+faststart"])
 FRAGMENTS = _made("parts.mp4", _picture(100), [*NO_B, "-movflags", "frag_keyframe+empty_moov"])
 MATROSKA = _made("plain.mkv", _picture(100), NO_B)
-# MPEG-TS has no end mark. A cut is only found inside a frame, so each frame fills many packets.
+# The noise makes each frame fill many packets. As MPEG-TS does not mark the end of a file, a
+# truncated file is only detected if it ends within a frame.
 NOISE = ["-vf", "noise=alls=40:allf=t:all_seed=1"]
 TRANSPORT = _made("plain.ts", [*_picture(100), *NOISE], NO_B)
 SKIP = ["-vf", "select='not(between(n,5,9))'", "-fps_mode", "vfr"]
@@ -326,7 +333,7 @@ def _check(
     *,
     scaled: str = "",
 ) -> None:
-    """Compare frames, bytes, durations and quality with independent measurements."""
+    """Compare the measured frames, bytes, durations and quality with independent measurements."""
     frames, width, height = expected
     output, written = measured.output, folder / "output.mp4"
     assert output is not None
@@ -346,7 +353,7 @@ def _check(
 
 
 def _frames(ffmpeg: Path, clip: Path) -> list[list[str]]:
-    """Decode a clip without the code under test and return a row for each frame."""
+    """Decode a clip without the code under test, and return a row for each frame."""
     return _rows(ffmpeg, clip, ["-fps_mode", "passthrough", "-f", "framemd5", "-"])
 
 
@@ -357,7 +364,10 @@ def _rows(ffmpeg: Path, clip: Path, into: list[str]) -> list[list[str]]:
 
 
 def _vmaf(ffmpeg: Path, distorted: Path, reference: Path, scaled: str) -> float:
-    """Return the VMAF by frame number, in the format with the greater bit depth."""
+    """Return the VMAF without the code under test.
+
+    Frames are paired by their number and converted to the greater bit depth of the two clips.
+    """
     same = f"format={'yuv420p10le' if '10le' in reference.stem else 'yuv420p'}"
     log = distorted.with_suffix(".by-hand.json")
     graph = (

@@ -1,4 +1,4 @@
-"""Values in files of the kernel."""
+"""Tests of the reading of values from files of the kernel."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_what_is_not_an_integer_is_an_error_or_none(
 
 
 def test_a_file_that_is_refused_is_not_offered(tmp_path: Path) -> None:
-    # A directory: reading it fails for root, too, as some files of the kernel do.
+    # Reading a directory fails even for root, as for some files of the kernel.
     with pytest.raises(KernelFileError, match="cannot be read"):
         read_text(tmp_path)
     assert find_text(tmp_path) is None

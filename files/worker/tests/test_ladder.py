@@ -1,4 +1,4 @@
-"""Jobs of the kinds ladder and decode, with a real FFmpeg."""
+"""Tests of jobs of the kinds ladder and decode, with a real FFmpeg."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Jobs of the kind live, with a real RTMP server: Nginx with its RTMP module."""
+"""Tests of jobs of the kind live, with a real RTMP server: Nginx with its RTMP module."""
 
 import os
 import re
@@ -57,7 +57,8 @@ def test_a_stream_in_real_time(clip: Path, tools: Tools, server: Server, tmp_pat
     assert found.duration_s == pytest.approx(10, abs=1)
     assert 0 <= found.lag_p50_s <= found.lag_p95_s <= found.lag_p99_s <= found.lag_max_s < 5
     assert 0 <= found.end_to_end_p50_s <= found.end_to_end_p99_s <= found.end_to_end_max_s < 5
-    # A picture arrives at the player after the encoder has written it.
+    # The end-to-end latency is not less than the lag, because a picture arrives at the player after
+    # the encoder has written it.
     assert found.end_to_end_p50_s > found.lag_p50_s - 0.06
     assert (found.reconnects, found.frames_lost) == (0, 0)
     assert found.bitrate_mean_kbps == pytest.approx(300, rel=0.35)
@@ -71,7 +72,7 @@ def test_a_stream_in_real_time(clip: Path, tools: Tools, server: Server, tmp_pat
     assert measured.output is None
     assert measured.verdict is not None
     assert "quality-unavailable" not in [reason.code for reason in measured.verdict.reasons]
-    # The progress agrees with the measurement.
+    # The reported progress agrees with the measurement.
     encoding = [p for p in reported if p.stage == "encode"]
     assert statistics.median(p.speed for p in encoding) == pytest.approx(1, abs=0.3)
     lags = [p.lag_s for p in encoding if p.lag_s is not None]
@@ -81,7 +82,7 @@ def test_a_stream_in_real_time(clip: Path, tools: Tools, server: Server, tmp_pat
     assert len(rates) > 20
     assert statistics.median(rates) == pytest.approx(found.bitrate_mean_kbps * 1000, rel=0.5)
     assert {(p.duplicated_frames, p.dropped_frames) for p in encoding} == {(0, 0)}
-    # The server counted one publisher, and all bytes but those of the last moment.
+    # The server has counted one publisher, and all bytes except for those at the end.
     assert (found.server_publishers, found.server_dropped) == (1, 0)
     assert isinstance(found.server_bytes_in, int)
     assert found.server_bytes_in == pytest.approx(found.bitrate_mean_kbps * 125 * 10, rel=0.4)
@@ -104,7 +105,7 @@ def test_a_dropped_connection_is_reopened_and_counted(
     assert isinstance(found.server_bytes_in, int)
     assert found.server_bytes_in == pytest.approx(300 * 125 * 12, rel=0.5)
     assert found.frames_lost < 100
-    # The encoder was not disturbed, and later frames were not delayed.
+    # The lost connection neither stopped the encoder nor delayed later frames.
     assert found.stalls == 0
     assert found.end_to_end_p99_s < 5
     assert measured.verdict is not None
@@ -112,7 +113,8 @@ def test_a_dropped_connection_is_reopened_and_counted(
     assert "overloaded" not in [reason.code for reason in measured.verdict.reasons]
 
 
-# It keeps all processors busy for 20 s. Verdicts on given values are tested by test_verdict.py.
+# This test keeps all processors busy for 20 s. `make test` checks verdicts on given values in
+# test_verdict.py.
 @pytest.mark.deep
 def test_an_encoder_that_is_too_slow_is_overloaded(
     long_clip: Path, tools: Tools, server: Server, tmp_path: Path
@@ -202,7 +204,7 @@ def test_a_player_that_cannot_be_started_leaves_no_process(tmp_path: Path) -> No
             stop=lambda: False,
             on_report=lambda *_: None,
         )
-    # Neither a running process nor a zombie.
+    # The child process must neither run nor be a zombie.
     assert "sleep" not in [child.name() for child in psutil.Process().children()]
 
 
@@ -224,7 +226,10 @@ _AHEAD_S = 0.5
 
 
 def _stream(*, speed: float = 1.0, delay_s: float = 0.4, way_s: float = 0.1) -> Broadcast:
-    """Return a stream of 20 s: the feeder is ahead of the clock, each frame is one packet."""
+    """Return a stream of 20 s, in which each frame is one packet.
+
+    The process that feeds the encoder is ahead of the clock.
+    """
     times = [0.25 * number for number in range(2, 81)]
     reports = [
         ProgressReport(at, int((at + _AHEAD_S - delay_s) * speed * _RATE + 1e-6) + 1)
@@ -305,7 +310,7 @@ def test_missing_reports_are_named(change: dict[str, object], missing: str) -> N
 
 
 def _running(folder: Path) -> list[tuple[int, str]]:
-    """Return the processes whose working directory is in `folder`, with their commands."""
+    """Return the processes whose working directory is in `folder`, and their commands."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,7 @@
-"""Upload of FFmpeg's log: complete, without repetition, and without delay of the attempt."""
+"""Tests of the upload of FFmpeg's log.
+
+The upload must be complete, must not repeat any bytes, and must not delay the attempt.
+"""
 
 import threading
 import time
@@ -27,7 +30,7 @@ def connect(master: ApiServer) -> Callable[[], MasterClient]:
 
 
 def chunks(master: ApiServer) -> list[tuple[int, bytes]]:
-    """Return the chunks that the master received, with their offsets."""
+    """Return the chunks that the master has received, with their offsets."""
     found = {}
     for request in master.seen:
         if request.path.endswith("/log"):
@@ -38,7 +41,7 @@ def chunks(master: ApiServer) -> list[tuple[int, bytes]]:
 
 
 def full_log(master: ApiServer) -> bytes:
-    """Return the log; its chunks must be contiguous."""
+    """Return the log that the master has received, whose chunks must be contiguous."""
     text = b""
     for offset, chunk in chunks(master):
         assert offset == len(text)

@@ -1,4 +1,4 @@
-"""Measurements of an output, compared with independent ones."""
+"""Tests that compare measurements of an output with independent measurements."""
 
 import hashlib
 import subprocess

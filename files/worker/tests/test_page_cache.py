@@ -1,4 +1,4 @@
-"""The ratio of a file in the page cache, after reads and evictions."""
+"""Tests of the ratio of a file that is in the page cache, after reads and evictions."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_the_cached_ratio_is_the_part_that_was_read(tmp_path: Path) -> None:
     if ratio > 0.5:
         pytest.skip("this file system keeps its files in memory")
     assert ratio == 0.0
-    # The measurement itself must not load pages.
+    # The first measurement must not have loaded any pages.
     assert cached_ratio(file) == 0.0
     descriptor = os.open(file, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)

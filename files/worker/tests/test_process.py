@@ -1,4 +1,4 @@
-"""Start, supervision and stop of real processes."""
+"""Tests of the start, the supervision and the stop of real processes."""
 
 import os
 import signal
@@ -96,7 +96,7 @@ def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
 
 
 def _is_gone(pid: int) -> bool:
-    """Return whether the process ends within two seconds; a zombie counts as ended."""
+    """Return whether a process ends within two seconds; a zombie counts as ended."""
     until = time.monotonic() + 2
     while time.monotonic() < until:
         try:

@@ -1,4 +1,4 @@
-"""Parsing of FFmpeg's option -progress."""
+"""Tests of the parser for the output of FFmpeg's option -progress."""
 
 import msgspec
 from ffrtmp_worker.ffmpeg.progress import (

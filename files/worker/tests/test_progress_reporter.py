@@ -1,4 +1,4 @@
-"""Progress of a running encode."""
+"""Tests of the progress that is reported for a running encode."""
 
 from pathlib import Path
 

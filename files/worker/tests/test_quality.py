@@ -1,4 +1,4 @@
-"""VMAF with a real libvmaf, and the cases in which it must be unavailable."""
+"""Tests of VMAF with a real libvmaf, and of the cases in which quality must be unavailable."""
 
 import re
 import shutil
@@ -16,13 +16,13 @@ from .conftest import make
 
 @pytest.fixture(scope="module")
 def worse(ffmpeg: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the clip, strongly compressed."""
+    """Return a strongly compressed copy of the clip."""
     return _made(ffmpeg, clip, tmp_path_factory, [], crf="36")
 
 
 @pytest.fixture(scope="module")
 def shifted(ffmpeg: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a clip with the same number of frames, each shifted by one."""
+    """Return a copy of the clip that begins one frame later and has the same number of frames."""
     shift = ["-vf", "trim=start_frame=1,setpts=PTS-STARTPTS,tpad=stop=1:stop_mode=clone"]
     return _made(ffmpeg, clip, tmp_path_factory, shift, crf="12")
 
@@ -53,7 +53,7 @@ def _compare(
 def _compare_as(
     ffmpeg: Path, ffprobe: Path, folder: Path, distorted: Path, reference: Path
 ) -> QualityMeasurement | Unavailable:
-    """Compare files in the folder under their own names, because their suffixes matter."""
+    """Compare files that are in the folder already, so that their names keep the suffixes."""
     settings = quality.QualityPass(ffmpeg=ffmpeg, folder=folder, threads=2, deadline_s=60)
     return quality.measure_quality(
         settings,
@@ -103,7 +103,7 @@ def test_another_number_of_frames(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_p
 def test_frames_that_are_lost_in_decoding(
     ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
 ) -> None:
-    """The decoded frames are counted, not those in the container's header."""
+    """Check that the decoded frames are counted, and not those in the container's header."""
     shorter = tmp_path / "shorter.mp4"
     make(ffmpeg, ["-i", str(clip)], ["-frames:v", "39", "-c:v", "libx264"], shorter)
     announced = probe_video(ffprobe, clip)
@@ -132,7 +132,7 @@ def test_hdr_is_not_compared_with_anything(
     hdr = tmp_path / "hdr.mp4"
     tags = f"setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc"
     make(ffmpeg, ["-i", str(clip)], ["-c:v", "libx264", "-vf", tags], hdr)
-    # The clip has no transfer tag, so that the tags do not contradict each other.
+    # The clip does not have a transfer tag, so the tags of the two files do not contradict.
     for distorted, reference, whose in ((hdr, clip, "output"), (clip, hdr, "source")):
         found = _compare(ffmpeg, ffprobe, tmp_path, distorted, reference)
         assert found == Unavailable(
@@ -149,7 +149,7 @@ def test_an_ffmpeg_without_libvmaf(
 
 
 def _summary(ffmpeg: Path, distorted: Path, reference: Path, name: str) -> str:
-    """Return the summary of one of FFmpeg's own filters, run without the code under test."""
+    """Return the summary that FFmpeg's own filter `name` prints, without the code under test."""
     graph = f"[0:V]settb=1/25,setpts=N[d];[1:V]settb=1/25,setpts=N[r];[d][r]{name}"
     inputs = ["-i", str(distorted), "-i", str(reference)]
     command = [str(ffmpeg), "-nostdin", *inputs, "-filter_complex", graph, "-f", "null", "-"]
@@ -206,7 +206,7 @@ def test_percentiles_interpolate() -> None:
 
 
 def _vmaf_mean(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null") -> float:
-    """Return the VMAF of frame n against frame n, without the code under test."""
+    """Return the VMAF without the code under test; frames are paired by their number."""
     log = distorted.with_suffix(".by-hand.json")
     number = "settb=1/25,setpts=N"
     graph = (
@@ -238,7 +238,7 @@ def test_values_equal_those_of_libvmaf(
 def test_rounded_timestamps_of_matroska_pair_the_right_frames(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
-    # At 59.94 frames per second no timestamp in whole milliseconds is exact.
+    # At 59.94 frames per second, timestamps in whole milliseconds are not exact.
     rate = ["-r", "60000/1001"]
     clips = {}
     for name, source in (("reference", clip), ("distorted", worse)):

@@ -1,4 +1,4 @@
-"""Rates of an encode, and their low percentiles."""
+"""Tests of the rates of an encode and of their low percentiles."""
 
 import pytest
 from ffrtmp_shared.measurement import Unavailable
@@ -33,12 +33,12 @@ def test_the_bit_rate_covers_more_than_a_single_frame() -> None:
     meter = RateMeter()
     found = []
     for written_bytes, written_s in (
-        (48, 0.0),  # a header
-        (48, 3.0),  # the muxer buffers packets
-        (100_048, 4.0),  # and writes a block
+        (48, 0.0),  # The file has only a header.
+        (48, 3.0),  # The muxer buffers packets.
+        (100_048, 4.0),  # The muxer writes a block.
         (100_048, 7.5),
         (300_048, 8.0),
-        (400_048, 8.5),  # too little video for a rate
+        (400_048, 8.5),  # The video since the last block is too short for a rate.
         (None, 9.0),
         (400_048, None),
     ):

@@ -1,4 +1,4 @@
-"""Statistics of a stream on the RTMP server, and the reasons why they are unavailable."""
+"""Tests of the RTMP server's statistics for a stream, and of the reasons if they are missing."""
 
 import socket
 import threading
@@ -102,7 +102,7 @@ def test_a_restarted_record_is_added_to_the_previous_ones() -> None:
     found = _added(
         (100.0, _sample(1, 10_000)),
         (101.0, _sample(2, 20_000, dropped=2)),
-        # Its bytes alone do not show that this is a new record.
+        # The number of bytes has increased, so only the other fields show that the record is new.
         (104.0, _sample(0.5, 30_000, client="2", dropped=1)),
         (105.0, _sample(1.5, 45_000, client="2", dropped=1)),
     ).summarize(105.3)
@@ -135,7 +135,7 @@ def test_the_reason_for_an_unread_page_is_reported(server: Server, tmp_path: Pat
     stranger = trustme.CA()
     stranger.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with socket.socket() as closed:
-        # Bound but not listening, so that no other test can get this port meanwhile.
+        # The socket is bound, so that no other test can use its port, but does not listen.
         closed.bind(("127.0.0.1", 0))
         unreachable = f"https://127.0.0.1:{closed.getsockname()[1]}/stat"
         for page, error in (

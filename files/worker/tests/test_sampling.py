@@ -1,4 +1,4 @@
-"""The thread that samples the host, and the memory limit of the slot."""
+"""Tests of the thread that samples the host, and of the memory limit of a slot."""
 
 import threading
 from pathlib import Path

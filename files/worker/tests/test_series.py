@@ -1,4 +1,4 @@
-"""The series of an attempt, one row for each second, and its Parquet file."""
+"""Tests of the series of an attempt, which has one row for each second, and of its Parquet file."""
 
 import math
 import subprocess
@@ -57,7 +57,7 @@ def test_an_encode_has_a_row_for_each_second(
     frames = [row["frames"] for row in rows if row["frames"] is not None]
     assert frames == sorted(frames)
     assert frames[-1] == measured.encode.frames
-    # The rates of the intervals add up to the encoded frames.
+    # The sum over the rates of all intervals is the number of encoded frames.
     encoded = sum(
         later["fps"] * (later["elapsed_s"] - earlier["elapsed_s"])
         for earlier, later in pairwise(rows)
@@ -67,7 +67,7 @@ def test_an_encode_has_a_row_for_each_second(
     busy = [row["host_cpu_ratio"] for row in rows[1:-1]]
     assert busy
     assert all(0 < ratio <= 1 for ratio in busy), busy
-    # There is no energy reader here, so power is missing and not 0.
+    # There is no energy reader in this test, so the power is missing. It must not be 0.
     assert {row["power_w"] for row in rows} == {None}
     assert {row["lag_s"] for row in rows} == {None}
 
@@ -137,6 +137,6 @@ def test_a_day_of_samples_costs_little_time_and_memory() -> None:
     for number in range(2000):
         series.set_progress(number)
         series.sample(_EMPTY)
-    # A row costs the agent less than 2 ms of CPU time per second.
+    # A row, of which there is one per second, takes less than 2 ms of the agent's CPU time.
     assert (time.process_time() - started_s) / 2000 < 0.002
     assert sum(column.itemsize for column in series.columns.values()) * 86_400 < 8_000_000

@@ -1,4 +1,4 @@
-"""Escalation of signals."""
+"""Tests of the escalation of signals to a process that does not end."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""The cache of sources and their retrieval, on a real disk."""
+"""Tests of the source cache and of the retrieval of sources, on a real disk."""
 
 import hashlib
 import http.server
@@ -32,7 +32,7 @@ def _yield_chunks(content: bytes, downloads: list[str]) -> Iterator[bytes]:
 
 
 def _no_stop() -> None:
-    """Never stop."""
+    """Do nothing, so that the attempt is never stopped."""
 
 
 def test_a_source_is_downloaded_once(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_stop_ends_a_download(tmp_path: Path) -> None:
 def _fetch(
     tools: Tools, folder: Path, source: Source, target: str, max_bytes: int = 10_000_000
 ) -> str:
-    """Fetch a source as an agent does, with an unreachable master."""
+    """Fetch a source as an agent does, while the master is unreachable."""
     fetcher = SourceFetcher(SourceCache(folder / "cache", max_bytes), tools, max_bytes)
     with MasterClient("https://127.0.0.1:1", "token", folder / "ca.pem") as unreachable:
         return fetcher.fetch(unreachable, source, folder / target, _no_stop)
@@ -183,7 +183,7 @@ def test_a_stop_ends_the_generation_of_a_clip(tools: Tools, folder: Path) -> Non
 
 
 class _Files(http.server.BaseHTTPRequestHandler):
-    """Serves a clip, a missing file, a redirect and an error."""
+    """Answers requests with a clip, a missing file, a redirect or an error."""
 
     def do_GET(self) -> None:
         if self.path == "/clip.mp4":

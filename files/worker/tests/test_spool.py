@@ -1,4 +1,7 @@
-"""The spool: no report is lost if the agent is killed, and no entry blocks the others."""
+"""Tests of the spool.
+
+No report may be lost if the agent is killed, and no entry may block the others.
+"""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Cost of streams, with and without prices."""
+"""Tests of the cost of streams, with and without configured prices."""
 
 from pathlib import Path
 

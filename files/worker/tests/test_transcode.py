@@ -1,4 +1,4 @@
-"""Complete attempts with a real FFmpeg, and the failure classes of those that fail."""
+"""Tests of complete attempts with a real FFmpeg, and of the failure classes of failed attempts."""
 
 import hashlib
 import os
@@ -220,7 +220,7 @@ def test_the_warm_up_is_not_measured(clip: Path, tools: Tools, tmp_path: Path) -
     assert measured.encode.frames == measured.output.frames == 40
     warmed_up = (folder / "warm-up.log").read_text().splitlines()
     assert warmed_up[0] == shlex.join(measured.provenance.argv)
-    # FFmpeg was stopped before its end.
+    # FFmpeg was stopped before the warm-up had encoded the whole source.
     assert any("Exiting normally, received signal 2" in line for line in warmed_up)
     assert took_s > measured.encode.wall_s + 0.2
 
@@ -323,7 +323,7 @@ def test_mismatches_of_the_output_are_listed(clip: Path, tools: Tools) -> None:
 
 
 def _encoders_in(folder: Path) -> list[int]:
-    """Return the FFmpeg processes that encode in the working directory `folder`."""
+    """Return the FFmpeg processes that encode and whose working directory is `folder`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

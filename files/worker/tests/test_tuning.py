@@ -1,4 +1,4 @@
-"""Host tuning, with imitations of the kernel's files and of systemctl."""
+"""Tests of host tuning, with imitations of the kernel's files and of systemctl."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ from ffrtmp_worker.tuning import state
 from ffrtmp_worker.tuning.cli import main
 from ffrtmp_worker.tuning.state import host_tuning
 
-# Replaces systemctl. A timer is a folder; the files `active` and `masked` in it are its state.
+# A program that is used instead of systemctl. Each timer is a folder, and the state of the timer
+# consists of the files `active` and `masked`, which may exist in the folder.
 _SYSTEMCTL = """#!{python}
 import pathlib, sys
 _, action, *rest = sys.argv[1:]
@@ -69,7 +70,7 @@ class Host:
             (self.units / name / "active").touch()
 
     def write(self, name: str, value: str) -> None:
-        """Write a file of the kernel."""
+        """Write a file that the kernel would provide."""
         (self.cpus / name).parent.mkdir(parents=True, exist_ok=True)
         (self.cpus / name).write_text(f"{value}\n")
 
@@ -78,14 +79,14 @@ class Host:
         return main(["--config", str(self.config), command])
 
     def all(self) -> dict[str, str]:
-        """Return everything that tuning may change."""
+        """Return all state that tuning may change."""
         files = [file for folder in (self.cpus, self.units) for file in folder.rglob("*")]
         return {str(file): file.read_text().strip() for file in files if file.is_file()}
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
-    """Return a host with Intel's driver, mixed governors and mixed timers."""
+    """Return a host with Intel's driver, and with governors and timers in different states."""
     host = Host(tmp_path, ["apt-daily.timer", "fstrim.timer", "man-db.timer", "none.timer"])
     host.add_cpus("powersave", "schedutil")
     host.write("intel_pstate/no_turbo", "0")

@@ -1,4 +1,4 @@
-"""Detection of disturbances of an encode, and their verdicts."""
+"""Tests of the detection of disturbances during an encode, and of the resulting verdicts."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ _QUIET: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def measured(clip: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Measurement:
-    """Return a real measurement, changed to an encode of ten seconds on a quiet host."""
+    """Return a real measurement with values changed to those of ten seconds on a quiet host."""
     folder = tmp_path_factory.mktemp("verdict")
     real = kinds.run_attempt(attempt(scenario(clip), clip, folder / "attempt", tools))
     assert real.verdict is not None

@@ -1,4 +1,4 @@
-"""Rate of full cycles of jobs, over TLS, with durable commits and one request per step."""
+"""Rate of complete job cycles over TLS, with durable commits and one request per step."""
 
 from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line, ratios
@@ -12,7 +12,7 @@ _BACKLOG = 200
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Run rounds of cycles, each after a round of the reference."""
+    """Measure job cycles in several rounds, each after a round of the reference measurement."""
     rounds = context.pick(7, 2)
     seconds = context.pick(10.0, 3.0)
     rates, reference, server, client = [], [], [], []

@@ -14,7 +14,7 @@ _RATE = {"bitrate_kbps": 3000, "max_kbps": 3000, "buffer_kbit": 6000}
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Search for the number of streams that this computer sustains, several times."""
+    """Repeat the search for the number of streams that this computer sustains."""
     searches = context.pick(3, 2)
     window_s, verify_s = context.pick((20, 40), (5, 5))
     encode = {

@@ -71,7 +71,7 @@ def measure(context: BenchmarkContext) -> Line:
 
 
 def _masters(folder: Path, database: Database, names: list[str]) -> list[Master]:
-    """Create masters on one database."""
+    """Create several masters that share a database."""
     site = Site.make(folder / f"{names[0]}-site", nodes=_AGENTS, submitters=_SUBMITTERS)
     masters = [Master(site, database, name) for name in names]
     masters[0].prepare()

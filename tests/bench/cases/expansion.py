@@ -1,4 +1,4 @@
-"""Time and memory of the expansion of a run with a hundred thousand jobs."""
+"""Time and memory that the expansion of a run into a hundred thousand jobs takes."""
 
 from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line

@@ -1,4 +1,4 @@
-"""Cost of the exporters of a worker: memory and scrape latency."""
+"""Cost of a worker's exporters: their memory and the latency of a scrape."""
 
 import http.client
 import json
@@ -109,7 +109,8 @@ class _Site:
             }
         }
         if name in _SOCKETS:
-            # Only the last socket has a server: an energy reader needs hardware counters.
+            # Only the socket of docker_stats has a server, because an energy reader would need
+            # hardware counters.
             settings[_SOCKETS[name]] = str(self._folder / f"{name}.sock")
         config = self._folder / f"{name}.yml"
         config.write_text(json.dumps(settings))

@@ -1,4 +1,4 @@
-"""Latency of claims with a long history, and behind jobs that no node can run."""
+"""Latency of claims when the history is long, and when jobs that no node can run come first."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,8 +20,8 @@ _EMPTY, _FULL, _BEHIND = "empty history", "long history", "behind others"
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Claim from three masters that differ only in the other data of their databases."""
-    # Many short rounds, so that a temporary disturbance affects few of them.
+    """Measure claims at three masters that differ in the jobs that they already have."""
+    # There are many short rounds, so that a temporary disturbance affects only a few of them.
     rounds = context.pick(21, 3)
     seconds = 2.0
     queued = context.pick(10_000, 1_000)
@@ -66,7 +66,7 @@ def measure(context: BenchmarkContext) -> Line:
 def _create_master(
     folder: Path, site: Site, name: str, *, queued: int, finished: int, unmet: int
 ) -> Master:
-    """Create a master with a number of jobs of each kind in its database."""
+    """Create a master whose database contains the given numbers of jobs of each kind."""
     database = folder / f"{name}.db"
     master = Master(site, on_file(database), name)
     master.prepare()

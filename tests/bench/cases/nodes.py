@@ -1,4 +1,4 @@
-"""Ten thousand nodes that send a request every twenty seconds."""
+"""Load of ten thousand nodes that each send a request every twenty seconds."""
 
 from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line
@@ -10,7 +10,7 @@ _CONNECTIONS = 64
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Send requests of all nodes in turn; some of them run jobs."""
+    """Send the requests of all nodes in turn, of which some run jobs."""
     count = context.pick(10_000, 500)
     every_s = context.pick(20.0, 5.0)
     seconds = context.pick(180.0, 30.0)

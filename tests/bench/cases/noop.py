@@ -23,11 +23,11 @@ _MASTER_SQLITE = "ours, SQLite"
 _MASTER_POSTGRESQL = "ours, PostgreSQL"
 
 Seconds = tuple[float, float]
-"""The durations of enqueuing and of processing all jobs."""
+"""The seconds that a queue takes to enqueue all jobs, and to process them."""
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Process the same number of jobs with each queue, one queue after the other in each round."""
+    """Process the same number of jobs with each queue; in a round, the queues run in turn."""
     rounds = context.pick(9, 1)
     jobs = context.pick(5000, 2000)
     durations: dict[str, list[Seconds]] = {}
@@ -35,7 +35,7 @@ def measure(context: BenchmarkContext) -> Line:
     with context.folder() as folder, context.postgresql(folder) as cluster:
         queues = _queues(context, cluster, jobs, versions)
         for number in range(rounds):
-            # The order rotates, so that no queue always follows the same one.
+            # The order rotates, so that no queue always runs after the same other queue.
             shift = number % len(queues)
             names = list(queues)
             for name in names[shift:] + names[:shift]:
@@ -92,7 +92,7 @@ def _queues(
 def _run(
     python: Path, script: Path, command: list[str], environment: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Run the program of a peer in its own interpreter; return its output."""
+    """Run the program of a peer in the peers' virtual environment, and return its output."""
     done = subprocess.run(
         [python, script, *command],
         env=os.environ | environment,

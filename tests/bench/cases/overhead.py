@@ -1,4 +1,4 @@
-"""Overhead of the agent for the encode that it runs, and its cost while idle."""
+"""Overhead that the agent adds to an encode, and the cost of an idle agent."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ class _Cost:
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Encode a clip alternately bare and under the agent."""
+    """Encode a clip alternately without the agent and with it."""
     pairs = context.pick(21, 2)
     idle_s = context.pick(60.0, 5.0)
     bare: list[float] = []
@@ -43,10 +43,10 @@ def measure(context: BenchmarkContext) -> Line:
     ):
         worker = Worker(master, folder, ffmpeg=_FFMPEG, ffprobe=Path("/usr/bin/ffprobe"))
         with worker.working():
-            # The first run provides the argument list, and fills the page cache.
+            # The first encode provides FFmpeg's argument list and fills the page cache.
             argv = worker.measure(_CLIP, _ENCODE, _RATE).measurement.provenance.argv
             for number in range(pairs):
-                # Both variants are the first of a pair equally often.
+                # The order alternates, so that each variant is first in half of the pairs.
                 if number % 2:
                     bare.append(_bare_with_polling(worker, argv, folder))
                 with _AgentMonitor(worker.pid) as monitor:
@@ -105,13 +105,13 @@ def measure(context: BenchmarkContext) -> Line:
 
 
 def _bare_with_polling(worker: Worker, argv: Sequence[str], folder: Path) -> float:
-    """Run the bare encode with the same polling as an encode under the agent."""
+    """Encode without the agent, with the same polling as during an encode by the agent."""
     with _AgentMonitor(worker.pid), worker.polled():
         return _bare(argv, folder)
 
 
 def _bare(argv: Sequence[str], folder: Path) -> float:
-    """Run an argument list as the agent does; return the wall time."""
+    """Run FFmpeg with an argument list of the agent and return the wall time."""
     directory = folder / "bare"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
@@ -134,7 +134,7 @@ def _bare(argv: Sequence[str], folder: Path) -> float:
 
 
 class _AgentMonitor:
-    """Polls the CPU time and memory of the agent during its encode."""
+    """Polls the CPU time and memory of the agent while FFmpeg encodes."""
 
     _POLL_S = 0.05
 
@@ -172,7 +172,7 @@ class _AgentMonitor:
                 self._rss_kib = max(self._rss_kib, memory_kib(self._pid, "Rss"))
 
     def _encodes(self) -> bool:
-        """Return whether a child of the agent is the encode, identified by the encoder argument."""
+        """Return whether the agent has a child process with the name of the encoder as argument."""
         for task in Path(f"/proc/{self._pid}/task").iterdir():
             try:
                 children = (task / "children").read_text().split()

@@ -1,4 +1,4 @@
-"""Thousands of agents that wait for jobs at one master."""
+"""Cost of thousands of agents that wait for jobs at one master."""
 
 from bench.context import BenchmarkContext
 from bench.figures import Figure, Limit, Line
@@ -9,7 +9,7 @@ _SUBMITTERS = 32
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Park agents at a new master, measure it while idle, and submit a job for each agent."""
+    """Park the claims of many agents, measure the idle master, and submit a job for each agent."""
     rounds = context.pick(3, 1)
     agents = context.pick(2000, 200)
     idle_s = context.pick(30.0, 3.0)

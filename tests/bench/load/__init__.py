@@ -1,1 +1,1 @@
-"""Loads on a master, each for a separate process."""
+"""Loads on a master, each of which runs in a separate process."""

@@ -1,4 +1,4 @@
-"""Full cycles of jobs: submission, claim, heartbeat and result in separate requests."""
+"""Load of complete job cycles: submission, claim, heartbeat and result in separate requests."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _WAIT_S = 1.0
 
 @dataclass(frozen=True)
 class Cycles:
-    """The outcome of a window of full cycles."""
+    """The measurements of job cycles within a time window."""
 
     per_s: float
     latencies: dict[str, Latency]
@@ -40,10 +40,10 @@ async def run(
     drain: bool = True,
     warm_up_s: float = 1.0,
 ) -> Cycles:
-    """Run cycles at the maximum rate, with at most `backlog` submitted jobs that are not leased.
+    """Run job cycles at the maximum rate, with at most `backlog` jobs that wait for a lease.
 
-    With `drain`, agents continue until every job is finished and accounted for. Without it, the
-    master has other jobs, and their number stays constant.
+    If `drain` is true, the agents continue until every submitted job is finished. It must be false
+    if the master also has other jobs; then the number of queued jobs stays about constant.
     """
     ledger = JobAccounting()
     capacity = asyncio.Semaphore(backlog)
@@ -52,7 +52,7 @@ async def run(
     window = Window(warm_up_s=warm_up_s, seconds=seconds)
 
     async def use_of_cores() -> tuple[float, float]:
-        """Measure the CPU usage of the master and of this process within the window."""
+        """Measure the CPU usage of the master and of this process during the window."""
         await asyncio.sleep(window.opens - time.perf_counter())
         meters = CpuMeter(pid), CpuMeter(os.getpid())
         await asyncio.sleep(window.closes - time.perf_counter())
@@ -90,7 +90,7 @@ async def run(
             window.record("result", start, answer.at)
             stored = api_requests.read_stored(answer.body)
             ledger.finished(job_id, state=stored.state, repeated=stored.repeated)
-        # Wakes a waiting submitter, which sees that the window is over and wakes the next.
+        # This wakes a waiting submitter, which sees that the window is over and wakes the next one.
         capacity.release()
 
     async with asyncio.TaskGroup() as group:

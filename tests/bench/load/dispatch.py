@@ -1,4 +1,4 @@
-"""Load for the latency from submission to a waiting agent."""
+"""Load that measures the latency from the submission of a job to its delivery to an agent."""
 
 import asyncio
 import time
@@ -23,9 +23,9 @@ async def run(
     jobs_per_s: float,
     seconds: float,
 ) -> Latency:
-    """Submit at a constant rate; the agents are distributed over the masters.
+    """Submit jobs at a constant rate to one master, while agents wait at the masters of `park_on`.
 
-    The latency of a job includes the time during which no connection is free to submit it.
+    The latency of a job includes the time that it waits for a free connection to be submitted.
     """
     ledger = JobAccounting()
     sent: dict[str, float] = {}

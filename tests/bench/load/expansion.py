@@ -1,4 +1,4 @@
-"""The expansion of a large run, and its effect on the master and on claims."""
+"""Load that expands a large run, and measures the master's memory and the latency of claims."""
 
 import asyncio
 import hashlib
@@ -20,9 +20,9 @@ _PAUSE_S = 0.005
 
 @dataclass(frozen=True)
 class ExpansionOutcome:
-    """The duration and memory of the expansion of a run.
+    """The duration of the expansion of a run, and the growth of the master's memory.
 
-    `claim` is the latency of the claims of an agent meanwhile.
+    `claim` is the latency of an agent's claims during the expansion.
     """
 
     seconds: float
@@ -33,7 +33,7 @@ class ExpansionOutcome:
 async def run(
     address: Address, pid: int, agent: Agent, submitter: str, *, jobs: int
 ) -> ExpansionOutcome:
-    """Queue a run with a number of jobs."""
+    """Queue a run with `jobs` jobs while an agent claims jobs."""
     submit_caller, claim_caller = await callers(address, 2)
     sha256 = hashlib.sha256(_CLIP).hexdigest()
     upload = api_requests.request("PUT", f"/v1/sources/{sha256}", submitter, _CLIP)

@@ -32,10 +32,10 @@ class Latency:
 
 
 class Window:
-    """A time window after a warm-up, in which ended requests are counted."""
+    """A time window after a warm-up, which counts the requests that end within it."""
 
     def __init__(self, *, warm_up_s: float, seconds: float) -> None:
-        """Open `warm_up_s` from now."""
+        """Create a window that opens in `warm_up_s` and lasts for `seconds`."""
         self.opens = time.perf_counter() + warm_up_s
         self.closes = self.opens + seconds
         self.seconds = seconds
@@ -56,5 +56,5 @@ class Window:
         return len(self._durations[kind])
 
     def latencies(self) -> dict[str, Latency]:
-        """Return the latencies by kind of request."""
+        """Return the latencies for each kind of request."""
         return {kind: Latency.of(durations) for kind, durations in self._durations.items()}

@@ -1,4 +1,4 @@
-"""Metrics of the master."""
+"""Reading of the master's metrics."""
 
 import re
 
@@ -7,15 +7,15 @@ from bench.http_client import Caller, expect
 
 
 async def metrics(caller: Caller, viewer: str) -> str:
-    """Read the master's metrics."""
+    """Return the master's metrics as text."""
     request = api_requests.request("GET", "/metrics", viewer)
     return expect(await caller.call(request), 200).body.decode()
 
 
 def value(text: str, sample: str, label: str = "") -> float:
-    """Sum a sample over all its labels, or over those that contain `label`.
+    """Return the sum of all samples with a name whose labels contain `label`.
 
-    Raises LookupError if there is none, because a renamed metric must not count as 0.
+    Raises LookupError if there is no such sample, because a renamed metric must not count as 0.
     """
     found = re.findall(rf"^{re.escape(sample)}(\{{[^}}]*\}})? (\S+)", text, re.MULTILINE)
     if not found:

@@ -1,4 +1,4 @@
-"""Thousands of nodes that claim jobs or renew leases periodically, over few connections."""
+"""Load of thousands of nodes that periodically claim jobs or renew leases on few connections."""
 
 import asyncio
 import time
@@ -19,7 +19,11 @@ _SCRAPE_S = 15.0
 
 @dataclass(frozen=True)
 class Rhythm:
-    """The interval of requests of a node, the duration, and the number of jobs."""
+    """The timing of the simulation.
+
+    During `seconds`, each node sends a request every `every_s`. At the start, `jobs_first` jobs are
+    submitted, followed by `jobs_per_s` jobs per second.
+    """
 
     every_s: float
     seconds: float
@@ -29,10 +33,11 @@ class Rhythm:
 
 @dataclass(frozen=True)
 class NodesOutcome:
-    """The outcome of the simulation.
+    """The measurements of the simulation.
 
-    `late_s` is the largest delay of the simulation, `offline` the largest number of nodes that the
-    master reported as offline, and `expired` the number of leases that it ended.
+    `late_s` is the largest delay with which the simulation sent a request, `offline` is the largest
+    number of nodes that the master reported as offline, and `expired` is the number of leases that
+    expired.
     """
 
     latencies: dict[str, Latency]
@@ -45,7 +50,7 @@ class NodesOutcome:
 
 
 class _Node:
-    """A node with one slot, which claims a job or holds one for some heartbeats."""
+    """A node with one slot, which holds a claimed job for some heartbeats."""
 
     def __init__(self, agent: Agent, due: float) -> None:
         self.requests = AgentCalls(agent, 0.0)
@@ -55,7 +60,7 @@ class _Node:
 
 
 class _Simulation:
-    """The schedule of all nodes, and the answers of the master."""
+    """Sends the requests of all nodes on schedule and evaluates the answers of the master."""
 
     def __init__(self, agents: Sequence[Agent], rhythm: Rhythm, viewer: str) -> None:
         start = time.perf_counter()
@@ -70,7 +75,7 @@ class _Simulation:
         self._due: asyncio.Queue[_Node | None] = asyncio.Queue()
 
     async def schedule(self, senders: int) -> None:
-        """Queue each node when it is due, and finally one end marker per sender."""
+        """Queue each node when its request is due, and at the end one end marker per sender."""
         while not self.window.is_over:
             for node in self.nodes:
                 await asyncio.sleep(max(0.0, node.due - time.perf_counter()))
@@ -81,7 +86,7 @@ class _Simulation:
             self._due.put_nowait(None)
 
     async def send_due(self, caller: Caller) -> None:
-        """Send the requests of due nodes."""
+        """Send the requests of the queued nodes until the end marker."""
         while (node := await self._due.get()) is not None:
             self.late_s = max(self.late_s, time.perf_counter() - node.due)
             node.due += self._rhythm.every_s
@@ -96,7 +101,7 @@ class _Simulation:
                 await self.report_result(caller, node)
 
     async def claim(self, caller: Caller, node: _Node) -> bool:
-        """Claim a job; return whether there was one."""
+        """Claim a job and return whether the node got one."""
         start = time.perf_counter()
         answer = expect(await caller.call(node.requests.claim), 200, NO_CONTENT)
         self.window.record("claim", start, answer.at)
@@ -108,7 +113,7 @@ class _Simulation:
         return True
 
     async def report_result(self, caller: Caller, node: _Node) -> None:
-        """Report the result of the job of a node."""
+        """Report the result of the job that a node holds."""
         start = time.perf_counter()
         answer = expect(await caller.call(node.requests.result(node.job_id)), 200, 201)
         self.window.record("result", start, answer.at)
@@ -117,7 +122,7 @@ class _Simulation:
         node.job_id = ""
 
     async def submit(self, caller: Caller, request: bytes) -> None:
-        """Submit the initial jobs, then more at a constant rate."""
+        """Submit the initial jobs, and then further jobs at a constant rate."""
         for number in range(10**9):
             if number >= self._rhythm.jobs_first:
                 await asyncio.sleep(1 / self._rhythm.jobs_per_s)
@@ -138,7 +143,7 @@ class _Simulation:
             self.offline = max(self.offline, offline)
 
     async def finish(self, caller: Caller) -> None:
-        """Finish the held and the queued jobs, and check the accounting."""
+        """Finish all jobs that are held or queued, and check that none was lost."""
         for node in self.nodes:
             if node.job_id:
                 await self.report_result(caller, node)
@@ -157,7 +162,7 @@ async def run(
     rhythm: Rhythm,
     connections: int,
 ) -> NodesOutcome:
-    """Send the requests of all nodes, evenly distributed over the interval."""
+    """Run the simulation; the requests of the nodes are evenly distributed over the interval."""
     node_callers = await callers(address, connections)
     metrics_caller, submit_caller = await callers(address, 2)
     simulation = _Simulation(agents, rhythm, viewer)

@@ -1,4 +1,4 @@
-"""No-op jobs: all are submitted, then all are processed."""
+"""Load of no-op jobs, which are all submitted before the first one is processed."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from bench.job_accounting import JobAccounting
 
 @dataclass(frozen=True)
 class NoopOutcome:
-    """The durations of submitting and of processing all jobs."""
+    """The time that the submission and the processing of all jobs took."""
 
     enqueue_s: float
     process_s: float
@@ -22,7 +22,11 @@ class NoopOutcome:
 async def run(
     address: Address, agents: Sequence[Agent], submitters: Sequence[str], *, jobs: int
 ) -> NoopOutcome:
-    """Submit each job in a separate request; agents report a result and claim in one request."""
+    """Submit and process the jobs.
+
+    Each job is submitted in a separate request. Agents report a result and claim the next job in
+    the same request.
+    """
     ledger = JobAccounting()
     submit_callers = await callers(address, len(submitters))
     remaining = iter(range(jobs))

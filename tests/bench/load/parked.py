@@ -1,4 +1,4 @@
-"""Thousands of agents with parked claims at one master."""
+"""Load of thousands of agents whose claims are parked at one master."""
 
 import asyncio
 import time
@@ -18,10 +18,11 @@ _CONNECTED_S = 60.0
 
 @dataclass(frozen=True)
 class ParkedOutcome:
-    """The cost of waiting agents, and the time until all of them have a job.
+    """The cost of each waiting agent, and the time until all agents have a job.
 
-    `empty_claims` counts claims that ended without a job while jobs were leased; `woken` is the
-    number of wakeups per job, and `spurious` the number of wakeups without a job.
+    `empty_claims` is the number of claims that ended without a job before every agent had one,
+    `woken` is the number of wakeups per job, and `spurious` is the number of wakeups without a job.
+    All three are counted from the submission of the first job.
     """
 
     rss_kib_each: float
@@ -43,7 +44,7 @@ async def run(
     viewer: str,
     idle_s: float,
 ) -> ParkedOutcome:
-    """Park every agent, measure the idle master, then submit a job for each agent."""
+    """Park the claims of all agents, measure the idle master, and submit a job for each agent."""
     ledger = JobAccounting()
     metrics_caller = (await callers(address, 1))[0]
     submit_callers = await callers(address, len(submitters))

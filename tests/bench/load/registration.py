@@ -1,4 +1,4 @@
-"""Registration of the nodes of all agents."""
+"""Registration of all agents' nodes."""
 
 import asyncio
 from collections.abc import Sequence

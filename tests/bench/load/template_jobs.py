@@ -1,4 +1,4 @@
-"""Jobs whose rows are templates for a long history."""
+"""Creation of jobs whose rows are copied to make a long history."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class TemplateJobs:
 
 
 async def create(address: Address, agent: Agent, submitter: str, *, unmet: int) -> TemplateJobs:
-    """Complete one job, and submit others that stay queued."""
+    """Complete one job, and submit jobs that stay queued."""
     (caller,) = await callers(address, 1)
     requests = AgentCalls(agent, 1.0)
     finished = await _submit(caller, submitter)

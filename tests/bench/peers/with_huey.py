@@ -1,7 +1,8 @@
-"""Enqueue or process no-op jobs with huey on SQLite; run by the interpreter of the peers.
+"""Program that enqueues or processes no-op jobs with huey on SQLite.
 
-`fsync` makes huey set synchronous=FULL. Its default journal mode is WAL. The consumer is that of
-huey with threads as workers.
+It runs in the virtual environment of the peers. The option `fsync` makes huey set synchronous=FULL,
+and huey's default journal mode is WAL. The jobs are processed by huey's own consumer, with threads
+as workers.
 """
 
 import json
@@ -26,7 +27,7 @@ wanted = 0
 
 @queue.task()
 def noop(number: int) -> None:
-    """Count the job."""
+    """Do nothing except count the job."""
     processed.append(number)
     if len(processed) == wanted:
         done.set()
@@ -55,7 +56,7 @@ def enqueue(jobs: int, producers: int) -> dict[str, float]:
 
 
 def process(jobs: int) -> dict[str, float]:
-    """Run a consumer until all jobs are processed."""
+    """Run a consumer until `jobs` jobs have been processed."""
     global wanted  # noqa: PLW0603 - the task must see it
     wanted = jobs
     consumer = queue.create_consumer(workers=WORKERS, worker_type="thread", periodic=False)

@@ -1,8 +1,9 @@
-"""Enqueue or process no-op jobs with pgqueuer; run by the interpreter of the peers.
+"""Program that enqueues or processes no-op jobs with pgqueuer on PostgreSQL.
 
-The environment variables of libpq locate PostgreSQL. The setup is that of pgqueuer's page on
-performance: asyncpg, a pool for the producers, one connection for the queue manager, its settings
-for autovacuum, and the default durability, which logs every table.
+It runs in the virtual environment of the peers, and libpq's environment variables locate the
+database. The setup follows the page on performance in pgqueuer's documentation: asyncpg, a pool for
+the producers, one connection for the queue manager, pgqueuer's settings for autovacuum, and the
+default durability, with which the write-ahead log contains the changes of every table.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
-"""Enqueue or process no-op jobs with procrastinate; run by the interpreter of the peers.
+"""Program that enqueues or processes no-op jobs with procrastinate on PostgreSQL.
 
-The environment variables of libpq locate PostgreSQL. The producers wait for each job to be stored
-before they send the next. The worker is that of procrastinate, started inside a program as in its
-documentation.
+It runs in the virtual environment of the peers, and libpq's environment variables locate the
+database. A producer waits until a job is stored before it sends the next one. The jobs are
+processed by procrastinate's own worker, which the program starts as procrastinate's documentation
+describes.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ processed: list[int] = []
 
 @app.task(name="noop")
 async def noop(number: int) -> None:
-    """Count the job."""
+    """Do nothing except count the job."""
     processed.append(number)
 
 
@@ -38,7 +39,7 @@ async def prepare() -> Output:
 
 
 async def enqueue(jobs: int) -> Output:
-    """Defer jobs one at a time from several producers."""
+    """Enqueue jobs one at a time from several producers."""
     numbers = iter(range(jobs))
 
     async def produce() -> None:

@@ -1,8 +1,8 @@
-/* NVML's symbols, with values from a text file of "NAME VALUE" lines that a test writes.
+/* A library with NVML's symbols, which returns values from a text file that a test writes.
  *
- * "driver 1" means that a driver is loaded, "count 2" that there are two GPUs; the values of GPU 0
- * have names such as "0.power". Values that are not in the file are not supported; "0.lost 1" makes
- * all calls for that GPU fail.
+ * Each line of the file has the form "NAME VALUE". "driver 1" means that a driver is loaded, and
+ * "count 2" means that there are two GPUs. The values of GPU 0 have names such as "0.power". If a
+ * value is not in the file, the GPU does not support it. "0.lost 1" makes all calls for GPU 0 fail.
  */
 #include <stdio.h>
 #include <string.h>
