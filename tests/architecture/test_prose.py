@@ -31,7 +31,7 @@ _ANYWHERE = {
         r"|(?:^|[.;(] )Who (?!can\b|may\b|does\b|is\b|are\b)"
     ),
     "said, told, heard, looked for reported, logged, observed, polled": re.compile(
-        r"\b(?:is|was|are|were|be|been) (?:said|told|heard)\b|\bis looked\b|\bnobody\b"
+        r"\b(?:is|was|are|were|be|been) (?:said|told|heard)\b|\bis looked\b(?! up)|\bnobody\b"
         r"|\bin vain\b|\bwhat could not be had\b",
         re.IGNORECASE,
     ),
