@@ -18,16 +18,16 @@ from ffrtmp_shared.measurement import (
 )
 
 STEAL_DEGRADED = 0.01
-"""If a larger ratio of the CPU time is stolen, the speed changes by about as much, which is more
-than the uncertainty of 1 % that repeats usually achieve."""
+"""If more than this ratio of the CPU time is stolen, the speed changes by about as much, which is
+more than the uncertainty of 1 % that repeats usually achieve."""
 
 STEAL_INVALID = 0.2
 """If a fifth of the CPU time is stolen, the figures depend mostly on the load of other virtual
 machines."""
 
 OTHER_LOAD_DEGRADED = 0.05
-"""If other processes use a larger ratio of the host's CPU time, they compete with the encode for
-caches and memory, and for cores if there are too few."""
+"""If other processes use more than this ratio of the host's CPU time, they compete with the encode
+for caches and memory, and for cores if there are too few."""
 
 MEMORY_PRESSURE_DEGRADED = 0.01
 """Tasks that are stalled on memory wait for the disk; an undisturbed encode has no such stalls."""

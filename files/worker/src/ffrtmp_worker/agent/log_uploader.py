@@ -39,7 +39,7 @@ class LogUploader:
         Args:
             claim: the claim whose attempt the log belongs to.
             file: the log, which need not exist yet.
-            connect: creates the thread's own client.
+            connect: a function that creates the thread's own client.
         """
         self._claim = claim
         self._file = file

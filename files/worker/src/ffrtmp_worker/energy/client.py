@@ -23,9 +23,9 @@ class EnergyReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Reading of all zones at the time `monotonic_s` of the host's monotonic clock.
 
     Joules never decrease while the host is up, even if a counter wraps around or the reader is
-    restarted. `gaps` is the number of periods in which energy could not be counted. If it changes
-    between two readings, the difference of their joules is too small. If there are no zones,
-    `reason` explains why.
+    restarted. `gaps` is the number of periods in which energy could not be counted. If `gaps`
+    differs between two readings, the difference between their joules is too small. If
+    there are no zones, `reason` explains why.
     """
 
     monotonic_s: float

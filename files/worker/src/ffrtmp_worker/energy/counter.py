@@ -61,7 +61,7 @@ class EnergyCounter:
 
     @property
     def slowest_interval_s(self) -> float:
-        """Longest interval between samples at which no wraparound is missed, in seconds."""
+        """Longest interval at which no wraparound is missed, with a safety margin, in seconds."""
         smallest_uj = min(zone.range_uj for zone in self._zones)
         return smallest_uj * _JOULES_PER_UJ / (2 * self._max_power_w)
 

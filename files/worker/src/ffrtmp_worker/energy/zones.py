@@ -34,7 +34,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     range_uj: int
 
     def read_uj(self) -> int:
-        """Return the value of the counter, in microjoules. Raises KernelFileError if unreadable."""
+        """Return the value of the counter, in microjoules. Raises KernelFileError if that fails."""
         return read_int(self.folder / "energy_uj")
 
 
@@ -49,8 +49,8 @@ def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[
         The zones, each of which is counted once.
 
     Raises:
-        KernelFileError: there are no zones, or a zone cannot be read. The sum of the other zones
-            would be mistaken for the total.
+        KernelFileError: there are no zones, or a zone cannot be read, in which case the sum of the
+            other zones would be mistaken for the total.
     """
     zones: dict[str, Zone] = {}
     for control in _CONTROL_TYPES:

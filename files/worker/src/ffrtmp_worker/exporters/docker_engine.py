@@ -25,7 +25,7 @@ _STATES_WITH_STATS = frozenset({"running", "paused"})
 
 
 class Container(NamedTuple):
-    """A container. `values` contains its known values by name; a name ends with the unit."""
+    """A container. `values` contains its known values by name; the names include the units."""
 
     name: str
     id: str
@@ -123,7 +123,7 @@ class DockerEngine:
         A container that is removed during the call is left out. The duration of the call depends
         on the Engine; podman's service needs about 100 ms for each running container.
         """
-        # Connect anew each time, because an Engine that was restarted has closed old connections.
+        # Open a new connection each time, because a restarted Engine has closed the old one.
         with closing(_Connection(self._path)) as connection:
             try:
                 version = _get(connection, "version", _Version)

@@ -37,7 +37,7 @@ class Family(NamedTuple):
     def counter(
         self, owner: str, rows: Iterable[tuple[str, Mapping[str, float]]]
     ) -> CounterMetricFamily:
-        """Return a counter with the values in `rows`, which are the same as for `gauge`."""
+        """Return a counter with the values in `rows`, which have the same form as for `gauge`."""
         metric = CounterMetricFamily(
             self.name, self.meaning, labels=self._labels(owner), unit=self.unit
         )

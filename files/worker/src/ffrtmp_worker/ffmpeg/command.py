@@ -181,7 +181,7 @@ def play(ffmpeg: Path, url: str) -> list[str]:
 
 
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
-    """Return the command that encodes a second of a test pattern, which every encoder supports.
+    """Return the command that encodes a second of a test pattern, in a size for every encoder.
 
     Args:
         encoder: The name of a supported encoder.

@@ -94,7 +94,7 @@ def _rate(settings: EncodeSettings) -> list[str]:
 
 
 def _rate_mode(encoder: str) -> list[str]:
-    """Return the options for a variable bit rate if the default depends on the driver."""
+    """Return the options for a variable bit rate if the encoder's default varies by driver."""
     if encoder.endswith("_nvenc"):
         return ["-rc", "vbr"]
     return ["-rc_mode", "VBR"] if encoder.endswith("_vaapi") else []

@@ -72,7 +72,7 @@ class ProgressReports:
     """The reports of a process, parsed from its output."""
 
     def __init__(self, on_report: Callable[[ProgressReport], None]) -> None:
-        """Start the clock; call this when the process starts. `on_report` receives each report."""
+        """Start the clock, at the start of the process. `on_report` will receive each report."""
         self._on_report = on_report
         self._parser = ProgressParser()
         self._started = time.monotonic()

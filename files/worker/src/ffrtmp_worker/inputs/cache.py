@@ -27,7 +27,7 @@ class SourceCache:
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Limit the total size of `folder` to `max_bytes`; never remove the file in use."""
+        """Store up to `max_bytes` in `folder`. The file in use is never removed."""
         self._folder = folder
         self._max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ class SourceCache:
             sha256: digest of the content, in hexadecimal.
             target: where to place the file.
             chunks: the content, which is read only if it is not cached.
-            check_stop: called repeatedly; it may raise an error to end the transfer.
+            check_stop: a function, called repeatedly, that may raise an error to end the transfer.
 
         Raises:
             AttemptFailedError: the content does not match the digest.
@@ -72,7 +72,7 @@ class SourceCache:
                 next to the file.
             target: where to place the file.
             make: a function that writes the file to the path that it receives.
-            check_stop: called repeatedly; it may raise an error to end the work.
+            check_stop: a function, called repeatedly, that may raise an error to end the work.
 
         Returns:
             The SHA-256 of the file's content, in hexadecimal.

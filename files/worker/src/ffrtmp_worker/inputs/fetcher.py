@@ -20,7 +20,7 @@ from ffrtmp_worker.measure.cgroup import MemoryLimit
 
 _NOT_FOUND = 404
 _URL_TIMEOUT_S = 30.0
-# If a synthetic source is generated more slowly, in multiples of real time, its generation fails.
+# Minimum speed of the generation of a synthetic source, as a multiple of real time.
 _MIN_GENERATION_SPEED = 0.01
 
 
@@ -48,7 +48,7 @@ class SourceFetcher:
             client: the connection to the master.
             source: the source of the scenario.
             target: where to place the file.
-            check_stop: called repeatedly; it may raise an error to end the transfer.
+            check_stop: a function, called repeatedly, that may raise an error to end the transfer.
 
         Returns:
             The SHA-256 of the source's content, in hexadecimal.
@@ -87,7 +87,7 @@ class SourceFetcher:
             client: the connection to the master.
             ffmpeg: the FFmpeg that the scenario specifies.
             target: where to place the file.
-            check_stop: called repeatedly; it may raise an error to end the transfer.
+            check_stop: a function, called repeatedly, that may raise an error to end the transfer.
 
         Returns:
             The SHA-256 of the file's content, in hexadecimal.

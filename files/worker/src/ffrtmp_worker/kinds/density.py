@@ -32,7 +32,7 @@ reliably.
 
 
 def run_density(attempt: Attempt) -> Measurement:
-    """Find the number of streams. Raises AttemptFailedError if not even one holds real time."""
+    """Find the number of streams that hold real time. Raises AttemptFailedError on failure."""
     source = prepare_source(attempt)
     encode, density = attempt.scenario.encode, attempt.scenario.density
     if encode is None or density is None:

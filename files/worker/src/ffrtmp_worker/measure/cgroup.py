@@ -29,10 +29,13 @@ class CgroupCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryLimit:
-    """Watch of the slot's memory limit: detects kills at the limit since its creation."""
+    """The memory limit of the slot.
+
+    `was_hit` tells whether a process has been killed at the limit since this object was created.
+    """
 
     def __init__(self, own: Path = _OWN, cgroups: Path = _CGROUPS) -> None:
-        """Record the counts at the start of the watch."""
+        """Record the current counts, for comparison."""
         self._own, self._cgroups = own, cgroups
         self._before = cgroup_counts(own, cgroups)
 

@@ -16,7 +16,7 @@ _LONGEST_S = 10.0
 analyzed, because the analysis of a whole film would take longer than its encodes."""
 
 _DEADLINE_S = 600.0
-# FFmpeg creates the filter graph twice. The first graph also prints a summary, but of no frames.
+# FFmpeg creates the filter graph twice. The first graph receives no frames, but prints a summary.
 _SUMMARY = re.compile(
     r"Total frames: [1-9]\d*\s+"
     r"Spatial Information:\s+Average: (\S+)\s+Max: (\S+)\s+Min: \S+\s+"

@@ -1,4 +1,4 @@
-"""Ratio of a file that is in the page cache and can be read without disk access."""
+"""Fraction of a file that is in the page cache and can be read without disk access."""
 
 import ctypes
 import mmap
@@ -14,7 +14,7 @@ _IS_RESIDENT = 1
 
 
 def cached_ratio(file: Path) -> float | Unavailable:
-    """Return the ratio of the pages of `file` that are in the page cache, using mincore(2).
+    """Return the fraction of the pages of `file` that are in the page cache, using mincore(2).
 
     The kernel reports the true state only to processes that own the file or may write to it. To
     other processes, all pages appear to be cached.

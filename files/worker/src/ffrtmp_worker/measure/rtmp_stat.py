@@ -18,15 +18,16 @@ _TIMEOUT_S = 2.0
 _MAX_BYTES = 8_000_000
 
 _LAST_S = 0.3
-"""Time from the last poll to the end of the stream, in seconds, which allows for the response."""
+"""Time from the last poll to the end of the stream, in seconds, to allow for the response."""
 
 _STALE_S = 2.5
 """Maximum age of the last sample at the end of a stream, in seconds."""
 
 _SAME_S = 0.5
-"""Difference in seconds below which two samples with these starts belong to the same record.
+"""Maximum difference between the starts calculated from two samples of a record, in seconds.
 
-The start of a record is calculated from a sample, and its error depends on the response time.
+If the starts differ by more, the server has started a new record. The starts calculated for the
+same record differ because of the response times.
 """
 
 Client = tuple[str, str]
@@ -109,7 +110,11 @@ def parse_stat_page(page: bytes, application: str, stream: str) -> StatSample | 
 
 
 class StatSummary:
-    """Sum of the samples of a stream. Its record restarts after all its connections have broken."""
+    """Summary of the samples of a stream.
+
+    If all connections of the stream break, the server starts a new record with new counters. The
+    summary adds the counters of all records.
+    """
 
     def __init__(self) -> None:
         self._samples: list[tuple[float, int]] = []
@@ -158,7 +163,8 @@ class StatSummary:
 class ServerWatch:
     """Context manager that polls the statistics page once a second, until shortly before the end.
 
-    It polls in a separate thread, so that reading the pipes of the processes is not delayed.
+    The page is polled in a separate thread, so that reading the pipes of the stream's processes is
+    not delayed.
     """
 
     def __init__(self, page: StatPage | None, stream_url: str, duration_s: float) -> None:

@@ -43,7 +43,10 @@ def read_settings(tree: Path, names: Iterable[str]) -> dict[str, str]:
 
 
 def write_settings(tree: Path, values: Mapping[str, str]) -> None:
-    """Write values that have changed. Raises TuningError at the first file that rejects a value."""
+    """Write the values that differ from the current ones.
+
+    Raises TuningError at the first file that rejects its value.
+    """
     for name, value in values.items():
         file = tree / name
         if _text(file) == value:

@@ -21,7 +21,7 @@ class BottleneckDetector:
     """Watches the resources during one window of streams, from its creation until `finish`."""
 
     def __init__(self, nvml: Nvml) -> None:
-        """Start the watch; call this right before starting the streams."""
+        """Start the watch; create the object right before starting the streams."""
         self._nvml = nvml
         self._gpu_encoder_ratio = 0.0
         self._cpus = os.sched_getaffinity(0)
@@ -44,7 +44,7 @@ class BottleneckDetector:
         return self._cpu_busy_ratio
 
     def limit(self, members: Sequence[Member]) -> str:
-        """Return the bottleneck of streams of which at least one did not hold real time."""
+        """Return the bottleneck of these streams; at least one of them did not hold real time."""
         endings = (member.ending for member in members)
         ended = next((ending for ending in endings if ending.exit_code is not None), None)
         if ended is not None:
