@@ -1,1 +1,1 @@
-"""Software of a worker: the agent, which runs and measures FFmpeg, exporters and host services."""
+"""Software of a worker: exporters, host services, and the agent, which runs and measures FFmpeg."""

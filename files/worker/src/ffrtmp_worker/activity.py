@@ -20,11 +20,12 @@ class LastResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class SlotActivity(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One datagram. `frames` counts from the start of the running encode; idle slots send 0.
+    """A datagram about the activity of a slot.
 
-    `fps` and the fields after it describe the running encode, as in the progress of its job. A
-    value that is not known is None. Every datagram contains `last`, so that an exporter that was
-    started later receives it too.
+    `frames` is the number of frames since the start of the running encode, or 0 if the slot is
+    idle. The fields from `fps` to `lag_s` describe the running encode, as in the progress of its
+    job; an unknown value is None. Every datagram contains `last`, so that an exporter that is
+    started later also receives it.
     """
 
     slot: int
@@ -42,16 +43,16 @@ class SlotActivity(
 
 
 class ActivitySender:
-    """Sends datagrams to the exporter, if there is one. It never blocks and never raises."""
+    """Sends datagrams to the exporter, if there is one. Sending never blocks and never fails."""
 
     def __init__(self, path: Path | None) -> None:
-        """Send to the Unix socket at `path`; with None nothing is sent."""
+        """Send to the Unix socket at `path`. If `path` is None, send nothing."""
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
     def send(self, activity: SlotActivity) -> None:
-        """Send the datagram or drop it: the next one replaces it within a second anyway."""
+        """Send the datagram. If that fails, drop it: the next one follows within a second."""
         if self._path is None:
             return
         try:

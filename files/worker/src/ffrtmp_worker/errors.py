@@ -14,8 +14,8 @@ class AttemptFailedError(Exception):
         """Create the error.
 
         Args:
-            failure_class: the class, which tells the cause of the failure.
-            message: the cause in words.
+            failure_class: the class of the failure, which identifies the kind of cause.
+            message: a description of the cause.
             log_tail: the last lines of FFmpeg's log, or an empty string if there are none.
         """
         super().__init__(message)
@@ -24,7 +24,7 @@ class AttemptFailedError(Exception):
 
     @property
     def failure(self) -> Failure:
-        """The failure as it is reported; a log that is too long loses its beginning."""
+        """The failure to report. If the log is too long, only its end is included."""
         return Failure(
             failure_class=self.failure_class,
             message=str(self)[:_MAX_MESSAGE],

@@ -1,14 +1,14 @@
-"""Values in files of sysfs, procfs and cgroupfs."""
+"""Functions that read values from files in sysfs, procfs and cgroupfs."""
 
 from pathlib import Path
 
 
 class KernelFileError(Exception):
-    """A file of the kernel cannot be read or does not contain the expected value."""
+    """One of the kernel's files cannot be read or does not contain the expected value."""
 
 
 def read_text(file: Path) -> str:
-    """Return the content of a file without surrounding white space; raises KernelFileError."""
+    """Return the content of a file without surrounding white space. Raises KernelFileError."""
     try:
         return file.read_text(encoding="utf-8").strip()
     except PermissionError as error:
@@ -18,7 +18,7 @@ def read_text(file: Path) -> str:
 
 
 def read_int(file: Path) -> int:
-    """Return the integer that a file contains; raises KernelFileError."""
+    """Return the integer that a file contains. Raises KernelFileError."""
     text = read_text(file)
     try:
         return int(text)
@@ -27,7 +27,7 @@ def read_int(file: Path) -> int:
 
 
 def find_text(file: Path) -> str | None:
-    """Return the content of a file; None if the kernel does not offer it."""
+    """Return the content of a file, or None if it cannot be read."""
     try:
         return read_text(file)
     except KernelFileError:
@@ -35,7 +35,7 @@ def find_text(file: Path) -> str | None:
 
 
 def find_int(file: Path) -> int | None:
-    """Return the integer that a file contains; None if the kernel does not offer one."""
+    """Return the integer that a file contains, or None if there is none."""
     try:
         return read_int(file)
     except KernelFileError:

@@ -18,7 +18,7 @@ def read_settings(name: str, arguments: Sequence[str] | None, settings_type: typ
     """Read the settings file that the command line names, and configure logging.
 
     Args:
-        name: name of the program, for its messages.
+        name: name of the program, which is used in messages.
         arguments: the command line without the program's name; None means `sys.argv`.
         settings_type: type of the settings.
 

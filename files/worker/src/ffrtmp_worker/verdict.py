@@ -18,19 +18,19 @@ from ffrtmp_shared.measurement import (
 )
 
 STEAL_DEGRADED = 0.01
-"""Steal time above this ratio of the CPU time changes the speed by as much, which is more than the
-1 % to which repeats usually narrow the uncertainty."""
+"""If more than this ratio of the CPU time is stolen, the speed changes by about as much, which is
+more than the uncertainty of 1 % that repeats usually achieve."""
 
 STEAL_INVALID = 0.2
-"""With a fifth of the CPU time stolen, the figures depend mostly on the load of other virtual
+"""If a fifth of the CPU time is stolen, the figures depend mostly on the load of other virtual
 machines."""
 
 OTHER_LOAD_DEGRADED = 0.05
-"""Other processes that use more than this ratio of the host's CPU time compete with the encode for
-caches and memory, and for cores if there are too few."""
+"""If other processes use more than this ratio of the host's CPU time, they compete with the encode
+for caches and memory, and for cores if there are too few."""
 
 MEMORY_PRESSURE_DEGRADED = 0.01
-"""A task that stalls on memory waits for the disk; an undisturbed encode has no such stalls."""
+"""Tasks that are stalled on memory wait for the disk; an undisturbed encode has no such stalls."""
 
 IO_PRESSURE_DEGRADED = 0.05
 """The source is in the page cache and the output is small. A higher ratio means that the disk

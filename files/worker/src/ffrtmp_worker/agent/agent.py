@@ -1,4 +1,4 @@
-"""The work of one slot: claim a job, run it, report its outcome, and repeat until stopped."""
+"""Main loop of a slot: claim a job, run it and report its outcome, until the agent is stopped."""
 
 import logging
 import shutil
@@ -40,13 +40,14 @@ from ffrtmp_worker.measure.quality import LOG_NAME as VMAF_LOG_NAME
 
 _log = logging.getLogger(__name__)
 
-# Short, so that the agent reacts to SIGTERM soon. It does not delay jobs: claims are parked.
+# Short, so that the agent reacts to SIGTERM quickly. This does not delay jobs, because the master
+# answers a waiting claim as soon as it has a job.
 _CLAIM_WAIT_S = 5.0
 _CONFLICT = 409
 
 
 class Agent:
-    """One slot of a node. Raises OSError or ValueError if files in the settings are unusable."""
+    """The agent for one slot of a node."""
 
     def __init__(
         self, settings: AgentSettings, slot: int, tools: Tools, stopped: threading.Event
@@ -56,8 +57,12 @@ class Agent:
         Args:
             settings: the agent's settings.
             slot: number of the slot, from 1.
-            tools: the programs and services that the node measures with.
-            stopped: an event that makes the agent end soon once it is set.
+            tools: the programs and services that the node uses for measurements.
+            stopped: an event; the agent ends soon after it is set.
+
+        Raises:
+            OSError: a file named in the settings cannot be read or written.
+            ValueError: the token file is empty, or a certificate or its key is missing.
         """
         self._settings = settings
         self._slot = slot
@@ -77,12 +82,12 @@ class Agent:
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)
         self._last: LastResult | None = None
-        # Files that a killed agent left belong to attempts that are not continued.
+        # Files left by a killed agent belong to attempts that will not be continued.
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
 
     def run(self) -> None:
-        """Work until stopped. Reports that could not be delivered stay in the spool."""
+        """Run jobs until the agent is stopped. Undelivered reports remain in the spool."""
         with self._connect() as client:
             try:
                 self._register(client)
@@ -118,7 +123,7 @@ class Agent:
         except MasterRefusedError as error:
             if error.problem.status != _CONFLICT:
                 raise
-            # The node was removed from the master but is still in service, so it registers again.
+            # The node was removed on the master, but this agent still runs, so it registers again.
             self._register(client)
             return None
 
@@ -141,7 +146,7 @@ class Agent:
     def _measure(
         self, client: MasterClient, claim: Claim, lease: LeaseKeeper, folder: Path
     ) -> Measurement | Failure:
-        """Run the job according to its kind; errors that end the attempt become a failure."""
+        """Run the job and return its measurement, or a failure if an error ends the attempt."""
         scenario = claim.job.scenario
         attempt = Attempt(
             scenario=scenario,
@@ -170,7 +175,7 @@ class Agent:
 
         def report(progress: Progress) -> None:
             lease.set_progress(progress)
-            # Only an encode has a speed; the stages before and after it have none.
+            # Only the stage `encode` has a speed.
             is_encode = progress.stage == "encode"
             self._activity.send(
                 SlotActivity(
@@ -199,7 +204,7 @@ class Agent:
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
         candidates = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_score_files(folder))
         files = [file for file in candidates if file.exists()]
-        # A large output may have filled the disk; remove it, so that there is room for the report.
+        # A large output may have filled the disk, so remove it before writing the report.
         for other in set(folder.iterdir()) - set(files):
             if other.is_dir():
                 shutil.rmtree(other)
@@ -221,7 +226,7 @@ def _last_result(scenario: Scenario, measured: Measurement) -> LastResult:
 
 
 def _score_files(folder: Path) -> list[Path]:
-    """Return the files with the scores of each frame, one file for each output."""
+    """Return the files that contain the scores of each frame; there is one for each output."""
     return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*.json"))
 
 

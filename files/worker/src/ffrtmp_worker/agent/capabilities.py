@@ -1,4 +1,4 @@
-"""Facts and capabilities of this node; encoders are tested, not assumed."""
+"""Facts and capabilities of this node. Only encoders that pass a test are listed."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def node_facts() -> NodeFacts:
-    """Return the facts of this host; `cpu_count` is the number of CPUs this process may use."""
+    """Return the facts of this host. `cpu_count` counts the CPUs that this process may use."""
     return NodeFacts(
         hostname=socket.gethostname(),
         os=_os_name(),
@@ -44,9 +44,9 @@ def proved_encoders(ffmpeg: Path) -> frozenset[str]:
 
 
 def find_tools(settings: AgentSettings) -> Tools:
-    """Identify the programs and services that this node measures with.
+    """Identify the programs and services that this node uses for measurements.
 
-    Raises UnusableFfmpegError if an FFmpeg cannot be identified.
+    Raises UnusableFfmpegError if an FFmpeg binary cannot be identified.
     """
     quality_build = build_info.identify_build(settings.quality_ffmpeg)
     return Tools(

@@ -15,11 +15,11 @@ _LOST = (404, 409, 410)
 
 
 class LeaseKeeper:
-    """Context manager that sends heartbeats from a separate thread.
+    """Context manager that renews a lease by sending heartbeats from a separate thread.
 
-    `ended` is the reason why the attempt has to end: the job was canceled or the lease was lost.
-    It is empty otherwise. A master that does not answer does not end the attempt, because it may
-    answer again before the lease expires.
+    `ended` is the reason why the attempt has to end (the job was canceled or the lease was lost),
+    or an empty string. If the master does not answer, the attempt continues, because the master
+    may answer again before the lease expires.
     """
 
     def __init__(self, claim: Claim, connect: Callable[[], MasterClient]) -> None:
@@ -35,7 +35,7 @@ class LeaseKeeper:
         self.is_lost = False
 
     def __enter__(self) -> Self:
-        """Send the first heartbeat immediately, which sets the job to running."""
+        """Start the thread. The first heartbeat is sent immediately and sets the job to running."""
         self._thread.start()
         return self
 
@@ -50,7 +50,7 @@ class LeaseKeeper:
         self._thread.join()
 
     def set_progress(self, progress: Progress) -> None:
-        """Send `progress` with the next heartbeats."""
+        """Set the progress that the following heartbeats report."""
         self._progress = progress
 
     def _renew_until_stopped(self) -> None:

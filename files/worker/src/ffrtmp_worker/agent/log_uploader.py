@@ -14,23 +14,23 @@ from ffrtmp_shared.models import Claim
 _log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 * 1024
-# Limit for the upload of the rest of the log at the end of an attempt.
+# Maximum time for uploading the rest of the log at the end of an attempt.
 _FINAL_UPLOAD_TIMEOUT_S = 3.0
 
 
 class _LogChunk(NamedTuple):
-    """The text of the next request, and the number of bytes of the file that it was made from."""
+    """Text of the next request, and the number of bytes of the file that it was decoded from."""
 
     text: bytes
     file_bytes: int
 
 
 class LogUploader:
-    """Context manager that follows a file and uploads what is appended to it.
+    """Context manager that follows a log file and uploads the data appended to it.
 
-    The log is uploaded for users who watch the job, in a separate thread: an error here never
-    ends the attempt. If the master does not answer, the same chunk is sent again later; if the
-    master refuses a chunk, the upload ends.
+    The upload lets users watch the log of a running job. It runs in a separate thread, and its
+    errors never end the attempt. If the master does not answer, the same chunk is sent again
+    later. If the master permanently refuses a chunk, the upload ends.
     """
 
     def __init__(self, claim: Claim, file: Path, connect: Callable[[], MasterClient]) -> None:
@@ -39,7 +39,7 @@ class LogUploader:
         Args:
             claim: the claim whose attempt the log belongs to.
             file: the log, which need not exist yet.
-            connect: creates the thread's own client.
+            connect: a function that creates the thread's own client.
         """
         self._claim = claim
         self._file = file
@@ -51,7 +51,7 @@ class LogUploader:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to upload new lines, at the interval of the heartbeats."""
+        """Start uploading new lines, at the same interval as the heartbeats."""
         self._thread.start()
         return self
 
@@ -61,7 +61,7 @@ class LogUploader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Upload the rest, within a few seconds."""
+        """Upload the rest of the log; stop waiting after a few seconds."""
         self._over.set()
         self._thread.join(_FINAL_UPLOAD_TIMEOUT_S)
 
@@ -84,13 +84,14 @@ class LogUploader:
         return {"job": self._claim.job.id, "attempt": self._claim.attempt}
 
     def _send_new(self, client: MasterClient, *, is_last: bool) -> None:
-        """Send new lines, and an incomplete line only if `is_last`.
+        """Send new lines. If `is_last`, also send an incomplete line at the end.
 
-        Raises an error only if it ends the upload.
+        Only errors that end the upload are raised.
         """
         try:
             while chunk := self._next or self._read(is_last=is_last):
-                # The same chunk is sent until it is answered: it may have been stored already.
+                # Keep the chunk until the master answers: if it was stored but the answer was lost,
+                # the same chunk has to be sent again.
                 self._next = chunk
                 client.append_log(
                     self._claim.job.id, self._claim.attempt, self._sent_bytes, chunk.text
@@ -117,7 +118,8 @@ class LogUploader:
             data = data[: data.rfind(b"\n") + 1]
         if not data:
             return None
-        # Databases reject invalid UTF-8 and NUL. A character that is cut is read again next time.
+        # Databases reject invalid UTF-8 and NUL. A character that is cut off at the end of the data
+        # is read again next time.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = decoder.decode(data, final=is_end).replace("\0", "\N{REPLACEMENT CHARACTER}")
         return _LogChunk(text.encode(), len(data) - len(decoder.getstate()[0]))

@@ -20,14 +20,14 @@ _CREDENTIALS_REFUSED = (401, 403)
 
 
 def retry_until_answered(stopped: threading.Event) -> Retrying:
-    """Return a retrying caller for calls that fail temporarily; it waits at most 30 s.
+    """Return a caller that repeats calls after temporary failures, with pauses of up to 30 s.
 
-    The caller raises tenacity's RetryError if a call fails after `stopped` was set. A permanent
-    MasterRefusedError is raised immediately, because another call would not change it.
+    The caller raises tenacity's RetryError if a call fails after `stopped` has been set. It raises
+    a permanent MasterRefusedError immediately, because repeating the call would not help.
     """
     return Retrying(
         retry=retry_if_exception(_is_temporary),
-        # The random part prevents the agents of a farm from all returning at the same moment.
+        # The random part prevents the agents of a farm from all retrying at the same moment.
         wait=wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5),
         stop=stop_when_event_set(stopped),
         sleep=sleep_using_event(stopped),
@@ -36,7 +36,7 @@ def retry_until_answered(stopped: threading.Event) -> Retrying:
 
 
 def _is_temporary(error: BaseException) -> bool:
-    """Return whether another call may succeed. An operator may repair credentials meanwhile."""
+    """Return whether another call may succeed, for example once credentials are repaired."""
     if isinstance(error, MasterRefusedError):
         return error.is_temporary or error.problem.status in _CREDENTIALS_REFUSED
     return isinstance(error, MasterUnreachableError)

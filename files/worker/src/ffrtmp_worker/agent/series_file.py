@@ -1,6 +1,6 @@
 """Export of a series to a Parquet file, in a separate process.
 
-The Parquet library needs more memory than the agent, which therefore never loads it.
+The agent never loads the Parquet library, which needs more memory than the agent itself.
 """
 
 import logging
@@ -14,7 +14,7 @@ import msgspec
 from ffrtmp_worker.measure.series import Series
 
 NAME = "series.parquet"
-"""The file's name in the attempt's folder and among the result's artifacts."""
+"""Name of the file in the attempt's folder and among the result's artifacts."""
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _TIME_COLUMN = "time_unix_s"
 def write_series_file(series: Series, folder: Path) -> None:
     """Write `series` into `folder`; if that fails, log the reason and leave no file.
 
-    A measurement is valid without its series.
+    A measurement without a series is still valid.
     """
     if not len(series):
         return

@@ -8,36 +8,43 @@ from ffrtmp_shared.constrained_types import Amount, Currency
 from msgspec import Meta
 
 RTMP_URL = r"^rtmp://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,64}$(?!\n)"
-"""An application of an RTMP server, such as `rtmp://media1:1935/live`; no user, no options."""
+"""Pattern for the URL of an RTMP application, such as `rtmp://media1:1935/live`.
+
+The URL must not contain a user or options.
+"""
 
 STAT_URL = r"^https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?/[A-Za-z0-9_./-]{0,256}$(?!\n)"
-"""A statistics page of an RTMP server, such as `https://media1:8936/stat`; no user, no options."""
+"""Pattern for the URL of a statistics page, such as `https://media1:8936/stat`.
+
+The URL must not contain a user or options.
+"""
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent's settings file.
 
-    `certificate_file` and its key `key_file` are the client certificate for a master, or a
-    statistics page of an RTMP server, that requests one. `address` is the address at which this
-    node's exporters are reached, `exporters` are their ports by name.
+    If the master or the statistics page of the RTMP server requests a client certificate, the agent
+    presents `certificate_file` with its key `key_file`. The exporters of this node can be reached
+    at `address`; `exporters` contains the port of each exporter by its name.
 
-    Each slot has its own folder below `work_dir` and `spool_dir`. `cache_dir` holds sources and is
-    shared by the node's slots. An attempt fails with the failure class of the node if less than
-    `min_free_bytes` are free in `work_dir`.
+    Each slot has its own folder below `work_dir` and `spool_dir`. All slots of the node share the
+    sources in `cache_dir`. If less than `min_free_bytes` are free in `work_dir`, an attempt fails
+    with the failure class of the node.
 
     `ffmpeg` is the FFmpeg under test. `quality_ffmpeg` is an FFmpeg with libvmaf and may be the
-    same file. With `allow_ffmpeg_under_test` jobs may provide their own FFmpeg, which then runs on
-    this host as the agent's user.
+    same file. If `allow_ffmpeg_under_test` is true, jobs may provide their own FFmpeg, which then
+    runs on this host as the agent's user.
 
-    `progress_socket` is the socket of the FFmpeg exporter and `energy_socket` that of the energy
-    reader; null means that there is none. The host's idle power is measured for `energy_idle_s`
-    seconds before an encode.
+    `progress_socket` is the socket of the FFmpeg exporter, and `energy_socket` is the socket of the
+    energy reader; null means that the service does not exist on this node. Before an encode, the
+    idle power of the host is measured for `energy_idle_s` seconds.
 
-    Live streams are sent to the application `rtmp_url` of an RTMP server; null means that this node
-    cannot run them. The statistics of the server are read from `rtmp_stat_url`, if it is set.
+    Live streams are sent to `rtmp_url`, an application of an RTMP server. If it is null, this node
+    cannot run live scenarios. If `rtmp_stat_url` is set, the statistics of the server are read from
+    this page.
 
-    With `host_price_per_hour`, in `currency`, the cost of streams is computed. The cost of energy
-    is added if it has a separate price, `energy_price_per_kwh`.
+    If `host_price_per_hour` is set, the cost of streams is computed in `currency`. If energy has a
+    separate price, `energy_price_per_kwh`, its cost is added.
     """
 
     master_url: str
@@ -70,7 +77,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        """Raise ValueError if there are prices without a currency."""
+        """Raise ValueError if a price is set without a currency."""
         if self.currency is None and (self.host_price_per_hour, self.energy_price_per_kwh) != (
             None,
             None,

@@ -1,10 +1,10 @@
-"""Spool of reports: each is stored on disk first and then delivered to the master, in order.
+"""Spool of reports, which are stored on disk first and then delivered to the master in order.
 
-    incoming/<id>/   being written; removed at the next start if the agent died meanwhile
-    pending/<id>/    complete and on disk; ids are UUIDv7, so they sort in the order of the work
+    incoming/<id>/   being written; if the agent dies meanwhile, its next start removes the entry
+    pending/<id>/    complete and on disk; the ids are UUIDv7, so they sort by time of creation
     rejected/<id>/   damaged, or permanently refused by the master; only the newest are retained
 
-Each entry holds report.json and the attempt's artifacts.
+Each entry contains report.json and the attempt's artifacts.
 """
 
 import hashlib
@@ -31,14 +31,14 @@ _MAX_REJECTED = 100
 
 
 class SpooledReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The outcome of an attempt at the job: either a result or a failure."""
+    """The outcome of an attempt at a job: either a result or a failure."""
 
     job_id: UUID
     result: ResultReport | None = None
     failure: FailureReport | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless there is exactly one of result and failure."""
+        """Raise ValueError unless exactly one of `result` and `failure` is set."""
         if (self.result is None) == (self.failure is None):
             raise ValueError("a report is either a result or a failure")
 
@@ -48,17 +48,17 @@ class DamagedEntryError(Exception):
 
 
 def describe_artifact(file: Path) -> Artifact:
-    """Describe a file as an artifact under its own name."""
+    """Return the name, digest and size of a file as an artifact."""
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return Artifact(name=file.name, sha256=digest, size_bytes=file.stat().st_size)
 
 
 class Spool:
-    """The reports of one slot. No other process may use the folder."""
+    """The reports of one slot, in a folder that no other process may use."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the spool in `folder` and remove entries that a dead agent wrote incompletely."""
+        """Open the spool in `folder` and remove incomplete entries left by an agent that died."""
         self._incoming = folder / "incoming"
         self._pending = folder / "pending"
         self._rejected = folder / "rejected"
@@ -67,9 +67,9 @@ class Spool:
             part.mkdir(parents=True, exist_ok=True)
 
     def add(self, report: SpooledReport, artifacts: Sequence[Path]) -> None:
-        """Store a report and copies of its artifacts; they are on disk when this returns.
+        """Store a report and copies of its artifacts; return once they are on disk.
 
-        Raises OSError if they cannot be written.
+        Raises OSError if the files cannot be written.
         """
         name = str(new_id())
         entry = self._incoming / name
@@ -82,7 +82,7 @@ class Spool:
         _sync_folder(self._pending)
 
     def pending(self) -> list[Path]:
-        """Return the entries that may not be delivered yet, oldest first."""
+        """Return the entries whose delivery is not confirmed yet, oldest first."""
         return sorted(self._pending.iterdir())
 
     def rejected(self) -> list[Path]:
@@ -92,7 +92,8 @@ class Spool:
     def deliver(self, client: MasterClient, stopped: threading.Event) -> bool:
         """Deliver all pending entries, retrying each until the master answers or `stopped` is set.
 
-        After `stopped` is set each entry is tried at most once more. Return whether none is left.
+        After `stopped` is set, each entry is tried at most once more. Return whether no entry is
+        pending anymore.
         """
         for entry in self.pending():
             try:

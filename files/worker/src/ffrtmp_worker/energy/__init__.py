@@ -1,1 +1,1 @@
-"""Energy counters of the kernel (powercap): their selection, accumulation and the reader."""
+"""Selection, reading and accumulation of the kernel's energy counters (powercap)."""

@@ -10,7 +10,7 @@ _CHUNK_BYTES = 65_536
 
 
 class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
-    """One zone: its energy since it was first read, and its power over the last interval.
+    """Reading of one zone: energy since its first reading, and power over the last interval.
 
     `watts` is None until the reader has taken two samples.
     """
@@ -20,11 +20,12 @@ class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnergyReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All zones at the moment `monotonic_s` of the host's monotonic clock.
+    """Reading of all zones at the time `monotonic_s` of the host's monotonic clock.
 
     Joules never decrease while the host is up, even if a counter wraps around or the reader is
-    restarted. `gaps` is the number of periods in which energy could not be counted: a difference
-    of joules across a gap is too small. If there are no zones, `reason` is the cause.
+    restarted. `gaps` is the number of periods in which energy could not be counted. If `gaps`
+    differs between two readings, the difference between their joules is too small. If
+    there are no zones, `reason` explains why.
     """
 
     monotonic_s: float

@@ -16,7 +16,10 @@ _JOULES_PER_UJ = 1e-6
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Count of a zone: its counter's value, the sum since boot, and the time since boot."""
+    """Count of a zone at the time `at_s`, in seconds since boot.
+
+    `raw_uj` is the value of the zone's counter, and `total_uj` is the energy counted since boot.
+    """
 
     raw_uj: int
     total_uj: int
@@ -32,7 +35,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class EnergyCounter:
-    """Accumulates the energy of zones."""
+    """Accumulates the energy of zones, even if their counters wrap around."""
 
     def __init__(
         self, zones: list[Zone], before: Counts, *, max_power_w: float, clock: Callable[[], float]
@@ -42,9 +45,10 @@ class EnergyCounter:
         Args:
             zones: the zones to read.
             before: the counts to continue from.
-            max_power_w: upper limit of a zone's power, in watts; it tells when a counter may
-                have wrapped around more than once.
-            clock: returns a time in seconds that continues while the host is suspended.
+            max_power_w: upper limit of a zone's power, in watts. It determines after which time a
+                counter may have wrapped around more than once.
+            clock: a function that returns the time in seconds, on a clock that also advances
+                while the host is suspended.
         """
         self._zones = zones
         self._boot_id = before.boot_id
@@ -57,18 +61,18 @@ class EnergyCounter:
 
     @property
     def slowest_interval_s(self) -> float:
-        """Longest interval between samples that misses no wraparound, with a margin, in seconds."""
+        """Longest interval at which no wraparound is missed, with a safety margin, in seconds."""
         smallest_uj = min(zone.range_uj for zone in self._zones)
         return smallest_uj * _JOULES_PER_UJ / (2 * self._max_power_w)
 
     def counts(self) -> Counts:
-        """Return the counts, to be stored."""
+        """Return the counts to store."""
         return Counts(boot_id=self._boot_id, zones=dict(self._counts), gaps=self._gaps)
 
     def sample(self) -> None:
         """Read all zones and derive their power since the previous sample.
 
-        Raises KernelFileError like `read`.
+        Raises KernelFileError if a zone cannot be read.
         """
         self._read()
         for name, now in self._counts.items():
@@ -79,10 +83,10 @@ class EnergyCounter:
         self._sample = dict(self._counts)
 
     def read(self, monotonic_s: float) -> EnergyReading:
-        """Read all zones at the moment `monotonic_s`.
+        """Read all zones; `monotonic_s` is the current time.
 
-        Raises KernelFileError if one of them cannot be read: the sum of the others would be
-        mistaken for the total.
+        Raises KernelFileError if a zone cannot be read, because the sum of the other zones would
+        be mistaken for the total.
         """
         self._read()
         zones = {
@@ -103,7 +107,7 @@ class EnergyCounter:
         used_uj = raw_uj - before.raw_uj
         if used_uj < 0:
             used_uj += zone.range_uj
-        # After this time the counter may have wrapped around more than once.
+        # After a longer interval, the counter may have wrapped around more than once.
         if at_s - before.at_s > zone.range_uj * _JOULES_PER_UJ / self._max_power_w:
             _log.warning("energy was not counted for a while", extra={"zone": zone.name})
             self._gaps += 1
@@ -114,7 +118,7 @@ class EnergyCounter:
 def load_counts(file: Path, boot_id: str) -> Counts:
     """Return the counts of this boot that are stored in `file`, or empty counts.
 
-    A file that cannot be decoded is ignored: counts that begin at 0 are still correct.
+    A file that cannot be decoded is ignored, because counts that start from 0 are also correct.
     """
     try:
         stored = msgspec.json.decode(file.read_bytes(), type=Counts)
@@ -127,5 +131,5 @@ def load_counts(file: Path, boot_id: str) -> Counts:
 
 
 def save_counts(file: Path, counts: Counts) -> None:
-    """Store the counts in `file` atomically. Raises OSError."""
+    """Store the counts in `file` atomically. Raises OSError if the file cannot be written."""
     write_atomically(file, msgspec.json.encode(counts), is_durable=False)

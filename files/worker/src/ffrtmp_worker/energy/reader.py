@@ -1,8 +1,9 @@
-"""The command `ffrtmp-energy-reader`: the only process of a host that reads its energy counters.
+"""The command `ffrtmp-energy-reader`, the only process of a host that reads its energy counters.
 
-Only root may read them, so this process runs with that capability alone and serves a Unix socket.
-It samples at a fixed interval, so that no wraparound is missed and power does not depend on the
-clients, and reads the counters once more for each request.
+Usually only root may read the counters. This process therefore runs with just the capability to
+read them, and serves the readings on a Unix socket. It samples the counters at a fixed interval, so
+that no wraparound is missed and the power does not depend on the clients. In addition, it reads the
+counters for each request.
 """
 
 import logging
@@ -36,8 +37,8 @@ class EnergyReaderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """The reader's settings file.
 
     The reader serves the Unix socket `socket` and stores its counts in `state_file`. `max_power_w`
-    is an upper limit of the power of a zone, in watts. Power is the mean over the last `interval_s`
-    seconds.
+    is an upper limit of a zone's power, in watts. A reading contains the mean power over the last
+    `interval_s` seconds.
     """
 
     socket: Path
@@ -52,7 +53,7 @@ class EnergyReader:
     """Samples and serves the energy counters of the host, if it has any."""
 
     def __init__(self, settings: EnergyReaderSettings) -> None:
-        """Prepare to continue from the counts of an earlier process."""
+        """Create the reader, which will continue from the counts that an earlier process stored."""
         self._settings = settings
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
         self._counter: EnergyCounter | None = None
@@ -68,7 +69,7 @@ class EnergyReader:
         return min(self._settings.interval_s, self._counter.slowest_interval_s)
 
     def sample(self) -> None:
-        """Take a sample; search for counters again if none were found before."""
+        """Take a sample. If no counters have been found so far, search for them first."""
         now_s = time.monotonic()
         if self._counter is None and now_s >= self._find_zones_at_s:
             self._find_zones_at_s = now_s + _FIND_ZONES_INTERVAL_S
@@ -95,7 +96,7 @@ class EnergyReader:
             return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=str(error))
 
     def save(self) -> None:
-        """Store the counts. If that fails, only the counts since the last success are lost."""
+        """Store the counts. If that fails, log a warning and keep the counts stored before."""
         if self._counter is None:
             return
         self._saved_at_s = time.monotonic()
@@ -119,17 +120,17 @@ class EnergyReader:
         )
 
     def _log_change(self, reason: str) -> None:
-        """Store the reason why there is no reading; log it only if it changed."""
+        """Store the reason why there is no reading, and log it if it has changed."""
         if reason != self._reason:
             _log.warning("energy is unavailable: %s", reason)
         self._reason = reason
 
 
 def serve_readings(reader: EnergyReader, listener: socket.socket, ended: socket.socket) -> None:
-    """Sample, and answer requests, until `ended` becomes readable.
+    """Take samples and answer requests until `ended` becomes readable.
 
     Args:
-        reader: the counters.
+        reader: the reader of the counters.
         listener: the listening socket.
         ended: a socket that becomes readable when the process has to end.
     """
@@ -138,7 +139,7 @@ def serve_readings(reader: EnergyReader, listener: socket.socket, ended: socket.
         now_s = time.monotonic()
         if now_s >= due_s:
             reader.sample()
-            # A fixed interval; samples that were missed during a suspension are not made up for.
+            # Keep a fixed interval, but skip samples that were missed while the host was suspended.
             interval_s = reader.interval_s
             due_s = max(due_s + interval_s, now_s + interval_s / 2)
         ready, _, _ = select.select([listener, ended], [], [], max(due_s - time.monotonic(), 0))
@@ -159,7 +160,7 @@ def _answer(reader: EnergyReader, listener: socket.socket) -> None:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Open the socket for this user and group. Raises OSError."""
+    """Open a Unix socket for clients of this user and group. Raises OSError if that fails."""
     path.unlink(missing_ok=True)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -4,11 +4,11 @@
     intel-rapl:0:0          core        part of the package, ignored
     intel-rapl:0:1          uncore      part of the package, ignored
     intel-rapl:0:2          dram        not part of the package, counted
-    intel-rapl:1            psys        the whole platform, with the packages, ignored
-    intel-rapl-mmio:0       package-0   the same package over another interface, ignored
+    intel-rapl:1            psys        the whole platform, including the packages, ignored
+    intel-rapl-mmio:0       package-0   the same package through another interface, ignored
 
-AMD's processors have the same tree. If a package has several dies, the kernel may offer one zone
-for each die, and all of them read the single counter of the package.
+AMD processors have the same tree. If a package has several dies, the kernel may provide one zone
+for each die, although all of these zones read the single counter of the package.
 """
 
 import time
@@ -27,28 +27,36 @@ _MIRROR_CHECK_INTERVAL_S = 0.1
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
-    """One counter. It counts from 0 to `range_uj` microjoules and then restarts at 0."""
+    """A zone, whose counter runs from 0 to `range_uj` microjoules and then restarts at 0."""
 
     name: str
     folder: Path
     range_uj: int
 
     def read_uj(self) -> int:
-        """Read the counter, in microjoules. Raises KernelFileError."""
+        """Return the value of the counter, in microjoules. Raises KernelFileError if that fails."""
         return read_int(self.folder / "energy_uj")
 
 
 def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[Zone]:
     """Return the zones below `tree` whose sum is the energy of the host's processors.
 
-    `pause` waits for a number of seconds. Raises KernelFileError if there are no zones, or if
-    one of them cannot be read: a part would be mistaken for the total.
+    Args:
+        tree: the kernel's tree of energy zones.
+        pause: a function that waits for a number of seconds.
+
+    Returns:
+        The zones, each of which is counted once.
+
+    Raises:
+        KernelFileError: there are no zones, or a zone cannot be read, in which case the sum of the
+            other zones would be mistaken for the total.
     """
     zones: dict[str, Zone] = {}
     for control in _CONTROL_TYPES:
         for folder in sorted(tree.glob(f"{control}:*")):
             name = _name(folder)
-            # A zone is read over the first interface that has it.
+            # If several interfaces have the same zone, the first one is used.
             if name and name not in zones:
                 range_uj = read_int(folder / "max_energy_range_uj")
                 zones[name] = Zone(name=name, folder=folder, range_uj=range_uj)
@@ -58,7 +66,7 @@ def find_zones(tree: Path, pause: Callable[[float], None] = time.sleep) -> list[
 
 
 def _name(folder: Path) -> str:
-    """Return the name of a zone that is counted, or an empty string for others."""
+    """Return the name of a zone, or an empty string if the zone is not counted."""
     name = read_text(folder / "name")
     if name.startswith("package-"):
         return name
@@ -68,10 +76,10 @@ def _name(folder: Path) -> str:
 
 
 def _without_mirrors(zones: Sequence[Zone], pause: Callable[[float], None]) -> list[Zone]:
-    """Leave out zones that read the same counter as an earlier zone.
+    """Return the zones without those that read the same counter as an earlier zone.
 
     Each pair is read in the order first, second, first. If the second value is always between the
-    two others, both zones read the same counter: two different counters do not remain within a few
+    other two, both zones read the same counter: two different counters do not remain within a few
     microjoules of each other while both advance.
     """
     readings_of: dict[tuple[str, str], list[tuple[int, int, int]]] = {}

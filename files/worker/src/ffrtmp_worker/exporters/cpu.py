@@ -29,10 +29,10 @@ class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 
 class CpuCollector(Collector):
-    """Reads the host at each scrape. Values that the host does not offer have no sample, not 0."""
+    """Reads the host at each scrape. A value that the host does not provide has no sample."""
 
     def __init__(self, read_energy: Callable[[], EnergyReading], cpu_tree: Path = CPU_TREE) -> None:
-        """Read energy with `read_energy`, and the counts of throttling from `cpu_tree`."""
+        """Read energy with `read_energy`, and throttling counts from `cpu_tree`."""
         self._read_energy = read_energy
         self._cpu_tree = cpu_tree
 
@@ -46,7 +46,7 @@ class CpuCollector(Collector):
         yield from self._energy()
 
     def _energy(self) -> Iterable[Metric]:
-        """Yield energy and power. Power comes from the reader, independent of scrape intervals."""
+        """Yield energy and power. Power does not depend on scrape intervals."""
         reading = self._read_energy()
         available = GaugeMetricFamily(
             "ffrtmp_energy_available",
@@ -90,7 +90,7 @@ def _seconds() -> Metric:
     )
     for number, times in enumerate(psutil.cpu_times(percpu=True)):
         for mode, value in times._asdict().items():
-            # The kernel already includes guests' time in user and nice.
+            # The kernel already includes the time of guests in user and nice.
             if not mode.startswith("guest"):
                 seconds.add_metric([str(number), mode], value)
     return seconds
@@ -132,7 +132,7 @@ def _temperatures() -> Metric:
 
 
 def _throttling(tree: Path) -> Iterable[Metric]:
-    """Return the counts of packages and of cores, which have separate sensors."""
+    """Return the throttling counts of packages and of cores, which have separate sensors."""
     packages = CounterMetricFamily(
         "ffrtmp_node_package_throttles",
         "Number of times since boot that a package was throttled because of its temperature",

@@ -1,4 +1,4 @@
-"""Client of the Docker Engine's API, which podman implements too."""
+"""Client of the Docker Engine's API, which podman also implements."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ import msgspec
 
 T = TypeVar("T")
 
-# The first version with one-shot statistics, which need no second sample: Docker 20.10.
+# The API of Docker 20.10, the first with one-shot statistics, which need no second sample.
 API_VERSION = "v1.41"
 
 _TIMEOUT_S = 4.0
@@ -25,7 +25,7 @@ _STATES_WITH_STATS = frozenset({"running", "paused"})
 
 
 class Container(NamedTuple):
-    """A container. `values` contains the known values; each name ends in its unit."""
+    """A container. `values` contains its known values by name; the names include the units."""
 
     name: str
     id: str
@@ -33,7 +33,10 @@ class Container(NamedTuple):
     state: str
     values: dict[str, float]
     network: dict[str, "NetworkCounts"]
-    """By the interface's name in the container; empty if it shares the host's network."""
+    """Traffic by the interface's name in the container.
+
+    It is empty if the container shares the host's network.
+    """
 
 
 class NetworkCounts(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class NetworkCounts(msgspec.Struct, frozen=True):
 
 
 class Containers(NamedTuple):
-    """The containers of an Engine at `read_at_s` (Unix time), or the reason why there are none."""
+    """Containers of an Engine at the Unix time `read_at_s`, or the reason why they are unknown."""
 
     version: str
     containers: tuple[Container, ...]
@@ -108,7 +111,7 @@ class _Stats(msgspec.Struct, frozen=True):
 
 
 class DockerEngine:
-    """Reads the containers of an Engine at its Unix socket. It changes nothing."""
+    """Reads the containers of an Engine through its Unix socket, without changing them."""
 
     def __init__(self, path: Path) -> None:
         """Use the socket at `path`, which need not exist yet."""
@@ -117,10 +120,10 @@ class DockerEngine:
     def read(self) -> Containers:
         """Return all containers, including stopped ones, or the reason why they are unknown.
 
-        A container that is removed meanwhile is left out. The call is as slow as the Engine:
-        podman's service needs about 100 ms for each running container.
+        A container that is removed during the call is left out. The duration of the call depends
+        on the Engine; podman's service needs about 100 ms for each running container.
         """
-        # A new connection each time: an Engine that was restarted has closed the old one.
+        # Open a new connection each time, because a restarted Engine has closed the old one.
         with closing(_Connection(self._path)) as connection:
             try:
                 version = _get(connection, "version", _Version)
@@ -166,7 +169,7 @@ class _Connection(HTTPConnection):
 def _container(connection: _Connection, listed: _Listed) -> Container | None:
     path = f"containers/{listed.id}"
     inspected = _get(connection, f"{path}/json", _Inspected)
-    # For a stopped container the Engine returns zeros, which are not measurements.
+    # For a stopped container, the Engine would return zeros, which are not measurements.
     stats = (
         _get(connection, f"{path}/stats?stream=false&one-shot=true", _Stats)
         if listed.state in _STATES_WITH_STATS
@@ -185,7 +188,7 @@ def _container(connection: _Connection, listed: _Listed) -> Container | None:
 
 
 def _get(connection: _Connection, path: str, answer_type: type[T]) -> T | None:
-    """Return the decoded answer, or None if the container does not exist (anymore)."""
+    """Return the decoded answer, or None if the container does not exist or is being removed."""
     connection.request("GET", f"/{API_VERSION}/{path}")
     answer = connection.getresponse()
     content = answer.read()
@@ -198,7 +201,7 @@ def _get(connection: _Connection, path: str, answer_type: type[T]) -> T | None:
 
 
 def _values(stats: _Stats) -> dict[str, float]:
-    """Return the values of the statistics; missing ones are left out."""
+    """Return the known values of the statistics by name."""
     cpu, memory = stats.cpu_stats, stats.memory_stats
     known: dict[str, float | None] = {
         "cpu_user_s": _seconds(cpu.cpu_usage.usage_in_usermode),
@@ -217,7 +220,7 @@ def _seconds(nanoseconds: int | None) -> float | None:
 
 
 def _without_cache(memory: _Memory) -> int | None:
-    """Return memory in use as `docker stats` shows it: without inactive cached files."""
+    """Return the memory in use as `docker stats` shows it, without inactive cached files."""
     if memory.usage is None:
         return None
     counts = memory.stats or {}
@@ -227,7 +230,7 @@ def _without_cache(memory: _Memory) -> int | None:
 
 
 def _transferred_bytes(block: _Block, operation: str) -> int | None:
-    """Return the bytes over all devices; None if the kernel does not count them."""
+    """Return the bytes transferred by all devices, or None if the kernel does not count them."""
     counts: Iterable[_BlockCount] | None = block.io_service_bytes_recursive
     if counts is None:
         return None

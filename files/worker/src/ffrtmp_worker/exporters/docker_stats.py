@@ -62,7 +62,7 @@ _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "
 
 
 class Poller:
-    """Reads the containers periodically in a separate thread, so that scrapes never wait for it."""
+    """Reads the containers periodically in a separate thread, so that scrapes do not wait."""
 
     def __init__(self, read: Callable[[], Containers], pause_s: float) -> None:
         """Wait `pause_s` seconds between two reads; nothing is read before `start`."""
@@ -71,7 +71,7 @@ class Poller:
         self._latest = Containers(version="", containers=(), reason="not_read_yet", read_at_s=0.0)
 
     def start(self) -> None:
-        """Read until the process ends."""
+        """Start the thread, which reads until the process ends."""
         threading.Thread(target=self._poll, name="docker-poller", daemon=True).start()
 
     def latest(self) -> Containers:
@@ -85,7 +85,7 @@ class Poller:
 
 
 class DockerCollector(Collector):
-    """Exposes the last read. Values that a container does not have have no sample, never 0."""
+    """Exposes the containers of the last read. An unknown value has no sample."""
 
     def __init__(self, latest: Callable[[], Containers]) -> None:
         """Expose the containers that `latest` returns."""

@@ -1,4 +1,4 @@
-"""Metric families over items of one type, such as GPUs, some values of which may be unknown."""
+"""Metric families for items of one type, such as GPUs, of which some values may be unknown."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -7,9 +7,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 
 class Family(NamedTuple):
-    """One metric: its unit, and the names of its values by the value of its label.
+    """A metric, which has one or more values for each item.
 
-    A metric with a single value has no label; the key of its value is "".
+    `values` maps each value of the label `label` to the name of the item's value. If the metric has
+    only one value, `label` and the key in `values` are empty.
     """
 
     name: str
@@ -21,10 +22,10 @@ class Family(NamedTuple):
     def gauge(
         self, owner: str, rows: Iterable[tuple[str, Mapping[str, float]]]
     ) -> GaugeMetricFamily:
-        """Return the gauge over `rows`.
+        """Return a gauge with the values in `rows`.
 
-        Each row is an item: its value of the label `owner`, and its known values. Values that are
-        not known have no sample.
+        Each row describes an item: its value of the label `owner`, and its known values by name.
+        An unknown value has no sample.
         """
         metric = GaugeMetricFamily(
             self.name, self.meaning, labels=self._labels(owner), unit=self.unit
@@ -36,7 +37,7 @@ class Family(NamedTuple):
     def counter(
         self, owner: str, rows: Iterable[tuple[str, Mapping[str, float]]]
     ) -> CounterMetricFamily:
-        """Return the counter over `rows`, as `gauge` does."""
+        """Return a counter with the values in `rows`, which have the same form as for `gauge`."""
         metric = CounterMetricFamily(
             self.name, self.meaning, labels=self._labels(owner), unit=self.unit
         )

@@ -39,9 +39,9 @@ class FfmpegExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 
 @dataclass(frozen=True)
 class _SlotMetric:
-    """A metric: its name, its help text, and the field of a datagram that it is read from.
+    """A metric: its name, its help text, and the field of a datagram that contains its value.
 
-    `factor` converts the unit of the field to that of the metric.
+    `factor` converts the unit of the field to the unit of the metric.
     """
 
     name: str
@@ -86,9 +86,9 @@ _LABELS = ("slot", "kind", "encoder")
 
 @dataclass
 class _Slot:
-    """The last activity of a slot, and its counts over all encodes.
+    """The last activity of a slot, and its counts.
 
-    `running` contains the counts of the running encode, `totals` those of all encodes.
+    `running` contains the counts of the running encode, and `totals` the counts of all encodes.
     """
 
     activity: SlotActivity
@@ -97,7 +97,7 @@ class _Slot:
     totals: dict[str, int] = field(default_factory=dict)
 
     def count(self, activity: SlotActivity) -> None:
-        """Add the increase since the last datagram; fewer frames than before mean a new encode."""
+        """Add the increases since the last datagram. Fewer frames than before mean a new encode."""
         if activity.frames < self.running.get("frames", 0):
             self.running = {}
         for metric in _COUNTED:
@@ -112,13 +112,13 @@ class SlotRegistry:
     """Collects the activity of the slots and returns it as metrics. It is thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Use `clock`, in seconds, to tell which slots no longer send datagrams."""
+        """Use `clock`, in seconds, to detect slots that no longer send datagrams."""
         self._clock = clock
         self._slots: dict[int, _Slot] = {}
         self._lock = threading.Lock()
 
     def update(self, activity: SlotActivity) -> None:
-        """Store the activity of a slot."""
+        """Store the activity of a slot, unless the number of the slot is invalid."""
         if not 0 < activity.slot <= _MAX_SLOTS:
             return
         with self._lock:
@@ -127,7 +127,7 @@ class SlotRegistry:
             slot.activity, slot.received_at = activity, self._clock()
 
     def metrics(self) -> Iterable[Metric]:
-        """Return all metrics; a slot without a datagram for 30 s keeps its counters but is idle."""
+        """Return all metrics. A slot without a datagram for 30 s is idle but keeps its counters."""
         running = GaugeMetricFamily(
             "ffrtmp_ffmpeg_running", "Whether the slot runs a job", labels=["slot"]
         )
@@ -167,7 +167,7 @@ class SlotRegistry:
 
 
 def _label_values(slot: int, source: SlotActivity | LastResult) -> list[str]:
-    """Return the values of the labels; all kinds and encoders that are not known are one value."""
+    """Return the values of the labels, with `other` for unknown kinds and encoders."""
     return [
         str(slot),
         source.kind if source.kind in KINDS else _OTHER,
@@ -188,9 +188,9 @@ class SlotCollector(Collector):
 
 
 def listen(path: Path) -> socket.socket:
-    """Open the datagram socket at `path` for the agents of this user and group.
+    """Open a datagram socket at `path` to which agents of this user and group can send.
 
-    Raises OSError.
+    Raises OSError if the socket cannot be opened.
     """
     path.unlink(missing_ok=True)
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

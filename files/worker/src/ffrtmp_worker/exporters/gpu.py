@@ -74,7 +74,7 @@ _COUNTERS = (
 
 
 class _Total:
-    """The monotonic total of a counter that restarts with its driver."""
+    """Monotonic total of a counter that restarts from 0 when the driver is loaded again."""
 
     def __init__(self) -> None:
         self._before = 0.0
@@ -88,7 +88,7 @@ class _Total:
 
 
 class GpuCollector(Collector):
-    """Reads the GPUs at each scrape. Values that a GPU does not offer have no sample, never 0."""
+    """Reads the GPUs at each scrape. A value that a GPU does not provide has no sample."""
 
     def __init__(self, read: Callable[[], Gpus]) -> None:
         """Expose the GPUs that `read` returns."""

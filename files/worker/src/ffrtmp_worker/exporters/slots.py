@@ -1,4 +1,4 @@
-"""Resource use of each slot of this host, from its service's control group."""
+"""Resource use of each slot of this host, read from the control group of its service."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,17 +11,17 @@ from ffrtmp_worker.kernel_files import find_int, find_text
 
 CGROUPS = Path("/sys/fs/cgroup")
 
-# systemd places the instances of a unit in a separate slice below that of all services.
+# systemd places the instances of a template unit in their own slice below the one for services.
 _PLACES = ("*.slice/ffrtmp-agent@*.service", "*.slice/*.slice/ffrtmp-agent@*.service")
 _UNIT = re.compile(r"ffrtmp-agent@([1-9][0-9]{0,3})\.service")
 _US_PER_S = 1e6
 
 
 class SlotUseCollector(Collector):
-    """Reads the slots' control groups at each scrape. A group contains the agent and its FFmpeg.
+    """Reads the slots' control groups at each scrape. Each contains an agent and its FFmpeg.
 
-    Only the unified hierarchy (cgroup v2) is supported; a host with cgroup v1 has no values. A slot
-    whose service does not run has no control group and therefore no values.
+    Only the unified hierarchy (cgroup v2) is supported; a host with cgroup v1 has no values. If
+    the service of a slot is not running, the slot has no control group and therefore no values.
     """
 
     def __init__(self, cgroups: Path = CGROUPS) -> None:
@@ -71,7 +71,7 @@ class SlotUseCollector(Collector):
 
 
 def _slots(cgroups: Path) -> Mapping[str, Path]:
-    """Return the control group of each slot whose service runs, by the slot's number."""
+    """Return the control group of each slot whose service is running, by the slot's number."""
     found = {}
     for place in _PLACES:
         for folder in cgroups.glob(place):
@@ -92,6 +92,6 @@ def _add(
 
 
 def _counts(file: Path) -> dict[str, int]:
-    """Read lines of a name and a number; return an empty dict if the file cannot be read."""
+    """Return the numbers in a file by their names; the result is empty if it is unreadable."""
     pairs = (line.partition(" ") for line in (find_text(file) or "").splitlines())
     return {name: int(number) for name, _, number in pairs if number.isdecimal()}

@@ -1,1 +1,1 @@
-"""The program FFmpeg: its argument lists, its processes, its reports and its output files."""
+"""Interface to FFmpeg: argument lists, processes, progress reports and output files."""

@@ -10,12 +10,12 @@ class BoundedLog:
     """A log file that stores only the beginning and the end of the data written to it."""
 
     def __init__(self, path: Path, *, head_bytes: int = 262_144, tail_bytes: int = 262_144) -> None:
-        """Open the file for appending: an encode may consist of several processes.
+        """Open the file for appending, because an encode may consist of several processes.
 
         Args:
             path: The file.
-            head_bytes: The most bytes to store of the beginning.
-            tail_bytes: The most bytes to store of the end.
+            head_bytes: The maximum number of bytes to store from the beginning.
+            tail_bytes: The maximum number of bytes to store from the end.
         """
         self._file: BinaryIO = path.open("ab")
         self._head_left = head_bytes

@@ -37,11 +37,11 @@ def identify_build(
     timeout_s: float = _VERSION_TIMEOUT_S,
     stop: Callable[[], bool] = lambda: False,
 ) -> FfmpegBuild:
-    """Return the version that an FFmpeg reports, and the digest of its file.
+    """Return the version that an FFmpeg binary reports, and the digest of its file.
 
     Args:
-        binary: The FFmpeg.
-        timeout_s: The time for the report, in seconds.
+        binary: The FFmpeg binary.
+        timeout_s: The maximum time for reporting the version, in seconds.
         stop: A function that returns true when the identification is to stop.
 
     Raises:

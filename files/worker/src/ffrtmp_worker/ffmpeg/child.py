@@ -1,6 +1,6 @@
-"""One of several child processes that a single loop watches: its pipes, its log and its exit.
+"""Child process with its pipes and its log, for a loop that watches several processes.
 
-A thread for each process would use CPU time of the measured host.
+Processes are not watched by separate threads, which would use CPU time of the measured host.
 """
 
 import os
@@ -29,9 +29,9 @@ OnLine = Callable[[str], None]
 class ChildExit(msgspec.Struct, frozen=True, kw_only=True):
     """Exit code and cost of a process.
 
-    `exit_code` is None for a process that ran until it was terminated by the agent. CPU time,
-    context switches and page faults are from wait4. `max_rss_kib` is the peak of its memory when it
-    was terminated, or None if it had ended before.
+    `exit_code` is None if the process ran until the agent terminated it. CPU time, context switches
+    and page faults are from wait4. `max_rss_kib` is the peak memory of the process up to its
+    termination, or None if the process had ended before.
     """
 
     exit_code: int | None
@@ -46,7 +46,7 @@ class ChildExit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Child:
-    """A running process, whose output is passed on line by line."""
+    """A running process whose output is passed on line by line."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class Child:
             argv: The command.
             cwd: The working directory.
             log: The file that receives standard error, up to a bounded size.
-            on_line: A function that receives the lines of standard output, or None if another
-                child reads them, whose `stdin` is then the `stdout` of this child.
+            on_line: A function that receives the lines of standard output. It is None if another
+                child reads them; the `stdin` of that child is then the `stdout` of this one.
             on_log_line: A function that receives the lines of standard error.
             stdin: The standard input; by default it is empty.
 
@@ -89,7 +89,7 @@ class Child:
         self.stdout, self._stderr = stdout, stderr
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """Register the pipes with `selector`, with this child as data of the keys."""
+        """Register the pipes with `selector`, with this child as the data of the keys."""
         if self._on_line is not None:
             selector.register(self.stdout, selectors.EVENT_READ, self)
         selector.register(self._stderr, selectors.EVENT_READ, self)
@@ -101,7 +101,7 @@ class Child:
                 selector.unregister(pipe)
 
     def read(self, descriptor: int) -> bool:
-        """Read available data from a pipe; return False at its end, when the process ends."""
+        """Read available data from a pipe; return False at its end, when the process has ended."""
         data = os.read(descriptor, _READ_BYTES)
         self._process_data(descriptor, data)
         return bool(data)
@@ -122,12 +122,12 @@ class Child:
         self._peak_rss_kib = peak_rss_kib(self._process.pid)
 
     def is_running(self) -> bool:
-        """Return whether the process runs. It is not reaped, so its PID is not reused."""
+        """Return whether the process is running. Do not reap it, so that its PID is not reused."""
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._process.pid, options) is None
 
     def wait(self) -> None:
-        """Wait until the process has ended, for two seconds at most."""
+        """Wait until the process has ended, but at most two seconds."""
         deadline = time.monotonic() + STEP_S
         while self.is_running() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -137,7 +137,7 @@ class Child:
         signal_group(self._process.pid, number)
 
     def discard(self) -> None:
-        """Empty the pipes, so that a process that is to end does not block on writing."""
+        """Empty the pipes, so that a process being terminated does not block on writing."""
         for pipe in (self.stdout, self._stderr):
             if pipe.closed:
                 continue

@@ -13,31 +13,31 @@ from ffrtmp_shared.scenario import EncodeSettings
 from ffrtmp_worker.ffmpeg import encoder_options
 
 VMAF_MODEL = "vmaf_v0.6.1"
-"""The model for frames of up to 1080 lines on a television; it is built into libvmaf."""
+"""The VMAF model for frames of up to 1080 lines on a television; it is built into libvmaf."""
 
 VMAF_4K_MODEL = "vmaf_4k_v0.6.1"
-"""The model for frames of 2160 lines, which assumes a shorter viewing distance."""
+"""The VMAF model for frames of 2160 lines, which assumes a shorter viewing distance."""
 
 OUTPUT_NAME = "output.mp4"
-"""The output is an MP4 file: it supports all codecs of the farm and, unlike Matroska, stores exact
-time stamps."""
+"""Name of an output. MP4 supports all codecs of the farm and, unlike Matroska, stores exact time
+stamps."""
 
 
-# The allowed containers. Playlists and similar formats are excluded, as they refer to other files.
+# The allowed containers. Playlists and similar formats are excluded: they refer to other files.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ivf,yuv4mpegpipe,mxf"
 
 
 def input_guard() -> list[str]:
-    """Return the options that restrict inputs to known containers in local files."""
+    """Return the options that restrict inputs to local files in known containers."""
     return ["-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS]
 
 
 def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> list[str]:
     """Return the command of an encode in a single pass.
 
-    Unless `settings` have a frame rate, every frame of the source becomes a frame of the output:
-    `passthrough` neither drops nor repeats frames. A frame that cannot be decoded ends the encode
-    (`-xerror`).
+    Unless `settings` contain a frame rate, every frame of the source becomes one frame of the
+    output, because `passthrough` neither drops nor repeats frames. If a frame cannot be decoded,
+    the encode fails (`-xerror`).
 
     Args:
         settings: The settings of the encode.
@@ -56,7 +56,7 @@ def encode_passes(
     The commands have to be run one after the other in the same working directory.
 
     Args:
-        settings: The settings of the encode, with the number of passes.
+        settings: The settings of the encode, including the number of passes.
         ffmpeg: The FFmpeg to use.
         source: The source.
         output: The file to write.
@@ -119,7 +119,7 @@ def decode_timed(threads: int, ffmpeg: Path, source: str) -> list[str]:
 def stream(settings: EncodeSettings, ffmpeg: Path, source: str) -> list[str]:
     """Return the command that encodes a source repeatedly in real time and discards the output.
 
-    FFmpeg before 6.1 catches up after it was too slow; later versions do not.
+    If an encode falls behind, FFmpeg before 6.1 catches up afterwards; later versions do not.
 
     Args:
         settings: The settings of the encode.
@@ -150,8 +150,8 @@ def feed(ffmpeg: Path, source: str) -> list[str]:
 def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
     """Return the command that encodes standard input and sends it to an RTMP server.
 
-    The `fifo` muxer restores a broken connection and continues with the next key frame. The
-    encoder continues meanwhile; packets that do not fit into the queue are lost.
+    The `fifo` muxer restores a broken connection and continues with the next key frame.
+    Meanwhile the encoder continues; packets that do not fit into the muxer's queue are lost.
 
     Args:
         settings: The settings of the encode.
@@ -171,7 +171,7 @@ def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
 
 
 def play(ffmpeg: Path, url: str) -> list[str]:
-    """Return the command that reads a stream and writes a line for each packet on its arrival."""
+    """Return the command that reads a stream and writes a line when each packet arrives."""
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", "-copyts",
         "-protocol_whitelist", "rtmp,tcp", "-format_whitelist", "flv", "-fflags", "nobuffer",
@@ -181,7 +181,7 @@ def play(ffmpeg: Path, url: str) -> list[str]:
 
 
 def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
-    """Return the command that encodes a second of a test pattern, in a size for all encoders.
+    """Return the command that encodes a second of a test pattern, in a size for every encoder.
 
     Args:
         encoder: The name of a supported encoder.
@@ -197,7 +197,7 @@ def proof(encoder: str, ffmpeg: Path, output: str) -> list[str]:
 
 
 def decode(ffmpeg: Path, source: str) -> list[str]:
-    """Return the command that checks that a source can be decoded; it fails at a damaged frame."""
+    """Return the command that decodes a whole source; it fails if a frame is damaged."""
     return [
         *_prelude(ffmpeg), "-v", "error", "-xerror", *input_guard(), "-i", source,
         "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "null", "-",
@@ -205,12 +205,12 @@ def decode(ffmpeg: Path, source: str) -> list[str]:
 
 
 def complexity_command(ffmpeg: Path, source: str, duration_s: float) -> list[str]:
-    """Return the command that logs the spatial and temporal information of a source at its end.
+    """Return the command that logs a summary of the spatial and temporal information of a source.
 
     Args:
         ffmpeg: The FFmpeg to use.
         source: The source.
-        duration_s: The length of the analyzed start of the source, in seconds.
+        duration_s: The duration to analyze, from the start of the source, in seconds.
     """
     return [
         *_prelude(ffmpeg), *input_guard(), "-noautorotate", "-t", f"{duration_s:g}", "-i", source,
@@ -219,7 +219,7 @@ def complexity_command(ffmpeg: Path, source: str, duration_s: float) -> list[str
 
 
 def digest(ffmpeg: Path, source: str) -> list[str]:
-    """Return the command that writes the SHA-256 of decoded frames; it fails at a damaged frame."""
+    """Return the command that prints the SHA-256 of all frames; it fails if a frame is damaged."""
     return [
         *_prelude(ffmpeg), "-v", "error", "-xerror", *input_guard(), "-noautorotate", "-i", source,
         "-map", "0:V:0", "-fps_mode", "passthrough", "-f", "hash", "-hash", "sha256", "pipe:1",
@@ -235,8 +235,9 @@ def compare(
         ffmpeg: The FFmpeg to use, with libvmaf.
         distorted: The output of the encode.
         reference: The source.
-        graph: The filter graph, with the outputs v, s, x (scores), d2 and r2 (thumbnails).
-        thumbnails: The files for raw gray thumbnails of every frame of distorted and reference.
+        graph: The filter graph, with the outputs v, s and x (scores), d2 and r2 (thumbnails).
+        thumbnails: The files that receive raw gray thumbnails of every frame of `distorted` and of
+            `reference`.
     """
     return [
         *_prelude(ffmpeg), "-xerror",

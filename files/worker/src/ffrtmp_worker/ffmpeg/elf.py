@@ -10,7 +10,7 @@ _MAGIC = b"\x7fELF"
 _HEADER_BYTES = 20
 _BIG_ENDIAN = 2
 
-# Processors that FFmpeg supports, by the machine numbers of elf.h.
+# Processors that FFmpeg supports, by their machine numbers in elf.h.
 _MACHINES = {
     3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64",
     243: "riscv", 258: "loongarch",

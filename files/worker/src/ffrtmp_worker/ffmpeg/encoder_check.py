@@ -1,4 +1,4 @@
-"""Test of an encoder on this node with a short encode, as listed encoders may not work."""
+"""Test of an encoder on this node with a short encode, because a listed one may not work."""
 
 import tempfile
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def check_encoder(
         Whether the encoder works, and the end of FFmpeg's log.
 
     Raises:
-        OSError: The FFmpeg cannot be started.
+        OSError: FFmpeg cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="ffrtmp-proof-") as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""FFmpeg's options for encoders, and the filters before them, from typed settings.
+"""FFmpeg's options for encoders and for the filters before them, built from typed settings.
 
 The options work with FFmpeg 5.1 and later.
 """
@@ -7,19 +7,19 @@ from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint
 
 STATISTICS_NAME = "statistics"
-"""The name prefix of the files that the first pass writes into its working directory."""
+"""Name prefix of the statistics files that the first pass writes into its working directory."""
 
 _SVTAV1_GREATEST_LP = 6
 _X265_FRAME_THREADS = ((16, 5), (8, 3), (4, 2))
 
-# The equivalents of pixel formats in the memory of a GPU.
+# For each pixel format, the equivalent format in the memory of a GPU.
 _GPU_FORMATS = {"yuv420p": "nv12", "yuv420p10le": "p010le"}
 
 _OWN_PARAMETERS = {"libx265": "-x265-params", "libsvtav1": "-svtav1-params"}
 
 
 def device_options(encoder: str) -> list[str]:
-    """Return the options that open a GPU for `encoder`; empty if its frames are in main memory."""
+    """Return the options that open a GPU for `encoder`, or [] if it reads main memory."""
     for api in ("qsv", "vaapi"):
         if encoder.endswith(f"_{api}"):
             return ["-init_hw_device", f"{api}=gpu", "-filter_hw_device", "gpu"]
@@ -27,7 +27,7 @@ def device_options(encoder: str) -> list[str]:
 
 
 def filters(settings: EncodeSettings) -> list[str]:
-    """Return the filters before the encoder in their order; the list may be empty.
+    """Return the filters that precede the encoder, in order; the list may be empty.
 
     The frame rate is changed before the size, so that dropped frames are not scaled.
     """
@@ -42,9 +42,9 @@ def filters(settings: EncodeSettings) -> list[str]:
 
 
 def encoder_options(settings: EncodeSettings, number: int = 0) -> list[str]:
-    """Return the options between the filters and the container.
+    """Return the options of the encoder, which FFmpeg expects after the filters.
 
-    `number` is the pass, 1 or 2, of an encode in two passes, or 0 for a single pass.
+    `number` is the number of the pass (1 or 2) of an encode in two passes, or 0 for a single pass.
     """
     own = _own_parameters(settings, number)
     return [
@@ -78,7 +78,7 @@ def _rate(settings: EncodeSettings) -> list[str]:
     if rate.crf is not None:
         options = ["-crf", f"{rate.crf:g}", *cap]
         if settings.encoder in ("libvpx-vp9", "libaom-av1"):
-            # For these encoders the bit rate limits the quality, which is constant only with 0.
+            # For these encoders, a bit rate limits the quality; with 0 the quality is constant.
             options += ["-b:v", "0" if rate.max_kbps is None else f"{rate.max_kbps}k"]
         return options
     value = str(rate.cq)
@@ -94,7 +94,7 @@ def _rate(settings: EncodeSettings) -> list[str]:
 
 
 def _rate_mode(encoder: str) -> list[str]:
-    """Request a variable bit rate from encoders whose default mode depends on the driver."""
+    """Return the options for a variable bit rate if the encoder's default varies by driver."""
     if encoder.endswith("_nvenc"):
         return ["-rc", "vbr"]
     return ["-rc_mode", "VBR"] if encoder.endswith("_vaapi") else []
@@ -109,7 +109,7 @@ def _cap(rate: RatePoint) -> list[str]:
 
 def _pixel_format(settings: EncodeSettings) -> list[str]:
     if device_options(settings.encoder):
-        # The frames are in GPU memory, in the format of their upload.
+        # The frames are in GPU memory, in the format in which they were uploaded.
         return []
     is_deep_nvenc = settings.encoder.endswith("_nvenc") and settings.pixel_format != "yuv420p"
     return ["-pix_fmt", _GPU_FORMATS[settings.pixel_format] if is_deep_nvenc
@@ -117,7 +117,7 @@ def _pixel_format(settings: EncodeSettings) -> list[str]:
 
 
 def _passthrough(settings: EncodeSettings) -> list[str]:
-    """Return the scenario's further options, except those in SVT-AV1's own parameters."""
+    """Return the scenario's further options; SVT-AV1 gets them as its own parameters instead."""
     if settings.encoder == "libsvtav1":
         return []
     return [
@@ -132,14 +132,14 @@ def _own_parameters(settings: EncodeSettings, number: int) -> list[str]:
     """
     found: dict[str, object] = {}
     if settings.encoder == "libx265":
-        # The value that x265 chooses on a host with this number of cores.
+        # The value that x265 itself would choose on a host with this number of cores.
         frames = next((f for least, f in _X265_FRAME_THREADS if settings.threads >= least), 1)
         found = {"pools": settings.threads, "frame-threads": frames}
         if number:
             # FFmpeg does not pass its option `-pass` on to x265.
             found |= {"pass": number, "stats": STATISTICS_NAME}
     if settings.encoder == "libsvtav1":
-        # `lp` is a level from 1 to 6 since SVT-AV1 3, and was a number of processors before.
+        # Since SVT-AV1 3, `lp` is a level from 1 to 6. Before, it was a number of processors.
         found = {"lp": min(settings.threads, _SVTAV1_GREATEST_LP)}
         found |= dict(sorted(settings.options.items()))
     if not found:

@@ -6,14 +6,14 @@ _MAX_LINE_BYTES = 65_536
 class LineBuffer:
     """A buffer that splits data into lines.
 
-    FFmpeg does not write lines longer than the buffer. Only the end of such a line is stored.
+    FFmpeg does not write lines longer than the buffer. If a line is longer, only its end is kept.
     """
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """Add data; return the lines that it completes."""
+        """Add data and return the lines that it completes."""
         *lines, rest = (self._rest + data).split(b"\n")
         self._rest = rest[-_MAX_LINE_BYTES:]
         return [line.decode(errors="replace") for line in lines]

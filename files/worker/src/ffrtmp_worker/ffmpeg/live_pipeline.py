@@ -1,8 +1,9 @@
-"""Stream to an RTMP server with three processes: a feeder, an encoder and a player.
+"""Streaming to an RTMP server with three processes: a feeder, an encoder and a player.
 
-The feeder replaces a camera: it passes the source to the encoder in real time. It waits for an
-encoder that is too slow, so that no frame is lost between the two and the lag of the encoder can be
-measured. The player reads the stream from the server. It is restarted when its connection ends.
+The feeder plays the role of a camera and passes the source to the encoder in real time. If the
+encoder is too slow, the feeder waits, so that no frame is lost between the two and the lag of the
+encoder can be measured. The player reads the stream from the server. When its connection ends, the
+player is restarted.
 """
 
 import selectors
@@ -26,9 +27,10 @@ _PACKET_FIELDS = 5
 
 
 OnReport = Callable[[ProgressReport, float | None], None]
-"""Receives a report, and the time at which the first frame was due according to the feeder so far.
+"""Receives a report of the encoder, and the time at which the first frame was due.
 
-The time is in seconds since the start of the encoder, or None before the feeder's first report.
+The time is estimated from the reports of the feeder so far. It is in seconds since the start of the
+encoder, or None before the first report of the feeder.
 """
 
 
@@ -43,7 +45,8 @@ class Commands(msgspec.Struct, frozen=True, kw_only=True):
 class Packets(msgspec.Struct, frozen=True, kw_only=True):
     """The packets that the player received, in three arrays of the same length.
 
-    `elapsed_s` is the arrival since the start of the encoder, and `time_s` the decoding time stamp.
+    `elapsed_s` is the arrival time since the start of the encoder, in seconds. `time_s` is the
+    decoding time stamp.
     """
 
     elapsed_s: "array[float]"
@@ -54,8 +57,9 @@ class Packets(msgspec.Struct, frozen=True, kw_only=True):
 class Broadcast(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome of a stream; all times are in seconds since the start of the encoder.
 
-    `wall_s` is the time of its termination. `fed` has a pair for each report of the feeder: the
-    time of the report and the position in the source. `reports` are the encoder's.
+    `wall_s` is the time at which the stream was terminated. `fed` contains a pair for each report
+    of the feeder: the time of the report and the position in the source. `reports` are the reports
+    of the encoder, and `reconnects` is how often the encoder restored its connection.
     """
 
     wall_s: float
@@ -77,13 +81,13 @@ def run_pipeline(
     stop: Callable[[], bool],
     on_report: OnReport,
 ) -> Broadcast:
-    """Stream until the time is over, feeder or encoder end, or `stop()` is true.
+    """Stream until the time is over, the feeder or encoder ends, or `stop()` is true.
 
     All processes have ended when this function returns.
 
     Args:
         commands: The argument lists.
-        cwd: The working directory, which also receives the logs of feeder and player.
+        cwd: The working directory, which also receives the logs of the feeder and player.
         log: The file for the log of the encoder, up to a bounded size.
         duration_s: The duration of the stream, in seconds.
         stop: A function that returns true when the stream is to stop.
@@ -120,13 +124,13 @@ class _LivePipeline:
     def run(self, duration_s: float, stop: Callable[[], bool]) -> Broadcast:
         with ExitStack() as stack:
             feeder = self._start_feeder()
-            # Reaping kills processes that still run, in the reverse order of their start.
+            # At the end, processes that still run are killed in the reverse order of their start.
             endings: list[ChildExit] = []
             stack.callback(lambda: endings.append(feeder.reap()))
             encoder = self._start_encoder(feeder)
             stack.callback(lambda: endings.append(encoder.reap()))
             stack.callback(self._end_player)
-            # Only the encoder has the pipe open now, so that the feeder ends with the encoder.
+            # Now only the encoder has the pipe open, so that the feeder ends when the encoder does.
             feeder.stdout.close()
             with selectors.DefaultSelector() as selector:
                 for child in (feeder, encoder):
@@ -215,7 +219,7 @@ class _LivePipeline:
             self._due_s = min(at_s - fed_s, at_s if self._due_s is None else self._due_s)
 
     def _on_encoder_report(self, report: ProgressReport) -> None:
-        # FFmpeg does not report the size of the output of the fifo muxer, so use the player's.
+        # FFmpeg does not report the output size of the fifo muxer, so use the player's data.
         self._on_report(
             msgspec.structs.replace(
                 report,

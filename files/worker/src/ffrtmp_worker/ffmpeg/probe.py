@@ -33,16 +33,16 @@ def is_same_rate(first: Fraction, second: Fraction) -> bool:
 
 
 class UnreadableFileError(Exception):
-    """ffprobe cannot read a video from a file; `log_tail` has its messages."""
+    """ffprobe cannot read a video from a file; `log_tail` contains ffprobe's messages."""
 
     def __init__(self, message: str, log_tail: str) -> None:
-        """Create the error with the messages of ffprobe as a separate attribute."""
+        """Create the error with the messages of ffprobe in `log_tail`."""
         super().__init__(message)
         self.log_tail = log_tail
 
 
 class Colour(msgspec.Struct, frozen=True, kw_only=True):
-    """Interpretation of the sample values; None for values that the file does not contain."""
+    """Color properties of a video. A property that the file does not specify is None."""
 
     range: str | None
     matrix: str | None
@@ -53,15 +53,21 @@ class Colour(msgspec.Struct, frozen=True, kw_only=True):
 class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
     """The first video stream of a file.
 
-    `frames` counts the displayed packets, `duration_s` is the sum of their durations, and
-    `video_bytes` the sum of the sizes of all packets. `longest_gap_s` and `shortest_gap_s` are the
-    extremes of the distance between consecutive frames. `drift_s` is the largest difference between
-    the time of a frame and its time at an even rate. `peak_second_bytes` is the largest size of the
-    packets in a second that starts with a frame, or None for a shorter clip. `untimed_frames`
-    counts the displayed packets without a time stamp. `gop_max_frames` is the largest number of
-    frames from a key frame to before the next one, `level` the number that the codec uses, and
-    `reorder_frames` the number of frames that a decoder delays because of B-frames. `complaints`
-    has ffprobe's messages about damage of the file, or "".
+    Attributes:
+        frames: The number of displayed packets.
+        duration_s: The sum of the durations of the displayed packets.
+        video_bytes: The sum of the sizes of all packets.
+        shortest_gap_s: The shortest time between consecutive frames.
+        longest_gap_s: The longest time between consecutive frames.
+        drift_s: The largest difference between the time of a frame and the time that it would have
+            at a constant frame rate.
+        untimed_frames: The number of displayed packets without a time stamp.
+        peak_second_bytes: The largest total size of the packets in any second that starts with a
+            frame, or None if the clip is shorter than a second.
+        gop_max_frames: The largest number of frames from a key frame up to the next one.
+        level: The level, as the number that the codec uses for it.
+        reorder_frames: The number of frames that a decoder delays because of B-frames.
+        complaints: The messages of ffprobe about damage of the file, or "".
     """
 
     codec: str
@@ -152,7 +158,7 @@ def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], log: str)
     num, _, den = stream.avg_frame_rate.partition("/")
     if int(num) <= 0 or int(den or 1) <= 0:
         raise UnreadableFileError(f"the video in {name} has no frame rate", log)
-    # D marks packets that an edit list removes: they are decoded, but not displayed.
+    # The flag D marks packets that an edit list removes: they are decoded, but not displayed.
     shown = [packet for packet in packets if "D" not in packet.flags]
     timed = sorted(
         ((float(packet.pts_time), packet) for packet in shown if packet.pts_time is not None),
@@ -166,7 +172,7 @@ def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], log: str)
         codec=stream.codec_name,
         width=stream.width,
         height=stream.height,
-        # The obsolete yuvj formats imply the full range, which `colour` has.
+        # The obsolete yuvj formats imply the full range, which is stored in `colour` instead.
         pixel_format=stream.pix_fmt.replace("yuvj", "yuv"),
         frame_rate=frame_rate,
         field_order=stream.field_order,
@@ -199,7 +205,7 @@ def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], log: str)
 
 
 def _peak_second_bytes(packets: list[tuple[float, int]], frame_s: float) -> int | None:
-    """Return the largest size of a second that starts with a frame and lies within the clip."""
+    """Return the largest size of any second that starts with a frame; None in a shorter clip."""
     peak: int | None = None
     end, window_bytes = 0, 0
     clip_end_s = packets[-1][0] + frame_s if packets else 0.0
@@ -215,7 +221,7 @@ def _peak_second_bytes(packets: list[tuple[float, int]], frame_s: float) -> int 
 
 
 def _gop_max_frames(are_keys: list[bool]) -> int:
-    """Return the largest number of frames from a key frame to before the next, or to the end."""
+    """Return the largest number of frames from a key frame up to the next one or to the end."""
     positions = [position for position, is_key in enumerate(are_keys) if is_key]
     return max(
         (later - sooner for sooner, later in pairwise([*positions, len(are_keys)])), default=0
@@ -223,7 +229,7 @@ def _gop_max_frames(are_keys: list[bool]) -> int:
 
 
 def _drift_s(times: list[float]) -> float:
-    """Return the largest difference between the time of a frame and its time at an even rate."""
+    """Return the largest deviation of the time of a frame from its time at a constant rate."""
     if not times:
         return 0.0
     step_s = (times[-1] - times[0]) / max(len(times) - 1, 1)

@@ -1,8 +1,9 @@
-"""Child process: start, watch and stop a program, and measure its cost.
+"""Starting, watching and stopping a child process, and measuring its cost.
 
-A process gets a separate session, so that stopping it also stops the processes that it started.
-When the agent is killed, its FFmpeg ends with the control group of the service. A parent-death
-signal would need code between fork and exec, which is not safe in a program with threads.
+Each process runs in a separate session, so that stopping it also stops the processes that it
+started. If the agent is killed, systemd ends its FFmpeg with the rest of the service's control
+group. A parent-death signal is not used: it would require code between fork and exec, which is
+not safe in a program with threads.
 """
 
 import os
@@ -30,7 +31,7 @@ _INHERITED_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
 class StoppedBy(StrEnum):
-    """The reason for which the agent ended a process."""
+    """The reason why the agent ended a process."""
 
     CALLER = "caller"
     DEADLINE = "deadline"
@@ -39,9 +40,10 @@ class StoppedBy(StrEnum):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Exit code and cost of a process.
 
-    `exit_code` is negative for a process that a signal ended, as in `subprocess`. `wall_s` is the
-    time from the start to the end, from a monotonic clock. CPU time, context switches and page
-    faults are from wait4 and cover this process only.
+    If a signal ended the process, `exit_code` is the negative number of the signal, as in
+    `subprocess`. `wall_s` is the time from the start to the end of the process, measured with a
+    monotonic clock. CPU time, context switches and page faults are from wait4 and cover only this
+    process.
     """
 
     exit_code: int
@@ -71,8 +73,8 @@ def run_process(
     Args:
         argv: The command.
         cwd: The working directory.
-        log: The file that receives the command as its first line, and then standard error. The
-            middle of a log of more than half a megabyte is omitted.
+        log: The file that receives the command as its first line, and then standard error. If
+            the log is larger than half a megabyte, its middle is omitted.
         deadline_s: The time after which the process is stopped, in seconds since its start.
         stop: A function that returns true when the process is to stop.
         on_line: A function that receives each line of standard output, with the seconds since the
@@ -102,7 +104,7 @@ class _Child:
         self._on_line = on_line
         self._lines = LineBuffer()
         self._peak_rss_kib = 0
-        # A child inherits the peak memory of its parent, see `_max_rss_kib`.
+        # A child inherits the peak memory of its parent; see `_max_rss_kib`.
         self._own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._started = time.monotonic()
         try:
@@ -124,7 +126,7 @@ class _Child:
                 selector.register(stderr, selectors.EVENT_READ, self._log.write)
                 stopped_by = self._until_exit(selector, pidfd, deadline_s, stop)
                 wall_s = time.monotonic() - self._started
-                # The leader is not reaped yet, so no other process group can have its number.
+                # The leader is not reaped yet, so its process group ID cannot have been reused.
                 self._signal(signal.SIGKILL)
                 selector.unregister(pidfd)
                 self._drain(selector)
@@ -204,7 +206,7 @@ class _Child:
         """Return the peak memory of the child itself.
 
         The kernel initializes `ru_maxrss` of a child with the peak of its parent, so a value
-        that does not exceed the agent's own peak may not be FFmpeg's. In this case the last
+        that does not exceed the agent's own peak may not be FFmpeg's. In this case, the last
         high-water mark from /proc is returned, which is at most a tenth of a second old.
         """
         if from_wait4 > self._own_peak_kib or not self._peak_rss_kib:
@@ -250,6 +252,6 @@ def start_process(
 
 
 def _environment() -> dict[str, str]:
-    """Return only the variables that a program needs to start, so that no other affects encodes."""
+    """Return only the variables that programs need, so that no others affect encodes."""
     inherited = {name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ}
     return inherited | {"LANG": "C.UTF-8", "AV_LOG_FORCE_NOCOLOR": "1"}

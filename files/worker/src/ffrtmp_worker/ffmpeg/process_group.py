@@ -1,4 +1,4 @@
-"""Several FFmpeg processes in parallel for a given time, with the progress of each."""
+"""Parallel execution of several FFmpeg processes for a given time, with the progress of each."""
 
 import selectors
 import signal
@@ -25,7 +25,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 class GroupOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome of the processes, in the order of their argument lists.
 
-    `wall_s` is the time from the start of the first process to the termination of all.
+    `wall_s` is the time from the start of the first process until all are terminated.
     """
 
     wall_s: float
@@ -40,9 +40,9 @@ def run_group(
     stop: Callable[[], bool],
     on_report: Callable[[int, ProgressReport], None],
 ) -> GroupOutcome:
-    """Run all commands in parallel until the time is over, one ends, or `stop()` is true.
+    """Run all commands in parallel until the time is over, one of them ends, or `stop()` is true.
 
-    All processes, and all that they started, have ended when this function returns.
+    When this function returns, all processes and the processes that they started have ended.
 
     Args:
         argvs: The commands.

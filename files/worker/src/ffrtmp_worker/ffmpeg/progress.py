@@ -1,7 +1,8 @@
 """Parser of FFmpeg's `-progress` output.
 
-FFmpeg's `fps` and `speed` are averages since the start, and its `out_time_ms` is in microseconds,
-so they are not used. A key may be missing or have the value `N/A` in any block.
+The keys `fps` and `speed` are not used, because they are averages since the start. `out_time_ms` is
+not used, because it is in fact in microseconds. In any block, a key may be missing or have the
+value `N/A`.
 """
 
 import time
@@ -71,16 +72,17 @@ class ProgressReports:
     """The reports of a process, parsed from its output."""
 
     def __init__(self, on_report: Callable[[ProgressReport], None]) -> None:
-        """Start the clock, at the start of the process; `on_report` receives each report."""
+        """Start the clock, at the start of the process. `on_report` will receive each report."""
         self._on_report = on_report
         self._parser = ProgressParser()
         self._started = time.monotonic()
         self.all: list[ProgressReport] = []
 
     def add_line(self, line: str, elapsed_s: float | None = None) -> None:
-        """Add a line, which creates a report if it completes a block with frames.
+        """Add a line. If it completes a block with frames, create a report.
 
-        `elapsed_s` is the time of the line since the start of the process; by default it is now.
+        `elapsed_s` is the time of the line since the start of the process. By default, the current
+        time is used.
         """
         block = self._parser.feed(line)
         if block is not None and block.frames:
@@ -98,7 +100,7 @@ class ProgressReports:
 
 
 def _number(text: str | None) -> int | None:
-    """Return a count, or None if it is missing, `N/A`, or negative, as it can be at the start."""
+    """Return a count, or None if it is missing, `N/A` or, as is possible at the start, negative."""
     if text is None or not text.isdecimal() or len(text) > _MAX_DIGITS:
         return None
     return int(text)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 STEP_S = 2.0
-"""How long processes have to react to a signal before the next one is sent, in seconds."""
+"""Time that processes have to react to a signal before the next one is sent, in seconds."""
 
 
 def signal_group(leader_pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process group; a group that has ended is not an error."""
+    """Send a signal to a process group; do nothing if the group has ended."""
     try:
         os.killpg(leader_pid, number)
     except ProcessLookupError:
@@ -19,19 +19,19 @@ def signal_group(leader_pid: int, number: signal.Signals) -> None:
 
 
 class SignalEscalation:
-    """Sends the next signal each time a step has passed."""
+    """Sends the signals in order, with a pause of `STEP_S` seconds after each."""
 
     def __init__(self, send: Callable[[signal.Signals], None]) -> None:
-        """Create an escalation that has not sent a signal; `send` sends one."""
+        """Create an escalation that sends each signal with `send`."""
         self._send = send
         self._sent = 0
         self._next_at_s = 0.0
 
     def proceed(self) -> bool:
-        """Send the signal that is due, if any; SIGKILL is repeated at every further step.
+        """Send the signal that is due, if any. After the last step, repeat SIGKILL at every step.
 
         Returns:
-            Whether processes may still react: False once the step after the first SIGKILL ended.
+            Whether to keep waiting: False when the time after the first SIGKILL has passed.
         """
         now_s = time.monotonic()
         if now_s >= self._next_at_s:

@@ -1,4 +1,4 @@
-"""Creation of clips with FFmpeg's own generators, with reproducible content.
+"""Creation of clips with reproducible content, using FFmpeg's own generators.
 
 The clips are lossless video in a QuickTime container, whose time stamps are exact at any frame
 rate. A single thread and fixed seeds make the content independent of the host.

@@ -23,11 +23,11 @@ class SourceCache:
     """A folder of files that all slots of a node may use concurrently.
 
     A file appears under its digest only when it is complete, verified and on disk. It is verified
-    again at each use, which also loads it into the page cache before anything is timed.
+    again at each use. This also loads the file into the page cache before anything is timed.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
-        """Limit the files in `folder` to `max_bytes`; the source in use is never removed."""
+        """Store up to `max_bytes` in `folder`. The file in use is never removed."""
         self._folder = folder
         self._max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,18 +39,18 @@ class SourceCache:
         chunks: Iterator[bytes],
         check_stop: Callable[[], None],
     ) -> None:
-        """Place the content with a digest at `target`, downloading it if it is not cached.
+        """Place the content with the given digest at `target`; download it if it is not cached.
 
         Args:
             sha256: digest of the content, in hexadecimal.
             target: where to place the file.
-            chunks: the content; it is only consumed if the cache does not have it.
-            check_stop: called repeatedly; it may raise to end the transfer.
+            chunks: the content, which is read only if it is not cached.
+            check_stop: a function, called repeatedly, that may raise an error to end the transfer.
 
         Raises:
             AttemptFailedError: the content does not match the digest.
             OSError: the file cannot be written.
-            Exception: any error of `chunks` or `check_stop`.
+            Exception: any error raised by `chunks` or `check_stop`.
         """
         cached = self._folder / sha256
         if not _has_digest(cached, sha256, check_stop):
@@ -65,20 +65,21 @@ class SourceCache:
         make: Callable[[Path], None],
         check_stop: Callable[[], None],
     ) -> str:
-        """Place a generated file at `target`, generating it if it is not cached.
+        """Place a generated file at `target`; generate it if it is not cached.
 
         Args:
-            key: identifies the file, in hexadecimal; its digest is stored next to the file.
+            key: the identifier of the file, in hexadecimal. The digest of the content is stored
+                next to the file.
             target: where to place the file.
-            make: writes the file to the path that it receives.
-            check_stop: called repeatedly; it may raise to end the work.
+            make: a function that writes the file to the path that it receives.
+            check_stop: a function, called repeatedly, that may raise an error to end the work.
 
         Returns:
             The SHA-256 of the file's content, in hexadecimal.
 
         Raises:
             OSError: the file cannot be written.
-            Exception: any error of `make` or `check_stop`.
+            Exception: any error raised by `make` or `check_stop`.
         """
         cached = self._folder / f"made-{key}"
         digest_file = self._folder / f"made-{key}.sha256"
@@ -153,7 +154,7 @@ class SourceCache:
             if total <= self._max_bytes:
                 break
             if file != in_use:
-                # Each attempt holds its own link, so that no attempt loses a file that it reads.
+                # Each attempt has its own link or copy, so no attempt loses a file that it reads.
                 file.unlink(missing_ok=True)
                 total -= size
                 _log.info("a source was removed from the cache", extra={"sha256": file.name})

@@ -1,4 +1,4 @@
-"""Retrieval of sources and FFmpeg builds from the master, a URL, or the node's own FFmpeg."""
+"""Retrieval of sources and FFmpeg builds, and generation of synthetic sources."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from ffrtmp_worker.measure.cgroup import MemoryLimit
 
 _NOT_FOUND = 404
 _URL_TIMEOUT_S = 30.0
-# A synthetic source that is generated more slowly than this, relative to real time, has failed.
+# Minimum speed of the generation of a synthetic source, as a multiple of real time.
 _MIN_GENERATION_SPEED = 0.01
 
 
@@ -31,8 +31,8 @@ class SourceFetcher:
         """Create the fetcher.
 
         Args:
-            cache: stores what was fetched.
-            tools: the node's programs; its quality FFmpeg generates synthetic sources.
+            cache: the cache for fetched files.
+            tools: the node's programs; the quality FFmpeg generates synthetic sources.
             max_bytes: size limit of a single source.
         """
         self._cache = cache
@@ -48,13 +48,14 @@ class SourceFetcher:
             client: the connection to the master.
             source: the source of the scenario.
             target: where to place the file.
-            check_stop: called repeatedly; it may raise to end the transfer.
+            check_stop: a function, called repeatedly, that may raise an error to end the transfer.
 
         Returns:
             The SHA-256 of the source's content, in hexadecimal.
 
         Raises:
-            AttemptFailedError: the source is unavailable or invalid; the class tells the cause.
+            AttemptFailedError: the source is unavailable or invalid; the failure class depends on
+                the cause.
             OSError: the file cannot be written.
         """
         if source.synthetic is not None:
@@ -78,21 +79,21 @@ class SourceFetcher:
         target: Path,
         check_stop: Callable[[], None],
     ) -> str:
-        """Place an FFmpeg that a suite provides at `target`, as `fetch` does with a source.
+        """Place an FFmpeg binary that a suite provides at `target`.
 
-        Only its digest is verified: the file need not be a program at all.
+        Only the digest is verified; the file may not even be a program.
 
         Args:
             client: the connection to the master.
-            ffmpeg: the FFmpeg of the scenario.
+            ffmpeg: the FFmpeg that the scenario specifies.
             target: where to place the file.
-            check_stop: called repeatedly; it may raise to end the transfer.
+            check_stop: a function, called repeatedly, that may raise an error to end the transfer.
 
         Returns:
             The SHA-256 of the file's content, in hexadecimal.
 
         Raises:
-            AttemptFailedError: the file is unavailable; the class tells the cause.
+            AttemptFailedError: the file is unavailable; the failure class depends on the cause.
             OSError: the file cannot be written.
         """
         if ffmpeg.sha256 is None:
@@ -115,7 +116,7 @@ class SourceFetcher:
         self._cache.fetch(digest, target, _limited(self._max_bytes, chunks, origin), check_stop)
 
     def _key(self, synthetic: SyntheticSource) -> str:
-        """Return a key of all that determines the clip's bytes: its settings and the FFmpeg."""
+        """Return a key derived from all that determines the clip's bytes: settings and FFmpeg."""
         description = msgspec.json.encode(synthetic, order="deterministic")
         argv = " ".join(synthetic_source.synthetic_source(synthetic, Path("ffmpeg"), "clip"))
         build = self._tools.quality_ffmpeg_build.sha256
@@ -173,7 +174,7 @@ def _from_master(client: MasterClient, digest: str, name: str) -> Iterator[bytes
 
 
 def _from_url(url: str) -> Iterator[bytes]:
-    """Yield the content at `url`; redirects are not followed: the suite names the exact URL."""
+    """Yield the content at `url`. Do not follow redirects, because suites name the exact URL."""
     try:
         # Content that is compressed for the transfer would have another digest.
         headers = {"Accept-Encoding": "identity"}

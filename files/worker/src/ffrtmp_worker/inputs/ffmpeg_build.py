@@ -1,4 +1,4 @@
-"""FFmpeg builds that suites provide: fetched, identified and tested before they are timed."""
+"""Preparation of FFmpeg builds that suites provide: they are fetched, identified and tested."""
 
 import errno
 from dataclasses import replace
@@ -19,22 +19,22 @@ from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.kinds.steps.preparation import check_scenario, check_space
 
 PLACE = Path("under-test", "ffmpeg")
-"""Path in an attempt's folder, and therefore the first word of the commands that are timed."""
+"""Path of the build in an attempt's folder; it is the first word of the commands that are timed."""
 
 _SWITCH = "worker_allow_ffmpeg_under_test"
 
-# The kernel rejects the file on any node: its loader is missing or its format is unknown.
+# Error numbers that are due to the file: its loader is missing or its format is unknown.
 _FAULTS_OF_THE_FILE = (errno.ENOENT, errno.ENOEXEC, errno.ELIBBAD, errno.ENOTDIR)
 
-# The class for a damaged or unreadable FFmpeg differs from that for a source.
+# Classes for damaged or unreadable sources. For an FFmpeg build, FFMPEG_UNUSABLE replaces them.
 _FAULTS_OF_THE_CONTENT = (FailureClass.SOURCE_CHECKSUM, FailureClass.SOURCE_UNREADABLE)
 
 
 class BuildCache:
     """Provides attempts with the FFmpeg builds of their scenarios.
 
-    Properties of a build are cached by its digest: it is started once to print its version, and
-    once to test each encoder.
+    The properties of a build are cached by its digest, so that it is started only once to print
+    its version, and once for each encoder to test.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class BuildCache:
         """Create the cache.
 
         Args:
-            fetcher: retrieves the builds.
-            is_allowed: whether this node runs builds of suites; otherwise they are refused.
-            timeout_s: time that a build has to print its version, in seconds.
+            fetcher: the fetcher that retrieves the builds.
+            is_allowed: whether this node runs builds that suites provide, or refuses them.
+            timeout_s: the maximum time for printing the version, in seconds.
         """
         self._fetcher = fetcher
         self._is_allowed = is_allowed
@@ -54,11 +54,11 @@ class BuildCache:
         self._tested: set[tuple[str, str]] = set()
 
     def tools_for(self, attempt: Attempt, client: MasterClient) -> Attempt:
-        """Return the attempt with the FFmpeg of its scenario.
+        """Return the attempt with the FFmpeg of its scenario in its tools.
 
-        An attempt that uses the farm's FFmpeg is returned unchanged. Quality, probes and checks
-        always use the farm's own. Raises AttemptFailedError if the build cannot be used here, and
-        OSError if the file cannot be written.
+        An attempt that uses the farm's FFmpeg is returned unchanged. The quality pass, probes and
+        checks always use the farm's FFmpeg. Raises AttemptFailedError if the build cannot be used
+        on this node, and OSError if the file cannot be written.
         """
         given = attempt.scenario.ffmpeg
         if given is None or not given.is_given:
@@ -94,7 +94,7 @@ class BuildCache:
         reason = elf.unsupported_reason(binary)
         if reason:
             raise _unusable(given, reason)
-        # Executable and read-only, because it usually is a hard link to the file in the cache.
+        # Executable but read-only, because it is usually a hard link to the file in the cache.
         binary.chmod(0o555)
         return digest
 
@@ -118,7 +118,7 @@ class BuildCache:
     def _tested_encoders(
         self, attempt: Attempt, given: FfmpegUnderTest, build: FfmpegBuild, binary: Path
     ) -> frozenset[str]:
-        """Return the scenario's encoder after a test; an empty set if nothing is encoded."""
+        """Test and return the scenario's encoder; the result is empty if nothing is encoded."""
         encoder = attempt.scenario.encoder
         if encoder is None:
             return frozenset()
@@ -143,7 +143,7 @@ def _unusable(given: FfmpegUnderTest, reason: str, log_tail: str = "") -> Attemp
 
 
 def _not_identified(given: FfmpegUnderTest, error: UnusableFfmpegError) -> AttemptFailedError:
-    """Return the error for a build that did not print its version, with the class of the cause."""
+    """Return the error for a build that could not be identified; its class depends on the cause."""
     if error.errno is None:
         return _unusable(given, str(error), error.log_tail)
     if error.errno == errno.ENOENT:

@@ -1,4 +1,4 @@
-"""Registry of scenario kinds. A kind is a function from an attempt to its measurement."""
+"""Registry of scenario kinds. A kind is a function that runs an attempt and measures it."""
 
 from collections.abc import Callable
 
@@ -17,11 +17,11 @@ KINDS: dict[str, Callable[[Attempt], Measurement]] = {
     "density": density.run_density,
     "live": live.run_live,
 }
-"""Every kind by its name in scenarios."""
+"""The function of each kind, by the name of the kind in scenarios."""
 
 
 def run_attempt(attempt: Attempt) -> Measurement:
-    """Run the attempt's kind and add the verdict. Raises AttemptFailedError."""
+    """Run an attempt and add the verdict to its measurement. Raises AttemptFailedError."""
     attempt.check_stop()
     kind = KINDS.get(attempt.scenario.kind)
     if kind is None:

@@ -11,7 +11,7 @@ from ffrtmp_worker.kinds.steps.timed_run import run_timed, warm_up
 
 
 def run_decode(attempt: Attempt) -> Measurement:
-    """Fetch and decode the source. Raises AttemptFailedError with the class of the failure."""
+    """Fetch and decode the source. Raises AttemptFailedError if a step fails."""
     source = prepare_source(attempt)
     settings = attempt.scenario.decode
     if settings is None:

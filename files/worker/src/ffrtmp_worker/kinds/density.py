@@ -24,15 +24,15 @@ from ffrtmp_worker.measure.real_time import RealTimePace, measure_pace
 
 _NO_LOW_FPS = Unavailable(reason="the streams of a density are judged individually by their lag")
 _RESOLUTION_S = 0.1
-"""A stream whose lag grew by more than this within a window fell behind, in seconds.
+"""Growth of the lag within a window, in seconds, above which a stream has fallen behind.
 
-Reports count whole frames and are written twice a second, so that a smaller growth cannot be
-detected reliably.
+Reports count whole frames and are written twice a second, so a smaller growth cannot be detected
+reliably.
 """
 
 
 def run_density(attempt: Attempt) -> Measurement:
-    """Search for the number of streams. Raises AttemptFailedError with the class of the failure."""
+    """Find the number of streams that hold real time. Raises AttemptFailedError on failure."""
     source = prepare_source(attempt)
     encode, density = attempt.scenario.encode, attempt.scenario.density
     if encode is None or density is None:
@@ -44,7 +44,7 @@ def run_density(attempt: Attempt) -> Measurement:
 
 
 class _DensitySearch:
-    """A search: the steps so far, and the window that verified the result."""
+    """A search, with its steps so far and the outcome of the window that verified the result."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class _DensitySearch:
 
 
 def _power_w(energy: EnergyMeasurement | Unavailable) -> float | Unavailable:
-    """Return the mean power over the measured time, in watts."""
+    """Return the mean power over the measured time, in watts, if the energy is available."""
     return energy if isinstance(energy, Unavailable) else energy.gross_j / energy.duration_s
 
 

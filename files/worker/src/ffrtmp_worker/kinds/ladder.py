@@ -20,9 +20,9 @@ from ffrtmp_worker.measure.quality import Clip
 
 
 def run_ladder(attempt: Attempt) -> Measurement:
-    """Fetch the source, encode all renditions, then check and compare each of them.
+    """Fetch the source, encode all renditions, then check each and compare it with the source.
 
-    Raises AttemptFailedError with the class of the failure.
+    Raises AttemptFailedError if a step fails.
     """
     source = prepare_source(attempt)
     settings = attempt.scenario.ladder

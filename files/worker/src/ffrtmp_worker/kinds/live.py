@@ -24,7 +24,7 @@ from ffrtmp_worker.measure.rtmp_stat import ServerWatch
 
 
 def run_live(attempt: Attempt) -> Measurement:
-    """Stream the source for the scenario's duration. Raises AttemptFailedError."""
+    """Stream the source for the scenario's duration. Raises AttemptFailedError if that fails."""
     encode, settings = attempt.scenario.encode, attempt.scenario.live
     if encode is None or settings is None:
         raise AttemptFailedError(
@@ -64,7 +64,7 @@ def run_live(attempt: Attempt) -> Measurement:
             stop=attempt.is_stopped,
             on_report=report_progress,
         )
-        # Finished here, so that the host's figures do not cover the shutdown of the server watch.
+        # Finish here, so that the host's figures do not include the end of the server watch.
         host = watch.finish()
     attempt.check_stop()
     _check(stream, memory)
@@ -88,9 +88,9 @@ def run_live(attempt: Attempt) -> Measurement:
 
 
 def _check(stream: Broadcast, memory: MemoryLimit) -> None:
-    """Raise AttemptFailedError when the feeder or the encoder ended early."""
+    """Raise AttemptFailedError if the feeder or the encoder ended early."""
     for role, ending, failure_class in (
-        # The encoder is checked first, because the feeder ends with it.
+        # The encoder is checked first, because the feeder ends when the encoder does.
         ("encoder", stream.encoder, FailureClass.ENCODE_FAILED),
         ("feeder", stream.feeder, FailureClass.SOURCE_UNREADABLE),
     ):
@@ -102,7 +102,7 @@ def _check(stream: Broadcast, memory: MemoryLimit) -> None:
 
 
 def _unmeasurable(stream: Broadcast, error: ValueError) -> AttemptFailedError:
-    """Classify the failure of a stream that lacks the data for a measurement."""
+    """Return the error for a stream without enough data for a measurement."""
     if stream.reports and not stream.packets.elapsed_s:
         tail = stream.players[-1].log_tail if stream.players else stream.encoder.log_tail
         return AttemptFailedError(

@@ -14,8 +14,8 @@ from ffrtmp_worker.kinds.steps.timed_run import run_timed, sum_measurements, war
 def run_transcode(attempt: Attempt) -> Measurement:
     """Fetch and encode the source, then check the output and compare it with the source.
 
-    The cost of an encode in two passes is that of both passes together. Raises
-    AttemptFailedError with the class of the failure.
+    The cost of an encode in two passes is the total cost of both passes. Raises AttemptFailedError
+    if a step fails.
     """
     source = prepare_source(attempt)
     settings = attempt.scenario.encode

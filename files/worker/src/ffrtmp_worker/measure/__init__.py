@@ -1,1 +1,1 @@
-"""Measurements besides the encode's cost: its output, its quality and the host."""
+"""Measurements other than the cost of an encode: its output, its quality and its host."""

@@ -1,4 +1,4 @@
-"""Effects of the kernel's resource limits on this slot: counters of its control group."""
+"""Effects of resource limits on this slot, read from the counters of its control group."""
 
 from pathlib import Path
 
@@ -11,11 +11,16 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 class CgroupCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts since the start of the slot's service; None for a count that the host lacks.
+    """Counts since the start of the slot's service.
 
-    `throttled_periods` counts the scheduler's periods in which the slot exhausted its CPU quota,
-    `oom_kills` the processes that the kernel killed because of a lack of memory, and `limit_hits`
-    how often the slot's own limit, and not the host's memory, was exhausted.
+    A count that the host does not provide is None.
+
+    Attributes:
+        throttled_periods: The number of scheduler periods in which the slot exhausted its CPU
+            quota.
+        oom_kills: The number of processes that the kernel killed because memory was exhausted.
+        limit_hits: How often the memory limit of the slot, not the memory of the host, was
+            exhausted.
     """
 
     throttled_periods: int | None
@@ -24,22 +29,25 @@ class CgroupCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryLimit:
-    """The slot's memory limit, and whether a process was killed at it since the creation."""
+    """The memory limit of the slot.
+
+    `was_hit` tells whether a process has been killed at the limit since this object was created.
+    """
 
     def __init__(self, own: Path = _OWN, cgroups: Path = _CGROUPS) -> None:
-        """Record the counts at the start."""
+        """Record the current counts, for comparison."""
         self._own, self._cgroups = own, cgroups
         self._before = cgroup_counts(own, cgroups)
 
     def __str__(self) -> str:
-        """Describe the size of the limit."""
+        """Return a description of the size of the limit."""
         folder = _places(self._own, self._cgroups).get("memory")
         limits = (_text(folder, name) for name in ("memory.max", "memory.limit_in_bytes"))
         limit = next((text for text in limits if text.isdigit()), None)
         return "of unknown size" if limit is None else f"of {limit} bytes"
 
     def was_hit(self) -> bool:
-        """Return whether a process was killed at the slot's limit, not for lack of host memory."""
+        """Return whether a process was killed at the slot's limit, not because of host memory."""
         now = cgroup_counts(self._own, self._cgroups)
         return all(
             before is not None and after is not None and after > before
@@ -53,7 +61,8 @@ class MemoryLimit:
 def cgroup_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> CgroupCounts:
     """Read the counts of the control group that this process is in.
 
-    The unified hierarchy (version 2) and the older one, with a tree per controller, are supported.
+    Both the unified hierarchy (version 2) and the older one, which has a tree for each controller,
+    are supported.
     """
     places = _places(own, cgroups)
     return CgroupCounts(
@@ -64,7 +73,7 @@ def cgroup_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> CgroupCounts:
         ),
         limit_hits=_first(
             _count(places.get("memory"), "memory.events", "oom"),
-            # The older hierarchy also counts hits after which dropping page cache was enough.
+            # The older hierarchy also counts hits that were resolved by dropping page cache.
             _number(places.get("memory"), "memory.failcnt"),
         ),
     )

@@ -12,8 +12,8 @@ from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
 
 _LONGEST_S = 10.0
-"""The length of the sequences of ITU-T P.910. Longer sources are analyzed in part, because the
-analysis of a whole film would take longer than its encodes."""
+"""Duration of the sequences in ITU-T P.910, in seconds. Only the start of a longer source is
+analyzed, because the analysis of a whole film would take longer than its encodes."""
 
 _DEADLINE_S = 600.0
 # FFmpeg creates the filter graph twice. The first graph receives no frames, but prints a summary.
@@ -67,10 +67,10 @@ def measure_complexity(
 
 
 class ComplexityCache:
-    """A cache of complexities in a folder, by the digests of the source's content and of FFmpeg."""
+    """Cache of complexities in a folder, by the digests of the source's content and of FFmpeg."""
 
     def __init__(self, folder: Path | None, ffmpeg_sha256: str = "") -> None:
-        """Store the cache in `folder`; without a folder every source is analyzed again."""
+        """Store the cache in `folder`. If it is None, nothing is cached."""
         self._folder = folder
         self._ffmpeg_sha256 = ffmpeg_sha256
 
@@ -86,11 +86,11 @@ class ComplexityCache:
         except FileNotFoundError:
             pass
         except msgspec.DecodeError:
-            # The file is of another release, or was not written completely.
+            # The file was written by another release, or incompletely.
             file.unlink(missing_ok=True)
         found = measure()
         if isinstance(found, Complexity):
-            # The slots of a node share the folder, so the file appears in one step.
+            # The slots of a node share the folder, so the file is created atomically.
             part = file.with_suffix(f".{os.getpid()}.part")
             part.write_bytes(msgspec.json.encode(found))
             part.replace(file)

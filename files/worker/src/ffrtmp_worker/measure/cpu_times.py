@@ -8,7 +8,7 @@ import psutil
 
 
 class CpuTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over some CPUs, in seconds: total time, idle time and stolen time."""
+    """Total, idle and stolen time, summed over several CPUs, in seconds."""
 
     total_s: float
     idle_s: float
@@ -29,7 +29,7 @@ class CpuTimes(msgspec.Struct, frozen=True, kw_only=True):
         return cls(total_s=total_s, idle_s=idle_s, steal_s=steal_s)
 
     def since(self, before: "CpuTimes") -> "CpuTimes":
-        """Return the times spent since `before`, at least 0: the kernel may count backwards."""
+        """Return the times spent since `before`, or 0 if the kernel counted backwards."""
         return CpuTimes(
             total_s=max(self.total_s - before.total_s, 0.0),
             idle_s=max(self.idle_s - before.idle_s, 0.0),

@@ -15,19 +15,19 @@ class EnergyMeter:
     """A meter that reads energy counters before and after an encode."""
 
     def __init__(self, read: Callable[[], EnergyReading] | None) -> None:
-        """Read the counters with `read`; with None the energy is unavailable."""
+        """Read the counters with `read`. If it is None, the energy is unavailable."""
         self.read = read
         self._idle_w: float | Unavailable = _NO_IDLE_POWER
         self._idle_begin: EnergyReading | None = None
         self._begin: EnergyReading | None = None
 
     def begin_idle(self) -> bool:
-        """Start the idle window, in which no encode runs; return False if there are no counters."""
+        """Start the idle window, in which no encode runs. Return False if there are no counters."""
         self._idle_begin = None if self.read is None else self.read()
         return self._idle_begin is not None and bool(self._idle_begin.zones)
 
     def end_idle(self) -> None:
-        """End the idle window; its mean power is the idle power."""
+        """End the idle window and store its mean power as the idle power."""
         if self.read is not None and self._idle_begin is not None:
             used = _used(self._idle_begin, self.read())
             self._idle_w = used if isinstance(used, Unavailable) else used.gross_j / used.duration_s
@@ -53,7 +53,7 @@ class EnergyMeter:
 
 
 def _used(begin: EnergyReading, end: EnergyReading) -> EnergyMeasurement | Unavailable:
-    """Return the energy used between two readings, without the idle power."""
+    """Return the energy used between two readings; its idle power is not set yet."""
     for reading in (begin, end):
         if not reading.zones:
             return Unavailable(reason=reading.reason)

@@ -1,4 +1,4 @@
-"""Environment of an attempt: the host's properties, and possible disturbances."""
+"""Environment of an attempt: properties of the host, and possible disturbances."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ def cpu_model() -> str:
 
 
 def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
-    """Return the frequency governor of the CPUs; different governors are joined with commas."""
+    """Return the frequency governor of the CPUs, or several of them joined with commas."""
     files = tree.glob("cpu[0-9]*/cpufreq/scaling_governor")
     # The governor of a CPU that is offline cannot be read.
     names = {name for name in map(find_text, files) if name is not None}
@@ -42,7 +42,7 @@ def cpu_governor(tree: Path = CPU_TREE) -> str | Unavailable:
 
 
 def cpu_turbo(tree: Path = CPU_TREE) -> str | Unavailable:
-    """Return whether CPUs may exceed their nominal frequency: `on` or `off`."""
+    """Return `on` if CPUs may exceed their nominal frequency, or `off` if they may not."""
     for file, off in TURBO_OFF:
         value = find_text(tree / file)
         if value is not None:

@@ -12,7 +12,7 @@ _XPSNR = re.compile(r"^XPSNR average, (\d+) frames +y: (\S+) +u: (\S+) +v: (\S+)
 
 
 def ssim_mean(log: Path) -> tuple[float | Unavailable, int]:
-    """Return the mean SSIM of all planes over the frames, and the number of frames."""
+    """Return the mean over all frames of the SSIM of all planes, and the number of frames."""
     values = [float(found) for found in _SSIM.findall(log.read_text(encoding="ascii"))]
     if not values:
         return Unavailable(reason="FFmpeg's filter ssim wrote no score"), 0
@@ -22,7 +22,7 @@ def ssim_mean(log: Path) -> tuple[float | Unavailable, int]:
 def xpsnr_db(log: Path) -> tuple[tuple[float | Unavailable, ...], int]:
     """Return the XPSNR of the three planes over the whole clip in dB, and the number of frames.
 
-    The XPSNR of a plane without any difference is infinite and therefore unavailable.
+    If a plane is identical in both clips, its XPSNR is infinite and therefore unavailable.
     """
     found = _XPSNR.search(log.read_text(encoding="ascii"))
     if found is None:

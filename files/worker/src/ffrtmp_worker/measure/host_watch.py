@@ -24,7 +24,7 @@ class HostMeasurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostWatch:
-    """Watch of one encode; call `settle`, `start` and `finish` in this order."""
+    """Watch of the host during an encode; call `settle`, `start` and `finish` in this order."""
 
     def __init__(
         self, energy: EnergyMeter, gpu_energy: EnergyMeter, idle_s: float, series: Series
@@ -32,9 +32,9 @@ class HostWatch:
         """Create a watch that is not started.
 
         Args:
-            energy: The meter of the processors' energy.
-            gpu_energy: The meter of the GPUs' energy.
-            idle_s: The duration of the measurement of idle power, in seconds.
+            energy: The meter for the energy of the processors.
+            gpu_energy: The meter for the energy of the GPUs.
+            idle_s: The time for which idle power is measured, in seconds.
             series: The series that receives a row for each second of the watch.
         """
         self._energy, self._gpu_energy = energy, gpu_energy
@@ -46,9 +46,9 @@ class HostWatch:
         )
 
     def settle(self, check_stop: Callable[[], None]) -> None:
-        """Measure the idle power before the encode; return at once without energy counters.
+        """Measure the idle power before the encode, if there are energy counters.
 
-        `check_stop` is called repeatedly while waiting and may raise.
+        `check_stop` is called repeatedly during the wait and may raise an error to end it.
         """
         if self._idle_s <= 0:
             return
@@ -61,7 +61,7 @@ class HostWatch:
             meter.end_idle()
 
     def start(self, source: Path) -> None:
-        """Start the watch, right before the measured process, which reads `source`, is started."""
+        """Start the watch; call this right before starting the process that reads `source`."""
         self._source_cached_ratio = cached_ratio(source)
         self._series.start(self._energy.read)
         self._environment = EnvironmentWatch(self._series.sample)
@@ -69,7 +69,10 @@ class HostWatch:
             meter.start()
 
     def finish(self) -> HostMeasurement:
-        """End the watch, right after the process. Raises RuntimeError if it was not started."""
+        """End the watch; call this right after the process has ended.
+
+        Raises RuntimeError if the watch was not started.
+        """
         energy, gpu_energy = self._energy.finish(), self._gpu_energy.finish()
         if self._environment is None:
             raise RuntimeError("the watch cannot be finished before it is started")

@@ -10,15 +10,22 @@ from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Packets
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 
 STALL_S = 1.0
-"""A longer time without a new frame is a stall, in which players with small buffers pause."""
+"""Time without a new frame, in seconds, above which a stream stalls.
+
+Players with small buffers pause during a stall.
+"""
 
 _SETTLING_S = 1.0
-"""The start that is ignored, in which the feeder is ahead and the encoder fills its queues."""
+"""Duration of the start that is ignored, in seconds.
+
+At the start, the feeder is ahead and the encoder fills its queues.
+"""
 
 _WINDOW_S = 2.0
 _RESOLUTION_S = 0.1
-"""A stream falls behind if its lag grows by more than this from one window to the next, or over all
-windows. Reports count whole frames, four times a second, so smaller changes are not significant."""
+"""Growth of the lag from one window to the next, or over all windows, above which a stream falls
+behind, in seconds. Reports count whole frames, four times a second, so smaller changes are not
+significant."""
 
 Numbers = NDArray[np.float64]
 
@@ -26,8 +33,8 @@ Numbers = NDArray[np.float64]
 def measure_live(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
     """Analyze a stream of `frame_rate` frames per second.
 
-    Raises ValueError with the missing part if there is no data from feeder, encoder or player
-    after the first second.
+    Raises ValueError if the feeder, the encoder or the player provided no data after the first
+    second. The message names the process.
     """
     fed = np.array(stream.fed, dtype=np.float64).reshape(-1, 2)
     reports = np.array([(r.elapsed_s, r.frames) for r in stream.reports], dtype=np.float64)
@@ -41,8 +48,8 @@ def measure_live(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
     for role, count in (("feeder", len(fed)), ("encoder", len(settled)), ("player", after.sum())):
         if not count:
             raise ValueError(f"there is no data from the {role} after the first second")
-    # The time at which the feeder's first frame was due. The feeder waits for a slow encoder,
-    # which makes its later frames late, but does not change when they are due.
+    # The time at which the feeder's first frame was due. If the encoder is slow, the feeder waits.
+    # This delays its later frames, but does not change when they are due.
     start_s = float(np.min(fed[:, 0] - fed[:, 1]))
     lags = np.array(
         [lag_s(r, start_s, frame_rate) for r in stream.reports if r.elapsed_s >= from_s]
@@ -79,17 +86,18 @@ def lag_s(report: ProgressReport, due_s: float, frame_rate: float) -> float:
 
     Args:
         report: The report of the encoder.
-        due_s: The time at which the first frame was due, on the report's clock, in seconds.
+        due_s: The time at which the first frame was due, in seconds on the clock of the report.
         frame_rate: The frames per second of the stream.
     """
     return report.elapsed_s - due_s - (report.frames - 1) / frame_rate
 
 
 def below_real_time_s(at_s: Numbers, lags_s: Numbers) -> float:
-    """Return for how many seconds a stream fell behind, given its lags at these times.
+    """Return for how many seconds a stream fell behind, given its lags at the times `at_s`.
 
-    The median lag of each window of two seconds is compared with that of the previous window. If
-    it grows in no window, but from the first to the last, the stream fell behind all the time.
+    The median lag of each window of two seconds is compared with the median lag of the previous
+    window. If it does not grow significantly from any window to the next, but does from the first
+    window to the last, the stream fell behind all the time.
     """
     numbers = ((at_s - at_s[0]) // _WINDOW_S).astype(int)
     medians = np.array([np.median(lags_s[numbers == number]) for number in np.unique(numbers)])
@@ -110,14 +118,14 @@ def stalls(reports: Sequence[ProgressReport], wall_s: float) -> int:
 
 
 def _frames_lost(packets: Packets, frame_rate: float) -> int:
-    """Return the number of packets that are missing between the player's first and last."""
+    """Return the number of packets missing between the player's first and last packet."""
     times = np.array(packets.time_s, dtype=np.float64)
     due = round(float(times.max() - times.min()) * frame_rate) + 1
     return max(due - len(np.unique(times)), 0)
 
 
 def _kbps_by_second(packets: Packets) -> Numbers:
-    """Return the bit rate at the player in each whole second since its first packet."""
+    """Return the bit rate at the player in each whole second after its first packet."""
     arrived = np.array(packets.elapsed_s, dtype=np.float64)
     seconds = np.floor(arrived - arrived[0]).astype(int)
     # The last second is incomplete, and the first contains packets that the server had buffered.

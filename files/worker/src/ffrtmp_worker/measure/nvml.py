@@ -2,7 +2,7 @@
 
 A driver may be loaded or unloaded, or lose a GPU, while the agent runs. A figure that a GPU does
 not support has no value. The module pynvml is imported only on hosts with the driver's library, to
-save memory on the others.
+save memory on other hosts.
 """
 
 import ctypes
@@ -33,14 +33,15 @@ THROTTLE_REASONS = {
     "hw_thermal": "nvmlClocksThrottleReasonHwThermalSlowdown",
     "power_brake": "nvmlClocksThrottleReasonHwPowerBrakeSlowdown",
 }
-"""Reasons for which a GPU reduces its clocks, with NVML's constants. Idling is not included."""
+"""Reasons why a GPU reduces its clocks, with NVML's constants. Idling is not included."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """A reading of one GPU; `values` has the figures that it supports, by the names of `_FIELDS`.
+    """A reading of one GPU.
 
-    `throttled` maps each reason to whether it currently reduces the clocks. It is empty if the GPU
-    does not report reasons.
+    `values` contains the figures that the GPU supports, by their names in `_FIELDS`. `throttled`
+    tells for each reason whether it currently reduces the clocks. It is empty if the GPU does not
+    report reasons.
     """
 
     uuid: str
@@ -62,7 +63,7 @@ _Field = Callable[[Any, Any], float]
 
 _FIELDS: dict[str, _Field] = {
     "power_w": lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1e3,
-    # Since the driver was loaded; supported by Volta and later.
+    # Counted since the driver was loaded; supported by Volta and later GPUs.
     "energy_j": lambda nvml, gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3,
     "sm_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu / _PERCENT,
     "memory_ratio": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).memory / _PERCENT,
@@ -87,10 +88,10 @@ _FIELDS: dict[str, _Field] = {
 
 
 class Nvml:
-    """Client of NVML for the lifetime of this process. Not safe for concurrent use by threads."""
+    """Client of NVML for the lifetime of this process. It is not thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Use `clock`, in seconds, to wait half a minute before another try after a failure."""
+        """Use `clock`, in seconds, to wait half a minute after a failure before another try."""
         self._clock = clock
         self._nvml: ModuleType | None = None
         self._retry_at = -_RETRY_S
@@ -101,7 +102,7 @@ class Nvml:
         return self._query(_FIELDS)
 
     def read_energy(self) -> EnergyReading:
-        """Return only the energy counters, as a zone for each GPU that has a counter."""
+        """Return only the energy counters, with one zone for each GPU that has a counter."""
         found = self._query({"energy_j": _FIELDS["energy_j"]})
         zones = {
             f"{gpu.name} {gpu.uuid}": ZoneReading(joules=gpu.values["energy_j"], watts=None)
@@ -128,7 +129,7 @@ class Nvml:
             return Gpus(driver="", gpus=(), reason=self._reason)
         known = tuple(gpu for gpu in gpus if gpu is not None)
         if len(known) < len(gpus):
-            # A lost GPU may return under another index, so the library is initialized again.
+            # A lost GPU may reappear under another index, so the library is initialized again.
             self._close(nvml, "a GPU was lost")
         return Gpus(driver=driver, gpus=known, reason="" if known else _NO_GPU)
 
@@ -161,7 +162,10 @@ class Nvml:
 
 
 def _gpu(nvml: Any, index: int, fields: Mapping[str, _Field]) -> Gpu | None:
-    """Return the reading of a GPU, or None if it is lost. Raises NVMLError on driver failures."""
+    """Return the current reading of a GPU, or None if NVML reports the GPU as lost.
+
+    Raises NVMLError if the driver fails.
+    """
     try:
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
         uuid, name = nvml.nvmlDeviceGetUUID(gpu), nvml.nvmlDeviceGetName(gpu)
@@ -181,7 +185,7 @@ def _gpu(nvml: Any, index: int, fields: Mapping[str, _Field]) -> Gpu | None:
 
 
 def _supported(nvml: Any, read: Callable[[], float]) -> float | None:
-    """Return a value, or None if the GPU or its driver lacks it or access to it is denied."""
+    """Return a value, or None if the GPU or driver does not support it or denies access."""
     try:
         return float(read())
     except (

@@ -1,4 +1,4 @@
-"""Figures of an output, and its comparison with the settings of the scenario."""
+"""Figures of an output, and comparison of the output with the settings of the scenario."""
 
 import hashlib
 from fractions import Fraction
@@ -16,7 +16,7 @@ _GAP_SLACK_S = 0.0021
 
 
 def source_problems(source: VideoProbe) -> list[str]:
-    """Return the reasons why a source cannot be measured frame by frame; empty if it can."""
+    """Return the reasons why a source cannot be measured frame by frame, or [] if it can."""
     found = []
     if source.complaints:
         found.append(f"the source is damaged: {source.complaints.splitlines()[-1]}")
@@ -92,7 +92,8 @@ def mismatches(settings: EncodeSettings, source: VideoProbe, output: VideoProbe)
 
     Args:
         settings: The settings of the encode.
-        source: The properties of the source, which the output has unless the settings change them.
+        source: The properties of the source; the output must have the same unless the settings
+            change them.
         output: The properties of the output.
     """
     frame_rate, frames = source.frame_rate, source.frames

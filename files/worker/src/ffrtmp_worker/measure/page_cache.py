@@ -1,4 +1,4 @@
-"""Ratio of a file that is in the page cache, so that reading it needs no disk access."""
+"""Fraction of a file that is in the page cache and can be read without disk access."""
 
 import ctypes
 import mmap
@@ -14,10 +14,10 @@ _IS_RESIDENT = 1
 
 
 def cached_ratio(file: Path) -> float | Unavailable:
-    """Return the ratio of the pages of `file` that are in the page cache, by mincore(2).
+    """Return the fraction of the pages of `file` that are in the page cache, using mincore(2).
 
-    The kernel reports the true state only to processes that own the file or may write it. For
-    other processes all pages appear to be cached.
+    The kernel reports the true state only to processes that own the file or may write to it. To
+    other processes, all pages appear to be cached.
     """
     try:
         with (
@@ -28,7 +28,7 @@ def cached_ratio(file: Path) -> float | Unavailable:
             # Only the address is used: reading the data would load it into the cache.
             view = np.frombuffer(mapped, dtype=np.uint8)
             failed = _libc.mincore(view.ctypes.data, len(mapped), pages.ctypes.data)
-            # A mapping with a view cannot be closed.
+            # A mapping cannot be closed while a view of it exists.
             del view
             if failed:
                 reason = os.strerror(ctypes.get_errno())

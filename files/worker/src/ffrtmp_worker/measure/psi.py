@@ -1,4 +1,4 @@
-"""Time in which tasks of the host were stalled on a resource (pressure stall information)."""
+"""Time for which tasks of the host were stalled on a resource (pressure stall information)."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ PRESSURE = Path("/proc/pressure")
 
 
 def stalled_us(resource: str, folder: Path = PRESSURE) -> int | None:
-    """Return the microseconds since boot in which some task was stalled on `resource`.
+    """Return for how many microseconds since boot some task was stalled on `resource`.
 
     `resource` is cpu, memory or io. The value is None if the kernel does not report it.
     """
-    # With psi=0 a kernel may have the files and refuse to read them.
+    # If the kernel was booted with psi=0, the files may exist, but reading them fails.
     for line in (find_text(folder / resource) or "").splitlines():
         kind, *fields = line.split()
         totals = [field.removeprefix("total=") for field in fields if field.startswith("total=")]

@@ -16,7 +16,7 @@ from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
 
 LOG_NAME = "vmaf.json"
-"""The file in the work folder with the scores of every frame."""
+"""Name of the file in the work folder that contains the scores of every frame."""
 
 _THUMBNAIL_WIDTH = 64
 _THUMBNAIL_HEIGHT = 36
@@ -34,7 +34,8 @@ class _ScoreLogs(NamedTuple):
 _LOGS = _ScoreLogs(vmaf=LOG_NAME, ssim="ssim.log", xpsnr="xpsnr.log")
 _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
-# In squared units of 8-bit samples. Frames that differ by less are equal, and cannot show a shift.
+# In squared units of 8-bit samples. Frames that differ by less count as equal and cannot reveal a
+# shift.
 _LEAST_DIFFERENCE = 1e-3
 _CHUNK_FRAMES = 256
 _LINES_4K = 2160
@@ -58,7 +59,7 @@ class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """The scores of one frame from libvmaf: PSNR in dB, the others on their own scales."""
+    """libvmaf's scores of one frame: PSNR in dB, and other metrics on their own scales."""
 
     vmaf: float
     vmaf_neg: float
@@ -79,7 +80,7 @@ class _VmafLog(msgspec.Struct, frozen=True):
 def measure_quality(
     how: QualityPass, *, distorted: Clip, reference: Clip, stop: Callable[[], bool]
 ) -> QualityMeasurement | Unavailable:
-    """Compare `distorted` with `reference`, frame number by frame number.
+    """Compare each frame of `distorted` with the frame of `reference` that has the same number.
 
     The scores of every frame remain in `vmaf.json` in the work folder.
 
@@ -90,9 +91,9 @@ def measure_quality(
         stop: A function that returns true when the pass is to stop.
 
     Returns:
-        The quality. It is unavailable if frames may be paired wrongly: if the numbers of frames
-        differ, if the output matches better when shifted by a frame or two, or if the sample
-        values have different meanings.
+        The quality. It is unavailable if the pass fails, if the sample values have different
+        meanings, or if frames may be paired wrongly, because the numbers of frames differ or the
+        output matches better when it is shifted by a frame or two.
     """
     problem = _colour_problem(distorted.probe.colour, reference.probe.colour)
     if not is_same_rate(distorted.probe.frame_rate, reference.probe.frame_rate):
@@ -151,11 +152,11 @@ def measure_quality(
 def _filter_graph(distorted: VideoProbe, reference: VideoProbe, model: str, threads: int) -> str:
     """Return the filter graph of the quality pass.
 
-    Both inputs get new time stamps that count from 0, because the time stamps of two containers
-    differ by rounding, which would pair wrong frames. `shortest` ends the pass with the shorter
-    input, without repeating its last frame. libvmaf computes VMAF with `model`, VMAF with the
-    variant of the model that ignores enhancement (NEG), PSNR and SSIM. FFmpeg's own filters
-    compute SSIM and XPSNR.
+    Both inputs get new time stamps that count from 0. The original time stamps of two containers
+    may be rounded differently, so that wrong frames would be paired. `shortest` ends the pass with
+    the shorter input, without repeating its last frame. libvmaf computes VMAF with `model`, VMAF
+    with the variant of the model that ignores enhancement (NEG), PSNR and SSIM. FFmpeg's own
+    filters compute SSIM and XPSNR.
     """
     num, _, den = reference.frame_rate_text.partition("/")
     number = f"settb={den or 1}/{num},setpts=N"
@@ -204,7 +205,7 @@ def summarise(frames: Sequence[Scores], model: str) -> QualityMeasurement:
 
 
 def _model(reference: VideoProbe) -> str:
-    """Return the model for frames of the reference's size."""
+    """Return the VMAF model for frames of the reference's size."""
     return command.VMAF_4K_MODEL if reference.height >= _LINES_4K else command.VMAF_MODEL
 
 
@@ -214,7 +215,7 @@ def _colour_problem(output: Colour, source: Colour) -> str:
         if colour.transfer in _HDR_TRANSFERS:
             # VMAF's models were trained with video of standard dynamic range.
             return f"the {role} is HDR ({colour.transfer}), for which there is no model"
-    # A file without a range has the limited range.
+    # If a file does not specify a range, it has the limited range.
     pairs = [("range", output.range or "tv", source.range or "tv")]
     pairs += [
         (what, output_value, source_value)
@@ -249,7 +250,7 @@ def _read_thumbnails(file: Path) -> NDArray[np.uint8]:
 def _pairing_problem(
     distorted: NDArray[np.uint8], reference: NDArray[np.uint8], pairs: set[int], frames: int
 ) -> str:
-    """Return why frames may have been compared with wrong ones, or "" if there is no sign of it."""
+    """Return why frames may have been paired wrongly, or "" if nothing indicates it."""
     if not len(distorted) == len(reference) == frames or pairs != {frames}:
         counts = " or ".join(str(count) for count in sorted(pairs))
         return (
@@ -271,7 +272,7 @@ def _pairing_problem(
 def _difference(
     distorted: NDArray[np.uint8], reference: NDArray[np.uint8], shift: int, window: int
 ) -> float:
-    """Return the mean squared difference of output frames n and source frames n + shift.
+    """Return the mean squared difference between output frames n and source frames n + shift.
 
     Only those n are used for which the source has a frame n + window, so that different shifts
     are compared over the same output frames in clips of any length.

@@ -1,4 +1,4 @@
-"""Frame rates and bit rates of an encode between reports, and its low frame rates."""
+"""Frame rates and bit rates of an encode between reports, and percentiles of frame rates."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -13,11 +13,14 @@ _PERCENT = 100
 _LEAST_INTERVAL_S = 0.001
 
 _LEAST_WRITTEN_S = 1.0
-"""The least video for a bit rate, in seconds: a key frame would dominate a shorter part."""
+"""Minimum duration of the video over which a bit rate is computed, in seconds.
+
+In a shorter part, a key frame would dominate.
+"""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """Current rates of an encode; `bitrate_bps` is in bits per second of video, or None."""
+    """Current rates of an encode; `bitrate_bps` is in bits per second of video, if known."""
 
     fps: float
     bitrate_bps: float | None
@@ -34,8 +37,8 @@ class RateMeter:
     def update(self, report: ProgressReport) -> Rates:
         """Return the rates of the interval that `report` ends.
 
-        The bit rate covers at least a second of video. It is unchanged until the output has grown
-        again, because muxers write in blocks.
+        The bit rate covers at least a second of video. Because muxers write in blocks, it remains
+        unchanged until the output has grown again.
         """
         fps = _fps(self._before, report)
         self._before = report
@@ -68,7 +71,7 @@ def _fps(sooner: ProgressReport, later: ProgressReport) -> float:
 
 
 def low_fps(rates_fps: Sequence[float], percent: int) -> float | Unavailable:
-    """Return the percentile `percent` of the intervals' rates, with linear interpolation."""
+    """Return the percentile `percent` of the rates of intervals, with linear interpolation."""
     if len(rates_fps) * percent < _PERCENT:
         return Unavailable(
             reason=f"{len(rates_fps)} intervals between reports are too few for {percent} % of them"

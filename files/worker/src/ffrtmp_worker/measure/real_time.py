@@ -12,10 +12,10 @@ _FEWEST_REPORTS = 8
 
 
 class RealTimePace(msgspec.Struct, frozen=True, kw_only=True):
-    """The pace of a stream compared with real time, without its start.
+    """The pace of a stream compared with real time, excluding its start.
 
     `speed` is in multiples of real time. `drift_s` is the growth of the lag from the first to the
-    last quarter of the reports, and `lag_max_s` the largest growth at any report.
+    last quarter of the reports, and `lag_max_s` is the largest growth at any report.
     """
 
     speed: float
@@ -24,12 +24,12 @@ class RealTimePace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure_pace(reports: Sequence[ProgressReport], frame_rate: float) -> RealTimePace | None:
-    """Return the pace of a stream of `frame_rate` frames per second; None with too few reports.
+    """Return the pace of a stream with this frame rate, or None if there are too few reports.
 
     The lag of a report is the time since the start minus the duration of its frames. An encoder
     delays frames, so the lag is above 0 from the start, and only its growth is significant. The
-    first 15 % of the reports are ignored, because encoders fill their queues then. The median of
-    each quarter is used, because a single report can be late although the stream is not.
+    first 15 % of the reports are ignored, because encoders fill their queues at the start. The
+    median of each quarter is used, because a single report can be late although the stream is not.
     """
     settled = reports[round(len(reports) * _SETTLING_RATIO) :]
     if len(settled) < _FEWEST_REPORTS:

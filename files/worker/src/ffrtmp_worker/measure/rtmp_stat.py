@@ -18,19 +18,20 @@ _TIMEOUT_S = 2.0
 _MAX_BYTES = 8_000_000
 
 _LAST_S = 0.3
-"""The seconds from the last poll to the end of the stream, to leave time for the response."""
+"""Time from the last poll to the end of the stream, in seconds, to allow for the response."""
 
 _STALE_S = 2.5
-"""The greatest age of the last sample at the end of a stream, in seconds."""
+"""Maximum age of the last sample at the end of a stream, in seconds."""
 
 _SAME_S = 0.5
-"""Two samples are of the same record if their calculated starts differ by less, in seconds.
+"""Maximum difference between the starts calculated from two samples of a record, in seconds.
 
-The starts of the same record differ by the response times.
+If the starts differ by more, the server has started a new record. The starts calculated for the
+same record differ because of the response times.
 """
 
 Client = tuple[str, str]
-"""A connection: the ID of the server's process, and the connection's number in it."""
+"""A connection: the ID of the server's process, and the number of the connection in it."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ class StatPage:
 class StatSample(msgspec.Struct, frozen=True, kw_only=True):
     """The counters of a stream in one response of the statistics page.
 
-    `age_s` is the age of the server's record of the stream, which ends with the last connection of
-    the stream. `bytes_in` counts the bytes of audio and video since the start of the record.
-    `dropped` counts the messages that the server did not send to a connection. `publishers` are
-    the connections that publish.
+    `age_s` is the age of the server's record of the stream, which exists until the last connection
+    of the stream ends. `bytes_in` is the number of bytes of audio and video since the start of the
+    record. `dropped` is the number of messages for each connection that the server did not send.
+    `publishers` are the connections that publish the stream.
     """
 
     age_s: float
@@ -58,7 +59,7 @@ class StatSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerMeasurement(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's side of a stream, as in the live part of a measurement."""
+    """Figures of a stream at the server, as in the live part of a measurement."""
 
     server_bytes_in: int | Unavailable
     server_bitrate_mean_kbps: float | Unavailable
@@ -109,7 +110,11 @@ def parse_stat_page(page: bytes, application: str, stream: str) -> StatSample | 
 
 
 class StatSummary:
-    """Sum of the samples of a stream, whose record restarts when all its connections break."""
+    """Summary of the samples of a stream.
+
+    If all connections of the stream break, the server starts a new record with new counters. The
+    summary adds the counters of all records.
+    """
 
     def __init__(self) -> None:
         self._samples: list[tuple[float, int]] = []
@@ -119,7 +124,7 @@ class StatSummary:
         self._publishers: set[Client] = set()
 
     def add(self, at_s: float, sample: StatSample) -> None:
-        """Add a sample that was taken at `at_s`, in seconds of any clock."""
+        """Add a sample that was taken at `at_s`, in seconds on any clock."""
         start_s, counted_bytes = at_s - sample.age_s, 0
         if self._record is not None and abs(start_s - self._record[0]) < _SAME_S:
             counted_bytes = min(self._record[1], sample.bytes_in)
@@ -134,7 +139,7 @@ class StatSummary:
     def summarize(self, until_s: float) -> ServerMeasurement:
         """Return the figures of a stream that ended at `until_s`, or why they are unavailable.
 
-        The mean bit rate is that between the first sample with bytes and the last sample.
+        The mean bit rate is computed from the first sample with bytes to the last sample.
         """
         if not self._samples:
             return _none("the RTMP server's statistics page never listed any bytes of the stream")
@@ -158,11 +163,12 @@ class StatSummary:
 class ServerWatch:
     """Context manager that polls the statistics page once a second, until shortly before the end.
 
-    It polls in a separate thread, so that the pipes of the stream's processes are read meanwhile.
+    The page is polled in a separate thread, so that reading the pipes of the stream's processes is
+    not delayed.
     """
 
     def __init__(self, page: StatPage | None, stream_url: str, duration_s: float) -> None:
-        """Watch a stream, starting now.
+        """Create a watch of a stream that starts now.
 
         Args:
             page: The statistics page, or None if the server has none.
@@ -190,13 +196,13 @@ class ServerWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop polling; a pending request is abandoned soon."""
+        """Stop polling; wait only a few seconds for a pending request."""
         self._stopped.set()
         if self._page is not None:
             self._thread.join(2 * _TIMEOUT_S)
 
     def summarize(self) -> ServerMeasurement:
-        """Return the server's side of the stream, after its end."""
+        """Return the figures of the stream at the server; call this after the stream has ended."""
         if self._page is None:
             return _none("no statistics page of the RTMP server is configured (rtmp_stat_url)")
         found = self._summary.summarize(self._until_s)
@@ -218,7 +224,7 @@ class ServerWatch:
                 self._sample(http, page)
 
     def _pause_s(self) -> float | None:
-        """Return the time until the next poll, so that the last one is shortly before the end."""
+        """Return the time until the next poll; the last one is shortly before the end."""
         left_s = self._until_s - _LAST_S - time.monotonic()
         return left_s % _PERIOD_S if left_s > 0 else None
 

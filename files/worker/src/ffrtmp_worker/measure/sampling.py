@@ -15,7 +15,7 @@ from ffrtmp_worker.measure.throttling import CPU_TREE
 
 _EVERY_S = 1.0
 _KHZ_PER_MHZ = 1000
-# Disks and network cards have temperature sensors as well.
+# The sensors of processors. Disks and network cards have temperature sensors as well.
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
 
@@ -44,9 +44,9 @@ def unavailable_sample(sample: HostSample) -> None:
 
 
 class HostSampler:
-    """Sampler of the host in a separate thread, from its creation to `finish`.
+    """Samples the host in a separate thread, from its creation until `finish`.
 
-    The thread also ends with this object, so that a failed encode leaves no thread behind.
+    The thread also ends when this object is deleted, so that a failed encode leaves no thread.
     """
 
     def __init__(self, on_sample: Callable[[HostSample], None] = unavailable_sample) -> None:
@@ -97,7 +97,7 @@ class _RunningStats:
 
 
 class _SampleLoop:
-    """Sensors of the host, and the statistics of their samples so far."""
+    """The sensors of the host, and statistics of their samples so far."""
 
     def __init__(self, on_sample: Callable[[HostSample], None]) -> None:
         self._on_sample = on_sample

@@ -1,4 +1,4 @@
-"""Time series of an attempt with a row per second, for plots and for diagnosis."""
+"""Time series of an attempt with a row for each second, for plots and diagnosis."""
 
 import math
 import threading
@@ -28,19 +28,20 @@ COLUMNS = (
     "temperature_celsius",
     "power_w",
 )
-"""The columns of a series; `time_unix_s` is the time of the row, in seconds since 1970.
+"""The columns of a series.
 
-`elapsed_s` is the time since the start of the measurement. `frames` and `output_bytes` are the
-totals of the current process, and `fps` and `output_bitrate_kbps` their growth since the previous
-row. `lag_s` is the lag of the encoder of a live stream. The other columns describe all CPUs and
-packages of the host since the previous row.
+`time_unix_s` is the time of the row, in seconds since 1970. `elapsed_s` is the time since the start
+of the measurement. `frames` and `output_bytes` are the totals of the current process; `fps` and
+`output_bitrate_kbps` are the rates at which they have grown since the previous row. `lag_s` is the
+lag of the encoder of a live stream. The other columns describe all CPUs and packages of the host
+since the previous row.
 """
 
 
 class Series:
-    """Rows of a running measurement: one thread adds rows, another one sets the progress.
+    """Rows of a running measurement. One thread adds rows, and another one sets the progress.
 
-    Unknown values are NaN. A day has 86,400 rows, which are 8 MB.
+    Unknown values are NaN. A measurement of a day has 86,400 rows, which need 8 MB of memory.
     """
 
     def __init__(self) -> None:
@@ -58,7 +59,7 @@ class Series:
         return len(self.columns["elapsed_s"])
 
     def start(self, read_energy: Callable[[], EnergyReading] | None) -> None:
-        """Discard all rows and start the measurement; `read_energy` reads the host's energy."""
+        """Discard all rows and start a measurement; `read_energy` reads the host's energy."""
         with self._lock:
             for column in self.columns.values():
                 del column[:]
@@ -117,12 +118,12 @@ class Series:
             column.append(values.get(name, _UNKNOWN))
 
     def _growth(self, name: str, values: dict[str, float], elapsed_s: float) -> float:
-        """Return the growth of a value per second since the last row."""
+        """Return the growth per second of a value since the last row."""
         if not len(self):
             return _UNKNOWN
         grown = values[name] - self.columns[name][-1]
         took_s = elapsed_s - self.columns["elapsed_s"][-1]
-        # A second pass counts from 0 again.
+        # The second pass of an encode counts from 0 again.
         return grown / took_s if grown >= 0 and took_s > 0 else _UNKNOWN
 
     def _cpu_ratio(self) -> float:

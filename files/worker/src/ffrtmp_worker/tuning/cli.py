@@ -1,6 +1,6 @@
-"""The command `ffrtmp-host-tuning`: tunes this host for a benchmark and restores it.
+"""The command `ffrtmp-host-tuning`, which tunes this host for a benchmark and restores it.
 
-Its unit runs `set` when it is started, and `restore` when it is stopped or when `set` failed.
+Its systemd unit runs `set` when it is started, and `restore` when it is stopped or `set` fails.
 """
 
 import argparse
@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 class HostTuningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings file.
 
-    `cpu_tree` is the kernel's tree of CPUs. With an empty `governor` the governors are not changed.
-    `timers` are stopped; those that do not exist on the host are ignored.
+    `cpu_tree` is the kernel's tree of CPUs. If `governor` is empty, the governors are not changed.
+    `timers` are the systemd timers to stop; those that do not exist on the host are ignored.
     """
 
     cpu_tree: Path
@@ -41,7 +41,8 @@ class HostTuningSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 def tune(settings: HostTuningSettings) -> None:
     """Tune the host. The state that an earlier call saved is not overwritten.
 
-    Raises TuningError. `restore` then restores the settings that were changed already.
+    Raises TuningError if the host cannot be tuned. In this case, `restore` restores the settings
+    that have already been changed.
     """
     tree, timers = settings.cpu_tree, Timers(settings.systemctl)
     before = state.load_state(settings.state_file) or SavedState()
@@ -64,8 +65,8 @@ def tune(settings: HostTuningSettings) -> None:
 def restore(settings: HostTuningSettings) -> None:
     """Restore the saved state and remove it; do nothing on a host that is not tuned.
 
-    Raises TuningError if a setting cannot be restored. All others are restored before, and the
-    saved state remains.
+    Raises TuningError if a setting cannot be restored. In this case, all other settings are
+    restored and the saved state is kept.
     """
     saved = state.load_state(settings.state_file)
     if saved is None:
@@ -122,6 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _COMMANDS: dict[str, Callable[[HostTuningSettings], None]] = {
     "set": tune,
     "restore": restore,
-    # The settings have been validated by then.
+    # Nothing is left to do, because `main` has validated the settings by then.
     "check-config": lambda _: None,
 }

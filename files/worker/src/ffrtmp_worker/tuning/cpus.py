@@ -10,11 +10,11 @@ from ffrtmp_worker.tuning.state import TuningError
 _log = logging.getLogger(__name__)
 
 TURBO_OFF = (("intel_pstate/no_turbo", "1"), ("cpufreq/boost", "0"))
-"""Files that control turbo, and the value that switches it off; the first that exists is used."""
+"""Files that control turbo, with the values that switch it off; the first existing one is used."""
 
 
 def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[str, str]:
-    """Return the values to write, by the paths of the host's files below `tree`.
+    """Return the values to write, by the path of each file below `tree`.
 
     Args:
         tree: the kernel's tree of CPUs.
@@ -22,7 +22,7 @@ def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[st
         is_turbo_off: whether to switch turbo off.
 
     Returns:
-        The values by path; files that this host does not have are left out.
+        The values by path, only for files that exist on this host.
     """
     found: dict[str, str] = {}
     if governor:
@@ -33,17 +33,20 @@ def wanted_settings(tree: Path, *, governor: str, is_turbo_off: bool) -> dict[st
 
 
 def dependent_settings(tree: Path) -> list[str]:
-    """Return the files that drivers change themselves when the governor changes."""
+    """Return the files that drivers themselves change when the governor changes."""
     return _of_every_cpu(tree, "energy_performance_preference")
 
 
 def read_settings(tree: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the contents of the files. Raises TuningError."""
+    """Return the contents of the files. Raises TuningError if a file cannot be read."""
     return {name: _text(tree / name) for name in names}
 
 
 def write_settings(tree: Path, values: Mapping[str, str]) -> None:
-    """Write the values that differ. Raises TuningError at the first file that rejects its value."""
+    """Write the values that differ from the current ones.
+
+    Raises TuningError at the first file that rejects its value.
+    """
     for name, value in values.items():
         file = tree / name
         if _text(file) == value:
@@ -56,7 +59,7 @@ def write_settings(tree: Path, values: Mapping[str, str]) -> None:
 
 
 def is_there(tree: Path, name: str) -> bool:
-    """Return whether the file exists; it does not for a CPU that is offline."""
+    """Return whether the file exists. The files of a CPU that is offline do not exist."""
     return (tree / name).exists()
 
 

@@ -14,10 +14,11 @@ class TuningError(Exception):
 
 
 class SavedState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Previous contents of the kernel's files, by their paths below its tree of CPUs, and timers.
+    """State of the host before tuning.
 
-    `timers` contains for each stopped timer whether it was active before. `is_applied` is false
-    while the tuning is being set or restored.
+    `settings` contains the previous contents of the kernel's files, by their paths below its tree
+    of CPUs. `timers` contains, for each stopped timer, whether it was active before. `is_applied`
+    is false while the tuning is being set or restored.
     """
 
     settings: dict[str, str] = {}
@@ -26,7 +27,7 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def load_state(file: Path) -> SavedState | None:
-    """Return the saved state, or None on a host that is not tuned. Raises TuningError."""
+    """Return the saved state, or None if the host is not tuned. Raises TuningError."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=SavedState)
     except FileNotFoundError:
@@ -38,12 +39,12 @@ def load_state(file: Path) -> SavedState | None:
 
 
 def save_state(file: Path, saved: SavedState) -> None:
-    """Store the state atomically, readable for all users."""
+    """Store the state atomically, in a file that all users can read."""
     write_atomically(file, msgspec.json.encode(saved), is_durable=False, mode=0o644)
 
 
 def host_tuning(file: Path = STATE_FILE) -> str | Unavailable:
-    """Return whether the host is tuned: `on`, `off`, or unavailable."""
+    """Return `on` if the host is tuned, `off` if it is not, or unavailable if this is unknown."""
     try:
         saved = load_state(file)
     except TuningError as error:

@@ -10,15 +10,15 @@ _TIMEOUT_S = 60
 
 
 class Timers:
-    """The timers of this host, through the program `systemctl`."""
+    """Control of this host's timers, using the program `systemctl`."""
 
     def __init__(self, systemctl: Path) -> None:
         self._systemctl = systemctl
 
     def active(self, names: Iterable[str]) -> dict[str, bool]:
-        """Return for each timer whether it is active; missing and masked timers are left out.
+        """Return whether each timer is active; missing and masked timers are left out.
 
-        Raises TuningError.
+        Raises TuningError if `systemctl` fails.
         """
         found: dict[str, bool] = {}
         for name in names:

@@ -1,4 +1,4 @@
-"""Input of a kind: the scenario, a work folder, the node's tools, and callbacks."""
+"""An attempt, the input of a kind: its scenario, its work folder, its tools and callbacks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,21 +21,24 @@ from ffrtmp_worker.measure.rtmp_stat import StatPage
 from ffrtmp_worker.measure.series import Series
 
 ENCODE_LOG_NAME = "ffmpeg.log"
-"""The file in the attempt's folder with FFmpeg's log; its first line is the command."""
+"""Name of FFmpeg's log in the attempt's folder; the first line of the log is the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """The programs and services that this node measures with.
+    """The programs and services that this node uses for measurements.
 
-    `ffmpeg` is the binary that is timed: either the farm's, `farm_ffmpeg`, or the one that the
-    scenario specifies, whose path is relative to the attempt's folder. `encoders` are the encoders
-    of that binary that passed a test encode on this node. `energy_socket` is the socket of the
-    energy reader, if there is one, and `energy_idle_s` the duration of the measurement of idle
-    power, in seconds. `rtmp_url` is the application of the RTMP server that streams are sent to,
-    if there is one, and `rtmp_stat` the statistics page of that server. `nvml` reads the energy of
-    NVIDIA GPUs. `content_notes` caches the complexity of sources. `prices` are the operator's
-    prices for this host.
+    Attributes:
+        ffmpeg: The binary that is timed: either `farm_ffmpeg` or the binary that the scenario
+            specifies. The path of the latter is relative to the attempt's folder.
+        encoders: The encoders of `ffmpeg` that passed a test encode on this node.
+        energy_socket: The socket of the energy reader, if there is one.
+        energy_idle_s: The time for which idle power is measured, in seconds.
+        rtmp_url: The application of the RTMP server that streams are sent to, if there is one.
+        rtmp_stat: The statistics page of that server.
+        nvml: The client that reads NVIDIA GPUs.
+        content_notes: The cache of the complexity of sources.
+        prices: The operator's prices for this host.
     """
 
     ffmpeg: Path
@@ -61,10 +64,16 @@ class Tools:
 class Attempt:
     """An attempt at a scenario.
 
-    `folder` is empty at the start and not shared with other attempts. `fetch` stores the source,
-    checked against its digest, at a path and returns the SHA-256 of its content. `report` receives
-    progress and does not block. `stop_reason` returns the reason to stop the attempt, or "" while
-    it may continue. `series` receives a row for each second of the measurement.
+    Attributes:
+        scenario: The scenario to run.
+        folder: The work folder, which is initially empty and not shared with other attempts.
+        tools: The programs and services of the node.
+        fetch: A function that stores the source at a path, after checking its digest, and returns
+            the SHA-256 of its content.
+        report: A function that receives progress and does not block.
+        stop_reason: A function that returns the reason to stop the attempt, or "" if it may
+            continue.
+        series: The time series, which receives a row for each second of the measurement.
     """
 
     scenario: Scenario
@@ -78,7 +87,7 @@ class Attempt:
     def provenance(
         self, source_sha256: str, argv: Sequence[str], *more: Sequence[str]
     ) -> Provenance:
-        """Return the provenance of a measurement, with which it can be repeated manually.
+        """Return the provenance of a measurement, which allows repeating it manually.
 
         Args:
             source_sha256: The digest of the source's content.

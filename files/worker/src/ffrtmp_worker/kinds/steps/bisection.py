@@ -1,4 +1,4 @@
-"""Search for the greatest number that passes a test, with few trials."""
+"""Search for the greatest number that passes a test, using few trials."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 def bisect_max(holds: Callable[[int], bool], verifies: Callable[[int], bool], most: int) -> int:
     """Return the greatest number from 0 to `most` that passes both tests.
 
-    The number is doubled until `holds` fails, then the interval is bisected. The result is
-    decremented until `verifies` passes. Neither test is called twice for the same number.
+    Starting at 1, the number is doubled until `holds` fails. Then the interval is bisected. Finally
+    the result is decremented until `verifies` passes. Neither test is called twice for the same
+    number.
 
     Args:
         holds: The test of the search; it is expected to fail for all numbers above some limit.

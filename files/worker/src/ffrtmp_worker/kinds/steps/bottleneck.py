@@ -11,17 +11,17 @@ from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.throttling import throttle_counts
 
 BUSY_RATIO = 0.9
-"""CPUs or a GPU's encoder with at least this busy ratio are the bottleneck."""
+"""Minimum busy ratio at which the CPUs or the encoder of a GPU are considered the bottleneck."""
 
 # FFmpeg logs this when NVIDIA's driver refuses to open another NVENC session.
 _NO_SESSION = "OpenEncodeSessionEx failed"
 
 
 class BottleneckDetector:
-    """Watch of the resources during one window of streams, from its creation to `finish`."""
+    """Watches the resources during one window of streams, from its creation until `finish`."""
 
     def __init__(self, nvml: Nvml) -> None:
-        """Start the watch, right before the streams are started."""
+        """Start the watch; create the object right before starting the streams."""
         self._nvml = nvml
         self._gpu_encoder_ratio = 0.0
         self._cpus = os.sched_getaffinity(0)
@@ -31,7 +31,7 @@ class BottleneckDetector:
         self._cpu_busy_ratio = 0.0
 
     def observe(self) -> None:
-        """Read the load of the GPUs' encoders; to be called repeatedly while the streams run."""
+        """Read the load of the GPUs' encoders; call this repeatedly while the streams run."""
         for gpu in self._nvml.read().gpus:
             self._gpu_encoder_ratio = max(
                 self._gpu_encoder_ratio, gpu.values.get("encoder_ratio", 0.0)
@@ -44,7 +44,7 @@ class BottleneckDetector:
         return self._cpu_busy_ratio
 
     def limit(self, members: Sequence[Member]) -> str:
-        """Return the bottleneck of these streams, of which at least one did not hold real time."""
+        """Return the bottleneck of these streams; at least one of them did not hold real time."""
         endings = (member.ending for member in members)
         ended = next((ending for ending in endings if ending.exit_code is not None), None)
         if ended is not None:

@@ -59,7 +59,7 @@ def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) 
         ) from error
     wrong = outputs.mismatches(settings, source.probe, output)
     if wrong:
-        # Frames that are missing in the output may be missing in the source.
+        # Frames that are missing in the output may already be missing in the source.
         raise find_source_failure(attempt, source) or AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH, "; ".join(wrong)
         )
@@ -89,7 +89,7 @@ def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
             outcome.log_tail,
         )
     if outcome.exit_code < 0:
-        # A signal from outside does not mean that the file is damaged.
+        # If a signal ended the decoder, the file need not be damaged.
         raise killed(outcome.exit_code, outcome.log_tail, memory)
     if outcome.exit_code or len(digest_lines) != 1:
         raise AttemptFailedError(

@@ -18,7 +18,7 @@ _SAFE_SUFFIX_LENGTH = 8
 
 
 class SourceClip(Clip, frozen=True, kw_only=True):
-    """The source in the attempt's folder, with the digest of its content and its figures."""
+    """The source in the attempt's folder, with the digest of its content and its measurement."""
 
     sha256: str
     measured: SourceMeasurement
@@ -27,7 +27,7 @@ class SourceClip(Clip, frozen=True, kw_only=True):
 def prepare_source(attempt: Attempt) -> SourceClip:
     """Check the scenario and the node, fetch the source and probe it.
 
-    Raises AttemptFailedError with the class of the failure.
+    Raises AttemptFailedError if a step fails.
     """
     check_scenario(attempt)
     _check_encoder(attempt)
@@ -60,7 +60,7 @@ def source_duration_s(source: VideoProbe) -> float:
 
 
 def deadline_s(attempt: Attempt, source: VideoProbe) -> float:
-    """Return the deadline of a pass over the source, in seconds."""
+    """Return the maximum duration of a pass over the source, in seconds."""
     return source_duration_s(source) / attempt.scenario.slowest_speed
 
 
@@ -113,7 +113,7 @@ def _probe(attempt: Attempt, name: str) -> VideoProbe:
 def _check_size(attempt: Attempt, source: VideoProbe) -> None:
     keeps_size = any(settings.width is None for settings in attempt.scenario.encoders)
     if keeps_size and (source.width % 2 or source.height % 2):
-        # The same rule as for an explicit size: not every encoder accepts an odd one.
+        # As with an explicit size, odd values are refused, because not every encoder accepts them.
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS,
             f"the source is {source.width}x{source.height}, but 4:2:0 frames need an even width "

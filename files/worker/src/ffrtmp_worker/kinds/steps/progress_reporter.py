@@ -11,20 +11,20 @@ class ProgressReporter:
     """Converts the reports of a process into the attempt's progress and its series."""
 
     def __init__(self, attempt: Attempt, frame_rate: float) -> None:
-        """Report an encode whose video has `frame_rate` frames per second."""
+        """Create a reporter for an encode of video with `frame_rate` frames per second."""
         self._attempt = attempt
         self._frame_rate = frame_rate
         self._rate_meter = RateMeter()
         ladder = attempt.scenario.ladder
-        # With several outputs FFmpeg reports only the size of the first.
+        # If there are several outputs, FFmpeg reports only the size of the first.
         self._is_size_known = ladder is None or not ladder.together
 
     def report(self, report: ProgressReport, *, ratio: float, lag_s: float | None = None) -> None:
-        """Report the progress.
+        """Report the progress of the encode.
 
         Args:
             report: The latest report of the process.
-            ratio: The part of the work that is done, from 0 to 1.
+            ratio: The completed part of the work, from 0 to 1.
             lag_s: The lag of a live stream behind real time, in seconds.
         """
         rates = self._rate_meter.update(report)

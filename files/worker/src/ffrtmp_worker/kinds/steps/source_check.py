@@ -11,9 +11,9 @@ from ffrtmp_worker.measure.quality import Clip
 
 
 def find_source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | None:
-    """Decode the whole source; return the failure that this shows.
+    """Decode the whole source and return an error if it is damaged.
 
-    The result is None if all frames can be decoded or the decoder was stopped or killed.
+    The result is None if all frames can be decoded, or if the decoder was stopped or killed.
     """
     counter = _FrameCounter()
     decoded = process.run_process(
@@ -40,7 +40,7 @@ def find_source_failure(attempt: Attempt, source: Clip) -> AttemptFailedError | 
 
 
 class _FrameCounter:
-    """The number of frames in FFmpeg's latest report."""
+    """Stores the number of frames in FFmpeg's latest report."""
 
     def __init__(self) -> None:
         self._parser = ProgressParser()

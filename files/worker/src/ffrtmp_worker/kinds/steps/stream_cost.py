@@ -1,4 +1,4 @@
-"""Cost of a stream, from the operator's prices of the host and of energy."""
+"""Cost of a stream, computed from the operator's prices for the host and for energy."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ _WATTS_PER_KILOWATT = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """The operator's prices in `currency`; None for a price that is not configured.
+    """The operator's prices in `currency`. A price that is not configured is None.
 
-    `host_per_hour` is the rent, or the purchase price divided by the hours of the host's service
-    life.
+    `host_per_hour` is the rent of the host per hour, or its purchase price divided by the number of
+    hours in its service life.
     """
 
     currency: str | None = None
@@ -22,10 +22,10 @@ class Prices:
     def cost_per_stream(
         self, streams: int, watts_per_stream: float | Unavailable
     ) -> StreamCost | Unavailable:
-        """Return the cost of one of `streams` streams for an hour.
+        """Return the hourly cost of one stream if the host runs `streams` streams.
 
-        The cost is unavailable without the price of the host, which is its largest part, and if
-        energy has a price but its consumption is unknown.
+        The cost is unavailable if the host, which is the largest part of the cost, has no price. It
+        is also unavailable if energy has a price but its consumption is unknown.
         """
         if self.currency is None or self.host_per_hour is None:
             return Unavailable(reason="this host has no price; set worker_host_price_per_hour")

@@ -1,4 +1,4 @@
-"""The FFmpeg process that is timed: its cost, its progress and the class of its failure."""
+"""Running the FFmpeg process that is timed: its cost, its progress and its failures."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ _NO_SPACE = os.strerror(errno.ENOSPC)
 def run_timed(attempt: Attempt, argv: Sequence[str], source: Clip) -> EncodeMeasurement:
     """Run `argv` over the whole source in the attempt's folder and measure the process.
 
-    Progress is reported while it runs.
+    Progress is reported while the process runs.
 
     Args:
         attempt: The attempt that the process belongs to.
@@ -97,7 +97,7 @@ def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
         deadline_s=attempt.scenario.warm_up_s,
         stop=attempt.is_stopped,
     )
-    # A failure is ignored: the timed run would fail as well and report the cause.
+    # A failure is ignored, because the timed run will also fail and report the cause.
     attempt.check_stop()
 
 
@@ -105,7 +105,7 @@ def sum_measurements(passes: Sequence[EncodeMeasurement], source: Clip) -> Encod
     """Return the total cost of all passes of an encode.
 
     Times and counts are sums, and memory is the peak of all passes. The number of frames and the
-    low rates are those of the last pass; the time of the first frame is that of the first pass.
+    low rates are from the last pass; the time of the first frame is from the first pass.
     """
     if len(passes) == 1:
         return passes[0]
@@ -135,7 +135,7 @@ def _sum_counts(counts: Sequence[int | Unavailable]) -> int | Unavailable:
 def _failure(
     attempt: Attempt, outcome: Outcome, source: Clip, memory: MemoryLimit
 ) -> AttemptFailedError:
-    """Classify the failure of the timed process."""
+    """Return the error for a timed process that failed, with the failure class."""
     tail = outcome.log_tail
     if outcome.stopped_by is StoppedBy.CALLER:
         return AttemptFailedError(FailureClass.STOPPED, attempt.stop_reason() or "stopped", tail)
@@ -156,7 +156,7 @@ def _failure(
 
 
 def killed(exit_code: int, log_tail: str, memory: MemoryLimit) -> AttemptFailedError:
-    """Classify the failure of a process that a signal from outside the agent ended.
+    """Return the error for a process that was ended by a signal from outside the agent.
 
     Args:
         exit_code: The negative number of the signal.
