@@ -10,7 +10,7 @@ from ffrtmp_shared.models import Role
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request for a new token. `node` is required for the role agent, and only allowed there."""
+    """A request for a new token. The role agent requires `node`; other roles do not allow it."""
 
     name: Name
     role: Role

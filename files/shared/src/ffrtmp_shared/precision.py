@@ -11,7 +11,7 @@ MAX_REPEATS = 1000
 
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The condition under which a scenario gets no repeats beyond the `repeats` of its suite.
+    """The precision that a suite requests, and the limits of the repeats that are to reach it.
 
     A scenario is repeated on its node until half the width of the 95 % confidence interval of its
     median speed, as a fraction of the median, is at most `interval`. It also gets no further

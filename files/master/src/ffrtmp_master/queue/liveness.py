@@ -45,7 +45,7 @@ class Liveness:
 class LastSeenThrottle:
     """Writes the last-seen times of nodes, but not at every request.
 
-    It caches the times that it wrote, and writes a new time only if the cached one is too old.
+    It caches the times that it wrote, and writes a new time only if the cached time is too old.
     """
 
     def __init__(self, offline_s: float) -> None:
@@ -54,7 +54,7 @@ class LastSeenThrottle:
         self._written: dict[str, datetime] = {}
 
     def record_seen(self, work: UnitOfWork, names: Iterable[str]) -> None:
-        """Record that nodes were seen now. Write this only if their stored times are too old."""
+        """Record that nodes were seen now. Nodes whose stored times are recent are skipped."""
         max_age = timedelta(seconds=self._max_age_s)
         now, written = work.now, self._written
         # A time in the future was written before the clock was set back, and counts as too old.

@@ -13,7 +13,7 @@ _CONTENDED_RETRY_S = 0.05
 
 
 class ParkedClaim:
-    """A claim of the node `node` that waits for a job of one of the requirement sets `keys`."""
+    """A claim by the node `node`, which waits for a job of one of the requirement sets `keys`."""
 
     __slots__ = ("future", "hint", "is_idle", "keys", "node")
 
@@ -58,8 +58,8 @@ class ParkedClaims:
         # sets whose jobs it could lease.
         self._by_node: dict[str, dict[ParkedClaim, None]] = {}
         self._by_key: dict[int, dict[ParkedClaim, None]] = {}
-        # Events, which are wakeups for new jobs and ends of jobs, are numbered. These are the
-        # numbers of the latest event, and of the latest events of each set and each node.
+        # New jobs and freed nodes are numbered events. These are the number of the latest event,
+        # and the number of the latest event of each requirement set and of each node.
         self._events = 0
         self._last_event_of_key: dict[int, int] = {}
         self._last_event_of_node: dict[str, int] = {}

@@ -14,7 +14,7 @@ from ffrtmp_master.store.rows import NodeRow
 
 
 class PendingReasonCounts:
-    """Determines the pending reason that the queued jobs of a requirement set have in common.
+    """Determines the pending reason that all queued jobs with the same requirement set share.
 
     The module `pending_reasons` does the same for single jobs. This class caches nodes and
     requirement sets and examines only changes. Its catalog is separate from that of the claims, so

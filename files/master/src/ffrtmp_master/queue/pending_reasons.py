@@ -43,7 +43,7 @@ class NodeOccupancy:
     shared: frozenset[str] = frozenset()
 
     def is_busy(self, node: str, wanted: RequirementSet) -> bool:
-        """Return whether the jobs that a node holds prevent it from running a `wanted` job."""
+        """Return whether the jobs that a node holds prevent it from getting a `wanted` job."""
         return node in self.exclusive or (wanted.exclusive and node in self.shared)
 
 

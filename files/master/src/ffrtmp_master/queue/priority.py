@@ -8,8 +8,8 @@ def queue_rank(created_at: datetime, priority_steps: int, step_s: float) -> int:
 
     The rank is the creation time, reduced by `step_s` for each priority step. A job is therefore
     leased before a job whose priority is one step lower, unless that job was created more than
-    `step_s` seconds earlier, and no job starves. The rank does not depend on the current time, so
-    it can be stored in an index.
+    `step_s` seconds earlier. In this way, no job starves. The rank does not depend on the current
+    time, so it can be stored in an index.
 
     Args:
         created_at: The creation time of the job.

@@ -17,10 +17,10 @@ _JOBS_PER_STATEMENT = 2000
 def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> None:
     """Change the state of a job and record the transition.
 
-    The caller must change any other columns before the call. However, `leased_to` must still name
-    the node that held the lease. If the job is queued again, this function clears `leased_to`. If
-    the last job of a run becomes final, the run is finished. After the commit, parked claims that
-    could lease the job, and those of the freed node, are woken.
+    The caller must change any other columns before the call. `leased_to` must name the node that
+    gets the lease or that held it; this function clears `leased_to` if the job is queued again. If
+    the last job of a run becomes final, the run is finished. After the commit, parked claims are
+    woken that could lease a job that is queued again, or whose node is now free.
 
     Args:
         work: The transaction.
@@ -51,7 +51,7 @@ def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> N
 
 
 def enqueue(work: UnitOfWork, jobs: Iterable[JobRow], reason: str) -> None:
-    """Store new jobs, whose state is queued, in batches, so that they need not fit in memory.
+    """Store new jobs in the state queued. They are stored in batches and need not fit in memory.
 
     Args:
         work: The transaction.

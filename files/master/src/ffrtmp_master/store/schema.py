@@ -112,8 +112,8 @@ runs = Table(
     Column("priority", SmallInteger, nullable=False, server_default=text("2")),
     # The number of jobs in each state that retention has removed.
     Column("removed_counts", Typed(dict[str, int])),
-    # The nodes that may get further jobs of the run. For each, the time of its last control encode
-    # is given, or null if it gets none. The column is NULL if there are no such nodes.
+    # The nodes that may get further jobs of the run, each with the time of its last control encode,
+    # or with null if it gets no control encodes. The column is NULL if there are no such nodes.
     Column("unsettled_nodes", Typed(dict[str, datetime | None])),
     # Idempotency keys are unique for each submitter.
     UniqueConstraint("created_by", "key"),
@@ -241,7 +241,7 @@ job_logs = Table(
 results = Table(
     "results",
     metadata,
-    # The order in which results were stored. Cursors contain it.
+    # The number of the result in the order of storage. It is part of cursors.
     Column("sequence", _GENERATED, primary_key=True),
     _transaction_id(),
     Column("id", Uuid, nullable=False, unique=True),

@@ -29,7 +29,7 @@ class Effects:
         results: The number of stored results.
         finished: The number of jobs that became final in each state.
         ended: For each failed attempt, the class of the failure and the new state of the job.
-        queue_waits_s: For each leased job, the time since it could first be leased.
+        queue_waits_s: For each newly leased job, the time that it waited after it became ready.
         run_times_s: For each attempt that ended, its duration.
         end_to_end_s: For each job that became final, the time since its creation.
     """
@@ -156,7 +156,7 @@ class UnitOfWork:
             self._ended_runs = set()
 
     def notify_peers(self) -> None:
-        """Notify the other masters of queued jobs and freed nodes as soon as this commits."""
+        """Notify the other masters of queued jobs and freed nodes. It is sent after the commit."""
         effects = self.effects
         if effects.queued or effects.freed:
             notification = Notification(
