@@ -10,7 +10,7 @@ from ffrtmp_shared.models import Role
 
 
 class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request for a new token. The role agent requires `node`; other roles must not set it."""
+    """A request for a new token. The role agent requires `node`; other roles do not allow it."""
 
     name: Name
     role: Role
@@ -19,10 +19,10 @@ class TokenRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """Metadata of a token; the token itself is not stored.
+    """Metadata of a token. The token itself is not stored.
 
-    Tokens with `is_provisioned` come from the operator's token file and can only be changed there;
-    their `created_by` is null. `last_used_at` has a resolution of one minute.
+    If `is_provisioned` is true, the token comes from the operator's credentials file and can only
+    be changed there, and `created_by` is null. `last_used_at` has a resolution of one minute.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A new token. `token` is returned only once and cannot be retrieved later."""
+    """A new token. `token` is returned only in this response and cannot be retrieved later."""
 
     name: str
     role: Role

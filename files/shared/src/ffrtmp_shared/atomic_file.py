@@ -5,14 +5,15 @@ from pathlib import Path
 
 
 def write_atomically(file: Path, content: bytes, *, is_durable: bool, mode: int = 0o600) -> None:
-    """Replace a file; a reader sees the former content or the new content, never a part.
+    """Replace a file so that a reader sees either the former or the new content, never a part.
 
     Args:
-        file: The file; its directory must exist. `file` with the suffix `.new` is used meanwhile.
+        file: The file. Its directory must exist. The new content is first written to a file of the
+            same name with the suffix `.new`.
         content: The new content.
-        is_durable: Whether the content must survive a power failure once this returns. Without
-            it, nothing waits for the disk, and a power failure may leave any content; this is for
-            state that is invalid after a reboot.
+        is_durable: Whether the new content must survive a power failure after the function has
+            returned. If not, the function does not wait for the disk, and a power failure may leave
+            arbitrary content. This is acceptable for state that is invalid after a reboot.
         mode: The permissions of the file.
 
     Raises:

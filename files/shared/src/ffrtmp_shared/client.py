@@ -42,7 +42,7 @@ _TIMEOUT_S = 15.0
 
 
 class MasterUnreachableError(Exception):
-    """The master did not respond, because of the network, TLS or the master. A retry may help."""
+    """The master did not respond because of a network, TLS or server problem. A retry may help."""
 
 
 class MasterRefusedError(Exception):
@@ -132,7 +132,7 @@ class MasterClient:
         return self._call("POST", f"/v1/jobs/{job_id}/result", ReportStored, body=report)
 
     def report_failure(self, job_id: UUID, report: FailureReport) -> ReportStored:
-        """Report that an attempt failed, and the reason."""
+        """Report that an attempt failed, and why."""
         return self._call("POST", f"/v1/jobs/{job_id}/failure", ReportStored, body=report)
 
     def append_log(self, job_id: UUID, attempt: int, offset: int, piece: bytes) -> LogStored:
@@ -208,7 +208,7 @@ class MasterClient:
         return self._call("GET", "/v1/runs", RunPage, params={"cursor": cursor})
 
     def cancel_run(self, run_id: UUID) -> Run:
-        """Cancel every job of a run that is not final."""
+        """Cancel all jobs of a run that are not yet in a final state."""
         return self._call("POST", f"/v1/runs/{run_id}/cancel", Run)
 
     def job(self, job_id: UUID) -> Job:
@@ -323,7 +323,10 @@ def _decode(answer: httpx.Response, answer_type: type[T]) -> T:
 
 
 def _refuse(answer: httpx.Response) -> None:
-    """Raise the problem document of the response, or one built from its status."""
+    """Raise MasterRefusedError with the problem document of the response.
+
+    If the response contains no such document, one is built from the status of the response.
+    """
     try:
         problem = msgspec.json.decode(answer.content, type=Problem)
     except msgspec.DecodeError:

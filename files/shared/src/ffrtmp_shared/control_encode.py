@@ -28,4 +28,4 @@ SCENARIO = Scenario(
     slowest_speed=0.02,
     warm_up_s=1.0,
 )
-"""The settings of control encodes. After a change, earlier results are not comparable."""
+"""The settings of control encodes. If they change, new results are not comparable with old ones."""

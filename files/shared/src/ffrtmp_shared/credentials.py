@@ -15,7 +15,7 @@ def new_token() -> str:
 
 
 def token_sha256(token: str) -> str:
-    """Return the hexadecimal SHA-256 under which a token is stored.
+    """Return the hexadecimal SHA-256 digest that is stored instead of a token.
 
     A slow password hash is not needed: a token has 256 random bits and cannot be guessed.
     """
@@ -41,7 +41,7 @@ class ClientCertificate:
     def from_files(
         cls, certificate_file: Path | None, key_file: Path | None
     ) -> "ClientCertificate | None":
-        """Return the certificate, or None if neither file is set. Raises ValueError if one is."""
+        """Return the certificate, or None if no file is set. Raises ValueError if only one is."""
         if certificate_file is None and key_file is None:
             return None
         if certificate_file is None or key_file is None:
@@ -52,7 +52,10 @@ class ClientCertificate:
 def client_context(
     ca_file: Path, client_certificate: ClientCertificate | None = None
 ) -> ssl.SSLContext:
-    """Return a TLS context that trusts only the CA in `ca_file` and presents the certificate."""
+    """Return a TLS context that trusts only the CA in `ca_file`.
+
+    If there is a `client_certificate`, the context presents it to servers that request one.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=ca_file)

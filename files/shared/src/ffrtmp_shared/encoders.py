@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 RateControl = Literal["crf", "cq", "bitrate_kbps"]
-"""The rate control of a rate point; each value is the name of a field of RatePoint."""
+"""The rate control of a rate point. Each value is the name of a field of RatePoint."""
 
 
 class Between(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class OneOf(msgspec.Struct, frozen=True):
 
 
 class Quality(msgspec.Struct, frozen=True):
-    """A constant quality scale; `fractions` indicates whether fractional values are allowed."""
+    """A constant quality scale. If `fractions` is true, fractional values are allowed."""
 
     least: float
     most: float
@@ -65,11 +65,18 @@ class Quality(msgspec.Struct, frozen=True):
 class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     """One video encoder of FFmpeg.
 
-    `name` is FFmpeg's name of the encoder, `codec` ffprobe's name of its output codec. `crf` and
-    `cq` are its constant quality scales, which differ between encoders. `passes` is the maximum
-    number of passes for a bit rate, `capped` the rate controls that support a maximum rate.
-    `options` is the allow list of further options. `needs_hardware` indicates that the encoder
-    works only with a GPU.
+    Attributes:
+        name: FFmpeg's name for the encoder.
+        codec: ffprobe's name for the output codec.
+        presets: The supported presets.
+        default_preset: The preset that is used if a suite states none.
+        crf: The scale of the constant quality `crf`, or None if the encoder does not support it.
+        cq: The scale of the constant quality `cq`, or None if the encoder does not support it.
+        passes: The maximum number of passes with a bit rate.
+        capped: The rate controls that support a maximum rate.
+        pixel_formats: The supported pixel formats.
+        options: The further options that are allowed, each with its allowed values.
+        needs_hardware: Whether the encoder works only with a GPU.
     """
 
     name: str
@@ -197,7 +204,8 @@ _SOFTWARE = (
         presets=_numbers(0, 10),
         default_preset="6",
         cq=Quality(0, 255),
-        # FFmpeg 5.1 accepts two passes, but the first pass leaves an empty pass log file.
+        # Two passes are not supported: FFmpeg 5.1 accepts them, but the first pass leaves an empty
+        # pass log file.
         options={"tile-columns": Between(1, 64), "tile-rows": Between(1, 64)},
     ),
     Encoder(
@@ -231,7 +239,7 @@ def _nvenc(codec: str, hyphen: str, profiles: tuple[str, ...]) -> Encoder:
         needs_hardware=True,
         presets=_numbers(1, 7, "p"),
         default_preset="p4",
-        # With 0, the driver would choose the quality.
+        # The scale begins at 1, because with 0 the driver would choose the quality.
         cq=Quality(1, 51),
         capped=("cq", "bitrate_kbps"),
         pixel_formats=_EIGHT_BIT if codec == "h264" else ("yuv420p", "yuv420p10le"),
@@ -302,4 +310,4 @@ _HARDWARE = (
 )
 
 ENCODERS: dict[str, Encoder] = {encoder.name: encoder for encoder in (*_SOFTWARE, *_HARDWARE)}
-"""All supported encoders by their FFmpeg name."""
+"""All supported encoders by FFmpeg's names for them."""

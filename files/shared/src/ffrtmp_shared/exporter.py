@@ -1,4 +1,4 @@
-"""Exporters: an HTTPS listener that serves a registry to clients with a farm certificate."""
+"""Exporters: HTTPS listeners that serve the metrics of a registry to hosts of the farm."""
 
 import signal
 import threading
@@ -17,8 +17,8 @@ from ffrtmp_shared import __version__
 class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Listen address and certificates of an exporter.
 
-    A scraper must present a certificate of the CA in `client_ca_file`, so only hosts of the farm
-    can read the metrics.
+    A scraper must present a certificate that was issued by the CA in `client_ca_file`, so only
+    hosts of the farm can read the metrics.
     """
 
     listen_address: str
@@ -38,7 +38,8 @@ class TimedCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return all metrics and the duration of this collection."""
         started = time.perf_counter()
-        # Collected completely first, so that the caller's processing time is not included.
+        # All metrics are collected first, so that the time in which the caller processes them is
+        # not included.
         gathered = tuple(self._timed.collect())
         duration = GaugeMetricFamily(
             "ffrtmp_exporter_collection_duration_seconds",
@@ -59,8 +60,8 @@ def register_build_info(name: str, registry: CollectorRegistry) -> None:
 def serve_until_stopped(name: str, registry: CollectorRegistry, settings: ExporterSettings) -> None:
     """Serve `registry` over mutual TLS until SIGTERM or SIGINT.
 
-    The name and version of the exporter, the CPU time and memory of its process and the duration
-    of each collection are served too.
+    The name and version of the exporter, the CPU time and memory of its process, and the duration
+    of each collection are served as well.
 
     Args:
         name: Name of the exporter.

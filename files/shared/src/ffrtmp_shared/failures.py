@@ -25,7 +25,7 @@ class FailureClass(StrEnum):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the machine or the network caused the failure, not the job."""
+        """Whether another attempt may succeed, because the job itself is not the cause."""
         return self in _RETRYABLE
 
 

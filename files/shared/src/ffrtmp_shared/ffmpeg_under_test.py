@@ -10,8 +10,9 @@ class FfmpegUnderTest(
 ):
     """One of the FFmpegs that a suite compares, identified by its name in the suite.
 
-    Without `sha256` it is the farm's own FFmpeg. Otherwise `sha256` is the lower-case hexadecimal
-    digest of the program. The worker downloads it from `url`, or from the master if `url` is None.
+    If `sha256` is None, this is the farm's own FFmpeg. Otherwise `sha256` is the lower-case
+    hexadecimal digest of the program, and the worker downloads the program from `url`, or from the
+    master if `url` is None.
     """
 
     name: Name
@@ -25,5 +26,5 @@ class FfmpegUnderTest(
 
     @property
     def is_given(self) -> bool:
-        """Whether the suite provides the program, which is then foreign code on the node."""
+        """Whether the suite provides the program. It is then foreign code on the node."""
         return self.sha256 is not None

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7, so that the order of ids is the order of creation."""
+"""Identifiers. They are UUIDv7s, so the order of ids is the order of creation."""
 
 from uuid import UUID
 

@@ -10,7 +10,7 @@ import msgspec
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
-# Fields of the current request or job that are added to every log line. All tasks and threads
+# The fields of the current request or job, which are added to every log line. All tasks and threads
 # of the request or job share one dictionary.
 _context: ContextVar[dict[str, object] | None] = ContextVar("log_context", default=None)
 
@@ -18,13 +18,13 @@ _context: ContextVar[dict[str, object] | None] = ContextVar("log_context", defau
 def begin_context(**fields: object) -> None:
     """Add `fields` to all further log lines of this context and of contexts copied from it.
 
-    The fields of an earlier call are removed.
+    They replace the fields of an earlier call.
     """
     _context.set(fields)
 
 
 def add_context(**fields: object) -> None:
-    """Add fields to those of `begin_context`. Without an earlier call, this has no effect."""
+    """Add fields to those of `begin_context`. If it was not called before, this has no effect."""
     known = _context.get()
     if known is not None:
         known.update(fields)
@@ -53,8 +53,8 @@ class JsonFormatter(logging.Formatter):
         try:
             return msgspec.json.encode(entry, enc_hook=str).decode()
         except (TypeError, ValueError):
-            # A lone surrogate, which is escaped here, or a key that is not a string, which is
-            # skipped. The rest of the line is kept.
+            # The entry contains a lone surrogate, which is escaped here, or a key that is not a
+            # string, which is skipped here. The rest of the line is kept.
             return json.dumps(entry, default=str, skipkeys=True)
 
 
@@ -63,5 +63,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # One line for each HTTP request would hide the relevant lines.
+    # By default, httpx logs a line for each HTTP request, which would obscure the relevant lines.
     logging.getLogger("httpx").setLevel(logging.WARNING)

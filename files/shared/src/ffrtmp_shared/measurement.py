@@ -1,4 +1,7 @@
-"""Measurements of an attempt. Names contain the unit; unavailable values contain the reason."""
+"""Measurements of an attempt.
+
+The name of a field contains the unit of the value. If a value is unavailable, it states why.
+"""
 
 from enum import StrEnum
 from typing import Annotated
@@ -35,10 +38,11 @@ _UNKNOWN = Unavailable(reason="this release of the agent did not measure it")
 class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Format and complexity of the source.
 
-    Spatial and temporal information of the luma follow ITU-T P.910 and come from FFmpeg's filter
-    siti: `si_*` is the standard deviation of the edges of a picture, `ti_*` that of its difference
-    from the previous picture. Both are given as mean and maximum over the first `characterised_s`
-    seconds. P.910 itself defines the maximum.
+    `si_*` and `ti_*` are the spatial and temporal information of the luma according to ITU-T P.910,
+    computed by FFmpeg's filter siti. The spatial information is the standard deviation of the edges
+    of a picture. The temporal information is the standard deviation of the difference between a
+    picture and the previous one. Both are given as mean and maximum over the first
+    `characterised_s` seconds. P.910 itself defines only the maximum.
     """
 
     codec: Text
@@ -56,15 +60,17 @@ class SourceMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Cost of the FFmpeg process that encoded, without any other process.
+    """Cost of the FFmpeg process that encoded. No other process is included.
 
-    `wall_s` is the monotonic time from start to end of the process. `user_s`, `system_s`,
-    `max_rss_kib`, context switches and page faults come from wait4 of the process; a major fault
-    is one that read from disk. `frames` is FFmpeg's final count. `fps` is frames / wall_s and
-    `speed` is source duration / wall_s, both over the whole lifetime of the process.
-    `first_frame_s` is the time from the start of the process to the first progress report that
-    counts a frame. `fps_p1` and `fps_p5` are the 1st and 5th percentile of the frame rate in the
-    intervals between progress reports, from the first frame on.
+    `wall_s` is the time from the start to the end of the process, according to the monotonic clock.
+    `user_s`, `system_s`, `max_rss_kib` and the numbers of context switches and page faults are
+    those that wait4 returned for the process. A major page fault is one that read from disk.
+
+    `frames` is FFmpeg's final count. `fps` is frames / wall_s, and `speed` is source duration /
+    wall_s; both refer to the whole lifetime of the process. `first_frame_s` is the time from the
+    start of the process to the first progress report that counts a frame. `fps_p1` and `fps_p5` are
+    the 1st and 5th percentiles of the frame rate in the intervals between progress reports,
+    beginning with the first frame.
     """
 
     wall_s: Amount
@@ -84,20 +90,21 @@ class EncodeMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     @property
     def cpu_s(self) -> float:
-        """User and system CPU time of the encode."""
+        """The sum of the user and system CPU time of the encode."""
         return self.user_s + self.system_s
 
 
 class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Properties of the output file as ffprobe reports them.
+    """Properties of the output file as reported by ffprobe.
 
     `video_bitrate_kbps` is the total size of the video packets divided by `duration_s` (the sum
-    of the packets' durations), in units of 1,000 bit/s. `peak_bitrate_kbps` is the maximum over
-    all one-second windows that start at a frame. `bitrate_deviation_ratio` is the relative
-    deviation of the bit rate from the requested one, negative if it is lower. `level` is the
-    codec's own number, `gop_max_frames` the largest number of frames from one key frame to the
-    next, and `reorder_frames` the number of frames that the decoder has to delay because of
-    B-frames. `decoded_sha256` is the digest of all decoded pictures of the first video stream.
+    of the packets' durations), in units of 1,000 bit/s. `peak_bitrate_kbps` is the maximum bit rate
+    in any one-second window that starts at a frame. `bitrate_deviation_ratio` is the relative
+    deviation of the bit rate from the requested one; it is negative if the bit rate is lower.
+    `level` is the number by which the codec identifies the level. `gop_max_frames` is the largest
+    number of frames from one key frame to the next. `reorder_frames` is the number of frames by
+    which the decoder has to delay the output because of B-frames. `decoded_sha256` is the digest of
+    all decoded pictures of the first video stream.
     """
 
     codec: Text
@@ -129,17 +136,19 @@ class QualityMeasurement(
     tag="measured",
     tag_field="status",
 ):
-    """Quality of the output compared with its source, from a separate pass after the encode.
+    """Quality of the output compared with its source, measured in a separate pass after the encode.
 
-    Every frame of the output is compared with the frame of the same number in the source;
-    `pairs` is the number of compared frames. An output of another size is scaled to the size of
-    the source. Percentiles are interpolated linearly between ranks. `vmaf_neg_mean` is from the
-    variant of the model without enhancement gain (NEG), which is the one for comparing codecs.
-    PSNR and SSIM are from libvmaf, as means over the frames; libvmaf limits the PSNR of equal
-    pictures (to 60 dB for 8 bits). `ssim_ffmpeg_mean` is from FFmpeg's filter over all planes and
-    differs from libvmaf's SSIM, which covers only the luma. XPSNR is from FFmpeg and covers the
-    whole clip; it is not a mean over frames. `alignment_offset` is the shift of up to two frames
-    at which the pictures match best. It is always 0, because the quality is unavailable otherwise.
+    Every frame of the output is compared with the frame of the same number in the source. `pairs`
+    is the number of compared frames. If the output has a different size, it is first scaled to the
+    size of the source. Percentiles are interpolated linearly between ranks.
+
+    `vmaf_neg_mean` is computed with the variant of the model without enhancement gain (NEG), which
+    is intended for comparing codecs. PSNR and `ssim_libvmaf_mean` are computed by libvmaf and are
+    means over the frames. libvmaf limits the PSNR of identical pictures (to 60 dB for 8 bits).
+    `ssim_ffmpeg_mean` is computed by FFmpeg's filter over all planes and differs from libvmaf's
+    SSIM, which covers only the luma. XPSNR is computed by FFmpeg for the whole clip; it is not a
+    mean over frames. `alignment_offset` is the shift of up to two frames at which the pictures
+    match best. It is always 0 here, because the quality is otherwise unavailable.
     """
 
     vmaf_model: Text
@@ -173,16 +182,19 @@ class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """State of the host before and during the encode.
 
-    `load_before` is the 1-minute load average at the start of the encode, and `steal_ratio` the
-    fraction of all CPU time during the encode that the hypervisor took away. `cpu_busy_s` is the
-    CPU time of all processes of the host during the encode, including the encode, on `cpu_count`
-    CPUs. `throttle_events` is the number of thermal throttling events of cores and packages, and
-    `throttled_periods` the number of scheduler periods in which the slot had used up its quota.
-    The pressures are the fractions of time in which at least one task of the host waited for CPU,
-    memory or disk. Frequencies and temperatures are sampled once a second. `cpu_affinity` lists
-    the CPUs that the encode was allowed to use, `numa_nodes` their NUMA nodes. `host_tuning` is
-    `on` if the farm's tuning of the host was active during the whole encode.
-    `source_cached_ratio` is the fraction of the source that was in the page cache at the start.
+    `load_before` is the 1-minute load average at the start of the encode. `steal_ratio` is the
+    fraction of all CPU time during the encode that the hypervisor used for other purposes.
+    `cpu_busy_s` is the CPU time of all processes of the host during the encode, including the
+    encode itself, on all `cpu_count` CPUs. `throttle_events` is the number of thermal throttling
+    events of cores and packages. `throttled_periods` is the number of scheduler periods in which
+    the slot had used up its CPU quota.
+
+    The pressure ratios are the fractions of time in which at least one task of the host waited for
+    CPU, memory or disk. Frequencies and temperatures are sampled once a second. `cpu_affinity`
+    lists the CPUs that the encode was allowed to use, and `numa_nodes` lists the NUMA nodes of
+    these CPUs. `host_tuning` is `on` if the farm's tuning of the host was active during the whole
+    encode. `source_cached_ratio` is the fraction of the source that was in the page cache at the
+    start.
     """
 
     kernel: Text
@@ -212,11 +224,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Information for repeating the same encode manually.
+    """Information that is needed to repeat the same encode manually.
 
     `argv` is the exact argument list of the encode, starting with the binary. `more_argv` contains
-    those of the subsequent processes: a second pass, or further renditions. Paths of the source
-    and the output are relative to the working directory of the attempt.
+    the argument lists of the processes that followed: a second pass, or further renditions. The
+    paths of the source and the output are relative to the working directory of the attempt.
     """
 
     argv: _Arguments
@@ -235,13 +247,13 @@ class EnergyMeasurement(
     tag="measured",
     tag_field="status",
 ):
-    """Energy during the encode, from the counters of the hardware.
+    """Energy that the hardware used during the encode, according to its counters.
 
-    `zones_j` contains the joules of each zone. Zones of processors (RAPL) are the packages and
-    their DRAM; zones within a package and zones that contain packages are excluded. Zones of GPUs
-    (NVML) are boards. `gross_j` is the sum of the zones over `duration_s`. `idle_w` is the power
-    of the same zones in a window before the encode in which the agent ran no job, and `net_j` is
-    gross_j - idle_w * duration_s.
+    `zones_j` contains the energy of each zone in joules. For processors (RAPL), the zones are the
+    packages and their DRAM; zones within a package and zones that contain packages are excluded.
+    For GPUs (NVML), the zones are boards. `gross_j` is the sum of the zones over `duration_s`
+    seconds. `idle_w` is the power of the same zones in a window before the encode in which the
+    agent ran no job. `net_j` is gross_j - idle_w * duration_s.
     """
 
     zones_j: Annotated[dict[Text, Amount], Meta(max_length=64)]
@@ -252,7 +264,7 @@ class EnergyMeasurement(
 
 
 class VerdictState(StrEnum):
-    """Usability of the figures of a result."""
+    """The extent to which the figures of a result can be relied on."""
 
     VALID = "valid"
     DEGRADED = "degraded"
@@ -278,7 +290,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class RenditionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One output of a ladder. `encode` is null if one process made all renditions."""
+    """One output of a ladder. `encode` is null if one process encoded all renditions."""
 
     name: Name
     encode: EncodeMeasurement | None
@@ -287,13 +299,14 @@ class RenditionMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 
 class DensityStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One step of a density search: `streams` simultaneous streams for `window_s`.
+    """One step of a density search, in which `streams` streams ran together for `window_s` seconds.
 
     `held` indicates whether all streams kept up with real time. `slowest_speed` is the speed of
-    the slowest stream in multiples of real time, without its startup; `lag_max_s` is the largest
-    lag of a stream. `cpu_busy_ratio` is the busy fraction of the CPUs that the slot may use,
-    `power_w` the power of the host's packages and their memory, `gpu_power_w` that of all its
-    NVIDIA GPUs. `limit` names the exhausted resource and is empty if the streams held.
+    the slowest stream in multiples of real time, without its startup. `lag_max_s` is the largest
+    lag of any stream. `cpu_busy_ratio` is the fraction of time in which the CPUs that the slot may
+    use were busy. `power_w` is the power of the host's processor packages and their memory, and
+    `gpu_power_w` is the power of all its NVIDIA GPUs. `limit` names the exhausted resource. It is
+    empty if all streams kept up.
     """
 
     streams: Count
@@ -315,11 +328,12 @@ class StreamCost(
     tag="computed",
     tag_field="status",
 ):
-    """Cost per hour of one of the streams that a node holds, in `currency` (ISO 4217).
+    """Cost per hour of each stream that a node can encode in real time, in `currency` (ISO 4217).
 
-    `host_per_hour` and `energy_per_kwh` are the prices that the operator configured; without the
-    latter, the former includes energy. `energy_per_stream_hour` is watts_per_stream / 1000 *
-    energy_per_kwh. `per_stream_hour` is that amount plus host_per_hour / streams.
+    `host_per_hour` and `energy_per_kwh` are the prices that the operator configured. If
+    `energy_per_kwh` is unavailable, `host_per_hour` includes the price of energy.
+    `energy_per_stream_hour` is watts_per_stream / 1000 * energy_per_kwh. `per_stream_hour` is
+    energy_per_stream_hour + host_per_hour / streams.
     """
 
     currency: Currency
@@ -330,13 +344,14 @@ class StreamCost(
 
 
 class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The number of streams that the node holds in real time.
+    """The number of streams that the node can encode in real time.
 
-    `streams` is the number that held in a window of `verify_s`; 0 if not even one did. `steps`
-    contains all steps of the search in their order. `limit` names the resource that is exhausted
-    with more streams; it is empty if the search reached its configured maximum. `power_w` and
-    `gpu_power_w` are from the verified window. `watts_per_stream` is their sum divided by
-    `streams`, without `gpu_power_w` on hosts that have no NVIDIA GPU.
+    `streams` is the number of streams that kept up with real time in a window of `verify_s`
+    seconds; it is 0 if not even one stream did. `steps` contains all steps of the search in their
+    order. `limit` names the resource that would be exhausted by more streams; it is empty if the
+    search reached its configured maximum. `power_w` and `gpu_power_w` were measured in the verified
+    window. `watts_per_stream` is their sum divided by `streams`. On hosts without an NVIDIA GPU,
+    the sum is `power_w` alone.
     """
 
     streams: Count
@@ -349,24 +364,29 @@ class DensityMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Timing of a stream to the RTMP server, encoded from a feeder that plays the source.
+    """Timing of a live stream to the RTMP server. A feeder plays the source to the encoder.
 
     A picture is due at its time in the source, counted from the start of the feeder. `lag_*_s` is
-    the time from when the nth picture is due until the encoder has written n pictures, sampled
-    four times a second. `end_to_end_*_s` is the time from when a picture is due until a player on
-    this node receives its packet from the server, for every packet. Both include the lookahead of
-    the encoder but not the reordering of B-frames, and exclude the first second.
-    `below_real_time_s` is the time during which the lag grew, `stalls` the number of times that
-    the encoder wrote no picture for more than a second, and `reconnects` the number of times that
-    the connection to the server was established again. `frames_lost` is the number of encoded
-    frames that the player missed after its first. The bit rates cover whole seconds at the player,
-    in units of 1,000 bit/s; `bitrate_cv` is their standard deviation divided by their mean.
-    `helpers_cpu_s` is the CPU time of feeder and player.
+    the time from when the nth picture is due until the encoder has written n pictures; it is
+    sampled four times a second. `end_to_end_*_s` is the time from when a picture is due until a
+    player on this node receives its packet from the server; it is measured for every packet. Both
+    times include the lookahead of the encoder but not the reordering of B-frames. The first second
+    is excluded.
 
-    The `server_*` fields come from the statistics of the RTMP server, polled once a second until
-    shortly before the end: received bytes of audio and video, their mean bit rate from the first
-    poll with data to the last, messages that were not sent to a player, and publishing
-    connections, which are one more than the reconnects that the server observed.
+    `below_real_time_s` is the time during which the lag grew. `stalls` is the number of times that
+    the encoder wrote no picture for more than a second. `reconnects` is the number of times that
+    the connection to the server was established again. `frames_lost` is the number of encoded
+    frames that the player did not receive, counted from the first frame that it received. The bit
+    rates are measured at the player for each whole second, in units of 1,000 bit/s. `bitrate_cv` is
+    their standard deviation divided by their mean. `helpers_cpu_s` is the CPU time of the feeder
+    and the player.
+
+    The `server_*` fields are taken from the statistics of the RTMP server, which are polled once a
+    second until shortly before the end. `server_bytes_in` is the number of received bytes of audio
+    and video. `server_bitrate_mean_kbps` is their mean bit rate from the first poll with data to
+    the last. `server_dropped` is the number of messages that were not sent to a player.
+    `server_publishers` is the number of publishing connections, which is one more than the number
+    of reconnects that the server observed.
     """
 
     duration_s: Amount
@@ -397,12 +417,14 @@ class Measurement(
 ):
     """All measurements of one attempt.
 
-    `encode` covers the measured work: the encode of a `transcode`, the decode of a `decode`, all
-    processes of a `ladder`. For a `density`, it covers all streams of the verified window: the
-    sums of their CPU time and frames, and the maximum of their memory. For a `live`, it covers
-    the encoder without feeder and player. `output` is null for kinds without a single output
-    file; the outputs of a `ladder` are in `renditions`. `energy` is that of all processors of the
-    host, `gpu_energy` that of all its NVIDIA GPUs.
+    `encode` covers the work that is measured. For a `transcode`, this is the encode; for a
+    `decode`, the decode; and for a `ladder`, all processes. For a `density`, `encode` contains the
+    sums of the CPU times and frames of all streams in the verified window, and the maximum of their
+    memory. For a `live`, it covers the encoder, but not the feeder and the player.
+
+    `output` is null for kinds that do not have exactly one output file. The outputs of a `ladder`
+    are in `renditions`. `energy` is the energy of all processors of the host, and `gpu_energy` is
+    the energy of all its NVIDIA GPUs.
     """
 
     encode: EncodeMeasurement

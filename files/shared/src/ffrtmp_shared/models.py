@@ -32,7 +32,7 @@ WaitSeconds = Annotated[float, Meta(ge=0, le=60)]
 
 
 class Role(StrEnum):
-    """Roles of tokens. Each role includes the permissions of those before it, except for agent."""
+    """Roles of tokens. Each role except agent includes the permissions of the roles before it."""
 
     VIEWER = "viewer"
     SUBMITTER = "submitter"
@@ -59,10 +59,10 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Description of a node that its agent sends at startup.
 
-    `encoders` are those that the agent tested with a short encode. `address` is the address of
-    the node's exporters, and `exporters` contains their ports by name. `kinds` lists the kinds of
-    jobs that the agent supports. `ffmpeg_under_test` indicates whether the node may run an FFmpeg
-    that a suite provides.
+    `encoders` lists the encoders that passed a short test encode on the node. `address` is the
+    address of the node's exporters, and `exporters` contains their ports by name. `kinds` lists the
+    kinds of scenarios that the agent supports. `ffmpeg_under_test` indicates whether the node may
+    run an FFmpeg that a suite provides.
     """
 
     name: Name
@@ -99,7 +99,10 @@ class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A suite to execute, as the text of its YAML file. `seed` determines the order of the jobs."""
+    """A request for a run of the suite whose YAML text is `suite`.
+
+    `seed` determines the order of the jobs. If it is null, the master chooses a random seed.
+    """
 
     suite: Annotated[str, Meta(max_length=1_000_000)]
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
@@ -108,8 +111,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a suite.
 
-    `counts` contains the number of jobs in every state, including 0. On `unsettled_nodes`, more
-    repeats or a control encode may still be added.
+    `counts` contains the number of jobs in every state, even if it is 0. `unsettled_nodes` are the
+    nodes on which more repeats or a control encode may still be added.
     """
 
     id: UUID
@@ -139,7 +142,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A single job that does not belong to a run.
 
     An `exclusive` job does not share its node with other jobs. If `max_attempts` is null, the
-    default of the farm applies. If an attempt takes longer than `deadline_s`, the job fails.
+    default of the farm applies. If an attempt takes longer than `deadline_s` seconds, the job
+    fails.
     """
 
     scenario: Scenario
@@ -151,13 +155,13 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A change of a job that is not final."""
+    """A change of a job that is not yet in a final state."""
 
     priority: Priority
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Reason for a failed attempt. `log_tail` contains the last lines of FFmpeg's log, if any."""
+    """Reason why an attempt failed. `log_tail` contains the last lines of FFmpeg's log, if any."""
 
     failure_class: FailureClass
     message: Annotated[str, Meta(max_length=4096)]
@@ -167,9 +171,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Progress of an attempt. `stage` is fetch, encode, quality or report.
 
-    `bitrate_bps` is the current output bit rate per second of video, `duplicated_frames` and
-    `dropped_frames` are FFmpeg's counts since the encode began, and `lag_s` is the lag of the
-    encoder of a stream. These fields are null if they are unknown.
+    `bitrate_bps` is the current output bit rate per second of video. `duplicated_frames` and
+    `dropped_frames` are FFmpeg's counts since the start of the encode. `lag_s` is the time by which
+    the encoder of a stream lags behind. These fields are null if they are unknown.
     """
 
     stage: Annotated[str, Meta(max_length=32)]
@@ -184,7 +188,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of a job's state, with time and reason. `before` is null for the first."""
+    """One change of a job's state, with its time and reason. `before` is null for a new job."""
 
     before: JobState | None
     after: JobState
@@ -196,11 +200,11 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One repeat of a scenario, for a particular node or for any suitable node.
 
-    `node` is the node that must execute the job (null for any), `leased_to` the node that
-    executes or last executed it. `repeat` counts from 1. `position` is the position in the random
-    order of the run. `run_id` is null for a job that does not belong to a run. `waiting` is the
-    reason why a queued job cannot be claimed at the moment. `retry_of` is the job that this one
-    repeats, `superseded_by` the job that repeats this one.
+    `node` is the node that must execute the job; it is null if any suitable node may. `leased_to`
+    is the node that executes the job or last executed it. `repeat` counts from 1. `position` is the
+    position of the job in the random order of the run. `run_id` is null for a job that does not
+    belong to a run. `waiting` is the reason why a queued job is not being executed yet. `retry_of`
+    is the job that this job retries, and `superseded_by` is the job that retries this job.
     """
 
     id: UUID
@@ -233,7 +237,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request of an agent for a job. The master waits up to `wait_s` seconds for one."""
+    """An agent's request for a job. If there is none, the master waits up to `wait_s` seconds."""
 
     node: Name
     slot: Slot
@@ -241,9 +245,10 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A leased job. The lease expires after `lease_s` unless a heartbeat renews it.
+    """A leased job. The lease expires after `lease_s` seconds unless a heartbeat renews it.
 
-    `attempt` is the fencing token: the agent sends it with every request about this job.
+    The agent should send a heartbeat every `heartbeat_s` seconds. `attempt` is the fencing token,
+    which the agent sends with every request about this job.
     """
 
     job: Job
@@ -253,14 +258,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A renewal of the lease with the current progress. The first one makes the job `running`."""
+    """A renewal of the lease, with the current progress. The first one makes the job `running`."""
 
     attempt: Attempt
     progress: Progress
 
 
 class HeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The renewed lease, and whether the job was canceled and must be stopped."""
+    """The new duration of the lease, and whether the agent must cancel the job."""
 
     lease_s: float
     cancel: bool
@@ -285,7 +290,7 @@ class NextClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ResultReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Measurement of an attempt. Its artifacts must be uploaded before.
+    """Report of the measurement of an attempt. Its artifacts must already be uploaded.
 
     With `next`, the same request claims the next job of the slot after the result is stored.
     """
@@ -307,7 +312,8 @@ class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ReportStored(msgspec.Struct, frozen=True, kw_only=True):
     """Confirmation that a report is stored. `repeated` means that it was stored before.
 
-    `next` is the job that was claimed with the result; null if none was requested or available.
+    `next` is the job that was claimed with the result. It is null if no job was requested or
+    available.
     """
 
     job_id: UUID
@@ -324,7 +330,7 @@ class LogStored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of a job's state in the event stream. `before` is null for the first."""
+    """A change of a job's state in the event stream. `before` is null for a new job."""
 
     job_id: UUID
     run_id: UUID | None
@@ -336,7 +342,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a run. `counts` contains the number of jobs in every state, including 0."""
+    """The end of a run. `counts` contains the number of jobs in every state, even if it is 0."""
 
     run_id: UUID
     state: RunState

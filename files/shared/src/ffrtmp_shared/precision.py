@@ -1,4 +1,4 @@
-"""Precision of a run: the precision that a suite requests, and the precision reached."""
+"""Precision of a run: the precision that its suite requests, and the precision it has reached."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -11,11 +11,12 @@ MAX_REPEATS = 1000
 
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The condition for ending repeats after the minimum number of repeats of the suite.
+    """The precision that a suite requests, and the limits of the repeats that are to reach it.
 
-    A scenario is repeated on its node until half the width of the 95 % interval of its median
-    speed, as a fraction of the median, is at most `interval`. Repeats also end after
-    `max_repeats` in total, or when the node has worked on the run for `budget_s`, if set.
+    A scenario is repeated on its node until half the width of the 95 % confidence interval of its
+    median speed, as a fraction of the median, is at most `interval`. It also gets no further
+    repeats after `max_repeats` in total. If `budget_s` is set, all repeats end when the node has
+    worked on the run for `budget_s` seconds.
     """
 
     interval: Annotated[float, Meta(gt=0, le=1)] = 0.01
@@ -24,24 +25,24 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class MedianState(StrEnum):
-    """State of a median."""
+    """State of the median speed of a scenario on a node."""
 
     OPEN = "open"
     """More repeats will follow."""
     PRECISE = "precise"
-    """Its interval is as narrow as requested."""
+    """The confidence interval is as narrow as requested."""
     UNSTABLE = "unstable"
-    """Its interval is wider than requested, and no repeats will follow."""
+    """The confidence interval is wider than requested, and no more repeats will follow."""
     FEW_REPEATS = "few_repeats"
-    """It has too few valid repeats for an interval."""
+    """There are too few valid repeats for a confidence interval, and no more will follow."""
 
 
 class MedianSpeed(msgspec.Struct, frozen=True, kw_only=True):
     """The median speed of a scenario on a node, in multiples of real time.
 
-    It is the median of `n` repeats; the `n_invalid` repeats with an invalid verdict are excluded.
-    `low` and `high` are the bounds of its 95 % confidence interval; both are null if there are too
-    few repeats.
+    `speed` is the median of `n` repeats. The `n_invalid` repeats with an invalid verdict are not
+    among them. `low` and `high` are the bounds of the 95 % confidence interval of the median. Both
+    are null if there are too few repeats.
     """
 
     node: str
@@ -57,8 +58,8 @@ class MedianSpeed(msgspec.Struct, frozen=True, kw_only=True):
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """Change of speed between the first and the last of the `n` control encodes of a node.
 
-    `ratio` is the last speed divided by the first; below 1, the node has become slower. Speeds
-    and ratio are null while there are fewer than two valid control encodes.
+    `ratio` is the last speed divided by the first. If it is below 1, the node has become slower.
+    The speeds and the ratio are null while there are fewer than two valid control encodes.
     """
 
     node: str

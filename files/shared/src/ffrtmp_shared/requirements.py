@@ -32,10 +32,11 @@ class Requirements(
 ):
     """Properties that a node must have. Properties that are not set are not checked.
 
-    `architecture` is the kernel's name (x86_64, aarch64), `gpu` a case-insensitive part of the
-    name of a GPU, and `labels` must match labels of the node exactly. `kind` is set only for
-    kinds that not every node supports. `ffmpeg_under_test` requires a node that may run an FFmpeg
-    that a suite provides.
+    `kind` is the kind of the scenario; it is set only for kinds that some nodes do not support.
+    `architecture` is the kernel's name for the architecture, such as x86_64 or aarch64. `gpu` is a
+    part of the name of a GPU; upper and lower case are equivalent. `labels` must match labels of
+    the node exactly. If `ffmpeg_under_test` is true, the node must be allowed to run an FFmpeg that
+    a suite provides.
     """
 
     encoder: Word | None = None

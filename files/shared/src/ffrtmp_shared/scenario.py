@@ -11,24 +11,24 @@ from ffrtmp_shared.encoders import ENCODERS, Encoder, RateControl
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
-"""Supported pixel formats. Some encoders support only the first."""
+"""The supported pixel formats. Some encoders support only the first one."""
 
 MAX_THREADS = 256
 """The maximum number of encoder threads."""
 
 MIN_LIVE_S = 10
-"""The minimum duration of a stream, in seconds. The lag of a shorter one is not meaningful."""
+"""The minimum duration of a live stream, in seconds. Lags of shorter streams are not meaningful."""
 
 MAX_LIVE_S = 14_400
-"""The maximum duration of a stream, in seconds. The times of all packets are kept in memory."""
+"""The maximum duration of a live stream, in seconds. It limits the memory for packet times."""
 
 _ALL_BUT_ONE = 2
 
-# Paths, options and protocols, which are not valid base names of a file.
+# This matches paths, options and protocols, which are not plain file names.
 _PATH_LIKE = re.compile(r"[/\\]|^-|^\.{1,2}$|^[A-Za-z][A-Za-z0-9+.,-]*:")
 
 MAX_GOP_FRAMES = 1_000_000
-"""The maximum distance between key frames."""
+"""The maximum distance between key frames, in frames."""
 
 
 Pixels = Annotated[int, Meta(ge=16, le=16_384)]
@@ -40,9 +40,9 @@ Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 class SyntheticSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A clip that the worker generates with FFmpeg.
 
-    `still` is a picture with almost no motion, `motion` a moving test picture, `noise`
-    unpredictable grain, and `animation` flat areas with sharp edges. `frame_rate` has the notation
-    of FFmpeg: `30` or `30000/1001`.
+    The `content` is `still` (a picture with almost no motion), `motion` (a moving test picture),
+    `noise` (unpredictable grain) or `animation` (flat areas with sharp edges). `frame_rate` is in
+    FFmpeg's notation, such as `30` or `30000/1001`.
     """
 
     content: Literal["still", "motion", "noise", "animation"]
@@ -57,10 +57,11 @@ class Source(
 ):
     """A clip to encode, identified by its digest.
 
-    `sha256` is the lower-case hexadecimal digest of the file. `file_name` is its base name, which
-    is used for display and for the file name suffix. The worker downloads the file from `url`, or
-    from the master if `url` is None. A `synthetic` source has neither digest nor URL: the worker
-    generates it, and the provenance of the result contains the digest of the generated file.
+    `sha256` is the lower-case hexadecimal digest of the file. `file_name` is the base name of the
+    file; it is used for display and determines the suffix of the downloaded file. The worker
+    downloads the file from `url`, or from the master if `url` is None. A `synthetic` source has
+    neither digest nor URL. The worker generates it, and the provenance of the result contains the
+    digest of the generated file.
     """
 
     name: Line
@@ -77,7 +78,7 @@ class Source(
             raise ValueError("a synthetic source must not have a url")
 
     def problems(self) -> list[str]:
-        """Return problems of the file name and of the size of a synthetic source."""
+        """Return error messages for the file name and for the size of a synthetic source."""
         found = []
         if _PATH_LIKE.search(self.file_name):
             found.append(
@@ -98,9 +99,10 @@ class RatePoint(
     """Rate control settings of an encoder. Exactly one of crf, cq and bitrate_kbps is set.
 
     `crf` is a constant quality on the scale of a software encoder. `cq` is a constant quantizer or
-    quality for encoders without CRF: hardware encoders and rav1e. `bitrate_kbps` is an average
-    bit rate of the video stream in kbit/s (1,000 bit/s) with one or two `passes`. `max_kbps`
-    limits the rate over a decoder buffer of `buffer_kbit`, by default one second at `max_kbps`.
+    quality for encoders without CRF, which are the hardware encoders and rav1e. `bitrate_kbps` is
+    the average bit rate of the video stream in kbit/s (1,000 bit/s), which is reached in one or two
+    `passes`. `max_kbps` limits the rate over a decoder buffer of `buffer_kbit`. By default, the
+    buffer holds one second at `max_kbps`.
     """
 
     crf: Annotated[float, Meta(ge=0, le=63)] | None = None
@@ -145,10 +147,10 @@ class RatePoint(
 class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an encoder.
 
-    `threads` is the number of encoder threads. It is fixed because the output of x264 depends on
-    it. `gop_frames` is the maximum distance between key frames. Without `width` and `height` the
-    size of the source is used, without `frame_rate` its frame rate. `options` are further options
-    from the allow list of the encoder.
+    `threads` is the number of encoder threads. It is always set, because the output of x264 depends
+    on it. `gop_frames` is the maximum distance between key frames. If `width` and `height` are
+    None, the output has the size of the source. If `frame_rate` is None, it has the frame rate of
+    the source. `options` are further options from the allow list of the encoder.
     """
 
     encoder: Word
@@ -235,7 +237,7 @@ class LadderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Several renditions of one source.
 
     If `together` is true, one process decodes the source once and encodes all renditions.
-    Otherwise each rendition has a separate process, and the processes run one after another.
+    Otherwise a separate process encodes each rendition, and the processes run one after another.
     """
 
     renditions: Annotated[tuple[Rendition, ...], Meta(min_length=1, max_length=16)]
@@ -258,16 +260,17 @@ class LadderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class DecodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a decode whose output is discarded, with the number of decoder threads."""
+    """Settings of a decode without output. `threads` is the number of decoder threads."""
 
     threads: Threads = 2
 
 
 class DensitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the search for the number of streams that the node holds in real time.
+    """Settings of the search for the number of streams that a node can encode in real time.
 
-    Each step of the search lasts `window_s`, and the verification of its result `verify_s`. A
-    stream holds if its lag behind the wall clock stays below `max_lag_s`.
+    Each step of the search lasts `window_s` seconds, and the verification of its result lasts
+    `verify_s` seconds. A stream keeps up if its lag behind the wall clock stays below `max_lag_s`
+    seconds. The search tries at most `max_streams` streams.
     """
 
     window_s: Seconds = 20.0
@@ -277,7 +280,7 @@ class DensitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a stream in real time to the farm's RTMP server, for `duration_s`."""
+    """Settings of a stream that is sent in real time to the farm's RTMP server."""
 
     duration_s: Annotated[float, Meta(ge=MIN_LIVE_S, le=MAX_LIVE_S)] = 60.0
 
@@ -294,14 +297,14 @@ def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
         found.append(("rate", f"a {kind} is encoded in one pass; omit passes"))
     encoder = ENCODERS.get(settings.encoder)
     if kind == "live" and encoder is not None and encoder.codec != "h264":
-        # The RTMP module of the server supports no later codec, nor do the players of its streams.
+        # Neither the RTMP module of the server nor the players of its streams support newer codecs.
         message = f"RTMP requires H.264, but {encoder.name} writes {encoder.codec}"
         found.append(("encoder", message))
     return found
 
 
 WarmUp = Annotated[float, Meta(ge=0, le=600)]
-"""Duration of the warm-up run before the timed run, in seconds."""
+"""The duration in seconds of the warm-up that precedes the timed execution."""
 
 
 class Scenario(
@@ -310,11 +313,15 @@ class Scenario(
     """The fully resolved settings of one measurement.
 
     `name` is unique within a run. `slowest_speed` is the minimum speed in multiples of real time:
-    the deadline of a job is the duration of its source divided by `slowest_speed`. A `transcode`
-    has its settings in `encode`, the other kinds in the field of their name. A `density` or a
-    `live` also has the settings of each stream in `encode`. A `transcode`, a `ladder` or a
-    `decode` is preceded by a warm-up: the same commands run for `warm_up_s` seconds, and their
-    output is discarded. `ffmpeg` is one of the FFmpegs that a suite lists; None is the farm's own.
+    the deadline of a job is the duration of its source divided by `slowest_speed`.
+
+    The settings of a `transcode` are in `encode`. The settings of any other kind are in the field
+    that is named after the kind. In addition, the settings for each stream of a `density` or a
+    `live` are in `encode`.
+
+    A `transcode`, a `ladder` or a `decode` is preceded by a warm-up: the same commands run for
+    `warm_up_s` seconds, and their output is discarded. `ffmpeg` is one of the FFmpegs that the
+    suite lists. If it is None, the farm's own FFmpeg is used.
     """
 
     name: Line
@@ -331,7 +338,7 @@ class Scenario(
 
     @property
     def encoders(self) -> tuple[EncodeSettings, ...]:
-        """Settings of all encoders in the order of the suite; empty if nothing is encoded."""
+        """The settings of all encoders in the order of the suite; empty if nothing is encoded."""
         if self.ladder is not None:
             return tuple(rendition.encode for rendition in self.ladder.renditions)
         return () if self.encode is None else (self.encode,)
@@ -348,7 +355,7 @@ class Scenario(
 
     @property
     def uploads(self) -> dict[str, str]:
-        """Display names, by SHA-256, of the files that must be uploaded to the master before."""
+        """Display names of the files that must first be uploaded to the master, by SHA-256."""
         found = {}
         source, ffmpeg = self.source, self.ffmpeg
         if source.sha256 is not None and source.url is None:

@@ -40,7 +40,7 @@ class RunState(StrEnum):
 
 
 class NodeState(StrEnum):
-    """State of a node: set by an operator, or offline if the master detected it."""
+    """State of a node. An operator sets it to active or draining; the master detects offline."""
 
     ACTIVE = "active"
     DRAINING = "draining"
@@ -65,7 +65,7 @@ JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.FAILED: frozenset(),
     JobState.CANCELED: frozenset(),
 }
-"""The legal next states of each state."""
+"""The states to which a job may change, for each state."""
 
 
 class IllegalTransitionError(ValueError):
@@ -87,8 +87,9 @@ def check_transition(before: JobState, after: JobState) -> None:
 def run_state(counts: dict[JobState, int], *, more_to_come: bool = False) -> RunState:
     """Derive a run's state from the number of its jobs in each state.
 
-    A run is final when all of its jobs are final and no more jobs will be added. It has succeeded
-    if all jobs have. If there are failed and canceled jobs, it has failed.
+    A run is final when all of its jobs are final and no more jobs will be added. It has then failed
+    if any job has failed. Otherwise it is canceled if any job was canceled, and has succeeded if
+    all jobs have succeeded.
 
     Args:
         counts: Number of jobs by state. States without jobs may be omitted.

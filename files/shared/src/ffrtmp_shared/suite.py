@@ -1,4 +1,4 @@
-"""Suites: parsing and validation of the YAML, and its resolution to scenarios."""
+"""Suites: parsing and validation of the YAML, and resolution of a suite into scenarios."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -53,7 +53,7 @@ MAX_JOBS = 100_000
 
 _Path = list[str | int]
 
-# Kinds with one scenario for each rate point.
+# The kinds of encodes that result in one scenario for each rate point.
 _AT_RATES = ("transcode", "density", "live")
 
 _WARMED_UP = ("transcode", "ladder", "decode")
@@ -71,10 +71,10 @@ class SuiteRendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An encode, or a measurement of another kind, that is applied to each source.
 
-    A `transcode`, a `density` and a `live` are measured at each of their own `rate_points`, or at
-    those of the suite if they have none. A `density` also has the fields of `DensitySettings`,
-    and a `live` a duration. A `ladder` has a rate in each of its `renditions`. A `decode` has only
-    `threads`.
+    A `transcode`, a `density` or a `live` is measured at each of its own `rate_points`, or at those
+    of the suite if it has none. A `density` also uses the fields of `DensitySettings`, and a `live`
+    also uses `duration_s`. A `ladder` has a rate in each of its `renditions` instead. The only
+    setting of a `decode` is `threads`.
     """
 
     name: str
@@ -98,7 +98,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     duration_s: float = LiveSettings().duration_s
 
     def settings(self, rate: RatePoint, rung: SuiteRendition | None = None) -> EncodeSettings:
-        """Return the encoder settings for `rate`, with the size of `rung` if it is given."""
+        """Return the encoder settings for `rate`. If `rung` is given, its size is used."""
         size = self if rung is None else rung
         encoder = str(self.encoder)
         return EncodeSettings(
@@ -135,7 +135,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class OnNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Placement of all jobs on one node, given by its name."""
+    """The placement of all jobs on one node, which is given by its name."""
 
     node: str
 
@@ -143,16 +143,30 @@ class OnNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A suite: sources x encodes x rate points x FFmpegs x placement x repeats.
 
-    `placement` is `each` (every suitable node measures every scenario), `any` (one suitable node
-    measures it) or a node. `repeats` is the number of times that each scenario is measured on its
-    node; with `precision`, it is the minimum. With `control`, each node runs a control encode at
-    the beginning and the end, and some in between. Without `ffmpegs`, the farm's own FFmpeg is
-    used. `slowest_speed` and `warm_up_s` are described in `Scenario`. `requirements` are
-    properties that a node must have. `when_unmet` applies to scenarios that no active node
-    supports: their jobs wait for such a node, or the run is rejected. Without `when_unmet`, the
-    jobs wait if a registered node that is offline or draining supports the scenarios; otherwise
-    the run is rejected. An `exclusive` job does not share its node with other jobs. If an attempt
-    takes longer than `deadline_s`, its job fails.
+    Attributes:
+        name: The name of the suite.
+        sources: The clips to encode.
+        encodes: The encodes that are applied to each source.
+        rate_points: The rate points for encodes that have none of their own.
+        ffmpegs: The FFmpegs to compare. If there are none, the farm's own FFmpeg is used.
+        description: A text for readers of the suite.
+        placement: With `each`, every suitable node measures every scenario. With `any`, one
+            suitable node measures each scenario. Otherwise the given node measures all scenarios.
+        priority: The priority of the jobs.
+        exclusive: Whether a job does not share its node with other jobs.
+        requirements: The properties that a node must have.
+        when_unmet: What happens if no active node supports a scenario. With `wait`, its jobs wait
+            for such a node. With `refuse`, the run is rejected. If it is None, the jobs wait if a
+            registered node that is offline or draining supports the scenario; otherwise the run is
+            rejected.
+        deadline_s: The maximum duration of an attempt. If an attempt takes longer, its job fails.
+        repeats: The number of times that each scenario is measured on its node. With `precision`,
+            this is the minimum.
+        slowest_speed: See `Scenario`.
+        warm_up_s: See `Scenario`.
+        precision: The precision that the run should reach, or None for a fixed number of repeats.
+        control: Whether each node runs control encodes at the beginning and at the end of the run
+            and at intervals in between.
     """
 
     name: str
@@ -186,7 +200,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return len(self.sources) * measured * (len(self.ffmpegs) or 1)
 
     def scenarios(self) -> list[Scenario]:
-        """Return the product of sources, encodes, rates and FFmpegs, in the order of the file."""
+        """Return the scenarios: each source with each encode, rate and FFmpeg, in file order."""
         builds: list[FfmpegUnderTest | None] = [ffmpeg.resolve() for ffmpeg in self.ffmpegs]
         return [
             Scenario(
@@ -205,7 +219,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ]
 
     def _variants(self, encode: SuiteEncode) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the settings of each scenario of an encode, with the last part of its name."""
+        """Yield the last part of the name and the settings of each scenario of an encode."""
         if encode.kind == "ladder":
             yield "ladder", {"ladder": encode.ladder()}
         elif encode.kind == "decode":
@@ -221,14 +235,15 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def parse_suite(text: str) -> Suite:
     """Read and validate a suite.
 
-    Raises SuiteError, which contains every problem that was found with its line.
+    Raises SuiteError, which contains every problem that was found, each with its line.
     """
     document = read_yaml(text)
     _raise_if_any(
         SuiteProblem(line_of(document, path_text(error)), explain_error(error))
         for error in islice(Draft202012Validator(json_schema()).iter_errors(document), MAX_PROBLEMS)
     )
-    # RatePoint validates itself. It is checked here first to report errors with their lines.
+    # RatePoint validates itself as well. Here, its errors are found first and reported with their
+    # lines.
     _raise_if_any(_invalid_rates(document))
     try:
         suite = msgspec.convert(to_plain(text), Suite)
@@ -244,7 +259,7 @@ def parse_suite(text: str) -> Suite:
 
 
 def _raise_if_any(problems: Iterator[SuiteProblem] | list[SuiteProblem]) -> None:
-    """Raise SuiteError if there are problems, without duplicates."""
+    """If there are problems, raise SuiteError with the problems, without duplicates."""
     found = list(dict.fromkeys(problems))
     if found:
         raise SuiteError(found)
@@ -274,7 +289,7 @@ def _invalid_rates(document: Any) -> Iterator[SuiteProblem]:
 
 
 def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Yield problems of duplicate names, which would lead to scenarios with the same name."""
+    """Yield a problem for each duplicate name. It would lead to scenarios with the same name."""
     lists: list[tuple[_Path, str, list[str]]] = [
         (["sources"], "name", [source.name for source in suite.sources]),
         (["encodes"], "name", [encode.name for encode in suite.encodes]),
@@ -296,7 +311,7 @@ def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
 
 
 def _invalid_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Yield problems of settings that conflict with precision or with control encodes."""
+    """Yield a problem for each setting that conflicts with precision or with control encodes."""
     precision = suite.precision
     if precision is not None:
         here = line_of(document, ["precision"])
@@ -319,7 +334,7 @@ def _invalid_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
 
 
 def _invalid_items(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Yield problems of sources and FFmpegs, and of fields that the kind of an encode excludes."""
+    """Yield the problems of sources and FFmpegs, and of missing or extra fields of encodes."""
     for number, source in enumerate(suite.sources):
         try:
             messages = source.resolve().problems()
@@ -351,7 +366,7 @@ def _invalid_items(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
 
 
 def _invalid_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
-    """Yield problems of settings that the encoders do not accept."""
+    """Yield a problem for each setting that its encoder does not accept."""
     for number, encode in enumerate(suite.encodes):
         path: _Path = ["encodes", number]
         if encode.kind == "ladder":
@@ -375,7 +390,7 @@ def _invalid_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
 def _setting_problems(
     document: Any, encode: _Path, rate: _Path, size: _Path, settings: EncodeSettings
 ) -> Iterator[SuiteProblem]:
-    """Yield problems of `settings`, each with the line of the field that causes it."""
+    """Yield the problems of `settings`, each with the line of the field that causes it."""
     for field, message in settings.setting_errors():
         where = {"rate": rate, "width": [*size, field], "height": [*size, field]}
         yield SuiteProblem(line_of(document, where.get(field, [*encode, field])), message)

@@ -24,7 +24,11 @@ class SuiteSynthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A clip: a `file` relative to the suite or a `url`, both with a digest, or a generated one."""
+    """A clip to encode.
+
+    It is a `file`, whose path is relative to the suite, or a `url`, both with a digest. Otherwise
+    it is a `synthetic` clip, which the worker generates.
+    """
 
     name: str
     file: str | None = None
@@ -33,7 +37,7 @@ class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     synthetic: SuiteSynthetic | None = None
 
     def resolve(self) -> Source:
-        """Return the source for jobs. Raises ValueError unless exactly one kind is set."""
+        """Return the source for scenarios. Raises ValueError unless exactly one kind is set."""
         if sum(kind is not None for kind in (self.file, self.url, self.synthetic)) != 1:
             raise ValueError("a source must set exactly one of file, url, synthetic")
         _check_url(self.url)
@@ -62,9 +66,10 @@ class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SuiteFfmpeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An FFmpeg to compare: a `file` relative to the suite or a `url`, both with a digest.
+    """An FFmpeg to compare.
 
-    An entry with only a name is the farm's own FFmpeg.
+    It is a `file`, whose path is relative to the suite, or a `url`, both with a digest. An entry
+    with only a name is the farm's own FFmpeg.
     """
 
     name: str
@@ -73,7 +78,7 @@ class SuiteFfmpeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str | None = None
 
     def resolve(self) -> FfmpegUnderTest:
-        """Return the FFmpeg for jobs. Raises ValueError unless its fields identify one program."""
+        """Return the FFmpeg for scenarios. Raises ValueError if it is not identified uniquely."""
         if self.file is not None and self.url is not None:
             raise ValueError("an FFmpeg must set at most one of file, url")
         is_given = self.file is not None or self.url is not None

@@ -29,10 +29,11 @@ MAX_DEADLINE_S = 31_536_000
 # The last part of the path is the name under which an agent stores the file.
 _FILE = r"^([^\x00-\x1f\x7f]*/)?[^\x00-\x1f\x7f/]{1,255}$(?!\n)"
 
-# Paths that FFmpeg or a tool could interpret as a protocol or an option, and directories.
+# This matches paths that FFmpeg or a tool could interpret as a protocol or an option, and paths of
+# directories.
 _NO_FILE = r"^[A-Za-z][A-Za-z0-9+.,-]*:|^-|/-[^/]*$|(^|/)\.{1,2}$"
 
-# Control characters and characters that change the text direction of a terminal are excluded.
+# This excludes control characters and characters that change the text direction of a terminal.
 _PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
 
 _ENCODER_FIELDS = (
@@ -64,7 +65,7 @@ FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", "duration_s"),
     ),
 }  # fmt: skip
-"""Required and allowed fields of an encode, by its kind."""
+"""The required fields and the allowed fields of an encode, by its kind."""
 
 _NAME = msgspec.json.schema(Name)
 # Whole numbers may be written without quotes.
@@ -224,7 +225,10 @@ def _a_list(items: dict[str, Any]) -> dict[str, Any]:
 
 
 def _requirements() -> dict[str, Any]:
-    """Return the schemas of requirements. Encoder and node are set by encodes and placement."""
+    """Return the schemas of the requirements that a suite may state.
+
+    The encoder and the node are not among them: they follow from the encodes and the placement.
+    """
     word = {"type": "string", "minLength": 1, "maxLength": 64}
     return {
         "architecture": word,

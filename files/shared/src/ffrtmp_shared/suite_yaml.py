@@ -31,7 +31,7 @@ class SuiteProblem(msgspec.Struct, frozen=True):
 
 
 class SuiteError(ValueError):
-    """A suite is invalid. `problems` contains all errors that were found, ordered by line."""
+    """A suite is invalid. `problems` contains all errors that were found, in order of line."""
 
     def __init__(self, problems: list[SuiteProblem]) -> None:
         """Store the problems and combine them into the message."""
@@ -93,7 +93,7 @@ def _check_plain(text: str) -> None:
 
 
 def explain_error(error: Any) -> str:
-    """Return a message for a schema error that states the allowed values."""
+    """Return a message for a schema error. The message states the allowed values."""
     where = _dotted(list(error.absolute_path))
     allowed = ", ".join(error.schema.get("properties", {}))
     if error.validator == "additionalProperties":
@@ -112,7 +112,7 @@ def explain_error(error: Any) -> str:
 
 
 def path_text(error: Any) -> list[str | int]:
-    """Return the path of a schema error. For an unknown key, it includes the key."""
+    """Return the path of a schema error. If a key is unknown, the path includes that key."""
     path = list(error.absolute_path)
     if error.validator == "additionalProperties":
         path.append(min(set(error.instance) - set(error.schema["properties"]), key=str))
@@ -120,7 +120,7 @@ def path_text(error: Any) -> list[str | int]:
 
 
 def line_of(document: Any, path: list[str | int]) -> int:
-    """Return the line, counted from 1, of the value at `path` or of its key."""
+    """Return the line of the value at `path`, or of its key. Lines are counted from 1."""
     line = 0
     for part in path:
         if not isinstance(document, CommentedBase):

@@ -27,7 +27,7 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 @dataclass(frozen=True)
 class BatchCaches:
-    """The state that a master caches between batches to avoid reading it again."""
+    """Caches that a master keeps from one batch to the next, to avoid repeated reads."""
 
     catalog: RequirementCatalog
     last_seen: LastSeenThrottle
@@ -35,7 +35,7 @@ class BatchCaches:
 
 
 class BatchExecutor:
-    """Executes requests that share a transaction; the writer calls it."""
+    """Applies batches of requests. The writer calls it in the transaction of each batch."""
 
     def __init__(self, caches: BatchCaches, settings: Settings) -> None:
         """Create an executor for one master."""
@@ -43,9 +43,9 @@ class BatchExecutor:
         self._settings = settings
 
     def apply(self, work: UnitOfWork, requests: Requests) -> list[Any]:
-        """Apply requests.
+        """Apply the requests of a batch.
 
-        Reports of agents are applied first and submissions second, so that the claims of the same
+        Reports from agents are applied first and submissions second, so that the claims in the same
         batch find the freed nodes and the new jobs.
 
         Args:
@@ -115,7 +115,10 @@ def _apply_reports(
 
 
 def _response_or_error(apply_report: Callable[[Report], Any], report: Report) -> Any:
-    """Return a RequestError as the response: it changes nothing, so the batch can continue."""
+    """Apply a report and return its response, or the RequestError that it raises.
+
+    A report that raises a RequestError has changed nothing, so the batch can continue.
+    """
     try:
         return apply_report(report)
     except RequestError as error:
@@ -125,7 +128,7 @@ def _response_or_error(apply_report: Callable[[Report], Any], report: Report) ->
 def _claims_with_results(
     reports: Sequence[tuple[int, Report]], responses: Sequence[Any]
 ) -> Iterator[tuple[int, ClaimJob]]:
-    """Return the claims that came with results which were accepted."""
+    """Yield the claims that were sent together with results, if the results were accepted."""
     for index, report in reports:
         if (
             isinstance(report, RecordResult)

@@ -1,4 +1,4 @@
-"""Claims: the choice of jobs for many slots in one transaction."""
+"""Claims: choosing and leasing jobs for many slots in one transaction."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,9 +20,12 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 @dataclass
 class _Node:
-    """A node during the choice of jobs.
+    """A node for which jobs are being chosen.
 
-    `meets` are the ids of the requirement sets that it meets, `working` those of its held jobs.
+    Attributes:
+        row: The row of the node.
+        meets: The ids of the requirement sets that the node meets.
+        working: The ids of the requirement sets of the jobs that the node holds.
     """
 
     row: NodeRow
@@ -33,13 +36,15 @@ class _Node:
 def claim_jobs(
     work: UnitOfWork, claims: Sequence[ClaimJob], catalog: RequirementCatalog, lease_s: float
 ) -> list[ClaimOutcome | RequestError]:
-    """Lease to each slot the first job that its node can run.
+    """Lease to each claiming slot the first queued job that its node can run.
 
     Jobs are leased in ascending order of rank. An exclusive job is leased only to an idle node, and
     the node gets no other job while it runs. When an exclusive job is first in the queue for a busy
     node, the node gets no further jobs until it is idle, so that shared jobs cannot starve the
-    exclusive one. A slot that claims while it holds a job belongs to an agent that restarted and
-    lost the job. Its attempt is ended here, so that the job does not wait for the lease to expire.
+    exclusive one.
+
+    If a slot claims a job while it still holds one, its agent has restarted and lost the held job.
+    The lost attempt is ended here, so that its job need not wait for the lease to expire.
 
     Args:
         work: The transaction.
@@ -96,7 +101,7 @@ def _choose(
     nodes: Mapping[str, _Node],
     catalog: RequirementCatalog,
 ) -> list[Candidate | None]:
-    """Choose a job, or None, for each claim in turn."""
+    """Choose a job for each claim in turn. A claim for which there is no job gets None."""
     wanted = Counter[int]()
     for claim in claims:
         if claim.node in nodes:
@@ -156,7 +161,7 @@ def _mark_contended(
     claims: Sequence[ClaimJob],
     nodes: Mapping[str, _Node],
 ) -> None:
-    """Mark the claims that found no job only because another master had locked it."""
+    """Mark the claims that may have found no job only because another master had locked one."""
     empty = {
         index: outcome
         for index, outcome in enumerate(outcomes)
@@ -191,10 +196,10 @@ def _lease(work: UnitOfWork, job: JobRow, claim: ClaimJob, lease: timedelta) -> 
 
 
 def _examined(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
-    """Return the requirement sets whose jobs a node considers.
+    """Return the ids of the requirement sets whose jobs are considered for a node.
 
-    A node with shared jobs considers exclusive jobs as well, to find out whether one is first in
-    the queue.
+    If the node holds shared jobs, exclusive jobs are considered as well, to find out whether one of
+    them is first in the queue.
     """
     if node.row.state is not NodeState.ACTIVE:
         return frozenset()
@@ -204,7 +209,7 @@ def _examined(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
 
 
 def _open_to(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
-    """Return the requirement sets whose jobs could be leased to the node now."""
+    """Return the ids of the requirement sets whose jobs could be leased to a node now."""
     examined = _examined(node, catalog)
     if not node.working:
         return examined
@@ -214,7 +219,7 @@ def _open_to(node: _Node, catalog: RequirementCatalog) -> frozenset[int]:
 
 
 class _CandidateQueues:
-    """The first queued jobs of each requirement set, ordered by rank."""
+    """The candidates of each requirement set, ordered by rank."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         queues: dict[int, list[Candidate]] = defaultdict(list)
@@ -225,7 +230,7 @@ class _CandidateQueues:
             queue.sort(reverse=True)
 
     def first(self, requirement_ids: Collection[int]) -> Candidate | None:
-        """Return the job with the lowest rank among some requirement sets."""
+        """Return the candidate with the lowest rank in the given requirement sets, or None."""
         heads = [
             queue[-1]
             for requirement_id, queue in self._queues.items()
@@ -234,5 +239,5 @@ class _CandidateQueues:
         return min(heads, default=None)
 
     def remove(self, candidate: Candidate) -> None:
-        """Remove a job that is the first of its requirement set."""
+        """Remove a candidate, which must be the first one of its requirement set."""
         self._queues[candidate.requirement_id].pop()

@@ -1,4 +1,4 @@
-"""Completion of attempts: results, failures and artifacts from agents."""
+"""Completion of attempts: the results, failures and artifacts that agents report."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -17,18 +17,18 @@ from ffrtmp_master.store.rows import JobRow, NewResult
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 Uploaded = Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]
-"""SHA-256 digest and size in bytes of each artifact by name, for each job and attempt."""
+"""The SHA-256 digest and size in bytes of each artifact, by job and attempt and then by name."""
 
 
 def record_result(work: UnitOfWork, request: RecordResult, uploaded: Uploaded) -> ReportOutcome:
-    """Store a result and end its job.
+    """Store the result of an attempt and end its job.
 
-    A repeated report of the same attempt changes nothing. The result of a canceled job is not
-    stored.
+    If the same result is reported again, nothing changes. If cancellation of the job was requested,
+    the job becomes canceled and the result is not stored.
 
     Args:
         work: The transaction.
-        request: The report of the agent.
+        request: The report from the agent.
         uploaded: The artifacts that were uploaded for the attempts of the batch.
 
     Returns:
@@ -71,11 +71,11 @@ def record_result(work: UnitOfWork, request: RecordResult, uploaded: Uploaded) -
 def record_failure(
     work: UnitOfWork, request: RecordFailure, uploaded: Uploaded, retry_backoff_s: float
 ) -> ReportOutcome:
-    """Store the failure of an attempt and requeue or end its job.
+    """Store the failure of an attempt, and either queue its job again or end it.
 
     Args:
         work: The transaction.
-        request: The report of the agent.
+        request: The report from the agent.
         uploaded: The artifacts that were uploaded for the attempts of the batch.
         retry_backoff_s: The delay before the second attempt in seconds; it doubles with each
             further attempt.
@@ -98,13 +98,13 @@ def record_failure(
 
 
 def check_upload(work: UnitOfWork, job_id: UUID, attempt: int, node: str) -> None:
-    """Check that an artifact may be uploaded, before the file is sent.
+    """Check that a node may upload an artifact, before it sends the file.
 
     Args:
         work: The transaction.
         job_id: The job of the artifact.
         attempt: The number of the attempt.
-        node: The node of the agent that uploads.
+        node: The name of the node.
 
     Raises:
         NotFoundError: The job does not exist.
@@ -120,14 +120,14 @@ def record_artifact(
 ) -> None:
     """Record that a stored file is an artifact of a running attempt.
 
-    A repeated upload of the same file changes nothing and succeeds even after the result was
+    If the same file is uploaded again, nothing changes. This succeeds even after the result was
     stored.
 
     Args:
         work: The transaction.
         job_id: The job of the artifact.
         attempt: The number of the attempt.
-        node: The node of the agent that uploaded the file.
+        node: The name of the node that uploaded the file.
         name: The name of the artifact.
         content: The digest and size of the stored file.
 

@@ -1,4 +1,4 @@
-"""Attempts that ended without a result: retry with backoff, or the end of the job."""
+"""Handling of attempts without a result: the job is retried after a backoff, or it ends."""
 
 from datetime import timedelta
 
@@ -14,15 +14,19 @@ _LONGEST_BACKOFF_S = 3600.0
 
 
 def backoff_s(attempt: int, first_s: float) -> float:
-    """Return the delay after failed attempt number `attempt` in seconds; it starts at `first_s`."""
+    """Return the delay in seconds between the failure of an attempt and the next attempt.
+
+    The delay is `first_s` after the first attempt and doubles after each further attempt, up to one
+    hour.
+    """
     return float(min(first_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S))
 
 
 def end_attempt(work: UnitOfWork, job: JobRow, failure: Failure, retry_after_s: float) -> JobState:
-    """End the current attempt of a job that holds a lease.
+    """End the current attempt of a leased or running job without a result.
 
-    If cancellation was requested, the job becomes canceled. If the failure is retryable and the job
-    has attempts left, it is queued again. Otherwise it becomes failed.
+    If cancellation was requested, the job becomes canceled. Otherwise, if the failure is retryable
+    and the job has attempts left, the job is queued again. In all other cases, the job fails.
 
     Args:
         work: The transaction.
@@ -34,7 +38,8 @@ def end_attempt(work: UnitOfWork, job: JobRow, failure: Failure, retry_after_s: 
         The new state of the job.
     """
     kind = failure.failure_class
-    # PostgreSQL's text type cannot store NUL. The failure itself is stored as JSON, which can.
+    # PostgreSQL's type text cannot store NUL characters. The failure itself is stored as JSON, in
+    # which they are escaped.
     reason = f"{kind}: {failure.message}".replace("\0", "\ufffd")
     if job.started_at is not None:
         work.effects.run_times_s.append((work.now - job.started_at).total_seconds())

@@ -1,4 +1,4 @@
-"""Leases: how a job is held, renewed and expired."""
+"""Leases of jobs: checking, renewing, expiring and extending them."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -20,9 +20,10 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 
 def is_held() -> ColumnElement[bool]:
-    """Return the condition that a job is leased or running.
+    """Return the SQL condition that a job is leased or running.
 
-    It repeats the expression of the partial index, so that the database can use that index.
+    The condition is written like that of the partial index `ix_jobs_held`, because otherwise the
+    database could not use the index.
     """
     return jobs.c.state.in_(
         [literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)]
@@ -60,12 +61,12 @@ def check_lease(job: JobRow, attempt: int, node: str) -> None:
 
 
 def renew_lease(work: UnitOfWork, request: RenewLease, lease_s: float) -> bool:
-    """Renew a lease. The first heartbeat of an attempt moves its job to running.
+    """Renew the lease of a job. The first heartbeat of an attempt also makes the job running.
 
     Args:
         work: The transaction.
-        request: The heartbeat of the agent.
-        lease_s: The duration of the lease from now in seconds.
+        request: The heartbeat from the agent.
+        lease_s: The duration of the lease in seconds, counted from now.
 
     Returns:
         Whether the agent should cancel the attempt.
@@ -85,12 +86,12 @@ def renew_lease(work: UnitOfWork, request: RenewLease, lease_s: float) -> bool:
 
 
 def has_overdue(connection: Connection, now: datetime) -> bool:
-    """Return whether an attempt is overdue. The query is cheap enough to run every second."""
+    """Return whether any attempt is overdue. The query is cheap enough to run every second."""
     return statements.statements_for(connection).any_overdue(now)
 
 
 def expire_overdue(work: UnitOfWork, retry_backoff_s: float) -> int:
-    """End the attempts whose lease expired or deadline passed, and return their number."""
+    """End attempts whose lease has expired or whose deadline has passed. Return their number."""
     overdue = work.merge(work.statements.overdue(work.now))
     for job in overdue:
         has_lease = job.lease_expires_at is not None and job.lease_expires_at >= work.now
@@ -109,10 +110,11 @@ def expire_overdue(work: UnitOfWork, retry_backoff_s: float) -> int:
 
 
 def extend_all(work: UnitOfWork, lease_s: float) -> None:
-    """Extend every lease to its full duration from now.
+    """Let every lease expire `lease_s` seconds from now.
 
-    Used when a master starts or its database becomes reachable again. Agents could not renew their
-    leases during the outage, and an encode of an hour should not be lost to an outage of seconds.
+    This is called when a master starts or when its database becomes reachable again, because agents
+    could not renew their leases during the outage. Without it, an outage of a few seconds could
+    end encodes that have been running for an hour.
     """
     work.connection.execute(
         update(jobs).where(is_held()).values(lease_expires_at=work.now + timedelta(seconds=lease_s))

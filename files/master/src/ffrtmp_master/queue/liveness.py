@@ -6,47 +6,55 @@ from datetime import UTC, datetime, timedelta
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-# The maximum age of a stored last-seen time, as a fraction of the time after which a node is
+# The maximum age of a stored last-seen time, as a fraction of the time after which a node counts as
 # offline.
 _THROTTLE_RATIO = 0.25
 
 
 class Liveness:
-    """Decides since when a node must have been seen to count as online.
+    """Decides how recently a node must have been seen to count as online.
 
     A node cannot be seen while the master is stopped, its database is unreachable or its clock is
-    wrong. After such an interruption all nodes that were online before it have the usual time to
-    report. Nodes that were already offline before the interruption stay offline.
+    wrong. After such an interruption, the nodes that were online before it have the usual time to
+    contact the master before they count as offline. Nodes that were already offline stay offline.
     """
 
     def __init__(self, offline_s: float) -> None:
-        """Count a node as offline when it was not seen for `offline_s` seconds."""
+        """Create an object that regards nodes as offline if not seen for `offline_s` seconds."""
         self._offline_after = timedelta(seconds=offline_s)
         # The end of the last interruption, and the time at which any node was last seen before it.
-        # They are one attribute because several threads read them.
+        # Both are in one attribute, because several threads read them and must get a matching pair.
         self._interruption = (_LONG_AGO, _LONG_AGO)
 
     def resume(self, now: datetime, last_seen: datetime | None) -> None:
-        """Record that an interruption ended at `now`; any node was last seen at `last_seen`."""
+        """Record that an interruption has ended.
+
+        Args:
+            now: The end of the interruption.
+            last_seen: The latest time at which any node was seen; None if there are no nodes.
+        """
         self._interruption = (now, now if last_seen is None else min(now, last_seen))
 
     def heard_since(self, now: datetime) -> datetime:
-        """Return the earliest last-seen time with which a node is online at `now`."""
+        """Return the earliest last-seen time with which a node counts as online at `now`."""
         resumed_at, last_seen = self._interruption
         is_recent = now - resumed_at <= self._offline_after
         return (last_seen if is_recent else now) - self._offline_after
 
 
 class LastSeenThrottle:
-    """Caches the last-seen times that were written, so that few requests cost a statement."""
+    """Writes the last-seen times of nodes, but not at every request.
+
+    It caches the times that it wrote, and writes a new time only if the cached time is too old.
+    """
 
     def __init__(self, offline_s: float) -> None:
-        """Throttle the writes for nodes that are offline after `offline_s` seconds."""
+        """Create a throttle for nodes that count as offline after `offline_s` seconds."""
         self._max_age_s = offline_s * _THROTTLE_RATIO
         self._written: dict[str, datetime] = {}
 
     def record_seen(self, work: UnitOfWork, names: Iterable[str]) -> None:
-        """Write the current time as last-seen time of the nodes whose stored one is too old."""
+        """Record that nodes were seen now. Nodes whose stored times are recent are skipped."""
         max_age = timedelta(seconds=self._max_age_s)
         now, written = work.now, self._written
         # A time in the future was written before the clock was set back, and counts as too old.
@@ -58,5 +66,5 @@ class LastSeenThrottle:
             written.update(dict.fromkeys(outdated, now))
 
     def invalidate(self) -> None:
-        """Clear the cache after a rollback, which may have undone writes."""
+        """Clear the cache. This is necessary after a rollback, which may have undone writes."""
         self._written.clear()

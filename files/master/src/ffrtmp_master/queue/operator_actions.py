@@ -1,4 +1,4 @@
-"""Actions of operators: cancel, retry, change of priority, removal of a node."""
+"""Actions of operators: canceling and retrying jobs, changing priorities, and removing nodes."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -26,13 +26,13 @@ _ROWS_AT_ONCE = 1000
 def retry_job(work: UnitOfWork, job_id: UUID, by: str, step_s: float) -> UUID:
     """Queue a new job that retries a failed or canceled one.
 
-    Final states never change. The old job keeps its history and refers to the new one.
+    Final states never change, so the old job keeps its state and history. It refers to the new job.
 
     Args:
         work: The transaction.
         job_id: The job to retry.
         by: The name of the operator.
-        step_s: The waiting time in seconds that one priority step is worth.
+        step_s: The waiting time in seconds that is equivalent to one priority step.
 
     Returns:
         The id of the new job.
@@ -58,7 +58,7 @@ def retry_run(work: UnitOfWork, run_id: UUID, by: str, step_s: float) -> Run:
         work: The transaction.
         run_id: The run.
         by: The name of the operator.
-        step_s: The waiting time in seconds that one priority step is worth.
+        step_s: The waiting time in seconds that is equivalent to one priority step.
 
     Returns:
         The run after the change.
@@ -78,7 +78,7 @@ def retry_run(work: UnitOfWork, run_id: UUID, by: str, step_s: float) -> Run:
     ).scalars()
     ids = list(found)
     rows = work.jobs(ids)
-    # Another master may have retried some of them before the rows were locked.
+    # Another master may have retried some of the jobs before their rows were locked here.
     not_superseded = [rows[job_id] for job_id in ids if rows[job_id].superseded_by is None]
     _retry(work, not_superseded, by, step_s)
     return runs.get_run(work.connection, run_id)
@@ -91,7 +91,7 @@ def set_priority(work: UnitOfWork, job_id: UUID, priority: Priority, step_s: flo
         work: The transaction.
         job_id: The job.
         priority: The new priority.
-        step_s: The waiting time in seconds that one priority step is worth.
+        step_s: The waiting time in seconds that is equivalent to one priority step.
 
     Raises:
         NotFoundError: The job does not exist.
@@ -161,7 +161,7 @@ def cancel_job(work: UnitOfWork, job_id: UUID, by: str) -> None:
 
 
 def remove_node(work: UnitOfWork, name: str, by: str) -> None:
-    """Remove a node and cancel the jobs that are queued for this node only.
+    """Remove a node and cancel the queued jobs that are bound to it.
 
     Args:
         work: The transaction.
@@ -172,7 +172,8 @@ def remove_node(work: UnitOfWork, name: str, by: str) -> None:
         NotFoundError: The node does not exist.
         ConflictError: The node holds a job.
     """
-    # The row is locked first, so that no claim can lease a job to the node during the check.
+    # The row of the node is locked first, so that no claim can lease a job to the node during the
+    # check.
     work.statements.nodes([name])
     working = work.connection.execute(
         select(jobs.c.id).where(is_held(), jobs.c.leased_to == name).limit(1)

@@ -7,26 +7,28 @@ from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store.rows import JobRow
 
-# The delay after which a claim tries again for a job that another master had locked.
+# The delay in seconds after which a claim is tried again if another master had locked a suitable
+# job.
 _CONTENDED_RETRY_S = 0.05
 
 
 class ParkedClaim:
-    """A claim that waits for a job of one of the requirement sets `keys` on a node."""
+    """A claim by the node `node`, which waits for a job of one of the requirement sets `keys`."""
 
     __slots__ = ("future", "hint", "is_idle", "keys", "node")
 
     def __init__(self, node: str) -> None:
-        """Create a claim of `node` that does not wait yet."""
+        """Create a claim of `node`, which does not wait yet."""
         self.node = node
         self.keys: frozenset[int] = frozenset()
         self.is_idle = True
-        # The requirement set for which the claim was woken, until its next attempt has ended.
+        # The requirement set for which the claim was woken. It is reset when the claim has been
+        # tried again.
         self.hint: int | None = None
         self.future: asyncio.Future[bool] | None = None
 
     def wake(self) -> None:
-        """End the wait early, if the claim waits."""
+        """End the wait early. If the claim does not wait, this has no effect."""
         self._end_wait(is_woken=True)
 
     def time_out(self) -> None:
@@ -41,27 +43,33 @@ class ParkedClaim:
 class ParkedClaims:
     """All parked claims of a master.
 
-    A new job wakes one parked claim that could lease it, not all. A wakeup is only a hint: the
-    claim tries again and may find no job. Events between an attempt and the following wait cause
-    another attempt, so no job stays queued while a claim for it is parked. Not thread-safe: all
-    calls must come from the same event loop.
+    A new job wakes only one of the parked claims that could lease it. A wakeup is only a hint: the
+    claim is tried again and may still find no job. If a job is queued or a node is freed between a
+    try and the wait that follows it, the claim is tried again immediately. Therefore no job stays
+    queued while a claim that could lease it is parked.
+
+    The class is not thread-safe. All calls must come from the same event loop.
     """
 
     def __init__(self, catalog: RequirementCatalog) -> None:
         """Create an empty collection; `catalog` tells which nodes meet which requirements."""
         self._catalog = catalog
-        # The parked claims by node, and by each requirement set whose jobs they could lease.
+        # The parked claims by node, and by requirement set. A claim is listed under each of the
+        # sets whose jobs it could lease.
         self._by_node: dict[str, dict[ParkedClaim, None]] = {}
         self._by_key: dict[int, dict[ParkedClaim, None]] = {}
-        # The number of events so far, and the number of the last event of each set and each node.
+        # New jobs and freed nodes are numbered events. These are the number of the latest event,
+        # and the number of the latest event of each requirement set and of each node.
         self._events = 0
         self._last_event_of_key: dict[int, int] = {}
         self._last_event_of_node: dict[str, int] = {}
-        # The requirement sets that were matched to the claims that were parked before them.
+        # The requirement sets that were already matched to the claims that were parked before the
+        # sets existed.
         self._matched_sets: set[int] = set()
         self._size = 0
         self.is_closed = False
-        # The numbers of wakeups before the timeout, and of those after which no job was found.
+        # The number of wakeups, without timeouts, and the number of those wakeups after which no
+        # job was found.
         self.wakeups = 0
         self.spurious_wakeups = 0
 
@@ -76,13 +84,13 @@ class ParkedClaims:
         wait_s: float,
         is_gone: Callable[[], bool] = lambda: False,
     ) -> JobRow | None:
-        """Try to lease a job until one is leased, the timeout ends or the client disconnects.
+        """Try to lease a job until one is leased, the timeout is over or the client disconnects.
 
         Args:
             parked: The claim.
-            attempt: Tries to lease a job once.
+            attempt: A function that tries once to lease a job.
             wait_s: The timeout in seconds.
-            is_gone: Returns whether the client has disconnected.
+            is_gone: A function that returns whether the client has disconnected.
 
         Returns:
             The leased job, or None.
@@ -91,7 +99,7 @@ class ParkedClaims:
             return await self._retry_until(parked, attempt, wait_s, is_gone)
         finally:
             if parked.hint is not None:
-                # The claim ended without using its wakeup: another one should try to lease the job.
+                # The claim ended without using its wakeup, so another claim should be tried.
                 self.note_freed(parked.node)
                 self.wake(parked.hint, 1)
 
@@ -131,7 +139,7 @@ class ParkedClaims:
         while jobs and claims:
             parked = next(iter(claims))
             if self._catalog.is_exclusive(requirement_id):
-                # The node will be busy: its other slots get no job until it is free again.
+                # The node will be busy, so its other slots get no job until it is free again.
                 self._withdraw_node(parked.node)
             self._withdraw(parked)
             parked.hint = requirement_id
@@ -146,7 +154,7 @@ class ParkedClaims:
             parked.wake()
 
     def note_taken(self, node: str, *, is_exclusive: bool) -> None:
-        """Withdraw the parked claims of a node from jobs that it cannot run with its new job."""
+        """Stop claims of a node from waiting for jobs that it cannot run beside its new job."""
         self._withdraw_node(node, only_exclusive=not is_exclusive)
 
     def wake_all(self) -> None:
@@ -157,7 +165,7 @@ class ParkedClaims:
                 parked.wake()
 
     def close(self) -> None:
-        """End all parked claims, because the master stops."""
+        """End the waits of all parked claims, because the master is stopping."""
         self.is_closed = True
         self.wake_all()
 
@@ -183,7 +191,7 @@ class ParkedClaims:
         open_to: frozenset[int],
         delay_s: float,
     ) -> bool:
-        """Wait for a wakeup or the timeout; return whether there was a wakeup."""
+        """Park a claim until it is woken or times out. Return whether it was woken."""
         parked.future = loop.create_future()
         parked.keys = open_to
         for key in open_to:
@@ -233,7 +241,7 @@ class ParkedClaims:
         names = self._by_node.keys() if node is None else [node]
         for name in self._catalog.meeting(requirement_id, names):
             for parked in self._by_node.get(name, ()):
-                # Claims of a busy node wait until the node is freed, not for jobs.
+                # Claims of a busy node do not wait for new jobs, but until the node is freed.
                 if parked.is_idle:
                     parked.keys |= {requirement_id}
                     self._by_key.setdefault(requirement_id, {})[parked] = None

@@ -1,4 +1,4 @@
-"""Pending reasons by requirement set, counted at each scrape."""
+"""Pending reasons of queued jobs by requirement set, determined at each scrape."""
 
 import threading
 from collections.abc import Collection, Iterable, Mapping
@@ -14,10 +14,11 @@ from ffrtmp_master.store.rows import NodeRow
 
 
 class PendingReasonCounts:
-    """Computes the pending reasons of requirement sets, as `pending_reasons` does for single jobs.
+    """Determines the pending reason that all queued jobs with the same requirement set share.
 
-    It may be used by several threads. It caches nodes and requirement sets and examines only
-    changes. It has a separate catalog, so that claims never wait while all nodes are examined.
+    The module `pending_reasons` does the same for single jobs. This class caches nodes and
+    requirement sets and examines only changes. Its catalog is separate from that of the claims, so
+    that claims never wait while all nodes are examined. Several threads may use one object.
     """
 
     def __init__(self) -> None:
@@ -32,13 +33,13 @@ class PendingReasonCounts:
         nodes: Iterable[NodeRow],
         held: Iterable[HeldCount],
     ) -> Mapping[int, PendingReason]:
-        """Return the pending reasons of jobs that do not wait for a backoff to end.
+        """Return the pending reasons of jobs that are not in backoff.
 
         Args:
             connection: A connection to the database.
             requirement_ids: The requirement sets of the jobs.
             nodes: All registered nodes with their current states.
-            held: The numbers of leased and running jobs by node.
+            held: The numbers of leased and running jobs of each node.
 
         Returns:
             The pending reason of each requirement set, by its id.

@@ -1,4 +1,4 @@
-"""Pending reasons: the explanations why queued jobs are not leased."""
+"""Pending reasons: explanations of why queued jobs are not leased."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requir
 from ffrtmp_master.store import nodes
 from ffrtmp_master.store.schema import jobs, requirements
 
-# The maximum number of nodes that are named; of the others only the number is given.
+# The maximum number of items that a message lists. Of further items, it states only the number.
 _MAX_NAMED = 5
 
 
@@ -30,9 +30,12 @@ class PendingReason(StrEnum):
 
 @dataclass(frozen=True)
 class NodeOccupancy:
-    """All nodes by name, and the kinds of jobs that they hold.
+    """All nodes, and the kinds of jobs that they hold.
 
-    `exclusive` are the nodes that hold an exclusive job, `shared` those that hold other jobs.
+    Attributes:
+        nodes: All nodes by name.
+        exclusive: The names of the nodes that hold an exclusive job.
+        shared: The names of the nodes that hold shared jobs.
     """
 
     nodes: Mapping[str, Node]
@@ -40,7 +43,7 @@ class NodeOccupancy:
     shared: frozenset[str] = frozenset()
 
     def is_busy(self, node: str, wanted: RequirementSet) -> bool:
-        """Return whether the jobs that a node holds prevent it from getting another job."""
+        """Return whether the jobs that a node holds prevent it from getting a `wanted` job."""
         return node in self.exclusive or (wanted.exclusive and node in self.shared)
 
 
@@ -61,10 +64,10 @@ def read_occupancy(connection: Connection, seen_since: datetime) -> NodeOccupanc
 def reason_class(
     wanted: RequirementSet, not_before: datetime | None, occupancy: NodeOccupancy, now: datetime
 ) -> PendingReason:
-    """Return the class of reasons why a queued job is not leased.
+    """Return the reason why a queued job is not leased, as a label for metrics.
 
-    Offline and draining nodes are ignored. A job that is ready waits for jobs with a lower rank, or
-    is about to be claimed.
+    Offline and draining nodes are ignored. A job whose reason is `ready` waits for jobs with a
+    lower rank, or is about to be claimed.
 
     Args:
         wanted: The requirement set of the job.
@@ -114,13 +117,13 @@ def pending_reason(
 def explain_pending(
     connection: Connection, listed_jobs: Sequence[Job], now: datetime, seen_since: datetime
 ) -> tuple[Job, ...]:
-    """Add the explanations to queued jobs. The nodes are read at most once.
+    """Add explanations to those of the jobs that are queued. Nodes are read at most once.
 
     Args:
         connection: A connection to the database.
         listed_jobs: Jobs in any state.
         now: The current time.
-        seen_since: The earliest last-seen time with which a node is online.
+        seen_since: The earliest last-seen time with which a node counts as online.
 
     Returns:
         The jobs in the same order, with `waiting` set for those that are queued.
@@ -128,7 +131,7 @@ def explain_pending(
     if not any(job.state is JobState.QUEUED for job in listed_jobs):
         return tuple(listed_jobs)
     occupancy = read_occupancy(connection, seen_since)
-    # Most jobs of a list have the same requirements, which are matched to the nodes only once.
+    # Most jobs in a list have the same requirements, so messages are reused for equal requirements.
     messages: dict[tuple[str, datetime | None], str] = {}
     explained = []
     for job in listed_jobs:
@@ -146,7 +149,7 @@ def explain_pending(
 
 
 def _suitable_nodes(wanted: RequirementSet, occupancy: NodeOccupancy) -> list[Node]:
-    """Return the nodes that meet the requirements of a job, in any state."""
+    """Return the nodes, whatever their state, that meet the requirements of a job."""
     name = wanted.requirements.node
     if name is None:
         candidates = list(occupancy.nodes.values())
@@ -178,7 +181,7 @@ def _no_node_reason(wanted: RequirementSet, occupancy: NodeOccupancy) -> str:
             return f"node {name} is not registered"
         lacks = unmet_requirements(wanted.requirements, occupancy.nodes[name].registration)
         return f"node {name} lacks {', '.join(lacks)}"
-    # Nodes that lack the same requirements are grouped.
+    # Nodes that fail to meet the same requirements are listed together.
     alike: dict[str, list[str]] = {}
     for node in occupancy.nodes.values():
         missing = ", ".join(unmet_requirements(wanted.requirements, node.registration))

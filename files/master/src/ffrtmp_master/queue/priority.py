@@ -1,4 +1,4 @@
-"""Rank of a job in the queue, from its age and its priority."""
+"""The rank of a job in the queue, which depends on its creation time and its priority."""
 
 from datetime import datetime
 
@@ -6,14 +6,15 @@ from datetime import datetime
 def queue_rank(created_at: datetime, priority_steps: int, step_s: float) -> int:
     """Return the rank of a job in the queue. The job with the lowest rank is leased first.
 
-    The rank is the creation time, reduced by `step_s` for each priority step. A job is preferred to
-    jobs of lower priority until one of them has waited that much longer, so no job starves. The
-    rank does not depend on the current time, so an index can hold it.
+    The rank is the creation time, reduced by `step_s` for each priority step. A job is therefore
+    leased before a job whose priority is one step lower, unless that job was created more than
+    `step_s` seconds earlier. In this way, no job starves. The rank does not depend on the current
+    time, so it can be stored in an index.
 
     Args:
         created_at: The creation time of the job.
         priority_steps: The number of priorities below that of the job.
-        step_s: The waiting time in seconds that one priority step is worth.
+        step_s: The waiting time in seconds that is equivalent to one priority step.
 
     Returns:
         The rank in microseconds since the epoch.

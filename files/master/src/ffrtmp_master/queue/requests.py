@@ -1,4 +1,4 @@
-"""The frequent requests of agents and submitters as data, applied in batches by the writer."""
+"""The frequent requests of agents and submitters, as data that the writer applies in batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +21,14 @@ class SubmitOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ClaimOutcome:
-    """The leased job, or the conditions under which a parked claim may get one later.
+    """The outcome of a claim: the leased job, or the jobs that the claim may wait for.
 
-    `open_to` are the ids of the requirement sets whose jobs could be leased to the node now.
-    `is_idle` is True when the node holds no job and is active. `is_contended` is True when another
-    master had locked such a job, so that a further attempt soon may succeed.
+    Attributes:
+        job: The leased job, or None.
+        open_to: The ids of the requirement sets whose jobs could be leased to the node now.
+        is_idle: Whether the node is active and holds no job.
+        is_contended: Whether another master may have locked such a job, so that the claim may
+            succeed if it is soon tried again.
     """
 
     job: JobRow | None
@@ -36,7 +39,13 @@ class ClaimOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReportOutcome:
-    """The new state of a job whose attempt is over, and the outcome of the claim sent with it."""
+    """The outcome of a report that ends an attempt.
+
+    Attributes:
+        state: The new state of the job.
+        repeated: Whether the same report had already been stored.
+        claimed: The outcome of the claim that was sent with the report, if there was one.
+    """
 
     state: JobState
     repeated: bool = False
@@ -45,7 +54,7 @@ class ReportOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SubmitJob(Request[SubmitOutcome]):
-    """Request to queue a job outside of any run."""
+    """Request to queue a job that does not belong to a run."""
 
     request: JobRequest
     created_by: str
@@ -54,7 +63,7 @@ class SubmitJob(Request[SubmitOutcome]):
 
 @dataclass(frozen=True, slots=True)
 class ClaimJob(Request[ClaimOutcome]):
-    """Request of a slot of a node for a job."""
+    """Request for a job for one slot of a node."""
 
     node: str
     slot: int
@@ -62,7 +71,7 @@ class ClaimJob(Request[ClaimOutcome]):
 
 @dataclass(frozen=True, slots=True)
 class RenewLease(Request[bool]):
-    """Heartbeat of an attempt; the response is whether the agent should cancel it."""
+    """Heartbeat of an attempt. The response is True if the agent should cancel the attempt."""
 
     job_id: UUID
     node: str
@@ -73,7 +82,7 @@ class RenewLease(Request[bool]):
 class RecordResult(Request[ReportOutcome]):
     """Report of a result, which may include a claim for the next job.
 
-    `measurement` is the measurement of the report as JSON text, as it was received.
+    `measurement` is the measurement in the report as JSON text, exactly as it was received.
     """
 
     job_id: UUID
@@ -92,7 +101,7 @@ class RecordFailure(Request[ReportOutcome]):
 
 
 Report = RenewLease | RecordResult | RecordFailure
-"""A report of an agent on the attempt that it holds."""
+"""A report from an agent about an attempt that it holds."""
 
 AnyRequest = SubmitJob | ClaimJob | Report
 """Any request that the writer applies in a batch."""

@@ -17,7 +17,7 @@ from ffrtmp_master.store.statements import Statements
 class RequirementSet(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """The requirements of a job on its node, and whether it needs the node exclusively."""
+    """The requirements of a job on its node, and whether the job needs the node exclusively."""
 
     requirements: Requirements
     exclusive: bool
@@ -63,6 +63,8 @@ def unmet_requirements(requirements: Requirements, node: Registration) -> list[s
 
 @dataclass(frozen=True)
 class _Met:
+    # The ids of the requirement sets that a node meets. They were determined for this revision of
+    # its registration, and from the sets with ids up to `learned`.
     revision: int
     learned: int
     ids: frozenset[int]
@@ -89,7 +91,7 @@ class RequirementCatalog:
         self._may_need_rollback = False
 
     def roll_back(self) -> None:
-        """Clear the catalog if a transaction that was rolled back may have stored a set."""
+        """Clear the catalog after a rollback, if it may contain a set that was rolled back."""
         with self._lock:
             if not self._may_need_rollback:
                 return
@@ -100,22 +102,22 @@ class RequirementCatalog:
             self._highest = 0
 
     def load_new(self, db: Statements) -> None:
-        """Load the requirement sets that are new in the database."""
+        """Load the requirement sets that were added to the database since the last call."""
         self.register(db.new_requirements(self._highest))
 
     @property
     def highest(self) -> int:
-        """The highest id of the requirement sets that were read from the database."""
+        """The highest id of a requirement set that was read from the database."""
         return self._highest
 
     def register(self, stored: Iterable[tuple[int, str]]) -> None:
-        """Add requirement sets that were read from the database, as ids and keys."""
+        """Add requirement sets that were read from the database. Each is given by id and key."""
         for requirement_id, key in stored:
             with self._lock:
                 self._add(requirement_id, key)
 
     def load_from(self, connection: Connection) -> None:
-        """Load the requirement sets that are new in the database, on a read-only connection."""
+        """Load requirement sets as `load_new` does, on a connection that may be read-only."""
         self.load_new(statements.statements_for(connection))
 
     def id_of(self, db: Statements, requirement_set: RequirementSet) -> int:
@@ -132,11 +134,11 @@ class RequirementCatalog:
         return requirement_id
 
     def set_of(self, requirement_id: int) -> RequirementSet:
-        """Return a requirement set that the catalog holds. Raises KeyError."""
+        """Return the requirement set with an id. Raises KeyError if it is not in the catalog."""
         return self._sets[requirement_id]
 
     def is_exclusive(self, requirement_id: int) -> bool:
-        """Return whether the jobs of a requirement set are exclusive; True if it is unknown."""
+        """Return whether the jobs of a requirement set are exclusive; for an unknown set, True."""
         requirement_set = self._sets.get(requirement_id)
         return requirement_set is None or requirement_set.exclusive
 
@@ -160,7 +162,7 @@ class RequirementCatalog:
             return {node.name: self._ids_met(node.name, node.revision) for node in rows}
 
     def meeting(self, requirement_id: int, names: Iterable[str]) -> list[str]:
-        """Return the names of the nodes that meet a requirement set, as far as they are cached."""
+        """Return those of the named nodes that are cached and meet a requirement set."""
         with self._lock:
             requirement_set = self._sets.get(requirement_id)
             if requirement_set is None:
@@ -173,7 +175,7 @@ class RequirementCatalog:
             ]
 
     def node_of(self, requirement_id: int) -> str | None:
-        """Return the node that a requirement set names; None if it names none or is unknown."""
+        """Return the node that a requirement set requires; None if there is none or no such set."""
         requirement_set = self._sets.get(requirement_id)
         return None if requirement_set is None else requirement_set.requirements.node
 
@@ -198,7 +200,7 @@ class RequirementCatalog:
         met = self._met.get(name)
         if met is not None and met.revision == revision and met.learned == self._highest:
             return met.ids
-        # Only new requirement sets are examined, unless the node has registered again.
+        # Unless the node has registered again, only new requirement sets are examined.
         is_new = met is None or met.revision != revision
         examined_up_to = 0 if met is None or is_new else met.learned
         met_ids = frozenset[int]() if met is None or is_new else met.ids

@@ -1,4 +1,4 @@
-"""Submission of single jobs, outside of any run."""
+"""Submission of single jobs, which do not belong to a run."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -26,9 +26,10 @@ def required_set(
 ) -> RequirementSet:
     """Return the requirement set of a job.
 
-    The encoder and the kind of the scenario are added to the stated requirements. A scenario that
-    brings a separate FFmpeg requires a node that may run it. Such an FFmpeg includes its software
-    encoders, so only encoders that need hardware are required of the node.
+    The encoder of the scenario is added to the stated requirements, and also its kind unless every
+    node supports that kind. If the suite provides the FFmpeg of the scenario, the node must be
+    allowed to run it. Such an FFmpeg includes its software encoders, so the node must then support
+    the encoder only if the encoder needs hardware.
 
     Args:
         requirements: The stated requirements.
@@ -116,7 +117,7 @@ def _existing_or_error(
 ) -> SubmitOutcome | RequestError:
     """Return the existing job, or an error if it differs from the submitted one.
 
-    The priorities are not compared, because an operator may have changed the existing one.
+    The priorities are not compared, because an operator may have changed that of the existing job.
     """
     request = submit.request
     wanted = required_set(request.requirements, request.scenario, exclusive=request.exclusive)

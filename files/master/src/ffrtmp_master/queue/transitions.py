@@ -1,4 +1,4 @@
-"""Transitions: all changes of the state of a job, and the creation of jobs."""
+"""Transitions: every change of the state of a job, and the creation of jobs."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -17,15 +17,16 @@ _JOBS_PER_STATEMENT = 2000
 def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> None:
     """Change the state of a job and record the transition.
 
-    The caller changes other columns before the call, but leaves `leased_to` at the holder of the
-    lease. A run whose last job becomes final is finished. A job that is queued again is leased to
-    no node. Parked claims for the job or its node are woken after the commit.
+    The caller must change any other columns before the call. `leased_to` must name the node that
+    gets the lease or that held it; this function clears `leased_to` if the job is queued again. If
+    the last job of a run becomes final, the run is finished. After the commit, parked claims are
+    woken that could lease a job that is queued again, or whose node is now free.
 
     Args:
         work: The transaction.
         job: The locked job.
         after: The new state.
-        reason: The reason that the history of the job shows.
+        reason: The reason to show in the history of the job.
 
     Raises:
         IllegalTransitionError: The state of the job cannot change to `after`.
@@ -50,12 +51,12 @@ def transition(work: UnitOfWork, job: JobRow, after: JobState, reason: str) -> N
 
 
 def enqueue(work: UnitOfWork, jobs: Iterable[JobRow], reason: str) -> None:
-    """Store new jobs in state queued, in batches, so that not all of them are in memory.
+    """Store new jobs in the state queued. They are stored in batches and need not fit in memory.
 
     Args:
         work: The transaction.
         jobs: The new jobs, which may be generated lazily.
-        reason: The reason that the history of each job shows.
+        reason: The reason to show in the history of each job.
     """
     queued = work.effects.queued
 
@@ -64,7 +65,8 @@ def enqueue(work: UnitOfWork, jobs: Iterable[JobRow], reason: str) -> None:
             queued[job.requirement_id] += 1
             yield job
 
-    # The jobs are counted while they are stored, because a second pass would need all in memory.
+    # The jobs are counted while they are stored, because counting them in a second pass would
+    # require all of them to be in memory.
     for batch in chunks(count_and_yield(), _JOBS_PER_STATEMENT):
         work.statements.insert_jobs(batch, reason)
         work.effects.submitted += len(batch)
@@ -76,10 +78,10 @@ def clone_queued(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
     Args:
         job: The job to copy.
         now: The creation time of the new job.
-        priority_step_s: The waiting time in seconds that one priority step is worth.
+        priority_step_s: The waiting time in seconds that is equivalent to one priority step.
 
     Returns:
-        The new job, which has no attempts yet and is not stored.
+        The new job. It has no attempts and is not stored yet.
     """
     return JobRow(
         id=new_id(),
@@ -102,7 +104,7 @@ def clone_queued(job: JobRow, now: datetime, priority_step_s: float) -> JobRow:
 
 
 def note_queued(work: UnitOfWork, job: JobRow) -> None:
-    """Wake parked claims for a queued job after the commit, or when its backoff ends."""
+    """Have parked claims woken for a queued job, after the commit or when its backoff ends."""
     if job.not_before is None:
         work.effects.queued[job.requirement_id] += 1
     else:

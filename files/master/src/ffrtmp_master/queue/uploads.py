@@ -17,7 +17,7 @@ class KnownUploads:
         self._present: set[str] = set()
 
     def missing(self, db: Statements, digests: Collection[str]) -> set[str]:
-        """Return the SHA-256 digests whose files were not uploaded."""
+        """Return those of the SHA-256 digests whose files were not uploaded."""
         if self._present.issuperset(digests):
             return set()
         unknown = set(digests) - self._present
@@ -27,7 +27,7 @@ class KnownUploads:
 
 
 def missing_sources_error(missing: Collection[str], names: Mapping[str, str]) -> UnprocessableError:
-    """Return the error that lists missing files; `names` has the name of each digest."""
+    """Return the error that lists missing files. `names` maps each digest to a display name."""
     return UnprocessableError(
         "the master lacks sources; upload them first",
         [f"{names[digest]} (SHA-256 {digest}) is not uploaded" for digest in sorted(missing)],

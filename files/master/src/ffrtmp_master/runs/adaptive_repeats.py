@@ -1,4 +1,4 @@
-"""Adaptive repeats: further jobs for runs until their medians are precise, and control encodes."""
+"""Adaptive repeats: adding jobs to runs until their medians are precise, and control encodes."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class RunDueForRepeats(NamedTuple):
 
 @dataclass(frozen=True)
 class RepeatPolicy:
-    """The suite of a run, and the settings of the master for further jobs."""
+    """The suite of a run, and the master's settings for further jobs of the run."""
 
     suite: Suite
     control_every: timedelta
@@ -50,9 +50,9 @@ class RepeatPolicy:
 def find_due_runs(
     connection: Connection, now: datetime, control_every: timedelta
 ) -> list[RunDueForRepeats]:
-    """Return the runs and nodes that may need further jobs.
+    """Return the runs that may need further jobs, each with the node that may need them.
 
-    The query is run often and mostly finds none, so it uses an index and is cheap.
+    The query runs often and usually finds nothing. It uses an index, so it is cheap.
 
     Args:
         connection: A connection to the database.
@@ -60,7 +60,7 @@ def find_due_runs(
         control_every: The time after which a node is due for another control encode.
 
     Returns:
-        The runs, one entry for each node.
+        One entry for each run and node.
     """
     rows = connection.execute(
         select(runs_table.c.id, runs_table.c.suite, runs_table.c.unsettled_nodes).where(
@@ -81,10 +81,10 @@ def find_due_runs(
 def add_repeats(
     work: UnitOfWork, due: RunDueForRepeats, policy: RepeatPolicy, catalog: RequirementCatalog
 ) -> None:
-    """Queue the further jobs of a run on a node, or settle the node if there are none.
+    """Queue further jobs of a run on a node. If none are needed, settle the node.
 
-    The state of the run is checked again, because another master may have added the jobs or the run
-    may have been canceled since `due` was found.
+    A settled node gets no further jobs of the run. The state of the run is checked again, because
+    another master may have added the jobs or the run may have been canceled since `due` was found.
 
     Args:
         work: The transaction.
@@ -114,7 +114,7 @@ def add_repeats(
         new_jobs, reason = [], ""
     else:
         to_repeat = _jobs_to_repeat(outcomes, policy.suite.precision)
-        # Each round has a different order, which the seed of the run determines.
+        # Each round of repeats has a different order, which is derived from the seed of the run.
         random.Random(f"{run.seed} {due.node} {len(outcomes)}").shuffle(to_repeat)  # noqa: S311
         new_jobs = _repeats(work, outcomes, to_repeat, policy)
         reason = "the median is not precise enough"
@@ -128,12 +128,12 @@ def add_repeats(
         return
     still_unsettled = {name: at for name, at in unsettled.items() if name != due.node}
     runs.settle_nodes(work.connection, due.run_id, still_unsettled)
-    # Without further jobs the run may be finished.
+    # Because it gets no further jobs on this node, the run may be finished.
     work.job_ended(due.run_id)
 
 
 def _busy_nodes(connection: Connection, run_id: UUID) -> set[str]:
-    """Return the nodes that have unfinished jobs in a run; uses the index of runs and states."""
+    """Return the nodes that have unfinished jobs in a run. This uses the index of run and state."""
     found = connection.execute(
         select(jobs.c.node)
         .where(jobs.c.run_id == run_id, jobs.c.state.in_(_UNFINISHED), jobs.c.node.is_not(None))
@@ -157,7 +157,10 @@ def _first_rank(connection: Connection, due: RunDueForRepeats) -> int:
 
 
 def _is_excluded(connection: Connection, node: str, outcomes: Sequence[JobOutcome]) -> bool:
-    """Return whether the node gets no further jobs: one was canceled, or it is not active."""
+    """Return whether a node gets no further jobs of a run.
+
+    This is so if one of its jobs was canceled, or if the node is not active or was removed.
+    """
     if any(job.state is JobState.CANCELED for job in outcomes):
         return True
     try:
@@ -169,7 +172,7 @@ def _is_excluded(connection: Connection, node: str, outcomes: Sequence[JobOutcom
 def _jobs_to_repeat(
     outcomes: Sequence[JobOutcome], precision: Precision | None
 ) -> list[JobOutcome]:
-    """Return the jobs to repeat; a job that is to be repeated n times occurs n times."""
+    """Return the jobs to repeat. A job that is to be repeated n times occurs n times."""
     if precision is None:
         return []
     budget_left_s = None
@@ -184,14 +187,14 @@ def _jobs_to_repeat(
             most=precision.max_repeats - len(jobs_of_scenario),
         )
         for jobs_of_scenario in _by_scenario(outcomes).values()
-        # A job that failed after all attempts would fail again.
+        # Scenarios with a failed job are left out, because the job would fail again.
         if all(job.state is JobState.SUCCEEDED for job in jobs_of_scenario)
     }
     if (
         budget_left_s is not None
         and sum(job.duration_s * count for job, count in wanted.items()) > budget_left_s
     ):
-        # The budget is not sufficient: every scenario gets at most one repeat per round.
+        # If the budget does not suffice for all repeats, each scenario gets at most one per round.
         wanted = {job: min(count, 1) for job, count in wanted.items()}
     return [job for job, count in wanted.items() for _ in range(count)]
 
@@ -230,7 +233,7 @@ def _control(
     catalog: RequirementCatalog,
     rank: int | None,
 ) -> JobRow:
-    """Return another control encode; without a rank it is queued after the existing jobs."""
+    """Return a job for another control encode. If `rank` is None, it follows all existing jobs."""
     template = work.jobs([outcomes[0].job_id])[outcomes[0].job_id]
     job = transitions.clone_queued(template, work.now, policy.priority_step_s)
     wanted = control_encodes.required_set_for(outcomes[0].node, exclusive=policy.suite.exclusive)

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 
 LEAST_FOR_INTERVAL = 6
-"""With fewer values, the interval from the lowest to the highest has less than 95 % confidence."""
+"""The minimum number of values for a confidence interval.
+
+With fewer values, even the interval from the lowest to the highest has less than 95 % confidence.
+"""
 
 _MEDIAN = 0.5
 
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """The median of some values, and the order statistics that bound it with 95 % confidence."""
+    """The median of a sample, and the bounds of its 95 % confidence interval."""
 
     median: float
     low: float
@@ -23,19 +26,20 @@ class ConfidenceInterval:
 
     @property
     def half_width_ratio(self) -> float:
-        """Half of the width of the interval, divided by the median."""
+        """Half the width of the interval, divided by the median."""
         return (self.high - self.low) / 2 / self.median
 
 
 def interval_of_median(values: Sequence[float]) -> ConfidenceInterval | None:
     """Return the confidence interval of the median of positive values, or None for too few values.
 
-    The interval is bounded by two order statistics and is exact for any distribution: Conover,
-    Practical Nonparametric Statistics, 3rd edition, section 3.2.
+    The bounds of the interval are two order statistics. The method is exact for any distribution;
+    see Conover, Practical Nonparametric Statistics, 3rd edition, section 3.2.
     """
     if len(values) < LEAST_FOR_INTERVAL:
         return None
-    # SciPy takes some 90 MB of memory, and only runs with a precision need it.
+    # SciPy is imported only here, because it uses about 90 MB of memory and is needed only for runs
+    # whose suite requests a precision.
     from scipy.stats import quantile_test  # type: ignore[import-untyped]  # noqa: PLC0415
 
     interval = quantile_test(values, p=_MEDIAN).confidence_interval(CONFIDENCE)
@@ -47,13 +51,14 @@ def interval_of_median(values: Sequence[float]) -> ConfidenceInterval | None:
 def repeats_needed(values: Sequence[float], target_ratio: float, *, most: int) -> int:
     """Return the number of further repeats that make the median precise enough.
 
-    The width of the interval decreases with the square root of the number of values. An estimate
-    from few values is unreliable, so the number of values grows by at most half per call.
+    The width of the interval is estimated to be inversely proportional to the square root of the
+    number of values. An estimate from few values is unreliable, so the number of values grows by at
+    most half per call.
 
     Args:
         values: The values of the repeats so far.
         target_ratio: The requested half width of the interval, divided by the median.
-        most: The maximum to return.
+        most: The maximum number of repeats to return.
 
     Returns:
         The number of repeats; 0 if the median is precise enough.

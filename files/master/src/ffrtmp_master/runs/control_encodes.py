@@ -1,4 +1,4 @@
-"""Control encodes: the same encode at the start, at the end and at intervals of a run."""
+"""Control encodes: the same encode at the start, at intervals and at the end of a run."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ _MIN_CONTROLS = 2
 
 
 def nodes_with(nodes: Iterable[Node], participating: Sequence[str]) -> list[str]:
-    """Return the nodes of a run that can make control encodes."""
+    """Return the names of those nodes of a run that can run control encodes."""
     return [
         node.name
         for node in nodes
@@ -33,7 +33,7 @@ def required_set_for(node: str, *, exclusive: bool) -> RequirementSet:
 
 
 def is_due(last_at: datetime | None, now: datetime, every: timedelta) -> bool:
-    """Return whether the next control encode is due; False if `last_at` is None.
+    """Return whether the next control encode is due on a node.
 
     Args:
         last_at: The time of the last control encode, or None for a node that gets none.
@@ -41,7 +41,7 @@ def is_due(last_at: datetime | None, now: datetime, every: timedelta) -> bool:
         every: The interval between two control encodes.
 
     Returns:
-        Whether it is due.
+        Whether the control encode is due; False if `last_at` is None.
     """
     return last_at is not None and now - last_at >= every
 
@@ -59,8 +59,8 @@ def count_controls(jobs: Iterable[JobOutcome]) -> int:
 def is_missing_at_end(jobs: Sequence[JobOutcome], last_at: datetime | None) -> bool:
     """Return whether a node still needs its final control encode.
 
-    It does if it has fewer than two control encodes, or if its newest job is a different one. A
-    node whose `last_at` is None gets no control encodes.
+    The node needs it if it has had fewer than two control encodes, or if its newest job is not a
+    control encode. A node whose `last_at` is None gets no control encodes.
     """
     if last_at is None:
         return False

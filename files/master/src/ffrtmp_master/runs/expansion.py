@@ -1,4 +1,4 @@
-"""Expansion of a suite to the queued jobs of a run, in one transaction."""
+"""Expansion of a suite into the queued jobs of a run, in one transaction."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,15 @@ _SEED_BITS = 31
 
 @dataclass(frozen=True)
 class NewRun:
-    """A requested run: the suite as text and decoded, and the name of the submitter."""
+    """A request for a run.
+
+    Attributes:
+        text: The suite as it was submitted.
+        suite: The decoded suite.
+        seed: The seed for the order of the jobs, or None for a random one.
+        key: The idempotency key, or None.
+        created_by: The name of the submitter.
+    """
 
     text: str
     suite: Suite
@@ -59,7 +67,7 @@ def plan_run(connection: Connection, suite: Suite, seen_since: datetime) -> RunP
     Args:
         connection: A connection to the database.
         suite: The suite.
-        seen_since: The earliest last-seen time with which a node is online.
+        seen_since: The earliest last-seen time with which a node counts as online.
 
     Returns:
         The plan.
@@ -92,7 +100,7 @@ def create_run(
         request: The requested run.
         catalog: The cache of requirement sets.
         settings: The settings of the master.
-        seen_since: The earliest last-seen time with which a node is online.
+        seen_since: The earliest last-seen time with which a node counts as online.
 
     Returns:
         The run.
@@ -155,7 +163,8 @@ def _unsettled(
 ) -> runs.Unsettled | None:
     """Return the nodes that may get further jobs, with the times of their control encodes.
 
-    With a precision these are all nodes, otherwise those that make control encodes.
+    If the suite requests a precision, these are all nodes of the run. Otherwise they are the nodes
+    that run control encodes.
     """
     names = participating if suite.precision is not None else with_controls
     return {name: now if name in with_controls else None for name in names} or None
@@ -184,7 +193,7 @@ def _jobs(
     seed: int,
     settings: Settings,
 ) -> Iterator[JobRow]:
-    """Generate the jobs lazily: a run may have more than should be in memory."""
+    """Generate the jobs of a run lazily, because a run may have too many to keep in memory."""
     suite = request.suite
     steps = suite.priority.steps
     rank = queue_rank(work.now, steps, settings.priority_step_s)

@@ -10,8 +10,9 @@ T = TypeVar("T")
 def interleave(items: Sequence[T], repeats: int, seed: int) -> Iterator[tuple[int, T]]:
     """Yield each item once per repeat, with the number of the repeat.
 
-    Every repeat is a block of all items in a new random order, so that drift of a node
-    (temperature, other loads) affects all items equally. The same seed results in the same order.
+    Every repeat is a block of all items in a new random order. If the speed of a node drifts during
+    the run, for example because of its temperature or other load, all items are affected equally.
+    The same seed results in the same order.
 
     Args:
         items: The items.

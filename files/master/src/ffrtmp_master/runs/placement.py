@@ -24,7 +24,12 @@ class PlacedScenario:
 
 @dataclass(frozen=True)
 class Placement:
-    """The placed scenarios of a suite, each once, and the nodes that can run some of them now."""
+    """The placement of a suite.
+
+    Attributes:
+        items: The placed scenarios, without repeats.
+        nodes: The names of the active nodes that can run at least one of the scenarios.
+    """
 
     items: tuple[PlacedScenario, ...]
     nodes: tuple[str, ...]
@@ -33,8 +38,9 @@ class Placement:
 def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
     """Place the scenarios of a suite on the active nodes.
 
-    With placement `each`, a scenario is bound to every active node that meets its requirements. If
-    there is no such node, it is bound to none and waits for any node that meets them.
+    With the placement `each`, a scenario is placed once on every active node that meets its
+    requirements. If there is no such node, the scenario is not bound to a node: it waits for any
+    node that meets the requirements.
 
     Args:
         suite: The suite.
@@ -45,12 +51,13 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
 
     Raises:
         UnprocessableError: The suite has too many jobs, or the requirements of a scenario are
-            unmet. By default they are unmet if no registered node meets them, in any state. With
-            `when_unmet: refuse` they are unmet if no active node meets them. With
-            `when_unmet: wait` they are never unmet.
+            unmet. By default, requirements count as unmet if no registered node meets them,
+            whatever its state. With `when_unmet: refuse`, they count as unmet if no active node
+            meets them. With `when_unmet: wait`, they never count as unmet.
     """
     active = [node for node in nodes if node.state is NodeState.ACTIVE]
-    # The number is checked before the scenarios are generated, because they may exceed the memory.
+    # The number is checked before the scenarios are generated, because too many scenarios would not
+    # fit in memory.
     _check_number(suite, suite.scenario_count)
     items: list[PlacedScenario] = []
     participating: set[str] = set()
@@ -76,7 +83,7 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
 
 
 def _check_number(suite: Suite, scenario_count: int) -> None:
-    """Raise UnprocessableError if `scenario_count` scenarios with their repeats exceed a run."""
+    """Raise UnprocessableError if `scenario_count` scenarios result in too many jobs for a run."""
     jobs = scenario_count * suite.repeats
     if jobs > MAX_JOBS:
         raise UnprocessableError(f"the suite has {jobs} jobs; a run may have at most {MAX_JOBS}")
@@ -105,7 +112,7 @@ def _placed(
 def _refusal_reason(
     suite: Suite, wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]
 ) -> str | None:
-    """Return why a scenario without an active node is refused, or None if it may wait."""
+    """Return why a scenario that no active node can run is refused, or None if it may wait."""
     if suite.when_unmet == "refuse":
         return _unmet_reason(wanted, active, nodes)
     if suite.when_unmet == "wait":
@@ -117,7 +124,7 @@ def _refusal_reason(
 
 
 def _unmet_reason(wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]) -> str:
-    """Return the requirements and what each node lacks."""
+    """Return a message that states the requirements and what each of the nodes lacks."""
     required = ", ".join(
         f"{name} {value}" for name, value in msgspec.to_builtins(wanted.requirements).items()
     )

@@ -15,7 +15,7 @@ def precision_report(
 ) -> RunPrecision:
     """Return the precision of the median speed of each scenario on each node.
 
-    Scenarios without jobs on a node are left out.
+    If a scenario has no jobs on a node, this combination is left out.
 
     Args:
         jobs: The jobs of the run.

@@ -1,4 +1,4 @@
-"""The artifacts of attempts, and the sources. Their bytes are stored by `content`."""
+"""Records of artifacts and sources in the database. The package `content` stores their bytes."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -25,7 +25,7 @@ def attach(
     content: Content,
     now: datetime,
 ) -> None:
-    """Record that a file is an artifact of an attempt; an artifact of the same name is replaced.
+    """Record a file as an artifact of an attempt. It replaces an artifact of the same name.
 
     Args:
         connection: A connection with an open transaction.
@@ -117,12 +117,12 @@ def source_size(connection: Connection, sha256: str) -> int:
 
 
 def used_by_artifacts(connection: Connection, digests: Collection[str]) -> set[str]:
-    """Return the digests that belong to an artifact."""
+    """Return those of the digests that belong to an artifact."""
     return _present(connection, artifacts.c.sha256, digests)
 
 
 def used_by_sources(connection: Connection, digests: Collection[str]) -> set[str]:
-    """Return the digests that belong to a source."""
+    """Return those of the digests that belong to a source."""
     return _present(connection, sources.c.sha256, digests)
 
 

@@ -1,4 +1,4 @@
-"""The audit log: actions of operators, each recorded in the transaction of the action."""
+"""The audit log of operators' actions. Each is recorded in the transaction that performs it."""
 
 from datetime import datetime
 from typing import Any
@@ -8,14 +8,14 @@ from sqlalchemy import Connection, insert, select
 
 from ffrtmp_master.store.schema import audit
 
-# The values of earlier releases, which stay in the database.
+# Values that earlier releases stored and that remain in the database.
 _FORMER_ACTIONS = {
     "token made": AuditAction.CREDENTIAL_CREATED,
     "tokens synchronised": AuditAction.CREDENTIALS_SYNCHRONIZED,
 }
 
 COMMAND_LINE = "command line"
-"""The name that is recorded for actions on the command line of the master's host."""
+"""The actor that is recorded for actions on the command line of the master's host."""
 
 
 def record(
@@ -26,7 +26,7 @@ def record(
     target: str,
     **details: Any,
 ) -> None:
-    """Record an action in the open transaction.
+    """Record an action in the transaction that performs it.
 
     Args:
         connection: A connection with an open transaction.

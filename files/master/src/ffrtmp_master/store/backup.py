@@ -1,4 +1,4 @@
-"""Backup: a consistent copy of an SQLite database while the master writes to it."""
+"""Backup: a consistent copy of an SQLite database, made while the master writes to it."""
 
 import os
 import sqlite3
@@ -14,7 +14,7 @@ class BackupError(Exception):
 
 
 class BackupResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The file that was written, and the revision of its schema."""
+    """The file that a backup wrote, and the revision of the database schema in it."""
 
     target: str
     size_bytes: int
@@ -22,10 +22,11 @@ class BackupResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_backup(database_url: str, target: Path) -> BackupResult:
-    """Write a copy of the database to `target`; it is durable when the function returns.
+    """Write a copy of the database to `target`. The copy is durable when the function returns.
 
-    The copy is a single snapshot and does not block writers. If it fails, `target` is removed.
-    Raises BackupError, for example when `target` exists, or OSError when the disk is full.
+    The copy is a single snapshot, and making it does not block writers. If copying fails, the
+    incomplete `target` is removed. Raises BackupError, for example if `target` already exists, or
+    OSError if the file cannot be written.
     """
     database = make_url(database_url).database
     if not database_url.startswith("sqlite") or database is None:
@@ -55,8 +56,8 @@ def create_backup(database_url: str, target: Path) -> BackupResult:
 def _write(source: Path, target: Path) -> str:
     try:
         with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as reader:
-            # One snapshot from beginning to end. SQLite's backup API would restart at each write of
-            # the master, and so never end under load.
+            # This statement copies one snapshot. SQLite's backup API would start again at each
+            # write of the master, so it would never finish under load.
             reader.execute("VACUUM INTO ?", (str(target),))
         with closing(sqlite3.connect(f"{target.resolve().as_uri()}?mode=ro", uri=True)) as copy:
             problem = copy.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -1,4 +1,4 @@
-"""Division of long sequences into chunks that one statement accepts."""
+"""Division of long sequences into chunks that are small enough for one statement."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,7 +10,7 @@ T = TypeVar("T")
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield the items in lists of `size` items; the last list may be shorter.
 
-    The iterable is consumed as the lists are: it may be larger than memory.
+    The iterable is consumed lazily, so it may yield more items than fit in memory.
     """
     remaining = iter(items)
     while chunk := list(islice(remaining, size)):

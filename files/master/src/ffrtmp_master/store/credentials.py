@@ -31,7 +31,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CredentialFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The credentials file: all credentials that the operator lists."""
+    """The content of the credentials file, in which the operator lists credentials."""
 
     credentials: tuple[Credential, ...]
 
@@ -44,7 +44,7 @@ class CredentialFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 def find_by_digest(connection: Connection, sha256: str) -> Credential | None:
-    """Return the credential whose token has this digest."""
+    """Return the credential whose token has this digest, or None."""
     row = connection.execute(select(credentials).where(credentials.c.sha256 == sha256)).first()
     return None if row is None else _credential(row)
 
@@ -59,7 +59,7 @@ def add_token(connection: Connection, credential: Credential, by: str, now: date
         now: The current time.
 
     Raises:
-        ConflictError: There is a credential of that name.
+        ConflictError: A credential with that name exists.
     """
     added = connection.execute(
         insert_into(connection, credentials)
@@ -126,7 +126,8 @@ def record_use(connection: Connection, names: Sequence[str], now: datetime) -> N
         names: The names of the credentials.
         now: The current time.
     """
-    # Masters that update the same rows at the same time must not deadlock.
+    # Rows are locked in a fixed order and rows that are already locked are skipped, so that masters
+    # that update the same rows at the same time do not deadlock.
     outdated = (
         select(credentials.c.name)
         .where(
@@ -143,7 +144,7 @@ def record_use(connection: Connection, names: Sequence[str], now: datetime) -> N
 
 @dataclass(frozen=True)
 class SyncResult:
-    """The differences between the stored credentials and the credentials file, as applied."""
+    """The names of the credentials that a synchronization with the credentials file changed."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -151,14 +152,14 @@ class SyncResult:
 
     @property
     def is_changed(self) -> bool:
-        """Whether there was any difference."""
+        """Whether any credential was added, changed or removed."""
         return bool(self.added or self.changed or self.removed)
 
 
 def sync(
     connection: Connection, wanted: Sequence[Credential], now: datetime | None = None
 ) -> SyncResult:
-    """Replace the listed credentials by those of the credentials file.
+    """Make the stored credentials match the credentials file.
 
     Credentials that were created over the API are kept.
 
@@ -168,7 +169,7 @@ def sync(
         now: The creation time of new credentials.
 
     Returns:
-        The differences.
+        The changes.
 
     Raises:
         ConflictError: A credential of the file has the name or the token of one that was created

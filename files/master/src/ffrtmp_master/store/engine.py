@@ -20,13 +20,14 @@ _LOCK_TIMEOUT_MS = 10_000
 def writing_engine(url: str, password: str | None = None) -> Engine:
     """Return an engine for the single writer of a process."""
     if url.startswith("sqlite"):
-        # Takes the write lock first: two writers that upgrade a read lock would conflict.
+        # The write lock is taken at once, because two writers that upgraded read locks would
+        # conflict.
         return _sqlite(url, begin="BEGIN IMMEDIATE", read_only=False)
     return _postgresql(url, password, f"-c lock_timeout={_LOCK_TIMEOUT_MS}")
 
 
 def reading_engine(url: str, password: str | None = None) -> Engine:
-    """Return an engine with read-only connections, on which each transaction is one snapshot."""
+    """Return an engine with read-only connections. Each transaction reads one snapshot."""
     if url.startswith("sqlite"):
         return _sqlite(url, begin="BEGIN", read_only=True)
     return _postgresql(
@@ -41,7 +42,7 @@ def reading_engine(url: str, password: str | None = None) -> Engine:
 def translated_errors(connection: Connection) -> Iterator[None]:
     """Raise errors of the driver as SQLAlchemy errors.
 
-    SQLAlchemy does this only for statements that it runs itself.
+    SQLAlchemy itself does this only for statements that it runs.
     """
     dialect = connection.dialect
     driver = connection.connection.driver_connection
@@ -74,7 +75,7 @@ def begin_at_once(connection: Connection) -> RootTransaction | None:
 
 
 def pipeline(connection: Connection) -> AbstractContextManager[Any]:
-    """Send statements without waiting for the results of earlier ones, until the context ends.
+    """Return a context in which statements are sent without waiting for earlier results.
 
     This has an effect on PostgreSQL only; SQLite has no round trips.
     """
@@ -100,7 +101,7 @@ def _sqlite(url: str, *, begin: str, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
-        # Transactions are begun explicitly, see "begin" below, and not implicitly by the driver.
+        # The driver must not begin transactions implicitly. The event "begin" below begins them.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(_SET_BUSY_TIMEOUT)

@@ -1,10 +1,10 @@
-"""Errors that refuse a request; their messages are meant for the client."""
+"""Errors with which the master refuses a request. Their messages are meant for the client."""
 
 from collections.abc import Sequence
 
 
 class RequestError(Exception):
-    """A valid request that cannot be fulfilled."""
+    """A valid request cannot be fulfilled."""
 
 
 class NotFoundError(RequestError):

@@ -1,4 +1,4 @@
-"""Events: the transitions of jobs and the ends of runs, read from a position without gaps."""
+"""Events: transitions of jobs and ends of runs, which are read from a position without gaps."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class EventFilter:
-    """A filter of events: those of a run, of a job, or all."""
+    """A filter that selects the events of one run, the events of one job, or all events."""
 
     run_id: UUID | None = None
     job_id: UUID | None = None
@@ -49,10 +49,13 @@ EVERYTHING = EventFilter()
 
 @dataclass(frozen=True)
 class EventPage:
-    """Events in order, and the position at which the next page begins.
+    """A page of events.
 
-    `is_last` is True if there are no further events yet. `unfinished` are the runs of which a job
-    ended, but whose own end was not read yet.
+    Attributes:
+        events: The events in order.
+        end: The position after which the next page begins.
+        is_last: Whether there are no further events yet.
+        unfinished: The runs in which a job has ended, but whose own end has not been read yet.
     """
 
     events: tuple[Event, ...]
@@ -62,7 +65,7 @@ class EventPage:
 
 
 def latest_position(connection: Connection) -> Position:
-    """Return the position of the newest transition before which no other can appear any more."""
+    """Return the newest position before which no further transition can appear."""
     row = connection.execute(
         select(*_PLACE)
         .where(*below_horizon(connection, transitions))
@@ -73,7 +76,7 @@ def latest_position(connection: Connection) -> Position:
 
 
 def run_at(connection: Connection, place: Position) -> UUID | None:
-    """Return the run of the job whose transition has a position, if the job still exists."""
+    """Return the run of the job whose transition is at a position; None if there is no run."""
     return connection.execute(
         select(jobs.c.run_id).join_from(transitions, jobs).where(tuple_(*_PLACE) == tuple_(*place))
     ).scalar()
@@ -84,8 +87,8 @@ def page_of_events(
 ) -> EventPage:
     """Return the events after a position.
 
-    The last page includes the ends of finished runs. A run that was resumed after its end was
-    reported ends a second time.
+    The last page includes the ends of finished runs. If a run is resumed after its end was
+    reported, its next end is reported as well.
 
     Args:
         connection: A connection to the database.
@@ -129,7 +132,8 @@ def page_of_events(
         return EventPage(tuple(job_events), end, is_last=False, unfinished=touched)
     ended = {run.run_id: run for run in runs.ended(connection, touched)}
     events = _merged(job_events, ended, after)
-    # The position of the snapshot: events that do not match the filter need not be read again.
+    # The next page begins at the newest position in this snapshot, so that events that do not match
+    # the filter are not read again.
     return EventPage(
         events, latest_position(connection), is_last=True, unfinished=touched - ended.keys()
     )

@@ -11,7 +11,8 @@ from sqlalchemy import JSON, ColumnElement, Connection, select, type_coerce
 
 from ffrtmp_master.store.schema import jobs, results
 
-# A density scenario is a search, and a live scenario is as fast as its source.
+# Repeats do not make the speed of other kinds more precise: a density scenario is a search, and a
+# live scenario always runs at the speed of its source.
 _REPEATABLE = ("transcode", "ladder", "decode")
 
 

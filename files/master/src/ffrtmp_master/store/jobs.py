@@ -1,4 +1,4 @@
-"""Queries of jobs and their transitions."""
+"""Queries for jobs and their transitions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,9 +45,9 @@ def get_job(connection: Connection, job_id: UUID) -> Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """A filter of jobs; fields that are None are ignored.
+    """A filter for jobs. Fields that are None are ignored.
 
-    `node` is the node that a job is bound or leased to, `scenario` the name of its scenario.
+    `node` is the node to which a job is bound or leased. `scenario` is the name of its scenario.
     """
 
     run_id: UUID | None = None
@@ -59,11 +59,11 @@ class JobFilter:
     created_before: datetime | None = None
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """Yield the conditions that the row of a job has to meet."""
+        """Yield the SQL conditions that the row of a job has to meet."""
         if self.run_id is not None:
             yield jobs.c.run_id == self.run_id
         if self.state is not None:
-            # A literal, because a partial index cannot be used with a parameter.
+            # The state is a literal, because databases cannot use a partial index with a parameter.
             yield jobs.c.state == literal_column(f"'{self.state}'")
         if self.node is not None:
             yield or_(jobs.c.node == self.node, jobs.c.leased_to == self.node)

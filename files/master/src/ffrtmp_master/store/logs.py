@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select
 from ffrtmp_master.store.errors import ConflictError, NotFoundError, TooLargeError
 from ffrtmp_master.store.schema import job_logs, jobs
 
-# The maximum size of a row, and the number of rows that are read together.
+# The maximum size of the piece in a row, and the maximum number of rows that are read together.
 _ROW_BYTES = 64 * 1024
 _ROWS_PER_READ = 8
 
@@ -19,7 +19,7 @@ Key = tuple[UUID, int]
 
 
 class Appended(NamedTuple):
-    """The size of the log after an append, and whether it already had the piece."""
+    """The size of the log after an append, and whether the log already contained the piece."""
 
     size_bytes: int
     repeated: bool
@@ -33,7 +33,14 @@ class LogStatus(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a log, the offset of the next part, and whether there is more or may be."""
+    """A part of a log.
+
+    Attributes:
+        text: The text of the part.
+        end_bytes: The offset at which the next part begins.
+        has_more: Whether a further part may already be stored.
+        standing: The status of the log.
+    """
 
     text: str
     end_bytes: int
@@ -46,7 +53,8 @@ def append_log(
 ) -> Appended:
     """Append a piece to the log of an attempt.
 
-    A repeated append of the same piece at the same offset changes nothing. The job must be locked.
+    If the log already has the same piece at the same offset, nothing changes. The caller must have
+    locked the job.
 
     Args:
         connection: A connection with an open transaction.
@@ -60,7 +68,7 @@ def append_log(
 
     Raises:
         ConflictError: The log does not end at `offset_bytes`.
-        TooLargeError: The log would have more than `max_bytes`.
+        TooLargeError: The log would be larger than `max_bytes`.
     """
     end_bytes = _end_bytes(connection, key)
     size_bytes = len(piece.encode())
@@ -131,7 +139,7 @@ def read_log(connection: Connection, key: Key, after_bytes: int) -> Part:
 
 
 def last_attempt(connection: Connection, job_id: UUID) -> int:
-    """Return the number of the newest attempt of a job, 0 before the first.
+    """Return the number of the newest attempt of a job; 0 if it has had none.
 
     Raises NotFoundError.
     """
@@ -142,7 +150,7 @@ def last_attempt(connection: Connection, job_id: UUID) -> int:
 
 
 def log_statuses(connection: Connection, keys: Iterable[Key]) -> dict[Key, LogStatus]:
-    """Return the status of several logs with two queries. A removed job is not running."""
+    """Return the statuses of several logs, using two queries. Removed jobs count as not running."""
     wanted = set(keys)
     ids = {job_id for job_id, _ in wanted}
     running = {
@@ -197,7 +205,7 @@ def _has_piece(connection: Connection, key: Key, piece: str, offset_bytes: int) 
 
 
 def _split(piece: str) -> Sequence[str]:
-    """Split a piece into parts of at most one row, between characters."""
+    """Split a piece between characters into parts that fit into one row each."""
     if len(piece.encode()) <= _ROW_BYTES:
         return [piece] if piece else []
     # A character has at most four bytes.

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 
 @dataclass(frozen=True)
 class Migrated:
-    """The revision of the schema after a migration, and whether it was changed."""
+    """The revision of the schema after a migration, and whether the migration changed it."""
 
     changed: bool
     revision: str
@@ -25,7 +25,7 @@ def upgrade(engine: Engine) -> Migrated:
     """Run the missing migrations in one transaction."""
     with engine.connect() as connection, _without_foreign_keys(connection), connection.begin():
         if connection.dialect.name != "sqlite":
-            # Two masters that are deployed at the same time migrate one after the other.
+            # The lock lets masters that are deployed at the same time migrate one after another.
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('ffrtmp migrations'))"))
         before = revision(connection)
         alembic = config()
@@ -37,9 +37,10 @@ def upgrade(engine: Engine) -> Migrated:
 
 @contextmanager
 def _without_foreign_keys(connection: Connection) -> Iterator[None]:
-    """Disable foreign keys: dropping an SQLite table would delete the rows that refer to it.
+    """Disable foreign keys on SQLite, where dropping a table would delete rows that refer to it.
 
-    Foreign keys cannot be disabled within a transaction. References are checked before the commit.
+    Foreign keys cannot be disabled within a transaction, so the context must enclose it. The
+    references are checked before the commit.
     """
     if connection.dialect.name != "sqlite":
         yield

@@ -13,7 +13,7 @@ from ffrtmp_master.store.schema import nodes
 
 
 def register(connection: Connection, registration: Registration, now: datetime) -> UUID:
-    """Store the registration of a node. A registered node keeps its id and state.
+    """Store the registration of a node. A node that was already registered keeps its id and state.
 
     Args:
         connection: A connection with an open transaction.
@@ -88,7 +88,7 @@ def remove_node(connection: Connection, name: str) -> None:
 
 
 def last_seen_before(connection: Connection, now: datetime) -> datetime | None:
-    """Return the latest last-seen time of all nodes.
+    """Return the latest time at which any node was seen, or None if there are no nodes.
 
     Last-seen times after `now` were written before the clock was set back. They are set to `now`.
     """
@@ -105,7 +105,7 @@ def get_node(connection: Connection, name: str, seen_since: datetime) -> Node:
     Args:
         connection: A connection to the database.
         name: The name of the node.
-        seen_since: The earliest last-seen time with which a node is online.
+        seen_since: The earliest last-seen time with which a node counts as online.
 
     Returns:
         The node.
@@ -117,7 +117,7 @@ def get_node(connection: Connection, name: str, seen_since: datetime) -> Node:
 
 
 def list_all(connection: Connection, seen_since: datetime) -> tuple[Node, ...]:
-    """Return all nodes in order of name; those not seen since `seen_since` are offline."""
+    """Return all nodes, sorted by name. Nodes that were not seen since `seen_since` are offline."""
     rows = connection.execute(select(nodes).order_by(nodes.c.name))
     return tuple(_node(row, seen_since) for row in rows)
 

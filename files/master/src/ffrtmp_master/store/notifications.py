@@ -4,15 +4,19 @@ from collections.abc import Mapping
 
 import msgspec
 
-# PostgreSQL limits a payload to less than 8,000 bytes; `much` replaces a longer one.
+# PostgreSQL limits the payload of a notification to less than 8,000 bytes. A longer payload is
+# replaced with one that contains only `much`.
 _MAX_BYTES = 7000
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The numbers of newly queued jobs by requirement set, and the nodes that were freed.
+    """A notification of newly queued jobs and freed nodes.
 
-    `much` is True if the lists would be too long and are left out. `origin` names the master that
-    sends the notification and ignores it itself.
+    Attributes:
+        origin: The name of the master that sent the notification, which ignores it itself.
+        queued: The number of newly queued jobs of each requirement set, by the id of the set.
+        freed: The names of the nodes on which a job ended.
+        much: Whether `queued` and `freed` are left out because they would be too long.
     """
 
     origin: str
@@ -29,5 +33,5 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @classmethod
     def from_text(cls, text: str) -> "Notification":
-        """Decode a notification of another master."""
+        """Decode a notification from another master."""
         return msgspec.json.decode(text, type=cls)

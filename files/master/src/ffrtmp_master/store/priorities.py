@@ -1,4 +1,4 @@
-"""Priorities as numbers: the column stores the number of lower priorities."""
+"""Conversion of stored priorities. A priority is stored as the number of lower priorities."""
 
 from ffrtmp_shared.requirements import Priority
 
@@ -6,5 +6,5 @@ _BY_STEPS = {priority.steps: priority for priority in Priority}
 
 
 def priority_of(steps: int) -> Priority:
-    """Return the priority that has `steps` lower ones."""
+    """Return the priority below which there are `steps` other priorities."""
     return _BY_STEPS[steps]

@@ -1,7 +1,7 @@
 """Statistics for scrapes: queued and held jobs, nodes, and the size of the database.
 
-The cost of the queries does not grow with the history: they use the partial indexes of queued and
-held jobs. Finished jobs are counted by the metrics when they end.
+The queries for jobs use the partial indexes of queued and held jobs, so their cost does not depend
+on the number of finished jobs. Finished jobs are counted by the metrics when they end.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from ffrtmp_master.store.schema import jobs, nodes, requirements
 
 
 class QueuedCount(NamedTuple):
-    """The number of queued jobs of a requirement set and a priority, with or without backoff."""
+    """The number of queued jobs that have the same requirement set, priority and backoff status."""
 
     requirement_id: int
     # The number of lower priorities.
@@ -26,7 +26,7 @@ class QueuedCount(NamedTuple):
 
 
 class HeldCount(NamedTuple):
-    """The number of jobs in a state that a node holds, and whether they are exclusive."""
+    """The number of jobs that a node holds in one state, and whether these jobs are exclusive."""
 
     state: JobState
     node: str
@@ -35,21 +35,24 @@ class HeldCount(NamedTuple):
 
 
 class DatabaseSize(NamedTuple):
-    """The size of the database on disk; only SQLite has a file for the write-ahead log."""
+    """The size of the database on disk. `wal_bytes` is None if the database is not SQLite."""
 
     database_bytes: int
     wal_bytes: int | None
 
 
 def _in_states(*states: JobState) -> ColumnElement[bool]:
-    """Return a condition with literals, because partial indexes cannot be used with parameters."""
+    """Return the condition that a job is in one of the states.
+
+    The states are literals, because databases cannot use a partial index with parameters.
+    """
     if len(states) == 1:
         return jobs.c.state == literal_column(f"'{states[0]}'")
     return jobs.c.state.in_([literal_column(f"'{state}'") for state in states])
 
 
 def waiting_query(now: datetime) -> Select[Any]:
-    """Return the query of `count_queued`."""
+    """Return the query that `count_queued` runs."""
     is_backing_off = func.coalesce(jobs.c.not_before > now, literal_column("false"))
     return (
         select(jobs.c.requirement_id, jobs.c.priority, is_backing_off, func.count())
@@ -59,7 +62,7 @@ def waiting_query(now: datetime) -> Select[Any]:
 
 
 def held_query() -> Select[Any]:
-    """Return the query of `count_held`."""
+    """Return the query that `count_held` runs."""
     return (
         select(jobs.c.state, jobs.c.leased_to, requirements.c.exclusive, func.count())
         .join_from(jobs, requirements)
@@ -102,5 +105,5 @@ def database_size(connection: Connection) -> DatabaseSize:
     pages = connection.execute(text("PRAGMA page_count")).scalar_one()
     page_bytes = connection.execute(text("PRAGMA page_size")).scalar_one()
     wal = Path(f"{connection.engine.url.database}-wal")
-    # The file does not exist after the last connection was closed.
+    # The file does not exist if the last connection has been closed.
     return DatabaseSize(pages * page_bytes, wal.stat().st_size if wal.exists() else 0)

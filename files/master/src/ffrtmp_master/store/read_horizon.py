@@ -4,10 +4,11 @@ from sqlalchemy import ColumnElement, Connection, Table, text
 
 
 def below_horizon(connection: Connection, table: Table) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of rows before which no other row can appear any more.
+    """Return the conditions that select the rows before which no further row can appear.
 
-    On PostgreSQL an open transaction that began earlier may still write, so only rows older than
-    every open transaction match. SQLite writes one transaction after another, so all rows match.
+    On PostgreSQL, a transaction that began earlier may still be open and write rows, so only rows
+    that are older than every open transaction match. SQLite executes one writing transaction after
+    another, so all rows match.
     """
     if connection.dialect.name == "sqlite":
         return ()

@@ -1,4 +1,4 @@
-"""Queries in threads, separate from the writer, so that the event loop never blocks."""
+"""Queries in separate threads, so that they block neither the event loop nor the writer."""
 
 import asyncio
 import contextvars
@@ -26,7 +26,7 @@ class Reader:
     async def read(self, query: Callable[[Connection], T]) -> T:
         """Run `query` in a thread and return its value. Raises any exception of `query`."""
         loop = asyncio.get_running_loop()
-        # Log lines of the thread get the context of the request as well.
+        # The context of the request is copied, so that log lines of the thread contain its fields.
         context = contextvars.copy_context()
         return await loop.run_in_executor(self._threads, context.run, self._run, query)
 

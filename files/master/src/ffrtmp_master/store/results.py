@@ -1,4 +1,4 @@
-"""Queries of results, which never change after they are stored."""
+"""Queries for results, which never change after they are stored."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -11,14 +11,14 @@ from ffrtmp_master.store.schema import results
 
 
 class Position(NamedTuple):
-    """A position in the order in which results were stored: transaction, then sequence."""
+    """A position in the order of stored rows: by transaction, and within it by sequence number."""
 
     transaction_id: int
     sequence: int
 
 
 START = Position(-1, -1)
-"""The position before all results."""
+"""The position before all rows."""
 
 
 def page_of_results(
@@ -55,7 +55,7 @@ def page_of_results(
 
 
 def latest_position(connection: Connection) -> Position:
-    """Return the position of the newest result before which no other can appear any more."""
+    """Return the newest position before which no further result can appear."""
     row = connection.execute(
         select(results.c.transaction_id, results.c.sequence)
         .where(*below_horizon(connection, results))
@@ -68,18 +68,18 @@ def latest_position(connection: Connection) -> Position:
 def between_positions(
     connection: Connection, run_id: UUID | None, after: Position, until: Position, limit: int
 ) -> tuple[list[Result], Position]:
-    """Return results after one position and up to another.
+    """Return the results after one position, up to and including another.
 
     Args:
         connection: A connection to the database.
         run_id: The run, or None for the results of all jobs.
         after: The position after which the results begin.
-        until: The position of the last result.
+        until: The position of the last result to return.
         limit: The maximum number of results.
 
     Returns:
-        The results, and the position from which to continue. There are no more results if there
-        are fewer than `limit`.
+        The results, and the position after which to continue. If these are fewer than `limit`
+        results, there are no more.
     """
     position = tuple_(results.c.transaction_id, results.c.sequence)
     query = (

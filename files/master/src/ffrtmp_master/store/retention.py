@@ -36,9 +36,9 @@ class Batch(NamedTuple):
 
 
 def allow_async_commit(connection: Connection) -> None:
-    """Let the commit of the transaction return before it is durable, on PostgreSQL.
+    """On PostgreSQL, let the commit of the transaction return before the changes are durable.
 
-    A removal that is lost in a crash is repeated, and later commits make it durable as well.
+    If a removal is lost in a crash, it is repeated. The next durable commit makes it durable, too.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL synchronous_commit = off"))
@@ -47,7 +47,8 @@ def allow_async_commit(connection: Connection) -> None:
 def remove_jobs(connection: Connection, before: datetime, at_most: int) -> Batch:
     """Remove jobs that ended before a time, with their transitions, logs and artifacts.
 
-    Results and their artifacts are kept. Runs store the numbers of their removed jobs by state.
+    Results and their artifacts are kept. Each run stores how many of its jobs were removed in each
+    state.
 
     Args:
         connection: A connection with an open transaction.
@@ -62,7 +63,7 @@ def remove_jobs(connection: Connection, before: datetime, at_most: int) -> Batch
         .where(jobs.c.finished_at < before)
         .order_by(jobs.c.finished_at)
         .limit(at_most)
-        # Jobs that are being retried are locked and removed later.
+        # Jobs that are locked because they are being retried are skipped and removed later.
         .with_for_update(skip_locked=True)
     ).all()
     ids = [row.id for row in found]
@@ -74,7 +75,7 @@ def remove_jobs(connection: Connection, before: datetime, at_most: int) -> Batch
             )
         )
         connection.execute(delete(artifacts).where(artifacts.c.job_id.in_(ids), ~has_result))
-        # Transitions and logs are removed by the foreign keys.
+        # The foreign keys remove the transitions and logs as well.
         connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
     return Batch(len(ids), is_last=len(ids) < at_most)
 
@@ -111,7 +112,7 @@ def remove_oldest_artifacts(connection: Connection, excess_bytes: int, at_most: 
         at_most: The maximum number of artifacts in the batch.
 
     Returns:
-        The outcome with the number of bytes that were freed.
+        The outcome, including the number of bytes that were freed.
     """
     found = _oldest_artifacts(connection, at_most)
     chosen, chosen_bytes = [], 0
@@ -155,7 +156,7 @@ def _delete(connection: Connection, rows: Collection[Row[tuple[object, ...]]]) -
 
 
 def _count_removed(connection: Connection, removed: Sequence[Row[Any, Any, Any, Any]]) -> None:
-    """Add the removed jobs to the counts of their runs; retried jobs are not counted."""
+    """Add the removed jobs to the counts of removed jobs of their runs, except retried jobs."""
     counts: dict[UUID, Counter[str]] = defaultdict(Counter)
     for row in removed:
         if row.run_id is not None and row.superseded_by is None:

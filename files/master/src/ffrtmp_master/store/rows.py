@@ -11,7 +11,7 @@ from ffrtmp_shared.states import JobState, NodeState
 
 
 class JobRow(msgspec.Struct, omit_defaults=True, gc=False):
-    """A row of the table `jobs`; the fields are its columns, those that may be NULL last.
+    """A row of the table `jobs`. The fields are the columns; those that may be NULL come last.
 
     `scenario`, `progress` and `failure` are JSON text.
     """
@@ -85,7 +85,7 @@ class NewTransition(msgspec.Struct, frozen=True):
 
 
 class NewResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A result that is to be stored; `measurement` is JSON text, as its agent sent it."""
+    """A result that is to be stored. `measurement` is the JSON text that the agent sent."""
 
     id: UUID
     job: JobRow
@@ -105,7 +105,7 @@ class HeldJob(NamedTuple):
 
 
 class Claimants(NamedTuple):
-    """The data for claims: the claiming nodes, their held jobs, and new requirement sets."""
+    """The data that claims need: the claiming nodes, their held jobs, and new requirement sets."""
 
     nodes: dict[str, NodeRow]
     held: list[HeldJob]
@@ -113,7 +113,7 @@ class Claimants(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A queued job that may be leased; the order is by `rank` and then `id`, lowest first."""
+    """A queued job that may be leased. Candidates are ordered by `rank` and then by `id`."""
 
     rank: int
     id: UUID

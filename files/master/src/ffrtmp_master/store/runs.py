@@ -1,4 +1,4 @@
-"""Queries of runs: their rows and the counts of their jobs."""
+"""Queries for runs and for the numbers of their jobs in each state."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ Unsettled = dict[str, datetime | None]
 
 
 def get_run(connection: Connection, run_id: UUID) -> Run:
-    """Return a run with its current counts. Raises NotFoundError."""
+    """Return a run with the current counts of its jobs. Raises NotFoundError."""
     row = connection.execute(select(runs).where(runs.c.id == run_id)).first()
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
@@ -56,7 +56,7 @@ def page_of_runs(
         connection: A connection to the database.
         before: The id after which the page begins; None for the first page.
         limit: The maximum number of runs.
-        key: Only runs with this idempotency key, if it is not None.
+        key: If not None, only runs with this idempotency key are returned.
 
     Returns:
         The page.
@@ -109,7 +109,7 @@ def settle_nodes(connection: Connection, run_id: UUID, unsettled: Unsettled | No
     Args:
         connection: A connection with an open transaction.
         run_id: The run.
-        unsettled: The nodes; None or empty if there are none.
+        unsettled: The nodes. If there are none, this may be None or empty.
     """
     connection.execute(
         update(runs).where(runs.c.id == run_id).values(unsettled_nodes=unsettled or None)
@@ -117,7 +117,7 @@ def settle_nodes(connection: Connection, run_id: UUID, unsettled: Unsettled | No
 
 
 def ended(connection: Connection, run_ids: Iterable[UUID]) -> list[RunEvent]:
-    """Return the end events of those runs that are finished."""
+    """Return the events for the ends of those runs that are finished."""
     rows = connection.execute(
         select(runs).where(runs.c.id.in_(list(run_ids)), runs.c.finished_at.is_not(None))
     ).all()
@@ -129,10 +129,10 @@ def ended(connection: Connection, run_ids: Iterable[UUID]) -> list[RunEvent]:
 
 
 def finish_all(connection: Connection, now: datetime) -> None:
-    """Mark all runs as finished that have only final jobs and get no further ones.
+    """Mark as finished all runs that have only final jobs and get no further jobs.
 
-    This repairs runs whose last two jobs were ended by two masters at the same time, when each
-    master still read the job of the other as unfinished.
+    If two masters end the last two jobs of a run at the same time, each of them may still see the
+    other job as unfinished, so that neither marks the run as finished. This repairs such runs.
     """
     unfinished = [state for state in JobState if not state.is_final]
     has_more = exists(

@@ -51,7 +51,7 @@ credentials = Table(
     Column("role", String(16), nullable=False),
     Column("node", _NAME),
     Column("sha256", _DIGEST, nullable=False, unique=True),
-    # Whether the credentials file lists it; other credentials were created over the API.
+    # Whether the credentials file lists the credential. Others were created over the API.
     Column("is_listed", Boolean, nullable=False, server_default=text("true")),
     Column("created_at", UtcDateTime),
     Column("created_by", _NAME),
@@ -77,10 +77,11 @@ nodes = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("name", _NAME, nullable=False, unique=True),
-    # As set by the operator: active or draining. Offline is derived from last_seen_at.
+    # The state that the operator set: active or draining. Whether a node is offline is derived from
+    # last_seen_at.
     Column("state", _STATE, nullable=False),
     Column("registration", Typed(Registration), nullable=False),
-    # The number of registrations, with which cached data is known to be outdated.
+    # The number of registrations of the node, from which masters detect outdated cached data.
     Column("revision", Integer, nullable=False, server_default=text("1")),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
@@ -109,22 +110,23 @@ runs = Table(
     Column("finished_at", UtcDateTime),
     Column("key", String(255)),
     Column("priority", SmallInteger, nullable=False, server_default=text("2")),
-    # The numbers of jobs that retention has removed, by state.
+    # The number of jobs in each state that retention has removed.
     Column("removed_counts", Typed(dict[str, int])),
-    # The nodes that may get further jobs of the run, with the time of the last control encode or
-    # null; NULL when there are none.
+    # The nodes that may get further jobs of the run, each with the time of its last control encode,
+    # or with null if it gets no control encodes. The column is NULL if there are no such nodes.
     Column("unsettled_nodes", Typed(dict[str, datetime | None])),
-    # Keys are unique for each submitter.
+    # Idempotency keys are unique for each submitter.
     UniqueConstraint("created_by", "key"),
     Index("ix_runs_unfinished", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
 )
 
-# Each distinct requirement set once. A claim searches by the sets that its node meets.
+# Each distinct requirement set is stored once. A claim searches for jobs of the sets that its node
+# meets.
 requirements = Table(
     "requirements",
     metadata,
     Column("id", Integer, primary_key=True),
-    # Canonical JSON of the requirements and the exclusive flag.
+    # The canonical JSON text of the requirements and the exclusive flag.
     Column("key", Text, nullable=False, unique=True),
     Column("requirements", Typed(Requirements), nullable=False),
     Column("exclusive", Boolean, nullable=False),
@@ -146,7 +148,8 @@ jobs = Table(
     Column("repeat", Integer, nullable=False),
     Column("state", _STATE, nullable=False),
     Column("priority", SmallInteger, nullable=False),
-    # The lowest rank is leased first: creation time in microseconds, reduced by the priority.
+    # The creation time in microseconds, reduced according to the priority. The job with the lowest
+    # rank is leased first.
     Column("rank", BigInteger, nullable=False),
     Column("requirement_id", Integer, ForeignKey("requirements.id"), nullable=False),
     Column("node", _NAME),
@@ -178,7 +181,7 @@ jobs = Table(
         sqlite_where=_QUEUED,
         postgresql_where=_QUEUED,
     ),
-    # Only leased and running jobs: at most as many entries as the farm has slots.
+    # This index contains only leased and running jobs, at most as many as the farm has slots.
     Index("ix_jobs_held", "leased_to", sqlite_where=_HELD, postgresql_where=_HELD),
     Index(
         "ix_jobs_run_id_state",
@@ -196,15 +199,15 @@ jobs = Table(
         sqlite_where=_KEYED,
         postgresql_where=_KEYED,
     ),
-    # Free space for updates within the page: the row of a job changes four times.
+    # Each page keeps free space for updates, because the row of a job changes four times.
     postgresql_with={"fillfactor": 70},
 )
 
 
 # The id of the transaction that wrote a row. On PostgreSQL, transactions do not commit in the order
-# of the row numbers that they generate. Readers that continue from a position therefore order by
-# transaction id and ignore rows as new as the oldest open transaction. On SQLite it is 0, because
-# transactions run one after another.
+# of the row numbers that they generate. Readers that continue from a position therefore order rows
+# by transaction id, and ignore rows that are not older than the oldest open transaction. On SQLite,
+# the id is 0, because transactions run one after another.
 def _transaction_id() -> Column[int]:
     return Column("transaction_id", BigInteger, nullable=False, server_default=text("0"))
 
@@ -238,12 +241,12 @@ job_logs = Table(
 results = Table(
     "results",
     metadata,
-    # The order in which results were stored; part of cursors.
+    # The number of the result in the order of storage. It is part of cursors.
     Column("sequence", _GENERATED, primary_key=True),
     _transaction_id(),
     Column("id", Uuid, nullable=False, unique=True),
     Column("run_id", Uuid),
-    # Not a foreign key: results are kept when retention removes their job.
+    # This is not a foreign key, because results are kept when retention removes their jobs.
     Column("job_id", Uuid, nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("node", _NAME, nullable=False),
@@ -270,17 +273,18 @@ artifacts = Table(
     Column("stored_at", UtcDateTime, nullable=False, index=True),
 )
 
-# Complete and verified sources and artifacts whose bytes are in the database. They are stored there
-# if several masters share the database, otherwise in files.
+# Complete and verified sources and artifacts whose bytes are in the database. This is the case if
+# several masters can share the database; otherwise the bytes are in files.
 contents = Table(
     "contents",
     metadata,
     Column("kind", String(16), primary_key=True),
     Column("sha256", _DIGEST, primary_key=True),
-    # The upload whose pieces are the content; a UUID of version 7 with the start time.
+    # The id of the upload whose pieces form the content. It is a UUIDv7, which contains the time at
+    # which the upload started.
     Column("upload", Uuid, nullable=False, unique=True),
     Column("size_bytes", BigInteger, nullable=False),
-    # Time of the database clock; updated when the same content is uploaded again.
+    # The time on the clock of the database. It is updated if the same content is uploaded again.
     Column("stored_at", UtcDateTime, nullable=False),
 )
 

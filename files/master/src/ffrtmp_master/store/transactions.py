@@ -17,12 +17,12 @@ from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 T = TypeVar("T")
 
 Operation = Callable[[UnitOfWork], T]
-"""Reads and writes in a separate transaction; its exceptions are raised to the caller."""
+"""A function that reads and writes in a transaction. Its exceptions are raised to the caller."""
 
 _log = logging.getLogger(__name__)
 
 _MAX_TRIES = 3
-# SQLSTATE of unique violation, deadlock, serialization failure and lock timeout.
+# The SQLSTATE codes for unique violation, deadlock, serialization failure and lock timeout.
 _TRANSIENT_SQLSTATES = frozenset({"23505", "40P01", "40001", "55P03"})
 
 
@@ -30,10 +30,12 @@ _TRANSIENT_SQLSTATES = frozenset({"23505", "40P01", "40001", "55P03"})
 class Hooks:
     """Callbacks for transactions.
 
-    `committed` is called in the event loop with the effects of every transaction, before its
-    callers get their responses. `batch` is called in the thread of the transaction with the number
-    of its operations and its duration in seconds. `rolled_back` is called in the same thread after
-    a rollback.
+    Attributes:
+        committed: Called in the event loop after every commit, with the effects of the transaction,
+            before its callers get their responses.
+        batch: Called in the thread of the transaction after every commit, with the number of
+            operations and the duration of the transaction in seconds.
+        rolled_back: Called in the thread of the transaction after a rollback.
     """
 
     committed: Callable[[Effects], None] = lambda _effects: None
@@ -53,7 +55,7 @@ class OpenTransaction(Generic[T]):
 
 
 class Transactions:
-    """Runs operations in transactions. Only one thread at a time may use it."""
+    """Runs operations in transactions. Only one thread at a time may use an object."""
 
     def __init__(self, engine: Engine, clock: Clock, watch: Hooks, origin: str) -> None:
         """Create an object without a connection.
@@ -103,7 +105,7 @@ class Transactions:
         return self._try(operation, operations, pipelined)
 
     def try_begin(self, operation: Operation[T], operations: int) -> OpenTransaction[T] | None:
-        """Run an operation on SQLite up to its commit, without waiting for locks.
+        """Run an operation in a transaction on SQLite, but do not commit it or wait for locks.
 
         Args:
             operation: The operation.
@@ -111,8 +113,8 @@ class Transactions:
 
         Returns:
             The open transaction, or None if another process is writing or the operation failed. In
-            that case the transaction is rolled back and the caller should use `run`, which waits
-            for locks and raises errors.
+            these cases, nothing was changed, and the caller should use `run`, which waits for locks
+            and raises errors.
         """
         start_s = time.monotonic()
         try:
@@ -131,7 +133,7 @@ class Transactions:
         return OpenTransaction(transaction, value, work.effects, operations, start_s)
 
     def commit(self, opened: OpenTransaction[T]) -> None:
-        """Commit a transaction. Raises SQLAlchemyError after a rollback."""
+        """Commit an open transaction. If this fails, roll it back and raise SQLAlchemyError."""
         try:
             opened.transaction.commit()
         except SQLAlchemyError:
@@ -140,7 +142,7 @@ class Transactions:
         self._watch.batch(opened.operations, time.monotonic() - opened.start_s)
 
     def is_in_doubt(self, error: Exception) -> bool:
-        """Return whether the server may have committed, so that a repetition is not safe."""
+        """Return whether the server may have committed despite `error`, so a retry is not safe."""
         is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
         return is_lost and self._is_committing
 
@@ -192,6 +194,6 @@ class Transactions:
 
 
 def _is_transient(error: DBAPIError) -> bool:
-    """Return whether a repetition may succeed, because another master caused the error."""
+    """Return whether another master caused the error, so that a retry may succeed."""
     sqlstate = getattr(error.orig, "sqlstate", None)
     return sqlstate in _TRANSIENT_SQLSTATES

@@ -9,7 +9,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A timezone-aware time in UTC, independent of the timezone support of the database."""
+    """Column type for timezone-aware times in UTC. It works without database support for zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -31,7 +31,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Typed(TypeDecorator[Any]):
-    """A value of a msgspec type, stored as JSON. None is stored as NULL."""
+    """Column type for values of a msgspec type. They are stored as JSON, and None as NULL."""
 
     impl = JSON(none_as_null=True)
     cache_ok = True
@@ -47,10 +47,10 @@ class Typed(TypeDecorator[Any]):
 
 
 def to_json(value: Any) -> str:
-    """Encode a value as JSON text; the engines use it for JSON columns."""
+    """Encode a value as JSON text. The engines use this function for JSON columns."""
     return msgspec.json.encode(value).decode()
 
 
 def from_json(text: str | bytes) -> Any:
-    """Decode JSON text; the engines use it for JSON columns."""
+    """Decode JSON text. The engines use this function for JSON columns."""
     return msgspec.json.decode(text)

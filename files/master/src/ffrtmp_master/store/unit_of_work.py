@@ -19,9 +19,19 @@ from ffrtmp_master.store.rows import JobRow, NewResult, NewTransition
 class Effects:
     """The effects of a committed transaction on parked claims and metrics.
 
-    `queued` has the numbers of newly queued jobs by requirement set. `delayed` has the end of the
-    backoff and the requirement set of each job in backoff. `freed` are the nodes on which a job
-    ended. `taken` has the nodes that got a job, and whether that job is exclusive.
+    Attributes:
+        queued: The number of newly queued jobs of each requirement set, by the id of the set.
+        delayed: For each job in backoff, the end of the backoff and the id of its requirement set.
+        freed: The names of the nodes on which a job ended.
+        taken: The names of the nodes that got a job, each with whether that job is exclusive.
+        submitted: The number of new jobs.
+        claims: The number of claims that got a job.
+        results: The number of stored results.
+        finished: The number of jobs that became final in each state.
+        ended: For each failed attempt, the class of the failure and the new state of the job.
+        queue_waits_s: For each newly leased job, the time that it waited after it became ready.
+        run_times_s: For each attempt that ended, its duration.
+        end_to_end_s: For each job that became final, the time since its creation.
     """
 
     queued: Counter[int] = field(default_factory=Counter)
@@ -31,11 +41,8 @@ class Effects:
     submitted: int = 0
     claims: int = 0
     results: int = 0
-    # The numbers of jobs that became final, by state.
     finished: Counter[JobState] = field(default_factory=Counter)
-    # The failures of attempts, and the new states of their jobs.
     ended: list[tuple[FailureClass, JobState]] = field(default_factory=list)
-    # The durations from queueing to claim, of attempts, and from creation to the end of jobs.
     queue_waits_s: list[float] = field(default_factory=list)
     run_times_s: list[float] = field(default_factory=list)
     end_to_end_s: list[float] = field(default_factory=list)
@@ -64,7 +71,7 @@ class UnitOfWork:
         self.now = now
         self.effects = Effects()
         self._known: dict[UUID, JobRow] = {}
-        # By the integer value of the id.
+        # The changed jobs, by the integer values of their ids.
         self._changed: dict[int, JobRow] = {}
         self._transitions: list[NewTransition] = []
         self._results: list[NewResult] = []
@@ -73,7 +80,8 @@ class UnitOfWork:
     def load(self, ids: Iterable[UUID]) -> None:
         """Read jobs and lock them until the transaction ends. Unknown ids are ignored."""
         known = self._known
-        # Integers are hashed and compared faster than ids, and have the same order in PostgreSQL.
+        # Integers are hashed and compared faster than UUIDs, and PostgreSQL orders UUIDs like their
+        # integer values.
         missing = {job_id.int: job_id for job_id in ids if job_id not in known}
         if missing:
             wanted = [missing[number] for number in sorted(missing)]
@@ -101,7 +109,10 @@ class UnitOfWork:
         return job is not None and not job.state.holds_lease
 
     def merge(self, rows: Iterable[JobRow]) -> list[JobRow]:
-        """Cache rows that a statement read, and return for each job the row that is cached."""
+        """Cache rows that a statement read and return them. Rows that were cached before are kept.
+
+        For a job that was cached before, the earlier row is returned.
+        """
         return [self._known.setdefault(row.id, row) for row in rows]
 
     def mark_changed(self, job: JobRow) -> None:
@@ -117,13 +128,13 @@ class UnitOfWork:
         self._results.append(result)
 
     def job_ended(self, run_id: UUID) -> None:
-        """Schedule a check whether a run is finished, because one of its jobs became final."""
+        """Schedule a check of whether a run is finished, because one of its jobs became final."""
         self._ended_runs.add(run_id)
 
     def flush_queued(self) -> None:
         """Write all changes if a job was queued again, because claims query the queued jobs.
 
-        Claims find other changed jobs in this cache, so those need not be written twice.
+        Claims look up other changed jobs in this cache, so there is no need to write those early.
         """
         if any(job.state is JobState.QUEUED for job in self._changed.values()):
             self.flush()
@@ -145,7 +156,7 @@ class UnitOfWork:
             self._ended_runs = set()
 
     def notify_peers(self) -> None:
-        """Notify the other masters of queued jobs and freed nodes, with effect after the commit."""
+        """Notify the other masters of queued jobs and freed nodes. It is sent after the commit."""
         effects = self.effects
         if effects.queued or effects.freed:
             notification = Notification(

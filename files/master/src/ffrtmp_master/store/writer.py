@@ -1,4 +1,4 @@
-"""The writer: requests that arrive during a commit share the next transaction."""
+"""The writer of the database. Requests that arrive during a commit share the next transaction."""
 
 import asyncio
 import logging
@@ -26,13 +26,13 @@ _LARGEST_BATCH = 128
 
 
 class Request(Generic[T]):
-    """An operation as data with a response of type T; waiting requests are applied together."""
+    """A request as data, whose response has type T. Waiting requests are applied together."""
 
     __slots__ = ()
 
 
 Apply = Callable[[UnitOfWork, Sequence[Any]], list[Any]]
-"""Applies requests together and returns a response, or an exception to raise, for each."""
+"""A function that applies requests and returns a response, or an exception to raise, for each."""
 
 
 class WriterClosedError(Exception):
@@ -59,7 +59,7 @@ _Batch = Sequence[_Pending[Any]]
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The responses to the operations of a transaction; without commit, `effects` is None."""
+    """The responses to the operations of a transaction. Without a commit, `effects` is None."""
 
     batch: _Batch
     responses: Sequence[Any]
@@ -72,15 +72,15 @@ _Step = Callable[[], list[_Outcome]]
 class Writer:
     """Writes one transaction after another and responds to each operation after its commit.
 
-    Requests are data. They are applied and committed in batches. No delay is added to fill a batch:
-    it consists of the requests that arrived while the last one was written. If a batch fails, it is
-    rolled back and each request is applied alone, so that the error of one caller does not affect
-    the others. Any other operation has a separate transaction.
+    Requests are data, and are applied and committed in batches. A batch consists of the requests
+    that arrived while the previous transaction was written; no delay is added to fill it. If a
+    batch fails, it is rolled back and each request is applied alone, so that the error of one
+    caller does not affect the others. Any other operation has a separate transaction.
 
-    Blocking steps run in a thread: every commit, and all statements for a database server. Requests
-    for an SQLite file are applied in the thread of the event loop, because they do not block. In a
-    separate thread, switching the global interpreter lock at every statement would cost more than
-    the statements.
+    Steps that block run in a thread: every commit, and all statements for a database server.
+    Requests for an SQLite file are applied in the thread of the event loop, because they do not
+    block. In a separate thread, handing over the global interpreter lock at every statement would
+    cost more than the statements themselves.
     """
 
     def __init__(
@@ -101,7 +101,8 @@ class Writer:
         self._watch = watch
         self._requests: deque[_Pending[Any]] = deque()
         self._operations: deque[_Pending[Any]] = deque()
-        # Whether a transaction runs or is scheduled, and whether the last one was of requests.
+        # Whether a transaction is running or scheduled, and whether the last one was a batch of
+        # requests.
         self._is_busy = False
         self._were_requests = False
         self._is_closed = True
@@ -110,7 +111,7 @@ class Writer:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Accept operations within the context; at its end, wait until all of them are done."""
+        """Accept operations within the context. At its end, wait until all of them are done."""
         thread = threading.Thread(
             target=self._work, args=(asyncio.get_running_loop(),), name="writer"
         )
@@ -132,7 +133,7 @@ class Writer:
         return value
 
     def apply_request(self, request: Request[T]) -> asyncio.Future[T]:
-        """Apply `request`; the future gets the response after the commit, or the exception."""
+        """Schedule `request`. The future gets the response after the commit, or an exception."""
         return self._submit(request, self._requests)
 
     def _submit(self, operation: Any, queue: deque[_Pending[Any]]) -> asyncio.Future[Any]:
@@ -143,14 +144,15 @@ class Writer:
         queue.append(_Pending(operation, future))
         if not self._is_busy:
             self._is_busy = True
-            # Scheduled, so that requests of this iteration of the event loop share the transaction.
+            # The transaction begins later, so that all requests that arrive in this iteration of
+            # the event loop share it.
             loop.call_soon(self._begin_next)
         return future
 
     # --- Methods that run in the event loop ---
 
     def _begin_next(self) -> None:
-        """Begin the next transaction, alternately of requests and of another operation."""
+        """Begin the next transaction. Batches of requests alternate with other operations."""
         if self._requests and not (self._were_requests and self._operations):
             self._were_requests = True
             self._begin_batch(_next_batch(self._requests, _LARGEST_BATCH))
@@ -178,7 +180,7 @@ class Writer:
                 self._watch.committed(outcome.effects)
             for pending, response in zip(outcome.batch, outcome.responses, strict=True):
                 pending.resolve(response)
-        # Scheduled, so that further requests of the same callers share the transaction.
+        # The next transaction begins later, so that further requests of the same callers share it.
         asyncio.get_running_loop().call_soon(self._begin_next)
 
     # --- Methods that run in the thread ---
@@ -235,7 +237,7 @@ class Writer:
 
 
 def _next_batch(queue: deque[_Pending[Any]], limit: int) -> _Batch:
-    """Remove up to `limit` operations from a queue, without those that were canceled."""
+    """Remove up to `limit` operations from a queue and return them. Canceled ones are dropped."""
     batch: list[_Pending[Any]] = []
     while queue and len(batch) < limit:
         pending = queue.popleft()

@@ -1,4 +1,4 @@
-"""Content stores: the bytes of sources and artifacts by SHA-256, durable and complete."""
+"""Content stores, which hold the bytes of sources and artifacts by their SHA-256 digests."""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection
@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from ffrtmp_master.store.errors import TooLargeError, UnprocessableError
 
 PIECE_BYTES = 1024 * 1024
-"""The size of pieces; small packets are buffered to reduce the number of writes."""
+"""The size of the pieces that are written. Packets are buffered to reduce the number of writes."""
 
 IsUsed = Callable[[Connection, Collection[str]], set[str]]
-"""Returns the digests that a row refers to."""
+"""A function that returns those of the digests that a row in the database refers to."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class ContentStore(Protocol):
     """A store of immutable content that is addressed by its SHA-256 digest."""
 
     async def store(self, stream: AsyncIterator[bytes], expected: str | None = None) -> Content:
-        """Store the bytes of `stream`; they are durable when the method returns.
+        """Store the bytes of `stream`. They are durable when the method returns.
 
-        Raises TooLargeError, or UnprocessableError if the digest differs from `expected`. Nothing
-        is stored in these cases.
+        Raises TooLargeError if there are too many bytes, or UnprocessableError if the digest
+        differs from `expected`. In these cases, nothing is stored.
         """
 
     async def size_bytes(self, sha256: str) -> int:
@@ -52,13 +52,13 @@ class ContentStore(Protocol):
     async def remove_unused(self, is_used: IsUsed, older_than_s: float) -> int:
         """Remove unused content and the remains of interrupted uploads; return their number.
 
-        Content that was stored within the last `older_than_s` seconds is kept, because its row may
-        not be written yet.
+        Content that was stored within the last `older_than_s` seconds is kept, because the row that
+        refers to it may not have been written yet.
         """
 
 
 class ChunkWriter:
-    """The state of an upload: its digest, its size, and an incomplete piece."""
+    """The state of an upload, which is split into pieces, measured and hashed."""
 
     def __init__(self, max_bytes: int) -> None:
         """Create the state of an upload of at most `max_bytes`."""
@@ -86,7 +86,7 @@ class ChunkWriter:
         return bytes(self._buffer)
 
     def count_in(self, piece: bytes) -> None:
-        """Update the digest with a piece; to be called in a thread, since it takes milliseconds."""
+        """Update the digest with a piece. Call this in a thread, because it takes milliseconds."""
         self._digest.update(piece)
 
     def content(self, expected: str | None) -> Content:

@@ -1,6 +1,6 @@
 """Content in the database, stored in pieces, so that several masters can serve it.
 
-The pieces of an upload are not content until a short transaction lists them under their digest.
+The pieces of an upload become content when a short transaction lists them under their digest.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _NOT_YET_DURABLE = text("SET LOCAL synchronous_commit = off")
 
 
 class DatabaseContent:
-    """One kind of content in PostgreSQL, written over separate connections."""
+    """A store for one kind of content in PostgreSQL. It has its own connections to write with."""
 
     def __init__(self, kind: str, max_bytes: int, writing: Engine, reading: Engine) -> None:
         """Create a store.
@@ -68,7 +68,8 @@ class DatabaseContent:
         finally:
             if not is_complete:
                 await self._abandon(upload)
-        # If this fails, it is unknown whether the pieces were listed. They are kept for a day.
+        # If this raises an error, it is unknown whether the pieces were listed. They are then kept
+        # for a day.
         if not await asyncio.to_thread(self._list, upload, content):
             await self._abandon(upload)
         return content
@@ -145,7 +146,8 @@ class DatabaseContent:
     def _list(self, upload: UUID, content: Content) -> bool:
         """List the pieces of an upload as content, unless there is content with this digest.
 
-        The commit makes the pieces durable as well, because they were written before it.
+        Return whether they were listed. The commit makes the pieces durable as well, because they
+        were written before it.
         """
         values = {"size_bytes": content.size_bytes, "stored_at": func.clock_timestamp()}
         with self._writing.begin() as connection:
@@ -197,7 +199,7 @@ class DatabaseContent:
             return sorted(set(digests) - is_used(connection, digests))
 
     def _unlist(self, sha256: str, is_used: IsUsed, older_than_s: float) -> UUID | None:
-        """Remove content from the list and return its upload; None if it is used by now."""
+        """Remove content from the list and return its upload. If it is now used, return None."""
         with self._writing.begin() as connection:
             self._lock(connection, sha256)
             if is_used(connection, [sha256]):
@@ -214,7 +216,10 @@ class DatabaseContent:
             return upload
 
     def _remove_chunks(self, upload: UUID) -> None:
-        """Remove the pieces of an upload; the first one last, by which `_abandoned` finds it."""
+        """Remove the pieces of an upload, the last piece first.
+
+        If the removal is interrupted, `_abandoned` still finds the upload by its first piece.
+        """
         of_upload = content_pieces.c.upload == upload
         last = (
             select(content_pieces.c.number)
@@ -243,7 +248,7 @@ class DatabaseContent:
             return list(connection.execute(query).scalars())
 
     def _lock(self, connection: Connection, sha256: str) -> None:
-        """Prevent other masters from listing or removing this content in the meantime."""
+        """Prevent other masters from listing or removing content until the transaction ends."""
         connection.execute(_LOCK, {"name": f"content {self._kind} {sha256}"})
 
 
@@ -254,5 +259,5 @@ def _is_old(older_than_s: float) -> ColumnElement[bool]:
 
 
 def _first_id_of(moment_s: float) -> UUID:
-    """Return the lowest UUID of version 7 for a time."""
+    """Return a lower bound for the UUIDv7s that are created at or after a time."""
     return UUID(int=int(moment_s * 1000) << 80)

@@ -9,12 +9,12 @@ from ffrtmp_master.store.content.database import DatabaseContent
 from ffrtmp_master.store.content.files import FileContent
 from ffrtmp_master.store.engine import writing_engine
 
-# Newer content is never removed, because its row is written right after its bytes.
+# Newer content is kept even if no row refers to it, because the row is written after the bytes.
 _UNUSED_AFTER_S = 3600.0
 
 
 class ContentStores:
-    """The stores of artifacts and sources: a shared database, otherwise files."""
+    """The content stores for artifacts and sources, in a shared database or else in files."""
 
     artifacts: ContentStore
     sources: ContentStore
@@ -27,7 +27,7 @@ class ContentStores:
             password: The password of the database, if there is one.
             reading: The engine to read with.
         """
-        # Connections separate from the writer's, for databases that allow several writers.
+        # The engine for connections separate from the writer's, if the database is shared.
         self.writing: Engine | None = None
         artifacts_max, sources_max = settings.max_artifact_bytes, settings.max_source_bytes
         if settings.is_shared:
@@ -40,7 +40,7 @@ class ContentStores:
             self.sources = FileContent(folder / "sources", sources_max, reading)
 
     async def remove_unused(self, older_than_s: float = _UNUSED_AFTER_S) -> int:
-        """Remove content that no artifact and no source refers to; return the number removed."""
+        """Remove content to which no artifact or source refers. Return the number removed."""
         return await self.artifacts.remove_unused(
             used_by_artifacts, older_than_s
         ) + await self.sources.remove_unused(used_by_sources, older_than_s)

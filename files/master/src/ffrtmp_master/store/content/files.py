@@ -1,4 +1,4 @@
-"""Content in files named by digest, for a master with a local disk."""
+"""Content in local files that are named by their digests, for a farm with a single master."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _UNFINISHED = ".upload-"
 
 
 class FileContent:
-    """A directory of files that only one process writes to."""
+    """A content store in a directory to which only one process writes."""
 
     def __init__(self, root: Path, max_bytes: int, engine: Engine) -> None:
         """Create a store and remove the remains of interrupted uploads.
@@ -31,10 +31,11 @@ class FileContent:
         self._root = root
         self._max_bytes = max_bytes
         self._engine = engine
-        # Held while files are renamed, and while unused files are determined and removed.
+        # This lock is held while files are renamed, and while unused files are determined and
+        # removed.
         self._rename_lock = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
-        # Incomplete uploads of a killed master are never used; clients upload again.
+        # Incomplete uploads of a killed master are never used, because clients upload again.
         for leftover in root.glob(f"{_UNFINISHED}*"):
             leftover.unlink()
 
@@ -113,7 +114,7 @@ class FileContent:
         return writer.content(expected)
 
     def _finish(self, descriptor: int, written: Path, sha256: str) -> None:
-        """Make a file durable under its final name; it may replace an identical file."""
+        """Make a file durable under its final name. It may replace an identical file."""
         os.fsync(descriptor)
         target = self.path(sha256)
         with self._rename_lock:
@@ -140,7 +141,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _write(descriptor: int, piece: bytes) -> None:
-    """Write a piece completely: an almost full disk writes a part before it raises an error."""
+    """Write a piece completely. On an almost full disk, one call may write only a part of it."""
     remaining = memoryview(piece)
     while remaining:
         remaining = remaining[os.write(descriptor, remaining) :]

@@ -1,8 +1,8 @@
-"""Statements of the hot path, written by hand for each database and for sets of rows.
+"""Statements of the hot path. They are written by hand for each database and handle sets of rows.
 
-The tables are defined only by the SQLAlchemy schema. Executing statements with SQLAlchemy would
-reduce the job throughput by more than half, so the statements of claims, heartbeats and results are
-written here.
+The tables are defined only in the SQLAlchemy schema. However, the statements for claims, heartbeats
+and results are written here, because executing them with SQLAlchemy would reduce the job throughput
+by more than half.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ class Statements(Protocol):
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
     ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:
-        """Read the digest and size in bytes of the artifacts of attempts, by name."""
+        """Read the digests and sizes in bytes of the artifacts of attempts, by attempt and name."""
 
     def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
         """Read and lock nodes, and return those that exist by name."""
@@ -61,16 +61,16 @@ class Statements(Protocol):
         """Read the registrations of nodes as JSON text, by name."""
 
     def record_seen(self, names: Iterable[str], now: datetime, coarse_s: float) -> None:
-        """Set the last-seen times of those nodes whose stored ones are outdated.
+        """Set the last-seen times of those nodes whose stored last-seen times are outdated.
 
         Args:
             names: The names of the nodes.
             now: The new last-seen time.
-            coarse_s: The age in seconds from which a stored time is outdated.
+            coarse_s: The age in seconds above which a stored time is outdated.
         """
 
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
-        """Read and lock nodes; read their held jobs and the `new_requirements`."""
+        """Read and lock nodes, and read the jobs that they hold and the `new_requirements`."""
 
     def overdue(self, now: datetime) -> list[JobRow]:
         """Read and lock the jobs whose lease has expired or whose deadline has passed."""
@@ -81,12 +81,12 @@ class Statements(Protocol):
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
         """Find the first queued jobs of each requirement set, up to the wanted number.
 
-        If masters share the database, the jobs are locked, and jobs that another master has locked
-        are left out.
+        If masters share the database, the jobs are locked, and jobs that another master has already
+        locked are left out.
         """
 
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
-        """Return the requirement sets of which a job could be leased now."""
+        """Return those of the requirement sets that have a queued job that may be leased now."""
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         """Read the ids and keys of requirement sets with an id above `after`."""
@@ -104,14 +104,14 @@ class Statements(Protocol):
         """
 
     def finish_runs(self, run_ids: Iterable[UUID], now: datetime) -> None:
-        """Mark those runs as finished that have only final jobs and get no further ones."""
+        """Mark as finished those of the runs that have only final jobs and get no further jobs."""
 
     def notify(self, message: str) -> None:
-        """Send a notification to the other masters, with effect after the commit."""
+        """Send a notification to the other masters. It is delivered after the commit."""
 
 
 def statements_for(connection: Connection) -> Statements:
-    """Return the statements for the database of `connection`, to run on it."""
+    """Return an object that executes statements for the database of `connection` on it."""
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":
         return SqliteStatements(driver)

@@ -1,8 +1,8 @@
-"""Statements of the hot path for PostgreSQL, one for a whole batch, executed with psycopg.
+"""Statements of the hot path for PostgreSQL, executed with psycopg.
 
-A round trip costs more than a row, so sets of keys are passed as arrays, and sets of rows as JSON.
-Rows that will change are locked in the order of their keys. Candidates that another master has
-locked are skipped.
+A round trip costs more than a row, so one statement handles a whole batch: sets of keys are passed
+as arrays, and sets of rows as JSON. Rows that will change are locked in the order of their keys.
+Candidates that another master has locked are skipped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,8 +72,8 @@ def _as_stored(column: str) -> str:
 def _records(types: Mapping[str, str], name: str = "new") -> str:
     """Return a table expression for a parameter that is a JSON array of objects.
 
-    The parameter is encoded by one call of msgspec, while arrays would need a Python operation for
-    each value.
+    The parameter is encoded by one call of msgspec, whereas arrays would require a Python operation
+    for each value.
     """
     return (
         f"json_to_recordset(%s::json) AS {name} ({', '.join(f'{c} {t}' for c, t in types.items())})"
@@ -254,7 +254,8 @@ class PostgresqlStatements:
         # All statements are sent before the first result is read, in one round trip.
         node_names = list(names)
         nodes = self._run(_NODES, (node_names,))
-        # These jobs are not locked: another master may have locked one and wait for the node.
+        # These jobs are not locked, because another master may have locked one of them and be
+        # waiting for the node.
         held = self._run(_HELD_ON, (node_names,))
         requirements = self._run(_NEW_REQUIREMENTS, (after,))
         return Claimants(_nodes(nodes), [HeldJob(*row) for row in held], list(requirements))
@@ -266,7 +267,8 @@ class PostgresqlStatements:
         return self._run(_ANY_OVERDUE, (now, now)).fetchone() is not None
 
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
-        # JSON instead of arrays, because PostgreSQL would plan each call again for their length.
+        # JSON is used instead of arrays, because PostgreSQL would plan the statement again for the
+        # length of the arrays at each call.
         parameter = _json(
             [{"id": requirement_id, "wanted": count} for requirement_id, count in wanted.items()]
         )
@@ -299,7 +301,7 @@ def _json(rows: Sequence[Any]) -> str:
 
 
 def _change(job: JobRow) -> Any:
-    """Return the columns of a job that are written back; most columns never change."""
+    """Return the columns of a job that are written back. Most columns never change."""
     return _Change(*_of_change(job))
 
 

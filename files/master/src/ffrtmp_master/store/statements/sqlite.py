@@ -47,7 +47,7 @@ _JOB_BY_KEY = "SELECT id FROM jobs WHERE created_by = ? AND key = ? AND key IS N
 _INSERT_TRANSITION = (
     "INSERT INTO transitions (job_id, before, after, attempt, at, reason) VALUES (?, ?, ?, ?, ?, ?)"
 )
-# The number of rows per statement: for narrow rows this is faster than a statement for each.
+# The number of rows per statement. For narrow rows, this is faster than one statement for each row.
 _ROWS_PER_INSERT = 16
 _INSERT_TRANSITIONS = _INSERT_TRANSITION + ", (?, ?, ?, ?, ?, ?)" * (_ROWS_PER_INSERT - 1)
 _INSERT_RESULT = (
@@ -77,8 +77,8 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-# The driver searches for an adapter for any type other than a number or text, and formats an error
-# message internally if there is none. This took a tenth of the time of these statements.
+# For a value of any type other than numbers and text, the driver searches for an adapter. If there
+# is none, it internally formats an error message, which took a tenth of the time of the statements.
 for _kind in (type(None), bool, JobState):
     sqlite3.register_adapter(_kind, _unchanged)
 
@@ -222,11 +222,11 @@ class SqliteStatements:
             self._run(_FINISH_RUN, (run_id.hex, at))
 
     def notify(self, message: str) -> None:
-        """Do nothing, because SQLite has only one master."""
+        """Do nothing, because only one master uses an SQLite database."""
 
 
 def _uuid(text: Any) -> UUID:
-    """Convert text to an id; several times faster than the constructor of UUID."""
+    """Convert text to an id. This is several times faster than the constructor of UUID."""
     return msgspec.convert(text, UUID)
 
 
@@ -240,7 +240,8 @@ def _job(row: tuple[Any, ...], job_id: UUID) -> JobRow:
     job.state = _STATES[job.state]
     job.cancel_requested = bool(job.cancel_requested)
     job.created_at = _datetime(job.created_at)
-    # Unrolled: most values are None, and a function call for each costs more than the check.
+    # This is not a loop, because most values are None and a function call for each would cost more
+    # than the check.
     if job.run_id is not None:
         job.run_id = _uuid(job.run_id)
     if job.retry_of is not None:
@@ -331,7 +332,8 @@ _TEXT_LENGTH = len("2026-01-01 00:00:00.000000")
 def _text(moment: datetime) -> str:
     """Format a time in UTC as SQLAlchemy does, without its timezone.
 
-    This and `_datetime` are cached, because a batch has many times but few different ones.
+    The results of this function and of `_datetime` are cached, because a batch contains many times,
+    but few different ones.
     """
     return moment.isoformat(" ", "microseconds")[:_TEXT_LENGTH]
 

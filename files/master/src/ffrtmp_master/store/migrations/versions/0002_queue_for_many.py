@@ -177,7 +177,7 @@ def _fill_jobs() -> None:
     pairs = connection.execute(sa.select(jobs.c.node, jobs.c.encoder).distinct()).all()
     for number, (node, encoder) in enumerate(pairs, start=1):
         wanted = {"encoder": encoder} | ({"node": node} if node is not None else {})
-        # In the order in which the queue encodes the keys.
+        # The fields are in the order in which the queue encodes them.
         key = {"requirements": wanted, "exclusive": True}
         connection.execute(
             requirements.insert().values(

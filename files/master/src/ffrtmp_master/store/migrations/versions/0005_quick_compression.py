@@ -8,8 +8,8 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
-# Columns with more than about 2 KB per row. With the default, pglz, compression took half of the
-# time of storing a result.
+# The columns with more than about 2 KB per row. With the default method, pglz, compression took
+# half of the time needed to store a result.
 _LARGE = {
     "jobs": ("scenario", "progress", "failure"),
     "results": ("scenario", "measurement", "artifacts"),

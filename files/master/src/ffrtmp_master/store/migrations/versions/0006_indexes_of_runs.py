@@ -16,7 +16,7 @@ _INDEXES = {
 
 
 def upgrade() -> None:
-    """Recreate the indexes; this reads the tables once, which takes time on a large farm."""
+    """Recreate the indexes. This reads each table once, which takes time on a large farm."""
     for name, (table, *columns) in _INDEXES.items():
         op.drop_index(name, table_name=table)
         op.create_index(name, table, columns, sqlite_where=_OF_A_RUN, postgresql_where=_OF_A_RUN)
