@@ -167,7 +167,20 @@ test-tools: setup
 
 .PHONY: test-farm
 test-farm: setup ## Deploy and verify a farm on test machines (molecule)
-	molecule test --scenario-name default
+	@result=0; \
+		molecule converge --scenario-name default || result=$$?; \
+		if test "$$result" = 0; then \
+			$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(FARM_TESTS) || result=$$?; \
+		fi; \
+		molecule destroy --scenario-name default; \
+		exit "$$result"
+
+# The second scenario runs while the first is verified, because the verification mostly waits.
+FARM_TESTS := test-farm-default test-farm-combined
+.PHONY: $(FARM_TESTS)
+test-farm-default: setup
+	molecule verify --scenario-name default
+test-farm-combined: setup
 	molecule test --scenario-name combined
 
 .PHONY: test-ha
