@@ -86,7 +86,7 @@ class MasterProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is running."""
+        """Return whether the process is running."""
         return self.process is not None and self.process.poll() is None
 
     def end(self, signal_number: signal.Signals) -> int:

@@ -33,7 +33,7 @@ class ApiError(Exception):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether a retry may succeed."""
+        """Return whether a retry may succeed."""
         return False
 
 
@@ -60,7 +60,7 @@ class RefusedError(ApiError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the status is 5xx or 429, in which case a retry may succeed."""
+        """Return whether the status is 5xx or 429, in which case a retry may succeed."""
         return (
             self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             or self.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -365,7 +365,7 @@ class Deadline:
 
     @property
     def is_over(self) -> bool:
-        """Whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return self._clock() >= self._at
 
     def pause(self, seconds: float) -> None:

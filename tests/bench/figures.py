@@ -46,7 +46,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool | None:
-        """Whether the median is within the limit, or None if there is no limit."""
+        """Return whether the median is within the limit, or None if there is no limit."""
         return None if self.limit is None else self.limit.admits(self.value)
 
     @property
@@ -85,7 +85,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def holds(self) -> bool:
-        """Whether every figure that has a limit is within it."""
+        """Return whether every figure that has a limit is within it."""
         return all(figure.holds is not False for figure in self.figures)
 
 

@@ -34,7 +34,7 @@ class JobAccounting:
 
     @property
     def is_settled(self) -> bool:
-        """Whether every submitted job is finished."""
+        """Return whether every submitted job is finished."""
         return len(self._finished) == len(self._submitted)
 
     @property

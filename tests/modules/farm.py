@@ -121,7 +121,7 @@ class Farm:
 
     @property
     def is_running(self) -> bool:
-        """Whether the master is running."""
+        """Return whether the master is running."""
         return self._process is not None
 
     def clear(self) -> None:

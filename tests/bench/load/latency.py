@@ -43,7 +43,7 @@ class Window:
 
     @property
     def is_over(self) -> bool:
-        """Whether the window has closed."""
+        """Return whether the window has closed."""
         return time.perf_counter() >= self.closes
 
     def record(self, kind: str, start: float, end: float) -> None:

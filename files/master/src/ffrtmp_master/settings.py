@@ -77,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def is_shared(self) -> bool:
-        """Whether other masters may use the same database."""
+        """Return whether other masters may use the same database."""
         return self.database_url.startswith(POSTGRESQL_PREFIX)
 
     def database_password(self) -> str | None:

@@ -56,7 +56,7 @@ class MasterRefusedError(Exception):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether a retry may succeed (5xx, 429)."""
+        """Return whether a retry may succeed (5xx, 429)."""
         return (
             self.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             or self.problem.status == HTTPStatus.TOO_MANY_REQUESTS

@@ -25,7 +25,7 @@ class FailureClass(StrEnum):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether another attempt may succeed, because the job itself is not the cause."""
+        """Return whether another attempt may succeed, because the job itself is not the cause."""
         return self in _RETRYABLE
 
 

@@ -26,5 +26,5 @@ class FfmpegUnderTest(
 
     @property
     def is_given(self) -> bool:
-        """Whether the suite provides the program. It is then foreign code on the node."""
+        """Return whether the suite provides the program. It is then foreign code on the node."""
         return self.sha256 is not None

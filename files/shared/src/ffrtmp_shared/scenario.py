@@ -350,7 +350,7 @@ class Scenario(
 
     @property
     def brings_ffmpeg(self) -> bool:
-        """Whether the suite provides the FFmpeg of the scenario."""
+        """Return whether the suite provides the FFmpeg of the scenario."""
         return self.ffmpeg is not None and self.ffmpeg.is_given
 
     @property

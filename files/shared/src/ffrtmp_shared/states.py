@@ -15,12 +15,12 @@ class JobState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether there is no transition from this state."""
+        """Return whether there is no transition from this state."""
         return not JOB_TRANSITIONS[self]
 
     @property
     def holds_lease(self) -> bool:
-        """Whether an agent holds the job in this state."""
+        """Return whether an agent holds the job in this state."""
         return self in (JobState.LEASED, JobState.RUNNING)
 
 
@@ -35,7 +35,7 @@ class RunState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether every job of the run has reached a final state."""
+        """Return whether every job of the run has reached a final state."""
         return self not in (RunState.QUEUED, RunState.RUNNING)
 
 

@@ -152,7 +152,7 @@ class SyncResult:
 
     @property
     def is_changed(self) -> bool:
-        """Whether any credential was added, changed or removed."""
+        """Return whether any credential was added, changed or removed."""
         return bool(self.added or self.changed or self.removed)
 
 

@@ -33,7 +33,7 @@ class JobOutcome(NamedTuple):
 
     @property
     def can_be_repeated(self) -> bool:
-        """Whether further repeats of the job make its median speed more precise."""
+        """Return whether further repeats of the job make its median speed more precise."""
         return self.kind in _REPEATABLE
 
 

@@ -26,7 +26,7 @@ class Statements(Protocol):
 
     @property
     def is_shared(self) -> bool:
-        """Whether other masters may work on the database at the same time."""
+        """Return whether other masters may work on the database at the same time."""
 
     def jobs(self, ids: Iterable[UUID]) -> dict[UUID, JobRow]:
         """Read and lock jobs, and return those that exist by id."""
