@@ -19,8 +19,10 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
 import pytest
-from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_shared.measurement import EnergyMeasurement, SlotEnvironment, Unavailable
+from ffrtmp_shared.scenario import DensitySettings
 from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
 from ffrtmp_worker.energy.client import EnergyReading, request_reading
@@ -374,6 +376,43 @@ def test_energy_is_unavailable_if_the_reader_ends_meanwhile(reader: Reader) -> N
 
 def test_energy_is_unavailable_without_a_reader(tmp_path: Path) -> None:
     meter = EnergyMeter(None)
+@pytest.mark.slow
+def test_a_density_has_the_energy_of_its_verified_window(
+    reader: Reader, cap: Powercap, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    """Check that energy, encode and environment are those of the last window, not of the search."""
+    reader.start()
+    over = threading.Event()
+
+    def consume() -> None:
+        # About 20 W.
+        while not over.wait(0.05):
+            cap.use("intel-rapl:0", 1_000_000)
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    density = DensitySettings(window_s=6.0, verify_s=8.0, max_streams=1, max_lag_s=5.0)
+    spec = msgspec.structs.replace(scenario(clip, threads=1), kind="density", density=density)
+    try:
+        energy_tools = replace(tools, energy_socket=reader.socket, energy_idle_s=0.5)
+        measured = kinds.run_attempt(attempt(spec, clip, tmp_path / "attempt", energy_tools))
+    finally:
+        over.set()
+        thread.join()
+    found, energy, slot = measured.density, measured.energy, measured.environment.slot
+    assert found is not None
+    assert isinstance(energy, EnergyMeasurement)
+    assert isinstance(slot, SlotEnvironment)
+    searched, verified = found.steps
+    assert searched.window_s == pytest.approx(6, abs=0.5)
+    assert verified.window_s == measured.encode.wall_s == pytest.approx(8, abs=0.5)
+    assert energy.duration_s == pytest.approx(measured.encode.wall_s, abs=0.4)
+    assert slot.duration_s == pytest.approx(measured.encode.wall_s, abs=0.4)
+    assert verified.power_w == pytest.approx(energy.gross_j / energy.duration_s)
+    assert measured.encode.cpu_s <= slot.busy_s + 0.1
+    assert measured.verdict is not None
+
+
     assert not meter.begin_idle()
     meter.start()
     assert meter.finish() == Unavailable(reason="this node has no energy reader")
