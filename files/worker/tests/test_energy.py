@@ -27,6 +27,7 @@ from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
 from ffrtmp_worker.energy.client import EnergyReading, request_reading
 from ffrtmp_worker.energy.counter import Counts, EnergyCounter, load_counts, save_counts
+from ffrtmp_worker.energy.reader import ANSWER_INTERVAL_S, READ_INTERVAL_S
 from ffrtmp_worker.kernel_files import KernelFileError
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
@@ -218,6 +219,13 @@ class Reader:
             time.sleep(0.02)
         return request_reading(self.socket)
 
+    def fresh_reading(self) -> EnergyReading:
+        """Return a reading that was taken after this call, when the next one is allowed."""
+        called_s = time.monotonic()
+        while (reading := request_reading(self.socket)).monotonic_s < called_s:
+            assert time.monotonic() < called_s + 20
+        return reading
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal to the reader, wait until it has ended, and return its exit code."""
         assert self.process is not None
@@ -243,13 +251,31 @@ def reader(tmp_path: Path, cap: Powercap) -> Iterator[Reader]:
 def test_a_restarted_reader_continues_its_counts(reader: Reader, cap: Powercap) -> None:
     assert reader.start().zones["package-0"].joules == 0.0
     cap.use("intel-rapl:0", 6_000_000)
-    assert request_reading(reader.socket).zones["package-0"].joules == pytest.approx(6.0)
+    assert reader.fresh_reading().zones["package-0"].joules == pytest.approx(6.0)
     assert reader.end() == 0
     cap.use("intel-rapl:0", 2_000_000)
     assert reader.start().zones["package-0"].joules == pytest.approx(8.0)
     cap.use("intel-rapl:0", 1_000_000)
     reader.end(signal.SIGKILL)
     assert reader.start().zones["package-0"].joules == pytest.approx(9.0)
+
+
+def test_counters_cannot_be_read_at_a_high_rate(reader: Reader, cap: Powercap) -> None:
+    """Check that a client sees a change of the counters only at the reader's own rate."""
+    reader.start()
+    joules: set[float] = set()
+    started_s = time.monotonic()
+    answers = 0
+    while time.monotonic() - started_s < 0.5:
+        cap.use("intel-rapl:0", 1_000_000)
+        reading = request_reading(reader.socket)
+        joules.add(reading.zones["package-0"].joules)
+        answers += 1
+    took_s = time.monotonic() - started_s
+    assert 2 <= len(joules) <= took_s / READ_INTERVAL_S + 2
+    assert answers <= took_s / ANSWER_INTERVAL_S + 2
+    # The reader continues to take its own samples.
+    assert reader.fresh_reading().zones["package-0"].watts is not None
 
 
 def test_a_reader_survives_clients_that_do_not_read(reader: Reader) -> None:
@@ -350,32 +376,6 @@ def test_gross_idle_and_net_energy_of_an_encode(
     assert energy.net_j == pytest.approx(energy.gross_j - energy.idle_w * energy.duration_s)
 
 
-def test_the_meter_is_exact(reader: Reader, cap: Powercap) -> None:
-    reader.start()
-    meter = EnergyMeter(partial(request_reading, reader.socket))
-    cap.use("intel-rapl:0", 1_000_000)
-    meter.start()
-    cap.use("intel-rapl:0", 4_500_000)
-    cap.use("intel-rapl:1:2", 250_000)
-    time.sleep(0.1)
-    energy = meter.finish()
-    assert isinstance(energy, EnergyMeasurement)
-    assert energy.gross_j == pytest.approx(4.75, abs=1e-9)
-    assert isinstance(energy.net_j, Unavailable)
-
-
-def test_energy_is_unavailable_if_the_reader_ends_meanwhile(reader: Reader) -> None:
-    reader.start()
-    meter = EnergyMeter(partial(request_reading, reader.socket))
-    meter.start()
-    reader.end()
-    energy = meter.finish()
-    assert isinstance(energy, Unavailable)
-    assert "does not answer" in energy.reason
-
-
-def test_energy_is_unavailable_without_a_reader(tmp_path: Path) -> None:
-    meter = EnergyMeter(None)
 @pytest.mark.slow
 def test_a_density_has_the_energy_of_its_verified_window(
     reader: Reader, cap: Powercap, clip: Path, tools: Tools, tmp_path: Path
@@ -413,6 +413,33 @@ def test_a_density_has_the_energy_of_its_verified_window(
     assert measured.verdict is not None
 
 
+def test_the_meter_is_exact(reader: Reader, cap: Powercap) -> None:
+    reader.start()
+    meter = EnergyMeter(partial(request_reading, reader.socket))
+    cap.use("intel-rapl:0", 1_000_000)
+    reader.fresh_reading()
+    meter.start()
+    cap.use("intel-rapl:0", 4_500_000)
+    cap.use("intel-rapl:1:2", 250_000)
+    time.sleep(0.1)
+    energy = meter.finish()
+    assert isinstance(energy, EnergyMeasurement)
+    assert energy.gross_j == pytest.approx(4.75, abs=1e-9)
+    assert isinstance(energy.net_j, Unavailable)
+
+
+def test_energy_is_unavailable_if_the_reader_ends_meanwhile(reader: Reader) -> None:
+    reader.start()
+    meter = EnergyMeter(partial(request_reading, reader.socket))
+    meter.start()
+    reader.end()
+    energy = meter.finish()
+    assert isinstance(energy, Unavailable)
+    assert "does not answer" in energy.reason
+
+
+def test_energy_is_unavailable_without_a_reader(tmp_path: Path) -> None:
+    meter = EnergyMeter(None)
     assert not meter.begin_idle()
     meter.start()
     assert meter.finish() == Unavailable(reason="this node has no energy reader")
