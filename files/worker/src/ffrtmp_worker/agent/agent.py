@@ -236,7 +236,7 @@ def _last_result(scenario: Scenario, measured: Measurement) -> LastResult:
 
 def _score_files(folder: Path) -> list[Path]:
     """Return the files that contain the scores of each frame; there is one for each output."""
-    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*.json"))
+    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*{Path(VMAF_LOG_NAME).suffix}"))
 
 
 def _spooled_report(

@@ -113,5 +113,6 @@ def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement
         folder=attempt.folder,
         threads=attempt.tools.vmaf_threads,
         deadline_s=deadline_s(attempt, source.probe),
+        calibration=attempt.tools.calibration,
     )
     return quality.measure_quality(how, distorted=output, reference=source, stop=attempt.is_stopped)
