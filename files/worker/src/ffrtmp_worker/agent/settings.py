@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from ffrtmp_shared.constrained_types import Amount, Currency
+from ffrtmp_shared.constrained_types import Amount, Currency, MasterUrl
 from msgspec import Meta
 
 RTMP_URL = r"^rtmp://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,64}$(?!\n)"
@@ -47,7 +47,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     separate price, `energy_price_per_kwh`, its cost is added.
     """
 
-    master_url: str
+    master_url: MasterUrl
     token_file: Path
     ca_file: Path
     certificate_file: Path | None = None
