@@ -43,6 +43,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cannot run live scenarios. If `rtmp_stat_url` is set, the statistics of the server are read from
     this page.
 
+    `source_networks` are the private networks from which sources may be fetched.
+
     If `host_price_per_hour` is set, the cost of streams is computed in `currency`. If energy has a
     separate price, `energy_price_per_kwh`, its cost is added.
     """
@@ -70,6 +72,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rtmp_url: Annotated[str, Meta(pattern=RTMP_URL)] | None = None
     rtmp_stat_url: Annotated[str, Meta(pattern=STAT_URL)] | None = None
     min_free_bytes: int = 1_000_000_000
+    source_networks: tuple[str, ...] = ()
     allow_ffmpeg_under_test: bool = False
     currency: Currency | None = None
     host_price_per_hour: Amount | None = None
