@@ -111,7 +111,7 @@ class ControlNode:
 
 @dataclass(frozen=True)
 class History:
-    """What a control node issued in the course of a farm's life."""
+    """The certificates and revocations of a control node in the course of a farm's life."""
 
     node: ControlNode
     lifetime: dict[str, timedelta]
