@@ -288,6 +288,17 @@ def test_the_master_does_not_print_the_password_of_its_database(
         assert "database_url" in output, name
 
 
+def test_the_master_does_not_print_a_token_in_place_of_its_digest(workplace: Workplace) -> None:
+    config = workplace.write("master.yml", master_settings(workplace.folder))
+    entry = {"name": "ann", "role": "viewer", "node": None, "sha256": MARK}
+    file = workplace.write("credentials.yml", yaml.safe_dump({"credentials": [entry]}))
+
+    output = workplace.run("ffrtmp-master", "--config", str(config), "sync-credentials", str(file))
+
+    assert MARK not in output
+    assert "sha256" in output
+
+
 @pytest.mark.parametrize("password", [MARK, f"{MARK}\n{MARK}", f"{MARK}' {MARK}="])
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_the_master_does_not_print_the_password_in_its_file(
