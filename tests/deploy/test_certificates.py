@@ -244,6 +244,19 @@ def test_a_list_that_is_old_is_issued_again(history: History, tmp_path: Path) ->
     assert {entry.serial_number for entry in after} == {entry.serial_number for entry in before}
 
 
+def test_a_new_ca_signs_a_new_list(history: History, tmp_path: Path) -> None:
+    node = ControlNode(tmp_path)
+    shutil.copytree(history.node.pki, node.pki)
+    for name in ("ca.pem", "ca.key"):
+        (node.pki / name).unlink()
+
+    node.issue()
+
+    assert node.revocation_list().is_signature_valid(node.ca().public_key())  # type: ignore[arg-type]
+    for host in node.hosts:
+        assert _verify(node, node.pki / f"hosts/{host}.pem").endswith(": OK\n")
+
+
 def test_an_incomplete_inventory_revokes_nothing(history: History, tmp_path: Path) -> None:
     node = ControlNode(tmp_path, ["m1", "w1"])
     shutil.copytree(history.node.pki, node.pki)
