@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from ffrtmp_shared.constrained_types import Amount, Currency
+from ffrtmp_shared.constrained_types import Amount, Currency, MasterUrl
 from msgspec import Meta
 
 from ffrtmp_worker.inputs.address_policy import parse_networks
@@ -57,7 +57,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     separate price, `energy_price_per_kwh`, its cost is added.
     """
 
-    master_url: str
+    master_url: MasterUrl
     token_file: Path
     ca_file: Path
     certificate_file: Path | None = None
