@@ -163,8 +163,8 @@ def _limited(max_bytes: int, chunks: Iterator[bytes], origin: str) -> Iterator[b
         if received > max_bytes:
             raise AttemptFailedError(
                 FailureClass.SOURCE_UNREADABLE,
-                f"{origin} is larger than the cache of the node: {max_bytes} bytes "
-                "(worker_cache_max_bytes)",
+                f"{origin} is larger than the cache of the node ({max_bytes} bytes); "
+                "raise worker_cache_max_bytes",
             )
         yield chunk
 
