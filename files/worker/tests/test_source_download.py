@@ -337,3 +337,32 @@ def test_a_download_that_is_not_read_to_its_end_leaves_nothing() -> None:
         assert next(chunks)
         chunks.close()  # type: ignore[attr-defined]
     assert threading.active_count() <= before + 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:m4rk3d@127.0.0.1:1/clip.mp4",
+        "http://user:m4rk3d@m4rk3d@127.0.0.1:1/clip.mp4",
+        "http://127.0.0.1:1/clip.mp4?signature=m4rk3d",
+        "http://user:m4rk3d@[127.0.0.1:1/clip.mp4",
+        "http://user:m4rk3d/m4rk3d@127.0.0.1/clip.mp4",
+        "http://user:m4rk3d?m4rk3d@127.0.0.1/clip.mp4",
+        "http://10.0.0.1/clip.mp4?signature=m4rk3d",
+        "ftp://user:m4rk3d@127.0.0.1/clip.mp4",
+        "m4rk3d@127.0.0.1/clip.mp4?m4rk3d",
+    ],
+)
+def test_no_message_contains_a_secret_of_a_url(url: str) -> None:
+    with pytest.raises(AttemptFailedError) as failed:
+        b"".join(download_url(url, UrlAccess(policy=LOOPBACK, limits=QUICK)))
+    assert "m4rk3d" not in str(failed.value)
+
+
+def test_a_message_names_the_place_of_a_url() -> None:
+    with pytest.raises(AttemptFailedError, match=r"http://127\.0\.0\.1:1/clip\.mp4\?\.\.\. "):
+        b"".join(
+            download_url(
+                "http://127.0.0.1:1/clip.mp4?a=b", UrlAccess(policy=LOOPBACK, limits=QUICK)
+            )
+        )
