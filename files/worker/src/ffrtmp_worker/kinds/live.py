@@ -55,7 +55,8 @@ def run_live(attempt: Attempt) -> Measurement:
     watch.settle(attempt.check_stop)
     watch.start(attempt.folder / source.name)
     memory = MemoryLimit()
-    with ServerWatch(attempt.tools.rtmp_stat, url, settings.duration_s) as server:
+    tools = attempt.tools
+    with ServerWatch(tools.rtmp_stat, url, settings.duration_s, tools.loops) as server:
         stream = live_pipeline.run_pipeline(
             commands,
             cwd=attempt.folder,
