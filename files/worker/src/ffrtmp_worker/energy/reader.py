@@ -3,7 +3,9 @@
 Usually only root may read the counters. This process therefore runs with just the capability to
 read them, and serves the readings on a Unix socket. It samples the counters at a fixed interval, so
 that no wraparound is missed and the power does not depend on the clients. In addition, it reads the
-counters for each request.
+counters for requests, but at most every `READ_INTERVAL_S`: from counters that are read at a high
+rate, a process can derive the data that other processes compute with (CVE-2020-8694). A request in
+between is answered with the last reading.
 """
 
 import logging
@@ -40,6 +42,15 @@ _STALE_AFTER_S = 60.0
 _RETRY_PAUSE_MAX_S = 5.0
 _REPORT_INTERVAL_S = 5.0
 
+READ_INTERVAL_S = 0.05
+"""Least time between two readings of the counters, in seconds.
+
+A reading that is so old changes the energy of an encode of ten seconds by at most 1 %.
+"""
+
+ANSWER_INTERVAL_S = 0.005
+"""Least time between two answers, in seconds, so that clients cannot keep the reader busy."""
+
 
 class EnergyReaderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reader's settings file.
@@ -68,6 +79,7 @@ class EnergyReader:
         self._reason = ""
         self._find_zones_at_s = 0.0
         self._saved_at_s = 0.0
+        self._last: EnergyReading | None = None
 
     @property
     def interval_s(self) -> float:
@@ -94,8 +106,13 @@ class EnergyReader:
             self.save()
 
     def read(self) -> EnergyReading:
-        """Read all counters now."""
+        """Return a reading of all counters, which is at most `READ_INTERVAL_S` old."""
         now_s = time.monotonic()
+        if self._last is None or now_s - self._last.monotonic_s >= READ_INTERVAL_S:
+            self._last = self._read(now_s)
+        return self._last
+
+    def _read(self, now_s: float) -> EnergyReading:
         if self._counter is None:
             return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=self._reason)
         try:
@@ -158,6 +175,7 @@ class ReadingServer:
         self._report_loops = report_loops
         self._due_s = 0.0
         self._report_due_s = 0.0
+        self._answer_due_s = 0.0
 
     def serve_next(self) -> AfterPass:
         """Take a sample if one is due, then wait for a request or the next sample."""
@@ -172,12 +190,18 @@ class ReadingServer:
             interval_s = self._reader.interval_s
             self._due_s = max(self._due_s + interval_s, now_s + interval_s / 2)
             self._reader.sample()
-        wait_s = max(min(self._due_s, self._report_due_s) - time.monotonic(), 0)
-        ready, _, _ = select.select([self._listener, self._ended], [], [], wait_s)
+        now_s = time.monotonic()
+        wake_s = min(self._due_s, self._report_due_s)
+        watched = [self._listener, self._ended]
+        if now_s < self._answer_due_s:
+            # Until the next answer is due, clients wait in the queue of the socket.
+            watched, wake_s = [self._ended], min(wake_s, self._answer_due_s)
+        ready, _, _ = select.select(watched, [], [], max(wake_s - now_s, 0))
         if self._ended in ready:
             return AfterPass.END
         if self._listener in ready:
             _answer(self._reader, self._listener)
+            self._answer_due_s = time.monotonic() + ANSWER_INTERVAL_S
         return AfterPass.REPEAT
 
 
