@@ -51,6 +51,8 @@ EXCEPTIONS = {
     "master/server/fast_path_protocol.py:FastPathProtocol.on_message_complete": (
         "a task for a single request, which closes the connection if it fails"
     ),
+    "worker/inputs/download.py:_Download._timer": "the deadline of one download",
+    "worker/inputs/download.py:_resolve": "a thread for one lookup, for whose outcome a call waits",
     "worker/ffmpeg/process.py:_Child._until_exit": (
         "reads the pipes of a process until the process ends or its deadline has passed"
     ),
