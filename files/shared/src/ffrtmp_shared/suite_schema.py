@@ -6,7 +6,7 @@ import msgspec
 
 from ffrtmp_shared.constrained_types import MAX_LABELS, Name, Sha256, Url
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.precision import MAX_REPEATS
+from ffrtmp_shared.precision import MAX_BUDGET_S, MAX_REPEATS, MIN_INTERVAL
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.scenario import (
     MAX_GOP_FRAMES,
@@ -115,9 +115,9 @@ def _precision() -> dict[str, Any]:
     return _an_object(
         [],
         {
-            "interval": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            "interval": {"type": "number", "minimum": MIN_INTERVAL, "maximum": 1},
             "max_repeats": {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS},
-            "budget_s": {"type": "number", "exclusiveMinimum": 0},
+            "budget_s": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_BUDGET_S},
         },
     )
 
