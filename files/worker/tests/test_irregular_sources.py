@@ -192,7 +192,7 @@ def test_an_unsuitable_source_is_rejected_with_a_reason(
     error = _fails(making(ffmpeg, tmp_path), tools, tmp_path)
     assert str(error).startswith(reason)
     assert error.failure_class is FailureClass.SOURCE_UNREADABLE
-    assert not (tmp_path / "a" / "vmaf.json").exists()
+    assert not (tmp_path / "a" / "vmaf.csv").exists()
 
 
 @pytest.mark.parametrize(

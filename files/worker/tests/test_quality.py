@@ -6,10 +6,11 @@ import subprocess
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from ffrtmp_worker.ffmpeg.probe import probe_video
-from ffrtmp_worker.measure import quality
+from ffrtmp_worker.measure import frame_scores, quality
 
 from .conftest import make
 
@@ -74,7 +75,7 @@ def test_pooling_agrees_with_libvmaf_and_order_matters(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
     right = _compare(ffmpeg, ffprobe, tmp_path, worse, clip)
-    pooled = msgspec.json.decode((tmp_path / quality.LOG_NAME).read_bytes())["pooled_metrics"]
+    pooled = _pooled(ffmpeg, worse, clip)
     wrong = _compare(ffmpeg, ffprobe, tmp_path, clip, worse)
     assert isinstance(right, QualityMeasurement)
     assert isinstance(wrong, QualityMeasurement)
@@ -196,8 +197,15 @@ def test_a_shift_is_found_in_the_shortest_clips(
 
 
 def test_percentiles_interpolate() -> None:
-    frames = [quality.Scores(float(n), 1.0, 30.0, 40.0, 41.0, 0.9) for n in range(101)]
-    found = quality.summarise(frames, "model")
+    constant = {
+        "vmaf_neg": 1.0,
+        "psnr_y": 30.0,
+        "psnr_cb": 40.0,
+        "psnr_cr": 41.0,
+        "float_ssim": 0.9,
+    }
+    scores = {"vmaf": np.arange(101.0)} | {k: np.full(101, v) for k, v in constant.items()}
+    found = frame_scores.summarize_scores(scores, "model")
     assert (found.vmaf_p1, found.vmaf_p5, found.vmaf_p10, found.vmaf_min) == (1.0, 5.0, 10.0, 0.0)
     assert (found.vmaf_mean, found.vmaf_model) == (50.0, "model")
     assert found.vmaf_std == pytest.approx(29.155, abs=0.001)
@@ -207,6 +215,15 @@ def test_percentiles_interpolate() -> None:
 
 def _vmaf_mean(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null") -> float:
     """Return the VMAF without the code under test; frames are paired by their number."""
+    mean = _pooled(ffmpeg, distorted, reference, before)["vmaf"]["mean"]
+    assert isinstance(mean, float)
+    return mean
+
+
+def _pooled(
+    ffmpeg: Path, distorted: Path, reference: Path, before: str = "null"
+) -> dict[str, dict[str, float]]:
+    """Return the pooled scores of libvmaf without the code under test."""
     log = distorted.with_suffix(".by-hand.json")
     number = "settb=1/25,setpts=N"
     graph = (
@@ -216,9 +233,8 @@ def _vmaf_mean(ffmpeg: Path, distorted: Path, reference: Path, before: str = "nu
     inputs = ["-i", str(distorted), "-i", str(reference)]
     command = [str(ffmpeg), "-v", "error", "-nostdin", *inputs, "-filter_complex", graph]
     subprocess.run([*command, "-f", "null", "-"], check=True)
-    mean = msgspec.json.decode(log.read_bytes())["pooled_metrics"]["vmaf"]["mean"]
-    assert isinstance(mean, float)
-    return mean
+    pooled: dict[str, dict[str, float]] = msgspec.json.decode(log.read_bytes())["pooled_metrics"]
+    return pooled
 
 
 def test_values_equal_those_of_libvmaf(

@@ -1,8 +1,7 @@
 """Quality of an output compared with its source, in a separate pass that is not timed."""
 
 import signal
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,13 @@ from numpy.typing import NDArray
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
+from ffrtmp_worker.measure.frame_scores import (
+    UnreadableScoresError,
+    read_scores,
+    summarize_scores,
+)
 
-LOG_NAME = "vmaf.json"
+LOG_NAME = "vmaf.csv"
 """Name of the file in the work folder that contains the scores of every frame."""
 
 _THUMBNAIL_WIDTH = 64
@@ -24,7 +28,7 @@ _THUMBNAIL_HEIGHT = 36
 
 
 class _ScoreLogs(NamedTuple):
-    """The files that the quality pass writes: libvmaf's JSON, and the logs of two filters."""
+    """The files that the quality pass writes: the logs of libvmaf and of two filters of FFmpeg."""
 
     vmaf: str
     ssim: str
@@ -58,23 +62,10 @@ class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float
 
 
-class Scores(msgspec.Struct, frozen=True):
-    """libvmaf's scores of one frame: PSNR in dB, and other metrics on their own scales."""
-
-    vmaf: float
-    vmaf_neg: float
-    psnr_y: float
-    psnr_cb: float
-    psnr_cr: float
-    float_ssim: float
-
-
-class _Frame(msgspec.Struct, frozen=True):
-    metrics: Scores
-
-
-class _VmafLog(msgspec.Struct, frozen=True):
-    frames: list[_Frame]
+def log_name(rendition: str) -> str:
+    """Return the name of the file that contains the scores of every frame of a rendition."""
+    log = Path(LOG_NAME)
+    return f"{log.stem}-{rendition}{log.suffix}"
 
 
 def measure_quality(
@@ -82,7 +73,7 @@ def measure_quality(
 ) -> QualityMeasurement | Unavailable:
     """Compare each frame of `distorted` with the frame of `reference` that has the same number.
 
-    The scores of every frame remain in `vmaf.json` in the work folder.
+    The scores of every frame remain in `vmaf.csv` in the work folder.
 
     Args:
         how: The parameters of the pass.
@@ -123,30 +114,40 @@ def measure_quality(
         deadline_s=how.deadline_s,
         stop=stop,
     )
-    if outcome.stopped_by is not None:
-        return Unavailable(reason=f"the quality pass was stopped by its {outcome.stopped_by}")
-    if outcome.exit_code < 0:
-        name = signal.Signals(-outcome.exit_code).name
-        return Unavailable(reason=f"the quality pass was ended by {name}")
-    if outcome.exit_code:
-        last_line = " ".join(outcome.log_tail.splitlines()[-1:])
-        return Unavailable(reason=f"the quality pass failed: {last_line}")
+    problem = _process_problem(outcome)
+    if problem:
+        return Unavailable(reason=problem)
     frames = [_read_thumbnails(how.folder / name) for name in thumbnails]
-    scores = read_scores(how.folder / LOG_NAME)
+    try:
+        scores = read_scores(how.folder / LOG_NAME)
+    except UnreadableScoresError as error:
+        return Unavailable(reason=str(error))
     ssim, ssim_pairs = ssim_mean(how.folder / _LOGS.ssim)
     xpsnr, xpsnr_pairs = xpsnr_db(how.folder / _LOGS.xpsnr)
-    pairs = {len(scores), ssim_pairs, xpsnr_pairs}
+    pairs = {len(scores["vmaf"]), ssim_pairs, xpsnr_pairs}
     problem = _pairing_problem(frames[0], frames[1], pairs, distorted.probe.frames)
     if problem:
         return Unavailable(reason=problem)
     return msgspec.structs.replace(
-        summarise(scores, model),
+        summarize_scores(scores, model),
         ssim_ffmpeg_mean=ssim,
         xpsnr_y_db=xpsnr[0],
         xpsnr_cb_db=xpsnr[1],
         xpsnr_cr_db=xpsnr[2],
         alignment_offset=0,
     )
+
+
+def _process_problem(outcome: process.Outcome) -> str:
+    """Return why the process of the quality pass did not compare all frames, or ""."""
+    if outcome.stopped_by is not None:
+        return f"the quality pass was stopped by its {outcome.stopped_by}"
+    if outcome.exit_code < 0:
+        return f"the quality pass was ended by {signal.Signals(-outcome.exit_code).name}"
+    if outcome.exit_code:
+        last_line = " ".join(outcome.log_tail.splitlines()[-1:])
+        return f"the quality pass failed: {last_line}"
+    return ""
 
 
 def _filter_graph(distorted: VideoProbe, reference: VideoProbe, model: str, threads: int) -> str:
@@ -171,36 +172,10 @@ def _filter_graph(distorted: VideoProbe, reference: VideoProbe, model: str, thre
         f"[r]format={pixel_format},split=3[r1][r3][r4];"
         f"[d1][r1]libvmaf=model='version={model}\\:name=vmaf|version={model}neg\\:name=vmaf_neg'"
         f":feature='name=psnr|name=float_ssim':n_threads={threads}"
-        f":log_fmt=json:log_path={_LOGS.vmaf}:shortest=1[v];"
+        f":log_fmt=csv:log_path={_LOGS.vmaf}:shortest=1[v];"
         f"[d3][r3]ssim=stats_file={_LOGS.ssim}:shortest=1[s];"
         f"[d4][r4]xpsnr=stats_file={_LOGS.xpsnr}:shortest=1[x];"
         f"[d0]{small}[d2];[r0]{small}[r2]"
-    )
-
-
-def read_scores(log: Path) -> list[Scores]:
-    """Read the scores of every frame from libvmaf's JSON log."""
-    return [frame.metrics for frame in msgspec.json.decode(log.read_bytes(), type=_VmafLog).frames]
-
-
-def summarise(frames: Sequence[Scores], model: str) -> QualityMeasurement:
-    """Pool the scores of the frames. The harmonic mean has an offset of 1, as in libvmaf."""
-    scores = np.array([frame.vmaf for frame in frames], dtype=np.float64)
-    return QualityMeasurement(
-        vmaf_model=model,
-        vmaf_mean=float(scores.mean()),
-        vmaf_harmonic_mean=float(len(scores) / np.sum(1.0 / (scores + 1.0)) - 1.0),
-        vmaf_min=float(scores.min()),
-        vmaf_p1=float(np.percentile(scores, 1)),
-        vmaf_p5=float(np.percentile(scores, 5)),
-        vmaf_p10=float(np.percentile(scores, 10)),
-        vmaf_std=float(scores.std()),
-        vmaf_neg_mean=statistics.fmean(frame.vmaf_neg for frame in frames),
-        psnr_y_mean_db=statistics.fmean(frame.psnr_y for frame in frames),
-        psnr_cb_mean_db=statistics.fmean(frame.psnr_cb for frame in frames),
-        psnr_cr_mean_db=statistics.fmean(frame.psnr_cr for frame in frames),
-        ssim_libvmaf_mean=statistics.fmean(frame.float_ssim for frame in frames),
-        pairs=len(scores),
     )
 
 
