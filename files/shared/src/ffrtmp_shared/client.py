@@ -56,10 +56,10 @@ class MasterRefusedError(Exception):
 
     @property
     def is_temporary(self) -> bool:
-        """Return whether a retry may succeed (5xx, 429)."""
-        return (
-            self.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or self.problem.status == HTTPStatus.TOO_MANY_REQUESTS
+        """Return whether a retry may succeed (5xx, 408, 429)."""
+        return self.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.problem.status in (
+            HTTPStatus.REQUEST_TIMEOUT,
+            HTTPStatus.TOO_MANY_REQUESTS,
         )
 
 
@@ -175,6 +175,8 @@ class MasterClient:
                 f"/v1/jobs/{job_id}/artifacts/{name}",
                 params=params,
                 content=iter(lambda: file.read(65536), b""),
+                # With the size, the master can refuse the upload before it is sent.
+                headers={"Content-Length": str(path.stat().st_size)},
             )
 
     def download_source(self, sha256: str) -> Iterator[bytes]:
@@ -263,7 +265,12 @@ class MasterClient:
     def upload_source(self, sha256: str, path: Path) -> None:
         """Upload a source. The master rejects it if its digest is not `sha256`."""
         with path.open("rb") as file:
-            self._send("PUT", f"/v1/sources/{sha256}", content=iter(lambda: file.read(65536), b""))
+            self._send(
+                "PUT",
+                f"/v1/sources/{sha256}",
+                content=iter(lambda: file.read(65536), b""),
+                headers={"Content-Length": str(path.stat().st_size)},
+            )
 
     def is_ready(self) -> bool:
         """Return whether the master is ready to serve requests."""
