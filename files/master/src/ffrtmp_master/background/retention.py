@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import retention
+from ffrtmp_master.store import retention, sources
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.retention import Batch
@@ -51,6 +51,7 @@ class Removed:
 
     jobs: int = 0
     artifacts: int = 0
+    sources: int = 0
     contents: int = 0
     longest_step_s: float = 0.0
 
@@ -99,7 +100,7 @@ class RetentionLoop:
             try:
                 removed = await self.run_once()
                 is_due = time.monotonic() - self._content_checked_s >= _CONTENT_INTERVAL_S
-                if is_due or removed.jobs or removed.artifacts:
+                if is_due or removed.jobs or removed.artifacts or removed.sources:
                     self._content_checked_s = time.monotonic()
                     removed.contents = await self._content_stores.remove_unused()
             except WriterClosedError:
@@ -123,6 +124,11 @@ class RetentionLoop:
             oldest = self._clock() - timedelta(days=settings.artifacts_keep_days)
             removed.artifacts = await self._in_steps(
                 removed, lambda c, at_most: retention.remove_artifacts(c, oldest, at_most)
+            )
+        if settings.sources_keep_days is not None:
+            last = self._clock() - timedelta(days=settings.sources_keep_days)
+            removed.sources = await self._in_steps(
+                removed, lambda c, at_most: sources.remove_old_sources(c, last, at_most)
             )
         if settings.artifacts_max_bytes is not None:
             removed.artifacts += await self._remove_beyond(settings.artifacts_max_bytes, removed)
