@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.ffrtmp import results, runs
 from ansible.module_utils.ffrtmp import value_rules as of_modules
-from ansible.module_utils.ffrtmp.api import CorruptError, SettingsError
+from ansible.module_utils.ffrtmp.errors import CorruptError, SettingsError
 from ffrtmp_shared import value_rules as of_farm
 
 from .documents import result

@@ -16,6 +16,9 @@ Sha256 = Annotated[str, Meta(pattern=value_rules.SHA256)]
 Url = Annotated[str, Meta(pattern=value_rules.URL)]
 Address = Annotated[str, Meta(pattern=value_rules.ADDRESS)]
 Line = Annotated[str, Meta(pattern=value_rules.LINE)]
+MasterUrl = Annotated[str, Meta(pattern=value_rules.MASTER_URL)]
+"""The URL of an API server. It must not contain a user or a password, which logs would show."""
+
 Word = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
 LongText = Annotated[str, Meta(max_length=16_384)]

@@ -37,6 +37,10 @@ URL = (
     r"^https?://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?"
     r"([/?#][!-\[\]-~]{0,1999})?" + END
 )
+MASTER_URL = (
+    r"^https://([A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])"
+    r"(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,1000})?" + END
+)
 ADDRESS = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,254}" + END
 LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}" + END
 KEY = r"^[ -~]{1,255}" + END
@@ -52,6 +56,7 @@ RULES = {
     SHA256: "64 lower-case hexadecimal digits",
     URL: "an http or https URL in ASCII with a host, and without user, password, spaces and "
     "backslashes",
+    MASTER_URL: "an https URL of an API server, without user and password",
     ADDRESS: "a host name or an IP address",
     LINE: "1 to 255 characters without control characters and line breaks",
     KEY: "1 to 255 printable ASCII characters",

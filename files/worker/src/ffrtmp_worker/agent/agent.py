@@ -36,7 +36,9 @@ from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.agent.spool import Spool
 from ffrtmp_worker.agent.spooled_report import SpooledReport, describe_artifact
 from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.inputs.address_policy import AddressPolicy, parse_networks
 from ffrtmp_worker.inputs.cache import SourceCache
+from ffrtmp_worker.inputs.download import DownloadLimits, UrlAccess
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.inputs.ffmpeg_build import BuildCache
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt, Tools
@@ -82,6 +84,13 @@ class Agent:
             SourceCache(settings.cache_dir, settings.cache_max_bytes),
             tools,
             settings.cache_max_bytes,
+            UrlAccess(
+                policy=AddressPolicy(allowed=parse_networks(settings.source_networks)),
+                limits=DownloadLimits(
+                    deadline_s=settings.source_deadline_s,
+                    min_bytes_per_s=settings.source_min_bytes_per_s,
+                ),
+            ),
         )
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)

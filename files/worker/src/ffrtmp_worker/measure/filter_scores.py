@@ -10,6 +10,7 @@ from pathlib import Path
 from ffrtmp_shared.measurement import Unavailable
 
 _SSIM = re.compile(r"n:\d+ .*\bAll:(-?\d+\.\d+)")
+_XPSNR_FRAME = re.compile(r"n: *\d+ +XPSNR y: (\S+) +XPSNR u: (\S+) +XPSNR v: (\S+)")
 _XPSNR = re.compile(r"XPSNR average, (\d+) frames +y: (\S+) +u: (\S+) +v: (\S+)")
 
 
@@ -32,6 +33,18 @@ def xpsnr_db(log: Path) -> tuple[tuple[float | Unavailable, ...], int]:
         return (Unavailable(reason="FFmpeg's filter xpsnr wrote no score"),) * 3, 0
     frames, *planes = found.groups()
     return tuple(_bounded(float(plane)) for plane in planes), int(frames)
+
+
+def ssim_of_frames(log: Path) -> list[float]:
+    """Return the SSIM of all planes of each frame, for a short clip."""
+    return [float(found[1]) for found in _matches(_SSIM, log)]
+
+
+def xpsnr_of_frames_db(log: Path) -> list[tuple[float, ...]]:
+    """Return the XPSNR of the three planes of each frame in dB, for a short clip."""
+    return [
+        tuple(float(plane) for plane in found.groups()) for found in _matches(_XPSNR_FRAME, log)
+    ]
 
 
 def _matches(pattern: re.Pattern[str], log: Path) -> Iterator[re.Match[str]]:
