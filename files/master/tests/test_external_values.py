@@ -345,7 +345,7 @@ def test_an_artifact_name_is_refused_or_stored(farm: MasterHarness) -> None:
         params = {"attempt": claim["attempt"]}
         response = farm.call("worker1", "PUT", path, params=params, content=b"content")
         if _check_response(response):
-            path = f"/v1/jobs/{claim['job']['id']}/attempts/1/artifacts/{quoted}"
+            path = f"/v1/jobs/{claim['job']['id']}/attempts/{claim['attempt']}/artifacts/{quoted}"
             assert farm.call("viewer", "GET", path).content == b"content"
 
     attempt()

@@ -9,8 +9,9 @@ import pytest
 from ffrtmp_shared import value_rules
 from ffrtmp_shared.constrained_types import Line, Name, Real, Url
 from ffrtmp_shared.value_rules import TextFaultError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from property_budget import budget
 
 _ANY_TEXT = st.text(st.characters(codec=None), max_size=40)
 _DOCUMENTS = st.recursive(
@@ -64,7 +65,8 @@ def test_control_characters_and_surrogates_are_faults(code: int) -> None:
             value_rules.check_json_texts(json.dumps(document).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.property
+@budget(100)
 @given(_DOCUMENTS, st.booleans())
 def test_every_fault_in_a_document_is_found(document: Any, is_ascii: bool) -> None:
     texts: list[str] = []
@@ -97,6 +99,8 @@ def test_every_fault_in_a_document_is_found(document: Any, is_ascii: bool) -> No
         value_rules.check_json_texts(content)
 
 
+@pytest.mark.property
+@budget(50)
 @given(_ANY_TEXT)
 def test_clean_text_is_accepted_and_changes_only_faults(text: str) -> None:
     clean = value_rules.clean_text(text)

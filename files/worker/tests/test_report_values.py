@@ -6,10 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 from ffrtmp_shared.measurement import Measurement, Unavailable
-from ffrtmp_worker.agent.report_values import UnrepresentableError, conforming_measurement
-from hypothesis import HealthCheck, given, settings
+from ffrtmp_shared.models import Progress
+from ffrtmp_worker.agent.report_values import (
+    UnrepresentableError,
+    conforming_measurement,
+    conforming_progress,
+)
+from hypothesis import given
 from hypothesis import strategies as st
 from measurement_factory import measurement
+from property_budget import budget
 
 _NUMBERS = st.one_of(
     st.floats(), st.integers(), st.just(-0.0), st.just(1e300), st.just(-99), st.just(2**70)
@@ -91,7 +97,23 @@ def test_texts_are_cleaned_and_shortened() -> None:
     assert found.provenance.argv == ("ffmpeg", "-i", "in\ufffd")
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize(
+    "figures", [{"fps": -2.0}, {"speed": math.nan}, {"frames": -1}, {"bitrate_bps": math.inf}]
+)
+def test_a_heartbeat_is_never_refused_for_its_figures(figures: dict[str, Any]) -> None:
+    progress = Progress(**{"stage": "encode", "frames": 5, "fps": 1.5} | figures)
+    found = conforming_progress(progress)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Progress) == found
+    assert found.stage == "encode"
+
+
+def test_valid_progress_is_not_changed() -> None:
+    progress = Progress(stage="encode", frames=5, fps=1.5, lag_s=-0.25)
+    assert conforming_progress(progress) == progress
+
+
+@pytest.mark.property
+@budget(50)
 @given(data=st.data())
 def test_what_is_kept_can_always_be_read_back(data: st.DataObject) -> None:
     """Check that either the kept measurement is valid, or the invalid value is named."""

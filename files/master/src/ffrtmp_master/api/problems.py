@@ -214,10 +214,16 @@ def _details(extra: object) -> list[tuple[str, str]]:
     if not isinstance(extra, list):
         return []
     return [
-        (str(item.get("key") or ""), str(item["message"]))
+        (_field_name(item), str(item["message"]))
         for item in extra
         if isinstance(item, dict) and "message" in item
     ]
+
+
+def _field_name(item: Mapping[str, Any]) -> str:
+    name = str(item.get("key") or "")
+    # Litestar reports the parameter of the handler instead of the header.
+    return name.replace("_", "-").title() if item.get("source") == "header" else name
 
 
 def _as_response(request: _AnyRequest, error: Exception) -> Response[bytes]:

@@ -54,7 +54,7 @@ async def create_run(
     request: Call,
     data: JSONBody[RunRequest],
     services: InjectedServices,
-    key: Annotated[
+    idempotency_key: Annotated[
         str | None, HeaderParameter(name="Idempotency-Key", pattern=value_rules.KEY)
     ] = None,
 ) -> Response[Run]:
@@ -66,7 +66,7 @@ async def create_run(
         text=data.suite,
         suite=await _parsed(data.suite),
         seed=data.seed,
-        key=key,
+        key=idempotency_key,
         created_by=request.user.name,
     )
 

@@ -9,6 +9,8 @@ from typing import Self
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.models import Claim, Heartbeat, Progress
 
+from ffrtmp_worker.agent.report_values import conforming_progress
+
 _log = logging.getLogger(__name__)
 
 _LOST = (404, 409, 410)
@@ -51,7 +53,7 @@ class LeaseKeeper:
 
     def set_progress(self, progress: Progress) -> None:
         """Set the progress that the following heartbeats report."""
-        self._progress = progress
+        self._progress = conforming_progress(progress)
 
     def _renew_until_stopped(self) -> None:
         with self._connect() as client:

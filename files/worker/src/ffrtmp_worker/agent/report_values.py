@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.models import Progress
 from ffrtmp_shared.value_rules import clean_text
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,19 @@ def conforming_measurement(document: dict[str, Any]) -> Measurement:
             _log.warning("a part of the measurement is unavailable: %s", message)
             _replace(measured, path, {"status": "unavailable", "reason": message})
     raise UnrepresentableError(f"more than {_MAX_REPLACED} measured values are not valid")
+
+
+def conforming_progress(progress: Progress) -> Progress:
+    """Return progress without figures if one of them is not valid.
+
+    A heartbeat that the master refuses would not renew the lease. The figures of FFmpeg may be
+    invalid, for example if its count of frames decreases.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(progress), type=Progress)
+    except msgspec.ValidationError as error:
+        _log.warning("the progress of the encode is not reported: %s", error)
+        return Progress(stage=progress.stage)
 
 
 def _cleaned(value: Any) -> Any:
