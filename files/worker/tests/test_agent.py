@@ -119,7 +119,7 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert [artifact.name for artifact in report.artifacts] == [
         "ffmpeg.log",
         "series.parquet",
-        "vmaf.csv",
+        "scores.parquet",
     ]
     paths = [request.path for request in master.seen if str(job.id) in request.path]
     assert paths.index(f"/v1/jobs/{job.id}/artifacts/ffmpeg.log") < paths.index(

@@ -22,13 +22,14 @@ from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.reader import Reader
+from ffrtmp_master.store.space import SpaceGuard
 from ffrtmp_master.store.transactions import Hooks
 from ffrtmp_master.store.unit_of_work import Effects
+from ffrtmp_master.store.upload_limits import UploadLimits
 from ffrtmp_master.store.writer import Writer
 from ffrtmp_master.telemetry.metrics import Metrics
 from ffrtmp_master.telemetry.snapshot import SnapshotSources
@@ -64,6 +65,8 @@ class Services:
             reading_engine(settings.database_url, password),
         )
         self.reader = Reader(self._engines[1])
+        self.space = SpaceGuard(settings, self.reader)
+        self.uploads = UploadLimits(settings)
         self.event_feed = EventFeed(self.reader, self.loops)
         self.log_feed = LogFeed(self.reader, self.loops)
         origin = str(new_id())
@@ -75,7 +78,7 @@ class Services:
             event_feed=self.event_feed,
             origin=origin,
         )
-        caches = BatchCaches(self.catalog, self._last_seen, KnownUploads())
+        caches = BatchCaches(self.catalog, self._last_seen)
         self.writer = Writer(
             self._engines[0],
             self.clock,

@@ -39,6 +39,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_artifact_bytes: The maximum size of an artifact.
         max_source_bytes: The maximum size of a source.
         max_log_bytes: The maximum size of an attempt's log.
+        max_attempt_bytes: The maximum total size of the artifacts of an attempt.
+        max_attempt_files: The maximum number of artifacts of an attempt.
+        max_token_bytes: The maximum total size of the sources that were uploaded with one token.
+        max_token_files: The maximum number of sources that were uploaded with one token.
+        reserved_bytes: The free space on the disk that only results may use.
+        database_max_bytes: The size of the database beyond which only results may enlarge it. If
+            null, the size is not limited.
         database_password_file: The file that contains the database password.
         priority_step_s: How much longer a job must have waited to be leased before a job of the
             next higher priority.
@@ -50,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             because of their age.
         artifacts_max_bytes: The maximum total size of artifacts. If it is exceeded, the oldest
             artifacts are removed. If null, the total size is not limited.
+        sources_keep_days: The age at which sources are removed that no unfinished run names. If
+            null, they are kept.
         client_ca_file: The CA certificate that must have issued the certificate of each client. If
             null, clients need no certificate.
         client_crl_file: The revocation list of that CA. If null, no certificate is considered
@@ -73,6 +82,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_artifact_bytes: Bytes = 256 * _MIB
     max_source_bytes: Bytes = 4096 * _MIB
     max_log_bytes: Bytes = _MIB
+    max_attempt_bytes: Bytes = 1024 * _MIB
+    max_attempt_files: Annotated[int, Meta(ge=1, le=256)] = 64
+    max_token_bytes: Bytes = 40 * 1024 * _MIB
+    max_token_files: Annotated[int, Meta(ge=1)] = 10_000
+    reserved_bytes: Annotated[int, Meta(ge=0)] = 1024 * _MIB
+    database_max_bytes: Bytes | None = None
     database_password_file: Path | None = None
     priority_step_s: Seconds = 3600.0
     requests_per_s_max: Annotated[float, Meta(ge=1)] = 2000.0
@@ -80,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs_keep_days: Days | None = None
     artifacts_keep_days: Days | None = None
     artifacts_max_bytes: Bytes | None = None
+    sources_keep_days: Annotated[float, Meta(gt=0)] | None = None
     client_ca_file: Path | None = None
     client_crl_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -228,6 +228,8 @@ class MasterClient:
                 f"/v1/jobs/{job_id}/artifacts/{name}",
                 params=params,
                 content=iter(lambda: file.read(65536), b""),
+                # With the size, the master can refuse the upload before it is sent.
+                headers={"Content-Length": str(path.stat().st_size)},
             )
         decode_answer(answer, Artifact)
 
@@ -316,6 +318,7 @@ class MasterClient:
                 "PUT",
                 f"/v1/sources/{sha256}",
                 content=iter(lambda: file.read(65536), b""),
+                headers={"Content-Length": str(path.stat().st_size)},
                 statuses=(HTTPStatus.NO_CONTENT,),
             )
 

@@ -18,6 +18,18 @@ class LastResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     vmaf_mean: float | None
 
 
+class SpoolCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The reports in the spool of a slot.
+
+    `pending` reports will be delivered. Of these, `deferred` reports wait because the master
+    answered them with errors. `rejected` reports are kept on the node and will not be delivered.
+    """
+
+    pending: int = 0
+    deferred: int = 0
+    rejected: int = 0
+
+
 class SlotActivity(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -25,8 +37,8 @@ class SlotActivity(
 
     `frames` is the number of frames since the start of the running encode, or 0 if the slot is
     idle. The fields from `fps` to `lag_s` describe the running encode, as in the progress of its
-    job; an unknown value is None. Every datagram contains `last` and the states of the agent's
-    `loops`, so that an exporter that is started later also receives them.
+    job; an unknown value is None. Every datagram contains `last`, `spool`, and the states of the
+    agent's `loops`, so that an exporter that is started later also receives them.
     """
 
     slot: int
@@ -42,6 +54,7 @@ class SlotActivity(
     lag_s: float | None = None
     last: LastResult | None = None
     loops: tuple[LoopReading, ...] = ()
+    spool: SpoolCounts = SpoolCounts()
 
 
 class ActivitySender:

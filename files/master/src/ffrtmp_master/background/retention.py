@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import retention
+from ffrtmp_master.store import retention, sources
 from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.reader import Reader
@@ -57,6 +57,7 @@ class Removed:
 
     jobs: int = 0
     artifacts: int = 0
+    sources: int = 0
     contents: int = 0
     longest_step_s: float = 0.0
 
@@ -108,7 +109,7 @@ class RetentionLoop:
     async def _run_pass(self) -> None:
         removed = await self.run_once()
         is_due = time.monotonic() - self._content_checked_s >= _CONTENT_INTERVAL_S
-        if is_due or removed.jobs or removed.artifacts:
+        if is_due or removed.jobs or removed.artifacts or removed.sources:
             self._content_checked_s = time.monotonic()
 
             async def remove_content() -> None:
@@ -124,6 +125,7 @@ class RetentionLoop:
         for kind, remove in (
             ("jobs", self._remove_jobs),
             ("artifacts by age", self._remove_old_artifacts),
+            ("sources by age", self._remove_old_sources),
             ("artifacts by size", self._remove_excess_artifacts),
         ):
             await self._kinds.run_async(kind, partial(remove, removed))
@@ -143,6 +145,14 @@ class RetentionLoop:
             before = self._clock() - timedelta(days=keep_days)
             removed.artifacts = await self._in_steps(
                 removed, lambda c, at_most: retention.remove_artifacts(c, before, at_most)
+            )
+
+    async def _remove_old_sources(self, removed: Removed) -> None:
+        keep_days = self._settings.sources_keep_days
+        if keep_days is not None:
+            before = self._clock() - timedelta(days=keep_days)
+            removed.sources = await self._in_steps(
+                removed, lambda c, at_most: sources.remove_old_sources(c, before, at_most)
             )
 
     async def _remove_excess_artifacts(self, removed: Removed) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, read_token
 from ffrtmp_shared.failures import FailureClass
@@ -27,12 +28,15 @@ from tenacity import RetryError
 
 from ffrtmp_worker import kinds
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
-from ffrtmp_worker.agent import capabilities, series_file
+from ffrtmp_worker.agent import capabilities, scores_file, series_file
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
+from ffrtmp_worker.agent.report_delivery import ReportDelivery
+from ffrtmp_worker.agent.report_values import UnrepresentableError, conforming_measurement
 from ffrtmp_worker.agent.retry import retry_until_answered
 from ffrtmp_worker.agent.settings import AgentSettings
-from ffrtmp_worker.agent.spool import Spool, SpooledReport, describe_artifact
+from ffrtmp_worker.agent.spool import Spool
+from ffrtmp_worker.agent.spooled_report import SpooledReport, describe_artifact
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.inputs.address_policy import AddressPolicy, parse_networks
 from ffrtmp_worker.inputs.cache import SourceCache
@@ -40,7 +44,6 @@ from ffrtmp_worker.inputs.download import DownloadLimits, UrlAccess
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.inputs.ffmpeg_build import BuildCache
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt, Tools
-from ffrtmp_worker.measure.quality import LOG_NAME as VMAF_LOG_NAME
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ class Agent:
         )
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
+        self._delivery = ReportDelivery(self._spool, stopped)
         self._fetcher = SourceFetcher(
             SourceCache(settings.cache_dir, settings.cache_max_bytes),
             tools,
@@ -129,10 +133,14 @@ class Agent:
 
     def _run_once(self, client: MasterClient) -> AfterPass:
         """Deliver pending reports, then claim a job and run it if there is one."""
-        self._activity.send(SlotActivity(slot=self._slot, stage="idle", last=self._last))
         try:
-            if not self._spool.deliver(client, self._stopped):
+            if not self._delivery.deliver_all(client):
                 return AfterPass.END
+            self._activity.send(
+                SlotActivity(
+                    slot=self._slot, stage="idle", last=self._last, spool=self._delivery.counts()
+                )
+            )
             claim = retry_until_answered(self._stopped)(self._claim, client)
         except RetryError:
             _log.info("stopped while waiting for the master")
@@ -165,7 +173,7 @@ class Agent:
                     _log.warning("the lease was lost; the attempt is not reported", extra=context)
                     return
                 self._report(lease, claim, outcome, folder)
-                self._spool.deliver(client, self._stopped)
+                self._delivery.deliver_all(client)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -186,9 +194,13 @@ class Agent:
         )
         try:
             measured = kinds.run_attempt(self._builds.tools_for(attempt, client))
+            measured = conforming_measurement(msgspec.to_builtins(measured))
             series_file.write_series_file(attempt.series, folder)
+            scores_file.write_score_files(folder)
         except AttemptFailedError as error:
             return error.failure
+        except UnrepresentableError as error:
+            return AttemptFailedError(FailureClass.REPORT_REJECTED, str(error)).failure
         except OSError as error:
             _log.exception(
                 "the attempt failed because of an error of the node", extra={"job": claim.job.id}
@@ -213,6 +225,8 @@ class Agent:
 
     def _reporter(self, claim: Claim, lease: LeaseKeeper) -> Callable[[Progress], None]:
         scenario = claim.job.scenario
+        # The reports do not change while the attempt runs.
+        spool = self._delivery.counts()
 
         def report(progress: Progress) -> None:
             lease.set_progress(progress)
@@ -232,6 +246,7 @@ class Agent:
                     dropped_frames=progress.dropped_frames,
                     lag_s=progress.lag_s,
                     last=self._last,
+                    spool=spool,
                 )
             )
 
@@ -243,7 +258,11 @@ class Agent:
         if isinstance(outcome, Measurement):
             self._last = _last_result(claim.job.scenario, outcome)
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
-        candidates = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_score_files(folder))
+        candidates = (
+            folder / ENCODE_LOG_NAME,
+            folder / series_file.NAME,
+            *scores_file.list_score_files(folder),
+        )
         files = [file for file in candidates if file.exists()]
         # A large output may have filled the disk, so remove it before writing the report.
         for other in set(folder.iterdir()) - set(files):
@@ -252,7 +271,7 @@ class Agent:
             else:
                 other.unlink()
         described = tuple(describe_artifact(file) for file in files)
-        self._spool.add(_spooled_report(claim, outcome, described), files)
+        self._spool.add(_spooled_report(claim, outcome, described), files, claim.artifact_bytes_max)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
 
@@ -264,11 +283,6 @@ def _last_result(scenario: Scenario, measured: Measurement) -> LastResult:
         encoder=scenario.encoder or "",
         vmaf_mean=quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None,
     )
-
-
-def _score_files(folder: Path) -> list[Path]:
-    """Return the files that contain the scores of each frame; there is one for each output."""
-    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*{Path(VMAF_LOG_NAME).suffix}"))
 
 
 def _spooled_report(

@@ -10,6 +10,8 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.models import Claim, Heartbeat, Progress
 
+from ffrtmp_worker.agent.report_values import conforming_progress
+
 _log = logging.getLogger(__name__)
 
 _LOST = (404, 409, 410)
@@ -70,7 +72,7 @@ class LeaseKeeper:
 
     def set_progress(self, progress: Progress) -> None:
         """Set the progress that the following heartbeats report."""
-        self._progress = progress
+        self._progress = conforming_progress(progress)
 
     def _send_heartbeat(self) -> AfterPass:
         """Send a heartbeat; any error that does not mean that the lease is lost is raised."""

@@ -90,6 +90,7 @@ _MEASURED = (
     ),
 )
 _LABELS = ("slot", "kind", "encoder")
+_REPORT_STATES = ("pending", "deferred", "rejected")
 
 
 @dataclass
@@ -151,6 +152,12 @@ class SlotRegistry:
             "Mean VMAF of the slot's last result, if its quality was measured",
             labels=_LABELS,
         )
+        reports = GaugeMetricFamily(
+            "ffrtmp_ffmpeg_reports",
+            "Reports on the disk of the worker: pending, of these deferred because of errors of "
+            "the master, and rejected",
+            labels=["slot", "state"],
+        )
         now = self._clock()
         with self._lock:
             for number, slot in sorted(self._slots.items()):
@@ -161,6 +168,9 @@ class SlotRegistry:
                 for metric, counter in zip(_COUNTED, counters, strict=True):
                     if metric.field in slot.totals:
                         counter.add_metric([str(number)], slot.totals[metric.field])
+                for state in _REPORT_STATES:
+                    count = getattr(activity.spool, state)
+                    reports.add_metric([str(number), state], float(count))
                 if is_current and activity.last is not None and activity.last.vmaf_mean is not None:
                     last.add_metric(_label_values(number, activity.last), activity.last.vmaf_mean)
                 if not is_running:
@@ -171,7 +181,7 @@ class SlotRegistry:
                     value = getattr(activity, metric.field)
                     if value is not None:
                         gauge.add_metric(labels, value * metric.factor)
-        return (running, *counters, *gauges, stage, last, *self._loop_metrics())
+        return (running, *counters, *gauges, stage, last, reports, *self._loop_metrics())
 
     def _loop_metrics(self) -> Iterable[Metric]:
         """Return the metrics of the agents' loops, as they were in the last datagrams.

@@ -145,7 +145,8 @@ _ARTIFACTS = (
     " FROM unnest(%s::uuid[], %s::int[]) AS k (job_id, attempt)"
     " JOIN artifacts a ON a.job_id = k.job_id AND a.attempt = k.attempt"
 )
-_SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s)"
+# A concurrent removal of a source waits for the transaction that names it, and the reverse.
+_SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s) ORDER BY sha256 FOR KEY SHARE"
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
     " ORDER BY name FOR UPDATE"
