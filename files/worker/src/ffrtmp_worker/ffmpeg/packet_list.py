@@ -12,8 +12,8 @@ import msgspec
 _UNKNOWN = ("N/A", "unknown", "unspecified", "reserved")
 _NAN = float("nan")
 _MAX_DIGITS = 15
-_MAX_S = 1e9
-"""Latest time stamp, in seconds. Recordings with the time of day have some 1e5."""
+_MAX_S = 1e12
+"""Latest time stamp, in seconds. Recordings of cameras may have the time since 1970, about 2e9."""
 
 
 class InvalidListError(Exception):
