@@ -120,7 +120,8 @@ class Calibration:
                 how = Comparison(width, height, pixel_format, command.VMAF_MODEL)
                 try:
                     faults = self.faults(how, threads, stop)
-                except CalibrationFailedError as error:
+                except (CalibrationFailedError, OSError) as error:
+                    # A job that cannot be calibrated either reports the reason.
                     _log.warning("the quality metrics were not calibrated: %s", error)
                     return
                 for metric, reason in faults.items():
