@@ -8,6 +8,7 @@ This may depend on the FFmpeg build, the size and the bit depth: XPSNR in some b
 import logging
 import math
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -187,6 +188,9 @@ def run_calibration(
         )
         if outcome.stopped_by is not None:
             raise CalibrationFailedError(f"it was stopped by its {outcome.stopped_by}")
+        if outcome.exit_code < 0:
+            name = signal.Signals(-outcome.exit_code).name
+            raise CalibrationFailedError(f"FFmpeg was ended by {name}")
         if outcome.exit_code:
             raise CalibrationFailedError(" ".join(outcome.log_tail.splitlines()[-1:]))
         try:
