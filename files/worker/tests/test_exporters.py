@@ -201,6 +201,9 @@ def test_a_running_encode_has_only_samples_of_known_values() -> None:
         f"ffrtmp_ffmpeg_video_rate_bytes_per_second{labels} 250000.0",
         f"ffrtmp_ffmpeg_lag_seconds{labels} 0.25",
         'ffrtmp_ffmpeg_stage_info{encoder="libx264",kind="live",slot="1",stage="encode"} 1.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="pending"} 0.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="deferred"} 0.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="rejected"} 0.0',
     ]
 
 
