@@ -83,7 +83,8 @@ class Agent:
         )
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
-        self._delivery = ReportDelivery(self._spool, stopped)
+        self._status = tools.loops.add("claims", stale_after_s=_STALE_AFTER_S)
+        self._delivery = ReportDelivery(self._spool, stopped, self._status)
         self._fetcher = SourceFetcher(
             SourceCache(settings.cache_dir, settings.cache_max_bytes),
             tools,
@@ -97,7 +98,6 @@ class Agent:
             ),
         )
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
-        self._status = tools.loops.add("claims", stale_after_s=_STALE_AFTER_S)
         self._activity = ActivitySender(settings.progress_socket, tools.loops)
         self._last: LastResult | None = None
         # Files left by a killed agent belong to attempts that will not be continued.
