@@ -122,7 +122,7 @@ def flat(result: Json) -> dict[str, Any]:
         "energy_net_j": _measured(energy.get("net_j")),
         "streams": (measurement.get("density") or {}).get("streams"),
         "lag_p95_s": live.get("lag_p95_s"),
-        "end_to_end_p95_s": live.get("end_to_end_p95_s"),
+        "end_to_end_p95_s": _measured(live.get("end_to_end_p95_s")),
         "cost_per_stream_hour": cost.get("per_stream_hour"),
         "currency": cost.get("currency"),
     }

@@ -3,6 +3,8 @@
 They cover request rates, failed logins, sizes of bodies, ranges of values, and content types.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,7 @@ from ffrtmp_shared import suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process_master import MasterHarness, SetClock
+from sqlalchemy import event
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -111,6 +114,36 @@ def test_unknown_tokens_are_limited_and_valid_ones_are_not(migrated: Settings) -
         assert harness.call("submitter", "POST", "/v1/jobs", factories.job()).status_code == 201
         # A request without a token is not a failed login.
         assert harness.call(None, "GET", "/v1/runs").status_code == 401
+
+
+def test_unknown_tokens_cost_few_queries(migrated: Settings) -> None:
+    """The limit applies before the query, not after it."""
+    with limited(migrated, failed_logins_per_minute_max=3) as harness:
+        queries = 0
+
+        def count(*_: Any) -> None:
+            nonlocal queries
+            queries += 1
+
+        event.listen(harness.services.reader._engine, "begin", count)
+
+        async def guess_all() -> list[str]:
+            authenticate = harness.services.authenticator.authenticate
+            guesses = [authenticate(f"Bearer guess-{n}", ("192.0.2.1", 1)) for n in range(600)]
+            valid = authenticate("Bearer token-viewer", ("192.0.2.1", 1))
+            found = await asyncio.gather(
+                *guesses[:400], valid, *guesses[400:], return_exceptions=True
+            )
+            return [getattr(answer, "name", type(answer).__name__) for answer in found]
+
+        with harness.client.portal() as portal:
+            answers = Counter(portal.call(guess_all))
+        assert answers == {
+            "NotAuthorizedException": 3,
+            "TooManyRequestsException": 597,
+            "viewer": 1,
+        }
+        assert queries <= 3 + 1
 
 
 def test_the_authenticator_caches_a_limited_number_of_tokens(

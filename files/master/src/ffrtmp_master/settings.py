@@ -11,7 +11,9 @@ from sqlalchemy.exc import ArgumentError
 
 _MIB = 1024 * 1024
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+# The bound keeps the time before which data is removed within the range of dates.
+Days = Annotated[float, Meta(gt=0, le=36_500)]
 Bytes = Annotated[int, Meta(gt=0)]
 
 SQLITE_PREFIX = "sqlite:///"
@@ -62,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         client_crl_file: The revocation list of that CA. If null, no certificate is considered
             revoked.
         log_level: The minimum level of the messages that are logged.
+        loop_max_age_s: The time after which the master is not ready if a loop that leases depend
+            on has not completed. The interval of the loop is added.
     """
 
     listen_address: str
@@ -73,7 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lease_s: Seconds = 60.0
     heartbeat_s: Seconds = 10.0
     node_offline_s: Seconds = 60.0
-    max_attempts: Annotated[int, Meta(ge=1)] = 3
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     retry_backoff_s: Seconds = 5.0
     max_artifact_bytes: Bytes = 256 * _MIB
     max_source_bytes: Bytes = 4096 * _MIB
@@ -88,13 +92,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     priority_step_s: Seconds = 3600.0
     requests_per_s_max: Annotated[float, Meta(ge=1)] = 2000.0
     failed_logins_per_minute_max: Annotated[int, Meta(ge=1)] = 60
-    jobs_keep_days: Annotated[float, Meta(gt=0)] | None = None
-    artifacts_keep_days: Annotated[float, Meta(gt=0)] | None = None
+    jobs_keep_days: Days | None = None
+    artifacts_keep_days: Days | None = None
     artifacts_max_bytes: Bytes | None = None
     sources_keep_days: Annotated[float, Meta(gt=0)] | None = None
     client_ca_file: Path | None = None
     client_crl_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    loop_max_age_s: Seconds = 30.0
 
     @property
     def is_shared(self) -> bool:

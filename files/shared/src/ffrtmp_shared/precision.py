@@ -9,12 +9,14 @@ from msgspec import Meta
 MAX_REPEATS = 1000
 """The maximum number of repeats of a scenario on a node."""
 
+MIN_INTERVAL = 1e-4
+"""The narrowest interval that a suite may request, as a fraction of the median.
 
-MIN_INTERVAL = 1e-6
-"""The smallest precision that a suite may request. Smaller ones overflow the stopping rule."""
+No benchmark is that steady, and the number of repeats grows with the square of its reciprocal.
+"""
 
-MAX_BUDGET_S = 31_536_000
-"""The maximum time for all repeats on a node, in seconds: one year."""
+MAX_BUDGET_S = 31_536_000.0
+"""The longest time for repeats, in seconds: one year."""
 
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,10 +33,10 @@ from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.parked_claims import ParkedClaim
 from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.services import Services
+from ffrtmp_master.store.availability import WriterClosedError
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.rows import JobRow
-from ffrtmp_master.store.writer import WriterClosedError
 
 B = TypeVar("B")
 

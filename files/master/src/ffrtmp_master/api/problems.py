@@ -1,6 +1,5 @@
 """Error responses. The body of every error response is an RFC 9457 problem document."""
 
-import errno
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ffrtmp_master.store.availability import WriterClosedError, is_full, is_read_only
 from ffrtmp_master.store.errors import (
     ConflictError,
     InsufficientSpaceError,
@@ -24,7 +24,6 @@ from ffrtmp_master.store.errors import (
     TooLargeError,
     UnprocessableError,
 )
-from ffrtmp_master.store.writer import WriterClosedError
 
 _log = logging.getLogger(__name__)
 
@@ -49,8 +48,6 @@ _GENERAL = (
 _BAD_TEXT = "the request contains text that is not accepted"
 
 _RETRY_LATER = {"Retry-After": "5"}
-_DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-_PG_DISK_FULL = "53100"
 
 # Longer paths are truncated in the log, because clients can send paths of any length.
 _LOGGED_PATH_MAX = 256
@@ -175,25 +172,21 @@ def _of_content(error: Exception) -> ProblemResponse:
 
 
 def _unexpected(error: Exception, method: str, path: str) -> ProblemResponse:
-    is_unavailable = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+    is_unavailable = isinstance(
+        error, OperationalError | InterfaceError | PoolTimeoutError
+    ) or is_read_only(error)
     _log.error(
         "the database rejected an operation" if is_unavailable else "a request failed unexpectedly",
         exc_info=error,
         extra={"method": method, "path": path[:_LOGGED_PATH_MAX]},
     )
     if is_unavailable:
-        text = "the database is unavailable; see the log of the master for the cause"
+        state = "read-only" if is_read_only(error) else "unavailable"
+        text = f"the database is {state}; see the log of the master for the cause"
         return make_problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_RETRY_LATER)
     return make_problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "internal error of the master; see its log for the cause"
     )
-
-
-def is_full(error: DBAPIError | OSError) -> bool:
-    """Return whether an error was caused by a full disk or an exceeded quota."""
-    if isinstance(error, OSError):
-        return error.errno in _DISK_FULL_ERRNOS
-    return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == _PG_DISK_FULL
 
 
 def document_problems(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:

@@ -204,8 +204,10 @@ def _is_needed(sha256: ColumnElement[str]) -> ColumnElement[bool]:
     """
     in_suite = exists(select(1).where(runs.c.finished_at.is_(None), runs.c.suite.contains(sha256)))
     in_scenario = cast(jobs.c.scenario, Text).contains(sha256)
-    queued = literal_column(f"'{JobState.QUEUED}'")
-    held = [literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)]
+    queued: ColumnElement[str] = literal_column(f"'{JobState.QUEUED}'")
+    held: list[ColumnElement[str]] = [
+        literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)
+    ]
     return or_(
         in_suite,
         exists(select(1).where(and_(jobs.c.state == queued, in_scenario))),
