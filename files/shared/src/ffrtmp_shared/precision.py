@@ -19,13 +19,6 @@ MAX_BUDGET_S = 31_536_000.0
 """The longest time for repeats, in seconds: one year."""
 
 
-MIN_INTERVAL = 1e-6
-"""The smallest precision that a suite may request. Smaller ones overflow the stopping rule."""
-
-MAX_BUDGET_S = 31_536_000
-"""The maximum time for all repeats on a node, in seconds: one year."""
-
-
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The precision that a suite requests, and the limits of the repeats that are to reach it.
 
