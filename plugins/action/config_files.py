@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
@@ -59,7 +60,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {
             "dest": file["dest"],
             "content": base64.b64encode(content).decode(),
-            "is_secret": bool(file.get("secret", False)),
+            "is_secret": boolean(file.get("secret", False)),
             **{name: str(file[name]) for name in _ATTRIBUTES if file.get(name) is not None},
         }
 
