@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,25 +34,35 @@ except OSError as error:
 """
 
 
-def run_playbook(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_playbook(
+    inventory: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook on the machines, as an operator does on the control node.
 
     Args:
         inventory: The inventory of the scenario.
         arguments: The playbook and further arguments of ansible-playbook.
+        environment: Further environment variables.
 
     Returns:
         The ended process with its output and exit code, which may be a failure.
     """
     command = [str(Path(sys.executable).with_name("ansible-playbook"))]
     command += ["--inventory", str(inventory), *arguments]
-    environment = os.environ | {
+    variables = os.environ | {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_FORCE_COLOR": "false",
         "LC_ALL": "C.UTF-8",
     }
+    # The play has its own process group, so that a test can end all of its processes.
     return subprocess.run(
-        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+        command,
+        cwd=ROOT,
+        env=variables | dict(environment or {}),
+        check=False,
+        capture_output=True,
+        text=True,
+        process_group=0,
     )
 
 
