@@ -65,7 +65,10 @@ SAMPLES: dict[str, list[Any]] = {
     "farm_exporter_ports": [
         {name: base + port for port, name in enumerate(EXPORTERS)} for base in (9500, 9600)
     ],
+    "pki_crl_days": [1, 30],
+    "pki_hosts": [["host1"], ["host1", "host2"]],
     "pki_renew_days": [1, 30],
+    "pki_revoked_hosts_max": [0, 5],
     "master_agents": [["node1"], ["node2"]],
     "common_supported_architectures": [["x86_64"], ["aarch64"]],
 }
@@ -84,9 +87,19 @@ FACTS = {
     "python_version": "3.11.2",
     "service_mgr": "systemd",
 }
-_TOKENS = tempfile.TemporaryDirectory()
+_FOLDER = tempfile.TemporaryDirectory()
+_SECRETS = Path(_FOLDER.name)
 for _name in ("operator", "exporter", "monitoring", "agent-node1", "agent-node2"):
-    (Path(_TOKENS.name) / _name).write_text(f"token of {_name}\n")
+    (_SECRETS / _name).write_text(f"token of {_name}\n")
+(_SECRETS / "hosts").mkdir()
+for _name in ("host1", "host2"):
+    (_SECRETS / f"hosts/{_name}.pem").write_text("")
+
+
+def _in_days(days: int) -> str:
+    """Return a time in the notation of certificates."""
+    return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + days * 86400))
+
 
 CONTEXT: dict[str, Any] = {
     "ansible_facts": FACTS,
@@ -104,8 +117,9 @@ CONTEXT: dict[str, Any] = {
     "release_version": "r",
     "item": {"name": "cpu", "port": 9510, "settings": {}, "devices": ["d"], "groups": ["g"]},
     "worker_currency": "EUR",
-    "master_tokens_dir": _TOKENS.name,
-    "pki_dir": "/nonexistent",
+    "master_tokens_dir": str(_SECRETS),
+    "pki_dir": str(_SECRETS),
+    "pki_crl_file": str(_SECRETS / "operator"),
     "grafana_admin_password": "secret",
     "monitoring_service_name": "ffrtmp-x",
     "monitoring_service_description": "X",
@@ -130,7 +144,9 @@ CONTEXT: dict[str, Any] = {
             {"path": "/etc/systemd/system/ffrtmp-exporter@cpu.service.d/exceptions.conf"},
         ]
     },
-    "__pki_host": {"not_after": time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 864000))},
+    "__pki_ca": {"not_after": "99991231235959Z", "not_before": _in_days(-90)},
+    "__pki_crl_info": {"last_update": _in_days(-10), "next_update": "99991231235959Z"},
+    "__pki_host": {"not_after": _in_days(10)},
     "__pki_host_exists": True,
     "__release_component": "master",
     "__release_current": {

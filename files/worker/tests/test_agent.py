@@ -120,7 +120,7 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert [artifact.name for artifact in report.artifacts] == [
         "ffmpeg.log",
         "series.parquet",
-        "vmaf.json",
+        "vmaf.csv",
     ]
     paths = [request.path for request in master.seen if str(job.id) in request.path]
     assert paths.index(f"/v1/jobs/{job.id}/artifacts/ffmpeg.log") < paths.index(
@@ -328,3 +328,19 @@ def test_a_missing_systemd_does_not_end_the_agent(
     with _running(config) as agent:
         _wait(lambda: master.bodies("/v1/claims"))
         assert agent.poll() is None
+
+
+def test_a_token_with_a_line_feed_is_refused_without_being_printed(config: Path) -> None:
+    config.with_name("token").write_text("m4rk3d-one\nm4rk3d-two\n", encoding="ascii")
+
+    done = subprocess.run(
+        working_encoders.agent_command(config.with_name(_ENCODERS), config),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "must contain a token in one line" in done.stderr
+    assert "m4rk3d" not in done.stdout + done.stderr
