@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import deployed_farm
 import pytest
-from deployed_farm import ROOT, Machine
+from deployed_farm import ROOT, Machine, interruption, run_playbook
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://all"]
@@ -31,23 +30,28 @@ PKI = [f"{CONFIG}/pki/{name}" for name in ("host.pem", "host.key")]
 EXPORTER_UNIT = f"{SYSTEMD}/ffrtmp-exporter@.service"
 PROGRAMS = "/opt/ffmpeg-rtmp/current"
 READ_AT_START = {
-    "ffrtmp-master.service": [f"{CONFIG}/master.yml", f"{SYSTEMD}/ffrtmp-master.service", PROGRAMS],
+    "ffrtmp-master.service": [
+        f"{CONFIG}/master.yml",
+        f"{SYSTEMD}/ffrtmp-master.service",
+        PROGRAMS,
+        *PKI,
+    ],
     "ffrtmp-agent@1.service": [f"{CONFIG}/agent.yml", f"{CONFIG}/agent.token", PROGRAMS],
     "ffrtmp-energy-reader.service": [f"{CONFIG}/energy-reader.yml", PROGRAMS],
-    "ffrtmp-exporter@results.service": [f"{CONFIG}/exporter.token", EXPORTER_UNIT, PROGRAMS],
-    "ffrtmp-exporter@cpu.service": [EXPORTER_UNIT, PROGRAMS],
-    "ffrtmp-series-importer.service": [f"{CONFIG}/series-importer.yml", PROGRAMS],
-    "ffrtmp-vmalert.service": [f"{SYSTEMD}/ffrtmp-vmalert.service"],
+    "ffrtmp-exporter@results.service": [f"{CONFIG}/exporter.token", EXPORTER_UNIT, PROGRAMS, *PKI],
+    "ffrtmp-exporter@cpu.service": [EXPORTER_UNIT, PROGRAMS, *PKI],
+    "ffrtmp-series-importer.service": [f"{CONFIG}/series-importer.yml", PROGRAMS, *PKI],
+    "ffrtmp-vmalert.service": [f"{SYSTEMD}/ffrtmp-vmalert.service", *PKI],
     "ffrtmp-rtmp-server.service": [f"{CONFIG}/rtmp-server.conf"],
     "postgresql@17-main.service": ["/etc/postgresql/17/main/conf.d/ffmpeg-rtmp.conf"],
 }
-"""Files that each unit reads only when it starts; all units except the last also read PKI."""
+"""Files that each unit reads only when it starts."""
 
 TLS_PORTS = {"master": 8080, "results": 9502, "cpu": 9510, "rtmp": 8936, "vmalert": 8880}
 
 
 @dataclass(frozen=True)
-class Interruption:
+class Case:
     """A task at which the play is interrupted.
 
     Attributes:
@@ -63,19 +67,19 @@ class Interruption:
     new_secrets: bool = False
 
 
-INTERRUPTIONS = [
-    Interruption("common : install | Ensure that the accounts"),
-    Interruption("pki : Restart or reload the services", new_secrets=True),
-    Interruption("release : install | Check that a service can run", new_release=True),
-    Interruption("postgresql : service | Ensure"),
-    Interruption("release : activate | Run the units with the new release", new_release=True),
-    Interruption("master : service | Ensure", delay_s=1.0),
-    Interruption("exporters : service | Ensure", new_secrets=True),
-    Interruption("rtmp_server : service | Ensure"),
-    Interruption("worker : service | Ensure"),
-    Interruption("worker : service | Ensure", delay_s=1.0, new_release=True),
-    Interruption("energy_reader : service | Ensure"),
-    Interruption("Ensure that the services of the monitoring run"),
+CASES = [
+    Case("common : install | Ensure that the accounts"),
+    Case("pki : Restart or reload the services", new_secrets=True),
+    Case("release : install | Check that a service can run", new_release=True),
+    Case("postgresql : service | Ensure"),
+    Case("release : activate | Run the units with the new release", new_release=True),
+    Case("master : service | Ensure", delay_s=1.0),
+    Case("exporters : service | Ensure", new_secrets=True),
+    Case("rtmp_server : service | Ensure"),
+    Case("worker : service | Ensure"),
+    Case("worker : service | Ensure", delay_s=1.0, new_release=True),
+    Case("energy_reader : service | Ensure"),
+    Case("Ensure that the services of the monitoring run"),
 ]
 
 # Ends all connections of the machine and accepts no others for a while.
@@ -110,30 +114,27 @@ def settings(number: int) -> dict[str, Any]:
 class Deployment:
     """The deployment of one set of settings, which can be repeated."""
 
-    def __init__(self, folder: Path, number: int, interruption: Interruption) -> None:
+    def __init__(self, folder: Path, number: int, case: Case) -> None:
         self._arguments = ["site.yml", "--extra-vars", f"@{folder / 'settings.json'}"]
         (folder / "settings.json").write_text(json.dumps(settings(number)))
-        if interruption.new_release:
+        if case.new_release:
             shutil.rmtree(SOURCE, ignore_errors=True)
             shutil.copytree(ROOT / "files", SOURCE / "files")
             module = SOURCE / "files/shared/src/ffrtmp_shared/__init__.py"
             module.write_text(f"{module.read_text()}# Release {number}.\n")
         if SOURCE.exists():
             self._arguments += ["--extra-vars", f"release_source_dir={SOURCE}"]
-        if interruption.new_secrets:
-            (SECRETS / "pki/hosts/box1.pem").unlink()
-            (SECRETS / "tokens/exporter").unlink()
+        if case.new_secrets:
+            (SECRETS / "pki/hosts/box1.pem").unlink(missing_ok=True)
+            (SECRETS / "tokens/exporter").unlink(missing_ok=True)
 
     def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run the play, interrupted if the environment names a task."""
-        if environment:
-            folders = f"{ROOT / 'plugins/callback'}:{SCENARIO / 'plugins/callback'}"
-            environment |= {
-                "ANSIBLE_CALLBACK_PLUGINS": folders,
-                "ANSIBLE_CALLBACKS_ENABLED": "interruption",
-            }
+        """Run the play in an environment that may interrupt it.
+
+        The control node is as restrictive as the machine (prepare.yml).
+        """
         inventory = SCENARIO / "inventory"
-        return deployed_farm.run_playbook(inventory, *self._arguments, environment=environment)
+        return run_playbook(inventory, *self._arguments, environment=environment, umask=0o077)
 
     def correct(self) -> None:
         """Run the play twice. The first run must succeed, and the second change nothing."""
@@ -157,17 +158,18 @@ def machine(host: Host) -> Machine:
 
 def check_services(machine: Machine, number: int) -> None:
     """Check that each service runs with the files on disk, without use of the role's records."""
+    clocks = "import time; print(time.time() - time.monotonic())"
+    booted_s = float(machine.host.check_output("python3 -c %s", clocks))
     for unit, files in READ_AT_START.items():
         service = machine.host.service(unit)
         assert service.is_running, unit
         assert service.systemd_properties["NRestarts"] == "0", unit
         assert service.systemd_properties["NeedDaemonReload"] == "no", unit
-        paths = files if unit.startswith("postgresql") else [*files, *PKI]
         changed_s = max(
-            float(machine.host.check_output("stat --format=%%.Y %s", path)) for path in paths
+            float(machine.host.check_output("stat --format=%%.Y %s", path)) for path in files
         )
-        pid = service.systemd_properties["MainPID"]
-        started_s = float(machine.host.check_output("stat --format=%%.Y /proc/%s", pid))
+        started_us = int(service.systemd_properties["ExecMainStartTimestampMonotonic"])
+        started_s = booted_s + started_us / 1e6
         assert started_s >= changed_s, f"{unit} was started before its files changed"
     for unit in ("ffrtmp-master.service", "ffrtmp-exporter@cpu.service"):
         pid = machine.host.service(unit).systemd_properties["MainPID"]
@@ -192,19 +194,16 @@ def check_certificates(machine: Machine) -> None:
         assert ssl.PEM_cert_to_DER_cert(served) == ssl.PEM_cert_to_DER_cert(wanted), name
 
 
-@pytest.mark.parametrize("number", range(len(INTERRUPTIONS)))
+@pytest.mark.parametrize("number", range(len(CASES)))
 def test_the_next_run_corrects_an_interrupted_one(
     machine: Machine, tmp_path: Path, number: int
 ) -> None:
-    interruption = INTERRUPTIONS[number]
-    deployment = Deployment(tmp_path, number, interruption)
-    killed = deployment.run(
-        FFRTMP_TEST_TASK=interruption.task,
-        FFRTMP_TEST_DELAY_S=str(interruption.delay_s),
-        FFRTMP_TEST_REPORT=str(tmp_path / "reached"),
-    )
+    case = CASES[number]
+    deployment = Deployment(tmp_path, number, case)
+    reached = tmp_path / "reached"
+    killed = deployment.run(**interruption(case.task, reached, delay_s=case.delay_s))
     assert killed.returncode == -9, killed.stdout
-    assert (tmp_path / "reached").read_text().startswith(interruption.task)
+    assert reached.read_text().startswith(case.task)
     deployment.correct()
     check_services(machine, number)
     check_certificates(machine)
@@ -213,15 +212,12 @@ def test_the_next_run_corrects_an_interrupted_one(
 def test_the_next_run_corrects_one_whose_host_became_unreachable(
     machine: Machine, tmp_path: Path
 ) -> None:
-    number = len(INTERRUPTIONS)
-    deployment = Deployment(tmp_path, number, Interruption("", new_secrets=True))
+    number = len(CASES)
+    deployment = Deployment(tmp_path, number, Case("", new_secrets=True))
     arguments = {"argv": ["systemd-run", "--collect", "python3", "-c", UNREACHABLE]}
     cut = ansible("--become", "--module-name=command", f"--args={json.dumps(arguments)}")
-    ended = deployment.run(
-        FFRTMP_TEST_TASK="worker : service | Ensure",
-        FFRTMP_TEST_COMMAND=json.dumps(cut),
-        FFRTMP_TEST_REPORT=str(tmp_path / "reached"),
-    )
+    reached = tmp_path / "reached"
+    ended = deployment.run(**interruption("worker : service | Ensure", reached, command=cut))
     assert "unreachable=1" in ended.stdout, ended.stdout
     deadline_s = time.monotonic() + 60
     while subprocess.run(ansible("--module-name=ping"), cwd=ROOT, check=False).returncode != 0:
