@@ -13,7 +13,7 @@ description:
   - The module records a digest of the files with which it started a unit. If the unit was started
     without this module, for example at boot, the times of the files are compared with the time of
     the start. The unit's own files (unit, drop-ins, program) are always considered.
-  - A unit is up when it responds (O(units[].ready)), runs from O(units[].release_dir), and has run
+  - A unit is up when it responds (O(units[].ready)), runs from the release on disk (O(units[].virtual_environment)), and has run
     for O(steady_s) without being restarted. If it is not up in time, the module fails with the last
     lines of its log.
 version_added: "0.3.0"
@@ -72,11 +72,12 @@ options:
           - Further values that the unit depends on, by name.
         type: dict
         default: {}
-      release_dir:
+      virtual_environment:
         description:
-          - Directory from which the unit's process must run. An empty string means any.
-        type: str
-        default: ""
+          - Whether the unit's program belongs to a virtual environment of Python. Its process must
+            then run in this environment, and not in that of another release.
+        type: bool
+        default: false
       ready:
         description:
           - How to recognize that the unit responds. All given checks must succeed.
@@ -217,7 +218,7 @@ _UNIT: dict[str, Any] = {
     "inputs": {"type": "list", "elements": "path", "default": []},
     "reload_inputs": {"type": "list", "elements": "path", "default": []},
     "values": {"type": "dict", "default": {}},
-    "release_dir": {"type": "str", "default": ""},
+    "virtual_environment": {"type": "bool", "default": False},
     "ready": {"type": "dict", "default": {}, "options": _READY, "apply_defaults": True},
 }
 ARGUMENT_SPEC: dict[str, Any] = {

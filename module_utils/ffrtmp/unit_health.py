@@ -78,9 +78,8 @@ def _reason_not_up(
     if not state.is_active:
         result = f", {state['Result']}" if state["Result"] not in {"", "success"} else ""
         return f"it is {state['ActiveState']} ({state['SubState']}{result}){times}"
-    release = declaration.get("release_dir")
-    if release and not state.runs_from(release):
-        return f"its process does not run from {release}{times}"
+    if declaration.get("virtual_environment") and not state.runs_in_its_environment:
+        return f"its process does not belong to {state.program}{times}"
     needed_s = steady_s * (_RESTARTED_FACTOR if state.restarts else 1)
     if state.uptime_s < needed_s:
         return f"it has run for {state.uptime_s:.1f} s, not yet {needed_s:.0f} s{times}"

@@ -83,16 +83,19 @@ class UnitState:
         paths = [self["FragmentPath"], *self["DropInPaths"].split(), self.program]
         return [path for path in paths if path]
 
-    def runs_from(self, directory: str) -> bool:
-        """Return whether the interpreter or program of the main process is below a directory."""
+    @property
+    def runs_in_its_environment(self) -> bool:
+        """Whether the main process runs in the virtual environment of the unit's program.
+
+        It does not if a link on the path of the program has led to another release since.
+        """
         try:
             words = Path(f"/proc/{self['MainPID']}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
         # The interpreter of a virtual environment is a link, so only its directory is resolved.
         folder = os.path.realpath(os.path.dirname(words[0].decode()))  # noqa: PTH120
-        root = os.path.realpath(directory)
-        return folder == root or folder.startswith(f"{root}/")
+        return folder == os.path.dirname(os.path.realpath(self.program))  # noqa: PTH120
 
 
 def _age_s(monotonic_us: str) -> float:
@@ -202,7 +205,7 @@ def action_for(
     """
     if not state.is_active:
         return "start"
-    if declaration.get("release_dir") and not state.runs_from(declaration["release_dir"]):
+    if declaration.get("virtual_environment") and not state.runs_in_its_environment:
         return "restart"
     if record is not None and record.invocation == state["InvocationID"]:
         if record.digests.start != digests.start:

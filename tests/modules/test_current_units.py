@@ -186,20 +186,30 @@ def test_records_are_private_and_damaged_ones_are_ignored(tmp_path: Path, record
         assert records.read("ffrtmp-agent@1.service") is None
 
 
-def test_a_process_from_another_release_is_recognized(tmp_path: Path) -> None:
-    folder = Path(sys.executable).parent
-    (tmp_path / "current").symlink_to(folder.parent)
-    command = [sys.executable, "-c", "print(flush=True); input()"]
+def test_a_process_of_another_release_is_recognized(tmp_path: Path) -> None:
+    """The unit's program is a script in a virtual environment, reached by the link `current`."""
+    for release in ("1", "2"):
+        (tmp_path / release / "bin").mkdir(parents=True)
+        (tmp_path / release / "bin/python").symlink_to(Path(sys.executable).resolve())
+        (tmp_path / release / "bin/ffrtmp-x").write_text("")
+    (tmp_path / "current").symlink_to("1")
+    program = tmp_path / "current/bin/ffrtmp-x"
+    command = [str(tmp_path / "1/bin/python"), "-c", "print(flush=True); input()"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        running = state(MainPID=str(process.pid))
-        assert running.runs_from(str(tmp_path / "current"))
-        assert not running.runs_from(str(tmp_path))
-        assert not running.runs_from(str(folder.parent)[:-1])
+        running = state(MainPID=str(process.pid), ExecStart=f"{{ path={program} ; argv[]=x ; }}")
+        assert running.runs_in_its_environment
+        (tmp_path / "current").unlink()
+        (tmp_path / "current").symlink_to(tmp_path / "2")
+        assert not running.runs_in_its_environment
+        record = Record(INVOCATION, digests_of({}, running), {})
+        assert action_for({}, running, record, record.digests) == ""
+        is_script = {"virtual_environment": True}
+        assert action_for(is_script, running, record, record.digests) == "restart"
         process.communicate(b"\n")
-    assert not state(MainPID=str(process.pid)).runs_from(str(folder.parent))
+    assert not running.runs_in_its_environment
 
 
 def test_the_output_of_systemctl_is_read() -> None:
