@@ -60,17 +60,17 @@ def job_of_1000k(harness: Any, of_run: list[str]) -> str:
         ("limit=0", 400),
         ("limit=1001", 400),
         ("limit=many", 400),
-        ("node=a%00b", 400),
-        ("node=../x", 400),
-        ("scenario=a%00b", 400),
-        ("scenario=", 400),
+        ("node=a%00b", 422),
+        ("node=../x", 422),
+        ("scenario=a%00b", 422),
+        ("scenario=", 422),
         ("created_after=yesterday", 400),
         ("created_after=2026-01-01T00:00:00", 422),
         ("created_after=0001-01-01T00:00:00%2B14:00", 422),
         ("staet=queued", 400),
         ("state=queued&state_=queued", 400),
         ("cursor=nonsense", 422),
-        ("cursor=a%00b", 400),
+        ("cursor=a%00b", 422),
     ],
 )
 def test_an_invalid_filter_is_refused(harness: Any, query: str, status: int) -> None:
@@ -291,7 +291,7 @@ def test_lists_of_runs_have_a_limit(ready_harness: Any) -> None:
     assert [run["id"] for run in page["items"]] == [runs[2], runs[1]]
     rest = ready_harness.ok("viewer", "GET", "/v1/runs", params={"cursor": page["next_cursor"]})
     assert [run["id"] for run in rest["items"]] == [runs[0]]
-    assert ready_harness.call("viewer", "GET", "/v1/runs?key=a%00b").status_code == 400
+    assert ready_harness.call("viewer", "GET", "/v1/runs?key=a%00b").status_code == 422
 
 
 def test_a_job_whose_files_were_never_uploaded_is_refused(harness: Any) -> None:

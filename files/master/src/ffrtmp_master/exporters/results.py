@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable, VerdictState
 from ffrtmp_shared.models import Result, ResultPage
+from ffrtmp_shared.result_pages import readable_page
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -91,13 +93,15 @@ class LatestResults(Collector):
 
     def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
         """Add all new results; `page_after` returns the page of results after a cursor."""
-        while True:
+        has_more = True
+        while has_more:
             page = page_after(self._cursor)
             self._add(page.items)
-            if page.next_cursor is None:
-                return
-            self._cursor = page.next_cursor
-            self._seen = frozenset()
+            # A page that refers to itself would otherwise be read without end.
+            has_more = page.next_cursor not in (None, self._cursor)
+            if page.next_cursor is not None and has_more:
+                self._cursor = page.next_cursor
+                self._seen = frozenset()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
@@ -143,9 +147,13 @@ def _labels(result: Result) -> _Labels:
     return (result.node, scenario.encoder or "", rate, scenario.name)
 
 
-def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
+def _build(client: MasterClient, guard: ItemGuard) -> tuple[Collector, Callable[[], None]]:
     latest = LatestResults()
-    return latest, lambda: latest.refresh(client.result_page)
+
+    def page_after(cursor: str) -> ResultPage:
+        return readable_page(client.raw_result_page(cursor), guard)
+
+    return latest, lambda: latest.refresh(page_after)
 
 
 def main() -> None:
