@@ -313,9 +313,7 @@ class Units:
         return [
             name
             for name, unit in self._declarations.items()
-            if unit["enabled"]
-            and unit["state"] == "started"
-            and states[name]["UnitFileState"] != "enabled"
+            if unit["enabled"] and states[name]["UnitFileState"] != "enabled"
         ]
 
     def _execute(
