@@ -37,7 +37,10 @@ def job_count(run: Json) -> int:
 
 
 def find_by_key(master: Master, key: str) -> Json | None:
-    """Return the run with this idempotency key, or None."""
+    """Return the run that the holder of the token created with this idempotency key, or None.
+
+    Keys belong to their owners, so the master lists only runs of the caller.
+    """
     for run in master.pages("/v1/runs", {"key": key}):
         if run.get("key") == key:
             return run

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
+from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import operator_actions
@@ -27,6 +28,7 @@ from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, job_outcomes, runs
 from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.job_outcomes import JobOutcome
+from ffrtmp_master.store.runs import RunFilter
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 InjectedServices = NamedDependency[SkipValidation[Services]]
@@ -107,14 +109,24 @@ async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> Ru
     responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_runs(
+    request: Call,
     services: InjectedServices,
+    *,
     cursor: Cursor = "",
     key: Annotated[str | None, QueryParameter(pattern=PRINTABLE)] = None,
+    created_by: NameQuery = None,
     limit: Limit = PAGE,
 ) -> RunPage:
-    """List runs, newest first. If `key` is given, list only runs with this Idempotency-Key."""
+    """List runs, newest first.
+
+    If `created_by` is given, list only the runs of this submitter. If `key` is given, list only the
+    run with this Idempotency-Key, which belongs to the caller unless `created_by` names another
+    submitter.
+    """
     before = after_id(cursor)
-    return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, key))
+    owner = request.user.name if created_by is None and key is not None else created_by
+    run_filter = RunFilter(created_by=owner, key=key)
+    return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, run_filter))
 
 
 @get(
