@@ -22,7 +22,7 @@ from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import operator_actions
-from ffrtmp_master.runs import expansion, precision_report
+from ffrtmp_master.runs import expansion, looks, precision_report
 from ffrtmp_master.runs.expansion import CreatedRun
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, job_outcomes, runs
@@ -156,10 +156,13 @@ async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> R
         )
 
     run, text, jobs = await services.reader.read(read)
-    target = (await _parsed(text)).precision or Precision()
-    return await asyncio.to_thread(
-        precision_report.precision_report, jobs, target, run.unsettled_nodes
-    )
+    parsed = await _parsed(text)
+
+    def report() -> RunPrecision:
+        target, planned = parsed.precision or Precision(), looks.looks_of(parsed)
+        return precision_report.precision_report(jobs, target, planned, run.unsettled_nodes)
+
+    return await asyncio.to_thread(report)
 
 
 @post(

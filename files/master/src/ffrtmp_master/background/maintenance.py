@@ -18,7 +18,7 @@ from ffrtmp_master.queue import leases
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.runs import adaptive_repeats, control_encodes
+from ffrtmp_master.runs import adaptive_repeats, control_encodes, looks
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs, statements
 from ffrtmp_master.store.reader import Reader
@@ -134,7 +134,7 @@ class MaintenanceLoop:
         for due in await self._reader.read(lambda c: adaptive_repeats.find_due_runs(c, now, every)):
             try:
                 # The suite is parsed in a thread, because this takes seconds for a large suite.
-                parsed = await asyncio.to_thread(suite.parse_suite, due.suite)
+                parsed = await asyncio.to_thread(_parse_suite, due.suite)
             except suite.SuiteError:
                 # The suite was accepted by an older release. Its queued jobs are still run.
                 _log.exception(
@@ -208,3 +208,10 @@ class MaintenanceLoop:
 def _settle(run_id: UUID, work: UnitOfWork) -> None:
     runs.settle_nodes(work.connection, run_id, None)
     work.job_ended(run_id)
+
+
+def _parse_suite(text: str) -> suite.Suite:
+    """Parse a suite and plan its looks, which are cached. Raises SuiteError."""
+    parsed = suite.parse_suite(text)
+    looks.looks_of(parsed)
+    return parsed
