@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ffrtmp_shared.ids import new_id
+from sqlalchemy import Connection
 
 from ffrtmp_master.auth.authentication import TokenAuthenticator
 from ffrtmp_master.background.claim_wakeups import ClaimWakeups
@@ -21,6 +22,7 @@ from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import epochs
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.reader import Reader
@@ -75,7 +77,7 @@ class Services:
             self._engines[0],
             self.clock,
             BatchExecutor(caches, settings).apply,
-            Hooks(self._committed, self.metrics.committed, self._rolled_back),
+            Hooks(self._committed, self.metrics.committed, self._rolled_back, self._connected),
             origin,
         )
         self.authenticator = TokenAuthenticator(self.reader, self.writer, self.clock, settings)
@@ -150,8 +152,13 @@ class Services:
         self.metrics.effects(effects)
         self._wakeups.after_commit(effects)
 
-    def _rolled_back(self) -> None:
+    def _connected(self, connection: Connection, is_first: bool) -> None:
+        """Check whether the database was replaced, before anything is written to it."""
+        with connection.begin():
+            epochs.begin_epoch(connection, self.clock(), is_start=is_first)
+
+    def _rolled_back(self, error: Exception) -> None:
         """Invalidate the caches after a rollback, and count it. May be called from any thread."""
-        self.catalog.roll_back()
+        self.catalog.roll_back(is_stale=has_missing_reference(error))
         self._last_seen.invalidate()
         self.metrics.rolled_back()

@@ -13,9 +13,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.store import events
+from ffrtmp_master.store.epochs import History
 from ffrtmp_master.store.events import EVERYTHING, Event, EventFilter, EventPage
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.results import START, Position
+from ffrtmp_master.store.positions import START, Position
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +48,11 @@ class EventFeed:
         self._dropped = 0
         self._unfinished: set[UUID] = set()
         self._is_behind = False
+        self._history = History(())
         self.place = START
         self.is_closed = False
+        # The number of times that the database was replaced by a backup.
+        self.replacements = 0
 
     def __len__(self) -> int:
         """Return the number of subscribers."""
@@ -110,11 +114,15 @@ class EventFeed:
     async def _start(self) -> None:
         if self._task is not None or self.is_closed:
             return
-        self.place = await self._reader.read(events.latest_position)
+        await self._begin()
+        self._task = asyncio.create_task(self._poll())
+
+    async def _begin(self) -> None:
+        """Begin to read events after the newest one."""
+        self._history, self.place = await self._reader.read(events.feed_start)
         self._dropped = self.end
         self._buffer.clear()
         self._unfinished.clear()
-        self._task = asyncio.create_task(self._poll())
 
     async def _poll(self) -> None:
         try:
@@ -139,6 +147,14 @@ class EventFeed:
             return events.page_of_events(connection, position, EVERYTHING, unfinished)
 
         page = await self._reader.read(query)
+        if not page.history.continues(self._history, position):
+            # The positions of the subscribers are not comparable with those of this database.
+            self.replacements += 1
+            await self._begin()
+            self._changed.set()
+            self._changed = asyncio.Event()
+            return
+        self._history = page.history
         self.place = page.end
         self._unfinished -= unfinished - page.unfinished
         self._unfinished |= page.unfinished
@@ -182,17 +198,22 @@ class EventSubscriber:
         if after is not None or self._unfinished:
             self._number = None
         self._is_resuming = after is not None
+        self._replacements = feed.replacements
 
     async def next(self, timeout_s: float) -> list[Event] | None:
         """Wait up to `timeout_s` seconds for events.
 
-        Returns the new events, an empty list if there are none, or None if the feed is closed.
+        Returns the new events, an empty list if there are none, or None if the feed is closed or
+        the database was replaced by a backup.
         """
-        if self._feed.is_closed:
+        if self._is_over():
             return None
         if self._number is None:
             return await self._catch_up()
-        if not await self._feed.more_than(self._number, timeout_s):
+        has_more = await self._feed.more_than(self._number, timeout_s)
+        if self._is_over():
+            return None
+        if not has_more:
             return []
         events_read = self._feed.since(self._number)
         if events_read is None:
@@ -201,6 +222,9 @@ class EventSubscriber:
         fresh = [event for event in events_read if self._is_fresh(event)]
         self._position = max([self._position, *(event.place for event in events_read)])
         return fresh
+
+    def _is_over(self) -> bool:
+        return self._feed.is_closed or self._feed.replacements != self._replacements
 
     def _is_fresh(self, event: Event) -> bool:
         """Return whether an event matches the filter and was not delivered while catching up.

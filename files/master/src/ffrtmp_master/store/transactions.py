@@ -35,12 +35,15 @@ class Hooks:
             before its callers get their responses.
         batch: Called in the thread of the transaction after every commit, with the number of
             operations and the duration of the transaction in seconds.
-        rolled_back: Called in the thread of the transaction after a rollback.
+        rolled_back: Called in the thread of the transaction after a rollback, with the error.
+        connected: Called with each new connection, before the first transaction on it, and with
+            whether it is the first connection.
     """
 
     committed: Callable[[Effects], None] = lambda _effects: None
     batch: Callable[[int, float], None] = lambda _operations, _duration_s: None
-    rolled_back: Callable[[], None] = lambda: None
+    rolled_back: Callable[[Exception], None] = lambda _error: None
+    connected: Callable[[Connection, bool], None] = lambda _connection, _is_first: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Transactions:
         # commit has begun.
         self._is_reused = False
         self._is_committing = False
+        self._has_connected = False
 
     def run(
         self, operation: Operation[T], operations: int, *, pipelined: bool = False
@@ -179,7 +183,14 @@ class Transactions:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            self._connection = self._engine.connect()
+            connection = self._engine.connect()
+            try:
+                self._watch.connected(connection, not self._has_connected)
+            except BaseException:
+                connection.invalidate()
+                connection.close()
+                raise
+            self._connection, self._has_connected = connection, True
         return self._connection
 
     def _drop_connection(self) -> None:
