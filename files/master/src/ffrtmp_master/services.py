@@ -126,7 +126,7 @@ class Services:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._dispose)
             await stack.enter_async_context(self.writer.running())
-            await self.maintenance.resume()
+            await self.maintenance.begin()
             if self._listener is not None:
                 self._listener.start()
                 stack.push_async_callback(asyncio.to_thread, self._listener.close)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
-from ffrtmp_master.queue import leases
+from ffrtmp_master.queue import lease_extension, leases
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
@@ -87,6 +87,14 @@ class MaintenanceLoop:
         finally:
             task.cancel()
             await asyncio.wait([task])
+            await self._record_end()
+
+    async def _record_end(self) -> None:
+        """Record that the master was listening until now."""
+        try:
+            await self._writer.write(lease_extension.record_listening)
+        except SQLAlchemyError as error:
+            _log.warning("could not record the end of the master: %s", error)
 
     async def _loop(self) -> None:
         while True:
@@ -100,9 +108,9 @@ class MaintenanceLoop:
         """Run one maintenance pass."""
         now_s = time.monotonic()
         if now_s - self._last_pass_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
-            # The database was unreachable or the process was suspended, so agents could not renew
-            # their leases.
-            await self._extend_all_leases()
+            # The database was unreachable or the process was suspended.
+            _log.warning("this master could not receive heartbeats; leases are extended")
+            await self.resume()
         await self.expire_leases()
         await self.add_repeats()
         if now_s - self._lost_wakeups_s >= _LOST_WAKEUPS_EVERY_S:
@@ -112,11 +120,21 @@ class MaintenanceLoop:
             await self._set_clock()
         self._last_pass_s = now_s
 
-    async def resume(self) -> None:
-        """Restart all lease and liveness timers, because agents could not report until now."""
+    async def begin(self) -> None:
+        """Set the clock and resume the queue. Called before the master accepts requests."""
+        if isinstance(self._clock, SteadyClock):
+            self._clock.set(await self._reference_time())
+        await self.resume()
+
+    async def resume(self, *, is_clock_set: bool = False) -> None:
+        """Extend leases and restart liveness timers, because agents could not report until now.
+
+        `is_clock_set` states whether the clock was set, so that stored times are not comparable.
+        """
 
         def extend(work: UnitOfWork) -> None:
-            leases.extend_all(work, self._settings.lease_s)
+            lease_s = self._settings.lease_s
+            lease_extension.extend_leases(work, lease_s, is_clock_set=is_clock_set)
             self._liveness.resume(work.now, nodes.last_seen_before(work.connection, work.now))
 
         await self._writer.write(extend)
@@ -172,14 +190,11 @@ class MaintenanceLoop:
         names = self._parked_claims.waiting_nodes()
 
         def record(work: UnitOfWork) -> None:
+            lease_extension.record_listening(work)
             self._last_seen.record_seen(work, names)
             runs.finish_all(work.connection, work.now)
 
         await self._writer.write(record)
-
-    async def _extend_all_leases(self) -> None:
-        _log.warning("agents could not renew their leases for a while; all leases are extended")
-        await self.resume()
 
     async def _set_clock(self) -> None:
         """Set the clock to that of the database if masters share it, otherwise to the host's.
@@ -192,7 +207,8 @@ class MaintenanceLoop:
             return
         now = await self._reference_time()
         if abs(self._clock.set(now)) > _CLOCK_STEP:
-            await self._extend_all_leases()
+            _log.warning("the clock was set; all leases are extended")
+            await self.resume(is_clock_set=True)
 
     async def _reference_time(self) -> datetime:
         if not self._settings.is_shared:
