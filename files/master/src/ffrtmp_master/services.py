@@ -101,6 +101,7 @@ class Services:
             reader=self.reader,
             writer=self.writer,
             content_stores=self.content_stores,
+            catalog=self.catalog,
         )
         self._listener: NotificationListener | None = None
         if settings.is_shared:

@@ -12,11 +12,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import retention
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.retention import Batch
+from ffrtmp_master.store.retention import Batch, Place
 from ffrtmp_master.store.writer import Writer, WriterClosedError
 
 _log = logging.getLogger(__name__)
@@ -24,8 +25,8 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S = 300.0
 _CONTENT_INTERVAL_S = 3600.0
 
-Remove = Callable[[Connection, int], Batch]
-"""A function that removes at most the given number of rows."""
+Remove = Callable[[Connection, int, Place | None], Batch]
+"""A function that examines at most a number of rows after a place, and removes expired ones."""
 
 
 class AdaptiveBatchSize:
@@ -66,6 +67,7 @@ class RetentionLoop:
         reader: Reader,
         writer: Writer,
         content_stores: ContentStores,
+        catalog: RequirementCatalog,
     ) -> None:
         """Create the loop; `running` starts it.
 
@@ -75,12 +77,14 @@ class RetentionLoop:
             reader: Reads the database.
             writer: Removes rows if the database allows only a single writer.
             content_stores: The stores of artifacts and sources.
+            catalog: The requirement sets that this master knows.
         """
         self._settings = settings
         self._clock = clock
         self._reader = reader
         self._writer = writer
         self._content_stores = content_stores
+        self._catalog = catalog
         self._content_checked_s = time.monotonic()
 
     @asynccontextmanager
@@ -117,12 +121,13 @@ class RetentionLoop:
         if settings.jobs_keep_days is not None:
             before = self._clock() - timedelta(days=settings.jobs_keep_days)
             removed.jobs = await self._in_steps(
-                removed, lambda c, at_most: retention.remove_jobs(c, before, at_most)
+                removed, lambda c, at_most, after: retention.remove_jobs(c, before, at_most, after)
             )
         if settings.artifacts_keep_days is not None:
             oldest = self._clock() - timedelta(days=settings.artifacts_keep_days)
             removed.artifacts = await self._in_steps(
-                removed, lambda c, at_most: retention.remove_artifacts(c, oldest, at_most)
+                removed,
+                lambda c, at_most, after: retention.remove_artifacts(c, oldest, at_most, after),
             )
         if settings.artifacts_max_bytes is not None:
             removed.artifacts += await self._remove_beyond(settings.artifacts_max_bytes, removed)
@@ -133,9 +138,9 @@ class RetentionLoop:
         if excess_bytes <= 0:
             return 0
 
-        def remove(connection: Connection, at_most: int) -> Batch:
+        def remove(connection: Connection, at_most: int, after: Place | None) -> Batch:
             nonlocal excess_bytes
-            batch = retention.remove_oldest_artifacts(connection, excess_bytes, at_most)
+            batch = retention.remove_oldest_artifacts(connection, excess_bytes, at_most, after)
             excess_bytes -= batch.freed_bytes
             return batch
 
@@ -145,8 +150,11 @@ class RetentionLoop:
         """Remove all expired rows in steps. After each step, pause for as long as the step took."""
         batch_size = AdaptiveBatchSize()
         total, is_last = 0, False
+        after: Place | None = None
         while not is_last:
-            batch, duration_s = await self._step(remove, batch_size.size)
+            batch, duration_s = await self._step(remove, batch_size.size, after)
+            after = batch.end
+            self._catalog.remove(batch.removed_sets)
             removed.longest_step_s = max(removed.longest_step_s, duration_s)
             total += batch.removed
             is_last = batch.is_last
@@ -155,7 +163,7 @@ class RetentionLoop:
                 await asyncio.sleep(duration_s)
         return total
 
-    async def _step(self, remove: Remove, at_most: int) -> tuple[Batch, float]:
+    async def _step(self, remove: Remove, at_most: int, after: Place | None) -> tuple[Batch, float]:
         """Remove one batch; return its outcome and its duration in seconds.
 
         The writer is used only if the database does not allow other write connections.
@@ -165,7 +173,7 @@ class RetentionLoop:
         def timed(connection: Connection) -> tuple[float, Batch]:
             start_s = time.monotonic()
             retention.allow_async_commit(connection)
-            return start_s, remove(connection, at_most)
+            return start_s, remove(connection, at_most, after)
 
         def step_outside_writer(engine: Engine) -> tuple[float, Batch]:
             with engine.begin() as connection:

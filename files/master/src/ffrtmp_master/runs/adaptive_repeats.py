@@ -109,7 +109,9 @@ def add_repeats(
             _control(work, outcomes, policy, catalog, _first_rank(work.connection, due) - 1)
         ]
         reason = f"control encode due after {policy.control_every}"
-    elif not any(job.is_stored for job in outcomes) or _is_excluded(work.connection, due.node, outcomes):
+    elif not any(job.is_stored for job in outcomes) or _is_excluded(
+        work.connection, due.node, outcomes
+    ):
         new_jobs, reason = [], ""
     else:
         to_repeat = _jobs_to_repeat(outcomes, policy.suite)
@@ -186,8 +188,10 @@ def _jobs_to_repeat(outcomes: Sequence[JobOutcome], suite: Suite) -> list[JobOut
             most=precision.max_repeats - len(jobs_of_scenario),
         )
         for jobs_of_scenario in _by_scenario(outcomes).values()
-        # Scenarios with a failed job are left out, because the job would fail again.
+        # Scenarios with a failed job are left out, because the job would fail again. The last job
+        # is copied, so it must still exist.
         if all(job.state is JobState.SUCCEEDED for job in jobs_of_scenario)
+        and jobs_of_scenario[-1].is_stored
     }
     if (
         budget_left_s is not None
@@ -233,7 +237,8 @@ def _control(
     rank: int | None,
 ) -> JobRow:
     """Return a job for another control encode. If `rank` is None, it follows all existing jobs."""
-    template = work.jobs([outcomes[0].job_id])[outcomes[0].job_id]
+    stored_id = next(outcome.job_id for outcome in outcomes if outcome.is_stored)
+    template = work.jobs([stored_id])[stored_id]
     job = transitions.clone_queued(template, work.now, policy.priority_step_s)
     wanted = control_encodes.required_set_for(outcomes[0].node, exclusive=policy.suite.exclusive)
     job.node = outcomes[0].node
