@@ -26,7 +26,7 @@ from ffrtmp_master.store import epochs
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.transactions import Hooks
+from ffrtmp_master.store.transactions import Hooks, has_missing_reference
 from ffrtmp_master.store.unit_of_work import Effects
 from ffrtmp_master.store.writer import Writer
 from ffrtmp_master.telemetry.metrics import Metrics
@@ -52,7 +52,7 @@ class Services:
         self.metrics = Metrics("postgresql" if settings.is_shared else "sqlite")
         self.liveness = Liveness(settings.node_offline_s)
         self.pending_reason_counts = PendingReasonCounts()
-        self.catalog = RequirementCatalog()
+        self.catalog = RequirementCatalog(settings.max_requirement_sets)
         self.parked_claims = ParkedClaims(self.catalog)
         self._last_seen = LastSeenThrottle(settings.node_offline_s)
         password = settings.database_password()

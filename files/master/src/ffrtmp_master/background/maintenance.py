@@ -174,19 +174,23 @@ class MaintenanceLoop:
     async def repeat_lost_wakeups(self) -> None:
         """Wake claims for queued jobs, in case an earlier wake-up was lost.
 
-        This also records that the nodes of parked claims are alive, and marks runs as finished if
-        all their jobs have ended.
+        This also records that the master is listening and that the nodes of parked claims are
+        alive, marks runs as finished if all their jobs have ended, and deactivates requirement sets
+        without queued jobs.
         """
-        awaited, now = self._parked_claims.awaited_requirements(), self._clock()
+        has_parked, now = len(self._parked_claims) > 0, self._clock()
+        step = self._catalog.step
 
         def queued(connection: Connection) -> set[int]:
-            self._catalog.load_from(connection)
-            if not awaited:
-                return set()
-            return statements.statements_for(connection).any_queued(awaited, now)
+            db = statements.statements_for(connection)
+            self._catalog.load_new(db)
+            found = db.queued_requirements()
+            self._catalog.activate(found)
+            self._catalog.deactivate_others(found, step)
+            return db.any_queued(found, now) if has_parked else set()
 
         for requirement_id in await self._reader.read(queued):
-            self._parked_claims.wake(requirement_id, 1)
+            self._parked_claims.wake(requirement_id, 1, is_repeated=True)
         names = self._parked_claims.waiting_nodes()
 
         def record(work: UnitOfWork) -> None:

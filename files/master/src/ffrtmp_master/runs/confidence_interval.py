@@ -55,8 +55,7 @@ def is_precise(values: Sequence[float], target_ratio: float, looks: tuple[Look, 
         interval_of_median(values[: look.n], looks) for look in looks if look.n <= len(values)
     )
     return any(
-        interval is not None and interval.half_width_ratio <= target_ratio
-        for interval in intervals
+        interval is not None and interval.half_width_ratio <= target_ratio for interval in intervals
     )
 
 

@@ -1,6 +1,7 @@
 """Transactions, executed one after another on a persistent connection."""
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -22,6 +23,8 @@ Operation = Callable[[UnitOfWork], T]
 _log = logging.getLogger(__name__)
 
 _MAX_TRIES = 3
+# A row that a new row refers to does not exist. Another master may just have removed it.
+_MISSING_REFERENCE = "23503"
 # The SQLSTATE codes for unique violation, deadlock, serialization failure and lock timeout.
 _TRANSIENT_SQLSTATES = frozenset({"23505", "40P01", "40001", "55P03"})
 
@@ -132,7 +135,7 @@ class Transactions:
         # The caller repeats the operation with `run`, which raises the error.
         except Exception as error:
             _log.info("a transaction is repeated: %s", error)
-            self._undo()
+            self._undo(error)
             return None
         return OpenTransaction(transaction, value, work.effects, operations, start_s)
 
@@ -140,8 +143,8 @@ class Transactions:
         """Commit an open transaction. If this fails, roll it back and raise SQLAlchemyError."""
         try:
             opened.transaction.commit()
-        except SQLAlchemyError:
-            self._undo()
+        except SQLAlchemyError as error:
+            self._undo(error)
             raise
         self._watch.batch(opened.operations, time.monotonic() - opened.start_s)
 
@@ -170,15 +173,15 @@ class Transactions:
                     work.notify_peers()
                 self._is_committing = True
         except Exception as error:
-            self._watch.rolled_back()
+            self._watch.rolled_back(error)
             if isinstance(error, SQLAlchemyError):
                 self._drop_connection()
             raise
         self._watch.batch(operations, time.monotonic() - start_s)
         return value, work.effects
 
-    def _undo(self) -> None:
-        self._watch.rolled_back()
+    def _undo(self, error: Exception) -> None:
+        self._watch.rolled_back(error)
         self._drop_connection()
 
     def _connected(self) -> Connection:
@@ -204,7 +207,18 @@ class Transactions:
             self._connection = None
 
 
+def has_missing_reference(error: Exception) -> bool:
+    """Return whether a transaction failed because a row that it refers to was removed."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    return (
+        getattr(cause, "sqlstate", None) == _MISSING_REFERENCE
+        or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+    )
+
+
 def _is_transient(error: DBAPIError) -> bool:
     """Return whether another master caused the error, so that a retry may succeed."""
+    if has_missing_reference(error):
+        return True
     sqlstate = getattr(error.orig, "sqlstate", None)
     return sqlstate in _TRANSIENT_SQLSTATES
