@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.ffrtmp.api import (
-    ApiError,
-    Deadline,
-    Json,
-    Master,
-    SettingsError,
-    file_sha256,
-    persist,
-)
+from ansible.module_utils.ffrtmp.api import Json, Master, file_sha256
+from ansible.module_utils.ffrtmp.deadline import Deadline, persist
+from ansible.module_utils.ffrtmp.errors import ApiError, SettingsError
+from ansible.module_utils.ffrtmp.value_rules import KEY, RULES
 
 POLL_S = 2.0
 """Interval at which an awaited run is polled, in seconds."""
+
+SUITE_MAX_BYTES = 4_000_000
+"""Maximum size of a suite file. The master accepts a million characters of up to four bytes."""
 
 _LOG_TAIL_LINES = 20
 
@@ -36,11 +35,19 @@ def job_count(run: Json) -> int:
     return sum(run["counts"].values())
 
 
+def check_key(key: str) -> None:
+    """Raise SettingsError if the master does not accept a key as an idempotency key."""
+    if not re.search(KEY, key):
+        raise SettingsError(f"key must be {RULES[KEY]}")
+
+
 def find_by_key(master: Master, key: str) -> Json | None:
     """Return the run that the holder of the token created with this idempotency key, or None.
 
-    Keys belong to their owners, so the master lists only runs of the caller.
+    Keys belong to their owners, so the master lists only runs of the caller. Raises SettingsError
+    if the key is not valid.
     """
+    check_key(key)
     for run in master.pages("/v1/runs", {"key": key}):
         if run.get("key") == key:
             return run
@@ -48,11 +55,26 @@ def find_by_key(master: Master, key: str) -> Json | None:
 
 
 def read_suite(path: str) -> str:
-    """Return the text of a suite file. Raises SettingsError if it cannot be read."""
+    """Return the text of a suite file. Raises SettingsError if it is too long or unreadable."""
+    file = Path(path)
     try:
-        return Path(path).read_text(encoding="utf-8")
+        _check_regular("suite", file)
+        with file.open("rb") as opened:
+            content = opened.read(SUITE_MAX_BYTES + 1)
+        if len(content) > SUITE_MAX_BYTES:
+            raise SettingsError(
+                f"suite {path} has more than {SUITE_MAX_BYTES} bytes, which the master would "
+                "reject: divide it into several suites"
+            )
+        return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"suite {path} cannot be read: {error}") from error
+
+
+def _check_regular(option: str, file: Path) -> None:
+    """Raise SettingsError if a file exists but is not a regular file, which may have no end."""
+    if file.exists() and not file.is_file():
+        raise SettingsError(f"{option} {file} is not a regular file: set it to the path of a file")
 
 
 def source_digests(suite: str, paths: Iterable[str]) -> dict[str, Path]:
@@ -63,6 +85,7 @@ def source_digests(suite: str, paths: Iterable[str]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in paths:
+        _check_regular("source", Path(path))
         try:
             digest = file_sha256(Path(path))
         except OSError as error:

@@ -16,6 +16,8 @@ from ffrtmp_master.telemetry import snapshot
 from ffrtmp_master.telemetry.metrics import Metrics
 from ffrtmp_master.telemetry.snapshot import FarmSnapshot
 from ffrtmp_shared import exporter
+from ffrtmp_shared.loop_metrics import loop_metrics
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.exporters.cpu import CpuCollector
 from ffrtmp_worker.exporters.docker_engine import Container, Containers
@@ -63,7 +65,10 @@ def tables() -> dict[str, str]:
         "gpu": _table(_gpu()),
         "ffmpeg": _table(SlotRegistry().metrics()),
         "docker_stats": _table(_docker()),
-        "every exporter": _table(_every_exporter()),
+        "every exporter": _table([*_every_exporter(), *_loops("ffrtmp_exporter")]),
+        "loops of the master": _table(_loops("ffrtmp_master")),
+        "loop of the energy reader": _table(_loops("ffrtmp_energy_reader")),
+        "loop of the importer": _table(_loops("ffrtmp_importer")),
     }
 
 
@@ -96,7 +101,11 @@ def _health() -> Iterable[Metric]:
 
 
 def _refreshed(name: str) -> Iterable[Metric]:
-    return PollingCollector(name, lambda: None, 1).collect()
+    return PollingCollector(name, lambda: None, 1, LoopRegistry()).collect()
+
+
+def _loops(prefix: str) -> Iterable[Metric]:
+    return loop_metrics(prefix, [])
 
 
 def _gpu() -> Iterable[Metric]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.ffrtmp import results
-from ansible.module_utils.ffrtmp.api import CorruptError, SettingsError
+from ansible.module_utils.ffrtmp.errors import CorruptError, SettingsError
 from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
 from ffrtmp_shared.scenario import RatePoint
 
@@ -207,6 +207,16 @@ def test_streams_and_lag_are_in_the_rows_that_measured_them() -> None:
     assert (first["cost_per_stream_hour"], first["currency"]) == ("0.0125", "EUR")
     assert (second["streams"], second["lag_p95_s"]) == ("", "0.5")
     assert (second["cost_per_stream_hour"], second["currency"]) == ("", "")
+
+
+def test_the_latency_of_a_silent_stream_is_empty() -> None:
+    live = result(repeat=1)
+    silent = {"status": "unavailable", "reason": "the player received nothing for 54.0 s"}
+    live["measurement"]["live"] = {"lag_p95_s": 0.5, "end_to_end_p95_s": silent}
+    (row,) = results.table([live])
+    assert (row["lag_p95_s"], row["end_to_end_p95_s"]) == (0.5, None)
+    (cells,) = csv.DictReader(io.StringIO(results.as_csv([live]).decode()))
+    assert cells["end_to_end_p95_s"] == ""
 
 
 def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None:

@@ -98,8 +98,11 @@ class Model:
     results: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # The time until which a master could receive heartbeats, and the end of the leases that
-        # were last extended.
+        """Begin with the times of a master that has just started.
+
+        They are the time until which a master could receive heartbeats, and the end of the leases
+        that were last extended.
+        """
         self.listening_until = self.extended_until = self.now
 
     def add(self, sent: dict[str, Any]) -> ModelJob:

@@ -1,5 +1,6 @@
 """Tests of the results and health exporters, whose metrics come from answers of the API."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from ffrtmp_master.exporters.polling import PollingCollector
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared import exporter
 from ffrtmp_shared.client import MasterUnreachableError
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_shared.models import NodeList, Result, ResultPage, RunPage
 from prometheus_client import CollectorRegistry, generate_latest
@@ -132,12 +134,13 @@ def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(
             raise MasterUnreachableError("gone")
         return answer
 
-    refresher = PollingCollector("health", lambda: health.refresh(read_health), 60)
+    refresher = PollingCollector("health", lambda: health.refresh(read_health), 60, LoopRegistry())
     assert value(refresher, "ffrtmp_health_exporter_up") == 0
     refresher.poll_once()
     assert value(refresher, "ffrtmp_health_exporter_up") == 1
     assert value(health, "ffrtmp_node_up", node="worker1") == 1
-    refresher.poll_once()
+    with pytest.raises(MasterUnreachableError):
+        refresher.poll_once()
     assert value(refresher, "ffrtmp_health_exporter_up") == 0
     assert value(health, "ffrtmp_master_ready") == 0
     assert value(health, "ffrtmp_node_up", node="worker1") is None
@@ -151,7 +154,11 @@ def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
     latest.refresh(lambda _: ResultPage(items=(result,), next_cursor=None))
     health.refresh(lambda: Health(is_ready=True, nodes=nodes.items, runs=runs.items))
     registry = CollectorRegistry()
-    for collector in (latest, health, PollingCollector("results", lambda: None, 60)):
+    for collector in (
+        latest,
+        health,
+        PollingCollector("results", lambda: None, 60, LoopRegistry()),
+    ):
         registry.register(collector)
     exporter.register_build_info("results", registry)
     page = generate_latest(registry).decode()
@@ -174,9 +181,23 @@ def test_the_result_of_a_job_without_a_run_is_shown(ready_harness: Any) -> None:
     assert value(latest, "ffrtmp_results_total", **labels) == 1
 
 
-def test_a_programming_error_is_not_hidden() -> None:
-    def broken() -> None:
-        raise KeyError("a bug")
+def test_a_programming_error_is_logged_and_does_not_end_the_polling(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loops = LoopRegistry()
+    calls = 0
+    called_twice = threading.Event()
 
-    with pytest.raises(KeyError):
-        PollingCollector("results", broken, 60).poll_once()
+    def broken_once() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise KeyError("a bug")
+        called_twice.set()
+
+    refresher = PollingCollector("results", broken_once, 0.001, loops)
+    refresher.start()
+    assert called_twice.wait(10)
+    refresher.stop()
+    assert "a bug" in caplog.text
+    assert "KeyError" in caplog.text

@@ -21,6 +21,8 @@ from ffrtmp_master.runs.looks import choose_ranks, coverage, plan_looks, rank_at
 from ffrtmp_master.store.schema import runs
 from ffrtmp_shared.control_encode import SCENARIO
 from ffrtmp_shared.precision import MAX_REPEATS, Look
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 _PRECISE = "precision: {interval: 0.05, max_repeats: 12}\n"
@@ -143,6 +145,23 @@ def test_invalid_results_do_not_count_as_repeats(ready_harness: Any) -> None:
     (median,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
     assert (median["n"], median["n_invalid"], median["state"]) == (8, 3, "precise")
     assert ready_harness.run_now(run["id"])["state"] == "succeeded"
+
+
+def test_results_without_quality_count_as_repeats(ready_harness: Any) -> None:
+    """Check results of HDR, for which VMAF has no model: their speed is as valid as any other."""
+    run = ready_harness.run(ready_harness.suite(repeats=8, more=_PRECISE))
+    while (claim := ready_harness.claim("worker1")) is not None:
+        document = measured(ready_harness, 2.0)
+        document["quality"] = {
+            "status": "unavailable",
+            "reason": "the source is HDR (smpte2084), for which there is no model",
+        }
+        assert ready_harness.result(claim, "worker1", measurement=document).is_success
+    ready_harness.run_maintenance()
+    now = ready_harness.run_now(run["id"])
+    assert (now["state"], now["counts"]["succeeded"]) == ("succeeded", 8)
+    (median,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
+    assert (median["n"], median["n_invalid"], median["state"]) == (8, 0, "precise")
 
 
 def test_a_failed_scenario_gets_no_more_repeats(ready_harness: Any) -> None:
@@ -422,6 +441,48 @@ def test_invalid_precision_settings_are_refused(
     answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
     assert answer.status_code == 422
     assert any(error.startswith(message) for error in answer.json()["errors"]), answer.json()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["interval: 1.0e-200", "interval: 0.00001", "budget_s: .inf", "budget_s: .nan"],
+)
+def test_a_precision_that_no_run_can_reach_is_refused(ready_harness: Any, setting: str) -> None:
+    """A stopping rule with such a number once ended the maintenance of all masters for good."""
+    body = {"suite": ready_harness.suite(more=f"precision: {{{setting}}}\n")}
+    answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
+    assert answer.status_code == 422
+    assert setting.partition(":")[0] in answer.text
+
+
+def test_results_of_speed_zero_end_the_repeats(ready_harness: Any) -> None:
+    """Such results once caused a division by zero that ended the maintenance for good."""
+    run = ready_harness.run(ready_harness.suite(repeats=8, more=_PRECISE + "control: true\n"))
+    found = rounds(ready_harness, {"clip/libx264/1000k": steady(0.0), SCENARIO.name: steady(0.0)})
+    assert sum(name != SCENARIO.name for done in found for name in done) == 8
+    report = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")
+    assert [median["speed"] for median in report["medians"]] == [0.0]
+    assert [drift["ratio"] for drift in report["drifts"]] == [None]
+    assert ready_harness.run_now(run["id"])["state"] == "succeeded"
+
+
+_SPEED = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+
+
+@pytest.mark.property
+@settings(max_examples=100, deadline=None)
+@given(
+    values=st.lists(_SPEED, max_size=12),
+    target_ratio=st.floats(min_value=5e-324, max_value=1),
+    most=st.integers(min_value=-5, max_value=1000),
+)
+def test_every_number_of_repeats_is_bounded(
+    values: list[float], target_ratio: float, most: int
+) -> None:
+    needed = repeats_needed(values, target_ratio, plan_looks(3, 12), most=most)
+    assert 0 <= needed <= max(most, 0)
+    interval = interval_of_median(values)
+    assert interval is None or interval.half_width_ratio >= 0
 
 
 @pytest.mark.parametrize("more", ["precision: {}\n", "control: true\n"])

@@ -1,4 +1,4 @@
-"""Tests of requirement sets: which are examined at a claim, how many there may be, their removal."""
+"""Tests of requirement sets: which a claim examines, their maximum number, and their removal."""
 
 from typing import Any
 
@@ -9,7 +9,6 @@ from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.liveness import LastSeenThrottle
 from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.schema import requirements
@@ -48,7 +47,7 @@ def test_canceled_jobs_do_not_add_to_the_cost_of_a_claim(
     ready_harness: MasterHarness, migrated: Settings, clock: SetClock
 ) -> None:
     catalog = RequirementCatalog()
-    caches = batches.BatchCaches(catalog, LastSeenThrottle(migrated.node_offline_s), KnownUploads())
+    caches = batches.BatchCaches(catalog, LastSeenThrottle(migrated.node_offline_s))
 
     def steps() -> int:
         """Count the steps of SQLite's virtual machine for a claim, which is rolled back."""

@@ -15,7 +15,6 @@ import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import factories
@@ -45,6 +44,7 @@ class SmallPages(MasterClient):
     """A client whose pages of results are small, so that few results need several cursors."""
 
     def result_page(self, cursor: str = "", run_id: UUID | None = None) -> ResultPage:
+        assert run_id is None
         params = {"cursor": cursor, "limit": str(PAGE)}
         return self._call("GET", "/v1/results", ResultPage, params=params)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import promtool
 import pytest
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_worker.exporters.docker_engine import DockerEngine
 from ffrtmp_worker.exporters.docker_stats import DockerCollector, Poller
 from prometheus_client import CollectorRegistry, generate_latest
@@ -244,7 +245,7 @@ def test_invalid_answers_are_classified(
 @pytest.mark.slow
 def test_a_hanging_engine_does_not_delay_a_scrape(tmp_path: Path) -> None:
     with _answering(tmp_path, {"/version": _VERSION}) as socket:
-        poller = Poller(DockerEngine(socket).read, 0.1)
+        poller = Poller(DockerEngine(socket).read, 0.1, LoopRegistry())
         assert poller.latest().reason == "not_read_yet"
         poller.start()
         started = time.monotonic()

@@ -1,12 +1,15 @@
 """Tokens and TLS: creation and hashing of tokens, and TLS contexts of clients."""
 
 import hashlib
+import re
 import secrets
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 _TOKEN_BYTES = 32
+_TOKEN_MAX_CHARACTERS = 4096
+_TOKEN = re.compile(rf"[!-~]{{1,{_TOKEN_MAX_CHARACTERS}}}")
 
 
 def new_token() -> str:
@@ -23,10 +26,26 @@ def token_sha256(token: str) -> str:
 
 
 def read_token(path: Path) -> str:
-    """Return the token in the file `path`. Raises OSError, or ValueError if the file is empty."""
-    token = path.read_text(encoding="ascii").strip()
-    if not token:
-        raise ValueError(f"{path} is empty; it must contain a token")
+    """Return the token in the file `path`, without white space at its beginning and end.
+
+    Raises OSError if the file cannot be read, or ValueError if it does not contain one token. The
+    message never contains any part of the file.
+    """
+    with path.open("rb") as file:
+        content = file.read(2 * _TOKEN_MAX_CHARACTERS)
+    try:
+        return check_token(content.strip().decode("latin-1"))
+    except ValueError as error:
+        raise ValueError(f"{path} must contain a token in one line: {error}") from None
+
+
+def check_token(token: str) -> str:
+    """Return the token. Raises ValueError, without the token, if HTTP cannot transmit it."""
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(
+            f"a token has 1 to {_TOKEN_MAX_CHARACTERS} visible ASCII characters, without a line "
+            "feed or a space"
+        )
     return token
 
 

@@ -1,10 +1,12 @@
 """Exporters: HTTPS listeners that serve the metrics of a registry to hosts of the farm."""
 
 import signal
+import ssl
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from prometheus_client import CollectorRegistry, Info, ProcessCollector, start_http_server
@@ -18,7 +20,8 @@ class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Listen address and certificates of an exporter.
 
     A scraper must present a certificate that was issued by the CA in `client_ca_file`, so only
-    hosts of the farm can read the metrics.
+    hosts of the farm can read the metrics. `crl_file` is the revocation list of this CA. Without
+    it, no certificate is considered revoked.
     """
 
     listen_address: str
@@ -26,6 +29,7 @@ class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     certificate_file: Path
     key_file: Path
     client_ca_file: Path
+    crl_file: Path | None = None
 
 
 class TimedCollector(Collector):
@@ -86,6 +90,10 @@ def serve_until_stopped(name: str, registry: CollectorRegistry, settings: Export
         client_cafile=str(settings.client_ca_file),
         client_auth_required=True,
     )
+    if settings.crl_file is not None:
+        listener: Any = server.socket
+        listener.context.load_verify_locations(settings.crl_file)
+        listener.context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     stopped.wait()
     server.shutdown()
     thread.join()

@@ -13,8 +13,10 @@ from ffrtmp_shared.constrained_types import (
     Amount,
     Count,
     Currency,
+    FileName,
     LongText,
     Name,
+    Real,
     Sha256,
     Text,
     Word,
@@ -24,12 +26,25 @@ _Argument = Annotated[str, Meta(max_length=4096)]
 _Arguments = Annotated[tuple[_Argument, ...], Meta(max_length=1024)]
 
 
+class Cause(StrEnum):
+    """The causes of unavailable values that affect the verdict."""
+
+    PAIRING = "pairing"
+    """Frames of the output could not be assigned to frames of the source."""
+
+
 class Unavailable(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unavailable", tag_field="status"
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag="unavailable",
+    tag_field="status",
 ):
-    """The reason why a value could not be measured on this host."""
+    """The reason why a value could not be measured on this host, and its cause if it matters."""
 
     reason: LongText
+    cause: Cause | None = None
 
 
 _UNKNOWN = Unavailable(reason="this release of the agent did not measure it")
@@ -119,7 +134,7 @@ class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     video_bitrate_kbps: Amount
     sha256: Sha256
     peak_bitrate_kbps: Amount | Unavailable = _UNKNOWN
-    bitrate_deviation_ratio: float | Unavailable = _UNKNOWN
+    bitrate_deviation_ratio: Real | Unavailable = _UNKNOWN
     profile: Text | Unavailable = _UNKNOWN
     level: Count | Unavailable = _UNKNOWN
     key_frames: Count | Unavailable = _UNKNOWN
@@ -147,8 +162,9 @@ class QualityMeasurement(
     means over the frames. libvmaf limits the PSNR of identical pictures (to 60 dB for 8 bits).
     `ssim_ffmpeg_mean` is computed by FFmpeg's filter over all planes and differs from libvmaf's
     SSIM, which covers only the luma. XPSNR is computed by FFmpeg for the whole clip; it is not a
-    mean over frames. `alignment_offset` is the shift of up to two frames at which the pictures
-    match best. It is always 0 here, because the quality is otherwise unavailable.
+    mean over frames. Scores in dB and SSIM may be negative. `alignment_offset` is the shift of up
+    to two frames at which the pictures match best. It is always 0 here, because the quality is
+    otherwise unavailable.
     """
 
     vmaf_model: Text
@@ -161,15 +177,15 @@ class QualityMeasurement(
     vmaf_p10: Amount | Unavailable = _UNKNOWN
     vmaf_std: Amount | Unavailable = _UNKNOWN
     vmaf_neg_mean: Amount | Unavailable = _UNKNOWN
-    psnr_y_mean_db: Amount | Unavailable = _UNKNOWN
-    psnr_cb_mean_db: Amount | Unavailable = _UNKNOWN
-    psnr_cr_mean_db: Amount | Unavailable = _UNKNOWN
-    ssim_libvmaf_mean: Amount | Unavailable = _UNKNOWN
-    ssim_ffmpeg_mean: Amount | Unavailable = _UNKNOWN
-    xpsnr_y_db: Amount | Unavailable = _UNKNOWN
-    xpsnr_cb_db: Amount | Unavailable = _UNKNOWN
-    xpsnr_cr_db: Amount | Unavailable = _UNKNOWN
-    alignment_offset: int | Unavailable = _UNKNOWN
+    psnr_y_mean_db: Real | Unavailable = _UNKNOWN
+    psnr_cb_mean_db: Real | Unavailable = _UNKNOWN
+    psnr_cr_mean_db: Real | Unavailable = _UNKNOWN
+    ssim_libvmaf_mean: Real | Unavailable = _UNKNOWN
+    ssim_ffmpeg_mean: Real | Unavailable = _UNKNOWN
+    xpsnr_y_db: Real | Unavailable = _UNKNOWN
+    xpsnr_cb_db: Real | Unavailable = _UNKNOWN
+    xpsnr_cr_db: Real | Unavailable = _UNKNOWN
+    alignment_offset: Annotated[int, Meta(ge=-(2**31), le=2**31)] | Unavailable = _UNKNOWN
 
 
 class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -179,6 +195,43 @@ class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: Sha256
 
 
+class SlotEnvironment(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="measured",
+    tag_field="status",
+):
+    """State of the CPUs that the slot may use, and of the slot's own tasks, during the encode.
+
+    `cpus` is the number of CPUs that were online and on which the slot may run. `quota_cpus` is the
+    CPU time that the slot may use per second. `busy_s` is the CPU time of all processes on these
+    CPUs in `duration_s` seconds, including the encode itself.
+
+    `steal_ratio` is the time that the hypervisor took from these CPUs, divided by the time in which
+    they had work. If the quota is lower than the latter, it is divided by the quota. The pressure
+    ratios are the fractions of time in which at least one task of the slot waited for CPU, memory
+    or disk.
+    """
+
+    cpus: Count
+    quota_cpus: Amount | Unavailable
+    duration_s: Amount
+    busy_s: Amount
+    steal_ratio: Amount
+    cpu_pressure_ratio: Amount | Unavailable
+    memory_pressure_ratio: Amount | Unavailable
+    io_pressure_ratio: Amount | Unavailable
+
+    @property
+    def entitled_s(self) -> float:
+        """The CPU time that the slot may use in `duration_s` seconds."""
+        if isinstance(self.quota_cpus, Unavailable):
+            return self.cpus * self.duration_s
+        return min(self.cpus, self.quota_cpus) * self.duration_s
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """State of the host before and during the encode.
 
@@ -186,15 +239,15 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fraction of all CPU time during the encode that the hypervisor used for other purposes.
     `cpu_busy_s` is the CPU time of all processes of the host during the encode, including the
     encode itself, on all `cpu_count` CPUs. `throttle_events` is the number of thermal throttling
-    events of cores and packages. `throttled_periods` is the number of scheduler periods in which
-    the slot had used up its CPU quota.
+    events of the slot's cores and packages. `throttled_periods` is the number of scheduler periods
+    in which the slot had used up its CPU quota.
 
     The pressure ratios are the fractions of time in which at least one task of the host waited for
     CPU, memory or disk. Frequencies and temperatures are sampled once a second. `cpu_affinity`
     lists the CPUs that the encode was allowed to use, and `numa_nodes` lists the NUMA nodes of
     these CPUs. `host_tuning` is `on` if the farm's tuning of the host was active during the whole
     encode. `source_cached_ratio` is the fraction of the source that was in the page cache at the
-    start.
+    start. `slot` describes only the part of the host that the encode was allowed to use.
     """
 
     kernel: Text
@@ -207,8 +260,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cpu_count: Count | Unavailable = _UNKNOWN
     cpu_busy_s: Amount | Unavailable = _UNKNOWN
     cpu_frequency_min_mhz: Amount | Unavailable = _UNKNOWN
-    temperature_start_celsius: float | Unavailable = _UNKNOWN
-    temperature_max_celsius: float | Unavailable = _UNKNOWN
+    temperature_start_celsius: Real | Unavailable = _UNKNOWN
+    temperature_max_celsius: Real | Unavailable = _UNKNOWN
     throttle_events: Count | Unavailable = _UNKNOWN
     throttled_periods: Count | Unavailable = _UNKNOWN
     cpu_pressure_ratio: Amount | Unavailable = _UNKNOWN
@@ -221,6 +274,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     numa_nodes: Text | Unavailable = _UNKNOWN
     host_tuning: Text | Unavailable = _UNKNOWN
     source_cached_ratio: Amount | Unavailable = _UNKNOWN
+    slot: SlotEnvironment | Unavailable = _UNKNOWN
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -260,7 +314,7 @@ class EnergyMeasurement(
     gross_j: Amount
     duration_s: Amount
     idle_w: Amount | Unavailable
-    net_j: float | Unavailable
+    net_j: Real | Unavailable
 
 
 class VerdictState(StrEnum):
@@ -313,7 +367,7 @@ class DensityStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     window_s: Amount
     held: bool
     slowest_speed: Amount | Unavailable
-    lag_max_s: float | Unavailable
+    lag_max_s: Real | Unavailable
     cpu_busy_ratio: Amount
     power_w: Amount | Unavailable
     limit: Text
@@ -373,10 +427,15 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     times include the lookahead of the encoder but not the reordering of B-frames. The first second
     is excluded.
 
+    If the player received nothing for long, `end_to_end_*_s` is unavailable, because it would
+    describe only the time before. `silence_max_s` is the longest time without a packet at the
+    player, and `silence_end_s` is the time from its last packet to the end of the stream.
+
     `below_real_time_s` is the time during which the lag grew. `stalls` is the number of times that
     the encoder wrote no picture for more than a second. `reconnects` is the number of times that
     the connection to the server was established again. `frames_lost` is the number of encoded
-    frames that the player did not receive, counted from the first frame that it received. The bit
+    frames that the player did not receive, counted from the first frame that it received to the
+    last one that the encoder wrote early enough to arrive before the end. The bit
     rates are measured at the player for each whole second, in units of 1,000 bit/s. `bitrate_cv` is
     their standard deviation divided by their mean. `helpers_cpu_s` is the CPU time of the feeder
     and the player.
@@ -390,18 +449,18 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     duration_s: Amount
-    lag_p50_s: float
-    lag_p95_s: float
-    lag_p99_s: float
-    lag_max_s: float
+    lag_p50_s: Real
+    lag_p95_s: Real
+    lag_p99_s: Real
+    lag_max_s: Real
     below_real_time_s: Amount
     stalls: Count
     reconnects: Count
     frames_lost: Count
-    end_to_end_p50_s: float
-    end_to_end_p95_s: float
-    end_to_end_p99_s: float
-    end_to_end_max_s: float
+    end_to_end_p50_s: Real | Unavailable
+    end_to_end_p95_s: Real | Unavailable
+    end_to_end_p99_s: Real | Unavailable
+    end_to_end_max_s: Real | Unavailable
     bitrate_mean_kbps: Amount
     bitrate_max_kbps: Amount
     bitrate_cv: Amount
@@ -410,6 +469,16 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     server_bitrate_mean_kbps: Amount | Unavailable = _UNKNOWN
     server_dropped: Count | Unavailable = _UNKNOWN
     server_publishers: Count | Unavailable = _UNKNOWN
+    silence_max_s: Amount | Unavailable = _UNKNOWN
+    silence_end_s: Amount | Unavailable = _UNKNOWN
+
+
+class OmittedArtifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of the attempt that is not among the artifacts of the result, and the reason."""
+
+    name: FileName
+    size_bytes: Count
+    reason: Text
 
 
 class Measurement(
@@ -424,7 +493,8 @@ class Measurement(
 
     `output` is null for kinds that do not have exactly one output file. The outputs of a `ladder`
     are in `renditions`. `energy` is the energy of all processors of the host, and `gpu_energy` is
-    the energy of all its NVIDIA GPUs.
+    the energy of all its NVIDIA GPUs. `omitted_artifacts` names the files that could not be stored
+    with the result.
     """
 
     encode: EncodeMeasurement
@@ -439,3 +509,4 @@ class Measurement(
     density: DensityMeasurement | None = None
     live: LiveMeasurement | None = None
     source: SourceMeasurement | None = None
+    omitted_artifacts: Annotated[tuple[OmittedArtifact, ...], Meta(max_length=256)] = ()

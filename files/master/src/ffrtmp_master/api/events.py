@@ -42,8 +42,8 @@ async def stream_events(
 
     By default, the stream begins with the next event. If the header Last-Event-ID contains the `id`
     of an event, the stream begins with the event after that one. No event is omitted, but the end
-    of a run may be sent twice. The stream ends if the database is replaced by a backup. If `run` is given and that run has already ended, its end is sent
-    too.
+    of a run may be sent twice. If `run` is given and that run has already ended, its end is sent
+    too. The stream ends if the database is replaced by a backup.
     """
     marks = None if last is None else parse_cursor(last)
 

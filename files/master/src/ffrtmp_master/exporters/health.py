@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.models import Node, Run
 from ffrtmp_shared.states import JobState, NodeState, RunState
 from prometheus_client.core import GaugeMetricFamily
@@ -98,7 +99,7 @@ def _run_metrics(runs: Sequence[Run]) -> Iterable[Metric]:
     return jobs, newest
 
 
-def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
+def _build(client: MasterClient, _guard: ItemGuard) -> tuple[Collector, Callable[[], None]]:
     health = FarmHealth()
 
     def fetch() -> Health:

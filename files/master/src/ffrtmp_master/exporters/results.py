@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable, VerdictState
 from ffrtmp_shared.models import Result, ResultPage
+from ffrtmp_shared.result_pages import readable_page
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -99,7 +101,7 @@ class _Summary:
                 self.verdicts[result.node, verdict.state] += 1
             if verdict is None or verdict.state is not VerdictState.INVALID:
                 self.last[labels] = result
-        if page.next_cursor is not None:
+        if page.next_cursor not in (None, self.cursor):
             self.cursor, self.seen = page.next_cursor, set()
 
 
@@ -133,9 +135,11 @@ class LatestResults(Collector):
         self, summary: _Summary, page: ResultPage, page_after: Callable[[str], ResultPage]
     ) -> None:
         while page.epoch == summary.epoch:
+            # A page that refers to itself would otherwise be read without end.
+            has_more = page.next_cursor not in (None, summary.cursor)
             with self._lock:
                 summary.add(page)
-            if page.next_cursor is None:
+            if not has_more:
                 return
             page = page_after(summary.cursor)
         # The next refresh reads the results of the new epoch.
@@ -172,9 +176,13 @@ def _labels(result: Result) -> _Labels:
     return (result.node, scenario.encoder or "", rate, scenario.name)
 
 
-def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
+def _build(client: MasterClient, guard: ItemGuard) -> tuple[Collector, Callable[[], None]]:
     latest = LatestResults()
-    return latest, lambda: latest.refresh(client.result_page)
+
+    def page_after(cursor: str) -> ResultPage:
+        return readable_page(client.raw_result_page(cursor), guard)
+
+    return latest, lambda: latest.refresh(page_after)
 
 
 def main() -> None:

@@ -236,8 +236,8 @@ class RequirementCatalog:
         if len(self._active) >= self._max_active:
             raise UnprocessableError(
                 f"jobs with {self._max_active} different sets of requirements are queued already "
-                "(master_max_requirement_sets); wait until some of them have ended, or let jobs have the "
-                "same requirements"
+                "(master_max_requirement_sets); wait until some of them have ended, or let jobs "
+                "have the same requirements"
             )
         if is_new and len(self._sets) >= 10 * self._max_active:
             raise UnprocessableError(

@@ -1,5 +1,6 @@
 """Confidence intervals of medians, and the number of repeats that a target width requires."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +20,24 @@ class ConfidenceInterval:
 
     @property
     def half_width_ratio(self) -> float:
-        """Half the width of the interval, divided by the median."""
-        return (self.high - self.low) / 2 / self.median
+        """Half the width of the interval, divided by the median.
+
+        It is 0 if the bounds coincide, and infinite if the median is 0 or the ratio is too large
+        for a number.
+        """
+        width = self.high - self.low
+        if width == 0:
+            return 0.0
+        if self.median == 0:
+            return math.inf
+        ratio = width / 2 / self.median
+        return ratio if math.isfinite(ratio) else math.inf
 
 
 def interval_of_median(
     values: Sequence[float], looks: tuple[Look, ...] = ()
 ) -> ConfidenceInterval | None:
-    """Return the confidence interval of the median of positive values, or None for too few values.
+    """Return the confidence interval of the median of values, or None for too few values.
 
     The bounds of the interval are two order statistics. The method is exact for any distribution;
     see Conover, Practical Nonparametric Statistics, 3rd edition, section 3.2.

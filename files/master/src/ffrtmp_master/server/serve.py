@@ -4,6 +4,7 @@ import gc
 import socket
 import ssl
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -64,7 +65,17 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
+    if settings.client_crl_file is not None:
+        _reject_revoked(config, settings.client_crl_file)
     _Server(config, services).run()
+
+
+def _reject_revoked(config: uvicorn.Config, crl_file: Path) -> None:
+    """Let the server reject clients whose certificate is on the revocation list."""
+    config.load()
+    if config.ssl is not None:
+        config.ssl.load_verify_locations(crl_file)
+        config.ssl.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def _tune_garbage_collector() -> None:

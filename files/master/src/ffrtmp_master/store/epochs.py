@@ -30,6 +30,8 @@ from ffrtmp_master.store.schema import epochs, results, transitions
 _NAMED = 8
 _KEPT = 100
 _TOKEN_BYTES = 4
+# The number of digits of the largest number in a 64-bit column.
+_MAX_DIGITS = 19
 # The first epoch contains the rows of releases that had no epochs.
 _FIRST_PREFIX = "r"
 
@@ -256,4 +258,5 @@ def _mark(text_of_mark: str, cursor: str) -> Mark:
 
 def is_number(digits: str) -> bool:
     """Return whether `digits` is a nonnegative integer that fits into a 64-bit column."""
-    return digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) < 2**63
+    is_short = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
+    return is_short and int(digits) < 2**63

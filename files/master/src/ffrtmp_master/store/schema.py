@@ -92,7 +92,10 @@ sources = Table(
     metadata,
     Column("sha256", _DIGEST, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
+    # The time of the last upload.
     Column("stored_at", UtcDateTime, nullable=False),
+    # The name of the token of the first upload.
+    Column("uploaded_by", _NAME, index=True),
 )
 
 _UNFINISHED = text("finished_at IS NULL")
@@ -206,10 +209,11 @@ jobs = Table(
 )
 
 
-# The id of the transaction that wrote a row, which on PostgreSQL is that of the server plus the
-# offset of the epoch. On PostgreSQL, transactions do not commit in the order of the row numbers that they generate. Readers that continue from a position therefore order rows
-# by transaction id, and ignore rows that are not older than the oldest open transaction. On SQLite,
-# the id is 0, because transactions run one after another.
+# The id of the transaction that wrote a row. On PostgreSQL, this is the id on the server plus the
+# offset of the epoch. There, transactions do not commit in the order of the row numbers that they
+# generate. Readers that continue from a position therefore order rows by transaction id, and ignore
+# rows that are not older than the oldest open transaction. On SQLite, the id is 0, because
+# transactions run one after another.
 def _transaction_id() -> Column[int]:
     return Column("transaction_id", BigInteger, nullable=False, server_default=text("0"))
 

@@ -34,6 +34,11 @@ class EnergyReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reason: str
 
 
+def loop_file(reader_socket: Path) -> Path:
+    """Return the path of the file with the state of the reader's loop, next to its socket."""
+    return reader_socket.with_suffix(".loops")
+
+
 def request_reading(path: Path) -> EnergyReading:
     """Request a reading of all counters from the reader at the Unix socket `path`.
 

@@ -3,16 +3,19 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import psutil
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
+from ffrtmp_shared.loop_file import read_loop_file
+from ffrtmp_shared.loop_metrics import LoopCollector
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_worker.energy.client import EnergyReading, request_reading
+from ffrtmp_worker.energy.client import EnergyReading, loop_file, request_reading
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 from ffrtmp_worker.service_settings import read_settings
@@ -158,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     registry = CollectorRegistry()
     registry.register(CpuCollector(lambda: request_reading(settings.energy_socket)))
     registry.register(SlotUseCollector())
+    loops = partial(read_loop_file, loop_file(settings.energy_socket))
+    registry.register(LoopCollector("ffrtmp_energy_reader", loops))
     try:
         serve_until_stopped("cpu", registry, settings.exporter)
     except OSError as error:

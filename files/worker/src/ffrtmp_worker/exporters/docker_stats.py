@@ -1,14 +1,15 @@
 """The command `ffrtmp-exporter-docker_stats`: metrics of the host's containers."""
 
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
+from ffrtmp_shared.loop_metrics import LoopCollector
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from msgspec import Meta
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -58,30 +59,46 @@ _COUNTERS = (
             {"": "restarts"}),
 )  # fmt: skip
 
+# A read of many containers takes long, because each of them is inspected.
+_STALE_AFTER_S = 120.0
+_RETRY_PAUSE_MAX_S = 30.0
+
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 
 
 class Poller:
     """Reads the containers periodically in a separate thread, so that scrapes do not wait."""
 
-    def __init__(self, read: Callable[[], Containers], pause_s: float) -> None:
-        """Wait `pause_s` seconds between two reads; nothing is read before `start`."""
+    def __init__(self, read: Callable[[], Containers], pause_s: float, loops: LoopRegistry) -> None:
+        """Create a poller that reads nothing before `start`.
+
+        Args:
+            read: The function that reads the containers.
+            pause_s: The time between two reads, in seconds.
+            loops: The registry of the exporter's loops.
+        """
         self._read = read
-        self._pause_s = pause_s
+        self._loop = ThreadLoop(
+            loops.add("containers", stale_after_s=_STALE_AFTER_S + pause_s),
+            self._poll,
+            Pacing(interval_s=pause_s, retry_pause_max_s=_RETRY_PAUSE_MAX_S),
+        )
         self._latest = Containers(version="", containers=(), reason="not_read_yet", read_at_s=0.0)
 
     def start(self) -> None:
         """Start the thread, which reads until the process ends."""
-        threading.Thread(target=self._poll, name="docker-poller", daemon=True).start()
+        self._loop.start()
+
+    def stop(self) -> None:
+        """Stop the thread; a read in progress may outlast this."""
+        self._loop.stop(timeout_s=0)
 
     def latest(self) -> Containers:
         """Return the result of the last read."""
         return self._latest
 
     def _poll(self) -> None:
-        while True:
-            self._latest = self._read()
-            time.sleep(self._pause_s)
+        self._latest = self._read()
 
 
 class DockerCollector(Collector):
@@ -161,7 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-docker_stats", arguments, DockerExporterSettings)
     registry = CollectorRegistry()
-    poller = Poller(DockerEngine(settings.socket).read, settings.pause_s)
+    loops = LoopRegistry()
+    poller = Poller(DockerEngine(settings.socket).read, settings.pause_s, loops)
+    registry.register(LoopCollector("ffrtmp_exporter", loops.read))
     poller.start()
     registry.register(DockerCollector(poller.latest))
     try:
