@@ -58,18 +58,21 @@ def test_canceled_jobs_do_not_add_to_the_cost_of_a_claim(
             counted += 1
             return 0
 
-        with writing(migrated) as engine, engine.connect() as connection:
-            with connection.begin() as change:
-                work = UnitOfWork(connection, clock(), "test")
-                catalog.load_new(work.statements)
-                queued = work.statements.queued_requirements()
-                catalog.deactivate_others(queued, catalog.step)
-                driver: Any = connection.connection.driver_connection
-                driver.set_progress_handler(count, 1)
-                claim = requests.ClaimJob("worker1", 1)
-                (answer,) = batches.BatchExecutor(caches, migrated).apply(work, [claim])
-                driver.set_progress_handler(None, 0)
-                change.rollback()
+        with (
+            writing(migrated) as engine,
+            engine.connect() as connection,
+            connection.begin() as change,
+        ):
+            work = UnitOfWork(connection, clock(), "test")
+            catalog.load_new(work.statements)
+            queued = work.statements.queued_requirements()
+            catalog.deactivate_others(queued, catalog.step)
+            driver: Any = connection.connection.driver_connection
+            driver.set_progress_handler(count, 1)
+            claim = requests.ClaimJob("worker1", 1)
+            (answer,) = batches.BatchExecutor(caches, migrated).apply(work, [claim])
+            driver.set_progress_handler(None, 0)
+            change.rollback()
         assert isinstance(answer, ClaimOutcome)
         assert answer.job is not None
         assert len(answer.open_to) <= 1

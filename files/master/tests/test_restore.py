@@ -28,6 +28,7 @@ from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_master.series.importer import Importer
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultPage, ResultReport
 from master_process import PROGRAM, MasterProcess
 from postgresql import Cluster, Database
@@ -68,7 +69,7 @@ class Followers:
             self._follow_events(http)
         with SmallPages(master.url, "token-viewer", master.ca_file) as client:
             self.exporter.refresh(client.result_page)
-            Importer(client, self.imported.append, self._state).import_new()
+            Importer(client, self.imported.append, self._state, LoopRegistry()).import_new()
 
     def counted(self) -> float:
         registry = CollectorRegistry()
@@ -288,6 +289,6 @@ def test_a_dump_of_postgresql(
             ),
             tmp_path,
         )
-        again = MasterProcess(tmp_path, restored)
+        again = MasterProcess(tmp_path, restored, "again")
         with again.serving():
             check_after_restore(followers, farm, again, kept, lost)
