@@ -150,7 +150,9 @@ def _activate_queued(
     Returns:
         Whether the nodes may meet further sets.
     """
-    if not work.statements.is_shared or not catalog.activate(work.statements.queued_requirements()):
+    if not (work.statements.is_shared and catalog.has_inactive):
+        return False
+    if not catalog.activate(work.statements.queued_requirements()):
         return False
     met_ids = catalog.met_by((node.row for node in nodes.values()), work.statements)
     for name, node in nodes.items():

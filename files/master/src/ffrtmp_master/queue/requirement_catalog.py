@@ -154,6 +154,11 @@ class RequirementCatalog:
         """A number that increases with each change of the active sets."""
         return self._step
 
+    @property
+    def has_inactive(self) -> bool:
+        """Whether the catalog contains sets that are not active."""
+        return len(self._active) < len(self._sets)
+
     def activate(self, requirement_ids: Iterable[int]) -> bool:
         """Record that jobs of requirement sets are queued.
 
