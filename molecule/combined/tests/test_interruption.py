@@ -1,4 +1,4 @@
-"""A deployment that is killed before it restarts a service; molecule/interrupted tests more cases."""
+"""A deployment that is killed before a restart; molecule/interrupted tests more cases."""
 
 import re
 from pathlib import Path
