@@ -141,7 +141,7 @@ def test_a_link_to_another_directory_is_a_change(tmp_path: Path) -> None:
     current.symlink_to(tmp_path / "2")
     assert unit_inputs.digest_of([path], {}) != before
     assert unit_inputs.changed_at_s([path]) >= began_s
-    # The same release by another name is no change.
+    # Another name of the same release does not change the digest.
     (tmp_path / "alias").symlink_to("2")
     after = unit_inputs.digest_of([path], {})
     current.unlink()
