@@ -151,6 +151,12 @@ def ansible(*arguments: str) -> list[str]:
     return [program, f"--inventory={SCENARIO / 'inventory'}", "box1", *arguments]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def source() -> None:
+    """Remove the sources of another release that an aborted test has left."""
+    shutil.rmtree(SOURCE, ignore_errors=True)
+
+
 @pytest.fixture
 def machine(host: Host) -> Machine:
     return Machine(host, host.ansible.get_variables())
