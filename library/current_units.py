@@ -13,9 +13,9 @@ description:
   - The module records a digest of the files with which it started a unit. If the unit was started
     without this module, for example at boot, the times of the files are compared with the time of
     the start. The unit's own files (unit, drop-ins, program) are always considered.
-  - A unit is up when it responds (O(units[].ready)), runs from the release on disk (O(units[].virtual_environment)), and has run
-    for O(steady_s) without being restarted. If it is not up in time, the module fails with the last
-    lines of its log.
+  - A unit is up when it responds (O(units[].ready)), runs from the release on disk
+    (O(units[].virtual_environment)), and has run for O(steady_s) without being restarted. If it is
+    not up in time, the module fails with the last lines of its log.
 version_added: "0.3.0"
 author:
   - The ffmpeg-rtmp authors

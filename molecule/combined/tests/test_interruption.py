@@ -1,4 +1,4 @@
-"""A deployment that is killed before it restarts a service; molecule/interrupted tests more cases."""
+"""A deployment that is killed before a restart; molecule/interrupted tests more cases."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,11 @@ TASK = "worker : service | Ensure"
 def test_the_next_run_corrects_an_interrupted_one(host: Host, tmp_path: Path) -> None:
     """Change a setting of the agent, and kill the play after the file was written."""
     source = f"release_source_dir={ROOT / '.state/combined-source'}"
-    command = ("playbooks/worker.yml", "--extra-vars", f"{source} worker_cache_max_bytes=5000000000")
+    command = (
+        "playbooks/worker.yml",
+        "--extra-vars",
+        f"{source} worker_cache_max_bytes=5000000000",
+    )
     before = host.service(AGENT).systemd_properties["InvocationID"]
     killed = run_playbook(INVENTORY, *command, environment=interruption(TASK, tmp_path / "reached"))
     assert killed.returncode == -9, killed.stdout

@@ -14,7 +14,12 @@ BROKEN = "Environment=PYTHONHOME=/nonexistent"
 @pytest.mark.parametrize(
     ("variable", "playbook", "unit", "log"),
     [
-        ("master_systemd_hardening_extra", "master", "ffrtmp-master", "No module named 'encodings'"),
+        (
+            "master_systemd_hardening_extra",
+            "master",
+            "ffrtmp-master",
+            "No module named 'encodings'",
+        ),
         (
             "exporters_systemd_hardening_extra",
             "worker",

@@ -189,8 +189,8 @@ def run_calibration(
         if outcome.stopped_by is not None:
             raise CalibrationFailedError(f"it was stopped by its {outcome.stopped_by}")
         if outcome.exit_code < 0:
-            name = signal.Signals(-outcome.exit_code).name
-            raise CalibrationFailedError(f"FFmpeg was ended by {name}")
+            signal_name = signal.Signals(-outcome.exit_code).name
+            raise CalibrationFailedError(f"FFmpeg was ended by {signal_name}")
         if outcome.exit_code:
             raise CalibrationFailedError(" ".join(outcome.log_tail.splitlines()[-1:]))
         try:
