@@ -36,13 +36,12 @@ def loops(tmp_path: Path) -> list[tuple[str, str]]:
 
 def names_in_source(root: Path) -> set[str]:
     """Return the names of all loops that the programs add to their registries."""
-    names = set()
+    names: set[str] = set()
     for file in (root / "files").glob("*/src/**/*.py"):
         text = file.read_text(encoding="utf-8")
         for name, constant in _ADDED.findall(text):
-            if constant:
-                (name,) = re.findall(rf'^{constant} = "(\w+)"$', text, re.MULTILINE)
-            names.add(name)
+            value = re.search(rf'^{constant} = "(\w+)"$', text, re.MULTILINE) if constant else None
+            names.add(name if value is None else value[1])
     return names
 
 
