@@ -34,6 +34,7 @@ from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.agent.report_delivery import ReportDelivery
 from ffrtmp_worker.agent.report_values import UnrepresentableError, conforming_measurement
 from ffrtmp_worker.agent.retry import retry_until_answered
+from ffrtmp_worker.agent.service_status import report_status
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.agent.spool import Spool
 from ffrtmp_worker.agent.spooled_report import SpooledReport, describe_artifact
@@ -130,6 +131,7 @@ class Agent:
         registration = capabilities.registration(self._settings, self._tools)
         retry_until_answered(self._stopped)(client.register, registration)
         _log.info("registered", extra={"node": registration.name, "slot": self._slot})
+        report_status(f"registered with {self._settings.master_url} as {registration.name}")
 
     def _run_once(self, client: MasterClient) -> AfterPass:
         """Deliver pending reports, then claim a job and run it if there is one."""

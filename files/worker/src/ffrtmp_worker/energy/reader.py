@@ -188,7 +188,8 @@ class ReadingServer:
                 self._reader.sample()
             finally:
                 # Keep a fixed interval, but skip samples that were missed while the host was
-                # suspended.
+                # suspended. A failing sample is not repeated at once. The interval is that after
+                # the sample: only then are the counters known.
                 interval_s = self._reader.interval_s
                 self._due_s = max(self._due_s + interval_s, now_s + interval_s / 2)
         now_s = time.monotonic()
