@@ -15,7 +15,7 @@ import promtool
 import pytest
 import trustme
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
+from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity, SpoolCounts
 from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 from ffrtmp_worker.exporters import cpu, ffmpeg, gpu
 from ffrtmp_worker.exporters.cpu import CpuCollector
@@ -189,7 +189,15 @@ def test_frames_only_increase_and_stale_slots_are_idle() -> None:
 def test_a_running_encode_has_only_samples_of_known_values() -> None:
     slots = SlotRegistry()
     slots.update(
-        _activity(50, kind="live", bitrate_bps=2e6, lag_s=0.25, duplicated_frames=2, fps=25.0)
+        _activity(
+            50,
+            kind="live",
+            bitrate_bps=2e6,
+            lag_s=0.25,
+            duplicated_frames=2,
+            fps=25.0,
+            spool=SpoolCounts(pending=3, deferred=2, rejected=1),
+        )
     )
     labels = '{encoder="libx264",kind="live",slot="1"}'
     assert _samples(_scrape(SlotCollector(slots))) == [
@@ -201,6 +209,9 @@ def test_a_running_encode_has_only_samples_of_known_values() -> None:
         f"ffrtmp_ffmpeg_video_rate_bytes_per_second{labels} 250000.0",
         f"ffrtmp_ffmpeg_lag_seconds{labels} 0.25",
         'ffrtmp_ffmpeg_stage_info{encoder="libx264",kind="live",slot="1",stage="encode"} 1.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="pending"} 3.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="deferred"} 2.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="rejected"} 1.0',
     ]
 
 

@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_shared import __version__
+from ffrtmp_shared.label_values import clean_label_values
 
 
 class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +45,7 @@ class TimedCollector(Collector):
         started = time.perf_counter()
         # All metrics are collected first, so that the time in which the caller processes them is
         # not included.
-        gathered = tuple(self._timed.collect())
+        gathered = tuple(clean_label_values(self._timed.collect()))
         duration = GaugeMetricFamily(
             "ffrtmp_exporter_collection_duration_seconds",
             "Duration of collecting the metrics of this scrape",

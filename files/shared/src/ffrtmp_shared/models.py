@@ -398,12 +398,16 @@ class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredSource(msgspec.Struct, frozen=True, kw_only=True):
-    """An uploaded source. `uploaded_by` is the token of its first upload, if it is known."""
+    """An uploaded source. `uploaded_by` is the token of its first upload, if it is known.
+
+    `used_at` is the time at which the source was last uploaded or named by a submission, with a
+    resolution of one minute.
+    """
 
     sha256: str
     size_bytes: int
     uploaded_by: str | None
-    uploaded_at: Moment
+    used_at: Moment
 
 
 class SourcePage(msgspec.Struct, frozen=True, kw_only=True):

@@ -156,9 +156,15 @@ class RetentionLoop:
         keep_days = self._settings.sources_keep_days
         if keep_days is not None:
             before = self._clock() - timedelta(days=keep_days)
-            removed.sources = await self._in_steps(
-                removed, lambda c, at_most, _after: sources.remove_old_sources(c, before, at_most)
-            )
+            listed = await self._reader.read(lambda c: sources.list_removable(c, before))
+
+            def remove(connection: Connection, at_most: int, _after: Place | None) -> Batch:
+                digests, listed[:] = listed[:at_most], listed[at_most:]
+                count = sources.remove_unused_sources(connection, digests, before)
+                return Batch(count, is_last=not listed)
+
+            if listed:
+                removed.sources = await self._in_steps(removed, remove)
 
     async def _remove_excess_artifacts(self, removed: Removed) -> None:
         max_bytes = self._settings.artifacts_max_bytes

@@ -73,7 +73,7 @@ def submit_jobs(
         for submission in requests
         for digest, name in submission.request.scenario.uploads.items()
     }
-    missing = missing_uploads(work.statements, names)
+    missing = missing_uploads(work.statements, names, work.now)
     if by_key:
         catalog.load_new(work.statements)
     new_jobs: list[JobRow] = []

@@ -244,7 +244,7 @@ def _delete(connection: Connection, rows: Collection[Row[tuple[object, ...]]]) -
         connection.execute(delete(artifacts).where(tuple_(*_ARTIFACT).in_(keys)))
 
 
-def _count_removed(connection: Connection, removed: Sequence[Row[Any, Any, Any, Any]]) -> None:
+def _count_removed(connection: Connection, removed: Sequence[Row[*tuple[Any, ...]]]) -> None:
     """Add the removed jobs to the counts of removed jobs of their runs, except retried jobs."""
     counts: dict[UUID, Counter[str]] = defaultdict(Counter)
     for row in removed:

@@ -92,7 +92,7 @@ sources = Table(
     metadata,
     Column("sha256", _DIGEST, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
-    # The time of the last upload.
+    # The time of the last upload, or of the last submission that names the source.
     Column("stored_at", UtcDateTime, nullable=False),
     # The name of the token of the first upload.
     Column("uploaded_by", _NAME, index=True),

@@ -49,6 +49,9 @@ class Statements(Protocol):
     def sources(self, digests: Iterable[str]) -> set[str]:
         """Return the digests that belong to an uploaded source."""
 
+    def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
+        """Record that sources are used, unless this was recorded within the last minute."""
+
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
     ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:

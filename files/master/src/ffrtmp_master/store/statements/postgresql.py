@@ -19,6 +19,7 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     NEW,
+    USE_RECORDED_EVERY,
     Candidate,
     Claimants,
     HeldJob,
@@ -147,6 +148,10 @@ _ARTIFACTS = (
 )
 # A concurrent removal of a source waits for the transaction that names it, and the reverse.
 _SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s) ORDER BY sha256 FOR KEY SHARE"
+_TOUCH_SOURCES = (
+    "UPDATE sources SET stored_at = %s WHERE sha256 IN (SELECT sha256 FROM sources"
+    " WHERE sha256 = ANY(%s) AND stored_at < %s ORDER BY sha256 FOR NO KEY UPDATE)"
+)
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
     " ORDER BY name FOR UPDATE"
@@ -239,6 +244,9 @@ class PostgresqlStatements:
 
     def sources(self, digests: Iterable[str]) -> set[str]:
         return {row[0] for row in self._run(_SOURCES, (list(digests),))}
+
+    def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
+        self._run(_TOUCH_SOURCES, (now, list(digests), now - USE_RECORDED_EVERY))
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]

@@ -19,6 +19,7 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     NEW,
+    USE_RECORDED_EVERY,
     Candidate,
     Claimants,
     HeldJob,
@@ -55,6 +56,7 @@ _INSERT_RESULT = (
 )
 _ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AND attempt = ?"
 _SOURCE = "SELECT sha256 FROM sources WHERE sha256 = ?"
+_TOUCH_SOURCE = "UPDATE sources SET stored_at = ? WHERE sha256 = ? AND stored_at < ?"
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes"
     " WHERE name IN (SELECT value FROM json_each(?))"
@@ -156,6 +158,10 @@ class SqliteStatements:
     def sources(self, digests: Iterable[str]) -> set[str]:
         found = (self._run(_SOURCE, (digest,)).fetchone() for digest in digests)
         return {row[0] for row in found if row is not None}
+
+    def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
+        before = _text(now - USE_RECORDED_EVERY)
+        self._run_many(_TOUCH_SOURCE, [(_text(now), digest, before) for digest in digests])
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
