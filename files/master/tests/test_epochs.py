@@ -58,11 +58,15 @@ def test_a_cursor_of_a_release_without_epochs_is_valid_up_to_the_first_recorded_
     database = history(("r0123", -1), ("b", 10))
     assert resumed(database, "0.7") == at(7)
     assert resumed(database, "0.12") == at(10)
+    assert resumed(history(), history().cursor_at(at(7))) == at(7)
     # This database never was in the form of such a release.
     assert resumed(ORIGINAL, "0.7") == START
 
 
-@pytest.mark.parametrize("cursor", ["x", "1", "1.", "1.2.3", "1.2.3.4", "a.b.1", "0.99999999999999999999", "00000000.1.2-"])
+@pytest.mark.parametrize(
+    "cursor",
+    ["x", "1", "1.", "1.2.3", "1.2.3.4", "a.b.1", "0.99999999999999999999", "00000000.1.2-"],
+)
 def test_other_texts_are_no_cursors(cursor: str) -> None:
     with pytest.raises(UnprocessableError, match="is not a cursor"):
         parse_cursor(cursor)

@@ -98,7 +98,8 @@ class History:
             The position. It is START if the holder must read everything again.
         """
         end: Position | None = None
-        ends = {}
+        # A database to which no master has written yet has no epochs.
+        ends: dict[str, Position | None] = {} if self.epochs else {"": None}
         for epoch in self.epochs:
             ends[epoch.token] = end
             end = epoch.start
@@ -119,7 +120,7 @@ class History:
     def _first(self) -> str:
         """The token of the epoch to which cursors without an epoch belong."""
         oldest = self.epochs[-1].token if self.epochs else ""
-        return oldest if oldest.startswith(_FIRST_PREFIX) else "unknown"
+        return oldest if oldest.startswith(_FIRST_PREFIX) or not oldest else "unknown"
 
 
 def parse_cursor(cursor: str) -> tuple[Mark, ...]:
