@@ -1,6 +1,7 @@
 """Tests of the results and health exporters, whose metrics come from answers of the API."""
 
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,9 @@ from ffrtmp_master.exporters.polling import PollingCollector
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared import exporter
 from ffrtmp_shared.client import MasterUnreachableError
+from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing
 from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_shared.models import NodeList, Result, ResultPage, RunPage
 from prometheus_client import CollectorRegistry, generate_latest
@@ -179,6 +182,39 @@ def test_the_result_of_a_job_without_a_run_is_shown(ready_harness: Any) -> None:
     latest.refresh(page_after)
     labels = {**LABELS, "scenario": "clip/one"}
     assert value(latest, "ffrtmp_results_total", **labels) == 1
+
+
+def test_the_refresh_survives_a_stopped_master(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the master does not respond, the alert is raised; the loop recovers by itself."""
+    pauses: Any = Pacing.__init__.__kwdefaults__
+    monkeypatch.setitem(pauses, "retry_pause_max_s", 0.02)
+    loops, is_down = LoopRegistry(), threading.Event()
+
+    def refresh() -> None:
+        if is_down.is_set():
+            raise MasterUnreachableError("gone")
+
+    refresher = PollingCollector("health", refresh, 0.02, loops)
+    status = loops.find("refresh")
+    assert status is not None
+    status.stale_after_s = 0.3
+    metrics = LoopCollector("ffrtmp_exporter", loops.read)
+
+    def wait_until(*, is_alerting: bool) -> None:
+        until = time.monotonic() + 20
+        name = "ffrtmp_exporter_loop_last_success_timestamp_seconds"
+        while (time.time() - (value(metrics, name, loop="refresh") or 0.0) > 0.3) != is_alerting:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    refresher.start()
+    wait_until(is_alerting=False)
+    is_down.set()
+    wait_until(is_alerting=True)
+    assert value(metrics, "ffrtmp_exporter_loop_failures_total", loop="refresh")
+    is_down.clear()
+    wait_until(is_alerting=False)
+    refresher.stop()
 
 
 def test_a_programming_error_is_logged_and_does_not_end_the_polling(

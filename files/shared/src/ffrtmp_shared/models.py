@@ -386,10 +386,15 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of results in the order in which they were stored."""
+    """A page of results in the order in which they were stored.
+
+    `epoch` differs from that of an earlier page if the database may have been restored from a
+    backup since then, so that results of earlier pages may no longer exist.
+    """
 
     items: tuple[Result, ...]
     next_cursor: str | None
+    epoch: str = ""
 
 
 class StoredSource(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from ffrtmp_shared.client import MasterClient
@@ -75,6 +76,35 @@ _GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
 )
 
 
+@dataclass
+class _Summary:
+    """The summary of the results that were read in one epoch of the master's database."""
+
+    epoch: str
+    last: dict[_Labels, Result] = field(default_factory=dict)
+    counts: Counter[_Labels] = field(default_factory=Counter)
+    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cursor: str = ""
+    # The ids of the results on the last page, which is fetched again because it may have grown.
+    seen: set[UUID] = field(default_factory=set)
+
+    def add(self, page: ResultPage) -> None:
+        """Add the new results of the page at `cursor`, and continue with the next page."""
+        for result in page.items:
+            if result.id in self.seen:
+                continue
+            self.seen.add(result.id)
+            labels = _labels(result)
+            self.counts[labels] += 1
+            verdict = result.measurement.verdict
+            if verdict is not None:
+                self.verdicts[result.node, verdict.state] += 1
+            if verdict is None or verdict.state is not VerdictState.INVALID:
+                self.last[labels] = result
+        if page.next_cursor not in (None, self.cursor):
+            self.cursor, self.seen = page.next_cursor, set()
+
+
 class LatestResults(Collector):
     """Exports the latest result of each scenario on each node, and counts all results.
 
@@ -84,29 +114,42 @@ class LatestResults(Collector):
     def __init__(self) -> None:
         """Create the collector without results."""
         self._lock = threading.Lock()
-        self._last: dict[_Labels, Result] = {}
-        self._counts: dict[_Labels, int] = {}
-        self._verdicts: Counter[tuple[str, str]] = Counter()
-        self._cursor = ""
-        # The ids of the results on the last page, which is fetched again because it may have grown.
-        self._seen: frozenset[UUID] = frozenset()
+        self._summary = _Summary("")
 
     def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
-        """Add all new results; `page_after` returns the page of results after a cursor."""
-        has_more = True
-        while has_more:
-            page = page_after(self._cursor)
-            self._add(page.items)
+        """Add all new results; `page_after` returns the page of results after a cursor.
+
+        If the database of the master may have been restored from a backup, all results are read
+        again. The former metrics are exported until this is finished.
+        """
+        page = page_after(self._summary.cursor)
+        if page.epoch == self._summary.epoch:
+            self._add_pages(self._summary, page, page_after)
+            return
+        summary = _Summary(page.epoch)
+        self._add_pages(summary, page_after(""), page_after)
+        with self._lock:
+            self._summary = summary
+
+    def _add_pages(
+        self, summary: _Summary, page: ResultPage, page_after: Callable[[str], ResultPage]
+    ) -> None:
+        while page.epoch == summary.epoch:
             # A page that refers to itself would otherwise be read without end.
-            has_more = page.next_cursor not in (None, self._cursor)
-            if page.next_cursor is not None and has_more:
-                self._cursor = page.next_cursor
-                self._seen = frozenset()
+            has_more = page.next_cursor not in (None, summary.cursor)
+            with self._lock:
+                summary.add(page)
+            if not has_more:
+                return
+            page = page_after(summary.cursor)
+        # The next refresh reads the results of the new epoch.
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
         with self._lock:
-            last, counts, verdicts = dict(self._last), dict(self._counts), dict(self._verdicts)
+            summary = self._summary
+            last, counts = dict(summary.last), dict(summary.counts)
+            verdicts = dict(summary.verdicts)
         for name, documentation, value_of in _GAUGES:
             unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
             gauge = GaugeMetricFamily(name, documentation, labels=_LABELS, unit=unit)
@@ -125,20 +168,6 @@ class LatestResults(Collector):
         for (node, verdict), count in verdicts.items():
             verdict_counter.add_metric((node, verdict), count)
         yield verdict_counter
-
-    def _add(self, results: Iterable[Result]) -> None:
-        with self._lock:
-            for result in results:
-                if result.id in self._seen:
-                    continue
-                self._seen |= {result.id}
-                labels = _labels(result)
-                self._counts[labels] = self._counts.get(labels, 0) + 1
-                verdict = result.measurement.verdict
-                if verdict is not None:
-                    self._verdicts[result.node, verdict.state] += 1
-                if verdict is None or verdict.state is not VerdictState.INVALID:
-                    self._last[labels] = result
 
 
 def _labels(result: Result) -> _Labels:

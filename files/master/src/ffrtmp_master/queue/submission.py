@@ -92,7 +92,11 @@ def submit_jobs(
                 missing_sources_error(missing_here, submission.request.scenario.uploads)
             )
             continue
-        job = _row(work, submission, catalog, settings)
+        try:
+            job = _row(work, submission, catalog, settings)
+        except RequestError as error:
+            outcomes.append(error)
+            continue
         new_jobs.append(job)
         if submission.key is not None:
             by_key[identity] = job

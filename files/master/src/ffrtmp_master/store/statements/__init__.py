@@ -88,6 +88,9 @@ class Statements(Protocol):
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
         """Return those of the requirement sets that have a queued job that may be leased now."""
 
+    def queued_requirements(self) -> list[int]:
+        """Return the requirement sets that have queued jobs, with one index seek for each."""
+
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         """Read the ids and keys of requirement sets with an id above `after`."""
 

@@ -173,6 +173,15 @@ _ANY_QUEUED = (
     "SELECT k.id FROM unnest(%s::int[]) AS k (id)"  # noqa: S608
     f" WHERE EXISTS (SELECT 1 FROM jobs j WHERE {_READY})"
 )
+# PostgreSQL finds the lowest id above another one by one seek, but would read all entries of the
+# index for SELECT DISTINCT.
+_NEXT_QUEUED = "SELECT min(requirement_id) FROM jobs WHERE state = 'queued'"
+_QUEUED_REQUIREMENTS = (
+    f"WITH RECURSIVE queued (id) AS (({_NEXT_QUEUED}) UNION ALL"  # noqa: S608
+    f" SELECT ({_NEXT_QUEUED} AND requirement_id > queued.id)"
+    " FROM queued WHERE queued.id IS NOT NULL)"
+    " SELECT id FROM queued WHERE id IS NOT NULL"
+)
 _NEW_REQUIREMENTS = "SELECT id, key FROM requirements WHERE id > %s ORDER BY id"
 _NEW_REQUIREMENT = (
     "INSERT INTO requirements (key, requirements, exclusive) VALUES (%s, %s::json, %s)"
@@ -281,6 +290,9 @@ class PostgresqlStatements:
 
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
         return {row[0] for row in self._run(_ANY_QUEUED, (list(requirement_ids), now))}
+
+    def queued_requirements(self) -> list[int]:
+        return [row[0] for row in self._run(_QUEUED_REQUIREMENTS)]
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         return list(self._run(_NEW_REQUIREMENTS, (after,)))

@@ -65,6 +65,17 @@ _RECORD_SEEN = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_a
 _READY = "requirement_id = ? AND state = 'queued' AND (not_before IS NULL OR not_before <= ?)"
 _CANDIDATES = f"SELECT rank, id FROM jobs WHERE {_READY} ORDER BY rank, id LIMIT ?"  # noqa: S608
 _ANY_QUEUED = f"SELECT 1 FROM jobs WHERE {_READY} LIMIT 1"  # noqa: S608
+# SQLite finds the lowest id above another one by one seek, but would read all entries of the index
+# for SELECT DISTINCT.
+_QUEUED_REQUIREMENTS = (
+    "WITH RECURSIVE queued (id) AS ("
+    "SELECT (SELECT min(requirement_id) FROM jobs INDEXED BY ix_jobs_queued"
+    " WHERE state = 'queued') UNION ALL "
+    "SELECT (SELECT min(requirement_id) FROM jobs INDEXED BY ix_jobs_queued"
+    " WHERE state = 'queued' AND requirement_id > queued.id)"
+    " FROM queued WHERE queued.id IS NOT NULL)"
+    " SELECT id FROM queued WHERE id IS NOT NULL"
+)
 _FINISH_RUN = (
     "UPDATE runs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL"
     " AND unsettled_nodes IS NULL AND NOT EXISTS ("
@@ -204,6 +215,9 @@ class SqliteStatements:
             for requirement_id in requirement_ids
             if self._run(_ANY_QUEUED, (requirement_id, at)).fetchone() is not None
         }
+
+    def queued_requirements(self) -> list[int]:
+        return [row[0] for row in self._run(_QUEUED_REQUIREMENTS)]
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         return self._run("SELECT id, key FROM requirements WHERE id > ?", (after,)).fetchall()
