@@ -1,6 +1,7 @@
 """Factories of test data: nodes, suites, scenarios, measurements and credentials."""
 
 import hashlib
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -178,6 +179,7 @@ def measurement() -> Measurement:
             numa_nodes="0",
             host_tuning="on",
             source_cached_ratio=1.0,
+            measured_at=datetime(2026, 1, 1, tzinfo=UTC),
         ),
         provenance=Provenance(
             argv=("ffmpeg", "-i", "in"),

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.metric_page import MetricPage
+from prometheus_client.registry import Collector
 
 from ffrtmp_master.auth.authentication import TokenAuthenticator
 from ffrtmp_master.background.claim_wakeups import ClaimWakeups
@@ -28,14 +30,18 @@ from ffrtmp_master.store.transactions import Hooks
 from ffrtmp_master.store.unit_of_work import Effects
 from ffrtmp_master.store.writer import Writer
 from ffrtmp_master.telemetry.metrics import Metrics
-from ffrtmp_master.telemetry.snapshot import SnapshotSources
+from ffrtmp_master.telemetry.snapshot import SnapshotCollector, SnapshotSources
 
 
 class Services:
     """Constructs, starts and stops the components of a master process."""
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, maintenance_interval_s: float = 1.0
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        maintenance_interval_s: float = 1.0,
+        certificates: Collector | None = None,
     ) -> None:
         """Construct the components.
 
@@ -44,8 +50,10 @@ class Services:
             clock: The clock that determines when leases expire. The default is a SteadyClock that
                 is adjusted to the clock of the database or the host.
             maintenance_interval_s: The pause between two maintenance passes, in seconds.
+            certificates: Exports the dates of the server's certificates.
         """
         self.settings = settings
+        self._certificates = certificates
         self.clock: Clock = SteadyClock(utc_now()) if clock is None else clock
         self.metrics = Metrics("postgresql" if settings.is_shared else "sqlite")
         self.liveness = Liveness(settings.node_offline_s)
@@ -100,11 +108,19 @@ class Services:
             writer=self.writer,
             content_stores=self.content_stores,
         )
+        self.metric_page = MetricPage(self.collectors())
         self._listener: NotificationListener | None = None
         if settings.is_shared:
             self._listener = NotificationListener(
                 settings.database_url, password, self._wakeups.after_notification
             )
+
+    def collectors(self) -> dict[str, Collector]:
+        """Return the collectors of the master's metrics by name."""
+        return {
+            "events": self.metrics.registry,
+            "snapshot": SnapshotCollector(self.snapshot_sources),
+        } | ({} if self._certificates is None else {"certificates": self._certificates})
 
     @property
     def snapshot_sources(self) -> SnapshotSources:

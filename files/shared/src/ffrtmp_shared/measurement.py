@@ -14,6 +14,7 @@ from ffrtmp_shared.constrained_types import (
     Count,
     Currency,
     LongText,
+    Moment,
     Name,
     Sha256,
     Text,
@@ -194,7 +195,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lists the CPUs that the encode was allowed to use, and `numa_nodes` lists the NUMA nodes of
     these CPUs. `host_tuning` is `on` if the farm's tuning of the host was active during the whole
     encode. `source_cached_ratio` is the fraction of the source that was in the page cache at the
-    start.
+    start. `measured_at` is the time of the start, according to the clock of the host.
     """
 
     kernel: Text
@@ -221,6 +222,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     numa_nodes: Text | Unavailable = _UNKNOWN
     host_tuning: Text | Unavailable = _UNKNOWN
     source_cached_ratio: Amount | Unavailable = _UNKNOWN
+    measured_at: Moment | Unavailable = _UNKNOWN
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

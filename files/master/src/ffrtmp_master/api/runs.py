@@ -110,11 +110,16 @@ async def list_runs(
     services: InjectedServices,
     cursor: Cursor = "",
     key: Annotated[str | None, QueryParameter(pattern=PRINTABLE)] = None,
+    unfinished: Annotated[
+        bool, QueryParameter(description="whether to list only runs that are not finished")
+    ] = False,
     limit: Limit = PAGE,
 ) -> RunPage:
     """List runs, newest first. If `key` is given, list only runs with this Idempotency-Key."""
     before = after_id(cursor)
-    return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, key))
+    return await services.reader.read(
+        lambda c: runs.page_of_runs(c, before, limit, key, only_unfinished=unfinished)
+    )
 
 
 @get(

@@ -1,151 +1,183 @@
 """The results exporter, which reports the latest result of each scenario on each node."""
 
 import threading
-from collections import Counter
+import time
 from collections.abc import Callable, Iterable
-from uuid import UUID
+from http import HTTPStatus
 
-from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable, VerdictState
-from ffrtmp_shared.models import Result, ResultPage
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from ffrtmp_shared.client import MasterClient, MasterRefusedError
+from ffrtmp_shared.models import ResultPage
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters import polling
+from ffrtmp_master.exporters.latest_results import LatestResult, PageReader, ResultSummary
+from ffrtmp_master.exporters.settings import ApiExporterSettings
 
 _LABELS = ("node", "encoder", "rate_point", "scenario")
-_UNITS = ("seconds", "joules")
-_BYTES_PER_KBIT = 125
+_S_PER_DAY = 86_400.0
+_UNKNOWN_CURSOR = (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
-_Labels = tuple[str, str, str, str]
-
-
-def _vmaf_mean(result: Result) -> float | None:
-    quality = result.measurement.quality
-    return quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None
-
-
-def _energy_j(result: Result) -> float | None:
-    energy = result.measurement.energy
-    return None if isinstance(energy, Unavailable) else energy.gross_j
-
-
-def _video_rate(result: Result) -> float | None:
-    output = result.measurement.output
-    return None if output is None else output.video_bitrate_kbps * _BYTES_PER_KBIT
-
-
-# For each gauge: its name, its help text, and a function that returns the value for a result, or
-# None if the value is unavailable.
-_GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
+# For each gauge: its name, its unit, its help text, and the field of the latest result.
+_GAUGES = (
     (
         "ffrtmp_result_speed_ratio",
+        "ratio",
         "Source duration over wall time of the last encode",
-        lambda result: result.measurement.encode.speed,
+        "speed",
     ),
     (
         "ffrtmp_result_frames_per_second",
+        "frames_per_second",
         "Frames over wall time of the last encode",
-        lambda result: result.measurement.encode.fps,
+        "fps",
     ),
-    ("ffrtmp_result_vmaf_mean", "Mean VMAF of the last encode, if measured", _vmaf_mean),
+    ("ffrtmp_result_vmaf_mean", "", "Mean VMAF of the last encode, if measured", "vmaf_mean"),
     (
         "ffrtmp_result_video_rate_bytes_per_second",
+        "bytes_per_second",
         "Bytes of video per second of output of the last encode; multiply by 8 for the bit rate",
-        _video_rate,
+        "video_bytes_per_s",
     ),
     (
         "ffrtmp_result_cpu_seconds",
+        "seconds",
         "CPU time of the last encode, user and system",
-        lambda result: result.measurement.encode.cpu_s,
+        "cpu_s",
     ),
     (
         "ffrtmp_result_energy_joules",
+        "joules",
         "Energy of the CPU packages and memory during the last encode, if measured",
-        _energy_j,
+        "energy_j",
     ),
     (
         "ffrtmp_result_timestamp_seconds",
-        "Time at which the last result was stored",
-        lambda result: result.stored_at.timestamp(),
+        "seconds",
+        "Time at which the last result was measured, by the worker's clock; the time at which it "
+        "was stored if its agent did not report the former",
+        "measured_at_s",
     ),
 )
 
 
 class LatestResults(Collector):
-    """Exports the latest result of each scenario on each node, and counts all results.
+    """Exports the latest result of each scenario on each node, and the numbers of results."""
 
-    Results with the verdict invalid are counted, but not exported as latest results.
-    """
+    def __init__(
+        self,
+        *,
+        series_max: int,
+        keep_days: float,
+        recount_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Create the collector without results.
 
-    def __init__(self) -> None:
-        """Create the collector without results."""
+        Args:
+            series_max: The maximum number of latest results.
+            keep_days: The age in days from which a latest result is not exported.
+            recount_s: The time in seconds after which all results are read again, because
+                retention may have removed some.
+            clock: Returns the Unix time in seconds.
+        """
+        self._series_max = series_max
+        self._keep_s = keep_days * _S_PER_DAY
+        self._recount_s = recount_s
+        self._clock = clock
         self._lock = threading.Lock()
-        self._last: dict[_Labels, Result] = {}
-        self._counts: dict[_Labels, int] = {}
-        self._verdicts: Counter[tuple[str, str]] = Counter()
-        self._cursor = ""
-        # The ids of the results on the last page, which is fetched again because it may have grown.
-        self._seen: frozenset[UUID] = frozenset()
+        self._summary = ResultSummary(series_max)
+        self._reader = PageReader()
+        self._begun_at_s = clock()
+        self._is_complete = False
+        self._must_recount = False
+
+    def is_complete(self) -> bool:
+        """Return whether all results have been read once."""
+        return self._is_complete
 
     def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
-        """Add all new results; `page_after` returns the page of results after a cursor."""
-        while True:
-            page = page_after(self._cursor)
-            self._add(page.items)
-            if page.next_cursor is None:
-                return
-            self._cursor = page.next_cursor
-            self._seen = frozenset()
+        """Add all new results; `page_after` returns the page of results after a cursor.
+
+        Until a new pass over all results is complete, the earlier results stay available.
+        """
+        now_s = self._clock()
+        if self._must_recount or now_s - self._begun_at_s >= self._recount_s:
+            summary, reader = ResultSummary(self._series_max), PageReader()
+            self._read_all(page_after, summary, reader)
+            with self._lock:
+                self._summary, self._reader, self._begun_at_s = summary, reader, now_s
+            self._must_recount = False
+        else:
+            self._continue(page_after)
+        with self._lock:
+            self._summary.forget_before(now_s - self._keep_s)
+        self._is_complete = True
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
         with self._lock:
-            last, counts, verdicts = dict(self._last), dict(self._counts), dict(self._verdicts)
-        for name, documentation, value_of in _GAUGES:
-            unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
-            gauge = GaugeMetricFamily(name, documentation, labels=_LABELS, unit=unit)
-            for labels, result in last.items():
-                value = value_of(result)
-                if value is not None:
-                    gauge.add_metric(labels, value)
-            yield gauge
-        counter = CounterMetricFamily("ffrtmp_results", "Stored results", labels=_LABELS)
-        for labels, count in counts.items():
-            counter.add_metric(labels, count)
-        yield counter
-        verdict_counter = CounterMetricFamily(
-            "ffrtmp_result_verdicts", "Stored results by verdict", labels=("node", "verdict")
+            latest, counts = self._summary.latest(), self._summary.counts()
+            omitted = self._summary.omitted
+        yield from (_gauge(latest, *described) for described in _GAUGES)
+        stored = GaugeMetricFamily(
+            "ffrtmp_results_stored",
+            "Results stored by the master, by node and verdict; none stands for results without a "
+            "verdict",
+            labels=("node", "verdict"),
         )
-        for (node, verdict), count in verdicts.items():
-            verdict_counter.add_metric((node, verdict), count)
-        yield verdict_counter
+        for labels, count in counts.items():
+            stored.add_metric(labels, count)
+        yield stored
+        yield GaugeMetricFamily(
+            "ffrtmp_results_omitted",
+            "Latest results that are not exported because there are more than results_series_max",
+            omitted,
+        )
 
-    def _add(self, results: Iterable[Result]) -> None:
-        with self._lock:
-            for result in results:
-                if result.id in self._seen:
-                    continue
-                self._seen |= {result.id}
-                labels = _labels(result)
-                self._counts[labels] = self._counts.get(labels, 0) + 1
-                verdict = result.measurement.verdict
-                if verdict is not None:
-                    self._verdicts[result.node, verdict.state] += 1
-                if verdict is None or verdict.state is not VerdictState.INVALID:
-                    self._last[labels] = result
+    def _continue(self, page_after: Callable[[str], ResultPage]) -> None:
+        try:
+            self._read_all(page_after, self._summary, self._reader)
+        except MasterRefusedError as error:
+            # The master does not know the cursor, for example after its database was restored.
+            self._must_recount = error.problem.status in _UNKNOWN_CURSOR
+            raise
+
+    def _read_all(
+        self, page_after: Callable[[str], ResultPage], summary: ResultSummary, reader: PageReader
+    ) -> None:
+        is_last = False
+        while not is_last:
+            page = page_after(reader.cursor)
+            with self._lock:
+                for result in reader.new_results(page.items, page.next_cursor):
+                    summary.add(result)
+            is_last = page.next_cursor is None
 
 
-def _labels(result: Result) -> _Labels:
-    scenario = result.scenario
-    rate = "" if scenario.encode is None else scenario.encode.rate.label
-    return (result.node, scenario.encoder or "", rate, scenario.name)
+def _gauge(
+    latest: dict[tuple[str, str, str, str], LatestResult],
+    name: str,
+    unit: str,
+    documentation: str,
+    field: str,
+) -> Metric:
+    gauge = GaugeMetricFamily(name, documentation, labels=_LABELS, unit=unit)
+    for labels, result in latest.items():
+        value = getattr(result, field)
+        if value is not None:
+            gauge.add_metric(labels, value)
+    return gauge
 
 
-def _build(client: MasterClient) -> tuple[Collector, Callable[[], None]]:
-    latest = LatestResults()
-    return latest, lambda: latest.refresh(client.result_page)
+def _build(client: MasterClient, settings: ApiExporterSettings) -> polling.Polled:
+    latest = LatestResults(
+        series_max=settings.results_series_max,
+        keep_days=settings.results_keep_days,
+        recount_s=settings.results_recount_s,
+    )
+    return polling.Polled(latest, lambda: latest.refresh(client.result_page), latest.is_complete)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import uvicorn
+from ffrtmp_shared.server_certificates import ServerCertificates
 
 from ffrtmp_master.server import app
 from ffrtmp_master.server.fast_path_protocol import FastPathProtocol
@@ -41,7 +42,7 @@ def serve(settings: Settings) -> None:
     Raises OSError if the certificate cannot be read, and SystemExit if the port is in use.
     """
     _tune_garbage_collector()
-    services = Services(settings)
+    services = Services(settings, certificates=ServerCertificates(settings.certificate_files))
     # Uvicorn expects a class, but a callable that returns a protocol is sufficient.
     protocol: Any = partial(FastPathProtocol, services, RequestIds())
     config = uvicorn.Config(

@@ -48,7 +48,12 @@ def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
 
 
 def page_of_runs(
-    connection: Connection, before: UUID | None, limit: int, key: str | None = None
+    connection: Connection,
+    before: UUID | None,
+    limit: int,
+    key: str | None = None,
+    *,
+    only_unfinished: bool = False,
 ) -> RunPage:
     """Return a page of runs, newest first.
 
@@ -57,6 +62,7 @@ def page_of_runs(
         before: The id after which the page begins; None for the first page.
         limit: The maximum number of runs.
         key: If not None, only runs with this idempotency key are returned.
+        only_unfinished: Whether finished runs are left out.
 
     Returns:
         The page.
@@ -64,6 +70,8 @@ def page_of_runs(
     query = select(runs).order_by(runs.c.id.desc()).limit(limit + 1)
     if key is not None:
         query = query.where(runs.c.key == key)
+    if only_unfinished:
+        query = query.where(runs.c.finished_at.is_(None))
     if before is not None:
         query = query.where(runs.c.id < before)
     rows = connection.execute(query).all()

@@ -1,12 +1,28 @@
 """Client of the energy reader."""
 
 import socket
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
 _TIMEOUT_S = 2.0
 _CHUNK_BYTES = 65_536
+# A host with eight packages has an answer of about 1 KiB.
+_ANSWER_BYTES_MAX = 1024 * 1024
+
+
+class EnergyFailure(StrEnum):
+    """Causes for which there is no reading, as fixed words for the labels of metrics."""
+
+    READER_UNREACHABLE = "reader_unreachable"
+    """The reader is not running, or the process may not use its socket."""
+    READER_TIMEOUT = "reader_timeout"
+    INVALID_ANSWER = "invalid_answer"
+    NO_COUNTER = "no_counter"
+    """The kernel offers no energy counter that the reader may read."""
+    COUNTER_UNREADABLE = "counter_unreadable"
+    """A counter that was found before cannot be read any more."""
 
 
 class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,19 +35,22 @@ class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
     watts: float | None
 
 
-class EnergyReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EnergyReading(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """Reading of all zones at the time `monotonic_s` of the host's monotonic clock.
 
     Joules never decrease while the host is up, even if a counter wraps around or the reader is
     restarted. `gaps` is the number of periods in which energy could not be counted. If `gaps`
     differs between two readings, the difference between their joules is too small. If
-    there are no zones, `reason` explains why.
+    there are no zones, `reason` explains why, and `failure` is the cause as a fixed word.
     """
 
     monotonic_s: float
     zones: dict[str, ZoneReading]
     gaps: int
     reason: str
+    failure: EnergyFailure | None = None
 
 
 def request_reading(path: Path) -> EnergyReading:
@@ -43,11 +62,20 @@ def request_reading(path: Path) -> EnergyReading:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
             opened.settimeout(_TIMEOUT_S)
             opened.connect(str(path))
-            chunks = []
-            while chunk := opened.recv(_CHUNK_BYTES):
-                chunks.append(chunk)
-        return msgspec.json.decode(b"".join(chunks), type=EnergyReading)
-    except (OSError, msgspec.DecodeError) as error:
-        return EnergyReading(
-            monotonic_s=0.0, zones={}, gaps=0, reason=f"the energy reader does not answer: {error}"
+            answer = b""
+            while len(answer) <= _ANSWER_BYTES_MAX and (chunk := opened.recv(_CHUNK_BYTES)):
+                answer += chunk
+        return msgspec.json.decode(answer, type=EnergyReading)
+    except TimeoutError:
+        return _unavailable(
+            f"it does not answer within {_TIMEOUT_S:g} s", EnergyFailure.READER_TIMEOUT
         )
+    except OSError as error:
+        return _unavailable(str(error), EnergyFailure.READER_UNREACHABLE)
+    except msgspec.DecodeError as error:
+        return _unavailable(f"its answer is not valid: {error}", EnergyFailure.INVALID_ANSWER)
+
+
+def _unavailable(detail: str, failure: EnergyFailure) -> EnergyReading:
+    reason = f"the energy reader does not provide a reading: {detail}"
+    return EnergyReading(monotonic_s=0.0, zones={}, gaps=0, reason=reason, failure=failure)

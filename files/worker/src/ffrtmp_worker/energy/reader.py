@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ffrtmp_worker.energy import counter, zones
-from ffrtmp_worker.energy.client import EnergyReading
+from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading
 from ffrtmp_worker.energy.counter import EnergyCounter
 from ffrtmp_worker.energy.zones import POWERCAP
 from ffrtmp_worker.kernel_files import KernelFileError
@@ -89,11 +89,11 @@ class EnergyReader:
         """Read all counters now."""
         now_s = time.monotonic()
         if self._counter is None:
-            return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=self._reason)
+            return _unavailable(now_s, self._reason, EnergyFailure.NO_COUNTER)
         try:
             return self._counter.read(now_s)
         except KernelFileError as error:
-            return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=str(error))
+            return _unavailable(now_s, str(error), EnergyFailure.COUNTER_UNREADABLE)
 
     def save(self) -> None:
         """Store the counts. If that fails, log a warning and keep the counts stored before."""
@@ -124,6 +124,10 @@ class EnergyReader:
         if reason != self._reason:
             _log.warning("energy is unavailable: %s", reason)
         self._reason = reason
+
+
+def _unavailable(now_s: float, reason: str, failure: EnergyFailure) -> EnergyReading:
+    return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=reason, failure=failure)
 
 
 def serve_readings(reader: EnergyReader, listener: socket.socket, ended: socket.socket) -> None:

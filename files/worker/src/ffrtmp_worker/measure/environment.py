@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -83,6 +84,7 @@ class EnvironmentWatch:
         self._load_before = os.getloadavg()[0]
         self._memory_available = psutil.virtual_memory().available
         self._start_s = time.monotonic()
+        self._started_at = datetime.now(UTC)
         self._throttles = throttle_counts()
         self._cgroup = cgroup_counts()
         self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
@@ -123,6 +125,7 @@ class EnvironmentWatch:
             microcode=_microcode(),
             numa_nodes=numa_nodes(affinity),
             host_tuning=_if_unchanged(self._host_tuning, host_tuning()),
+            measured_at=self._started_at,
         )
 
     def _throttle_events(self) -> int | Unavailable:
