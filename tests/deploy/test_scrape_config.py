@@ -17,6 +17,7 @@ def rendered() -> str:
         "victoria_metrics",
         "scrape.yml.j2",
         victoria_metrics_master_url="https://10.0.0.5:8080",
+        victoria_metrics_master_targets=["10.0.0.5:9507", "10.0.0.6:9507"],
         victoria_metrics_service_targets={"vmalert": "127.0.0.1:8880"},
         victoria_metrics_sample_limit=3000,
         victoria_metrics_extra_scrape_configs=[
@@ -38,6 +39,10 @@ def test_every_job_bounds_the_samples_and_series_of_a_target(jobs: dict[str, Any
     for name, job in jobs.items():
         assert job["sample_limit"] == (7 if name == "own" else 3000), name
         assert job["series_limit"] == 50_000, name
+
+
+def test_each_master_is_scraped_at_its_own_address(jobs: dict[str, Any]) -> None:
+    assert jobs["master"]["static_configs"] == [{"targets": ["10.0.0.5:9507", "10.0.0.6:9507"]}]
 
 
 def test_victoria_metrics_accepts_the_configuration(rendered: str, tmp_path: Path) -> None:

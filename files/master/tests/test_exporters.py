@@ -1,5 +1,7 @@
 """Tests of the results and health exporters, whose metrics come from answers of the API."""
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -15,6 +17,7 @@ from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import own_collectors
 from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import Unavailable, VerdictState
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.models import Node, NodeList, Problem, Result, ResultPage, Run, RunPage
@@ -52,7 +55,9 @@ class Api:
         return self._call(f"/v1/runs/{run_id}", Run)
 
     def run_page(self, cursor: str = "", *, only_unfinished: bool = False) -> RunPage:
-        return self._call("/v1/runs", RunPage, cursor=cursor, unfinished=str(only_unfinished))
+        return self._call(
+            "/v1/runs", RunPage, cursor=cursor, unfinished=str(only_unfinished).lower()
+        )
 
     def result_page(self, cursor: str = "") -> ResultPage:
         return self._call("/v1/results", ResultPage, cursor=cursor)
@@ -248,7 +253,8 @@ def test_a_cursor_that_the_master_does_not_know_begins_a_recount(
     latest.refresh(page_of(first, changed(first)))
 
     def refuse(_: str) -> ResultPage:
-        raise MasterRefusedError(Problem(type="about:blank", title="unknown", status=status))
+        problem = Problem(type="about:blank", title="unknown", status=status, detail="")
+        raise MasterRefusedError(problem)
 
     with pytest.raises(MasterRefusedError):
         latest.refresh(refuse)
@@ -409,11 +415,12 @@ def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(
 ) -> None:
     now_s = [1000.0]
     health, api = FarmHealth(), Api(ready_harness)
-    refresher = PollingCollector(lambda: health.refresh(api), 60, lambda: now_s[0])
+    refresher = PollingCollector(lambda: health.refresh(api), 60, LoopRegistry(), lambda: now_s[0])
     last = "ffrtmp_exporter_source_last_success_timestamp_seconds"
     api.is_reachable = False
     assert not health.is_complete()
-    refresher.poll_once()
+    with pytest.raises(MasterUnreachableError):
+        refresher.poll_once()
     assert health.is_complete(), "an unreachable master is also a state of the farm"
     assert value(refresher, "ffrtmp_exporter_source_up") == 0
     assert value(refresher, last) is None
@@ -424,7 +431,8 @@ def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(
     assert value(health, "ffrtmp_node_up", node="worker1") == 1
     api.is_reachable = False
     now_s[0] += 15
-    refresher.poll_once()
+    with pytest.raises(MasterUnreachableError):
+        refresher.poll_once()
     assert value(refresher, "ffrtmp_exporter_source_up") == 0
     assert value(refresher, last) == 1000
     assert value(health, "ffrtmp_master_ready") == 0
@@ -440,7 +448,7 @@ def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
     latest, health = new_latest(), FarmHealth()
     latest.refresh(api.result_page)
     health.refresh(api)
-    refresher = PollingCollector(lambda: None, 60)
+    refresher = PollingCollector(lambda: None, 60, LoopRegistry())
     collectors = {"results": latest, "health": health, "source": refresher, **own_collectors()}
     page = MetricPage(collectors).render("")[0].decode()
     assert "ffrtmp_results_stored{" in page
@@ -452,16 +460,23 @@ def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
 def test_a_defect_does_not_end_the_refresh(
     defect: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers: list[Exception | None] = [defect, None]
+    calls = 0
+    called_twice = threading.Event()
 
-    def refresh() -> None:
-        answer = answers.pop(0)
-        if answer is not None:
-            raise answer
+    def fail_once() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise defect
+        called_twice.set()
 
-    refresher = PollingCollector(refresh, 60)
-    refresher.poll_once()
-    assert value(refresher, "ffrtmp_exporter_source_up") == 0
+    loops = LoopRegistry()
+    refresher = PollingCollector(fail_once, 0.001, loops)
+    refresher.start()
+    assert called_twice.wait(20)
+    refresher.stop()
     assert type(defect).__name__ in caplog.text
-    refresher.poll_once()
-    assert value(refresher, "ffrtmp_exporter_source_up") == 1
+    until = time.monotonic() + 20
+    while value(refresher, "ffrtmp_exporter_source_up") != 1:
+        assert time.monotonic() < until
+        time.sleep(0.005)

@@ -6,12 +6,13 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import promtool
 import pytest
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_worker.exporters import docker_engine
 from ffrtmp_worker.exporters.docker_engine import Containers, DockerEngine
 from ffrtmp_worker.exporters.docker_stats import DockerCollector, Poller
@@ -272,11 +273,12 @@ def test_the_age_of_the_last_read_is_exported() -> None:
             raise answer
         return answer
 
-    poller = Poller(read, 60)
+    poller = Poller(read, 60, LoopRegistry())
     last = "ffrtmp_exporter_source_last_success_timestamp_seconds"
     assert not poller.is_complete()
     for is_up, last_success_s in ((0, None), (1, 1234), (0, 1234)):
-        poller.read_once()
+        with suppress(ValueError):
+            poller.read_once()
         assert poller.is_complete()
         registry = CollectorRegistry()
         registry.register(poller)
@@ -287,7 +289,7 @@ def test_the_age_of_the_last_read_is_exported() -> None:
 @pytest.mark.slow
 def test_a_hanging_engine_does_not_delay_a_scrape(tmp_path: Path) -> None:
     with _answering(tmp_path, {"/version": _VERSION}) as socket:
-        poller = Poller(DockerEngine(socket).read, 0.1)
+        poller = Poller(DockerEngine(socket).read, 0.1, LoopRegistry())
         assert poller.latest().reason == "not_read_yet"
         poller.start()
         started = time.monotonic()

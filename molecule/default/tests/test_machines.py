@@ -37,6 +37,7 @@ MAX_TASKS = 4096
 LISTENERS = [
     ("master", EVERYWHERE, API_PORT),
     ("master", EVERYWHERE, 9502),
+    ("master", EVERYWHERE, 9507),
     ("master", EVERYWHERE, 9600),
     ("worker", EVERYWHERE, 9506),
     ("worker", EVERYWHERE, 9510),
@@ -172,4 +173,4 @@ def test_exporters_require_a_certificate(machine: Machine) -> None:
             assert machine.request(url).status == 0
             answer = machine.request(url, certificate=True)
             assert answer.status == 200
-            assert "ffrtmp_exporter_build_info" in answer.body
+            assert "_build_info{" in answer.body

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from ffrtmp_shared import config
+from ffrtmp_shared.exporter import ExporterSettings
 from ffrtmp_shared.server_certificates import CertificateFiles
 from msgspec import Meta
 
@@ -49,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             artifacts are removed. If null, the total size is not limited.
         client_ca_file: The CA certificate that must have issued the certificate of each client. If
             null, clients need no certificate.
+        metrics: The listener of the metrics for scrapers with a certificate of the farm's CA. If
+            null, only clients with a token can read the metrics.
         log_level: The minimum level of the messages that are logged.
     """
 
@@ -74,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     artifacts_keep_days: Annotated[float, Meta(gt=0)] | None = None
     artifacts_max_bytes: Bytes | None = None
     client_ca_file: Path | None = None
+    metrics: ExporterSettings | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -85,10 +85,11 @@ class MasterClient:
             ca_file: Certificate of the only CA that the client trusts.
             client_certificate: Certificate to present if the master requests one.
         """
+        self._tls = credentials.RenewableContext(ca_file, client_certificate)
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
-            verify=credentials.client_context(ca_file, client_certificate),
+            verify=self._tls.context,
             timeout=_TIMEOUT_S,
         )
 
@@ -308,6 +309,7 @@ class MasterClient:
             headers["Content-Type"] = "application/json"
         elif content is not None:
             headers.setdefault("Content-Type", "application/octet-stream")
+        self._tls.refresh()
         try:
             answer = self._http.request(
                 method, path, content=payload, params=params, headers=headers, timeout=timeout_s

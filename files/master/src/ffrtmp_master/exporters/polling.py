@@ -1,28 +1,29 @@
 """The main loop of exporters that poll the API of the master."""
 
 import argparse
-import logging
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 from ffrtmp_shared import config, credentials, logs, release_info
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import serve_until_stopped
+from ffrtmp_shared.loop_metrics import LoopCollector
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from ffrtmp_shared.source_age import SourceAge
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters.settings import ApiExporterSettings
 
-_log = logging.getLogger(__name__)
-
 _FAILED = 1
 _BAD_CONFIG = 2
+_LOOP = "refresh"
+# A refresh reads all pages that are new since the last one, and each page may take a while.
+_STALE_AFTER_S = 300.0
 
 
 class PollingCollector(Collector):
@@ -32,6 +33,7 @@ class PollingCollector(Collector):
         self,
         refresh: Callable[[], None],
         refresh_s: float,
+        loops: LoopRegistry,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Create the collector; `start` starts the thread.
@@ -39,45 +41,39 @@ class PollingCollector(Collector):
         Args:
             refresh: Fetches the data from the master.
             refresh_s: The pause between two calls, in seconds.
+            loops: The registry of the exporter's loops.
             clock: Returns the Unix time in seconds.
         """
-        self._clock = clock
         self._refresh = refresh
-        self._refresh_s = refresh_s
+        self._clock = clock
         self._age = SourceAge("the master")
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="refresh", daemon=True)
+        self._loop = ThreadLoop(
+            loops.add(_LOOP, stale_after_s=_STALE_AFTER_S + refresh_s),
+            self.poll_once,
+            Pacing(interval_s=refresh_s),
+            expected=(MasterUnreachableError, MasterRefusedError),
+        )
 
     def start(self) -> None:
         """Start polling."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Stop polling, without waiting for a request in progress."""
-        self._stopped.set()
+        self._loop.stop(timeout_s=0)
 
     def poll_once(self) -> None:
-        """Refresh once; a failure is logged and exported, not raised."""
+        """Refresh once. A failure is exported, and raised to the loop, which logs it."""
         try:
             self._refresh()
-        except (MasterUnreachableError, MasterRefusedError, msgspec.DecodeError) as error:
-            _log.warning("could not fetch data from the master: %s", error)
-            self._age.fail()
         except Exception:
-            # A defect must not end the thread, because the metrics would then be outdated forever.
-            _log.exception("could not fetch data from the master")
             self._age.fail()
-        else:
-            self._age.succeed(self._clock())
+            raise
+        self._age.succeed(self._clock())
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics of the source."""
         return self._age.metrics()
-
-    def _poll(self) -> None:
-        while not self._stopped.is_set():
-            self.poll_once()
-            self._stopped.wait(self._refresh_s)
 
 
 class Polled(NamedTuple):
@@ -112,9 +108,14 @@ def serve_polling(name: str, build: Build) -> None:
         certificate = credentials.ClientCertificate(exporter.certificate_file, exporter.key_file)
         with MasterClient(settings.master_url, token, settings.ca_file, certificate) as client:
             polled = build(client, settings)
-            refresher = PollingCollector(polled.refresh, settings.refresh_s)
+            loops = LoopRegistry()
+            refresher = PollingCollector(polled.refresh, settings.refresh_s, loops)
             refresher.start()
-            collectors = {name: polled.collector, "source": refresher}
+            collectors = {
+                name: polled.collector,
+                "source": refresher,
+                "loops": LoopCollector("ffrtmp_exporter", loops.read),
+            }
             serve_until_stopped(name, collectors, exporter, polled.is_complete)
             refresher.stop()
     except config.ConfigError as error:

@@ -3,10 +3,13 @@
 import gc
 import socket
 import ssl
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import uvicorn
+from ffrtmp_shared.exporter import ExporterSettings, make_server
+from ffrtmp_shared.exporter_server import ExporterServer
 from ffrtmp_shared.server_certificates import ServerCertificates
 
 from ffrtmp_master.server import app
@@ -65,7 +68,14 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    _Server(config, services).run()
+    # The metrics have a listener and threads of their own, so that they stay available when clients
+    # overload the API.
+    with nullcontext() if settings.metrics is None else _metrics_server(settings.metrics, services):
+        _Server(config, services).run()
+
+
+def _metrics_server(settings: ExporterSettings, services: Services) -> ExporterServer:
+    return make_server("ffmpeg-rtmp master", services.collectors(), settings)
 
 
 def _tune_garbage_collector() -> None:

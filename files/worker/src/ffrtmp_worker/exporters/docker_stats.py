@@ -1,14 +1,15 @@
 """The command `ffrtmp-exporter-docker_stats`: metrics of the host's containers."""
 
-import logging
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
+from ffrtmp_shared.loop_metrics import LoopCollector
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from ffrtmp_shared.source_age import SourceAge
 from msgspec import Meta
 from prometheus_client.core import (
@@ -23,8 +24,6 @@ from ffrtmp_worker.exporters.availability import Availability
 from ffrtmp_worker.exporters.docker_engine import Containers, DockerEngine
 from ffrtmp_worker.exporters.families import Family
 from ffrtmp_worker.service_settings import read_settings
-
-_log = logging.getLogger(__name__)
 
 
 class DockerExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +60,10 @@ _COUNTERS = (
             {"": "restarts"}),
 )  # fmt: skip
 
+# A read of many containers takes long, because each of them is inspected.
+_STALE_AFTER_S = 120.0
+_RETRY_PAUSE_MAX_S = 30.0
+
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _OTHER_STATE = "other"
 
@@ -68,16 +71,30 @@ _OTHER_STATE = "other"
 class Poller(Collector):
     """Reads the containers periodically in a separate thread, so that scrapes do not wait."""
 
-    def __init__(self, read: Callable[[], Containers], pause_s: float) -> None:
-        """Wait `pause_s` seconds between two reads; nothing is read before `start`."""
+    def __init__(self, read: Callable[[], Containers], pause_s: float, loops: LoopRegistry) -> None:
+        """Create a poller that reads nothing before `start`.
+
+        Args:
+            read: The function that reads the containers.
+            pause_s: The time between two reads, in seconds.
+            loops: The registry of the exporter's loops.
+        """
         self._read = read
-        self._pause_s = pause_s
+        self._loop = ThreadLoop(
+            loops.add("containers", stale_after_s=_STALE_AFTER_S + pause_s),
+            self.read_once,
+            Pacing(interval_s=pause_s, retry_pause_max_s=_RETRY_PAUSE_MAX_S),
+        )
         self._age = SourceAge("the Engine")
         self._latest: Containers | None = None
 
     def start(self) -> None:
         """Start the thread, which reads until the process ends."""
-        threading.Thread(target=self._poll, name="docker-poller", daemon=True).start()
+        self._loop.start()
+
+    def stop(self) -> None:
+        """Stop the thread; a read in progress may outlast this."""
+        self._loop.stop(timeout_s=0)
 
     def is_complete(self) -> bool:
         """Return whether the Engine has been read once; an unreachable Engine is a result, too."""
@@ -88,27 +105,20 @@ class Poller(Collector):
         return self._latest or _NOT_READ
 
     def read_once(self) -> None:
-        """Read the containers; a failure is logged and exported, not raised."""
+        """Read the containers. A defect is exported, and raised to the loop, which logs it."""
+        found = _DEFECT
         try:
             found = self._read()
-        except Exception:
-            # A defect must not end the thread, because the metrics would then be outdated forever.
-            _log.exception("the Engine could not be read")
-            found = _DEFECT
-        if found.reason:
-            self._age.fail()
-        else:
-            self._age.succeed(found.read_at_s)
-        self._latest = found
+        finally:
+            self._latest = found
+            if found.reason:
+                self._age.fail()
+            else:
+                self._age.succeed(found.read_at_s)
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics of the source."""
         return self._age.metrics()
-
-    def _poll(self) -> None:
-        stopped = threading.Event()
-        while not stopped.wait(self._pause_s if self.is_complete() else 0.0):
-            self.read_once()
 
 
 _NOT_READ = Containers(version="", containers=(), reason="not_read_yet", read_at_s=0.0)
@@ -191,9 +201,14 @@ def _network(found: Containers) -> Iterable[Metric]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-docker_stats", arguments, DockerExporterSettings)
-    poller = Poller(DockerEngine(settings.socket).read, settings.pause_s)
+    loops = LoopRegistry()
+    poller = Poller(DockerEngine(settings.socket).read, settings.pause_s, loops)
     poller.start()
-    collectors = {"docker": DockerCollector(poller.latest), "source": poller}
+    collectors = {
+        "docker": DockerCollector(poller.latest),
+        "source": poller,
+        "loops": LoopCollector("ffrtmp_exporter", loops.read),
+    }
     try:
         serve_until_stopped("docker_stats", collectors, settings.exporter, poller.is_complete)
     except (OSError, ValueError) as error:
