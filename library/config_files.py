@@ -129,15 +129,39 @@ def main() -> None:
         argument_spec={"payload": {"type": "str", "required": True, "no_log": True}},
         supports_check_mode=True,
     )
-    files = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
     diffs = []
     changed = []
-    for file in files:
-        diff = install(module, file)
+    for file in unpack(module):
+        try:
+            diff = install(module, file)
+        except OSError as error:
+            cause = f"{file['dest']} cannot be installed: {error.strerror} ({error.filename})"
+        else:
+            cause = ""
+        if cause:
+            module.fail_json(msg=cause)
         if diff is not None:
             changed.append(file["dest"])
             diffs.append(diff)
     module.exit_json(changed=bool(changed), changed_files=changed, diff=diffs)
+
+
+def unpack(module: AnsibleModule) -> list[dict[str, Any]]:
+    """Return the files in the payload. Fail the module if the action plugin did not create it."""
+    files: list[dict[str, Any]] | None
+    try:
+        files = json.loads(zlib.decompress(base64.b64decode(module.params["payload"])))
+    except (ValueError, zlib.error):
+        files = None
+    if not isinstance(files, list) or not all(
+        isinstance(file, dict) and {"dest", "content", "is_secret"} <= file.keys() for file in files
+    ):
+        # The payload may contain secrets, so no part of it is shown.
+        module.fail_json(
+            msg="the payload is not valid: use the action config_files with the option files, and "
+            "set action_plugins in ansible.cfg"
+        )
+    return files
 
 
 def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | None:
@@ -146,7 +170,7 @@ def install(module: AnsibleModule, file: dict[str, Any]) -> dict[str, str] | Non
     wanted = base64.b64decode(file["content"])
     present = dest.read_bytes() if dest.is_file() else None
     if present != wanted and not module.check_mode:
-        write(module, dest, wanted, file.get("validate"))
+        write(module, file, wanted)
     attributes = {
         "path": str(dest),
         "owner": file.get("owner", "root"),
@@ -188,15 +212,15 @@ def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, A
     return shown + content.decode(errors="replace")
 
 
-def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | None) -> None:
-    """Replace a file atomically, after `validate` has accepted the new content.
+def write(module: AnsibleModule, file: dict[str, Any], content: bytes) -> None:
+    """Replace a file atomically, after its command has accepted the new content.
 
     Args:
         module: The module, which runs the command and moves the file.
-        dest: Path of the file.
+        file: Entry of the file in the payload.
         content: New content.
-        validate: Command that must accept the content, if any.
     """
+    dest = Path(file["dest"])
     for parent in reversed(dest.parents):
         if not parent.exists():
             parent.mkdir()
@@ -204,32 +228,34 @@ def write(module: AnsibleModule, dest: Path, content: bytes, validate: str | Non
     # The temporary file is in the same directory, so that the move is an atomic rename.
     handle, temporary = tempfile.mkstemp(prefix=".ansible_tmp", dir=dest.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        if validate is not None:
-            check(module, dest, temporary, validate)
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(content)
+        if file.get("validate") is not None:
+            check(module, file, temporary)
         module.atomic_move(temporary, str(dest))
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
-def check(module: AnsibleModule, dest: Path, temporary: str, validate: str) -> None:
+def check(module: AnsibleModule, file: dict[str, Any], temporary: str) -> None:
     """Fail the module if the command rejects the new content of a file.
 
     Args:
         module: The module, which runs the command.
-        dest: Path of the file, for the error message.
+        file: Entry of the file in the payload. In its command, `%s` is replaced with `temporary`.
         temporary: Path of a temporary file with the new content.
-        validate: Command in which `%s` is replaced with `temporary`.
     """
-    command = [word.replace("%s", temporary) for word in shlex.split(validate)]
+    command = [word.replace("%s", temporary) for word in shlex.split(file["validate"])]
     code, out, err = module.run_command(command)
-    if code != 0:
-        module.fail_json(
-            msg=f"{dest} was not changed: {shlex.join(command)} rejects the new content: "
-            f"{(err or out).strip()}",
-            rc=code,
-        )
+    if code == 0:
+        return
+    # A checker may show the line that it rejects.
+    reason = "its output is secret" if file["is_secret"] else (err or out).strip()
+    module.fail_json(
+        msg=f"{file['dest']} was not changed: {shlex.join(command)} rejects the new content: "
+        f"{reason}",
+        rc=code,
+    )
 
 
 if __name__ == "__main__":

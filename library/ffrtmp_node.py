@@ -45,17 +45,20 @@ options:
     default: false
   wait_timeout_s:
     description:
-      - Maximum time to wait, in seconds. A restart of the master does not end the wait.
+      - Maximum time to wait, in seconds, from 0 to 31536000 (one year). A restart of the master
+        does not end the wait.
     type: float
     default: 3600.0
   master_url:
     description:
-      - URL of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
+        password.
     type: str
     required: true
   token:
     description:
       - API token with at least the role C(admin).
+      - White space at its beginning and end is ignored.
     type: str
     required: true
   ca_file:
@@ -75,7 +78,7 @@ options:
     type: path
   timeout_s:
     description:
-      - Timeout of each network operation of a request, in seconds.
+      - Timeout of each network operation of a request, in seconds, from 0.1 to 3600.
     type: float
     default: 30.0
 seealso:
@@ -112,10 +115,10 @@ node:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp import nodes
-from ansible.module_utils.ffrtmp.api import Deadline, Json, Master
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+from ansible.module_utils.ffrtmp.api import Json, Master
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
+from ansible.module_utils.ffrtmp.deadline import Deadline
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -177,7 +180,7 @@ def steer(master: Master, name: str, state: str, *, is_check: bool) -> Json:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = create_module(ARGUMENT_SPEC)
     params = module.params
     name, state, is_check = params["name"], params["state"], module.check_mode
     with connected(module) as master:

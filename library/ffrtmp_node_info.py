@@ -29,12 +29,14 @@ options:
     type: str
   master_url:
     description:
-      - URL of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
+        password.
     type: str
     required: true
   token:
     description:
       - API token with at least the role C(viewer).
+      - White space at its beginning and end is ignored.
     type: str
     required: true
   ca_file:
@@ -54,7 +56,7 @@ options:
     type: path
   timeout_s:
     description:
-      - Timeout of each network operation of a request, in seconds.
+      - Timeout of each network operation of a request, in seconds, from 0.1 to 3600.
     type: float
     default: 30.0
 seealso:
@@ -88,16 +90,15 @@ nodes:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp import nodes
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {"name": {"type": "str"}, **CONNECTION}
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = create_module(ARGUMENT_SPEC)
     name = module.params["name"]
     with connected(module) as master:
         found = nodes.all_nodes(master)

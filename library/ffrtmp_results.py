@@ -9,7 +9,11 @@ short_description: Fetch the results and the artifacts of a run into a directory
 description:
   - Writes C(results.json) (the run and its complete results), C(results.csv) (one row for each
     result, with empty cells for unavailable values), the artifacts in C(logs/), C(failures.json) if
-    jobs have failed, and C(SHA256SUMS) of all of them.
+    jobs have failed, C(missing.json) if artifacts could not be fetched, and C(SHA256SUMS) of all of
+    them.
+  - An artifact that the master no longer has, because its retention has removed it, is reported in
+    RV(missing) and in a warning. If another artifact cannot be fetched, for example because it is
+    damaged, the rest is fetched before the task fails.
   - Packs the files into an archive whose path is O(dest) followed by C(.tar.gz), so that they can
     be copied as one file. Names in the archive are relative to O(dest).
   - Verifies every artifact with the SHA-256 that the master reports.
@@ -42,12 +46,14 @@ options:
     required: true
   master_url:
     description:
-      - URL of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
+        password.
     type: str
     required: true
   token:
     description:
       - API token with at least the role C(viewer).
+      - White space at its beginning and end is ignored.
     type: str
     required: true
   ca_file:
@@ -67,7 +73,7 @@ options:
     type: path
   timeout_s:
     description:
-      - Timeout of each network operation of a request, in seconds.
+      - Timeout of each network operation of a request, in seconds, from 0.1 to 3600.
     type: float
     default: 30.0
 seealso:
@@ -110,12 +116,29 @@ run:
   description: The run as the master reports it.
   returned: success
   type: dict
+missing:
+  description:
+    - Artifacts that the master no longer has, and artifacts that could not be fetched for another
+      reason. C(missing.json) has the same content.
+    - A file that an earlier task has fetched is kept and not listed.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - path: logs/worker1/clip_x264_800k-r1-a1/ffmpeg.log
+      job_id: 019a0000-0000-7000-8000-000000000001
+      attempt: 1
+      name: ffmpeg.log
+      is_removed: true
+      reason: "there is no artifact ffmpeg.log"
 count:
   description: Number of results.
   returned: success
   type: int
 complete:
-  description: Whether every job of the run has succeeded and all results were fetched.
+  description:
+    - Whether every job of the run has succeeded and all results were fetched. Results include all
+      measurements, but not the artifacts in RV(missing).
   returned: success
   type: bool
 rows:
@@ -203,14 +226,19 @@ drifts:
   sample: [{node: worker1, n: 2, first_speed: 4.0, last_speed: 3.9, ratio: 0.975}]
 """
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp import results, runs, table
 from ansible.module_utils.ffrtmp.api import Json, Master
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
+from ansible.module_utils.ffrtmp.errors import ApiError, CorruptError, RefusedError, SettingsError
 from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
+
+_REMOVED = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+_NO_ACCESS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_NAMED_MAX = 5
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "run_id": {"type": "str", "required": True},
@@ -234,15 +262,21 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
     precision = master.get(f"/v1/runs/{run_id}/precision")
     failures = runs.failures(runs.jobs_of(master, run_id))
     folder = Folder(dest, is_dry=is_check)
-    for result in found:
-        for artifact in result["artifacts"]:
-            _fetch_artifact(master, folder, result, artifact)
     folder.put(
         "results.json", results.as_json({"run": run, "results": found, "precision": precision})
     )
     folder.put("results.csv", results.as_csv(found))
-    if failures:
-        folder.put("failures.json", results.as_json(failures))
+    missing = [
+        absent
+        for result in found
+        for artifact in result["artifacts"]
+        if (absent := _fetch_artifact(master, folder, result, artifact)) is not None
+    ]
+    for name, document in (("failures.json", failures), ("missing.json", missing)):
+        if document:
+            folder.put(name, results.as_json(document))
+        else:
+            folder.remove(name)
     folder.put("SHA256SUMS", results.as_sha256sums(dict(folder.digests)))
     archive = dest.with_name(f"{dest.name}.tar.gz")
     sha256 = folder.pack(archive)
@@ -258,6 +292,7 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
         "sha256": sha256,
         "files": sorted(folder.digests),
         "run": run,
+        "missing": missing,
         "count": len(found),
         "complete": total > 0 and run["counts"]["succeeded"] == total == len(found),
         "rows": rows,
@@ -266,25 +301,63 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
     }
 
 
-def _fetch_artifact(master: Master, folder: Folder, result: Json, artifact: Json) -> None:
-    source = (
-        f"/v1/jobs/{result['job_id']}/attempts/{result['attempt']}/artifacts/{artifact['name']}"
-    )
-    folder.put_by(
-        results.artifact_path(result, artifact["name"]),
-        artifact["sha256"],
-        lambda file: master.download(source, file, artifact["sha256"], artifact["size_bytes"]),
-    )
+def _fetch_artifact(master: Master, folder: Folder, result: Json, artifact: Json) -> Json | None:
+    """Write an artifact. If the master cannot provide it, return its entry for missing.json."""
+    name, sha256 = artifact["name"], artifact["sha256"]
+    path = results.artifact_path(result, name)
+    source = f"/v1/jobs/{result['job_id']}/attempts/{result['attempt']}/artifacts/{name}"
+    try:
+        if folder.is_dry and not folder.has(path, sha256):
+            master.head(source)
+        folder.put_by(
+            path,
+            sha256,
+            lambda file: master.download(source, file, sha256, artifact["size_bytes"]),
+        )
+    except (RefusedError, CorruptError) as error:
+        if getattr(error, "status", None) in _NO_ACCESS:
+            raise
+        return {
+            "path": path,
+            "job_id": result["job_id"],
+            "attempt": result["attempt"],
+            "name": name,
+            "is_removed": getattr(error, "status", None) in _REMOVED,
+            "reason": str(error),
+        }
+    return None
+
+
+def missing_text(missing: list[Json]) -> str:
+    """Return the paths of missing artifacts with the reason for the first, for a message."""
+    names = ", ".join(entry["path"] for entry in missing[:_NAMED_MAX])
+    others = f" and {len(missing) - _NAMED_MAX} others" if len(missing) > _NAMED_MAX else ""
+    return f"{names}{others} ({missing[0]['reason']})"
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = create_module(ARGUMENT_SPEC)
     params = module.params
     with connected(module) as master:
-        module.exit_json(
-            **fetch(master, params["run_id"], Path(params["dest"]), is_check=module.check_mode)
-        )
+        dest = Path(params["dest"]).absolute()
+        if dest.name in ("", ".."):
+            raise SettingsError(f"dest {dest} must be a directory that the module can create")
+        answer = fetch(master, params["run_id"], dest, is_check=module.check_mode)
+        removed = [entry for entry in answer["missing"] if entry["is_removed"]]
+        failed = [entry for entry in answer["missing"] if not entry["is_removed"]]
+        if removed:
+            module.warn(
+                f"the master no longer has {len(removed)} artifacts of run {params['run_id']}: "
+                f"{missing_text(removed)}. The rest was fetched; missing.json lists all of them"
+            )
+        if failed:
+            raise ApiError(
+                f"{len(failed)} artifacts of run {params['run_id']} could not be fetched: "
+                f"{missing_text(failed)}. The rest is in {dest}; missing.json lists all of them",
+                **{name: value for name, value in answer.items() if name != "table"},
+            )
+        module.exit_json(**answer)
 
 
 if __name__ == "__main__":

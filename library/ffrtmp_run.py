@@ -52,12 +52,14 @@ options:
         required: true
   key:
     description:
-      - Idempotency key. If a run with this key exists, it is returned instead of a new run.
+      - Idempotency key of 1 to 255 printable ASCII characters. If a run with this key exists, it is
+        returned instead of a new run.
       - With O(state=canceled), the key of the run to cancel.
     type: str
   seed:
     description:
-      - Seed of the random order of the jobs. By default, the master chooses one.
+      - Seed of the random order of the jobs, from 0 to 2147483647. By default, the master chooses
+        one.
     type: int
   run_id:
     description:
@@ -71,17 +73,20 @@ options:
     default: false
   wait_timeout_s:
     description:
-      - Maximum time to wait, in seconds. A restart of the master does not end the wait.
+      - Maximum time to wait, in seconds, from 0 to 31536000 (one year). A restart of the master
+        does not end the wait.
     type: float
     default: 3600.0
   master_url:
     description:
-      - URL of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
+        password.
     type: str
     required: true
   token:
     description:
       - API token with at least the role C(submitter).
+      - White space at its beginning and end is ignored.
     type: str
     required: true
   ca_file:
@@ -101,7 +106,7 @@ options:
     type: path
   timeout_s:
     description:
-      - Timeout of each network operation of a request, in seconds.
+      - Timeout of each network operation of a request, in seconds, from 0.1 to 3600.
     type: float
     default: 30.0
 seealso:
@@ -166,10 +171,11 @@ uploaded:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp import runs
-from ansible.module_utils.ffrtmp.api import Deadline, Json, Master, SettingsError
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+from ansible.module_utils.ffrtmp.api import Json, Master
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
+from ansible.module_utils.ffrtmp.deadline import Deadline
+from ansible.module_utils.ffrtmp.errors import SettingsError
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "canceled"], "default": "present"},
@@ -290,9 +296,8 @@ def canceled(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC,
-        supports_check_mode=True,
+    module = create_module(
+        ARGUMENT_SPEC,
         required_if=[
             ("state", "present", ("suite",)),
             ("state", "canceled", ("run_id", "key"), True),

@@ -48,12 +48,14 @@ options:
     type: dict
   master_url:
     description:
-      - URL of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
+        password.
     type: str
     required: true
   token:
     description:
       - API token with at least the role C(viewer).
+      - White space at its beginning and end is ignored.
     type: str
     required: true
   ca_file:
@@ -73,7 +75,7 @@ options:
     type: path
   timeout_s:
     description:
-      - Timeout of each network operation of a request, in seconds.
+      - Timeout of each network operation of a request, in seconds, from 0.1 to 3600.
     type: float
     default: 30.0
 seealso:
@@ -145,10 +147,9 @@ jobs:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp import runs
 from ansible.module_utils.ffrtmp.api import Json
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "run_id": {"type": "str", "required": True},
@@ -161,7 +162,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = create_module(ARGUMENT_SPEC)
     params = module.params
     with connected(module) as master:
         run, jobs = runs.observe(

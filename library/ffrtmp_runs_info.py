@@ -30,12 +30,14 @@ options:
     default: false
   master_url:
     description:
-      - URL of the master, such as V(https://10.0.0.5:8080).
+      - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
+        password.
     type: str
     required: true
   token:
     description:
       - API token with at least the role C(viewer).
+      - White space at its beginning and end is ignored.
     type: str
     required: true
   ca_file:
@@ -55,7 +57,7 @@ options:
     type: path
   timeout_s:
     description:
-      - Timeout of each network operation of a request, in seconds.
+      - Timeout of each network operation of a request, in seconds, from 0.1 to 3600.
     type: float
     default: 30.0
 seealso:
@@ -90,9 +92,8 @@ runs:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp import runs
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "include_final": {"type": "bool", "default": False},
@@ -102,7 +103,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = create_module(ARGUMENT_SPEC)
     with connected(module) as master:
         found = list(master.pages("/v1/runs"))
         if not module.params["include_final"]:

@@ -26,7 +26,7 @@ attributes:
 options:
   slots:
     description:
-      - Number of slots of the host.
+      - Number of slots of the host, from 1 to 65536.
     type: int
     required: true
   physical:
@@ -83,8 +83,8 @@ slots:
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp import pinning
+from ansible.module_utils.ffrtmp.argument_spec import create_module
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "slots": {"type": "int", "required": True},
@@ -109,7 +109,7 @@ def divided(params: dict[str, Any]) -> list[pinning.Slot]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = create_module(ARGUMENT_SPEC)
     try:
         slots = divided(module.params)
     except pinning.PinningError as error:

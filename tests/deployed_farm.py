@@ -11,15 +11,15 @@ from typing import Any
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[1]
+PKI_FOLDER = "/etc/ffmpeg-rtmp/pki"
 
 # This program runs on a machine of the farm, where Python is the only HTTPS client.
 _REQUEST = """
 import json, ssl, sys, urllib.error, urllib.request
-url, ca, show_certificate, token = json.loads(sys.argv[1])
+url, ca, folder, token = json.loads(sys.argv[1])
 context = ssl.create_default_context(cafile=ca)
-if show_certificate:
-    folder = "/etc/ffmpeg-rtmp/pki/"
-    context.load_cert_chain(folder + "host.pem", folder + "host.key")
+if folder:
+    context.load_cert_chain(folder + "/host.pem", folder + "/host.key")
 request = urllib.request.Request(url)
 if token:
     request.add_header("Authorization", "Bearer " + token)
@@ -90,7 +90,7 @@ class Machine:
         url: str,
         *,
         token: str = "",
-        certificate: bool = False,
+        certificate: bool | str = False,
         ca: str = "/etc/ffmpeg-rtmp/pki/ca.pem",
     ) -> Answer:
         """Send a GET request from the machine.
@@ -98,13 +98,15 @@ class Machine:
         Args:
             url: The requested URL.
             token: The bearer token. If it is empty, the request has none.
-            certificate: Whether the machine presents its certificate.
+            certificate: Whether the machine presents its certificate, or the directory of another
+                certificate that it presents.
             ca: The path on the machine of the file with the trusted CAs.
 
         Returns:
             The answer. If the request failed without an answer, its status is 0.
         """
-        parameters = json.dumps([url, ca, certificate, token])
+        folder = PKI_FOLDER if certificate is True else certificate or ""
+        parameters = json.dumps([url, ca, folder, token])
         output = self.host.check_output("python3 -c %s %s", _REQUEST, parameters)
         status, body = json.loads(output)
         return Answer(status, body)

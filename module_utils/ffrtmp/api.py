@@ -6,69 +6,27 @@ import hashlib
 import http.client
 import json
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from typing import IO, Any
+from urllib.parse import quote, urlencode
 
-T = TypeVar("T")
+from ansible.module_utils.ffrtmp import options
+from ansible.module_utils.ffrtmp.deadline import Deadline
+from ansible.module_utils.ffrtmp.errors import (
+    CorruptError,
+    RefusedError,
+    SettingsError,
+    UnreachableError,
+)
+
 Json = dict[str, Any]
 
 _PIECE_BYTES = 65536
-_LONGEST_PAUSE_S = 5.0
-
-
-class ApiError(Exception):
-    """A failed request. The message is intended for the operator.
-
-    `returned` contains values that the module returns in addition to the message.
-    """
-
-    def __init__(self, message: str, **returned: Any) -> None:
-        """Store the values to return with the message."""
-        super().__init__(message)
-        self.returned = returned
-
-    @property
-    def is_temporary(self) -> bool:
-        """Return whether a retry may succeed."""
-        return False
-
-
-class SettingsError(ApiError):
-    """Invalid settings of a call. A retry does not help."""
-
-
-class UnreachableError(ApiError):
-    """No response from the master. It may be restarting, so a retry may help."""
-
-    @property
-    def is_temporary(self) -> bool:
-        """Always true."""
-        return True
-
-
-class RefusedError(ApiError):
-    """An error response of the master, usually with a problem document."""
-
-    def __init__(self, status: int, message: str) -> None:
-        """Store the HTTP status with the message."""
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def is_temporary(self) -> bool:
-        """Return whether the status is 5xx or 429, in which case a retry may succeed."""
-        return (
-            self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or self.status == HTTPStatus.TOO_MANY_REQUESTS
-        )
-
-
-class CorruptError(ApiError):
-    """Received data that does not match the digest, size or names that are valid for it."""
+_DOCUMENT_MAX_BYTES = 256 * 1024 * 1024
+_PROBLEM_MAX_BYTES = 256 * 1024
+_DOCUMENT_TIMEOUT_S = 600.0
 
 
 class Master:
@@ -100,9 +58,11 @@ class Master:
         Raises:
             SettingsError: The URL is invalid, or a file cannot be used.
         """
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise SettingsError(f"master_url must look like https://HOST:8080, not {url!r}")
+        given = {"master_url": url, "token": token, "timeout_s": timeout_s}
+        parts = options.split_master_url(url)
+        problems = list(options.problems(given))
+        if parts is None or problems:
+            raise SettingsError(". ".join(problems))
         self._url = url
         self._host = parts.hostname
         self._port = parts.port or 443
@@ -152,17 +112,23 @@ class Master:
             yield from page["items"]
             if not page.get("next_cursor"):
                 return
+            if page["next_cursor"] == cursor:
+                raise CorruptError(f"{path}: the master returned the same page again")
             cursor = page["next_cursor"]
 
     def exists(self, path: str) -> bool:
         """Return whether `path` exists on the master."""
         try:
-            self._request("HEAD", path).read()
+            self.head(path)
         except RefusedError as refused:
             if refused.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
         return True
+
+    def head(self, path: str) -> None:
+        """Raise RefusedError if `path` does not exist."""
+        self._request("HEAD", path).read()
 
     def upload(self, path: str, file: Path) -> None:
         """Upload a file to `path`."""
@@ -188,19 +154,15 @@ class Master:
         answer = self._request("GET", path)
         digest = hashlib.sha256()
         received = 0
-        try:
-            while piece := answer.read(_PIECE_BYTES):
-                received += len(piece)
-                if received > size_bytes:
-                    self._disconnect()
-                    raise CorruptError(
-                        f"{path}: received more than the {size_bytes} bytes reported by the master"
-                    )
-                digest.update(piece)
-                target.write(piece)
-        except (OSError, http.client.HTTPException) as error:
-            self._disconnect()
-            raise self._unreachable(error) from error
+        while piece := self._read(answer, _PIECE_BYTES):
+            received += len(piece)
+            if received > size_bytes:
+                self._disconnect()
+                raise CorruptError(
+                    f"{path}: received more than the {size_bytes} bytes reported by the master"
+                )
+            digest.update(piece)
+            target.write(piece)
         if digest.hexdigest() != sha256:
             raise CorruptError(
                 f"{path}: the SHA-256 of the received file is {digest.hexdigest()}, but the master "
@@ -215,19 +177,44 @@ class Master:
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
         answer = self._request(method, path, **options)
-        try:
-            text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self._disconnect()
-            raise self._unreachable(error) from error
+        text = self._document(path, answer)
         if not text:
             return None
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SettingsError(
                 f"{self._url}{path} did not answer with JSON: is master_url the farm's master?"
             ) from error
+
+    def _document(self, path: str, answer: http.client.HTTPResponse) -> bytes:
+        """Return the body of a response, whose size and duration are limited."""
+        deadline = Deadline(_DOCUMENT_TIMEOUT_S)
+        pieces = []
+        received = 0
+        while piece := self._read(answer, _PIECE_BYTES):
+            pieces.append(piece)
+            received += len(piece)
+            if received > _DOCUMENT_MAX_BYTES or deadline.is_over:
+                self._disconnect()
+                raise CorruptError(
+                    f"{self._url}{path} returned more than {_DOCUMENT_MAX_BYTES} bytes, or its "
+                    f"response took longer than {_DOCUMENT_TIMEOUT_S:g} s: is master_url the "
+                    "farm's master?"
+                )
+        return b"".join(pieces)
+
+    def _read(self, answer: http.client.HTTPResponse, size_bytes: int) -> bytes:
+        """Return the next piece of a body, which is empty at its end."""
+        try:
+            piece = answer.read(size_bytes)
+        except (OSError, http.client.HTTPException) as error:
+            self._disconnect()
+            raise self._unreachable(error) from error
+        if not piece and answer.length:
+            self._disconnect()
+            raise self._unreachable(http.client.IncompleteRead(piece, answer.length))
+        return piece
 
     def _request(
         self,
@@ -258,7 +245,7 @@ class Master:
                 raise
             answer = self._exchange(method, target, payload, all_headers)
         if answer.status >= HTTPStatus.BAD_REQUEST:
-            text = answer.read()
+            text = self._read(answer, _PROBLEM_MAX_BYTES)
             self._disconnect()
             raise RefusedError(answer.status, problem_message(method, path, answer.status, text))
         return answer
@@ -279,6 +266,13 @@ class Master:
         except (OSError, http.client.HTTPException) as error:
             self._disconnect()
             raise self._unreachable(error) from error
+        except ValueError:
+            # The message of http.client contains the rejected header, which may be the token.
+            self._disconnect()
+            raise SettingsError(
+                f"{method} {target[:80]} cannot be sent: a header or the host name contains a "
+                "character that HTTP does not allow"
+            ) from None
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -347,55 +341,3 @@ def file_sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class Deadline:
-    """A point in time at which a wait ends."""
-
-    def __init__(
-        self,
-        seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """Set the deadline to `seconds` from now."""
-        self._clock = clock
-        self._sleep = sleep
-        self._at = clock() + seconds
-
-    @property
-    def is_over(self) -> bool:
-        """Return whether the deadline has passed."""
-        return self._clock() >= self._at
-
-    def pause(self, seconds: float) -> None:
-        """Sleep for `seconds`, but not beyond the deadline."""
-        self._sleep(max(0.0, min(seconds, self._at - self._clock())))
-
-
-def persist(call: Callable[[], T], deadline: Deadline) -> T:
-    """Repeat a call while the master is unavailable, until the deadline.
-
-    Args:
-        call: Function that sends a request to the master.
-        deadline: Time after which a failed call is not repeated.
-
-    Returns:
-        The return value of the first successful call.
-
-    Raises:
-        UnreachableError, RefusedError: The call still fails at the deadline.
-        ApiError: The call failed for a reason that a retry does not remove.
-    """
-    pause_s = 0.5
-    while True:
-        try:
-            return call()
-        except UnreachableError:
-            if deadline.is_over:
-                raise
-        except RefusedError as refused:
-            if deadline.is_over or not refused.is_temporary:
-                raise
-        deadline.pause(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

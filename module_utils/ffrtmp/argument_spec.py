@@ -1,4 +1,4 @@
-"""Arguments that the modules have in common, and the handling of API errors."""
+"""Arguments that the modules have in common, and the handling of their errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ffrtmp.api import ApiError, Master
+from ansible.module_utils.ffrtmp.api import Master
+from ansible.module_utils.ffrtmp.errors import ApiError
+from ansible.module_utils.ffrtmp.options import problems, split_master_url
 
 CONNECTION: dict[str, dict[str, Any]] = {
     "master_url": {"type": "str", "required": True},
@@ -20,14 +22,45 @@ CONNECTION: dict[str, dict[str, Any]] = {
 """Arguments for the connection to the master."""
 
 
+def create_module(argument_spec: dict[str, dict[str, Any]], **rules: Any) -> AnsibleModule:
+    """Return a module whose options have been checked.
+
+    White space around the token is removed, because files with tokens end with a line feed. If an
+    option has a value that is not accepted, the module fails and names all such options.
+
+    Args:
+        argument_spec: Options of the module.
+        rules: Relations between options, as keyword arguments of AnsibleModule.
+    """
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **rules)
+    if "token" in module.params:
+        module.params["token"] = module.params["token"].strip()
+        _conceal(module, module.params["token"])
+    url = module.params.get("master_url") or ""
+    if split_master_url(url) is None:
+        # It may contain a password, and Ansible returns the arguments of a module.
+        _conceal(module, url)
+    found = list(problems(module.params))
+    if found:
+        module.fail_json(msg=". ".join(found), temporary=False)
+    return module
+
+
+def _conceal(module: AnsibleModule, secret: str) -> None:
+    """Let Ansible replace the secret in everything that the module returns."""
+    if secret:
+        module.no_log_values.add(secret)
+
+
 @contextlib.contextmanager
 def connected(module: AnsibleModule) -> Iterator[Master]:
     """Yield a client for the master that the module's arguments specify.
 
-    If the body raises an ApiError, the module fails. It then returns `temporary`, which indicates
-    whether a retry may succeed.
+    If the body fails because of the master, the network, the operator or a file, the module fails
+    with a message. It then returns `temporary`, which indicates whether a retry may succeed.
     """
     params = module.params
+    failure: ApiError | None = None
     try:
         master = Master(
             params["master_url"],
@@ -40,4 +73,22 @@ def connected(module: AnsibleModule) -> Iterator[Master]:
         with contextlib.closing(master):
             yield master
     except ApiError as error:
-        module.fail_json(msg=str(error), temporary=error.is_temporary, **error.returned)
+        failure = error
+    except OSError as error:
+        failure = ApiError(f"{error.filename or 'a file'} cannot be used: {error.strerror}")
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        # The functions that interpret responses expect the forms that the API specifies.
+        failure = ApiError(
+            f"a response of {params['master_url']} does not have the expected form "
+            f"({_kind(error)}): check that master_url is the farm's master and that it has the "
+            "release of these modules"
+        )
+    # Outside the handlers, because Ansible would otherwise add the messages of all causes.
+    if failure is not None:
+        module.fail_json(msg=str(failure), temporary=failure.is_temporary, **failure.returned)
+
+
+def _kind(error: Exception) -> str:
+    """Return the type of an error, and for a missing field its name."""
+    is_field = isinstance(error, KeyError) and isinstance(error.args[0], str)
+    return f"no field {error.args[0][:64]}" if is_field else type(error).__name__

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ansible.module_utils.ffrtmp.api import SettingsError, file_sha256
+from ansible.module_utils.ffrtmp.api import file_sha256
+from ansible.module_utils.ffrtmp.errors import SettingsError
 
 _FILE_MODE = 0o644
 
@@ -30,7 +31,7 @@ class Folder:
         self.path = path
         self.changes: list[str] = []
         self.digests: dict[str, str] = {}
-        self._is_dry = is_dry
+        self.is_dry = is_dry
 
     def put(self, name: str, content: bytes) -> None:
         """Write the file `name` if its content differs."""
@@ -48,18 +49,31 @@ class Folder:
             SettingsError: The file or its directory cannot be written.
         """
         target = self.path / name
+        if not self.has(name, sha256):
+            if not self.is_dry:
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise SettingsError(f"{target.parent} cannot be created: {error}") from error
+                with replacing(target) as file:
+                    write(file)
+            self.changes.append(name)
+        # A file that could not be written is not part of the directory.
         self.digests[name] = sha256
-        if target.is_file() and file_sha256(target) == sha256:
+
+    def has(self, name: str, sha256: str) -> bool:
+        """Return whether the file `name` exists with this digest."""
+        target = self.path / name
+        return target.is_file() and file_sha256(target) == sha256
+
+    def remove(self, name: str) -> None:
+        """Remove the file `name`, which an earlier fetch may have written."""
+        target = self.path / name
+        if not target.is_file():
             return
         self.changes.append(name)
-        if self._is_dry:
-            return
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SettingsError(f"{target.parent} cannot be created: {error}") from error
-        with replacing(target) as file:
-            write(file)
+        if not self.is_dry:
+            target.unlink()
 
     def pack(self, archive: Path) -> str | None:
         """Pack the files into an archive and return its digest.
@@ -68,7 +82,7 @@ class Folder:
         in the archive are relative to the directory. If `is_dry` is true and the archive would
         change, None is returned.
         """
-        if self._is_dry:
+        if self.is_dry:
             is_current = not self.changes and archive.is_file()
             if not is_current and archive.name not in self.changes:
                 self.changes.append(archive.name)

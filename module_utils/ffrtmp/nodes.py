@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from ansible.module_utils.ffrtmp.api import (
-    ApiError,
-    Deadline,
-    Json,
-    Master,
-    RefusedError,
-    SettingsError,
-    persist,
-)
+from ansible.module_utils.ffrtmp.api import Json, Master
+from ansible.module_utils.ffrtmp.deadline import Deadline, persist
+from ansible.module_utils.ffrtmp.errors import ApiError, RefusedError, SettingsError
 
 POLL_S = 1.0
 """Interval at which a draining node is polled, in seconds."""

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+# The kernel supports at most 8192 CPUs and 1024 nodes. A longer number would be a very large set.
+_RANGE = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?")
+
 
 class PinningError(Exception):
     """Request for CPUs or memory nodes that the host does not have."""
@@ -134,7 +137,10 @@ def _slot(cores: Iterable[Core], host: Host) -> Slot:
 
 
 def _present(name: str, entry: str, available: frozenset[int], label: str) -> set[int]:
-    found = _numbers(entry)
+    try:
+        found = _numbers(entry)
+    except PinningError as error:
+        raise PinningError(f"{name}: {error}") from None
     if not found or not found <= available:
         numbers = ", ".join(str(number) for number in sorted(available)) or "none"
         raise PinningError(f"{name} has {entry!r}; this host's {label}: {numbers}")
@@ -145,9 +151,9 @@ def _numbers(text: str) -> set[int]:
     """Return the numbers of a set in the kernel's notation, such as 0-3,8."""
     found: set[int] = set()
     for part in re.split(r"[,\s]+", text.strip()):
+        if not _RANGE.fullmatch(part):
+            raise PinningError(f"{text[:80]!r} is not a set of numbers such as 0-3,8")
         first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
-            raise PinningError(f"{text!r} is not a set of numbers such as 0-3,8")
         found.update(range(int(first), int(last or first) + 1))
     return found
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from ansible.module_utils.ffrtmp.api import CorruptError, Json
+from ansible.module_utils.ffrtmp.api import Json
+from ansible.module_utils.ffrtmp.errors import CorruptError
 
 COLUMNS = (
     "run_id",

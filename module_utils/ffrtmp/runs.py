@@ -6,18 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.ffrtmp.api import (
-    ApiError,
-    Deadline,
-    Json,
-    Master,
-    SettingsError,
-    file_sha256,
-    persist,
-)
+from ansible.module_utils.ffrtmp.api import Json, Master, file_sha256
+from ansible.module_utils.ffrtmp.deadline import Deadline, persist
+from ansible.module_utils.ffrtmp.errors import ApiError, SettingsError
 
 POLL_S = 2.0
 """Interval at which an awaited run is polled, in seconds."""
+
+SUITE_MAX_BYTES = 4_000_000
+"""Maximum size of a suite file. The master accepts a million characters of up to four bytes."""
 
 _LOG_TAIL_LINES = 20
 
@@ -45,11 +42,26 @@ def find_by_key(master: Master, key: str) -> Json | None:
 
 
 def read_suite(path: str) -> str:
-    """Return the text of a suite file. Raises SettingsError if it cannot be read."""
+    """Return the text of a suite file. Raises SettingsError if it is too long or unreadable."""
+    file = Path(path)
     try:
-        return Path(path).read_text(encoding="utf-8")
+        _check_regular("suite", file)
+        with file.open("rb") as opened:
+            content = opened.read(SUITE_MAX_BYTES + 1)
+        if len(content) > SUITE_MAX_BYTES:
+            raise SettingsError(
+                f"suite {path} has more than {SUITE_MAX_BYTES} bytes, which the master would "
+                "reject: divide it into several suites"
+            )
+        return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"suite {path} cannot be read: {error}") from error
+
+
+def _check_regular(option: str, file: Path) -> None:
+    """Raise SettingsError if a file exists but is not a regular file, which may have no end."""
+    if file.exists() and not file.is_file():
+        raise SettingsError(f"{option} {file} is not a regular file: set it to the path of a file")
 
 
 def source_digests(suite: str, paths: Iterable[str]) -> dict[str, Path]:
@@ -60,6 +72,7 @@ def source_digests(suite: str, paths: Iterable[str]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in paths:
+        _check_regular("source", Path(path))
         try:
             digest = file_sha256(Path(path))
         except OSError as error:

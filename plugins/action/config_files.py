@@ -5,15 +5,36 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
+# Ansible's setting module_utils applies only to modules, but this plugin runs on the control node.
+_MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
+if _MODULE_UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_MODULE_UTILS)
+
+from ansible.module_utils.ffrtmp import options  # noqa: E402
+
 _SOURCES = ("template", "copy")
 _ATTRIBUTES = ("owner", "group", "mode", "validate")
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "dest": str,
+    **dict.fromkeys(_SOURCES, str),
+    "owner": (str, int, type(None)),
+    "group": (str, int, type(None)),
+    "mode": (str, type(None)),
+    "validate": (str, type(None)),
+    "vars": (Mapping, type(None)),
+    # A value from the command line is a text.
+    "secret": (bool, str),
+}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -30,7 +51,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         del tmp
         result: dict[str, Any] = super().run(task_vars=task_vars)
         variables = task_vars or {}
-        files = [self._packed(file, variables) for file in self._task.args["files"]]
+        given = self._task.args.get("files")
+        if not isinstance(given, list) or not all(isinstance(file, Mapping) for file in given):
+            raise AnsibleActionFail("files must be a list of files, each with dest and others")
+        files = [self._packed(file, variables) for file in given]
         payload = base64.b64encode(zlib.compress(json.dumps(files).encode())).decode()
         result.update(
             self._execute_module(
@@ -45,23 +69,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _packed(self, file: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of the module for one file."""
-        unknown = file.keys() - {"dest", "vars", "secret", *_SOURCES, *_ATTRIBUTES}
-        sources = [name for name in _SOURCES if name in file]
-        if unknown or "dest" not in file or len(sources) != 1:
-            raise AnsibleActionFail(
-                "each file needs dest and either template or copy; "
-                f"{file.get('dest', 'an entry')} has {', '.join(sorted(file)) or 'nothing'}"
-            )
+        _check(file)
         if "template" in file:
             content = self._render(file["template"], file.get("vars") or {}, variables)
         else:
-            content = Path(self._find_needle("files", file["copy"])).read_bytes()
+            content = self._read(file["copy"])
         return {
             "dest": file["dest"],
             "content": base64.b64encode(content).decode(),
-            "is_secret": bool(file.get("secret", False)),
+            "is_secret": boolean(file.get("secret", False)),
             **{name: str(file[name]) for name in _ATTRIBUTES if file.get(name) is not None},
         }
+
+    def _read(self, name: str) -> bytes:
+        source = Path(self._find_needle("files", name))
+        try:
+            return source.read_bytes()
+        except OSError as error:
+            raise AnsibleActionFail(f"copy: {source} cannot be read: {error.strerror}") from error
 
     def _render(self, name: str, own: dict[str, Any], variables: dict[str, Any]) -> bytes:
         source = Path(self._find_needle("templates", name))
@@ -74,3 +99,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             overrides={"trim_blocks": True},
         )
         return str(text).encode()
+
+
+def _check(file: Mapping[str, Any]) -> None:
+    """Raise AnsibleActionFail unless the options of a file are complete and valid."""
+    unknown = file.keys() - _TYPES.keys()
+    sources = [name for name in _SOURCES if name in file]
+    if unknown or "dest" not in file or len(sources) != 1:
+        raise AnsibleActionFail(
+            "each file needs dest and either template or copy; "
+            f"{file.get('dest', 'an entry')} has {', '.join(sorted(file)) or 'nothing'}"
+        )
+    wrong = [name for name in file if not isinstance(file[name], _TYPES[name])]
+    if wrong:
+        raise AnsibleActionFail(
+            f"{file['dest']}: the type of {', '.join(sorted(wrong))} is not valid: vars must be a "
+            "dictionary, secret must be true or false, and the others must be texts"
+        )
+    texts = {name: value for name, value in file.items() if isinstance(value, str)}
+    found = list(options.problems(texts))
+    if found:
+        raise AnsibleActionFail(f"{file['dest']}: {'. '.join(found)}")
+    try:
+        boolean(file.get("secret", False))
+    except TypeError:
+        raise AnsibleActionFail(f"{file['dest']}: secret must be true or false") from None

@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 import ansible.module_utils
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -36,6 +36,7 @@ if _MODULE_UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_MODULE_UTILS)
 
 from ansible.module_utils.ffrtmp.argument_spec import CONNECTION  # noqa: E402
+from ansible.module_utils.ffrtmp.options import problems  # noqa: E402
 from ansible.module_utils.ffrtmp.progress import (  # noqa: E402
     LINE_COLUMNS,
     ProgressMeter,
@@ -82,6 +83,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the last result of the module, with `detached` and `timed_out`."""
         result: Json = super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(argument_spec=_OPTIONS)
+        # The module removes white space around the token.
+        found = list(problems({**options, "token": options["token"].strip()}))
+        if found:
+            raise AnsibleActionFail(". ".join(found))
         arguments = {
             name: value
             for name, value in options.items()

@@ -27,15 +27,17 @@ RunModule = Callable[..., dict[str, Any]]
 def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     """A function that runs the main() of a module.
 
-    It returns the output of the module, to which it adds the exit code as `rc`.
+    It returns the output of the module, to which it adds the exit code as `rc` and the standard
+    error as `stderr`.
     """
 
     def run(module: ModuleType, **arguments: Any) -> dict[str, Any]:
         capsys.readouterr()
         with patch_module_args(arguments), pytest.raises(SystemExit) as exited:
             module.main()
-        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return {**answer, "rc": exited.value.code}
+        captured = capsys.readouterr()
+        answer: dict[str, Any] = json.loads(captured.out)
+        return {**answer, "rc": exited.value.code, "stderr": captured.err}
 
     return run
 

@@ -147,7 +147,6 @@ class Agent:
         """Register the node; the agent stores its files in `folder`."""
         self.client = client
         self._log = folder / "ffmpeg.log"
-        self._log.write_bytes(LOG)
         client.register(
             Registration(
                 name="worker1",
@@ -179,14 +178,14 @@ class Agent:
         )
         return claim
 
-    def succeed(self, claim: Claim, vmaf: float | None = 90.0) -> None:
+    def succeed(self, claim: Claim, vmaf: float | None = 90.0, log: bytes = LOG) -> None:
         """Report a result with a log."""
         self.client.report_result(
             claim.job.id,
             ResultReport(
                 attempt=claim.attempt,
                 measurement=measurement(vmaf=vmaf),
-                artifacts=(self._upload(claim),),
+                artifacts=(self._upload(claim, log),),
             ),
         )
 
@@ -196,7 +195,8 @@ class Agent:
             claim.job.id, FailureReport(attempt=claim.attempt, failure=failure("Invalid option\n"))
         )
 
-    def _upload(self, claim: Claim) -> Artifact:
-        digest = hashlib.sha256(LOG).hexdigest()
+    def _upload(self, claim: Claim, log: bytes) -> Artifact:
+        digest = hashlib.sha256(log).hexdigest()
+        self._log.write_bytes(log)
         self.client.upload_artifact(claim.job.id, claim.attempt, "ffmpeg.log", self._log)
-        return Artifact(name="ffmpeg.log", sha256=digest, size_bytes=len(LOG))
+        return Artifact(name="ffmpeg.log", sha256=digest, size_bytes=len(log))

@@ -31,7 +31,7 @@ def test_certificate_of_another_authority_is_refused(
     answer = run_module(
         ffrtmp_run_info,
         **{**farm.connection, "ca_file": str(tmp_path / "other.pem")},
-        run_id="x",
+        run_id="019a0000-0000-7000-8000-000000000000",
         wait_change_s=30,
     )
 

@@ -233,6 +233,72 @@ def test_results_are_fetched_once(
         assert sorted(archive.getnames()) == fetched["files"]
 
 
+def _stored(farm: Farm) -> list[Path]:
+    """Return the files of the master's artifacts."""
+    return [path for path in (farm.folder / "artifacts").rglob("*") if path.is_file()]
+
+
+@own_farm
+def test_the_rest_is_fetched_if_the_master_has_removed_an_artifact(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim())
+    agent.succeed(agent.claim(), log=b"another log\n")
+    (removed,) = [path for path in _stored(farm) if path.read_bytes() == LOG]
+    content = removed.read_bytes()
+    removed.unlink()
+    dest = tmp_path / "out"
+    arguments = {**farm.connection, "run_id": run_id, "dest": str(dest)}
+
+    planned = run_module(ffrtmp_results, **arguments, **CHECK)
+    answer = run_module(ffrtmp_results, **arguments)
+    again = run_module(ffrtmp_results, **arguments)
+
+    assert answer["rc"] == 0, answer["msg"]
+    (missing,) = answer["missing"]
+    assert missing["name"] == "ffmpeg.log"
+    assert missing["is_removed"] is True
+    warning = "".join(answer["stderr"].split())
+    assert "nolongerhas1artifacts" in warning
+    assert missing["path"] in warning
+    assert json.loads((dest / "missing.json").read_text()) == answer["missing"]
+    assert (answer["count"], answer["complete"]) == (2, True)
+    assert [path.read_bytes() for path in dest.rglob("ffmpeg.log")] == [b"another log\n"]
+    with tarfile.open(answer["archive"]) as archive:
+        assert sorted(archive.getnames()) == answer["files"]
+    assert missing["path"] not in answer["files"]
+    assert [entry["path"] for entry in planned["missing"]] == [missing["path"]]
+    assert (again["changed"], again["sha256"]) == (False, answer["sha256"])
+
+    removed.write_bytes(content)
+    restored = run_module(ffrtmp_results, **arguments)
+    assert (restored["missing"], restored["changed"]) == ([], True)
+    assert not (dest / "missing.json").exists()
+
+
+@own_farm
+def test_the_rest_is_fetched_before_a_damaged_artifact_fails_the_task(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    agent.succeed(agent.claim())
+    agent.succeed(agent.claim(), log=b"another log\n")
+    (damaged,) = [path for path in _stored(farm) if path.read_bytes() == LOG]
+    damaged.chmod(0o600)
+    damaged.write_bytes(LOG.upper())
+    dest = tmp_path / "out"
+
+    answer = run_module(ffrtmp_results, **farm.connection, run_id=run_id, dest=str(dest))
+
+    assert answer["rc"] == 1
+    assert "the file on the master is damaged" in answer["msg"]
+    assert "missing.json lists all of them" in answer["msg"]
+    assert [entry["is_removed"] for entry in answer["missing"]] == [False]
+    assert len(json.loads((dest / "results.json").read_text())["results"]) == 2
+    assert [path.read_bytes() for path in dest.rglob("ffmpeg.log")] == [b"another log\n"]
+
+
 @own_farm
 def test_damaged_artifact_fails_the_task(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], tmp_path: Path

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.ffrtmp import results
-from ansible.module_utils.ffrtmp.api import CorruptError, SettingsError
+from ansible.module_utils.ffrtmp.errors import CorruptError, SettingsError
 from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
 from ffrtmp_shared.scenario import RatePoint
 

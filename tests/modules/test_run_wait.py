@@ -16,6 +16,7 @@ from ansible.errors import AnsibleConnectionFailure
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "action"))
 import ffrtmp_run_wait
 
+RUN_ID = "019a0000-0000-7000-8000-000000000000"
 POLLS = 5000
 UNREACHABLE = {"failed": True, "temporary": True, "msg": "the master at https://x did not answer"}
 Answer = dict[str, Any] | Exception
@@ -80,7 +81,7 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Wait:
             "master_url": "https://x",
             "token": "t",
             "ca_file": "/ca.pem",
-            "run_id": "r",
+            "run_id": RUN_ID,
             **options,
         }
         action = ffrtmp_run_wait.ActionModule(
@@ -194,7 +195,7 @@ def test_options_of_the_wait_are_not_passed_to_the_module(wait: Wait) -> None:
         "master_url": "https://x",
         "token": "t",
         "ca_file": "/ca.pem",
-        "run_id": "r",
+        "run_id": RUN_ID,
         "timeout_s": 7.0,
         "wait_change_s": 5.0,
         "known_counts": {"queued": 8, "succeeded": 2, "failed": 0},

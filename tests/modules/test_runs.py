@@ -5,14 +5,9 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.ffrtmp import runs
-from ansible.module_utils.ffrtmp.api import (
-    Deadline,
-    RefusedError,
-    SettingsError,
-    UnreachableError,
-    persist,
-    problem_message,
-)
+from ansible.module_utils.ffrtmp.api import problem_message
+from ansible.module_utils.ffrtmp.deadline import Deadline, persist
+from ansible.module_utils.ffrtmp.errors import RefusedError, SettingsError, UnreachableError
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.states import JobState, RunState
 

@@ -105,7 +105,7 @@ def test_listed_cpus_and_nodes_are_assigned(run_module: RunModule, tmp_path: Pat
     ("arguments", "message"),
     [
         ({"slots": 5, "physical": True}, "5 slots cannot have separate physical cores"),
-        ({"slots": 0, "physical": True}, "0 slots"),
+        ({"slots": 0, "physical": True}, "slots must be a whole number from 1"),
         ({"slots": 1, "physical": True, "cpus": ["0"]}, "cannot be listed"),
         ({"slots": 1, "physical": True, "memory_nodes": ["0"]}, "cannot be listed"),
         ({"slots": 2, "cpus": ["0"]}, "worker_slot_cpus has 1 entries for 2 slots"),

@@ -13,6 +13,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, client_context
 from master_process import MasterProcess
+from revocation_list import write_list
 
 pytestmark = only("sqlite")
 
@@ -29,10 +30,11 @@ def issued(authority: trustme.CA, folder: Path, name: str) -> ClientCertificate:
 
 @dataclass
 class MutualTlsMaster:
-    """A master that requires client certificates, and a client certificate that it trusts."""
+    """A master that requires client certificates, a client certificate, and a revoked one."""
 
     master: MasterProcess
     trusted: ClientCertificate
+    removed: ClientCertificate
 
     def client(self, presented: ClientCertificate | None, holder: str = "viewer") -> MasterClient:
         return MasterClient(self.master.url, f"token-{holder}", self.master.ca_file, presented)
@@ -44,6 +46,9 @@ def tls_master(migrated: Settings, tmp_path: Path) -> Iterator[MutualTlsMaster]:
     ca_file = tmp_path / "client-ca.pem"
     authority.cert_pem.write_to_path(ca_file)
     trusted = issued(authority, tmp_path, "trusted.test")
+    removed = issued(authority, tmp_path, "removed.test")
+    crl_file = tmp_path / "crl.pem"
+    write_list(authority, crl_file, [removed.certificate_file])
 
     class Master(MasterProcess):
         def client(self, holder: str) -> MasterClient:
@@ -51,9 +56,10 @@ def tls_master(migrated: Settings, tmp_path: Path) -> Iterator[MutualTlsMaster]:
 
     master = Master(tmp_path, migrated)
     document = json.loads(master.config.read_text())
-    master.config.write_text(json.dumps(document | {"client_ca_file": str(ca_file)}))
+    settings = {"client_ca_file": str(ca_file), "client_crl_file": str(crl_file)}
+    master.config.write_text(json.dumps(document | settings))
     with master.serving():
-        yield MutualTlsMaster(master, trusted)
+        yield MutualTlsMaster(master, trusted, removed)
 
 
 def test_only_certificates_of_the_ca_are_accepted(
@@ -68,6 +74,13 @@ def test_only_certificates_of_the_ca_are_accepted(
         context = client_context(tls_master.master.ca_file, presented)
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{tls_master.master.url}/healthz", verify=context)
+
+
+def test_a_revoked_certificate_is_rejected(tls_master: MutualTlsMaster) -> None:
+    with tls_master.client(tls_master.removed) as client, pytest.raises(MasterUnreachableError):
+        client.nodes()
+    with tls_master.client(tls_master.trusted) as client:
+        assert client.nodes() == ()
 
 
 def test_a_certificate_does_not_replace_the_token(tls_master: MutualTlsMaster) -> None:

@@ -136,6 +136,23 @@ def test_invalid_results_do_not_count_as_repeats(ready_harness: Any) -> None:
     assert ready_harness.run_now(run["id"])["state"] == "succeeded"
 
 
+def test_results_without_quality_count_as_repeats(ready_harness: Any) -> None:
+    """Check results of HDR, for which VMAF has no model: their speed is as valid as any other."""
+    run = ready_harness.run(ready_harness.suite(repeats=6, more=_PRECISE))
+    while (claim := ready_harness.claim("worker1")) is not None:
+        document = measured(ready_harness, 2.0)
+        document["quality"] = {
+            "status": "unavailable",
+            "reason": "the source is HDR (smpte2084), for which there is no model",
+        }
+        assert ready_harness.result(claim, "worker1", measurement=document).is_success
+    ready_harness.run_maintenance()
+    now = ready_harness.run_now(run["id"])
+    assert (now["state"], now["counts"]["succeeded"]) == ("succeeded", 6)
+    (median,) = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
+    assert (median["n"], median["n_invalid"], median["state"]) == (6, 0, "precise")
+
+
 def test_a_failed_scenario_gets_no_more_repeats(ready_harness: Any) -> None:
     run = ready_harness.run(ready_harness.suite(repeats=1, more=_PRECISE))
     claim = ready_harness.claim("worker1")

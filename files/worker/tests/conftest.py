@@ -17,6 +17,7 @@ from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
 from ffrtmp_worker.agent.spool import describe_artifact
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
+from ffrtmp_worker.measure.calibration import Calibration
 from session_files import make_once
 
 from .api_server import ApiServer
@@ -100,6 +101,7 @@ def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
         vmaf_threads=2,
         min_free_bytes=1,
         agent_version="0.1.0",
+        calibration=Calibration(None, ffmpeg, build.sha256),
     )
 
 

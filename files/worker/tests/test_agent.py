@@ -119,7 +119,7 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert [artifact.name for artifact in report.artifacts] == [
         "ffmpeg.log",
         "series.parquet",
-        "vmaf.json",
+        "vmaf.csv",
     ]
     paths = [request.path for request in master.seen if str(job.id) in request.path]
     assert paths.index(f"/v1/jobs/{job.id}/artifacts/ffmpeg.log") < paths.index(
@@ -305,3 +305,19 @@ def test_a_removed_node_registers_again(master: ApiServer, config: Path, clip: P
     with _running(config):
         _wait(lambda: master.bodies("/result"))
     assert len(master.bodies("/v1/nodes/worker-1")) == 2
+
+
+def test_a_token_with_a_line_feed_is_refused_without_being_printed(config: Path) -> None:
+    config.with_name("token").write_text("m4rk3d-one\nm4rk3d-two\n", encoding="ascii")
+
+    done = subprocess.run(
+        working_encoders.agent_command(config.with_name(_ENCODERS), config),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "must contain a token in one line" in done.stderr
+    assert "m4rk3d" not in done.stdout + done.stderr

@@ -19,12 +19,15 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
 import pytest
-from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_shared.measurement import EnergyMeasurement, SlotEnvironment, Unavailable
+from ffrtmp_shared.scenario import DensitySettings
 from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
 from ffrtmp_worker.energy.client import EnergyReading, request_reading
 from ffrtmp_worker.energy.counter import Counts, EnergyCounter, load_counts, save_counts
+from ffrtmp_worker.energy.reader import ANSWER_INTERVAL_S, READ_INTERVAL_S
 from ffrtmp_worker.kernel_files import KernelFileError
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
@@ -216,6 +219,13 @@ class Reader:
             time.sleep(0.02)
         return request_reading(self.socket)
 
+    def fresh_reading(self) -> EnergyReading:
+        """Return a reading that was taken after this call, when the next one is allowed."""
+        called_s = time.monotonic()
+        while (reading := request_reading(self.socket)).monotonic_s < called_s:
+            assert time.monotonic() < called_s + 20
+        return reading
+
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal to the reader, wait until it has ended, and return its exit code."""
         assert self.process is not None
@@ -241,13 +251,31 @@ def reader(tmp_path: Path, cap: Powercap) -> Iterator[Reader]:
 def test_a_restarted_reader_continues_its_counts(reader: Reader, cap: Powercap) -> None:
     assert reader.start().zones["package-0"].joules == 0.0
     cap.use("intel-rapl:0", 6_000_000)
-    assert request_reading(reader.socket).zones["package-0"].joules == pytest.approx(6.0)
+    assert reader.fresh_reading().zones["package-0"].joules == pytest.approx(6.0)
     assert reader.end() == 0
     cap.use("intel-rapl:0", 2_000_000)
     assert reader.start().zones["package-0"].joules == pytest.approx(8.0)
     cap.use("intel-rapl:0", 1_000_000)
     reader.end(signal.SIGKILL)
     assert reader.start().zones["package-0"].joules == pytest.approx(9.0)
+
+
+def test_counters_cannot_be_read_at_a_high_rate(reader: Reader, cap: Powercap) -> None:
+    """Check that a client sees a change of the counters only at the reader's own rate."""
+    reader.start()
+    joules: set[float] = set()
+    started_s = time.monotonic()
+    answers = 0
+    while time.monotonic() - started_s < 0.5:
+        cap.use("intel-rapl:0", 1_000_000)
+        reading = request_reading(reader.socket)
+        joules.add(reading.zones["package-0"].joules)
+        answers += 1
+    took_s = time.monotonic() - started_s
+    assert 2 <= len(joules) <= took_s / READ_INTERVAL_S + 2
+    assert answers <= took_s / ANSWER_INTERVAL_S + 2
+    # The reader continues to take its own samples.
+    assert reader.fresh_reading().zones["package-0"].watts is not None
 
 
 def test_a_reader_survives_clients_that_do_not_read(reader: Reader) -> None:
@@ -348,10 +376,48 @@ def test_gross_idle_and_net_energy_of_an_encode(
     assert energy.net_j == pytest.approx(energy.gross_j - energy.idle_w * energy.duration_s)
 
 
+@pytest.mark.slow
+def test_a_density_has_the_energy_of_its_verified_window(
+    reader: Reader, cap: Powercap, clip: Path, tools: Tools, tmp_path: Path
+) -> None:
+    """Check that energy, encode and environment are those of the last window, not of the search."""
+    reader.start()
+    over = threading.Event()
+
+    def consume() -> None:
+        # About 20 W.
+        while not over.wait(0.05):
+            cap.use("intel-rapl:0", 1_000_000)
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    density = DensitySettings(window_s=6.0, verify_s=8.0, max_streams=1, max_lag_s=5.0)
+    spec = msgspec.structs.replace(scenario(clip, threads=1), kind="density", density=density)
+    try:
+        energy_tools = replace(tools, energy_socket=reader.socket, energy_idle_s=0.5)
+        measured = kinds.run_attempt(attempt(spec, clip, tmp_path / "attempt", energy_tools))
+    finally:
+        over.set()
+        thread.join()
+    found, energy, slot = measured.density, measured.energy, measured.environment.slot
+    assert found is not None
+    assert isinstance(energy, EnergyMeasurement)
+    assert isinstance(slot, SlotEnvironment)
+    searched, verified = found.steps
+    assert searched.window_s == pytest.approx(6, abs=0.5)
+    assert verified.window_s == measured.encode.wall_s == pytest.approx(8, abs=0.5)
+    assert energy.duration_s == pytest.approx(measured.encode.wall_s, abs=0.4)
+    assert slot.duration_s == pytest.approx(measured.encode.wall_s, abs=0.4)
+    assert verified.power_w == pytest.approx(energy.gross_j / energy.duration_s)
+    assert measured.encode.cpu_s <= slot.busy_s + 0.1
+    assert measured.verdict is not None
+
+
 def test_the_meter_is_exact(reader: Reader, cap: Powercap) -> None:
     reader.start()
     meter = EnergyMeter(partial(request_reading, reader.socket))
     cap.use("intel-rapl:0", 1_000_000)
+    reader.fresh_reading()
     meter.start()
     cap.use("intel-rapl:0", 4_500_000)
     cap.use("intel-rapl:1:2", 250_000)

@@ -192,7 +192,7 @@ def test_an_unsuitable_source_is_rejected_with_a_reason(
     error = _fails(making(ffmpeg, tmp_path), tools, tmp_path)
     assert str(error).startswith(reason)
     assert error.failure_class is FailureClass.SOURCE_UNREADABLE
-    assert not (tmp_path / "a" / "vmaf.json").exists()
+    assert not (tmp_path / "a" / "vmaf.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -307,10 +307,10 @@ def test_hdr_is_encoded_with_unavailable_quality(
     assert measured.quality == Unavailable(reason=reason)
     assert measured.encode.frames == len(_frames(ffmpeg, clip)) == 40
     assert measured.verdict is not None
-    assert measured.verdict.state == "invalid"
-    assert ("quality-unavailable", reason) in [
-        (found.code, found.detail) for found in measured.verdict.reasons
-    ]
+    # The speed is that of any other clip, whether or not there is a model for its quality. The
+    # reasons depend on the load of this computer.
+    assert measured.verdict.state != "invalid"
+    assert "quality-unavailable" not in [found.code for found in measured.verdict.reasons]
 
 
 def _measure(clip: Path, tools: Tools, folder: Path, **settings: object) -> Measurement:

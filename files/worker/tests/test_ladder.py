@@ -68,8 +68,8 @@ def test_each_rendition_is_checked_and_compared(
     assert high.output.video_bitrate_kbps > low.output.video_bitrate_kbps
     assert measured.output is None
     assert measured.encode.frames == 40
-    assert (folder / "vmaf-180p.json").exists()
-    assert (folder / "vmaf-90p.json").exists()
+    assert (folder / "vmaf-180p.csv").exists()
+    assert (folder / "vmaf-90p.csv").exists()
     log = (folder / ENCODE_LOG_NAME).read_text()
     if together:
         assert (high.encode, low.encode) == (None, None)

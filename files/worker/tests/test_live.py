@@ -56,6 +56,9 @@ def test_a_stream_in_real_time(clip: Path, tools: Tools, server: Server, tmp_pat
     assert found is not None
     assert found.duration_s == pytest.approx(10, abs=1)
     assert 0 <= found.lag_p50_s <= found.lag_p95_s <= found.lag_p99_s <= found.lag_max_s < 5
+    assert isinstance(found.end_to_end_p50_s, float)
+    assert isinstance(found.end_to_end_p99_s, float)
+    assert isinstance(found.end_to_end_max_s, float)
     assert 0 <= found.end_to_end_p50_s <= found.end_to_end_p99_s <= found.end_to_end_max_s < 5
     # The end-to-end latency is not less than the lag, because a picture arrives at the player after
     # the encoder has written it.
@@ -107,6 +110,7 @@ def test_a_dropped_connection_is_reopened_and_counted(
     assert found.frames_lost < 100
     # The lost connection neither stopped the encoder nor delayed later frames.
     assert found.stalls == 0
+    assert isinstance(found.end_to_end_p99_s, float)
     assert found.end_to_end_p99_s < 5
     assert measured.verdict is not None
     assert "reconnected" in [reason.code for reason in measured.verdict.reasons]
@@ -159,6 +163,50 @@ def test_a_temporarily_stopped_encoder_stalls(
     assert measured.live.below_real_time_s > 0
 
 
+@pytest.mark.parametrize("role", ["player", "encoder", "feeder"])
+def test_a_process_that_falls_silent_makes_the_result_invalid(
+    clip: Path, tools: Tools, server: Server, tmp_path: Path, role: str
+) -> None:
+    """A stopped process keeps its connection, so that nothing but the missing data shows it."""
+    live_tools = replace(tools, rtmp_url=server.url, rtmp_stat=server.stat)
+    folder = tmp_path / f"stream-silent-{role}"
+    mark = {"player": "framecrc", "encoder": "libx264", "feeder": "-stream_loop"}[role]
+    started = threading.Event()
+
+    def silence() -> None:
+        started.wait(30)
+        time.sleep(3)
+        for pid, argv in _running(folder):
+            if mark in argv:
+                os.kill(pid, signal.SIGSTOP)
+
+    thread = threading.Thread(target=silence)
+    thread.start()
+    tried = attempt(_live(clip, 9), clip, folder, live_tools)
+
+    def report(progress: Progress) -> None:
+        if progress.frames:
+            started.set()
+
+    measured = kinds.run_attempt(replace(tried, report=report))
+    thread.join()
+    found = measured.live
+    assert found is not None
+    assert isinstance(found.silence_end_s, float)
+    assert 3 < found.silence_end_s < 8
+    assert found.end_to_end_p50_s == Unavailable(
+        reason=f"the player received nothing for {found.silence_max_s:.1f} s"
+    )
+    if role == "player":
+        assert found.frames_lost > 50
+    else:
+        assert found.lag_max_s > 2
+    assert measured.verdict is not None
+    assert measured.verdict.state is VerdictState.INVALID
+    assert "silent" in [reason.code for reason in measured.verdict.reasons]
+    assert not _running(folder)
+
+
 def test_an_unreachable_server_is_a_network_failure(
     clip: Path, tools: Tools, tmp_path: Path
 ) -> None:
@@ -208,6 +256,50 @@ def test_a_player_that_cannot_be_started_leaves_no_process(tmp_path: Path) -> No
     assert "sleep" not in [child.name() for child in psutil.Process().children()]
 
 
+_FLOOD = "#tb 0: 1/1000\\n" + "0, 40, 40, 40, 900, 0x1\\n" * 50
+
+
+def test_the_packets_of_a_player_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_pipeline, "MAX_PACKETS", 20)
+    commands = Commands(
+        feeder=["/bin/sleep", "61.5"],
+        encoder=["/bin/sleep", "61.5"],
+        player=["/bin/sh", "-c", f"printf '{_FLOOD}'; exec sleep 61.5"],
+    )
+    with pytest.raises(AttemptFailedError, match="more than 20 packets, the limit of a stream"):
+        live_pipeline.run_pipeline(
+            commands,
+            cwd=tmp_path,
+            log=tmp_path / "ffmpeg.log",
+            duration_s=60,
+            stop=lambda: False,
+            on_report=lambda *_: None,
+        )
+    assert "sleep" not in [child.name() for child in psutil.Process().children()]
+
+
+def test_incomplete_lines_of_a_player_are_skipped(tmp_path: Path) -> None:
+    lines = ["#tb 0: 1/0", "0, 1, 1, 1, 5", "#tb 0: 1/1000", "0, 4", "0, x, 1, 1, 5"]
+    lines += [f"0, {'9' * 30}, 1, 1, 5", "0, 40, 40, 40, 900, 0x1"]
+    text = "\\n".join(lines)
+    found = live_pipeline.run_pipeline(
+        Commands(
+            feeder=["/bin/sleep", "61.5"],
+            encoder=["/bin/sleep", "61.5"],
+            player=["/bin/sh", "-c", f"printf '{text}\\n'; exec sleep 61.5"],
+        ),
+        cwd=tmp_path,
+        log=tmp_path / "ffmpeg.log",
+        duration_s=1.0,
+        stop=lambda: False,
+        on_report=lambda *_: None,
+    )
+    assert list(found.packets.time_s) == [pytest.approx(0.04)]
+    assert list(found.packets.size_bytes) == [900]
+
+
 # --- measurements of artificial streams -----------------------------------------------------
 
 _ENDED = ChildExit(
@@ -235,7 +327,7 @@ def _stream(*, speed: float = 1.0, delay_s: float = 0.4, way_s: float = 0.1) -> 
         ProgressReport(at, int((at + _AHEAD_S - delay_s) * speed * _RATE + 1e-6) + 1)
         for at in times
     ]
-    stamps = np.arange(0, int(19 * speed * _RATE)) / _RATE
+    stamps = np.arange(0, int(19.9 * speed * _RATE)) / _RATE
     return Broadcast(
         wall_s=20.0,
         fed=tuple((at, at * min(speed, 1.0) + _AHEAD_S) for at in times),
@@ -286,6 +378,47 @@ def test_frames_missing_at_the_player_are_counted() -> None:
     assert _measured(msgspec.structs.replace(stream, packets=cut)).frames_lost == 30
 
 
+def _until(stream: Broadcast, end_s: float) -> Broadcast:
+    """Return the stream, of which the player received nothing after `end_s`."""
+    packets = stream.packets
+    count = int(np.searchsorted(packets.elapsed_s, end_s))
+    return msgspec.structs.replace(
+        stream,
+        packets=Packets(
+            elapsed_s=packets.elapsed_s[:count],
+            time_s=packets.time_s[:count],
+            size_bytes=packets.size_bytes[:count],
+        ),
+    )
+
+
+def test_frames_are_counted_to_the_end_of_the_stream() -> None:
+    # Of 20 s, the frames that were written up to the 19th second should have arrived.
+    found = _measured(_until(_stream(delay_s=0.4, way_s=0.1), 6.0))
+    written = int((19.0 + _AHEAD_S - 0.4) * _RATE + 1e-6) + 1
+    received = int((6.0 + _AHEAD_S - 0.5) * _RATE + 1e-6)
+    assert found.frames_lost == pytest.approx(written - received, abs=1)
+    assert found.silence_end_s == found.silence_max_s == pytest.approx(14.0, abs=0.05)
+    assert found.end_to_end_p99_s == Unavailable(reason="the player received nothing for 14.0 s")
+
+
+def test_frames_on_their_way_at_the_end_are_not_lost() -> None:
+    found = _measured(_until(_stream(delay_s=0.4, way_s=0.1), 19.3))
+    assert found.frames_lost == 0
+    assert found.silence_end_s == pytest.approx(0.7, abs=0.05)
+    assert isinstance(found.end_to_end_p50_s, float)
+
+
+def test_the_lag_of_an_encoder_that_wrote_no_more_reports_grows() -> None:
+    stream = _stream()
+    silent = msgspec.structs.replace(
+        stream, reports=tuple(r for r in stream.reports if r.elapsed_s < 6.0)
+    )
+    found = _measured(silent)
+    assert found.lag_max_s == pytest.approx(14.4, abs=0.5)
+    assert found.below_real_time_s > 10
+
+
 def test_stalls_are_counted() -> None:
     reports = [ProgressReport(0.25 * n, n if n < 20 or n > 30 else 20) for n in range(1, 60)]
     assert live.stalls(reports, 15.0) == 1
@@ -296,7 +429,7 @@ def test_stalls_are_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
-        ({"reports": ()}, "the encoder wrote no frame"),
+        ({"reports": ()}, "there is no data from the encoder"),
         ({"fed": ()}, "there is no data from the feeder"),
         (
             {"packets": Packets(elapsed_s=array("d"), time_s=array("d"), size_bytes=array("q"))},
@@ -305,7 +438,7 @@ def test_stalls_are_counted() -> None:
     ],
 )
 def test_missing_reports_are_named(change: dict[str, object], missing: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(missing)):
+    with pytest.raises(live.MissingDataError, match=re.escape(missing)):
         _measured(msgspec.structs.replace(_stream(), **change))
 
 

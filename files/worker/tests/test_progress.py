@@ -1,6 +1,9 @@
 """Tests of the parser for the output of FFmpeg's option -progress."""
 
 import msgspec
+import pytest
+from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg import progress
 from ffrtmp_worker.ffmpeg.progress import (
     ProgressBlock,
     ProgressParser,
@@ -60,3 +63,15 @@ def test_reports_contain_frames_and_the_known_values() -> None:
         ProgressReport(7.0, 5, written_bytes=48, written_s=0.2, duplicated=1),
         ProgressReport(9.0, 9, is_last=True),
     ]
+
+
+def test_the_number_of_reports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "MAX_REPORTS", 3)
+    reports = ProgressReports(lambda _: None)
+    lines = ["frame=1", "progress=continue"]
+    for line in lines * 3:
+        reports.add_line(line, 0.0)
+    reports.add_line(lines[0], 0.0)
+    with pytest.raises(AttemptFailedError, match="more than 3 progress reports"):
+        reports.add_line(lines[1], 0.0)
+    assert len(reports.all) == 3

@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import Cause, QualityMeasurement, Unavailable
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.measure import quality
+from ffrtmp_worker.measure.frame_scores import METRICS, summarize_scores
 
 from .conftest import make
 
@@ -74,13 +76,13 @@ def test_pooling_agrees_with_libvmaf_and_order_matters(
     ffmpeg: Path, ffprobe: Path, clip: Path, worse: Path, tmp_path: Path
 ) -> None:
     right = _compare(ffmpeg, ffprobe, tmp_path, worse, clip)
-    pooled = msgspec.json.decode((tmp_path / quality.LOG_NAME).read_bytes())["pooled_metrics"]
+    pooled = _pooled(ffmpeg, tmp_path / "a.mp4", tmp_path / "b.mp4")
     wrong = _compare(ffmpeg, ffprobe, tmp_path, clip, worse)
     assert isinstance(right, QualityMeasurement)
     assert isinstance(wrong, QualityMeasurement)
-    assert right.vmaf_mean == pytest.approx(pooled["vmaf"]["mean"], abs=1e-4)
-    assert right.vmaf_harmonic_mean == pytest.approx(pooled["vmaf"]["harmonic_mean"], abs=1e-4)
-    assert right.vmaf_min == pytest.approx(pooled["vmaf"]["min"], abs=1e-4)
+    assert right.vmaf_mean == pytest.approx(pooled["mean"], abs=1e-4)
+    assert right.vmaf_harmonic_mean == pytest.approx(pooled["harmonic_mean"], abs=1e-4)
+    assert right.vmaf_min == pytest.approx(pooled["min"], abs=1e-4)
     assert right.vmaf_min <= right.vmaf_p1 <= right.vmaf_p5 <= right.vmaf_mean < 90
     assert abs(right.vmaf_mean - wrong.vmaf_mean) > 1
 
@@ -91,13 +93,16 @@ def test_a_shift_by_one_frame_is_found(
     found = _compare(ffmpeg, ffprobe, tmp_path, shifted, clip)
     assert isinstance(found, Unavailable)
     assert "when shifted by 1" in found.reason
+    assert found.cause is Cause.PAIRING
 
 
 def test_another_number_of_frames(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path) -> None:
     shorter = tmp_path / "shorter.mp4"
     make(ffmpeg, ["-i", str(clip)], ["-frames:v", "39", "-c:v", "libx264"], shorter)
     found = _compare(ffmpeg, ffprobe, tmp_path, shorter, clip)
-    assert found == Unavailable(reason="the output has 39 frames and the source 40")
+    assert found == Unavailable(
+        reason="the output has 39 frames and the source 40", cause=Cause.PAIRING
+    )
 
 
 def test_frames_that_are_lost_in_decoding(
@@ -116,6 +121,7 @@ def test_frames_that_are_lost_in_decoding(
     )
     assert isinstance(found, Unavailable)
     assert "of 40 frames 39 of the output" in found.reason
+    assert found.cause is Cause.PAIRING
 
 
 def test_another_color_range(ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path) -> None:
@@ -193,11 +199,15 @@ def test_a_shift_is_found_in_the_shortest_clips(
     found = _compare(ffmpeg, ffprobe, tmp_path, tmp_path / "later.mp4", tmp_path / "reference.mp4")
     assert isinstance(found, Unavailable)
     assert "when shifted by 1" in found.reason
+    assert found.cause is Cause.PAIRING
+
+
+_CONSTANT = (1.0, 30.0, 40.0, 41.0, 0.9)
 
 
 def test_percentiles_interpolate() -> None:
-    frames = [quality.Scores(float(n), 1.0, 30.0, 40.0, 41.0, 0.9) for n in range(101)]
-    found = quality.summarise(frames, "model")
+    values = (np.arange(101, dtype=np.float64), *(np.full(101, v) for v in _CONSTANT))
+    found = summarize_scores(dict(zip(METRICS, values, strict=True)), "model")
     assert (found.vmaf_p1, found.vmaf_p5, found.vmaf_p10, found.vmaf_min) == (1.0, 5.0, 10.0, 0.0)
     assert (found.vmaf_mean, found.vmaf_model) == (50.0, "model")
     assert found.vmaf_std == pytest.approx(29.155, abs=0.001)
@@ -205,8 +215,13 @@ def test_percentiles_interpolate() -> None:
     assert (found.vmaf_neg_mean, found.ssim_libvmaf_mean) == (1.0, pytest.approx(0.9))
 
 
-def _vmaf_mean(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null") -> float:
-    """Return the VMAF without the code under test; frames are paired by their number."""
+def _pooled(
+    ffmpeg: Path, distorted: Path, reference: Path, before: str = "null"
+) -> dict[str, float]:
+    """Return libvmaf's pooled scores of VMAF, without the code under test.
+
+    Frames are paired by their number.
+    """
     log = distorted.with_suffix(".by-hand.json")
     number = "settb=1/25,setpts=N"
     graph = (
@@ -216,9 +231,12 @@ def _vmaf_mean(ffmpeg: Path, distorted: Path, reference: Path, before: str = "nu
     inputs = ["-i", str(distorted), "-i", str(reference)]
     command = [str(ffmpeg), "-v", "error", "-nostdin", *inputs, "-filter_complex", graph]
     subprocess.run([*command, "-f", "null", "-"], check=True)
-    mean = msgspec.json.decode(log.read_bytes())["pooled_metrics"]["vmaf"]["mean"]
-    assert isinstance(mean, float)
-    return mean
+    pooled: dict[str, float] = msgspec.json.decode(log.read_bytes())["pooled_metrics"]["vmaf"]
+    return pooled
+
+
+def _vmaf_mean(ffmpeg: Path, distorted: Path, reference: Path, before: str = "null") -> float:
+    return _pooled(ffmpeg, distorted, reference, before)["mean"]
 
 
 def test_values_equal_those_of_libvmaf(

@@ -58,6 +58,8 @@ def test_a_page_is_read_for_one_stream_of_one_application() -> None:
         (b"<html><body>hello</body></html>", "not a statistics page"),
         (_PAGE[:200], "not XML"),
         (_PAGE.replace(b">186939<", b">many<"), "many"),
+        (_PAGE.replace(b">6326<", b">" + b"9" * 400 + b"<"), "instead of a count"),
+        (_PAGE.replace(b">7<", b">-7<"), "'-7' instead of a count"),
         (
             b'<!DOCTYPE r [<!ENTITY a "b">]><rtmp><pid>&a;</pid></rtmp>',
             "EntitiesForbidden",
@@ -109,6 +111,14 @@ def test_a_restarted_record_is_added_to_the_previous_ones() -> None:
     assert found.server_bytes_in == 65_000
     assert found.server_dropped == 3
     assert found.server_publishers == 2
+
+
+def test_the_number_of_connections_is_bounded() -> None:
+    found = StatSummary()
+    for number in range(1000):
+        found.add(100.0, _sample(1, 10, client=str(number)))
+    with pytest.raises(ValueError, match="more than 1000 connections"):
+        found.add(100.0, _sample(1, 10, client="another"))
 
 
 def test_a_stream_not_sampled_until_its_end_is_unavailable() -> None:

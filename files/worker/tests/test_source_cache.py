@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,15 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.scenario import Source, SyntheticSource
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe_video
+from ffrtmp_worker.inputs.address_policy import AddressPolicy
 from ffrtmp_worker.inputs.cache import SourceCache
+from ffrtmp_worker.inputs.download import UrlAccess
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.output import source_problems
+
+LOOPBACK_ALLOWED = AddressPolicy(allowed=(ip_network("127.0.0.0/8"),), never=())
+"""A policy that no agent has: the tests serve their files on this host."""
 
 
 def _sha256(content: bytes) -> str:
@@ -55,6 +61,8 @@ def test_wrong_content_fails_the_job_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(AttemptFailedError) as caught:
         cache.fetch(_sha256(b"right"), tmp_path / "source", _yield_chunks(b"wrong", []), _no_stop)
     assert caught.value.failure_class is FailureClass.SOURCE_CHECKSUM
+    # A suite must not find out what a server returned.
+    assert _sha256(b"wrong") not in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
     assert not (tmp_path / "source").exists()
 
@@ -109,7 +117,8 @@ def _fetch(
     tools: Tools, folder: Path, source: Source, target: str, max_bytes: int = 10_000_000
 ) -> str:
     """Fetch a source as an agent does, while the master is unreachable."""
-    fetcher = SourceFetcher(SourceCache(folder / "cache", max_bytes), tools, max_bytes)
+    cache = SourceCache(folder / "cache", max_bytes)
+    fetcher = SourceFetcher(cache, tools, max_bytes, UrlAccess(policy=LOOPBACK_ALLOWED))
     with MasterClient("https://127.0.0.1:1", "token", folder / "ca.pem") as unreachable:
         return fetcher.fetch(unreachable, source, folder / target, _no_stop)
 

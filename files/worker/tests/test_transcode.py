@@ -15,7 +15,13 @@ import msgspec
 import pytest
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.failures import FailureClass
-from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, QualityMeasurement
+from ffrtmp_shared.measurement import (
+    EncodeMeasurement,
+    Measurement,
+    QualityMeasurement,
+    Unavailable,
+    VerdictState,
+)
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import RatePoint
 from ffrtmp_worker import kinds
@@ -116,6 +122,11 @@ def test_size_and_rate_of_the_output_are_checked(clip: Path, tools: Tools, tmp_p
     measured = kinds.run_attempt(attempt(spec, clip, tmp_path / "a", tools))
     found = measured.output
     assert (found.width, found.height, found.frame_rate, found.frames) == (160, 90, "25/2", 20)
+    assert measured.quality == Unavailable(
+        reason="the output has 25/2 frames a second and the source 25/1"
+    )
+    assert measured.verdict is not None
+    assert measured.verdict.state is not VerdictState.INVALID
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tests of the detection of disturbances during an encode, and of the resulting verdicts."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,9 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 from ffrtmp_shared.measurement import (
+    Cause,
     Environment,
+    LiveMeasurement,
     Measurement,
     RenditionMeasurement,
+    SlotEnvironment,
     Unavailable,
     VerdictState,
 )
@@ -24,14 +28,20 @@ from ffrtmp_worker.measure.throttling import throttle_counts
 
 from .conftest import attempt, scenario
 
+_QUIET_SLOT = SlotEnvironment(
+    cpus=4,
+    quota_cpus=Unavailable(reason="no quota"),
+    duration_s=10.0,
+    busy_s=10.0,
+    steal_ratio=0.0,
+    cpu_pressure_ratio=0.0,
+    memory_pressure_ratio=0.0,
+    io_pressure_ratio=0.0,
+)
 _QUIET: dict[str, Any] = {
-    "steal_ratio": 0.0,
-    "cpu_count": 4,
-    "cpu_busy_s": 10.0,
     "throttle_events": 0,
     "throttled_periods": 0,
-    "memory_pressure_ratio": 0.0,
-    "io_pressure_ratio": 0.0,
+    "slot": _QUIET_SLOT,
 }
 
 
@@ -48,7 +58,14 @@ def measured(clip: Path, tools: Tools, tmp_path_factory: pytest.TempPathFactory)
 
 
 def _with(measured: Measurement, **environment: Any) -> Measurement:
-    changed = msgspec.structs.replace(measured.environment, **environment)
+    """Return the measurement with other values of the slot or of the environment."""
+    of_slot = {
+        name: environment.pop(name)
+        for name in SlotEnvironment.__struct_fields__
+        if name in environment
+    }
+    slot = environment.pop("slot", msgspec.structs.replace(_QUIET_SLOT, **of_slot))
+    changed = msgspec.structs.replace(measured.environment, slot=slot, **environment)
     return msgspec.structs.replace(measured, environment=changed)
 
 
@@ -69,7 +86,7 @@ _DEGRADED, _INVALID = VerdictState.DEGRADED, VerdictState.INVALID
     [
         ({"steal_ratio": 0.011}, _DEGRADED, "steal"),
         ({"steal_ratio": 0.21}, _INVALID, "steal"),
-        ({"cpu_busy_s": 12.1}, _DEGRADED, "other-load"),
+        ({"busy_s": 12.1}, _DEGRADED, "other-load"),
         ({"throttle_events": 1}, _DEGRADED, "throttled"),
         ({"throttled_periods": 1}, _DEGRADED, "quota"),
         ({"memory_pressure_ratio": 0.011}, _DEGRADED, "memory-pressure"),
@@ -86,10 +103,10 @@ def test_a_disturbance_is_named(
     "environment",
     [
         {"steal_ratio": 0.01},
-        {"cpu_busy_s": 12.0},
+        {"busy_s": 12.0},
         {"memory_pressure_ratio": 0.01},
         {"io_pressure_ratio": 0.05},
-        {"throttle_events": Unavailable(reason="x"), "cpu_busy_s": Unavailable(reason="x")},
+        {"throttle_events": Unavailable(reason="x")},
     ],
 )
 def test_values_within_bounds_or_unknown_are_valid(
@@ -100,11 +117,11 @@ def test_values_within_bounds_or_unknown_are_valid(
 
 def test_a_short_encode_is_degraded(measured: Measurement) -> None:
     encode = msgspec.structs.replace(measured.encode, wall_s=0.9, user_s=0.8, system_s=0.1)
-    quiet = _with(measured, cpu_busy_s=1.0)
+    quiet = _with(measured, busy_s=1.0)
     assert _codes(msgspec.structs.replace(quiet, encode=encode)) == (_DEGRADED, ["short"])
 
 
-def test_missing_frames_and_unavailable_quality_are_invalid(
+def test_missing_and_mispaired_frames_are_invalid(
     measured: Measurement,
 ) -> None:
     encode = msgspec.structs.replace(measured.encode, frames=measured.encode.frames + 1)
@@ -112,17 +129,46 @@ def test_missing_frames_and_unavailable_quality_are_invalid(
         _INVALID,
         ["frames-missing"],
     )
-    unknown = Unavailable(reason="the output's frames match better when shifted by 1")
-    assert _codes(msgspec.structs.replace(measured, quality=unknown)) == (
+    mispaired = Unavailable(
+        reason="the output's frames match better when shifted by 1", cause=Cause.PAIRING
+    )
+    assert _codes(msgspec.structs.replace(measured, quality=mispaired)) == (
         _INVALID,
         ["quality-unavailable"],
     )
+    assert _codes(_ladder(measured, mispaired)) == (_INVALID, ["quality-unavailable"])
+
+
+def test_a_quality_without_a_model_does_not_affect_speed_and_energy(measured: Measurement) -> None:
+    hdr = Unavailable(reason="the source is HDR (smpte2084), for which there is no model")
+    for result in (msgspec.structs.replace(measured, quality=hdr), _ladder(measured, hdr)):
+        decoded = msgspec.json.decode(msgspec.json.encode(result), type=Measurement)
+        assert _codes(decoded) == (VerdictState.VALID, [])
+
+
+def _ladder(measured: Measurement, quality: Unavailable) -> Measurement:
     assert measured.output is not None
     rendition = RenditionMeasurement(
-        name="low", encode=None, output=measured.output, quality=unknown
+        name="low", encode=None, output=measured.output, quality=quality
     )
-    ladder = msgspec.structs.replace(measured, output=None, renditions=(rendition,))
-    assert _codes(ladder) == (_INVALID, ["quality-unavailable"])
+    return msgspec.structs.replace(measured, output=None, renditions=(rendition,))
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "end_s", "codes"),
+    [(4.9, 1.9, []), (5.1, 0.0, ["silent"]), (2.1, 2.1, ["silent"]), (54.0, 54.0, ["silent"])],
+)
+def test_a_silent_stream_is_invalid(
+    measured: Measurement, longest_s: float, end_s: float, codes: list[str]
+) -> None:
+    values = dict.fromkeys(LiveMeasurement.__struct_fields__, 0) | {
+        "duration_s": 60.0,
+        "silence_max_s": longest_s,
+        "silence_end_s": end_s,
+    }
+    live = msgspec.convert(values, LiveMeasurement)
+    found = msgspec.structs.replace(measured, output=None, live=live)
+    assert _codes(found) == (_INVALID if codes else VerdictState.VALID, codes)
 
 
 def test_a_verdict_contains_reasons_of_both_severities(measured: Measurement) -> None:
@@ -152,6 +198,9 @@ def test_a_watch_measures_this_host() -> None:
     seen = watch.finish()
     assert isinstance(seen.cpu_busy_s, float)
     assert seen.cpu_busy_s >= 0.2
+    assert isinstance(seen.slot, SlotEnvironment)
+    assert 0.2 <= seen.slot.busy_s <= seen.cpu_busy_s + 0.1
+    assert seen.slot.cpus == len(os.sched_getaffinity(0))
     assert isinstance(seen.cpu_count, int)
     assert seen.cpu_affinity
     assert msgspec.json.decode(msgspec.json.encode(seen), type=Environment) == seen
@@ -174,6 +223,8 @@ def test_throttling_is_counted_once_a_core_and_once_a_package(tmp_path: Path) ->
         "package1": 10,
         "package1-core0": 1,
     }
+    # The heat of the other package does not slow down a slot on CPU 2.
+    assert throttle_counts(tmp_path, {2}) == {"package0": 0, "package0-core1": 2}
 
 
 def test_pressure_is_read_or_none(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import time
 
-from deployed_farm import Machine
+import removed_host
+from deployed_farm import ROOT, Machine, run_playbook
 from testinfra.host import Host
 
 testinfra_hosts = ["ansible://all"]
@@ -66,3 +67,33 @@ def test_every_scrape_and_exporter_presents_its_certificate(host: Host) -> None:
 
 def test_no_unit_failed(host: Host) -> None:
     assert host.check_output("systemctl --failed --plain --no-legend") == ""
+
+
+def test_the_master_rejects_a_removed_host(host: Host) -> None:
+    """With mutual TLS, the master reads the revocation list as well."""
+    machine = Machine(host, host.ansible.get_variables())
+    removed_host.check_revocation(
+        machine,
+        ROOT / ".secrets/combined/pki",
+        [READY, "https://box1:9502/metrics", "https://box1:9510/metrics"],
+        lambda *arguments: run_playbook(ROOT / "molecule/combined/inventory", *arguments),
+    )
+
+
+def test_ffmpeg_cannot_read_the_token_of_the_exporters(host: Host) -> None:
+    """FFmpeg runs with the user and all groups of the agent."""
+    agent = host.service("ffrtmp-agent@1.service").systemd_properties["MainPID"]
+    status = host.file(f"/proc/{agent}/status").content_string
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    user, group = fields["Uid"].split()[0], fields["Gid"].split()[0]
+    groups = ",".join(fields["Groups"].split())
+    as_ffmpeg = f"setpriv --reuid {user} --regid {group} --groups {groups}"
+    for path in ("exporter.token", "exporter-results.yml", "master.yml", "credentials.yml"):
+        read = host.run(f"{as_ffmpeg} cat /etc/ffmpeg-rtmp/{path}")
+        assert read.rc != 0, path
+        assert "Permission denied" in read.stderr
+    for path in (
+        "/run/ffrtmp-exporter-ffmpeg/progress.sock",
+        "/run/ffrtmp-energy-reader/energy.sock",
+    ):
+        assert host.run(f"{as_ffmpeg} test -w {path}").rc == 0, path

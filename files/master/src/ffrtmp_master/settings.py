@@ -8,6 +8,8 @@ from ffrtmp_shared import config
 from ffrtmp_shared.exporter import ExporterSettings
 from ffrtmp_shared.server_certificates import CertificateFiles
 from msgspec import Meta
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 _MIB = 1024 * 1024
 
@@ -52,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             null, clients need no certificate.
         metrics: The listener of the metrics for scrapers with a certificate of the farm's CA. If
             null, only clients with a token can read the metrics.
+        client_crl_file: The revocation list of that CA. If null, no certificate is considered
+            revoked.
         log_level: The minimum level of the messages that are logged.
     """
 
@@ -78,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     artifacts_max_bytes: Bytes | None = None
     client_ca_file: Path | None = None
     metrics: ExporterSettings | None = None
+    client_crl_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -88,7 +93,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def certificate_files(self) -> CertificateFiles:
         """The files of the server's TLS context."""
-        return CertificateFiles(self.certificate_file, self.key_file, self.client_ca_file)
+        return CertificateFiles(
+            self.certificate_file, self.key_file, self.client_ca_file, self.client_crl_file
+        )
 
     def database_password(self) -> str | None:
         """Return the database password; raises OSError if the password file cannot be read."""
@@ -107,12 +114,34 @@ def load(path: Path) -> Settings:
         raise config.ConfigError(
             f"{path}: database_url must begin with {SQLITE_PREFIX} or {POSTGRESQL_PREFIX}"
         )
+    problem = _database_url_problem(settings.database_url)
+    if problem is not None:
+        raise config.ConfigError(f"{path}: database_url {problem}")
     if settings.heartbeat_s * 2 > settings.lease_s:
         raise config.ConfigError(
             f"{path}: heartbeat_s must be at most half of lease_s, or one lost heartbeat "
             "would end a lease"
         )
     return settings
+
+
+def _database_url_problem(text: str) -> str | None:
+    """Return why the URL of a database is not accepted, without any part of it, or None."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        return (
+            "is not a valid URL; it must look like sqlite:////DIRECTORY/farm.db or "
+            "postgresql://USER@HOST:5432/DATABASE"
+        )
+    if not text.isprintable():
+        return "contains a line feed or another control character"
+    if url.password is not None or any("password" in name for name in url.query):
+        return (
+            "contains a password, which messages would show; put it into a file and set "
+            "database_password_file"
+        )
+    return None
 
 
 def missing_files(settings: Settings) -> list[str]:
@@ -124,6 +153,7 @@ def missing_files(settings: Settings) -> list[str]:
             ("key_file", settings.key_file),
             ("database_password_file", settings.database_password_file),
             ("client_ca_file", settings.client_ca_file),
+            ("client_crl_file", settings.client_crl_file),
         )
         if path is not None and not path.is_file()
     ]

@@ -1,5 +1,6 @@
 """Client of the master's API: typed calls over HTTPS, authenticated with a token."""
 
+import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 
 from ffrtmp_shared import credentials
 from ffrtmp_shared.credentials import ClientCertificate
+from ffrtmp_shared.file_watch import FileWatch
 from ffrtmp_shared.models import (
     Claim,
     ClaimRequest,
@@ -37,6 +39,8 @@ from ffrtmp_shared.models import (
 )
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 15.0
 
@@ -84,14 +88,21 @@ class MasterClient:
             token: Token that authenticates every request.
             ca_file: Certificate of the only CA that the client trusts.
             client_certificate: Certificate to present if the master requests one.
+
+        Raises:
+            ValueError: The token or the URL is not valid. The message contains neither.
+            OSError: A certificate file cannot be read.
         """
-        self._tls = credentials.RenewableContext(ca_file, client_certificate)
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            verify=self._tls.context,
-            timeout=_TIMEOUT_S,
+        self._url = url
+        self._token = credentials.check_token(token)
+        self._ca_file = ca_file
+        self._certificate = client_certificate
+        self._watch = FileWatch(
+            [ca_file]
+            if client_certificate is None
+            else [ca_file, client_certificate.certificate_file, client_certificate.key_file]
         )
+        self._connection = self._open()
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -108,7 +119,38 @@ class MasterClient:
 
     def close(self) -> None:
         """Close the connection."""
-        self._http.close()
+        self._connection.close()
+
+    def _open(self) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        context = credentials.client_context(self._ca_file, self._certificate)
+        try:
+            return httpx.Client(
+                base_url=self._url, headers=headers, verify=context, timeout=_TIMEOUT_S
+            )
+        except (httpx.InvalidURL, ValueError):
+            # The message would contain the URL of the master or of the proxy, with its password.
+            raise ValueError(
+                "master_url, or the proxy in the environment, is not a valid URL"
+            ) from None
+
+    @property
+    def _http(self) -> httpx.Client:
+        """The connection. It is opened again after a certificate was renewed.
+
+        A restart would interrupt the job of an agent.
+        """
+        if self._watch.has_changed():
+            try:
+                renewed = self._open()
+            except OSError as error:
+                # The key has not been replaced yet. Its file will differ again.
+                _log.warning("changed certificate files could not be loaded: %s", error)
+            else:
+                self._connection.close()
+                self._connection = renewed
+                _log.info("loaded changed certificate files")
+        return self._connection
 
     # --- agents ---
 
@@ -309,7 +351,6 @@ class MasterClient:
             headers["Content-Type"] = "application/json"
         elif content is not None:
             headers.setdefault("Content-Type", "application/octet-stream")
-        self._tls.refresh()
         try:
             answer = self._http.request(
                 method, path, content=payload, params=params, headers=headers, timeout=timeout_s

@@ -12,6 +12,15 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + _END)]
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}" + _END)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}" + _END)]
 Url = Annotated[str, Meta(pattern=r"^https?://[!-~]{1,2000}" + _END)]
+MasterUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^https://([A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])"
+        r"(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,1000})?" + _END
+    ),
+]
+"""The URL of an API server. It must not contain a user or a password, which logs would show."""
+
 Address = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,254}" + _END)]
 Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,255}" + _END)]
 Word = Annotated[str, Meta(min_length=1, max_length=64)]

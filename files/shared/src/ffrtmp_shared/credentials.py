@@ -1,18 +1,15 @@
 """Tokens and TLS: creation and hashing of tokens, and TLS contexts of clients."""
 
 import hashlib
-import logging
+import re
 import secrets
 import ssl
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_log = logging.getLogger(__name__)
-
 _TOKEN_BYTES = 32
-_CHECK_INTERVAL_S = 10.0
+_TOKEN_MAX_CHARACTERS = 4096
+_TOKEN = re.compile(rf"[!-~]{{1,{_TOKEN_MAX_CHARACTERS}}}")
 
 
 def new_token() -> str:
@@ -29,10 +26,26 @@ def token_sha256(token: str) -> str:
 
 
 def read_token(path: Path) -> str:
-    """Return the token in the file `path`. Raises OSError, or ValueError if the file is empty."""
-    token = path.read_text(encoding="ascii").strip()
-    if not token:
-        raise ValueError(f"{path} is empty; it must contain a token")
+    """Return the token in the file `path`, without white space at its beginning and end.
+
+    Raises OSError if the file cannot be read, or ValueError if it does not contain one token. The
+    message never contains any part of the file.
+    """
+    with path.open("rb") as file:
+        content = file.read(2 * _TOKEN_MAX_CHARACTERS)
+    try:
+        return check_token(content.strip().decode("latin-1"))
+    except ValueError as error:
+        raise ValueError(f"{path} must contain a token in one line: {error}") from None
+
+
+def check_token(token: str) -> str:
+    """Return the token. Raises ValueError, without the token, if HTTP cannot transmit it."""
+    if not _TOKEN.fullmatch(token):
+        raise ValueError(
+            f"a token has 1 to {_TOKEN_MAX_CHARACTERS} visible ASCII characters, without a line "
+            "feed or a space"
+        )
     return token
 
 
@@ -68,57 +81,3 @@ def client_context(
     if client_certificate is not None:
         context.load_cert_chain(client_certificate.certificate_file, client_certificate.key_file)
     return context
-
-
-class RenewableContext:
-    """A client's TLS context that presents a renewed certificate without a restart.
-
-    A long-running client would otherwise present the certificate with which it was started, even
-    after that has expired.
-    """
-
-    def __init__(
-        self,
-        ca_file: Path,
-        client_certificate: ClientCertificate | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Create the context; see `client_context`. `clock` returns the time in seconds."""
-        self.context = client_context(ca_file, client_certificate)
-        self._ca_file = ca_file
-        self._certificate = client_certificate
-        self._clock = clock
-        self._states = self._read_states()
-        self._checked_at_s = clock()
-
-    def refresh(self) -> None:
-        """Load the files again for new connections if they have changed.
-
-        If the changed files cannot be loaded, the previous certificate stays in use.
-        """
-        if self._clock() - self._checked_at_s < _CHECK_INTERVAL_S:
-            return
-        self._checked_at_s = self._clock()
-        try:
-            states = self._read_states()
-            if states == self._states:
-                return
-            self._states = states
-            # A certificate without its key would replace the previous one in the context.
-            client_context(self._ca_file, self._certificate)
-            self.context.load_verify_locations(cafile=self._ca_file)
-            if self._certificate is not None:
-                self.context.load_cert_chain(
-                    self._certificate.certificate_file, self._certificate.key_file
-                )
-        except OSError as error:
-            _log.warning("changed certificate files could not be loaded: %s", error)
-
-    def _read_states(self) -> tuple[tuple[int, int, int], ...]:
-        paths = [self._ca_file]
-        if self._certificate is not None:
-            paths += [self._certificate.certificate_file, self._certificate.key_file]
-        return tuple(
-            (state.st_ino, state.st_size, state.st_mtime_ns)
-            for state in (path.stat() for path in paths)
-        )

@@ -25,12 +25,25 @@ _Argument = Annotated[str, Meta(max_length=4096)]
 _Arguments = Annotated[tuple[_Argument, ...], Meta(max_length=1024)]
 
 
+class Cause(StrEnum):
+    """The causes of unavailable values that affect the verdict."""
+
+    PAIRING = "pairing"
+    """Frames of the output could not be assigned to frames of the source."""
+
+
 class Unavailable(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="unavailable", tag_field="status"
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag="unavailable",
+    tag_field="status",
 ):
-    """The reason why a value could not be measured on this host."""
+    """The reason why a value could not be measured on this host, and its cause if it matters."""
 
     reason: LongText
+    cause: Cause | None = None
 
 
 _UNKNOWN = Unavailable(reason="this release of the agent did not measure it")
@@ -180,6 +193,43 @@ class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: Sha256
 
 
+class SlotEnvironment(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="measured",
+    tag_field="status",
+):
+    """State of the CPUs that the slot may use, and of the slot's own tasks, during the encode.
+
+    `cpus` is the number of CPUs that were online and on which the slot may run. `quota_cpus` is the
+    CPU time that the slot may use per second. `busy_s` is the CPU time of all processes on these
+    CPUs in `duration_s` seconds, including the encode itself.
+
+    `steal_ratio` is the time that the hypervisor took from these CPUs, divided by the time in which
+    they had work. If the quota is lower than the latter, it is divided by the quota. The pressure
+    ratios are the fractions of time in which at least one task of the slot waited for CPU, memory
+    or disk.
+    """
+
+    cpus: Count
+    quota_cpus: Amount | Unavailable
+    duration_s: Amount
+    busy_s: Amount
+    steal_ratio: Amount
+    cpu_pressure_ratio: Amount | Unavailable
+    memory_pressure_ratio: Amount | Unavailable
+    io_pressure_ratio: Amount | Unavailable
+
+    @property
+    def entitled_s(self) -> float:
+        """The CPU time that the slot may use in `duration_s` seconds."""
+        if isinstance(self.quota_cpus, Unavailable):
+            return self.cpus * self.duration_s
+        return min(self.cpus, self.quota_cpus) * self.duration_s
+
+
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """State of the host before and during the encode.
 
@@ -187,15 +237,16 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fraction of all CPU time during the encode that the hypervisor used for other purposes.
     `cpu_busy_s` is the CPU time of all processes of the host during the encode, including the
     encode itself, on all `cpu_count` CPUs. `throttle_events` is the number of thermal throttling
-    events of cores and packages. `throttled_periods` is the number of scheduler periods in which
-    the slot had used up its CPU quota.
+    events of the slot's cores and packages. `throttled_periods` is the number of scheduler periods
+    in which the slot had used up its CPU quota.
 
     The pressure ratios are the fractions of time in which at least one task of the host waited for
     CPU, memory or disk. Frequencies and temperatures are sampled once a second. `cpu_affinity`
     lists the CPUs that the encode was allowed to use, and `numa_nodes` lists the NUMA nodes of
     these CPUs. `host_tuning` is `on` if the farm's tuning of the host was active during the whole
     encode. `source_cached_ratio` is the fraction of the source that was in the page cache at the
-    start. `measured_at` is the time of the start, according to the clock of the host.
+    start. `slot` describes only the part of the host that the encode was allowed to use.
+    `measured_at` is the time of the start, according to the clock of the host.
     """
 
     kernel: Text
@@ -222,6 +273,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     numa_nodes: Text | Unavailable = _UNKNOWN
     host_tuning: Text | Unavailable = _UNKNOWN
     source_cached_ratio: Amount | Unavailable = _UNKNOWN
+    slot: SlotEnvironment | Unavailable = _UNKNOWN
     measured_at: Moment | Unavailable = _UNKNOWN
 
 
@@ -375,10 +427,15 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     times include the lookahead of the encoder but not the reordering of B-frames. The first second
     is excluded.
 
+    If the player received nothing for long, `end_to_end_*_s` is unavailable, because it would
+    describe only the time before. `silence_max_s` is the longest time without a packet at the
+    player, and `silence_end_s` is the time from its last packet to the end of the stream.
+
     `below_real_time_s` is the time during which the lag grew. `stalls` is the number of times that
     the encoder wrote no picture for more than a second. `reconnects` is the number of times that
     the connection to the server was established again. `frames_lost` is the number of encoded
-    frames that the player did not receive, counted from the first frame that it received. The bit
+    frames that the player did not receive, counted from the first frame that it received to the
+    last one that the encoder wrote early enough to arrive before the end. The bit
     rates are measured at the player for each whole second, in units of 1,000 bit/s. `bitrate_cv` is
     their standard deviation divided by their mean. `helpers_cpu_s` is the CPU time of the feeder
     and the player.
@@ -400,10 +457,10 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     stalls: Count
     reconnects: Count
     frames_lost: Count
-    end_to_end_p50_s: float
-    end_to_end_p95_s: float
-    end_to_end_p99_s: float
-    end_to_end_max_s: float
+    end_to_end_p50_s: float | Unavailable
+    end_to_end_p95_s: float | Unavailable
+    end_to_end_p99_s: float | Unavailable
+    end_to_end_max_s: float | Unavailable
     bitrate_mean_kbps: Amount
     bitrate_max_kbps: Amount
     bitrate_cv: Amount
@@ -412,6 +469,8 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     server_bitrate_mean_kbps: Amount | Unavailable = _UNKNOWN
     server_dropped: Count | Unavailable = _UNKNOWN
     server_publishers: Count | Unavailable = _UNKNOWN
+    silence_max_s: Amount | Unavailable = _UNKNOWN
+    silence_end_s: Amount | Unavailable = _UNKNOWN
 
 
 class Measurement(

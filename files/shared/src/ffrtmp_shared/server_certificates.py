@@ -12,13 +12,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_shared import validity
+from ffrtmp_shared.file_watch import FileWatch
 from ffrtmp_shared.validity import Validity
 
 _log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_S = 1.0
-
-_FileState = tuple[int, int, int]
 
 
 class CertificateFiles(NamedTuple):
@@ -33,13 +32,6 @@ class CertificateFiles(NamedTuple):
     key_file: Path
     client_ca_file: Path | None
     crl_file: Path | None = None
-
-    def read_states(self) -> tuple[_FileState, ...]:
-        """Return values that differ after a file was changed or replaced. Raises OSError."""
-        return tuple(
-            (state.st_ino, state.st_size, state.st_mtime_ns)
-            for state in (path.stat() for path in self if path is not None)
-        )
 
 
 class _Loaded(NamedTuple):
@@ -67,7 +59,7 @@ class ServerCertificates(Collector):
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
-        self._states = files.read_states()
+        self._watch = FileWatch(path for path in files if path is not None)
         self._loaded = _load(files)
         self._checked_at_s = clock()
 
@@ -116,12 +108,10 @@ class ServerCertificates(Collector):
             if self._clock() - self._checked_at_s < _CHECK_INTERVAL_S:
                 return
             self._checked_at_s = self._clock()
+            # If a file changes while it is loaded, its state differs again at the next check.
+            if not self._watch.has_changed():
+                return
             try:
-                states = self._files.read_states()
-                if states == self._states:
-                    return
-                # If a file changes while it is loaded, its state differs again at the next check.
-                self._states = states
                 self._loaded = _load(self._files)
             except (OSError, ValueError) as error:
                 _log.warning("changed certificate files could not be loaded: %s", error)

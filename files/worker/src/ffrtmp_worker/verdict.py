@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 from ffrtmp_shared.measurement import (
+    Cause,
     Environment,
     LiveMeasurement,
     Measurement,
@@ -17,17 +18,19 @@ from ffrtmp_shared.measurement import (
     VerdictState,
 )
 
+from ffrtmp_worker.ffmpeg.live_pipeline import SILENT_END_S, SILENT_S
+
 STEAL_DEGRADED = 0.01
-"""If more than this ratio of the CPU time is stolen, the speed changes by about as much, which is
-more than the uncertainty of 1 % that repeats usually achieve."""
+"""If more than this ratio of the slot's CPU time is stolen, the speed changes by about as much,
+which is more than the uncertainty of 1 % that repeats usually achieve."""
 
 STEAL_INVALID = 0.2
 """If a fifth of the CPU time is stolen, the figures depend mostly on the load of other virtual
 machines."""
 
 OTHER_LOAD_DEGRADED = 0.05
-"""If other processes use more than this ratio of the host's CPU time, they compete with the encode
-for caches and memory, and for cores if there are too few."""
+"""If other processes use more than this ratio of the CPU time that the slot may use, they compete
+with the encode for these CPUs, their caches and their memory."""
 
 MEMORY_PRESSURE_DEGRADED = 0.01
 """Tasks that are stalled on memory wait for the disk; an undisturbed encode has no such stalls."""
@@ -58,24 +61,37 @@ def compute_verdict(measurement: Measurement) -> Verdict:
 
 
 def _invalid(measurement: Measurement) -> Iterator[VerdictReason]:
-    steal = measurement.environment.steal_ratio
+    steal = _steal_ratio(measurement.environment)
     if steal > STEAL_INVALID:
-        yield _reason("steal", f"{steal:.1%} of the CPU time was stolen")
+        yield _reason("steal", f"{steal:.1%} of the CPU time of the slot was stolen")
     if measurement.live is not None:
+        yield from _silent(measurement.live)
         yield from _overloaded(measurement.live)
     output = measurement.output
-    if output is not None:
-        if output.frames != measurement.encode.frames:
-            yield _reason(
-                "frames-missing",
-                f"{measurement.encode.frames} frames were encoded, "
-                f"but the output has {output.frames}",
-            )
-        if isinstance(measurement.quality, Unavailable):
-            yield _reason("quality-unavailable", measurement.quality.reason)
-    for rendition in measurement.renditions:
-        if isinstance(rendition.quality, Unavailable):
-            yield _reason("quality-unavailable", f"{rendition.name}: {rendition.quality.reason}")
+    if output is not None and output.frames != measurement.encode.frames:
+        yield _reason(
+            "frames-missing",
+            f"{measurement.encode.frames} frames were encoded, but the output has {output.frames}",
+        )
+    # A quality that is unavailable for another cause, such as HDR, which VMAF has no model for,
+    # says nothing about speed and energy.
+    for name, quality in (
+        ("", measurement.quality),
+        *((f"{rendition.name}: ", rendition.quality) for rendition in measurement.renditions),
+    ):
+        if isinstance(quality, Unavailable) and quality.cause is Cause.PAIRING:
+            yield _reason("quality-unavailable", f"{name}{quality.reason}")
+
+
+def _silent(live: LiveMeasurement) -> Iterator[VerdictReason]:
+    """Yield a reason if the stream did not arrive at the player all the time."""
+    for silence_s, limit_s, when in (
+        (live.silence_end_s, SILENT_END_S, "before the end"),
+        (live.silence_max_s, SILENT_S, "in a row"),
+    ):
+        if isinstance(silence_s, float) and silence_s > limit_s:
+            yield _reason("silent", f"the player received nothing for {silence_s:.1f} s {when}")
+            return
 
 
 def _overloaded(live: LiveMeasurement) -> Iterator[VerdictReason]:
@@ -88,20 +104,24 @@ def _overloaded(live: LiveMeasurement) -> Iterator[VerdictReason]:
 
 def _degraded(measurement: Measurement) -> Iterator[VerdictReason]:
     environment = measurement.environment
-    if STEAL_DEGRADED < environment.steal_ratio <= STEAL_INVALID:
-        yield _reason("steal", f"{environment.steal_ratio:.1%} of the CPU time was stolen")
-    other_load = _other_load_ratio(measurement, environment)
+    steal = _steal_ratio(environment)
+    if STEAL_DEGRADED < steal <= STEAL_INVALID:
+        yield _reason("steal", f"{steal:.1%} of the CPU time of the slot was stolen")
+    other_load = _other_load_ratio(measurement)
     if other_load is not None and other_load > OTHER_LOAD_DEGRADED:
-        yield _reason("other-load", f"other processes used {other_load:.1%} of the host's CPU time")
+        yield _reason(
+            "other-load", f"other processes used {other_load:.1%} of the CPU time of the slot"
+        )
     throttle_events = environment.throttle_events
     if isinstance(throttle_events, int) and throttle_events > 0:
         yield _reason("throttled", f"the processor was throttled {throttle_events} times")
     throttled_periods = environment.throttled_periods
     if isinstance(throttled_periods, int) and throttled_periods > 0:
         yield _reason("quota", f"the slot exhausted its CPU quota in {throttled_periods} periods")
+    memory, io = _pressure_ratios(environment)
     for code, ratio, threshold in (
-        ("memory-pressure", environment.memory_pressure_ratio, MEMORY_PRESSURE_DEGRADED),
-        ("io-pressure", environment.io_pressure_ratio, IO_PRESSURE_DEGRADED),
+        ("memory-pressure", memory, MEMORY_PRESSURE_DEGRADED),
+        ("io-pressure", io, IO_PRESSURE_DEGRADED),
     ):
         if isinstance(ratio, float) and ratio > threshold:
             yield _reason(code, f"tasks were stalled for {ratio:.1%} of the time")
@@ -111,19 +131,34 @@ def _degraded(measurement: Measurement) -> Iterator[VerdictReason]:
         yield _reason("short", f"the encode took {measurement.encode.wall_s:.2f} s")
 
 
-def _other_load_ratio(measurement: Measurement, environment: Environment) -> float | None:
-    """Return the ratio of the host's CPU time that other processes used, or None if unknown."""
-    busy_s, cpu_count = environment.cpu_busy_s, environment.cpu_count
-    if isinstance(busy_s, Unavailable) or isinstance(cpu_count, Unavailable):
-        return None
-    if measurement.density is not None:
-        # The cost covers a single window, but the environment covers all windows.
+def _steal_ratio(environment: Environment) -> float:
+    """Return the ratio of the slot's CPU time that was stolen, or of the host's if unknown."""
+    slot = environment.slot
+    return environment.steal_ratio if isinstance(slot, Unavailable) else slot.steal_ratio
+
+
+def _other_load_ratio(measurement: Measurement) -> float | None:
+    """Return the ratio of the slot's CPU time that other processes used, or None if unknown."""
+    slot = measurement.environment.slot
+    if isinstance(slot, Unavailable) or slot.entitled_s <= 0:
         return None
     own_s = measurement.encode.cpu_s
     if measurement.live is not None:
         own_s += measurement.live.helpers_cpu_s
-    others_s = busy_s - own_s
-    return max(others_s, 0.0) / (measurement.encode.wall_s * cpu_count)
+    return max(slot.busy_s - own_s, 0.0) / slot.entitled_s
+
+
+def _pressure_ratios(
+    environment: Environment,
+) -> tuple[float | Unavailable, float | Unavailable]:
+    """Return the pressure of memory and of disks on the slot's tasks, or on the host's if unknown.
+
+    On a host with control groups of version 1, only the pressure of the host is known.
+    """
+    slot = environment.slot
+    if isinstance(slot, Unavailable) or isinstance(slot.memory_pressure_ratio, Unavailable):
+        return environment.memory_pressure_ratio, environment.io_pressure_ratio
+    return slot.memory_pressure_ratio, slot.io_pressure_ratio
 
 
 def _reason(code: str, detail: str) -> VerdictReason:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from ffrtmp_shared.constrained_types import MasterUrl
 from ffrtmp_shared.exporter import ExporterSettings
 from msgspec import Meta
 
@@ -28,7 +29,7 @@ class ApiExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """
 
     exporter: ExporterSettings
-    master_url: str
+    master_url: MasterUrl
     token_file: Path
     ca_file: Path
     refresh_s: Annotated[float, Meta(gt=0)] = 15.0

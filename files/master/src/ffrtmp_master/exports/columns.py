@@ -143,6 +143,17 @@ def _environment(name: str, kind: Kind, attribute: str = "") -> Column:
     return Column(name, kind, value)
 
 
+def _slot(name: str, kind: Kind, attribute: str) -> Column:
+    """Return a column for a value of the CPUs that the slot may use; it is empty if unknown."""
+
+    def value(result: Result) -> Value:
+        slot = _measured(result.measurement.environment.slot)
+        found: Value = _measured(getattr(slot, attribute, None))
+        return found
+
+    return Column(name, kind, value)
+
+
 def _uuid(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -254,6 +265,8 @@ COLUMNS: tuple[Column, ...] = (
     _of_kind("live", "stalls", _WHOLE),
     _of_kind("live", "reconnects", _WHOLE),
     _of_kind("live", "frames_lost", _WHOLE),
+    _of_kind("live", "silence_max_s", _NUMBER),
+    _of_kind("live", "silence_end_s", _NUMBER),
     _of_kind("live", "bitrate_mean_kbps", _NUMBER),
     _of_kind("live", "bitrate_max_kbps", _NUMBER),
     _of_kind("live", "bitrate_cv", _NUMBER),
@@ -291,6 +304,13 @@ COLUMNS: tuple[Column, ...] = (
     _environment("cpu_pressure_ratio", _NUMBER),
     _environment("memory_pressure_ratio", _NUMBER),
     _environment("io_pressure_ratio", _NUMBER),
+    _slot("slot_cpu_count", _WHOLE, "cpus"),
+    _slot("slot_quota_cpus", _NUMBER, "quota_cpus"),
+    _slot("slot_cpu_busy_s", _NUMBER, "busy_s"),
+    _slot("slot_steal_ratio", _NUMBER, "steal_ratio"),
+    _slot("slot_cpu_pressure_ratio", _NUMBER, "cpu_pressure_ratio"),
+    _slot("slot_memory_pressure_ratio", _NUMBER, "memory_pressure_ratio"),
+    _slot("slot_io_pressure_ratio", _NUMBER, "io_pressure_ratio"),
     _environment("memory_available_bytes", _WHOLE),
     Column(
         "quality_ffmpeg_version", _TEXT, lambda r: r.measurement.provenance.quality_ffmpeg.version

@@ -18,6 +18,7 @@ import httpx
 import msgspec
 from ffrtmp_shared import config, credentials, logs
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.constrained_types import MasterUrl
 from ffrtmp_shared.models import Artifact, Result
 from msgspec import Meta
 
@@ -51,12 +52,12 @@ class ImporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         log_level: The minimum level of the messages that are logged.
     """
 
-    master_url: str
+    master_url: MasterUrl
     token_file: Path
     ca_file: Path
     certificate_file: Path
     key_file: Path
-    import_url: str
+    import_url: MasterUrl
     state_file: Path
     pause_s: Annotated[float, Meta(gt=0)] = 15.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"

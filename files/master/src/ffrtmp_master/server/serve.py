@@ -5,6 +5,7 @@ import socket
 import ssl
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -68,6 +69,8 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
+    if settings.client_crl_file is not None:
+        _reject_revoked(config, settings.client_crl_file)
     # The metrics have a listener and threads of their own, so that they stay available when clients
     # overload the API.
     with nullcontext() if settings.metrics is None else _metrics_server(settings.metrics, services):
@@ -76,6 +79,14 @@ def serve(settings: Settings) -> None:
 
 def _metrics_server(settings: ExporterSettings, services: Services) -> ExporterServer:
     return make_server("ffmpeg-rtmp master", services.collectors(), settings)
+
+
+def _reject_revoked(config: uvicorn.Config, crl_file: Path) -> None:
+    """Let the server reject clients whose certificate is on the revocation list."""
+    config.load()
+    if config.ssl is not None:
+        config.ssl.load_verify_locations(crl_file)
+        config.ssl.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def _tune_garbage_collector() -> None:

@@ -32,7 +32,9 @@ from ffrtmp_worker.agent.retry import retry_until_answered
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.agent.spool import Spool, SpooledReport, describe_artifact
 from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.inputs.address_policy import AddressPolicy, parse_networks
 from ffrtmp_worker.inputs.cache import SourceCache
+from ffrtmp_worker.inputs.download import DownloadLimits, UrlAccess
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.inputs.ffmpeg_build import BuildCache
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt, Tools
@@ -78,6 +80,13 @@ class Agent:
             SourceCache(settings.cache_dir, settings.cache_max_bytes),
             tools,
             settings.cache_max_bytes,
+            UrlAccess(
+                policy=AddressPolicy(allowed=parse_networks(settings.source_networks)),
+                limits=DownloadLimits(
+                    deadline_s=settings.source_deadline_s,
+                    min_bytes_per_s=settings.source_min_bytes_per_s,
+                ),
+            ),
         )
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
         self._activity = ActivitySender(settings.progress_socket)
@@ -227,7 +236,7 @@ def _last_result(scenario: Scenario, measured: Measurement) -> LastResult:
 
 def _score_files(folder: Path) -> list[Path]:
     """Return the files that contain the scores of each frame; there is one for each output."""
-    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*.json"))
+    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*{Path(VMAF_LOG_NAME).suffix}"))
 
 
 def _spooled_report(

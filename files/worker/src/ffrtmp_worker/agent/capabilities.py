@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import socket
+import threading
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ffrtmp_worker.ffmpeg import build_info
 from ffrtmp_worker.ffmpeg.encoder_check import check_encoder
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
+from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.complexity import ComplexityCache
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.measure.rtmp_stat import StatPage
@@ -64,6 +66,8 @@ def find_tools(settings: AgentSettings) -> Tools:
         energy_idle_s=settings.energy_idle_s,
         rtmp_url=settings.rtmp_url,
         rtmp_stat=_rtmp_stat(settings),
+        max_packets=settings.source_max_packets,
+        calibration=Calibration(settings.cache_dir, settings.quality_ffmpeg, quality_build.sha256),
         content_notes=ComplexityCache(settings.cache_dir, quality_build.sha256),
         prices=Prices(
             currency=settings.currency,
@@ -71,6 +75,12 @@ def find_tools(settings: AgentSettings) -> Tools:
             energy_per_kwh=settings.energy_price_per_kwh,
         ),
     )
+
+
+def check_metrics(found: Tools, stopped: threading.Event) -> None:
+    """Calibrate the quality metrics for usual sizes, and log those that are wrong."""
+    if found.calibration is not None:
+        found.calibration.check_common_sizes(found.vmaf_threads, stopped.is_set)
 
 
 def _rtmp_stat(settings: AgentSettings) -> StatPage | None:

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
-        Agent(settings, options.slot, found, stopped).run()
+        agent = Agent(settings, options.slot, found, stopped)
+        capabilities.check_metrics(found, stopped)
+        agent.run()
     except (ConfigError, UnusableFfmpegError, MasterRefusedError, OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-agent: {error}\n")
         return _EXIT_CONFIG if isinstance(error, ConfigError) else 1

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from ffrtmp_shared.constrained_types import Amount, Currency
+from ffrtmp_shared.constrained_types import Amount, Currency, MasterUrl
 from msgspec import Meta
+
+from ffrtmp_worker.inputs.address_policy import parse_networks
 
 RTMP_URL = r"^rtmp://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5})?/[A-Za-z0-9_-]{1,64}$(?!\n)"
 """Pattern for the URL of an RTMP application, such as `rtmp://media1:1935/live`.
@@ -18,6 +20,10 @@ STAT_URL = r"^https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:[0-9]{1,5
 
 The URL must not contain a user or options.
 """
+
+
+MAX_DEADLINE_S = 7 * 86_400
+"""Longest deadline of the download of a source, in seconds."""
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +41,10 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     same file. If `allow_ffmpeg_under_test` is true, jobs may provide their own FFmpeg, which then
     runs on this host as the agent's user.
 
+    Sources and FFmpeg builds whose URLs suites name are fetched only from public addresses and from
+    `source_networks` (in CIDR notation), within `source_deadline_s` seconds and at a rate of at
+    least `source_min_bytes_per_s`. A source may have at most `source_max_packets` video packets.
+
     `progress_socket` is the socket of the FFmpeg exporter, and `energy_socket` is the socket of the
     energy reader; null means that the service does not exist on this node. Before an encode, the
     idle power of the host is measured for `energy_idle_s` seconds.
@@ -47,7 +57,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     separate price, `energy_price_per_kwh`, its cost is added.
     """
 
-    master_url: str
+    master_url: MasterUrl
     token_file: Path
     ca_file: Path
     certificate_file: Path | None = None
@@ -70,6 +80,10 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rtmp_url: Annotated[str, Meta(pattern=RTMP_URL)] | None = None
     rtmp_stat_url: Annotated[str, Meta(pattern=STAT_URL)] | None = None
     min_free_bytes: int = 1_000_000_000
+    source_networks: tuple[str, ...] = ()
+    source_deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] = 14_400.0
+    source_min_bytes_per_s: Annotated[int, Meta(ge=0)] = 10_000
+    source_max_packets: Annotated[int, Meta(ge=1)] = 2_000_000
     allow_ffmpeg_under_test: bool = False
     currency: Currency | None = None
     host_price_per_hour: Amount | None = None
@@ -77,7 +91,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        """Raise ValueError if a price is set without a currency."""
+        """Raise ValueError if a price is set without a currency, or a network is invalid."""
+        try:
+            parse_networks(self.source_networks)
+        except ValueError as error:
+            raise ValueError(f"source_networks: {error}") from error
         if self.currency is None and (self.host_price_per_hour, self.energy_price_per_kwh) != (
             None,
             None,

@@ -17,7 +17,7 @@ import msgspec
 
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
 from ffrtmp_worker.ffmpeg.line_buffer import LineBuffer
-from ffrtmp_worker.ffmpeg.process import peak_rss_kib, start_process
+from ffrtmp_worker.ffmpeg.process import cpu_times_s, peak_rss_kib, start_process
 from ffrtmp_worker.ffmpeg.signal_escalation import STEP_S, SignalEscalation, signal_group
 
 _LOG_BYTES = 16_384
@@ -29,9 +29,10 @@ OnLine = Callable[[str], None]
 class ChildExit(msgspec.Struct, frozen=True, kw_only=True):
     """Exit code and cost of a process.
 
-    `exit_code` is None if the process ran until the agent terminated it. CPU time, context switches
-    and page faults are from wait4. `max_rss_kib` is the peak memory of the process up to its
-    termination, or None if the process had ended before.
+    `exit_code` is None if the process ran until the agent terminated it. In this case, CPU time is
+    that up to its termination, without the frames that an encoder still finishes afterwards.
+    Otherwise, it is from wait4, as are context switches and page faults. `max_rss_kib` is the peak
+    memory of the process up to its termination, or None if the process had ended before.
     """
 
     exit_code: int | None
@@ -78,6 +79,7 @@ class Child:
         self._lines, self._log_lines = LineBuffer(), LineBuffer()
         self._ended_early = False
         self._peak_rss_kib: int | None = None
+        self._cpu_s: tuple[float, float] | None = None
         try:
             self._process = start_process(argv, cwd, subprocess.DEVNULL if stdin is None else stdin)
         except OSError:
@@ -120,6 +122,8 @@ class Child:
         """Record the state at the end of the measurement, before the process is terminated."""
         self._ended_early = not self.is_running()
         self._peak_rss_kib = peak_rss_kib(self._process.pid)
+        if not self._ended_early:
+            self._cpu_s = cpu_times_s(self._process.pid)
 
     def is_running(self) -> bool:
         """Return whether the process is running. Do not reap it, so that its PID is not reused."""
@@ -158,10 +162,11 @@ class Child:
         self.stdout.close()
         self._stderr.close()
         self._log.close()
+        user_s, system_s = self._cpu_s or (usage.ru_utime, usage.ru_stime)
         return ChildExit(
             exit_code=self._process.returncode if self._ended_early else None,
-            user_s=usage.ru_utime,
-            system_s=usage.ru_stime,
+            user_s=user_s,
+            system_s=system_s,
             max_rss_kib=self._peak_rss_kib,
             voluntary_switches=usage.ru_nvcsw,
             involuntary_switches=usage.ru_nivcsw,

@@ -251,6 +251,24 @@ def compare(
     ]  # fmt: skip
 
 
+def calibrate(ffmpeg: Path, *, size: str, frames: int, graph: str) -> list[str]:
+    """Return the command that compares a generated clip with a distorted copy of itself.
+
+    Args:
+        ffmpeg: The FFmpeg to use, with libvmaf.
+        size: The size of the clip, as WIDTHxHEIGHT.
+        frames: The number of frames.
+        graph: The filter graph, with the outputs v, s and x (scores).
+    """
+    return [
+        *_prelude(ffmpeg), "-xerror",
+        "-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration={frames / 25:g}",
+        "-filter_complex", graph,
+        *(word for label in ("[v]", "[s]", "[x]")
+          for word in ("-map", label, "-fps_mode", "passthrough", "-f", "null", "-")),
+    ]  # fmt: skip
+
+
 def _prelude(ffmpeg: Path, period_s: float = 0.5) -> list[str]:
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-y",

@@ -11,19 +11,37 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from fractions import Fraction
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.failures import FailureClass
 
+from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.child import Child, ChildExit, terminate_all
-from ffrtmp_worker.ffmpeg.progress import ProgressParser, ProgressReport, ProgressReports
+from ffrtmp_worker.ffmpeg.progress import (
+    MAX_REPORTS,
+    ProgressParser,
+    ProgressReport,
+    ProgressReports,
+)
+
+SILENT_END_S = 2.0
+"""Time without a packet at the player before the end of a stream, in seconds, above which the rest
+of the stream was not delivered."""
+
+SILENT_S = 5.0
+"""Time without a packet at the player, in seconds, above which it or the encoder had stopped. The
+restoration of a connection takes less time."""
 
 _POLL_S = 0.1
 _PLAYER_PAUSE_S = 0.25
 _RECOVERED = "Recovery successful"
 _TIME_BASE = "#tb 0: "
 _PACKET_FIELDS = 5
+_MAX_DIGITS = 18
+
+MAX_PACKETS = 8_000_000
+"""Maximum number of packets of a stream, a day at 92 frames per second. They need 24 bytes each."""
 
 
 OnReport = Callable[[ProgressReport, float | None], None]
@@ -80,6 +98,7 @@ def run_pipeline(
     duration_s: float,
     stop: Callable[[], bool],
     on_report: OnReport,
+    on_end: Callable[[], None] = lambda: None,
 ) -> Broadcast:
     """Stream until the time is over, the feeder or encoder ends, or `stop()` is true.
 
@@ -92,6 +111,8 @@ def run_pipeline(
         duration_s: The duration of the stream, in seconds.
         stop: A function that returns true when the stream is to stop.
         on_report: A function that receives each report of the encoder.
+        on_end: A function that is called at the end of the stream, before the processes are
+            terminated.
 
     Returns:
         The collected data of the stream, and the exit codes and costs of the processes.
@@ -99,7 +120,7 @@ def run_pipeline(
     Raises:
         OSError: A process cannot be started.
     """
-    return _LivePipeline(commands, cwd, log, on_report).run(duration_s, stop)
+    return _LivePipeline(commands, cwd, log, on_report).run(duration_s, stop, on_end)
 
 
 class _LivePipeline:
@@ -121,7 +142,9 @@ class _LivePipeline:
         self._players: list[ChildExit] = []
         self._play_at = 0.0
 
-    def run(self, duration_s: float, stop: Callable[[], bool]) -> Broadcast:
+    def run(
+        self, duration_s: float, stop: Callable[[], bool], on_end: Callable[[], None]
+    ) -> Broadcast:
         with ExitStack() as stack:
             feeder = self._start_feeder()
             # At the end, processes that still run are killed in the reverse order of their start.
@@ -139,6 +162,7 @@ class _LivePipeline:
             wall_s = time.monotonic() - self._started
             for child in (feeder, encoder):
                 child.note_end()
+            on_end()
             terminate_all([encoder])
         encoded, played = endings
         return Broadcast(
@@ -213,7 +237,7 @@ class _LivePipeline:
 
     def _on_feeder_line(self, line: str) -> None:
         block = self._feeder_parser.feed(line)
-        if block is not None and block.out_time_us is not None:
+        if block is not None and block.out_time_us is not None and len(self._fed) < MAX_REPORTS:
             at_s, fed_s = self._elapsed_s(), block.out_time_us / 1e6
             self._fed.append((at_s, fed_s))
             self._due_s = min(at_s - fed_s, at_s if self._due_s is None else self._due_s)
@@ -235,15 +259,38 @@ class _LivePipeline:
     def _on_player_line(self, line: str) -> None:
         """Parse a line of the framecrc muxer: stream, dts, pts, duration, size, checksum, ..."""
         if line.startswith(_TIME_BASE):
-            self._time_base_s = float(Fraction(line.removeprefix(_TIME_BASE).strip()))
+            self._time_base_s = _time_base_s(line.removeprefix(_TIME_BASE))
             return
-        fields = line.split(",")
+        fields = [field.strip() for field in line.split(",", _PACKET_FIELDS)]
         if line.startswith("#") or len(fields) < _PACKET_FIELDS or not self._time_base_s:
             return
+        time_stamp, size_bytes = _number(fields[1]), _number(fields[4])
+        # A line is incomplete if the player was ended while it wrote it.
+        if time_stamp is None or size_bytes is None:
+            return
+        if len(self._packets.elapsed_s) >= MAX_PACKETS:
+            raise AttemptFailedError(
+                FailureClass.NETWORK,
+                f"the player received more than {MAX_PACKETS} packets, the limit of a stream; "
+                "shorten duration_s or lower the frame rate",
+            )
         self._packets.elapsed_s.append(self._elapsed_s())
-        self._packets.time_s.append(int(fields[1]) * self._time_base_s)
-        self._packets.size_bytes.append(int(fields[4]))
-        self._played_bytes += int(fields[4])
+        self._packets.time_s.append(time_stamp * self._time_base_s)
+        self._packets.size_bytes.append(size_bytes)
+        self._played_bytes += size_bytes
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._started
+
+
+def _time_base_s(text: str) -> float:
+    """Return the unit of time stamps in seconds, or 0 if the text is not a fraction."""
+    numerator, _, denominator = text.strip().partition("/")
+    units, per_s = _number(numerator), _number(denominator)
+    return units / per_s if units and per_s else 0.0
+
+
+def _number(text: str) -> int | None:
+    """Return an integer, or None if the text is not one or is too long."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isdecimal() and len(digits) <= _MAX_DIGITS else None

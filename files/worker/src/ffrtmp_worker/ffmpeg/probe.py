@@ -1,17 +1,27 @@
 """Properties of a video file, read with ffprobe."""
 
 import re
-import subprocess
+import shlex
+import tempfile
+from collections.abc import Callable
 from fractions import Fraction
-from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.command import input_guard
+from ffrtmp_worker.ffmpeg.packet_list import InvalidListError, PacketList, VideoFormat
 
-_TIMEOUT_S = 600.0
+MAX_PACKETS = 2_000_000
+"""Default of the maximum number of packets of a video, nine hours at 60 frames per second. Their
+list needs up to 150 MiB of memory."""
+
+PROBE_DEADLINE_S = 600.0
+"""Maximum time for listing the packets of a video, in seconds."""
+
 _ENTRIES = (
     "packet=size,pts_time,duration_time,flags:stream=codec_name,profile,level,has_b_frames,"
     "width,height,pix_fmt,avg_frame_rate,field_order,color_range,color_space,color_primaries,color_transfer"
@@ -98,143 +108,147 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.frame_rate.numerator}/{self.frame_rate.denominator}"
 
 
-class _Packet(msgspec.Struct, frozen=True):
-    size: str
-    pts_time: str | None = None
-    duration_time: str | None = None
-    flags: str = ""
-
-
-class _ProbedStream(msgspec.Struct, frozen=True):
-    codec_name: str | None = None
-    width: int = 0
-    height: int = 0
-    pix_fmt: str | None = None
-    profile: str | None = None
-    level: int = -99
-    has_b_frames: int = 0
-    avg_frame_rate: str = "0/0"
-    field_order: str = "unknown"
-    color_range: str | None = None
-    color_space: str | None = None
-    color_primaries: str | None = None
-    color_transfer: str | None = None
-
-
-class _ProbeOutput(msgspec.Struct, frozen=True):
-    packets: list[_Packet] = []
-    streams: list[_ProbedStream] = []
-
-
-def probe_video(ffprobe: Path, file: Path) -> VideoProbe:
+def probe_video(
+    ffprobe: Path,
+    file: Path,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    max_packets: int = MAX_PACKETS,
+    deadline_s: float = PROBE_DEADLINE_S,
+) -> VideoProbe:
     """Read all packets of the first video stream of `file` without decoding them.
 
-    Raises UnreadableFileError if the file has no readable video.
+    Args:
+        ffprobe: The ffprobe to use.
+        file: The file.
+        stop: A function that returns true when the probe is to stop.
+        max_packets: The maximum number of video packets.
+        deadline_s: The maximum duration of the probe, in seconds.
+
+    Returns:
+        The properties of the video.
+
+    Raises:
+        UnreadableFileError: The file has no readable video, exceeds a limit, or the probe was to
+            stop.
+        OSError: ffprobe cannot be started.
     """
     argv = [
         str(ffprobe), "-v", "error", *input_guard(), "-select_streams", "V:0",
-        "-show_entries", _ENTRIES, "-of", "json", str(file),
+        "-show_entries", _ENTRIES, "-of", "compact", str(file.absolute()),
     ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+    packets = PacketList(max_packets)
+    problems: list[str] = []
+
+    def add_line(line: str, _elapsed_s: float) -> None:
+        if problems:
+            return
+        try:
+            packets.add_line(line)
+        except InvalidListError as error:
+            problems.append(str(error))
+
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-probe-") as folder:
+        outcome = process.run_process(
+            argv,
+            cwd=Path(folder),
+            log=Path(folder) / "probe.log",
+            deadline_s=deadline_s,
+            stop=lambda: bool(problems) or stop(),
+            on_line=add_line,
         )
-    except subprocess.TimeoutExpired as error:
-        raise UnreadableFileError(
-            f"{file.name} was not read within {_TIMEOUT_S:g} s", ""
-        ) from error
-    log = done.stderr.decode(errors="replace").strip()
-    if done.returncode:
+    log = _messages(outcome.log_tail, argv)
+    if problems:
+        raise UnreadableFileError(f"{file.name} cannot be used: {problems[0]}", log)
+    if outcome.stopped_by is process.StoppedBy.DEADLINE:
+        raise UnreadableFileError(f"{file.name} was not read within {deadline_s:g} s", log)
+    if outcome.stopped_by is not None:
+        raise UnreadableFileError(f"the probe of {file.name} was stopped", log)
+    if outcome.exit_code:
         raise UnreadableFileError(f"{file.name} cannot be read", log)
-    answer = msgspec.json.decode(done.stdout, type=_ProbeOutput)
-    if not answer.streams or not answer.packets:
+    if packets.format is None or not len(packets):
         raise UnreadableFileError(f"{file.name} has no video", log)
-    return _summary(file.name, answer.streams[0], answer.packets, log)
+    return _summary(file.name, packets.format, packets, log)
 
 
-def _summary(name: str, stream: _ProbedStream, packets: list[_Packet], log: str) -> VideoProbe:
-    if stream.codec_name is None or stream.pix_fmt is None or not stream.width:
+def _messages(log_tail: str, argv: list[str]) -> str:
+    """Return the messages of ffprobe without the command, which is the first line of the log."""
+    return log_tail.removeprefix(shlex.join(argv)).strip()
+
+
+def _summary(name: str, found: VideoFormat, packets: PacketList, log: str) -> VideoProbe:
+    if found.codec is None or found.pixel_format is None or not found.width:
         raise UnreadableFileError(f"the video in {name} has an unknown format", log)
-    num, _, den = stream.avg_frame_rate.partition("/")
-    if int(num) <= 0 or int(den or 1) <= 0:
+    frame_rate = found.frame_rate
+    if frame_rate is None:
         raise UnreadableFileError(f"the video in {name} has no frame rate", log)
-    # The flag D marks packets that an edit list removes: they are decoded, but not displayed.
-    shown = [packet for packet in packets if "D" not in packet.flags]
-    timed = sorted(
-        ((float(packet.pts_time), packet) for packet in shown if packet.pts_time is not None),
-        key=itemgetter(0),
-    )
-    times = [time_s for time_s, _ in timed]
-    gaps = [later - sooner for sooner, later in pairwise(times)]
-    frame_rate = Fraction(int(num), int(den or 1))
+    flags = np.frombuffer(packets.flags, dtype=np.uint8)
+    shown = (flags & PacketList.IS_DISCARDED) == 0
+    are_keys = (flags & PacketList.IS_KEY) != 0
+    times_s, sizes_bytes = np.array(packets.times_s), np.array(packets.sizes_bytes)
+    timed = np.flatnonzero(shown & ~np.isnan(times_s))
+    timed = timed[np.argsort(times_s[timed], kind="stable")]
+    times = times_s[timed]
+    gaps = np.diff(times)
     frame_s = float(1 / frame_rate)
+    durations_s = np.array(packets.durations_s)[shown]
+    durations_s[np.isnan(durations_s)] = frame_s
+    frames = int(shown.sum())
     return VideoProbe(
-        codec=stream.codec_name,
-        width=stream.width,
-        height=stream.height,
+        codec=found.codec,
+        width=found.width,
+        height=found.height,
         # The obsolete yuvj formats imply the full range, which is stored in `colour` instead.
-        pixel_format=stream.pix_fmt.replace("yuvj", "yuv"),
+        pixel_format=found.pixel_format.replace("yuvj", "yuv"),
         frame_rate=frame_rate,
-        field_order=stream.field_order,
+        field_order=found.field_order,
         colour=Colour(
-            range="pc" if stream.pix_fmt.startswith("yuvj") else _known(stream.color_range),
-            matrix=_known(stream.color_space),
-            primaries=_known(stream.color_primaries),
-            transfer=_known(stream.color_transfer),
+            range="pc" if found.pixel_format.startswith("yuvj") else found.color_range,
+            matrix=found.color_space,
+            primaries=found.color_primaries,
+            transfer=found.color_transfer,
         ),
-        frames=len(shown),
-        duration_s=sum(
-            frame_s if packet.duration_time is None else float(packet.duration_time)
-            for packet in shown
-        ),
-        video_bytes=sum(int(packet.size) for packet in packets),
-        shortest_gap_s=min(gaps, default=frame_s),
-        longest_gap_s=max(gaps, default=frame_s),
+        frames=frames,
+        duration_s=float(durations_s.sum()),
+        video_bytes=int(sizes_bytes.sum()),
+        shortest_gap_s=float(gaps.min(initial=np.inf)) if len(gaps) else frame_s,
+        longest_gap_s=float(gaps.max(initial=-np.inf)) if len(gaps) else frame_s,
         drift_s=_drift_s(times),
-        untimed_frames=len(shown) - len(times),
-        peak_second_bytes=_peak_second_bytes(
-            [(time_s, int(packet.size)) for time_s, packet in timed], frame_s
-        ),
-        key_frames=sum("K" in packet.flags for packet in shown),
-        gop_max_frames=_gop_max_frames(["K" in packet.flags for _, packet in timed]),
-        profile=_known(stream.profile),
-        level=stream.level if stream.level >= 0 else None,
-        reorder_frames=stream.has_b_frames,
+        untimed_frames=frames - len(times),
+        peak_second_bytes=_peak_second_bytes(times, sizes_bytes[timed], frame_s),
+        key_frames=int((are_keys & shown).sum()),
+        gop_max_frames=_gop_max_frames(are_keys[timed]),
+        profile=found.profile,
+        level=found.level,
+        reorder_frames=found.reorder_frames,
         complaints=_LOG_PREFIX.sub("", log),
     )
 
 
-def _peak_second_bytes(packets: list[tuple[float, int]], frame_s: float) -> int | None:
+def _peak_second_bytes(
+    times_s: NDArray[np.float64], sizes_bytes: NDArray[np.int64], frame_s: float
+) -> int | None:
     """Return the largest size of any second that starts with a frame; None in a shorter clip."""
-    peak: int | None = None
-    end, window_bytes = 0, 0
-    clip_end_s = packets[-1][0] + frame_s if packets else 0.0
-    for start_s, size in packets:
-        if start_s + 1.0 > clip_end_s + _ROUNDING_S:
-            break
-        while end < len(packets) and packets[end][0] < start_s + 1.0 - _ROUNDING_S:
-            window_bytes += packets[end][1]
-            end += 1
-        peak = window_bytes if peak is None else max(peak, window_bytes)
-        window_bytes -= size
-    return peak
+    if not len(times_s):
+        return None
+    clip_end_s = times_s[-1] + frame_s
+    starts = np.flatnonzero(times_s + 1.0 <= clip_end_s + _ROUNDING_S)
+    if not len(starts):
+        return None
+    ends = np.searchsorted(times_s, times_s[starts] + 1.0 - _ROUNDING_S, side="left")
+    totals = np.concatenate(([0], np.cumsum(sizes_bytes)))
+    return int((totals[ends] - totals[starts]).max())
 
 
-def _gop_max_frames(are_keys: list[bool]) -> int:
+def _gop_max_frames(are_keys: NDArray[np.bool_]) -> int:
     """Return the largest number of frames from a key frame up to the next one or to the end."""
-    positions = [position for position, is_key in enumerate(are_keys) if is_key]
-    return max(
-        (later - sooner for sooner, later in pairwise([*positions, len(are_keys)])), default=0
-    )
+    positions = np.flatnonzero(are_keys)
+    return int(np.diff(np.append(positions, len(are_keys))).max(initial=0)) if len(positions) else 0
 
 
-def _drift_s(times: list[float]) -> float:
+def _drift_s(times_s: NDArray[np.float64]) -> float:
     """Return the largest deviation of the time of a frame from its time at a constant rate."""
-    if not times:
+    if not len(times_s):
         return 0.0
-    step_s = (times[-1] - times[0]) / max(len(times) - 1, 1)
-    return max(abs(time_s - times[0] - step_s * number) for number, time_s in enumerate(times))
-
-
-def _known(value: str | None) -> str | None:
-    return None if value in (None, "unknown", "unspecified", "reserved") else value
+    step_s = (times_s[-1] - times_s[0]) / max(len(times_s) - 1, 1)
+    return float(np.abs(times_s - times_s[0] - step_s * np.arange(len(times_s))).max())

@@ -27,6 +27,8 @@ from ffrtmp_worker.ffmpeg.signal_escalation import SignalEscalation, signal_grou
 _POLL_S = 0.1
 _DRAIN_S = 2.0
 _READ_BYTES = 65_536
+# Index of the user time among the fields of /proc/PID/stat that follow the name of the program.
+_USER_TICKS = 11
 _INHERITED_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
 
 
@@ -222,6 +224,21 @@ def peak_rss_kib(pid: int) -> int | None:
         return None
     lines = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return next((int(line.split()[1]) for line in lines), None)
+
+
+def cpu_times_s(pid: int) -> tuple[float, float] | None:
+    """Return the user and system time of a process so far, in seconds, or None if it was reaped.
+
+    The resolution is that of the kernel's ticks, usually a hundredth of a second.
+    """
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name of the program, in parentheses, may contain spaces and parentheses itself.
+    fields = status.rpartition(")")[2].split()
+    tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
+    return int(fields[_USER_TICKS]) * tick_s, int(fields[_USER_TICKS + 1]) * tick_s
 
 
 def start_process(

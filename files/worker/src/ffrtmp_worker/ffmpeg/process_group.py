@@ -39,6 +39,7 @@ def run_group(
     duration_s: float,
     stop: Callable[[], bool],
     on_report: Callable[[int, ProgressReport], None],
+    on_end: Callable[[], None] = lambda: None,
 ) -> GroupOutcome:
     """Run all commands in parallel until the time is over, one of them ends, or `stop()` is true.
 
@@ -51,6 +52,8 @@ def run_group(
         duration_s: The time to run, in seconds.
         stop: A function that returns true when the processes are to stop.
         on_report: A function that receives the index of a process and each of its reports.
+        on_end: A function that is called at the end of the time, before the processes are
+            terminated.
 
     Returns:
         The reports, exit codes and costs of the processes.
@@ -70,6 +73,7 @@ def run_group(
         wall_s = time.monotonic() - started
         for child in children:
             child.note_end()
+        on_end()
         terminate_all(children)
     except BaseException:
         for child in children:

@@ -9,9 +9,16 @@ import time
 from collections.abc import Callable
 
 import msgspec
+from ffrtmp_shared.failures import FailureClass
+
+from ffrtmp_worker.errors import AttemptFailedError
 
 _KEYS = ("frame", "out_time_us", "total_size", "dup_frames", "drop_frames")
 _MAX_DIGITS = 18
+
+MAX_REPORTS = 500_000
+"""Maximum number of reports of a process. FFmpeg writes two or four in a second, so this is enough
+for a day. A build under test may write more, and every report takes memory."""
 
 
 class ProgressBlock(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,10 +89,16 @@ class ProgressReports:
         """Add a line. If it completes a block with frames, create a report.
 
         `elapsed_s` is the time of the line since the start of the process. By default, the current
-        time is used.
+        time is used. Raises AttemptFailedError if there are more than `MAX_REPORTS` reports.
         """
         block = self._parser.feed(line)
         if block is not None and block.frames:
+            if len(self.all) >= MAX_REPORTS:
+                raise AttemptFailedError(
+                    FailureClass.ENCODE_FAILED,
+                    f"FFmpeg wrote more than {MAX_REPORTS} progress reports; they are bounded, "
+                    "because a build that ignores -stats_period would fill the memory",
+                )
             report = ProgressReport(
                 time.monotonic() - self._started if elapsed_s is None else elapsed_s,
                 block.frames,

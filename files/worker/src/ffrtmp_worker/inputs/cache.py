@@ -126,9 +126,10 @@ class SourceCache:
                 file.flush()
                 os.fsync(file.fileno())
             if digest.hexdigest() != sha256:
+                # The digest found would tell what a server returned that the suite may not read.
                 raise AttemptFailedError(
                     FailureClass.SOURCE_CHECKSUM,
-                    f"the content has the digest {digest.hexdigest()}, not {sha256}",
+                    f"the content has another digest than {sha256}, which the suite states",
                 )
             partial.chmod(0o444)
             partial.replace(cached)

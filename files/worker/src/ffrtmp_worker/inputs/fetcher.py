@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import msgspec
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.failures import FailureClass
@@ -14,12 +13,12 @@ from ffrtmp_shared.scenario import Source, SyntheticSource
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process, synthetic_source
 from ffrtmp_worker.inputs.cache import SourceCache
+from ffrtmp_worker.inputs.download import UrlAccess, download_url
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 
 _NOT_FOUND = 404
-_URL_TIMEOUT_S = 30.0
 # Minimum speed of the generation of a synthetic source, as a multiple of real time.
 _MIN_GENERATION_SPEED = 0.01
 
@@ -27,17 +26,25 @@ _MIN_GENERATION_SPEED = 0.01
 class SourceFetcher:
     """Places sources in the folders of attempts, from the node's cache if possible."""
 
-    def __init__(self, cache: SourceCache, tools: Tools, max_bytes: int) -> None:
+    def __init__(
+        self,
+        cache: SourceCache,
+        tools: Tools,
+        max_bytes: int,
+        urls: UrlAccess | None = None,
+    ) -> None:
         """Create the fetcher.
 
         Args:
             cache: the cache for fetched files.
             tools: the node's programs; the quality FFmpeg generates synthetic sources.
             max_bytes: size limit of a single source.
+            urls: the addresses and limits of downloads from the URLs of suites.
         """
         self._cache = cache
         self._tools = tools
         self._max_bytes = max_bytes
+        self._urls = UrlAccess() if urls is None else urls
 
     def fetch(
         self, client: MasterClient, source: Source, target: Path, check_stop: Callable[[], None]
@@ -110,7 +117,8 @@ class SourceFetcher:
         check_stop: Callable[[], None],
     ) -> None:
         if item.url is not None:
-            chunks, origin = _from_url(item.url), item.url
+            chunks = download_url(item.url, self._urls)
+            origin = item.url
         else:
             chunks, origin = _from_master(client, digest, item.name), item.name
         self._cache.fetch(digest, target, _limited(self._max_bytes, chunks, origin), check_stop)
@@ -155,7 +163,8 @@ def _limited(max_bytes: int, chunks: Iterator[bytes], origin: str) -> Iterator[b
         if received > max_bytes:
             raise AttemptFailedError(
                 FailureClass.SOURCE_UNREADABLE,
-                f"{origin} is larger than the cache of the node ({max_bytes} bytes)",
+                f"{origin} is larger than the cache of the node: {max_bytes} bytes "
+                "(worker_cache_max_bytes)",
             )
         yield chunk
 
@@ -170,25 +179,4 @@ def _from_master(client: MasterClient, digest: str, name: str) -> Iterator[bytes
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE if is_missing else FailureClass.NETWORK,
             f"the master refused to send {name}: {error}",
-        ) from error
-
-
-def _from_url(url: str) -> Iterator[bytes]:
-    """Yield the content at `url`. Do not follow redirects, because suites name the exact URL."""
-    try:
-        # Content that is compressed for the transfer would have another digest.
-        headers = {"Accept-Encoding": "identity"}
-        with httpx.stream("GET", url, headers=headers, timeout=_URL_TIMEOUT_S) as response:
-            if response.status_code == _NOT_FOUND:
-                raise AttemptFailedError(
-                    FailureClass.SOURCE_UNREADABLE, f"{url} does not exist (404)"
-                )
-            if not response.is_success:
-                raise AttemptFailedError(
-                    FailureClass.NETWORK, f"{url} returned the status {response.status_code}"
-                )
-            yield from response.iter_raw()
-    except httpx.HTTPError as error:
-        raise AttemptFailedError(
-            FailureClass.NETWORK, f"{url} could not be read: {error}"
         ) from error

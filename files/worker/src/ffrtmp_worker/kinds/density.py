@@ -20,6 +20,7 @@ from ffrtmp_worker.kinds.steps.bisection import bisect_max
 from ffrtmp_worker.kinds.steps.bottleneck import BottleneckDetector
 from ffrtmp_worker.kinds.steps.preparation import SourceClip, prepare_source
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
+from ffrtmp_worker.measure.host_watch import HostMeasurement
 from ffrtmp_worker.measure.real_time import RealTimePace, measure_pace
 
 _NO_LOW_FPS = Unavailable(reason="the streams of a density are judged individually by their lag")
@@ -61,28 +62,27 @@ class _DensitySearch:
         self._reporter = ProgressReporter(attempt, self._frame_rate)
         self._bottleneck = BottleneckDetector(attempt.tools.nvml)
         self._steps: list[DensityStep] = []
-        self._verified: GroupOutcome | None = None
+        self._watch = attempt.watch()
+        self._verified: tuple[GroupOutcome, HostMeasurement] | None = None
 
     def run(self) -> Measurement:
-        watch = self._attempt.watch()
-        watch.settle(self._attempt.check_stop)
-        watch.start(self._attempt.folder / self._source.name)
+        self._watch.settle(self._attempt.check_stop)
         streams = bisect_max(
             lambda count: self._holds(count, self._settings.window_s),
             self._verifies,
             self._settings.max_streams,
         )
-        host = watch.finish()
         failed = [step for step in self._steps if not step.held]
         if self._verified is None:
             cause = failed[-1].limit if failed else "no number of streams was tried"
             raise AttemptFailedError(
                 FailureClass.ENCODE_FAILED, f"not even one stream holds real time: {cause}"
             )
+        outcome, host = self._verified
         last_step = self._steps[-1]
         watts_per_stream = self._watts_per_stream(last_step)
         return Measurement(
-            encode=_total_cost(self._verified, self._frame_rate),
+            encode=_total_cost(outcome, self._frame_rate),
             output=None,
             quality=Unavailable(reason="the streams of a density are not stored"),
             environment=host.environment,
@@ -116,24 +116,26 @@ class _DensitySearch:
     def _holds(self, count: int, window_s: float, *, verify: bool = False) -> bool:
         self._attempt.check_stop()
         self._bottleneck = BottleneckDetector(self._attempt.tools.nvml)
-        meter, gpu_meter = self._attempt.energy_meter(), self._attempt.gpu_energy_meter()
-        meter.start()
-        gpu_meter.start()
         self._reporter = ProgressReporter(self._attempt, self._frame_rate)
+        # Each window is watched separately, so that all figures of the result are those of the
+        # verified one.
+        self._watch.start(self._attempt.folder / self._source.name)
+        ended: list[tuple[float, HostMeasurement]] = []
         outcome = process_group.run_group(
             [self._argv] * count,
             cwd=self._attempt.folder,
             duration_s=window_s,
             stop=self._attempt.is_stopped,
             on_report=self._on_report,
+            on_end=lambda: ended.append((self._bottleneck.finish(), self._watch.finish())),
         )
-        busy_ratio = self._bottleneck.finish()
-        power_w, gpu_power_w = _power_w(meter.finish()), _power_w(gpu_meter.finish())
         self._attempt.check_stop()
+        busy_ratio, host = ended[0]
+        power_w, gpu_power_w = _power_w(host.energy), _power_w(host.gpu_energy)
         step = self._judge(outcome, busy_ratio, power_w, gpu_power_w)
         self._steps.append(step)
         if verify and step.held:
-            self._verified = outcome
+            self._verified = outcome, host
         return step.held
 
     def _on_report(self, place: int, report: ProgressReport) -> None:

@@ -80,7 +80,7 @@ def _rendition(
     scores = attempt.folder / quality.LOG_NAME
     if scores.exists():
         # The next rendition would overwrite the file.
-        scores.rename(attempt.folder / f"vmaf-{rendition.name}.json")
+        scores.rename(attempt.folder / quality.log_name(rendition.name))
     return RenditionMeasurement(name=rendition.name, encode=cost, output=output, quality=compared)
 
 

@@ -19,6 +19,8 @@ from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
 from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.cgroup import MemoryLimit
+from ffrtmp_worker.measure.host_watch import HostMeasurement
+from ffrtmp_worker.measure.live import MissingDataError
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
 from ffrtmp_worker.measure.rtmp_stat import ServerWatch
 
@@ -55,6 +57,7 @@ def run_live(attempt: Attempt) -> Measurement:
     watch.settle(attempt.check_stop)
     watch.start(attempt.folder / source.name)
     memory = MemoryLimit()
+    hosts: list[HostMeasurement] = []
     with ServerWatch(attempt.tools.rtmp_stat, url, settings.duration_s) as server:
         stream = live_pipeline.run_pipeline(
             commands,
@@ -63,14 +66,15 @@ def run_live(attempt: Attempt) -> Measurement:
             duration_s=settings.duration_s,
             stop=attempt.is_stopped,
             on_report=report_progress,
+            # The host's figures do not include the frames that an encoder still finishes.
+            on_end=lambda: hosts.append(watch.finish()),
         )
-        # Finish here, so that the host's figures do not include the end of the server watch.
-        host = watch.finish()
     attempt.check_stop()
+    (host,) = hosts
     _check(stream, memory)
     try:
         measured = live.measure_live(stream, frame_rate)
-    except ValueError as error:
+    except MissingDataError as error:
         raise _unmeasurable(stream, error) from error
     return Measurement(
         encode=_cost(stream, frame_rate),
@@ -101,12 +105,17 @@ def _check(stream: Broadcast, memory: MemoryLimit) -> None:
             raise AttemptFailedError(failure_class, message, ending.log_tail)
 
 
-def _unmeasurable(stream: Broadcast, error: ValueError) -> AttemptFailedError:
+def _unmeasurable(stream: Broadcast, error: MissingDataError) -> AttemptFailedError:
     """Return the error for a stream without enough data for a measurement."""
-    if stream.reports and not stream.packets.elapsed_s:
+    if error.role == "player":
         tail = stream.players[-1].log_tail if stream.players else stream.encoder.log_tail
+        message = str(error)
+        if not stream.packets.elapsed_s:
+            message = "the player received no packets from the RTMP server"
+        return AttemptFailedError(FailureClass.NETWORK, message, tail)
+    if error.role == "feeder":
         return AttemptFailedError(
-            FailureClass.NETWORK, "the player received no packets from the RTMP server", tail
+            FailureClass.SOURCE_UNREADABLE, str(error), stream.feeder.log_tail
         )
     return AttemptFailedError(FailureClass.ENCODE_FAILED, str(error), stream.encoder.log_tail)
 

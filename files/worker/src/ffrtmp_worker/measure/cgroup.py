@@ -79,16 +79,50 @@ def cgroup_counts(own: Path = _OWN, cgroups: Path = _CGROUPS) -> CgroupCounts:
     )
 
 
-def _places(own: Path, cgroups: Path) -> dict[str, Path]:
-    """Return the folders of the controllers `cpu` and `memory`."""
-    found: dict[str, Path] = {}
-    unified: Path | None = None
+def quota_cpus(own: Path = _OWN, cgroups: Path = _CGROUPS) -> float | None:
+    """Return the number of CPUs whose time this process may use, or None if it has no CPU quota.
+
+    The quota of a group also limits the groups below it, so the smallest one applies.
+    """
+    folder = _places(own, cgroups).get("cpu")
+    found = []
+    while folder is not None and folder != cgroups and cgroups in folder.parents:
+        found.append(_quota(folder))
+        folder = folder.parent
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def unified_group(own: Path = _OWN, cgroups: Path = _CGROUPS) -> Path | None:
+    """Return the folder of this process's control group of version 2, or None if it has none."""
     for line in (find_text(own) or "").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:
             root = cgroups if (cgroups / "cgroup.controllers").exists() else cgroups / "unified"
-            unified = root / path.lstrip("/")
+            return root / path.lstrip("/")
+    return None
+
+
+def _quota(folder: Path) -> float | None:
+    """Return the quota of a control group, in CPUs, or None if it has none."""
+    # Version 2 has both numbers in one file: "200000 100000", or "max 100000" without a quota.
+    words = _text(folder, "cpu.max").split() or [
+        _text(folder, "cpu.cfs_quota_us"),
+        _text(folder, "cpu.cfs_period_us"),
+    ]
+    if len(words) != 2 or not all(word.isdecimal() for word in words):  # noqa: PLR2004
+        return None
+    quota_us, period_us = int(words[0]), int(words[1])
+    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+
+
+def _places(own: Path, cgroups: Path) -> dict[str, Path]:
+    """Return the folders of the controllers `cpu` and `memory`."""
+    found: dict[str, Path] = {}
+    unified = unified_group(own, cgroups)
+    for line in (find_text(own) or "").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         for name in controllers.split(","):
             if name in ("cpu", "memory"):
                 found[name] = cgroups / controllers / path.lstrip("/")

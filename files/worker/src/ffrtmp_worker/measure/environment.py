@@ -15,6 +15,7 @@ from ffrtmp_worker.measure.cgroup import cgroup_counts
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.psi import stalled_us
 from ffrtmp_worker.measure.sampling import HostSample, HostSampler, unavailable_sample
+from ffrtmp_worker.measure.slot_watch import SlotWatch
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 from ffrtmp_worker.tuning.cpus import TURBO_OFF
 from ffrtmp_worker.tuning.state import host_tuning
@@ -85,15 +86,18 @@ class EnvironmentWatch:
         self._memory_available = psutil.virtual_memory().available
         self._start_s = time.monotonic()
         self._started_at = datetime.now(UTC)
-        self._throttles = throttle_counts()
+        self._cpus = os.sched_getaffinity(0)
+        self._throttles = throttle_counts(cpus=self._cpus)
         self._cgroup = cgroup_counts()
         self._stalled = {resource: stalled_us(resource) for resource in _RESOURCES}
         self._host_tuning = host_tuning()
         self._times_before = CpuTimes.now()
+        self._slot = SlotWatch()
         self._sampler = HostSampler(on_sample)
 
     def finish(self) -> Environment:
         """End the watch and return the environment since its creation."""
+        slot = self._slot.finish()
         times = CpuTimes.now().since(self._times_before)
         elapsed_s = time.monotonic() - self._start_s
         sampled = self._sampler.finish()
@@ -108,7 +112,7 @@ class EnvironmentWatch:
             steal_ratio=times.steal_s / times.total_s if times.total_s > 0 else 0.0,
             memory_available_bytes=self._memory_available,
             cpu_count=os.cpu_count() or len(os.sched_getaffinity(0)),
-            cpu_busy_s=max(times.total_s - times.idle_s - times.steal_s, 0.0),
+            cpu_busy_s=times.busy_s,
             cpu_frequency_min_mhz=sampled.frequency_min_mhz,
             temperature_start_celsius=sampled.temperature_start_celsius,
             temperature_max_celsius=sampled.temperature_max_celsius,
@@ -125,18 +129,19 @@ class EnvironmentWatch:
             microcode=_microcode(),
             numa_nodes=numa_nodes(affinity),
             host_tuning=_if_unchanged(self._host_tuning, host_tuning()),
+            slot=slot,
             measured_at=self._started_at,
         )
 
     def _throttle_events(self) -> int | Unavailable:
-        now = throttle_counts()
+        now = throttle_counts(cpus=self._cpus)
         if not now or now.keys() != self._throttles.keys():
             return Unavailable(reason="the kernel does not count thermal throttling")
         return sum(now.values()) - sum(self._throttles.values())
 
     def _pressure(self, resource: str, elapsed_s: float) -> float | Unavailable:
         stalled = _difference(stalled_us(resource), self._stalled[resource], "pressure stalls")
-        return stalled if isinstance(stalled, Unavailable) else stalled / 1e6 / elapsed_s
+        return stalled if isinstance(stalled, Unavailable) else max(stalled, 0) / 1e6 / elapsed_s
 
 
 def _if_unchanged(before: str | Unavailable, now: str | Unavailable) -> str | Unavailable:

@@ -1,45 +1,57 @@
 """Quality of an output compared with its source, in a separate pass that is not timed."""
 
 import signal
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import Cause, QualityMeasurement, Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
+from ffrtmp_worker.measure.calibration import Calibration, CalibrationFailedError
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
+from ffrtmp_worker.measure.frame_scores import (
+    UnreadableScoresError,
+    read_scores,
+    summarize_scores,
+)
+from ffrtmp_worker.measure.quality_graph import (
+    LOGS,
+    THUMBNAIL_HEIGHT,
+    THUMBNAIL_WIDTH,
+    comparison_of,
+    quality_graph,
+)
 
-LOG_NAME = "vmaf.json"
+LOG_NAME = LOGS.vmaf
 """Name of the file in the work folder that contains the scores of every frame."""
 
-_THUMBNAIL_WIDTH = 64
-_THUMBNAIL_HEIGHT = 36
-"""Size of the gray thumbnails with which the quality pass checks the alignment of frames."""
+_FIELDS = {
+    "vmaf_neg": ("vmaf_neg_mean",),
+    "psnr": ("psnr_y_mean_db", "psnr_cb_mean_db", "psnr_cr_mean_db"),
+    "float_ssim": ("ssim_libvmaf_mean",),
+    "ssim": ("ssim_ffmpeg_mean",),
+    "xpsnr": ("xpsnr_y_db", "xpsnr_cb_db", "xpsnr_cr_db"),
+}
+"""The fields of each metric that can be unavailable while VMAF is not."""
 
-
-class _ScoreLogs(NamedTuple):
-    """The files that the quality pass writes: libvmaf's JSON, and the logs of two filters."""
-
-    vmaf: str
-    ssim: str
-    xpsnr: str
-
-
-_LOGS = _ScoreLogs(vmaf=LOG_NAME, ssim="ssim.log", xpsnr="xpsnr.log")
+_THUMBNAILS = ("distorted.gray", "reference.gray")
 _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
 # In squared units of 8-bit samples. Frames that differ by less count as equal and cannot reveal a
 # shift.
 _LEAST_DIFFERENCE = 1e-3
 _CHUNK_FRAMES = 256
-_LINES_4K = 2160
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
+
+
+def log_name(rendition: str) -> str:
+    """Return the name of the file that contains the scores of every frame of a rendition."""
+    log = Path(LOG_NAME)
+    return f"{log.stem}-{rendition}{log.suffix}"
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,31 +62,17 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of the quality pass: FFmpeg, work folder, threads, and deadline in seconds."""
+    """Parameters of the quality pass.
+
+    `deadline_s` is the maximum duration of the pass, in seconds. If `calibration` is set, metrics
+    that are wrong for the size and bit depth of the frames are unavailable.
+    """
 
     ffmpeg: Path
     folder: Path
     threads: int
     deadline_s: float
-
-
-class Scores(msgspec.Struct, frozen=True):
-    """libvmaf's scores of one frame: PSNR in dB, and other metrics on their own scales."""
-
-    vmaf: float
-    vmaf_neg: float
-    psnr_y: float
-    psnr_cb: float
-    psnr_cr: float
-    float_ssim: float
-
-
-class _Frame(msgspec.Struct, frozen=True):
-    metrics: Scores
-
-
-class _VmafLog(msgspec.Struct, frozen=True):
-    frames: list[_Frame]
+    calibration: Calibration | None = None
 
 
 def measure_quality(
@@ -82,7 +80,7 @@ def measure_quality(
 ) -> QualityMeasurement | Unavailable:
     """Compare each frame of `distorted` with the frame of `reference` that has the same number.
 
-    The scores of every frame remain in `vmaf.json` in the work folder.
+    The scores of every frame remain in `vmaf.csv` in the work folder.
 
     Args:
         how: The parameters of the pass.
@@ -91,32 +89,39 @@ def measure_quality(
         stop: A function that returns true when the pass is to stop.
 
     Returns:
-        The quality. It is unavailable if the pass fails, if the sample values have different
-        meanings, or if frames may be paired wrongly, because the numbers of frames differ or the
-        output matches better when it is shifted by a frame or two.
+        The quality. It is unavailable if the pass fails, or if the sample values have different
+        meanings. It is also unavailable, with the cause `pairing`, if frames may be paired
+        wrongly, because the numbers of frames differ or the output matches better when it is
+        shifted by a frame or two.
     """
-    problem = _colour_problem(distorted.probe.colour, reference.probe.colour)
-    if not is_same_rate(distorted.probe.frame_rate, reference.probe.frame_rate):
-        problem = (
-            f"the output has {distorted.probe.frame_rate_text} frames a second and the source "
-            f"{reference.probe.frame_rate_text}"
+    problem = _problem(distorted.probe, reference.probe)
+    if problem is not None:
+        return problem
+    comparison = comparison_of(distorted.probe, reference.probe)
+    try:
+        faults = (
+            {} if how.calibration is None else how.calibration.faults(comparison, how.threads, stop)
         )
-    elif distorted.probe.frames != reference.probe.frames:
-        problem = (
-            f"the output has {distorted.probe.frames} frames and the source "
-            f"{reference.probe.frames}"
-        )
-    if problem:
-        return Unavailable(reason=problem)
-    model = _model(reference.probe)
-    thumbnails = ("distorted.gray", "reference.gray")
+    except CalibrationFailedError as error:
+        return Unavailable(reason=f"the calibration of the quality pass failed: {error}")
+    if "vmaf" in faults:
+        return Unavailable(reason=faults["vmaf"])
+    failure = _run(how, distorted, reference, stop)
+    if failure:
+        return Unavailable(reason=failure)
+    measured = _read(how.folder, comparison.model, distorted.probe.frames)
+    return measured if isinstance(measured, Unavailable) else _without(measured, faults)
+
+
+def _run(how: QualityPass, distorted: Clip, reference: Clip, stop: Callable[[], bool]) -> str:
+    """Run the quality pass, and return why it failed, or ""."""
     outcome = process.run_process(
         command.compare(
             how.ffmpeg,
             distorted=distorted.name,
             reference=reference.name,
-            graph=_filter_graph(distorted.probe, reference.probe, model, how.threads),
-            thumbnails=thumbnails,
+            graph=quality_graph(distorted.probe, reference.probe, how.threads),
+            thumbnails=_THUMBNAILS,
         ),
         cwd=how.folder,
         log=how.folder / "quality.log",
@@ -124,23 +129,30 @@ def measure_quality(
         stop=stop,
     )
     if outcome.stopped_by is not None:
-        return Unavailable(reason=f"the quality pass was stopped by its {outcome.stopped_by}")
+        return f"the quality pass was stopped by its {outcome.stopped_by}"
     if outcome.exit_code < 0:
-        name = signal.Signals(-outcome.exit_code).name
-        return Unavailable(reason=f"the quality pass was ended by {name}")
+        return f"the quality pass was ended by {signal.Signals(-outcome.exit_code).name}"
     if outcome.exit_code:
         last_line = " ".join(outcome.log_tail.splitlines()[-1:])
-        return Unavailable(reason=f"the quality pass failed: {last_line}")
-    frames = [_read_thumbnails(how.folder / name) for name in thumbnails]
-    scores = read_scores(how.folder / LOG_NAME)
-    ssim, ssim_pairs = ssim_mean(how.folder / _LOGS.ssim)
-    xpsnr, xpsnr_pairs = xpsnr_db(how.folder / _LOGS.xpsnr)
-    pairs = {len(scores), ssim_pairs, xpsnr_pairs}
-    problem = _pairing_problem(frames[0], frames[1], pairs, distorted.probe.frames)
-    if problem:
-        return Unavailable(reason=problem)
+        return f"the quality pass failed: {last_line}"
+    return ""
+
+
+def _read(folder: Path, model: str, frames: int) -> QualityMeasurement | Unavailable:
+    """Return the quality from the files of a pass over clips with this number of frames."""
+    try:
+        scores = read_scores(folder / LOGS.vmaf)
+    except UnreadableScoresError as error:
+        return Unavailable(reason=str(error))
+    ssim, ssim_pairs = ssim_mean(folder / LOGS.ssim)
+    xpsnr, xpsnr_pairs = xpsnr_db(folder / LOGS.xpsnr)
+    pairs = {len(scores["vmaf"]), ssim_pairs, xpsnr_pairs}
+    output, source = (_read_thumbnails(folder / name) for name in _THUMBNAILS)
+    mispaired = _pairing_problem(output, source, pairs, frames)
+    if mispaired:
+        return Unavailable(reason=mispaired, cause=Cause.PAIRING)
     return msgspec.structs.replace(
-        summarise(scores, model),
+        summarize_scores(scores, model),
         ssim_ffmpeg_mean=ssim,
         xpsnr_y_db=xpsnr[0],
         xpsnr_cb_db=xpsnr[1],
@@ -149,64 +161,32 @@ def measure_quality(
     )
 
 
-def _filter_graph(distorted: VideoProbe, reference: VideoProbe, model: str, threads: int) -> str:
-    """Return the filter graph of the quality pass.
-
-    Both inputs get new time stamps that count from 0. The original time stamps of two containers
-    may be rounded differently, so that wrong frames would be paired. `shortest` ends the pass with
-    the shorter input, without repeating its last frame. libvmaf computes VMAF with `model`, VMAF
-    with the variant of the model that ignores enhancement (NEG), PSNR and SSIM. FFmpeg's own
-    filters compute SSIM and XPSNR.
-    """
-    num, _, den = reference.frame_rate_text.partition("/")
-    number = f"settb={den or 1}/{num},setpts=N"
-    small = f"scale={_THUMBNAIL_WIDTH}:{_THUMBNAIL_HEIGHT}:flags=area,format=gray"
-    size = (reference.width, reference.height)
-    is_same_size = (distorted.width, distorted.height) == size
-    fitted = "" if is_same_size else f"scale={size[0]}:{size[1]}:flags=bicubic,"
-    pixel_format = _deeper(distorted.pixel_format, reference.pixel_format)
-    return (
-        f"[0:V:0]{number},split[d][d0];[1:V:0]{number},split[r][r0];"
-        f"[d]{fitted}format={pixel_format},split=3[d1][d3][d4];"
-        f"[r]format={pixel_format},split=3[r1][r3][r4];"
-        f"[d1][r1]libvmaf=model='version={model}\\:name=vmaf|version={model}neg\\:name=vmaf_neg'"
-        f":feature='name=psnr|name=float_ssim':n_threads={threads}"
-        f":log_fmt=json:log_path={_LOGS.vmaf}:shortest=1[v];"
-        f"[d3][r3]ssim=stats_file={_LOGS.ssim}:shortest=1[s];"
-        f"[d4][r4]xpsnr=stats_file={_LOGS.xpsnr}:shortest=1[x];"
-        f"[d0]{small}[d2];[r0]{small}[r2]"
+def _without(measured: QualityMeasurement, faults: Mapping[str, str]) -> QualityMeasurement:
+    """Return the quality without the values of metrics that failed their calibration."""
+    return msgspec.structs.replace(
+        measured,
+        **{
+            field: Unavailable(reason=reason)
+            for metric, reason in faults.items()
+            for field in _FIELDS[metric]
+        },
     )
 
 
-def read_scores(log: Path) -> list[Scores]:
-    """Read the scores of every frame from libvmaf's JSON log."""
-    return [frame.metrics for frame in msgspec.json.decode(log.read_bytes(), type=_VmafLog).frames]
-
-
-def summarise(frames: Sequence[Scores], model: str) -> QualityMeasurement:
-    """Pool the scores of the frames. The harmonic mean has an offset of 1, as in libvmaf."""
-    scores = np.array([frame.vmaf for frame in frames], dtype=np.float64)
-    return QualityMeasurement(
-        vmaf_model=model,
-        vmaf_mean=float(scores.mean()),
-        vmaf_harmonic_mean=float(len(scores) / np.sum(1.0 / (scores + 1.0)) - 1.0),
-        vmaf_min=float(scores.min()),
-        vmaf_p1=float(np.percentile(scores, 1)),
-        vmaf_p5=float(np.percentile(scores, 5)),
-        vmaf_p10=float(np.percentile(scores, 10)),
-        vmaf_std=float(scores.std()),
-        vmaf_neg_mean=statistics.fmean(frame.vmaf_neg for frame in frames),
-        psnr_y_mean_db=statistics.fmean(frame.psnr_y for frame in frames),
-        psnr_cb_mean_db=statistics.fmean(frame.psnr_cb for frame in frames),
-        psnr_cr_mean_db=statistics.fmean(frame.psnr_cr for frame in frames),
-        ssim_libvmaf_mean=statistics.fmean(frame.float_ssim for frame in frames),
-        pairs=len(scores),
-    )
-
-
-def _model(reference: VideoProbe) -> str:
-    """Return the VMAF model for frames of the reference's size."""
-    return command.VMAF_4K_MODEL if reference.height >= _LINES_4K else command.VMAF_MODEL
+def _problem(distorted: VideoProbe, reference: VideoProbe) -> Unavailable | None:
+    """Return why the frames of two videos cannot be compared, or None if they can."""
+    if not is_same_rate(distorted.frame_rate, reference.frame_rate):
+        return Unavailable(
+            reason=f"the output has {distorted.frame_rate_text} frames a second and the source "
+            f"{reference.frame_rate_text}"
+        )
+    if distorted.frames != reference.frames:
+        return Unavailable(
+            reason=f"the output has {distorted.frames} frames and the source {reference.frames}",
+            cause=Cause.PAIRING,
+        )
+    problem = _colour_problem(distorted.colour, reference.colour)
+    return Unavailable(reason=problem) if problem else None
 
 
 def _colour_problem(output: Colour, source: Colour) -> str:
@@ -233,14 +213,8 @@ def _colour_problem(output: Colour, source: Colour) -> str:
     )
 
 
-def _deeper(first: str, second: str) -> str:
-    """Return the pixel format of the comparison: 4:2:0, with 10 bits if either has more than 8."""
-    deep = any("10" in name or "12" in name or "16" in name for name in (first, second))
-    return "yuv420p10le" if deep else "yuv420p"
-
-
 def _read_thumbnails(file: Path) -> NDArray[np.uint8]:
-    shape = (_THUMBNAIL_HEIGHT * _THUMBNAIL_WIDTH,)
+    shape = (THUMBNAIL_HEIGHT * THUMBNAIL_WIDTH,)
     size = file.stat().st_size // shape[0]
     if not size:
         return np.empty((0, *shape), dtype=np.uint8)

@@ -16,6 +16,10 @@ from ffrtmp_shared.measurement import Unavailable
 _PERIOD_S = 1.0
 _TIMEOUT_S = 2.0
 _MAX_BYTES = 8_000_000
+_MAX_CLIENTS = 1000
+"""Maximum number of connections of a stream of a benchmark, over its whole duration."""
+
+_MAX_DIGITS = 18
 
 _LAST_S = 0.3
 """Time from the last poll to the end of the stream, in seconds, to allow for the response."""
@@ -99,14 +103,21 @@ def parse_stat_page(page: bytes, application: str, stream: str) -> StatSample | 
                 for node in stream_node.iterfind("client")
             ]
             return StatSample(
-                age_s=int(stream_node.findtext("time", "")) / 1000,
-                bytes_in=int(stream_node.findtext("bytes_in", "")),
-                dropped={client: int(node.findtext("dropped", "")) for client, node in clients},
+                age_s=_count(stream_node.findtext("time", "")) / 1000,
+                bytes_in=_count(stream_node.findtext("bytes_in", "")),
+                dropped={client: _count(node.findtext("dropped", "")) for client, node in clients},
                 publishers=frozenset(
                     client for client, node in clients if node.find("publishing") is not None
                 ),
             )
     return None
+
+
+def _count(text: str) -> int:
+    """Return a count. Raises ValueError if the text is not one or is too long."""
+    if not (text.isdecimal() and len(text) <= _MAX_DIGITS):
+        raise ValueError(f"the page contains {text[:40]!r} instead of a count")
+    return int(text)
 
 
 class StatSummary:
@@ -124,7 +135,12 @@ class StatSummary:
         self._publishers: set[Client] = set()
 
     def add(self, at_s: float, sample: StatSample) -> None:
-        """Add a sample that was taken at `at_s`, in seconds on any clock."""
+        """Add a sample that was taken at `at_s`, in seconds on any clock.
+
+        Raises ValueError if the stream had more connections than `_MAX_CLIENTS`.
+        """
+        if len(self._dropped.keys() | sample.dropped.keys()) > _MAX_CLIENTS:
+            raise ValueError(f"the stream has more than {_MAX_CLIENTS} connections, the limit")
         start_s, counted_bytes = at_s - sample.age_s, 0
         if self._record is not None and abs(start_s - self._record[0]) < _SAME_S:
             counted_bytes = min(self._record[1], sample.bytes_in)
@@ -233,12 +249,12 @@ class ServerWatch:
         try:
             content = _read(http, page.url, requested_s)
             sample = parse_stat_page(content, self._application, self._stream)
+            if sample is not None:
+                self._summary.add((requested_s + time.monotonic()) / 2, sample)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             self._failure = str(error) or type(error).__name__
             return
         self._failure = ""
-        if sample is not None:
-            self._summary.add((requested_s + time.monotonic()) / 2, sample)
 
 
 def _read(http: httpx.Client, url: str, requested_s: float) -> bytes:

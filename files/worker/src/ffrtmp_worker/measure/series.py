@@ -131,8 +131,7 @@ class Series:
         if before is None:
             return _UNKNOWN
         spent = self._cpu.since(before)
-        used_s = max(spent.total_s - spent.idle_s - spent.steal_s, 0.0)
-        return used_s / spent.total_s if spent.total_s > 0 else _UNKNOWN
+        return spent.busy_s / spent.total_s if spent.total_s > 0 else _UNKNOWN
 
     def _power_w(self) -> float:
         if self._read_energy is None:

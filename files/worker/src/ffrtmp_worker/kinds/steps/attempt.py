@@ -12,7 +12,9 @@ from ffrtmp_shared.scenario import Scenario, Source
 
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
+from ffrtmp_worker.ffmpeg.probe import MAX_PACKETS
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
+from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.complexity import ComplexityCache
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.host_watch import HostWatch
@@ -37,6 +39,8 @@ class Tools:
         rtmp_url: The application of the RTMP server that streams are sent to, if there is one.
         rtmp_stat: The statistics page of that server.
         nvml: The client that reads NVIDIA GPUs.
+        max_packets: The maximum number of video packets of a source.
+        calibration: The calibrations of the quality metrics; None means that all of them are used.
         content_notes: The cache of the complexity of sources.
         prices: The operator's prices for this host.
     """
@@ -56,6 +60,8 @@ class Tools:
     rtmp_url: str | None = None
     rtmp_stat: StatPage | None = None
     nvml: Nvml = field(default_factory=Nvml)
+    max_packets: int = MAX_PACKETS
+    calibration: Calibration | None = None
     content_notes: ComplexityCache = field(default_factory=lambda: ComplexityCache(None))
     prices: Prices = field(default_factory=Prices)
 

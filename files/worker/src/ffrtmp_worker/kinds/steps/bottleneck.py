@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 
 from ffrtmp_worker.ffmpeg.process_group import Member
-from ffrtmp_worker.measure.cgroup import MemoryLimit
+from ffrtmp_worker.measure.cgroup import MemoryLimit, quota_cpus
 from ffrtmp_worker.measure.cpu_times import CpuTimes
 from ffrtmp_worker.measure.nvml import Nvml
 from ffrtmp_worker.measure.throttling import throttle_counts
@@ -26,7 +26,7 @@ class BottleneckDetector:
         self._gpu_encoder_ratio = 0.0
         self._cpus = os.sched_getaffinity(0)
         self._memory = MemoryLimit()
-        self._throttled = throttle_counts()
+        self._throttled = throttle_counts(cpus=self._cpus)
         self._cpu = CpuTimes.now(self._cpus)
         self._cpu_busy_ratio = 0.0
 
@@ -38,9 +38,15 @@ class BottleneckDetector:
             )
 
     def finish(self) -> float:
-        """End the watch; return the busy ratio of the CPUs that the streams may use."""
+        """End the watch; return the busy ratio of the CPUs that the streams may use.
+
+        If the slot has a CPU quota, the ratio is that of the quota.
+        """
         spent = CpuTimes.now(self._cpus).since(self._cpu)
-        self._cpu_busy_ratio = 1.0 - spent.idle_s / spent.total_s if spent.total_s > 0 else 0.0
+        quota = quota_cpus()
+        part = 1.0 if quota is None or not spent.cpus else min(quota / spent.cpus, 1.0)
+        used_s, usable_s = spent.total_s - spent.idle_s, spent.total_s * part
+        self._cpu_busy_ratio = min(used_s / usable_s, 1.0) if usable_s > 0 else 0.0
         return self._cpu_busy_ratio
 
     def limit(self, members: Sequence[Member]) -> str:
@@ -53,7 +59,7 @@ class BottleneckDetector:
             return "gpu_encoder"
         if self._cpu_busy_ratio < BUSY_RATIO:
             return "unknown: the CPUs were not busy"
-        slowed = sum(throttle_counts().values()) - sum(self._throttled.values())
+        slowed = sum(throttle_counts(cpus=self._cpus).values()) - sum(self._throttled.values())
         return f"cpu, which was slowed down {slowed} times" if slowed > 0 else "cpu"
 
     def _cause_of_exit(self, exit_code: int, log_tail: str) -> str:

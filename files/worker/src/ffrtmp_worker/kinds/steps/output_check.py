@@ -52,8 +52,14 @@ def check_output(
 
 def _probe(attempt: Attempt, settings: EncodeSettings, source: Clip, name: str) -> VideoProbe:
     try:
-        output = probe_video(attempt.tools.ffprobe, attempt.folder / name)
+        output = probe_video(
+            attempt.tools.ffprobe,
+            attempt.folder / name,
+            stop=attempt.is_stopped,
+            max_packets=attempt.tools.max_packets,
+        )
     except UnreadableFileError as error:
+        attempt.check_stop()
         raise AttemptFailedError(
             FailureClass.OUTPUT_MISMATCH, str(error), error.log_tail
         ) from error
@@ -107,5 +113,6 @@ def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement
         folder=attempt.folder,
         threads=attempt.tools.vmaf_threads,
         deadline_s=deadline_s(attempt, source.probe),
+        calibration=attempt.tools.calibration,
     )
     return quality.measure_quality(how, distorted=output, reference=source, stop=attempt.is_stopped)

@@ -97,8 +97,14 @@ def check_space(attempt: Attempt) -> None:
 
 def _probe(attempt: Attempt, name: str) -> VideoProbe:
     try:
-        source = probe_video(attempt.tools.ffprobe, attempt.folder / name)
+        source = probe_video(
+            attempt.tools.ffprobe,
+            attempt.folder / name,
+            stop=attempt.is_stopped,
+            max_packets=attempt.tools.max_packets,
+        )
     except UnreadableFileError as error:
+        attempt.check_stop()
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE, str(error), error.log_tail
         ) from error

@@ -1,0 +1,132 @@
+"""List of the packets and the format of a video, parsed from ffprobe's compact output.
+
+Each line is a section with its fields: `packet|pts_time=0.040000|...|flags=K_`. The list is built
+while ffprobe runs and needs 25 bytes for each packet.
+"""
+
+from array import array
+from fractions import Fraction
+
+import msgspec
+
+_UNKNOWN = ("N/A", "unknown", "unspecified", "reserved")
+_NAN = float("nan")
+
+
+class InvalidListError(Exception):
+    """ffprobe's output contains an invalid value, or more packets than allowed."""
+
+
+class VideoFormat(msgspec.Struct, frozen=True, kw_only=True):
+    """Format of a video as in the container; unknown values are None."""
+
+    codec: str | None
+    width: int
+    height: int
+    pixel_format: str | None
+    profile: str | None
+    level: int | None
+    reorder_frames: int
+    frame_rate: Fraction | None
+    field_order: str
+    color_range: str | None
+    color_space: str | None
+    color_primaries: str | None
+    color_transfer: str | None
+
+
+class PacketList:
+    """The packets of a video in the order of the file, and its format.
+
+    Each array has one value for each packet: the presentation time and the duration in seconds
+    (NaN if unknown), the size in bytes, and flags.
+    """
+
+    IS_KEY = 1
+    IS_DISCARDED = 2
+    """Mark of packets that an edit list removes: they are decoded, but not displayed."""
+
+    def __init__(self, max_packets: int) -> None:
+        """Create an empty list that accepts at most `max_packets` packets."""
+        self._max_packets = max_packets
+        self.times_s = array("d")
+        self.durations_s = array("d")
+        self.sizes_bytes = array("q")
+        self.flags = array("B")
+        self.format: VideoFormat | None = None
+
+    def __len__(self) -> int:
+        """Return the number of packets."""
+        return len(self.times_s)
+
+    def add_line(self, line: str) -> None:
+        """Add a line of ffprobe's output.
+
+        Raises InvalidListError if a value is invalid, or if there are too many packets.
+        """
+        section, _, rest = line.partition("|")
+        try:
+            if section == "packet":
+                self._add_packet(_fields(rest))
+            elif section == "stream" and self.format is None:
+                self.format = _format(_fields(rest))
+        except (ValueError, OverflowError, ZeroDivisionError) as error:
+            raise InvalidListError(f"ffprobe wrote the invalid line {line[:200]!r}") from error
+
+    def _add_packet(self, fields: dict[str, str]) -> None:
+        if len(self.times_s) >= self._max_packets:
+            raise InvalidListError(
+                f"it has more than {self._max_packets} video packets, the limit of this node; "
+                "shorten the clip or raise worker_source_max_packets"
+            )
+        flags = fields.get("flags", "")
+        size_bytes = int(fields["size"]) if "size" in fields else 0
+        self.times_s.append(_seconds(fields.get("pts_time")))
+        self.durations_s.append(_seconds(fields.get("duration_time")))
+        self.sizes_bytes.append(size_bytes)
+        self.flags.append(
+            (self.IS_KEY if "K" in flags else 0) | (self.IS_DISCARDED if "D" in flags else 0)
+        )
+
+
+def _fields(text: str) -> dict[str, str]:
+    return {
+        key: value
+        for key, sign, value in (field.partition("=") for field in text.split("|"))
+        if sign
+    }
+
+
+def _format(fields: dict[str, str]) -> VideoFormat:
+    level = int(fields.get("level", "-99"))
+    return VideoFormat(
+        codec=_known(fields, "codec_name"),
+        width=int(fields.get("width", "0")),
+        height=int(fields.get("height", "0")),
+        pixel_format=_known(fields, "pix_fmt"),
+        profile=_known(fields, "profile"),
+        level=level if level >= 0 else None,
+        reorder_frames=int(fields.get("has_b_frames", "0")),
+        frame_rate=_rate(fields.get("avg_frame_rate", "0/0")),
+        field_order=fields.get("field_order", "unknown"),
+        color_range=_known(fields, "color_range"),
+        color_space=_known(fields, "color_space"),
+        color_primaries=_known(fields, "color_primaries"),
+        color_transfer=_known(fields, "color_transfer"),
+    )
+
+
+def _seconds(text: str | None) -> float:
+    return _NAN if text is None or text in _UNKNOWN else float(text)
+
+
+def _known(fields: dict[str, str], name: str) -> str | None:
+    value = fields.get(name)
+    return None if value is None or value in _UNKNOWN else value
+
+
+def _rate(text: str) -> Fraction | None:
+    """Return a frame rate in FFmpeg's notation, or None if it is unknown."""
+    numerator, _, denominator = text.partition("/")
+    frames, seconds = int(numerator), int(denominator or "1")
+    return Fraction(frames, seconds) if frames > 0 and seconds > 0 else None

@@ -1,0 +1,93 @@
+"""Scores of every frame, from libvmaf's log in CSV.
+
+The log has about 300 bytes per frame. It is read line by line, and only the scores that the result
+contains are stored, with 8 bytes each, so that a recording of many hours can be compared.
+"""
+
+import math
+from array import array
+from pathlib import Path
+
+import numpy as np
+from ffrtmp_shared.measurement import QualityMeasurement
+from numpy.typing import NDArray
+
+METRICS = ("vmaf", "vmaf_neg", "psnr_y", "psnr_cb", "psnr_cr", "float_ssim")
+"""The scores of a frame that are stored: PSNR in dB, and other metrics on their own scales."""
+
+FrameScores = dict[str, NDArray[np.float64]]
+"""The scores of all frames, in their order, by metric."""
+
+
+class UnreadableScoresError(ValueError):
+    """The log does not contain a finite score of each metric for each frame."""
+
+
+def read_scores(log: Path) -> FrameScores:
+    """Read the scores of every frame from libvmaf's log.
+
+    Raises UnreadableScoresError if a score is missing or is not a finite number.
+    """
+    columns = [array("d") for _ in METRICS]
+    with log.open(encoding="ascii", errors="replace") as lines:
+        names = _cells(lines.readline())
+        missing = [name for name in METRICS if name not in names]
+        if missing:
+            raise UnreadableScoresError(f"libvmaf wrote no {', '.join(missing)}")
+        places = [names.index(name) for name in METRICS]
+        for number, line in enumerate(lines):
+            cells = _cells(line)
+            if len(cells) != len(names):
+                # libvmaf omits a score that it could not compute, which shifts the later cells.
+                raise UnreadableScoresError(f"libvmaf did not write all scores of frame {number}")
+            for column, place in zip(columns, places, strict=True):
+                column.append(_score(cells[place], number))
+    return {
+        name: np.array(column, dtype=np.float64)
+        for name, column in zip(METRICS, columns, strict=True)
+    }
+
+
+def _cells(line: str) -> list[str]:
+    # libvmaf writes a comma after the last cell too.
+    return line.rstrip("\n").removesuffix(",").split(",")
+
+
+def _score(cell: str, number: int) -> float:
+    try:
+        score = float(cell)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise UnreadableScoresError(f"libvmaf wrote {cell[:40]!r} as a score of frame {number}")
+    return score
+
+
+def summarize_scores(scores: FrameScores, model: str) -> QualityMeasurement:
+    """Pool the scores of the frames. The harmonic mean has an offset of 1, as in libvmaf.
+
+    Args:
+        scores: The scores of at least one frame.
+        model: The VMAF model that computed them.
+
+    Returns:
+        The pooled scores.
+    """
+    vmaf = scores["vmaf"]
+    means = {name: math.fsum(column) / len(column) for name, column in scores.items()}
+    return QualityMeasurement(
+        vmaf_model=model,
+        vmaf_mean=float(vmaf.mean()),
+        vmaf_harmonic_mean=float(len(vmaf) / np.sum(1.0 / (vmaf + 1.0)) - 1.0),
+        vmaf_min=float(vmaf.min()),
+        vmaf_p1=float(np.percentile(vmaf, 1)),
+        vmaf_p5=float(np.percentile(vmaf, 5)),
+        vmaf_p10=float(np.percentile(vmaf, 10)),
+        vmaf_std=float(vmaf.std()),
+        vmaf_neg_mean=means["vmaf_neg"],
+        psnr_y_mean_db=means["psnr_y"],
+        psnr_cb_mean_db=means["psnr_cb"],
+        psnr_cr_mean_db=means["psnr_cr"],
+        ssim_libvmaf_mean=means["float_ssim"],
+        pairs=len(vmaf),
+    )

@@ -1,0 +1,98 @@
+"""Filter graphs of the quality pass and of the calibration, with the files that they write."""
+
+from typing import NamedTuple
+
+from ffrtmp_worker.ffmpeg import command
+from ffrtmp_worker.ffmpeg.probe import VideoProbe
+
+THUMBNAIL_WIDTH = 64
+THUMBNAIL_HEIGHT = 36
+"""Size of the gray thumbnails with which the quality pass checks the alignment of frames."""
+
+_LINES_4K = 2160
+
+
+class ScoreLogs(NamedTuple):
+    """The files that the filters write: the logs of libvmaf and of two filters of FFmpeg."""
+
+    vmaf: str
+    ssim: str
+    xpsnr: str
+
+
+LOGS = ScoreLogs(vmaf="vmaf.csv", ssim="ssim.log", xpsnr="xpsnr.log")
+
+
+class Comparison(NamedTuple):
+    """Size, pixel format and VMAF model with which frames are compared."""
+
+    width: int
+    height: int
+    pixel_format: str
+    model: str
+
+    @property
+    def bits(self) -> int:
+        """The number of bits of a sample."""
+        return 10 if self.pixel_format == "yuv420p10le" else 8
+
+
+def comparison_of(distorted: VideoProbe, reference: VideoProbe) -> Comparison:
+    """Return how two videos are compared: 4:2:0, with 10 bits if either has more than 8."""
+    formats = (distorted.pixel_format, reference.pixel_format)
+    deep = any("10" in name or "12" in name or "16" in name for name in formats)
+    return Comparison(
+        width=reference.width,
+        height=reference.height,
+        pixel_format="yuv420p10le" if deep else "yuv420p",
+        model=command.VMAF_4K_MODEL if reference.height >= _LINES_4K else command.VMAF_MODEL,
+    )
+
+
+def quality_graph(distorted: VideoProbe, reference: VideoProbe, threads: int) -> str:
+    """Return the filter graph of the quality pass.
+
+    Both inputs get new time stamps that count from 0. The original time stamps of two containers
+    may be rounded differently, so that wrong frames would be paired. `shortest` ends the pass with
+    the shorter input, without repeating its last frame. libvmaf computes VMAF, VMAF with the
+    variant of the model that ignores enhancement (NEG), PSNR and SSIM. FFmpeg's own filters compute
+    SSIM and XPSNR.
+    """
+    how = comparison_of(distorted, reference)
+    num, _, den = reference.frame_rate_text.partition("/")
+    number = f"settb={den or 1}/{num},setpts=N"
+    small = f"scale={THUMBNAIL_WIDTH}:{THUMBNAIL_HEIGHT}:flags=area,format=gray"
+    is_same_size = (distorted.width, distorted.height) == (how.width, how.height)
+    fitted = "" if is_same_size else f"scale={how.width}:{how.height}:flags=bicubic,"
+    return (
+        f"[0:V:0]{number},split[d][d0];[1:V:0]{number},split[r][r0];"
+        f"[d]{fitted}format={how.pixel_format}[d5];[r]format={how.pixel_format}[r5];"
+        f"{_metrics(how, threads)};[d0]{small}[d2];[r0]{small}[r2]"
+    )
+
+
+def calibration_graph(how: Comparison, offset: int, threads: int) -> str:
+    """Return the filter graph that compares a generated clip with a distorted copy of itself.
+
+    The first two frames are identical. To all samples of the third, `offset` is added. The fourth
+    is blurred.
+    """
+    added = ":".join(f"{plane}=val+{offset}" for plane in "yuv")
+    return (
+        f"[0:v]format={how.pixel_format},split[r5][t];"
+        f"[t]lutyuv={added}:enable='eq(n,2)',gblur=sigma=2:enable='eq(n,3)'[d5];"
+        f"{_metrics(how, threads)}"
+    )
+
+
+def _metrics(how: Comparison, threads: int) -> str:
+    """Return the part that compares d5 with r5 and has the outputs v, s and x."""
+    models = f"version={how.model}\\:name=vmaf|version={how.model}neg\\:name=vmaf_neg"
+    return (
+        "[d5]split=3[d1][d3][d4];[r5]split=3[r1][r3][r4];"
+        f"[d1][r1]libvmaf=model='{models}'"
+        f":feature='name=psnr|name=float_ssim':n_threads={threads}"
+        f":log_fmt=csv:log_path={LOGS.vmaf}:shortest=1[v];"
+        f"[d3][r3]ssim=stats_file={LOGS.ssim}:shortest=1[s];"
+        f"[d4][r4]xpsnr=stats_file={LOGS.xpsnr}:shortest=1[x]"
+    )

@@ -1,0 +1,238 @@
+"""Accepted values of the modules' options, defined once for all modules."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
+
+WAIT_MAX_S = 365 * 86400
+"""Maximum time that an option can set for a wait, in seconds."""
+
+NETWORK_TIMEOUT_MAX_S = 3600
+"""Maximum timeout of one network operation, in seconds."""
+
+SLOTS_MAX = 65_536
+"""Maximum number of slots of a host."""
+
+ENTRIES_MAX = 1024
+"""Maximum number of entries of a list."""
+
+SEED_MAX = 2**31 - 1
+"""Maximum seed of a run. The master has the same limit."""
+
+KEY_MAX_CHARACTERS = 255
+"""Maximum length of the key of a run. The master has the same limit."""
+
+_PATH_MAX_CHARACTERS = 4095
+_TOKEN_MAX_CHARACTERS = 4096
+_URL_MAX_CHARACTERS = 2048
+_PORT_MAX = 65535
+_HOST_MAX_CHARACTERS = 253
+_TOKEN = re.compile(rf"[!-~]{{1,{_TOKEN_MAX_CHARACTERS}}}")
+_KEY = re.compile(rf"(?! )[ -~]{{1,{KEY_MAX_CHARACTERS}}}(?<! )")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_MODE = re.compile(r"0?[0-7]{3,4}")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\$?")
+_NUMBER_SET = re.compile(r"[ -~]{0,4096}")
+
+
+class _Rule(NamedTuple):
+    """A function that accepts valid values, and the requirement for the message otherwise.
+
+    The message contains a rejected number, but no other rejected value, which could be a secret.
+    """
+
+    accepts: Callable[[Any], bool]
+    requirement: str
+
+
+def problem(name: str, value: Any) -> str | None:
+    """Return why an option cannot have a value, or None if it can.
+
+    Args:
+        name: Name of the option.
+        value: Value of the type that the argument spec declares. None is always accepted.
+    """
+    return _problem(name, name, value)
+
+
+def problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why values of options are not accepted. Options without a rule accept every value."""
+    for name, value in values.items():
+        found = _problem(name, name, value)
+        if found is not None:
+            yield found
+
+
+def is_checked(name: str) -> bool:
+    """Return whether there is a rule for the option."""
+    return name in _RULES
+
+
+def _problem(shown: str, name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return _list_problem(shown, name, value)
+    rule = _RULES.get(name)
+    if rule is None or rule.accepts(value):
+        return None
+    is_number = isinstance(value, int | float)
+    return f"{shown} must {rule.requirement}" + (f", not {value}" if is_number else "")
+
+
+def _list_problem(shown: str, name: str, entries: list[Any]) -> str | None:
+    if len(entries) > ENTRIES_MAX:
+        return f"{shown} must have at most {ENTRIES_MAX} entries, not {len(entries)}"
+    for index, entry in enumerate(entries):
+        parts = entry.items() if isinstance(entry, dict) else [(name, entry)]
+        for part, value in parts:
+            suffix = f".{part}" if isinstance(entry, dict) else ""
+            found = _problem(f"{shown}[{index}]{suffix}", part, value)
+            if found is not None:
+                return found
+    return None
+
+
+def split_master_url(url: str) -> SplitResult | None:
+    """Return the parts of a master's URL, or None if it is not valid.
+
+    The URL must have the scheme https and a host name or an IP address. It may have a port and a
+    path. It must not contain a user or a password, which messages with the URL would reveal.
+    """
+    if len(url) > _URL_MAX_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    is_valid = (
+        parts.scheme == "https"
+        and "@" not in parts.netloc
+        and "?" not in url
+        and "#" not in url
+        and not parts.netloc.endswith(":")
+        and (port is None or 0 < port <= _PORT_MAX)
+        and is_host(parts.hostname or "")
+    )
+    return parts if is_valid else None
+
+
+def is_host(text: str) -> bool:
+    """Return whether a text is a host name in ASCII or an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        labels = text.removesuffix(".").split(".")
+        is_name = all(_HOST_LABEL.fullmatch(label) for label in labels)
+        # A name of digits and dots is a mistyped IPv4 address.
+        return is_name and len(text) <= _HOST_MAX_CHARACTERS and not labels[-1].isdecimal()
+    return True
+
+
+def _is_run_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _is_path(text: str) -> bool:
+    is_short = len(text) <= _PATH_MAX_CHARACTERS
+    return bool(text.strip()) and is_short and not _CONTROL_CHARACTER.search(text)
+
+
+def _is_command(text: str) -> bool:
+    try:
+        return bool(shlex.split(text)) and _is_path(text.replace("\n", " "))
+    except ValueError:
+        return False
+
+
+def _is_counts(counts: Mapping[str, Any]) -> bool:
+    return len(counts) <= ENTRIES_MAX and all(
+        isinstance(count, int | str) and re.fullmatch(r"[0-9]{1,15}", str(count))
+        for count in counts.values()
+    )
+
+
+def _between(least: float, most: float, unit: str = "") -> _Rule:
+    kind = f"a number of {unit}" if unit else "a whole number"
+    return _Rule(
+        lambda value: math.isfinite(value) and least <= value <= most,
+        f"be {kind} from {least:g} to {most}",
+    )
+
+
+def _matching(pattern: re.Pattern[str], requirement: str) -> _Rule:
+    return _Rule(lambda text: pattern.fullmatch(text) is not None, requirement)
+
+
+_PATH = _Rule(
+    _is_path,
+    f"be a path of at most {_PATH_MAX_CHARACTERS} characters without control characters; it is "
+    "empty, too long, or contains such a character",
+)
+_SET = _matching(
+    _NUMBER_SET, "be a set of numbers such as 0-3,8, with at most 4096 printable ASCII characters"
+)
+_WAIT = _between(0, WAIT_MAX_S, "seconds")
+
+_RULES: dict[str, _Rule] = {
+    "ca_file": _PATH,
+    "client_cert": _PATH,
+    "client_key": _PATH,
+    "copy": _PATH,
+    # The module checks the sets themselves, because it knows the CPUs of the host.
+    "cpus": _SET,
+    "dest": _PATH,
+    "group": _matching(_ACCOUNT, "be the name or the number of a group"),
+    "heartbeat_s": _between(1, WAIT_MAX_S, "seconds"),
+    "key": _matching(
+        _KEY,
+        f"have 1 to {KEY_MAX_CHARACTERS} printable ASCII characters, without a space at the "
+        "beginning or end",
+    ),
+    "known_counts": _Rule(_is_counts, "contain the number of jobs of each state"),
+    "master_url": _Rule(
+        lambda url: split_master_url(url) is not None,
+        "look like https://HOST:8080, with a host name or IP address, a port from 1 to 65535, and "
+        "without a user, a password, options or spaces; set it to the URL of the master's API",
+    ),
+    "memory_nodes": _SET,
+    "mode": _matching(_MODE, "be permissions as an octal string such as '0640'"),
+    "name": _matching(
+        _NAME,
+        "be the name of a node: 1 to 64 letters, digits, dots, hyphens and underscores, beginning "
+        "with a letter or digit",
+    ),
+    "owner": _matching(_ACCOUNT, "be the name or the number of a user"),
+    "path": _PATH,
+    "run_id": _Rule(_is_run_id, "be the id of a run, such as 019a0000-0000-7000-8000-000000000000"),
+    "seed": _between(0, SEED_MAX),
+    "slots": _between(1, SLOTS_MAX),
+    "suite": _PATH,
+    "template": _PATH,
+    "timeout_s": _between(0.1, NETWORK_TIMEOUT_MAX_S, "seconds"),
+    "token": _matching(
+        _TOKEN,
+        f"have 1 to {_TOKEN_MAX_CHARACTERS} visible ASCII characters; it is empty, or contains a "
+        "line feed, a space or another character. Set it to the only line of the token's file",
+    ),
+    "tree": _PATH,
+    "validate": _Rule(
+        lambda command: "%s" in command and _is_command(command),
+        "be a command with quotes in pairs that contains %s for the path of the new file",
+    ),
+    "wait_change_s": _WAIT,
+    "wait_timeout_s": _WAIT,
+}

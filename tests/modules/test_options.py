@@ -1,0 +1,175 @@
+"""Tests of the values that the options of the modules accept."""
+
+import importlib
+import json
+import math
+from typing import Any
+
+import pytest
+from ansible.module_utils.ffrtmp import options
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .conftest import RunModule
+from .test_documentation import MASTER_MODULES, MODULES
+
+RUN_ID = "019a0000-0000-7000-8000-000000000000"
+VALID: dict[str, Any] = {
+    "master_url": "https://127.0.0.1:1",
+    "token": "a-valid-token",
+    "ca_file": "/nonexistent/ca.pem",
+    "run_id": RUN_ID,
+    "name": "worker1",
+    "dest": "/nonexistent/results",
+    "suite": "/nonexistent/suite.yml",
+    "slots": 1,
+}
+"""A valid value of each required option."""
+
+PATHS = ("", " ", "a\nb", "a\x00b", "x" * 4096)
+INVALID: dict[str, tuple[Any, ...]] = {
+    "ca_file": PATHS,
+    "client_cert": PATHS,
+    "client_key": PATHS,
+    "cpus": (["0"] * 2000, ["1" * 5000], ["0\n"]),
+    "dest": PATHS,
+    "key": ("", "a\nb", "ü", "x" * 256, " x", "x "),
+    "known_counts": ({"queued": "many"}, {"queued": -1}, {"queued": None}, {"queued": "9" * 5000}),
+    "master_url": (
+        "",
+        "127.0.0.1:8080",
+        "http://127.0.0.1:8080",
+        "https://",
+        "https://:8080",
+        "https://127.0.0.1:0",
+        "https://127.0.0.1:65536",
+        "https://127.0.0.1:http",
+        "https://127.0.0.1:",
+        "https://[::1:8080",
+        "https://127.0.0.256:8080",
+        "https://ho st:8080",
+        "https://h\nost:8080",
+        "https://höst:8080",
+        "https://" + "x" * 64 + ":8080",
+        "https://" + "x." * 200 + "x:8080",
+        "https://user:word@127.0.0.1:8080",
+        "https://127.0.0.1:8080/?token=word",
+        "https://127.0.0.1:8080/#token",
+    ),
+    "memory_nodes": (["0"] * 2000, ["1" * 5000], ["\x00"]),
+    "name": ("", "a b", "a\n", "../nodes", "-a", "x" * 65),
+    "path": PATHS,
+    "run_id": ("", "x", "../nodes", RUN_ID + "\n", RUN_ID[:-1]),
+    "seed": (-1, 2**31, 10**30),
+    "slots": (0, -1, 10**9),
+    "suite": PATHS,
+    "timeout_s": (0, -1, math.nan, math.inf, -math.inf, 10**9),
+    "token": ("", "\n", "a\nb", "a\r\nb", "a b", "ü", "a\x00b", "x" * 4097),
+    "tree": PATHS,
+    "wait_change_s": (-1, math.nan, math.inf, -math.inf, 10**9),
+    "wait_timeout_s": (-1, math.nan, math.inf, -math.inf, 10**9, "nan", "inf"),
+}
+"""Values of each option that must be refused."""
+
+TEXT_OPTIONS = sorted(
+    name for name, values in INVALID.items() if all(isinstance(value, str) for value in values)
+)
+
+
+def arguments_of(module: str, option: str, value: Any) -> dict[str, Any]:
+    """Return arguments of a module with valid values, except that of `option`."""
+    if module == "ffrtmp_run_wait":
+        return {**arguments_of("ffrtmp_run_info", option, value)}
+    spec = importlib.import_module(module).ARGUMENT_SPEC
+    required = {name for name, details in spec.items() if details.get("required")}
+    if module == "ffrtmp_run":
+        required.add("suite" if option != "run_id" else "state")
+    arguments = {name: VALID.get(name, "canceled") for name in required}
+    if option == "path":
+        return arguments | {"sources": [{"path": value}]}
+    return arguments | {option: value}
+
+
+def _cases() -> list[tuple[str, str, Any]]:
+    cases = []
+    for module in MODULES:
+        spec = importlib.import_module(module).ARGUMENT_SPEC
+        names = set(spec) | {name for item in spec.values() for name in item.get("options", {})}
+        cases += [
+            (module, name, value)
+            for name in sorted(names & INVALID.keys())
+            for value in INVALID[name]
+        ]
+    return cases
+
+
+@pytest.mark.parametrize(("module", "option", "value"), _cases())
+def test_an_invalid_value_is_refused_with_the_name_of_the_option(
+    run_module: RunModule, module: str, option: str, value: Any
+) -> None:
+    answer = run_module(importlib.import_module(module), **arguments_of(module, option, value))
+
+    assert answer["rc"] == 1
+    assert option in answer["msg"]
+    assert " must " in answer["msg"]
+    assert "Traceback" not in json.dumps(answer)
+    assert answer.get("temporary") is not True
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_option_has_a_rule(module: str) -> None:
+    spec = importlib.import_module(module).ARGUMENT_SPEC
+    nested = {
+        name: item for option in spec.values() for name, item in option.get("options", {}).items()
+    }
+    for name, item in {**spec, **nested}.items():
+        if item["type"] == "bool" or "choices" in item or "options" in item:
+            continue
+        assert options.is_checked(name), name
+        assert name in INVALID, name
+
+
+@pytest.mark.parametrize("module", MASTER_MODULES)
+def test_all_invalid_options_are_named(run_module: RunModule, module: str) -> None:
+    arguments = arguments_of(module, "timeout_s", math.nan) | {"token": "a\nb", "ca_file": ""}
+
+    answer = run_module(importlib.import_module(module), **arguments)
+
+    assert all(name in answer["msg"] for name in ("timeout_s", "token", "ca_file"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://master1",
+        "https://master1:8080/",
+        "https://master1.example.org:65535/farm/",
+        "https://10.0.0.5:8080",
+        "https://[::1]:8080",
+        "https://[fe80::1%25eth0]:8080",
+    ],
+)
+def test_urls_of_masters_are_accepted(url: str) -> None:
+    assert options.problem("master_url", url) is None
+
+
+@pytest.mark.property
+@settings(max_examples=50, deadline=None)
+@given(st.text() | st.builds("https://{}".format, st.text()))
+def test_any_text_is_a_url_or_is_refused_with_a_message(text: str) -> None:
+    found = options.problem("master_url", text)
+
+    if found is None:
+        parts = options.split_master_url(text)
+        assert parts is not None
+        assert parts.hostname
+        assert "@" not in text
+    else:
+        assert found.startswith("master_url must look like")
+
+
+@pytest.mark.property
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(TEXT_OPTIONS), st.text())
+def test_a_message_never_contains_the_text_that_it_refuses(name: str, text: str) -> None:
+    assert "m4rk3d" not in (options.problem(name, f"m4rk3d{text}") or "")
