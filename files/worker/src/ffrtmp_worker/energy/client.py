@@ -67,15 +67,13 @@ def request_reading(path: Path) -> EnergyReading:
                 answer += chunk
         return msgspec.json.decode(answer, type=EnergyReading)
     except TimeoutError:
-        return _unavailable(
-            f"it does not answer within {_TIMEOUT_S:g} s", EnergyFailure.READER_TIMEOUT
-        )
+        return _unavailable(f"{_TIMEOUT_S:g} s have passed", EnergyFailure.READER_TIMEOUT)
     except OSError as error:
         return _unavailable(str(error), EnergyFailure.READER_UNREACHABLE)
     except msgspec.DecodeError as error:
-        return _unavailable(f"its answer is not valid: {error}", EnergyFailure.INVALID_ANSWER)
+        return _unavailable(f"not valid: {error}", EnergyFailure.INVALID_ANSWER)
 
 
 def _unavailable(detail: str, failure: EnergyFailure) -> EnergyReading:
-    reason = f"the energy reader does not provide a reading: {detail}"
+    reason = f"the energy reader does not answer: {detail}"
     return EnergyReading(monotonic_s=0.0, zones={}, gaps=0, reason=reason, failure=failure)
