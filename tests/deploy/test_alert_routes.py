@@ -11,7 +11,10 @@ import pytest
 import role_template
 from postgresql import free_port
 
-_PROGRAMS = Path(__file__).resolve().parents[2] / ".cache/alertmanager/usr/bin"
+_FOLDER = Path(__file__).resolve().parents[2] / ".cache/alertmanager/usr"
+_PROGRAMS = _FOLDER / "bin"
+# The package is not installed, but the program reads its templates below /usr/share.
+_MOUNT = 'mount --bind "$0" /usr/share && exec "$@"'
 _START_S = 20
 
 MASTER = {"farm": "a", "instance": "m1:8080", "job": "master"}
@@ -35,6 +38,7 @@ def alertmanager(config: Path) -> Iterator[httpx.Client]:
     """A client of a running Alertmanager."""
     port = free_port()
     command = [
+        *("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _MOUNT, _FOLDER / "share"),
         _PROGRAMS / "prometheus-alertmanager",
         f"--config.file={config}",
         f"--web.listen-address=127.0.0.1:{port}",

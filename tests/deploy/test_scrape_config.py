@@ -6,16 +6,24 @@ from typing import Any
 
 import pytest
 import role_template
+from certificates import Site
 from ruamel.yaml import YAML
 
 _PROGRAM = Path(__file__).resolve().parents[2] / ".cache/victoria-metrics/usr/bin/victoria-metrics"
 
 
 @pytest.fixture(scope="module")
-def rendered() -> str:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> str:
+    # VictoriaMetrics also checks the certificates.
+    site = Site(tmp_path_factory.mktemp("pki"))
+    (site.folder / "token").write_text("token")
     return role_template.render(
         "victoria_metrics",
         "scrape.yml.j2",
+        victoria_metrics_certificate_file=str(site.certificate_file),
+        victoria_metrics_key_file=str(site.key_file),
+        victoria_metrics_ca_file=str(site.ca_file),
+        victoria_metrics_token_file=str(site.folder / "token"),
         victoria_metrics_master_url="https://10.0.0.5:8080",
         victoria_metrics_master_targets=["10.0.0.5:9507", "10.0.0.6:9507"],
         victoria_metrics_service_targets={"vmalert": "127.0.0.1:8880"},
