@@ -104,6 +104,17 @@ class Cluster:
             self._server.wait(_STOP_S)
             self._server = None
 
+    def start_as_replica(self) -> None:
+        """Start the server as a replica without a primary, which refuses writes."""
+        signal_file = self._data / "standby.signal"
+        subprocess.run([*_as_server(), "touch", signal_file], cwd="/", check=True)
+        self.start()
+
+    def promote(self) -> None:
+        """Make the replica a primary."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_promote()")
+
     def make_owner(self) -> None:
         """Create the role that owns the tests' databases."""
         password = self.password_file.read_text(encoding="utf-8")

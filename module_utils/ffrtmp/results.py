@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.ffrtmp.api import Json
 from ansible.module_utils.ffrtmp.errors import CorruptError
+from ansible.module_utils.ffrtmp.value_rules import END, csv_cell
 
 COLUMNS = (
     "run_id",
@@ -62,7 +63,7 @@ _QUALITY = (
     "vmaf_p5",
     "vmaf_model",
 )
-_SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")
+_SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}" + END)
 
 
 def rate_label(rate: Json) -> str:
@@ -121,7 +122,7 @@ def flat(result: Json) -> dict[str, Any]:
         "energy_net_j": _measured(energy.get("net_j")),
         "streams": (measurement.get("density") or {}).get("streams"),
         "lag_p95_s": live.get("lag_p95_s"),
-        "end_to_end_p95_s": live.get("end_to_end_p95_s"),
+        "end_to_end_p95_s": _measured(live.get("end_to_end_p95_s")),
         "cost_per_stream_hour": cost.get("per_stream_hour"),
         "currency": cost.get("currency"),
     }
@@ -340,7 +341,7 @@ def as_csv(results: Iterable[Json]) -> bytes:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for result in results:
-        writer.writerow(flat(result))
+        writer.writerow({name: csv_cell(value) for name, value in flat(result).items()})
     return text.getvalue().encode()
 
 

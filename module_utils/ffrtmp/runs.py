@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from ansible.module_utils.ffrtmp.api import Json, Master, file_sha256
 from ansible.module_utils.ffrtmp.deadline import Deadline, persist
 from ansible.module_utils.ffrtmp.errors import ApiError, SettingsError
+from ansible.module_utils.ffrtmp.value_rules import KEY, RULES
 
 POLL_S = 2.0
 """Interval at which an awaited run is polled, in seconds."""
@@ -33,8 +35,18 @@ def job_count(run: Json) -> int:
     return sum(run["counts"].values())
 
 
+def check_key(key: str) -> None:
+    """Raise SettingsError if the master does not accept a key as an idempotency key."""
+    if not re.search(KEY, key):
+        raise SettingsError(f"key must be {RULES[KEY]}")
+
+
 def find_by_key(master: Master, key: str) -> Json | None:
-    """Return the run with this idempotency key, or None."""
+    """Return the run with this idempotency key, or None.
+
+    Raises SettingsError if the key is not valid.
+    """
+    check_key(key)
     for run in master.pages("/v1/runs", {"key": key}):
         if run.get("key") == key:
             return run

@@ -25,6 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "worker_key_file": "/etc/ffmpeg-rtmp/pki/host.key",
     },
     "open": {"worker_address_filter": "false"},
+    "unknown": {"worker_master_url": "https://master.invalid:8080"},
 }
 REFUSED = {
     "address": ["10.20.0.1"],
@@ -202,3 +203,8 @@ def test_the_filter_can_be_disabled(units: Units) -> None:
 def test_a_network_that_is_not_valid_is_refused(units: Units, host: str) -> None:
     assert f"worker_source_networks contains {REFUSED[host][0]}." in units.printed
     assert not (units.folder / host / "agent").exists()
+
+
+def test_an_unknown_name_is_reported(units: Units) -> None:
+    assert "unknown cannot resolve all of master.invalid" in units.printed
+    assert not (units.folder / "unknown/agent").exists()

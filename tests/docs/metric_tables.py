@@ -17,6 +17,7 @@ from ffrtmp_master.telemetry import snapshot
 from ffrtmp_master.telemetry.metrics import Metrics
 from ffrtmp_master.telemetry.snapshot import FarmSnapshot
 from ffrtmp_shared import exporter
+from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
 from ffrtmp_shared.source_age import SourceAge
@@ -71,7 +72,10 @@ def metrics() -> dict[str, list[Described]]:
         "gpu": _gpu(),
         "ffmpeg": SlotRegistry().metrics(),
         "docker_stats": [*_docker(), *_source("the Engine")],
-        "every exporter": _every_exporter(),
+        "every exporter": [*_every_exporter(), *_loops("ffrtmp_exporter")],
+        "loops of the master": _loops("ffrtmp_master"),
+        "loop of the energy reader": _loops("ffrtmp_energy_reader"),
+        "loop of the importer": _loops("ffrtmp_importer"),
         "master and every exporter": [*_certificates(), *_scrape()],
     }
     return {
@@ -122,6 +126,10 @@ def _health() -> Iterable[Metric]:
 
 def _source(name: str) -> Iterable[Metric]:
     return SourceAge(name).metrics()
+
+
+def _loops(prefix: str) -> Iterable[Metric]:
+    return loop_metrics(prefix, [])
 
 
 def _gpu() -> Iterable[Metric]:

@@ -109,8 +109,8 @@ class Farm:
         self.ffmpeg = root / ".cache/ffmpeg/ffmpeg"
         self.agents: dict[str, Process] = {}
 
-    def _make_master(self) -> Process:
-        (self.folder / "data").mkdir()
+    def _make_master(self, **changes: object) -> Process:
+        (self.folder / "data").mkdir(exist_ok=True)
         config = self.write(
             "master.yml",
             {
@@ -124,7 +124,8 @@ class Farm:
                 "heartbeat_s": 1,
                 "node_offline_s": 20,
                 "retry_backoff_s": 0.5,
-            },
+            }
+            | changes,
         )
         arguments = ["--config", str(config), "serve"]
         return Process(arguments, self.folder / "master.log", is_master=True)
@@ -176,6 +177,12 @@ class Farm:
                 return False
 
         wait_until(is_ready, "the master serves")
+
+    def restart_master(self, **changes: object) -> None:
+        """Restart the master with changed settings."""
+        self.master.end(signal.SIGTERM)
+        self.master = self._make_master(**changes)
+        self.start_master()
 
     def start_agents(self, *names: str) -> None:
         for name in names:

@@ -130,3 +130,37 @@ def test_an_incomplete_file_is_refused(play: Play, file: dict[str, str]) -> None
     refused = play.run(files=[file])
     assert refused.returncode != 0
     assert "each file needs dest and either template or copy" in " ".join(refused.stdout.split())
+
+
+@pytest.mark.parametrize("secret", [True, "yes", "true"])
+def test_the_output_of_the_checker_of_a_secret_file_is_hidden(
+    play: Play, secret: bool | str
+) -> None:
+    checker = "/usr/bin/awk '{print; exit 1}' %s"
+    file = {"copy": "token", "dest": f"{play.target}/token", "validate": checker, "secret": secret}
+    refused = play.run("--diff", "-vvv", files=[file])
+    assert refused.returncode != 0
+    assert "its output is secret" in " ".join(refused.stdout.split())
+    assert "very-secret-token" not in refused.stdout + refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ({"copy": "token", "dest": ""}, "dest must be a path"),
+        ({"copy": "token", "dest": "/x", "mode": "640 "}, "mode must be permissions"),
+        ({"copy": "token", "dest": "/x", "mode": 416}, "the type of mode is not valid"),
+        ({"copy": "token", "dest": "/x", "group": "a b"}, "group must be the name"),
+        ({"copy": "token", "dest": "/x", "validate": "check"}, "validate must be a command"),
+        ({"copy": "token", "dest": "/x", "validate": "a ' %s"}, "validate must be a command"),
+        ({"copy": "token", "dest": "/x", "secret": "maybe"}, "secret must be true or false"),
+        ({"copy": "token", "dest": "/x", "vars": "a"}, "the type of vars is not valid"),
+    ],
+)
+def test_an_invalid_option_of_a_file_is_named(
+    play: Play, file: dict[str, Any], message: str
+) -> None:
+    refused = play.run("-vvv", files=[file])
+    assert refused.returncode != 0
+    assert message in " ".join(refused.stdout.split())
+    assert "Traceback" not in refused.stdout + refused.stderr

@@ -209,6 +209,16 @@ def test_streams_and_lag_are_in_the_rows_that_measured_them() -> None:
     assert (second["cost_per_stream_hour"], second["currency"]) == ("", "")
 
 
+def test_the_latency_of_a_silent_stream_is_empty() -> None:
+    live = result(repeat=1)
+    silent = {"status": "unavailable", "reason": "the player received nothing for 54.0 s"}
+    live["measurement"]["live"] = {"lag_p95_s": 0.5, "end_to_end_p95_s": silent}
+    (row,) = results.table([live])
+    assert (row["lag_p95_s"], row["end_to_end_p95_s"]) == (0.5, None)
+    (cells,) = csv.DictReader(io.StringIO(results.as_csv([live]).decode()))
+    assert cells["end_to_end_p95_s"] == ""
+
+
 def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None:
     dense = [result(repeat=number) for number in (1, 2, 3)]
     for document, cost in zip(

@@ -135,6 +135,29 @@ def test_a_parked_claim_gets_a_job_after_an_outage(
     assert [claim["job"]["id"] for claim in claimed] == [job["id"]]
 
 
+def test_a_failover_makes_the_master_unready_and_loses_nothing(
+    master: MasterProcess, own_cluster: Cluster
+) -> None:
+    """The server of the master becomes a replica, which refuses writes, and is promoted later."""
+    with master.http("submitter") as submitter:
+        before = post(submitter, "/v1/jobs", factories.job()).json()["id"]
+        own_cluster.stop()
+        own_cluster.start_as_replica()
+        wait_for_status(submitter, "/readyz", 503)
+        deadline = time.monotonic() + 20
+        while "read-only" not in submitter.get("/readyz").text:
+            assert time.monotonic() < deadline, submitter.get("/readyz").text
+            time.sleep(0.1)
+        refused = post(submitter, "/v1/jobs", factories.job())
+        assert refused.status_code == 503, refused.text
+        assert int(refused.headers["retry-after"]) > 0
+        assert [job["id"] for job in every(submitter, "/v1/jobs")] == [before]
+        own_cluster.promote()
+        wait_for_status(submitter, "/readyz", 200)
+        after = post(submitter, "/v1/jobs", factories.job()).json()["id"]
+        assert [job["id"] for job in every(submitter, "/v1/jobs")] == [before, after]
+
+
 def post(client: httpx.Client, path: str, body: object) -> httpx.Response:
     content = msgspec.json.encode(body)
     return client.post(path, content=content, headers={"Content-Type": "application/json"})

@@ -49,7 +49,8 @@ def master(small_disk: Path, template_file: Path, tmp_path: Path) -> Iterator[Ma
     """A master whose data is on the small disk, but whose log is elsewhere."""
     shutil.copy(template_file, small_disk / "farm.db")
     settings = settings_for(Database(f"sqlite:///{small_disk / 'farm.db'}"), small_disk)
-    settings = msgspec.structs.replace(settings, lease_s=600.0)
+    # Without reserved space, the disk becomes full.
+    settings = msgspec.structs.replace(settings, lease_s=600.0, reserved_bytes=0)
     with MasterProcess(tmp_path, settings).serving() as serving:
         register_all(serving)
         yield serving

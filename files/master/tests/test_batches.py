@@ -14,7 +14,6 @@ from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.liveness import LastSeenThrottle
 from ffrtmp_master.queue.requests import AnyRequest, ClaimOutcome, ReportOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 from ffrtmp_shared.failures import FailureClass
@@ -31,7 +30,7 @@ def apply(
     with writing(settings) as engine, engine.connect() as connection, connection.begin():
         work = UnitOfWork(connection, clock(), "test")
         memory = batches.BatchCaches(
-            RequirementCatalog(), LastSeenThrottle(settings.node_offline_s), KnownUploads()
+            RequirementCatalog(), LastSeenThrottle(settings.node_offline_s)
         )
         answers = batches.BatchExecutor(memory, settings).apply(work, batch)
         work.flush()
@@ -106,7 +105,7 @@ def test_a_result_at_another_master_ends_the_job_before_its_slot_claims_again(
     ):
         work = UnitOfWork(connection, clock(), "another")
         memory = batches.BatchCaches(
-            RequirementCatalog(), LastSeenThrottle(migrated.node_offline_s), KnownUploads()
+            RequirementCatalog(), LastSeenThrottle(migrated.node_offline_s)
         )
         batches.BatchExecutor(memory, migrated).apply(work, [result(claim, following=None)])
         work.flush()

@@ -17,7 +17,6 @@ from ffrtmp_master.queue import batches, requests
 from ffrtmp_master.queue.liveness import LastSeenThrottle
 from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 from postgresql import Cluster
@@ -56,9 +55,7 @@ def crowd(harness: Any, *, runs: int, rates: int, repeats: int, sets: int) -> No
 def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> ClaimOutcome:
     """Claim as the writer does, with empty caches, as for an agent that is new to the master."""
     work = UnitOfWork(connection, clock(), "test")
-    memory = batches.BatchCaches(
-        RequirementCatalog(), LastSeenThrottle(settings.node_offline_s), KnownUploads()
-    )
+    memory = batches.BatchCaches(RequirementCatalog(), LastSeenThrottle(settings.node_offline_s))
     (answer,) = batches.BatchExecutor(memory, settings).apply(
         work, [requests.ClaimJob("worker1", 1)]
     )
@@ -144,7 +141,7 @@ def test_repeated_claims_use_a_generic_plan(crowded: Any, migrated: Settings, cl
     slots = 20
     with writing(migrated) as engine, engine.connect() as connection:
         memory = batches.BatchCaches(
-            RequirementCatalog(), LastSeenThrottle(migrated.node_offline_s), KnownUploads()
+            RequirementCatalog(), LastSeenThrottle(migrated.node_offline_s)
         )
         for count in range(1, slots):
             # The transaction is committed although it has no changes, because psycopg drops

@@ -46,7 +46,8 @@ def master(template_file: Path, disk: Path, tmp_path: Path) -> Iterator[MasterPr
     """A master whose database and files are on the small disk."""
     shutil.copy(template_file, disk / "farm.db")
     settings: Settings = settings_for(Database(f"sqlite:///{disk}/farm.db"), tmp_path)
-    settings = replace(settings, data_dir=disk, max_source_bytes=100 * MIB)
+    # Without reserved space, the disk becomes full.
+    settings = replace(settings, data_dir=disk, max_source_bytes=100 * MIB, reserved_bytes=0)
     with MasterProcess(tmp_path, settings).serving() as serving:
         yield serving
 

@@ -151,3 +151,25 @@ def test_postgresql_compresses_new_documents_with_lz4(old: Engine) -> None:
         # A document that was written before the migration must remain readable.
         (result,) = results.page_of_results(connection, None, START, 10).items
         assert result.measurement == factories.measurement()
+
+
+def test_a_migration_removes_passwords_from_urls(old: Engine) -> None:
+    secret = msgspec.to_builtins(factories.scenario())
+    secret["source"]["url"] = "https://me:secret@clips.example/a@b.mp4?c=d"
+    with old.connect() as connection, connection.begin():
+        for table in ("jobs", "results"):
+            columns = sa.table(table, sa.column("id"), sa.column("scenario", sa.JSON))
+            connection.execute(sa.update(columns).values(scenario=secret))
+    migrate.upgrade(old)
+    with old.connect() as connection:
+        texts = [
+            text
+            for table in ("jobs", "results")
+            for text in connection.execute(
+                sa.text(f"SELECT CAST(scenario AS text) FROM {table}")  # noqa: S608
+            ).scalars()
+        ]
+        assert len(texts) == 3
+        assert not any("secret" in text for text in texts)
+        (result,) = results.page_of_results(connection, None, START, 10).items
+        assert result.scenario.source.url == "https://clips.example/a@b.mp4?c=d"

@@ -14,6 +14,8 @@ from ffrtmp_master.runs.confidence_interval import interval_of_median, repeats_n
 from ffrtmp_master.store.schema import runs
 from ffrtmp_shared.control_encode import SCENARIO
 from ffrtmp_shared.precision import MAX_REPEATS
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 _PRECISE = "precision: {interval: 0.05, max_repeats: 12}\n"
@@ -351,6 +353,48 @@ def test_invalid_precision_settings_are_refused(
     answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
     assert answer.status_code == 422
     assert any(error.startswith(message) for error in answer.json()["errors"]), answer.json()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["interval: 1.0e-200", "interval: 0.00001", "budget_s: .inf", "budget_s: .nan"],
+)
+def test_a_precision_that_no_run_can_reach_is_refused(ready_harness: Any, setting: str) -> None:
+    """A stopping rule with such a number once ended the maintenance of all masters for good."""
+    body = {"suite": ready_harness.suite(more=f"precision: {{{setting}}}\n")}
+    answer = ready_harness.call("submitter", "POST", "/v1/runs", body)
+    assert answer.status_code == 422
+    assert setting.partition(":")[0] in answer.text
+
+
+def test_results_of_speed_zero_end_the_repeats(ready_harness: Any) -> None:
+    """Six such results once caused a division by zero that ended the maintenance for good."""
+    run = ready_harness.run(ready_harness.suite(repeats=6, more=_PRECISE + "control: true\n"))
+    found = rounds(ready_harness, {"clip/libx264/1000k": steady(0.0), SCENARIO.name: steady(0.0)})
+    assert sum(name != SCENARIO.name for done in found for name in done) == 6
+    report = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")
+    assert [median["speed"] for median in report["medians"]] == [0.0]
+    assert [drift["ratio"] for drift in report["drifts"]] == [None]
+    assert ready_harness.run_now(run["id"])["state"] == "succeeded"
+
+
+_SPEED = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+
+
+@pytest.mark.property
+@settings(max_examples=100, deadline=None)
+@given(
+    values=st.lists(_SPEED, max_size=12),
+    target_ratio=st.floats(min_value=5e-324, max_value=1),
+    most=st.integers(min_value=-5, max_value=1000),
+)
+def test_every_number_of_repeats_is_bounded(
+    values: list[float], target_ratio: float, most: int
+) -> None:
+    needed = repeats_needed(values, target_ratio, most=most)
+    assert 0 <= needed <= max(most, 0)
+    interval = interval_of_median(values)
+    assert interval is None or interval.half_width_ratio >= 0
 
 
 @pytest.mark.parametrize("more", ["precision: {}\n", "control: true\n"])

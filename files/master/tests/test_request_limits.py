@@ -3,6 +3,8 @@
 They cover request rates, failed logins, sizes of bodies, ranges of values, and content types.
 """
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +20,7 @@ from ffrtmp_shared import suite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process_master import MasterHarness, SetClock
+from sqlalchemy import event
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -113,6 +116,36 @@ def test_unknown_tokens_are_limited_and_valid_ones_are_not(migrated: Settings) -
         assert harness.call(None, "GET", "/v1/runs").status_code == 401
 
 
+def test_unknown_tokens_cost_few_queries(migrated: Settings) -> None:
+    """The limit applies before the query, not after it."""
+    with limited(migrated, failed_logins_per_minute_max=3) as harness:
+        queries = 0
+
+        def count(*_: Any) -> None:
+            nonlocal queries
+            queries += 1
+
+        event.listen(harness.services.reader._engine, "begin", count)
+
+        async def guess_all() -> list[str]:
+            authenticate = harness.services.authenticator.authenticate
+            guesses = [authenticate(f"Bearer guess-{n}", ("192.0.2.1", 1)) for n in range(600)]
+            valid = authenticate("Bearer token-viewer", ("192.0.2.1", 1))
+            found = await asyncio.gather(
+                *guesses[:400], valid, *guesses[400:], return_exceptions=True
+            )
+            return [getattr(answer, "name", type(answer).__name__) for answer in found]
+
+        with harness.client.portal() as portal:
+            answers = Counter(portal.call(guess_all))
+        assert answers == {
+            "NotAuthorizedException": 3,
+            "TooManyRequestsException": 597,
+            "viewer": 1,
+        }
+        assert queries <= 3 + 1
+
+
 def test_the_authenticator_caches_a_limited_number_of_tokens(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +153,7 @@ def test_the_authenticator_caches_a_limited_number_of_tokens(
     with limited(migrated) as harness:
         for _ in range(2):
             for caller in ("viewer", "submitter", "admin", "worker1"):
-                assert harness.call(caller, "GET", "/v1/sources/x").status_code in (400, 403, 404)
+                assert harness.call(caller, "GET", "/v1/sources/x").status_code in (403, 404, 422)
         assert len(harness.services.authenticator._cache) == 2
 
 
@@ -135,29 +168,31 @@ def facts(**changed: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("body", "field", "status"),
     [
-        (registration(encoders=["x"] * 257), "encoders"),
-        (registration(encoders=["x" * 65]), "encoders"),
-        (registration(labels={str(n): "" for n in range(17)}), "labels"),
-        (registration(labels={"zone": "x" * 129}), "labels"),
-        (registration(exporters={f"e{n}": 1 for n in range(65)}), "exporters"),
-        (registration(exporters={"cpu": 65536}), "exporters"),
-        (registration(exporters={"cpu": 0}), "exporters"),
-        (registration(exporters={"a/b": 9000}), "exporters"),
-        (registration(address="host/path"), "address"),
-        (registration(address=""), "address"),
-        (registration(agent_version="x" * 1025), "agent_version"),
-        (registration(bogus=1), "bogus"),
-        (facts(cpu_count=-1), "cpu_count"),
-        (facts(memory_bytes=2**63), "memory_bytes"),
-        (facts(gpus=["x"] * 65), "gpus"),
-        (facts(hostname="x" * 1025), "hostname"),
+        (registration(encoders=["x"] * 257), "encoders", 400),
+        (registration(encoders=["x" * 65]), "encoders", 422),
+        (registration(labels={str(n): "" for n in range(17)}), "labels", 400),
+        (registration(labels={"zone": "x" * 129}), "labels", 422),
+        (registration(exporters={f"e{n}": 1 for n in range(65)}), "exporters", 400),
+        (registration(exporters={"cpu": 65536}), "exporters", 400),
+        (registration(exporters={"cpu": 0}), "exporters", 400),
+        (registration(exporters={"a/b": 9000}), "exporters", 422),
+        (registration(address="host/path"), "address", 422),
+        (registration(address=""), "address", 422),
+        (registration(agent_version="x" * 1025), "agent_version", 422),
+        (registration(bogus=1), "bogus", 400),
+        (facts(cpu_count=-1), "cpu_count", 400),
+        (facts(memory_bytes=2**63), "memory_bytes", 400),
+        (facts(gpus=["x"] * 65), "gpus", 400),
+        (facts(hostname="x" * 1025), "hostname", 422),
     ],
 )
-def test_a_registration_out_of_bounds_is_refused(harness: Any, body: Any, field: str) -> None:
+def test_a_registration_out_of_bounds_is_refused(
+    harness: Any, body: Any, field: str, status: int
+) -> None:
     answer = harness.call("worker1", "PUT", "/v1/nodes/worker1", body)
-    assert answer.status_code == 400, answer.text
+    assert answer.status_code == status, answer.text
     assert field in answer.text
     assert harness.ok("viewer", "GET", "/v1/nodes")["items"] == []
 
@@ -169,28 +204,30 @@ def measured(part: str, **changed: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("body", "field", "status"),
     [
-        (measured("encode", wall_s=-0.1), "wall_s"),
-        (measured("encode", frames=-1), "frames"),
-        (measured("encode", frames=2**63), "frames"),
-        (measured("encode", bogus=1), "bogus"),
-        (measured("quality", vmaf_mean=-1), "vmaf_mean"),
-        (measured("environment", cpu_model="x" * 1025), "cpu_model"),
-        (measured("provenance", argv=["x"] * 1025), "argv"),
-        (measured("provenance", argv=["x" * 4097]), "argv"),
-        (measured("output", sha256="e" * 63), "sha256"),
-        (measured("encode") | {"attempt": 2**31}, "attempt"),
-        (measured("encode") | {"attempt": -1}, "attempt"),
-        (measured("encode") | {"artifacts": [{}] * 257}, "artifacts"),
-        (measured("encode") | {"next": {"slot": 0}}, "slot"),
+        (measured("encode", wall_s=-0.1), "wall_s", 400),
+        (measured("encode", frames=-1), "frames", 400),
+        (measured("encode", frames=2**63), "frames", 400),
+        (measured("encode", bogus=1), "bogus", 400),
+        (measured("quality", vmaf_mean=-1), "vmaf_mean", 400),
+        (measured("environment", cpu_model="x" * 1025), "cpu_model", 422),
+        (measured("provenance", argv=["x"] * 1025), "argv", 400),
+        (measured("provenance", argv=["x" * 4097]), "argv", 422),
+        (measured("output", sha256="e" * 63), "sha256", 422),
+        (measured("encode") | {"attempt": 2**31}, "attempt", 400),
+        (measured("encode") | {"attempt": -1}, "attempt", 400),
+        (measured("encode") | {"artifacts": [{}] * 257}, "artifacts", 400),
+        (measured("encode") | {"next": {"slot": 0}}, "slot", 400),
     ],
 )
-def test_a_result_out_of_bounds_is_refused(ready_harness: Any, body: Any, field: str) -> None:
+def test_a_result_out_of_bounds_is_refused(
+    ready_harness: Any, body: Any, field: str, status: int
+) -> None:
     ready_harness.submit()
     claim = ready_harness.claim("worker1")
     answer = ready_harness.call("worker1", "POST", f"/v1/jobs/{claim['job']['id']}/result", body)
-    assert answer.status_code == 400, answer.text
+    assert answer.status_code == status, answer.text
     assert field in answer.text
     assert ready_harness.result(claim).is_success
 
@@ -207,9 +244,9 @@ def changed_encode(**changed: Any) -> Any:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (changed_scenario(name="a\x00b"), 400),
-        (changed_scenario(name="a\n"), 400),
-        (changed_scenario(name=""), 400),
+        (changed_scenario(name="a\x00b"), 422),
+        (changed_scenario(name="a\n"), 422),
+        (changed_scenario(name=""), 422),
         (changed_scenario(slowest_speed=0), 400),
         (changed_scenario(slowest_speed=-1), 400),
         (changed_encode(threads=0), 400),
@@ -224,7 +261,7 @@ def changed_encode(**changed: Any) -> Any:
         (factories.job(deadline_s=0), 400),
         (factories.job(deadline_s=1e12), 400),
         (factories.job(requirements={"cpu_count_min": -1}), 400),
-        (factories.job(requirements={"labels": {"": "x"}}), 400),
+        (factories.job(requirements={"labels": {"": "x"}}), 422),
     ],
 )
 def test_a_job_out_of_bounds_is_refused(harness: Any, body: Any, status: int) -> None:

@@ -21,6 +21,7 @@ from ffrtmp_master.series.import_format import METRICS, UnreadableSeriesError, i
 from ffrtmp_master.series.importer import Importer, PushError, main, pusher
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
 from master_process import MasterProcess
 from postgresql import free_port
@@ -164,7 +165,7 @@ def test_samples_are_imported_with_their_timestamps(
     worker.report_result_with(series(later, fps=[30.0] * 5))
     state = tmp_path / "checkpoint"
     with master.client("viewer") as client:
-        importer = Importer(client, push, state)
+        importer = Importer(client, push, state, LoopRegistry())
         assert importer.import_new() == 2
         assert importer.import_new() == 0
     (found,) = victoria.samples("ffrtmp_sample_frames_per_second")
@@ -196,7 +197,7 @@ def test_no_series_is_lost_during_outages(
     worker.report_result_with(series(_NOW + timedelta(minutes=1), fps=[2.0] * 5))
     victoria.stop()
     with master.client("viewer") as client, pytest.raises(PushError, match="is unreachable"):
-        Importer(client, push, state).import_new()
+        Importer(client, push, state, LoopRegistry()).import_new()
     assert load_checkpoint(state).done == ()
     victoria.start()
     sent: list[bytes] = []
@@ -208,16 +209,16 @@ def test_no_series_is_lost_during_outages(
         push(content)
 
     with master.client("viewer") as client, pytest.raises(PushError):
-        Importer(client, push_once, state).import_new()
+        Importer(client, push_once, state, LoopRegistry()).import_new()
     assert len(load_checkpoint(state).done) == 1
     # A new importer continues where the previous one stored its checkpoint.
     master.end(signal.SIGKILL)
     with master.client("viewer") as client, pytest.raises(MasterUnreachableError):
-        Importer(client, push, state).import_new()
+        Importer(client, push, state, LoopRegistry()).import_new()
     master.start()
     with master.client("viewer") as client:
-        assert Importer(client, push, state).import_new() == 1
-        assert Importer(client, push, state).import_new() == 0
+        assert Importer(client, push, state, LoopRegistry()).import_new() == 1
+        assert Importer(client, push, state, LoopRegistry()).import_new() == 0
     (found,) = victoria.samples("ffrtmp_sample_frames_per_second")
     assert sorted(found["values"]) == [1] * 5 + [2] * 5
 
@@ -242,7 +243,8 @@ def test_a_missing_artifact_does_not_stop_the_import(
             )
 
     with ClientWithMissingArtifact(master.url, "token-viewer", master.ca_file) as client:
-        assert Importer(client, sent.append, tmp_path / "checkpoint").import_new() == 1
+        importer = Importer(client, sent.append, tmp_path / "checkpoint", LoopRegistry())
+        assert importer.import_new() == 1
     assert len(sent) == 1
 
 

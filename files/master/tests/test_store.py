@@ -18,13 +18,15 @@ from databases import only, reading, writing
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import migrate
+from ffrtmp_master.store.availability import WriterClosedError
 from ffrtmp_master.store.errors import ConflictError, RequestError
 from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.schema import metadata, nodes, sources
 from ffrtmp_master.store.transactions import Hooks
 from ffrtmp_master.store.unit_of_work import UnitOfWork
-from ffrtmp_master.store.writer import Request, Writer, WriterClosedError
+from ffrtmp_master.store.writer import Request, Writer
 from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.states import IllegalTransitionError, JobState
 from postgresql import Cluster
 from sqlalchemy import Connection, func, insert, select
@@ -80,7 +82,7 @@ def writer_of(settings: Settings, batches: list[int] | None = None) -> Iterator[
     sizes: list[int] = [] if batches is None else batches
     watch = Hooks(batch=lambda operations, _duration_s: sizes.append(operations))
     with writing(settings) as engine:
-        yield Writer(engine, lambda: NOW, apply, watch)
+        yield Writer(engine, lambda: NOW, apply, watch, loops=LoopRegistry())
 
 
 def count(settings: Settings) -> int:

@@ -12,6 +12,7 @@ from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.errors import ConflictError
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_shared.credentials import token_sha256
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Role
 from sqlalchemy import text
 
@@ -219,7 +220,7 @@ def test_a_token_revoked_during_its_lookup_is_not_cached(harness: Any) -> None:
     async def race() -> None:
         reader: Any = SlowReader()
         authenticator = TokenAuthenticator(
-            reader, services.writer, services.clock, services.settings
+            reader, services.writer, services.clock, services.settings, LoopRegistry()
         )
         late = asyncio.create_task(authenticator.authenticate(f"Bearer {token}", None))
         await reader.has_read.wait()

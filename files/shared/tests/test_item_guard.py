@@ -1,6 +1,7 @@
 """The guard of items: a failing item is named, counted and set aside, and the others are run."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -136,3 +137,27 @@ def test_coroutines_are_guarded_likewise() -> None:
 
     assert asyncio.run(run()) == [True, False] * 4
     assert items.tried.count("b") == 3
+
+
+def test_items_are_handled_together_unless_one_of_them_fails() -> None:
+    items = Items("b")
+    batches: list[list[str]] = []
+
+    async def handle(names: Sequence[str]) -> None:
+        batches.append(list(names))
+        if items.failing & set(names):
+            raise OverflowError
+
+    async def run() -> None:
+        for _ in range(5):
+            await items.guard.run_together(["a", "b", "c"], handle)
+        items.failing.clear()
+        items.clock.now_s += 60.0
+        for _ in range(2):
+            await items.guard.run_together(["a", "b", "c"], handle)
+
+    asyncio.run(run())
+    assert batches[:4] == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+    alone = [["a", "c"], ["b"]]
+    assert batches[4:10] == [*alone, *alone, ["a", "c"], ["a", "c"]]
+    assert batches[10:] == [*alone, ["a", "b", "c"]]

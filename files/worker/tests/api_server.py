@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trustme
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Claim, HeartbeatAnswer, LogStored, Problem, ReportStored
+from ffrtmp_shared.models import Artifact, Claim, HeartbeatAnswer, LogStored, Problem, ReportStored
 from ffrtmp_shared.states import JobState
 
 
@@ -120,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
                 },
             )
         else:
-            self._send(200, {"sha256": hashlib.sha256(body).hexdigest()})
+            digest = hashlib.sha256(body).hexdigest()
+            self._send(200, Artifact(name=name, sha256=digest, size_bytes=len(body)))
 
     do_GET = do_PUT = do_POST = _answer  # noqa: N815 - the base's names
 

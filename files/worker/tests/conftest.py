@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,9 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Claim, Job, Progress
 from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
-from ffrtmp_worker.agent.spool import describe_artifact
+from ffrtmp_worker.agent.spooled_report import describe_artifact
 from ffrtmp_worker.ffmpeg.build_info import identify_build
+from ffrtmp_worker.inputs.address_policy import AddressPolicy
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
 from ffrtmp_worker.measure.calibration import Calibration
 from session_files import make_once
@@ -24,6 +26,9 @@ from .api_server import ApiServer
 
 _ROOT = Path(__file__).parents[3]
 _MOVIE = _ROOT / "files" / "media" / "bigbuckbunny-720p.mp4"
+
+LOOPBACK_ALLOWED = AddressPolicy(allowed=(ip_network("127.0.0.0/8"),), never=())
+"""A policy that no agent has: the tests serve their files on this host."""
 
 
 @pytest.fixture(scope="session")

@@ -20,12 +20,18 @@ import promtool
 import pytest
 import trustme
 from ffrtmp_shared import __version__
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
 from ffrtmp_worker.energy import client as energy_client
 from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, ZoneReading, request_reading
 from ffrtmp_worker.exporters import cpu, docker_stats, ffmpeg, gpu
 from ffrtmp_worker.exporters.cpu import CpuCollector, EnergyCollector
-from ffrtmp_worker.exporters.ffmpeg import SlotCollector, SlotRegistry, listen, receive
+from ffrtmp_worker.exporters.ffmpeg import (
+    DatagramReceiver,
+    SlotCollector,
+    SlotRegistry,
+    listen,
+)
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
@@ -329,24 +335,26 @@ def test_datagrams_from_the_agent_arrive(tmp_path: Path) -> None:
     slots = SlotRegistry()
     path = tmp_path / "progress.sock"
     with listen(path) as opened:
-        threading.Thread(target=receive, args=(opened, slots), daemon=True).start()
+        receiver = DatagramReceiver(opened, slots, LoopRegistry())
+        receiver.start()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
             stranger.sendto(b"not json", str(path))
-        sender = ActivitySender(path)
+        sender = ActivitySender(path, LoopRegistry())
         sender.send(_activity(7))
         sender.close()
         until = time.monotonic() + 5
         while not any("frames_total" in s for s in _scrape(SlotCollector(slots)) if s[0] != "#"):
             assert time.monotonic() < until
             time.sleep(0.02)
+        receiver.stop()
 
 
 def test_an_absent_or_blocked_exporter_does_not_delay_the_agent(tmp_path: Path) -> None:
-    sender = ActivitySender(tmp_path / "missing.sock")
+    sender = ActivitySender(tmp_path / "missing.sock", LoopRegistry())
     sender.send(_activity(1))
     sender.close()
     with listen(tmp_path / "unread.sock"):
-        sender = ActivitySender(tmp_path / "unread.sock")
+        sender = ActivitySender(tmp_path / "unread.sock", LoopRegistry())
         started = time.monotonic()
         for number in range(5000):
             sender.send(_activity(number))

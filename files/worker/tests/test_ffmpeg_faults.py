@@ -147,8 +147,9 @@ def test_a_killed_quality_pass_makes_quality_unavailable(
     )
     killed.join()
     assert measured.quality == Unavailable(reason="the quality pass was ended by SIGKILL")
+    # The encode had ended before, so that its speed and energy are measured all the same.
     assert measured.verdict is not None
-    assert measured.verdict.state == "invalid"
+    assert measured.verdict.state != "invalid"
 
 
 FAMILY = """#!/bin/sh

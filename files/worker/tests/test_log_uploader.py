@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Claim
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
@@ -60,7 +61,7 @@ def test_lines_are_sent_as_written_and_the_rest_at_the_end(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
     file = tmp_path / "log"
-    with LogUploader(claim, file, connect):
+    with LogUploader(claim, file, connect, LoopRegistry()):
         log = BoundedLog(file)
         log.write(b"ffmpeg -i in\n")
         wait_for(master, b"ffmpeg -i in\n")
@@ -76,7 +77,7 @@ def test_an_unanswered_chunk_is_sent_again_unchanged(
 ) -> None:
     file = tmp_path / "log"
     master.refuse("/log", 503, 500, 429)
-    with LogUploader(claim, file, connect):
+    with LogUploader(claim, file, connect, LoopRegistry()):
         file.write_bytes(b"one\n")
         wait_for(master, b"one\n")
         with file.open("ab") as more:
@@ -96,7 +97,7 @@ def test_a_refusal_ends_the_upload(
     file = tmp_path / "log"
     file.write_bytes(b"one\n")
     master.refuse("/log", status)
-    with LogUploader(claim, file, connect):
+    with LogUploader(claim, file, connect, LoopRegistry()):
         wait_for(master, b"one\n")
         with file.open("ab") as more:
             more.write(b"two\n")
@@ -108,7 +109,7 @@ def test_invalid_utf8_and_nul_are_replaced(
 ) -> None:
     file = tmp_path / "log"
     file.write_bytes(b"a\xff\x00b\n" + "ä".encode() * 100_000 + b"\n" + b"end\n")
-    with LogUploader(claim, file, connect):
+    with LogUploader(claim, file, connect, LoopRegistry()):
         pass
     text = full_log(master).decode()
     assert "\0" not in text
@@ -119,7 +120,7 @@ def test_invalid_utf8_and_nul_are_replaced(
 def test_without_a_log_nothing_is_sent(
     master: ApiServer, claim: Claim, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
-    with LogUploader(claim, tmp_path / "log", connect):
+    with LogUploader(claim, tmp_path / "log", connect, LoopRegistry()):
         pass
     assert master.bodies("/log") == []
 
@@ -136,7 +137,7 @@ def test_an_unresponsive_master_does_not_delay_the_attempt(
         return connect()
 
     start = time.monotonic()
-    with LogUploader(claim, file, connect_late):
+    with LogUploader(claim, file, connect_late, LoopRegistry()):
         pass
     assert time.monotonic() - start < 10
     release.set()

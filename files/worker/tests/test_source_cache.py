@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,13 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.scenario import Source, SyntheticSource
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe_video
-from ffrtmp_worker.inputs.address_policy import AddressPolicy
 from ffrtmp_worker.inputs.cache import SourceCache
 from ffrtmp_worker.inputs.download import UrlAccess
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.output import source_problems
 
-LOOPBACK_ALLOWED = AddressPolicy(allowed=(ip_network("127.0.0.0/8"),), never=())
-"""A policy that no agent has: the tests serve their files on this host."""
+from .conftest import LOOPBACK_ALLOWED
 
 
 def _sha256(content: bytes) -> str:

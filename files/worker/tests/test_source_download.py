@@ -6,7 +6,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,8 @@ from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.inputs.address_policy import AddressPolicy, RefusedAddressError, parse_networks
 from ffrtmp_worker.inputs.download import DownloadLimits, UrlAccess, download_url
+
+from .conftest import LOOPBACK_ALLOWED
 
 _HOST_ONLY = [
     "0.0.0.0",  # noqa: S104
@@ -41,9 +42,6 @@ _HOST_ONLY = [
 ]
 _PRIVATE = ["10.1.2.3", "172.31.0.1", "192.168.1.1", "100.64.0.1", "fd00::1", "::ffff:10.1.2.3"]
 _PUBLIC = ["93.184.215.14", "172.32.0.1", "2606:2800:21f::1", "64:ff9b::5db8:d70e"]
-
-LOOPBACK = AddressPolicy(allowed=(ip_network("127.0.0.0/8"),), never=())
-"""A policy that no agent has: the tests serve their files on this host."""
 
 QUICK = DownloadLimits(deadline_s=20.0, min_bytes_per_s=1000, rate_window_s=0.3, reply_s=0.5)
 
@@ -167,14 +165,16 @@ def _clip(opened: socket.socket) -> None:
 
 def _content(
     url: str,
-    policy: AddressPolicy = LOOPBACK,
+    policy: AddressPolicy = LOOPBACK_ALLOWED,
     limits: DownloadLimits = QUICK,
     tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
 ) -> bytes:
     return b"".join(download_url(url, UrlAccess(policy=policy, limits=limits, tls=tls)))
 
 
-def _error(url: str, policy: AddressPolicy = LOOPBACK, **more: object) -> AttemptFailedError:
+def _error(
+    url: str, policy: AddressPolicy = LOOPBACK_ALLOWED, **more: object
+) -> AttemptFailedError:
     started_s = time.monotonic()
     with pytest.raises(AttemptFailedError) as caught:
         _content(url, policy, **more)  # type: ignore[arg-type]
@@ -331,8 +331,38 @@ def test_a_download_that_is_not_read_to_its_end_leaves_nothing() -> None:
     before = threading.active_count()
     with Server(send) as server:
         chunks: Iterator[bytes] = download_url(
-            f"http://127.0.0.1:{server.port}/clip.mp4", UrlAccess(policy=LOOPBACK, limits=QUICK)
+            f"http://127.0.0.1:{server.port}/clip.mp4",
+            UrlAccess(policy=LOOPBACK_ALLOWED, limits=QUICK),
         )
         assert next(chunks)
         chunks.close()  # type: ignore[attr-defined]
     assert threading.active_count() <= before + 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:m4rk3d@127.0.0.1:1/clip.mp4",
+        "http://user:m4rk3d@m4rk3d@127.0.0.1:1/clip.mp4",
+        "http://127.0.0.1:1/clip.mp4?signature=m4rk3d",
+        "http://user:m4rk3d@[127.0.0.1:1/clip.mp4",
+        "http://user:m4rk3d/m4rk3d@127.0.0.1/clip.mp4",
+        "http://user:m4rk3d?m4rk3d@127.0.0.1/clip.mp4",
+        "http://10.0.0.1/clip.mp4?signature=m4rk3d",
+        "ftp://user:m4rk3d@127.0.0.1/clip.mp4",
+        "m4rk3d@127.0.0.1/clip.mp4?m4rk3d",
+    ],
+)
+def test_no_message_contains_a_secret_of_a_url(url: str) -> None:
+    with pytest.raises(AttemptFailedError) as failed:
+        b"".join(download_url(url, UrlAccess(policy=LOOPBACK_ALLOWED, limits=QUICK)))
+    assert "m4rk3d" not in str(failed.value)
+
+
+def test_a_message_names_the_place_of_a_url() -> None:
+    with pytest.raises(AttemptFailedError, match=r"http://127\.0\.0\.1:1/clip\.mp4\?\.\.\. "):
+        b"".join(
+            download_url(
+                "http://127.0.0.1:1/clip.mp4?a=b", UrlAccess(policy=LOOPBACK_ALLOWED, limits=QUICK)
+            )
+        )

@@ -90,7 +90,20 @@ QUALITY: dict[str, Check] = {
     **dict.fromkeys(("xpsnr_y_db", "xpsnr_cb_db", "xpsnr_cr_db"), between(10, 100)),
     "alignment_offset": lambda value: value == 0,
 }
+SLOT: dict[str, Check] = {
+    "status": lambda value: value == "measured",
+    "cpus": between(1, CPUS),
+    "quota_cpus": between(0.1, CPUS),
+    "duration_s": between(0.05, 600),
+    "busy_s": between(0, 600 * CPUS),
+    "steal_ratio": RATIO,
+    **dict.fromkeys(
+        ("cpu_pressure_ratio", "memory_pressure_ratio", "io_pressure_ratio"), between(0, 1.01)
+    ),
+}
 ENVIRONMENT: dict[str, Check] = {
+    # Its values have a table of their own.
+    "slot": lambda value: isinstance(value, dict),
     "kernel": text,
     "cpu_model": text,
     "cpu_governor": text,
@@ -151,6 +164,8 @@ LIVE: dict[str, Check] = {
     "server_bitrate_mean_kbps": between(50, 15_000),
     "server_dropped": between(0, 10_000),
     "server_publishers": lambda value: value == 1,
+    "silence_max_s": between(0, 12),
+    "silence_end_s": between(0, 12),
 }
 STEP: dict[str, Check] = {
     "streams": lambda value: value == 1,
@@ -221,6 +236,7 @@ def _problems(result: dict[str, Any]) -> Iterator[str]:
     yield from problems_of(measurement["encode"], ENCODE, where + "encode")
     yield from problems_of(measurement["source"], SOURCE, where + "source")
     yield from problems_of(environment, ENVIRONMENT, where + "environment")
+    yield from problems_of(environment["slot"], SLOT, where + "environment.slot")
     yield from problems_of({"more_argv": [], **provenance}, PROVENANCE, where + "provenance")
     energy = measurement["energy"]
     if energy["status"] == "measured":

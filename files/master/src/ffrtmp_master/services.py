@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.loop_metrics import LoopCollector
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.metric_page import MetricPage
 from prometheus_client.registry import Collector
 
@@ -12,8 +14,9 @@ from ffrtmp_master.auth.authentication import TokenAuthenticator
 from ffrtmp_master.background.claim_wakeups import ClaimWakeups
 from ffrtmp_master.background.event_feed import EventFeed
 from ffrtmp_master.background.log_feed import LogFeed
-from ffrtmp_master.background.maintenance import MaintenanceLoop
+from ffrtmp_master.background.maintenance import MaintenanceLoops
 from ffrtmp_master.background.notifications import NotificationListener
+from ffrtmp_master.background.readiness import Readiness
 from ffrtmp_master.background.retention import RetentionLoop
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
 from ffrtmp_master.queue.batches import BatchCaches, BatchExecutor
@@ -21,13 +24,14 @@ from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.reader import Reader
+from ffrtmp_master.store.space import SpaceGuard
 from ffrtmp_master.store.transactions import Hooks
 from ffrtmp_master.store.unit_of_work import Effects
+from ffrtmp_master.store.upload_limits import UploadLimits
 from ffrtmp_master.store.writer import Writer
 from ffrtmp_master.telemetry.metrics import Metrics
 from ffrtmp_master.telemetry.snapshot import SnapshotCollector, SnapshotSources
@@ -56,6 +60,7 @@ class Services:
         self._certificates = certificates
         self.clock: Clock = SteadyClock(utc_now()) if clock is None else clock
         self.metrics = Metrics("postgresql" if settings.is_shared else "sqlite")
+        self.loops = LoopRegistry()
         self.liveness = Liveness(settings.node_offline_s)
         self.pending_reason_counts = PendingReasonCounts()
         self.catalog = RequirementCatalog()
@@ -67,8 +72,10 @@ class Services:
             reading_engine(settings.database_url, password),
         )
         self.reader = Reader(self._engines[1])
-        self.event_feed = EventFeed(self.reader)
-        self.log_feed = LogFeed(self.reader)
+        self.space = SpaceGuard(settings, self.reader)
+        self.uploads = UploadLimits(settings)
+        self.event_feed = EventFeed(self.reader, self.loops)
+        self.log_feed = LogFeed(self.reader, self.loops)
         origin = str(new_id())
         self._wakeups = ClaimWakeups(
             clock=self.clock,
@@ -78,19 +85,27 @@ class Services:
             event_feed=self.event_feed,
             origin=origin,
         )
-        caches = BatchCaches(self.catalog, self._last_seen, KnownUploads())
+        caches = BatchCaches(self.catalog, self._last_seen)
         self.writer = Writer(
             self._engines[0],
             self.clock,
             BatchExecutor(caches, settings).apply,
-            Hooks(self._committed, self.metrics.committed, self._rolled_back),
-            origin,
+            Hooks(
+                committed=self._committed,
+                batch=self.metrics.committed,
+                rolled_back=self._rolled_back,
+                read_only=self._reconnect,
+            ),
+            loops=self.loops,
+            origin=origin,
         )
-        self.authenticator = TokenAuthenticator(self.reader, self.writer, self.clock, settings)
+        self.authenticator = TokenAuthenticator(
+            self.reader, self.writer, self.clock, settings, self.loops
+        )
         self.content_stores = ContentStores(settings, password, self._engines[1])
         self.artifacts = self.content_stores.artifacts
         self.sources = self.content_stores.sources
-        self.maintenance = MaintenanceLoop(
+        self.maintenance = MaintenanceLoops(
             settings=settings,
             clock=self.clock,
             reader=self.reader,
@@ -99,6 +114,7 @@ class Services:
             parked_claims=self.parked_claims,
             liveness=self.liveness,
             last_seen=self._last_seen,
+            loops=self.loops,
             interval_s=maintenance_interval_s,
         )
         self.retention = RetentionLoop(
@@ -107,18 +123,21 @@ class Services:
             reader=self.reader,
             writer=self.writer,
             content_stores=self.content_stores,
+            loops=self.loops,
         )
+        self.readiness = Readiness(self.reader, self.writer, self.loops)
         self.metric_page = MetricPage(self.collectors())
         self._listener: NotificationListener | None = None
         if settings.is_shared:
             self._listener = NotificationListener(
-                settings.database_url, password, self._wakeups.after_notification
+                settings.database_url, password, self._wakeups.after_notification, self.loops
             )
 
     def collectors(self) -> dict[str, Collector]:
         """Return the collectors of the master's metrics by name."""
         return {
             "events": self.metrics.registry,
+            "loops": LoopCollector("ffrtmp_master", self.loops.read),
             "snapshot": SnapshotCollector(self.snapshot_sources),
         } | ({} if self._certificates is None else {"certificates": self._certificates})
 
@@ -165,6 +184,12 @@ class Services:
     def _committed(self, effects: Effects) -> None:
         self.metrics.effects(effects)
         self._wakeups.after_commit(effects)
+
+    def _reconnect(self) -> None:
+        """Close all idle database connections, so that the next ones reach the primary server."""
+        self._engines[1].dispose()
+        if self.content_stores.writing is not None:
+            self.content_stores.writing.dispose()
 
     def _rolled_back(self) -> None:
         """Invalidate the caches after a rollback, and count it. May be called from any thread."""

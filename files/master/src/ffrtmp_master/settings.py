@@ -13,7 +13,9 @@ from sqlalchemy.exc import ArgumentError
 
 _MIB = 1024 * 1024
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+# The bound keeps the time before which data is removed within the range of dates.
+Days = Annotated[float, Meta(gt=0, le=36_500)]
 Bytes = Annotated[int, Meta(gt=0)]
 
 SQLITE_PREFIX = "sqlite:///"
@@ -39,6 +41,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_artifact_bytes: The maximum size of an artifact.
         max_source_bytes: The maximum size of a source.
         max_log_bytes: The maximum size of an attempt's log.
+        max_attempt_bytes: The maximum total size of the artifacts of an attempt.
+        max_attempt_files: The maximum number of artifacts of an attempt.
+        max_token_bytes: The maximum total size of the sources that were uploaded with one token.
+        max_token_files: The maximum number of sources that were uploaded with one token.
+        reserved_bytes: The free space on the disk that only results may use.
+        database_max_bytes: The size of the database beyond which only results may enlarge it. If
+            null, the size is not limited.
         database_password_file: The file that contains the database password.
         priority_step_s: How much longer a job must have waited to be leased before a job of the
             next higher priority.
@@ -50,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             because of their age.
         artifacts_max_bytes: The maximum total size of artifacts. If it is exceeded, the oldest
             artifacts are removed. If null, the total size is not limited.
+        sources_keep_days: The age at which sources are removed that no unfinished run names. If
+            null, they are kept.
         client_ca_file: The CA certificate that must have issued the certificate of each client. If
             null, clients need no certificate.
         metrics: The listener of the metrics for scrapers with a certificate of the farm's CA. If
@@ -57,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         client_crl_file: The revocation list of that CA. If null, no certificate is considered
             revoked.
         log_level: The minimum level of the messages that are logged.
+        loop_max_age_s: The time after which the master is not ready if a loop that leases depend
+            on has not completed. The interval of the loop is added.
     """
 
     listen_address: str
@@ -68,22 +81,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lease_s: Seconds = 60.0
     heartbeat_s: Seconds = 10.0
     node_offline_s: Seconds = 60.0
-    max_attempts: Annotated[int, Meta(ge=1)] = 3
+    max_attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     retry_backoff_s: Seconds = 5.0
     max_artifact_bytes: Bytes = 256 * _MIB
     max_source_bytes: Bytes = 4096 * _MIB
     max_log_bytes: Bytes = _MIB
+    max_attempt_bytes: Bytes = 1024 * _MIB
+    max_attempt_files: Annotated[int, Meta(ge=1, le=256)] = 64
+    max_token_bytes: Bytes = 40 * 1024 * _MIB
+    max_token_files: Annotated[int, Meta(ge=1)] = 10_000
+    reserved_bytes: Annotated[int, Meta(ge=0)] = 1024 * _MIB
+    database_max_bytes: Bytes | None = None
     database_password_file: Path | None = None
     priority_step_s: Seconds = 3600.0
     requests_per_s_max: Annotated[float, Meta(ge=1)] = 2000.0
     failed_logins_per_minute_max: Annotated[int, Meta(ge=1)] = 60
-    jobs_keep_days: Annotated[float, Meta(gt=0)] | None = None
-    artifacts_keep_days: Annotated[float, Meta(gt=0)] | None = None
+    jobs_keep_days: Days | None = None
+    artifacts_keep_days: Days | None = None
     artifacts_max_bytes: Bytes | None = None
+    sources_keep_days: Annotated[float, Meta(gt=0)] | None = None
     client_ca_file: Path | None = None
     metrics: ExporterSettings | None = None
     client_crl_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    loop_max_age_s: Seconds = 30.0
 
     @property
     def is_shared(self) -> bool:

@@ -61,6 +61,7 @@ class AuditAction(StrEnum):
     JOB_CANCELED = "job canceled"
     JOB_RETRIED = "job retried"
     JOB_CHANGED = "job changed"
+    SOURCE_REMOVED = "source removed"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Client of the master's API: typed calls over HTTPS, authenticated with a token."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from ffrtmp_shared import credentials
 from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.file_watch import FileWatch
 from ffrtmp_shared.models import (
+    Artifact,
     Claim,
     ClaimRequest,
     FailureReport,
@@ -26,7 +27,6 @@ from ffrtmp_shared.models import (
     Node,
     NodeList,
     NodeUpdate,
-    Problem,
     Registration,
     ReportStored,
     Result,
@@ -37,41 +37,47 @@ from ffrtmp_shared.models import (
     RunPlan,
     RunRequest,
 )
+from ffrtmp_shared.responses import (
+    MAX_ANSWER_BYTES,
+    MAX_PAGE_BYTES,
+    Answer,
+    MasterRefusedError,
+    MasterUnreachableError,
+    UnexpectedResponseError,
+    decode_answer,
+    items_of_pages,
+    read_answer,
+    refuse_answer,
+)
+from ffrtmp_shared.result_pages import RawResultPage
+
+__all__ = [
+    "MasterClient",
+    "MasterRefusedError",
+    "MasterUnreachableError",
+    "UnexpectedResponseError",
+]
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 15.0
+_OK = (HTTPStatus.OK, HTTPStatus.CREATED)
 
 
-class MasterUnreachableError(Exception):
-    """The master did not respond because of a network, TLS or server problem. A retry may help."""
+class _Ready(msgspec.Struct, frozen=True):
+    """The response of a master that is ready."""
 
-
-class MasterRefusedError(Exception):
-    """The master answered with a problem document."""
-
-    def __init__(self, problem: Problem) -> None:
-        """Use the detail of the problem document as the message."""
-        lines = [problem.detail or problem.title, *problem.errors]
-        super().__init__("\n".join(lines))
-        self.problem = problem
-
-    @property
-    def is_temporary(self) -> bool:
-        """Return whether a retry may succeed (5xx, 429)."""
-        return (
-            self.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or self.problem.status == HTTPStatus.TOO_MANY_REQUESTS
-        )
+    status: str
 
 
 class MasterClient:
     """A connection to the master. It is not thread-safe: use one client per thread.
 
-    Every call raises MasterUnreachableError if the master does not respond, and MasterRefusedError
-    if the response is an error.
+    Every call raises MasterRefusedError if the master refuses the request, and
+    MasterUnreachableError if it does not respond. Any response that is not one of the master
+    raises UnexpectedResponseError, which is a MasterUnreachableError.
     """
 
     def __init__(
@@ -162,9 +168,13 @@ class MasterClient:
     def claim(self, request: ClaimRequest) -> Claim | None:
         """Claim a job, waiting up to `request.wait_s`. Return None if no job became available."""
         answer = self._send(
-            "POST", "/v1/claims", body=request, timeout_s=request.wait_s + _TIMEOUT_S
+            "POST",
+            "/v1/claims",
+            body=request,
+            timeout_s=request.wait_s + _TIMEOUT_S,
+            statuses=(HTTPStatus.OK, HTTPStatus.NO_CONTENT),
         )
-        return None if answer.status_code == HTTPStatus.NO_CONTENT else _decode(answer, Claim)
+        return None if answer.status == HTTPStatus.NO_CONTENT else decode_answer(answer, Claim)
 
     def heartbeat(self, job_id: UUID, heartbeat: Heartbeat) -> HeartbeatAnswer:
         """Renew the lease of a job."""
@@ -197,7 +207,7 @@ class MasterClient:
             content=piece,
             headers={"Content-Type": "text/plain; charset=utf-8"},
         )
-        return _decode(answer, LogStored)
+        return decode_answer(answer, LogStored)
 
     def upload_artifact(
         self, job_id: UUID, attempt: int, name: str, path: Path, *, sha256: str | None = None
@@ -213,22 +223,24 @@ class MasterClient:
         """
         params = {"attempt": str(attempt)} | ({} if sha256 is None else {"sha256": sha256})
         with path.open("rb") as file:
-            self._send(
+            answer = self._send(
                 "PUT",
                 f"/v1/jobs/{job_id}/artifacts/{name}",
                 params=params,
                 content=iter(lambda: file.read(65536), b""),
+                # With the size, the master can refuse the upload before it is sent.
+                headers={"Content-Length": str(path.stat().st_size)},
             )
+        decode_answer(answer, Artifact)
 
     def download_source(self, sha256: str) -> Iterator[bytes]:
         """Yield the bytes of a source in pieces. The caller has to verify the digest."""
         try:
-            with self._http.stream("GET", f"/v1/sources/{sha256}") as answer:
-                if answer.is_error:
-                    answer.read()
-                    _refuse(answer)
-                yield from answer.iter_bytes()
-        except httpx.TransportError as error:
+            with self._http.stream("GET", f"/v1/sources/{sha256}") as response:
+                if response.status_code != HTTPStatus.OK:
+                    refuse_answer(read_answer(response, _TIMEOUT_S, MAX_ANSWER_BYTES))
+                yield from response.iter_bytes()
+        except (httpx.HTTPError, httpx.StreamError) as error:
             raise MasterUnreachableError(_reason(self._http.base_url, error)) from error
 
     # --- operators ---
@@ -261,30 +273,25 @@ class MasterClient:
 
     def jobs(self, run_id: UUID) -> Iterator[Job]:
         """Yield all jobs of a run."""
-        cursor = ""
-        while True:
-            page = self._call(
-                "GET", "/v1/jobs", JobPage, params={"run": str(run_id), "cursor": cursor}
-            )
-            yield from page.items
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+
+        def job_page(cursor: str) -> JobPage:
+            params = {"run": str(run_id), "cursor": cursor}
+            return self._call("GET", "/v1/jobs", JobPage, params=params)
+
+        return items_of_pages(job_page)
 
     def result_page(self, cursor: str = "", run_id: UUID | None = None) -> ResultPage:
         """Return one page of results after `cursor`, in the order in which they were stored."""
         params = {"cursor": cursor} | ({"run": str(run_id)} if run_id else {})
         return self._call("GET", "/v1/results", ResultPage, params=params)
 
+    def raw_result_page(self, cursor: str = "") -> RawResultPage:
+        """Return the page that `result_page` returns, with results that are not decoded yet."""
+        return self._call("GET", "/v1/results", RawResultPage, params={"cursor": cursor})
+
     def results(self, run_id: UUID) -> Iterator[Result]:
         """Yield all results of a run."""
-        cursor = ""
-        while True:
-            page = self.result_page(cursor, run_id)
-            yield from page.items
-            if page.next_cursor is None:
-                return
-            cursor = page.next_cursor
+        return items_of_pages(lambda cursor: self.result_page(cursor, run_id))
 
     def download_artifact(self, job_id: UUID, attempt: int, name: str) -> bytes:
         """Return the content of an artifact.
@@ -294,7 +301,8 @@ class MasterClient:
             attempt: The attempt of the job that produced the artifact.
             name: Name of the artifact.
         """
-        return self._send("GET", f"/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}").content
+        path = f"/v1/jobs/{job_id}/attempts/{attempt}/artifacts/{name}"
+        return self._send("GET", path, max_bytes=MAX_PAGE_BYTES).content
 
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes."""
@@ -307,12 +315,18 @@ class MasterClient:
     def upload_source(self, sha256: str, path: Path) -> None:
         """Upload a source. The master rejects it if its digest is not `sha256`."""
         with path.open("rb") as file:
-            self._send("PUT", f"/v1/sources/{sha256}", content=iter(lambda: file.read(65536), b""))
+            self._send(
+                "PUT",
+                f"/v1/sources/{sha256}",
+                content=iter(lambda: file.read(65536), b""),
+                headers={"Content-Length": str(path.stat().st_size)},
+                statuses=(HTTPStatus.NO_CONTENT,),
+            )
 
     def is_ready(self) -> bool:
         """Return whether the master is ready to serve requests."""
         try:
-            self._send("GET", "/readyz")
+            self._call("GET", "/readyz", _Ready)
         except MasterRefusedError:
             return False
         return True
@@ -329,8 +343,13 @@ class MasterClient:
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> T:
-        return _decode(
-            self._send(method, path, body=body, params=params, headers=headers), answer_type
+        # Only agents send POST and PUT frequently; everything else may return a long page.
+        max_bytes = MAX_PAGE_BYTES if method == "GET" else MAX_ANSWER_BYTES
+        return decode_answer(
+            self._send(
+                method, path, body=body, params=params, headers=headers, max_bytes=max_bytes
+            ),
+            answer_type,
         )
 
     def _send(
@@ -343,7 +362,9 @@ class MasterClient:
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         timeout_s: float = _TIMEOUT_S,
-    ) -> httpx.Response:
+        statuses: Collection[int] = _OK,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Answer:
         headers = dict(headers or {})
         payload: bytes | Iterator[bytes] | None = content
         if body is not None:
@@ -352,36 +373,15 @@ class MasterClient:
         elif content is not None:
             headers.setdefault("Content-Type", "application/octet-stream")
         try:
-            answer = self._http.request(
+            with self._http.stream(
                 method, path, content=payload, params=params, headers=headers, timeout=timeout_s
-            )
-        except httpx.TransportError as error:
+            ) as response:
+                answer = read_answer(response, timeout_s, max_bytes)
+        except (httpx.HTTPError, httpx.StreamError) as error:
             raise MasterUnreachableError(_reason(self._http.base_url, error)) from error
-        if answer.is_error:
-            _refuse(answer)
+        if answer.status not in statuses:
+            refuse_answer(answer)
         return answer
-
-
-def _decode(answer: httpx.Response, answer_type: type[T]) -> T:
-    return msgspec.json.decode(answer.content, type=answer_type)
-
-
-def _refuse(answer: httpx.Response) -> None:
-    """Raise MasterRefusedError with the problem document of the response.
-
-    If the response contains no such document, one is built from the status of the response.
-    """
-    try:
-        problem = msgspec.json.decode(answer.content, type=Problem)
-    except msgspec.DecodeError:
-        problem = Problem(
-            type="about:blank",
-            title=answer.reason_phrase,
-            status=answer.status_code,
-            detail=f"{answer.request.method} {answer.request.url.path}: "
-            f"{answer.status_code} {answer.reason_phrase}",
-        )
-    raise MasterRefusedError(problem)
 
 
 def _reason(url: httpx.URL, error: Exception) -> str:

@@ -3,12 +3,16 @@
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from ffrtmp_shared.loop_registry import LoopStatus
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Hashable)
 
 _MAX_ITEMS = 1000
 
@@ -102,11 +106,46 @@ class ItemGuard:
         self._record_success(item)
         return True
 
+    async def run_together(
+        self, items: Sequence[T], work: Callable[[Sequence[T]], Awaitable[object]]
+    ) -> None:
+        """Await `work` for all items together. If that fails, await it for each item alone.
+
+        Items that failed before are always handled alone, unless they are set aside.
+
+        Args:
+            items: The ids of the items.
+            work: The function, which must change nothing if it raises an exception.
+
+        Raises:
+            Exception: One of the errors that are passed on.
+        """
+        with self._lock:
+            alone = [item for item in items if item in self._failed]
+            together = [item for item in items if item not in self._failed]
+        if together:
+            try:
+                await work(together)
+            except self._passed_on:
+                raise
+            # The error of one item, which is logged with its id below.
+            except Exception as error:
+                _log.warning("%s: items are handled one by one: %s", self._status.name, error)
+                alone = [*together, *alone]
+        for item in alone:
+            await self.run_async(item, partial(work, [item]))
+
     def count_set_aside(self) -> int:
         """Return the number of items that are set aside."""
         with self._lock:
             self._forget_vanished()
             return sum(failed.failures >= self._tries for failed in self._failed.values())
+
+    def will_retry(self, item: Hashable) -> bool:
+        """Return whether an item failed, but not often enough to be set aside."""
+        with self._lock:
+            failed = self._failed.get(item)
+            return failed is not None and failed.failures < self._tries
 
     def _is_due(self, item: Hashable) -> bool:
         with self._lock:

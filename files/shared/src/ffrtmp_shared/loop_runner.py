@@ -8,7 +8,7 @@ that grows with each successive failure.
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -64,11 +64,16 @@ class _PassRecord:
     """Records the outcome of each pass of one instance of a loop."""
 
     def __init__(
-        self, status: LoopStatus, pacing: Pacing, expected: tuple[type[Exception], ...]
+        self,
+        status: LoopStatus,
+        pacing: Pacing,
+        expected: tuple[type[Exception], ...],
+        context: Mapping[str, object] | None = None,
     ) -> None:
         self._status = status
         self._pacing = pacing
         self._expected = expected
+        self._context = {**(context or {}), "loop": status.name}
         self._failures = 0
 
     def succeed(self) -> None:
@@ -90,7 +95,7 @@ class _PassRecord:
             pause_s,
             str(error) or type(error).__name__,
             exc_info=None if is_expected else error,
-            extra={"loop": self._status.name},
+            extra=self._context,
         )
         return pause_s
 
@@ -204,6 +209,8 @@ class ThreadLoop:
         *,
         stopped: threading.Event | None = None,
         expected: tuple[type[Exception], ...] = (),
+        last_step: Callable[[], None] | None = None,
+        context: Mapping[str, object] | None = None,
     ) -> None:
         """Create a loop that is not running.
 
@@ -213,11 +220,15 @@ class ThreadLoop:
             pacing: The pauses between passes.
             stopped: The event that ends the loop when it is set. By default, only `stop` ends it.
             expected: Errors that are logged without a traceback, because their message is enough.
+            last_step: A function that is called in the thread after the loop was stopped, but not
+                if its step has ended it.
+            context: Fields of the log records of failures, such as the job.
         """
         self._status = status
         self._step = step
         self._pacing = pacing
-        self._record = _PassRecord(status, pacing, expected)
+        self._record = _PassRecord(status, pacing, expected, context)
+        self._last_step = last_step
         self._stopped = threading.Event() if stopped is None else stopped
         self._thread: threading.Thread | None = None
 
@@ -257,10 +268,21 @@ class ThreadLoop:
         try:
             if self._pacing.is_first_delayed:
                 self._stopped.wait(self._pacing.interval_s)
-            while not self._stopped.is_set() and self._run_pass() is not AfterPass.END:
-                pass
+            while not self._stopped.is_set():
+                if self._run_pass() is AfterPass.END:
+                    return
+            self._run_last_step()
         finally:
             self._status.end()
+
+    def _run_last_step(self) -> None:
+        if self._last_step is None:
+            return
+        try:
+            self._last_step()
+        # The owner of the loop has stopped it, so nobody else can handle the error.
+        except Exception as error:
+            self._record.fail(error)
 
     def _run_pass(self) -> AfterPass:
         """Run one pass and the pause after it."""

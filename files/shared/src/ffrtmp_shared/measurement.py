@@ -13,9 +13,11 @@ from ffrtmp_shared.constrained_types import (
     Amount,
     Count,
     Currency,
+    FileName,
     LongText,
     Moment,
     Name,
+    Real,
     Sha256,
     Text,
     Word,
@@ -133,7 +135,7 @@ class OutputMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     video_bitrate_kbps: Amount
     sha256: Sha256
     peak_bitrate_kbps: Amount | Unavailable = _UNKNOWN
-    bitrate_deviation_ratio: float | Unavailable = _UNKNOWN
+    bitrate_deviation_ratio: Real | Unavailable = _UNKNOWN
     profile: Text | Unavailable = _UNKNOWN
     level: Count | Unavailable = _UNKNOWN
     key_frames: Count | Unavailable = _UNKNOWN
@@ -161,8 +163,9 @@ class QualityMeasurement(
     means over the frames. libvmaf limits the PSNR of identical pictures (to 60 dB for 8 bits).
     `ssim_ffmpeg_mean` is computed by FFmpeg's filter over all planes and differs from libvmaf's
     SSIM, which covers only the luma. XPSNR is computed by FFmpeg for the whole clip; it is not a
-    mean over frames. `alignment_offset` is the shift of up to two frames at which the pictures
-    match best. It is always 0 here, because the quality is otherwise unavailable.
+    mean over frames. Scores in dB and SSIM may be negative. `alignment_offset` is the shift of up
+    to two frames at which the pictures match best. It is always 0 here, because the quality is
+    otherwise unavailable.
     """
 
     vmaf_model: Text
@@ -175,15 +178,15 @@ class QualityMeasurement(
     vmaf_p10: Amount | Unavailable = _UNKNOWN
     vmaf_std: Amount | Unavailable = _UNKNOWN
     vmaf_neg_mean: Amount | Unavailable = _UNKNOWN
-    psnr_y_mean_db: Amount | Unavailable = _UNKNOWN
-    psnr_cb_mean_db: Amount | Unavailable = _UNKNOWN
-    psnr_cr_mean_db: Amount | Unavailable = _UNKNOWN
-    ssim_libvmaf_mean: Amount | Unavailable = _UNKNOWN
-    ssim_ffmpeg_mean: Amount | Unavailable = _UNKNOWN
-    xpsnr_y_db: Amount | Unavailable = _UNKNOWN
-    xpsnr_cb_db: Amount | Unavailable = _UNKNOWN
-    xpsnr_cr_db: Amount | Unavailable = _UNKNOWN
-    alignment_offset: int | Unavailable = _UNKNOWN
+    psnr_y_mean_db: Real | Unavailable = _UNKNOWN
+    psnr_cb_mean_db: Real | Unavailable = _UNKNOWN
+    psnr_cr_mean_db: Real | Unavailable = _UNKNOWN
+    ssim_libvmaf_mean: Real | Unavailable = _UNKNOWN
+    ssim_ffmpeg_mean: Real | Unavailable = _UNKNOWN
+    xpsnr_y_db: Real | Unavailable = _UNKNOWN
+    xpsnr_cb_db: Real | Unavailable = _UNKNOWN
+    xpsnr_cr_db: Real | Unavailable = _UNKNOWN
+    alignment_offset: Annotated[int, Meta(ge=-(2**31), le=2**31)] | Unavailable = _UNKNOWN
 
 
 class FfmpegBuild(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -259,8 +262,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cpu_count: Count | Unavailable = _UNKNOWN
     cpu_busy_s: Amount | Unavailable = _UNKNOWN
     cpu_frequency_min_mhz: Amount | Unavailable = _UNKNOWN
-    temperature_start_celsius: float | Unavailable = _UNKNOWN
-    temperature_max_celsius: float | Unavailable = _UNKNOWN
+    temperature_start_celsius: Real | Unavailable = _UNKNOWN
+    temperature_max_celsius: Real | Unavailable = _UNKNOWN
     throttle_events: Count | Unavailable = _UNKNOWN
     throttled_periods: Count | Unavailable = _UNKNOWN
     cpu_pressure_ratio: Amount | Unavailable = _UNKNOWN
@@ -314,7 +317,7 @@ class EnergyMeasurement(
     gross_j: Amount
     duration_s: Amount
     idle_w: Amount | Unavailable
-    net_j: float | Unavailable
+    net_j: Real | Unavailable
 
 
 class VerdictState(StrEnum):
@@ -367,7 +370,7 @@ class DensityStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     window_s: Amount
     held: bool
     slowest_speed: Amount | Unavailable
-    lag_max_s: float | Unavailable
+    lag_max_s: Real | Unavailable
     cpu_busy_ratio: Amount
     power_w: Amount | Unavailable
     limit: Text
@@ -449,18 +452,18 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     duration_s: Amount
-    lag_p50_s: float
-    lag_p95_s: float
-    lag_p99_s: float
-    lag_max_s: float
+    lag_p50_s: Real
+    lag_p95_s: Real
+    lag_p99_s: Real
+    lag_max_s: Real
     below_real_time_s: Amount
     stalls: Count
     reconnects: Count
     frames_lost: Count
-    end_to_end_p50_s: float | Unavailable
-    end_to_end_p95_s: float | Unavailable
-    end_to_end_p99_s: float | Unavailable
-    end_to_end_max_s: float | Unavailable
+    end_to_end_p50_s: Real | Unavailable
+    end_to_end_p95_s: Real | Unavailable
+    end_to_end_p99_s: Real | Unavailable
+    end_to_end_max_s: Real | Unavailable
     bitrate_mean_kbps: Amount
     bitrate_max_kbps: Amount
     bitrate_cv: Amount
@@ -471,6 +474,14 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     server_publishers: Count | Unavailable = _UNKNOWN
     silence_max_s: Amount | Unavailable = _UNKNOWN
     silence_end_s: Amount | Unavailable = _UNKNOWN
+
+
+class OmittedArtifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of the attempt that is not among the artifacts of the result, and the reason."""
+
+    name: FileName
+    size_bytes: Count
+    reason: Text
 
 
 class Measurement(
@@ -485,7 +496,8 @@ class Measurement(
 
     `output` is null for kinds that do not have exactly one output file. The outputs of a `ladder`
     are in `renditions`. `energy` is the energy of all processors of the host, and `gpu_energy` is
-    the energy of all its NVIDIA GPUs.
+    the energy of all its NVIDIA GPUs. `omitted_artifacts` names the files that could not be stored
+    with the result.
     """
 
     encode: EncodeMeasurement
@@ -500,3 +512,4 @@ class Measurement(
     density: DensityMeasurement | None = None
     live: LiveMeasurement | None = None
     source: SourceMeasurement | None = None
+    omitted_artifacts: Annotated[tuple[OmittedArtifact, ...], Meta(max_length=256)] = ()

@@ -17,6 +17,7 @@ from ffrtmp_shared.constrained_types import (
     Moment,
     Name,
     Port,
+    Real,
     Sha256,
     Text,
     Word,
@@ -184,7 +185,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bitrate_bps: Amount | None = None
     duplicated_frames: Count | None = None
     dropped_frames: Count | None = None
-    lag_s: float | None = None
+    lag_s: Real | None = None
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,13 +249,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A leased job. The lease expires after `lease_s` seconds unless a heartbeat renews it.
 
     The agent should send a heartbeat every `heartbeat_s` seconds. `attempt` is the fencing token,
-    which the agent sends with every request about this job.
+    which the agent sends with every request about this job. The master accepts artifacts of at most
+    `artifact_bytes_max` bytes; an older master does not state the limit.
     """
 
     job: Job
     attempt: int
     lease_s: float
     heartbeat_s: float
+    artifact_bytes_max: int | None = None
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -386,6 +389,22 @@ class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of results in the order in which they were stored."""
 
     items: tuple[Result, ...]
+    next_cursor: str | None
+
+
+class StoredSource(msgspec.Struct, frozen=True, kw_only=True):
+    """An uploaded source. `uploaded_by` is the token of its first upload, if it is known."""
+
+    sha256: str
+    size_bytes: int
+    uploaded_by: str | None
+    uploaded_at: Moment
+
+
+class SourcePage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of uploaded sources, sorted by digest."""
+
+    items: tuple[StoredSource, ...]
     next_cursor: str | None
 
 

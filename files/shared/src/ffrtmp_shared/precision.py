@@ -9,6 +9,22 @@ from msgspec import Meta
 MAX_REPEATS = 1000
 """The maximum number of repeats of a scenario on a node."""
 
+MIN_INTERVAL = 1e-4
+"""The narrowest interval that a suite may request, as a fraction of the median.
+
+No benchmark is that steady, and the number of repeats grows with the square of its reciprocal.
+"""
+
+MAX_BUDGET_S = 31_536_000.0
+"""The longest time for repeats, in seconds: one year."""
+
+
+MIN_INTERVAL = 1e-6
+"""The smallest precision that a suite may request. Smaller ones overflow the stopping rule."""
+
+MAX_BUDGET_S = 31_536_000
+"""The maximum time for all repeats on a node, in seconds: one year."""
+
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The precision that a suite requests, and the limits of the repeats that are to reach it.
@@ -19,9 +35,9 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     worked on the run for `budget_s` seconds.
     """
 
-    interval: Annotated[float, Meta(gt=0, le=1)] = 0.01
+    interval: Annotated[float, Meta(ge=MIN_INTERVAL, le=1)] = 0.01
     max_repeats: Annotated[int, Meta(ge=1, le=MAX_REPEATS)] = 30
-    budget_s: Annotated[float, Meta(gt=0)] | None = None
+    budget_s: Annotated[float, Meta(gt=0, le=MAX_BUDGET_S)] | None = None
 
 
 class MedianState(StrEnum):

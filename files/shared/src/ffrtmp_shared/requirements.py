@@ -8,6 +8,12 @@ from msgspec import Meta
 
 from ffrtmp_shared.constrained_types import Labels, Name, Word
 
+MAX_MEMORY_BYTES = 2**62
+"""The largest amount of memory that a job may require, in bytes."""
+
+MAX_CPU_COUNT = 65_536
+"""The largest number of CPUs that a job may require."""
+
 
 class Priority(StrEnum):
     """Priorities of jobs, the most urgent first."""
@@ -44,7 +50,7 @@ class Requirements(
     node: Name | None = None
     architecture: Word | None = None
     gpu: Word | None = None
-    memory_bytes_min: Annotated[int, Meta(ge=1, le=2**62)] | None = None
-    cpu_count_min: Annotated[int, Meta(ge=1, le=65536)] | None = None
+    memory_bytes_min: Annotated[int, Meta(ge=1, le=MAX_MEMORY_BYTES)] | None = None
+    cpu_count_min: Annotated[int, Meta(ge=1, le=MAX_CPU_COUNT)] | None = None
     labels: Labels = {}
     ffmpeg_under_test: bool = False

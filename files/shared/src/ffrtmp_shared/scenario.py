@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from ffrtmp_shared import value_rules
 from ffrtmp_shared.constrained_types import Line, Name, Sha256, Url, Word
 from ffrtmp_shared.encoders import ENCODERS, Encoder, RateControl
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
@@ -32,9 +33,9 @@ MAX_GOP_FRAMES = 1_000_000
 
 
 Pixels = Annotated[int, Meta(ge=16, le=16_384)]
-FrameRate = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}(/[1-9][0-9]{0,5})?$(?!\n)")]
+FrameRate = Annotated[str, Meta(pattern=value_rules.FRAME_RATE)]
 Threads = Annotated[int, Meta(ge=1, le=MAX_THREADS)]
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Seconds = Annotated[float, Meta(ge=0.001, le=86_400)]
 
 
 class SyntheticSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -303,6 +304,9 @@ def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
     return found
 
 
+MIN_SPEED = 1e-4
+"""The lowest `slowest_speed`. Deadlines are durations divided by it, so it must not be tiny."""
+
 WarmUp = Annotated[float, Meta(ge=0, le=600)]
 """The duration in seconds of the warm-up that precedes the timed execution."""
 
@@ -327,7 +331,7 @@ class Scenario(
     name: Line
     kind: Line
     source: Source
-    slowest_speed: Annotated[float, Meta(gt=0, le=1)]
+    slowest_speed: Annotated[float, Meta(ge=MIN_SPEED, le=1)]
     encode: EncodeSettings | None = None
     ladder: LadderSettings | None = None
     decode: DecodeSettings | None = None

@@ -14,6 +14,7 @@ from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import (
+    MIN_SPEED,
     DecodeSettings,
     DensitySettings,
     EncodeSettings,
@@ -182,7 +183,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     when_unmet: Literal["wait", "refuse"] | None = None
     deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] | None = None
     repeats: int = 3
-    slowest_speed: Annotated[float, Meta(gt=0, le=1)] = 0.02
+    slowest_speed: Annotated[float, Meta(ge=MIN_SPEED, le=1)] = 0.02
     warm_up_s: WarmUp = 1.0
     precision: Precision | None = None
     control: bool = False

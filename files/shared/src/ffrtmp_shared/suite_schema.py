@@ -4,14 +4,16 @@ from typing import Any
 
 import msgspec
 
+from ffrtmp_shared import value_rules
 from ffrtmp_shared.constrained_types import MAX_LABELS, Name, Sha256, Url
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.precision import MAX_REPEATS
-from ffrtmp_shared.requirements import Priority
+from ffrtmp_shared.precision import MAX_BUDGET_S, MAX_REPEATS, MIN_INTERVAL
+from ffrtmp_shared.requirements import MAX_CPU_COUNT, MAX_MEMORY_BYTES, Priority
 from ffrtmp_shared.scenario import (
     MAX_GOP_FRAMES,
     MAX_LIVE_S,
     MIN_LIVE_S,
+    MIN_SPEED,
     PIXEL_FORMATS,
     FrameRate,
     Pixels,
@@ -27,14 +29,11 @@ MAX_DEADLINE_S = 31_536_000
 """The maximum deadline of a job in seconds: one year."""
 
 # The last part of the path is the name under which an agent stores the file.
-_FILE = r"^([^\x00-\x1f\x7f]*/)?[^\x00-\x1f\x7f/]{1,255}$(?!\n)"
+_FILE = r"^([^\x00-\x1f\x7f-\x9f]*/)?[^\x00-\x1f\x7f-\x9f/]{1,255}" + value_rules.END
 
 # This matches paths that FFmpeg or a tool could interpret as a protocol or an option, and paths of
 # directories.
 _NO_FILE = r"^[A-Za-z][A-Za-z0-9+.,-]*:|^-|/-[^/]*$|(^|/)\.{1,2}$"
-
-# This excludes control characters and characters that change the text direction of a terminal.
-_PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$"
 
 _ENCODER_FIELDS = (
     "encoder",
@@ -84,7 +83,11 @@ def json_schema() -> dict[str, Any]:
             ["name", "sources", "encodes"],
             {
                 "name": _NAME,
-                "description": {"type": "string", "maxLength": 16_384, "pattern": _PROSE},
+                "description": {
+                    "type": "string",
+                    "maxLength": 16_384,
+                    "pattern": value_rules.PROSE,
+                },
                 "sources": _a_list(_source()),
                 "encodes": _a_list(_encode(rate_point)),
                 "ffmpegs": _a_list(_ffmpeg()),
@@ -104,7 +107,7 @@ def json_schema() -> dict[str, Any]:
                 "repeats": {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS},
                 "precision": _precision(),
                 "control": {"type": "boolean"},
-                "slowest_speed": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                "slowest_speed": {"type": "number", "minimum": MIN_SPEED, "maximum": 1},
                 "warm_up_s": msgspec.json.schema(WarmUp),
             },
         ),
@@ -115,9 +118,9 @@ def _precision() -> dict[str, Any]:
     return _an_object(
         [],
         {
-            "interval": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+            "interval": {"type": "number", "minimum": MIN_INTERVAL, "maximum": 1},
             "max_repeats": {"type": "integer", "minimum": 1, "maximum": MAX_REPEATS},
-            "budget_s": {"type": "number", "exclusiveMinimum": 0},
+            "budget_s": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_BUDGET_S},
         },
     )
 
@@ -147,7 +150,7 @@ def _content() -> dict[str, Any]:
 def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "encoder": {"enum": sorted(ENCODERS)},
-        "preset": {"type": "string", "maxLength": 64},
+        "preset": {"type": "string", "maxLength": 64, "pattern": value_rules.LABEL},
         "pixel_format": {"enum": list(PIXEL_FORMATS)},
         "threads": msgspec.json.schema(Threads),
         "gop_frames": {"type": "integer", "minimum": 1, "maximum": MAX_GOP_FRAMES},
@@ -229,15 +232,20 @@ def _requirements() -> dict[str, Any]:
 
     The encoder and the node are not among them: they follow from the encodes and the placement.
     """
-    word = {"type": "string", "minLength": 1, "maxLength": 64}
+    word = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": value_rules.LABEL}
     return {
         "architecture": word,
         "gpu": word,
-        "memory_bytes_min": {"type": "integer", "minimum": 1},
-        "cpu_count_min": {"type": "integer", "minimum": 1, "maximum": 65536},
+        "memory_bytes_min": {"type": "integer", "minimum": 1, "maximum": MAX_MEMORY_BYTES},
+        "cpu_count_min": {"type": "integer", "minimum": 1, "maximum": MAX_CPU_COUNT},
         "labels": {
             "type": "object",
             "maxProperties": MAX_LABELS,
-            "additionalProperties": {"type": "string", "maxLength": 128},
+            "propertyNames": word,
+            "additionalProperties": {
+                "type": "string",
+                "maxLength": 128,
+                "pattern": value_rules.LABEL,
+            },
         },
     }

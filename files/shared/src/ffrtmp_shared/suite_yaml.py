@@ -1,6 +1,7 @@
 """Safe reading of YAML suite files, with line numbers for error messages."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -8,6 +9,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
+
+from ffrtmp_shared import value_rules
+from ffrtmp_shared.value_rules import clean_text, fault_of
 
 MAX_CHARACTERS = 1_048_576
 """The maximum length of a suite, in characters."""
@@ -59,9 +63,9 @@ def read_yaml(text: str) -> Any:
     except RecursionError as error:
         raise SuiteError([SuiteProblem(1, "the YAML is nested too deeply")]) from error
     problems = [
-        SuiteProblem(line_of(document, path), f"{_dotted(path)}: {value} is not a finite number")
-        for path, value in _numbers(document, [])
-        if not math.isfinite(value)
+        SuiteProblem(line_of(document, path), f"{clean_text(_dotted(path))}: {fault}")
+        for path, value in _plain_values(document, [])
+        if (fault := _fault_of(value))
     ]
     if problems:
         raise SuiteError(problems)
@@ -104,6 +108,11 @@ def explain_error(error: Any) -> str:
     if error.validator == "enum":
         choices = ", ".join(str(choice) for choice in error.validator_value)
         return f"{where}: {error.instance!r} is not known; allowed are {choices}"
+    if error.validator == "pattern" and error.validator_value == value_rules.URL:
+        fault = value_rules.url_fault(error.instance)
+        if fault:
+            # The message must not contain the URL, which may contain a password.
+            return f"{where}: {fault}"
     message = str(error.message)
     if len(message) > 2 * _QUOTED:
         # The message starts with the invalid value, which may be long, and ends with the reason.
@@ -136,13 +145,23 @@ def _dotted(path: list[str | int]) -> str:
     return ".".join(map(str, path)) or "the suite"
 
 
-def _numbers(value: Any, path: list[str | int]) -> list[tuple[list[str | int], float]]:
-    """Return all floating-point numbers within `value`, each with its path."""
-    if isinstance(value, float):
-        return [(path, value)]
-    below: list[tuple[str | int, Any]] = []
-    if isinstance(value, dict):
-        below = list(value.items())
+def _plain_values(
+    value: Any, path: list[str | int]
+) -> Iterator[tuple[list[str | int], float | str]]:
+    """Yield all floating-point numbers and texts within `value`, and all keys, with their paths."""
+    if isinstance(value, float | str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str):
+                yield [*path, key], key
+            yield from _plain_values(item, [*path, key])
     elif isinstance(value, list):
-        below = list(enumerate(value))
-    return [found for key, item in below for found in _numbers(item, [*path, key])]
+        for index, item in enumerate(value):
+            yield from _plain_values(item, [*path, index])
+
+
+def _fault_of(value: float | str) -> str:
+    if isinstance(value, str):
+        return fault_of(value)
+    return "" if math.isfinite(value) else f"{value} is not a finite number"

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.loop_registry import LoopReading, LoopRegistry
 
 _log = logging.getLogger(__name__)
 
@@ -17,6 +18,18 @@ class LastResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     vmaf_mean: float | None
 
 
+class SpoolCounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The reports in the spool of a slot.
+
+    `pending` reports will be delivered. Of these, `deferred` reports wait because the master
+    answered them with errors. `rejected` reports are kept on the node and will not be delivered.
+    """
+
+    pending: int = 0
+    deferred: int = 0
+    rejected: int = 0
+
+
 class SlotActivity(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -24,8 +37,8 @@ class SlotActivity(
 
     `frames` is the number of frames since the start of the running encode, or 0 if the slot is
     idle. The fields from `fps` to `lag_s` describe the running encode, as in the progress of its
-    job; an unknown value is None. Every datagram contains `last`, so that an exporter that is
-    started later also receives it.
+    job; an unknown value is None. Every datagram contains `last`, `spool`, and the states of the
+    agent's `loops`, so that an exporter that is started later also receives them.
     """
 
     slot: int
@@ -40,19 +53,34 @@ class SlotActivity(
     dropped_frames: int | None = None
     lag_s: float | None = None
     last: LastResult | None = None
+    loops: tuple[LoopReading, ...] = ()
+    spool: SpoolCounts = SpoolCounts()
 
 
 class ActivitySender:
     """Sends datagrams to the exporter, if there is one. Sending never blocks and never fails."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Send to the Unix socket at `path`. If `path` is None, send nothing."""
+    def __init__(self, path: Path | None, loops: LoopRegistry) -> None:
+        """Create a sender.
+
+        Args:
+            path: The Unix socket of the exporter. If it is None, nothing is sent.
+            loops: The agent's loops, whose states are added to every datagram.
+        """
         self._path = path
+        self._loops = loops
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
     def send(self, activity: SlotActivity) -> None:
         """Send the datagram. If that fails, drop it: the next one follows within a second."""
+        self._send(msgspec.structs.replace(activity, loops=self._loops.read()))
+
+    def send_end(self, slot: int) -> None:
+        """Report that the agent of the slot stops, so that its loops do not count as stalled."""
+        self._send(SlotActivity(slot=slot, stage="idle"))
+
+    def _send(self, activity: SlotActivity) -> None:
         if self._path is None:
             return
         try:

@@ -2,6 +2,7 @@
 
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Failure
+from ffrtmp_shared.value_rules import clean_text
 
 _MAX_MESSAGE = 4096
 _MAX_LOG_TAIL = 16384
@@ -27,6 +28,7 @@ class AttemptFailedError(Exception):
         """The failure to report. If the log is too long, only its end is included."""
         return Failure(
             failure_class=self.failure_class,
-            message=str(self)[:_MAX_MESSAGE],
-            log_tail=self.log_tail[-_MAX_LOG_TAIL:],
+            message=clean_text(str(self), _MAX_MESSAGE),
+            # FFmpeg also logs control characters, for example those in the tags of a source.
+            log_tail=clean_text(self.log_tail[-_MAX_LOG_TAIL:]),
         )

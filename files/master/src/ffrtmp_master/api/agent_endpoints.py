@@ -5,6 +5,7 @@ types as all other endpoints; `ffrtmp_master.server.fast_path` calls them.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
+from ffrtmp_shared import value_rules
 from ffrtmp_shared.models import (
     Claim,
     ClaimRequest,
@@ -24,7 +26,6 @@ from ffrtmp_shared.models import (
     ResultReport,
     Role,
 )
-from litestar.exceptions import ClientException
 
 from ffrtmp_master.api.job_view import render_job
 from ffrtmp_master.auth.authorization import check_node, node_of
@@ -32,14 +33,14 @@ from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.parked_claims import ParkedClaim
 from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.services import Services
+from ffrtmp_master.store.availability import WriterClosedError
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.rows import JobRow
-from ffrtmp_master.store.writer import WriterClosedError
 
 B = TypeVar("B")
 
-KEY_MAX = 255
+_KEY = re.compile(value_rules.KEY)
 
 
 @dataclass
@@ -98,19 +99,28 @@ class Endpoint(Generic[B]):
 
 
 async def _submit(services: Services, call: AgentCall[JobRequest]) -> AgentResponse:
-    key = call.headers.get(b"idempotency-key")
-    if key is not None and not 0 < len(key) <= KEY_MAX:
-        raise ClientException(f"Idempotency-Key must have 1 to {KEY_MAX} characters")
+    key = _idempotency_key(call.headers)
     problems_found = call.body.scenario.problems()
     if problems_found:
         raise UnprocessableError("the scenario cannot be measured", problems_found)
-    request = requests.SubmitJob(
-        call.body, call.holder.name, None if key is None else key.decode("latin-1")
-    )
+    await services.space.check()
+    request = requests.SubmitJob(call.body, call.holder.name, key)
     submitted = await services.writer.apply_request(request)
     status = HTTPStatus.OK if submitted.existed else HTTPStatus.CREATED
     job = submitted.job
     return AgentResponse(status, render_job(job, services.catalog), f"/v1/jobs/{job.id}")
+
+
+def _idempotency_key(headers: dict[bytes, bytes]) -> str | None:
+    sent = headers.get(b"idempotency-key")
+    if sent is None:
+        return None
+    key = sent.decode("latin-1")
+    if not _KEY.search(key):
+        raise value_rules.TextFaultError(
+            [f"Idempotency-Key: must be {value_rules.RULES[value_rules.KEY]}"]
+        )
+    return key
 
 
 async def _claim(services: Services, call: AgentCall[ClaimRequest]) -> AgentResponse:
@@ -179,6 +189,7 @@ def _as_claim(services: Services, job: JobRow) -> Claim:
         attempt=job.attempt,
         lease_s=services.settings.lease_s,
         heartbeat_s=services.settings.heartbeat_s,
+        artifact_bytes_max=services.settings.max_artifact_bytes,
     )
 
 

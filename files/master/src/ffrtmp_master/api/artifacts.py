@@ -17,12 +17,14 @@ from ffrtmp_master.api.path_params import (
     FileNamePart,
     Sha256Query,
 )
+from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.api.uploads import BytesOperation, check_content_length
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import agent_node, require_role
 from ffrtmp_master.queue import completion
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import artifacts
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 InjectedServices = NamedDependency[SkipValidation[Services]]
 
@@ -36,6 +38,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
+    opt=GROWING,
     # The content store counts the bytes and enforces its own limit.
     request_max_body_size=None,
     operation_class=BytesOperation,
@@ -51,15 +54,25 @@ async def upload_artifact(
 ) -> Artifact:
     """Store a file of the attempt. Uploading the same content again succeeds.
 
-    If `sha256` is given and the content has another digest, the response is 422.
+    If `sha256` is given and the content has another digest, the response is 422. If the file is too
+    large, or the attempt has too many files or bytes, it is 413.
     """
     node = agent_node(request)
     check_content_length(request, services.settings.max_artifact_bytes)
-    await services.writer.write(lambda work: completion.check_upload(work, job_id, attempt, node))
-    content = await services.artifacts.store(request.stream(), expected=sha256)
+    quota = completion.AttemptQuota.of(services.settings)
+
+    def check(work: UnitOfWork) -> int:
+        completion.check_upload(work, job_id, attempt, node)
+        return quota.left_bytes(work, job_id, attempt, name)
+
+    left_bytes = await services.writer.write(check)
+    stream = services.uploads.of_attempt(
+        request.stream(), (job_id, attempt), left_bytes, services.space
+    )
+    content = await services.artifacts.store(stream, expected=sha256)
     await services.writer.write(
         lambda work: completion.record_artifact(
-            work, job_id, attempt, node=node, name=name, content=content
+            work, job_id, attempt, node=node, name=name, content=content, quota=quota
         )
     )
     return Artifact(name=name, sha256=content.sha256, size_bytes=content.size_bytes)

@@ -9,13 +9,12 @@ from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 from litestar.exceptions import ServiceUnavailableException
 from litestar.params import SkipValidation
-from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.auth.authentication import OPEN, Call
 from ffrtmp_master.auth.authorization import require_role
+from ffrtmp_master.background.readiness import NotReadyError
 from ffrtmp_master.services import Services
-from ffrtmp_master.store import migrate
 
 _TEXT = "text/plain"
 _CHARSET = "; charset=utf-8"
@@ -36,18 +35,15 @@ async def healthz() -> dict[str, str]:
 async def readyz(services: NamedDependency[SkipValidation[Services]]) -> dict[str, str]:
     """Report whether the master can serve requests.
 
-    The master is ready if its database responds and has the current schema.
+    The master is ready if its database can be read and written and has the current schema, and if
+    the loops that leases depend on have completed recently. The result is up to a second old.
     """
     if services.parked_claims.is_closed:
         raise ServiceUnavailableException("the master is stopping")
     try:
-        revision = await services.reader.read(migrate.revision)
-    except SQLAlchemyError as error:
-        raise ServiceUnavailableException("the database does not respond") from error
-    if revision != migrate.head():
-        raise ServiceUnavailableException(
-            f"the schema has revision {revision}, not {migrate.head()}; run ffrtmp-master migrate"
-        )
+        revision = await services.readiness.check()
+    except NotReadyError as error:
+        raise ServiceUnavailableException(str(error)) from error
     return {"status": "ready", "schema": revision}
 
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
+from ffrtmp_shared import value_rules
 from ffrtmp_shared.admin import AuditAction
 from ffrtmp_shared.models import Job, JobPage, JobUpdate, Role, Transition
 from ffrtmp_shared.requirements import Priority
@@ -16,8 +17,9 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, SkipV
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
+from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_id
 from ffrtmp_master.api.path_params import NameQuery
+from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import leases, operator_actions, pending_reasons
@@ -33,7 +35,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 _READ = problems.document_problems(HTTPStatus.NOT_FOUND)
 _CHANGE = problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
-ScenarioQuery = Annotated[str | None, QueryParameter(pattern=PRINTABLE)]
+ScenarioQuery = Annotated[str | None, QueryParameter(pattern=value_rules.LINE)]
 MomentQuery = Annotated[datetime | None, QueryParameter(description="a time with its UTC offset")]
 
 
@@ -110,13 +112,20 @@ async def cancel_job(request: Call, job_id: FromPath[UUID], services: InjectedSe
     def cancel(work: UnitOfWork) -> Job:
         before = leases.lock_job(work, job_id).state
         operator_actions.cancel_job(work, job_id, by)
-        _record(work, by, AuditAction.JOB_CANCELED, job_id, state=before)
+        if not before.is_final:
+            # Repeated requests must not fill the audit log.
+            _record(work, by, AuditAction.JOB_CANCELED, job_id, state=before)
         return _read_back(work, job_id, services)
 
     return await services.writer.write(cancel)
 
 
-@post("/v1/jobs/{job_id:uuid}/retry", guards=[require_role(Role.SUBMITTER)], responses=_CHANGE)
+@post(
+    "/v1/jobs/{job_id:uuid}/retry",
+    guards=[require_role(Role.SUBMITTER)],
+    responses=_CHANGE,
+    opt=GROWING,
+)
 async def retry_job(
     request: Call, job_id: FromPath[UUID], services: InjectedServices
 ) -> Response[Job]:
@@ -132,7 +141,12 @@ async def retry_job(
     return Response(job, headers={"Location": f"/v1/jobs/{job.id}"})
 
 
-@patch("/v1/jobs/{job_id:uuid}", guards=[require_role(Role.SUBMITTER)], responses=_CHANGE)
+@patch(
+    "/v1/jobs/{job_id:uuid}",
+    guards=[require_role(Role.SUBMITTER)],
+    responses=_CHANGE,
+    opt=GROWING,
+)
 async def update_job(
     request: Call, job_id: FromPath[UUID], data: JSONBody[JobUpdate], services: InjectedServices
 ) -> Job:

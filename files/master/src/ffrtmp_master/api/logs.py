@@ -14,6 +14,7 @@ from litestar.response import Stream
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import AttemptQuery
+from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
 from ffrtmp_master.api.uploads import TextOperation, small_body
 from ffrtmp_master.auth.authentication import Call
@@ -37,6 +38,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
+    opt=GROWING,
     # The handler counts the bytes and enforces the maximum size of a log.
     request_max_body_size=None,
     operation_class=TextOperation,

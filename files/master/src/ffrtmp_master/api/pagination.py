@@ -22,9 +22,6 @@ Limit = Annotated[
     int, QueryParameter(ge=1, le=1000, description="the maximum number of items per page")
 ]
 
-# Text in query parameters must not contain control characters, because PostgreSQL rejects NUL.
-PRINTABLE = r"^[^\x00-\x1f\x7f]{1,255}$(?!\n)"
-
 
 def after_id(cursor: str) -> UUID | None:
     """Parse a cursor that is an id; an empty cursor means the beginning of the list."""

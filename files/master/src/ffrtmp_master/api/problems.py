@@ -1,12 +1,12 @@
 """Error responses. The body of every error response is an RFC 9457 problem document."""
 
-import errno
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
+from ffrtmp_shared import value_rules
 from ffrtmp_shared.models import Problem
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -15,14 +15,15 @@ from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ffrtmp_master.store.availability import WriterClosedError, is_full, is_read_only
 from ffrtmp_master.store.errors import (
     ConflictError,
+    InsufficientSpaceError,
     NotFoundError,
     RequestError,
     TooLargeError,
     UnprocessableError,
 )
-from ffrtmp_master.store.writer import WriterClosedError
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +34,20 @@ _STATUS: Mapping[type[RequestError], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    InsufficientSpaceError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 
-_GENERAL = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+# Every request contains text, which may break the rules for text (422).
+_GENERAL = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+
+_BAD_TEXT = "the request contains text that is not accepted"
 
 _RETRY_LATER = {"Retry-After": "5"}
-_DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-_PG_DISK_FULL = "53100"
 
 # Longer paths are truncated in the log, because clients can send paths of any length.
 _LOGGED_PATH_MAX = 256
@@ -121,10 +129,9 @@ def _of(error: Exception, method: str, path: str) -> ProblemResponse:
             errors = error.errors if isinstance(error, UnprocessableError) else ()
             return make_problem(_STATUS[type(error)], str(error), errors)
         case HTTPException():
-            details = _details(error.extra)
-            return make_problem(error.status_code, error.detail, details, error.headers)
-        case RecursionError():
-            return make_problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
+            return _of_framework(error)
+        case value_rules.TextFaultError() | UnicodeDecodeError() | RecursionError():
+            return _of_content(error)
         case WriterClosedError():
             return make_problem(
                 HTTPStatus.SERVICE_UNAVAILABLE, "the master is stopping", headers=_RETRY_LATER
@@ -138,26 +145,48 @@ def _of(error: Exception, method: str, path: str) -> ProblemResponse:
             return _unexpected(error, method, path)
 
 
+def _of_framework(error: HTTPException) -> ProblemResponse:
+    """Return the response for an error of the framework or of a decoder.
+
+    The response is 422 if the error is only about text that breaks the rules. Its messages name the
+    field and the rule, but do not contain the text.
+    """
+    found = _details(error.extra)
+    rules = [value_rules.explain_mismatch(message) for _, message in found]
+    errors = [
+        f"{field}: {rule or message}" if field else rule or message
+        for (field, message), rule in zip(found, rules, strict=True)
+    ]
+    if error.status_code == HTTPStatus.BAD_REQUEST and rules and all(rules):
+        return make_problem(HTTPStatus.UNPROCESSABLE_ENTITY, _BAD_TEXT, errors)
+    return make_problem(error.status_code, error.detail, errors, error.headers)
+
+
+def _of_content(error: Exception) -> ProblemResponse:
+    """Return the response for a body that cannot be decoded or has text that breaks the rules."""
+    if isinstance(error, value_rules.TextFaultError):
+        return make_problem(HTTPStatus.UNPROCESSABLE_ENTITY, _BAD_TEXT, error.errors)
+    if isinstance(error, UnicodeDecodeError):
+        return make_problem(HTTPStatus.BAD_REQUEST, f"the body is not valid UTF-8: {error}")
+    return make_problem(HTTPStatus.BAD_REQUEST, "the body is nested too deeply")
+
+
 def _unexpected(error: Exception, method: str, path: str) -> ProblemResponse:
-    is_unavailable = isinstance(error, OperationalError | InterfaceError | PoolTimeoutError)
+    is_unavailable = isinstance(
+        error, OperationalError | InterfaceError | PoolTimeoutError
+    ) or is_read_only(error)
     _log.error(
         "the database rejected an operation" if is_unavailable else "a request failed unexpectedly",
         exc_info=error,
         extra={"method": method, "path": path[:_LOGGED_PATH_MAX]},
     )
     if is_unavailable:
-        text = "the database is unavailable; see the log of the master for the cause"
+        state = "read-only" if is_read_only(error) else "unavailable"
+        text = f"the database is {state}; see the log of the master for the cause"
         return make_problem(HTTPStatus.SERVICE_UNAVAILABLE, text, headers=_RETRY_LATER)
     return make_problem(
         HTTPStatus.INTERNAL_SERVER_ERROR, "internal error of the master; see its log for the cause"
     )
-
-
-def is_full(error: DBAPIError | OSError) -> bool:
-    """Return whether an error was caused by a full disk or an exceeded quota."""
-    if isinstance(error, OSError):
-        return error.errno in _DISK_FULL_ERRNOS
-    return "disk is full" in str(error.orig) or getattr(error.orig, "sqlstate", "") == _PG_DISK_FULL
 
 
 def document_problems(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
@@ -173,15 +202,21 @@ def document_problems(*statuses: HTTPStatus) -> dict[int, ResponseSpec]:
     }
 
 
-def _details(extra: object) -> list[str]:
-    """Return one message for each invalid field that Litestar reports."""
+def _details(extra: object) -> list[tuple[str, str]]:
+    """Return the name and the message of each invalid field that Litestar reports."""
     if not isinstance(extra, list):
         return []
     return [
-        f"{item['key']}: {item['message']}" if item.get("key") else str(item["message"])
+        (_field_name(item), str(item["message"]))
         for item in extra
         if isinstance(item, dict) and "message" in item
     ]
+
+
+def _field_name(item: Mapping[str, Any]) -> str:
+    name = str(item.get("key") or "")
+    # Litestar reports the parameter of the handler instead of the header.
+    return name.replace("_", "-").title() if item.get("source") == "header" else name
 
 
 def _as_response(request: _AnyRequest, error: Exception) -> Response[bytes]:

@@ -2,12 +2,18 @@
 
 from http import HTTPStatus
 
+from ffrtmp_shared import value_rules
 from litestar.exceptions import ClientException, HTTPException
 from litestar.params import QueryParameter
 
+from ffrtmp_master.api.uploads import announced_bytes
 from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.services import Services
 
 JSON = "application/json"
+
+GROWING = {"is_growing": True}
+"""The option `opt` of routes that store data which is not needed to end a running job."""
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """The maximum size of a JSON body, for example of a suite."""
@@ -29,12 +35,20 @@ async def check(request: Call) -> None:
     """Check a request against the signature of its handler.
 
     Litestar calls this function before each handler. Unknown query parameters are rejected, because
-    ignoring a misspelled filter would return unfiltered data. Raises HTTPException if the media
-    type or a query parameter is not valid.
+    ignoring a misspelled filter would return unfiltered data.
+
+    Raises:
+        HTTPException: The media type or a query parameter is not valid.
+        TextFaultError: The body contains text that is not accepted.
+        InsufficientSpaceError: The request stores data, and the remaining space is reserved.
     """
+    if request.route_handler.opt.get("is_growing"):
+        services: Services = request.app.state.services
+        await services.space.check(announced_bytes(request))
     parameters = request.route_handler.parsed_fn_signature.parameters
     if "data" in parameters:
         check_json(request.headers.get("content-type", ""))
+        value_rules.check_json_texts(await request.body())
     if request.query_params:
         known = {
             field.kwarg_definition.name or name

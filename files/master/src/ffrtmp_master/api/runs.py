@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from ffrtmp_shared import suite
+from ffrtmp_shared import suite, value_rules
 from ffrtmp_shared.admin import AuditAction
 from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
 from ffrtmp_shared.precision import Precision, RunPrecision
@@ -17,7 +17,8 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter,
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.pagination import PAGE, PRINTABLE, Cursor, Limit, after_id
+from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_id
+from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import operator_actions
@@ -47,12 +48,15 @@ _REFUSALS = problems.document_problems(
             Run, description="the existing run with this key", generate_examples=False
         ),
     },
+    opt=GROWING,
 )
 async def create_run(
     request: Call,
     data: JSONBody[RunRequest],
     services: InjectedServices,
-    key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", pattern=PRINTABLE)] = None,
+    idempotency_key: Annotated[
+        str | None, HeaderParameter(name="Idempotency-Key", pattern=value_rules.KEY)
+    ] = None,
 ) -> Response[Run]:
     """Create a run and queue the jobs of its suite.
 
@@ -62,7 +66,7 @@ async def create_run(
         text=data.suite,
         suite=await _parsed(data.suite),
         seed=data.seed,
-        key=key,
+        key=idempotency_key,
         created_by=request.user.name,
     )
 
@@ -109,7 +113,7 @@ async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> Ru
 async def list_runs(
     services: InjectedServices,
     cursor: Cursor = "",
-    key: Annotated[str | None, QueryParameter(pattern=PRINTABLE)] = None,
+    key: Annotated[str | None, QueryParameter(pattern=value_rules.LINE)] = None,
     unfinished: Annotated[
         bool, QueryParameter(description="whether to list only runs that are not finished")
     ] = False,
@@ -166,8 +170,11 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
     by = request.user.name
 
     def cancel(work: UnitOfWork) -> Run:
+        before = runs.get_run(work.connection, run_id)
         run = operator_actions.cancel_run(work, run_id, by)
-        _record(work, by, AuditAction.RUN_CANCELED, run_id, counts=run.counts)
+        if not before.state.is_final:
+            # Repeated requests must not fill the audit log.
+            _record(work, by, AuditAction.RUN_CANCELED, run_id, counts=run.counts)
         return run
 
     return await services.writer.write(cancel)
@@ -176,6 +183,7 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
 @post(
     "/v1/runs/{run_id:uuid}/retry",
     guards=[require_role(Role.SUBMITTER)],
+    opt=GROWING,
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     status_code=HTTPStatus.OK,
 )

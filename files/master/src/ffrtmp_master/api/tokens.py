@@ -14,6 +14,7 @@ from litestar.params import JSONBody, SkipValidation
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
 from ffrtmp_master.api.path_params import NamePart
+from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
@@ -29,6 +30,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
     "/v1/tokens",
     guards=[require_role(Role.ADMIN)],
     responses=problems.document_problems(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
+    opt=GROWING,
 )
 async def create_token(
     request: Call, data: JSONBody[TokenRequest], services: InjectedServices

@@ -29,9 +29,15 @@ class TextOperation(Operation):
 
 def check_content_length(request: Call, max_bytes: int) -> None:
     """Raise TooLargeError if the header Content-Length exceeds `max_bytes`."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > max_bytes:
+    announced = announced_bytes(request)
+    if announced > max_bytes:
         raise TooLargeError(f"the body has {announced} bytes; at most {max_bytes} are allowed")
+
+
+def announced_bytes(request: Call) -> int:
+    """Return the size of the body as the header Content-Length states it, or 0."""
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdigit() else 0
 
 
 async def small_body(request: Call, max_bytes: int) -> bytes:

@@ -1,6 +1,5 @@
 """Authentication of clients by bearer token."""
 
-import asyncio
 import hmac
 import logging
 import time
@@ -10,6 +9,9 @@ from functools import partial
 
 from ffrtmp_shared import logs
 from ffrtmp_shared.credentials import token_sha256
+from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AsyncLoop, Pacing
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
@@ -19,12 +21,14 @@ from litestar.exceptions import (
 )
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
-from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.auth.rate_limiting import BucketCache, TokenBucket, client_network, retry_after
+from ffrtmp_master.auth.token_lookup import LookupQueueFullError, TokenLookup
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials
+from ffrtmp_master.store.availability import UNAVAILABLE
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.unit_of_work import UnitOfWork
@@ -45,6 +49,7 @@ _CACHED_TOKENS_MAX = 50_000
 _TRACKED_NETWORKS_MAX = 10_000
 # The recorded time of a token's last use is accurate to one minute.
 _RECORD_USES_INTERVAL_S = 30.0
+_STALE_AFTER_S = 300.0
 _RECORDED_TOKENS_PER_WRITE = 500
 
 
@@ -69,7 +74,14 @@ class TokenAuthenticator:
     tokens are still accepted.
     """
 
-    def __init__(self, reader: Reader, writer: Writer, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        clock: Clock,
+        settings: Settings,
+        loops: LoopRegistry,
+    ) -> None:
         """Create the authenticator; `running` starts the recording of token uses.
 
         Args:
@@ -77,17 +89,26 @@ class TokenAuthenticator:
             writer: Records when tokens were last used.
             clock: The clock that determines when tokens expire.
             settings: The settings that contain the rate limits.
+            loops: The registry of the master's loops.
         """
-        self._reader = reader
         self._writer = writer
         self._clock = clock
         self._requests_per_s_max = settings.requests_per_s_max
         failures = settings.failed_logins_per_minute_max
         self._failure_buckets = BucketCache[str](_TRACKED_NETWORKS_MAX, failures, failures / 60)
+        self._lookup = TokenLookup(reader)
         self._cache: dict[str, _CachedCredential] = {}
         # Incremented when this master revokes a token; older cache entries are then ignored.
         self._generation = 0
         self._used: set[str] = set()
+        status = loops.add("token_uses", stale_after_s=_STALE_AFTER_S)
+        self._tokens = ItemGuard(status, passed_on=UNAVAILABLE)
+        self._recording = AsyncLoop(
+            status,
+            self.record_uses,
+            Pacing(interval_s=_RECORD_USES_INTERVAL_S, is_first_delayed=True),
+            expected=UNAVAILABLE,
+        )
 
     async def authenticate(self, authorization: str, client: tuple[str, int] | None) -> Credential:
         """Return the credential of a request, and count the request for the rate limit.
@@ -122,31 +143,31 @@ class TokenAuthenticator:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Record the uses of tokens periodically for the duration of the context."""
-        task = asyncio.create_task(self._record_uses())
-        try:
+        async with self._recording.running():
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+        try:
             await self.record_uses()
+        except UNAVAILABLE as error:
+            _log.warning("could not record the use of tokens: %s", error)
 
     async def record_uses(self) -> None:
-        """Record the current time as the last use of each token used since the previous call."""
+        """Record the current time as the last use of each token used since the previous call.
+
+        If that fails for several tokens together, each is recorded alone.
+        """
+
+        async def record(batch: Sequence[str]) -> None:
+            await self._writer.write(partial(_record_use_of, batch))
+
         names = sorted(self._used)
         self._used.clear()
-        for start in range(0, len(names), _RECORDED_TOKENS_PER_WRITE):
-            batch = names[start : start + _RECORDED_TOKENS_PER_WRITE]
-            try:
-                await self._writer.write(partial(_record_use_of, batch))
-            except SQLAlchemyError as error:
-                self._used.update(names[start:])
-                _log.warning("could not record the use of tokens: %s", error)
-                return
-
-    async def _record_uses(self) -> None:
-        while True:
-            await asyncio.sleep(_RECORD_USES_INTERVAL_S)
-            await self.record_uses()
+        recorded = 0
+        try:
+            for batch in chunks(names, _RECORDED_TOKENS_PER_WRITE):
+                await self._tokens.run_together(batch, record)
+                recorded += len(batch)
+        finally:
+            self._used.update(names[recorded:])
 
     async def _cached(
         self, authorization: str, client: tuple[str, int] | None
@@ -172,15 +193,16 @@ class TokenAuthenticator:
 
     async def _look_up(self, digest: str, client: tuple[str, int] | None) -> _CachedCredential:
         generation = self._generation
-        holder = await self._reader.read(lambda c: credentials.find_by_digest(c, digest))
+        if digest in self._cache:
+            # This token was valid a moment ago, so it is looked up again without further checks.
+            holder, wait_s = await self._lookup.find(digest), 0.0
+        else:
+            holder, wait_s = await self._look_up_limited(digest, client_network(client))
         now_s = time.monotonic()
         if holder is None or not hmac.compare_digest(holder.sha256, digest):
             self._cache.pop(digest, None)
-            wait_s = self._failure_buckets.consume(client_network(client), now_s)
             if wait_s:
-                raise TooManyRequestsException(
-                    "too many unknown tokens from this address", headers=retry_after(wait_s)
-                )
+                raise _too_many_unknown(wait_s)
             raise _unauthorized("the token is not known")
         cached = self._cache.get(digest)
         if cached is None:
@@ -189,6 +211,34 @@ class TokenAuthenticator:
         cached.found_at_s = now_s
         cached.generation = generation
         return cached
+
+    async def _look_up_limited(self, digest: str, network: str) -> tuple[Credential | None, float]:
+        """Look up a token that is not cached, within the limit of unknown tokens of a network.
+
+        The limit is applied before the query. Beyond it, all networks share one query per second.
+
+        Args:
+            digest: The digest of the token.
+            network: The network of the client.
+
+        Returns:
+            The credential, if there is one, and the time in seconds until the network may send
+            another unknown token, or 0 if the limit is not exceeded.
+        """
+        wait_s = self._failure_buckets.consume(network, time.monotonic())
+        if wait_s:
+            try:
+                return await self._lookup.find_shared(digest), wait_s
+            except LookupQueueFullError as error:
+                raise _too_many_unknown(wait_s) from error
+        is_unknown = False
+        try:
+            holder = await self._lookup.find(digest)
+            is_unknown = holder is None
+        finally:
+            if not is_unknown:
+                self._failure_buckets.give_back(network)
+        return holder, 0.0
 
     def _add_to_cache(self, digest: str, holder: Credential, now_s: float) -> _CachedCredential:
         if len(self._cache) >= _CACHED_TOKENS_MAX:
@@ -224,6 +274,12 @@ class BearerAuthentication(AbstractAuthenticationMiddleware):
         holder = await authenticator.authenticate(authorization, connection.scope.get("client"))
         logs.add_context(who=holder.name)
         return AuthenticationResult(user=holder, auth=None)
+
+
+def _too_many_unknown(wait_s: float) -> TooManyRequestsException:
+    return TooManyRequestsException(
+        "too many unknown tokens from this address", headers=retry_after(wait_s)
+    )
 
 
 def _unauthorized(detail: str) -> NotAuthorizedException:

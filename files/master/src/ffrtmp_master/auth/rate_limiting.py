@@ -42,6 +42,10 @@ class TokenBucket:
         self._left = min(left, self._size) - 1
         return 0.0
 
+    def give_back(self) -> None:
+        """Return a token that was consumed."""
+        self._left = min(self._left + 1, self._size)
+
 
 class BucketCache(Generic[K]):
     """A collection of token buckets by key. If it is full, the oldest bucket is removed."""
@@ -67,6 +71,12 @@ class BucketCache(Generic[K]):
                 del self._buckets[next(iter(self._buckets))]
             bucket = self._buckets[key] = TokenBucket(self._size, self._per_s, now_s)
         return bucket.consume(now_s)
+
+    def give_back(self, key: K) -> None:
+        """Return a token that was consumed from the bucket of `key`."""
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            bucket.give_back()
 
     def __len__(self) -> int:
         """Return the number of buckets."""

@@ -1,29 +1,31 @@
 """The event feed, which reads events once, buffers them, and delivers them to all subscribers."""
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from uuid import UUID
 
+from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, AsyncLoop, Pacing
 from ffrtmp_shared.models import JobEvent
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.store import events
+from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.events import EVERYTHING, Event, EventFilter, EventPage
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.results import START, Position
-
-_log = logging.getLogger(__name__)
 
 # The maximum time in seconds between two polls. Events of other masters, and of transactions that
 # were still open at the previous poll, are read after this time at the latest.
 _POLL_INTERVAL_S = 1.0
 # The pause in seconds after each poll, which allows a poll to read the events of many commits.
 _PAUSE_S = 0.1
+_RETRY_PAUSE_MAX_S = 5.0
+_STALE_AFTER_S = 60.0
 _BUFFERED_EVENTS_MAX = 5000
 
 
@@ -35,18 +37,27 @@ class EventFeed:
     event loop.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        """Create a feed that reads through `reader`."""
+    def __init__(self, reader: Reader, loops: LoopRegistry) -> None:
+        """Create a feed that reads through `reader` and adds its loop to `loops`."""
         self._reader = reader
+        status = loops.add("event_feed", stale_after_s=_STALE_AFTER_S)
+        self.guard = ItemGuard(status, passed_on=UNAVAILABLE)
+        self._loop = AsyncLoop(
+            status,
+            self._poll,
+            Pacing(
+                interval_s=_POLL_INTERVAL_S,
+                wakeup_pause_s=_PAUSE_S,
+                retry_pause_max_s=_RETRY_PAUSE_MAX_S,
+            ),
+            expected=UNAVAILABLE,
+        )
         self._subscribing = asyncio.Lock()
         self._subscribers = 0
-        self._task: asyncio.Task[None] | None = None
-        self._wakeup = asyncio.Event()
         self._changed = asyncio.Event()
         self._buffer: deque[Event] = deque()
         self._dropped = 0
         self._unfinished: set[UUID] = set()
-        self._is_behind = False
         self.place = START
         self.is_closed = False
 
@@ -72,15 +83,13 @@ class EventFeed:
 
     def wake(self) -> None:
         """Poll soon. Called after a transaction has been committed."""
-        if self._task is not None:
-            self._wakeup.set()
+        self._loop.wake()
 
     def close(self) -> None:
         """End all subscriptions. Called at shutdown."""
         self.is_closed = True
         self._changed.set()
-        if self._task is not None:
-            self._task.cancel()
+        self._loop.cancel()
 
     @property
     def end(self) -> int:
@@ -108,43 +117,27 @@ class EventFeed:
         return self.end > number
 
     async def _start(self) -> None:
-        if self._task is not None or self.is_closed:
+        if self._loop.is_running or self.is_closed:
             return
         self.place = await self._reader.read(events.latest_position)
         self._dropped = self.end
         self._buffer.clear()
         self._unfinished.clear()
-        self._task = asyncio.create_task(self._poll())
+        self._loop.start()
 
-    async def _poll(self) -> None:
-        try:
-            while self._subscribers or self._subscribing.locked():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wakeup.wait(), _POLL_INTERVAL_S)
-                self._wakeup.clear()
-                try:
-                    await self._poll_once()
-                except SQLAlchemyError as error:
-                    self._is_behind = False
-                    _log.warning("could not read events; retrying: %s", error)
-                if not self._is_behind:
-                    await asyncio.sleep(_PAUSE_S)
-        finally:
-            self._task = None
-
-    async def _poll_once(self) -> None:
+    async def _poll(self) -> AfterPass:
+        """Read the next page of events. The loop ends when there are no subscribers."""
+        if not self._subscribers and not self._subscribing.locked():
+            return AfterPass.END
         position, unfinished = self.place, frozenset(self._unfinished)
 
         def query(connection: Connection) -> EventPage:
-            return events.page_of_events(connection, position, EVERYTHING, unfinished)
+            return events.page_of_events(connection, position, EVERYTHING, unfinished, self.guard)
 
         page = await self._reader.read(query)
         self.place = page.end
         self._unfinished -= unfinished - page.unfinished
         self._unfinished |= page.unfinished
-        self._is_behind = not page.is_last
-        if self._is_behind:
-            self._wakeup.set()
         if page.events:
             self._buffer.extend(page.events)
             while len(self._buffer) > _BUFFERED_EVENTS_MAX:
@@ -152,6 +145,7 @@ class EventFeed:
                 self._dropped += 1
             self._changed.set()
             self._changed = asyncio.Event()
+        return AfterPass.PAUSE if page.is_last else AfterPass.REPEAT
 
 
 class EventSubscriber:
@@ -215,14 +209,14 @@ class EventSubscriber:
         # Events that the feed reads from now on may also be in the page, but no event is missed.
         number = self._feed.end
         after, event_filter, unfinished = self._position, self._filter, self._unfinished
-        is_resuming = self._is_resuming
+        is_resuming, guard = self._is_resuming, self._feed.guard
 
         def query(connection: Connection) -> EventPage:
             # The end of a run has the position of its last transition, but may not have been
             # delivered with it.
             last = events.run_at(connection, after) if is_resuming else None
             watched = unfinished if last is None else unfinished | {last}
-            return events.page_of_events(connection, after, event_filter, watched)
+            return events.page_of_events(connection, after, event_filter, watched, guard)
 
         page = await self._reader.read(query)
         self._is_resuming = False

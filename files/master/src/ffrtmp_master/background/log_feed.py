@@ -1,23 +1,25 @@
 """The log feed, which wakes clients that follow the logs of attempts."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from sqlalchemy.exc import SQLAlchemyError
+from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, AsyncLoop, Pacing
 
 from ffrtmp_master.store import logs
+from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.logs import Key, LogStatus
 from ffrtmp_master.store.reader import Reader
 
-_log = logging.getLogger(__name__)
-
 # The maximum time in seconds until text that another master stored, or the end of an attempt, is
 # detected.
 _POLL_INTERVAL_S = 1.0
+_RETRY_PAUSE_MAX_S = 5.0
+_STALE_AFTER_S = 60.0
 _LOGS_PER_QUERY = 500
 
 
@@ -52,11 +54,18 @@ class LogFeed:
     must come from the same event loop.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        """Create a feed that reads through `reader`."""
+    def __init__(self, reader: Reader, loops: LoopRegistry) -> None:
+        """Create a feed that reads through `reader` and adds its loop to `loops`."""
         self._reader = reader
         self._subscribers: dict[Key, set[LogSubscriber]] = {}
-        self._task: asyncio.Task[None] | None = None
+        status = loops.add("log_feed", stale_after_s=_STALE_AFTER_S)
+        self._logs = ItemGuard(status, passed_on=UNAVAILABLE)
+        self._loop = AsyncLoop(
+            status,
+            self._poll,
+            Pacing(interval_s=_POLL_INTERVAL_S, retry_pause_max_s=_RETRY_PAUSE_MAX_S),
+            expected=UNAVAILABLE,
+        )
         self.is_closed = False
 
     def __len__(self) -> int:
@@ -68,8 +77,8 @@ class LogFeed:
         """Subscribe to the log of an attempt for the duration of the context."""
         subscriber = LogSubscriber(key)
         self._subscribers.setdefault(key, set()).add(subscriber)
-        if self._task is None and not self.is_closed:
-            self._task = asyncio.create_task(self._poll())
+        if not self.is_closed:
+            self._loop.start()
         try:
             yield subscriber
         finally:
@@ -88,24 +97,19 @@ class LogFeed:
         self.is_closed = True
         for key in self._subscribers:
             self.wake(key)
-        if self._task is not None:
-            self._task.cancel()
+        self._loop.cancel()
 
-    async def _poll(self) -> None:
-        try:
-            while self._subscribers:
-                try:
-                    await self._poll_once()
-                except SQLAlchemyError as error:
-                    _log.warning("could not poll the followed logs; retrying: %s", error)
-                await asyncio.sleep(_POLL_INTERVAL_S)
-        finally:
-            self._task = None
-
-    async def _poll_once(self) -> None:
+    async def _poll(self) -> AfterPass:
+        """Wake the subscribers of changed logs. The loop ends when there are no subscribers."""
+        if not self._subscribers:
+            return AfterPass.END
         for batch in chunks(list(self._subscribers), _LOGS_PER_QUERY):
-            found = await self._reader.read(partial(logs.log_statuses, keys=batch))
-            for key, status in found.items():
-                for subscriber in self._subscribers.get(key, ()):
-                    if subscriber.seen != status:
-                        subscriber.wake()
+            await self._logs.run_together(batch, self._wake_changed)
+        return AfterPass.PAUSE
+
+    async def _wake_changed(self, keys: Sequence[Key]) -> None:
+        found = await self._reader.read(partial(logs.log_statuses, keys=keys))
+        for key, status in found.items():
+            for subscriber in self._subscribers.get(key, ()):
+                if subscriber.seen != status:
+                    subscriber.wake()

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
 from ffrtmp_shared import suite
+from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AsyncLoop, Pacing
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
 from ffrtmp_master.queue import leases
@@ -21,6 +23,8 @@ from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import adaptive_repeats, control_encodes
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs, statements
+from ffrtmp_master.store.availability import UNAVAILABLE
+from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_master.store.writer import Writer
@@ -30,12 +34,22 @@ _log = logging.getLogger(__name__)
 # The intervals in seconds at which lost wake-ups are repeated and at which the clock is set.
 _LOST_WAKEUPS_EVERY_S = 5.0
 _CLOCK_EVERY_S = 30.0
+# The longest pause in seconds after a failure, so that leases expire soon after an outage.
+_RETRY_PAUSE_MAX_S = 5.0
+_JOBS_PER_WRITE = 500
+# The time in seconds after which a loop counts as stalled that no lease depends on. Repeats of runs
+# with large suites take minutes.
+_STALE_AFTER_S = 900.0
 # If the clocks differ by more, the reference clock was set; smaller differences are drift.
 _CLOCK_STEP = timedelta(seconds=1)
 
 
-class MaintenanceLoop:
-    """Ends expired leases, queues repeats, repeats lost wake-ups, and sets the clock."""
+class MaintenanceLoops:
+    """Ends expired leases, queues repeats, repeats lost wake-ups, and sets the clock.
+
+    Each of these is a loop of its own, so that an error or a delay of one does not affect the
+    others.
+    """
 
     def __init__(
         self,
@@ -48,9 +62,10 @@ class MaintenanceLoop:
         parked_claims: ParkedClaims,
         liveness: Liveness,
         last_seen: LastSeenThrottle,
+        loops: LoopRegistry,
         interval_s: float,
     ) -> None:
-        """Create the loop; `running` starts it.
+        """Create the loops; `running` starts them.
 
         Args:
             settings: The master's settings.
@@ -62,6 +77,7 @@ class MaintenanceLoop:
             parked_claims: The parked claims of this master.
             liveness: Determines which nodes are offline.
             last_seen: Writes the last-seen times of nodes.
+            loops: The registry of the master's loops.
             interval_s: The pause between two passes, in seconds.
         """
         self._settings = settings
@@ -73,44 +89,37 @@ class MaintenanceLoop:
         self._liveness = liveness
         self._last_seen = last_seen
         self._interval_s = interval_s
-        self._last_pass_s = time.monotonic()
-        self._lost_wakeups_s = self._last_pass_s
-        self._clock_s = self._last_pass_s
+        self._last_expiry_s = time.monotonic()
+        # Held while leases expire and while the clock is set. No lease may expire between a step of
+        # the clock and the extension of the leases that follows it.
+        self._clock_lock = asyncio.Lock()
+        max_age_s = settings.loop_max_age_s
+        expiry = loops.add("lease_expiry", stale_after_s=max_age_s + interval_s, is_essential=True)
+        clock_s, wakeups_s = (
+            max(interval_s, every_s) for every_s in (_CLOCK_EVERY_S, _LOST_WAKEUPS_EVERY_S)
+        )
+        clocks = loops.add("clock", stale_after_s=max_age_s + clock_s, is_essential=True)
+        repeats = loops.add("repeats", stale_after_s=_STALE_AFTER_S + interval_s)
+        wakeups = loops.add("lost_wakeups", stale_after_s=max_age_s + wakeups_s)
+        self._jobs = ItemGuard(expiry, passed_on=UNAVAILABLE)
+        self._runs = ItemGuard(repeats, passed_on=UNAVAILABLE)
+        self._parts = ItemGuard(wakeups, passed_on=UNAVAILABLE)
+        self._loops = (
+            AsyncLoop(expiry, self._expire_in_time, _pacing(interval_s), expected=UNAVAILABLE),
+            AsyncLoop(repeats, self.add_repeats, _pacing(interval_s), expected=UNAVAILABLE),
+            AsyncLoop(wakeups, self.repeat_lost_wakeups, _pacing(wakeups_s), expected=UNAVAILABLE),
+            AsyncLoop(clocks, self._set_clock, _pacing(clock_s), expected=UNAVAILABLE),
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run the loop for the duration of the context."""
+        """Run the loops for the duration of the context."""
         await self._set_clock()
-        task = asyncio.create_task(self._loop())
-        try:
+        self._last_expiry_s = time.monotonic()
+        async with AsyncExitStack() as stack:
+            for loop in self._loops:
+                await stack.enter_async_context(loop.running())
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval_s)
-            try:
-                await self.run_once()
-            except SQLAlchemyError:
-                _log.exception("maintenance of the queue failed; retrying")
-
-    async def run_once(self) -> None:
-        """Run one maintenance pass."""
-        now_s = time.monotonic()
-        if now_s - self._last_pass_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
-            # The database was unreachable or the process was suspended, so agents could not renew
-            # their leases.
-            await self._extend_all_leases()
-        await self.expire_leases()
-        await self.add_repeats()
-        if now_s - self._lost_wakeups_s >= _LOST_WAKEUPS_EVERY_S:
-            self._lost_wakeups_s = now_s
-            await self.repeat_lost_wakeups()
-        if now_s - self._clock_s >= _CLOCK_EVERY_S:
-            await self._set_clock()
-        self._last_pass_s = now_s
 
     async def resume(self) -> None:
         """Restart all lease and liveness timers, because agents could not report until now."""
@@ -122,28 +131,54 @@ class MaintenanceLoop:
         await self._writer.write(extend)
 
     async def expire_leases(self) -> None:
-        """End attempts whose lease has expired or whose deadline has passed."""
+        """End attempts whose lease has expired or whose deadline has passed.
+
+        A job whose attempt cannot be ended does not keep the leases of others.
+        """
         now: datetime = self._clock()
         backoff_s = self._settings.retry_backoff_s
-        if await self._reader.read(lambda c: leases.has_overdue(c, now)):
-            await self._writer.write(lambda work: leases.expire_overdue(work, backoff_s))
+
+        async def expire(job_ids: Sequence[UUID]) -> None:
+            await self._writer.write(lambda work: leases.expire_overdue(work, job_ids, backoff_s))
+
+        overdue = await self._reader.read(lambda c: leases.overdue_jobs(c, now))
+        for batch in chunks(overdue, _JOBS_PER_WRITE):
+            await self._jobs.run_together(batch, expire)
+
+    async def _expire_in_time(self) -> None:
+        """Run a pass of the loop that ends leases."""
+        now_s = time.monotonic()
+        async with self._clock_lock:
+            if now_s - self._last_expiry_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
+                # The database was unreachable or the process was suspended, so agents could not
+                # renew their leases.
+                await self._extend_all_leases()
+            await self.expire_leases()
+        self._last_expiry_s = now_s
 
     async def add_repeats(self) -> None:
         """Queue control encodes, and queue repeats in runs whose medians are not precise enough."""
         now, every = self._clock(), control_encodes.EVERY
         for due in await self._reader.read(lambda c: adaptive_repeats.find_due_runs(c, now, every)):
-            try:
-                # The suite is parsed in a thread, because this takes seconds for a large suite.
-                parsed = await asyncio.to_thread(suite.parse_suite, due.suite)
-            except suite.SuiteError:
-                # The suite was accepted by an older release. Its queued jobs are still run.
-                _log.exception(
-                    "run %s gets no more repeats: this release rejects its suite", due.run_id
-                )
-                await self._writer.write(partial(_settle, due.run_id))
-                continue
-            policy = adaptive_repeats.RepeatPolicy(parsed, every, self._settings.priority_step_s)
-            await self._writer.write(partial(self._add_repeats, due, policy))
+            await self._runs.run_async(
+                f"run {due.run_id} on {due.node}", partial(self._add_repeats_of, due)
+            )
+
+    async def _add_repeats_of(self, due: adaptive_repeats.RunDueForRepeats) -> None:
+        try:
+            # The suite is parsed in a thread, because this takes seconds for a large suite.
+            parsed = await asyncio.to_thread(suite.parse_suite, due.suite)
+        except suite.SuiteError:
+            # The suite was accepted by an older release. Its queued jobs are still run.
+            _log.exception(
+                "run %s gets no more repeats: this release rejects its suite", due.run_id
+            )
+            await self._writer.write(partial(_settle, due.run_id))
+            return
+        policy = adaptive_repeats.RepeatPolicy(
+            parsed, control_encodes.EVERY, self._settings.priority_step_s
+        )
+        await self._writer.write(partial(self._add_repeats, due, policy))
 
     def _add_repeats(
         self,
@@ -159,6 +194,11 @@ class MaintenanceLoop:
         This also records that the nodes of parked claims are alive, and marks runs as finished if
         all their jobs have ended.
         """
+        await self._parts.run_async("wake-ups", self._wake_claims)
+        await self._parts.run_async("last-seen times", self._record_seen)
+        await self._parts.run_async("ends of runs", self._finish_runs)
+
+    async def _wake_claims(self) -> None:
         awaited, now = self._parked_claims.awaited_requirements(), self._clock()
 
         def queued(connection: Connection) -> set[int]:
@@ -169,13 +209,14 @@ class MaintenanceLoop:
 
         for requirement_id in await self._reader.read(queued):
             self._parked_claims.wake(requirement_id, 1)
+
+    async def _record_seen(self) -> None:
         names = self._parked_claims.waiting_nodes()
+        if names:
+            await self._writer.write(lambda work: self._last_seen.record_seen(work, names))
 
-        def record(work: UnitOfWork) -> None:
-            self._last_seen.record_seen(work, names)
-            runs.finish_all(work.connection, work.now)
-
-        await self._writer.write(record)
+    async def _finish_runs(self) -> None:
+        await self._writer.write(lambda work: runs.finish_all(work.connection, work.now))
 
     async def _extend_all_leases(self) -> None:
         _log.warning("agents could not renew their leases for a while; all leases are extended")
@@ -187,12 +228,12 @@ class MaintenanceLoop:
         If the reference clock was set, leases would expire immediately or much too late. Therefore,
         all leases are then extended to their full duration.
         """
-        self._clock_s = time.monotonic()
         if not isinstance(self._clock, SteadyClock):
             return
-        now = await self._reference_time()
-        if abs(self._clock.set(now)) > _CLOCK_STEP:
-            await self._extend_all_leases()
+        async with self._clock_lock:
+            now = await self._reference_time()
+            if abs(self._clock.set(now)) > _CLOCK_STEP:
+                await self._extend_all_leases()
 
     async def _reference_time(self) -> datetime:
         if not self._settings.is_shared:
@@ -203,6 +244,13 @@ class MaintenanceLoop:
             return found
 
         return await self._reader.read(of_database)
+
+
+def _pacing(interval_s: float) -> Pacing:
+    # The first pass is delayed, because the start of the master has just extended all leases.
+    return Pacing(
+        interval_s=interval_s, is_first_delayed=True, retry_pause_max_s=_RETRY_PAUSE_MAX_S
+    )
 
 
 def _settle(run_id: UUID, work: UnitOfWork) -> None:

@@ -6,8 +6,12 @@ import select
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 
+import msgspec
 import psycopg
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 
 from ffrtmp_master.store.engine import psycopg_parameters
 from ffrtmp_master.store.notifications import Notification
@@ -15,8 +19,16 @@ from ffrtmp_master.store.statements.postgresql import CHANNEL
 
 _log = logging.getLogger(__name__)
 
-# The pause in seconds before the listener reconnects after it has lost its connection.
+# The shortest and longest pause in seconds before the listener reconnects.
 _PAUSE_S = 0.5
+_PAUSE_MAX_S = 5.0
+# The interval in seconds at which the connection is checked while there are no notifications.
+_CHECK_EVERY_S = 10.0
+_STALE_AFTER_S = 60.0
+
+
+class ReplicaError(Exception):
+    """The server of the connection is a replica, which sends no notifications."""
 
 
 class NotificationListener:
@@ -27,6 +39,7 @@ class NotificationListener:
         url: str,
         password: str | None,
         on_notification: Callable[[Notification | None], Awaitable[None]],
+        loops: LoopRegistry,
     ) -> None:
         """Create the listener; `start` starts the thread.
 
@@ -36,11 +49,19 @@ class NotificationListener:
             on_notification: Called and awaited for each notification, in the event loop that called
                 `start`. Also called with None after each connect or reconnect, because earlier
                 notifications may have been missed.
+            loops: The registry of the master's loops.
         """
         self._parameters = psycopg_parameters(url, password)
         self._on_notification = on_notification
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="listener")
+        self._status = loops.add("notifications", stale_after_s=_STALE_AFTER_S)
+        self._thread = ThreadLoop(
+            self._status,
+            self._listen,
+            Pacing(interval_s=0.0, retry_pause_s=_PAUSE_S, retry_pause_max_s=_PAUSE_MAX_S),
+            stopped=self._stopped,
+            expected=(psycopg.OperationalError, ReplicaError),
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -48,7 +69,7 @@ class NotificationListener:
         self._loop = asyncio.get_running_loop()
         # A byte written to the first socket ends the thread's wait on the second socket.
         self._stop_sender, self._stop_receiver = socket.socketpair()
-        self._thread.start()
+        self._thread.start(is_daemon=False)
 
     def close(self) -> None:
         """Stop listening and wait for the thread."""
@@ -58,15 +79,8 @@ class NotificationListener:
         self._stop_sender.close()
         self._stop_receiver.close()
 
-    def _listen(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._listen_until_lost()
-            except psycopg.OperationalError as error:
-                _log.warning("lost the connection for notifications; reconnecting: %s", error)
-                self._stopped.wait(_PAUSE_S)
-
-    def _listen_until_lost(self) -> None:
+    def _listen(self) -> AfterPass:
+        """Receive notifications on one connection until it is lost or the listener is stopped."""
         with psycopg.connect(**self._parameters, autocommit=True) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self._deliver(None)
@@ -75,20 +89,45 @@ class NotificationListener:
             poller.register(self._stop_receiver, select.POLLIN)
             while not self._stopped.is_set():
                 for notification in connection.notifies(timeout=0):
-                    self._deliver(Notification.from_text(notification.payload))
-                poller.poll()
+                    self._deliver(self._decode(notification.payload))
+                self._status.succeed()
+                if not poller.poll(_CHECK_EVERY_S * 1000):
+                    _check(connection)
+        return AfterPass.END
+
+    def _decode(self, payload: str) -> Notification | None:
+        """Return the notification, or None if a master of another release sent another format."""
+        try:
+            return Notification.from_text(payload)
+        except msgspec.DecodeError as error:
+            self._status.fail()
+            _log.warning("a notification cannot be decoded: %s: %.200s", error, payload)
+            return None
 
     def _deliver(self, notification: Notification | None) -> None:
         if self._loop is None:
             return
-        asyncio.run_coroutine_threadsafe(
+        handling = asyncio.run_coroutine_threadsafe(
             _as_coroutine(self._on_notification(notification)), self._loop
         )
+        handling.add_done_callback(self._log_failure)
+
+    def _log_failure(self, handling: Future[None]) -> None:
+        """Log the failure of a handler. The lost wake-ups are repeated by the maintenance."""
+        if handling.cancelled():
+            return
+        error = handling.exception()
+        if error is not None:
+            self._status.fail()
+            _log.error("a notification could not be handled", exc_info=error)
+
+
+def _check(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Raise psycopg.OperationalError if the connection is lost, or ReplicaError on a replica."""
+    row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    if row is not None and row[0]:
+        raise ReplicaError("the server has become a replica; reconnecting")
 
 
 async def _as_coroutine(handling: Awaitable[None]) -> None:
-    """Await the handling of a notification.
-
-    If the handling fails, the maintenance loop repeats the lost wake-ups.
-    """
     await handling

@@ -3,26 +3,32 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
+from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AsyncLoop, Pacing
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import retention
+from ffrtmp_master.store import retention, sources
+from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.retention import Batch
-from ffrtmp_master.store.writer import Writer, WriterClosedError
+from ffrtmp_master.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
 _INTERVAL_S = 300.0
 _CONTENT_INTERVAL_S = 3600.0
+# A pass that removes many rows or files takes long; each of its steps counts as progress.
+_STALE_AFTER_S = 3600.0
 
 Remove = Callable[[Connection, int], Batch]
 """A function that removes at most the given number of rows."""
@@ -51,6 +57,7 @@ class Removed:
 
     jobs: int = 0
     artifacts: int = 0
+    sources: int = 0
     contents: int = 0
     longest_step_s: float = 0.0
 
@@ -66,6 +73,7 @@ class RetentionLoop:
         reader: Reader,
         writer: Writer,
         content_stores: ContentStores,
+        loops: LoopRegistry,
     ) -> None:
         """Create the loop; `running` starts it.
 
@@ -75,6 +83,7 @@ class RetentionLoop:
             reader: Reads the database.
             writer: Removes rows if the database allows only a single writer.
             content_stores: The stores of artifacts and sources.
+            loops: The registry of the master's loops.
         """
         self._settings = settings
         self._clock = clock
@@ -82,51 +91,74 @@ class RetentionLoop:
         self._writer = writer
         self._content_stores = content_stores
         self._content_checked_s = time.monotonic()
+        self._status = loops.add("retention", stale_after_s=_INTERVAL_S + _STALE_AFTER_S)
+        # The items are the kinds of data, so that a kind that cannot be removed does not keep the
+        # others.
+        self._kinds = ItemGuard(self._status, passed_on=UNAVAILABLE)
+        self._loop = AsyncLoop(
+            self._status,
+            self._run_pass,
+            Pacing(interval_s=_INTERVAL_S, is_first_delayed=True),
+            expected=UNAVAILABLE,
+        )
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run the loop for the duration of the context."""
-        task = asyncio.create_task(self._loop())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Return a context for whose duration the loop runs."""
+        return self._loop.running()
 
-    async def _loop(self) -> None:
-        while True:
-            await asyncio.sleep(_INTERVAL_S)
-            try:
-                removed = await self.run_once()
-                is_due = time.monotonic() - self._content_checked_s >= _CONTENT_INTERVAL_S
-                if is_due or removed.jobs or removed.artifacts:
-                    self._content_checked_s = time.monotonic()
-                    removed.contents = await self._content_stores.remove_unused()
-            except WriterClosedError:
-                return
-            except (SQLAlchemyError, OSError):
-                _log.exception("could not remove expired data; retrying")
-            else:
-                if removed.jobs or removed.artifacts or removed.contents:
-                    _log.info("removed expired data", extra=vars(removed))
+    async def _run_pass(self) -> None:
+        removed = await self.run_once()
+        is_due = time.monotonic() - self._content_checked_s >= _CONTENT_INTERVAL_S
+        if is_due or removed.jobs or removed.artifacts or removed.sources:
+            self._content_checked_s = time.monotonic()
+
+            async def remove_content() -> None:
+                removed.contents = await self._content_stores.remove_unused()
+
+            await self._kinds.run_async("content", remove_content)
+        if removed.jobs or removed.artifacts or removed.contents:
+            _log.info("removed expired data", extra=vars(removed))
 
     async def run_once(self) -> Removed:
         """Remove expired rows. Content is removed later, when no row refers to it any more."""
-        settings = self._settings
         removed = Removed()
-        if settings.jobs_keep_days is not None:
-            before = self._clock() - timedelta(days=settings.jobs_keep_days)
+        for kind, remove in (
+            ("jobs", self._remove_jobs),
+            ("artifacts by age", self._remove_old_artifacts),
+            ("sources by age", self._remove_old_sources),
+            ("artifacts by size", self._remove_excess_artifacts),
+        ):
+            await self._kinds.run_async(kind, partial(remove, removed))
+        return removed
+
+    async def _remove_jobs(self, removed: Removed) -> None:
+        keep_days = self._settings.jobs_keep_days
+        if keep_days is not None:
+            before = self._clock() - timedelta(days=keep_days)
             removed.jobs = await self._in_steps(
                 removed, lambda c, at_most: retention.remove_jobs(c, before, at_most)
             )
-        if settings.artifacts_keep_days is not None:
-            oldest = self._clock() - timedelta(days=settings.artifacts_keep_days)
+
+    async def _remove_old_artifacts(self, removed: Removed) -> None:
+        keep_days = self._settings.artifacts_keep_days
+        if keep_days is not None:
+            before = self._clock() - timedelta(days=keep_days)
             removed.artifacts = await self._in_steps(
-                removed, lambda c, at_most: retention.remove_artifacts(c, oldest, at_most)
+                removed, lambda c, at_most: retention.remove_artifacts(c, before, at_most)
             )
-        if settings.artifacts_max_bytes is not None:
-            removed.artifacts += await self._remove_beyond(settings.artifacts_max_bytes, removed)
-        return removed
+
+    async def _remove_old_sources(self, removed: Removed) -> None:
+        keep_days = self._settings.sources_keep_days
+        if keep_days is not None:
+            before = self._clock() - timedelta(days=keep_days)
+            removed.sources = await self._in_steps(
+                removed, lambda c, at_most: sources.remove_old_sources(c, before, at_most)
+            )
+
+    async def _remove_excess_artifacts(self, removed: Removed) -> None:
+        max_bytes = self._settings.artifacts_max_bytes
+        if max_bytes is not None:
+            removed.artifacts += await self._remove_beyond(max_bytes, removed)
 
     async def _remove_beyond(self, max_bytes: int, removed: Removed) -> int:
         excess_bytes = await self._reader.read(retention.artifacts_bytes) - max_bytes
@@ -149,6 +181,7 @@ class RetentionLoop:
             batch, duration_s = await self._step(remove, batch_size.size)
             removed.longest_step_s = max(removed.longest_step_s, duration_s)
             total += batch.removed
+            self._status.succeed()
             is_last = batch.is_last
             batch_size.adjust(duration_s)
             if not is_last:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.models import Node, Run
 from ffrtmp_shared.states import JobState, NodeState, RunState
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -136,7 +137,9 @@ def _ended(counts: dict[RunState, int]) -> Metric:
     return ended
 
 
-def _build(client: MasterClient, _: ApiExporterSettings) -> polling.Polled:
+def _build(
+    client: MasterClient, _settings: ApiExporterSettings, _guard: ItemGuard
+) -> polling.Polled:
     health = FarmHealth()
     return polling.Polled(health, lambda: health.refresh(client), health.is_complete)
 

@@ -106,7 +106,7 @@ class PageReader:
             if result.id not in self._seen:
                 self._seen.add(result.id)
                 yield result
-        if next_cursor is not None:
+        if next_cursor not in (None, self.cursor):
             self.cursor = next_cursor
             self._seen.clear()
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from ffrtmp_shared import config, credentials, logs, release_info
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import serve_until_stopped
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
@@ -84,7 +85,8 @@ class Polled(NamedTuple):
     is_complete: Callable[[], bool]
 
 
-Build = Callable[[MasterClient, ApiExporterSettings], Polled]
+Build = Callable[[MasterClient, ApiExporterSettings, ItemGuard], Polled]
+"""Creates what an exporter polls; the guard sets aside items that cannot be read."""
 
 
 def serve_polling(name: str, build: Build) -> None:
@@ -107,8 +109,9 @@ def serve_polling(name: str, build: Build) -> None:
         exporter = settings.exporter
         certificate = credentials.ClientCertificate(exporter.certificate_file, exporter.key_file)
         with MasterClient(settings.master_url, token, settings.ca_file, certificate) as client:
-            polled = build(client, settings)
             loops = LoopRegistry()
+            status = loops.add(_LOOP, stale_after_s=_STALE_AFTER_S + settings.refresh_s)
+            polled = build(client, settings, ItemGuard(status))
             refresher = PollingCollector(polled.refresh, settings.refresh_s, loops)
             refresher.start()
             collectors = {

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.models import ResultPage
+from ffrtmp_shared.result_pages import readable_page
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -147,13 +149,15 @@ class LatestResults(Collector):
     def _read_all(
         self, page_after: Callable[[str], ResultPage], summary: ResultSummary, reader: PageReader
     ) -> None:
-        is_last = False
-        while not is_last:
-            page = page_after(reader.cursor)
+        has_more = True
+        while has_more:
+            cursor = reader.cursor
+            page = page_after(cursor)
             with self._lock:
                 for result in reader.new_results(page.items, page.next_cursor):
                     summary.add(result)
-            is_last = page.next_cursor is None
+            # A page that refers to itself would otherwise be read without end.
+            has_more = page.next_cursor not in (None, cursor)
 
 
 def _gauge(
@@ -171,13 +175,17 @@ def _gauge(
     return gauge
 
 
-def _build(client: MasterClient, settings: ApiExporterSettings) -> polling.Polled:
+def _build(client: MasterClient, settings: ApiExporterSettings, guard: ItemGuard) -> polling.Polled:
     latest = LatestResults(
         series_max=settings.results_series_max,
         keep_days=settings.results_keep_days,
         recount_s=settings.results_recount_s,
     )
-    return polling.Polled(latest, lambda: latest.refresh(client.result_page), latest.is_complete)
+
+    def page_after(cursor: str) -> ResultPage:
+        return readable_page(client.raw_result_page(cursor), guard)
+
+    return polling.Polled(latest, lambda: latest.refresh(page_after), latest.is_complete)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 import msgspec
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.value_rules import csv_cell
 
 from ffrtmp_master.exports.columns import COLUMNS, Kind, Value
 
@@ -143,7 +144,8 @@ def _as_csv(rows: Iterable[Sequence[Value]]) -> bytes:
 
 
 def _in_csv(value: Value) -> Value:
-    return value.isoformat() if isinstance(value, datetime) else value
+    cell: Value = csv_cell(value)
+    return cell.isoformat() if isinstance(cell, datetime) else cell
 
 
 FORMATS: dict[str, type[TableFormat]] = {"jsonl": JsonLines, "csv": Csv, "parquet": Parquet}

@@ -19,7 +19,6 @@ from ffrtmp_master.queue.requests import (
     SubmitJob,
 )
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.queue.uploads import KnownUploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.errors import RequestError
 from ffrtmp_master.store.unit_of_work import UnitOfWork
@@ -31,7 +30,6 @@ class BatchCaches:
 
     catalog: RequirementCatalog
     last_seen: LastSeenThrottle
-    uploads: KnownUploads
 
 
 class BatchExecutor:
@@ -77,7 +75,6 @@ class BatchExecutor:
                 work,
                 [request for _, request in submissions],
                 caches.catalog,
-                caches.uploads,
                 settings,
             )
             for (index, _), response in zip(submissions, outcomes, strict=True):

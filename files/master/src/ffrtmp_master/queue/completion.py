@@ -1,6 +1,7 @@
 """Completion of attempts: the results, failures and artifacts that agents report."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from ffrtmp_shared.ids import new_id
@@ -10,11 +11,49 @@ from ffrtmp_shared.states import JobState
 from ffrtmp_master.queue import leases, transitions
 from ffrtmp_master.queue.failures import backoff_s, end_attempt
 from ffrtmp_master.queue.requests import RecordFailure, RecordResult, ReportOutcome
+from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import artifacts
 from ffrtmp_master.store.content.base import Content
-from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.errors import TooLargeError, UnprocessableError
 from ffrtmp_master.store.rows import JobRow, NewResult
 from ffrtmp_master.store.unit_of_work import UnitOfWork
+
+
+class AttemptQuota(NamedTuple):
+    """The largest number and total size of the artifacts of an attempt."""
+
+    max_files: int
+    max_bytes: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the quota in the settings of the master."""
+        return cls(settings.max_attempt_files, settings.max_attempt_bytes)
+
+    def left_bytes(self, work: UnitOfWork, job_id: UUID, attempt: int, name: str) -> int:
+        """Return the number of bytes that an artifact may have.
+
+        Args:
+            work: The transaction.
+            job_id: The job of the artifact.
+            attempt: The number of the attempt.
+            name: The name of the artifact. A stored artifact of this name will be replaced.
+
+        Returns:
+            The number of bytes.
+
+        Raises:
+            TooLargeError: The attempt has as many artifacts as it may have.
+        """
+        stored = artifacts.list_for_attempt(work.connection, job_id, attempt)
+        others = [artifact for artifact in stored.values() if artifact.name != name]
+        if len(others) >= self.max_files:
+            raise TooLargeError(
+                f"the attempt has {len(others)} artifacts; at most {self.max_files} are allowed "
+                "(master_max_attempt_files)"
+            )
+        return self.max_bytes - sum(artifact.size_bytes for artifact in others)
+
 
 Uploaded = Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]
 """The SHA-256 digest and size in bytes of each artifact, by job and attempt and then by name."""
@@ -116,7 +155,14 @@ def check_upload(work: UnitOfWork, job_id: UUID, attempt: int, node: str) -> Non
 
 
 def record_artifact(
-    work: UnitOfWork, job_id: UUID, attempt: int, *, node: str, name: str, content: Content
+    work: UnitOfWork,
+    job_id: UUID,
+    attempt: int,
+    *,
+    node: str,
+    name: str,
+    content: Content,
+    quota: AttemptQuota,
 ) -> None:
     """Record that a stored file is an artifact of a running attempt.
 
@@ -130,10 +176,12 @@ def record_artifact(
         node: The name of the node that uploaded the file.
         name: The name of the artifact.
         content: The digest and size of the stored file.
+        quota: The limits of the artifacts of an attempt.
 
     Raises:
         NotFoundError: The job does not exist.
         ConflictError: The attempt is over or the job is not leased to the node.
+        TooLargeError: The attempt would exceed its limits.
     """
     job = leases.lock_job(work, job_id)
     if _has_succeeded(job, attempt, node):
@@ -141,6 +189,11 @@ def record_artifact(
         if present is not None and present.sha256 == content.sha256:
             return
     leases.check_lease(job, attempt, node)
+    if content.size_bytes > quota.left_bytes(work, job_id, attempt, name):
+        raise TooLargeError(
+            f"the artifacts of the attempt would have more than {quota.max_bytes} bytes "
+            "(master_max_attempt_bytes)"
+        )
     artifacts.attach(work.connection, job_id, attempt, name=name, content=content, now=work.now)
 
 

@@ -11,6 +11,8 @@ from ffrtmp_master.store.rows import JobRow
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 _LONGEST_BACKOFF_S = 3600.0
+# Beyond this number of doublings, the delay is limited anyway; the power would overflow at 1024.
+_MAX_DOUBLINGS = 64
 
 
 def backoff_s(attempt: int, first_s: float) -> float:
@@ -19,7 +21,7 @@ def backoff_s(attempt: int, first_s: float) -> float:
     The delay is `first_s` after the first attempt and doubles after each further attempt, up to one
     hour.
     """
-    return float(min(first_s * 2.0 ** (attempt - 1), _LONGEST_BACKOFF_S))
+    return float(min(first_s * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS), _LONGEST_BACKOFF_S))
 
 
 def end_attempt(work: UnitOfWork, job: JobRow, failure: Failure, retry_after_s: float) -> JobState:

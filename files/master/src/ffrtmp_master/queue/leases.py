@@ -1,5 +1,6 @@
 """Leases of jobs: checking, renewing, expiring and extending them."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -85,28 +86,55 @@ def renew_lease(work: UnitOfWork, request: RenewLease, lease_s: float) -> bool:
     return job.cancel_requested
 
 
-def has_overdue(connection: Connection, now: datetime) -> bool:
-    """Return whether any attempt is overdue. The query is cheap enough to run every second."""
-    return statements.statements_for(connection).any_overdue(now)
+def overdue_jobs(connection: Connection, now: datetime) -> list[UUID]:
+    """Return the ids of the jobs whose lease has expired or whose deadline has passed.
+
+    The query is cheap enough to run every second.
+    """
+    return statements.statements_for(connection).overdue_ids(now)
 
 
-def expire_overdue(work: UnitOfWork, retry_backoff_s: float) -> int:
-    """End attempts whose lease has expired or whose deadline has passed. Return their number."""
-    overdue = work.merge(work.statements.overdue(work.now))
+def expire_overdue(work: UnitOfWork, job_ids: Iterable[UUID], retry_backoff_s: float) -> int:
+    """End the attempts of those of the jobs that are still overdue. Return their number.
+
+    Args:
+        work: The transaction.
+        job_ids: The ids of the jobs, as found by `overdue_jobs`.
+        retry_backoff_s: The delay before the second attempt in seconds.
+    """
+    overdue = [job for job in work.jobs(job_ids).values() if _is_overdue(job, work.now)]
     for job in overdue:
-        has_lease = job.lease_expires_at is not None and job.lease_expires_at >= work.now
-        if has_lease:
-            failure = Failure(
-                failure_class=FailureClass.DEADLINE_EXCEEDED,
-                message=f"the attempt took longer than {job.deadline_s:g} s",
-            )
-        else:
-            failure = Failure(
-                failure_class=FailureClass.LEASE_EXPIRED,
-                message=f"node {job.leased_to} did not renew its lease in time",
-            )
-        end_attempt(work, job, failure, backoff_s(job.attempt, retry_backoff_s))
+        _expire(work, job, retry_backoff_s)
     return len(overdue)
+
+
+def _is_overdue(job: JobRow, now: datetime) -> bool:
+    if not job.state.holds_lease:
+        return False
+    is_late = (
+        job.deadline_s is not None
+        and job.started_at is not None
+        and job.started_at + timedelta(seconds=job.deadline_s) < now
+    )
+    return is_late or not _has_lease(job, now)
+
+
+def _has_lease(job: JobRow, now: datetime) -> bool:
+    return job.lease_expires_at is not None and job.lease_expires_at >= now
+
+
+def _expire(work: UnitOfWork, job: JobRow, retry_backoff_s: float) -> None:
+    if _has_lease(job, work.now):
+        failure = Failure(
+            failure_class=FailureClass.DEADLINE_EXCEEDED,
+            message=f"the attempt took longer than {job.deadline_s:g} s",
+        )
+    else:
+        failure = Failure(
+            failure_class=FailureClass.LEASE_EXPIRED,
+            message=f"node {job.leased_to} did not renew its lease in time",
+        )
+    end_attempt(work, job, failure, backoff_s(job.attempt, retry_backoff_s))
 
 
 def extend_all(work: UnitOfWork, lease_s: float) -> None:

@@ -14,7 +14,7 @@ from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.queue.requests import SubmitJob, SubmitOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog, RequirementSet
-from ffrtmp_master.queue.uploads import KnownUploads, missing_sources_error
+from ffrtmp_master.queue.uploads import missing_sources_error, missing_uploads
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.errors import RequestError, UnprocessableError
 from ffrtmp_master.store.rows import JobRow
@@ -53,7 +53,6 @@ def submit_jobs(
     work: UnitOfWork,
     requests: Sequence[SubmitJob],
     catalog: RequirementCatalog,
-    uploads: KnownUploads,
     settings: Settings,
 ) -> list[SubmitOutcome | RequestError]:
     """Queue each job, or return the existing job with the same idempotency key.
@@ -62,7 +61,6 @@ def submit_jobs(
         work: The transaction.
         requests: The submissions.
         catalog: The cache of requirement sets.
-        uploads: The cache of uploaded files.
         settings: The settings of the master.
 
     Returns:
@@ -75,7 +73,7 @@ def submit_jobs(
         for submission in requests
         for digest, name in submission.request.scenario.uploads.items()
     }
-    missing = uploads.missing(work.statements, names)
+    missing = missing_uploads(work.statements, names)
     if by_key:
         catalog.load_new(work.statements)
     new_jobs: list[JobRow] = []

@@ -6,24 +6,13 @@ from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.statements import Statements
 
 
-class KnownUploads:
-    """A cache of the digests of uploaded files.
+def missing_uploads(db: Statements, digests: Collection[str]) -> set[str]:
+    """Return those of the SHA-256 digests whose files were not uploaded.
 
-    Uploaded files are never removed while the master runs, so a cached digest stays valid.
+    On PostgreSQL, the records of the others are locked, so that they are not removed before the
+    jobs that name them are stored.
     """
-
-    def __init__(self) -> None:
-        """Create an empty cache."""
-        self._present: set[str] = set()
-
-    def missing(self, db: Statements, digests: Collection[str]) -> set[str]:
-        """Return those of the SHA-256 digests whose files were not uploaded."""
-        if self._present.issuperset(digests):
-            return set()
-        unknown = set(digests) - self._present
-        found = db.sources(sorted(unknown))
-        self._present |= found
-        return unknown - found
+    return set(digests) - db.sources(sorted(digests)) if digests else set()
 
 
 def missing_sources_error(missing: Collection[str], names: Mapping[str, str]) -> UnprocessableError:

@@ -14,6 +14,9 @@ With fewer values, even the interval from the lowest to the highest has less tha
 """
 
 _MEDIAN = 0.5
+# The estimated number of values grows with the square of the excess of the width over the target.
+# The actual growth per call is limited far below this, so that the square cannot overflow.
+_MAX_EXCESS = 1e6
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,22 @@ class ConfidenceInterval:
 
     @property
     def half_width_ratio(self) -> float:
-        """Half the width of the interval, divided by the median."""
-        return (self.high - self.low) / 2 / self.median
+        """Half the width of the interval, divided by the median.
+
+        It is 0 if the bounds coincide, and infinite if the median is 0 or the ratio is too large
+        for a number.
+        """
+        width = self.high - self.low
+        if width == 0:
+            return 0.0
+        if self.median == 0:
+            return math.inf
+        ratio = width / 2 / self.median
+        return ratio if math.isfinite(ratio) else math.inf
 
 
 def interval_of_median(values: Sequence[float]) -> ConfidenceInterval | None:
-    """Return the confidence interval of the median of positive values, or None for too few values.
+    """Return the confidence interval of the median of values, or None for too few values.
 
     The bounds of the interval are two order statistics. The method is exact for any distribution;
     see Conover, Practical Nonparametric Statistics, 3rd edition, section 3.2.
@@ -69,5 +82,6 @@ def repeats_needed(values: Sequence[float], target_ratio: float, *, most: int) -
     if interval.half_width_ratio <= target_ratio:
         return 0
     count = len(values)
-    needed = math.ceil(count * (interval.half_width_ratio / target_ratio) ** 2)
+    excess = min(interval.half_width_ratio / target_ratio, _MAX_EXCESS)
+    needed = math.ceil(count * excess**2)
     return max(min(needed - count, max(count // 2, 1), most), 0)

@@ -1,5 +1,6 @@
 """Precision report of a run: the intervals of the median speeds, and the drift of the nodes."""
 
+import math
 import statistics
 from collections.abc import Collection, Sequence
 
@@ -87,5 +88,11 @@ def _drift(node: str, control_jobs: Sequence[JobOutcome]) -> Drift:
         n=len(speeds),
         first_speed=speeds[0],
         last_speed=speeds[-1],
-        ratio=speeds[-1] / speeds[0],
+        ratio=_ratio(speeds[-1], speeds[0]),
     )
+
+
+def _ratio(last: float, first: float) -> float | None:
+    """Return the quotient, or None if it does not exist or is too large for a number."""
+    ratio = last / first if first else math.inf
+    return ratio if math.isfinite(ratio) else None

@@ -1,10 +1,12 @@
 """The import format of VictoriaMetrics, with one line of JSON for each column with values."""
 
 import io
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
+from ffrtmp_shared.loop_registry import LoopReading
 from ffrtmp_shared.models import Result
 
 METRICS = {
@@ -63,4 +65,22 @@ def import_lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
                 "values": [value for _, value in samples],
                 "timestamps": [at_ms for at_ms, _ in samples],
             }
+            yield msgspec.json.encode(line) + b"\n"
+
+
+def loop_lines(readings: Iterable[LoopReading]) -> Iterator[bytes]:
+    """Yield the import lines for the metrics of the importer's loops.
+
+    The importer has no HTTP server that could be scraped.
+    """
+    now_ms = round(time.time() * 1000)
+    for reading in readings:
+        for name, value in (
+            ("last_success_timestamp_seconds", reading.last_success_unix_s),
+            ("stale_after_seconds", reading.stale_after_s),
+            ("failures_total", float(reading.failures)),
+            ("items_set_aside", float(reading.items_set_aside)),
+        ):
+            metric = {"__name__": f"ffrtmp_importer_loop_{name}", "loop": reading.name}
+            line = {"metric": metric, "values": [value], "timestamps": [now_ms]}
             yield msgspec.json.encode(line) + b"\n"

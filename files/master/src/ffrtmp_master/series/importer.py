@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,12 +20,21 @@ import msgspec
 from ffrtmp_shared import config, credentials, logs
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.constrained_types import MasterUrl
+from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from ffrtmp_shared.models import Artifact, Result
+from ffrtmp_shared.result_pages import readable_page
 from msgspec import Meta
 
 from ffrtmp_master.series import checkpoint as checkpoints
 from ffrtmp_master.series.checkpoint import Checkpoint
-from ffrtmp_master.series.import_format import UnreadableSeriesError, import_lines, labels_of
+from ffrtmp_master.series.import_format import (
+    UnreadableSeriesError,
+    import_lines,
+    labels_of,
+    loop_lines,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +43,16 @@ NAME = "series.parquet"
 
 _SERIES_MAX_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 60.0
+_LOOP = "import"
+# A pass may import the series of thousands of results; each of them counts as progress.
+_STALE_AFTER_S = 600.0
+# Refusals that concern all requests to the master at this time, and not the requested artifact.
+_UNAVAILABLE = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 _FAILED = 1
 _BAD_CONFIG = 2
 
@@ -76,7 +96,11 @@ class Importer:
     """
 
     def __init__(
-        self, client: MasterClient, push: Callable[[bytes], None], state_file: Path
+        self,
+        client: MasterClient,
+        push: Callable[[bytes], None],
+        state_file: Path,
+        loops: LoopRegistry,
     ) -> None:
         """Create an importer that continues from a checkpoint.
 
@@ -84,30 +108,55 @@ class Importer:
             client: The client of the master.
             push: Sends import lines to VictoriaMetrics; raises PushError.
             state_file: The file that contains the checkpoint.
+            loops: The registry of the importer's loop.
         """
         self._client = client
         self._push = push
         self._state_file = state_file
         self._checkpoint = checkpoints.load_checkpoint(state_file)
+        self._loops = loops
+        self._status = loops.add(_LOOP, stale_after_s=_STALE_AFTER_S)
+        self._results = ItemGuard(self._status, passed_on=(MasterUnreachableError, PushError))
 
     def import_new(self) -> int:
         """Import the series of all new results and return the number of imported series.
+
+        A result that cannot be imported is tried again by the next calls, and finally left out.
 
         Raises MasterUnreachableError, MasterRefusedError or PushError. The caller should then call
         this method again later.
         """
         imported = 0
-        while True:
-            page = self._client.result_page(self._checkpoint.cursor)
+        has_more = True
+        while has_more:
+            raw_page = self._client.raw_result_page(self._checkpoint.cursor)
+            page = readable_page(raw_page, self._results)
             for result in page.items:
-                # Results without a series are not recorded, because checking them again is cheap.
-                if result.id not in self._checkpoint.done and self._import_series(result):
-                    imported += 1
-                    done = (*self._checkpoint.done, result.id)
-                    self._save(Checkpoint(cursor=self._checkpoint.cursor, done=done))
-            if page.next_cursor is None:
-                return imported
-            self._save(Checkpoint(cursor=page.next_cursor))
+                if result.id not in self._checkpoint.done:
+                    self._results.run(result.id, partial(self._import_one, result))
+                    imported += result.id in self._checkpoint.done
+                    self._status.succeed()
+            is_complete = not any(self._results.will_retry(result.id) for result in page.items)
+            # A page that refers to itself would otherwise be read without end.
+            has_more = is_complete and page.next_cursor not in (None, self._checkpoint.cursor)
+            if page.next_cursor is not None and has_more:
+                self._save(Checkpoint(cursor=page.next_cursor))
+        return imported
+
+    def run_pass(self) -> None:
+        """Import all new series, and send the state of this loop to VictoriaMetrics."""
+        try:
+            imported = self.import_new()
+            if imported:
+                _log.info("imported %d series", imported)
+        finally:
+            self._push(b"".join(loop_lines(self._loops.read())))
+
+    def _import_one(self, result: Result) -> None:
+        # Results without a series are not recorded, because checking them again is cheap.
+        if self._import_series(result):
+            done = (*self._checkpoint.done, result.id)
+            self._save(Checkpoint(cursor=self._checkpoint.cursor, done=done))
 
     def _save(self, checkpoint: Checkpoint) -> None:
         checkpoints.save_checkpoint(self._state_file, checkpoint)
@@ -136,6 +185,8 @@ class Importer:
         try:
             return self._client.download_artifact(result.job_id, result.attempt, NAME)
         except MasterRefusedError as error:
+            if error.problem.status in _UNAVAILABLE:
+                raise MasterUnreachableError(str(error)) from error
             if error.problem.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                 raise
             # The retention of the master has removed the artifact.
@@ -160,28 +211,24 @@ def pusher(http: httpx.Client, url: str) -> Callable[[bytes], None]:
     return push
 
 
-def import_forever(importer: Importer, pause_s: float, stopped: threading.Event) -> None:
+def import_until_stopped(
+    importer: Importer, pause_s: float, stopped: threading.Event, loops: LoopRegistry
+) -> None:
     """Import new series periodically.
 
     Args:
         importer: The importer.
         pause_s: The pause between two passes, in seconds.
         stopped: An event that ends the loop when it is set.
+        loops: The registry of the importer's loop.
     """
-    while True:
-        try:
-            imported = importer.import_new()
-            if imported:
-                _log.info("imported %d series", imported)
-        except (
-            MasterUnreachableError,
-            MasterRefusedError,
-            PushError,
-            msgspec.DecodeError,
-        ) as error:
-            _log.warning("import failed; retrying in %g s: %s", pause_s, error)
-        if stopped.wait(pause_s):
-            return
+    ThreadLoop(
+        loops.add(_LOOP, stale_after_s=_STALE_AFTER_S),
+        importer.run_pass,
+        Pacing(interval_s=pause_s),
+        stopped=stopped,
+        expected=(MasterUnreachableError, MasterRefusedError, PushError),
+    ).run()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,5 +263,7 @@ def _run(settings: ImporterSettings) -> None:
         MasterClient(settings.master_url, token, settings.ca_file, certificate) as client,
         httpx.Client(verify=context, timeout=_TIMEOUT_S, trust_env=False) as http,
     ):
-        importer = Importer(client, pusher(http, settings.import_url), settings.state_file)
-        import_forever(importer, settings.pause_s, stopped)
+        loops = LoopRegistry()
+        push = pusher(http, settings.import_url)
+        importer = Importer(client, push, settings.state_file, loops)
+        import_until_stopped(importer, settings.pause_s, stopped, loops)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
-from ffrtmp_shared import logs
+from ffrtmp_shared import logs, value_rules
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Send
 
@@ -194,6 +194,7 @@ async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
 def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
     try:
         decoded: B = _DECODERS[endpoint.route].decode(body)
+        value_rules.check_json_texts(body)
     except msgspec.DecodeError as error:
         message, _, field = str(error).partition(" - at `$")
         extra = [{"key": field.strip(".`"), "message": message}]

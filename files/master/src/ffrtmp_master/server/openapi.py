@@ -11,6 +11,7 @@ from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from ffrtmp_shared import value_rules
 from ffrtmp_shared.models import Problem
 from litestar.enums import MediaType
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
@@ -146,7 +147,7 @@ def _operation(endpoint: agent_endpoints.Endpoint[Any]) -> _Json:
         uuid = {"type": "string", "format": "uuid"}
         parameters.append({"name": "job_id", "in": "path", "required": True, "schema": uuid})
     if endpoint.takes_key:
-        key = {"type": "string", "minLength": 1, "maxLength": agent_endpoints.KEY_MAX}
+        key = {"type": "string", "pattern": value_rules.KEY}
         parameters.append(
             {"name": "Idempotency-Key", "in": "header", "required": False, "schema": key}
         )

@@ -1,4 +1,4 @@
-"""Records of artifacts and sources in the database. The package `content` stores their bytes."""
+"""Records of artifacts in the database. The package `content` stores their bytes."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -89,31 +89,6 @@ def get_artifact(connection: Connection, job_id: UUID, attempt: int, name: str) 
     if artifact is None:
         raise NotFoundError(f"attempt {attempt} of job {job_id} has no artifact {name}")
     return artifact
-
-
-def add_source(connection: Connection, content: Content, now: datetime) -> None:
-    """Record that a source is stored.
-
-    Args:
-        connection: A connection with an open transaction.
-        content: The digest and size of the source.
-        now: The current time.
-    """
-    connection.execute(
-        insert_into(connection, sources)
-        .values(sha256=content.sha256, size_bytes=content.size_bytes, stored_at=now)
-        .on_conflict_do_nothing(index_elements=[sources.c.sha256])
-    )
-
-
-def source_size(connection: Connection, sha256: str) -> int:
-    """Return the size of a source in bytes. Raises NotFoundError."""
-    size: int | None = connection.execute(
-        select(sources.c.size_bytes).where(sources.c.sha256 == sha256)
-    ).scalar()
-    if size is None:
-        raise NotFoundError(f"there is no source with SHA-256 {sha256}")
-    return size
 
 
 def used_by_artifacts(connection: Connection, digests: Collection[str]) -> set[str]:

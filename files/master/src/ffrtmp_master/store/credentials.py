@@ -1,6 +1,6 @@
 """Credentials: the holders of tokens. Only digests of the tokens are stored."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -47,6 +47,12 @@ def find_by_digest(connection: Connection, sha256: str) -> Credential | None:
     """Return the credential whose token has this digest, or None."""
     row = connection.execute(select(credentials).where(credentials.c.sha256 == sha256)).first()
     return None if row is None else _credential(row)
+
+
+def find_by_digests(connection: Connection, digests: Collection[str]) -> dict[str, Credential]:
+    """Return the credentials whose tokens have these digests, by digest."""
+    rows = connection.execute(select(credentials).where(credentials.c.sha256.in_(list(digests))))
+    return {row.sha256: _credential(row) for row in rows}
 
 
 def add_token(connection: Connection, credential: Credential, by: str, now: datetime) -> None:

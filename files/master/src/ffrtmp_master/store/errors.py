@@ -26,3 +26,7 @@ class UnprocessableError(RequestError):
 
 class TooLargeError(RequestError):
     """The transmitted data is larger than the settings allow."""
+
+
+class InsufficientSpaceError(RequestError):
+    """The data cannot be stored, because the remaining space is reserved for results."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.models import JobEvent, RunEvent
 from ffrtmp_shared.states import JobState
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, Row, select, tuple_
 
 from ffrtmp_master.store import runs
 from ffrtmp_master.store.read_horizon import below_horizon
@@ -83,7 +85,11 @@ def run_at(connection: Connection, place: Position) -> UUID | None:
 
 
 def page_of_events(
-    connection: Connection, after: Position, wanted: EventFilter, unfinished: Collection[UUID]
+    connection: Connection,
+    after: Position,
+    wanted: EventFilter,
+    unfinished: Collection[UUID],
+    guard: ItemGuard,
 ) -> EventPage:
     """Return the events after a position.
 
@@ -95,6 +101,7 @@ def page_of_events(
         after: The position after which the page begins.
         wanted: The filter.
         unfinished: The `unfinished` runs of the previous page.
+        guard: The guard that reports transitions that cannot be read. They are left out.
 
     Returns:
         The page.
@@ -111,7 +118,24 @@ def page_of_events(
     if wanted.job_id is not None:
         query = query.where(jobs.c.id == wanted.job_id)
     rows = connection.execute(query).all()
-    job_events = [
+    job_events: list[Event] = []
+    for row in rows:
+        guard.run(f"transition {row.id}", partial(_add_event, row, job_events))
+    end = Position(rows[-1].transaction_id, rows[-1].id) if rows else after
+    touched = frozenset(unfinished) | _with_jobs_that_ended(job_events)
+    if len(rows) == PAGE:
+        return EventPage(tuple(job_events), end, is_last=False, unfinished=touched)
+    ended = {run.run_id: run for run in runs.ended(connection, touched)}
+    events = _merged(job_events, ended, after)
+    # The next page begins at the newest position in this snapshot, so that events that do not match
+    # the filter are not read again.
+    return EventPage(
+        events, latest_position(connection), is_last=True, unfinished=touched - ended.keys()
+    )
+
+
+def _add_event(row: Row[Any], job_events: list[Event]) -> None:
+    job_events.append(
         Event(
             Position(row.transaction_id, row.id),
             JobEvent(
@@ -124,18 +148,6 @@ def page_of_events(
                 reason=row.reason,
             ),
         )
-        for row in rows
-    ]
-    end = job_events[-1].place if job_events else after
-    touched = frozenset(unfinished) | _with_jobs_that_ended(job_events)
-    if len(rows) == PAGE:
-        return EventPage(tuple(job_events), end, is_last=False, unfinished=touched)
-    ended = {run.run_id: run for run in runs.ended(connection, touched)}
-    events = _merged(job_events, ended, after)
-    # The next page begins at the newest position in this snapshot, so that events that do not match
-    # the filter are not read again.
-    return EventPage(
-        events, latest_position(connection), is_last=True, unfinished=touched - ended.keys()
     )
 
 

@@ -92,7 +92,10 @@ sources = Table(
     metadata,
     Column("sha256", _DIGEST, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
+    # The time of the last upload.
     Column("stored_at", UtcDateTime, nullable=False),
+    # The name of the token of the first upload.
+    Column("uploaded_by", _NAME, index=True),
 )
 
 _UNFINISHED = text("finished_at IS NULL")

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
+from ffrtmp_master.store.availability import is_read_only
 from ffrtmp_master.store.engine import begin_at_once, pipeline, translated_errors
 from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 
@@ -36,11 +37,14 @@ class Hooks:
         batch: Called in the thread of the transaction after every commit, with the number of
             operations and the duration of the transaction in seconds.
         rolled_back: Called in the thread of the transaction after a rollback.
+        read_only: Called in the thread of the transaction after the database has refused a write
+            because it is read-only.
     """
 
     committed: Callable[[Effects], None] = lambda _effects: None
     batch: Callable[[int, float], None] = lambda _operations, _duration_s: None
     rolled_back: Callable[[], None] = lambda: None
+    read_only: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +137,13 @@ class Transactions:
         return OpenTransaction(transaction, value, work.effects, operations, start_s)
 
     def commit(self, opened: OpenTransaction[T]) -> None:
-        """Commit an open transaction. If this fails, roll it back and raise SQLAlchemyError."""
+        """Commit an open transaction. If this fails, roll it back and raise the error."""
         try:
             opened.transaction.commit()
-        except SQLAlchemyError:
+        except Exception:
             self._undo()
             raise
-        self._watch.batch(opened.operations, time.monotonic() - opened.start_s)
+        self._report_batch(opened.operations, time.monotonic() - opened.start_s)
 
     def is_in_doubt(self, error: Exception) -> bool:
         """Return whether the server may have committed despite `error`, so a retry is not safe."""
@@ -169,9 +173,21 @@ class Transactions:
             self._watch.rolled_back()
             if isinstance(error, SQLAlchemyError):
                 self._drop_connection()
+            if is_read_only(error):
+                # The server may have been the primary before a failover. All connections are
+                # opened again, so that they reach the present primary.
+                self._watch.read_only()
             raise
-        self._watch.batch(operations, time.monotonic() - start_s)
+        self._report_batch(operations, time.monotonic() - start_s)
         return value, work.effects
+
+    def _report_batch(self, operations: int, duration_s: float) -> None:
+        """Call the callback for a commit. Its error must not look like one of the transaction."""
+        try:
+            self._watch.batch(operations, duration_s)
+        # The transaction is committed. Its caller must not repeat it.
+        except Exception:
+            _log.exception("the duration of a transaction was not recorded")
 
     def _undo(self) -> None:
         self._watch.rolled_back()

@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from ffrtmp_master.clock import Clock
+from ffrtmp_master.store.availability import WriterClosedError
 from ffrtmp_master.store.transactions import Hooks, OpenTransaction, Operation, Transactions
 from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 
@@ -23,6 +24,10 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _LARGEST_BATCH = 128
+# The longest time in seconds for which the thread waits for work before it reports that it runs.
+_IDLE_S = 1.0
+# A transaction may wait for the locks of several others, each of which may take ten seconds.
+_STALE_AFTER_S = 120.0
 
 
 class Request(Generic[T]):
@@ -33,10 +38,6 @@ class Request(Generic[T]):
 
 Apply = Callable[[UnitOfWork, Sequence[Any]], list[Any]]
 """A function that applies requests and returns a response, or an exception to raise, for each."""
-
-
-class WriterClosedError(Exception):
-    """An operation was submitted after the writer was closed."""
 
 
 @dataclass(slots=True)
@@ -84,7 +85,14 @@ class Writer:
     """
 
     def __init__(
-        self, engine: Engine, clock: Clock, apply: Apply, watch: Hooks, origin: str = ""
+        self,
+        engine: Engine,
+        clock: Clock,
+        apply: Apply,
+        watch: Hooks,
+        *,
+        loops: LoopRegistry,
+        origin: str = "",
     ) -> None:
         """Create a writer that is not running yet.
 
@@ -93,6 +101,7 @@ class Writer:
             clock: Returns the time of each transaction.
             apply: Applies a batch of requests.
             watch: The callbacks for transactions.
+            loops: The registry of the master's loops.
             origin: The name of this master in notifications.
         """
         self._transactions = Transactions(engine, clock, watch, origin)
@@ -107,15 +116,18 @@ class Writer:
         self._were_requests = False
         self._is_closed = True
         self._became_idle = asyncio.Event()
-        self._steps: SimpleQueue[_Step | None] = SimpleQueue()
+        self._steps: SimpleQueue[tuple[_Batch, _Step] | None] = SimpleQueue()
+        self._status = loops.add("writer", stale_after_s=_STALE_AFTER_S, is_essential=True)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Accept operations within the context. At its end, wait until all of them are done."""
-        thread = threading.Thread(
-            target=self._work, args=(asyncio.get_running_loop(),), name="writer"
+        thread = ThreadLoop(
+            self._status,
+            partial(self._run_next, asyncio.get_running_loop()),
+            Pacing(interval_s=0.0),
         )
-        thread.start()
+        thread.start(is_daemon=False)
         self._is_closed = False
         try:
             yield
@@ -126,6 +138,7 @@ class Writer:
                 await self._became_idle.wait()
             self._steps.put(None)
             await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(self._transactions.close)
 
     async def write(self, operation: Operation[T]) -> T:
         """Run `operation` and return its value after the commit. Raises its exceptions."""
@@ -159,7 +172,7 @@ class Writer:
         elif self._operations:
             self._were_requests = False
             batch = _next_batch(self._operations, 1)
-            self._steps.put(partial(self._run_alone, batch))
+            self._steps.put((batch, partial(self._run_alone, batch)))
         else:
             self._is_busy = False
             self._became_idle.set()
@@ -169,35 +182,59 @@ class Writer:
         if self._is_file and batch:
             opened = self._transactions.try_begin(self._applying(batch), len(batch))
         if opened is None:
-            self._steps.put(partial(self._apply_together, batch))
+            self._steps.put((batch, partial(self._apply_together, batch)))
         else:
-            self._steps.put(partial(self._commit, batch, opened))
+            self._steps.put((batch, partial(self._commit, batch, opened)))
 
     def _end(self, outcomes: Sequence[_Outcome]) -> None:
         """Resolve the futures of all callers of a transaction, and schedule the next one."""
         for outcome in outcomes:
             if outcome.effects is not None:
-                self._watch.committed(outcome.effects)
+                self._report_commit(outcome.effects)
             for pending, response in zip(outcome.batch, outcome.responses, strict=True):
                 pending.resolve(response)
         # The next transaction begins later, so that further requests of the same callers share it.
         asyncio.get_running_loop().call_soon(self._begin_next)
 
+    def _report_commit(self, effects: Effects) -> None:
+        """Call the callback for a commit. Its error must not keep the response from the callers."""
+        try:
+            self._watch.committed(effects)
+        # The transaction is committed, and all later ones depend on this method.
+        except Exception:
+            self._status.fail()
+            _log.exception("the effects of a transaction were not reported")
+
     # --- Methods that run in the thread ---
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while (step := self._steps.get()) is not None:
+    def _run_next(self, loop: asyncio.AbstractEventLoop) -> AfterPass:
+        """Run the next step, if there is one soon, and return its outcomes to the event loop."""
+        try:
+            found = self._steps.get(timeout=_IDLE_S)
+        except Empty:
+            return AfterPass.REPEAT
+        if found is None:
+            return AfterPass.END
+        batch, step = found
+        try:
             outcomes = step()
-            try:
-                loop.call_soon_threadsafe(self._end, outcomes)
-            except RuntimeError:
-                _log.warning("the event loop was closed before all callers received a response")
-        self._transactions.close()
+        # Whatever happens, the callers get a response and the next transaction begins.
+        except Exception as error:
+            self._status.fail()
+            _log.exception("a transaction failed unexpectedly")
+            self._transactions.close()
+            outcomes = [_Outcome(batch, [error] * len(batch), None)]
+        try:
+            loop.call_soon_threadsafe(self._end, outcomes)
+        except RuntimeError:
+            _log.warning("the event loop was closed before all callers received a response")
+        return AfterPass.REPEAT
 
     def _commit(self, batch: _Batch, opened: OpenTransaction[list[Any]]) -> list[_Outcome]:
         try:
             self._transactions.commit(opened)
-        except SQLAlchemyError as error:
+        # Any exception of a request is raised to its caller, when the request is repeated.
+        except Exception as error:
             return self._repeat(batch, error)
         return [_Outcome(batch, opened.value, opened.effects)]
 

@@ -5,11 +5,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from ffrtmp_shared.client import MasterClient, MasterRefusedError
+import msgspec
+from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, read_token
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.measurement import Measurement, QualityMeasurement
 from ffrtmp_shared.models import (
     Artifact,
@@ -25,12 +28,15 @@ from tenacity import RetryError
 
 from ffrtmp_worker import kinds
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
-from ffrtmp_worker.agent import capabilities, series_file
+from ffrtmp_worker.agent import capabilities, scores_file, series_file
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
+from ffrtmp_worker.agent.report_delivery import ReportDelivery
+from ffrtmp_worker.agent.report_values import UnrepresentableError, conforming_measurement
 from ffrtmp_worker.agent.retry import retry_until_answered
 from ffrtmp_worker.agent.settings import AgentSettings
-from ffrtmp_worker.agent.spool import Spool, SpooledReport, describe_artifact
+from ffrtmp_worker.agent.spool import Spool
+from ffrtmp_worker.agent.spooled_report import SpooledReport, describe_artifact
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.inputs.address_policy import AddressPolicy, parse_networks
 from ffrtmp_worker.inputs.cache import SourceCache
@@ -38,7 +44,6 @@ from ffrtmp_worker.inputs.download import DownloadLimits, UrlAccess
 from ffrtmp_worker.inputs.fetcher import SourceFetcher
 from ffrtmp_worker.inputs.ffmpeg_build import BuildCache
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt, Tools
-from ffrtmp_worker.measure.quality import LOG_NAME as VMAF_LOG_NAME
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +51,8 @@ _log = logging.getLogger(__name__)
 # answers a waiting claim as soon as it has a job.
 _CLAIM_WAIT_S = 5.0
 _CONFLICT = 409
+# While a job runs, each check of whether it has to stop counts as progress.
+_STALE_AFTER_S = 300.0
 
 
 class Agent:
@@ -76,6 +83,7 @@ class Agent:
         )
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
+        self._delivery = ReportDelivery(self._spool, stopped)
         self._fetcher = SourceFetcher(
             SourceCache(settings.cache_dir, settings.cache_max_bytes),
             tools,
@@ -89,7 +97,8 @@ class Agent:
             ),
         )
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
-        self._activity = ActivitySender(settings.progress_socket)
+        self._status = tools.loops.add("claims", stale_after_s=_STALE_AFTER_S)
+        self._activity = ActivitySender(settings.progress_socket, tools.loops)
         self._last: LastResult | None = None
         # Files left by a killed agent belong to attempts that will not be continued.
         shutil.rmtree(self._work, ignore_errors=True)
@@ -100,11 +109,17 @@ class Agent:
         with self._connect() as client:
             try:
                 self._register(client)
-                while not self._stopped.is_set():
-                    self._run_once(client)
+                ThreadLoop(
+                    self._status,
+                    partial(self._run_once, client),
+                    Pacing(interval_s=0.0),
+                    stopped=self._stopped,
+                    expected=(MasterUnreachableError, MasterRefusedError),
+                ).run()
             except RetryError:
                 _log.info("stopped while waiting for the master")
             finally:
+                self._activity.send_end(self._slot)
                 self._activity.close()
 
     def _connect(self) -> MasterClient:
@@ -116,14 +131,23 @@ class Agent:
         retry_until_answered(self._stopped)(client.register, registration)
         _log.info("registered", extra={"node": registration.name, "slot": self._slot})
 
-    def _run_once(self, client: MasterClient) -> None:
+    def _run_once(self, client: MasterClient) -> AfterPass:
         """Deliver pending reports, then claim a job and run it if there is one."""
-        if not self._spool.deliver(client, self._stopped):
-            return
-        self._activity.send(SlotActivity(slot=self._slot, stage="idle", last=self._last))
-        claim = retry_until_answered(self._stopped)(self._claim, client)
+        try:
+            if not self._delivery.deliver_all(client):
+                return AfterPass.END
+            self._activity.send(
+                SlotActivity(
+                    slot=self._slot, stage="idle", last=self._last, spool=self._delivery.counts()
+                )
+            )
+            claim = retry_until_answered(self._stopped)(self._claim, client)
+        except RetryError:
+            _log.info("stopped while waiting for the master")
+            return AfterPass.END
         if claim is not None:
             self._work_on(client, claim)
+        return AfterPass.REPEAT
 
     def _claim(self, client: MasterClient) -> Claim | None:
         request = ClaimRequest(node=self._settings.node_name, slot=self._slot, wait_s=_CLAIM_WAIT_S)
@@ -141,14 +165,15 @@ class Agent:
         _log.info("claimed %s", claim.job.scenario.name, extra=context)
         folder = Path(tempfile.mkdtemp(prefix=f"{claim.job.id}-{claim.attempt}-", dir=self._work))
         try:
-            with LeaseKeeper(claim, self._connect) as lease:
-                with LogUploader(claim, folder / ENCODE_LOG_NAME, self._connect):
+            with LeaseKeeper(claim, self._connect, self._tools.loops) as lease:
+                log = folder / ENCODE_LOG_NAME
+                with LogUploader(claim, log, self._connect, self._tools.loops):
                     outcome = self._measure(client, claim, lease, folder)
                 if lease.is_lost:
                     _log.warning("the lease was lost; the attempt is not reported", extra=context)
                     return
                 self._report(lease, claim, outcome, folder)
-                self._spool.deliver(client, self._stopped)
+                self._delivery.deliver_all(client)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -165,22 +190,43 @@ class Agent:
                 client, source, target, attempt.check_stop
             ),
             report=self._reporter(claim, lease),
-            stop_reason=lambda: "the agent was stopped" if self._stopped.is_set() else lease.ended,
+            stop_reason=partial(self._stop_reason, lease),
         )
         try:
             measured = kinds.run_attempt(self._builds.tools_for(attempt, client))
+            measured = conforming_measurement(msgspec.to_builtins(measured))
+            series_file.write_series_file(attempt.series, folder)
+            scores_file.write_score_files(folder)
         except AttemptFailedError as error:
             return error.failure
+        except UnrepresentableError as error:
+            return AttemptFailedError(FailureClass.REPORT_REJECTED, str(error)).failure
         except OSError as error:
             _log.exception(
                 "the attempt failed because of an error of the node", extra={"job": claim.job.id}
             )
             return AttemptFailedError(FailureClass.NODE, str(error)).failure
-        series_file.write_series_file(attempt.series, folder)
+        # An error that nothing foresaw is one of this attempt. It must not end the agent, which
+        # would claim the job again and lose every other job with it.
+        except Exception as error:
+            _log.exception(
+                "the attempt failed because of an unexpected error", extra={"job": claim.job.id}
+            )
+            return AttemptFailedError(
+                FailureClass.NODE,
+                f"unexpected error of the agent: {type(error).__name__}: {error}",
+            ).failure
         return measured
+
+    def _stop_reason(self, lease: LeaseKeeper) -> str:
+        """Return why the attempt has to stop, or "". Called repeatedly while the attempt runs."""
+        self._status.succeed()
+        return "the agent was stopped" if self._stopped.is_set() else lease.ended
 
     def _reporter(self, claim: Claim, lease: LeaseKeeper) -> Callable[[Progress], None]:
         scenario = claim.job.scenario
+        # The reports do not change while the attempt runs.
+        spool = self._delivery.counts()
 
         def report(progress: Progress) -> None:
             lease.set_progress(progress)
@@ -200,6 +246,7 @@ class Agent:
                     dropped_frames=progress.dropped_frames,
                     lag_s=progress.lag_s,
                     last=self._last,
+                    spool=spool,
                 )
             )
 
@@ -211,7 +258,11 @@ class Agent:
         if isinstance(outcome, Measurement):
             self._last = _last_result(claim.job.scenario, outcome)
         self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
-        candidates = (folder / ENCODE_LOG_NAME, folder / series_file.NAME, *_score_files(folder))
+        candidates = (
+            folder / ENCODE_LOG_NAME,
+            folder / series_file.NAME,
+            *scores_file.list_score_files(folder),
+        )
         files = [file for file in candidates if file.exists()]
         # A large output may have filled the disk, so remove it before writing the report.
         for other in set(folder.iterdir()) - set(files):
@@ -220,7 +271,7 @@ class Agent:
             else:
                 other.unlink()
         described = tuple(describe_artifact(file) for file in files)
-        self._spool.add(_spooled_report(claim, outcome, described), files)
+        self._spool.add(_spooled_report(claim, outcome, described), files, claim.artifact_bytes_max)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
 
@@ -232,11 +283,6 @@ def _last_result(scenario: Scenario, measured: Measurement) -> LastResult:
         encoder=scenario.encoder or "",
         vmaf_mean=quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None,
     )
-
-
-def _score_files(folder: Path) -> list[Path]:
-    """Return the files that contain the scores of each frame; there is one for each output."""
-    return sorted(folder.glob(f"{Path(VMAF_LOG_NAME).stem}*{Path(VMAF_LOG_NAME).suffix}"))
 
 
 def _spooled_report(

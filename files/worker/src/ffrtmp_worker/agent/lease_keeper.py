@@ -1,42 +1,61 @@
 """Renewal of a lease while its attempt runs."""
 
 import logging
-import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.models import Claim, Heartbeat, Progress
+
+from ffrtmp_worker.agent.report_values import conforming_progress
 
 _log = logging.getLogger(__name__)
 
 _LOST = (404, 409, 410)
+# Missed heartbeats after which the loop counts as stalled.
+_STALE_AFTER_BEATS = 6
 
 
 class LeaseKeeper:
     """Context manager that renews a lease by sending heartbeats from a separate thread.
 
     `ended` is the reason why the attempt has to end (the job was canceled or the lease was lost),
-    or an empty string. If the master does not answer, the attempt continues, because the master
-    may answer again before the lease expires.
+    or an empty string. If the master does not answer, or if its response is unexpected, the attempt
+    continues and the heartbeat is repeated, because the master may answer before the lease expires.
     """
 
-    def __init__(self, claim: Claim, connect: Callable[[], MasterClient]) -> None:
-        """Prepare to renew the lease of `claim`; `connect` creates the thread's own client."""
+    def __init__(
+        self, claim: Claim, connect: Callable[[], MasterClient], loops: LoopRegistry
+    ) -> None:
+        """Prepare to renew a lease.
+
+        Args:
+            claim: the claim that the lease belongs to.
+            connect: a function that creates the thread's own client.
+            loops: the registry of the agent's loops.
+        """
         self._claim = claim
         self._connect = connect
-        self._over = threading.Event()
+        self._client: MasterClient | None = None
+        self._is_over = False
         self._progress = Progress(stage="fetch")
-        self._thread = threading.Thread(
-            target=self._renew_until_stopped, name="heartbeat", daemon=True
+        beat_s = claim.heartbeat_s
+        self._loop = ThreadLoop(
+            loops.add("heartbeat", stale_after_s=_STALE_AFTER_BEATS * beat_s),
+            self._send_heartbeat,
+            Pacing(interval_s=beat_s, retry_pause_max_s=beat_s),
+            expected=(MasterUnreachableError, MasterRefusedError),
+            context={"job": claim.job.id},
         )
         self.ended = ""
         self.is_lost = False
 
     def __enter__(self) -> Self:
         """Start the thread. The first heartbeat is sent immediately and sets the job to running."""
-        self._thread.start()
+        self._loop.start()
         return self
 
     def __exit__(
@@ -46,34 +65,29 @@ class LeaseKeeper:
         trace: TracebackType | None,
     ) -> None:
         """Stop sending heartbeats."""
-        self._over.set()
-        self._thread.join()
+        self._is_over = True
+        self._loop.stop()
+        if self._client is not None:
+            self._client.close()
 
     def set_progress(self, progress: Progress) -> None:
         """Set the progress that the following heartbeats report."""
-        self._progress = progress
+        self._progress = conforming_progress(progress)
 
-    def _renew_until_stopped(self) -> None:
-        with self._connect() as client:
-            while not self._over.is_set():
-                self._send_heartbeat(client)
-                if self.is_lost:
-                    return
-                self._over.wait(self._claim.heartbeat_s)
-
-    def _send_heartbeat(self, client: MasterClient) -> None:
-        job = self._claim.job.id
+    def _send_heartbeat(self) -> AfterPass:
+        """Send a heartbeat; any error that does not mean that the lease is lost is raised."""
+        if self._client is None:
+            self._client = self._connect()
+        heartbeat = Heartbeat(attempt=self._claim.attempt, progress=self._progress)
         try:
-            answer = client.heartbeat(
-                job, Heartbeat(attempt=self._claim.attempt, progress=self._progress)
-            )
-        except MasterUnreachableError as error:
-            _log.warning("a heartbeat got no answer: %s", error, extra={"job": job})
+            answer = self._client.heartbeat(self._claim.job.id, heartbeat)
         except MasterRefusedError as error:
-            _log.warning("a heartbeat was refused: %s", error, extra={"job": job})
-            if error.problem.status in _LOST and not self._over.is_set():
-                self.is_lost = True
-                self.ended = "the lease was lost"
-        else:
-            if answer.cancel:
-                self.ended = "the job was canceled"
+            if error.problem.status not in _LOST or self._is_over:
+                raise
+            _log.warning("a heartbeat was refused: %s", error, extra={"job": self._claim.job.id})
+            self.is_lost = True
+            self.ended = "the lease was lost"
+            return AfterPass.END
+        if answer.cancel:
+            self.ended = "the job was canceled"
+        return AfterPass.PAUSE

@@ -2,13 +2,15 @@
 
 import codecs
 import logging
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.models import Claim
 
 _log = logging.getLogger(__name__)
@@ -16,6 +18,7 @@ _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 64 * 1024
 # Maximum time for uploading the rest of the log at the end of an attempt.
 _FINAL_UPLOAD_TIMEOUT_S = 3.0
+_STALE_AFTER_BEATS = 6
 
 
 class _LogChunk(NamedTuple):
@@ -33,26 +36,37 @@ class LogUploader:
     later. If the master permanently refuses a chunk, the upload ends.
     """
 
-    def __init__(self, claim: Claim, file: Path, connect: Callable[[], MasterClient]) -> None:
+    def __init__(
+        self, claim: Claim, file: Path, connect: Callable[[], MasterClient], loops: LoopRegistry
+    ) -> None:
         """Prepare the upload.
 
         Args:
             claim: the claim whose attempt the log belongs to.
             file: the log, which need not exist yet.
             connect: a function that creates the thread's own client.
+            loops: the registry of the agent's loops.
         """
         self._claim = claim
         self._file = file
         self._connect = connect
-        self._over = threading.Event()
+        self._client: MasterClient | None = None
         self._read_bytes = 0
         self._sent_bytes = 0
         self._next: _LogChunk | None = None
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        beat_s = claim.heartbeat_s
+        self._loop = ThreadLoop(
+            loops.add("log_upload", stale_after_s=_STALE_AFTER_BEATS * beat_s),
+            partial(self._send_new, is_last=False),
+            Pacing(interval_s=beat_s, is_first_delayed=True, retry_pause_max_s=beat_s),
+            expected=(MasterUnreachableError, MasterRefusedError, OSError),
+            last_step=self._send_rest,
+            context={"job": claim.job.id, "attempt": claim.attempt},
+        )
 
     def __enter__(self) -> Self:
         """Start uploading new lines, at the same interval as the heartbeats."""
-        self._thread.start()
+        self._loop.start()
         return self
 
     def __exit__(
@@ -62,49 +76,42 @@ class LogUploader:
         trace: TracebackType | None,
     ) -> None:
         """Upload the rest of the log; stop waiting after a few seconds."""
-        self._over.set()
-        self._thread.join(_FINAL_UPLOAD_TIMEOUT_S)
+        self._loop.stop(_FINAL_UPLOAD_TIMEOUT_S)
 
-    def _run(self) -> None:
+    def _send_rest(self) -> None:
+        """Send the end of the log, which may be an incomplete line, and close the connection."""
         try:
-            with self._connect() as client:
-                is_last = False
-                while not is_last:
-                    is_last = self._over.wait(self._claim.heartbeat_s)
-                    self._send_new(client, is_last=is_last)
-        except MasterUnreachableError as error:
-            _log.warning("the end of the log was not sent: %s", error, extra=self._log_context)
-        except MasterRefusedError as error:
-            _log.warning("the upload of the log ended: %s", error, extra=self._log_context)
-        except OSError as error:
-            _log.warning("the log cannot be read or sent: %s", error, extra=self._log_context)
+            self._send_new(is_last=True)
+        finally:
+            if self._client is not None:
+                self._client.close()
 
-    @property
-    def _log_context(self) -> dict[str, object]:
-        return {"job": self._claim.job.id, "attempt": self._claim.attempt}
-
-    def _send_new(self, client: MasterClient, *, is_last: bool) -> None:
+    def _send_new(self, *, is_last: bool) -> AfterPass:
         """Send new lines. If `is_last`, also send an incomplete line at the end.
 
-        Only errors that end the upload are raised.
+        Errors after which the same chunk may be sent again are raised.
         """
+        if self._client is None:
+            self._client = self._connect()
         try:
             while chunk := self._next or self._read(is_last=is_last):
                 # Keep the chunk until the master answers: if it was stored but the answer was lost,
                 # the same chunk has to be sent again.
                 self._next = chunk
-                client.append_log(
+                self._client.append_log(
                     self._claim.job.id, self._claim.attempt, self._sent_bytes, chunk.text
                 )
                 self._next = None
                 self._read_bytes += chunk.file_bytes
                 self._sent_bytes += len(chunk.text)
-        except MasterUnreachableError:
-            if is_last:
-                raise
         except MasterRefusedError as error:
-            if is_last or not error.is_temporary:
+            if error.is_temporary:
                 raise
+            context = {"job": self._claim.job.id, "attempt": self._claim.attempt}
+            _log.warning("the upload of the log ended: %s", error, extra=context)
+            self._client.close()
+            return AfterPass.END
+        return AfterPass.PAUSE
 
     def _read(self, *, is_last: bool) -> _LogChunk | None:
         try:

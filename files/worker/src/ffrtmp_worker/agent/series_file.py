@@ -1,24 +1,17 @@
-"""Export of a series to a Parquet file, in a separate process.
+"""Export of a series to a Parquet file, in a separate process."""
 
-The agent never loads the Parquet library, which needs more memory than the agent itself.
-"""
-
-import logging
 import math
-import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 
+from ffrtmp_worker.agent.parquet_program import run_parquet_program
 from ffrtmp_worker.measure.series import Series
 
 NAME = "series.parquet"
 """Name of the file in the attempt's folder and among the result's artifacts."""
 
-_log = logging.getLogger(__name__)
-
-_TIMEOUT_S = 60
 _INTEGER_COLUMNS = frozenset({"frames", "output_bytes"})
 _TIME_COLUMN = "time_unix_s"
 
@@ -35,19 +28,7 @@ def write_series_file(series: Series, folder: Path) -> None:
         name: [None if math.isnan(value) else value for value in values]
         for name, values in series.columns.items()
     }
-    try:
-        subprocess.run(
-            [sys.executable, "-m", __spec__.name, str(target)],
-            input=msgspec.json.encode(columns),
-            capture_output=True,
-            timeout=_TIMEOUT_S,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        output = getattr(error, "stderr", None) or b""
-        tail = output.decode(errors="replace")[-500:]
-        _log.warning("%s was not written: %s %s", NAME, error, tail)
-        target.unlink(missing_ok=True)
+    run_parquet_program(__spec__.name, target, content=msgspec.json.encode(columns))
 
 
 def main() -> int:

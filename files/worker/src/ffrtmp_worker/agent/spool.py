@@ -1,64 +1,57 @@
 """Spool of reports, which are stored on disk first and then delivered to the master in order.
 
-    incoming/<id>/   being written; if the agent dies meanwhile, its next start removes the entry
-    pending/<id>/    complete and on disk; the ids are UUIDv7, so they sort by time of creation
-    rejected/<id>/   damaged, or permanently refused by the master; only the newest are retained
+    incoming/<entry>/   being written; if the agent dies meanwhile, its next start removes the entry
+    pending/<entry>/    complete and on disk
+    rejected/<entry>/   not deliverable; only the newest are retained
 
-Each entry contains report.json and the attempt's artifacts.
+The name of an entry consists of a UUIDv7, so that entries sort by time of creation, the job, and
+the attempt. Each entry contains report.json and the attempt's artifacts. If the report itself
+cannot be delivered, replacement.json contains the failure that is delivered instead, and reason.txt
+of a rejected entry states why.
 """
 
-import hashlib
 import logging
 import os
 import shutil
-import threading
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import UUID
 
 import msgspec
-from ffrtmp_shared.client import MasterClient, MasterRefusedError
+from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Artifact, FailureReport, ResultReport
-from tenacity import RetryError
+from ffrtmp_shared.models import Artifact, Failure, FailureReport
+from ffrtmp_shared.value_rules import clean_text
 
-from ffrtmp_worker.agent.retry import retry_until_answered
+from ffrtmp_worker.agent.spooled_report import (
+    DamagedEntryError,
+    SpooledReport,
+    decode_report,
+    find_identity,
+    omit_artifact,
+)
 
 _log = logging.getLogger(__name__)
 
-_REPORT_NAME = "report.json"
+REPORT_NAME = "report.json"
+REPLACEMENT_NAME = "replacement.json"
+_REASON_NAME = "reason.txt"
 _MAX_REJECTED = 100
-
-
-class SpooledReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The outcome of an attempt at a job: either a result or a failure."""
-
-    job_id: UUID
-    result: ResultReport | None = None
-    failure: FailureReport | None = None
-
-    def __post_init__(self) -> None:
-        """Raise ValueError unless exactly one of `result` and `failure` is set."""
-        if (self.result is None) == (self.failure is None):
-            raise ValueError("a report is either a result or a failure")
-
-
-class DamagedEntryError(Exception):
-    """An entry on disk is incomplete or was changed."""
-
-
-def describe_artifact(file: Path) -> Artifact:
-    """Return the name, digest and size of a file as an artifact."""
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return Artifact(name=file.name, sha256=digest, size_bytes=file.stat().st_size)
+_MAX_REJECTED_BYTES = 256 * 1024 * 1024
+_MAX_REASON = 2048
+_PIECE_BYTES = 1024 * 1024
 
 
 class Spool:
     """The reports of one slot, in a folder that no other process may use."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the spool in `folder` and remove incomplete entries left by an agent that died."""
+    def __init__(self, folder: Path, max_rejected_bytes: int = _MAX_REJECTED_BYTES) -> None:
+        """Open the spool and remove incomplete entries left by an agent that died.
+
+        Args:
+            folder: The folder of the spool.
+            max_rejected_bytes: The maximum total size of the rejected entries.
+        """
+        self._max_rejected_bytes = max_rejected_bytes
         self._incoming = folder / "incoming"
         self._pending = folder / "pending"
         self._rejected = folder / "rejected"
@@ -66,17 +59,31 @@ class Spool:
         for part in (self._incoming, self._pending, self._rejected):
             part.mkdir(parents=True, exist_ok=True)
 
-    def add(self, report: SpooledReport, artifacts: Sequence[Path]) -> None:
+    def add(
+        self, report: SpooledReport, artifacts: Sequence[Path], max_bytes: int | None = None
+    ) -> None:
         """Store a report and copies of its artifacts; return once they are on disk.
 
-        Raises OSError if the files cannot be written.
+        An artifact that is too large or cannot be copied is omitted and named in the report.
+
+        Args:
+            report: The report.
+            artifacts: The files of the artifacts that the report lists.
+            max_bytes: The largest artifact that the master accepts; None if this is not known.
+
+        Raises:
+            OSError: The report cannot be written.
         """
-        name = str(new_id())
+        name = f"{new_id()}.{report.job_id}.{report.attempt}"
         entry = self._incoming / name
         entry.mkdir()
-        for artifact in artifacts:
-            _write(entry / artifact.name, artifact.read_bytes())
-        _write(entry / _REPORT_NAME, msgspec.json.encode(report))
+        listed = {artifact.name: artifact for artifact in report.artifacts}
+        for file in artifacts:
+            artifact = listed[file.name]
+            reason = _copy_artifact(file, entry / file.name, artifact, max_bytes)
+            if reason:
+                report = omit_artifact(report, artifact, reason)
+        _write(entry / REPORT_NAME, msgspec.json.encode(report))
         _sync_folder(entry)
         entry.rename(self._pending / name)
         _sync_folder(self._pending)
@@ -89,63 +96,113 @@ class Spool:
         """Return the entries that will not be delivered, oldest first."""
         return sorted(self._rejected.iterdir())
 
-    def deliver(self, client: MasterClient, stopped: threading.Event) -> bool:
-        """Deliver all pending entries, retrying each until the master answers or `stopped` is set.
-
-        After `stopped` is set, each entry is tried at most once more. Return whether no entry is
-        pending anymore.
-        """
-        for entry in self.pending():
+    def read(self, entry: Path) -> SpooledReport:
+        """Return the report to deliver for an entry. Raises DamagedEntryError."""
+        for name in (REPLACEMENT_NAME, REPORT_NAME):
             try:
-                retry_until_answered(stopped)(_deliver_entry, client, entry)
-            except RetryError:
-                return False
-            except (MasterRefusedError, DamagedEntryError) as error:
-                self._reject(entry, str(error))
-            else:
-                shutil.rmtree(entry)
-        return True
+                content = (entry / name).read_bytes()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise DamagedEntryError(f"{entry.name} cannot be read: {error}") from error
+            return decode_report(content, entry.name)
+        raise DamagedEntryError(f"{entry.name} has no {REPORT_NAME}")
 
-    def _reject(self, entry: Path, reason: str) -> None:
-        _log.error("a report was rejected: %s", reason, extra={"entry": entry.name})
+    def replace_report(self, entry: Path, reason: str) -> SpooledReport | None:
+        """Replace the report of an entry by a failure that states why it cannot be delivered.
+
+        Args:
+            entry: The entry. Its report and artifacts are kept.
+            reason: The reason.
+
+        Returns:
+            The failure to deliver, or None if the job of the entry is not known, the entry already
+            contains such a failure, or the failure cannot be written.
+        """
+        identity = find_identity(entry.name, _read_or_empty(entry / REPORT_NAME))
+        if identity is None or (entry / REPLACEMENT_NAME).exists():
+            return None
+        job_id, attempt = identity
+        kept = self._rejected / entry.name
+        message = f"{reason[:_MAX_REASON]}; the report is kept on the node in {kept}"
+        failure = Failure(
+            failure_class=FailureClass.REPORT_REJECTED, message=clean_text(message, 4096)
+        )
+        report = SpooledReport(
+            job_id=job_id, failure=FailureReport(attempt=attempt, failure=failure)
+        )
+        part = entry / f".{REPLACEMENT_NAME}"
+        try:
+            _write(part, msgspec.json.encode(report))
+            part.rename(entry / REPLACEMENT_NAME)
+            _sync_folder(entry)
+        except OSError as error:
+            _log.error("the failure of a report cannot be stored: %s", error)
+            return None
+        return report
+
+    def remove(self, entry: Path) -> None:
+        """Remove a delivered entry. If its report was replaced, the entry is kept as rejected."""
+        if (entry / REPLACEMENT_NAME).exists():
+            self.reject(entry, "the master received a failure instead of the report")
+        else:
+            shutil.rmtree(entry)
+
+    def reject(self, entry: Path, reason: str) -> None:
+        """Move an entry to the rejected entries, of which only the newest are retained."""
+        _log.error("a report was not delivered: %s", reason, extra={"entry": entry.name})
+        try:
+            (entry / _REASON_NAME).write_text(clean_text(f"{reason}\n"), encoding="utf-8")
+        except OSError as error:
+            _log.warning("the reason cannot be stored with the report: %s", error)
         entry.rename(self._rejected / entry.name)
-        for old in self.rejected()[:-_MAX_REJECTED]:
-            shutil.rmtree(old)
+        self._limit_rejected()
+
+    def _limit_rejected(self) -> None:
+        kept_bytes = 0
+        for age, entry in enumerate(reversed(self.rejected())):
+            size_bytes = sum(file.stat().st_size for file in entry.iterdir())
+            if age == 0 and size_bytes > self._max_rejected_bytes:
+                # The report itself is small. The artifacts alone exceed the limit.
+                size_bytes -= _remove_artifacts(entry)
+            kept_bytes += size_bytes
+            if age >= _MAX_REJECTED or kept_bytes > self._max_rejected_bytes:
+                shutil.rmtree(entry)
 
 
-def _deliver_entry(client: MasterClient, entry: Path) -> None:
-    report = _read(entry)
-    ended = report.result or report.failure
-    if ended is None:
-        raise DamagedEntryError(f"{entry.name} contains neither a result nor a failure")
-    for artifact in ended.artifacts:
-        client.upload_artifact(
-            report.job_id,
-            ended.attempt,
-            artifact.name,
-            entry / artifact.name,
-            sha256=artifact.sha256,
+def _remove_artifacts(entry: Path) -> int:
+    """Remove the artifacts of an entry and return their size in bytes."""
+    removed_bytes = 0
+    for file in entry.iterdir():
+        if file.name not in (REPORT_NAME, REPLACEMENT_NAME, _REASON_NAME):
+            removed_bytes += file.stat().st_size
+            file.unlink()
+    return removed_bytes
+
+
+def _copy_artifact(source: Path, target: Path, artifact: Artifact, max_bytes: int | None) -> str:
+    """Copy a file and make the copy durable. Return why this was not possible, or ""."""
+    if max_bytes is not None and artifact.size_bytes > max_bytes:
+        return (
+            f"it has {artifact.size_bytes} bytes; the master accepts {max_bytes} "
+            "(master_max_artifact_bytes)"
         )
-    if isinstance(ended, ResultReport):
-        client.report_result(report.job_id, ended)
-    else:
-        client.report_failure(report.job_id, ended)
-
-
-def _read(entry: Path) -> SpooledReport:
     try:
-        report = msgspec.json.decode((entry / _REPORT_NAME).read_bytes(), type=SpooledReport)
-        ended = report.result or report.failure
-        damaged = (
-            [a.name for a in ended.artifacts if describe_artifact(entry / a.name) != a]
-            if ended
-            else []
-        )
-    except (OSError, msgspec.DecodeError) as error:
-        raise DamagedEntryError(f"{entry.name} cannot be read: {error}") from error
-    if damaged:
-        raise DamagedEntryError(f"{entry.name} has damaged artifacts: {', '.join(damaged)}")
-    return report
+        with source.open("rb") as read, target.open("wb") as written:
+            shutil.copyfileobj(read, written, _PIECE_BYTES)
+            written.flush()
+            os.fsync(written.fileno())
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        return f"it cannot be copied to the spool: {error.strerror or error}"
+    return ""
+
+
+def _read_or_empty(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def _write(file: Path, content: bytes) -> None:

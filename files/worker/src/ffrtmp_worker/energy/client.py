@@ -53,6 +53,11 @@ class EnergyReading(
     failure: EnergyFailure | None = None
 
 
+def loop_file(reader_socket: Path) -> Path:
+    """Return the path of the file with the state of the reader's loop, next to its socket."""
+    return reader_socket.with_suffix(".loops")
+
+
 def request_reading(path: Path) -> EnergyReading:
     """Request a reading of all counters from the reader at the Unix socket `path`.
 

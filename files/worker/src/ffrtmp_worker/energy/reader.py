@@ -13,14 +13,19 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.loop_file import write_loop_file
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 
 from ffrtmp_worker.energy import counter, zones
-from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading
+from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, loop_file
 from ffrtmp_worker.energy.counter import EnergyCounter
 from ffrtmp_worker.energy.zones import POWERCAP
 from ffrtmp_worker.kernel_files import KernelFileError
@@ -33,6 +38,9 @@ _FIND_ZONES_INTERVAL_S = 60.0
 _SAVE_INTERVAL_S = 10.0
 _ANSWER_TIMEOUT_S = 1.0
 _BACKLOG = 16
+_STALE_AFTER_S = 60.0
+_RETRY_PAUSE_MAX_S = 5.0
+_REPORT_INTERVAL_S = 5.0
 
 READ_INTERVAL_S = 0.05
 """Least time between two readings of the counters, in seconds.
@@ -147,32 +155,58 @@ def _unavailable(now_s: float, reason: str, failure: EnergyFailure) -> EnergyRea
     return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=reason, failure=failure)
 
 
-def serve_readings(reader: EnergyReader, listener: socket.socket, ended: socket.socket) -> None:
-    """Take samples and answer requests until `ended` becomes readable.
+class ReadingServer:
+    """Takes samples at their intervals and answers requests in between, in one thread."""
 
-    Args:
-        reader: the reader of the counters.
-        listener: the listening socket.
-        ended: a socket that becomes readable when the process has to end.
-    """
-    due_s = answer_due_s = 0.0
-    while True:
+    def __init__(
+        self,
+        reader: EnergyReader,
+        listener: socket.socket,
+        ended: socket.socket,
+        report_loops: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Create the server.
+
+        Args:
+            reader: The reader of the counters.
+            listener: The listening socket.
+            ended: A socket that becomes readable when the process has to end.
+            report_loops: A function that reports the state of this loop every few seconds.
+        """
+        self._reader = reader
+        self._listener = listener
+        self._ended = ended
+        self._report_loops = report_loops
+        self._due_s = 0.0
+        self._report_due_s = 0.0
+        self._answer_due_s = 0.0
+
+    def serve_next(self) -> AfterPass:
+        """Take a sample if one is due, then wait for a request or the next sample."""
         now_s = time.monotonic()
-        if now_s >= due_s:
-            reader.sample()
+        if now_s >= self._report_due_s:
+            self._report_due_s = now_s + _REPORT_INTERVAL_S
+            self._report_loops()
+        if now_s >= self._due_s:
             # Keep a fixed interval, but skip samples that were missed while the host was suspended.
-            interval_s = reader.interval_s
-            due_s = max(due_s + interval_s, now_s + interval_s / 2)
+            # The time of the next sample is set first, so that a failing sample is not repeated at
+            # once.
+            interval_s = self._reader.interval_s
+            self._due_s = max(self._due_s + interval_s, now_s + interval_s / 2)
+            self._reader.sample()
         now_s = time.monotonic()
-        # Until the next answer is due, clients wait in the queue of the socket.
-        watched = [listener, ended] if now_s >= answer_due_s else [ended]
-        wake_s = due_s if listener in watched else min(due_s, answer_due_s)
+        wake_s = min(self._due_s, self._report_due_s)
+        watched = [self._listener, self._ended]
+        if now_s < self._answer_due_s:
+            # Until the next answer is due, clients wait in the queue of the socket.
+            watched, wake_s = [self._ended], min(wake_s, self._answer_due_s)
         ready, _, _ = select.select(watched, [], [], max(wake_s - now_s, 0))
-        if ended in ready:
-            return
-        if listener in ready:
-            _answer(reader, listener)
-            answer_due_s = time.monotonic() + ANSWER_INTERVAL_S
+        if self._ended in ready:
+            return AfterPass.END
+        if self._listener in ready:
+            _answer(self._reader, self._listener)
+            self._answer_due_s = time.monotonic() + ANSWER_INTERVAL_S
+        return AfterPass.REPEAT
 
 
 def _answer(reader: EnergyReader, listener: socket.socket) -> None:
@@ -203,14 +237,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-energy-reader", arguments, EnergyReaderSettings)
     ended, end = socket.socketpair()
+    stopped = threading.Event()
+    loops = LoopRegistry()
+    status = loops.add("samples", stale_after_s=_STALE_AFTER_S)
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        end.send(b".")
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: end.send(b"."))
+        signal.signal(number, stop)
     try:
         with _listen(settings.socket) as listener:
             reader = EnergyReader(settings)
-            serve_readings(reader, listener, ended)
+            server = ReadingServer(
+                reader, listener, ended, partial(_report_loops, loops, loop_file(settings.socket))
+            )
+            pacing = Pacing(interval_s=0.0, retry_pause_max_s=_RETRY_PAUSE_MAX_S)
+            ThreadLoop(status, server.serve_next, pacing, stopped=stopped).run()
             reader.save()
     except OSError as error:
         sys.stderr.write(f"ffrtmp-energy-reader: {error}\n")
         return 1
     return 0
+
+
+def _report_loops(loops: LoopRegistry, file: Path) -> None:
+    try:
+        write_loop_file(file, loops.read())
+    except OSError as error:
+        _log.debug("the state of the loop could not be written: %s", error)

@@ -3,15 +3,18 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import psutil
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
+from ffrtmp_shared.loop_file import read_loop_file
+from ffrtmp_shared.loop_metrics import LoopCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_worker.energy.client import EnergyReading, request_reading
+from ffrtmp_worker.energy.client import EnergyReading, loop_file, request_reading
 from ffrtmp_worker.exporters.availability import Availability
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
@@ -162,9 +165,11 @@ def _throttling(tree: Path) -> Iterable[Metric]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-cpu", arguments, CpuExporterSettings)
+    loops = partial(read_loop_file, loop_file(settings.energy_socket))
     collectors = {
         "cpu": CpuCollector(),
         "energy": EnergyCollector(lambda: request_reading(settings.energy_socket)),
+        "energy_reader_loops": LoopCollector("ffrtmp_energy_reader", loops),
         "slots": SlotUseCollector(),
     }
     try:

@@ -12,6 +12,9 @@ from pathlib import Path
 import msgspec
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
+from ffrtmp_shared.loop_metrics import LoopCollector, loop_metrics
+from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.scenario import KINDS
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -22,7 +25,12 @@ from ffrtmp_worker.service_settings import read_settings
 _log = logging.getLogger(__name__)
 
 _STALE_AFTER_S = 30.0
-_MAX_DATAGRAM = 4096
+_MAX_DATAGRAM = 8192
+_RECEIVE_TIMEOUT_S = 1.0
+_LOOP_STALE_AFTER_S = 60.0
+_RETRY_PAUSE_MAX_S = 5.0
+# The loops of an agent. Other names are ignored, so that they cannot create time series.
+AGENT_LOOPS = frozenset({"claims", "heartbeat", "log_upload", "host_samples", "rtmp_stat"})
 _MAX_SLOTS = 1024
 _WORKING_STAGES = ("fetch", "encode", "quality", "report")
 _IDLE = "idle"
@@ -92,6 +100,7 @@ _MEASURED = (
     ),
 )
 _LABELS = ("slot", "kind", "encoder")
+_REPORT_STATES = ("pending", "deferred", "rejected")
 
 
 @dataclass
@@ -156,6 +165,12 @@ class SlotRegistry:
             "Mean VMAF of the slot's last result, if its quality was measured",
             labels=_LABELS,
         )
+        reports = GaugeMetricFamily(
+            "ffrtmp_ffmpeg_reports",
+            "Reports on the disk of the worker: pending, of these deferred because of errors of "
+            "the master, and rejected",
+            labels=["slot", "state"],
+        )
         now = self._clock()
         with self._lock:
             self._slots = {
@@ -174,6 +189,9 @@ class SlotRegistry:
                 for metric, counter in zip(_COUNTED, counters, strict=True):
                     if metric.field in slot.totals:
                         counter.add_metric([str(number)], slot.totals[metric.field])
+                for state in _REPORT_STATES:
+                    count = getattr(activity.spool, state)
+                    reports.add_metric([str(number), state], float(count))
                 if is_current and activity.last is not None and activity.last.vmaf_mean is not None:
                     last.add_metric(_label_values(number, activity.last), activity.last.vmaf_mean)
                 if not is_running:
@@ -183,7 +201,21 @@ class SlotRegistry:
                     value = getattr(activity, metric.field)
                     if value is not None:
                         gauge.add_metric(labels, value * metric.factor)
-        return (running, *counters, *gauges, stage, last)
+        return (running, *counters, *gauges, stage, last, reports, *self._loop_metrics())
+
+    def _loop_metrics(self) -> Iterable[Metric]:
+        """Return the metrics of the agents' loops, as they were in the last datagrams.
+
+        They do not change when an agent hangs, so that its loops become stale.
+        """
+        with self._lock:
+            readings = [
+                ((str(number),), reading)
+                for number, slot in sorted(self._slots.items())
+                for reading in slot.activity.loops
+                if reading.name in AGENT_LOOPS
+            ]
+        return loop_metrics("ffrtmp_agent", readings, ["slot"])
 
 
 def _label_values(slot: int, source: SlotActivity | LastResult) -> list[str]:
@@ -223,24 +255,62 @@ def listen(path: Path) -> socket.socket:
     return opened
 
 
-def receive(opened: socket.socket, slots: SlotRegistry) -> None:
-    """Store the activity of each datagram, until the process ends."""
-    while True:
-        data = opened.recv(_MAX_DATAGRAM)
+class DatagramReceiver:
+    """Stores the activity of each datagram, in a thread of its own."""
+
+    def __init__(self, opened: socket.socket, slots: SlotRegistry, loops: LoopRegistry) -> None:
+        """Create a receiver that is not started.
+
+        Args:
+            opened: The socket that receives the datagrams.
+            slots: The registry that stores the activity.
+            loops: The registry of the exporter's loops.
+        """
+        opened.settimeout(_RECEIVE_TIMEOUT_S)
+        self._socket = opened
+        self._slots = slots
+        self._status: LoopStatus = loops.add("datagrams", stale_after_s=_LOOP_STALE_AFTER_S)
+        pacing = Pacing(interval_s=0.0, retry_pause_max_s=_RETRY_PAUSE_MAX_S)
+        self._loop = ThreadLoop(self._status, self.receive_next, pacing)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """Stop the thread and wait for it."""
+        self._loop.stop()
+
+    def receive_next(self) -> AfterPass:
+        """Wait a moment for a datagram and store it. A damaged one is counted and ignored."""
         try:
-            slots.update(msgspec.json.decode(data, type=SlotActivity))
-        except msgspec.DecodeError as error:
-            _log.warning("a datagram could not be decoded: %s", error)
+            data = self._socket.recv(_MAX_DATAGRAM)
+        except TimeoutError:
+            return AfterPass.REPEAT
+        try:
+            self._slots.update(msgspec.json.decode(data, type=SlotActivity))
+        # One datagram must not keep those of other slots from being received.
+        except Exception as error:
+            self._status.fail()
+            _log.warning("a datagram was ignored: %s", error)
+        return AfterPass.REPEAT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-ffmpeg", arguments, FfmpegExporterSettings)
     slots = SlotRegistry()
+    loops = LoopRegistry()
+    collectors = {
+        "slots": SlotCollector(slots),
+        "loops": LoopCollector("ffrtmp_exporter", loops.read),
+    }
     try:
         with listen(settings.progress_socket) as opened:
-            threading.Thread(target=receive, args=(opened, slots), daemon=True).start()
-            serve_until_stopped("ffmpeg", {"slots": SlotCollector(slots)}, settings.exporter)
+            receiver = DatagramReceiver(opened, slots, loops)
+            receiver.start()
+            serve_until_stopped("ffmpeg", collectors, settings.exporter)
+            receiver.stop()
     except (OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-exporter-ffmpeg: {error}\n")
         return 1

@@ -7,6 +7,7 @@ are not followed, because suites name the exact URL.
 
 import http.client
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -27,6 +28,7 @@ _PIECE_BYTES = 65_536
 _SLACK_S = 1.0
 """Time after the end of a timer at which a read ends on its own, in seconds."""
 
+_PLAIN_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\])(:[0-9]+)?")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -70,26 +72,40 @@ def download_url(url: str, access: UrlAccess) -> Iterator[bytes]:
         AttemptFailedError: The URL is refused, or the content cannot be read completely. The
             message contains nothing of the content.
     """
+    shown = shown_url(url)
     try:
         yield from _Download(url, access).read()
     except RefusedAddressError as error:
         raise AttemptFailedError(
-            FailureClass.INVALID_SETTINGS, f"{url} is refused: {error}"
+            FailureClass.INVALID_SETTINGS, f"{shown} is refused: {error}"
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise AttemptFailedError(
-            FailureClass.NETWORK, f"the certificate of {url} is not valid: {error.verify_message}"
+            FailureClass.NETWORK, f"the certificate of {shown} is not valid: {error.verify_message}"
         ) from error
     except OSError as error:
         reason = "it did not answer in time" if isinstance(error, TimeoutError) else error.strerror
         raise AttemptFailedError(
-            FailureClass.NETWORK, f"{url} could not be read: {reason or 'the connection failed'}"
+            FailureClass.NETWORK, f"{shown} could not be read: {reason or 'the connection failed'}"
         ) from error
     except (http.client.HTTPException, ValueError) as error:
         # The error may quote what the server sent, which need not be meant for the suite.
         raise AttemptFailedError(
-            FailureClass.NETWORK, f"{url} could not be read: the reply is not valid HTTP"
+            FailureClass.NETWORK, f"{shown} could not be read: the reply is not valid HTTP"
         ) from error
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for messages and logs, without the parts that may contain a secret.
+
+    These are a user and a password, and the options, which often contain a signature.
+    """
+    place, mark, _ = url.partition("?")
+    scheme, _, rest = place.rpartition("://")
+    host, slash, path = rest.rpartition("@")[2].partition("/")
+    if not _PLAIN_HOST.fullmatch(host):
+        host = "..."
+    return f"{scheme}://{host}{slash}{path}{'?...' if mark else ''}"
 
 
 class _Download:
@@ -97,6 +113,7 @@ class _Download:
 
     def __init__(self, url: str, access: UrlAccess) -> None:
         self._url = url
+        self._shown = shown_url(url)
         self._policy, self._limits, self._tls = access.policy, access.limits, access.tls
         self._end_s = time.monotonic() + access.limits.deadline_s
         self._expired = ""
@@ -130,7 +147,7 @@ class _Download:
 
     def _invalid(self, reason: str) -> AttemptFailedError:
         return AttemptFailedError(
-            FailureClass.INVALID_SETTINGS, f"the URL {self._url} cannot be used: {reason}"
+            FailureClass.INVALID_SETTINGS, f"the URL {self._shown} cannot be used: {reason}"
         )
 
     def _connect(self, host: str, port: int) -> socket.socket:
@@ -145,7 +162,7 @@ class _Download:
                 if place == len(addresses) - 1:
                     reason = error.strerror or f"no answer within {self._limits.reply_s:g} s"
                     raise AttemptFailedError(
-                        FailureClass.NETWORK, f"{self._url} could not be reached: {reason}"
+                        FailureClass.NETWORK, f"{self._shown} could not be reached: {reason}"
                     ) from error
         raise RefusedAddressError("the name has no address")
 
@@ -160,11 +177,11 @@ class _Download:
     def _body(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         if response.status == HTTPStatus.NOT_FOUND:
             raise AttemptFailedError(
-                FailureClass.SOURCE_UNREADABLE, f"{self._url} does not exist (404)"
+                FailureClass.SOURCE_UNREADABLE, f"{self._shown} does not exist (404)"
             )
         if response.status != HTTPStatus.OK:
             raise AttemptFailedError(
-                FailureClass.NETWORK, f"{self._url} returned the status {response.status}"
+                FailureClass.NETWORK, f"{self._shown} returned the status {response.status}"
             )
         limits = self._limits
         window_end_s, window_bytes = time.monotonic() + limits.rate_window_s, 0
@@ -178,7 +195,7 @@ class _Download:
             if window_bytes < limits.min_bytes_per_s * limits.rate_window_s:
                 raise AttemptFailedError(
                     FailureClass.NETWORK,
-                    f"{self._url} sends fewer than {limits.min_bytes_per_s} bytes per second "
+                    f"{self._shown} sends fewer than {limits.min_bytes_per_s} bytes per second "
                     "(worker_source_min_bytes_per_s)",
                 )
             window_end_s, window_bytes = now_s + limits.rate_window_s, 0
@@ -186,7 +203,7 @@ class _Download:
         if response.length:
             raise AttemptFailedError(
                 FailureClass.NETWORK,
-                f"{self._url} ended the connection {response.length} bytes before the end",
+                f"{self._shown} ended the connection {response.length} bytes before the end",
             )
 
     @contextmanager
@@ -222,8 +239,8 @@ class _Download:
         if self._expired:
             raise AttemptFailedError(
                 FailureClass.NETWORK,
-                f"{self._url} could not be read: {self._expired} (worker_source_deadline_s limits "
-                "the whole download)",
+                f"{self._shown} could not be read: {self._expired} (worker_source_deadline_s "
+                "limits the whole download)",
             )
 
 

@@ -13,7 +13,7 @@ from ffrtmp_shared.scenario import Source, SyntheticSource
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process, synthetic_source
 from ffrtmp_worker.inputs.cache import SourceCache
-from ffrtmp_worker.inputs.download import UrlAccess, download_url
+from ffrtmp_worker.inputs.download import UrlAccess, download_url, shown_url
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure.cgroup import MemoryLimit
@@ -118,7 +118,7 @@ class SourceFetcher:
     ) -> None:
         if item.url is not None:
             chunks = download_url(item.url, self._urls)
-            origin = item.url
+            origin = shown_url(item.url)
         else:
             chunks, origin = _from_master(client, digest, item.name), item.name
         self._cache.fetch(digest, target, _limited(self._max_bytes, chunks, origin), check_stop)
@@ -163,8 +163,8 @@ def _limited(max_bytes: int, chunks: Iterator[bytes], origin: str) -> Iterator[b
         if received > max_bytes:
             raise AttemptFailedError(
                 FailureClass.SOURCE_UNREADABLE,
-                f"{origin} is larger than the cache of the node: {max_bytes} bytes "
-                "(worker_cache_max_bytes)",
+                f"{origin} is larger than the cache of the node ({max_bytes} bytes); "
+                "raise worker_cache_max_bytes",
             )
         yield chunk
 

@@ -58,7 +58,8 @@ def run_live(attempt: Attempt) -> Measurement:
     watch.start(attempt.folder / source.name)
     memory = MemoryLimit()
     hosts: list[HostMeasurement] = []
-    with ServerWatch(attempt.tools.rtmp_stat, url, settings.duration_s) as server:
+    tools = attempt.tools
+    with ServerWatch(tools.rtmp_stat, url, settings.duration_s, tools.loops) as server:
         stream = live_pipeline.run_pipeline(
             commands,
             cwd=attempt.folder,

@@ -1,8 +1,8 @@
 """Calibration of the quality metrics on pictures whose differences are known.
 
 A metric that is wrong for identical pictures, or for a known difference, is wrong for every encode.
-Whether it is correct may depend on the FFmpeg build, the size and the bit depth: XPSNR in some
-builds is correct at 8 bits, and at 10 bits only if the width is a multiple of 32.
+This may depend on the FFmpeg build, the size and the bit depth: XPSNR in some builds is correct at
+8 bits, but at 10 bits only for some sizes, most of which have a width that is a multiple of 32.
 """
 
 import logging

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import Environment, Unavailable
 
 from ffrtmp_worker.kernel_files import find_text
@@ -80,8 +81,17 @@ def _microcode() -> str | Unavailable:
 class EnvironmentWatch:
     """A watch that reads the host's state before, during and after an encode."""
 
-    def __init__(self, on_sample: Callable[[HostSample], None] = unavailable_sample) -> None:
-        """Start the watch; `on_sample` receives a sample of the processors once a second."""
+    def __init__(
+        self,
+        on_sample: Callable[[HostSample], None] = unavailable_sample,
+        loops: LoopRegistry | None = None,
+    ) -> None:
+        """Start the watch.
+
+        Args:
+            on_sample: A function that receives a sample of the processors once a second.
+            loops: The registry of the agent's loops, if the watch belongs to one.
+        """
         self._load_before = os.getloadavg()[0]
         self._memory_available = psutil.virtual_memory().available
         self._start_s = time.monotonic()
@@ -93,7 +103,7 @@ class EnvironmentWatch:
         self._host_tuning = host_tuning()
         self._times_before = CpuTimes.now()
         self._slot = SlotWatch()
-        self._sampler = HostSampler(on_sample)
+        self._sampler = HostSampler(on_sample, loops)
 
     def finish(self) -> Environment:
         """End the watch and return the environment since its creation."""

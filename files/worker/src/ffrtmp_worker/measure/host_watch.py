@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import EnergyMeasurement, Environment, Unavailable
 
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
@@ -27,7 +28,12 @@ class HostWatch:
     """Watch of the host during an encode; call `settle`, `start` and `finish` in this order."""
 
     def __init__(
-        self, energy: EnergyMeter, gpu_energy: EnergyMeter, idle_s: float, series: Series
+        self,
+        energy: EnergyMeter,
+        gpu_energy: EnergyMeter,
+        idle_s: float,
+        series: Series,
+        loops: LoopRegistry,
     ) -> None:
         """Create a watch that is not started.
 
@@ -36,10 +42,12 @@ class HostWatch:
             gpu_energy: The meter for the energy of the GPUs.
             idle_s: The time for which idle power is measured, in seconds.
             series: The series that receives a row for each second of the watch.
+            loops: The registry of the agent's loops.
         """
         self._energy, self._gpu_energy = energy, gpu_energy
         self._idle_s = idle_s
         self._series = series
+        self._loops = loops
         self._environment: EnvironmentWatch | None = None
         self._source_cached_ratio: float | Unavailable = Unavailable(
             reason="the watch was not started"
@@ -64,7 +72,7 @@ class HostWatch:
         """Start the watch; call this right before starting the process that reads `source`."""
         self._source_cached_ratio = cached_ratio(source)
         self._series.start(self._energy.read)
-        self._environment = EnvironmentWatch(self._series.sample)
+        self._environment = EnvironmentWatch(self._series.sample, self._loops)
         for meter in (self._gpu_energy, self._energy):
             meter.start()
 

@@ -48,12 +48,6 @@ _CHUNK_FRAMES = 256
 _HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
 
 
-def log_name(rendition: str) -> str:
-    """Return the name of the file that contains the scores of every frame of a rendition."""
-    log = Path(LOG_NAME)
-    return f"{log.stem}-{rendition}{log.suffix}"
-
-
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
     """A video file in the work folder: its name and the properties of its video."""
 
@@ -73,6 +67,12 @@ class QualityPass(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     deadline_s: float
     calibration: Calibration | None = None
+
+
+def log_name(rendition: str) -> str:
+    """Return the name of the file that contains the scores of every frame of a rendition."""
+    log = Path(LOG_NAME)
+    return f"{log.stem}-{rendition}{log.suffix}"
 
 
 def measure_quality(

@@ -10,6 +10,9 @@ THUMBNAIL_HEIGHT = 36
 """Size of the gray thumbnails with which the quality pass checks the alignment of frames."""
 
 _LINES_4K = 2160
+_LEAST_SIGMA = 2.0
+_LINES_OF_SIGMA = 90
+"""Height of a picture for each pixel of the standard deviation of the blur in the calibration."""
 
 
 class ScoreLogs(NamedTuple):
@@ -77,10 +80,12 @@ def calibration_graph(how: Comparison, offset: int, threads: int) -> str:
     The first two frames are identical. To all samples of the third, `offset` is added. The fourth
     is blurred.
     """
+    # libvmaf's SSIM reduces large pictures first, so that a slight blur would have no effect.
+    sigma = max(min(how.width, how.height) / _LINES_OF_SIGMA, _LEAST_SIGMA)
     added = ":".join(f"{plane}=val+{offset}" for plane in "yuv")
     return (
         f"[0:v]format={how.pixel_format},split[r5][t];"
-        f"[t]lutyuv={added}:enable='eq(n,2)',gblur=sigma=2:enable='eq(n,3)'[d5];"
+        f"[t]lutyuv={added}:enable='eq(n,2)',gblur=sigma={sigma:.1f}:enable='eq(n,3)'[d5];"
         f"{_metrics(how, threads)}"
     )
 

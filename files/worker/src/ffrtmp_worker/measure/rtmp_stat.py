@@ -11,11 +11,14 @@ import httpx
 import msgspec
 from defusedxml import ElementTree
 from ffrtmp_shared.credentials import ClientCertificate, client_context
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.measurement import Unavailable
 
 _PERIOD_S = 1.0
 _TIMEOUT_S = 2.0
 _MAX_BYTES = 8_000_000
+_STALE_AFTER_S = 60.0
 _MAX_CLIENTS = 1000
 """Maximum number of connections of a stream of a benchmark, over its whole duration."""
 
@@ -183,13 +186,20 @@ class ServerWatch:
     not delayed.
     """
 
-    def __init__(self, page: StatPage | None, stream_url: str, duration_s: float) -> None:
+    def __init__(
+        self,
+        page: StatPage | None,
+        stream_url: str,
+        duration_s: float,
+        loops: LoopRegistry | None = None,
+    ) -> None:
         """Create a watch of a stream that starts now.
 
         Args:
             page: The statistics page, or None if the server has none.
             stream_url: The URL that the stream is sent to.
             duration_s: The duration of the stream, in seconds.
+            loops: The registry of the agent's loops, if the watch belongs to one.
         """
         self._page = page
         _, _, path = stream_url.removeprefix("rtmp://").partition("/")
@@ -198,12 +208,20 @@ class ServerWatch:
         self._stopped = threading.Event()
         self._summary = StatSummary()
         self._failure = ""
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._http: httpx.Client | None = None
+        self._loop = ThreadLoop(
+            (loops or LoopRegistry()).add("rtmp_stat", stale_after_s=_STALE_AFTER_S),
+            self._poll,
+            # The step waits itself, because the last poll has to be shortly before the end.
+            Pacing(interval_s=0.0, retry_pause_s=_PERIOD_S, retry_pause_max_s=_PERIOD_S),
+            stopped=self._stopped,
+            expected=(OSError, httpx.HTTPError, httpx.InvalidURL, ValueError),
+        )
 
     def __enter__(self) -> Self:
         """Start polling."""
         if self._page is not None:
-            self._thread.start()
+            self._loop.start()
         return self
 
     def __exit__(
@@ -213,9 +231,9 @@ class ServerWatch:
         trace: TracebackType | None,
     ) -> None:
         """Stop polling; wait only a few seconds for a pending request."""
-        self._stopped.set()
-        if self._page is not None:
-            self._thread.join(2 * _TIMEOUT_S)
+        self._loop.stop(2 * _TIMEOUT_S)
+        if self._http is not None:
+            self._http.close()
 
     def summarize(self) -> ServerMeasurement:
         """Return the figures of the stream at the server; call this after the stream has ended."""
@@ -226,35 +244,33 @@ class ServerWatch:
             return _none(f"{self._page.url} was not read: {self._failure}")
         return found
 
-    def _run(self) -> None:
-        page = self._page
-        if page is None:
-            return
+    def _poll(self) -> AfterPass:
+        """Wait until the next poll is due, and read the page."""
+        page, pause_s = self._page, self._pause_s()
+        if page is None or pause_s is None or self._stopped.wait(pause_s):
+            return AfterPass.END
         try:
-            context = client_context(page.ca_file, page.shown)
-        except OSError as error:
-            self._failure = str(error)
-            return
-        with httpx.Client(verify=context, timeout=_TIMEOUT_S) as http:
-            while not self._stopped.wait(self._pause_s()):
-                self._sample(http, page)
+            self._sample(page)
+        except Exception as error:
+            self._failure = str(error) or type(error).__name__
+            raise
+        self._failure = ""
+        return AfterPass.REPEAT
 
     def _pause_s(self) -> float | None:
-        """Return the time until the next poll; the last one is shortly before the end."""
+        """Return the time until the next poll, or None after the last one."""
         left_s = self._until_s - _LAST_S - time.monotonic()
         return left_s % _PERIOD_S if left_s > 0 else None
 
-    def _sample(self, http: httpx.Client, page: StatPage) -> None:
+    def _sample(self, page: StatPage) -> None:
+        if self._http is None:
+            context = client_context(page.ca_file, page.shown)
+            self._http = httpx.Client(verify=context, timeout=_TIMEOUT_S)
         requested_s = time.monotonic()
-        try:
-            content = _read(http, page.url, requested_s)
-            sample = parse_stat_page(content, self._application, self._stream)
-            if sample is not None:
-                self._summary.add((requested_s + time.monotonic()) / 2, sample)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            self._failure = str(error) or type(error).__name__
-            return
-        self._failure = ""
+        content = _read(self._http, page.url, requested_s)
+        sample = parse_stat_page(content, self._application, self._stream)
+        if sample is not None:
+            self._summary.add((requested_s + time.monotonic()) / 2, sample)
 
 
 def _read(http: httpx.Client, url: str, requested_s: float) -> bytes:

@@ -8,12 +8,15 @@ from statistics import fmean
 
 import msgspec
 import psutil
+from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from ffrtmp_shared.measurement import Unavailable
 
 from ffrtmp_worker.kernel_files import find_int
 from ffrtmp_worker.measure.throttling import CPU_TREE
 
 _EVERY_S = 1.0
+_STALE_AFTER_S = 60.0
 _KHZ_PER_MHZ = 1000
 # The sensors of processors. Disks and network cards have temperature sensors as well.
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
@@ -49,21 +52,33 @@ class HostSampler:
     The thread also ends when this object is deleted, so that a failed encode leaves no thread.
     """
 
-    def __init__(self, on_sample: Callable[[HostSample], None] = unavailable_sample) -> None:
-        """Start the thread; `on_sample` receives each sample, in that thread."""
+    def __init__(
+        self,
+        on_sample: Callable[[HostSample], None] = unavailable_sample,
+        loops: LoopRegistry | None = None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            on_sample: A function that receives each sample, in that thread.
+            loops: The registry of the agent's loops, if the sampler belongs to one.
+        """
         self._loop = _SampleLoop(on_sample)
         self._loop.sample()
-        self._stopped = threading.Event()
-        weakref.finalize(self, self._stopped.set)
-        self._thread = threading.Thread(
-            target=_sample_until, args=(self._loop, self._stopped), name="sampler", daemon=True
+        stopped = threading.Event()
+        weakref.finalize(self, stopped.set)
+        # The thread must not refer to this object.
+        self._thread = ThreadLoop(
+            (loops or LoopRegistry()).add("host_samples", stale_after_s=_STALE_AFTER_S),
+            self._loop.sample,
+            Pacing(interval_s=_EVERY_S, is_first_delayed=True),
+            stopped=stopped,
         )
         self._thread.start()
 
     def finish(self) -> HostSummary:
         """Stop the thread and return the summary."""
-        self._stopped.set()
-        self._thread.join()
+        self._thread.stop()
         frequencies, temperatures = self._loop.frequencies_mhz, self._loop.temperatures
         return HostSummary(
             frequency_mean_mhz=frequencies.mean if frequencies.count else _NO_FREQUENCY,
@@ -124,8 +139,3 @@ class _SampleLoop:
                 temperature_celsius=_NO_SENSOR if hottest is None else hottest,
             )
         )
-
-
-def _sample_until(loop: _SampleLoop, stopped: threading.Event) -> None:
-    while not stopped.wait(_EVERY_S):
-        loop.sample()

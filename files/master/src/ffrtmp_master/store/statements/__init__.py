@@ -72,11 +72,8 @@ class Statements(Protocol):
     def claimants(self, names: Sequence[str], after: int) -> Claimants:
         """Read and lock nodes, and read the jobs that they hold and the `new_requirements`."""
 
-    def overdue(self, now: datetime) -> list[JobRow]:
-        """Read and lock the jobs whose lease has expired or whose deadline has passed."""
-
-    def any_overdue(self, now: datetime) -> bool:
-        """Return whether `overdue` would return any job."""
+    def overdue_ids(self, now: datetime) -> list[UUID]:
+        """Return the ids of the jobs whose lease has expired or whose deadline has passed."""
 
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
         """Find the first queued jobs of each requirement set, up to the wanted number.

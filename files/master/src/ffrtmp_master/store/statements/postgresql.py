@@ -91,8 +91,7 @@ _IS_OVERDUE = (
     "state IN ('leased', 'running') AND (lease_expires_at < %s"
     " OR started_at + deadline_s * interval '1 s' < %s)"
 )
-_OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE} ORDER BY id FOR UPDATE SKIP LOCKED"
-_ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
+_OVERDUE_IDS = f"SELECT id FROM jobs WHERE {_IS_OVERDUE}"  # noqa: S608
 _INSERT_JOBS = (
     f"WITH new AS MATERIALIZED (SELECT * FROM {_records({c: _TYPES[c] for c in NEW})}), stored AS ("  # noqa: S608
     f"INSERT INTO jobs ({', '.join(NEW)})"
@@ -146,7 +145,8 @@ _ARTIFACTS = (
     " FROM unnest(%s::uuid[], %s::int[]) AS k (job_id, attempt)"
     " JOIN artifacts a ON a.job_id = k.job_id AND a.attempt = k.attempt"
 )
-_SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s)"
+# A concurrent removal of a source waits for the transaction that names it, and the reverse.
+_SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s) ORDER BY sha256 FOR KEY SHARE"
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
     " ORDER BY name FOR UPDATE"
@@ -260,11 +260,8 @@ class PostgresqlStatements:
         requirements = self._run(_NEW_REQUIREMENTS, (after,))
         return Claimants(_nodes(nodes), [HeldJob(*row) for row in held], list(requirements))
 
-    def overdue(self, now: datetime) -> list[JobRow]:
-        return [_job(row) for row in self._run(_OVERDUE, (now, now))]
-
-    def any_overdue(self, now: datetime) -> bool:
-        return self._run(_ANY_OVERDUE, (now, now)).fetchone() is not None
+    def overdue_ids(self, now: datetime) -> list[UUID]:
+        return [row[0] for row in self._run(_OVERDUE_IDS, (now, now))]
 
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
         # JSON is used instead of arrays, because PostgreSQL would plan the statement again for the

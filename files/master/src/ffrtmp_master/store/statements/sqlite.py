@@ -39,8 +39,7 @@ _IS_OVERDUE = (
     "state IN ('leased', 'running') AND (lease_expires_at < ?1"
     " OR julianday(started_at) + deadline_s / 86400 < julianday(?1))"
 )
-_OVERDUE = f"{_SELECT} WHERE {_IS_OVERDUE}"
-_ANY_OVERDUE = f"SELECT 1 FROM jobs WHERE {_IS_OVERDUE} LIMIT 1"  # noqa: S608
+_OVERDUE_IDS = f"SELECT id FROM jobs WHERE {_IS_OVERDUE}"  # noqa: S608
 _INSERT_JOB = f"INSERT INTO jobs ({', '.join(NEW)}) VALUES ({', '.join('?' * len(NEW))})"  # noqa: S608
 _UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{c} = ?' for c in CHANGEABLE)} WHERE id = ?"  # noqa: S608
 _JOB_BY_KEY = "SELECT id FROM jobs WHERE created_by = ? AND key = ? AND key IS NOT NULL"
@@ -181,11 +180,8 @@ class SqliteStatements:
         ]
         return Claimants(self.nodes(names), held, self.new_requirements(after))
 
-    def overdue(self, now: datetime) -> list[JobRow]:
-        return [_job(row, _uuid(row[0])) for row in self._run(_OVERDUE, (_text(now),))]
-
-    def any_overdue(self, now: datetime) -> bool:
-        return self._run(_ANY_OVERDUE, (_text(now),)).fetchone() is not None
+    def overdue_ids(self, now: datetime) -> list[UUID]:
+        return [_uuid(row[0]) for row in self._run(_OVERDUE_IDS, (_text(now),))]
 
     def candidates(self, wanted: Mapping[int, int], now: datetime) -> list[Candidate]:
         at = _text(now)

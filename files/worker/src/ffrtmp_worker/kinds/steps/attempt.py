@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import FfmpegBuild, Provenance
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import Scenario, Source
@@ -43,6 +44,7 @@ class Tools:
         calibration: The calibrations of the quality metrics; None means that all of them are used.
         content_notes: The cache of the complexity of sources.
         prices: The operator's prices for this host.
+        loops: The registry of the agent's loops.
     """
 
     ffmpeg: Path
@@ -64,6 +66,7 @@ class Tools:
     calibration: Calibration | None = None
     content_notes: ComplexityCache = field(default_factory=lambda: ComplexityCache(None))
     prices: Prices = field(default_factory=Prices)
+    loops: LoopRegistry = field(default_factory=LoopRegistry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,11 @@ class Attempt:
     def watch(self) -> HostWatch:
         """Return a watch of the host for one encode."""
         return HostWatch(
-            self.energy_meter(), self.gpu_energy_meter(), self.tools.energy_idle_s, self.series
+            self.energy_meter(),
+            self.gpu_energy_meter(),
+            self.tools.energy_idle_s,
+            self.series,
+            self.tools.loops,
         )
 
     def energy_meter(self) -> EnergyMeter:

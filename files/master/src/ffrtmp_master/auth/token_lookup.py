@@ -1,0 +1,65 @@
+"""Lookup of tokens in the database, of which unknown tokens cannot cause arbitrarily many."""
+
+import asyncio
+import time
+
+from ffrtmp_master.store import credentials
+from ffrtmp_master.store.credentials import Credential
+from ffrtmp_master.store.reader import Reader
+
+# The interval in seconds between two shared queries, and the maximum number of tokens of one.
+_INTERVAL_S = 1.0
+_TOKENS_MAX = 500
+
+
+class LookupQueueFullError(Exception):
+    """Too many tokens are waiting for the next shared query."""
+
+
+class TokenLookup:
+    """Finds the credentials of tokens. Not thread-safe: use it in one event loop."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Create a lookup that reads through `reader`."""
+        self._reader = reader
+        self._waiting: dict[str, asyncio.Future[Credential | None]] = {}
+        self._query: asyncio.Task[None] | None = None
+        self._queried_at_s = -_INTERVAL_S
+
+    async def find(self, digest: str) -> Credential | None:
+        """Return the credential with a digest, using a query of its own."""
+        return await self._reader.read(lambda c: credentials.find_by_digest(c, digest))
+
+    async def find_shared(self, digest: str) -> Credential | None:
+        """Return the credential with a digest, using a query that all callers share.
+
+        There is at most one such query in a second. It is used for tokens from addresses that have
+        sent too many unknown ones, so that these cost nothing but the valid ones are found.
+
+        Raises LookupQueueFullError.
+        """
+        future = self._waiting.get(digest)
+        if future is None:
+            if len(self._waiting) >= _TOKENS_MAX:
+                raise LookupQueueFullError
+            future = self._waiting[digest] = asyncio.get_running_loop().create_future()
+        if self._query is None:
+            self._query = asyncio.create_task(self._answer_waiting())
+        # The future is shared, so a caller that disconnects must not cancel it.
+        return await asyncio.shield(future)
+
+    async def _answer_waiting(self) -> None:
+        await asyncio.sleep(max(self._queried_at_s + _INTERVAL_S - time.monotonic(), 0.0))
+        waiting, self._waiting = self._waiting, {}
+        self._query, self._queried_at_s = None, time.monotonic()
+        try:
+            found = await self._reader.read(lambda c: credentials.find_by_digests(c, waiting))
+        # Every caller that waits gets the error.
+        except Exception as error:
+            for future in waiting.values():
+                future.set_exception(error)
+                # A caller may have disconnected, and nobody else needs the error.
+                future.exception()
+            return
+        for digest, future in waiting.items():
+            future.set_result(found.get(digest))

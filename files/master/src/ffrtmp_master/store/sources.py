@@ -1,0 +1,219 @@
+"""Uploaded sources: their owners, their total size, and their removal when no run needs them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ffrtmp_shared.models import SourcePage, StoredSource
+from ffrtmp_shared.states import JobState
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+
+from ffrtmp_master.store.content.base import Content
+from ffrtmp_master.store.errors import ConflictError, NotFoundError, TooLargeError
+from ffrtmp_master.store.retention import Batch
+from ffrtmp_master.store.schema import jobs, runs, sources
+from ffrtmp_master.store.upserts import insert_into
+
+
+class TokenUse(NamedTuple):
+    """The number and the total size of the sources that were uploaded with a token."""
+
+    files: int
+    size_bytes: int
+
+
+class SourceQuota(NamedTuple):
+    """The largest number and total size of the sources of a token."""
+
+    max_files: int
+    max_bytes: int
+
+    def check(self, use: TokenUse, added_bytes: int) -> None:
+        """Raise TooLargeError if another source of `added_bytes` bytes would exceed the quota."""
+        if use.files + 1 > self.max_files:
+            raise TooLargeError(
+                f"the token has uploaded {use.files} sources; at most {self.max_files} are allowed "
+                "(master_max_token_files); remove sources that are no longer needed"
+            )
+        if use.size_bytes + added_bytes > self.max_bytes:
+            raise TooLargeError(
+                f"with this one, the sources of the token would have more than {self.max_bytes} "
+                "bytes (master_max_token_bytes); remove sources that are no longer needed"
+            )
+
+
+def token_use(connection: Connection, token: str) -> TokenUse:
+    """Return the number and the total size of the sources that were uploaded with a token."""
+    query = select(func.count(), func.coalesce(func.sum(sources.c.size_bytes), 0)).where(
+        sources.c.uploaded_by == token
+    )
+    files, size_bytes = connection.execute(query).one()
+    return TokenUse(int(files), int(size_bytes))
+
+
+def add_source(
+    connection: Connection, content: Content, *, token: str, now: datetime, quota: SourceQuota
+) -> None:
+    """Record that a source is stored.
+
+    If the source was uploaded before, only the time of its upload changes.
+
+    Args:
+        connection: A connection with an open transaction.
+        content: The digest and size of the source.
+        token: The name of the token.
+        now: The current time.
+        quota: The limits of the token.
+
+    Raises:
+        TooLargeError: A new source would exceed the limits.
+    """
+    if not is_stored(connection, content.sha256):
+        quota.check(token_use(connection, token), content.size_bytes)
+    values = {"size_bytes": content.size_bytes, "stored_at": now}
+    connection.execute(
+        insert_into(connection, sources)
+        .values(sha256=content.sha256, uploaded_by=token, **values)
+        .on_conflict_do_update(index_elements=[sources.c.sha256], set_=values)
+    )
+
+
+def is_stored(connection: Connection, sha256: str) -> bool:
+    """Return whether a source was uploaded."""
+    return connection.execute(select(1).where(sources.c.sha256 == sha256)).first() is not None
+
+
+def source_size(connection: Connection, sha256: str) -> int:
+    """Return the size of a source in bytes. Raises NotFoundError."""
+    size: int | None = connection.execute(
+        select(sources.c.size_bytes).where(sources.c.sha256 == sha256)
+    ).scalar()
+    if size is None:
+        raise _missing(sha256)
+    return size
+
+
+def owner_of(connection: Connection, sha256: str) -> str | None:
+    """Return the name of the token with which a source was uploaded.
+
+    Sources that were uploaded to release 0.1.0 have none. Raises NotFoundError.
+    """
+    row = connection.execute(
+        select(sources.c.uploaded_by).where(sources.c.sha256 == sha256)
+    ).first()
+    if row is None:
+        raise _missing(sha256)
+    owner: str | None = row.uploaded_by
+    return owner
+
+
+def page_of_sources(connection: Connection, after: str, limit: int) -> SourcePage:
+    """Return a page of sources, sorted by digest.
+
+    Args:
+        connection: A connection to the database.
+        after: The digest after which the page begins; empty for the first page.
+        limit: The maximum number of sources.
+
+    Returns:
+        The page.
+    """
+    query = select(sources).where(sources.c.sha256 > after).order_by(sources.c.sha256)
+    rows = connection.execute(query.limit(limit + 1)).all()
+    items = tuple(
+        StoredSource(
+            sha256=row.sha256,
+            size_bytes=row.size_bytes,
+            uploaded_by=row.uploaded_by,
+            uploaded_at=row.stored_at,
+        )
+        for row in rows[:limit]
+    )
+    return SourcePage(items=items, next_cursor=items[-1].sha256 if len(rows) > limit else None)
+
+
+def remove_source(connection: Connection, sha256: str) -> None:
+    """Remove a source. Its bytes are removed later, because no record refers to them any more.
+
+    Args:
+        connection: A connection with an open transaction.
+        sha256: The digest of the source.
+
+    Raises:
+        NotFoundError: There is no such source.
+        ConflictError: An unfinished run or job names the source.
+    """
+    # A submission that names the source locks the same row, so one waits for the other.
+    locked = select(sources.c.sha256).where(sources.c.sha256 == sha256).with_for_update()
+    if connection.execute(locked).first() is None:
+        raise _missing(sha256)
+    if _needed(connection, [sha256]):
+        raise ConflictError(f"an unfinished run or job names the source {sha256}")
+    connection.execute(delete(sources).where(sources.c.sha256 == sha256))
+
+
+def remove_old_sources(connection: Connection, before: datetime, at_most: int) -> Batch:
+    """Remove sources that were last uploaded before a time and that no unfinished run names.
+
+    Args:
+        connection: A connection with an open transaction.
+        before: The time.
+        at_most: The maximum number of sources in the batch.
+
+    Returns:
+        The outcome.
+    """
+    found = connection.execute(
+        select(sources.c.sha256, sources.c.size_bytes)
+        .where(sources.c.stored_at < before, ~_is_needed(sources.c.sha256))
+        .order_by(sources.c.sha256)
+        .limit(at_most)
+        .with_for_update(skip_locked=True)
+    ).all()
+    needed = _needed(connection, [row.sha256 for row in found])
+    unused = [row for row in found if row.sha256 not in needed]
+    connection.execute(delete(sources).where(sources.c.sha256.in_([r.sha256 for r in unused])))
+    return Batch(len(unused), len(found) < at_most, sum(row.size_bytes for row in unused))
+
+
+def _needed(connection: Connection, digests: Sequence[str]) -> set[str]:
+    """Return those of the digests that an unfinished run or job names."""
+    query = select(sources.c.sha256).where(
+        sources.c.sha256.in_(digests), _is_needed(sources.c.sha256)
+    )
+    return set(connection.execute(query).scalars())
+
+
+def _is_needed(sha256: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return a condition that an unfinished run or job names a source.
+
+    A run may add further jobs as long as it is unfinished, so its suite counts too. The states are
+    literals, so that the partial indexes of the queued and of the held jobs can be used.
+    """
+    in_suite = exists(select(1).where(runs.c.finished_at.is_(None), runs.c.suite.contains(sha256)))
+    in_scenario = cast(jobs.c.scenario, Text).contains(sha256)
+    queued: ColumnElement[str] = literal_column(f"'{JobState.QUEUED}'")
+    held: list[ColumnElement[str]] = [
+        literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)
+    ]
+    return or_(
+        in_suite,
+        exists(select(1).where(and_(jobs.c.state == queued, in_scenario))),
+        exists(select(1).where(and_(jobs.c.state.in_(held), in_scenario))),
+    )
+
+
+def _missing(sha256: str) -> NotFoundError:
+    return NotFoundError(f"there is no source with SHA-256 {sha256}")
