@@ -14,6 +14,7 @@ from certificates import HOST, Site
 from ffrtmp_shared.connection_table import ConnectionBounds
 from ffrtmp_shared.exporter_server import ExporterServer
 from ffrtmp_shared.http_exchange import HEAD_BYTES_MAX, HttpTimes
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
 from hypothesis import HealthCheck, given, settings
@@ -65,6 +66,7 @@ def running(
         certificates=ServerCertificates(files, clock),
         address=(HOST, 0),
         limits=bounds,
+        loop=LoopRegistry().add("listener", stale_after_s=60),
         is_ready=is_ready,
         times=times,
     ) as server:

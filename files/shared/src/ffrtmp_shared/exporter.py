@@ -15,8 +15,12 @@ from prometheus_client.registry import Collector
 from ffrtmp_shared import release_info
 from ffrtmp_shared.connection_table import ConnectionBounds
 from ffrtmp_shared.exporter_server import ExporterServer
+from ffrtmp_shared.loop_metrics import LoopCollector
+from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
+
+LISTENER_STALE_AFTER_S = 60.0
 
 
 class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +69,7 @@ def make_server(
     title: str,
     collectors: Mapping[str, Collector],
     settings: ExporterSettings,
+    loop: LoopStatus,
     is_ready: Callable[[], bool] = lambda: True,
 ) -> ExporterServer:
     """Open the server of an exporter, which also exports the dates of its certificates.
@@ -73,6 +78,7 @@ def make_server(
         title: The heading of the landing page.
         collectors: The collectors of the exporter, by name.
         settings: Listen address, certificates and limits.
+        loop: The record of the server's loop.
         is_ready: Returns whether the metrics are complete; until then, they are not served.
 
     Raises:
@@ -86,6 +92,7 @@ def make_server(
         certificates=certificates,
         address=(settings.listen_address, settings.listen_port),
         limits=ConnectionBounds(settings.connections_max, settings.connections_per_address_max),
+        loop=loop,
         is_ready=is_ready,
     )
 
@@ -100,17 +107,19 @@ def serve_until_stopped(
     name: str,
     collectors: Mapping[str, Collector],
     settings: ExporterSettings,
+    loops: LoopRegistry | None = None,
     is_ready: Callable[[], bool] = lambda: True,
 ) -> None:
     """Serve the metrics of `collectors` over mutual TLS until SIGTERM or SIGINT.
 
-    The release, the CPU time and memory of the process, and the dates of the certificates are
-    served as well.
+    The release, the CPU time and memory of the process, the state of the loops, and the dates of
+    the certificates are served as well.
 
     Args:
         name: Name of the exporter.
         collectors: Collectors of the exporter, by name.
         settings: Listen address, certificates and limits.
+        loops: The loops of the exporter, to which that of the server is added.
         is_ready: Returns whether the metrics are complete; until then, requests for them are
             answered with the status 503.
 
@@ -122,5 +131,8 @@ def serve_until_stopped(
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())
     title = f"ffmpeg-rtmp exporter {name}"
-    with make_server(title, {**collectors, **own_collectors()}, settings, is_ready):
+    loops = loops or LoopRegistry()
+    listener = loops.add("listener", stale_after_s=LISTENER_STALE_AFTER_S)
+    own = {**own_collectors(), "loops": LoopCollector("ffrtmp_exporter", loops.read)}
+    with make_server(title, {**collectors, **own}, settings, listener, is_ready):
         stopped.wait()

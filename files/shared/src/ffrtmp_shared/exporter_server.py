@@ -13,12 +13,15 @@ from typing import Any, Self
 from ffrtmp_shared import http_exchange
 from ffrtmp_shared.connection_table import ConnectionBounds, ConnectionTable, OpenConnection
 from ffrtmp_shared.http_exchange import HttpRequest, HttpResponse, HttpTimes
+from ffrtmp_shared.loop_registry import LoopStatus
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.server_certificates import ServerCertificates
 
 _log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_S = 0.25
+_RETRY_PAUSE_MAX_S = 5.0
 _BACKLOG = 128
 _METHODS = ("GET", "HEAD")
 
@@ -39,6 +42,7 @@ class ExporterServer:
         certificates: ServerCertificates,
         address: tuple[str, int],
         limits: ConnectionBounds,
+        loop: LoopStatus,
         is_ready: Callable[[], bool] = lambda: True,
         times: HttpTimes | None = None,
     ) -> None:
@@ -50,6 +54,7 @@ class ExporterServer:
             certificates: The TLS context.
             address: The host and port to listen on.
             limits: The maximum numbers of connections.
+            loop: The record of the loop that accepts connections and ends expired ones.
             is_ready: Returns whether the metrics are complete; until then, they are not served.
             times: The maximum durations of the phases of a connection.
 
@@ -62,13 +67,9 @@ class ExporterServer:
         self._certificates = certificates
         self._times = times or HttpTimes()
         self._table = ConnectionTable(limits)
-        self._listener = _Listener(address, self._admit, self._table.close_expired)
-        self._thread = threading.Thread(
-            target=self._listener.serve_forever,
-            kwargs={"poll_interval": _CHECK_INTERVAL_S},
-            name="listener",
-            daemon=True,
-        )
+        self._listener = _Listener(address, self._admit)
+        pacing = Pacing(interval_s=0.0, retry_pause_max_s=_RETRY_PAUSE_MAX_S)
+        self._loop = ThreadLoop(loop, self._accept_next, pacing)
 
     @property
     def port(self) -> int:
@@ -82,12 +83,11 @@ class ExporterServer:
 
     def start(self) -> None:
         """Accept connections."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Close the listening socket and all connections, including those in use."""
-        self._listener.shutdown()
-        self._thread.join()
+        self._loop.stop()
         self._listener.server_close()
         self._table.close_all()
 
@@ -104,6 +104,12 @@ class ExporterServer:
     ) -> None:
         """Stop the server."""
         self.stop()
+
+    def _accept_next(self) -> AfterPass:
+        """Wait a moment for a connection, and end those whose time is over."""
+        self._listener.handle_request()
+        self._table.close_expired()
+        return AfterPass.REPEAT
 
     def _admit(self, connected: socket.socket, address: str) -> None:
         """Start the thread of a new connection, or close it if there are too many."""
@@ -181,30 +187,24 @@ class ExporterServer:
 
 
 class _Listener(socketserver.TCPServer):
-    """The listening socket and its loop."""
+    """The listening socket."""
 
     allow_reuse_address = True
     request_queue_size = _BACKLOG
+    timeout = _CHECK_INTERVAL_S
 
     def __init__(
-        self,
-        address: tuple[str, int],
-        admit: Callable[[socket.socket, str], None],
-        check: Callable[[], None],
+        self, address: tuple[str, int], admit: Callable[[socket.socket, str], None]
     ) -> None:
         family, _, _, _, resolved = socket.getaddrinfo(
             *address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         self.address_family = family
         self._admit = admit
-        self._check = check
         super().__init__(resolved[:2], socketserver.BaseRequestHandler)  # type: ignore[arg-type]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._admit(request, client_address[0])
-
-    def service_actions(self) -> None:
-        self._check()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         _log.exception("a connection from %s could not be admitted", client_address[0])

@@ -11,7 +11,6 @@ from ffrtmp_shared import config, credentials, logs, release_info
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import serve_until_stopped
 from ffrtmp_shared.item_guard import ItemGuard
-from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from ffrtmp_shared.source_age import SourceAge
@@ -114,12 +113,8 @@ def serve_polling(name: str, build: Build) -> None:
             polled = build(client, settings, ItemGuard(status))
             refresher = PollingCollector(polled.refresh, settings.refresh_s, loops)
             refresher.start()
-            collectors = {
-                name: polled.collector,
-                "source": refresher,
-                "loops": LoopCollector("ffrtmp_exporter", loops.read),
-            }
-            serve_until_stopped(name, collectors, exporter, polled.is_complete)
+            collectors = {name: polled.collector, "source": refresher}
+            serve_until_stopped(name, collectors, exporter, loops, polled.is_complete)
             refresher.stop()
     except config.ConfigError as error:
         _end(name, error, _BAD_CONFIG)

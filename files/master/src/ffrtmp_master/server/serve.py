@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from ffrtmp_shared.exporter import ExporterSettings, make_server
+from ffrtmp_shared.exporter import LISTENER_STALE_AFTER_S, ExporterSettings, make_server
 from ffrtmp_shared.exporter_server import ExporterServer
 from ffrtmp_shared.server_certificates import ServerCertificates
 
@@ -78,7 +78,8 @@ def serve(settings: Settings) -> None:
 
 
 def _metrics_server(settings: ExporterSettings, services: Services) -> ExporterServer:
-    return make_server("ffmpeg-rtmp master", services.collectors(), settings)
+    loop = services.loops.add("metrics_listener", stale_after_s=LISTENER_STALE_AFTER_S)
+    return make_server("ffmpeg-rtmp master", services.collectors(), settings, loop)
 
 
 def _reject_revoked(config: uvicorn.Config, crl_file: Path) -> None:

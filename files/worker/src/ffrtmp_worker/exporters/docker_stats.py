@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
-from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from ffrtmp_shared.source_age import SourceAge
@@ -204,13 +203,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loops = LoopRegistry()
     poller = Poller(DockerEngine(settings.socket).read, settings.pause_s, loops)
     poller.start()
-    collectors = {
-        "docker": DockerCollector(poller.latest),
-        "source": poller,
-        "loops": LoopCollector("ffrtmp_exporter", loops.read),
-    }
+    collectors = {"docker": DockerCollector(poller.latest), "source": poller}
     try:
-        serve_until_stopped("docker_stats", collectors, settings.exporter, poller.is_complete)
+        serve_until_stopped(
+            "docker_stats", collectors, settings.exporter, loops, poller.is_complete
+        )
     except (OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-exporter-docker_stats: {error}\n")
         return 1

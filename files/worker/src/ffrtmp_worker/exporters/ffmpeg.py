@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
-from ffrtmp_shared.loop_metrics import LoopCollector, loop_metrics
+from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.scenario import KINDS
@@ -301,15 +301,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = read_settings("ffrtmp-exporter-ffmpeg", arguments, FfmpegExporterSettings)
     slots = SlotRegistry()
     loops = LoopRegistry()
-    collectors = {
-        "slots": SlotCollector(slots),
-        "loops": LoopCollector("ffrtmp_exporter", loops.read),
-    }
     try:
         with listen(settings.progress_socket) as opened:
             receiver = DatagramReceiver(opened, slots, loops)
             receiver.start()
-            serve_until_stopped("ffmpeg", collectors, settings.exporter)
+            serve_until_stopped("ffmpeg", {"slots": SlotCollector(slots)}, settings.exporter, loops)
             receiver.stop()
     except (OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-exporter-ffmpeg: {error}\n")
