@@ -15,6 +15,11 @@ _log = logging.getLogger(__name__)
 HEAD_BYTES_MAX = 16 * 1024
 """Maximum size of a request line with its headers."""
 
+HANDSHAKE_MAX_S = 5.0
+HEAD_MAX_S = 5.0
+IDLE_MAX_S = 90.0
+ANSWER_MAX_S = 30.0
+
 _RECEIVED_BYTES_MAX = 4096
 _GZIP_BYTES_MIN = 1024
 # The lowest level compresses a page of metrics almost as much as the highest, in less time.
@@ -33,10 +38,10 @@ class HttpTimes:
         answer_s: From the end of a request to the end of its response.
     """
 
-    handshake_s: float = 5.0
-    head_s: float = 5.0
-    idle_s: float = 90.0
-    answer_s: float = 30.0
+    handshake_s: float = HANDSHAKE_MAX_S
+    head_s: float = HEAD_MAX_S
+    idle_s: float = IDLE_MAX_S
+    answer_s: float = ANSWER_MAX_S
 
 
 @dataclass(frozen=True)
