@@ -156,6 +156,7 @@ test-deep: test-tools ## Run the deep tests, many generated cases, and upgrades 
 		$(PYTEST) --numprocesses 3 -m 'deep or property' --junitxml='$(REPORTS)/deep.xml'
 	molecule test --scenario-name upgrade
 	molecule test --scenario-name upgrade_ha
+	molecule test --scenario-name interrupted
 
 .PHONY: test-crash
 test-crash: test-tools ## Kill the master 20 times under load and check that no acknowledged data is lost (KILLS=20)

@@ -14,6 +14,8 @@ description:
     file.
   - Each file is replaced atomically, after O(files[].validate) has accepted it. If a file is
     rejected, the files before it remain installed, and the files after it are not changed.
+  - A unit or drop-in file of systemd is refused, and no file is changed, if it has a line that
+    systemd would ignore, such as V(MemoryMax=8GB).
   - Missing parent directories are created with the permissions 0755, owned by root.
 version_added: "0.2.0"
 author:
@@ -113,6 +115,7 @@ changed_files:
 import base64
 import json
 import os
+import re
 import shlex
 import tempfile
 import zlib
@@ -120,6 +123,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+UNIT_FILE = re.compile(
+    r"/etc/systemd/system/(?P<name>[^/]+\.(service|timer|socket))(\.d/[^/]+\.conf)?$"
+)
+"""Paths of units and of their drop-in files."""
 
 
 def main() -> None:
@@ -129,9 +137,12 @@ def main() -> None:
         argument_spec={"payload": {"type": "str", "required": True, "no_log": True}},
         supports_check_mode=True,
     )
+    files = unpack(module)
+    for file in files:
+        check_unit(module, file)
     diffs = []
     changed = []
-    for file in unpack(module):
+    for file in files:
         try:
             diff = install(module, file)
         except OSError as error:
@@ -210,6 +221,33 @@ def text_of(content: bytes | None, file: dict[str, Any], attributes: dict[str, A
     if file["is_secret"]:
         return shown + "# the content is secret\n"
     return shown + content.decode(errors="replace")
+
+
+def check_unit(module: AnsibleModule, file: dict[str, Any]) -> None:
+    """Fail the module if a file is a unit with a line that systemd would ignore.
+
+    The programs of the unit may not be installed yet, so other messages are not considered.
+    """
+    found = UNIT_FILE.match(file["dest"])
+    wanted = base64.b64decode(file["content"])
+    if not found or (Path(file["dest"]).is_file() and Path(file["dest"]).read_bytes() == wanted):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        unit = Path(folder) / found["name"]
+        unit.write_bytes(wanted)
+        command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)]
+        _, _, err = module.run_command(command, environ_update={"LC_ALL": "C.UTF-8"})
+    problems = []
+    for line in err.splitlines():
+        number, _, message = line.removeprefix(f"{unit}:").partition(": ")
+        if line.startswith(f"{unit}:") and number.isdigit():
+            text = wanted.decode(errors="replace").splitlines()[int(number) - 1]
+            problems.append(f"{text.strip()} ({message})")
+    if problems:
+        module.fail_json(
+            msg=f"{file['dest']} was not changed, because systemd would ignore "
+            f"{', '.join(problems)}. Correct the variable that sets this value."
+        )
 
 
 def write(module: AnsibleModule, file: dict[str, Any], content: bytes) -> None:

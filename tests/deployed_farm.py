@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,26 +34,63 @@ except OSError as error:
 """
 
 
-def run_playbook(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_playbook(
+    inventory: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    umask: int = -1,
+) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook on the machines, as an operator does on the control node.
 
     Args:
         inventory: The inventory of the scenario.
         arguments: The playbook and further arguments of ansible-playbook.
+        environment: Further environment variables.
+        umask: Permissions that created files do not have; -1 means that of this process.
 
     Returns:
         The ended process with its output and exit code, which may be a failure.
     """
     command = [str(Path(sys.executable).with_name("ansible-playbook"))]
     command += ["--inventory", str(inventory), *arguments]
-    environment = os.environ | {
+    variables = os.environ | {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_FORCE_COLOR": "false",
         "LC_ALL": "C.UTF-8",
     }
+    # The play has its own process group, so that a test can end all of its processes.
     return subprocess.run(
-        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+        command,
+        cwd=ROOT,
+        env=variables | dict(environment or {}),
+        check=False,
+        capture_output=True,
+        text=True,
+        process_group=0,
+        umask=umask,
     )
+
+
+def interruption(
+    task: str, report: Path, *, delay_s: float = 0.0, command: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return the environment in which ansible-playbook is interrupted at a task.
+
+    Args:
+        task: Beginning of the task's name.
+        report: File to which the name of the task is written.
+        delay_s: Time after the start of the task at which all processes are killed, in seconds.
+        command: Command that is run instead of killing the processes.
+    """
+    scenario = ROOT / "molecule/interrupted"
+    return {
+        "ANSIBLE_CALLBACK_PLUGINS": f"{ROOT / 'plugins/callback'}:{scenario / 'plugins/callback'}",
+        "ANSIBLE_CALLBACKS_ENABLED": "interruption",
+        "FFRTMP_TEST_TASK": task,
+        "FFRTMP_TEST_REPORT": str(report),
+        "FFRTMP_TEST_DELAY_S": str(delay_s),
+        "FFRTMP_TEST_COMMAND": json.dumps(list(command)) if command else "",
+    }
 
 
 @dataclass(frozen=True)

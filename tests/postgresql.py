@@ -141,6 +141,16 @@ class Cluster:
         with self.connect() as connection:
             connection.execute(statement)
 
+    def client_environment(self) -> Mapping[str, str]:
+        """Return the environment in which PostgreSQL's programs connect as the superuser."""
+        return {
+            "PATH": f"{_binaries()}:{os.environ['PATH']}",
+            "PGHOST": str(self._folder),
+            "PGPORT": str(self.port),
+            "PGUSER": _SUPERUSER,
+            "PGPASSWORD": self._superuser_password,
+        }
+
     def connect(self, name: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         """Connect to a database as the superuser, with autocommit."""
         return psycopg.connect(

@@ -42,9 +42,10 @@ def check_key(key: str) -> None:
 
 
 def find_by_key(master: Master, key: str) -> Json | None:
-    """Return the run with this idempotency key, or None.
+    """Return the run that the holder of the token created with this idempotency key, or None.
 
-    Raises SettingsError if the key is not valid.
+    Keys belong to their owners, so the master lists only runs of the caller. Raises SettingsError
+    if the key is not valid.
     """
     check_key(key)
     for run in master.pages("/v1/runs", {"key": key}):

@@ -54,6 +54,9 @@ EXCEPTIONS = {
     "master/server/fast_path_protocol.py:FastPathProtocol.on_message_complete": (
         "a task for a single request, which closes the connection if it fails"
     ),
+    "worker/agent/report_delivery.py:ReportDelivery._deliver": (
+        "tries one report until it is delivered, deferred or rejected"
+    ),
     "worker/inputs/download.py:_Download._timer": "the deadline of one download",
     "worker/inputs/download.py:_resolve": "a thread for one lookup, for whose outcome a call waits",
     "worker/ffmpeg/process.py:_Child._until_exit": (

@@ -5,11 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jinja2
 import pytest
-from ansible.plugins.filter.core import FilterModule
 from ffrtmp_worker.tuning.cli import main
-from ruamel.yaml import YAML
+from role_templates import load_yaml, render
 
 pytestmark = pytest.mark.slow
 
@@ -17,11 +15,8 @@ pytestmark = pytest.mark.slow
 def rendered(root: Path, template: str) -> str:
     """Return the text of a template of the role, rendered with the role's defaults."""
     role = root / "roles/host_tuning"
-    variables = YAML(typ="safe").load(role / "defaults/main.yml")
-    environment = jinja2.Environment(trim_blocks=True)  # noqa: S701 - not HTML
-    environment.filters.update(FilterModule().filters())
-    source = (role / "templates" / template).read_text()
-    return environment.from_string(source).render(**variables)
+    text = (role / "templates" / template).read_text()
+    return str(render(text, load_yaml(role / "defaults/main.yml"), is_file=True))
 
 
 def test_the_program_accepts_the_settings_of_the_role(root: Path, tmp_path: Path) -> None:

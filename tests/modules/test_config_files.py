@@ -132,6 +132,35 @@ def test_an_incomplete_file_is_refused(play: Play, file: dict[str, str]) -> None
     assert "each file needs dest and either template or copy" in " ".join(refused.stdout.split())
 
 
+UNIT = "[Service]\nExecStart=/opt/not/installed/yet\nMemoryMax={{ level }}\n"
+
+
+@pytest.mark.parametrize("value", ["8GB", "lots"])
+@pytest.mark.parametrize("name", ["x.service", "x@1.service.d/50-limits.conf"])
+def test_a_unit_that_systemd_would_ignore_in_part_is_refused(
+    play: Play, name: str, value: str
+) -> None:
+    (play.directory / "templates/settings.j2").write_text(UNIT)
+    files = [*play.files()[1:], {"template": "settings.j2", "dest": f"/etc/systemd/system/{name}"}]
+    for mode in (["--check"], []):
+        refused = play.run(*mode, files=files, level=value)
+        assert refused.returncode != 0
+        output = " ".join(refused.stdout.split())
+        assert f"systemd would ignore MemoryMax={value} (Invalid memory limit" in output
+        assert "Correct the variable" in output
+    # Nothing was changed, not even the files before the unit.
+    assert not play.target.exists()
+    assert not Path(f"/etc/systemd/system/{name}").exists()
+
+
+@pytest.mark.parametrize("value", ["8G", "50%", "infinity"])
+def test_a_correct_unit_is_accepted(play: Play, value: str) -> None:
+    (play.directory / "templates/settings.j2").write_text(UNIT)
+    files = [{"template": "settings.j2", "dest": "/etc/systemd/system/ffrtmp-test.service"}]
+    accepted = play.run("--check", files=files, level=value)
+    assert "changed=1" in accepted.stdout, accepted.stdout
+
+
 @pytest.mark.parametrize("secret", [True, "yes", "true"])
 def test_the_output_of_the_checker_of_a_secret_file_is_hidden(
     play: Play, secret: bool | str

@@ -68,6 +68,18 @@ def test_run_is_queued_once(
     assert (planned["changed"], planned["run"]["id"]) == (False, created["run"]["id"])
 
 
+def test_a_key_of_another_submitter_is_not_found(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    other = {**farm.connection, "token": "token-submitter"}
+    canceled = run_module(ffrtmp_run, **other, state="canceled", key=suite["key"])
+    assert (canceled["rc"], canceled["changed"], canceled["run"]) == (0, False, None)
+    assert run_module(ffrtmp_run_info, **farm.connection, run_id=run_id)["is_final"] is False
+    planned = run_module(ffrtmp_run, **other, **suite, **CHECK)
+    assert (planned["changed"], planned["run"]) == (True, None)
+
+
 @own_farm
 def test_ended_runs_are_listed_only_on_request(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]

@@ -97,6 +97,14 @@ class Model:
     # The number of the attempt whose result is stored, by the id of its job.
     results: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Begin with the times of a master that has just started.
+
+        They are the time until which a master could receive heartbeats, and the end of the leases
+        that were last extended.
+        """
+        self.listening_until = self.extended_until = self.now
+
     def add(self, sent: dict[str, Any]) -> ModelJob:
         """Add a new job that the master has returned."""
         job = ModelJob(
@@ -198,11 +206,25 @@ class Model:
             elif job.deadline_s and job.started_at + timedelta(seconds=job.deadline_s) < self.now:
                 self.end_attempt(job, FailureClass.DEADLINE_EXCEEDED)
 
-    def renew_all(self) -> None:
-        """Renew all leases, as a starting master does."""
-        for job in self.jobs.values():
-            if job.is_held:
-                self.renew(job)
+    def stop(self) -> None:
+        """Record that the master could receive heartbeats until now."""
+        self.listening_until = max(self.listening_until, self.now)
+
+    def start(self) -> None:
+        """Extend leases by the time without a master, once for each heartbeat."""
+        latest = self.now + timedelta(seconds=LEASE_S) - timedelta(microseconds=1)
+        silence = self.now - self.listening_until
+        extended = [
+            job
+            for job in self.jobs.values()
+            if silence and job.is_held and self.listening_until <= job.expires_at
+            if job.expires_at > self.extended_until
+        ]
+        for job in extended:
+            job.expires_at = min(job.expires_at + silence, latest)
+        if extended:
+            self.extended_until = latest
+        self.listening_until = self.now
 
     def cancel(self, jobs: Iterable[ModelJob]) -> None:
         for job in jobs:

@@ -275,9 +275,10 @@ class MasterMachine(Agents, RuleBasedStateMachine):
     def restart(self, is_kill: bool) -> None:
         if not is_kill:
             self.masters.close()
+            self.model.stop()
         # To simulate that the master is killed, it is not stopped before the end of the test.
         self.harness = self._start()
-        self.model.renew_all()
+        self.model.start()
         self.event_counts["restart while jobs are held"] += bool(self.active_attempts())
 
     @invariant()

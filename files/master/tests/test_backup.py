@@ -234,7 +234,7 @@ def test_the_commands_of_the_page_back_up_and_restore(
     commands = commands_of("Back up and restore")
     restore_from = commands.index("systemctl stop ffrtmp-master")
     assert restore_from == 2
-    assert len(commands) == 8
+    assert len(commands) == 7
     for number, command in enumerate(commands):
         if number == restore_from:
             # This job is lost, because it is submitted after the backup. The sources are removed
@@ -249,8 +249,8 @@ def test_the_commands_of_the_page_back_up_and_restore(
                     master.end(signal.SIGKILL)
                 case "start ffrtmp-master":
                     master.start()
-                case others:
-                    assert others == "restart ffrtmp-exporter@results"
+                case other:
+                    pytest.fail(f"the test does not know the command systemctl {other}")
             continue
         local = functools.reduce(
             lambda text, replacement: text.replace(*replacement), replacements.items(), command

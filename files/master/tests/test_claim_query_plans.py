@@ -52,10 +52,17 @@ def crowd(harness: Any, *, runs: int, rates: int, repeats: int, sets: int) -> No
     harness.submit(priority="batch")
 
 
-def claim(connection: Connection, settings: Settings, clock: Callable[[], Any]) -> ClaimOutcome:
+def claim(
+    connection: Connection,
+    settings: Settings,
+    clock: Callable[[], Any],
+    catalog: RequirementCatalog | None = None,
+) -> ClaimOutcome:
     """Claim as the writer does, with empty caches, as for an agent that is new to the master."""
     work = UnitOfWork(connection, clock(), "test")
-    memory = batches.BatchCaches(RequirementCatalog(), LastSeenThrottle(settings.node_offline_s))
+    memory = batches.BatchCaches(
+        catalog or RequirementCatalog(), LastSeenThrottle(settings.node_offline_s)
+    )
     (answer,) = batches.BatchExecutor(memory, settings).apply(
         work, [requests.ClaimJob("worker1", 1)]
     )
@@ -123,8 +130,12 @@ def test_the_cost_of_a_claim_does_not_depend_on_the_queue_length(
 def test_a_claim_seeks_on_postgresql(
     crowded: Any, migrated: Settings, cluster: Cluster, clock: Any
 ) -> None:
+    # A master finds the requirement sets of queued jobs before its first claim.
+    catalog = RequirementCatalog()
+    with writing(migrated) as engine, engine.connect() as connection:
+        catalog.load_from(connection)
     with explained(cluster, migrated) as (connection, plans):
-        assert claim(connection, migrated, clock).job is not None
+        assert claim(connection, migrated, clock, catalog).job is not None
     nodes = [node for plan in plans for node in every_node(plan["Plan"])]
     touching = [node for node in nodes if node.get("Relation Name") == "jobs"]
     assert touching
@@ -134,6 +145,29 @@ def test_a_claim_seeks_on_postgresql(
         removed = node.get("Rows Removed by Filter", 0) * node["Actual Loops"]
         assert rows + removed <= MOST_ROWS, node
     assert any(node.get("Index Name") == "ix_jobs_queued" for node in touching), touching
+
+
+@only("postgresql")
+def test_the_sets_of_queued_jobs_are_found_by_seeks_on_postgresql(
+    crowded: Any, migrated: Settings, cluster: Cluster
+) -> None:
+    with explained(cluster, migrated) as (connection, plans):
+        found = UnitOfWork(connection, crowded.clock(), "test").statements.queued_requirements()
+    assert len(found) == len(set(found)) == 102
+    touching = [
+        node
+        for plan in plans
+        for node in every_node(plan["Plan"])
+        if node.get("Relation Name") == "jobs"
+    ]
+    # One job is read for each set, although there are 10,000 jobs.
+    rows = sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in touching
+    )
+    assert touching
+    assert rows <= len(found) + MOST_ROWS
+    assert {node["Index Name"] for node in touching} == {"ix_jobs_queued"}
 
 
 @only("postgresql")

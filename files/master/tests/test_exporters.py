@@ -17,7 +17,9 @@ from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import own_collectors
 from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing
 from ffrtmp_shared.measurement import Unavailable, VerdictState
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.models import Node, NodeList, Problem, Result, ResultPage, Run, RunPage
@@ -262,6 +264,24 @@ def test_a_cursor_that_the_master_does_not_know_begins_a_recount(
     assert total(latest, "ffrtmp_results_stored") == 1
 
 
+def test_a_restored_database_begins_a_recount(ready_harness: Any) -> None:
+    first = finish_job(ready_harness)
+    pages = {
+        ("a", ""): ResultPage(items=(first, changed(first)), next_cursor="2", epoch="a"),
+        ("a", "2"): ResultPage(items=(changed(first),), next_cursor=None, epoch="a"),
+        ("b", ""): ResultPage(items=(first,), next_cursor=None, epoch="b"),
+        ("b", "2"): ResultPage(items=(), next_cursor=None, epoch="b"),
+        ("c", ""): ResultPage(items=(first, changed(first)), next_cursor="2", epoch="c"),
+        ("c", "2"): ResultPage(items=(), next_cursor=None, epoch="d"),
+        ("d", ""): ResultPage(items=(first,) * 1, next_cursor=None, epoch="d"),
+        ("d", "2"): ResultPage(items=(), next_cursor=None, epoch="d"),
+    }
+    latest = new_latest()
+    for epoch, count in (("a", 3), ("b", 1), ("c", 1), ("d", 1)):
+        latest.refresh(lambda cursor, now=epoch: pages[now, cursor])
+        assert total(latest, "ffrtmp_results_stored") == count, epoch
+
+
 def test_old_results_are_not_exported(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
@@ -454,6 +474,39 @@ def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
     assert "ffrtmp_results_stored{" in page
     assert "ffrtmp_run_jobs{" in page
     assert promtool.complaints(page) == ""
+
+
+def test_the_refresh_survives_a_stopped_master(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the master does not respond, the alert is raised; the loop recovers by itself."""
+    pauses: Any = Pacing.__init__.__kwdefaults__
+    monkeypatch.setitem(pauses, "retry_pause_max_s", 0.02)
+    loops, is_down = LoopRegistry(), threading.Event()
+
+    def refresh() -> None:
+        if is_down.is_set():
+            raise MasterUnreachableError("gone")
+
+    refresher = PollingCollector(refresh, 0.02, loops)
+    status = loops.find("refresh")
+    assert status is not None
+    status.stale_after_s = 0.3
+    metrics = LoopCollector("ffrtmp_exporter", loops.read)
+
+    def wait_until(*, is_alerting: bool) -> None:
+        until = time.monotonic() + 20
+        name = "ffrtmp_exporter_loop_last_success_timestamp_seconds"
+        while (time.time() - (value(metrics, name, loop="refresh") or 0.0) > 0.3) != is_alerting:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    refresher.start()
+    wait_until(is_alerting=False)
+    is_down.set()
+    wait_until(is_alerting=True)
+    assert value(metrics, "ffrtmp_exporter_loop_failures_total", loop="refresh")
+    is_down.clear()
+    wait_until(is_alerting=False)
+    refresher.stop()
 
 
 @pytest.mark.parametrize("defect", [KeyError("a bug"), OverflowError(), RecursionError()])

@@ -18,7 +18,10 @@ JOB = cast(JobRow, object())
 
 
 class RequirementStore:
-    """A store that contains three sets of requirements."""
+    """A store that contains three sets of requirements, all of which have queued jobs."""
+
+    def queued_requirements(self) -> list[int]:
+        return [ALONE, SHARED, OTHER]
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         rows = (

@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+import factories
 import in_process_master
+import msgspec
 import pytest
 from ffrtmp_master.background.retention import AdaptiveBatchSize, Removed
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import retention
 from ffrtmp_master.store.errors import NotFoundError
-from ffrtmp_master.store.retention import Batch
-from ffrtmp_master.store.schema import artifacts, job_logs, jobs, transitions
+from ffrtmp_master.store.retention import Batch, Place
+from ffrtmp_master.store.schema import artifacts, job_logs, jobs, runs, transitions
 from in_process_master import MasterHarness, SetClock
 from msgspec.structs import replace
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, delete, func, select, update
 
 DAY_S = 86_400
 StartMaster = Callable[..., MasterHarness]
@@ -138,15 +140,17 @@ def test_a_finished_job_is_removed_and_its_result_remains(
     assert harness.result(claim).status_code == 404, "a repeated report is refused"
 
 
-def test_a_run_keeps_its_counts_while_its_jobs_are_removed(
+def test_a_run_keeps_its_jobs_until_it_has_ended_and_its_counts_afterwards(
     start_master: StartMaster, clock: SetClock
 ) -> None:
-    harness = start_master(jobs_keep_days=1)
+    harness = start_master(jobs_keep_days=1, artifacts_keep_days=1, artifacts_max_bytes=1)
     run = harness.run(harness.suite(rates=4))
     claims = []
     for kind in ("", "invalid_settings", ""):
         claim = harness.claim("worker1")
-        answer = harness.fail(claim, kind) if kind else harness.result(claim)
+        put_log(harness, claim)
+        listed = put_artifact(harness, claim, b"of attempt %d" % len(claims))
+        answer = harness.fail(claim, kind) if kind else harness.result(claim, artifacts=[listed])
         assert answer.is_success
         claims.append(claim)
         clock.advance(DAY_S / 2)
@@ -154,30 +158,103 @@ def test_a_run_keeps_its_counts_while_its_jobs_are_removed(
     harness.ok("submitter", "POST", f"/v1/jobs/{claims[1]['job']['id']}/retry")
     again = harness.claim("worker1")
     assert again["job"]["id"] not in {claim["job"]["id"] for claim in claims}
-    seen = []
+    wanted = {"queued": 1, "leased": 0, "running": 1, "succeeded": 2, "failed": 0, "canceled": 0}
     for _ in range(6):
         clock.advance(DAY_S / 4)
-        retain(harness)
+        removed = retain(harness)
+        assert (removed.jobs, removed.artifacts) == (0, 0), "the run is not finished"
         harness.heartbeat(again)
-        seen.append((rows(harness, jobs), harness.run_now(run["id"])))
-    assert [left for left, _ in seen] == sorted((left for left, _ in seen), reverse=True)
-    assert seen[0][0] > seen[-1][0] == 2
-    wanted = {"queued": 1, "leased": 0, "running": 1, "succeeded": 2, "failed": 0, "canceled": 0}
-    assert [run_now["counts"] for _, run_now in seen] == [wanted] * 6
-    assert {run_now["state"] for _, run_now in seen} == {"running"}
+        assert harness.run_now(run["id"])["counts"] == wanted
+    assert [rows(harness, table) for table in (jobs, job_logs, artifacts)] == [5, 3, 3]
+    assert all(has_artifact(harness, claim) for claim in claims)
     assert harness.result(again).is_success
     harness.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")
-    clock.advance(2 * DAY_S)
-    retain(harness)
     end = harness.run_now(run["id"])
+    clock.advance(DAY_S / 2)
+    assert retain(harness).jobs == 0, "the run ended less than a day ago"
+    clock.advance(2 * DAY_S)
+    assert retain(harness).jobs == 5
     assert rows(harness, jobs) == 0
+    assert harness.run_now(run["id"]) == end
     assert (end["state"], end["counts"]["succeeded"], end["counts"]["canceled"]) == (
         "canceled",
         3,
         1,
     )
-    (listed,) = harness.every("/v1/runs")
-    assert listed == end
+    (listed_run,) = harness.every("/v1/runs")
+    assert listed_run == end
+
+
+def measure_noisily(
+    harness: MasterHarness, clock: SetClock, after_each: Callable[[int], None]
+) -> int:
+    """Complete all jobs of worker1 with noisy speeds; return the number of completed jobs."""
+    done = 0
+    while True:
+        harness.register("worker1")
+        claim = harness.claim("worker1")
+        if claim is None:
+            return done
+        document = msgspec.to_builtins(factories.measurement())
+        document["encode"]["speed"] = 1.0 + done % 2
+        assert harness.result(claim, measurement=document).is_success
+        done += 1
+        assert done <= 60, "the job is measured without end"
+        clock.advance(DAY_S / 2)
+        after_each(done)
+        harness.run_maintenance()
+
+
+_REPEATED = "precision: {interval: 0.001, max_repeats: 12}\n"
+
+
+def test_retention_does_not_add_repeats(start_master: StartMaster, clock: SetClock) -> None:
+    harness = start_master(jobs_keep_days=1)
+    run = harness.run(harness.suite(more=_REPEATED))
+    assert measure_noisily(harness, clock, lambda _done: retain(harness) and None) == 12
+    results = harness.every("/v1/results", run=run["id"])
+    assert [result["repeat"] for result in results] == list(range(1, 13))
+    assert harness.run_now(run["id"])["state"] == "succeeded"
+
+
+def test_repeats_whose_jobs_an_earlier_release_removed_are_counted(
+    start_master: StartMaster, clock: SetClock
+) -> None:
+    harness = start_master()
+    run = harness.run(harness.suite(more=_REPEATED))
+
+    def remove_first_jobs(done: int) -> None:
+        if done != 5:
+            return
+
+        def remove(work: Any) -> None:
+            repeated = jobs.c.repeat.in_([1, 2, 3])
+            work.connection.execute(delete(jobs).where(repeated))
+            counts = {"removed_counts": {"succeeded": 3}}
+            work.connection.execute(update(runs).values(counts))
+
+        with harness.client.portal() as portal:
+            portal.call(harness.services.writer.write, remove)
+
+    assert measure_noisily(harness, clock, remove_first_jobs) == 12
+    results = harness.every("/v1/results", run=run["id"])
+    assert [result["repeat"] for result in results] == list(range(1, 13))
+    (median,) = harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")["medians"]
+    assert (median["n"], median["state"]) == (12, "unstable")
+
+
+def test_jobs_that_must_be_kept_are_examined_once(
+    start_master: StartMaster, clock: SetClock
+) -> None:
+    harness = start_master(jobs_keep_days=1)
+    harness.run(harness.suite(rates=30))
+    for _ in range(29):
+        assert harness.result(harness.claim("worker1")).is_success
+    harness.submit(priority="live")
+    assert harness.result(harness.claim("worker1")).is_success
+    clock.advance(2 * DAY_S)
+    assert retain(harness).jobs == 1
+    assert rows(harness, jobs) == 30
 
 
 def test_unfinished_jobs_are_never_removed(start_master: StartMaster, clock: SetClock) -> None:
@@ -251,8 +328,10 @@ def test_many_jobs_are_removed_in_several_steps(
     steps: list[int] = []
     remove = retention.remove_jobs
 
-    def counted(connection: Connection, before: datetime, at_most: int) -> Batch:
-        batch = remove(connection, before, at_most)
+    def counted(
+        connection: Connection, before: datetime, at_most: int, after: Place | None
+    ) -> Batch:
+        batch = remove(connection, before, at_most, after)
         steps.append(batch.removed)
         return batch
 

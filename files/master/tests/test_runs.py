@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from ffrtmp_master.store.runs import RunFilter
 
 
 def refused(harness: Any, text: str, path: str = "/v1/runs") -> tuple[int, Any]:
@@ -157,9 +158,32 @@ def test_the_same_idempotency_key_returns_the_same_run(ready_harness: Any) -> No
     assert "k1" in other.json()["detail"]
     assert post("admin").status_code == 201, "another submitter's key is another key"
     assert len(ready_harness.ok("viewer", "GET", "/v1/runs")["items"]) == 2
-    (found,) = ready_harness.ok("viewer", "GET", "/v1/runs?key=k1&cursor=")["items"][-1:]
-    assert found["id"] == first.json()["id"]
-    assert ready_harness.ok("viewer", "GET", "/v1/runs?key=k2")["items"] == []
+
+
+def test_a_key_belongs_to_its_owner_in_every_lookup(ready_harness: Any) -> None:
+    made = {
+        caller: ready_harness.call(
+            caller,
+            "POST",
+            "/v1/runs",
+            {"suite": ready_harness.suite()},
+            headers={"Idempotency-Key": "k1"},
+        ).json()["id"]
+        for caller in ("submitter", "admin")
+    }
+
+    def found(caller: str, query: str) -> list[str]:
+        items = ready_harness.ok(caller, "GET", f"/v1/runs?{query}")["items"]
+        return [run["id"] for run in items]
+
+    assert found("submitter", "key=k1") == [made["submitter"]]
+    assert found("admin", "key=k1&cursor=") == [made["admin"]]
+    assert found("viewer", "key=k1") == []
+    assert found("viewer", "key=k1&created_by=submitter") == [made["submitter"]]
+    assert found("admin", "created_by=submitter") == [made["submitter"]]
+    assert found("submitter", "key=k2") == []
+    with pytest.raises(ValueError, match="one submitter"):
+        RunFilter(key="k1")
 
 
 def test_lists_are_paged(ready_harness: Any) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,10 +19,18 @@ import pyarrow
 import pytest
 from ffrtmp_master.series.checkpoint import load_checkpoint
 from ffrtmp_master.series.import_format import METRICS, UnreadableSeriesError, import_lines
-from ffrtmp_master.series.importer import Importer, PushError, main, pusher
+from ffrtmp_master.series.importer import (
+    Importer,
+    PushError,
+    import_until_stopped,
+    main,
+    pusher,
+)
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
+from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_runner import Pacing
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
 from master_process import MasterProcess
 from postgresql import free_port
@@ -246,6 +255,87 @@ def test_a_missing_artifact_does_not_stop_the_import(
         importer = Importer(client, sent.append, tmp_path / "checkpoint", LoopRegistry())
         assert importer.import_new() == 1
     assert len(sent) == 1
+
+
+class UnreliableClient(MasterClient):
+    """A client that cannot download one artifact, because of an error that nothing foresees."""
+
+    broken: Any = None
+
+    def download_artifact(self, job_id: Any, attempt: int, name: str) -> bytes:
+        if job_id == self.broken:
+            raise RecursionError
+        return super().download_artifact(job_id, attempt, name)
+
+
+def metrics_of(pushed: bytes) -> dict[str, float]:
+    """Return the last values of the importer's own metrics, by the end of their names."""
+    lines = [json.loads(line) for line in pushed.splitlines()]
+    names = {line["metric"]["__name__"]: line["values"][0] for line in lines}
+    return {
+        name.partition("_loop_")[2]: value
+        for name, value in names.items()
+        if name.startswith("ffrtmp_importer_loop_")
+    }
+
+
+def test_the_import_survives_a_failing_result_and_a_stopped_server(
+    master: MasterProcess, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other results are imported, the alert is raised, and the loop recovers."""
+    defaults: Any = ItemGuard.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "retry_pause_s", 0.0)
+    pauses: Any = Pacing.__init__.__kwdefaults__
+    monkeypatch.setitem(pauses, "retry_pause_max_s", 0.02)
+    for number in range(2):
+        worker.report_result_with(series(_NOW, fps=[float(number)] * 5))
+    pushed: list[bytes] = []
+    is_down = threading.Event()
+
+    def push(content: bytes) -> None:
+        if is_down.is_set():
+            raise PushError("VictoriaMetrics is unreachable")
+        pushed.append(content)
+
+    def series_pushed() -> int:
+        return sum(b"ffrtmp_sample_frames_per_second" in content for content in pushed)
+
+    def wait_for(condition: Callable[[], object]) -> None:
+        until = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    def is_alerting() -> bool:
+        """Evaluate the expression of the alert LoopStalled on the metrics that were written."""
+        found = metrics_of(pushed[-1])
+        age_s = time.time() - found["last_success_timestamp_seconds"]
+        return age_s > found["stale_after_seconds"]
+
+    loops, stopped = LoopRegistry(), threading.Event()
+    with UnreliableClient(master.url, "token-viewer", master.ca_file) as client:
+        client.broken = client.result_page().items[0].job_id
+        importer = Importer(client, push, tmp_path / "checkpoint", loops)
+        status = loops.find("import")
+        assert status is not None
+        running = threading.Thread(
+            target=import_until_stopped, args=(importer, 0.02, stopped, loops)
+        )
+        running.start()
+        wait_for(lambda: status.read().items_set_aside == 1)
+        wait_for(lambda: metrics_of(pushed[-1]).get("items_set_aside") == 1)
+        assert series_pushed() == 1
+        client.broken = None
+        wait_for(lambda: series_pushed() == 2)
+        wait_for(lambda: metrics_of(pushed[-1]).get("items_set_aside") == 0)
+        status.stale_after_s = 0.3
+        wait_for(lambda: metrics_of(pushed[-1])["stale_after_seconds"] == 0.3)
+        is_down.set()
+        wait_for(is_alerting)
+        is_down.clear()
+        wait_for(lambda: not is_alerting())
+        stopped.set()
+        running.join(20)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_an_agents_token_works_for_its_node(harness: Any) -> None:
         ({"name": "x", "role": "viewer", "expires_at": "9999-12-31T23:59:59-14:00"}, 422),
         ({"name": "x", "role": "viewer", "expires_at": "2030-01-01T00:00:00"}, 400),
         ({"name": "x", "role": "root"}, 400),
-        ({"name": "x\n", "role": "viewer"}, 400),
+        ({"name": "x\n", "role": "viewer"}, 422),
         ({"name": "x", "role": "viewer", "sha256": "0" * 64}, 400),
         ({"name": "viewer", "role": "viewer"}, 409),
     ],

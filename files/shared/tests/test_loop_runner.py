@@ -150,6 +150,17 @@ def test_an_expected_error_is_logged_without_a_traceback(
     assert [(record.levelno, record.exc_info) for record in failed] == [(logging.WARNING, None)]
 
 
+def test_a_long_series_of_failures_does_not_flood_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    status = LoopRegistry().add("work", stale_after_s=1.0)
+    errors = [ConnectionError("unreachable") for _ in range(100)]
+    ThreadLoop(status, Step(*errors, passes=101), QUICK).run()
+    assert status.read().failures == 100
+    assert sum("unreachable" in record.getMessage() for record in caplog.records) == 7
+
+
 def test_a_loop_is_stale_only_while_it_runs() -> None:
     registry = LoopRegistry()
     status = registry.add("work", stale_after_s=-1.0, is_essential=True)

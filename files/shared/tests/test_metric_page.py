@@ -40,9 +40,7 @@ def half() -> Iterable[Metric]:
 
 
 def surrogate() -> Iterable[Metric]:
-    metric = GaugeMetricFamily("ffrtmp_surrogate", "A label that has no encoding", labels=["name"])
-    metric.add_metric(["\ud800"], 1)
-    yield metric
+    yield GaugeMetricFamily("ffrtmp_surrogate", "A help text without an encoding: \ud800", 1)
 
 
 def not_a_number() -> Iterable[Metric]:

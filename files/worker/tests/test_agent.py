@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -307,6 +308,28 @@ def test_a_removed_node_registers_again(master: ApiServer, config: Path, clip: P
     with _running(config):
         _wait(lambda: master.bodies("/result"))
     assert len(master.bodies("/v1/nodes/worker-1")) == 2
+
+
+def test_the_agent_tells_systemd_when_the_master_has_registered_it(
+    master: ApiServer, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(25)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with _running(config):
+            status = systemd.recv(1024).decode()
+    assert status == f"STATUS=registered with {master.url} as worker-1"
+    assert master.bodies("/v1/nodes/worker-1")
+
+
+def test_a_missing_systemd_does_not_end_the_agent(
+    master: ApiServer, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "absent"))
+    with _running(config) as agent:
+        _wait(lambda: master.bodies("/v1/claims"))
+        assert agent.poll() is None
 
 
 def test_a_token_with_a_line_feed_is_refused_without_being_printed(config: Path) -> None:

@@ -147,6 +147,16 @@ def test_an_ffmpeg_that_cannot_be_calibrated(tmp_path: Path) -> None:
         Calibration(None, broken, "a" * 64).faults(how, 2)
 
 
+def test_a_metric_that_crashes_is_reported(tmp_path: Path) -> None:
+    """Libvmaf crashes for some sizes, such as 16x16."""
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    broken.chmod(stat.S_IRWXU)
+    how = Comparison(16, 16, "yuv420p", VMAF_MODEL)
+    with pytest.raises(CalibrationFailedError, match="FFmpeg was ended by SIGSEGV"):
+        Calibration(None, broken, "a" * 64).faults(how, 2)
+
+
 def test_metrics_that_fail_for_usual_sizes_are_logged_at_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ import pytest
 import trustme
 from ffrtmp_shared import __version__
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
+from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity, SpoolCounts
 from ffrtmp_worker.energy import client as energy_client
 from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, ZoneReading, request_reading
 from ffrtmp_worker.exporters import cpu, docker_stats, ffmpeg, gpu
@@ -268,7 +268,15 @@ def test_a_slot_without_an_agent_for_a_day_is_forgotten() -> None:
 def test_a_running_encode_has_only_samples_of_known_values() -> None:
     slots = SlotRegistry()
     slots.update(
-        _activity(50, kind="live", bitrate_bps=2e6, lag_s=0.25, duplicated_frames=2, fps=25.0)
+        _activity(
+            50,
+            kind="live",
+            bitrate_bps=2e6,
+            lag_s=0.25,
+            duplicated_frames=2,
+            fps=25.0,
+            spool=SpoolCounts(pending=3, deferred=2, rejected=1),
+        )
     )
     labels = '{encoder="libx264",kind="live",slot="1"}'
     assert _samples(_scrape(SlotCollector(slots))) == [
@@ -283,6 +291,9 @@ def test_a_running_encode_has_only_samples_of_known_values() -> None:
             f'ffrtmp_ffmpeg_stage{{slot="1",stage="{stage}"}} {float(stage == "encode")}'
             for stage in ("fetch", "encode", "quality", "report", "idle")
         ),
+        'ffrtmp_ffmpeg_reports{slot="1",state="pending"} 3.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="deferred"} 2.0',
+        'ffrtmp_ffmpeg_reports{slot="1",state="rejected"} 1.0',
     ]
 
 

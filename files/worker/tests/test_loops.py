@@ -113,7 +113,7 @@ def rtmp_stat_page(rig: Rig) -> Iterator[None]:
     rig.good = _NO_STREAM
     rig.set_broken(False)
     url = str(rig.impostor.connect()._http.base_url)
-    page = StatPage(url=f"{url}stat", ca_file=rig.impostor.ca_file)
+    page = StatPage(url=f"{url.rstrip('/')}/stat", ca_file=rig.impostor.ca_file)
     with ServerWatch(page, "rtmp://127.0.0.1/live/mine", 60.0, rig.loops):
         yield
 

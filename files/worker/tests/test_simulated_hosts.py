@@ -331,3 +331,12 @@ def test_quotas_of_control_groups_of_version_1(
     (slot / "cpu.cfs_quota_us").write_text(f"{quota_us}\n")
     (slot / "cpu.cfs_period_us").write_text(f"{period_us}\n")
     assert quota_cpus(own, cgroups) == expected
+
+
+def test_the_quota_of_a_container_is_that_of_the_root(tmp_path: Path) -> None:
+    own, cgroups = tmp_path / "own", tmp_path / "cgroup"
+    own.write_text("0::/\n")
+    cgroups.mkdir()
+    (cgroups / "cgroup.controllers").write_text("cpu\n")
+    (cgroups / "cpu.max").write_text("50000 100000\n")
+    assert quota_cpus(own, cgroups) == 0.5

@@ -15,6 +15,7 @@ import pytest
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.measurement import Measurement, Unavailable
 from ffrtmp_shared.models import Failure, FailureReport, ResultReport
 from ffrtmp_worker.activity import SpoolCounts
@@ -24,6 +25,10 @@ from ffrtmp_worker.agent.spooled_report import SpooledReport, describe_artifact
 from measurement_factory import measurement
 
 from .api_server import ApiServer
+
+
+def status() -> LoopStatus:
+    return LoopRegistry().add("claims", stale_after_s=60.0)
 
 
 def _add(spool: Spool, folder: Path, message: str) -> SpooledReport:
@@ -48,7 +53,7 @@ def _add_result(spool: Spool, folder: Path, measured: Measurement) -> SpooledRep
 
 
 def _deliver(spool: Spool, client: MasterClient) -> bool:
-    return ReportDelivery(spool, threading.Event()).deliver_all(client)
+    return ReportDelivery(spool, threading.Event(), status()).deliver_all(client)
 
 
 def _results(master: ApiServer) -> list[ResultReport]:
@@ -93,7 +98,7 @@ def test_an_unreachable_master_loses_no_report(tmp_path: Path, master: ApiServer
     stopped = threading.Event()
     threading.Timer(1.0, stopped.set).start()
     with MasterClient("https://127.0.0.1:1", "token", master.ca_file) as unreachable:
-        assert not ReportDelivery(spool, stopped).deliver_all(unreachable)
+        assert not ReportDelivery(spool, stopped, status()).deliver_all(unreachable)
     assert len(spool.pending()) == 1
     with MasterClient(master.url, "token", master.ca_file) as client:
         assert _deliver(Spool(tmp_path / "spool"), client)
@@ -232,7 +237,7 @@ def test_a_report_with_server_errors_moves_behind_the_others(
     bad = _add_result(spool, tmp_path, measurement())
     _add(spool, tmp_path, "next")
     master.refuse(f"{bad.job_id}/result", 500, 500, 500)
-    delivery = ReportDelivery(spool, threading.Event())
+    delivery = ReportDelivery(spool, threading.Event(), status())
     assert delivery.deliver_all(client)
     assert _messages(master) == ["next"]
     assert delivery.counts() == SpoolCounts(pending=1, deferred=1, rejected=0)
@@ -333,3 +338,27 @@ def test_a_killed_writer_leaves_a_complete_report_or_none(
     assert list((tmp_path / "spool" / "incoming").iterdir()) == []
     assert _deliver(spool, client)
     assert _messages(master) == delivered
+
+
+def test_an_entry_with_an_unexpected_error_does_not_block_the_others(
+    master: ApiServer, client: MasterClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    for name in ("one", "two", "three"):
+        _add(spool, tmp_path, name)
+    bad = spool.pending()[1].name
+    read = Spool.read
+
+    def read_unless_bad(self: Spool, entry: Path) -> SpooledReport:
+        if entry.name == bad:
+            raise RecursionError
+        return read(self, entry)
+
+    monkeypatch.setattr(Spool, "read", read_unless_bad)
+    of_loop = status()
+    delivery = ReportDelivery(spool, threading.Event(), of_loop)
+    for _ in range(4):
+        assert delivery.deliver_all(client)
+    assert _messages(master) == ["one", "three"]
+    assert [entry.name for entry in spool.pending()] == [bad]
+    assert of_loop.read().items_set_aside == 1

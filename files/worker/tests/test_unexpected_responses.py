@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from ffrtmp_shared import responses
 from ffrtmp_shared.client import (
@@ -15,12 +14,14 @@ from ffrtmp_shared.client import (
     MasterUnreachableError,
     UnexpectedResponseError,
 )
+from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Claim, ClaimRequest, FailureReport, Heartbeat, Progress
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.agent.retry import retry_until_answered
+from ffrtmp_worker.errors import AttemptFailedError
 
 from .conftest import claim_of, scenario
 from .impostor import Impostor, Reply
@@ -106,29 +107,29 @@ def test_no_response_ends_the_upload_of_the_log(
     assert all("offset=0" in path for path in impostor.paths)
 
 
-def _calls(client: MasterClient, file: Path) -> dict[str, Callable[[], Any]]:
-    job = new_id()
-    failure = {"failure_class": "node", "message": "m", "log_tail": ""}
-    report = msgspec.convert({"attempt": 1, "failure": failure}, FailureReport)
-    return {
-        "claim": lambda: client.claim(ClaimRequest(node="n", slot=1, wait_s=0.0)),
-        "heartbeat": lambda: client.heartbeat(
-            job, Heartbeat(attempt=1, progress=Progress(stage="encode"))
-        ),
-        "report_failure": lambda: client.report_failure(job, report),
-        "append_log": lambda: client.append_log(job, 1, 0, b"text"),
-        "upload_artifact": lambda: client.upload_artifact(job, 1, "name", file),
-        "upload_source": lambda: client.upload_source("0" * 64, file),
-        "download_source": lambda: list(client.download_source("0" * 64)),
-        "is_ready": client.is_ready,
-        "nodes": client.nodes,
-        "result_page": client.result_page,
-        "results": lambda: list(client.results(job)),
-        "jobs": lambda: list(client.jobs(job)),
-    }
+_JOB = new_id()
+_FAILURE = FailureReport(
+    attempt=1, failure=AttemptFailedError(FailureClass.NODE, "the disk is full").failure
+)
+_BEAT = Heartbeat(attempt=1, progress=Progress(stage="encode"))
+CALLS: dict[str, Callable[[MasterClient, Path], Any]] = {
+    "claim": lambda client, _: client.claim(ClaimRequest(node="n", slot=1, wait_s=0.0)),
+    "heartbeat": lambda client, _: client.heartbeat(_JOB, _BEAT),
+    "report_failure": lambda client, _: client.report_failure(_JOB, _FAILURE),
+    "append_log": lambda client, _: client.append_log(_JOB, 1, 0, b"text"),
+    "upload_artifact": lambda client, file: client.upload_artifact(_JOB, 1, "name", file),
+    "upload_source": lambda client, file: client.upload_source("0" * 64, file),
+    "download_source": lambda client, _: list(client.download_source("0" * 64)),
+    "is_ready": lambda client, _: client.is_ready(),
+    "nodes": lambda client, _: client.nodes(),
+    "result_page": lambda client, _: client.result_page(),
+    "raw_result_page": lambda client, _: client.raw_result_page(),
+    "results": lambda client, _: list(client.results(_JOB)),
+    "jobs": lambda client, _: list(client.jobs(_JOB)),
+}
 
 
-@pytest.mark.parametrize("name", _calls(None, Path()))  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("kind", ["page", "redirection", "empty", "wrong type", "not found page"])
 def test_every_call_turns_an_unexpected_response_into_one_error(
     impostor: Impostor, name: str, kind: str, tmp_path: Path
@@ -139,7 +140,7 @@ def test_every_call_turns_an_unexpected_response_into_one_error(
     file.write_bytes(b"content")
     impostor.answer_with(UNEXPECTED[kind])
     with impostor.connect() as client, pytest.raises(UnexpectedResponseError):
-        _calls(client, file)[name]()
+        CALLS[name](client, file)
 
 
 def test_a_page_that_refers_to_itself_is_unexpected(impostor: Impostor) -> None:

@@ -25,7 +25,7 @@ def test_a_release_that_does_not_start_is_rolled_back(machine: Machine, tmp_path
     shutil.copytree(ROOT / "files", tmp_path / "files")
     serving = tmp_path / "files/master/src/ffrtmp_master/server/serve.py"
     serving.write_text(serving.read_text() + "\n\ndel serve\n")
-    broken = ("--extra-vars", f"release_source_dir={tmp_path} release_ready_timeout_s=10")
+    broken = ("--extra-vars", f"release_source_dir={tmp_path}")
     done = run_playbook(
         "playbooks/master.yml", *broken, "--extra-vars", "master_ready_timeout_s=10"
     )

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from ffrtmp_shared import config, logs
+from ffrtmp_shared import __version__, config, logs
 from ffrtmp_shared.admin import AuditAction
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -54,6 +54,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ffrtmp-master", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve the API until stopped")
     upgrade = commands.add_parser("migrate", help="migrate the database schema to this release")

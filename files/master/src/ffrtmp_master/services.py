@@ -9,6 +9,7 @@ from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.metric_page import MetricPage
 from prometheus_client.registry import Collector
+from sqlalchemy import Connection
 
 from ffrtmp_master.auth.authentication import TokenAuthenticator
 from ffrtmp_master.background.claim_wakeups import ClaimWakeups
@@ -25,11 +26,12 @@ from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import epochs
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.space import SpaceGuard
-from ffrtmp_master.store.transactions import Hooks
+from ffrtmp_master.store.transactions import Hooks, has_missing_reference
 from ffrtmp_master.store.unit_of_work import Effects
 from ffrtmp_master.store.upload_limits import UploadLimits
 from ffrtmp_master.store.writer import Writer
@@ -63,7 +65,7 @@ class Services:
         self.loops = LoopRegistry()
         self.liveness = Liveness(settings.node_offline_s)
         self.pending_reason_counts = PendingReasonCounts()
-        self.catalog = RequirementCatalog()
+        self.catalog = RequirementCatalog(settings.max_requirement_sets)
         self.parked_claims = ParkedClaims(self.catalog)
         self._last_seen = LastSeenThrottle(settings.node_offline_s)
         password = settings.database_password()
@@ -94,6 +96,7 @@ class Services:
                 committed=self._committed,
                 batch=self.metrics.committed,
                 rolled_back=self._rolled_back,
+                connected=self._connected,
                 read_only=self._reconnect,
             ),
             loops=self.loops,
@@ -123,6 +126,7 @@ class Services:
             reader=self.reader,
             writer=self.writer,
             content_stores=self.content_stores,
+            catalog=self.catalog,
             loops=self.loops,
         )
         self.readiness = Readiness(self.reader, self.writer, self.loops)
@@ -159,7 +163,7 @@ class Services:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._dispose)
             await stack.enter_async_context(self.writer.running())
-            await self.maintenance.resume()
+            await self.maintenance.begin()
             if self._listener is not None:
                 self._listener.start()
                 stack.push_async_callback(asyncio.to_thread, self._listener.close)
@@ -185,14 +189,19 @@ class Services:
         self.metrics.effects(effects)
         self._wakeups.after_commit(effects)
 
+    def _connected(self, connection: Connection, is_first: bool) -> None:
+        """Check whether the database was replaced, before anything is written to it."""
+        with connection.begin():
+            epochs.begin_epoch(connection, self.clock(), is_start=is_first)
+
     def _reconnect(self) -> None:
         """Close all idle database connections, so that the next ones reach the primary server."""
         self._engines[1].dispose()
         if self.content_stores.writing is not None:
             self.content_stores.writing.dispose()
 
-    def _rolled_back(self) -> None:
+    def _rolled_back(self, error: Exception) -> None:
         """Invalidate the caches after a rollback, and count it. May be called from any thread."""
-        self.catalog.roll_back()
+        self.catalog.roll_back(is_stale=has_missing_reference(error))
         self._last_seen.invalidate()
         self.metrics.rolled_back()

@@ -21,6 +21,9 @@ Bytes = Annotated[int, Meta(gt=0)]
 SQLITE_PREFIX = "sqlite:///"
 POSTGRESQL_PREFIX = "postgresql://"
 
+DEFAULT_MAX_REQUIREMENT_SETS = 10_000
+"""The default maximum number of different requirement sets of queued jobs."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of the master. Durations are in seconds, sizes in bytes, ages in days.
@@ -59,8 +62,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             because of their age.
         artifacts_max_bytes: The maximum total size of artifacts. If it is exceeded, the oldest
             artifacts are removed. If null, the total size is not limited.
-        sources_keep_days: The age at which sources are removed that no unfinished run names. If
-            null, they are kept.
+        sources_keep_days: The time since their last use after which sources are removed that no
+            unfinished run names. If null, they are kept.
+        max_requirement_sets: The maximum number of different requirement sets of queued jobs.
         client_ca_file: The CA certificate that must have issued the certificate of each client. If
             null, clients need no certificate.
         metrics: The listener of the metrics for scrapers with a certificate of the farm's CA. If
@@ -99,7 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jobs_keep_days: Days | None = None
     artifacts_keep_days: Days | None = None
     artifacts_max_bytes: Bytes | None = None
-    sources_keep_days: Annotated[float, Meta(gt=0)] | None = None
+    sources_keep_days: Annotated[float, Meta(ge=0.01)] | None = None
+    max_requirement_sets: Annotated[int, Meta(ge=1)] = DEFAULT_MAX_REQUIREMENT_SETS
     client_ca_file: Path | None = None
     metrics: ExporterSettings | None = None
     client_crl_file: Path | None = None

@@ -88,10 +88,15 @@ class _PassRecord:
         self._failures += 1
         pause_s = self._pacing.pause_after_failures_s(self._failures)
         is_expected = isinstance(error, self._expected)
+        level = logging.WARNING if is_expected else logging.ERROR
+        # Of a long series of failures, only the first, second, fourth and so on are reported, so
+        # that a loop with short pauses does not flood the log.
+        is_reported = self._failures & (self._failures - 1) == 0
         _log.log(
-            logging.WARNING if is_expected else logging.ERROR,
-            "loop %s failed; retrying in %g s: %s",
+            level if is_reported else logging.DEBUG,
+            "loop %s failed %d times in succession; retrying in %g s: %s",
             self._status.name,
+            self._failures,
             pause_s,
             str(error) or type(error).__name__,
             exc_info=None if is_expected else error,
@@ -280,7 +285,7 @@ class ThreadLoop:
             return
         try:
             self._last_step()
-        # The owner of the loop has stopped it, so nobody else can handle the error.
+        # The owner of the loop has stopped it and does not wait for its outcome.
         except Exception as error:
             self._record.fail(error)
 

@@ -12,6 +12,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from ffrtmp_shared.label_values import clean_label_values
+
 _log = logging.getLogger(__name__)
 
 # A scrape that is in progress normally ends much earlier; the scraper waits for 10 s.
@@ -99,7 +101,7 @@ class _Guarded:
                 _log.warning("the collector %s still works for an earlier scrape", self.name)
                 return None
             try:
-                metrics = list(self._collector.collect())
+                metrics = list(clean_label_values(self._collector.collect()))
                 if not with_created:
                     metrics = [_without_created(metric) for metric in metrics]
                 encoded = encode(CollectedMetrics(metrics))

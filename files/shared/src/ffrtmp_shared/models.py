@@ -386,19 +386,28 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResultPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of results in the order in which they were stored."""
+    """A page of results in the order in which they were stored.
+
+    `epoch` differs from that of an earlier page if the database may have been restored from a
+    backup since then, so that results of earlier pages may no longer exist.
+    """
 
     items: tuple[Result, ...]
     next_cursor: str | None
+    epoch: str = ""
 
 
 class StoredSource(msgspec.Struct, frozen=True, kw_only=True):
-    """An uploaded source. `uploaded_by` is the token of its first upload, if it is known."""
+    """An uploaded source. `uploaded_by` is the token of its first upload, if it is known.
+
+    `used_at` is the time at which the source was last uploaded or named by a submission, with a
+    resolution of one minute.
+    """
 
     sha256: str
     size_bytes: int
     uploaded_by: str | None
-    uploaded_at: Moment
+    used_at: Moment
 
 
 class SourcePage(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,25 +19,30 @@ MAX_BUDGET_S = 31_536_000.0
 """The longest time for repeats, in seconds: one year."""
 
 
-MIN_INTERVAL = 1e-6
-"""The smallest precision that a suite may request. Smaller ones overflow the stopping rule."""
-
-MAX_BUDGET_S = 31_536_000
-"""The maximum time for all repeats on a node, in seconds: one year."""
-
-
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The precision that a suite requests, and the limits of the repeats that are to reach it.
 
     A scenario is repeated on its node until half the width of the 95 % confidence interval of its
-    median speed, as a fraction of the median, is at most `interval`. It also gets no further
-    repeats after `max_repeats` in total. If `budget_s` is set, all repeats end when the node has
+    median speed, as a fraction of the median, is at most `interval`. This is checked at a few
+    numbers of repeats that are planned from `max_repeats`. It also gets no further repeats after
+    `max_repeats` in total. If `budget_s` is set, all repeats end when the node has
     worked on the run for `budget_s` seconds.
     """
 
     interval: Annotated[float, Meta(ge=MIN_INTERVAL, le=1)] = 0.01
     max_repeats: Annotated[int, Meta(ge=1, le=MAX_REPEATS)] = 30
     budget_s: Annotated[float, Meta(gt=0, le=MAX_BUDGET_S)] | None = None
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of repeats at which a median may count as precise.
+
+    At `n` repeats, the confidence interval of the median extends from the value with the rank
+    `rank` to the value with the same rank from above.
+    """
+
+    n: int
+    rank: int
 
 
 class MedianState(StrEnum):
@@ -58,7 +63,8 @@ class MedianSpeed(msgspec.Struct, frozen=True, kw_only=True):
 
     `speed` is the median of `n` repeats. The `n_invalid` repeats with an invalid verdict are not
     among them. `low` and `high` are the bounds of the 95 % confidence interval of the median. Both
-    are null if there are too few repeats.
+    are null if there are too few repeats. If the suite requests a precision, the intervals of all
+    looks up to `n` together cover the median with at least 95 %.
     """
 
     node: str
@@ -86,8 +92,14 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPrecision(msgspec.Struct, frozen=True, kw_only=True):
-    """Precision of the results of a run. `interval` is the value that the suite requests."""
+    """Precision of the results of a run.
+
+    `interval` is the value that the suite requests. `looks` are the numbers of repeats at which a
+    median may count as precise, which were planned before the run. There are none if the suite
+    requests no precision.
+    """
 
     interval: float
     medians: tuple[MedianSpeed, ...]
     drifts: tuple[Drift, ...]
+    looks: tuple[Look, ...] = ()

@@ -29,8 +29,8 @@ MAX_PAGE_BYTES = 256 * 1024 * 1024
 _MAX_LINES = 100
 _MAX_TEXT = 16_384
 
-# Statuses with which the HTTP server of the master refuses a request that it does not pass on to
-# the API. All other errors of the master have a problem document.
+# Statuses below 500 with which the HTTP server of the master refuses a request that it does not
+# pass on to the API. All other refusals of the master have a problem document.
 _REFUSED_BY_SERVER = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
@@ -147,7 +147,8 @@ def refuse_answer(answer: Answer) -> None:
         problem = Problem(
             type="about:blank", title=answer.reason, status=answer.status, detail=text
         )
-        if answer.status in _REFUSED_BY_SERVER:
+        is_server_error = answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        if is_server_error or answer.status in _REFUSED_BY_SERVER:
             raise MasterRefusedError(problem) from None
     else:
         if problem.status == answer.status >= HTTPStatus.BAD_REQUEST:

@@ -14,14 +14,15 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.pagination import after_position
 from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import jobs, runs
+from ffrtmp_master.store.epochs import History, parse_cursor, read_history
 from ffrtmp_master.store.events import Event, EventFilter
-from ffrtmp_master.store.results import Position
+from ffrtmp_master.store.positions import Position
+from ffrtmp_master.store.schema import transitions
 
 
 @get(
@@ -35,25 +36,27 @@ async def stream_events(
     services: NamedDependency[SkipValidation[Services]],
     run: FromQuery[UUID | None] = None,
     job: FromQuery[UUID | None] = None,
-    last: Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=64)] = None,
+    last: Annotated[str | None, HeaderParameter(name="Last-Event-ID", max_length=512)] = None,
 ) -> ServerSentEvent:
     """Stream the state changes of jobs and the ends of runs as server-sent events.
 
     By default, the stream begins with the next event. If the header Last-Event-ID contains the `id`
     of an event, the stream begins with the event after that one. No event is omitted, but the end
     of a run may be sent twice. If `run` is given and that run has already ended, its end is sent
-    too.
+    too. The stream ends if the database is replaced by a backup.
     """
-    after = None if last is None else after_position(last)
+    marks = None if last is None else parse_cursor(last)
 
-    def check(connection: Connection) -> None:
+    def check(connection: Connection) -> History:
         if run is not None:
             runs.get_run(connection, run)
         if job is not None:
             jobs.get_job_row(connection, job)
+        return read_history(connection, transitions)
 
-    await services.reader.read(check)
-    messages = _messages(services, request, EventFilter(run, job), after)
+    history = await services.reader.read(check)
+    after = None if marks is None else history.position_of(marks)
+    messages = _messages(services, request, EventFilter(run, job), after, history)
     # The generator yields its first message after it has subscribed. Waiting for that message
     # before the response headers are sent ensures that no later event is missed.
     return ServerSentEvent(_prepend(await anext(messages), messages))
@@ -68,23 +71,27 @@ async def _prepend(
 
 
 async def _messages(
-    services: Services, call: Call, event_filter: EventFilter, after: Position | None
+    services: Services,
+    call: Call,
+    event_filter: EventFilter,
+    after: Position | None,
+    history: History,
 ) -> AsyncIterator[ServerSentEventMessage]:
     async with services.event_feed.subscribe(event_filter, after) as subscriber:
         yield ServerSentEventMessage(data=None, comment="following")
         while (found := await subscriber.next(QUIET_S)) is not None:
             for event in found:
-                yield _message(event)
+                yield _message(event, history)
             if not found:
                 if not await is_still_authorized(services, call):
                     return
                 yield ServerSentEventMessage(data=None, comment="nothing new")
 
 
-def _message(event: Event) -> ServerSentEventMessage:
+def _message(event: Event, history: History) -> ServerSentEventMessage:
     return ServerSentEventMessage(
         event="transition" if isinstance(event.body, JobEvent) else "run",
-        id=f"{event.place.transaction_id}.{event.place.sequence}",
+        id=history.cursor_at(event.place),
         data=msgspec.json.encode(event.body),
     )
 

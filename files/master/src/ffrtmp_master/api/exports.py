@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-from ffrtmp_shared.models import Role
+from ffrtmp_shared.models import Result, Role
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.openapi.spec import (
@@ -29,11 +28,27 @@ from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.exports import formats
 from ffrtmp_master.exports.formats import TableFormat
 from ffrtmp_master.services import Services
-from ffrtmp_master.store import results, runs
-from ffrtmp_master.store.results import START, Position
+from ffrtmp_master.store import results, runs, schema
+from ffrtmp_master.store.epochs import read_history
+from ffrtmp_master.store.positions import START, Position, latest_position
 
 # Each page becomes one row group of a Parquet file.
 _RESULTS_AT_ONCE = 1000
+
+
+class DatabaseReplacedError(Exception):
+    """A backup of the database was restored while results were exported."""
+
+
+class _End(NamedTuple):
+    """The epoch in which an export began, and the position of its last result."""
+
+    epoch: str
+    place: Position
+
+
+def _epoch(connection: Connection) -> str:
+    return read_history(connection, schema.results).current
 
 
 class Format(StrEnum):
@@ -76,10 +91,10 @@ async def export_results(
     and unavailable values are empty.
     """
 
-    def until(connection: Connection) -> Position:
+    def until(connection: Connection) -> _End:
         if run is not None:
             runs.get_run(connection, run)
-        return results.latest_position(connection)
+        return _End(_epoch(connection), latest_position(connection, schema.results))
 
     end = await services.reader.read(until)
     table = await asyncio.to_thread(formats.FORMATS[kind])
@@ -92,15 +107,21 @@ async def export_results(
 
 
 async def _parts(
-    services: Services, table: TableFormat, run: UUID | None, until: Position
+    services: Services, table: TableFormat, run: UUID | None, end: _End
 ) -> AsyncIterator[bytes]:
-    """Yield the file in parts; each page is read in a separate transaction."""
+    """Yield the file in parts; each page is read in a separate transaction.
+
+    Raises DatabaseReplacedError, so that the file is seen to be incomplete.
+    """
     yield table.head()
     after, has_more = START, True
     while has_more:
-        page = partial(
-            results.between_positions, run_id=run, after=after, until=until, limit=_RESULTS_AT_ONCE
-        )
+
+        def page(connection: Connection, after: Position = after) -> tuple[list[Result], Position]:
+            if _epoch(connection) != end.epoch:
+                raise DatabaseReplacedError("the database was replaced during the export")
+            return results.between_positions(connection, run, after, end.place, _RESULTS_AT_ONCE)
+
         found, after = await services.reader.read(page)
         has_more = len(found) == _RESULTS_AT_ONCE
         yield await asyncio.to_thread(table.part, found)

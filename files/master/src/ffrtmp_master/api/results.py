@@ -10,10 +10,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromQuery, SkipValidation
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_position
+from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import results
+from ffrtmp_master.store.epochs import parse_cursor
 
 InjectedServices = NamedDependency[SkipValidation[Services]]
 
@@ -29,9 +30,13 @@ async def list_results(
     cursor: Cursor = "",
     limit: Limit = PAGE,
 ) -> ResultPage:
-    """List all results or those of one run, in the order in which they were stored."""
-    after = after_position(cursor)
-    return await services.reader.read(lambda c: results.page_of_results(c, run, after, limit))
+    """List all results or those of one run, in the order in which they were stored.
+
+    If `epoch` differs from that of an earlier page, the database may have been restored from a
+    backup since then. The cursor remains valid, but results that were listed before may be lost.
+    """
+    marks = parse_cursor(cursor)
+    return await services.reader.read(lambda c: results.page_of_results(c, run, marks, limit))
 
 
 ROUTES: tuple[Any, ...] = (list_results,)

@@ -18,16 +18,18 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_id
+from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import operator_actions
-from ffrtmp_master.runs import expansion, precision_report
+from ffrtmp_master.runs import expansion, looks, precision_report
 from ffrtmp_master.runs.expansion import CreatedRun
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, job_outcomes, runs
 from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.job_outcomes import JobOutcome
+from ffrtmp_master.store.runs import RunFilter
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 InjectedServices = NamedDependency[SkipValidation[Services]]
@@ -111,19 +113,27 @@ async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> Ru
     responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_runs(
+    request: Call,
     services: InjectedServices,
+    *,
     cursor: Cursor = "",
     key: Annotated[str | None, QueryParameter(pattern=value_rules.LINE)] = None,
+    created_by: NameQuery = None,
     unfinished: Annotated[
         bool, QueryParameter(description="whether to list only runs that are not finished")
     ] = False,
     limit: Limit = PAGE,
 ) -> RunPage:
-    """List runs, newest first. If `key` is given, list only runs with this Idempotency-Key."""
+    """List runs, newest first.
+
+    If `created_by` is given, list only the runs of this submitter. If `key` is given, list only the
+    run with this Idempotency-Key, which belongs to the caller unless `created_by` names another
+    submitter.
+    """
     before = after_id(cursor)
-    return await services.reader.read(
-        lambda c: runs.page_of_runs(c, before, limit, key, only_unfinished=unfinished)
-    )
+    owner = request.user.name if created_by is None and key is not None else created_by
+    run_filter = RunFilter(created_by=owner, key=key, only_unfinished=unfinished)
+    return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, run_filter))
 
 
 @get(
@@ -153,10 +163,13 @@ async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> R
         )
 
     run, text, jobs = await services.reader.read(read)
-    target = (await _parsed(text)).precision or Precision()
-    return await asyncio.to_thread(
-        precision_report.precision_report, jobs, target, run.unsettled_nodes
-    )
+    parsed = await _parsed(text)
+
+    def report() -> RunPrecision:
+        target, planned = parsed.precision or Precision(), looks.looks_of(parsed)
+        return precision_report.precision_report(jobs, target, planned, run.unsettled_nodes)
+
+    return await asyncio.to_thread(report)
 
 
 @post(

@@ -58,7 +58,7 @@ class TokenLookup:
         except Exception as error:
             for future in waiting.values():
                 future.set_exception(error)
-                # A caller may have disconnected, and nobody else needs the error.
+                # The error counts as handled even if the caller has disconnected.
                 future.exception()
             return
         for digest, future in waiting.items():

@@ -51,6 +51,7 @@ class ClaimWakeups:
             self._parked_claims.note_taken(node, is_exclusive=is_exclusive)
         for node in effects.freed:
             self._parked_claims.note_freed(node)
+        self._catalog.activate([*effects.queued, *(set_id for _, set_id in effects.delayed)])
         for requirement_id, jobs in effects.queued.items():
             self._parked_claims.wake(requirement_id, jobs)
         loop = asyncio.get_running_loop()
@@ -71,6 +72,7 @@ class ClaimWakeups:
             return
         if not all(self._catalog.knows(requirement_id) for requirement_id in notification.queued):
             await self._reader.read(self._catalog.load_from)
+        self._catalog.activate(notification.queued)
         for node in notification.freed:
             self._parked_claims.note_freed(node)
         for requirement_id, jobs in notification.queued.items():

@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.store import events
 from ffrtmp_master.store.availability import UNAVAILABLE
+from ffrtmp_master.store.epochs import History
 from ffrtmp_master.store.events import EVERYTHING, Event, EventFilter, EventPage
+from ffrtmp_master.store.positions import START, Position
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.results import START, Position
 
 # The maximum time in seconds between two polls. Events of other masters, and of transactions that
 # were still open at the previous poll, are read after this time at the latest.
@@ -58,8 +59,11 @@ class EventFeed:
         self._buffer: deque[Event] = deque()
         self._dropped = 0
         self._unfinished: set[UUID] = set()
+        self._history = History(())
         self.place = START
         self.is_closed = False
+        # The number of times that the database was replaced by a backup.
+        self.replacements = 0
 
     def __len__(self) -> int:
         """Return the number of subscribers."""
@@ -119,11 +123,15 @@ class EventFeed:
     async def _start(self) -> None:
         if self._loop.is_running or self.is_closed:
             return
-        self.place = await self._reader.read(events.latest_position)
+        await self._begin()
+        self._loop.start()
+
+    async def _begin(self) -> None:
+        """Begin to read events after the newest one."""
+        self._history, self.place = await self._reader.read(events.feed_start)
         self._dropped = self.end
         self._buffer.clear()
         self._unfinished.clear()
-        self._loop.start()
 
     async def _poll(self) -> AfterPass:
         """Read the next page of events. The loop ends when there are no subscribers."""
@@ -135,6 +143,14 @@ class EventFeed:
             return events.page_of_events(connection, position, EVERYTHING, unfinished, self.guard)
 
         page = await self._reader.read(query)
+        if not page.history.continues(self._history, position):
+            # The positions of the subscribers are not comparable with those of this database.
+            self.replacements += 1
+            await self._begin()
+            self._changed.set()
+            self._changed = asyncio.Event()
+            return AfterPass.PAUSE
+        self._history = page.history
         self.place = page.end
         self._unfinished -= unfinished - page.unfinished
         self._unfinished |= page.unfinished
@@ -176,17 +192,22 @@ class EventSubscriber:
         if after is not None or self._unfinished:
             self._number = None
         self._is_resuming = after is not None
+        self._replacements = feed.replacements
 
     async def next(self, timeout_s: float) -> list[Event] | None:
         """Wait up to `timeout_s` seconds for events.
 
-        Returns the new events, an empty list if there are none, or None if the feed is closed.
+        Returns the new events, an empty list if there are none, or None if the feed is closed or
+        the database was replaced by a backup.
         """
-        if self._feed.is_closed:
+        if self._is_over():
             return None
         if self._number is None:
             return await self._catch_up()
-        if not await self._feed.more_than(self._number, timeout_s):
+        has_more = await self._feed.more_than(self._number, timeout_s)
+        if self._is_over():
+            return None
+        if not has_more:
             return []
         events_read = self._feed.since(self._number)
         if events_read is None:
@@ -195,6 +216,9 @@ class EventSubscriber:
         fresh = [event for event in events_read if self._is_fresh(event)]
         self._position = max([self._position, *(event.place for event in events_read)])
         return fresh
+
+    def _is_over(self) -> bool:
+        return self._feed.is_closed or self._feed.replacements != self._replacements
 
     def _is_fresh(self, event: Event) -> bool:
         """Return whether an event matches the filter and was not delivered while catching up.

@@ -16,11 +16,11 @@ from ffrtmp_shared.loop_runner import AsyncLoop, Pacing
 from sqlalchemy import Connection, text
 
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
-from ffrtmp_master.queue import leases
+from ffrtmp_master.queue import lease_extension, leases
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.runs import adaptive_repeats, control_encodes
+from ffrtmp_master.runs import adaptive_repeats, control_encodes, looks
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs, statements
 from ffrtmp_master.store.availability import UNAVAILABLE
@@ -117,15 +117,33 @@ class MaintenanceLoops:
         await self._set_clock()
         self._last_expiry_s = time.monotonic()
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._record_end)
             for loop in self._loops:
                 await stack.enter_async_context(loop.running())
             yield
 
-    async def resume(self) -> None:
-        """Restart all lease and liveness timers, because agents could not report until now."""
+    async def _record_end(self) -> None:
+        """Record that the master was listening until now."""
+        try:
+            await self._writer.write(lease_extension.record_listening)
+        except UNAVAILABLE as error:
+            _log.warning("could not record the end of the master: %s", error)
+
+    async def begin(self) -> None:
+        """Set the clock and resume the queue. Called before the master accepts requests."""
+        if isinstance(self._clock, SteadyClock):
+            self._clock.set(await self._reference_time())
+        await self.resume()
+
+    async def resume(self, *, is_clock_set: bool = False) -> None:
+        """Extend leases and restart liveness timers, because agents could not report until now.
+
+        `is_clock_set` states whether the clock was set, so that stored times are not comparable.
+        """
 
         def extend(work: UnitOfWork) -> None:
-            leases.extend_all(work, self._settings.lease_s)
+            lease_s = self._settings.lease_s
+            lease_extension.extend_leases(work, lease_s, is_clock_set=is_clock_set)
             self._liveness.resume(work.now, nodes.last_seen_before(work.connection, work.now))
 
         await self._writer.write(extend)
@@ -150,9 +168,9 @@ class MaintenanceLoops:
         now_s = time.monotonic()
         async with self._clock_lock:
             if now_s - self._last_expiry_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
-                # The database was unreachable or the process was suspended, so agents could not
-                # renew their leases.
-                await self._extend_all_leases()
+                # The database was unreachable or the process was suspended.
+                _log.warning("this master could not receive heartbeats; leases are extended")
+                await self.resume()
             await self.expire_leases()
         self._last_expiry_s = now_s
 
@@ -167,7 +185,7 @@ class MaintenanceLoops:
     async def _add_repeats_of(self, due: adaptive_repeats.RunDueForRepeats) -> None:
         try:
             # The suite is parsed in a thread, because this takes seconds for a large suite.
-            parsed = await asyncio.to_thread(suite.parse_suite, due.suite)
+            parsed = await asyncio.to_thread(_parse_suite, due.suite)
         except suite.SuiteError:
             # The suite was accepted by an older release. Its queued jobs are still run.
             _log.exception(
@@ -191,24 +209,32 @@ class MaintenanceLoops:
     async def repeat_lost_wakeups(self) -> None:
         """Wake claims for queued jobs, in case an earlier wake-up was lost.
 
-        This also records that the nodes of parked claims are alive, and marks runs as finished if
-        all their jobs have ended.
+        This also records that the master is listening and that the nodes of parked claims are
+        alive, marks runs as finished if all their jobs have ended, and deactivates requirement sets
+        without queued jobs.
         """
+        await self._parts.run_async("listening", self._record_listening)
         await self._parts.run_async("wake-ups", self._wake_claims)
         await self._parts.run_async("last-seen times", self._record_seen)
         await self._parts.run_async("ends of runs", self._finish_runs)
 
+    async def _record_listening(self) -> None:
+        await self._writer.write(lease_extension.record_listening)
+
     async def _wake_claims(self) -> None:
-        awaited, now = self._parked_claims.awaited_requirements(), self._clock()
+        has_parked, now = len(self._parked_claims) > 0, self._clock()
+        step = self._catalog.step
 
         def queued(connection: Connection) -> set[int]:
-            self._catalog.load_from(connection)
-            if not awaited:
-                return set()
-            return statements.statements_for(connection).any_queued(awaited, now)
+            db = statements.statements_for(connection)
+            self._catalog.load_new(db)
+            found = db.queued_requirements()
+            self._catalog.activate(found)
+            self._catalog.deactivate_others(found, step)
+            return db.any_queued(found, now) if has_parked else set()
 
         for requirement_id in await self._reader.read(queued):
-            self._parked_claims.wake(requirement_id, 1)
+            self._parked_claims.wake(requirement_id, 1, is_repeated=True)
 
     async def _record_seen(self) -> None:
         names = self._parked_claims.waiting_nodes()
@@ -217,10 +243,6 @@ class MaintenanceLoops:
 
     async def _finish_runs(self) -> None:
         await self._writer.write(lambda work: runs.finish_all(work.connection, work.now))
-
-    async def _extend_all_leases(self) -> None:
-        _log.warning("agents could not renew their leases for a while; all leases are extended")
-        await self.resume()
 
     async def _set_clock(self) -> None:
         """Set the clock to that of the database if masters share it, otherwise to the host's.
@@ -233,7 +255,8 @@ class MaintenanceLoops:
         async with self._clock_lock:
             now = await self._reference_time()
             if abs(self._clock.set(now)) > _CLOCK_STEP:
-                await self._extend_all_leases()
+                _log.warning("the clock was set; all leases are extended")
+                await self.resume(is_clock_set=True)
 
     async def _reference_time(self) -> datetime:
         if not self._settings.is_shared:
@@ -256,3 +279,10 @@ def _pacing(interval_s: float) -> Pacing:
 def _settle(run_id: UUID, work: UnitOfWork) -> None:
     runs.settle_nodes(work.connection, run_id, None)
     work.job_ended(run_id)
+
+
+def _parse_suite(text: str) -> suite.Suite:
+    """Parse a suite and plan its looks, which are cached. Raises SuiteError."""
+    parsed = suite.parse_suite(text)
+    looks.looks_of(parsed)
+    return parsed

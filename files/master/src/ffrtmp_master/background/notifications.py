@@ -60,7 +60,7 @@ class NotificationListener:
             self._listen,
             Pacing(interval_s=0.0, retry_pause_s=_PAUSE_S, retry_pause_max_s=_PAUSE_MAX_S),
             stopped=self._stopped,
-            expected=(psycopg.OperationalError, ReplicaError),
+            expected=(psycopg.Error, ReplicaError),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -15,12 +15,13 @@ from ffrtmp_shared.loop_runner import AsyncLoop, Pacing
 from sqlalchemy import Connection, Engine
 
 from ffrtmp_master.clock import Clock
+from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import retention, sources
 from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.reader import Reader
-from ffrtmp_master.store.retention import Batch
+from ffrtmp_master.store.retention import Batch, Place
 from ffrtmp_master.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ _CONTENT_INTERVAL_S = 3600.0
 # A pass that removes many rows or files takes long; each of its steps counts as progress.
 _STALE_AFTER_S = 3600.0
 
-Remove = Callable[[Connection, int], Batch]
-"""A function that removes at most the given number of rows."""
+Remove = Callable[[Connection, int, Place | None], Batch]
+"""A function that examines at most a number of rows after a place, and removes expired ones."""
 
 
 class AdaptiveBatchSize:
@@ -73,6 +74,7 @@ class RetentionLoop:
         reader: Reader,
         writer: Writer,
         content_stores: ContentStores,
+        catalog: RequirementCatalog,
         loops: LoopRegistry,
     ) -> None:
         """Create the loop; `running` starts it.
@@ -83,6 +85,7 @@ class RetentionLoop:
             reader: Reads the database.
             writer: Removes rows if the database allows only a single writer.
             content_stores: The stores of artifacts and sources.
+            catalog: The requirement sets that this master knows.
             loops: The registry of the master's loops.
         """
         self._settings = settings
@@ -90,6 +93,7 @@ class RetentionLoop:
         self._reader = reader
         self._writer = writer
         self._content_stores = content_stores
+        self._catalog = catalog
         self._content_checked_s = time.monotonic()
         self._status = loops.add("retention", stale_after_s=_INTERVAL_S + _STALE_AFTER_S)
         # The items are the kinds of data, so that a kind that cannot be removed does not keep the
@@ -136,7 +140,7 @@ class RetentionLoop:
         if keep_days is not None:
             before = self._clock() - timedelta(days=keep_days)
             removed.jobs = await self._in_steps(
-                removed, lambda c, at_most: retention.remove_jobs(c, before, at_most)
+                removed, lambda c, at_most, after: retention.remove_jobs(c, before, at_most, after)
             )
 
     async def _remove_old_artifacts(self, removed: Removed) -> None:
@@ -144,16 +148,23 @@ class RetentionLoop:
         if keep_days is not None:
             before = self._clock() - timedelta(days=keep_days)
             removed.artifacts = await self._in_steps(
-                removed, lambda c, at_most: retention.remove_artifacts(c, before, at_most)
+                removed,
+                lambda c, at_most, after: retention.remove_artifacts(c, before, at_most, after),
             )
 
     async def _remove_old_sources(self, removed: Removed) -> None:
         keep_days = self._settings.sources_keep_days
         if keep_days is not None:
             before = self._clock() - timedelta(days=keep_days)
-            removed.sources = await self._in_steps(
-                removed, lambda c, at_most: sources.remove_old_sources(c, before, at_most)
-            )
+            listed = await self._reader.read(lambda c: sources.list_removable(c, before))
+
+            def remove(connection: Connection, at_most: int, _after: Place | None) -> Batch:
+                digests, listed[:] = listed[:at_most], listed[at_most:]
+                count = sources.remove_unused_sources(connection, digests, before)
+                return Batch(count, is_last=not listed)
+
+            if listed:
+                removed.sources = await self._in_steps(removed, remove)
 
     async def _remove_excess_artifacts(self, removed: Removed) -> None:
         max_bytes = self._settings.artifacts_max_bytes
@@ -165,9 +176,9 @@ class RetentionLoop:
         if excess_bytes <= 0:
             return 0
 
-        def remove(connection: Connection, at_most: int) -> Batch:
+        def remove(connection: Connection, at_most: int, after: Place | None) -> Batch:
             nonlocal excess_bytes
-            batch = retention.remove_oldest_artifacts(connection, excess_bytes, at_most)
+            batch = retention.remove_oldest_artifacts(connection, excess_bytes, at_most, after)
             excess_bytes -= batch.freed_bytes
             return batch
 
@@ -177,8 +188,11 @@ class RetentionLoop:
         """Remove all expired rows in steps. After each step, pause for as long as the step took."""
         batch_size = AdaptiveBatchSize()
         total, is_last = 0, False
+        after: Place | None = None
         while not is_last:
-            batch, duration_s = await self._step(remove, batch_size.size)
+            batch, duration_s = await self._step(remove, batch_size.size, after)
+            after = batch.end
+            self._catalog.remove(batch.removed_sets)
             removed.longest_step_s = max(removed.longest_step_s, duration_s)
             total += batch.removed
             self._status.succeed()
@@ -188,7 +202,7 @@ class RetentionLoop:
                 await asyncio.sleep(duration_s)
         return total
 
-    async def _step(self, remove: Remove, at_most: int) -> tuple[Batch, float]:
+    async def _step(self, remove: Remove, at_most: int, after: Place | None) -> tuple[Batch, float]:
         """Remove one batch; return its outcome and its duration in seconds.
 
         The writer is used only if the database does not allow other write connections.
@@ -198,7 +212,7 @@ class RetentionLoop:
         def timed(connection: Connection) -> tuple[float, Batch]:
             start_s = time.monotonic()
             retention.allow_async_commit(connection)
-            return start_s, remove(connection, at_most)
+            return start_s, remove(connection, at_most, after)
 
         def step_outside_writer(engine: Engine) -> tuple[float, Batch]:
             with engine.begin() as connection:

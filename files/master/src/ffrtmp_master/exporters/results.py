@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError
@@ -64,6 +65,15 @@ _GAUGES = (
 )
 
 
+@dataclass
+class _Pass:
+    """A pass over all results of one epoch of the master's database."""
+
+    summary: ResultSummary
+    reader: PageReader = field(default_factory=PageReader)
+    epoch: str | None = None
+
+
 class LatestResults(Collector):
     """Exports the latest result of each scenario on each node, and the numbers of results."""
 
@@ -89,8 +99,7 @@ class LatestResults(Collector):
         self._recount_s = recount_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._summary = ResultSummary(series_max)
-        self._reader = PageReader()
+        self._pass = _Pass(ResultSummary(series_max))
         self._begun_at_s = clock()
         self._is_complete = False
         self._must_recount = False
@@ -105,23 +114,20 @@ class LatestResults(Collector):
         Until a new pass over all results is complete, the earlier results stay available.
         """
         now_s = self._clock()
-        if self._must_recount or now_s - self._begun_at_s >= self._recount_s:
-            summary, reader = ResultSummary(self._series_max), PageReader()
-            self._read_all(page_after, summary, reader)
-            with self._lock:
-                self._summary, self._reader, self._begun_at_s = summary, reader, now_s
-            self._must_recount = False
-        else:
-            self._continue(page_after)
+        if (
+            self._must_recount
+            or now_s - self._begun_at_s >= self._recount_s
+            or not self._continue(page_after)
+        ):
+            self._recount(page_after, now_s)
         with self._lock:
-            self._summary.forget_before(now_s - self._keep_s)
-        self._is_complete = True
+            self._pass.summary.forget_before(now_s - self._keep_s)
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
         with self._lock:
-            latest, counts = self._summary.latest(), self._summary.counts()
-            omitted = self._summary.omitted
+            summary = self._pass.summary
+            latest, counts, omitted = summary.latest(), summary.counts(), summary.omitted
         yield from (_gauge(latest, *described) for described in _GAUGES)
         stored = GaugeMetricFamily(
             "ffrtmp_results_stored",
@@ -138,26 +144,42 @@ class LatestResults(Collector):
             omitted,
         )
 
-    def _continue(self, page_after: Callable[[str], ResultPage]) -> None:
+    def _recount(self, page_after: Callable[[str], ResultPage], now_s: float) -> None:
+        """Read all results, and replace the present ones when that is complete."""
+        self._must_recount = True
+        begun = _Pass(ResultSummary(self._series_max))
+        if self._read_all(page_after, begun):
+            with self._lock:
+                self._pass, self._begun_at_s = begun, now_s
+            self._must_recount = False
+            self._is_complete = True
+
+    def _continue(self, page_after: Callable[[str], ResultPage]) -> bool:
+        """Read the new results; return whether their epoch is that of the earlier ones."""
         try:
-            self._read_all(page_after, self._summary, self._reader)
+            is_same_epoch = self._read_all(page_after, self._pass)
         except MasterRefusedError as error:
-            # The master does not know the cursor, for example after its database was restored.
             self._must_recount = error.problem.status in _UNKNOWN_CURSOR
             raise
+        if is_same_epoch:
+            self._is_complete = True
+        return is_same_epoch
 
-    def _read_all(
-        self, page_after: Callable[[str], ResultPage], summary: ResultSummary, reader: PageReader
-    ) -> None:
+    def _read_all(self, page_after: Callable[[str], ResultPage], into: _Pass) -> bool:
+        """Read pages until the last one or until the epoch changes; return whether it was kept."""
         has_more = True
         while has_more:
-            cursor = reader.cursor
+            cursor = into.reader.cursor
             page = page_after(cursor)
+            if into.epoch not in (None, page.epoch):
+                return False
+            into.epoch = page.epoch
             with self._lock:
-                for result in reader.new_results(page.items, page.next_cursor):
-                    summary.add(result)
+                for result in into.reader.new_results(page.items, page.next_cursor):
+                    into.summary.add(result)
             # A page that refers to itself would otherwise be read without end.
             has_more = page.next_cursor not in (None, cursor)
+        return True
 
 
 def _gauge(

@@ -57,6 +57,10 @@ def claim_jobs(
         registered.
     """
     work.flush_queued()
+    if not catalog.highest:
+        catalog.load_new(work.statements)
+    # Jobs that this transaction has queued can be claimed in it.
+    catalog.activate([*work.effects.queued, *(set_id for _, set_id in work.effects.delayed)])
     names = sorted({claim.node for claim in claims})
     rows, held, requirements = work.statements.claimants(names, catalog.highest)
     catalog.register(requirements)
@@ -102,11 +106,10 @@ def _choose(
     catalog: RequirementCatalog,
 ) -> list[Candidate | None]:
     """Choose a job for each claim in turn. A claim for which there is no job gets None."""
-    wanted = Counter[int]()
-    for claim in claims:
-        if claim.node in nodes:
-            wanted.update(_examined(nodes[claim.node], catalog))
-    queues = _CandidateQueues(work.statements.candidates(wanted, work.now) if wanted else ())
+    candidates = _find_candidates(work, claims, nodes, catalog)
+    if len(candidates) < len(claims) and _activate_queued(work, nodes, catalog):
+        candidates = _find_candidates(work, claims, nodes, catalog)
+    queues = _CandidateQueues(candidates)
     chosen: list[Candidate | None] = []
     for claim in claims:
         node = nodes.get(claim.node)
@@ -122,6 +125,39 @@ def _choose(
             node.working.append(candidate.requirement_id)
             chosen.append(candidate)
     return chosen
+
+
+def _find_candidates(
+    work: UnitOfWork,
+    claims: Sequence[ClaimJob],
+    nodes: Mapping[str, _Node],
+    catalog: RequirementCatalog,
+) -> Sequence[Candidate]:
+    wanted = Counter[int]()
+    for claim in claims:
+        if claim.node in nodes:
+            wanted.update(_examined(nodes[claim.node], catalog))
+    return work.statements.candidates(wanted, work.now) if wanted else ()
+
+
+def _activate_queued(
+    work: UnitOfWork, nodes: Mapping[str, _Node], catalog: RequirementCatalog
+) -> bool:
+    """Activate the requirement sets of jobs that another master has just queued.
+
+    The notification of the other master may arrive later than the claim.
+
+    Returns:
+        Whether the nodes may meet further sets.
+    """
+    if not (work.statements.is_shared and catalog.has_inactive):
+        return False
+    if not catalog.activate(work.statements.queued_requirements()):
+        return False
+    met_ids = catalog.met_by((node.row for node in nodes.values()), work.statements)
+    for name, node in nodes.items():
+        node.meets = met_ids[name]
+    return True
 
 
 def _lease_chosen(

@@ -1,4 +1,4 @@
-"""Leases of jobs: checking, renewing, expiring and extending them."""
+"""Leases of jobs: checking, renewing and expiring them."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ import msgspec
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Failure
 from ffrtmp_shared.states import JobState
-from sqlalchemy import ColumnElement, Connection, literal_column, update
+from sqlalchemy import ColumnElement, Connection, literal_column
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.failures import backoff_s, end_attempt
@@ -135,15 +135,3 @@ def _expire(work: UnitOfWork, job: JobRow, retry_backoff_s: float) -> None:
             message=f"node {job.leased_to} did not renew its lease in time",
         )
     end_attempt(work, job, failure, backoff_s(job.attempt, retry_backoff_s))
-
-
-def extend_all(work: UnitOfWork, lease_s: float) -> None:
-    """Let every lease expire `lease_s` seconds from now.
-
-    This is called when a master starts or when its database becomes reachable again, because agents
-    could not renew their leases during the outage. Without it, an outage of a few seconds could
-    end encodes that have been running for an hour.
-    """
-    work.connection.execute(
-        update(jobs).where(is_held()).values(lease_expires_at=work.now + timedelta(seconds=lease_s))
-    )

@@ -64,8 +64,8 @@ class ParkedClaims:
         self._last_event_of_key: dict[int, int] = {}
         self._last_event_of_node: dict[str, int] = {}
         # The requirement sets that were already matched to the claims that were parked before the
-        # sets existed.
-        self._matched_sets: set[int] = set()
+        # sets became active, each with the step in which it became active.
+        self._matched_sets: dict[int, int | None] = {}
         self._size = 0
         self.is_closed = False
         # The number of wakeups, without timeouts, and the number of those wakeups after which no
@@ -130,11 +130,15 @@ class ParkedClaims:
             was_woken = await self._park(loop, parked, claimed.open_to, delay_s)
             self.wakeups += was_woken
 
-    def wake(self, requirement_id: int, jobs: int) -> None:
-        """Wake one parked claim for each of `jobs` new jobs of a requirement set."""
+    def wake(self, requirement_id: int, jobs: int, *, is_repeated: bool = False) -> None:
+        """Wake one parked claim for each of `jobs` new jobs of a requirement set.
+
+        `is_repeated` states that an earlier wake-up may have been lost, so that the claims that
+        could lease the jobs are determined again.
+        """
         self._events += 1
         self._last_event_of_key[requirement_id] = self._events
-        self._add_new_set(requirement_id)
+        self._add_new_set(requirement_id, is_repeated=is_repeated)
         claims = self._by_key.get(requirement_id)
         while jobs and claims:
             parked = next(iter(claims))
@@ -168,10 +172,6 @@ class ParkedClaims:
         """End the waits of all parked claims, because the master is stopping."""
         self.is_closed = True
         self.wake_all()
-
-    def awaited_requirements(self) -> list[int]:
-        """Return the ids of the requirement sets that parked claims wait for."""
-        return [key for key, claims in self._by_key.items() if claims]
 
     def waiting_nodes(self) -> list[str]:
         """Return the names of the nodes that have parked claims."""
@@ -232,11 +232,12 @@ class ParkedClaims:
             for key in remaining:
                 self._by_key.setdefault(key, {})[parked] = None
 
-    def _add_new_set(self, requirement_id: int) -> None:
-        """Add a new requirement set to the claims that were parked before it existed."""
-        if requirement_id in self._matched_sets:
+    def _add_new_set(self, requirement_id: int, *, is_repeated: bool) -> None:
+        """Add a requirement set to the claims that were parked before it became active."""
+        activation = self._catalog.activation(requirement_id)
+        if self._matched_sets.get(requirement_id) == activation and not is_repeated:
             return
-        self._matched_sets.add(requirement_id)
+        self._matched_sets[requirement_id] = activation
         node = self._catalog.node_of(requirement_id)
         names = self._by_node.keys() if node is None else [node]
         for name in self._catalog.meeting(requirement_id, names):

@@ -50,7 +50,10 @@ class PendingReasonCounts:
         active = [node for node in nodes if node.state is NodeState.ACTIVE]
         busy, exclusively_busy = _busy_nodes(held)
         with self._lock:
+            step = self._catalog.step
             self._catalog.load_new(db)
+            self._catalog.deactivate_others(requirement_ids, step)
+            self._catalog.activate(requirement_ids)
             met = self._catalog.met_by(active, db)
             exclusive = {
                 requirement_id

@@ -1,7 +1,7 @@
 """Matching of nodes to the requirements of jobs."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -9,7 +9,9 @@ from ffrtmp_shared.models import Registration
 from ffrtmp_shared.requirements import Requirements
 from sqlalchemy import Connection
 
+from ffrtmp_master.settings import DEFAULT_MAX_REQUIREMENT_SETS
 from ffrtmp_master.store import statements
+from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.rows import NodeRow
 from ffrtmp_master.store.statements import Statements
 
@@ -61,24 +63,40 @@ def unmet_requirements(requirements: Requirements, node: Registration) -> list[s
     return unmet
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Met:
     # The ids of the requirement sets that a node meets. They were determined for this revision of
     # its registration, and from the sets with ids up to `learned`.
     revision: int
     learned: int
-    ids: frozenset[int]
+    ids: set[int]
 
 
 class RequirementCatalog:
     """An in-memory cache of requirement sets and of the nodes that meet them.
 
-    It holds only data from the database and may be cleared at any time. The writer's thread and the
-    event loop both use it.
+    A set is active while it has queued jobs, and for a few seconds afterwards. Only active sets are
+    matched to nodes, so that claims do not become slower with the number of sets that were ever
+    used. The catalog holds only data from the database and may be cleared at any time. The writer's
+    thread and the event loop both use it.
     """
 
-    def __init__(self) -> None:
-        """Create an empty catalog."""
+    def __init__(self, max_active: int = DEFAULT_MAX_REQUIREMENT_SETS) -> None:
+        """Create an empty catalog.
+
+        Args:
+            max_active: The maximum number of sets that are active at the same time. Ten times as
+                many sets can be stored.
+        """
+        self._max_active = max_active
+        # For each active set, the number of the step in which it became active, and the number of
+        # the step in which a job of it was last seen to be queued.
+        self._active: dict[int, int] = {}
+        self._last_use: dict[int, int] = {}
+        self._step = 0
+        # The transaction that last used the catalog, and the step before its first use.
+        self._last_db: Statements | None = None
+        self._db_step = 0
         self._lock = threading.Lock()
         self._sets: dict[int, RequirementSet] = {}
         self._ids: dict[str, int] = {}
@@ -90,20 +108,33 @@ class RequirementCatalog:
         # Whether a set was stored since the last rollback.
         self._may_need_rollback = False
 
-    def roll_back(self) -> None:
-        """Clear the catalog after a rollback, if it may contain a set that was rolled back."""
+    def roll_back(self, *, is_stale: bool = False) -> None:
+        """Clear the catalog after a rollback, if it may contain a set that is not stored.
+
+        `is_stale` states that another master has removed a set that this catalog contains.
+        """
         with self._lock:
-            if not self._may_need_rollback:
+            if not (self._may_need_rollback or is_stale):
                 return
             self._may_need_rollback = False
             for cache in (self._sets, self._ids, self._for_node, self._nodes, self._met):
                 cache.clear()
+            self._active.clear()
+            self._last_use.clear()
             self._for_any.clear()
             self._highest = 0
 
     def load_new(self, db: Statements) -> None:
         """Load the requirement sets that were added to the database since the last call."""
-        self.register(db.new_requirements(self._highest))
+        is_first = self._highest == 0
+        stored = db.new_requirements(self._highest)
+        if not is_first:
+            self.register(stored)
+            return
+        with self._lock:
+            for requirement_id, key in stored:
+                self._add(requirement_id, key)
+        self.activate(db.queued_requirements())
 
     @property
     def highest(self) -> int:
@@ -111,27 +142,114 @@ class RequirementCatalog:
         return self._highest
 
     def register(self, stored: Iterable[tuple[int, str]]) -> None:
-        """Add requirement sets that were read from the database. Each is given by id and key."""
-        for requirement_id, key in stored:
-            with self._lock:
+        """Add new requirement sets that were read from the database, each given by id and key."""
+        found = list(stored)
+        with self._lock:
+            for requirement_id, key in found:
                 self._add(requirement_id, key)
+        self.activate(requirement_id for requirement_id, _ in found)
+
+    @property
+    def step(self) -> int:
+        """A number that increases with each change of the active sets."""
+        return self._step
+
+    @property
+    def has_inactive(self) -> bool:
+        """Whether the catalog contains sets that are not active."""
+        return len(self._active) < len(self._sets)
+
+    def activate(self, requirement_ids: Iterable[int]) -> bool:
+        """Record that jobs of requirement sets are queued.
+
+        Returns:
+            Whether any of the sets was inactive. Sets that are not in the catalog are ignored.
+        """
+        is_changed = False
+        with self._lock:
+            self._step += 1
+            for requirement_id in requirement_ids:
+                if requirement_id in self._sets:
+                    self._last_use[requirement_id] = self._step
+                    if requirement_id not in self._active:
+                        self._active[requirement_id] = self._step
+                        is_changed = True
+        return is_changed
+
+    def deactivate_others(self, queued: Collection[int], step: int) -> None:
+        """Deactivate requirement sets without queued jobs.
+
+        Args:
+            queued: The sets with queued jobs, as read from the database.
+            step: The value of `step` before `queued` was read. Sets that were used since then
+                remain active.
+        """
+        with self._lock:
+            for requirement_id in self._active.keys() - set(queued):
+                if self._last_use[requirement_id] <= step:
+                    del self._active[requirement_id], self._last_use[requirement_id]
+
+    def activation(self, requirement_id: int) -> int | None:
+        """Return the step in which a requirement set became active; None if it is not active."""
+        return self._active.get(requirement_id)
+
+    def remove(self, requirement_ids: Iterable[int]) -> None:
+        """Remove requirement sets that have been removed from the database."""
+        with self._lock:
+            for requirement_id in requirement_ids:
+                removed = self._sets.pop(requirement_id, None)
+                if removed is None:
+                    continue
+                self._ids.pop(removed.key, None)
+                self._active.pop(requirement_id, None)
+                self._last_use.pop(requirement_id, None)
+                self._for_any.discard(requirement_id)
+                self._for_node.get(removed.requirements.node or "", set()).discard(requirement_id)
+                for met in self._met.values():
+                    met.ids.discard(requirement_id)
 
     def load_from(self, connection: Connection) -> None:
         """Load requirement sets as `load_new` does, on a connection that may be read-only."""
         self.load_new(statements.statements_for(connection))
 
     def id_of(self, db: Statements, requirement_set: RequirementSet) -> int:
-        """Return the id of a requirement set; store the set if it is new."""
+        """Return the id of a requirement set for a new job; store the set if it is new.
+
+        Raises UnprocessableError if too many other sets have queued jobs.
+        """
         key = requirement_set.key
-        known = self._ids.get(key)
-        if known is not None:
-            return known
-        self._may_need_rollback = True
-        requirements = msgspec.json.encode(requirement_set.requirements).decode()
-        requirement_id = db.requirement(key, requirements, requirement_set.exclusive)
-        with self._lock:
-            self._store(requirement_id, requirement_set)
+        if db is not self._last_db:
+            # This is the first call in a transaction, because each has an object of its own.
+            self._last_db, self._db_step = db, self._step
+        requirement_id = self._ids.get(key)
+        if requirement_id not in self._active:
+            self._check_number(db, is_new=requirement_id is None)
+        if requirement_id is None:
+            self._may_need_rollback = True
+            requirements = msgspec.json.encode(requirement_set.requirements).decode()
+            requirement_id = db.requirement(key, requirements, requirement_set.exclusive)
+            with self._lock:
+                self._store(requirement_id, requirement_set)
+        self.activate([requirement_id])
         return requirement_id
+
+    def _check_number(self, db: Statements, *, is_new: bool) -> None:
+        """Raise UnprocessableError if no further set can become active, or none can be stored."""
+        if len(self._active) >= self._max_active:
+            # The jobs of this transaction may not be stored yet.
+            self.deactivate_others(db.queued_requirements(), self._db_step)
+        if len(self._active) >= self._max_active:
+            raise UnprocessableError(
+                f"jobs with {self._max_active} different sets of requirements are queued already "
+                "(master_max_requirement_sets); wait until some of them have ended, or let jobs "
+                "have the same requirements"
+            )
+        if is_new and len(self._sets) >= 10 * self._max_active:
+            raise UnprocessableError(
+                f"the jobs of this farm have {10 * self._max_active} different sets of "
+                "requirements (10 x master_max_requirement_sets); let the master remove old jobs "
+                "(master_jobs_keep_days), or let jobs have the same requirements"
+            )
 
     def set_of(self, requirement_id: int) -> RequirementSet:
         """Return the requirement set with an id. Raises KeyError if it is not in the catalog."""
@@ -143,7 +261,7 @@ class RequirementCatalog:
         return requirement_set is None or requirement_set.exclusive
 
     def met_by(self, nodes: Iterable[NodeRow], db: Statements) -> Mapping[str, frozenset[int]]:
-        """Return the ids of the requirement sets that each node meets, by the name of the node.
+        """Return the ids of the active requirement sets that each node meets, by its name.
 
         Nodes that registered since the last call are read from the database.
         """
@@ -159,7 +277,10 @@ class RequirementCatalog:
                 for name, text in texts.items():
                     self._nodes[name] = msgspec.json.decode(text, type=Registration)
         with self._lock:
-            return {node.name: self._ids_met(node.name, node.revision) for node in rows}
+            return {
+                node.name: frozenset(self._active.keys() & self._ids_met(node.name, node.revision))
+                for node in rows
+            }
 
     def meeting(self, requirement_id: int, names: Iterable[str]) -> list[str]:
         """Return those of the named nodes that are cached and meet a requirement set."""
@@ -196,20 +317,18 @@ class RequirementCatalog:
         else:
             self._for_node.setdefault(node, set()).add(requirement_id)
 
-    def _ids_met(self, name: str, revision: int) -> frozenset[int]:
+    def _ids_met(self, name: str, revision: int) -> set[int]:
         met = self._met.get(name)
-        if met is not None and met.revision == revision and met.learned == self._highest:
-            return met.ids
-        # Unless the node has registered again, only new requirement sets are examined.
-        is_new = met is None or met.revision != revision
-        examined_up_to = 0 if met is None or is_new else met.learned
-        met_ids = frozenset[int]() if met is None or is_new else met.ids
-        node = self._nodes[name]
-        ids = met_ids | {
-            requirement_id
-            for requirement_id in (*self._for_any, *self._for_node.get(name, ()))
-            if requirement_id > examined_up_to
-            and not unmet_requirements(self._sets[requirement_id].requirements, node)
-        }
-        self._met[name] = _Met(revision, self._highest, ids)
-        return ids
+        if met is None or met.revision != revision:
+            met = self._met[name] = _Met(revision, 0, set())
+        if met.learned != self._highest:
+            # Unless the node has registered again, only new requirement sets are examined.
+            node = self._nodes[name]
+            met.ids.update(
+                requirement_id
+                for requirement_id in (*self._for_any, *self._for_node.get(name, ()))
+                if requirement_id > met.learned
+                and not unmet_requirements(self._sets[requirement_id].requirements, node)
+            )
+            met.learned = self._highest
+        return met.ids

@@ -73,7 +73,7 @@ def submit_jobs(
         for submission in requests
         for digest, name in submission.request.scenario.uploads.items()
     }
-    missing = missing_uploads(work.statements, names)
+    missing = missing_uploads(work.statements, names, work.now)
     if by_key:
         catalog.load_new(work.statements)
     new_jobs: list[JobRow] = []
@@ -92,7 +92,11 @@ def submit_jobs(
                 missing_sources_error(missing_here, submission.request.scenario.uploads)
             )
             continue
-        job = _row(work, submission, catalog, settings)
+        try:
+            job = _row(work, submission, catalog, settings)
+        except RequestError as error:
+            outcomes.append(error)
+            continue
         new_jobs.append(job)
         if submission.key is not None:
             by_key[identity] = job

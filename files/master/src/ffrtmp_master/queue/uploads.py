@@ -1,18 +1,31 @@
 """Uploaded files that jobs need: sources and FFmpegs under test."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.statements import Statements
 
 
-def missing_uploads(db: Statements, digests: Collection[str]) -> set[str]:
-    """Return those of the SHA-256 digests whose files were not uploaded.
+def missing_uploads(db: Statements, digests: Collection[str], now: datetime) -> set[str]:
+    """Return which files were not uploaded, and record that the others are used.
 
     On PostgreSQL, the records of the others are locked, so that they are not removed before the
     jobs that name them are stored.
+
+    Args:
+        db: The statements of the transaction that stores the jobs.
+        digests: The SHA-256 digests of the files.
+        now: The current time.
+
+    Returns:
+        The digests of the missing files.
     """
-    return set(digests) - db.sources(sorted(digests)) if digests else set()
+    if not digests:
+        return set()
+    present = sorted(db.sources(sorted(digests)))
+    db.touch_sources(present, now)
+    return set(digests).difference(present)
 
 
 def missing_sources_error(missing: Collection[str], names: Mapping[str, str]) -> UnprocessableError:

@@ -9,14 +9,13 @@ from uuid import UUID
 
 import msgspec
 from ffrtmp_shared import control_encode
-from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.states import JobState, NodeState
 from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.runs import control_encodes
+from ffrtmp_master.runs import control_encodes, looks
 from ffrtmp_master.runs.confidence_interval import repeats_needed
 from ffrtmp_master.store import job_outcomes, nodes, runs
 from ffrtmp_master.store.errors import NotFoundError
@@ -110,10 +109,12 @@ def add_repeats(
             _control(work, outcomes, policy, catalog, _first_rank(work.connection, due) - 1)
         ]
         reason = f"control encode due after {policy.control_every}"
-    elif not outcomes or _is_excluded(work.connection, due.node, outcomes):
+    elif not any(job.is_stored for job in outcomes) or _is_excluded(
+        work.connection, due.node, outcomes
+    ):
         new_jobs, reason = [], ""
     else:
-        to_repeat = _jobs_to_repeat(outcomes, policy.suite.precision)
+        to_repeat = _jobs_to_repeat(outcomes, policy.suite)
         # Each round of repeats has a different order, which is derived from the seed of the run.
         random.Random(f"{run.seed} {due.node} {len(outcomes)}").shuffle(to_repeat)  # noqa: S311
         new_jobs = _repeats(work, outcomes, to_repeat, policy)
@@ -169,10 +170,9 @@ def _is_excluded(connection: Connection, node: str, outcomes: Sequence[JobOutcom
         return True
 
 
-def _jobs_to_repeat(
-    outcomes: Sequence[JobOutcome], precision: Precision | None
-) -> list[JobOutcome]:
+def _jobs_to_repeat(outcomes: Sequence[JobOutcome], suite: Suite) -> list[JobOutcome]:
     """Return the jobs to repeat. A job that is to be repeated n times occurs n times."""
+    precision, planned = suite.precision, looks.looks_of(suite)
     if precision is None:
         return []
     budget_left_s = None
@@ -184,11 +184,14 @@ def _jobs_to_repeat(
         jobs_of_scenario[-1]: repeats_needed(
             [job.speed for job in jobs_of_scenario if job.speed is not None],
             precision.interval,
+            planned,
             most=precision.max_repeats - len(jobs_of_scenario),
         )
         for jobs_of_scenario in _by_scenario(outcomes).values()
-        # Scenarios with a failed job are left out, because the job would fail again.
+        # Scenarios with a failed job are left out, because the job would fail again. The last job
+        # is copied, so it must still exist.
         if all(job.state is JobState.SUCCEEDED for job in jobs_of_scenario)
+        and jobs_of_scenario[-1].is_stored
     }
     if (
         budget_left_s is not None
@@ -234,7 +237,8 @@ def _control(
     rank: int | None,
 ) -> JobRow:
     """Return a job for another control encode. If `rank` is None, it follows all existing jobs."""
-    template = work.jobs([outcomes[0].job_id])[outcomes[0].job_id]
+    stored_id = next(outcome.job_id for outcome in outcomes if outcome.is_stored)
+    template = work.jobs([stored_id])[stored_id]
     job = transitions.clone_queued(template, work.now, policy.priority_step_s)
     wanted = control_encodes.required_set_for(outcomes[0].node, exclusive=policy.suite.exclusive)
     job.node = outcomes[0].node

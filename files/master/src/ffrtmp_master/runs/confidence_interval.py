@@ -5,18 +5,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-CONFIDENCE = 0.95
+from ffrtmp_shared.precision import Look
 
-LEAST_FOR_INTERVAL = 6
-"""The minimum number of values for a confidence interval.
-
-With fewer values, even the interval from the lowest to the highest has less than 95 % confidence.
-"""
-
-_MEDIAN = 0.5
-# The estimated number of values grows with the square of the excess of the width over the target.
-# The actual growth per call is limited far below this, so that the square cannot overflow.
-_MAX_EXCESS = 1e6
+from ffrtmp_master.runs.looks import rank_at
 
 
 @dataclass(frozen=True)
@@ -43,45 +34,57 @@ class ConfidenceInterval:
         return ratio if math.isfinite(ratio) else math.inf
 
 
-def interval_of_median(values: Sequence[float]) -> ConfidenceInterval | None:
+def interval_of_median(
+    values: Sequence[float], looks: tuple[Look, ...] = ()
+) -> ConfidenceInterval | None:
     """Return the confidence interval of the median of values, or None for too few values.
 
     The bounds of the interval are two order statistics. The method is exact for any distribution;
     see Conover, Practical Nonparametric Statistics, 3rd edition, section 3.2.
-    """
-    if len(values) < LEAST_FOR_INTERVAL:
-        return None
-    # SciPy is imported only here, because it uses about 90 MB of memory and is needed only for runs
-    # whose suite requests a precision.
-    from scipy.stats import quantile_test  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    interval = quantile_test(values, p=_MEDIAN).confidence_interval(CONFIDENCE)
-    return ConfidenceInterval(
-        median=statistics.median(values), low=float(interval.low), high=float(interval.high)
+    Args:
+        values: The values.
+        looks: The looks at which the values decide about further values, as planned before the
+            first value. The interval and those of the looks before it cover the median together.
+    """
+    rank = rank_at(len(values), looks)
+    if not rank:
+        return None
+    in_order = sorted(values)
+    return ConfidenceInterval(statistics.median(values), in_order[rank - 1], in_order[-rank])
+
+
+def is_precise(values: Sequence[float], target_ratio: float, looks: tuple[Look, ...]) -> bool:
+    """Return whether the median was precise enough at one of the looks so far.
+
+    Args:
+        values: The values in the order in which they were measured.
+        target_ratio: The requested half width of the interval, divided by the median.
+        looks: The looks.
+    """
+    intervals = (
+        interval_of_median(values[: look.n], looks) for look in looks if look.n <= len(values)
+    )
+    return any(
+        interval is not None and interval.half_width_ratio <= target_ratio for interval in intervals
     )
 
 
-def repeats_needed(values: Sequence[float], target_ratio: float, *, most: int) -> int:
-    """Return the number of further repeats that make the median precise enough.
-
-    The width of the interval is estimated to be inversely proportional to the square root of the
-    number of values. An estimate from few values is unreliable, so the number of values grows by at
-    most half per call.
+def repeats_needed(
+    values: Sequence[float], target_ratio: float, looks: tuple[Look, ...], *, most: int
+) -> int:
+    """Return the number of further repeats until the next look.
 
     Args:
-        values: The values of the repeats so far.
+        values: The values of the repeats so far, in the order in which they were measured.
         target_ratio: The requested half width of the interval, divided by the median.
+        looks: The looks.
         most: The maximum number of repeats to return.
 
     Returns:
-        The number of repeats; 0 if the median is precise enough.
+        The number of repeats; 0 if the median is precise enough or there is no further look.
     """
-    interval = interval_of_median(values)
-    if interval is None:
-        return max(min(LEAST_FOR_INTERVAL - len(values), most), 0)
-    if interval.half_width_ratio <= target_ratio:
+    if is_precise(values, target_ratio, looks):
         return 0
-    count = len(values)
-    excess = min(interval.half_width_ratio / target_ratio, _MAX_EXCESS)
-    needed = math.ceil(count * excess**2)
-    return max(min(needed - count, max(count // 2, 1), most), 0)
+    following = (look.n - len(values) for look in looks if look.n > len(values))
+    return max(min(next(following, 0), most), 0)

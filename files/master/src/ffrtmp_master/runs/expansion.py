@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.queue.uploads import missing_sources_error
+from ffrtmp_master.queue.uploads import missing_sources_error, missing_uploads
 from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.interleaving import interleave
 from ffrtmp_master.runs.placement import PlacedScenario, Placement, place_suite
@@ -177,7 +177,7 @@ def _check_sources(work: UnitOfWork, suite: Suite) -> None:
         for upload in inputs
         if upload.file is not None and upload.sha256 is not None
     }
-    missing = names.keys() - work.statements.sources(names)
+    missing = missing_uploads(work.statements, names, work.now)
     if missing:
         raise missing_sources_error(missing, names)
 

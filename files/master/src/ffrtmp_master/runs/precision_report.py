@@ -4,15 +4,29 @@ import math
 import statistics
 from collections.abc import Collection, Sequence
 
-from ffrtmp_shared.precision import Drift, MedianSpeed, MedianState, Precision, RunPrecision
+from ffrtmp_shared.precision import (
+    Drift,
+    Look,
+    MedianSpeed,
+    MedianState,
+    Precision,
+    RunPrecision,
+)
 
 from ffrtmp_master.runs import control_encodes
-from ffrtmp_master.runs.confidence_interval import ConfidenceInterval, interval_of_median
+from ffrtmp_master.runs.confidence_interval import (
+    ConfidenceInterval,
+    interval_of_median,
+    is_precise,
+)
 from ffrtmp_master.store.job_outcomes import JobOutcome
 
 
 def precision_report(
-    jobs: Sequence[JobOutcome], precision: Precision, unsettled: Collection[str]
+    jobs: Sequence[JobOutcome],
+    precision: Precision,
+    looks: tuple[Look, ...],
+    unsettled: Collection[str],
 ) -> RunPrecision:
     """Return the precision of the median speed of each scenario on each node.
 
@@ -21,6 +35,7 @@ def precision_report(
     Args:
         jobs: The jobs of the run.
         precision: The requested precision.
+        looks: The looks of each scenario; empty if the suite requests no precision.
         unsettled: The nodes that may get further jobs.
 
     Returns:
@@ -35,8 +50,9 @@ def precision_report(
             groups.setdefault((job.node, job.scenario), []).append(job)
     return RunPrecision(
         interval=precision.interval,
+        looks=looks,
         medians=tuple(
-            _median(node, scenario, members, precision, is_settled=node not in unsettled)
+            _median(node, scenario, members, precision, looks, is_settled=node not in unsettled)
             for (node, scenario), members in sorted(groups.items())
         ),
         drifts=tuple(
@@ -50,11 +66,12 @@ def _median(
     scenario: str,
     members: Sequence[JobOutcome],
     precision: Precision,
+    looks: tuple[Look, ...],
     *,
     is_settled: bool,
 ) -> MedianSpeed:
     speeds = [job.speed for job in members if job.speed is not None]
-    interval = interval_of_median(speeds)
+    interval = interval_of_median(speeds, looks)
     is_done = is_settled and all(job.state.is_final for job in members)
     return MedianSpeed(
         node=node,
@@ -64,18 +81,27 @@ def _median(
         speed=statistics.median(speeds) if speeds else None,
         low=interval.low if interval else None,
         high=interval.high if interval else None,
-        state=_state(interval, precision.interval, is_done=is_done),
+        state=_state(
+            interval,
+            precision.interval,
+            is_precise=is_precise(speeds, precision.interval, looks),
+            is_done=is_done,
+        ),
     )
 
 
 def _state(
-    interval: ConfidenceInterval | None, target_ratio: float, *, is_done: bool
+    interval: ConfidenceInterval | None, target_ratio: float, *, is_precise: bool, is_done: bool
 ) -> MedianState:
-    if interval is not None and interval.half_width_ratio <= target_ratio:
+    if is_precise:
         return MedianState.PRECISE
     if not is_done:
         return MedianState.OPEN
-    return MedianState.FEW_REPEATS if interval is None else MedianState.UNSTABLE
+    if interval is None:
+        return MedianState.FEW_REPEATS
+    # The last repeats are the last look, even if some of them were not valid.
+    is_narrow = interval.half_width_ratio <= target_ratio
+    return MedianState.PRECISE if is_narrow else MedianState.UNSTABLE
 
 
 def _drift(node: str, control_jobs: Sequence[JobOutcome]) -> Drift:

@@ -196,8 +196,8 @@ def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
         decoded: B = _DECODERS[endpoint.route].decode(body)
         value_rules.check_json_texts(body)
     except msgspec.DecodeError as error:
-        message, _, field = str(error).partition(" - at `$")
-        extra = [{"key": field.strip(".`"), "message": message}]
+        message, _, place = str(error).partition(" - at `")
+        extra = [{"key": place.rpartition("$")[2].strip(".`"), "message": message}]
         raise ClientException("the body is not valid", extra=extra) from error
     return decoded
 

@@ -12,14 +12,19 @@ from ffrtmp_shared.states import JobState
 from sqlalchemy import Connection, Row, select, tuple_
 
 from ffrtmp_master.store import runs
-from ffrtmp_master.store.read_horizon import below_horizon
-from ffrtmp_master.store.results import START, Position
+from ffrtmp_master.store.epochs import History, read_history
+from ffrtmp_master.store.positions import (
+    Position,
+    below_horizon,
+    latest_position,
+    position_columns,
+)
 from ffrtmp_master.store.schema import jobs, transitions
 
 PAGE = 500
 """The maximum number of transitions per page."""
 
-_PLACE = (transitions.c.transaction_id, transitions.c.id)
+_PLACE = position_columns(transitions)
 
 
 class Event(NamedTuple):
@@ -58,23 +63,27 @@ class EventPage:
         end: The position after which the next page begins.
         is_last: Whether there are no further events yet.
         unfinished: The runs in which a job has ended, but whose own end has not been read yet.
+        history: The epochs of the database in the snapshot of the page.
     """
 
     events: tuple[Event, ...]
     end: Position
     is_last: bool
     unfinished: frozenset[UUID]
+    history: History
 
 
-def latest_position(connection: Connection) -> Position:
-    """Return the newest position before which no further transition can appear."""
-    row = connection.execute(
-        select(*_PLACE)
-        .where(*below_horizon(connection, transitions))
-        .order_by(*(column.desc() for column in _PLACE))
-        .limit(1)
-    ).first()
-    return START if row is None else Position(*row)
+class FeedStart(NamedTuple):
+    """The epochs of the database, and the position before which no further event can appear."""
+
+    history: History
+    place: Position
+
+
+def feed_start(connection: Connection) -> FeedStart:
+    """Return the position from which a feed delivers new events."""
+    history = read_history(connection, transitions)
+    return FeedStart(history, latest_position(connection, transitions))
 
 
 def run_at(connection: Connection, place: Position) -> UUID | None:
@@ -123,14 +132,19 @@ def page_of_events(
         guard.run(f"transition {row.id}", partial(_add_event, row, job_events))
     end = Position(rows[-1].transaction_id, rows[-1].id) if rows else after
     touched = frozenset(unfinished) | _with_jobs_that_ended(job_events)
+    history = read_history(connection, transitions)
     if len(rows) == PAGE:
-        return EventPage(tuple(job_events), end, is_last=False, unfinished=touched)
+        return EventPage(tuple(job_events), end, is_last=False, unfinished=touched, history=history)
     ended = {run.run_id: run for run in runs.ended(connection, touched)}
     events = _merged(job_events, ended, after)
     # The next page begins at the newest position in this snapshot, so that events that do not match
     # the filter are not read again.
     return EventPage(
-        events, latest_position(connection), is_last=True, unfinished=touched - ended.keys()
+        events,
+        latest_position(connection, transitions),
+        is_last=True,
+        unfinished=touched - ended.keys(),
+        history=history,
     )
 
 

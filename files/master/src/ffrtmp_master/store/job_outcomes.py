@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ffrtmp_shared.measurement import VerdictState
 from ffrtmp_shared.states import JobState
-from sqlalchemy import JSON, ColumnElement, Connection, select, type_coerce
+from sqlalchemy import JSON, ColumnElement, Connection, exists, select, type_coerce
 
 from ffrtmp_master.store.schema import jobs, results
 
@@ -17,7 +17,10 @@ _REPEATABLE = ("transcode", "ladder", "decode")
 
 
 class JobOutcome(NamedTuple):
-    """A job and the speed that it measured. The speed of an invalid result is None."""
+    """A job and the speed that it measured. The speed of an invalid result is None.
+
+    `is_stored` is False if retention of an earlier release removed the job and kept its result.
+    """
 
     job_id: UUID
     node: str
@@ -30,6 +33,7 @@ class JobOutcome(NamedTuple):
     duration_s: float
     has_result: bool
     speed: float | None
+    is_stored: bool = True
 
     @property
     def can_be_repeated(self) -> bool:
@@ -48,12 +52,58 @@ def outcomes_of_node(connection: Connection, run_id: UUID, node: str) -> Sequenc
     Returns:
         The outcomes.
     """
-    return _outcomes(connection, jobs.c.run_id == run_id, jobs.c.node == node)
+    return [
+        *_removed_outcomes(connection, results.c.run_id == run_id, results.c.node == node),
+        *_outcomes(connection, jobs.c.run_id == run_id, jobs.c.node == node),
+    ]
 
 
 def outcomes_of_run(connection: Connection, run_id: UUID) -> Sequence[JobOutcome]:
     """Return all jobs of a run in order of position."""
-    return _outcomes(connection, jobs.c.run_id == run_id)
+    return [
+        *_removed_outcomes(connection, results.c.run_id == run_id),
+        *_outcomes(connection, jobs.c.run_id == run_id),
+    ]
+
+
+def _removed_outcomes(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> Sequence[JobOutcome]:
+    """Return the outcomes of jobs that were removed and whose results were kept."""
+    scenario = type_coerce(results.c.scenario, JSON)
+    measurement = type_coerce(results.c.measurement, JSON)
+    rows = connection.execute(
+        select(
+            results.c.job_id,
+            results.c.node,
+            scenario["name"].as_string().label("scenario"),
+            scenario["kind"].as_string().label("kind"),
+            results.c.repeat,
+            results.c.stored_at,
+            measurement["encode"]["wall_s"].as_float().label("wall_s"),
+            measurement["encode"]["speed"].as_float().label("speed"),
+            measurement["verdict"]["state"].as_string().label("verdict"),
+        )
+        .where(*conditions, ~exists(select(1).where(jobs.c.id == results.c.job_id)))
+        .order_by(results.c.stored_at, results.c.sequence)
+    )
+    return [
+        JobOutcome(
+            job_id=row.job_id,
+            node=row.node,
+            scenario=row.scenario,
+            kind=row.kind,
+            state=JobState.SUCCEEDED,
+            position=-1,
+            repeat=row.repeat,
+            created_at=row.stored_at,
+            duration_s=row.wall_s or 0.0,
+            has_result=True,
+            speed=None if row.verdict == VerdictState.INVALID else row.speed,
+            is_stored=False,
+        )
+        for row in rows
+    ]
 
 
 def _outcomes(connection: Connection, *conditions: ColumnElement[bool]) -> Sequence[JobOutcome]:

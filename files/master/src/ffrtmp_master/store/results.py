@@ -1,47 +1,38 @@
 """Queries for results, which never change after they are stored."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 from uuid import UUID
 
 from ffrtmp_shared.models import Result, ResultPage
 from sqlalchemy import Connection, Row, select, tuple_
 
-from ffrtmp_master.store.read_horizon import below_horizon
+from ffrtmp_master.store.epochs import Mark, read_history
+from ffrtmp_master.store.positions import Position, below_horizon, position_columns
 from ffrtmp_master.store.schema import results
 
-
-class Position(NamedTuple):
-    """A position in the order of stored rows: by transaction, and within it by sequence number."""
-
-    transaction_id: int
-    sequence: int
-
-
-START = Position(-1, -1)
-"""The position before all rows."""
+_PLACE = position_columns(results)
 
 
 def page_of_results(
-    connection: Connection, run_id: UUID | None, after: Position, limit: int
+    connection: Connection, run_id: UUID | None, cursor: Sequence[Mark], limit: int
 ) -> ResultPage:
     """Return a page of results in the order in which they were stored.
 
     Args:
         connection: A connection to the database.
         run_id: The run, or None for the results of all jobs.
-        after: The position after which the page begins.
+        cursor: The cursor at which the page begins; empty for the first page.
         limit: The maximum number of results.
 
     Returns:
         The page.
     """
+    history = read_history(connection, results)
+    after = history.position_of(cursor)
     query = (
         select(results)
-        .where(
-            tuple_(results.c.transaction_id, results.c.sequence) > tuple_(*after),
-            *below_horizon(connection, results),
-        )
-        .order_by(results.c.transaction_id, results.c.sequence)
+        .where(tuple_(*_PLACE) > tuple_(*after), *below_horizon(connection, results))
+        .order_by(*_PLACE)
         .limit(limit + 1)
     )
     if run_id is not None:
@@ -50,19 +41,11 @@ def page_of_results(
     last = rows[limit - 1] if len(rows) > limit else None
     return ResultPage(
         items=tuple(result_of(row) for row in rows[:limit]),
-        next_cursor=None if last is None else f"{last.transaction_id}.{last.sequence}",
+        next_cursor=None
+        if last is None
+        else history.cursor_at(Position(last.transaction_id, last.sequence)),
+        epoch=history.current,
     )
-
-
-def latest_position(connection: Connection) -> Position:
-    """Return the newest position before which no further result can appear."""
-    row = connection.execute(
-        select(results.c.transaction_id, results.c.sequence)
-        .where(*below_horizon(connection, results))
-        .order_by(results.c.transaction_id.desc(), results.c.sequence.desc())
-        .limit(1)
-    ).first()
-    return START if row is None else Position(*row)
 
 
 def between_positions(
@@ -81,11 +64,11 @@ def between_positions(
         The results, and the position after which to continue. If these are fewer than `limit`
         results, there are no more.
     """
-    position = tuple_(results.c.transaction_id, results.c.sequence)
+    position = tuple_(*_PLACE)
     query = (
         select(results)
         .where(position > tuple_(*after), position <= tuple_(*until))
-        .order_by(results.c.transaction_id, results.c.sequence)
+        .order_by(*_PLACE)
         .limit(limit)
     )
     if run_id is not None:

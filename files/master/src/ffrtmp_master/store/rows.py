@@ -1,13 +1,16 @@
 """Rows of the hot path: read once, changed in memory, and written back together."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from ffrtmp_shared.models import Artifact
 from ffrtmp_shared.states import JobState, NodeState
+
+USE_RECORDED_EVERY = timedelta(minutes=1)
+"""The interval at which the use of a source is recorded, which limits the number of writes."""
 
 
 class JobRow(msgspec.Struct, omit_defaults=True, gc=False):

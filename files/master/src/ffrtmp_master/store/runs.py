@@ -1,6 +1,7 @@
 """Queries for runs and for the numbers of their jobs in each state."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -47,13 +48,28 @@ def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
     ).first()
 
 
+@dataclass(frozen=True)
+class RunFilter:
+    """A filter that selects the runs of a submitter, the run with its key, or all runs.
+
+    Keys belong to their owners: a key is only meaningful together with the submitter.
+    """
+
+    created_by: str | None = None
+    key: str | None = None
+    only_unfinished: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a key without an owner."""
+        if self.key is not None and self.created_by is None:
+            raise ValueError("a key must be looked up for one submitter")
+
+
+ALL_RUNS = RunFilter()
+
+
 def page_of_runs(
-    connection: Connection,
-    before: UUID | None,
-    limit: int,
-    key: str | None = None,
-    *,
-    only_unfinished: bool = False,
+    connection: Connection, before: UUID | None, limit: int, wanted: RunFilter = ALL_RUNS
 ) -> RunPage:
     """Return a page of runs, newest first.
 
@@ -61,16 +77,17 @@ def page_of_runs(
         connection: A connection to the database.
         before: The id after which the page begins; None for the first page.
         limit: The maximum number of runs.
-        key: If not None, only runs with this idempotency key are returned.
-        only_unfinished: Whether finished runs are left out.
+        wanted: The filter.
 
     Returns:
         The page.
     """
     query = select(runs).order_by(runs.c.id.desc()).limit(limit + 1)
-    if key is not None:
-        query = query.where(runs.c.key == key)
-    if only_unfinished:
+    if wanted.created_by is not None:
+        query = query.where(runs.c.created_by == wanted.created_by)
+    if wanted.key is not None:
+        query = query.where(runs.c.key == wanted.key)
+    if wanted.only_unfinished:
         query = query.where(runs.c.finished_at.is_(None))
     if before is not None:
         query = query.where(runs.c.id < before)

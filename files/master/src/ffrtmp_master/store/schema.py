@@ -92,7 +92,7 @@ sources = Table(
     metadata,
     Column("sha256", _DIGEST, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
-    # The time of the last upload.
+    # The time of the last upload, or of the last submission that names the source.
     Column("stored_at", UtcDateTime, nullable=False),
     # The name of the token of the first upload.
     Column("uploaded_by", _NAME, index=True),
@@ -184,6 +184,8 @@ jobs = Table(
         sqlite_where=_QUEUED,
         postgresql_where=_QUEUED,
     ),
+    # Retention removes requirement sets that have no jobs.
+    Index("ix_jobs_requirement_id", "requirement_id"),
     # This index contains only leased and running jobs, at most as many as the farm has slots.
     Index("ix_jobs_held", "leased_to", sqlite_where=_HELD, postgresql_where=_HELD),
     Index(
@@ -207,13 +209,44 @@ jobs = Table(
 )
 
 
-# The id of the transaction that wrote a row. On PostgreSQL, transactions do not commit in the order
-# of the row numbers that they generate. Readers that continue from a position therefore order rows
-# by transaction id, and ignore rows that are not older than the oldest open transaction. On SQLite,
-# the id is 0, because transactions run one after another.
+# The id of the transaction that wrote a row. On PostgreSQL, this is the id on the server plus the
+# offset of the epoch. There, transactions do not commit in the order of the row numbers that they
+# generate. Readers that continue from a position therefore order rows by transaction id, and ignore
+# rows that are not older than the oldest open transaction. On SQLite, the id is 0, because
+# transactions run one after another.
 def _transaction_id() -> Column[int]:
     return Column("transaction_id", BigInteger, nullable=False, server_default=text("0"))
 
+
+# The periods in which the database was not replaced by another copy of itself; see store/epochs.py.
+epochs = Table(
+    "epochs",
+    metadata,
+    Column("id", _GENERATED, primary_key=True),
+    Column("token", String(40), nullable=False, unique=True),
+    # The server process, the database and the table that the epoch belongs to; NULL on SQLite.
+    Column("server", Text),
+    Column("began_at", UtcDateTime, nullable=False),
+    # The difference between the transaction ids that are stored and those of the server.
+    Column("transaction_offset", BigInteger, nullable=False),
+    # The positions of the last result and of the last transition before the epoch.
+    Column("results_transaction_id", BigInteger, nullable=False),
+    Column("results_sequence", BigInteger, nullable=False),
+    Column("transitions_transaction_id", BigInteger, nullable=False),
+    Column("transitions_sequence", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# The times that masters share to extend leases; see queue/lease_extension.py. There is one row.
+lease_times = Table(
+    "lease_times",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # The last recorded time at which any master could receive heartbeats.
+    Column("listening_until", UtcDateTime, nullable=False),
+    # A lease that ends later has had a heartbeat since leases were last extended.
+    Column("extended_until", UtcDateTime, nullable=False),
+)
 
 transitions = Table(
     "transitions",

@@ -1,5 +1,6 @@
 """Uploaded sources: their owners, their total size, and their removal when no run needs them."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -22,9 +23,11 @@ from sqlalchemy import (
 
 from ffrtmp_master.store.content.base import Content
 from ffrtmp_master.store.errors import ConflictError, NotFoundError, TooLargeError
-from ffrtmp_master.store.retention import Batch
 from ffrtmp_master.store.schema import jobs, runs, sources
 from ffrtmp_master.store.upserts import insert_into
+
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+_UNFINISHED = (JobState.QUEUED, JobState.LEASED, JobState.RUNNING)
 
 
 class TokenUse(NamedTuple):
@@ -68,7 +71,7 @@ def add_source(
 ) -> None:
     """Record that a source is stored.
 
-    If the source was uploaded before, only the time of its upload changes.
+    If the source was uploaded before, only the time of its last use changes.
 
     Args:
         connection: A connection with an open transaction.
@@ -137,7 +140,7 @@ def page_of_sources(connection: Connection, after: str, limit: int) -> SourcePag
             sha256=row.sha256,
             size_bytes=row.size_bytes,
             uploaded_by=row.uploaded_by,
-            uploaded_at=row.stored_at,
+            used_at=row.stored_at,
         )
         for row in rows[:limit]
     )
@@ -164,28 +167,46 @@ def remove_source(connection: Connection, sha256: str) -> None:
     connection.execute(delete(sources).where(sources.c.sha256 == sha256))
 
 
-def remove_old_sources(connection: Connection, before: datetime, at_most: int) -> Batch:
-    """Remove sources that were last uploaded before a time and that no unfinished run names.
+def list_removable(connection: Connection, before: datetime) -> list[str]:
+    """Return the sources that were last used before a time and that no unfinished run names.
+
+    This reads all unfinished jobs, so it must not be called in the transaction of a writer.
+
+    Args:
+        connection: A connection to the database.
+        before: The time.
+
+    Returns:
+        The digests.
+    """
+    old = connection.execute(select(sources.c.sha256).where(sources.c.stored_at < before))
+    found = set(old.scalars())
+    if not found:
+        return []
+    unfinished = jobs.c.state.in_([literal_column(f"'{state}'") for state in _UNFINISHED])
+    for query in (
+        select(runs.c.suite).where(runs.c.finished_at.is_(None)),
+        select(cast(jobs.c.scenario, Text)).where(unfinished),
+    ):
+        for text in connection.execution_options(yield_per=1000).execute(query).scalars():
+            found.difference_update(_DIGEST.findall(text))
+    return sorted(found)
+
+
+def remove_unused_sources(connection: Connection, digests: list[str], before: datetime) -> int:
+    """Remove those of the sources that have not been used since they were listed.
 
     Args:
         connection: A connection with an open transaction.
-        before: The time.
-        at_most: The maximum number of sources in the batch.
+        digests: The digests that `list_removable` returned.
+        before: The time before which the sources were last used. A submission that names a source
+            changes the time of its last use.
 
     Returns:
-        The outcome.
+        The number of removed sources.
     """
-    found = connection.execute(
-        select(sources.c.sha256, sources.c.size_bytes)
-        .where(sources.c.stored_at < before, ~_is_needed(sources.c.sha256))
-        .order_by(sources.c.sha256)
-        .limit(at_most)
-        .with_for_update(skip_locked=True)
-    ).all()
-    needed = _needed(connection, [row.sha256 for row in found])
-    unused = [row for row in found if row.sha256 not in needed]
-    connection.execute(delete(sources).where(sources.c.sha256.in_([r.sha256 for r in unused])))
-    return Batch(len(unused), len(found) < at_most, sum(row.size_bytes for row in unused))
+    unused = and_(sources.c.sha256.in_(digests), sources.c.stored_at < before)
+    return connection.execute(delete(sources).where(unused)).rowcount
 
 
 def _needed(connection: Connection, digests: Sequence[str]) -> set[str]:

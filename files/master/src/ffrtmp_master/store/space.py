@@ -15,6 +15,8 @@ from ffrtmp_master.settings import SQLITE_PREFIX, Settings
 from ffrtmp_master.store.errors import InsufficientSpaceError
 from ffrtmp_master.store.reader import Reader
 
+# A system call for each submission would be measurable.
+_DISK_READ_EVERY_S = 0.5
 # Reading the size of a large PostgreSQL database takes some milliseconds.
 _DATABASE_READ_EVERY_S = 10.0
 
@@ -27,6 +29,8 @@ class SpaceGuard:
         self._settings = settings
         self._reader = reader
         self._folders = _folders(settings)
+        self._free_bytes = 0
+        self._disk_read_s = -_DISK_READ_EVERY_S
         self._database_bytes = 0
         self._database_read_s = -_DATABASE_READ_EVERY_S
 
@@ -40,16 +44,17 @@ class SpaceGuard:
             InsufficientSpaceError: Less than the reserved space would be free.
         """
         reserved_bytes = self._settings.reserved_bytes
-        if not reserved_bytes:
+        if not reserved_bytes or not self._folders:
             return
-        for folder in self._folders:
-            free_bytes = shutil.disk_usage(folder).free
-            if free_bytes - added_bytes < reserved_bytes:
-                raise InsufficientSpaceError(
-                    f"{free_bytes} bytes are free on the disk of the master, of which "
-                    f"{reserved_bytes} are reserved for results (master_reserved_bytes); remove "
-                    "old sources and artifacts, or enlarge the disk"
-                )
+        if time.monotonic() - self._disk_read_s >= _DISK_READ_EVERY_S:
+            self._free_bytes = min(shutil.disk_usage(folder).free for folder in self._folders)
+            self._disk_read_s = time.monotonic()
+        if self._free_bytes - added_bytes < reserved_bytes:
+            raise InsufficientSpaceError(
+                f"{self._free_bytes} bytes are free on the disk of the master, of which "
+                f"{reserved_bytes} are reserved for results (master_reserved_bytes); remove "
+                "old sources and artifacts, or enlarge the disk"
+            )
 
     async def check(self, added_bytes: int = 0) -> None:
         """Check that the disk and the database have space for more data.

@@ -1,6 +1,7 @@
 """Transactions, executed one after another on a persistent connection."""
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -23,6 +24,8 @@ Operation = Callable[[UnitOfWork], T]
 _log = logging.getLogger(__name__)
 
 _MAX_TRIES = 3
+# A row that a new row refers to does not exist. Another master may just have removed it.
+_MISSING_REFERENCE = "23503"
 # The SQLSTATE codes for unique violation, deadlock, serialization failure and lock timeout.
 _TRANSIENT_SQLSTATES = frozenset({"23505", "40P01", "40001", "55P03"})
 
@@ -36,14 +39,17 @@ class Hooks:
             before its callers get their responses.
         batch: Called in the thread of the transaction after every commit, with the number of
             operations and the duration of the transaction in seconds.
-        rolled_back: Called in the thread of the transaction after a rollback.
+        rolled_back: Called in the thread of the transaction after a rollback, with the error.
+        connected: Called with each new connection, before the first transaction on it, and with
+            whether it is the first connection.
         read_only: Called in the thread of the transaction after the database has refused a write
             because it is read-only.
     """
 
     committed: Callable[[Effects], None] = lambda _effects: None
     batch: Callable[[int, float], None] = lambda _operations, _duration_s: None
-    rolled_back: Callable[[], None] = lambda: None
+    rolled_back: Callable[[Exception], None] = lambda _error: None
+    connected: Callable[[Connection, bool], None] = lambda _connection, _is_first: None
     read_only: Callable[[], None] = lambda: None
 
 
@@ -79,6 +85,7 @@ class Transactions:
         # commit has begun.
         self._is_reused = False
         self._is_committing = False
+        self._has_connected = False
 
     def run(
         self, operation: Operation[T], operations: int, *, pipelined: bool = False
@@ -132,7 +139,7 @@ class Transactions:
         # The caller repeats the operation with `run`, which raises the error.
         except Exception as error:
             _log.info("a transaction is repeated: %s", error)
-            self._undo()
+            self._undo(error)
             return None
         return OpenTransaction(transaction, value, work.effects, operations, start_s)
 
@@ -140,8 +147,8 @@ class Transactions:
         """Commit an open transaction. If this fails, roll it back and raise the error."""
         try:
             opened.transaction.commit()
-        except Exception:
-            self._undo()
+        except Exception as error:
+            self._undo(error)
             raise
         self._report_batch(opened.operations, time.monotonic() - opened.start_s)
 
@@ -170,7 +177,7 @@ class Transactions:
                     work.notify_peers()
                 self._is_committing = True
         except Exception as error:
-            self._watch.rolled_back()
+            self._watch.rolled_back(error)
             if isinstance(error, SQLAlchemyError):
                 self._drop_connection()
             if is_read_only(error):
@@ -189,13 +196,20 @@ class Transactions:
         except Exception:
             _log.exception("the duration of a transaction was not recorded")
 
-    def _undo(self) -> None:
-        self._watch.rolled_back()
+    def _undo(self, error: Exception) -> None:
+        self._watch.rolled_back(error)
         self._drop_connection()
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            self._connection = self._engine.connect()
+            connection = self._engine.connect()
+            try:
+                self._watch.connected(connection, not self._has_connected)
+            except BaseException:
+                connection.invalidate()
+                connection.close()
+                raise
+            self._connection, self._has_connected = connection, True
         return self._connection
 
     def _drop_connection(self) -> None:
@@ -209,7 +223,18 @@ class Transactions:
             self._connection = None
 
 
+def has_missing_reference(error: Exception) -> bool:
+    """Return whether a transaction failed because a row that it refers to was removed."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    return (
+        getattr(cause, "sqlstate", None) == _MISSING_REFERENCE
+        or getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+    )
+
+
 def _is_transient(error: DBAPIError) -> bool:
     """Return whether another master caused the error, so that a retry may succeed."""
+    if has_missing_reference(error):
+        return True
     sqlstate = getattr(error.orig, "sqlstate", None)
     return sqlstate in _TRANSIENT_SQLSTATES

@@ -34,6 +34,7 @@ from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.agent.report_delivery import ReportDelivery
 from ffrtmp_worker.agent.report_values import UnrepresentableError, conforming_measurement
 from ffrtmp_worker.agent.retry import retry_until_answered
+from ffrtmp_worker.agent.service_status import report_status
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.agent.spool import Spool
 from ffrtmp_worker.agent.spooled_report import SpooledReport, describe_artifact
@@ -83,7 +84,8 @@ class Agent:
         )
         self._work = settings.work_dir / f"slot-{slot}"
         self._spool = Spool(settings.spool_dir / f"slot-{slot}")
-        self._delivery = ReportDelivery(self._spool, stopped)
+        self._status = tools.loops.add("claims", stale_after_s=_STALE_AFTER_S)
+        self._delivery = ReportDelivery(self._spool, stopped, self._status)
         self._fetcher = SourceFetcher(
             SourceCache(settings.cache_dir, settings.cache_max_bytes),
             tools,
@@ -97,7 +99,6 @@ class Agent:
             ),
         )
         self._builds = BuildCache(self._fetcher, is_allowed=settings.allow_ffmpeg_under_test)
-        self._status = tools.loops.add("claims", stale_after_s=_STALE_AFTER_S)
         self._activity = ActivitySender(settings.progress_socket, tools.loops)
         self._last: LastResult | None = None
         # Files left by a killed agent belong to attempts that will not be continued.
@@ -130,6 +131,7 @@ class Agent:
         registration = capabilities.registration(self._settings, self._tools)
         retry_until_answered(self._stopped)(client.register, registration)
         _log.info("registered", extra={"node": registration.name, "slot": self._slot})
+        report_status(f"registered with {self._settings.master_url} as {registration.name}")
 
     def _run_once(self, client: MasterClient) -> AfterPass:
         """Deliver pending reports, then claim a job and run it if there is one."""

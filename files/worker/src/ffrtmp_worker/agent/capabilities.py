@@ -13,6 +13,7 @@ from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.models import NodeFacts, Registration
 from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
+from ffrtmp_shared.value_rules import clean_text
 
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.ffmpeg import build_info
@@ -24,20 +25,27 @@ from ffrtmp_worker.measure.complexity import ComplexityCache
 from ffrtmp_worker.measure.environment import cpu_model
 from ffrtmp_worker.measure.rtmp_stat import StatPage
 
+_MAX_FACT = 1024
+
 _log = logging.getLogger(__name__)
 
 
 def node_facts() -> NodeFacts:
     """Return the facts of this host. `cpu_count` counts the CPUs that this process may use."""
     return NodeFacts(
-        hostname=socket.gethostname(),
-        os=_os_name(),
-        kernel=platform.release(),
-        architecture=platform.machine(),
-        cpu_model=cpu_model(),
+        hostname=_text(socket.gethostname()),
+        os=_text(_os_name()),
+        kernel=_text(platform.release()),
+        architecture=_text(platform.machine()),
+        cpu_model=_text(cpu_model()),
         cpu_count=len(os.sched_getaffinity(0)),
         memory_bytes=psutil.virtual_memory().total,
     )
+
+
+def _text(fact: str) -> str:
+    """Return a fact as text that the master accepts; firmware may report any characters."""
+    return clean_text(fact, _MAX_FACT)
 
 
 def proved_encoders(ffmpeg: Path) -> frozenset[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from ffrtmp_shared import logs
+from ffrtmp_shared import __version__, logs
 from ffrtmp_shared.client import MasterRefusedError
 from ffrtmp_shared.config import ConfigError, load
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ffrtmp-agent", description="Run the jobs of an ffmpeg-rtmp farm on this host."
     )
     parser.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="claim jobs and run them until stopped")
     run.add_argument("--slot", type=int, required=True, help="number of the node's slot, from 1")

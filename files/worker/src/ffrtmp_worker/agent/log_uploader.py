@@ -55,8 +55,9 @@ class LogUploader:
         self._sent_bytes = 0
         self._next: _LogChunk | None = None
         beat_s = claim.heartbeat_s
+        self._status = loops.add("log_upload", stale_after_s=_STALE_AFTER_BEATS * beat_s)
         self._loop = ThreadLoop(
-            loops.add("log_upload", stale_after_s=_STALE_AFTER_BEATS * beat_s),
+            self._status,
             partial(self._send_new, is_last=False),
             Pacing(interval_s=beat_s, is_first_delayed=True, retry_pause_max_s=beat_s),
             expected=(MasterUnreachableError, MasterRefusedError, OSError),
@@ -104,6 +105,8 @@ class LogUploader:
                 self._next = None
                 self._read_bytes += chunk.file_bytes
                 self._sent_bytes += len(chunk.text)
+                # The log may grow faster than it is sent, so that this loop goes on for long.
+                self._status.succeed()
         except MasterRefusedError as error:
             if error.is_temporary:
                 raise

@@ -10,10 +10,13 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError
+from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_registry import LoopStatus
 from ffrtmp_shared.models import Artifact, ResultReport
 from tenacity import RetryError
 
@@ -52,8 +55,16 @@ class _Deferral:
 class ReportDelivery:
     """Delivers the reports of one slot, the oldest first."""
 
-    def __init__(self, spool: Spool, stopped: threading.Event) -> None:
-        """Deliver the reports in `spool` until `stopped` is set."""
+    def __init__(self, spool: Spool, stopped: threading.Event, status: LoopStatus) -> None:
+        """Create the delivery.
+
+        Args:
+            spool: The spool that contains the reports.
+            stopped: The event after which no request is repeated.
+            status: The record of the loop that delivers the reports.
+        """
+        # An entry that raises an unexpected error must not keep the others from being delivered.
+        self._entries = ItemGuard(status, passed_on=(RetryError,))
         self._spool = spool
         self._stopped = stopped
         self._deferred: dict[str, _Deferral] = {}
@@ -78,7 +89,7 @@ class ReportDelivery:
         """
         for entry in self._due():
             try:
-                self._deliver(client, entry)
+                self._entries.run(entry.name, partial(self._deliver, client, entry))
             except RetryError:
                 return False
         return True

@@ -188,12 +188,14 @@ class ReadingServer:
             self._report_due_s = now_s + _REPORT_INTERVAL_S
             self._report_loops()
         if now_s >= self._due_s:
-            # Keep a fixed interval, but skip samples that were missed while the host was suspended.
-            # The time of the next sample is set first, so that a failing sample is not repeated at
-            # once.
-            interval_s = self._reader.interval_s
-            self._due_s = max(self._due_s + interval_s, now_s + interval_s / 2)
-            self._reader.sample()
+            try:
+                self._reader.sample()
+            finally:
+                # Keep a fixed interval, but skip samples that were missed while the host was
+                # suspended. A failing sample is not repeated at once. The interval is that after
+                # the sample: only then are the counters known.
+                interval_s = self._reader.interval_s
+                self._due_s = max(self._due_s + interval_s, now_s + interval_s / 2)
         now_s = time.monotonic()
         wake_s = min(self._due_s, self._report_due_s)
         watched = [self._listener, self._ended]

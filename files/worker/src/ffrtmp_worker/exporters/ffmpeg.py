@@ -267,6 +267,7 @@ class DatagramReceiver:
             loops: The registry of the exporter's loops.
         """
         opened.settimeout(_RECEIVE_TIMEOUT_S)
+        self._ignored = 0
         self._socket = opened
         self._slots = slots
         self._status: LoopStatus = loops.add("datagrams", stale_after_s=_LOOP_STALE_AFTER_S)
@@ -292,7 +293,10 @@ class DatagramReceiver:
         # One datagram must not keep those of other slots from being received.
         except Exception as error:
             self._status.fail()
-            _log.warning("a datagram was ignored: %s", error)
+            self._ignored += 1
+            # A program that sends only damaged datagrams must not flood the log.
+            if self._ignored & (self._ignored - 1) == 0:
+                _log.warning("%d datagrams were ignored, the last one: %s", self._ignored, error)
         return AfterPass.REPEAT
 
 

@@ -3,13 +3,21 @@
 from pathlib import Path
 from typing import BinaryIO
 
+HEAD_MAX_BYTES = 262_144
+"""Maximum size of the stored beginning of a log."""
+
+TAIL_MAX_BYTES = 262_144
+"""Maximum size of the stored end of a log."""
+
 _TAIL_LINES = 40
 
 
 class BoundedLog:
     """A log file that stores only the beginning and the end of the data written to it."""
 
-    def __init__(self, path: Path, *, head_bytes: int = 262_144, tail_bytes: int = 262_144) -> None:
+    def __init__(
+        self, path: Path, *, head_bytes: int = HEAD_MAX_BYTES, tail_bytes: int = TAIL_MAX_BYTES
+    ) -> None:
         """Open the file for appending, because an encode may consist of several processes.
 
         Args:

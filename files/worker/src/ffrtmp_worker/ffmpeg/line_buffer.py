@@ -1,6 +1,7 @@
 """Assembly of lines from the data of a pipe."""
 
-_MAX_LINE_BYTES = 65_536
+MAX_LINE_BYTES = 65_536
+"""Maximum size of a line of FFmpeg's output; of a longer line, only the end is kept."""
 
 
 class LineBuffer:
@@ -15,5 +16,5 @@ class LineBuffer:
     def feed(self, data: bytes) -> list[str]:
         """Add data and return the lines that it completes."""
         *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[-_MAX_LINE_BYTES:]
+        self._rest = rest[-MAX_LINE_BYTES:]
         return [line.decode(errors="replace") for line in lines]

@@ -11,6 +11,9 @@ import msgspec
 
 _UNKNOWN = ("N/A", "unknown", "unspecified", "reserved")
 _NAN = float("nan")
+_MAX_DIGITS = 15
+_MAX_S = 1e12
+"""Latest time stamp, in seconds. Recordings of cameras may have the time since 1970, about 2e9."""
 
 
 class InvalidListError(Exception):
@@ -80,7 +83,7 @@ class PacketList:
                 "shorten the clip or raise worker_source_max_packets"
             )
         flags = fields.get("flags", "")
-        size_bytes = int(fields["size"]) if "size" in fields else 0
+        size_bytes = _count(fields.get("size", "0"))
         self.times_s.append(_seconds(fields.get("pts_time")))
         self.durations_s.append(_seconds(fields.get("duration_time")))
         self.sizes_bytes.append(size_bytes)
@@ -101,12 +104,12 @@ def _format(fields: dict[str, str]) -> VideoFormat:
     level = int(fields.get("level", "-99"))
     return VideoFormat(
         codec=_known(fields, "codec_name"),
-        width=int(fields.get("width", "0")),
-        height=int(fields.get("height", "0")),
+        width=_count(fields.get("width", "0")),
+        height=_count(fields.get("height", "0")),
         pixel_format=_known(fields, "pix_fmt"),
         profile=_known(fields, "profile"),
         level=level if level >= 0 else None,
-        reorder_frames=int(fields.get("has_b_frames", "0")),
+        reorder_frames=_count(fields.get("has_b_frames", "0")),
         frame_rate=_rate(fields.get("avg_frame_rate", "0/0")),
         field_order=fields.get("field_order", "unknown"),
         color_range=_known(fields, "color_range"),
@@ -117,7 +120,21 @@ def _format(fields: dict[str, str]) -> VideoFormat:
 
 
 def _seconds(text: str | None) -> float:
-    return _NAN if text is None or text in _UNKNOWN else float(text)
+    """Return a time, or NaN if it is unknown. Raises ValueError if it is out of range."""
+    if text is None or text in _UNKNOWN:
+        return _NAN
+    seconds = float(text)
+    # This is also false for NaN and infinities, which would hide an irregular frame rate.
+    if not abs(seconds) <= _MAX_S:
+        raise ValueError("a time is out of range")
+    return seconds
+
+
+def _count(text: str) -> int:
+    """Return a count. Raises ValueError if the text is not one or is too long."""
+    if not (text.isdecimal() and len(text) <= _MAX_DIGITS):
+        raise ValueError("a count is out of range")
+    return int(text)
 
 
 def _known(fields: dict[str, str], name: str) -> str | None:

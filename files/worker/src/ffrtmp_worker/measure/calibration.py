@@ -8,6 +8,7 @@ This may depend on the FFmpeg build, the size and the bit depth: XPSNR in some b
 import logging
 import math
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -120,7 +121,8 @@ class Calibration:
                 how = Comparison(width, height, pixel_format, command.VMAF_MODEL)
                 try:
                     faults = self.faults(how, threads, stop)
-                except CalibrationFailedError as error:
+                except (CalibrationFailedError, OSError) as error:
+                    # A job that cannot be calibrated either reports the reason.
                     _log.warning("the quality metrics were not calibrated: %s", error)
                     return
                 for metric, reason in faults.items():
@@ -186,6 +188,9 @@ def run_calibration(
         )
         if outcome.stopped_by is not None:
             raise CalibrationFailedError(f"it was stopped by its {outcome.stopped_by}")
+        if outcome.exit_code < 0:
+            signal_name = signal.Signals(-outcome.exit_code).name
+            raise CalibrationFailedError(f"FFmpeg was ended by {signal_name}")
         if outcome.exit_code:
             raise CalibrationFailedError(" ".join(outcome.log_tail.splitlines()[-1:]))
         try:

@@ -85,11 +85,11 @@ def quota_cpus(own: Path = _OWN, cgroups: Path = _CGROUPS) -> float | None:
     The quota of a group also limits the groups below it, so the smallest one applies.
     """
     folder = _places(own, cgroups).get("cpu")
-    found = []
-    while folder is not None and folder != cgroups and cgroups in folder.parents:
-        found.append(_quota(folder))
-        folder = folder.parent
-    return min((quota for quota in found if quota is not None), default=None)
+    if folder is None:
+        return None
+    # In a container, the root of the hierarchy is the group of the container.
+    groups = [folder, *(parent for parent in folder.parents if parent.is_relative_to(cgroups))]
+    return min((quota for quota in map(_quota, groups) if quota is not None), default=None)
 
 
 def unified_group(own: Path = _OWN, cgroups: Path = _CGROUPS) -> Path | None:

@@ -17,9 +17,11 @@ from ffrtmp_shared.measurement import Unavailable
 
 _PERIOD_S = 1.0
 _TIMEOUT_S = 2.0
-_MAX_BYTES = 8_000_000
+MAX_PAGE_BYTES = 8_000_000
+"""Maximum size of the statistics page."""
+
 _STALE_AFTER_S = 60.0
-_MAX_CLIENTS = 1000
+MAX_CLIENTS = 1000
 """Maximum number of connections of a stream of a benchmark, over its whole duration."""
 
 _MAX_DIGITS = 18
@@ -140,10 +142,10 @@ class StatSummary:
     def add(self, at_s: float, sample: StatSample) -> None:
         """Add a sample that was taken at `at_s`, in seconds on any clock.
 
-        Raises ValueError if the stream had more connections than `_MAX_CLIENTS`.
+        Raises ValueError if the stream had more connections than `MAX_CLIENTS`.
         """
-        if len(self._dropped.keys() | sample.dropped.keys()) > _MAX_CLIENTS:
-            raise ValueError(f"the stream has more than {_MAX_CLIENTS} connections, the limit")
+        if len(self._dropped.keys() | sample.dropped.keys()) > MAX_CLIENTS:
+            raise ValueError(f"the stream has more than {MAX_CLIENTS} connections, the limit")
         start_s, counted_bytes = at_s - sample.age_s, 0
         if self._record is not None and abs(start_s - self._record[0]) < _SAME_S:
             counted_bytes = min(self._record[1], sample.bytes_in)
@@ -281,8 +283,8 @@ def _read(http: httpx.Client, url: str, requested_s: float) -> bytes:
             raise ValueError(f"the response was {response.status_code} {response.reason_phrase}")
         for piece in response.iter_bytes():
             page += piece
-            if len(page) > _MAX_BYTES:
-                raise ValueError(f"the page is longer than {_MAX_BYTES} bytes")
+            if len(page) > MAX_PAGE_BYTES:
+                raise ValueError(f"the page is longer than {MAX_PAGE_BYTES} bytes")
             if time.monotonic() - requested_s > _TIMEOUT_S:
                 raise ValueError(f"the page was not complete after {_TIMEOUT_S:g} s")
     return bytes(page)

@@ -49,6 +49,9 @@ class Statements(Protocol):
     def sources(self, digests: Iterable[str]) -> set[str]:
         """Return the digests that belong to an uploaded source."""
 
+    def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
+        """Record that sources are used, unless this was recorded within the last minute."""
+
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
     ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:
@@ -84,6 +87,9 @@ class Statements(Protocol):
 
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
         """Return those of the requirement sets that have a queued job that may be leased now."""
+
+    def queued_requirements(self) -> list[int]:
+        """Return the requirement sets that have queued jobs, with one index seek for each."""
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         """Read the ids and keys of requirement sets with an id above `after`."""

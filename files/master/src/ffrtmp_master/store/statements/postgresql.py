@@ -19,6 +19,7 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     NEW,
+    USE_RECORDED_EVERY,
     Candidate,
     Claimants,
     HeldJob,
@@ -147,6 +148,10 @@ _ARTIFACTS = (
 )
 # A concurrent removal of a source waits for the transaction that names it, and the reverse.
 _SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s) ORDER BY sha256 FOR KEY SHARE"
+_TOUCH_SOURCES = (
+    "UPDATE sources SET stored_at = %s WHERE sha256 IN (SELECT sha256 FROM sources"
+    " WHERE sha256 = ANY(%s) AND stored_at < %s ORDER BY sha256 FOR NO KEY UPDATE)"
+)
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
     " ORDER BY name FOR UPDATE"
@@ -167,6 +172,15 @@ _CANDIDATES = (
 _ANY_QUEUED = (
     "SELECT k.id FROM unnest(%s::int[]) AS k (id)"  # noqa: S608
     f" WHERE EXISTS (SELECT 1 FROM jobs j WHERE {_READY})"
+)
+# PostgreSQL finds the lowest id above another one by one seek, but would read all entries of the
+# index for SELECT DISTINCT.
+_NEXT_QUEUED = "SELECT min(requirement_id) FROM jobs WHERE state = 'queued'"
+_QUEUED_REQUIREMENTS = (
+    f"WITH RECURSIVE queued (id) AS (({_NEXT_QUEUED}) UNION ALL"  # noqa: S608
+    f" SELECT ({_NEXT_QUEUED} AND requirement_id > queued.id)"
+    " FROM queued WHERE queued.id IS NOT NULL)"
+    " SELECT id FROM queued WHERE id IS NOT NULL"
 )
 _NEW_REQUIREMENTS = "SELECT id, key FROM requirements WHERE id > %s ORDER BY id"
 _NEW_REQUIREMENT = (
@@ -231,6 +245,9 @@ class PostgresqlStatements:
     def sources(self, digests: Iterable[str]) -> set[str]:
         return {row[0] for row in self._run(_SOURCES, (list(digests),))}
 
+    def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
+        self._run(_TOUCH_SOURCES, (now, list(digests), now - USE_RECORDED_EVERY))
+
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
     ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:
@@ -273,6 +290,9 @@ class PostgresqlStatements:
 
     def any_queued(self, requirement_ids: Iterable[int], now: datetime) -> set[int]:
         return {row[0] for row in self._run(_ANY_QUEUED, (list(requirement_ids), now))}
+
+    def queued_requirements(self) -> list[int]:
+        return [row[0] for row in self._run(_QUEUED_REQUIREMENTS)]
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         return list(self._run(_NEW_REQUIREMENTS, (after,)))

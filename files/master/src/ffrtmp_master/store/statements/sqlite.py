@@ -19,6 +19,7 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     NEW,
+    USE_RECORDED_EVERY,
     Candidate,
     Claimants,
     HeldJob,
@@ -55,6 +56,7 @@ _INSERT_RESULT = (
 )
 _ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AND attempt = ?"
 _SOURCE = "SELECT sha256 FROM sources WHERE sha256 = ?"
+_TOUCH_SOURCE = "UPDATE sources SET stored_at = ? WHERE sha256 = ? AND stored_at < ?"
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes"
     " WHERE name IN (SELECT value FROM json_each(?))"
@@ -63,6 +65,17 @@ _RECORD_SEEN = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_a
 _READY = "requirement_id = ? AND state = 'queued' AND (not_before IS NULL OR not_before <= ?)"
 _CANDIDATES = f"SELECT rank, id FROM jobs WHERE {_READY} ORDER BY rank, id LIMIT ?"  # noqa: S608
 _ANY_QUEUED = f"SELECT 1 FROM jobs WHERE {_READY} LIMIT 1"  # noqa: S608
+# SQLite finds the lowest id above another one by one seek, but would read all entries of the index
+# for SELECT DISTINCT.
+_QUEUED_REQUIREMENTS = (
+    "WITH RECURSIVE queued (id) AS ("
+    "SELECT (SELECT min(requirement_id) FROM jobs INDEXED BY ix_jobs_queued"
+    " WHERE state = 'queued') UNION ALL "
+    "SELECT (SELECT min(requirement_id) FROM jobs INDEXED BY ix_jobs_queued"
+    " WHERE state = 'queued' AND requirement_id > queued.id)"
+    " FROM queued WHERE queued.id IS NOT NULL)"
+    " SELECT id FROM queued WHERE id IS NOT NULL"
+)
 _FINISH_RUN = (
     "UPDATE runs SET finished_at = ?2 WHERE id = ?1 AND finished_at IS NULL"
     " AND unsettled_nodes IS NULL AND NOT EXISTS ("
@@ -146,6 +159,10 @@ class SqliteStatements:
         found = (self._run(_SOURCE, (digest,)).fetchone() for digest in digests)
         return {row[0] for row in found if row is not None}
 
+    def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
+        before = _text(now - USE_RECORDED_EVERY)
+        self._run_many(_TOUCH_SOURCE, [(_text(now), digest, before) for digest in digests])
+
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]
     ) -> Mapping[tuple[UUID, int], Mapping[str, tuple[str, int]]]:
@@ -198,6 +215,9 @@ class SqliteStatements:
             for requirement_id in requirement_ids
             if self._run(_ANY_QUEUED, (requirement_id, at)).fetchone() is not None
         }
+
+    def queued_requirements(self) -> list[int]:
+        return [row[0] for row in self._run(_QUEUED_REQUIREMENTS)]
 
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         return self._run("SELECT id, key FROM requirements WHERE id > ?", (after,)).fetchall()
