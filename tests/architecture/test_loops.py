@@ -32,6 +32,9 @@ EXCEPTIONS = {
     "shared/loop_runner.py:AsyncLoop.start": "the runner itself",
     "shared/loop_runner.py:ThreadLoop.start": "the runner itself",
     "shared/loop_runner.py:ThreadLoop._run_begun": "the runner itself",
+    "shared/exporter_server.py:ExporterServer._admit": (
+        "a thread for one connection, all of whose phases have deadlines"
+    ),
     "master/auth/token_lookup.py:TokenLookup.find_shared": (
         "a task for a single query, whose outcome all callers receive"
     ),

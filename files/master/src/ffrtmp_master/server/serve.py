@@ -8,11 +8,15 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from ffrtmp_shared.exporter import LISTENER_STALE_AFTER_S, ExporterSettings, make_server
+from ffrtmp_shared.exporter_server import ExporterServer
+from ffrtmp_shared.server_certificates import ServerCertificates
 from uvicorn.config import STARTUP_FAILURE
 
 from ffrtmp_master.server import app
@@ -124,7 +128,7 @@ def serve(settings: Settings) -> None:
     Raises OSError if the certificate cannot be read, and SystemExit if the port is in use.
     """
     _tune_garbage_collector()
-    services = Services(settings)
+    services = Services(settings, certificates=ServerCertificates(settings.certificate_files))
     config = uvicorn.Config(
         app.create_app(services),
         host=settings.listen_address,
@@ -146,7 +150,15 @@ def serve(settings: Settings) -> None:
     )
     if settings.client_crl_file is not None:
         _reject_revoked(config, settings.client_crl_file)
-    Server(config, services).run()
+    # The metrics have a listener and threads of their own, so that they stay available when clients
+    # overload the API.
+    with nullcontext() if settings.metrics is None else _metrics_server(settings.metrics, services):
+        Server(config, services).run()
+
+
+def _metrics_server(settings: ExporterSettings, services: Services) -> ExporterServer:
+    loop = services.loops.add("metrics_listener", stale_after_s=LISTENER_STALE_AFTER_S)
+    return make_server("ffmpeg-rtmp master", services.collectors(), settings, loop)
 
 
 def _reject_revoked(config: uvicorn.Config, crl_file: Path) -> None:
