@@ -1,12 +1,15 @@
 """Client of the energy reader."""
 
 import socket
+import time
 from pathlib import Path
 
 import msgspec
 
 _TIMEOUT_S = 2.0
 _CHUNK_BYTES = 65_536
+MAX_ANSWER_BYTES = 1024 * 1024
+"""The maximum size of the reader's answer."""
 
 
 class ZoneReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +51,20 @@ def request_reading(path: Path) -> EnergyReading:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
             opened.settimeout(_TIMEOUT_S)
             opened.connect(str(path))
-            chunks = []
-            while chunk := opened.recv(_CHUNK_BYTES):
-                chunks.append(chunk)
-        return msgspec.json.decode(b"".join(chunks), type=EnergyReading)
+            answer = _receive(opened)
+        return msgspec.json.decode(answer, type=EnergyReading)
     except (OSError, msgspec.DecodeError) as error:
         return EnergyReading(
             monotonic_s=0.0, zones={}, gaps=0, reason=f"the energy reader does not answer: {error}"
         )
+
+
+def _receive(opened: socket.socket) -> bytes:
+    """Read the whole answer. Raises OSError if it is too large or takes too long."""
+    answer = bytearray()
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while chunk := opened.recv(_CHUNK_BYTES):
+        answer += chunk
+        if len(answer) > MAX_ANSWER_BYTES or time.monotonic() > deadline_s:
+            raise OSError(f"the answer exceeds {MAX_ANSWER_BYTES} bytes or {_TIMEOUT_S:g} s")
+    return bytes(answer)
