@@ -51,6 +51,9 @@ EXCEPTIONS = {
     "master/server/fast_path_protocol.py:FastPathProtocol.on_message_complete": (
         "a task for a single request, which closes the connection if it fails"
     ),
+    "master/server/listener.py:Listener._accept": (
+        "a task for a single handshake, which has a deadline, and a timer that accepts again"
+    ),
     "worker/agent/report_delivery.py:ReportDelivery._deliver": (
         "tries one report until it is delivered, deferred or rejected"
     ),
