@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from ffrtmp_shared import config
+from ffrtmp_shared.server_certificates import CertificateFiles
 from msgspec import Meta
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -143,6 +144,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def is_shared(self) -> bool:
         """Return whether other masters may use the same database."""
         return self.database_url.startswith(POSTGRESQL_PREFIX)
+
+    @property
+    def certificate_files(self) -> CertificateFiles:
+        """The files of the server's TLS context."""
+        return CertificateFiles(
+            self.certificate_file, self.key_file, self.client_ca_file, self.client_crl_file
+        )
 
     def database_password(self) -> str | None:
         """Return the database password; raises OSError if the password file cannot be read."""
