@@ -1,6 +1,7 @@
 """Factory of a complete measurement, for tests of the agent and of the master."""
 
 import hashlib
+from datetime import UTC, datetime
 
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
@@ -120,6 +121,7 @@ def measurement() -> Measurement:
             numa_nodes="0",
             host_tuning="on",
             source_cached_ratio=1.0,
+            measured_at=datetime(2026, 1, 1, tzinfo=UTC),
             slot=SlotEnvironment(
                 cpus=4,
                 quota_cpus=4.0,

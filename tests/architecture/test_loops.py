@@ -32,6 +32,9 @@ EXCEPTIONS = {
     "shared/loop_runner.py:AsyncLoop.start": "the runner itself",
     "shared/loop_runner.py:ThreadLoop.start": "the runner itself",
     "shared/loop_runner.py:ThreadLoop._run_begun": "the runner itself",
+    "shared/exporter_server.py:ExporterServer._admit": (
+        "a thread for one connection, all of whose phases have deadlines"
+    ),
     "master/auth/token_lookup.py:TokenLookup.find_shared": (
         "a task for a single query, whose outcome all callers receive"
     ),
@@ -50,6 +53,9 @@ EXCEPTIONS = {
     ),
     "master/server/fast_path_protocol.py:FastPathProtocol.on_message_complete": (
         "a task for a single request, which closes the connection if it fails"
+    ),
+    "master/server/listener.py:Listener._accept": (
+        "a task for the handshake of a single connection, and a timer that resumes listening once"
     ),
     "worker/agent/report_delivery.py:ReportDelivery._deliver": (
         "tries one report until it is delivered, deferred or rejected"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ RULES = Path("roles/vmalert/files/rules.yml")
 DASHBOARD = Path("roles/grafana/files/dashboards/farm.json")
 UNIT_TESTS = Path("tests/deploy/alert_rules.yml")
 
+VMALERT = Path(".cache/victoria-metrics/usr/bin/vmalert")
+
 _METRIC = re.compile(r"\bffrtmp_[a-z_]+")
 _SUFFIX = re.compile(r"_(?:bucket|count|sum)$")
 
@@ -21,9 +24,12 @@ def load(path: Path) -> Any:
     return YAML(typ="safe").load(path)
 
 
-def alerts(root: Path) -> dict[str, str]:
-    rules = [rule for group in load(root / RULES)["groups"] for rule in group["rules"]]
-    return {rule["alert"]: rule["expr"] for rule in rules}
+def rules(root: Path) -> list[dict[str, Any]]:
+    return [rule for group in load(root / RULES)["groups"] for rule in group["rules"]]
+
+
+def names(root: Path) -> set[str]:
+    return {rule["alert"] for rule in rules(root)}
 
 
 def documented(root: Path) -> set[str]:
@@ -65,13 +71,40 @@ def test_every_alert_is_tested_inactive_and_firing(root: Path) -> None:
         for sample in query["exp_samples"]
     ]
     firing |= {name for labels in samples for name in re.findall(r'alertname="(\w+)"', labels)}
-    assert quiet == firing == set(alerts(root))
+    assert firing == names(root)
+    assert quiet == names(root) - {"Watchdog"}
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the sections of a page."""
+    headings = re.findall(r"^##+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_alert_refers_to_its_section_of_the_runbook(root: Path) -> None:
+    for rule in rules(root):
+        annotations = rule["annotations"]
+        assert set(annotations) == {"summary", "description", "runbook_url"}, rule["alert"]
+        page, _, anchor = annotations["runbook_url"].partition("#")
+        assert anchor == rule["alert"].lower()
+        assert anchor in anchors(root / page)
+        assert rule["labels"]["severity"] in ("none", "warning", "critical")
+
+
+def test_every_section_of_the_runbook_has_an_alert(root: Path) -> None:
+    assert anchors(root / "docs/alerts.md") == {name.lower() for name in names(root)}
+
+
+def test_vmalert_accepts_the_rules(root: Path) -> None:
+    command = [root / VMALERT, "-dryRun", f"-rule={root / RULES}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("file", [RULES, DASHBOARD])
 def test_only_existing_metrics_are_queried(root: Path, file: Path) -> None:
     if file == RULES:
-        queries = list(alerts(root).values())
+        queries = [rule["expr"] for rule in rules(root)]
     else:
         panels = json.loads((root / file).read_text())["panels"]
         queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]

@@ -18,7 +18,7 @@ _ADDED = re.compile(r'\.add\(\s*(?:"(\w+)"|(_\w+)),\s*stale_after_s=')
 
 _PREFIXES = {
     "ffrtmp_agent": tuple(sorted(AGENT_LOOPS)),
-    "ffrtmp_exporter": ("refresh", "containers", "datagrams"),
+    "ffrtmp_exporter": ("refresh", "containers", "datagrams", "listener"),
     "ffrtmp_energy_reader": ("samples",),
     "ffrtmp_importer": ("import",),
 }
@@ -30,7 +30,10 @@ def loops(tmp_path: Path) -> list[tuple[str, str]]:
     services = Services(
         settings_for(Database(f"sqlite:///{tmp_path}/farm.db"), tmp_path), SetClock()
     )
-    named = {"ffrtmp_master": (*services.loops.names(), "notifications"), **_PREFIXES}
+    named = {
+        "ffrtmp_master": (*services.loops.names(), "notifications", "metrics_listener"),
+        **_PREFIXES,
+    }
     return [(prefix, name) for prefix, names in named.items() for name in names]
 
 

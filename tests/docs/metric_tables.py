@@ -6,10 +6,11 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from certificates import Site
 from ffrtmp_master.exporters.health import FarmHealth, Health
-from ffrtmp_master.exporters.polling import PollingCollector
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_master.store.queue_stats import DatabaseSize
 from ffrtmp_master.telemetry import snapshot
@@ -17,18 +18,25 @@ from ffrtmp_master.telemetry.metrics import Metrics
 from ffrtmp_master.telemetry.snapshot import FarmSnapshot
 from ffrtmp_shared import exporter
 from ffrtmp_shared.loop_metrics import loop_metrics
-from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.metric_page import MetricPage
+from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
+from ffrtmp_shared.source_age import SourceAge
 from ffrtmp_worker.energy.client import request_reading
-from ffrtmp_worker.exporters.cpu import CpuCollector
+from ffrtmp_worker.exporters.cpu import CpuCollector, EnergyCollector
 from ffrtmp_worker.exporters.docker_engine import Container, Containers
 from ffrtmp_worker.exporters.docker_stats import DockerCollector
 from ffrtmp_worker.exporters.ffmpeg import SlotRegistry
 from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.exporters.slots import SlotUseCollector
-from ffrtmp_worker.measure.nvml import Gpu, Gpus
+from ffrtmp_worker.measure.nvml import Gpu, GpuFailure, Gpus
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+
+Described = tuple[Metric, tuple[str, ...]]
+"""A metric and the names of its labels."""
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/metrics.md"
 
@@ -49,27 +57,41 @@ _UNITS = (
 )
 
 
+def metrics() -> dict[str, list[Described]]:
+    """Return the metrics of each table of the page, with the names of their labels."""
+    found: dict[str, Iterable[Metric | Described]] = {
+        "master, counted as it happens": _registered(Metrics("sqlite").registry),
+        "master, read at a scrape": _read_at_scrape(),
+        "results": [*_results(), *_source("the master")],
+        "health": [*_health(), *_source("the master")],
+        "cpu": [
+            *CpuCollector().collect(),
+            *EnergyCollector(lambda: request_reading(Path("nowhere"))).collect(),
+            *SlotUseCollector().collect(),
+        ],
+        "gpu": _gpu(),
+        "ffmpeg": SlotRegistry().metrics(),
+        "docker_stats": [*_docker(), *_source("the Engine")],
+        "every exporter": [*_every_exporter(), *_loops("ffrtmp_exporter")],
+        "loops of the master": _loops("ffrtmp_master"),
+        "loop of the energy reader": _loops("ffrtmp_energy_reader"),
+        "loop of the importer": _loops("ffrtmp_importer"),
+        "master and every exporter": [*_certificates(), *_scrape()],
+    }
+    return {
+        name: [item if isinstance(item, tuple) else (item, _labels_of(item)) for item in items]
+        for name, items in found.items()
+    }
+
+
 def tables() -> dict[str, str]:
     """Return the tables of the page by their names."""
-    return {
-        "master, counted as it happens": _table(_registered(Metrics("sqlite").registry)),
-        "master, read at a scrape": _table(_read_at_scrape()),
-        "results": _table([*LatestResults().collect(), *_refreshed("results")]),
-        "health": _table([*_health(), *_refreshed("health")]),
-        "cpu": _table(
-            [
-                *CpuCollector(lambda: request_reading(Path("nowhere"))).collect(),
-                *SlotUseCollector().collect(),
-            ]
-        ),
-        "gpu": _table(_gpu()),
-        "ffmpeg": _table(SlotRegistry().metrics()),
-        "docker_stats": _table(_docker()),
-        "every exporter": _table([*_every_exporter(), *_loops("ffrtmp_exporter")]),
-        "loops of the master": _table(_loops("ffrtmp_master")),
-        "loop of the energy reader": _table(_loops("ffrtmp_energy_reader")),
-        "loop of the importer": _table(_loops("ffrtmp_importer")),
-    }
+    return {name: _table(described) for name, described in metrics().items()}
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that the name of a metric ends with, or ""."""
+    return next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
 
 
 def written(text: str) -> str:
@@ -94,14 +116,16 @@ def _read_at_scrape() -> Iterable[Metric]:
     )
 
 
+def _results() -> Iterable[Metric]:
+    return LatestResults(series_max=1, keep_days=1, recount_s=1).collect()
+
+
 def _health() -> Iterable[Metric]:
-    health = FarmHealth()
-    health.refresh(lambda: Health(is_ready=True))
-    return health.collect()
+    return FarmHealth().metrics_of(Health(is_ready=True))
 
 
-def _refreshed(name: str) -> Iterable[Metric]:
-    return PollingCollector(name, lambda: None, 1, LoopRegistry()).collect()
+def _source(name: str) -> Iterable[Metric]:
+    return SourceAge(name).metrics()
 
 
 def _loops(prefix: str) -> Iterable[Metric]:
@@ -110,19 +134,44 @@ def _loops(prefix: str) -> Iterable[Metric]:
 
 def _gpu() -> Iterable[Metric]:
     gpu = Gpu(index=0, uuid="GPU-0", name="NVIDIA", values={}, throttled={})
-    return GpuCollector(lambda: Gpus(driver="999", gpus=(gpu,), reason="")).collect()
+    none = Gpus(driver="", gpus=(), reason="", failure=GpuFailure.NO_GPU)
+    found = Gpus(driver="999", gpus=(gpu,), reason="")
+    return _with_labels(GpuCollector(lambda: none), GpuCollector(lambda: found))
 
 
 def _docker() -> Iterable[Metric]:
     container = Container(name="", id="", image="", state="running", values={}, network={})
+    none = Containers(version="", containers=(), reason="no_socket", read_at_s=0.0)
     found = Containers(version="", containers=(container,), reason="", read_at_s=0.0)
-    return DockerCollector(lambda: found).collect()
+    return _with_labels(DockerCollector(lambda: none), DockerCollector(lambda: found))
+
+
+def _with_labels(*collectors: Collector) -> Iterable[Metric]:
+    """Return each metric of collectors of the same class from the one in which it has samples.
+
+    Only a sample of an Info metric contains its labels.
+    """
+    for metrics in zip(*(collector.collect() for collector in collectors), strict=True):
+        yield next((metric for metric in metrics if metric.samples), metrics[0])
 
 
 def _every_exporter() -> Iterable[Metric]:
-    registry = CollectorRegistry()
-    exporter.register_build_info("name", registry)
-    return exporter.TimedCollector(registry).collect()
+    for collector in exporter.own_collectors().values():
+        yield from collector.collect()
+
+
+def _certificates() -> Iterable[Metric]:
+    with TemporaryDirectory() as folder:
+        site = Site(Path(folder))
+        files = CertificateFiles(site.certificate_file, site.key_file, site.ca_file)
+        yield from ServerCertificates(files).collect()
+
+
+def _scrape() -> Iterable[Metric]:
+    text = MetricPage({}).render("")[0].decode()
+    for metric in text_string_to_metric_families(text):
+        unit = unit_of(metric.name)
+        yield GaugeMetricFamily(metric.name, metric.documentation, labels=["collector"], unit=unit)
 
 
 def _registered(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str, ...]]]:
@@ -135,12 +184,11 @@ def _registered(registry: CollectorRegistry) -> Iterator[tuple[Metric, tuple[str
             yield metric, labels
 
 
-def _table(metrics: Iterable[Metric | tuple[Metric, tuple[str, ...]]]) -> str:
+def _table(described: Iterable[Described]) -> str:
     rows = []
-    for item in metrics:
-        metric, labels = item if isinstance(item, tuple) else (item, _labels_of(item))
+    for metric, labels in described:
         name = metric.name + _SUFFIXES.get(metric.type, "")
-        unit = next((unit for unit in _UNITS if metric.name.endswith(f"_{unit}")), "")
+        unit = unit_of(metric.name)
         named = ", ".join(f"`{label}`" for label in labels)
         meaning = metric.documentation.rstrip(".").replace("|", "\\|")
         cells = (f"`{name}`", metric.type, unit.replace("_", " "), named, meaning)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .metric_tables import PAGE, tables, written
+from .metric_tables import PAGE, metrics, tables, unit_of, written
 
 
 def test_the_tables_are_up_to_date() -> None:
@@ -16,6 +16,21 @@ def test_every_metric_has_a_meaning_and_a_type() -> None:
             name, kind, _, _, meaning = (cell.strip() for cell in row.strip("|").split(" |"))
             assert kind in ("counter", "gauge", "histogram", "info"), name
             assert len(meaning) > 10, name
+
+
+def test_every_metric_declares_the_unit_in_its_name() -> None:
+    for described in metrics().values():
+        for metric, _ in described:
+            # The metrics of the library's process collector declare no unit.
+            if not metric.name.startswith("process_"):
+                assert metric.unit == unit_of(metric.name), metric.name
+
+
+def test_no_label_has_the_cause_of_a_failure_next_to_a_state() -> None:
+    for described in metrics().values():
+        for metric, labels in described:
+            if metric.name.endswith(("_up", "_available", "_ready")):
+                assert set(labels) <= {"node"}, metric.name
 
 
 def test_a_page_without_a_table_is_refused() -> None:

@@ -2,24 +2,31 @@
 
 import threading
 import time
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
 
 import msgspec
 import promtool
 import pytest
-from ffrtmp_master.exporters.health import FarmHealth, Health
+from ffrtmp_master.exporters import latest_results
+from ffrtmp_master.exporters.health import FarmHealth
 from ffrtmp_master.exporters.polling import PollingCollector
 from ffrtmp_master.exporters.results import LatestResults
-from ffrtmp_shared import exporter
-from ffrtmp_shared.client import MasterUnreachableError
+from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
+from ffrtmp_shared.exporter import own_collectors
+from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing
-from ffrtmp_shared.measurement import Unavailable
-from ffrtmp_shared.models import NodeList, Result, ResultPage, RunPage
-from prometheus_client import CollectorRegistry, generate_latest
+from ffrtmp_shared.measurement import Unavailable, VerdictState
+from ffrtmp_shared.metric_page import MetricPage
+from ffrtmp_shared.models import Node, NodeList, Problem, Result, ResultPage, Run, RunPage
+from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
+
+T = TypeVar("T")
 
 LABELS = {
     "node": "worker1",
@@ -27,6 +34,43 @@ LABELS = {
     "rate_point": "1000k",
     "scenario": "clip/libx264/1000k",
 }
+DAY_S = 86_400.0
+
+
+class Api:
+    """The calls of the exporters, answered by a master in this process."""
+
+    def __init__(self, harness: Any) -> None:
+        self._harness = harness
+        self.page_size = 200
+        self.is_reachable = True
+
+    def is_ready(self) -> bool:
+        if not self.is_reachable:
+            raise MasterUnreachableError("gone")
+        return True
+
+    def nodes(self) -> tuple[Node, ...]:
+        return self._call("/v1/nodes", NodeList).items
+
+    def run(self, run_id: UUID) -> Run:
+        return self._call(f"/v1/runs/{run_id}", Run)
+
+    def run_page(self, cursor: str = "", *, only_unfinished: bool = False) -> RunPage:
+        return self._call(
+            "/v1/runs", RunPage, cursor=cursor, unfinished=str(only_unfinished).lower()
+        )
+
+    def result_page(self, cursor: str = "") -> ResultPage:
+        return self._call("/v1/results", ResultPage, cursor=cursor)
+
+    def _call(self, path: str, answer_type: type[T], **params: str) -> T:
+        if params:
+            params["limit"] = str(self.page_size)
+        answer = self._harness.call("viewer", "GET", path, params=params)
+        if answer.is_error:
+            raise MasterRefusedError(msgspec.json.decode(answer.content, type=Problem))
+        return msgspec.json.decode(answer.content, type=answer_type)
 
 
 def value(collector: Collector, name: str, **labels: str) -> float | None:
@@ -42,60 +86,258 @@ def finish_job(harness: Any) -> Result:
     return msgspec.convert(items[-1], Result)
 
 
+def new_latest(**more: Any) -> LatestResults:
+    defaults: dict[str, Any] = {
+        "series_max": 1000,
+        "keep_days": 90,
+        "recount_s": DAY_S,
+        "clock": lambda: datetime(2026, 1, 2, tzinfo=UTC).timestamp(),
+    }
+    return LatestResults(**defaults | more)
+
+
+def page_of(*results: Result) -> Callable[[str], ResultPage]:
+    return lambda _: ResultPage(items=results, next_cursor=None)
+
+
+def changed(result: Result, **more: Any) -> Result:
+    """Return another result, with some differences."""
+    return msgspec.structs.replace(result, id=new_id(), **more)
+
+
+def measured_at(result: Result, moment: datetime) -> Result:
+    environment = msgspec.structs.replace(result.measurement.environment, measured_at=moment)
+    measurement = msgspec.structs.replace(result.measurement, environment=environment)
+    return changed(result, measurement=measurement)
+
+
+def with_verdict(result: Result, state: VerdictState) -> Result:
+    verdict = result.measurement.verdict
+    assert verdict is not None
+    measurement = msgspec.structs.replace(
+        result.measurement, verdict=msgspec.structs.replace(verdict, state=state)
+    )
+    return changed(result, measurement=measurement)
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
 def test_the_last_result_of_every_scenario_is_shown(ready_harness: Any) -> None:
-    latest = LatestResults()
-
-    def page_after(cursor: str) -> ResultPage:
-        answer = ready_harness.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
-        return msgspec.json.decode(answer.content, type=ResultPage)
-
+    latest = new_latest()
+    api = Api(ready_harness)
     result = finish_job(ready_harness)
-    latest.refresh(page_after)
-    latest.refresh(page_after)
-    assert value(latest, "ffrtmp_results_total", **LABELS) == 1
+    latest.refresh(api.result_page)
+    latest.refresh(api.result_page)
+    verdict = result.measurement.verdict
+    assert verdict is not None
+    stored = {"node": "worker1", "verdict": verdict.state.value}
+    assert value(latest, "ffrtmp_results_stored", **stored) == 1
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
     assert value(latest, "ffrtmp_result_frames_per_second", **LABELS) == 50.0
     assert value(latest, "ffrtmp_result_vmaf_mean", **LABELS) == 91.5
     assert value(latest, "ffrtmp_result_video_rate_bytes_per_second", **LABELS) == 125_000
     assert value(latest, "ffrtmp_result_cpu_seconds", **LABELS) == 3.5
-    stored_at = result.stored_at.timestamp()
-    assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at
     ready_harness.clock.advance(30)
     finish_job(ready_harness)
-    latest.refresh(page_after)
-    assert value(latest, "ffrtmp_results_total", **LABELS) == 2
-    assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at + 30
+    latest.refresh(api.result_page)
+    assert value(latest, "ffrtmp_results_stored", **stored) == 2
+
+
+def test_the_time_of_a_result_is_that_of_its_measurement(ready_harness: Any) -> None:
+    result = finish_job(ready_harness)
+    moment = datetime(2026, 1, 1, 7, tzinfo=UTC)
+    latest = new_latest()
+    latest.refresh(page_of(measured_at(result, moment)))
+    assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == moment.timestamp()
+    # Earlier agents do not report the time.
+    unknown = msgspec.structs.replace(
+        result.measurement.environment, measured_at=Unavailable(reason="an earlier agent")
+    )
+    measurement = msgspec.structs.replace(result.measurement, environment=unknown)
+    latest = new_latest()
+    latest.refresh(page_of(changed(result, measurement=measurement)))
+    stored_at = result.stored_at.timestamp()
+    assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at
+
+
+def test_a_result_that_arrives_late_does_not_replace_a_newer_one(ready_harness: Any) -> None:
+    result = finish_job(ready_harness)
+    moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    newer, late = measured_at(result, moment), measured_at(result, moment - timedelta(hours=5))
+    latest = new_latest()
+    latest.refresh(page_of(newer, late))
+    assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == moment.timestamp()
+
+
+def total(collector: Collector, name: str) -> float:
+    samples = [s for family in collector.collect() for s in family.samples if s.name == name]
+    return sum(sample.value for sample in samples)
 
 
 def test_pages_are_followed_and_nothing_counts_twice(ready_harness: Any) -> None:
     first = finish_job(ready_harness)
-    second, third = (
-        msgspec.structs.replace(first, id=msgspec.convert(f"{n:032x}", type(first.id)))
-        for n in (1, 2)
-    )
+    second, third = changed(first), changed(first)
     pages = {
         "": ResultPage(items=(first, second), next_cursor="2"),
         "2": ResultPage(items=(), next_cursor=None),
     }
-    latest = LatestResults()
+    latest = new_latest()
     latest.refresh(pages.__getitem__)
-    assert value(latest, "ffrtmp_results_total", **LABELS) == 2
+    assert total(latest, "ffrtmp_results_stored") == 2
     pages["2"] = ResultPage(items=(third,), next_cursor=None)
     for _ in range(2):
         latest.refresh(pages.__getitem__)
-        assert value(latest, "ffrtmp_results_total", **LABELS) == 3
+        assert total(latest, "ffrtmp_results_stored") == 3
+
+
+def test_results_are_complete_after_the_first_pass(ready_harness: Any) -> None:
+    first = finish_job(ready_harness)
+    answers: list[ResultPage | None] = [
+        ResultPage(items=(first,), next_cursor="2"),
+        None,
+        ResultPage(items=(changed(first),), next_cursor=None),
+    ]
+
+    def page_after(_: str) -> ResultPage:
+        answer = answers.pop(0)
+        if answer is None:
+            raise MasterUnreachableError("gone")
+        return answer
+
+    latest = new_latest()
+    with pytest.raises(MasterUnreachableError):
+        latest.refresh(page_after)
+    assert not latest.is_complete()
+    latest.refresh(page_after)
+    assert latest.is_complete()
+    assert total(latest, "ffrtmp_results_stored") == 2
+
+
+def test_results_that_retention_removed_are_not_counted_after_a_day(ready_harness: Any) -> None:
+    first = finish_job(ready_harness)
+    now_s = [datetime(2026, 1, 2, tzinfo=UTC).timestamp()]
+    latest = new_latest(clock=lambda: now_s[0])
+    latest.refresh(page_of(first, changed(first), changed(first)))
+    now_s[0] += DAY_S - 1
+    latest.refresh(page_of(first))
+    assert total(latest, "ffrtmp_results_stored") == 3
+    now_s[0] += 1
+    latest.refresh(page_of(first))
+    assert total(latest, "ffrtmp_results_stored") == 1
+
+
+def test_a_failed_recount_keeps_the_earlier_results(ready_harness: Any) -> None:
+    first = finish_job(ready_harness)
+    now_s = [datetime(2026, 1, 2, tzinfo=UTC).timestamp()]
+    latest = new_latest(clock=lambda: now_s[0])
+    latest.refresh(page_of(first, changed(first)))
+    now_s[0] += DAY_S
+
+    def page_after(cursor: str) -> ResultPage:
+        if cursor:
+            raise MasterUnreachableError("gone")
+        return ResultPage(items=(first,), next_cursor="2")
+
+    with pytest.raises(MasterUnreachableError):
+        latest.refresh(page_after)
+    assert total(latest, "ffrtmp_results_stored") == 2
+    latest.refresh(page_of(first))
+    assert total(latest, "ffrtmp_results_stored") == 1
+
+
+@pytest.mark.parametrize("status", [409, 410, 422])
+def test_a_cursor_that_the_master_does_not_know_begins_a_recount(
+    ready_harness: Any, status: int
+) -> None:
+    first = finish_job(ready_harness)
+    latest = new_latest()
+    latest.refresh(page_of(first, changed(first)))
+
+    def refuse(_: str) -> ResultPage:
+        problem = Problem(type="about:blank", title="unknown", status=status, detail="")
+        raise MasterRefusedError(problem)
+
+    with pytest.raises(MasterRefusedError):
+        latest.refresh(refuse)
+    latest.refresh(page_of(first))
+    assert total(latest, "ffrtmp_results_stored") == 1
+
+
+def test_a_restored_database_begins_a_recount(ready_harness: Any) -> None:
+    first = finish_job(ready_harness)
+    pages = {
+        ("a", ""): ResultPage(items=(first, changed(first)), next_cursor="2", epoch="a"),
+        ("a", "2"): ResultPage(items=(changed(first),), next_cursor=None, epoch="a"),
+        ("b", ""): ResultPage(items=(first,), next_cursor=None, epoch="b"),
+        ("b", "2"): ResultPage(items=(), next_cursor=None, epoch="b"),
+        ("c", ""): ResultPage(items=(first, changed(first)), next_cursor="2", epoch="c"),
+        ("c", "2"): ResultPage(items=(), next_cursor=None, epoch="d"),
+        ("d", ""): ResultPage(items=(first,) * 1, next_cursor=None, epoch="d"),
+        ("d", "2"): ResultPage(items=(), next_cursor=None, epoch="d"),
+    }
+    latest = new_latest()
+    for epoch, count in (("a", 3), ("b", 1), ("c", 1), ("d", 1)):
+        latest.refresh(lambda cursor, now=epoch: pages[now, cursor])
+        assert total(latest, "ffrtmp_results_stored") == count, epoch
+
+
+def test_old_results_are_not_exported(ready_harness: Any) -> None:
+    result = finish_job(ready_harness)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    now_s = [moment.timestamp() + 89 * DAY_S]
+    latest = new_latest(clock=lambda: now_s[0], recount_s=1000 * DAY_S)
+    latest.refresh(page_of(measured_at(result, moment)))
+    assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
+    now_s[0] += 2 * DAY_S
+    latest.refresh(page_of())
+    assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) is None
+    assert total(latest, "ffrtmp_results_stored") == 1
+
+
+def test_the_number_of_series_is_bounded(
+    ready_harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latest_results, "_COUNTED_NODES_MAX", 3)
+    result = finish_job(ready_harness)
+    many = tuple(changed(result, node=f"node{number}") for number in range(50))
+    latest = new_latest(series_max=10)
+    latest.refresh(page_of(*many))
+    speeds = [s for f in latest.collect() for s in f.samples if s.name.endswith("speed_ratio")]
+    assert {sample.labels["node"] for sample in speeds} == {f"node{n}" for n in range(40, 50)}
+    assert value(latest, "ffrtmp_results_omitted") == 40
+    counted = [s for f in latest.collect() for s in f.samples if s.name == "ffrtmp_results_stored"]
+    assert {sample.labels["node"] for sample in counted} == {"node0", "node1", "node2", "other"}
+    assert total(latest, "ffrtmp_results_stored") == 50
+
+
+def test_invalid_results_are_counted_but_not_shown(ready_harness: Any) -> None:
+    invalid = with_verdict(finish_job(ready_harness), VerdictState.INVALID)
+    latest = new_latest()
+    latest.refresh(page_of(invalid))
+    assert value(latest, "ffrtmp_results_stored", node="worker1", verdict="invalid") == 1
+    assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) is None
 
 
 def test_unavailable_values_have_no_sample(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
     measured = msgspec.structs.replace(result.measurement, quality=Unavailable(reason="no libvmaf"))
-    later = msgspec.structs.replace(
-        result, measurement=measured, stored_at=result.stored_at + timedelta(1)
-    )
-    latest = LatestResults()
-    latest.refresh(lambda _: ResultPage(items=(later,), next_cursor=None))
+    latest = new_latest()
+    latest.refresh(page_of(changed(result, measurement=measured)))
     assert value(latest, "ffrtmp_result_vmaf_mean", **LABELS) is None
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
+
+
+def test_the_result_of_a_job_without_a_run_is_shown(ready_harness: Any) -> None:
+    ready_harness.submit()
+    ready_harness.result(ready_harness.claim("worker1"))
+    latest = new_latest()
+    latest.refresh(Api(ready_harness).result_page)
+    labels = {**LABELS, "scenario": "clip/one"}
+    assert value(latest, "ffrtmp_result_speed_ratio", **labels) == 2.0
+
+
+# --- health --------------------------------------------------------------------------------------
 
 
 def test_health_shows_nodes_and_unfinished_runs(ready_harness: Any) -> None:
@@ -104,15 +346,9 @@ def test_health_shows_nodes_and_unfinished_runs(ready_harness: Any) -> None:
     finish_job(ready_harness)
     ready_harness.clock.advance(61)
     ready_harness.claim("worker1")
-
-    def read_health() -> Health:
-        nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList)
-        runs = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/runs"), RunPage)
-        return Health(is_ready=True, nodes=nodes.items, runs=runs.items)
-
     health = FarmHealth()
     assert value(health, "ffrtmp_master_ready") == 0
-    health.refresh(read_health)
+    health.refresh(Api(ready_harness))
     assert value(health, "ffrtmp_master_ready") == 1
     assert value(health, "ffrtmp_node_up", node="worker1") == 1
     assert value(health, "ffrtmp_node_up", node="worker2") == 0
@@ -124,64 +360,120 @@ def test_health_shows_nodes_and_unfinished_runs(ready_harness: Any) -> None:
     assert value(health, "ffrtmp_run_jobs", state="queued") == 2
 
 
+def test_all_unfinished_runs_are_counted_whatever_the_page_size(ready_harness: Any) -> None:
+    api = Api(ready_harness)
+    unfinished = [ready_harness.run()["id"] for _ in range(3)]
+    for _ in range(4):
+        run = ready_harness.run()["id"]
+        ready_harness.ok("submitter", "POST", f"/v1/runs/{run}/cancel")
+    for size in (1, 2, 200):
+        api.page_size = size
+        health = FarmHealth()
+        health.refresh(api)
+        assert value(health, "ffrtmp_runs", state="queued") == len(unfinished)
+        assert value(health, "ffrtmp_run_jobs", state="queued") == len(unfinished)
+        assert value(health, "ffrtmp_runs", state="canceled") is None
+
+
+def test_runs_that_end_are_counted_once(ready_harness: Any) -> None:
+    def cancel(run: str) -> None:
+        ready_harness.ok("submitter", "POST", f"/v1/runs/{run}/cancel")
+
+    def ended() -> tuple[float | None, float | None]:
+        for _ in range(2):
+            health.refresh(api)
+        return tuple(  # type: ignore[return-value]
+            value(health, "ffrtmp_runs_ended_total", state=s) for s in ("succeeded", "canceled")
+        )
+
+    api, health = Api(ready_harness), FarmHealth()
+    api.page_size = 1
+    before = ready_harness.run()["id"]
+    cancel(ready_harness.run()["id"])
+    assert ended() == (0, 0), "runs that ended before the exporter was started do not count"
+    ready_harness.result(ready_harness.claim("worker1"))
+    assert ready_harness.run_now(before)["state"] == "succeeded"
+    assert ended() == (1, 0)
+    # Two runs begin and end between two reads.
+    for _ in range(2):
+        cancel(ready_harness.run()["id"])
+    assert ended() == (1, 2)
+    later = ready_harness.run()["id"]
+    assert ended() == (1, 2)
+    cancel(later)
+    assert ended() == (1, 3)
+    ready_harness.ok("submitter", "POST", f"/v1/runs/{later}/retry")
+    assert ended() == (1, 3)
+    cancel(later)
+    assert ended() == (1, 4)
+
+
+def test_a_run_that_is_created_during_a_read_is_counted_when_it_ends(ready_harness: Any) -> None:
+    created: list[str] = []
+
+    class Interrupted(Api):
+        def run_page(self, cursor: str = "", *, only_unfinished: bool = False) -> RunPage:
+            if only_unfinished and len(created) < 2:
+                created.append(ready_harness.run()["id"])
+            page = super().run_page(cursor, only_unfinished=only_unfinished)
+            if not only_unfinished and len(created) < 2:
+                created.append(ready_harness.run()["id"])
+            return page
+
+    health, api = FarmHealth(), Interrupted(ready_harness)
+    health.refresh(api)
+    assert len(created) == 2
+    for run in created:
+        ready_harness.ok("submitter", "POST", f"/v1/runs/{run}/cancel")
+    for _ in range(2):
+        health.refresh(api)
+        assert value(health, "ffrtmp_runs_ended_total", state="canceled") == 2
+
+
 def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(
     ready_harness: Any,
 ) -> None:
-    nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList).items
-    health = FarmHealth()
-    answers: list[Health | None] = [Health(is_ready=True, nodes=nodes), None]
-
-    def read_health() -> Health:
-        answer = answers.pop(0)
-        if answer is None:
-            raise MasterUnreachableError("gone")
-        return answer
-
-    refresher = PollingCollector("health", lambda: health.refresh(read_health), 60, LoopRegistry())
-    assert value(refresher, "ffrtmp_health_exporter_up") == 0
-    refresher.poll_once()
-    assert value(refresher, "ffrtmp_health_exporter_up") == 1
-    assert value(health, "ffrtmp_node_up", node="worker1") == 1
+    now_s = [1000.0]
+    health, api = FarmHealth(), Api(ready_harness)
+    refresher = PollingCollector(lambda: health.refresh(api), 60, LoopRegistry(), lambda: now_s[0])
+    last = "ffrtmp_exporter_source_last_success_timestamp_seconds"
+    api.is_reachable = False
+    assert not health.is_complete()
     with pytest.raises(MasterUnreachableError):
         refresher.poll_once()
-    assert value(refresher, "ffrtmp_health_exporter_up") == 0
+    assert health.is_complete(), "an unreachable master is also a state of the farm"
+    assert value(refresher, "ffrtmp_exporter_source_up") == 0
+    assert value(refresher, last) is None
+    api.is_reachable = True
+    refresher.poll_once()
+    assert value(refresher, "ffrtmp_exporter_source_up") == 1
+    assert value(refresher, last) == 1000
+    assert value(health, "ffrtmp_node_up", node="worker1") == 1
+    api.is_reachable = False
+    now_s[0] += 15
+    with pytest.raises(MasterUnreachableError):
+        refresher.poll_once()
+    assert value(refresher, "ffrtmp_exporter_source_up") == 0
+    assert value(refresher, last) == 1000
     assert value(health, "ffrtmp_master_ready") == 0
     assert value(health, "ffrtmp_node_up", node="worker1") is None
 
 
+# --- both ----------------------------------------------------------------------------------------
+
+
 def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
-    result = finish_job(ready_harness)
-    nodes = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/nodes"), NodeList)
-    runs = msgspec.convert(ready_harness.ok("viewer", "GET", "/v1/runs"), RunPage)
-    latest, health = LatestResults(), FarmHealth()
-    latest.refresh(lambda _: ResultPage(items=(result,), next_cursor=None))
-    health.refresh(lambda: Health(is_ready=True, nodes=nodes.items, runs=runs.items))
-    registry = CollectorRegistry()
-    for collector in (
-        latest,
-        health,
-        PollingCollector("results", lambda: None, 60, LoopRegistry()),
-    ):
-        registry.register(collector)
-    exporter.register_build_info("results", registry)
-    page = generate_latest(registry).decode()
-    assert "ffrtmp_results_total{" in page
+    finish_job(ready_harness)
+    api = Api(ready_harness)
+    latest, health = new_latest(), FarmHealth()
+    latest.refresh(api.result_page)
+    health.refresh(api)
+    refresher = PollingCollector(lambda: None, 60, LoopRegistry())
+    collectors = {"results": latest, "health": health, "source": refresher, **own_collectors()}
+    page = MetricPage(collectors).render("")[0].decode()
+    assert "ffrtmp_results_stored{" in page
     assert "ffrtmp_run_jobs{" in page
     assert promtool.complaints(page) == ""
-
-
-def test_the_result_of_a_job_without_a_run_is_shown(ready_harness: Any) -> None:
-    ready_harness.submit()
-    ready_harness.result(ready_harness.claim("worker1"))
-    latest = LatestResults()
-
-    def page_after(cursor: str) -> ResultPage:
-        answer = ready_harness.call("viewer", "GET", "/v1/results", params={"cursor": cursor})
-        return msgspec.json.decode(answer.content, type=ResultPage)
-
-    latest.refresh(page_after)
-    labels = {**LABELS, "scenario": "clip/one"}
-    assert value(latest, "ffrtmp_results_total", **labels) == 1
 
 
 def test_the_refresh_survives_a_stopped_master(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +486,7 @@ def test_the_refresh_survives_a_stopped_master(monkeypatch: pytest.MonkeyPatch) 
         if is_down.is_set():
             raise MasterUnreachableError("gone")
 
-    refresher = PollingCollector("health", refresh, 0.02, loops)
+    refresher = PollingCollector(refresh, 0.02, loops)
     status = loops.find("refresh")
     assert status is not None
     status.stale_after_s = 0.3
@@ -217,23 +509,27 @@ def test_the_refresh_survives_a_stopped_master(monkeypatch: pytest.MonkeyPatch) 
     refresher.stop()
 
 
-def test_a_programming_error_is_logged_and_does_not_end_the_polling(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("defect", [KeyError("a bug"), OverflowError(), RecursionError()])
+def test_a_defect_does_not_end_the_refresh(
+    defect: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loops = LoopRegistry()
     calls = 0
     called_twice = threading.Event()
 
-    def broken_once() -> None:
+    def fail_once() -> None:
         nonlocal calls
         calls += 1
         if calls == 1:
-            raise KeyError("a bug")
+            raise defect
         called_twice.set()
 
-    refresher = PollingCollector("results", broken_once, 0.001, loops)
+    loops = LoopRegistry()
+    refresher = PollingCollector(fail_once, 0.001, loops)
     refresher.start()
-    assert called_twice.wait(10)
+    assert called_twice.wait(20)
     refresher.stop()
-    assert "a bug" in caplog.text
-    assert "KeyError" in caplog.text
+    assert type(defect).__name__ in caplog.text
+    until = time.monotonic() + 20
+    while value(refresher, "ffrtmp_exporter_source_up") != 1:
+        assert time.monotonic() < until
+        time.sleep(0.005)

@@ -399,10 +399,10 @@ def test_parked_claims_and_their_wakes_are_counted(ready_harness: Any) -> None:
         services.parked_claims.note_freed("worker1")
         while answers:
             await asyncio.sleep(0)
-        waiting = await snapshot.take_snapshot(services.snapshot_sources)
+        waiting = await asyncio.to_thread(snapshot.take_snapshot, services.snapshot_sources)
         task.cancel()
         await asyncio.wait([task])
-        return waiting, await snapshot.take_snapshot(services.snapshot_sources)
+        return waiting, await asyncio.to_thread(snapshot.take_snapshot, services.snapshot_sources)
 
     during, after = portal_call(ready_harness, exercise)
     assert (during.parked, during.wakeups, during.spurious_wakeups) == (1, 1, 1)

@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import msgspec
+import promtool
 import pytest
 import trustme
 from ffrtmp_master.settings import Settings
@@ -79,6 +81,11 @@ class Process:
         self.process = None
         return code
 
+    def kill(self) -> None:
+        """Kill the process if it is running."""
+        if self.process is not None:
+            self.end(signal.SIGKILL)
+
 
 @pytest.fixture
 def master(tmp_path: Path, migrated: Settings) -> Iterator[Process]:
@@ -87,8 +94,7 @@ def master(tmp_path: Path, migrated: Settings) -> Iterator[Process]:
         process.start()
         yield process
     finally:
-        if process.process is not None:
-            process.end(signal.SIGKILL)
+        process.kill()
 
 
 @pytest.fixture
@@ -283,7 +289,7 @@ def test_serve_refuses_an_old_schema(tmp_path: Path, settings: Settings) -> None
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("results", "ffrtmp_results_exporter_up 1.0"), ("health", "ffrtmp_master_ready 1.0")],
+    [("results", "ffrtmp_exporter_source_up 1.0"), ("health", "ffrtmp_master_ready 1.0")],
 )
 def test_an_exporter_serves_clients_with_a_certificate(
     master: Process, name: str, wanted: str
@@ -317,7 +323,7 @@ def test_an_exporter_serves_clients_with_a_certificate(
         url = f"https://127.0.0.1:{port}/metrics"
         page = scrape_until(wanted, url, trusted)
         assert wanted in page
-        assert f'ffrtmp_exporter_info{{exporter="{name}"' in page
+        assert "ffrtmp_exporter_build_info{" in page
         with pytest.raises(httpx.TransportError):
             httpx.get(url, verify=untrusted)
         exporter.terminate()
@@ -325,6 +331,41 @@ def test_an_exporter_serves_clients_with_a_certificate(
     finally:
         exporter.kill()
         exporter.wait()
+
+
+def test_metrics_stay_available_while_clients_overload_the_api(
+    tmp_path: Path, migrated: Settings
+) -> None:
+    process = Process(tmp_path, migrated)
+    port = free_port()
+    document = json.loads(process.config.read_text())
+    document["metrics"] = {
+        "listen_address": "127.0.0.1",
+        "listen_port": port,
+        "certificate_file": str(process.certificate_file),
+        "key_file": str(process.key_file),
+        "client_ca_file": str(process.ca_file),
+    }
+    process.config.write_text(json.dumps(document))
+    api = ("127.0.0.1", int(process.url.rpartition(":")[2]))
+    url = f"https://127.0.0.1:{port}/metrics"
+    scraper = client_context(process.ca_file)
+    scraper.load_cert_chain(process.certificate_file, process.key_file)
+    with ExitStack() as stack:
+        process.start()
+        stack.callback(process.kill)
+        for address in (api, ("127.0.0.1", port)):
+            for _ in range(100):
+                stack.enter_context(socket.create_connection(address))
+        page = httpx.get(url, verify=scraper).text
+        assert "ffrtmp_master_build_info{" in page
+        assert 'ffrtmp_master_jobs_queued{priority="medium",reason="ready"} 0.0' in page
+        assert 'ffrtmp_certificate_not_after_timestamp_seconds{certificate="server"}' in page
+        assert 'ffrtmp_scrape_collector_success{collector="snapshot"} 1.0' in page
+        assert promtool.complaints(page) == ""
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url, verify=client_context(process.ca_file))
+        assert process.end(signal.SIGTERM) == -signal.SIGTERM
 
 
 def test_an_answer_is_sent_in_one_tls_record(master: Process) -> None:

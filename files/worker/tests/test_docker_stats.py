@@ -6,14 +6,15 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import promtool
 import pytest
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_worker.exporters.docker_engine import DockerEngine
+from ffrtmp_worker.exporters import docker_engine
+from ffrtmp_worker.exporters.docker_engine import Containers, DockerEngine
 from ffrtmp_worker.exporters.docker_stats import DockerCollector, Poller
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -66,7 +67,7 @@ def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
     assert before is not None
     assert after is not None
     assert 0.2 < after - before < 10
-    assert _value(text, 'ffrtmp_docker_up{reason=""}') == 1
+    assert _value(text, "ffrtmp_docker_up") == 1
     assert f'image="localhost/{IMAGE}:latest"' in text
     assert _value(text, f'ffrtmp_docker_container_state{{{name},state="running"}}') == 1
     assert _value(text, f'ffrtmp_docker_container_state{{{name},state="exited"}}') == 0
@@ -227,8 +228,8 @@ def test_missing_values_of_a_container_have_no_sample(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "reason"),
     [
-        ((500, {"message": "broken"}), "http_500"),
-        ((403, b"denied by a proxy"), "http_403"),
+        ((500, {"message": "broken"}), "http_error"),
+        ((403, b"denied by a proxy"), "http_error"),
         ((200, b"not JSON"), "unknown_answer"),
         ((200, {"Other": 1}), "unknown_answer"),
     ],
@@ -238,8 +239,51 @@ def test_invalid_answers_are_classified(
 ) -> None:
     with _answering(tmp_path, {"/version": version}) as socket:
         text = _scrape(socket)
-    assert _value(text, f'ffrtmp_docker_up{{reason="{reason}"}}') == 0
+    assert _value(text, "ffrtmp_docker_up") == 0
+    assert _value(text, f'ffrtmp_docker_failure_info{{reason="{reason}"}}') == 1
     assert "container=" not in text
+
+
+def test_an_endless_answer_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_engine, "_ANSWER_BYTES_MAX", 1000)
+    with _answering(tmp_path, {"/version": (200, {"Version": "1" * 2000})}) as socket:
+        assert DockerEngine(socket).read().reason == "unknown_answer"
+
+
+def test_states_that_the_engine_does_not_have_are_one_state(tmp_path: Path) -> None:
+    answers: dict[str, tuple[int, Any]] = {
+        "/version": _VERSION,
+        "/containers/json": (200, [{**_LISTED[0], "State": "made up"}]),
+        "/json": (200, {"RestartCount": 0}),
+    }
+    with _answering(tmp_path, answers) as socket:
+        text = _scrape(socket)
+    assert "made up" not in text
+    assert _value(text, 'ffrtmp_docker_container_state{container="encoder",state="other"}') == 1
+
+
+def test_the_age_of_the_last_read_is_exported() -> None:
+    found = Containers(version="1", containers=(), reason="", read_at_s=1234.0)
+    broken = Containers(version="", containers=(), reason="timeout", read_at_s=1240.0)
+    answers: list[Containers | Exception] = [ValueError("a defect"), found, broken]
+
+    def read() -> Containers:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    poller = Poller(read, 60, LoopRegistry())
+    last = "ffrtmp_exporter_source_last_success_timestamp_seconds"
+    assert not poller.is_complete()
+    for is_up, last_success_s in ((0, None), (1, 1234), (0, 1234)):
+        with suppress(ValueError):
+            poller.read_once()
+        assert poller.is_complete()
+        registry = CollectorRegistry()
+        registry.register(poller)
+        assert registry.get_sample_value("ffrtmp_exporter_source_up") == is_up
+        assert registry.get_sample_value(last) == last_success_s
 
 
 @pytest.mark.slow

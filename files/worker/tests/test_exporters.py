@@ -1,24 +1,31 @@
 """Tests of the metrics of the worker's exporters, and of values that must be missing."""
 
 import os
+import re
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import promtool
 import pytest
 import trustme
+from ffrtmp_shared import __version__
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity, SpoolCounts
-from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
-from ffrtmp_worker.exporters import cpu, ffmpeg, gpu
-from ffrtmp_worker.exporters.cpu import CpuCollector
+from ffrtmp_worker.energy import client as energy_client
+from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, ZoneReading, request_reading
+from ffrtmp_worker.exporters import cpu, docker_stats, ffmpeg, gpu
+from ffrtmp_worker.exporters.cpu import CpuCollector, EnergyCollector
 from ffrtmp_worker.exporters.ffmpeg import (
     DatagramReceiver,
     SlotCollector,
@@ -52,7 +59,11 @@ def _activity(frames: int, stage: str = "encode", **more: object) -> SlotActivit
 
 def _no_energy() -> EnergyReading:
     return EnergyReading(
-        monotonic_s=1.0, zones={}, gaps=0, reason="the kernel offers no energy counter"
+        monotonic_s=1.0,
+        zones={},
+        gaps=0,
+        reason="the kernel offers no energy counter",
+        failure=EnergyFailure.NO_COUNTER,
     )
 
 
@@ -65,7 +76,7 @@ def _energy() -> EnergyReading:
 
 
 def test_cpu_seconds_and_load_of_this_host() -> None:
-    lines = _scrape(CpuCollector(_no_energy))
+    lines = _scrape(CpuCollector())
     idle = [line for line in lines if line.startswith("ffrtmp_node_cpu_seconds_total")]
     assert any('cpu="0",mode="idle"' in line and float(line.split()[-1]) > 0 for line in idle)
     assert any('mode="steal"' in line for line in idle)
@@ -74,14 +85,68 @@ def test_cpu_seconds_and_load_of_this_host() -> None:
 
 
 def test_a_missing_energy_counter_is_reported_without_a_value() -> None:
-    lines = _scrape(CpuCollector(_no_energy))
-    assert 'ffrtmp_energy_available{reason="the kernel offers no energy counter"} 0.0' in lines
+    lines = _scrape(EnergyCollector(_no_energy))
+    assert "ffrtmp_energy_available 0.0" in lines
+    assert 'ffrtmp_energy_failure_info{reason="no_counter"} 1.0' in lines
     assert not any(line.startswith(("ffrtmp_energy_joules", "ffrtmp_power")) for line in lines)
 
 
+def _answering(answer: bytes) -> Callable[[socket.socket], None]:
+    def answer_once(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(answer)
+
+    return answer_once
+
+
+def test_the_causes_of_missing_energy_are_fixed_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy_client, "_TIMEOUT_S", 0.1)
+    path = tmp_path / "energy.sock"
+
+    def words() -> list[str]:
+        lines = _samples(_scrape(EnergyCollector(lambda: request_reading(path))))
+        assert "ffrtmp_energy_available 0.0" in lines
+        return [line for line in lines if "reason=" in line]
+
+    assert words() == ['ffrtmp_energy_failure_info{reason="reader_unreachable"} 1.0']
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert words() == ['ffrtmp_energy_failure_info{reason="reader_timeout"} 1.0']
+        listener.accept()[0].close()
+        thread = threading.Thread(target=_answering(b"not json"), args=(listener,))
+        thread.start()
+        assert words() == ['ffrtmp_energy_failure_info{reason="invalid_answer"} 1.0']
+        thread.join()
+
+
+def test_an_endless_answer_of_the_energy_reader_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "energy.sock"
+    sent = []
+
+    def answer_endlessly(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(ConnectionError):
+            while True:
+                sent.append(connection.send(b" " * 65536))
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=answer_endlessly, args=(listener,))
+        thread.start()
+        assert request_reading(path).failure is EnergyFailure.INVALID_ANSWER
+        thread.join()
+    assert sum(sent) < 4 * 1024 * 1024
+
+
 def test_energy_and_power_come_from_the_reader() -> None:
-    lines = _scrape(CpuCollector(_energy))
-    assert 'ffrtmp_energy_available{reason=""} 1.0' in lines
+    lines = _scrape(EnergyCollector(_energy))
+    assert "ffrtmp_energy_available 1.0" in lines
+    assert not any(line.startswith("ffrtmp_energy_failure_info") for line in lines)
     assert 'ffrtmp_energy_joules_total{zone="package-0"} 12.5' in lines
     assert 'ffrtmp_energy_joules_total{zone="package-0-dram"} 1.5' in lines
     assert "ffrtmp_energy_gaps_total 2.0" in lines
@@ -90,14 +155,14 @@ def test_energy_and_power_come_from_the_reader() -> None:
 
 
 def test_throttling_is_counted_by_core_and_by_package(tmp_path: Path) -> None:
-    samples = _samples(_scrape(CpuCollector(_no_energy, tmp_path)))
+    samples = _samples(_scrape(CpuCollector(tmp_path)))
     assert not any("throttles" in line for line in samples)
     for cpu_number, core in enumerate((0, 0, 1)):
         _write(tmp_path / f"cpu{cpu_number}/topology/physical_package_id", "0\n")
         _write(tmp_path / f"cpu{cpu_number}/topology/core_id", f"{core}\n")
         _write(tmp_path / f"cpu{cpu_number}/thermal_throttle/core_throttle_count", f"{core + 3}\n")
         _write(tmp_path / f"cpu{cpu_number}/thermal_throttle/package_throttle_count", "7\n")
-    lines = _scrape(CpuCollector(_no_energy, tmp_path))
+    lines = _scrape(CpuCollector(tmp_path))
     assert [line for line in _samples(lines) if "throttles" in line] == [
         'ffrtmp_node_package_throttles_total{package="0"} 7.0',
         'ffrtmp_node_core_throttles_total{core="0",package="0"} 3.0',
@@ -162,9 +227,13 @@ def test_promtool_accepts_the_metrics() -> None:
     slots.update(
         _activity(10, bitrate_bps=1.0, lag_s=1.0, duplicated_frames=0, dropped_frames=0, last=last)
     )
-    lines = [*_scrape(CpuCollector(_energy)), *_scrape(SlotCollector(slots))]
+    lines = [
+        *_scrape(CpuCollector()),
+        *_scrape(EnergyCollector(_energy)),
+        *_scrape(SlotCollector(slots)),
+    ]
     assert any(line.startswith("ffrtmp_energy_joules_total{") for line in lines)
-    assert any(line.startswith("ffrtmp_ffmpeg_stage_info{") for line in lines)
+    assert any(line.startswith("ffrtmp_ffmpeg_stage{") for line in lines)
     assert promtool.complaints("\n".join([*lines, ""])) == ""
 
 
@@ -184,6 +253,16 @@ def test_frames_only_increase_and_stale_slots_are_idle() -> None:
     assert 'ffrtmp_ffmpeg_running{slot="1"} 0.0' in lines
     assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 35.0' in lines
     assert not any(line.startswith("ffrtmp_ffmpeg_speed_ratio{") for line in lines)
+
+
+def test_a_slot_without_an_agent_for_a_day_is_forgotten() -> None:
+    now = 0.0
+    slots = SlotRegistry(lambda: now)
+    slots.update(_activity(10))
+    now = 3600.0
+    assert 'ffrtmp_ffmpeg_stage{slot="1",stage="idle"} 1.0' in _scrape(SlotCollector(slots))
+    now = 24 * 3600.0
+    assert _samples(_scrape(SlotCollector(slots))) == []
 
 
 def test_a_running_encode_has_only_samples_of_known_values() -> None:
@@ -208,7 +287,10 @@ def test_a_running_encode_has_only_samples_of_known_values() -> None:
         f"ffrtmp_ffmpeg_speed_ratio{labels} 2.0",
         f"ffrtmp_ffmpeg_video_rate_bytes_per_second{labels} 250000.0",
         f"ffrtmp_ffmpeg_lag_seconds{labels} 0.25",
-        'ffrtmp_ffmpeg_stage_info{encoder="libx264",kind="live",slot="1",stage="encode"} 1.0',
+        *(
+            f'ffrtmp_ffmpeg_stage{{slot="1",stage="{stage}"}} {float(stage == "encode")}'
+            for stage in ("fetch", "encode", "quality", "report", "idle")
+        ),
         'ffrtmp_ffmpeg_reports{slot="1",state="pending"} 3.0',
         'ffrtmp_ffmpeg_reports{slot="1",state="deferred"} 2.0',
         'ffrtmp_ffmpeg_reports{slot="1",state="rejected"} 1.0',
@@ -291,6 +373,16 @@ def test_an_absent_or_blocked_exporter_does_not_delay_the_agent(tmp_path: Path) 
         sender.close()
 
 
+@pytest.mark.parametrize("module", [cpu, docker_stats, ffmpeg, gpu])
+def test_the_version_is_printed(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        module.main(["--version"])
+    assert caught.value.code == 0
+    name = module.__name__.rpartition(".")[2]
+    expected = rf"ffrtmp-exporter-{name} {re.escape(__version__)} \(revision \S+, Python \S+\)\n"
+    assert re.fullmatch(expected, capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("main", [cpu.main, ffmpeg.main, gpu.main])
 def test_an_invalid_settings_file_is_a_single_line(
     main: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -309,7 +401,7 @@ def test_an_invalid_settings_file_is_a_single_line(
     [
         ("cpu", "energy_socket", "ffrtmp_node_cpu_seconds_total"),
         ("ffmpeg", "progress_socket", "# TYPE ffrtmp_ffmpeg_running gauge"),
-        ("gpu", "", "ffrtmp_gpu_available{reason="),
+        ("gpu", "", "# TYPE ffrtmp_gpu_available gauge"),
     ],
 )
 def test_an_exporter_requires_a_client_certificate(
@@ -343,14 +435,23 @@ def test_an_exporter_requires_a_client_certificate(
             for name in (
                 "process_cpu_seconds_total",
                 "process_resident_memory_bytes",
-                "ffrtmp_exporter_collection_duration_seconds",
+                'ffrtmp_certificate_not_after_timestamp_seconds{certificate="server"}',
             ):
                 assert float(costs[name]) > 0
+            assert 'ffrtmp_exporter_build_info{python="' in page
+            assert "ffrtmp_scrape_collector_success{" in page
+            assert 'ffrtmp_scrape_collector_success{collector="process"} 1.0' in page
             assert promtool.complaints(page) == ""
             with pytest.raises(httpx.TransportError):
                 httpx.get(f"https://127.0.0.1:{port}/metrics", verify=stranger)
-            exporter.send_signal(signal.SIGTERM)
-            assert exporter.wait(10) == 0
+            with (
+                socket.create_connection(("127.0.0.1", port)),
+                httpx.Client(verify=scraper, base_url=f"https://127.0.0.1:{port}") as client,
+            ):
+                assert client.get("/metrics").status_code == 200
+                # One connection is silent and one is idle.
+                exporter.send_signal(signal.SIGTERM)
+                assert exporter.wait(5) == 0
         finally:
             exporter.kill()
 

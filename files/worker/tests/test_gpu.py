@@ -123,7 +123,7 @@ def test_all_values_of_a_gpu_are_exported(driver: Driver) -> None:
     lines = _scrape(GpuCollector(Nvml().read))
     label = '{gpu="GPU-0000-0"'
     for expected in (
-        'ffrtmp_gpu_available{reason=""} 1.0',
+        "ffrtmp_gpu_available 1.0",
         'ffrtmp_gpu_info{driver="999.01",gpu="GPU-0000-0",index="0",name="NVIDIA Test 0"} 1.0',
         f"ffrtmp_gpu_power_watts{label}}} 70.5",
         f"ffrtmp_gpu_energy_joules_total{label}}} 1000.0",
@@ -174,7 +174,10 @@ def test_an_unloaded_driver_is_reported_and_a_loaded_one_is_found(driver: Driver
     clock = Clock()
     collector = GpuCollector(Nvml(clock).read)
     lines = _values(_scrape(collector))
-    assert lines == ['ffrtmp_gpu_available{reason="Driver Not Loaded"} 0.0', *lines[1:]]
+    assert lines[:2] == [
+        "ffrtmp_gpu_available 0.0",
+        'ffrtmp_gpu_failure_info{reason="driver_not_loaded"} 1.0',
+    ]
     assert not any("GPU-" in line for line in lines)
     driver.load(_ALL_VALUES)
     assert not any("GPU-" in line for line in _scrape(collector)), (
@@ -184,7 +187,10 @@ def test_an_unloaded_driver_is_reported_and_a_loaded_one_is_found(driver: Driver
     assert any("GPU-0000-0" in line for line in _scrape(collector))
     driver.unload()
     lines = _values(_scrape(collector))
-    assert 'ffrtmp_gpu_available{reason="Uninitialized"} 0.0' in lines
+    assert lines[:2] == [
+        "ffrtmp_gpu_available 0.0",
+        'ffrtmp_gpu_failure_info{reason="driver_error"} 1.0',
+    ]
     assert not any("GPU-" in line for line in lines)
     driver.load(_ALL_VALUES)
     clock.now = 62.0

@@ -55,7 +55,7 @@ def test_every_scrape_and_exporter_presents_its_certificate(host: Host) -> None:
 
     The upgrade restarts the exporters, so the first scrapes may still fail.
     """
-    for query, least in (("up", 7), ("ffrtmp_health_exporter_up", 1)):
+    for query, least in (("up", 7), ("ffrtmp_exporter_source_up", 1)):
         deadline_s = time.monotonic() + 60
         values = _query(host, query)
         while set(values.values()) != {"1"} and time.monotonic() < deadline_s:

@@ -46,7 +46,7 @@ def test_a_container_is_reported_until_it_is_removed(machine: Machine) -> None:
         body = scrape(machine)
     finally:
         machine.host.check_output(f"docker rm --force {NAME}")
-    assert 'ffrtmp_docker_up{reason=""} 1.0' in body
+    assert "ffrtmp_docker_up 1.0" in body
     assert f'ffrtmp_docker_container_state{{container="{NAME}",state="running"}} 1.0' in body
     used = re.search(
         rf'^ffrtmp_docker_container_cpu_seconds_total\{{container="{NAME}",mode="user"\}} (\S+)$',

@@ -32,7 +32,9 @@ def dashboard_queries() -> list[str]:
 
 def rule_selectors() -> list[str]:
     rules = [rule for group in load(RULES)["groups"] for rule in group["rules"]]
-    return sorted({found for rule in rules for found in SELECTOR.findall(rule["expr"])})
+    found = {selector for rule in rules for selector in SELECTOR.findall(rule["expr"])}
+    # These metrics exist only if the farm has a revocation list.
+    return sorted(name for name in found if not name.startswith("ffrtmp_revocation_list_"))
 
 
 def test_every_target_is_up(machine: Machine) -> None:
@@ -80,4 +82,4 @@ def test_the_rules_are_evaluated_and_do_not_fire(machine: Machine) -> None:
     assert len(loaded) >= 5
     assert [rule["name"] for rule in loaded if rule.get("lastError")] == []
     firing = [rule["name"] for rule in loaded if rule["state"] == "firing"]
-    assert firing == []
+    assert firing == ["Watchdog"]

@@ -51,7 +51,7 @@ def test_the_exporters_are_reached_through_the_load_balancer(machine: Machine, p
     assert machine.request(url).status == 0
     answer = machine.request(url, certificate=True)
     assert answer.status == 200
-    assert "ffrtmp_exporter_info" in answer.body
+    assert "ffrtmp_exporter_build_info" in answer.body
 
 
 def test_the_metrics_of_haproxy_require_a_certificate(machine: Machine) -> None:

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.metric_page import MetricPage
+from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from ffrtmp_master.auth.authentication import TokenAuthenticator
@@ -36,14 +38,18 @@ from ffrtmp_master.store.unit_of_work import Effects
 from ffrtmp_master.store.upload_limits import UploadLimits
 from ffrtmp_master.store.writer import Writer
 from ffrtmp_master.telemetry.metrics import Metrics
-from ffrtmp_master.telemetry.snapshot import SnapshotSources
+from ffrtmp_master.telemetry.snapshot import SnapshotCollector, SnapshotSources
 
 
 class Services:
     """Constructs, starts and stops the components of a master process."""
 
     def __init__(
-        self, settings: Settings, clock: Clock | None = None, maintenance_interval_s: float = 1.0
+        self,
+        settings: Settings,
+        clock: Clock | None = None,
+        maintenance_interval_s: float = 1.0,
+        certificates: Collector | None = None,
     ) -> None:
         """Construct the components.
 
@@ -52,12 +58,13 @@ class Services:
             clock: The clock that determines when leases expire. The default is a SteadyClock that
                 is adjusted to the clock of the database or the host.
             maintenance_interval_s: The pause between two maintenance passes, in seconds.
+            certificates: Exports the dates of the server's certificates.
         """
         self.settings = settings
+        self._certificates = certificates
         self.clock: Clock = SteadyClock(utc_now()) if clock is None else clock
         self.metrics = Metrics("postgresql" if settings.is_shared else "sqlite")
         self.loops = LoopRegistry()
-        self.metrics.registry.register(LoopCollector("ffrtmp_master", self.loops.read))
         self.liveness = Liveness(settings.node_offline_s)
         self.pending_reason_counts = PendingReasonCounts()
         self.catalog = RequirementCatalog(settings.max_requirement_sets)
@@ -128,11 +135,20 @@ class Services:
             loops=self.loops,
         )
         self.readiness = Readiness(self.reader, self.writer, self.loops)
+        self.metric_page = MetricPage(self.collectors())
         self._listener: NotificationListener | None = None
         if settings.is_shared:
             self._listener = NotificationListener(
                 settings.database_url, password, self._wakeups.after_notification, self.loops
             )
+
+    def collectors(self) -> dict[str, Collector]:
+        """Return the collectors of the master's metrics by name."""
+        return {
+            "events": self.metrics.registry,
+            "loops": LoopCollector("ffrtmp_master", self.loops.read),
+            "snapshot": SnapshotCollector(self.snapshot_sources),
+        } | ({} if self._certificates is None else {"certificates": self._certificates})
 
     @property
     def snapshot_sources(self) -> SnapshotSources:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 from ffrtmp_shared import config
+from ffrtmp_shared.exporter import ExporterSettings
+from ffrtmp_shared.server_certificates import CertificateFiles
 from msgspec import Meta
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -67,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_requirement_sets: The maximum number of different requirement sets of queued jobs.
         client_ca_file: The CA certificate that must have issued the certificate of each client. If
             null, clients need no certificate.
+        metrics: The listener of the metrics for scrapers with a certificate of the farm's CA. If
+            null, only clients with a token can read the metrics.
         client_crl_file: The revocation list of that CA. If null, no certificate is considered
             revoked.
         log_level: The minimum level of the messages that are logged.
@@ -122,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sources_keep_days: Annotated[float, Meta(ge=0.01)] | None = None
     max_requirement_sets: Annotated[int, Meta(ge=1)] = DEFAULT_MAX_REQUIREMENT_SETS
     client_ca_file: Path | None = None
+    metrics: ExporterSettings | None = None
     client_crl_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     connections_max: Count = 8192
@@ -143,6 +148,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def is_shared(self) -> bool:
         """Return whether other masters may use the same database."""
         return self.database_url.startswith(POSTGRESQL_PREFIX)
+
+    @property
+    def certificate_files(self) -> CertificateFiles:
+        """The files of the server's TLS context."""
+        return CertificateFiles(
+            self.certificate_file, self.key_file, self.client_ca_file, self.client_crl_file
+        )
 
     def database_password(self) -> str | None:
         """Return the database password; raises OSError if the password file cannot be read."""

@@ -258,9 +258,10 @@ class MasterClient:
         """Return the current state of a run."""
         return self._call("GET", f"/v1/runs/{run_id}", Run)
 
-    def run_page(self, cursor: str = "") -> RunPage:
-        """Return one page of runs, newest first."""
-        return self._call("GET", "/v1/runs", RunPage, params={"cursor": cursor})
+    def run_page(self, cursor: str = "", *, only_unfinished: bool = False) -> RunPage:
+        """Return one page of runs, newest first; finished runs can be left out."""
+        params = {"cursor": cursor} | ({"unfinished": "true"} if only_unfinished else {})
+        return self._call("GET", "/v1/runs", RunPage, params=params)
 
     def cancel_run(self, run_id: UUID) -> Run:
         """Cancel all jobs of a run that are not yet in a final state."""

@@ -15,6 +15,7 @@ from ffrtmp_shared.constrained_types import (
     Currency,
     FileName,
     LongText,
+    Moment,
     Name,
     Real,
     Sha256,
@@ -248,6 +249,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     these CPUs. `host_tuning` is `on` if the farm's tuning of the host was active during the whole
     encode. `source_cached_ratio` is the fraction of the source that was in the page cache at the
     start. `slot` describes only the part of the host that the encode was allowed to use.
+    `measured_at` is the time of the start, according to the clock of the host.
     """
 
     kernel: Text
@@ -275,6 +277,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host_tuning: Text | Unavailable = _UNKNOWN
     source_cached_ratio: Amount | Unavailable = _UNKNOWN
     slot: SlotEnvironment | Unavailable = _UNKNOWN
+    measured_at: Moment | Unavailable = _UNKNOWN
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

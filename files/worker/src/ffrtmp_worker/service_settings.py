@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ffrtmp_shared import logs
+from ffrtmp_shared import logs, release_info
 from ffrtmp_shared.config import ConfigError, load
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ def read_settings(name: str, arguments: Sequence[str] | None, settings_type: typ
     """
     parser = argparse.ArgumentParser(prog=name)
     parser.add_argument("--config", type=Path, required=True, help="the settings, a YAML file")
+    parser.add_argument("--version", action="version", version=release_info.version_text(name))
     try:
         settings = load(parser.parse_args(arguments).config, settings_type)
     except ConfigError as error:

@@ -15,9 +15,8 @@ from ffrtmp_master.auth.authentication import OPEN, Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.background.readiness import NotReadyError
 from ffrtmp_master.services import Services
-from ffrtmp_master.telemetry import snapshot
-from ffrtmp_master.telemetry.metrics import OPENMETRICS, TEXT
 
+_TEXT = "text/plain"
 _CHARSET = "; charset=utf-8"
 
 
@@ -58,22 +57,12 @@ async def metrics(
     request: Call, services: NamedDependency[SkipValidation[Services]]
 ) -> Response[bytes]:
     """Return the metrics of the master in the OpenMetrics or Prometheus text format."""
-    found = list(snapshot.snapshot_metrics(await snapshot.take_snapshot(services.snapshot_sources)))
-    page, content_type = await asyncio.to_thread(
-        services.metrics.render, found, _accepted_type(request)
-    )
+    accepted = request.headers.get("accept", "")
+    page, content_type = await asyncio.to_thread(services.metric_page.render, accepted)
     # Litestar appends the charset to the media type text/plain, but not to other media types.
-    is_text = content_type.startswith(TEXT)
+    is_text = content_type.startswith(_TEXT)
     media_type = content_type.removesuffix(_CHARSET) if is_text else content_type
     return Response(page, media_type=media_type)
-
-
-def _accepted_type(request: Call) -> str:
-    try:
-        return request.accept.best_match([TEXT, OPENMETRICS], default=TEXT)
-    except (ValueError, OverflowError):
-        # The Accept header has an invalid quality value.
-        return TEXT
 
 
 ROUTES: tuple[Any, ...] = (healthz, readyz, metrics)

@@ -120,6 +120,9 @@ async def list_runs(
     cursor: Cursor = "",
     key: Annotated[str | None, QueryParameter(pattern=value_rules.LINE)] = None,
     created_by: NameQuery = None,
+    unfinished: Annotated[
+        bool, QueryParameter(description="whether to list only runs that are not finished")
+    ] = False,
     limit: Limit = PAGE,
 ) -> RunPage:
     """List runs, newest first.
@@ -130,7 +133,7 @@ async def list_runs(
     """
     before = after_id(cursor)
     owner = request.user.name if created_by is None and key is not None else created_by
-    run_filter = RunFilter(created_by=owner, key=key)
+    run_filter = RunFilter(created_by=owner, key=key, only_unfinished=unfinished)
     return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, run_filter))
 
 

@@ -2,19 +2,19 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from ffrtmp_shared import config, credentials, logs
+from ffrtmp_shared import config, credentials, logs, release_info
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import serve_until_stopped
 from ffrtmp_shared.item_guard import ItemGuard
-from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
+from ffrtmp_shared.source_age import SourceAge
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters.settings import ApiExporterSettings
@@ -27,22 +27,26 @@ _STALE_AFTER_S = 300.0
 
 
 class PollingCollector(Collector):
-    """Calls `refresh` periodically in a thread and exports whether the last call succeeded."""
+    """Calls `refresh` periodically in a thread, and exports the age of what it fetched."""
 
     def __init__(
-        self, name: str, refresh: Callable[[], None], refresh_s: float, loops: LoopRegistry
+        self,
+        refresh: Callable[[], None],
+        refresh_s: float,
+        loops: LoopRegistry,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Create the collector; `start` starts the thread.
 
         Args:
-            name: The name of the exporter.
             refresh: Fetches the data from the master.
             refresh_s: The pause between two calls, in seconds.
             loops: The registry of the exporter's loops.
+            clock: Returns the Unix time in seconds.
         """
-        self._name = name
         self._refresh = refresh
-        self._is_up = False
+        self._clock = clock
+        self._age = SourceAge("the master")
         self._loop = ThreadLoop(
             loops.add(_LOOP, stale_after_s=_STALE_AFTER_S + refresh_s),
             self.poll_once,
@@ -55,37 +59,47 @@ class PollingCollector(Collector):
         self._loop.start()
 
     def stop(self) -> None:
-        """Stop polling and wait for the thread."""
-        self._loop.stop()
+        """Stop polling, without waiting for a request in progress."""
+        self._loop.stop(timeout_s=0)
 
     def poll_once(self) -> None:
         """Refresh once. A failure is exported, and raised to the loop, which logs it."""
-        is_up = False
         try:
             self._refresh()
-            is_up = True
-        finally:
-            self._is_up = is_up
+        except Exception:
+            self._age.fail()
+            raise
+        self._age.succeed(self._clock())
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the metrics of the exporter itself."""
-        yield GaugeMetricFamily(
-            f"ffrtmp_{self._name}_exporter_up",
-            "Whether the last request to the master succeeded",
-            float(self._is_up),
-        )
+        """Yield the metrics of the source."""
+        return self._age.metrics()
 
 
-def serve_polling(
-    name: str, build: Callable[[MasterClient, ItemGuard], tuple[Collector, Callable[[], None]]]
-) -> None:
+class Polled(NamedTuple):
+    """A collector, the function that refreshes it, and whether it has been complete once."""
+
+    collector: Collector
+    refresh: Callable[[], None]
+    is_complete: Callable[[], bool]
+
+
+Build = Callable[[MasterClient, ApiExporterSettings, ItemGuard], Polled]
+"""Creates what an exporter polls; the guard sets aside items that cannot be read."""
+
+
+def serve_polling(name: str, build: Build) -> None:
     """Run the exporter `name` until it is stopped.
 
-    `build` returns the collector of the exporter and the function that refreshes it. It receives
-    the client of the master and the guard of the items that are read from it.
+    Args:
+        name: The name of the exporter.
+        build: Creates the collector of the exporter.
     """
     parser = argparse.ArgumentParser(prog=f"ffrtmp-exporter-{name}")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--version", action="version", version=release_info.version_text(parser.prog)
+    )
     arguments = parser.parse_args()
     try:
         settings = config.load(arguments.config, ApiExporterSettings)
@@ -96,14 +110,11 @@ def serve_polling(
         with MasterClient(settings.master_url, token, settings.ca_file, certificate) as client:
             loops = LoopRegistry()
             status = loops.add(_LOOP, stale_after_s=_STALE_AFTER_S + settings.refresh_s)
-            collector, refresh = build(client, ItemGuard(status))
-            refresher = PollingCollector(name, refresh, settings.refresh_s, loops)
-            registry = CollectorRegistry()
-            registry.register(LoopCollector("ffrtmp_exporter", loops.read))
-            registry.register(collector)
-            registry.register(refresher)
+            polled = build(client, settings, ItemGuard(status))
+            refresher = PollingCollector(polled.refresh, settings.refresh_s, loops)
             refresher.start()
-            serve_until_stopped(name, registry, exporter)
+            collectors = {name: polled.collector, "source": refresher}
+            serve_until_stopped(name, collectors, exporter, loops, polled.is_complete)
             refresher.stop()
     except config.ConfigError as error:
         _end(name, error, _BAD_CONFIG)

@@ -1,188 +1,213 @@
 """The results exporter, which reports the latest result of each scenario on each node."""
 
 import threading
-from collections import Counter
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from uuid import UUID
+from http import HTTPStatus
 
-from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.client import MasterClient, MasterRefusedError
 from ffrtmp_shared.item_guard import ItemGuard
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable, VerdictState
-from ffrtmp_shared.models import Result, ResultPage
+from ffrtmp_shared.models import ResultPage
 from ffrtmp_shared.result_pages import readable_page
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters import polling
+from ffrtmp_master.exporters.latest_results import LatestResult, PageReader, ResultSummary
+from ffrtmp_master.exporters.settings import ApiExporterSettings
 
 _LABELS = ("node", "encoder", "rate_point", "scenario")
-_UNITS = ("seconds", "joules")
-_BYTES_PER_KBIT = 125
+_S_PER_DAY = 86_400.0
+_UNKNOWN_CURSOR = (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
-_Labels = tuple[str, str, str, str]
-
-
-def _vmaf_mean(result: Result) -> float | None:
-    quality = result.measurement.quality
-    return quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None
-
-
-def _energy_j(result: Result) -> float | None:
-    energy = result.measurement.energy
-    return None if isinstance(energy, Unavailable) else energy.gross_j
-
-
-def _video_rate(result: Result) -> float | None:
-    output = result.measurement.output
-    return None if output is None else output.video_bitrate_kbps * _BYTES_PER_KBIT
-
-
-# For each gauge: its name, its help text, and a function that returns the value for a result, or
-# None if the value is unavailable.
-_GAUGES: tuple[tuple[str, str, Callable[[Result], float | None]], ...] = (
+# For each gauge: its name, its unit, its help text, and the field of the latest result.
+_GAUGES = (
     (
         "ffrtmp_result_speed_ratio",
+        "ratio",
         "Source duration over wall time of the last encode",
-        lambda result: result.measurement.encode.speed,
+        "speed",
     ),
     (
         "ffrtmp_result_frames_per_second",
+        "frames_per_second",
         "Frames over wall time of the last encode",
-        lambda result: result.measurement.encode.fps,
+        "fps",
     ),
-    ("ffrtmp_result_vmaf_mean", "Mean VMAF of the last encode, if measured", _vmaf_mean),
+    ("ffrtmp_result_vmaf_mean", "", "Mean VMAF of the last encode, if measured", "vmaf_mean"),
     (
         "ffrtmp_result_video_rate_bytes_per_second",
+        "bytes_per_second",
         "Bytes of video per second of output of the last encode; multiply by 8 for the bit rate",
-        _video_rate,
+        "video_bytes_per_s",
     ),
     (
         "ffrtmp_result_cpu_seconds",
+        "seconds",
         "CPU time of the last encode, user and system",
-        lambda result: result.measurement.encode.cpu_s,
+        "cpu_s",
     ),
     (
         "ffrtmp_result_energy_joules",
+        "joules",
         "Energy of the CPU packages and memory during the last encode, if measured",
-        _energy_j,
+        "energy_j",
     ),
     (
         "ffrtmp_result_timestamp_seconds",
-        "Time at which the last result was stored",
-        lambda result: result.stored_at.timestamp(),
+        "seconds",
+        "Time at which the last result was measured, by the worker's clock; the time at which it "
+        "was stored if its agent did not report the former",
+        "measured_at_s",
     ),
 )
 
 
 @dataclass
-class _Summary:
-    """The summary of the results that were read in one epoch of the master's database."""
+class _Pass:
+    """A pass over all results of one epoch of the master's database."""
 
-    epoch: str
-    last: dict[_Labels, Result] = field(default_factory=dict)
-    counts: Counter[_Labels] = field(default_factory=Counter)
-    verdicts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    cursor: str = ""
-    # The ids of the results on the last page, which is fetched again because it may have grown.
-    seen: set[UUID] = field(default_factory=set)
-
-    def add(self, page: ResultPage) -> None:
-        """Add the new results of the page at `cursor`, and continue with the next page."""
-        for result in page.items:
-            if result.id in self.seen:
-                continue
-            self.seen.add(result.id)
-            labels = _labels(result)
-            self.counts[labels] += 1
-            verdict = result.measurement.verdict
-            if verdict is not None:
-                self.verdicts[result.node, verdict.state] += 1
-            if verdict is None or verdict.state is not VerdictState.INVALID:
-                self.last[labels] = result
-        if page.next_cursor not in (None, self.cursor):
-            self.cursor, self.seen = page.next_cursor, set()
+    summary: ResultSummary
+    reader: PageReader = field(default_factory=PageReader)
+    epoch: str | None = None
 
 
 class LatestResults(Collector):
-    """Exports the latest result of each scenario on each node, and counts all results.
+    """Exports the latest result of each scenario on each node, and the numbers of results."""
 
-    Results with the verdict invalid are counted, but not exported as latest results.
-    """
+    def __init__(
+        self,
+        *,
+        series_max: int,
+        keep_days: float,
+        recount_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Create the collector without results.
 
-    def __init__(self) -> None:
-        """Create the collector without results."""
+        Args:
+            series_max: The maximum number of latest results.
+            keep_days: The age in days from which a latest result is not exported.
+            recount_s: The time in seconds after which all results are read again, because
+                retention may have removed some.
+            clock: Returns the Unix time in seconds.
+        """
+        self._series_max = series_max
+        self._keep_s = keep_days * _S_PER_DAY
+        self._recount_s = recount_s
+        self._clock = clock
         self._lock = threading.Lock()
-        self._summary = _Summary("")
+        self._pass = _Pass(ResultSummary(series_max))
+        self._begun_at_s = clock()
+        self._is_complete = False
+        self._must_recount = False
+
+    def is_complete(self) -> bool:
+        """Return whether all results have been read once."""
+        return self._is_complete
 
     def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
         """Add all new results; `page_after` returns the page of results after a cursor.
 
-        If the database of the master may have been restored from a backup, all results are read
-        again. The former metrics are exported until this is finished.
+        Until a new pass over all results is complete, the earlier results stay available.
         """
-        page = page_after(self._summary.cursor)
-        if page.epoch == self._summary.epoch:
-            self._add_pages(self._summary, page, page_after)
-            return
-        summary = _Summary(page.epoch)
-        self._add_pages(summary, page_after(""), page_after)
+        now_s = self._clock()
+        if (
+            self._must_recount
+            or now_s - self._begun_at_s >= self._recount_s
+            or not self._continue(page_after)
+        ):
+            self._recount(page_after, now_s)
         with self._lock:
-            self._summary = summary
-
-    def _add_pages(
-        self, summary: _Summary, page: ResultPage, page_after: Callable[[str], ResultPage]
-    ) -> None:
-        while page.epoch == summary.epoch:
-            # A page that refers to itself would otherwise be read without end.
-            has_more = page.next_cursor not in (None, summary.cursor)
-            with self._lock:
-                summary.add(page)
-            if not has_more:
-                return
-            page = page_after(summary.cursor)
-        # The next refresh reads the results of the new epoch.
+            self._pass.summary.forget_before(now_s - self._keep_s)
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
         with self._lock:
-            summary = self._summary
-            last, counts = dict(summary.last), dict(summary.counts)
-            verdicts = dict(summary.verdicts)
-        for name, documentation, value_of in _GAUGES:
-            unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
-            gauge = GaugeMetricFamily(name, documentation, labels=_LABELS, unit=unit)
-            for labels, result in last.items():
-                value = value_of(result)
-                if value is not None:
-                    gauge.add_metric(labels, value)
-            yield gauge
-        counter = CounterMetricFamily("ffrtmp_results", "Stored results", labels=_LABELS)
-        for labels, count in counts.items():
-            counter.add_metric(labels, count)
-        yield counter
-        verdict_counter = CounterMetricFamily(
-            "ffrtmp_result_verdicts", "Stored results by verdict", labels=("node", "verdict")
+            summary = self._pass.summary
+            latest, counts, omitted = summary.latest(), summary.counts(), summary.omitted
+        yield from (_gauge(latest, *described) for described in _GAUGES)
+        stored = GaugeMetricFamily(
+            "ffrtmp_results_stored",
+            "Results stored by the master, by node and verdict; none stands for results without a "
+            "verdict",
+            labels=("node", "verdict"),
         )
-        for (node, verdict), count in verdicts.items():
-            verdict_counter.add_metric((node, verdict), count)
-        yield verdict_counter
+        for labels, count in counts.items():
+            stored.add_metric(labels, count)
+        yield stored
+        yield GaugeMetricFamily(
+            "ffrtmp_results_omitted",
+            "Latest results that are not exported because there are more than results_series_max",
+            omitted,
+        )
+
+    def _recount(self, page_after: Callable[[str], ResultPage], now_s: float) -> None:
+        """Read all results, and replace the present ones when that is complete."""
+        self._must_recount = True
+        begun = _Pass(ResultSummary(self._series_max))
+        if self._read_all(page_after, begun):
+            with self._lock:
+                self._pass, self._begun_at_s = begun, now_s
+            self._must_recount = False
+            self._is_complete = True
+
+    def _continue(self, page_after: Callable[[str], ResultPage]) -> bool:
+        """Read the new results; return whether their epoch is that of the earlier ones."""
+        try:
+            is_same_epoch = self._read_all(page_after, self._pass)
+        except MasterRefusedError as error:
+            self._must_recount = error.problem.status in _UNKNOWN_CURSOR
+            raise
+        if is_same_epoch:
+            self._is_complete = True
+        return is_same_epoch
+
+    def _read_all(self, page_after: Callable[[str], ResultPage], into: _Pass) -> bool:
+        """Read pages until the last one or until the epoch changes; return whether it was kept."""
+        has_more = True
+        while has_more:
+            cursor = into.reader.cursor
+            page = page_after(cursor)
+            if into.epoch not in (None, page.epoch):
+                return False
+            into.epoch = page.epoch
+            with self._lock:
+                for result in into.reader.new_results(page.items, page.next_cursor):
+                    into.summary.add(result)
+            # A page that refers to itself would otherwise be read without end.
+            has_more = page.next_cursor not in (None, cursor)
+        return True
 
 
-def _labels(result: Result) -> _Labels:
-    scenario = result.scenario
-    rate = "" if scenario.encode is None else scenario.encode.rate.label
-    return (result.node, scenario.encoder or "", rate, scenario.name)
+def _gauge(
+    latest: dict[tuple[str, str, str, str], LatestResult],
+    name: str,
+    unit: str,
+    documentation: str,
+    field: str,
+) -> Metric:
+    gauge = GaugeMetricFamily(name, documentation, labels=_LABELS, unit=unit)
+    for labels, result in latest.items():
+        value = getattr(result, field)
+        if value is not None:
+            gauge.add_metric(labels, value)
+    return gauge
 
 
-def _build(client: MasterClient, guard: ItemGuard) -> tuple[Collector, Callable[[], None]]:
-    latest = LatestResults()
+def _build(client: MasterClient, settings: ApiExporterSettings, guard: ItemGuard) -> polling.Polled:
+    latest = LatestResults(
+        series_max=settings.results_series_max,
+        keep_days=settings.results_keep_days,
+        recount_s=settings.results_recount_s,
+    )
 
     def page_after(cursor: str) -> ResultPage:
         return readable_page(client.raw_result_page(cursor), guard)
 
-    return latest, lambda: latest.refresh(page_after)
+    return polling.Polled(latest, lambda: latest.refresh(page_after), latest.is_complete)
 
 
 def main() -> None:

@@ -291,6 +291,7 @@ COLUMNS: tuple[Column, ...] = (
     _environment("numa_nodes", _TEXT),
     _environment("host_tuning", _TEXT),
     _environment("source_cached_ratio", _NUMBER),
+    _environment("measured_at", _MOMENT),
     _environment("cpu_frequency_mhz", _NUMBER),
     _environment("cpu_frequency_min_mhz", _NUMBER),
     _environment("temperature_start_celsius", _NUMBER),

@@ -30,6 +30,22 @@ class Reader:
         context = contextvars.copy_context()
         return await loop.run_in_executor(self._threads, context.run, self._run, query)
 
+    def read_blocking(self, query: Callable[[Connection], T], timeout_s: float) -> T:
+        """Run `query` in a thread and wait for its value.
+
+        Args:
+            query: The query.
+            timeout_s: The maximum time to wait, in seconds.
+
+        Returns:
+            The value.
+
+        Raises:
+            TimeoutError: The query has not ended in time.
+            Exception: Any exception of the query.
+        """
+        return self._threads.submit(self._run, query).result(timeout_s)
+
     def close(self) -> None:
         """Wait for the running queries and end the threads."""
         self._threads.shutdown()

@@ -57,6 +57,7 @@ class RunFilter:
 
     created_by: str | None = None
     key: str | None = None
+    only_unfinished: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a key without an owner."""
@@ -86,6 +87,8 @@ def page_of_runs(
         query = query.where(runs.c.created_by == wanted.created_by)
     if wanted.key is not None:
         query = query.where(runs.c.key == wanted.key)
+    if wanted.only_unfinished:
+        query = query.where(runs.c.finished_at.is_(None))
     if before is not None:
         query = query.where(runs.c.id < before)
     rows = connection.execute(query).all()

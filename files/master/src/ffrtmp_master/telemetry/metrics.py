@@ -4,17 +4,14 @@ These metrics start at 0 when the process starts. Metrics of the state in the da
 the database at each scrape instead (see `snapshot`).
 """
 
-import platform
 import time
 from collections.abc import Iterable, Sequence
-from copy import copy
 
-import ffrtmp_shared
+from ffrtmp_shared import release_info
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.states import JobState
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -38,9 +35,6 @@ REFUSAL_REASONS = (
 )
 """The limits of the listener, as values of a label."""
 
-OPENMETRICS = "application/openmetrics-text"
-TEXT = "text/plain"
-
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60)
 # Waits range from an immediate claim by a parked agent to days in the queue.
 _WAIT_BUCKETS_S = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 259200)
@@ -61,17 +55,7 @@ class Metrics:
         """Create all metrics in a new registry; `database` is the kind of database."""
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        Info(
-            "ffrtmp_master_build",
-            "Release of the master, version of Python, and kind of database",
-            registry=registry,
-        ).info(
-            {
-                "version": ffrtmp_shared.__version__,
-                "python": platform.python_version(),
-                "database": database,
-            }
-        )
+        registry.register(_BuildInfo(database))
         self._requests = Counter(
             "ffrtmp_master_http_requests",
             "HTTP requests by route template, method and status",
@@ -255,16 +239,19 @@ class Metrics:
             duration_s = time.monotonic() - start_s
             self._latency.labels(route, _method(scope)).observe(duration_s)
 
-    def render(self, snapshot: Iterable[Metric], media_type: str) -> tuple[bytes, str]:
-        """Return the encoded metrics and their content type.
 
-        `snapshot` contains additional metrics, and `media_type` is OPENMETRICS or TEXT.
-        """
-        encode, content_type = choose_encoder(media_type)
-        metrics = [*self.registry.collect(), *snapshot]
-        if media_type == TEXT:
-            metrics = [_without_created(metric) for metric in metrics]
-        return encode(_Collected(metrics)), content_type
+class _BuildInfo(Collector):
+    """Exports the release of the master."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+
+    def collect(self) -> Iterable[Metric]:
+        yield release_info.build_info(
+            "master",
+            "Release of the master, version of Python, and kind of database",
+            database=self._database,
+        )
 
 
 def _histogram(
@@ -273,26 +260,6 @@ def _histogram(
     family = HistogramFamily(name, documentation, bounds=bounds)
     registry.register(family)
     return family.labels()
-
-
-class _Collected(Collector):
-    """A collector that returns metrics that have already been collected."""
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
-
-
-def _without_created(metric: Metric) -> Metric:
-    """Remove the creation times of series, which only OpenMetrics supports."""
-    created = f"{metric.name}_created"
-    if not any(sample.name == created for sample in metric.samples):
-        return metric
-    found = copy(metric)
-    found.samples = [sample for sample in metric.samples if sample.name != created]
-    return found
 
 
 def _method(scope: Scope) -> str:

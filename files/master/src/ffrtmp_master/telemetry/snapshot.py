@@ -12,6 +12,7 @@ from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState, NodeState
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from ffrtmp_master.clock import Clock
@@ -26,6 +27,9 @@ from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.rows import NodeRow
 
 T = TypeVar("T")
+
+# Scrapers wait for 10 s.
+_TIMEOUT_S = 8.0
 
 _Queued = Counter[tuple[Priority, PendingReason]]
 
@@ -66,8 +70,23 @@ class SnapshotSources:
     data_dir: Path
 
 
-async def take_snapshot(sources: SnapshotSources) -> FarmSnapshot:
-    """Read the state of the farm."""
+class SnapshotCollector(Collector):
+    """Reads the state of the farm at each scrape."""
+
+    def __init__(self, sources: SnapshotSources) -> None:
+        """Read from `sources`."""
+        self._sources = sources
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics. Raises the errors of the database, and TimeoutError."""
+        return snapshot_metrics(take_snapshot(self._sources))
+
+
+def take_snapshot(sources: SnapshotSources) -> FarmSnapshot:
+    """Read the state of the farm. Not to be called in the thread of the event loop.
+
+    Raises TimeoutError if the database does not respond in time.
+    """
     parked = sources.parked_claims
 
     def read(connection: Connection) -> FarmSnapshot:
@@ -87,7 +106,7 @@ async def take_snapshot(sources: SnapshotSources) -> FarmSnapshot:
             spurious_wakeups=parked.spurious_wakeups,
         )
 
-    return await sources.reader.read(read)
+    return sources.reader.read_blocking(read, _TIMEOUT_S)
 
 
 def _nodes(connection: Connection, heard_since: datetime) -> list[NodeRow]:

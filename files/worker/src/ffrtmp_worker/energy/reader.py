@@ -25,7 +25,7 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 
 from ffrtmp_worker.energy import counter, zones
-from ffrtmp_worker.energy.client import EnergyReading, loop_file
+from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, loop_file
 from ffrtmp_worker.energy.counter import EnergyCounter
 from ffrtmp_worker.energy.zones import POWERCAP
 from ffrtmp_worker.kernel_files import KernelFileError
@@ -114,11 +114,11 @@ class EnergyReader:
 
     def _read(self, now_s: float) -> EnergyReading:
         if self._counter is None:
-            return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=self._reason)
+            return _unavailable(now_s, self._reason, EnergyFailure.NO_COUNTER)
         try:
             return self._counter.read(now_s)
         except KernelFileError as error:
-            return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=str(error))
+            return _unavailable(now_s, str(error), EnergyFailure.COUNTER_UNREADABLE)
 
     def save(self) -> None:
         """Store the counts. If that fails, log a warning and keep the counts stored before."""
@@ -149,6 +149,10 @@ class EnergyReader:
         if reason != self._reason:
             _log.warning("energy is unavailable: %s", reason)
         self._reason = reason
+
+
+def _unavailable(now_s: float, reason: str, failure: EnergyFailure) -> EnergyReading:
+    return EnergyReading(monotonic_s=now_s, zones={}, gaps=0, reason=reason, failure=failure)
 
 
 class ReadingServer:

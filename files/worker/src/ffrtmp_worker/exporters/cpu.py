@@ -11,11 +11,11 @@ import psutil
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
 from ffrtmp_shared.loop_file import read_loop_file
 from ffrtmp_shared.loop_metrics import LoopCollector
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_worker.energy.client import EnergyReading, loop_file, request_reading
+from ffrtmp_worker.exporters.availability import Availability
 from ffrtmp_worker.exporters.slots import SlotUseCollector
 from ffrtmp_worker.measure.throttling import CPU_TREE, throttle_counts
 from ffrtmp_worker.service_settings import read_settings
@@ -34,9 +34,8 @@ class CpuExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 class CpuCollector(Collector):
     """Reads the host at each scrape. A value that the host does not provide has no sample."""
 
-    def __init__(self, read_energy: Callable[[], EnergyReading], cpu_tree: Path = CPU_TREE) -> None:
-        """Read energy with `read_energy`, and throttling counts from `cpu_tree`."""
-        self._read_energy = read_energy
+    def __init__(self, cpu_tree: Path = CPU_TREE) -> None:
+        """Read throttling counts from `cpu_tree`."""
         self._cpu_tree = cpu_tree
 
     def collect(self) -> Iterable[Metric]:
@@ -46,18 +45,26 @@ class CpuCollector(Collector):
         yield _frequencies()
         yield _temperatures()
         yield from _throttling(self._cpu_tree)
-        yield from self._energy()
 
-    def _energy(self) -> Iterable[Metric]:
-        """Yield energy and power. Power does not depend on scrape intervals."""
-        reading = self._read_energy()
-        available = GaugeMetricFamily(
+
+class EnergyCollector(Collector):
+    """Reads the host's energy counters at each scrape. Power does not depend on scrapes."""
+
+    def __init__(self, read_energy: Callable[[], EnergyReading]) -> None:
+        """Read energy with `read_energy`."""
+        self._read_energy = read_energy
+        self._availability = Availability(
             "ffrtmp_energy_available",
-            "Whether the host's energy counters can be read; reason tells why not",
-            labels=["reason"],
+            "ffrtmp_energy_failure",
+            "Whether the host's energy counters can be read",
         )
-        available.add_metric([reading.reason], 1.0 if reading.zones else 0.0)
-        yield available
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield energy and power."""
+        reading = self._read_energy()
+        yield from self._availability.metrics(
+            is_available=bool(reading.zones), word=reading.failure, reason=reading.reason
+        )
         joules = CounterMetricFamily(
             "ffrtmp_energy_joules",
             "Energy used, by package and by its DRAM",
@@ -158,14 +165,16 @@ def _throttling(tree: Path) -> Iterable[Metric]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-cpu", arguments, CpuExporterSettings)
-    registry = CollectorRegistry()
-    registry.register(CpuCollector(lambda: request_reading(settings.energy_socket)))
-    registry.register(SlotUseCollector())
     loops = partial(read_loop_file, loop_file(settings.energy_socket))
-    registry.register(LoopCollector("ffrtmp_energy_reader", loops))
+    collectors = {
+        "cpu": CpuCollector(),
+        "energy": EnergyCollector(lambda: request_reading(settings.energy_socket)),
+        "energy_reader_loops": LoopCollector("ffrtmp_energy_reader", loops),
+        "slots": SlotUseCollector(),
+    }
     try:
-        serve_until_stopped("cpu", registry, settings.exporter)
-    except OSError as error:
+        serve_until_stopped("cpu", collectors, settings.exporter)
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-exporter-cpu: {error}\n")
         return 1
     return 0

@@ -1,5 +1,6 @@
 """Client of the Docker Engine's API, which podman also implements."""
 
+import logging
 import os
 import socket
 import time
@@ -12,6 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 # The API of Docker 20.10, the first with one-shot statistics, which need no second sample.
@@ -19,6 +22,8 @@ API_VERSION = "v1.41"
 
 _TIMEOUT_S = 4.0
 _NS_PER_S = 1e9
+# The list of a thousand containers has about 2 MiB.
+_ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
 # States in which a container has processes, and therefore statistics.
 _STATES_WITH_STATS = frozenset({"running", "paused"})
@@ -134,7 +139,8 @@ class DockerEngine:
             except OSError:
                 return _unavailable(_unreachable_reason(self._path))
             except _RefusedError as error:
-                return _unavailable(f"http_{error.status}")
+                _log.debug("%s", error)
+                return _unavailable("http_error")
             except (HTTPException, msgspec.MsgspecError):
                 return _unavailable("unknown_answer")
         return Containers(
@@ -191,7 +197,9 @@ def _get(connection: _Connection, path: str, answer_type: type[T]) -> T | None:
     """Return the decoded answer, or None if the container does not exist or is being removed."""
     connection.request("GET", f"/{API_VERSION}/{path}")
     answer = connection.getresponse()
-    content = answer.read()
+    content = answer.read(_ANSWER_BYTES_MAX + 1)
+    if len(content) > _ANSWER_BYTES_MAX:
+        raise HTTPException(f"the answer has more than {_ANSWER_BYTES_MAX} bytes")
     # The Engine returns 409 for a container that is being removed.
     if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
         return None

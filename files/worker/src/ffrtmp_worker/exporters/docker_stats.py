@@ -7,11 +7,10 @@ from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
-from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
+from ffrtmp_shared.source_age import SourceAge
 from msgspec import Meta
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -20,6 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from ffrtmp_worker.exporters.availability import Availability
 from ffrtmp_worker.exporters.docker_engine import Containers, DockerEngine
 from ffrtmp_worker.exporters.families import Family
 from ffrtmp_worker.service_settings import read_settings
@@ -64,9 +64,10 @@ _STALE_AFTER_S = 120.0
 _RETRY_PAUSE_MAX_S = 30.0
 
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+_OTHER_STATE = "other"
 
 
-class Poller:
+class Poller(Collector):
     """Reads the containers periodically in a separate thread, so that scrapes do not wait."""
 
     def __init__(self, read: Callable[[], Containers], pause_s: float, loops: LoopRegistry) -> None:
@@ -80,10 +81,11 @@ class Poller:
         self._read = read
         self._loop = ThreadLoop(
             loops.add("containers", stale_after_s=_STALE_AFTER_S + pause_s),
-            self._poll,
+            self.read_once,
             Pacing(interval_s=pause_s, retry_pause_max_s=_RETRY_PAUSE_MAX_S),
         )
-        self._latest = Containers(version="", containers=(), reason="not_read_yet", read_at_s=0.0)
+        self._age = SourceAge("the Engine")
+        self._latest: Containers | None = None
 
     def start(self) -> None:
         """Start the thread, which reads until the process ends."""
@@ -93,12 +95,33 @@ class Poller:
         """Stop the thread; a read in progress may outlast this."""
         self._loop.stop(timeout_s=0)
 
+    def is_complete(self) -> bool:
+        """Return whether the Engine has been read once; an unreachable Engine is a result, too."""
+        return self._latest is not None
+
     def latest(self) -> Containers:
         """Return the result of the last read."""
-        return self._latest
+        return self._latest or _NOT_READ
 
-    def _poll(self) -> None:
-        self._latest = self._read()
+    def read_once(self) -> None:
+        """Read the containers. A defect is exported, and raised to the loop, which logs it."""
+        found = _DEFECT
+        try:
+            found = self._read()
+        finally:
+            self._latest = found
+            if found.reason:
+                self._age.fail()
+            else:
+                self._age.succeed(found.read_at_s)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics of the source."""
+        return self._age.metrics()
+
+
+_NOT_READ = Containers(version="", containers=(), reason="not_read_yet", read_at_s=0.0)
+_DEFECT = Containers(version="", containers=(), reason="unknown_answer", read_at_s=0.0)
 
 
 class DockerCollector(Collector):
@@ -107,17 +130,16 @@ class DockerCollector(Collector):
     def __init__(self, latest: Callable[[], Containers]) -> None:
         """Expose the containers that `latest` returns."""
         self._latest = latest
+        self._availability = Availability(
+            "ffrtmp_docker_up", "ffrtmp_docker_failure", "Whether the Engine answers"
+        )
 
     def collect(self) -> Iterable[Metric]:
         """Yield all metrics."""
         found = self._latest()
-        up = GaugeMetricFamily(
-            "ffrtmp_docker_up",
-            "Whether the Engine answers; reason tells why not",
-            labels=["reason"],
+        yield from self._availability.metrics(
+            is_available=not found.reason, word=found.reason, reason=found.reason
         )
-        up.add_metric([found.reason], 0.0 if found.reason else 1.0)
-        yield up
         yield GaugeMetricFamily(
             "ffrtmp_docker_read_timestamp_seconds",
             "Unix time of the last read of the Engine; all other metrics are from that read",
@@ -139,8 +161,9 @@ class DockerCollector(Collector):
                 {"id": container.id[:12], "image": container.image, "engine": found.version},
             )
             # podman has states that the Engine does not have.
-            for name in dict.fromkeys((*_STATES, container.state)):
-                state.add_metric([container.name, name], float(name == container.state))
+            current = container.state if container.state in _STATES else _OTHER_STATE
+            for name in (*_STATES, _OTHER_STATE):
+                state.add_metric([container.name, name], float(name == current))
         yield info
         yield state
         rows = [(container.name, container.values) for container in found.containers]
@@ -177,15 +200,15 @@ def _network(found: Containers) -> Iterable[Metric]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-docker_stats", arguments, DockerExporterSettings)
-    registry = CollectorRegistry()
     loops = LoopRegistry()
     poller = Poller(DockerEngine(settings.socket).read, settings.pause_s, loops)
-    registry.register(LoopCollector("ffrtmp_exporter", loops.read))
     poller.start()
-    registry.register(DockerCollector(poller.latest))
+    collectors = {"docker": DockerCollector(poller.latest), "source": poller}
     try:
-        serve_until_stopped("docker_stats", registry, settings.exporter)
-    except OSError as error:
+        serve_until_stopped(
+            "docker_stats", collectors, settings.exporter, loops, poller.is_complete
+        )
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-exporter-docker_stats: {error}\n")
         return 1
     return 0

@@ -12,11 +12,10 @@ from pathlib import Path
 import msgspec
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
-from ffrtmp_shared.loop_metrics import LoopCollector, loop_metrics
+from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.scenario import KINDS
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -34,7 +33,10 @@ _RETRY_PAUSE_MAX_S = 5.0
 AGENT_LOOPS = frozenset({"claims", "heartbeat", "log_upload", "host_samples", "rtmp_stat"})
 _MAX_SLOTS = 1024
 _WORKING_STAGES = ("fetch", "encode", "quality", "report")
+_IDLE = "idle"
 _OTHER = "other"
+# A slot without an agent for this time no longer exists, so its counters are removed.
+_FORGET_AFTER_S = 24 * 3600.0
 
 
 class FfmpegExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,12 +51,13 @@ class FfmpegExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
 class _SlotMetric:
     """A metric: its name, its help text, and the field of a datagram that contains its value.
 
-    `factor` converts the unit of the field to the unit of the metric.
+    `factor` converts the unit of the field to `unit`, the unit of the metric.
     """
 
     name: str
     help: str
     field: str
+    unit: str = ""
     factor: float = 1.0
 
 
@@ -72,21 +75,28 @@ _COUNTED = (
     ),
 )
 _MEASURED = (
-    _SlotMetric("ffrtmp_ffmpeg_frames_per_second", "Current speed of the encode", "fps"),
+    _SlotMetric(
+        "ffrtmp_ffmpeg_frames_per_second", "Current speed of the encode", "fps", "frames_per_second"
+    ),
     _SlotMetric(
         "ffrtmp_ffmpeg_speed_ratio",
         "Current speed of the encode as a multiple of real time",
         "speed",
+        "ratio",
     ),
     _SlotMetric(
         "ffrtmp_ffmpeg_video_rate_bytes_per_second",
         "Current rate of the encoded video, in bytes per second of video; of live streams the bytes"
         " that reach the player; multiply by 8 for the bit rate",
         "bitrate_bps",
+        "bytes_per_second",
         factor=1 / 8,
     ),
     _SlotMetric(
-        "ffrtmp_ffmpeg_lag_seconds", "Current delay of the encoder of a live stream", "lag_s"
+        "ffrtmp_ffmpeg_lag_seconds",
+        "Current delay of the encoder of a live stream",
+        "lag_s",
+        "seconds",
     ),
 )
 _LABELS = ("slot", "kind", "encoder")
@@ -136,16 +146,19 @@ class SlotRegistry:
             slot.activity, slot.received_at = activity, self._clock()
 
     def metrics(self) -> Iterable[Metric]:
-        """Return all metrics. A slot without a datagram for 30 s is idle but keeps its counters."""
+        """Return all metrics.
+
+        A slot without a datagram for 30 s is idle but keeps its counters for a day.
+        """
         running = GaugeMetricFamily(
             "ffrtmp_ffmpeg_running", "Whether the slot runs a job", labels=["slot"]
         )
         counters = [CounterMetricFamily(s.name, s.help, labels=["slot"]) for s in _COUNTED]
-        gauges = [GaugeMetricFamily(s.name, s.help, labels=_LABELS) for s in _MEASURED]
+        gauges = [GaugeMetricFamily(s.name, s.help, labels=_LABELS, unit=s.unit) for s in _MEASURED]
         stage = GaugeMetricFamily(
-            "ffrtmp_ffmpeg_stage_info",
-            "Current stage of the slot's job",
-            labels=[*_LABELS, "stage"],
+            "ffrtmp_ffmpeg_stage",
+            "1 for the current stage of the slot's job, 0 for the others; idle if there is no job",
+            labels=["slot", "stage"],
         )
         last = GaugeMetricFamily(
             "ffrtmp_ffmpeg_last_vmaf_mean",
@@ -160,11 +173,19 @@ class SlotRegistry:
         )
         now = self._clock()
         with self._lock:
+            self._slots = {
+                number: slot
+                for number, slot in self._slots.items()
+                if now - slot.received_at < _FORGET_AFTER_S
+            }
             for number, slot in sorted(self._slots.items()):
                 activity = slot.activity
                 is_current = now - slot.received_at < _STALE_AFTER_S
                 is_running = activity.stage in _WORKING_STAGES and is_current
                 running.add_metric([str(number)], float(is_running))
+                current = activity.stage if is_running else _IDLE
+                for name in (*_WORKING_STAGES, _IDLE):
+                    stage.add_metric([str(number), name], float(name == current))
                 for metric, counter in zip(_COUNTED, counters, strict=True):
                     if metric.field in slot.totals:
                         counter.add_metric([str(number)], slot.totals[metric.field])
@@ -176,7 +197,6 @@ class SlotRegistry:
                 if not is_running:
                     continue
                 labels = _label_values(number, activity)
-                stage.add_metric([*labels, activity.stage], 1.0)
                 for metric, gauge in zip(_MEASURED, gauges, strict=True):
                     value = getattr(activity, metric.field)
                     if value is not None:
@@ -284,17 +304,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-ffmpeg", arguments, FfmpegExporterSettings)
     slots = SlotRegistry()
-    registry = CollectorRegistry()
-    registry.register(SlotCollector(slots))
     loops = LoopRegistry()
-    registry.register(LoopCollector("ffrtmp_exporter", loops.read))
     try:
         with listen(settings.progress_socket) as opened:
             receiver = DatagramReceiver(opened, slots, loops)
             receiver.start()
-            serve_until_stopped("ffmpeg", registry, settings.exporter)
+            serve_until_stopped("ffmpeg", {"slots": SlotCollector(slots)}, settings.exporter, loops)
             receiver.stop()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-exporter-ffmpeg: {error}\n")
         return 1
     return 0

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from ffrtmp_shared.exporter import ExporterSettings, serve_until_stopped
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     GaugeMetricFamily,
     InfoMetricFamily,
@@ -13,6 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from ffrtmp_worker.exporters.availability import Availability
 from ffrtmp_worker.exporters.families import Family
 from ffrtmp_worker.measure.nvml import Gpu, Gpus, Nvml
 from ffrtmp_worker.service_settings import read_settings
@@ -41,7 +41,8 @@ _GAUGES = (
     ),
     Family("ffrtmp_gpu_encoder_sessions", "Open NVENC sessions", "", "",
             {"": "encoder_sessions"}),
-    Family("ffrtmp_gpu_encoder_frames_per_second", "Mean frame rate of the NVENC sessions", "", "",
+    Family("ffrtmp_gpu_encoder_frames_per_second", "Mean frame rate of the NVENC sessions",
+            "frames_per_second", "",
             {"": "encoder_fps"}),
     Family("ffrtmp_gpu_encoder_latency_seconds", "Mean latency of the NVENC sessions", "seconds",
             "", {"": "encoder_latency_s"}),
@@ -94,17 +95,16 @@ class GpuCollector(Collector):
         """Expose the GPUs that `read` returns."""
         self._read = read
         self._totals: dict[tuple[str, str], _Total] = {}
+        self._availability = Availability(
+            "ffrtmp_gpu_available", "ffrtmp_gpu_failure", "Whether the host has a usable GPU"
+        )
 
     def collect(self) -> Iterable[Metric]:
         """Yield all metrics."""
         found = self._read()
-        available = GaugeMetricFamily(
-            "ffrtmp_gpu_available",
-            "Whether the host has a usable GPU; reason tells why not",
-            labels=["reason"],
+        yield from self._availability.metrics(
+            is_available=bool(found.gpus), word=found.failure, reason=found.reason
         )
-        available.add_metric([found.reason], 1.0 if found.gpus else 0.0)
-        yield available
         info = InfoMetricFamily("ffrtmp_gpu", "Each GPU and its driver", labels=["gpu"])
         for gpu in found.gpus:
             info.add_metric(
@@ -137,11 +137,9 @@ class GpuCollector(Collector):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-gpu", arguments, GpuExporterSettings)
-    registry = CollectorRegistry()
-    registry.register(GpuCollector(Nvml().read))
     try:
-        serve_until_stopped("gpu", registry, settings.exporter)
-    except OSError as error:
+        serve_until_stopped("gpu", {"gpu": GpuCollector(Nvml().read)}, settings.exporter)
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"ffrtmp-exporter-gpu: {error}\n")
         return 1
     return 0

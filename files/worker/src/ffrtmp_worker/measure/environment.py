@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -94,6 +95,7 @@ class EnvironmentWatch:
         self._load_before = os.getloadavg()[0]
         self._memory_available = psutil.virtual_memory().available
         self._start_s = time.monotonic()
+        self._started_at = datetime.now(UTC)
         self._cpus = os.sched_getaffinity(0)
         self._throttles = throttle_counts(cpus=self._cpus)
         self._cgroup = cgroup_counts()
@@ -138,6 +140,7 @@ class EnvironmentWatch:
             numa_nodes=numa_nodes(affinity),
             host_tuning=_if_unchanged(self._host_tuning, host_tuning()),
             slot=slot,
+            measured_at=self._started_at,
         )
 
     def _throttle_events(self) -> int | Unavailable:

@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import time
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -36,6 +37,20 @@ THROTTLE_REASONS = {
 """Reasons why a GPU reduces its clocks, with NVML's constants. Idling is not included."""
 
 
+class GpuFailure(StrEnum):
+    """Causes for which there is no GPU, as fixed words for the labels of metrics."""
+
+    NO_DRIVER = "no_driver"
+    NO_GPU = "no_gpu"
+    DRIVER_NOT_LOADED = "driver_not_loaded"
+    DRIVER_MISMATCH = "driver_mismatch"
+    """The library and the loaded kernel module have different versions."""
+    NO_PERMISSION = "no_permission"
+    GPU_LOST = "gpu_lost"
+    DRIVER_ERROR = "driver_error"
+    """Any other error that the driver reports; the log has its text."""
+
+
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     """A reading of one GPU.
 
@@ -52,11 +67,16 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gpus(msgspec.Struct, frozen=True, kw_only=True):
-    """A reading of all GPUs; `reason` explains why there are none, or is ""."""
+    """A reading of all GPUs.
+
+    `reason` explains why there are none, and `failure` is the cause as a fixed word; otherwise they
+    are "" and None.
+    """
 
     driver: str
     gpus: tuple[Gpu, ...]
     reason: str
+    failure: GpuFailure | None = None
 
 
 _Field = Callable[[Any, Any], float]
@@ -96,6 +116,7 @@ class Nvml:
         self._nvml: ModuleType | None = None
         self._retry_at = -_RETRY_S
         self._reason = _NO_LIBRARY
+        self._failure = GpuFailure.NO_DRIVER
 
     def read(self) -> Gpus:
         """Return all figures of the GPUs."""
@@ -120,18 +141,24 @@ class Nvml:
     def _query(self, fields: Mapping[str, _Field]) -> Gpus:
         nvml = self._open()
         if nvml is None:
-            return Gpus(driver="", gpus=(), reason=self._reason)
+            return self._unavailable()
         try:
             driver = nvml.nvmlSystemGetDriverVersion()
             gpus = tuple(_gpu(nvml, index, fields) for index in range(nvml.nvmlDeviceGetCount()))
         except nvml.NVMLError as error:
-            self._close(nvml, str(error))
-            return Gpus(driver="", gpus=(), reason=self._reason)
+            self._close(nvml, str(error), _failure_of(nvml, error))
+            return self._unavailable()
         known = tuple(gpu for gpu in gpus if gpu is not None)
         if len(known) < len(gpus):
             # A lost GPU may reappear under another index, so the library is initialized again.
-            self._close(nvml, "a GPU was lost")
-        return Gpus(driver=driver, gpus=known, reason="" if known else _NO_GPU)
+            self._close(nvml, "a GPU was lost", GpuFailure.GPU_LOST)
+        if not known:
+            failure = GpuFailure.GPU_LOST if gpus else GpuFailure.NO_GPU
+            return Gpus(driver=driver, gpus=(), reason=_NO_GPU, failure=failure)
+        return Gpus(driver=driver, gpus=known, reason="")
+
+    def _unavailable(self) -> Gpus:
+        return Gpus(driver="", gpus=(), reason=self._reason, failure=self._failure)
 
     def _open(self) -> ModuleType | None:
         if self._nvml is not None or self._clock() < self._retry_at:
@@ -140,25 +167,36 @@ class Nvml:
         try:
             ctypes.CDLL(_LIBRARY)
         except OSError:
-            self._reason = _NO_LIBRARY
+            self._reason, self._failure = _NO_LIBRARY, GpuFailure.NO_DRIVER
             return None
         nvml = importlib.import_module("pynvml")
         try:
             nvml.nvmlInit()
         except nvml.NVMLError as error:
-            self._reason = str(error)
+            self._reason, self._failure = str(error), _failure_of(nvml, error)
             return None
         self._nvml = nvml
         return nvml
 
-    def _close(self, nvml: ModuleType, reason: str) -> None:
-        self._nvml, self._reason = None, reason
+    def _close(self, nvml: ModuleType, reason: str, failure: GpuFailure) -> None:
+        self._nvml, self._reason, self._failure = None, reason, failure
         self._retry_at = self._clock() + _RETRY_S
         try:
             nvml.nvmlShutdown()
         except nvml.NVMLError:
             # The driver is already unloaded; the next `_open` initializes the library again.
             return
+
+
+def _failure_of(nvml: Any, error: Any) -> GpuFailure:
+    """Return the word for an NVMLError."""
+    words = {
+        nvml.NVML_ERROR_DRIVER_NOT_LOADED: GpuFailure.DRIVER_NOT_LOADED,
+        nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: GpuFailure.DRIVER_MISMATCH,
+        nvml.NVML_ERROR_NO_PERMISSION: GpuFailure.NO_PERMISSION,
+        nvml.NVML_ERROR_GPU_IS_LOST: GpuFailure.GPU_LOST,
+    }
+    return words.get(error.value, GpuFailure.DRIVER_ERROR)
 
 
 def _gpu(nvml: Any, index: int, fields: Mapping[str, _Field]) -> Gpu | None:

@@ -1,0 +1,146 @@
+"""TLS context of a server, loaded again when its files change on disk."""
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ffrtmp_shared import validity
+from ffrtmp_shared.file_watch import FileWatch
+from ffrtmp_shared.validity import Validity
+
+_log = logging.getLogger(__name__)
+
+_CHECK_INTERVAL_S = 1.0
+
+
+class CertificateFiles(NamedTuple):
+    """Files of a TLS server.
+
+    Clients need a certificate of the CA in `client_ca_file`; without this file, they need none.
+    `crl_file` contains the revocation list of that CA; without it, no certificate is considered
+    revoked.
+    """
+
+    certificate_file: Path
+    key_file: Path
+    client_ca_file: Path | None
+    crl_file: Path | None = None
+
+
+class _Loaded(NamedTuple):
+    context: ssl.SSLContext
+    not_after_s: dict[str, float]
+    lists: tuple[Validity, ...]
+
+
+class ServerCertificates(Collector):
+    """Provides the current TLS context of a server, and exports the dates of its certificates."""
+
+    def __init__(
+        self, files: CertificateFiles, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Load the files.
+
+        Args:
+            files: The files. They are checked for changes at most once a second.
+            clock: Returns the time in seconds.
+
+        Raises:
+            OSError: A file cannot be read, or the key does not belong to the certificate.
+            ValueError: A file contains no valid certificate or list.
+        """
+        self._files = files
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._watch = FileWatch(path for path in files if path is not None)
+        self._loaded = _load(files)
+        self._checked_at_s = clock()
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for a new connection.
+
+        If changed files cannot be loaded, for example because the key has not been replaced yet,
+        the previous context stays in use.
+        """
+        self._refresh()
+        return self._loaded.context
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the dates of the certificates and the revocation list that are in use."""
+        self._refresh()
+        loaded = self._loaded
+        not_after = GaugeMetricFamily(
+            "ffrtmp_certificate_not_after_timestamp_seconds",
+            "Expiry of the server's certificate and of the CA of its clients",
+            labels=["certificate"],
+            unit="seconds",
+        )
+        for name, expiry_s in loaded.not_after_s.items():
+            not_after.add_metric([name], expiry_s)
+        yield not_after
+        issued = GaugeMetricFamily(
+            "ffrtmp_revocation_list_this_update_timestamp_seconds",
+            "Time at which the revocation list in use was issued",
+            unit="seconds",
+        )
+        expires = GaugeMetricFamily(
+            "ffrtmp_revocation_list_next_update_timestamp_seconds",
+            "Time after which the revocation list in use rejects every client",
+            unit="seconds",
+        )
+        if loaded.lists:
+            issued.add_metric([], min(dates.begin_s for dates in loaded.lists))
+        ends_s = [dates.end_s for dates in loaded.lists if dates.end_s is not None]
+        if ends_s:
+            expires.add_metric([], min(ends_s))
+        yield issued
+        yield expires
+
+    def _refresh(self) -> None:
+        with self._lock:
+            if self._clock() - self._checked_at_s < _CHECK_INTERVAL_S:
+                return
+            self._checked_at_s = self._clock()
+            # If a file changes while it is loaded, its state differs again at the next check.
+            if not self._watch.has_changed():
+                return
+            try:
+                self._loaded = _load(self._files)
+            except (OSError, ValueError) as error:
+                _log.warning("changed certificate files could not be loaded: %s", error)
+            else:
+                _log.info("loaded changed certificate files")
+
+
+def _load(files: CertificateFiles) -> _Loaded:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(files.certificate_file, files.key_file)
+    # The first certificate is that of the server; others may follow that complete the chain.
+    not_after_s = {"server": _expiries_s(files.certificate_file)[0]}
+    lists: list[Validity] = []
+    if files.client_ca_file is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cafile=files.client_ca_file)
+        not_after_s["ca"] = min(_expiries_s(files.client_ca_file))
+    if files.crl_file is not None:
+        context.load_verify_locations(cafile=files.crl_file)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        lists = validity.revocation_lists_validity(files.crl_file.read_text(encoding="ascii"))
+        if not lists:
+            raise ValueError(f"{files.crl_file} contains no revocation list")
+    return _Loaded(context, not_after_s, tuple(lists))
+
+
+def _expiries_s(path: Path) -> list[float]:
+    found = validity.certificates_validity(path.read_text(encoding="utf-8"))
+    if not found:
+        raise ValueError(f"{path} contains no certificate")
+    return [dates.end_s for dates in found if dates.end_s is not None]

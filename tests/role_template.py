@@ -1,0 +1,37 @@
+"""Templates of roles, rendered as Ansible renders them."""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ruamel.yaml import YAML
+
+_ROLES = Path(__file__).resolve().parents[1] / "roles"
+
+
+def render(role: str, template: str, **variables: Any) -> str:
+    """Return a rendered template of a role.
+
+    Args:
+        role: The name of the role.
+        template: The file in the role's directory of templates.
+        **variables: Variables that override the defaults of the role.
+    """
+    found: dict[str, Any] = {}
+    for file in ("defaults/main.yml", "vars/main.yml"):
+        path = _ROLES / role / file
+        found |= (YAML(typ="safe").load(path) or {}) if path.is_file() else {}
+    text = (_ROLES / role / "templates" / template).read_text(encoding="utf-8")
+    templar = Templar(loader=DataLoader(), variables=_trusted(found | variables))
+    return str(templar.template(trust_as_template(text)))
+
+
+def _trusted(value: Any) -> Any:
+    if isinstance(value, str):
+        return trust_as_template(value)
+    if isinstance(value, dict):
+        return {key: _trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trusted(item) for item in value]
+    return value
