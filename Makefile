@@ -9,6 +9,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 WORKERS ?= 2
 KILLS ?= 20
 ORDERS ?= 500
+REQUESTS ?= 10000
 CASES ?= 200
 
 # The path is relative, because make cannot handle targets whose absolute path contains a space.
@@ -161,6 +162,10 @@ test-deep: test-tools ## Run the deep tests, many generated cases, and upgrades 
 .PHONY: test-crash
 test-crash: test-tools ## Kill the master 20 times under load and check that no acknowledged data is lost (KILLS=20)
 	FFRTMP_TEST_KILLS=$(KILLS) python -m pytest --quiet --capture=no tests/queue/test_crash.py
+
+.PHONY: test-hostile
+test-hostile: test-tools ## Attack every listener while other clients use it (REQUESTS=10000)
+	FFRTMP_HOSTILE_REQUESTS=$(REQUESTS) python -m pytest --quiet tests/hostile
 
 .PHONY: test-tools
 test-tools: setup

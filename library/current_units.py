@@ -189,6 +189,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ffrtmp.argument_spec import create_module
 from ansible.module_utils.ffrtmp.unit_health import explanation, wait_until_up
 from ansible.module_utils.ffrtmp.units import (
     Digests,
@@ -385,7 +386,7 @@ def _diff(name: str, action: str) -> dict[str, str]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = create_module(ARGUMENT_SPEC)
     try:
         module.exit_json(**Units(module).apply())
     except OSError as error:

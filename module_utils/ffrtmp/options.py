@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
+from ansible.module_utils.ffrtmp import value_rules
+
 WAIT_MAX_S = 365 * 86400
 """Maximum time that an option can set for a wait, in seconds."""
 
@@ -26,17 +28,17 @@ ENTRIES_MAX = 1024
 SEED_MAX = 2**31 - 1
 """Maximum seed of a run. The master has the same limit."""
 
-KEY_MAX_CHARACTERS = 255
-"""Maximum length of the key of a run. The master has the same limit."""
-
 _PATH_MAX_CHARACTERS = 4095
 _TOKEN_MAX_CHARACTERS = 4096
 _URL_MAX_CHARACTERS = 2048
+_PATTERN_MAX_CHARACTERS = 1024
 _PORT_MAX = 65535
 _HOST_MAX_CHARACTERS = 253
 _TOKEN = re.compile(rf"[!-~]{{1,{_TOKEN_MAX_CHARACTERS}}}")
-_KEY = re.compile(rf"(?! )[ -~]{{1,{KEY_MAX_CHARACTERS}}}(?<! )")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_KEY = re.compile(value_rules.KEY)
+_NAME = re.compile(value_rules.NAME)
+_URL = re.compile(value_rules.URL)
+_UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]{1,240}\.[a-z]{4,12}")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _MODE = re.compile(r"0?[0-7]{3,4}")
@@ -61,45 +63,49 @@ def problem(name: str, value: Any) -> str | None:
         name: Name of the option.
         value: Value of the type that the argument spec declares. None is always accepted.
     """
-    return _problem(name, name, value)
+    return _problem(name, name, "", value)
 
 
 def problems(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield why values of options are not accepted. Options without a rule accept every value."""
     for name, value in values.items():
-        found = _problem(name, name, value)
+        found = problem(name, value)
         if found is not None:
             yield found
 
 
-def is_checked(name: str) -> bool:
-    """Return whether there is a rule for the option."""
-    return name in _RULES
+def is_checked(name: str, parent: str = "") -> bool:
+    """Return whether there is a rule for the option, which may be an option of `parent`."""
+    return f"{parent}.{name}" in _RULES or name in _RULES
 
 
-def _problem(shown: str, name: str, value: Any) -> str | None:
+def _problem(shown: str, name: str, parent: str, value: Any) -> str | None:
+    """Return why a value is not accepted.
+
+    Args:
+        shown: Name of the option in the message, with the names of the options that contain it.
+        name: Name of the option.
+        parent: Name of the option that contains it, or an empty string.
+        value: Value of the option.
+    """
     if value is None:
         return None
     if isinstance(value, list):
-        return _list_problem(shown, name, value)
-    rule = _RULES.get(name)
+        if len(value) > ENTRIES_MAX:
+            return f"{shown} must have at most {ENTRIES_MAX} entries, not {len(value)}"
+        entries = enumerate(value)
+        return _first(_problem(f"{shown}[{n}]", name, parent, entry) for n, entry in entries)
+    rule = _RULES.get(f"{parent}.{name}") or _RULES.get(name)
+    if rule is None and isinstance(value, dict):
+        return _first(_problem(f"{shown}.{key}", key, name, part) for key, part in value.items())
     if rule is None or rule.accepts(value):
         return None
     is_number = isinstance(value, int | float)
     return f"{shown} must {rule.requirement}" + (f", not {value}" if is_number else "")
 
 
-def _list_problem(shown: str, name: str, entries: list[Any]) -> str | None:
-    if len(entries) > ENTRIES_MAX:
-        return f"{shown} must have at most {ENTRIES_MAX} entries, not {len(entries)}"
-    for index, entry in enumerate(entries):
-        parts = entry.items() if isinstance(entry, dict) else [(name, entry)]
-        for part, value in parts:
-            suffix = f".{part}" if isinstance(entry, dict) else ""
-            found = _problem(f"{shown}[{index}]{suffix}", part, value)
-            if found is not None:
-                return found
-    return None
+def _first(found: Iterator[str | None]) -> str | None:
+    return next((message for message in found if message is not None), None)
 
 
 def split_master_url(url: str) -> SplitResult | None:
@@ -158,6 +164,14 @@ def _is_command(text: str) -> bool:
         return False
 
 
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return len(text) <= _PATTERN_MAX_CHARACTERS
+
+
 def _is_counts(counts: Mapping[str, Any]) -> bool:
     return len(counts) <= ENTRIES_MAX and all(
         isinstance(count, int | str) and re.fullmatch(r"[0-9]{1,15}", str(count))
@@ -185,6 +199,7 @@ _PATH = _Rule(
 _SET = _matching(
     _NUMBER_SET, "be a set of numbers such as 0-3,8, with at most 4096 printable ASCII characters"
 )
+_PATH_OR_NONE = _Rule(lambda text: not text or _is_path(text), _PATH.requirement)
 _WAIT = _between(0, WAIT_MAX_S, "seconds")
 
 _RULES: dict[str, _Rule] = {
@@ -197,11 +212,12 @@ _RULES: dict[str, _Rule] = {
     "dest": _PATH,
     "group": _matching(_ACCOUNT, "be the name or the number of a group"),
     "heartbeat_s": _between(1, WAIT_MAX_S, "seconds"),
-    "key": _matching(
-        _KEY,
-        f"have 1 to {KEY_MAX_CHARACTERS} printable ASCII characters, without a space at the "
-        "beginning or end",
+    "key": _Rule(
+        lambda text: _KEY.fullmatch(text) is not None and text == text.strip(),
+        f"be {value_rules.RULES[value_rules.KEY]}, without a space at the beginning or end",
     ),
+    "host": _Rule(is_host, "be a host name or an IP address"),
+    "inputs": _PATH,
     "known_counts": _Rule(_is_counts, "contain the number of jobs of each state"),
     "master_url": _Rule(
         lambda url: split_master_url(url) is not None,
@@ -210,16 +226,21 @@ _RULES: dict[str, _Rule] = {
     ),
     "memory_nodes": _SET,
     "mode": _matching(_MODE, "be permissions as an octal string such as '0640'"),
-    "name": _matching(
-        _NAME,
-        "be the name of a node: 1 to 64 letters, digits, dots, hyphens and underscores, beginning "
-        "with a letter or digit",
-    ),
+    "name": _matching(_NAME, f"be the name of a node: {value_rules.RULES[value_rules.NAME]}"),
     "owner": _matching(_ACCOUNT, "be the name or the number of a user"),
     "path": _PATH,
+    "ports": _between(1, _PORT_MAX),
+    "ready.ca_file": _PATH_OR_NONE,
+    "ready.client_cert": _PATH_OR_NONE,
+    "ready.client_key": _PATH_OR_NONE,
+    "record_dir": _PATH,
+    "reload_inputs": _PATH,
     "run_id": _Rule(_is_run_id, "be the id of a run, such as 019a0000-0000-7000-8000-000000000000"),
     "seed": _between(0, SEED_MAX),
     "slots": _between(1, SLOTS_MAX),
+    "socket": _PATH_OR_NONE,
+    "status_text": _Rule(_is_pattern, "be a regular expression of at most 1024 characters"),
+    "steady_s": _between(0, NETWORK_TIMEOUT_MAX_S, "seconds"),
     "suite": _PATH,
     "template": _PATH,
     "timeout_s": _between(0.1, NETWORK_TIMEOUT_MAX_S, "seconds"),
@@ -229,9 +250,17 @@ _RULES: dict[str, _Rule] = {
         "line feed, a space or another character. Set it to the only line of the token's file",
     ),
     "tree": _PATH,
+    "units.name": _matching(_UNIT, "be the name of a systemd unit, such as example.service"),
+    "url": _Rule(
+        lambda url: not url or _URL.fullmatch(url) is not None,
+        f"be {value_rules.RULES[value_rules.URL]}",
+    ),
     "validate": _Rule(
         lambda command: "%s" in command and _is_command(command),
         "be a command with quotes in pairs that contains %s for the path of the new file",
+    ),
+    "values": _Rule(
+        lambda values: len(values) <= ENTRIES_MAX, f"have at most {ENTRIES_MAX} entries"
     ),
     "wait_change_s": _WAIT,
     "wait_timeout_s": _WAIT,

@@ -97,6 +97,11 @@ class Master:
             "database_url": database.url,
             "data_dir": str(data),
             "log_level": "warning",
+            # All agents of the load have the same address, and connect before they are needed.
+            "connections_max": 50_000,
+            "connections_per_address_max": 50_000,
+            "head_timeout_s": 600,
+            "idle_timeout_s": 600,
             **settings,
         }
         if database.password_file is not None:

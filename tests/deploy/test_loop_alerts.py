@@ -1,5 +1,6 @@
 """The alerts of every loop: a loop that is added to a program must be covered by the rules."""
 
+import re
 from pathlib import Path
 
 import promtool
@@ -12,6 +13,8 @@ from postgresql import Database
 from ruamel.yaml import YAML
 
 RULES = Path("roles/vmalert/files/rules.yml")
+
+_ADDED = re.compile(r'\.add\(\s*(?:"(\w+)"|(_\w+)),\s*stale_after_s=')
 
 _PREFIXES = {
     "ffrtmp_agent": tuple(sorted(AGENT_LOOPS)),
@@ -32,6 +35,26 @@ def loops(tmp_path: Path) -> list[tuple[str, str]]:
         **_PREFIXES,
     }
     return [(prefix, name) for prefix, names in named.items() for name in names]
+
+
+def names_in_source(root: Path) -> set[str]:
+    """Return the names of all loops that the programs add to their registries."""
+    names: set[str] = set()
+    for file in (root / "files").glob("*/src/**/*.py"):
+        text = file.read_text(encoding="utf-8")
+        for name, constant in _ADDED.findall(text):
+            value = re.search(rf'^{constant} = "(\w+)"$', text, re.MULTILINE) if constant else None
+            names.add(name if value is None else value[1])
+    return names
+
+
+def test_every_loop_in_the_source_is_known(root: Path, loops: list[tuple[str, str]]) -> None:
+    """A new loop needs a place here, and a test with a failing item and a stopped dependency.
+
+    These tests are in files/master/tests/test_loops.py, files/worker/tests/test_loops.py,
+    files/master/tests/test_exporters.py and files/master/tests/test_series_import.py.
+    """
+    assert names_in_source(root) == {name for _, name in loops}
 
 
 def unit_test(

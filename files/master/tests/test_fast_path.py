@@ -13,39 +13,16 @@ from databases import only
 from ffrtmp_master.queue import requests
 from ffrtmp_master.server import app
 from ffrtmp_master.server.fast_path_protocol import FastPathProtocol
+from ffrtmp_master.server.request_bounds import bounds_of
 from ffrtmp_master.server.request_ids import RequestIds
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
+from recording_transport import Transport
 from uvicorn.server import ServerState
 
 pytestmark = only("sqlite")
 
 CLAIM = b'{"node":"worker1","slot":1,"wait_s":0}'
-
-
-class Transport:
-    """A transport that records the written bytes, and whether it has been closed."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.is_closed = False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        address = ("127.0.0.1", 4711)
-        return {"peername": address, "sockname": address}.get(name, default)
 
 
 @asynccontextmanager
@@ -60,6 +37,9 @@ async def connected(
         protocol = FastPathProtocol(
             services,
             RequestIds(),
+            bounds=bounds_of(settings),
+            count_refusal=services.metrics.count_refusal,
+            release=lambda: None,
             config=config,
             server_state=ServerState(),
             app_state={},

@@ -46,6 +46,26 @@ def test_a_restart_beside_a_listening_master_extends_no_lease(
         assert ready_harness.job(claim["job"]["id"])["state"] == "queued"
 
 
+def test_a_small_difference_of_clocks_extends_no_lease(
+    ready_harness: MasterHarness, claim: Any
+) -> None:
+    granted = lease_end(ready_harness, claim)
+    ready_harness.clock.advance(10)
+    listen(ready_harness)
+    ready_harness.clock.advance(-1)
+    with ready_harness.restarted():
+        assert lease_end(ready_harness, claim) == granted
+
+
+def test_a_clock_that_was_set_back_without_a_master_begins_every_lease_again(
+    ready_harness: MasterHarness, claim: Any
+) -> None:
+    ready_harness.clock.advance(-3600)
+    with ready_harness.restarted() as harness:
+        wanted = harness.clock.now + timedelta(seconds=LEASE_S, microseconds=-1)
+        assert lease_end(harness, claim) == wanted
+
+
 def test_a_lease_is_extended_by_the_period_without_a_master(
     ready_harness: MasterHarness, claim: Any
 ) -> None:

@@ -362,6 +362,6 @@ def test_every_metric_has_a_column_that_agents_write() -> None:
 
 def test_invalid_settings_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "settings.yml"
-    file.write_text("master_url: x\n")
+    file.write_text("master_url: https://master.example\n")
     assert main(["--config", str(file)]) == 2
     assert "token_file" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -449,3 +450,23 @@ def test_energy_is_unavailable_without_a_reader(tmp_path: Path) -> None:
     energy = meter.finish()
     assert isinstance(energy, Unavailable)
     assert "does not answer" in energy.reason
+
+
+def test_an_answer_without_an_end_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "energy.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def send_endlessly() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                while True:
+                    connection.sendall(b" " * 65536)
+
+        sender = threading.Thread(target=send_endlessly)
+        sender.start()
+        reading = request_reading(path)
+        sender.join()
+    assert reading.zones == {}
+    assert "the answer exceeds" in reading.reason

@@ -25,6 +25,8 @@ from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
+from ffrtmp_master.runs.compute_pool import ComputePool
+from ffrtmp_master.runs.suite_parser import SuiteParser
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import epochs
 from ffrtmp_master.store.content.factory import ContentStores
@@ -105,6 +107,8 @@ class Services:
         self.authenticator = TokenAuthenticator(
             self.reader, self.writer, self.clock, settings, self.loops
         )
+        self.compute_pool = ComputePool(settings.suites_parsed_at_once_max)
+        self.suites = SuiteParser(self.compute_pool)
         self.content_stores = ContentStores(settings, password, self._engines[1])
         self.artifacts = self.content_stores.artifacts
         self.sources = self.content_stores.sources
@@ -117,6 +121,7 @@ class Services:
             parked_claims=self.parked_claims,
             liveness=self.liveness,
             last_seen=self._last_seen,
+            suites=self.suites,
             loops=self.loops,
             interval_s=maintenance_interval_s,
         )
@@ -180,6 +185,8 @@ class Services:
         self.log_feed.close()
 
     async def _dispose(self) -> None:
+        self.suites.close()
+        await asyncio.to_thread(self.compute_pool.close)
         await asyncio.to_thread(self.reader.close)
         self.content_stores.close()
         for engine in self._engines:

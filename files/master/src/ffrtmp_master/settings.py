@@ -1,5 +1,6 @@
 """The master's settings file."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 # The bound keeps the time before which data is removed within the range of dates.
 Days = Annotated[float, Meta(gt=0, le=36_500)]
 Bytes = Annotated[int, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
 
 SQLITE_PREFIX = "sqlite:///"
 POSTGRESQL_PREFIX = "postgresql://"
@@ -72,6 +74,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         client_crl_file: The revocation list of that CA. If null, no certificate is considered
             revoked.
         log_level: The minimum level of the messages that are logged.
+        connections_max: The maximum number of connections.
+        connections_per_address_max: The maximum number of connections from the same IPv4 address
+            or IPv6 /64 network.
+        trusted_proxies: The addresses or networks of load balancers, which are exempt from
+            connections_per_address_max.
+        handshake_timeout_s: The maximum duration of a TLS handshake.
+        head_timeout_s: The maximum time until the head of a request is complete.
+        idle_timeout_s: The maximum time between two requests of a connection. It must be longer
+            than the pause between two requests of an agent, because an idle connection costs less
+            than a new TLS handshake.
+        body_rate_min_bytes_per_s: The minimum rate at which the body of a request must be received.
+        body_window_s: The time over which the rate of a body is measured.
+        request_line_max_bytes: The maximum size of the target in the request line.
+        headers_max: The maximum number of headers of a request.
+        headers_max_bytes: The maximum size of all headers of a request.
+        bodies_max_bytes: The maximum size of all bodies that are held in memory at the same time.
+        suites_parsed_at_once_max: The maximum number of large suites that are parsed or wait to be
+            parsed at the same time.
         loop_max_age_s: The time after which the master is not ready if a loop that leases depend
             on has not completed. The interval of the loop is added.
     """
@@ -109,6 +129,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics: ExporterSettings | None = None
     client_crl_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    connections_max: Count = 8192
+    connections_per_address_max: Count = 512
+    trusted_proxies: tuple[str, ...] = ()
+    handshake_timeout_s: Seconds = 10.0
+    head_timeout_s: Seconds = 10.0
+    idle_timeout_s: Seconds = 75.0
+    body_rate_min_bytes_per_s: Annotated[float, Meta(gt=0)] = 4096.0
+    body_window_s: Seconds = 30.0
+    request_line_max_bytes: Bytes = 8 * 1024
+    headers_max: Count = 100
+    headers_max_bytes: Bytes = 32 * 1024
+    bodies_max_bytes: Bytes = 64 * _MIB
+    suites_parsed_at_once_max: Count = 4
     loop_max_age_s: Seconds = 30.0
 
     @property
@@ -148,6 +181,11 @@ def load(path: Path) -> Settings:
             f"{path}: heartbeat_s must be at most half of lease_s, or one lost heartbeat "
             "would end a lease"
         )
+    for proxy in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy, strict=False)
+        except ValueError as error:
+            raise config.ConfigError(f"{path}: trusted_proxies: {error}") from error
     return settings
 
 

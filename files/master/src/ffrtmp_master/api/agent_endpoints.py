@@ -26,8 +26,10 @@ from ffrtmp_shared.models import (
     ResultReport,
     Role,
 )
+from litestar.exceptions import NotAuthorizedException
 
 from ffrtmp_master.api.job_view import render_job
+from ffrtmp_master.api.stream_authorization import TokenWatch
 from ffrtmp_master.auth.authorization import check_node, node_of
 from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.parked_claims import ParkedClaim
@@ -214,7 +216,11 @@ async def _wait_for_job(
     disconnected = asyncio.ensure_future(call.hung_up())
     disconnected.add_done_callback(lambda _: waiter.time_out())
 
+    watch = TokenWatch(services, call.headers.get(b"authorization", b"").decode("latin-1"))
+
     async def attempt() -> ClaimOutcome:
+        if not await watch.is_valid():
+            raise NotAuthorizedException("the token has become invalid")
         # A job leased to a disconnected client would not run until its lease expires.
         if disconnected.done():
             return ClaimOutcome(None)

@@ -18,6 +18,7 @@ from ffrtmp_master.api.path_params import (
     Sha256Query,
 )
 from ffrtmp_master.api.request_validation import GROWING
+from ffrtmp_master.api.stream_authorization import watch_of, while_valid
 from ffrtmp_master.api.uploads import BytesOperation, check_content_length
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import agent_node, require_role
@@ -66,9 +67,8 @@ async def upload_artifact(
         return quota.left_bytes(work, job_id, attempt, name)
 
     left_bytes = await services.writer.write(check)
-    stream = services.uploads.of_attempt(
-        request.stream(), (job_id, attempt), left_bytes, services.space
-    )
+    body = while_valid(watch_of(services, request), request.stream())
+    stream = services.uploads.of_attempt(body, (job_id, attempt), left_bytes, services.space)
     content = await services.artifacts.store(stream, expected=sha256)
     await services.writer.write(
         lambda work: completion.record_artifact(
@@ -105,7 +105,7 @@ async def download_artifact(
 ) -> Stream:
     """Download an artifact, or a part of it if the request has the header Range."""
     found = await services.reader.read(lambda c: artifacts.get_artifact(c, job_id, attempt, name))
-    return await downloads.stream_content(request, services.artifacts, found.sha256, name)
+    return await downloads.stream_content(request, services, services.artifacts, found.sha256, name)
 
 
 ROUTES: tuple[Any, ...] = (upload_artifact, has_artifact, download_artifact)

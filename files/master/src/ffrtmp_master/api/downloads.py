@@ -9,7 +9,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Stream
 
 from ffrtmp_master.api import problems
+from ffrtmp_master.api.stream_authorization import watch_of, while_valid
 from ffrtmp_master.auth.authentication import Call
+from ffrtmp_master.services import Services
 from ffrtmp_master.store.content.base import ContentStore
 
 _MEDIA_TYPE = "application/octet-stream"
@@ -32,13 +34,16 @@ HEAD_DOCUMENTED: dict[int, ResponseSpec] = {
 """The OpenAPI responses of a HEAD request for a file."""
 
 
-async def stream_content(request: Call, store: ContentStore, sha256: str, name: str) -> Stream:
+async def stream_content(
+    request: Call, services: Services, store: ContentStore, sha256: str, name: str
+) -> Stream:
     """Return a response that contains stored content or the requested range of it.
 
     If the header Range does not specify a single range of bytes, it is ignored, as RFC 9110 allows.
 
     Args:
         request: The request, whose headers Range and If-Range select the range.
+        services: The services of the master.
         store: The store that holds the content.
         sha256: The digest of the content, in hexadecimal.
         name: The file name for the header Content-Disposition.
@@ -56,14 +61,16 @@ async def stream_content(request: Call, store: ContentStore, sha256: str, name: 
     if requested is None or request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
         requested = ""
     part = _part(requested, size_bytes)
+    watch = watch_of(services, request)
     if part is None:
         headers["Content-Length"] = str(size_bytes)
-        return Stream(store.read(sha256, 0, size_bytes), headers=headers, media_type=_MEDIA_TYPE)
+        pieces = while_valid(watch, store.read(sha256, 0, size_bytes))
+        return Stream(pieces, headers=headers, media_type=_MEDIA_TYPE)
     start, end = part
     headers["Content-Length"] = str(end - start)
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
     return Stream(
-        store.read(sha256, start, end),
+        while_valid(watch, store.read(sha256, start, end)),
         headers=headers,
         media_type=_MEDIA_TYPE,
         status_code=HTTPStatus.PARTIAL_CONTENT,

@@ -14,7 +14,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
-from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
+from ffrtmp_master.api.stream_authorization import QUIET_S, TokenWatch, watch_of
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
@@ -56,7 +56,8 @@ async def stream_events(
 
     history = await services.reader.read(check)
     after = None if marks is None else history.position_of(marks)
-    messages = _messages(services, request, EventFilter(run, job), after, history)
+    watch = watch_of(services, request)
+    messages = _messages(services, watch, EventFilter(run, job), after, history)
     # The generator yields its first message after it has subscribed. Waiting for that message
     # before the response headers are sent ensures that no later event is missed.
     return ServerSentEvent(_prepend(await anext(messages), messages))
@@ -72,7 +73,7 @@ async def _prepend(
 
 async def _messages(
     services: Services,
-    call: Call,
+    watch: TokenWatch,
     event_filter: EventFilter,
     after: Position | None,
     history: History,
@@ -81,9 +82,11 @@ async def _messages(
         yield ServerSentEventMessage(data=None, comment="following")
         while (found := await subscriber.next(QUIET_S)) is not None:
             for event in found:
+                if not await watch.is_valid():
+                    return
                 yield _message(event, history)
             if not found:
-                if not await is_still_authorized(services, call):
+                if not await watch.is_valid():
                     return
                 yield ServerSentEventMessage(data=None, comment="nothing new")
 

@@ -24,6 +24,8 @@ from litestar.response import Stream
 from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
+from ffrtmp_master.api.stream_authorization import watch_of, while_valid
+from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.exports import formats
 from ffrtmp_master.exports.formats import TableFormat
@@ -80,6 +82,7 @@ class _ExportOperation(Operation):
     operation_class=_ExportOperation,
 )
 async def export_results(
+    request: Call,
     services: NamedDependency[SkipValidation[Services]],
     kind: Annotated[Format, QueryParameter(name="format")],
     run: FromQuery[UUID | None] = None,
@@ -100,7 +103,7 @@ async def export_results(
     table = await asyncio.to_thread(formats.FORMATS[kind])
     name = f"results-{run or 'all'}.{kind}"
     return Stream(
-        _parts(services, table, run, end),
+        while_valid(watch_of(services, request), _parts(services, table, run, end)),
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
         media_type=table.media_type,
     )

@@ -15,7 +15,7 @@ from litestar.response import Stream
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import AttemptQuery
 from ffrtmp_master.api.request_validation import GROWING
-from ffrtmp_master.api.stream_authorization import QUIET_S, is_still_authorized
+from ffrtmp_master.api.stream_authorization import QUIET_S, TokenWatch, watch_of, while_valid
 from ffrtmp_master.api.uploads import TextOperation, small_body
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import agent_node, require_role
@@ -91,7 +91,11 @@ async def read_log(
         attempt = await services.reader.read(lambda c: logs.last_attempt(c, job_id))
     key: Key = (job_id, attempt)
     first = await services.reader.read(lambda c: logs.read_log(c, key, 0))
-    parts = _stream(services, request, key, first) if follow else _stored(services, key, first)
+    watch = watch_of(services, request)
+    if follow:
+        parts = _stream(services, watch, key, first)
+    else:
+        parts = while_valid(watch, _stored(services, key, first))
     return Stream(parts, media_type=MediaType.TEXT)
 
 
@@ -102,15 +106,18 @@ async def _stored(services: Services, key: Key, part: Part) -> AsyncIterator[str
         yield part.text
 
 
-async def _stream(services: Services, call: Call, key: Key, part: Part) -> AsyncIterator[str]:
+async def _stream(
+    services: Services, watch: TokenWatch, key: Key, part: Part
+) -> AsyncIterator[str]:
     with services.log_feed.subscribe(key) as subscriber:
         yield part.text
         while (part.has_more or part.standing.is_running) and not services.log_feed.is_closed:
             if part.text:
                 subscriber.seen = part.standing
-            if not part.has_more and not await subscriber.sleep(QUIET_S):
-                if not await is_still_authorized(services, call):
-                    return
+            is_awake = part.has_more or await subscriber.sleep(QUIET_S)
+            if not await watch.is_valid():
+                return
+            if not is_awake:
                 continue
             try:
                 part = await _next(services, key, part)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from ffrtmp_master.store.availability import WriterClosedError, is_full, is_read_only
 from ffrtmp_master.store.errors import (
+    BusyError,
     ConflictError,
     InsufficientSpaceError,
     NotFoundError,
@@ -34,6 +35,7 @@ _STATUS: Mapping[type[RequestError], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     UnprocessableError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    BusyError: HTTPStatus.TOO_MANY_REQUESTS,
     InsufficientSpaceError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 
@@ -127,7 +129,8 @@ def _of(error: Exception, method: str, path: str) -> ProblemResponse:
     match error:
         case RequestError():
             errors = error.errors if isinstance(error, UnprocessableError) else ()
-            return make_problem(_STATUS[type(error)], str(error), errors)
+            headers = _retry_after(error) if isinstance(error, BusyError) else None
+            return make_problem(_STATUS[type(error)], str(error), errors, headers)
         case HTTPException():
             return _of_framework(error)
         case value_rules.TextFaultError() | UnicodeDecodeError() | RecursionError():
@@ -143,6 +146,10 @@ def _of(error: Exception, method: str, path: str) -> ProblemResponse:
             )
         case _:
             return _unexpected(error, method, path)
+
+
+def _retry_after(error: BusyError) -> dict[str, str]:
+    return {"Retry-After": str(error.retry_after_s)}
 
 
 def _of_framework(error: HTTPException) -> ProblemResponse:

@@ -1,12 +1,11 @@
 """Runs: planning, creating, reading, canceling and retrying."""
 
-import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from ffrtmp_shared import suite, value_rules
+from ffrtmp_shared import value_rules
 from ffrtmp_shared.admin import AuditAction
 from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
 from ffrtmp_shared.precision import Precision, RunPrecision
@@ -27,7 +26,6 @@ from ffrtmp_master.runs import expansion, looks, precision_report
 from ffrtmp_master.runs.expansion import CreatedRun
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, job_outcomes, runs
-from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.job_outcomes import JobOutcome
 from ffrtmp_master.store.runs import RunFilter
 from ffrtmp_master.store.unit_of_work import UnitOfWork
@@ -38,6 +36,7 @@ _REFUSALS = problems.document_problems(
     HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
 )
 
 
@@ -64,9 +63,10 @@ async def create_run(
 
     If a run with the same Idempotency-Key exists, that run is returned with status 200.
     """
+    parsed = await services.suites.parse(data.suite)
     new_run = expansion.NewRun(
         text=data.suite,
-        suite=await _parsed(data.suite),
+        suite=parsed,
         seed=data.seed,
         key=idempotency_key,
         created_by=request.user.name,
@@ -86,6 +86,7 @@ async def create_run(
         return created
 
     created = await services.writer.write(create)
+    services.suites.remember(created.run.id, parsed)
     if created.existed:
         return Response(created.run, status_code=HTTPStatus.OK)
     return Response(created.run, headers={"Location": f"/v1/runs/{created.run.id}"})
@@ -102,7 +103,7 @@ async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> Ru
 
     The sources of the suite need not have been uploaded.
     """
-    parsed = await _parsed(data.suite)
+    parsed = await services.suites.parse(data.suite)
     heard_since = services.liveness.heard_since(services.clock())
     return await services.reader.read(lambda c: expansion.plan_run(c, parsed, heard_since))
 
@@ -149,27 +150,25 @@ async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
 @get(
     "/v1/runs/{run_id:uuid}/precision",
     guards=[require_role(Role.VIEWER)],
-    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS),
 )
 async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> RunPrecision:
     """Return how precisely the speeds in a run were measured, and whether its nodes drifted."""
 
     def read(connection: Connection) -> tuple[Run, str, Sequence[JobOutcome]]:
         run = runs.get_run(connection, run_id)
-        return (
-            run,
-            runs.suite_of(connection, run_id),
-            job_outcomes.outcomes_of_run(connection, run_id),
-        )
+        is_remembered = services.suites.is_remembered(run_id)
+        text = "" if is_remembered else runs.suite_of(connection, run_id)
+        return run, text, job_outcomes.outcomes_of_run(connection, run_id)
 
     run, text, jobs = await services.reader.read(read)
-    parsed = await _parsed(text)
+    outline = await services.suites.outline(run_id, text)
 
     def report() -> RunPrecision:
-        target, planned = parsed.precision or Precision(), looks.looks_of(parsed)
+        target, planned = outline.precision or Precision(), looks.looks_of(outline)
         return precision_report.precision_report(jobs, target, planned, run.unsettled_nodes)
 
-    return await asyncio.to_thread(report)
+    return await services.compute_pool.run(report)
 
 
 @post(
@@ -214,16 +213,6 @@ async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedSer
 
 def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **details: Any) -> None:
     audit.record(work.connection, work.now, by, action, str(run_id), **details)
-
-
-async def _parsed(text: str) -> suite.Suite:
-    """Parse a suite in a thread, because parsing a large suite takes seconds."""
-    try:
-        return await asyncio.to_thread(suite.parse_suite, text)
-    except suite.SuiteError as error:
-        raise UnprocessableError(
-            "the suite is not valid", [str(problem) for problem in error.problems]
-        ) from error
 
 
 ROUTES: tuple[Any, ...] = (

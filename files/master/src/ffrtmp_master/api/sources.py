@@ -16,6 +16,7 @@ from ffrtmp_master.api import downloads, problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
 from ffrtmp_master.api.path_params import Sha256Part
 from ffrtmp_master.api.request_validation import GROWING
+from ffrtmp_master.api.stream_authorization import watch_of, while_valid
 from ffrtmp_master.api.uploads import BytesOperation, announced_bytes, check_content_length
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
@@ -58,7 +59,8 @@ async def upload_source(request: Call, sha256: Sha256Part, services: InjectedSer
         return TokenUse(0, 0)
 
     use = await services.reader.read(used)
-    stream = limits.of_token(request.stream(), token, use, services.space)
+    body = while_valid(watch_of(services, request), request.stream())
+    stream = limits.of_token(body, token, use, services.space)
     content = await services.sources.store(stream, expected=sha256)
     await services.writer.write(
         lambda work: sources.add_source(
@@ -128,7 +130,7 @@ async def download_source(request: Call, sha256: Sha256Part, services: InjectedS
     if node is not None:
         await services.writer.write(lambda work: nodes.mark_seen(work.connection, node, work.now))
     await services.reader.read(lambda c: sources.source_size(c, sha256))
-    return await downloads.stream_content(request, services.sources, sha256, sha256)
+    return await downloads.stream_content(request, services, services.sources, sha256, sha256)
 
 
 ROUTES: tuple[Any, ...] = (

@@ -91,9 +91,13 @@ def client_network(client: tuple[str, int] | None) -> str:
     if ":" not in host:
         return host
     try:
-        return str(ipaddress.IPv6Network((host.partition("%")[0], _IPV6_PREFIX), strict=False))
+        address = ipaddress.IPv6Address(host.partition("%")[0])
     except ValueError:
         return host
+    # All IPv4 clients of a socket that accepts both families are in the same IPv6 network.
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, _IPV6_PREFIX), strict=False))
 
 
 def retry_after(wait_s: float) -> dict[str, str]:

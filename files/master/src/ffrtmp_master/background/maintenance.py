@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from ffrtmp_shared import suite
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AsyncLoop, Pacing
+from ffrtmp_shared.suite import SuiteError
 from sqlalchemy import Connection, text
 
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
@@ -20,11 +20,13 @@ from ffrtmp_master.queue import lease_extension, leases
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.runs import adaptive_repeats, control_encodes, looks
+from ffrtmp_master.runs import adaptive_repeats, control_encodes
+from ffrtmp_master.runs.suite_parser import SuiteParser
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs, statements
 from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.chunks import chunks
+from ffrtmp_master.store.errors import BusyError, UnprocessableError
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_master.store.writer import Writer
@@ -62,6 +64,7 @@ class MaintenanceLoops:
         parked_claims: ParkedClaims,
         liveness: Liveness,
         last_seen: LastSeenThrottle,
+        suites: SuiteParser,
         loops: LoopRegistry,
         interval_s: float,
     ) -> None:
@@ -77,6 +80,7 @@ class MaintenanceLoops:
             parked_claims: The parked claims of this master.
             liveness: Determines which nodes are offline.
             last_seen: Writes the last-seen times of nodes.
+            suites: Parses the suites of runs.
             loops: The registry of the master's loops.
             interval_s: The pause between two passes, in seconds.
         """
@@ -88,6 +92,7 @@ class MaintenanceLoops:
         self._parked_claims = parked_claims
         self._liveness = liveness
         self._last_seen = last_seen
+        self._suites = suites
         self._interval_s = interval_s
         self._last_expiry_s = time.monotonic()
         # Held while leases expire and while the clock is set. No lease may expire between a step of
@@ -184,9 +189,13 @@ class MaintenanceLoops:
 
     async def _add_repeats_of(self, due: adaptive_repeats.RunDueForRepeats) -> None:
         try:
-            # The suite is parsed in a thread, because this takes seconds for a large suite.
-            parsed = await asyncio.to_thread(_parse_suite, due.suite)
-        except suite.SuiteError:
+            outline = await self._suites.outline(due.run_id, due.suite)
+        except BusyError:
+            # Clients have submitted many suites. The next pass tries again.
+            return
+        except UnprocessableError as error:
+            if not isinstance(error.__cause__, SuiteError):
+                raise
             # The suite was accepted by an older release. Its queued jobs are still run.
             _log.exception(
                 "run %s gets no more repeats: this release rejects its suite", due.run_id
@@ -194,7 +203,7 @@ class MaintenanceLoops:
             await self._writer.write(partial(_settle, due.run_id))
             return
         policy = adaptive_repeats.RepeatPolicy(
-            parsed, control_encodes.EVERY, self._settings.priority_step_s
+            outline, control_encodes.EVERY, self._settings.priority_step_s
         )
         await self._writer.write(partial(self._add_repeats, due, policy))
 
@@ -279,10 +288,3 @@ def _pacing(interval_s: float) -> Pacing:
 def _settle(run_id: UUID, work: UnitOfWork) -> None:
     runs.settle_nodes(work.connection, run_id, None)
     work.job_ended(run_id)
-
-
-def _parse_suite(text: str) -> suite.Suite:
-    """Parse a suite and plan its looks, which are cached. Raises SuiteError."""
-    parsed = suite.parse_suite(text)
-    looks.looks_of(parsed)
-    return parsed

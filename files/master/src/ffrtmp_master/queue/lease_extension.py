@@ -16,6 +16,9 @@ from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 # An extended lease ends earlier than a lease that is granted or renewed at the same time.
 _TICK = timedelta(microseconds=1)
+# If a master was listening later than this from now, the clock was set back since then. Smaller
+# differences are those of the clocks of several masters.
+_CLOCK_DIFFERENCE_MAX = timedelta(seconds=5)
 
 
 def record_listening(work: UnitOfWork) -> None:
@@ -47,10 +50,12 @@ def extend_leases(work: UnitOfWork, lease_s: float, *, is_clock_set: bool = Fals
         .order_by(jobs.c.id)
         .with_for_update()
     ).all()
-    if times is None or is_clock_set or times.listening_until > now:
+    listening_until = now
+    if times is None or is_clock_set or times.listening_until > now + _CLOCK_DIFFERENCE_MAX:
         ends = {row.id: latest for row in held}
     else:
-        silence = now - times.listening_until
+        listening_until = max(now, times.listening_until)
+        silence = listening_until - times.listening_until
         ends = {
             row.id: min(row.lease_expires_at + silence, latest)
             for row in held
@@ -66,7 +71,9 @@ def extend_leases(work: UnitOfWork, lease_s: float, *, is_clock_set: bool = Fals
         )
         return
     until = latest if ends else times.extended_until
-    work.connection.execute(update(lease_times).values(listening_until=now, extended_until=until))
+    work.connection.execute(
+        update(lease_times).values(listening_until=listening_until, extended_until=until)
+    )
 
 
 def _set_ends(work: UnitOfWork, ends: dict[object, datetime]) -> None:

@@ -10,13 +10,13 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.states import JobState, NodeState
-from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.runs import control_encodes, looks
 from ffrtmp_master.runs.confidence_interval import repeats_needed
+from ffrtmp_master.runs.suite_outline import SuiteOutline
 from ffrtmp_master.store import job_outcomes, nodes, runs
 from ffrtmp_master.store.errors import NotFoundError
 from ffrtmp_master.store.job_outcomes import JobOutcome
@@ -39,9 +39,9 @@ class RunDueForRepeats(NamedTuple):
 
 @dataclass(frozen=True)
 class RepeatPolicy:
-    """The suite of a run, and the master's settings for further jobs of the run."""
+    """The outline of a run's suite, and the master's settings for further jobs of the run."""
 
-    suite: Suite
+    suite: SuiteOutline
     control_every: timedelta
     priority_step_s: float
 
@@ -170,7 +170,7 @@ def _is_excluded(connection: Connection, node: str, outcomes: Sequence[JobOutcom
         return True
 
 
-def _jobs_to_repeat(outcomes: Sequence[JobOutcome], suite: Suite) -> list[JobOutcome]:
+def _jobs_to_repeat(outcomes: Sequence[JobOutcome], suite: SuiteOutline) -> list[JobOutcome]:
     """Return the jobs to repeat. A job that is to be repeated n times occurs n times."""
     precision, planned = suite.precision, looks.looks_of(suite)
     if precision is None:

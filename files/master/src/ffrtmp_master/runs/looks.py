@@ -18,6 +18,8 @@ from math import ceil, comb
 from ffrtmp_shared.precision import Look
 from ffrtmp_shared.suite import Suite
 
+from ffrtmp_master.runs.suite_outline import SuiteOutline
+
 CONFIDENCE = 0.95
 
 _FIRST = 8
@@ -26,7 +28,7 @@ _GROWTH = 1.5
 _CLOSE = 1.2
 
 
-def looks_of(suite: Suite) -> tuple[Look, ...]:
+def looks_of(suite: Suite | SuiteOutline) -> tuple[Look, ...]:
     """Return the looks of each scenario of a suite; none if it requests no precision."""
     if suite.precision is None:
         return ()

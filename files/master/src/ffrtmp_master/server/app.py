@@ -34,6 +34,7 @@ from ffrtmp_master.api import (
 )
 from ffrtmp_master.auth import authentication
 from ffrtmp_master.server import allowed_methods, fast_path, openapi, request_ids
+from ffrtmp_master.server.body_budget import BodyBudget, with_body_budget
 from ffrtmp_master.services import Services
 
 _PAGE_HEADERS = {
@@ -56,9 +57,9 @@ def create_app(services: Services) -> ASGIApp:
 
 def with_fast_endpoints(framework: Litestar, services: Services) -> ASGIApp:
     """Return an application with the fast-path endpoints in front of the framework."""
-    return request_ids.with_request_ids(
-        fast_path.with_fast_path(allowed_methods.with_allowed_methods(framework), services)
-    )
+    served = fast_path.with_fast_path(allowed_methods.with_allowed_methods(framework), services)
+    budget = BodyBudget(services.settings.bodies_max_bytes)
+    return request_ids.with_request_ids(with_body_budget(served, budget))
 
 
 def build_framework(served: ServicesHolder) -> Litestar:

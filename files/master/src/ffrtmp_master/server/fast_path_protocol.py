@@ -14,8 +14,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ffrtmp_master.server import fast_path, request_ids
+from ffrtmp_master.server.bounded_protocol import BETWEEN, BODY, BoundedProtocol
 from ffrtmp_master.server.request_ids import RequestIds
-from ffrtmp_master.server.write_coalescing import CoalescingProtocol
 from ffrtmp_master.services import Services
 
 # Larger bodies are left to the server, because it applies flow control.
@@ -51,7 +51,7 @@ class _Exchange:
             await self.gone
 
 
-class FastPathProtocol(CoalescingProtocol):
+class FastPathProtocol(BoundedProtocol):
     """A connection whose fast-path requests do not pass through ASGI."""
 
     def __init__(self, services: Services, ids: RequestIds, **server: Any) -> None:
@@ -60,7 +60,7 @@ class FastPathProtocol(CoalescingProtocol):
         Args:
             services: The services of the master.
             ids: Assigns the request ids.
-            **server: The arguments that the server passes to each connection.
+            **server: The arguments of `BoundedProtocol`.
         """
         super().__init__(**server)
         self._services = services
@@ -78,6 +78,7 @@ class FastPathProtocol(CoalescingProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._content = b""
+        self._begin_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header."""
@@ -85,11 +86,13 @@ class FastPathProtocol(CoalescingProtocol):
 
     def on_headers_complete(self) -> None:
         """Decide whether the fast path or the server handles the request."""
+        self._check_head()
         self._request_headers = dict(self.headers)
         self._match = self._match_fast_path()
         if self._match is not None:
             exchange: Any = _Exchange()
-            self.cycle = exchange
+            self.cycle = self._answering = exchange
+            self._phase = BODY
         else:
             url, headers = self.url, self.headers
             super().on_message_begin()
@@ -103,6 +106,7 @@ class FastPathProtocol(CoalescingProtocol):
         if self._match is None:
             super().on_body(body)
         else:
+            self._is_body_received = True
             self._content += body
 
     def on_message_complete(self) -> None:
@@ -111,6 +115,7 @@ class FastPathProtocol(CoalescingProtocol):
         if match is None:
             super().on_message_complete()
             return
+        self._phase = BETWEEN
         exchange: Any = self.cycle
         request = fast_path.RawRequest(
             self.url.decode(),

@@ -1,8 +1,13 @@
 """The HTTPS server process."""
 
+import asyncio
 import gc
+import logging
 import socket
 import ssl
+import sys
+import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -12,32 +17,109 @@ import uvicorn
 from ffrtmp_shared.exporter import LISTENER_STALE_AFTER_S, ExporterSettings, make_server
 from ffrtmp_shared.exporter_server import ExporterServer
 from ffrtmp_shared.server_certificates import ServerCertificates
+from uvicorn.config import STARTUP_FAILURE
 
 from ffrtmp_master.server import app
+from ffrtmp_master.server.connection_limits import ConnectionLimits
 from ffrtmp_master.server.fast_path_protocol import FastPathProtocol
+from ffrtmp_master.server.listener import Listener
+from ffrtmp_master.server.request_bounds import bounds_of
 from ffrtmp_master.server.request_ids import RequestIds
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 
+_log = logging.getLogger(__name__)
+
 # At shutdown, requests that take longer are aborted, because the whole shutdown must take less
 # than 5 s.
 _GRACE_S = 3
-# Idle connections are kept open for longer than the pause between two requests of an agent, because
-# an idle connection costs less than a new TLS handshake.
-_KEEP_ALIVE_S = 75
 _GC_THRESHOLD = 50_000
+# Uvicorn calls `on_tick` ten times per second.
+_TICKS_PER_CHECK = 10
 
 
-class _Server(uvicorn.Server):
-    """A server that closes parked claims and streams before it waits for open requests to end."""
+class Server(uvicorn.Server):
+    """A server with limits for connections and requests.
+
+    At shutdown, it closes parked claims and streams before it waits for open requests to end.
+    """
 
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        """Create a server that does not listen yet.
+
+        Args:
+            config: The settings of Uvicorn, which include the address and the TLS settings.
+            services: The services of the master.
+        """
         super().__init__(config)
         self._services = services
+        self.limits = ConnectionLimits(
+            services.settings.connections_max,
+            services.settings.connections_per_address_max,
+            services.settings.trusted_proxies,
+            services.metrics.count_refusal,
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and listen. The process exits if this is not possible."""
+        del sockets  # The listener opens its own sockets.
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        config, settings = self.config, self._services.settings
+        listener = Listener(
+            self._new_protocol(),
+            self.limits,
+            self._services.metrics.count_refusal,
+            config.ssl,
+            settings.handshake_timeout_s,
+        )
+        try:
+            await listener.listen(config.host, config.port)
+        except OSError as error:
+            _log.error("cannot listen on %s port %d: %s", config.host, config.port, error)
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        servers: Any = [listener]
+        self.servers = servers
+        self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Perform Uvicorn's periodic tasks, and end the connections of clients that are too slow.
+
+        `counter` is the number of previous calls.
+        """
+        if counter % _TICKS_PER_CHECK == 0:
+            now_s = time.monotonic()
+            for connection in list(self.server_state.connections):
+                checked: Any = connection
+                try:
+                    checked.enforce_deadlines(now_s)
+                except Exception:
+                    # An error of one connection must neither stop the server nor remain unseen.
+                    _log.exception("the deadlines of the connection of %s failed", checked.client)
+                    checked.transport.abort()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close all streams, then wait for open requests to end."""
         self._services.close_subscriptions()
         await super().shutdown(sockets)
+
+    def _new_protocol(self) -> Callable[[Callable[[], None]], asyncio.Protocol]:
+        """Return a function that creates the protocol of a connection."""
+        create = partial(
+            FastPathProtocol,
+            self._services,
+            RequestIds(),
+            bounds=bounds_of(self._services.settings),
+            count_refusal=self._services.metrics.count_refusal,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
+        )
+        return lambda release: create(release=release)
 
 
 def serve(settings: Settings) -> None:
@@ -47,8 +129,6 @@ def serve(settings: Settings) -> None:
     """
     _tune_garbage_collector()
     services = Services(settings, certificates=ServerCertificates(settings.certificate_files))
-    # Uvicorn expects a class, but a callable that returns a protocol is sufficient.
-    protocol: Any = partial(FastPathProtocol, services, RequestIds())
     config = uvicorn.Config(
         app.create_app(services),
         host=settings.listen_address,
@@ -58,7 +138,7 @@ def serve(settings: Settings) -> None:
         ssl_ca_certs=None if settings.client_ca_file is None else str(settings.client_ca_file),
         ssl_cert_reqs=ssl.CERT_NONE if settings.client_ca_file is None else ssl.CERT_REQUIRED,
         loop="uvloop",
-        http=protocol,
+        http="httptools",
         ws="none",
         # Logging is already configured. The metrics count requests, so no access log is needed.
         log_config=None,
@@ -67,14 +147,13 @@ def serve(settings: Settings) -> None:
         # Load balancers pass TLS connections through, so no forwarded headers can be trusted.
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
-        timeout_keep_alive=_KEEP_ALIVE_S,
     )
     if settings.client_crl_file is not None:
         _reject_revoked(config, settings.client_crl_file)
     # The metrics have a listener and threads of their own, so that they stay available when clients
     # overload the API.
     with nullcontext() if settings.metrics is None else _metrics_server(settings.metrics, services):
-        _Server(config, services).run()
+        Server(config, services).run()
 
 
 def _metrics_server(settings: ExporterSettings, services: Services) -> ExporterServer:

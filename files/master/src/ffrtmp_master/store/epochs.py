@@ -14,6 +14,7 @@ so that its holder continues after the last row that the two histories have in c
 none in common, the cursor stands for the beginning of the list.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ _TOKEN_BYTES = 4
 _MAX_DIGITS = 19
 # The first epoch contains the rows of releases that had no epochs.
 _FIRST_PREFIX = "r"
+
+# The token of an epoch, which cursors of earlier releases do not have, and the position.
+_MARK = re.compile(rf"(?:([0-9a-f]{{{2 * _TOKEN_BYTES}}}|{_FIRST_PREFIX}[0-9a-f]*)\.)?(\d+)\.(\d+)")
 
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('ffrtmp epochs'))")
 # A restored database has another object id, and so has a restored table in an existing database. If
@@ -94,7 +98,8 @@ class History:
             The position. It is START if the holder must read everything again.
         """
         end: Position | None = None
-        ends = {}
+        # A database to which no master has written yet has no epochs.
+        ends: dict[str, Position | None] = {} if self.epochs else {"": None}
         for epoch in self.epochs:
             ends[epoch.token] = end
             end = epoch.start
@@ -115,7 +120,7 @@ class History:
     def _first(self) -> str:
         """The token of the epoch to which cursors without an epoch belong."""
         oldest = self.epochs[-1].token if self.epochs else ""
-        return oldest if oldest.startswith(_FIRST_PREFIX) else "unknown"
+        return oldest if oldest.startswith(_FIRST_PREFIX) or not oldest else "unknown"
 
 
 def parse_cursor(cursor: str) -> tuple[Mark, ...]:
@@ -248,12 +253,10 @@ def _text(mark: Mark) -> str:
 
 
 def _mark(text_of_mark: str, cursor: str) -> Mark:
-    *epoch, transaction, sequence = ["", *text_of_mark.split(".")][-3:]
-    if len(text_of_mark.split(".")) not in (2, 3) or not (
-        is_number(transaction) and is_number(sequence)
-    ):
+    found = _MARK.fullmatch(text_of_mark)
+    if found is None or not (is_number(found[2]) and is_number(found[3])):
         raise UnprocessableError(f"{cursor!r} is not a cursor of this list")
-    return Mark(epoch[0], Position(int(transaction), int(sequence)))
+    return Mark(found[1] or "", Position(int(found[2]), int(found[3])))
 
 
 def is_number(digits: str) -> bool:

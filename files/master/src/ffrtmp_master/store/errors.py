@@ -24,6 +24,15 @@ class UnprocessableError(RequestError):
         self.errors = tuple(errors)
 
 
+class BusyError(RequestError):
+    """The master already performs as many such requests as it may. A later request may succeed."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        """Create an error with a message and the time to wait in seconds."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class TooLargeError(RequestError):
     """The transmitted data is larger than the settings allow."""
 

@@ -18,6 +18,23 @@ from prometheus_client.registry import Collector
 from ffrtmp_master.store.unit_of_work import Effects
 from ffrtmp_master.telemetry.histograms import HistogramFamily, SingleThreadHistogram
 
+REFUSAL_REASONS = (
+    "connections",
+    "connections_per_address",
+    "handshake",
+    "idle",
+    "head_timeout",
+    "request_line",
+    "headers",
+    "body",
+    "body_rate",
+    "unread_body",
+    "pipelined",
+    "upgrade",
+    "response_stalled",
+)
+"""The limits of the listener, as values of a label."""
+
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60)
 # Waits range from an immediate claim by a parked agent to days in the queue.
 _WAIT_BUCKETS_S = (0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 259200)
@@ -52,6 +69,14 @@ class Metrics:
             bounds=_LATENCY_BUCKETS_S,
         )
         registry.register(self._latency)
+        self._refusals = Counter(
+            "ffrtmp_master_listener_refusals",
+            "Connections and requests that the listener refused or ended, by the limit exceeded",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in REFUSAL_REASONS:
+            self._refusals.labels(reason)
         # Cached, because looking up the labels costs more than incrementing a counter.
         self._answered: dict[tuple[str, str, int], tuple[Counter, SingleThreadHistogram]] = {}
         self._make_queue_metrics(registry)
@@ -158,6 +183,10 @@ class Metrics:
             for value_s in values_s:
                 # Durations can be negative if the clock was set back.
                 histogram.observe(max(value_s, 0.0))
+
+    def count_refusal(self, reason: str) -> None:
+        """Count a connection or request that the listener refused; `reason` names the limit."""
+        self._refusals.labels(reason).inc()
 
     def committed(self, operations: int, duration_s: float) -> None:
         """Count a committed transaction of the writer."""

@@ -83,7 +83,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     source_networks: tuple[str, ...] = ()
     source_deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] = 14_400.0
     source_min_bytes_per_s: Annotated[int, Meta(ge=0)] = 10_000
-    source_max_packets: Annotated[int, Meta(ge=1)] = 2_000_000
+    source_max_packets: Annotated[int, Meta(ge=1)] = 2_500_000
     allow_ffmpeg_under_test: bool = False
     currency: Currency | None = None
     host_price_per_hour: Amount | None = None

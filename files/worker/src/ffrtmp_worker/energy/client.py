@@ -1,6 +1,7 @@
 """Client of the energy reader."""
 
 import socket
+import time
 from enum import StrEnum
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import msgspec
 
 _TIMEOUT_S = 2.0
 _CHUNK_BYTES = 65_536
-# A host with eight packages has an answer of about 1 KiB.
-_ANSWER_BYTES_MAX = 1024 * 1024
+MAX_ANSWER_BYTES = 1024 * 1024
+"""The maximum size of the reader's answer."""
 
 
 class EnergyFailure(StrEnum):
@@ -67,18 +68,29 @@ def request_reading(path: Path) -> EnergyReading:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as opened:
             opened.settimeout(_TIMEOUT_S)
             opened.connect(str(path))
-            answer = b""
-            while len(answer) <= _ANSWER_BYTES_MAX and (chunk := opened.recv(_CHUNK_BYTES)):
-                answer += chunk
+            answer = _receive(opened)
         return msgspec.json.decode(answer, type=EnergyReading)
     except TimeoutError:
         return _unavailable(f"{_TIMEOUT_S:g} s have passed", EnergyFailure.READER_TIMEOUT)
     except OSError as error:
         return _unavailable(str(error), EnergyFailure.READER_UNREACHABLE)
-    except msgspec.DecodeError as error:
+    except (ValueError, msgspec.DecodeError) as error:
         return _unavailable(f"not valid: {error}", EnergyFailure.INVALID_ANSWER)
 
 
 def _unavailable(detail: str, failure: EnergyFailure) -> EnergyReading:
     reason = f"the energy reader does not answer: {detail}"
     return EnergyReading(monotonic_s=0.0, zones={}, gaps=0, reason=reason, failure=failure)
+
+
+def _receive(opened: socket.socket) -> bytes:
+    """Read the whole answer. Raises ValueError if it is too large, and TimeoutError."""
+    answer = bytearray()
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while chunk := opened.recv(_CHUNK_BYTES):
+        answer += chunk
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise ValueError(f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > deadline_s:
+            raise TimeoutError
+    return bytes(answer)

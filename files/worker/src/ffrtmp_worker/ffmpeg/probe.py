@@ -15,9 +15,9 @@ from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.command import input_guard
 from ffrtmp_worker.ffmpeg.packet_list import InvalidListError, PacketList, VideoFormat
 
-MAX_PACKETS = 2_000_000
-"""Default of the maximum number of packets of a video, nine hours at 60 frames per second. Their
-list needs up to 150 MiB of memory."""
+MAX_PACKETS = 2_500_000
+"""Default of the maximum number of packets of a video, eleven hours at 60 frames per second. Their
+list needs up to 190 MiB of memory."""
 
 PROBE_DEADLINE_S = 600.0
 """Maximum time for listing the packets of a video, in seconds."""

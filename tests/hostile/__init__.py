@@ -1,0 +1,1 @@
+"""Attacks on the listeners of a running farm."""
