@@ -54,6 +54,9 @@ EXCEPTIONS = {
     "master/server/fast_path_protocol.py:FastPathProtocol.on_message_complete": (
         "a task for a single request, which closes the connection if it fails"
     ),
+    "master/server/listener.py:Listener._accept": (
+        "a task for the handshake of a single connection, and a timer that resumes listening once"
+    ),
     "worker/agent/report_delivery.py:ReportDelivery._deliver": (
         "tries one report until it is delivered, deferred or rejected"
     ),

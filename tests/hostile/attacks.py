@@ -56,9 +56,8 @@ def stay_silent(listener: Listener) -> list[int | None]:
     with ExitStack() as stack:
         opened = []
         for _ in range(SILENT):
-            with suppress(OSError):
-                plain = listener.target.connect_without_tls(source_of(listener))
-                opened.append(RawConnection(stack.enter_context(plain)))
+            plain = listener.target.connect_without_tls(source_of(listener))
+            opened.append(RawConnection(stack.enter_context(plain)))
         deadline_s = time.monotonic() + _END_S
         for connection in opened:
             left_s = max(deadline_s - time.monotonic(), 0.01)

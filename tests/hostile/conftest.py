@@ -13,6 +13,7 @@ deployed farm instead, set these environment variables:
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from master_process import MasterProcess
 from postgresql import free_port
 from raw_connection import Target
 
+from .attacks import SILENT
 from .listeners import ApiListener, ExporterListener, Listener, Tokens
 
 __all__ = ["cluster", "database", "engine", "migrated", "settings", "template_file"]
@@ -41,6 +43,15 @@ _SHORT_DEADLINES = {
 }
 
 _START_S = 30
+
+
+@pytest.fixture(scope="session", autouse=True)
+def open_files() -> Iterator[None]:
+    """Allow this process to open as many connections as the attacks need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * SILENT), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture(scope="session")

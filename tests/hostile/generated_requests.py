@@ -11,16 +11,21 @@ from raw_connection import head
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW")
 _IDS = ("00000000-0000-7000-8000-000000000000", factories.CLIP_SHA256, "worker1", "1", "%00", "é")
-_PATHS = (
-    "/healthz", "/readyz", "/metrics", "/schema/openapi.json",
-    "/v1/nodes", "/v1/nodes/{}", "/v1/sd/{}", "/v1/sources/{}",
-    "/v1/runs", "/v1/runs/plan", "/v1/runs/{}", "/v1/runs/{}/precision", "/v1/runs/{}/cancel",
-    "/v1/runs/{}/retry", "/v1/jobs", "/v1/jobs/{}", "/v1/jobs/{}/transitions",
-    "/v1/jobs/{}/cancel", "/v1/jobs/{}/retry", "/v1/jobs/{}/log?attempt=1",
-    "/v1/jobs/{}/heartbeat", "/v1/jobs/{}/result", "/v1/jobs/{}/failure",
-    "/v1/jobs/{}/artifacts/{}?attempt=1", "/v1/jobs/{}/attempts/{}/artifacts/{}",
-    "/v1/claims", "/v1/results", "/v1/results/export?format=csv", "/v1/tokens", "/v1/tokens/{}",
-    "/v1/audit", "/-/healthy", "/",
+_OPERATIONS = (
+    "GET /healthz", "GET /readyz", "GET /metrics", "GET /schema/openapi.json", "GET /",
+    "GET /v1/nodes", "PUT /v1/nodes/{}", "PATCH /v1/nodes/{}", "DELETE /v1/nodes/{}",
+    "GET /v1/sd/{}", "PUT /v1/sources/{}", "HEAD /v1/sources/{}", "GET /v1/sources/{}",
+    "DELETE /v1/sources/{}", "GET /v1/sources",
+    "POST /v1/runs/plan", "POST /v1/runs", "GET /v1/runs", "GET /v1/runs/{}",
+    "GET /v1/runs/{}/precision", "POST /v1/runs/{}/cancel", "POST /v1/runs/{}/retry",
+    "POST /v1/jobs", "GET /v1/jobs", "GET /v1/jobs/{}", "PATCH /v1/jobs/{}",
+    "GET /v1/jobs/{}/transitions", "POST /v1/jobs/{}/cancel", "POST /v1/jobs/{}/retry",
+    "POST /v1/jobs/{}/log?attempt=1", "GET /v1/jobs/{}/log?attempt=1",
+    "POST /v1/jobs/{}/heartbeat", "POST /v1/jobs/{}/result", "POST /v1/jobs/{}/failure",
+    "PUT /v1/jobs/{}/artifacts/{}?attempt=1", "GET /v1/jobs/{}/attempts/{}/artifacts/{}",
+    "POST /v1/claims", "GET /v1/results", "GET /v1/results/export?format=csv",
+    "POST /v1/tokens", "GET /v1/tokens", "GET /v1/tokens/{}", "DELETE /v1/tokens/{}",
+    "GET /v1/audit", "GET /-/healthy",
 )  # fmt: skip
 _QUERIES = (
     "", "?limit=0", "?limit=x", "?cursor=%ff", "?cursor=1", "?follow=x", "?attempt=99999999999",
@@ -93,20 +98,28 @@ def requests(tokens: tuple[str, ...]) -> SearchStrategy[GeneratedRequest]:
             "Cookie": st.sampled_from(["a=b", "=;=;"]),
         },
     )
-    built = st.builds(GeneratedRequest, st.sampled_from(_METHODS), _paths(), headers, _bodies())
+    built = st.builds(_request, _operations(), headers, _bodies())
     # The ordinary client needs its node.
     return built.filter(lambda r: r.method != "DELETE" or "/nodes/worker1" not in r.path)
 
 
-def _paths() -> SearchStrategy[str]:
-    def fill(path: str, ids: list[str], query: str) -> str:
+def _request(operation: tuple[str, str], headers: dict[str, str], body: bytes) -> GeneratedRequest:
+    return GeneratedRequest(*operation, headers, body)
+
+
+def _operations() -> SearchStrategy[tuple[str, str]]:
+    """Return a strategy for methods with paths; most of them exist."""
+
+    def fill(operation: str, other: str | None, ids: list[str], query: str) -> tuple[str, str]:
+        method, _, path = operation.partition(" ")
         for known in ids:
             path = path.replace("{}", known.encode("ascii", "xmlcharrefreplace").decode(), 1)
-        return path.replace("{}", "x") + ("" if "?" in path else query)
+        return other or method, path.replace("{}", "x") + ("" if "?" in path else query)
 
     return st.builds(
         fill,
-        st.sampled_from(_PATHS),
+        st.sampled_from(_OPERATIONS),
+        st.sampled_from([None] * 3 * len(_METHODS) + list(_METHODS)),
         st.lists(st.sampled_from(_IDS), min_size=1, max_size=3),
         st.sampled_from(_QUERIES),
     )

@@ -19,7 +19,8 @@ _REQUESTS = os.environ.get("FFRTMP_HOSTILE_REQUESTS")
 _FEW_REQUESTS = 300
 _MEMORY_MARGIN_BYTES = 64 * 2**20
 
-pytestmark = pytest.mark.slow
+# The database of a master has the schema and the credentials only if a test names `migrated`.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("engine", "migrated")]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,6 @@ pytestmark = pytest.mark.slow
     [("sqlite", "api"), ("postgresql", "api"), ("sqlite", "exporter")],
     indirect=True,
 )
-@pytest.mark.usefixtures("engine")
 def test_no_attack_stops_other_clients_or_uses_memory(listener: Listener) -> None:
     bystander = Bystander(listener)
     before = listener.resident_bytes()

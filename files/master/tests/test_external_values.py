@@ -250,7 +250,7 @@ def test_an_idempotency_key_is_refused_or_stored(farm: MasterHarness, path: str)
         elif path == "/v1/runs":
             text = key.decode("ascii")
             assert response.json()["key"] == text
-            found = farm.ok("viewer", "GET", "/v1/runs", params={"key": text})["items"]
+            found = farm.ok("submitter", "GET", "/v1/runs", params={"key": text})["items"]
             assert [run["id"] for run in found] == [response.json()["id"]]
 
     attempt()

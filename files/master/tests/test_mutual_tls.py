@@ -1,7 +1,9 @@
 """Tests of mutual TLS: if `client_ca_file` is set, clients need a certificate of that CA."""
 
 import json
-from collections.abc import Iterator
+import ssl
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,8 @@ class MutualTlsMaster:
     master: MasterProcess
     trusted: ClientCertificate
     removed: ClientCertificate
+    authority: trustme.CA
+    crl_file: Path
 
     def client(self, presented: ClientCertificate | None, holder: str = "viewer") -> MasterClient:
         return MasterClient(self.master.url, f"token-{holder}", self.master.ca_file, presented)
@@ -59,7 +63,7 @@ def tls_master(migrated: Settings, tmp_path: Path) -> Iterator[MutualTlsMaster]:
     settings = {"client_ca_file": str(ca_file), "client_crl_file": str(crl_file)}
     master.config.write_text(json.dumps(document | settings))
     with master.serving():
-        yield MutualTlsMaster(master, trusted, removed)
+        yield MutualTlsMaster(master, trusted, removed, authority, crl_file)
 
 
 def test_only_certificates_of_the_ca_are_accepted(
@@ -81,6 +85,43 @@ def test_a_revoked_certificate_is_rejected(tls_master: MutualTlsMaster) -> None:
         client.nodes()
     with tls_master.client(tls_master.trusted) as client:
         assert client.nodes() == ()
+
+
+def test_a_new_list_and_a_new_certificate_are_used_without_a_restart(
+    tls_master: MutualTlsMaster,
+) -> None:
+    authority, crl_file = tls_master.authority, tls_master.crl_file
+    master, trusted = tls_master.master, tls_master.trusted
+    with tls_master.client(trusted) as client:
+        assert client.nodes() == ()
+        write_list(authority, crl_file, [trusted.certificate_file])
+        _wait_until(lambda: not _is_accepted(tls_master, trusted))
+        # The list is checked at the beginning of a connection.
+        assert client.nodes() == ()
+    write_list(authority, crl_file)
+    _wait_until(lambda: _is_accepted(tls_master, tls_master.removed))
+
+    address = ("127.0.0.1", httpx.URL(master.url).port or 0)
+    before = ssl.get_server_certificate(address)
+    renewed = trustme.CA().issue_cert("127.0.0.1")
+    renewed.private_key_pem.write_to_path(master.key_file)
+    renewed.cert_chain_pems[0].write_to_path(master.certificate_file)
+    _wait_until(lambda: ssl.get_server_certificate(address) != before)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline_s, "the condition was not met in time"
+        time.sleep(0.1)
+
+
+def _is_accepted(tls_master: MutualTlsMaster, presented: ClientCertificate) -> bool:
+    try:
+        with tls_master.client(presented) as client:
+            return client.nodes() == ()
+    except MasterUnreachableError:
+        return False
 
 
 def test_a_certificate_does_not_replace_the_token(tls_master: MutualTlsMaster) -> None:

@@ -123,6 +123,16 @@ def test_only_noisy_scenarios_are_repeated_up_to_the_maximum(ready_harness: Any)
         assert median["low"] <= median["speed"] <= median["high"]
 
 
+def test_a_maximum_too_low_for_an_interval_is_reached(ready_harness: Any) -> None:
+    run = ready_harness.run(
+        ready_harness.suite(repeats=1, more="precision: {interval: 0.05, max_repeats: 3}\n")
+    )
+    assert sum(map(len, rounds(ready_harness, {}))) == 3
+    report = ready_harness.ok("viewer", "GET", f"/v1/runs/{run['id']}/precision")
+    assert report["looks"] == []
+    assert [(median["n"], median["state"]) for median in report["medians"]] == [(3, "few_repeats")]
+
+
 def test_the_order_of_later_repeats_depends_on_the_seed(ready_harness: Any) -> None:
     def order() -> list[list[str]]:
         ready_harness.run(ready_harness.suite(rates=6, repeats=8, more=_PRECISE))
@@ -293,8 +303,10 @@ def test_an_unreadable_suite_ends_the_repeats_and_not_the_master(ready_harness: 
     with ready_harness.client.portal() as portal:
         portal.call(ready_harness.services.writer.write, replace_suite)
     work(ready_harness, {})
-    ready_harness.run_maintenance()
-    assert ready_harness.run_now(run["id"])["state"] == "succeeded"
+    # The master that accepted the suite remembers it; a later release does not.
+    with ready_harness.restarted() as upgraded:
+        upgraded.run_maintenance()
+        assert upgraded.run_now(run["id"])["state"] == "succeeded"
 
 
 def test_a_run_without_precision_is_finished_by_its_last_job(ready_harness: Any) -> None:
@@ -420,6 +432,9 @@ def test_number_of_needed_repeats() -> None:
     # Between two looks, even equal values decide nothing.
     assert repeats_needed([*wide, 4.5], 2.0, looks((9, 1), (12, 3)), most=100) == 0
     assert repeats_needed([1.0] * 7, 0.01, planned, most=100) == 1
+    # Without a look, the maximum number of repeats is measured.
+    assert repeats_needed([1.0], 0.01, (), most=2) == 2
+    assert repeats_needed([1.0], 0.01, (), most=-1) == 0
     # A median that was precise at a look needs no more repeats.
     assert repeats_needed([1.0] * 8 + [2.0], 0.01, planned, most=100) == 0
 

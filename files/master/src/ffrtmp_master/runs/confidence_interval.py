@@ -78,12 +78,15 @@ def repeats_needed(
     Args:
         values: The values of the repeats so far, in the order in which they were measured.
         target_ratio: The requested half width of the interval, divided by the median.
-        looks: The looks.
+        looks: The looks. If there are none, because the maximum number of repeats is too low for a
+            confidence interval, all repeats are needed.
         most: The maximum number of repeats to return.
 
     Returns:
         The number of repeats; 0 if the median is precise enough or there is no further look.
     """
+    if not looks:
+        return max(most, 0)
     if is_precise(values, target_ratio, looks):
         return 0
     following = (look.n - len(values) for look in looks if look.n > len(values))

@@ -335,7 +335,7 @@ class BoundedProtocol(CoalescingProtocol):
 
     def _end_slow_body(self, now_s: float, waited_s: float, *, is_answering: bool) -> None:
         if not is_answering:
-            # The client sends a body that nobody reads.
+            # The client sends a body that is not read any more.
             if waited_s >= self._bounds.unread_body_s:
                 self._count_refusal("unread_body")
                 self.transport.close()

@@ -37,7 +37,7 @@ class Listener:
         new_protocol: Callable[[Release], asyncio.Protocol],
         limits: ConnectionLimits,
         count_refusal: Callable[[str], None],
-        tls: ssl.SSLContext | None,
+        tls: Callable[[], ssl.SSLContext] | None,
         handshake_timeout_s: float,
     ) -> None:
         """Create a listener that does not listen yet.
@@ -47,19 +47,15 @@ class Listener:
                 called when the connection has ended.
             limits: The limits of the number of connections.
             count_refusal: A function that counts a refused connection by its reason.
-            tls: The TLS settings, or None for connections without TLS.
+            tls: A function that returns the TLS settings for a new connection, or None for
+                connections without TLS.
             handshake_timeout_s: The maximum duration of a TLS handshake.
         """
         self._new_protocol = new_protocol
         self._limits = limits
         self._count_refusal = count_refusal
-        self._tls: dict[str, Any] = {}
-        if tls is not None:
-            self._tls = {
-                "ssl": tls,
-                "ssl_handshake_timeout": handshake_timeout_s,
-                "ssl_shutdown_timeout": _TLS_END_TIMEOUT_S,
-            }
+        self._tls = tls
+        self._handshake_timeout_s = handshake_timeout_s
         self._loop = asyncio.get_running_loop()
         self._handshakes: set[asyncio.Task[None]] = set()
         self.sockets: list[socket.socket] = []
@@ -120,9 +116,16 @@ class Listener:
 
     async def _connect(self, connection: socket.socket, release: Release) -> None:
         is_connected = False
+        tls: dict[str, Any] = {}
+        if self._tls is not None:
+            tls = {
+                "ssl": self._tls(),
+                "ssl_handshake_timeout": self._handshake_timeout_s,
+                "ssl_shutdown_timeout": _TLS_END_TIMEOUT_S,
+            }
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._new_protocol(release), connection, **self._tls
+                lambda: self._new_protocol(release), connection, **tls
             )
             is_connected = True
         except (OSError, ssl.SSLError) as error:

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
+from ffrtmp_shared.config import ConfigError
 from ffrtmp_shared.exporter import LISTENER_STALE_AFTER_S, ExporterSettings, make_server
 from ffrtmp_shared.exporter_server import ExporterServer
 from ffrtmp_shared.server_certificates import ServerCertificates
@@ -44,15 +44,23 @@ class Server(uvicorn.Server):
     At shutdown, it closes parked claims and streams before it waits for open requests to end.
     """
 
-    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        services: Services,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
         """Create a server that does not listen yet.
 
         Args:
-            config: The settings of Uvicorn, which include the address and the TLS settings.
+            config: The settings of Uvicorn, which include the address.
             services: The services of the master.
+            tls: A function that returns the TLS settings for a new connection, or None for
+                connections without TLS.
         """
         super().__init__(config)
         self._services = services
+        self._tls = tls
         self.limits = ConnectionLimits(
             services.settings.connections_max,
             services.settings.connections_per_address_max,
@@ -71,7 +79,7 @@ class Server(uvicorn.Server):
             self._new_protocol(),
             self.limits,
             self._services.metrics.count_refusal,
-            config.ssl,
+            self._tls,
             settings.handshake_timeout_s,
         )
         try:
@@ -125,18 +133,20 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Serve requests until the process receives SIGTERM or SIGINT.
 
-    Raises OSError if the certificate cannot be read, and SystemExit if the port is in use.
+    Raises OSError or ConfigError if a certificate cannot be read, and SystemExit if the port is in
+    use.
     """
     _tune_garbage_collector()
-    services = Services(settings, certificates=ServerCertificates(settings.certificate_files))
+    # Renewed certificates and revocation lists are used without a restart.
+    try:
+        certificates = ServerCertificates(settings.certificate_files)
+    except ValueError as error:
+        raise ConfigError(f"the certificates cannot be used: {error}") from error
+    services = Services(settings, certificates=certificates)
     config = uvicorn.Config(
         app.create_app(services),
         host=settings.listen_address,
         port=settings.listen_port,
-        ssl_certfile=str(settings.certificate_file),
-        ssl_keyfile=str(settings.key_file),
-        ssl_ca_certs=None if settings.client_ca_file is None else str(settings.client_ca_file),
-        ssl_cert_reqs=ssl.CERT_NONE if settings.client_ca_file is None else ssl.CERT_REQUIRED,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -148,25 +158,15 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    if settings.client_crl_file is not None:
-        _reject_revoked(config, settings.client_crl_file)
     # The metrics have a listener and threads of their own, so that they stay available when clients
     # overload the API.
     with nullcontext() if settings.metrics is None else _metrics_server(settings.metrics, services):
-        Server(config, services).run()
+        Server(config, services, certificates.context).run()
 
 
 def _metrics_server(settings: ExporterSettings, services: Services) -> ExporterServer:
     loop = services.loops.add("metrics_listener", stale_after_s=LISTENER_STALE_AFTER_S)
     return make_server("ffmpeg-rtmp master", services.collectors(), settings, loop)
-
-
-def _reject_revoked(config: uvicorn.Config, crl_file: Path) -> None:
-    """Let the server reject clients whose certificate is on the revocation list."""
-    config.load()
-    if config.ssl is not None:
-        config.ssl.load_verify_locations(crl_file)
-        config.ssl.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
 def _tune_garbage_collector() -> None:

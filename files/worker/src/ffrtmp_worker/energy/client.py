@@ -10,7 +10,7 @@ import msgspec
 _TIMEOUT_S = 2.0
 _CHUNK_BYTES = 65_536
 MAX_ANSWER_BYTES = 1024 * 1024
-"""The maximum size of the reader's answer."""
+"""The maximum size of the reader's answer. A host with eight packages has one of about 1 KiB."""
 
 
 class EnergyFailure(StrEnum):
@@ -70,17 +70,12 @@ def request_reading(path: Path) -> EnergyReading:
             opened.connect(str(path))
             answer = _receive(opened)
         return msgspec.json.decode(answer, type=EnergyReading)
-    except TimeoutError:
-        return _unavailable(f"{_TIMEOUT_S:g} s have passed", EnergyFailure.READER_TIMEOUT)
+    except TimeoutError as error:
+        return _unavailable(str(error), EnergyFailure.READER_TIMEOUT)
     except OSError as error:
         return _unavailable(str(error), EnergyFailure.READER_UNREACHABLE)
     except (ValueError, msgspec.DecodeError) as error:
         return _unavailable(f"not valid: {error}", EnergyFailure.INVALID_ANSWER)
-
-
-def _unavailable(detail: str, failure: EnergyFailure) -> EnergyReading:
-    reason = f"the energy reader does not answer: {detail}"
-    return EnergyReading(monotonic_s=0.0, zones={}, gaps=0, reason=reason, failure=failure)
 
 
 def _receive(opened: socket.socket) -> bytes:
@@ -90,7 +85,12 @@ def _receive(opened: socket.socket) -> bytes:
     while chunk := opened.recv(_CHUNK_BYTES):
         answer += chunk
         if len(answer) > MAX_ANSWER_BYTES:
-            raise ValueError(f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
+            raise ValueError(f"it exceeds {MAX_ANSWER_BYTES} bytes")
         if time.monotonic() > deadline_s:
-            raise TimeoutError
+            raise TimeoutError(f"{_TIMEOUT_S:g} s have passed")
     return bytes(answer)
+
+
+def _unavailable(detail: str, failure: EnergyFailure) -> EnergyReading:
+    reason = f"the energy reader does not answer: {detail}"
+    return EnergyReading(monotonic_s=0.0, zones={}, gaps=0, reason=reason, failure=failure)

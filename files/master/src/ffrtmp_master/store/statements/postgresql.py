@@ -174,11 +174,13 @@ _ANY_QUEUED = (
     f" WHERE EXISTS (SELECT 1 FROM jobs j WHERE {_READY})"
 )
 # PostgreSQL finds the lowest id above another one by one seek, but would read all entries of the
-# index for SELECT DISTINCT.
-_NEXT_QUEUED = "SELECT min(requirement_id) FROM jobs WHERE state = 'queued'"
+# index for SELECT DISTINCT. It can use only the index of queued jobs, because of the order by rank.
 _QUEUED_REQUIREMENTS = (
-    f"WITH RECURSIVE queued (id) AS (({_NEXT_QUEUED}) UNION ALL"  # noqa: S608
-    f" SELECT ({_NEXT_QUEUED} AND requirement_id > queued.id)"
+    "WITH RECURSIVE queued (id) AS ("
+    "(SELECT requirement_id FROM jobs WHERE state = 'queued'"
+    " ORDER BY requirement_id, rank LIMIT 1) UNION ALL"
+    " SELECT (SELECT requirement_id FROM jobs WHERE state = 'queued' AND requirement_id > queued.id"
+    " ORDER BY requirement_id, rank LIMIT 1)"
     " FROM queued WHERE queued.id IS NOT NULL)"
     " SELECT id FROM queued WHERE id IS NOT NULL"
 )
