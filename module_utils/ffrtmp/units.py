@@ -49,12 +49,12 @@ class UnitState:
 
     @property
     def is_active(self) -> bool:
-        """Whether the unit runs. A unit that systemd will restart in a moment does not run."""
+        """Return whether the unit runs. It does not while systemd waits to restart it."""
         return self["ActiveState"] in {"active", "reloading"}
 
     @property
     def is_loaded(self) -> bool:
-        """Whether systemd knows the unit's files as they are on disk."""
+        """Return whether systemd knows the unit's files as they are on disk."""
         return self["LoadState"] != "not-found" and self["NeedDaemonReload"] != "yes"
 
     @property
@@ -85,7 +85,7 @@ class UnitState:
 
     @property
     def runs_in_its_environment(self) -> bool:
-        """Whether the main process runs in the virtual environment of the unit's program.
+        """Return whether the main process runs in the virtual environment of the unit's program.
 
         It does not if a link on the path of the program has led to another release since.
         """
@@ -133,7 +133,7 @@ class Digests:
 
 @dataclass(frozen=True)
 class Record:
-    """What a unit was started with.
+    """The start of a unit, and the files with which it was started.
 
     Attributes:
         invocation: systemd's identifier of that start.
@@ -157,7 +157,7 @@ class Records:
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def read(self, name: str) -> Record | None:
-        """Return the record of a unit, or None if there is no readable one."""
+        """Return the record of a unit, or None if there is none that can be read."""
         try:
             document = json.loads((self._folder / f"{name}.json").read_text())
             digests = Digests(**document.pop("digests"))

@@ -137,7 +137,7 @@ def _cases() -> Iterator[tuple[str, str, tuple[str, ...], Any]]:
                     yield module, name, parents, value
 
 
-@pytest.mark.parametrize(("module", "option", "parents", "value"), _cases())
+@pytest.mark.parametrize(("module", "option", "parents", "value"), list(_cases()))
 def test_an_invalid_value_is_refused_with_the_name_of_the_option(
     run_module: RunModule, module: str, option: str, parents: tuple[str, ...], value: Any
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from certificates import HOST, Site
 from ffrtmp_shared.connection_table import ConnectionBounds
 from ffrtmp_shared.exporter_server import ExporterServer
-from ffrtmp_shared.http_exchange import HEAD_BYTES_MAX, HttpTimes
+from ffrtmp_shared.http_exchange import HEAD_MAX_BYTES, HttpTimes
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
@@ -321,7 +321,7 @@ def test_a_client_that_does_not_read_has_a_deadline(site: Site) -> None:
     ],
 )
 def test_a_large_head_is_refused(site: Site, head: bytes) -> None:
-    assert len(head) > HEAD_BYTES_MAX
+    assert len(head) > HEAD_MAX_BYTES
     with running(site) as server:
         with encrypted(site, server) as connection:
             try:

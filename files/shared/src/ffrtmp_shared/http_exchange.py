@@ -12,7 +12,7 @@ import h11
 
 _log = logging.getLogger(__name__)
 
-HEAD_BYTES_MAX = 16 * 1024
+HEAD_MAX_BYTES = 16 * 1024
 """Maximum size of a request line with its headers."""
 
 HANDSHAKE_MAX_S = 5.0
@@ -92,7 +92,7 @@ def serve_requests(
     Raises:
         OSError: The connection was closed.
     """
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
     while http.our_state is h11.IDLE:
         try:
             request = _receive(connection, http, times, extend)

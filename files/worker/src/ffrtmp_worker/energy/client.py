@@ -85,7 +85,7 @@ def _receive(opened: socket.socket) -> bytes:
     while chunk := opened.recv(_CHUNK_BYTES):
         answer += chunk
         if len(answer) > MAX_ANSWER_BYTES:
-            raise ValueError(f"it exceeds {MAX_ANSWER_BYTES} bytes")
+            raise ValueError(f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"{_TIMEOUT_S:g} s have passed")
     return bytes(answer)
