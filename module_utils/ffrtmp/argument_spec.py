@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +33,9 @@ def create_module(argument_spec: dict[str, dict[str, Any]], **rules: Any) -> Ans
         argument_spec: Options of the module.
         rules: Relations between options, as keyword arguments of AnsibleModule.
     """
-    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **rules)
+    # AnsibleModule adds defaults to the specification.
+    specification = copy.deepcopy(argument_spec)
+    module = AnsibleModule(argument_spec=specification, supports_check_mode=True, **rules)
     if "token" in module.params:
         module.params["token"] = module.params["token"].strip()
         _conceal(module, module.params["token"])

@@ -58,7 +58,8 @@ class Followers:
         self.last_event = "0.0"
         self.listed: list[str] = []
         self.finished: list[str] = []
-        self.exporter = LatestResults()
+        # Results are read again because of the restore, and not because of the time.
+        self.exporter = LatestResults(series_max=1000, keep_days=30, recount_s=1e9)
         self.imported: list[bytes] = []
         self._state = folder / "importer.json"
 
@@ -78,7 +79,7 @@ class Followers:
             sample.value
             for metric in registry.collect()
             for sample in metric.samples
-            if sample.name == "ffrtmp_results_total"
+            if sample.name == "ffrtmp_results_stored"
         )
 
     def _list(self, http: httpx.Client) -> None:
