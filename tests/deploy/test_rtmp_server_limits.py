@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jinja2
 import pytest
+import role_template
 import trustme
 from postgresql import free_port
 from raw_connection import RawConnection, Target, head
-from ruamel.yaml import YAML
 
 _START_S = 20
 _LIMITS = {
@@ -39,7 +38,7 @@ class RtmpServer(NamedTuple):
 
 
 @pytest.fixture
-def server(root: Path, tmp_path: Path) -> Iterator[RtmpServer]:
+def server(tmp_path: Path) -> Iterator[RtmpServer]:
     """An RTMP server with low limits."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
@@ -58,9 +57,12 @@ def server(root: Path, tmp_path: Path) -> Iterator[RtmpServer]:
         "rtmp_server_certificate_file": files["host.pem"],
         "rtmp_server_key_file": files["host.key"],
         "rtmp_server_crl_file": "",
-        "__rtmp_server_allowed": ["127.0.0.1"],
     }
-    config.write_text(rendered(root, variables | _LIMITS))
+    values = {name: str(value) for name, value in (variables | _LIMITS).items()}
+    allowed = {"__rtmp_server_allowed": ["127.0.0.1"]}
+    config.write_text(
+        role_template.render("rtmp_server", "rtmp-server.conf.j2", **values | allowed)
+    )
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     assert nginx is not None, "Nginx is not installed: run make test-tools"
     (tmp_path / "hls").mkdir()
@@ -76,18 +78,6 @@ def server(root: Path, tmp_path: Path) -> Iterator[RtmpServer]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def rendered(root: Path, variables: dict[str, Any]) -> str:
-    """Return the settings with the defaults of the role and the given variables."""
-    role = root / "roles/rtmp_server"
-    defaults = YAML(typ="safe").load(role / "defaults/main.yml")
-    # The settings are not HTML.
-    environment = jinja2.Environment(  # noqa: S701
-        trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = (role / "templates/rtmp-server.conf.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(defaults | variables)
 
 
 def wait_until_up(http: Target, process: subprocess.Popen[bytes]) -> None:
