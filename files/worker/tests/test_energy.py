@@ -469,4 +469,4 @@ def test_an_answer_without_an_end_is_not_read(tmp_path: Path) -> None:
         reading = request_reading(path)
         sender.join()
     assert reading.zones == {}
-    assert "it exceeds" in reading.reason
+    assert "the answer exceeds" in reading.reason
