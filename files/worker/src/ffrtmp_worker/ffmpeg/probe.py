@@ -65,7 +65,8 @@ class VideoProbe(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         frames: The number of displayed packets.
-        duration_s: The sum of the durations of the displayed packets.
+        duration_s: The time from the begin of the first to the end of the last displayed packet;
+            if packets have no time stamps, the sum of the durations.
         video_bytes: The sum of the sizes of all packets.
         shortest_gap_s: The shortest time between consecutive frames.
         longest_gap_s: The longest time between consecutive frames.
@@ -191,9 +192,14 @@ def _summary(name: str, found: VideoFormat, packets: PacketList, log: str) -> Vi
     times = times_s[timed]
     gaps = np.diff(times)
     frame_s = float(1 / frame_rate)
-    durations_s = np.array(packets.durations_s)[shown]
+    durations_s = np.array(packets.durations_s)
     durations_s[np.isnan(durations_s)] = frame_s
     frames = int(shown.sum())
+    if frames and frames == len(times):
+        # ffprobe rounds durations to microseconds. A sum of 90,000 of them can be wrong by 45 ms.
+        duration_s = float(times[-1] - times[0] + durations_s[timed[-1]])
+    else:
+        duration_s = float(durations_s[shown].sum())
     return VideoProbe(
         codec=found.codec,
         width=found.width,
@@ -209,7 +215,7 @@ def _summary(name: str, found: VideoFormat, packets: PacketList, log: str) -> Vi
             transfer=found.color_transfer,
         ),
         frames=frames,
-        duration_s=float(durations_s.sum()),
+        duration_s=duration_s,
         video_bytes=int(sizes_bytes.sum()),
         shortest_gap_s=float(gaps.min(initial=np.inf)) if len(gaps) else frame_s,
         longest_gap_s=float(gaps.max(initial=-np.inf)) if len(gaps) else frame_s,
