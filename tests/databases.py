@@ -15,12 +15,13 @@ import msgspec
 import postgresql
 import pytest
 from database_pool import DatabasePool
+from ffrtmp_master.clock import utc_now
 from ffrtmp_master.settings import Settings
-from ffrtmp_master.store import credentials, migrate
+from ffrtmp_master.store import credentials, epochs, migrate
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from postgresql import Cluster, Database
 from session_files import make_once
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -140,6 +141,14 @@ def fill(database: Database) -> None:
         migrate.upgrade(engine)
         with engine.connect() as connection, connection.begin():
             credentials.sync(connection, factories.HOLDERS)
+
+
+def begin_new_epoch(settings: Settings) -> None:
+    """Begin a new epoch of a database, as after a restart of the database server."""
+    with writing(settings) as engine, engine.begin() as connection:
+        if settings.is_shared:
+            connection.execute(text("UPDATE epochs SET server = 'an earlier process'"))
+        epochs.begin_epoch(connection, utc_now(), is_start=True)
 
 
 @contextmanager

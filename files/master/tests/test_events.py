@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from databases import only
+from databases import begin_new_epoch, only
 from ffrtmp_master.background import event_feed
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
@@ -125,6 +125,24 @@ def test_a_reconnected_client_misses_no_event(master: Master) -> None:
         assert [event.step for event in stream.read(3)] == DONE[1:]
     with master.follow(last=received[0].place, job=job_id) as stream:
         assert [event.step for event in stream.read(2)] == DONE[2:]
+
+
+@pytest.mark.parametrize("is_resuming", [False, True])
+def test_no_event_is_repeated_to_a_client_that_reconnects_in_a_later_epoch(
+    master: Master, migrated: Settings, is_resuming: bool
+) -> None:
+    with master.follow() as stream:
+        master.harness.submit()
+        (first,) = stream.read(1)
+    with master.follow(last=first.place if is_resuming else None) as stream:
+        begin_new_epoch(migrated)
+        complete_job(master.harness)
+        received = stream.read(3)
+    assert [event.step for event in received] == DONE[1:]
+    master.harness.submit()
+    for event, later in zip(received, (*DONE[2:], DONE[0]), strict=True):
+        with master.follow(last=event.place) as stream:
+            assert [event.step for event in stream.read(1)] == [later]
 
 
 def test_events_are_filtered_by_job_and_by_run(master: Master) -> None:

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ import ansible.module_utils
 import msgspec
 import pyarrow.parquet
 import pytest
+from databases import begin_new_epoch, writing
 from ffrtmp_master.api import exports
 from ffrtmp_master.exports import columns, formats
+from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import results
 from ffrtmp_shared.measurement import LiveMeasurement, Unavailable
 from ffrtmp_shared.models import Result
 from in_process_master import MasterHarness
 from msgspec.structs import replace
+from sqlalchemy import text
 
 ROOT = Path(__file__).resolve().parents[3]
 FORMATS = ("jsonl", "csv", "parquet")
@@ -98,6 +102,43 @@ def test_tables_contain_every_result(
     rates = [result["scenario"]["encode"]["rate"]["bitrate_kbps"] for result in listed]
     assert [row["bitrate_kbps"] for row in rows] == rates
     assert len(as_rows(export(harness, kind, run=run["id"]), kind)) == 3
+
+
+def change_after_first_page(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Let exports have pages of one result, and call `change` after the first page was read."""
+    monkeypatch.setattr(exports, "_RESULTS_AT_ONCE", 1)
+    read_page, changes = results.between_positions, [change]
+
+    def read_before_change(*arguments: Any) -> Any:
+        page = read_page(*arguments)
+        while changes:
+            changes.pop()()
+        return page
+
+    monkeypatch.setattr(results, "between_positions", read_before_change)
+
+
+def test_an_export_continues_in_a_new_epoch_of_the_same_database(
+    filled: Any, migrated: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness, _ = filled
+    change_after_first_page(monkeypatch, lambda: begin_new_epoch(migrated))
+    assert len(export(harness, "jsonl").splitlines()) == 4
+
+
+def test_an_export_fails_if_the_database_is_replaced(
+    filled: Any, migrated: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness, _ = filled
+
+    def replace_database() -> None:
+        with writing(migrated) as engine, engine.begin() as connection:
+            connection.execute(text("UPDATE epochs SET token = 'fffffff' || id"))
+
+    change_after_first_page(monkeypatch, replace_database)
+    answer = harness.call("viewer", "GET", "/v1/results/export", params={"format": "jsonl"})
+    assert answer.status_code == 500
+    assert answer.content == b""
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -1,11 +1,12 @@
 """Tests of requirement sets: which a claim examines, their maximum number, and their removal."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import factories
 import pytest
 from databases import only, writing
-from ffrtmp_master.queue import batches, requests
+from ffrtmp_master.queue import batches, pending_reason_counts, requests
 from ffrtmp_master.queue.liveness import LastSeenThrottle
 from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
@@ -15,7 +16,7 @@ from ffrtmp_master.store.schema import requirements
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 from in_process_master import MasterHarness, SetClock, running_master
 from msgspec.structs import replace
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 CANCELED = 300
 
@@ -184,6 +185,71 @@ def test_the_number_of_stored_sets_is_bounded(migrated: Settings, clock: SetCloc
 
 def _job_with_set(number: int) -> Any:
     return factories.job(requirements={"memory_bytes_min": number + 1})
+
+
+@pytest.fixture
+def outdated(migrated: Settings, clock: SetClock) -> Iterator[MasterHarness]:
+    """A master that knows as many sets as can be stored, all of which another master removed."""
+    settings = replace(migrated, jobs_keep_days=1, max_requirement_sets=2)
+    with running_master(Services(settings, clock, 3600), clock) as harness:
+        harness.register("worker1")
+        harness.upload()
+        for number in range(20):
+            job = submit_with_own_set(harness, number)
+            harness.ok("submitter", "POST", f"/v1/jobs/{job['id']}/cancel")
+        with harness.restarted() as other:
+            assert other.claim("worker1") is None
+            count_pending(other)
+            clock.advance(2 * 86_400)
+            remove_old(harness)
+            assert stored_sets(harness) == 0
+            yield other
+
+
+def remove_old(harness: MasterHarness) -> None:
+    with harness.client.portal() as portal:
+        portal.call(harness.services.retention.run_once)
+
+
+def known_sets(harness: MasterHarness) -> list[int]:
+    return [number for number in range(1, 30) if harness.services.catalog.knows(number)]
+
+
+def count_pending(harness: MasterHarness) -> None:
+    def count(connection: Connection) -> None:
+        harness.services.pending_reason_counts.count_by_set(connection, [1], [], [])
+
+    with harness.client.portal() as portal:
+        portal.call(harness.services.reader.read, count)
+
+
+def test_a_new_set_is_accepted_after_another_master_has_removed_others(
+    outdated: MasterHarness,
+) -> None:
+    assert len(known_sets(outdated)) == 20
+    job = submit_with_own_set(outdated, 25)
+    outdated.register("worker1")
+    assert outdated.claim("worker1")["job"]["id"] == job["id"]
+
+
+def test_sets_that_another_master_has_removed_are_forgotten(outdated: MasterHarness) -> None:
+    remove_old(outdated)
+    assert known_sets(outdated) == []
+    job = submit_with_own_set(outdated, 3)
+    remove_old(outdated)
+    assert len(known_sets(outdated)) == 1
+    outdated.register("worker1")
+    assert outdated.claim("worker1")["job"]["id"] == job["id"]
+
+
+def test_the_cache_of_pending_reasons_forgets_removed_sets(
+    outdated: MasterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = outdated.services.pending_reason_counts
+    assert counts.has_cached(1)
+    monkeypatch.setattr(pending_reason_counts, "_CACHED_S", -1.0)
+    count_pending(outdated)
+    assert not counts.has_cached(1)
 
 
 @pytest.mark.parametrize("others", [1, 2])

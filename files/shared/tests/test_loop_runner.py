@@ -124,6 +124,22 @@ def test_a_wakeup_ends_the_pause() -> None:
     assert asyncio.run(run()) == 0
 
 
+def test_a_loop_that_is_started_after_its_last_pass_runs_again() -> None:
+    async def run() -> int:
+        step = Step(passes=1)
+        loop = AsyncLoop(LoopRegistry().add("work", stale_after_s=1.0), step.as_async, RARE)
+        loop.start()
+        async with asyncio.timeout(10):
+            while step.calls < 1:
+                await asyncio.sleep(0)
+            loop.start()
+            while loop.is_running:
+                await asyncio.sleep(0)
+        return step.calls
+
+    assert asyncio.run(run()) == 2
+
+
 def test_stopping_a_task_cancels_its_pass_and_its_pause() -> None:
     async def run() -> bool:
         status = LoopRegistry().add("work", stale_after_s=1.0)

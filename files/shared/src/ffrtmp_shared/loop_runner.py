@@ -189,8 +189,10 @@ class AsyncLoop:
             self._record.succeed()
             if wanted is AfterPass.PAUSE:
                 await self._pause()
-            else:
+            elif wanted is AfterPass.REPEAT:
                 await asyncio.sleep(0)
+            # A loop ends without another await, so that a call of `start` after the decision of the
+            # step to end the loop starts it again.
             return wanted
         await asyncio.sleep(pause_s)
         return AfterPass.PAUSE

@@ -20,8 +20,7 @@ from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import jobs, runs
 from ffrtmp_master.store.epochs import History, parse_cursor, read_history
-from ffrtmp_master.store.events import Event, EventFilter
-from ffrtmp_master.store.positions import Position
+from ffrtmp_master.store.events import Event, EventFilter, FeedStart
 from ffrtmp_master.store.schema import transitions
 
 
@@ -55,9 +54,9 @@ async def stream_events(
         return read_history(connection, transitions)
 
     history = await services.reader.read(check)
-    after = None if marks is None else history.position_of(marks)
+    after = None if marks is None else FeedStart(history, history.position_of(marks))
     watch = watch_of(services, request)
-    messages = _messages(services, watch, EventFilter(run, job), after, history)
+    messages = _messages(services, watch, EventFilter(run, job), after)
     # The generator yields its first message after it has subscribed. Waiting for that message
     # before the response headers are sent ensures that no later event is missed.
     return ServerSentEvent(_prepend(await anext(messages), messages))
@@ -75,8 +74,7 @@ async def _messages(
     services: Services,
     watch: TokenWatch,
     event_filter: EventFilter,
-    after: Position | None,
-    history: History,
+    after: FeedStart | None,
 ) -> AsyncIterator[ServerSentEventMessage]:
     async with services.event_feed.subscribe(event_filter, after) as subscriber:
         yield ServerSentEventMessage(data=None, comment="following")
@@ -84,7 +82,7 @@ async def _messages(
             for event in found:
                 if not await watch.is_valid():
                     return
-                yield _message(event, history)
+                yield _message(event, subscriber.history)
             if not found:
                 if not await watch.is_valid():
                     return

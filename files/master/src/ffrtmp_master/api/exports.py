@@ -31,7 +31,7 @@ from ffrtmp_master.exports import formats
 from ffrtmp_master.exports.formats import TableFormat
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import results, runs, schema
-from ffrtmp_master.store.epochs import read_history
+from ffrtmp_master.store.epochs import History, read_history
 from ffrtmp_master.store.positions import START, Position, latest_position
 
 # Each page becomes one row group of a Parquet file.
@@ -43,14 +43,10 @@ class DatabaseReplacedError(Exception):
 
 
 class _End(NamedTuple):
-    """The epoch in which an export began, and the position of its last result."""
+    """The epochs of the database when an export began, and the position of its last result."""
 
-    epoch: str
+    history: History
     place: Position
-
-
-def _epoch(connection: Connection) -> str:
-    return read_history(connection, schema.results).current
 
 
 class Format(StrEnum):
@@ -97,7 +93,8 @@ async def export_results(
     def until(connection: Connection) -> _End:
         if run is not None:
             runs.get_run(connection, run)
-        return _End(_epoch(connection), latest_position(connection, schema.results))
+        history = read_history(connection, schema.results)
+        return _End(history, latest_position(connection, schema.results))
 
     end = await services.reader.read(until)
     table = await asyncio.to_thread(formats.FORMATS[kind])
@@ -121,7 +118,9 @@ async def _parts(
     while has_more:
 
         def page(connection: Connection, after: Position = after) -> tuple[list[Result], Position]:
-            if _epoch(connection) != end.epoch:
+            history = read_history(connection, schema.results)
+            # A restart of the database begins an epoch too, but the same results are still there.
+            if not history.continues(end.history, end.place):
                 raise DatabaseReplacedError("the database was replaced during the export")
             return results.between_positions(connection, run, after, end.place, _RESULTS_AT_ONCE)
 

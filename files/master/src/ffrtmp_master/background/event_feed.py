@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 from ffrtmp_master.store import events
 from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.epochs import History
-from ffrtmp_master.store.events import EVERYTHING, Event, EventFilter, EventPage
-from ffrtmp_master.store.positions import START, Position
+from ffrtmp_master.store.events import EVERYTHING, Event, EventFilter, EventPage, FeedStart
+from ffrtmp_master.store.positions import START
 from ffrtmp_master.store.reader import Reader
 
 # The maximum time in seconds between two polls. Events of other masters, and of transactions that
@@ -59,7 +59,7 @@ class EventFeed:
         self._buffer: deque[Event] = deque()
         self._dropped = 0
         self._unfinished: set[UUID] = set()
-        self._history = History(())
+        self.history = History(())
         self.place = START
         self.is_closed = False
         # The number of times that the database was replaced by a backup.
@@ -71,11 +71,12 @@ class EventFeed:
 
     @asynccontextmanager
     async def subscribe(
-        self, event_filter: EventFilter, after: Position | None
+        self, event_filter: EventFilter, after: FeedStart | None
     ) -> AsyncIterator["EventSubscriber"]:
         """Subscribe for the duration of the context.
 
-        If `after` is a position, all events after it are delivered; if None, only new events.
+        If `after` is a position with the epochs in which it was read, all events after it are
+        delivered; if None, only new events.
         """
         async with self._subscribing:
             await self._start()
@@ -128,7 +129,7 @@ class EventFeed:
 
     async def _begin(self) -> None:
         """Begin to read events after the newest one."""
-        self._history, self.place = await self._reader.read(events.feed_start)
+        self.history, self.place = await self._reader.read(events.feed_start)
         self._dropped = self.end
         self._buffer.clear()
         self._unfinished.clear()
@@ -143,14 +144,14 @@ class EventFeed:
             return events.page_of_events(connection, position, EVERYTHING, unfinished, self.guard)
 
         page = await self._reader.read(query)
-        if not page.history.continues(self._history, position):
+        if not page.history.continues(self.history, position):
             # The positions of the subscribers are not comparable with those of this database.
             self.replacements += 1
             await self._begin()
             self._changed.set()
             self._changed = asyncio.Event()
             return AfterPass.PAUSE
-        self._history = page.history
+        self.history = page.history
         self.place = page.end
         self._unfinished -= unfinished - page.unfinished
         self._unfinished |= page.unfinished
@@ -165,14 +166,19 @@ class EventFeed:
 
 
 class EventSubscriber:
-    """A subscriber to the event feed. Each subscriber reads events at its own rate."""
+    """A subscriber to the event feed. Each subscriber reads events at its own rate.
+
+    Attributes:
+        history: The epochs of the database when the latest events were read. A new epoch may begin
+            at any time, for example when the database server is restarted.
+    """
 
     def __init__(
         self,
         feed: EventFeed,
         reader: Reader,
         event_filter: EventFilter,
-        after: Position | None,
+        after: FeedStart | None,
     ) -> None:
         """Create a subscriber. If the filter names a run, the end of that run is always reported.
 
@@ -180,12 +186,14 @@ class EventSubscriber:
             feed: The feed that reads new events.
             reader: Reads events that are no longer in the buffer.
             event_filter: Selects the events to deliver.
-            after: The position after which events are delivered; None for only new events.
+            after: The position after which events are delivered, and the epochs of the database
+                when it was read; None for only new events.
         """
         self._feed = feed
         self._reader = reader
         self._filter = event_filter
-        self._position = feed.place if after is None else after
+        self._position = feed.place if after is None else after.place
+        self.history = feed.history if after is None else after.history
         self._unfinished = frozenset(() if event_filter.run_id is None else (event_filter.run_id,))
         # The number of the next event to read from the feed; None while reading from the database.
         self._number: int | None = feed.end
@@ -213,6 +221,7 @@ class EventSubscriber:
         if events_read is None:
             return await self._catch_up()
         self._number += len(events_read)
+        self.history = self._feed.history
         fresh = [event for event in events_read if self._is_fresh(event)]
         self._position = max([self._position, *(event.place for event in events_read)])
         return fresh
@@ -229,7 +238,7 @@ class EventSubscriber:
         was_delivered = isinstance(event.body, JobEvent) and event.place <= self._position
         return self._filter.has(event.body) and not was_delivered
 
-    async def _catch_up(self) -> list[Event]:
+    async def _catch_up(self) -> list[Event] | None:
         # Events that the feed reads from now on may also be in the page, but no event is missed.
         number = self._feed.end
         after, event_filter, unfinished = self._position, self._filter, self._unfinished
@@ -243,6 +252,10 @@ class EventSubscriber:
             return events.page_of_events(connection, after, event_filter, watched, guard)
 
         page = await self._reader.read(query)
+        if not page.history.continues(self.history, after):
+            # The database was replaced, which the feed may not have detected yet.
+            return None
+        self.history = page.history
         self._is_resuming = False
         self._position, self._unfinished = page.end, page.unfinished
         self._number = None

@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 # The intervals in seconds at which lost wake-ups are repeated and at which the clock is set.
 _LOST_WAKEUPS_EVERY_S = 5.0
 _CLOCK_EVERY_S = 30.0
+# The interval in seconds at which a master records that it can receive heartbeats.
+_LISTENING_EVERY_S = 5.0
 # The longest pause in seconds after a failure, so that leases expire soon after an outage.
 _RETRY_PAUSE_MAX_S = 5.0
 _JOBS_PER_WRITE = 500
@@ -95,6 +97,7 @@ class MaintenanceLoops:
         self._suites = suites
         self._interval_s = interval_s
         self._last_expiry_s = time.monotonic()
+        self._last_record_s = float("-inf")
         # Held while leases expire and while the clock is set. No lease may expire between a step of
         # the clock and the extension of the leases that follows it.
         self._clock_lock = asyncio.Lock()
@@ -110,7 +113,7 @@ class MaintenanceLoops:
         self._runs = ItemGuard(repeats, passed_on=UNAVAILABLE)
         self._parts = ItemGuard(wakeups, passed_on=UNAVAILABLE)
         self._loops = (
-            AsyncLoop(expiry, self._expire_in_time, _pacing(interval_s), expected=UNAVAILABLE),
+            AsyncLoop(expiry, self.expire_in_time, _pacing(interval_s), expected=UNAVAILABLE),
             AsyncLoop(repeats, self.add_repeats, _pacing(interval_s), expected=UNAVAILABLE),
             AsyncLoop(wakeups, self.repeat_lost_wakeups, _pacing(wakeups_s), expected=UNAVAILABLE),
             AsyncLoop(clocks, self._set_clock, _pacing(clock_s), expected=UNAVAILABLE),
@@ -128,9 +131,15 @@ class MaintenanceLoops:
             yield
 
     async def _record_end(self) -> None:
-        """Record that the master was listening until now."""
+        """Record that the master was listening until now, unless it could not receive heartbeats.
+
+        The next master then extends the leases by that period as well.
+        """
+        now = self._clock()
+        if self._could_not_listen(time.monotonic()):
+            return
         try:
-            await self._writer.write(lease_extension.record_listening)
+            await self.record_listening(now)
         except UNAVAILABLE as error:
             _log.warning("could not record the end of the master: %s", error)
 
@@ -158,7 +167,9 @@ class MaintenanceLoops:
 
         A job whose attempt cannot be ended does not keep the leases of others.
         """
-        now: datetime = self._clock()
+        await self._expire_leases_until(self._clock())
+
+    async def _expire_leases_until(self, now: datetime) -> None:
         backoff_s = self._settings.retry_backoff_s
 
         async def expire(job_ids: Sequence[UUID]) -> None:
@@ -168,16 +179,32 @@ class MaintenanceLoops:
         for batch in chunks(overdue, _JOBS_PER_WRITE):
             await self._jobs.run_together(batch, expire)
 
-    async def _expire_in_time(self) -> None:
-        """Run a pass of the loop that ends leases."""
-        now_s = time.monotonic()
+    async def expire_in_time(self) -> None:
+        """Extend leases if this master could not receive heartbeats, then end expired ones.
+
+        Only this method records that the master is listening, after it has extended the leases. A
+        record from elsewhere could hide the period by which they must be extended. The times of
+        the decision are used throughout, because the process may be suspended during the pass.
+        """
         async with self._clock_lock:
-            if now_s - self._last_expiry_s > max(self._settings.lease_s / 2, 2 * self._interval_s):
+            now, now_s = self._clock(), time.monotonic()
+            if self._could_not_listen(now_s):
                 # The database was unreachable or the process was suspended.
                 _log.warning("this master could not receive heartbeats; leases are extended")
                 await self.resume()
-            await self.expire_leases()
+            elif now_s - self._last_record_s >= _LISTENING_EVERY_S:
+                await self.record_listening(now)
+                self._last_record_s = now_s
+            await self._expire_leases_until(now)
         self._last_expiry_s = now_s
+
+    def _could_not_listen(self, now_s: float) -> bool:
+        longest_s = max(self._settings.lease_s / 2, 2 * self._interval_s)
+        return now_s - self._last_expiry_s > longest_s
+
+    async def record_listening(self, until: datetime) -> None:
+        """Record that this master could receive heartbeats until a time."""
+        await self._writer.write(lambda work: lease_extension.record_listening(work, until))
 
     async def add_repeats(self) -> None:
         """Queue control encodes, and queue repeats in runs whose medians are not precise enough."""
@@ -218,17 +245,12 @@ class MaintenanceLoops:
     async def repeat_lost_wakeups(self) -> None:
         """Wake claims for queued jobs, in case an earlier wake-up was lost.
 
-        This also records that the master is listening and that the nodes of parked claims are
-        alive, marks runs as finished if all their jobs have ended, and deactivates requirement sets
-        without queued jobs.
+        This also records that the nodes of parked claims are alive, marks runs as finished if all
+        their jobs have ended, and deactivates requirement sets without queued jobs.
         """
-        await self._parts.run_async("listening", self._record_listening)
         await self._parts.run_async("wake-ups", self._wake_claims)
         await self._parts.run_async("last-seen times", self._record_seen)
         await self._parts.run_async("ends of runs", self._finish_runs)
-
-    async def _record_listening(self) -> None:
-        await self._writer.write(lease_extension.record_listening)
 
     async def _wake_claims(self) -> None:
         has_parked, now = len(self._parked_claims) > 0, self._clock()

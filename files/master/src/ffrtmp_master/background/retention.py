@@ -131,6 +131,7 @@ class RetentionLoop:
             ("artifacts by age", self._remove_old_artifacts),
             ("sources by age", self._remove_old_sources),
             ("artifacts by size", self._remove_excess_artifacts),
+            ("requirement sets", self._forget_missing_sets),
         ):
             await self._kinds.run_async(kind, partial(remove, removed))
         return removed
@@ -170,6 +171,10 @@ class RetentionLoop:
         max_bytes = self._settings.artifacts_max_bytes
         if max_bytes is not None:
             removed.artifacts += await self._remove_beyond(max_bytes, removed)
+
+    async def _forget_missing_sets(self, _removed: Removed) -> None:
+        # Another master may have removed the last jobs of these sets.
+        await self._writer.write(lambda work: self._catalog.remove_missing(work.statements))
 
     async def _remove_beyond(self, max_bytes: int, removed: Removed) -> int:
         excess_bytes = await self._reader.read(retention.artifacts_bytes) - max_bytes

@@ -21,12 +21,16 @@ _TICK = timedelta(microseconds=1)
 _CLOCK_DIFFERENCE_MAX = timedelta(seconds=5)
 
 
-def record_listening(work: UnitOfWork) -> None:
-    """Record that a master can receive heartbeats now."""
+def record_listening(work: UnitOfWork, until: datetime) -> None:
+    """Record that a master could receive heartbeats until a time.
+
+    A master must not call this after a period in which it could not receive heartbeats, before it
+    has called `extend_leases`. The period would be unknown then.
+    """
     work.connection.execute(
         update(lease_times)
-        .where(lease_times.c.listening_until < work.now)
-        .values(listening_until=work.now)
+        .where(lease_times.c.listening_until < until)
+        .values(listening_until=until)
     )
 
 

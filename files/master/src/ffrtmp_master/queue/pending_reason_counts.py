@@ -1,6 +1,7 @@
 """Pending reasons of queued jobs by requirement set, determined at each scrape."""
 
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping
 
 from ffrtmp_shared.states import NodeState
@@ -11,6 +12,10 @@ from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store import statements
 from ffrtmp_master.store.queue_stats import HeldCount
 from ffrtmp_master.store.rows import NodeRow
+
+# The time in seconds after which the cache is read again, so that it does not keep all requirement
+# sets and nodes that were ever used.
+_CACHED_S = 3600.0
 
 
 class PendingReasonCounts:
@@ -25,6 +30,11 @@ class PendingReasonCounts:
         """Create an object with an empty cache."""
         self._lock = threading.Lock()
         self._catalog = RequirementCatalog()
+        self._cached_since_s = time.monotonic()
+
+    def has_cached(self, requirement_id: int) -> bool:
+        """Return whether a requirement set is in the cache."""
+        return self._catalog.knows(requirement_id)
 
     def count_by_set(
         self,
@@ -50,6 +60,9 @@ class PendingReasonCounts:
         active = [node for node in nodes if node.state is NodeState.ACTIVE]
         busy, exclusively_busy = _busy_nodes(held)
         with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._cached_since_s > _CACHED_S:
+                self._catalog, self._cached_since_s = RequirementCatalog(), now_s
             step = self._catalog.step
             self._catalog.load_new(db)
             self._catalog.deactivate_others(requirement_ids, step)

@@ -200,13 +200,30 @@ class RequirementCatalog:
                 removed = self._sets.pop(requirement_id, None)
                 if removed is None:
                     continue
-                self._ids.pop(removed.key, None)
+                # The same set may have been stored again with another id.
+                if self._ids.get(removed.key) == requirement_id:
+                    del self._ids[removed.key]
                 self._active.pop(requirement_id, None)
                 self._last_use.pop(requirement_id, None)
                 self._for_any.discard(requirement_id)
                 self._for_node.get(removed.requirements.node or "", set()).discard(requirement_id)
                 for met in self._met.values():
                     met.ids.discard(requirement_id)
+
+    def remove_missing(self, db: Statements) -> None:
+        """Remove the requirement sets that another master has removed from the database.
+
+        Args:
+            db: A transaction of the writer. It sees the sets that were stored in the transaction
+                itself, and all sets that were in the catalog before.
+        """
+        with self._lock:
+            known = set(self._sets)
+        missing = known.difference(db.requirement_ids())
+        if missing:
+            # A rollback of the transaction may restore a set that it has removed itself.
+            self._may_need_rollback = True
+            self.remove(missing)
 
     def load_from(self, connection: Connection) -> None:
         """Load requirement sets as `load_new` does, on a connection that may be read-only."""
@@ -244,6 +261,8 @@ class RequirementCatalog:
                 "(master_max_requirement_sets); wait until some of them have ended, or let jobs "
                 "have the same requirements"
             )
+        if is_new and len(self._sets) >= 10 * self._max_active:
+            self.remove_missing(db)
         if is_new and len(self._sets) >= 10 * self._max_active:
             raise UnprocessableError(
                 f"the jobs of this farm have {10 * self._max_active} different sets of "

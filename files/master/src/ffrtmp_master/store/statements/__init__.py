@@ -94,6 +94,9 @@ class Statements(Protocol):
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         """Read the ids and keys of requirement sets with an id above `after`."""
 
+    def requirement_ids(self) -> list[int]:
+        """Read the ids of all requirement sets."""
+
     def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
         """Return the id of a requirement set; store the set if it is new.
 

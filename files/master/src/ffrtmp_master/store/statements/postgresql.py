@@ -299,6 +299,9 @@ class PostgresqlStatements:
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         return list(self._run(_NEW_REQUIREMENTS, (after,)))
 
+    def requirement_ids(self) -> list[int]:
+        return [row[0] for row in self._run("SELECT id FROM requirements")]
+
     def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
         find = "SELECT id FROM requirements WHERE key = %s"
         row = self._run(find, (key,)).fetchone()

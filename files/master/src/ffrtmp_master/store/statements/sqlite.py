@@ -222,6 +222,9 @@ class SqliteStatements:
     def new_requirements(self, after: int) -> list[tuple[int, str]]:
         return self._run("SELECT id, key FROM requirements WHERE id > ?", (after,)).fetchall()
 
+    def requirement_ids(self) -> list[int]:
+        return [row[0] for row in self._run("SELECT id FROM requirements")]
+
     def requirement(self, key: str, requirements: str, exclusive: bool) -> int:
         row = self._run("SELECT id FROM requirements WHERE key = ?", (key,)).fetchone()
         if row is not None:
