@@ -1,10 +1,12 @@
 """Tests of TLS contexts that follow their files on disk."""
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from certificates import Site
+from ffrtmp_shared import server_certificates
 from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
 from prometheus_client import CollectorRegistry
 
@@ -67,6 +69,32 @@ def test_a_certificate_without_its_key_is_not_used(site: Site) -> None:
     assert certificates.context() is first
     assert value(certificates, _NOT_AFTER, certificate="server") == before
     site.replace(site.key_file, new_key)
+    clock.now += 2
+    assert certificates.context() is not first
+
+
+def test_files_that_could_not_be_loaded_are_loaded_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cause of a failure may disappear without a change of the files."""
+    clock = Clock()
+    certificates = loaded(site, clock)
+    first = certificates.context()
+    site.renew(datetime(2031, 1, 2, tzinfo=UTC))
+    load = server_certificates._load
+
+    def fail(_: CertificateFiles) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(server_certificates, "_load", fail)
+    for _ in range(10):
+        clock.now += 2
+        assert certificates.context() is first
+    assert caplog.text.count("Too many open files") == 1
+    clock.now += 60
+    assert certificates.context() is first
+    assert caplog.text.count("Too many open files") == 2
+    monkeypatch.setattr(server_certificates, "_load", load)
     clock.now += 2
     assert certificates.context() is not first
 

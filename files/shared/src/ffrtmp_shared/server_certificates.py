@@ -1,6 +1,5 @@
 """TLS context of a server, loaded again when its files change on disk."""
 
-import logging
 import ssl
 import threading
 import time
@@ -14,8 +13,6 @@ from prometheus_client.registry import Collector
 from ffrtmp_shared import validity
 from ffrtmp_shared.file_watch import FileWatch
 from ffrtmp_shared.validity import Validity
-
-_log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_S = 1.0
 
@@ -59,7 +56,7 @@ class ServerCertificates(Collector):
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
-        self._watch = FileWatch(path for path in files if path is not None)
+        self._watch = FileWatch((path for path in files if path is not None), clock)
         self._loaded = _load(files)
         self._checked_at_s = clock()
 
@@ -67,7 +64,7 @@ class ServerCertificates(Collector):
         """Return the context for a new connection.
 
         If changed files cannot be loaded, for example because the key has not been replaced yet,
-        the previous context stays in use.
+        the previous context stays in use, and they are loaded again at the next check.
         """
         self._refresh()
         return self._loaded.context
@@ -108,15 +105,9 @@ class ServerCertificates(Collector):
             if self._clock() - self._checked_at_s < _CHECK_INTERVAL_S:
                 return
             self._checked_at_s = self._clock()
-            # If a file changes while it is loaded, its state differs again at the next check.
-            if not self._watch.has_changed():
-                return
-            try:
-                self._loaded = _load(self._files)
-            except (OSError, ValueError) as error:
-                _log.warning("changed certificate files could not be loaded: %s", error)
-            else:
-                _log.info("loaded changed certificate files")
+            loaded = self._watch.load_changed(lambda: _load(self._files))
+            if loaded is not None:
+                self._loaded = loaded
 
 
 def _load(files: CertificateFiles) -> _Loaded:

@@ -63,8 +63,8 @@ class EnergyReaderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     socket: Path
     state_file: Path
     powercap: Path = POWERCAP
-    interval_s: float = 1.0
-    max_power_w: float = 1000.0
+    interval_s: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    max_power_w: Annotated[float, Meta(gt=0, le=1_000_000)] = 1000.0
     log_level: str = "info"
 
 
