@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.loop_file import write_loop_file
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
+from msgspec import Meta
 
 from ffrtmp_worker.energy import counter, zones
 from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, loop_file
