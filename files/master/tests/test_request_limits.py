@@ -183,7 +183,7 @@ def test_all_agents_reconnect_through_a_load_balancer(migrated: Settings) -> Non
 def test_a_full_queue_of_lookups_is_reported_as_overload(
     migrated: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ffrtmp_master.auth.token_lookup._TOKENS_MAX", 5)
+    monkeypatch.setattr("ffrtmp_master.auth.token_lookup.TOKENS_MAX", 5)
     with limited(migrated, trusted_proxies=("192.0.2.1",)) as harness:
 
         async def guess_all() -> list[Any]:

@@ -15,7 +15,7 @@ from ffrtmp_master.store.reader import Reader
 _INTERVAL_S = 1.0
 # The maximum number of tokens of one lookup. It exceeds the default of connections_max, so that all
 # agents of a farm can reconnect at the same time.
-_TOKENS_MAX = 10_000
+TOKENS_MAX = 10_000
 # SQLite and PostgreSQL limit the number of values in a statement.
 _TOKENS_PER_QUERY = 1000
 
@@ -49,7 +49,7 @@ class TokenLookup:
         """
         future = self._waiting.get(digest)
         if future is None:
-            if len(self._waiting) >= _TOKENS_MAX:
+            if len(self._waiting) >= TOKENS_MAX:
                 raise LookupQueueFullError
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
         if self._query is None:
