@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from certificates import Site
 from ffrtmp_shared import server_certificates
-from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
+from ffrtmp_shared.server_certificates import (
+    CertificateCollector,
+    CertificateFiles,
+    ServerCertificates,
+)
 from prometheus_client import CollectorRegistry
 
 _NOT_AFTER = "ffrtmp_certificate_not_after_timestamp_seconds"
@@ -33,8 +37,8 @@ def loaded(site: Site, clock: Clock, *, with_list: bool = False) -> ServerCertif
 
 def value(certificates: ServerCertificates, name: str, **labels: str) -> float | None:
     registry = CollectorRegistry()
-    registry.register(certificates)
-    return registry.get_sample_value(name, labels)
+    registry.register(CertificateCollector({"api": certificates}))
+    return registry.get_sample_value(name, {"listener": "api", **labels})
 
 
 def test_an_unchanged_context_is_kept(site: Site) -> None:
@@ -130,6 +134,22 @@ def test_the_dates_of_certificates_and_list_are_exported(site: Site) -> None:
     assert ca_expiry is not None
     assert ca_expiry > datetime.now(UTC).timestamp()
     assert value(loaded(site, Clock()), this_update) is None
+
+
+def test_the_listeners_of_a_program_are_distinguished(site: Site) -> None:
+    files = CertificateFiles(site.certificate_file, site.key_file, site.ca_file)
+    site.revoke([])
+    registry = CollectorRegistry()
+    listeners = {"api": files._replace(crl_file=site.crl_file), "metrics": files}
+    registry.register(
+        CertificateCollector({name: ServerCertificates(item) for name, item in listeners.items()})
+    )
+    for listener in listeners:
+        labels = {"listener": listener, "certificate": "ca"}
+        assert registry.get_sample_value(_NOT_AFTER, labels) is not None
+    next_update = "ffrtmp_revocation_list_next_update_timestamp_seconds"
+    assert registry.get_sample_value(next_update, {"listener": "api"}) is not None
+    assert registry.get_sample_value(next_update, {"listener": "metrics"}) is None
 
 
 def test_a_server_without_client_certificates(site: Site) -> None:
