@@ -19,7 +19,11 @@ from ffrtmp_master.telemetry.snapshot import FarmSnapshot
 from ffrtmp_shared import exporter
 from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.metric_page import MetricPage
-from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
+from ffrtmp_shared.server_certificates import (
+    CertificateCollector,
+    CertificateFiles,
+    ServerCertificates,
+)
 from ffrtmp_shared.source_age import SourceAge
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.exporters.cpu import CpuCollector, EnergyCollector
@@ -164,7 +168,7 @@ def _certificates() -> Iterable[Metric]:
     with TemporaryDirectory() as folder:
         site = Site(Path(folder))
         files = CertificateFiles(site.certificate_file, site.key_file, site.ca_file)
-        yield from ServerCertificates(files).collect()
+        yield from CertificateCollector({"metrics": ServerCertificates(files)}).collect()
 
 
 def _scrape() -> Iterable[Metric]:

@@ -1,27 +1,41 @@
 """Tests of the master's metrics: counters, values read at a scrape, and exposition formats."""
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx
+import in_process_master
 import msgspec
 import promtool
 import pytest
+from certificates import HOST, Site
 from databases import only
 from ffrtmp_master.queue.parked_claims import ParkedClaim
 from ffrtmp_master.queue.pending_reasons import read_occupancy, reason_class
 from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementSet
+from ffrtmp_master.server import serve
+from ffrtmp_master.services import Services
+from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.schema import jobs
 from ffrtmp_master.telemetry import snapshot
+from ffrtmp_shared.exporter import ExporterSettings
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Job
+from ffrtmp_shared.server_certificates import ServerCertificates
 from ffrtmp_shared.states import JobState
+from in_process_master import SetClock
 from prometheus_client import parser
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event, insert, select, text
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -407,3 +421,47 @@ def test_parked_claims_and_their_wakes_are_counted(ready_harness: Any) -> None:
     during, after = portal_call(ready_harness, exercise)
     assert (during.parked, during.wakeups, during.spurious_wakeups) == (1, 1, 1)
     assert (after.parked, after.wakeups, after.spurious_wakeups) == (0, 1, 1)
+
+
+class Observed(Collector):
+    """A collector that records how many threads call it at the same time."""
+
+    def __init__(self) -> None:
+        self.calls = self.active = self.active_max = 0
+        self.overlapped = threading.Event()
+
+    def collect(self) -> Iterable[Metric]:
+        self.calls += 1
+        self.active += 1
+        self.active_max = max(self.active_max, self.active)
+        if self.active > 1:
+            self.overlapped.set()
+        # A second call has this time to begin.
+        self.overlapped.wait(0.3)
+        self.active -= 1
+        return ()
+
+
+def test_both_listeners_call_a_collector_one_after_the_other(
+    migrated: Settings, tmp_path: Path
+) -> None:
+    site, observed, clock = Site(tmp_path), Observed(), SetClock()
+    settings = ExporterSettings(
+        listen_address=HOST,
+        listen_port=0,
+        certificate_file=site.certificate_file,
+        key_file=site.key_file,
+        client_ca_file=site.ca_file,
+    )
+    certificates = ServerCertificates(settings.certificate_files)
+    services = Services(migrated, clock, maintenance_interval_s=3600, certificates=observed)
+    with (
+        in_process_master.running_master(services, clock) as harness,
+        serve._metrics_server(settings, certificates, services) as server,
+        ThreadPoolExecutor() as threads,
+    ):
+        url = f"https://{HOST}:{server.port}/metrics"
+        scraped = threads.submit(httpx.get, url, verify=site.context(), timeout=10)
+        assert harness.call("viewer", "GET", "/metrics").status_code == 200
+        assert scraped.result().status_code == 200
+    assert (observed.calls, observed.active_max) == (2, 1)

@@ -16,7 +16,12 @@ import pytest
 from ffrtmp_master.auth.rate_limiting import BucketCache, TokenBucket, client_network, retry_after
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import credentials
+from ffrtmp_master.store.credentials import Credential
+from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_shared import suite
+from ffrtmp_shared.credentials import token_sha256
+from ffrtmp_shared.models import Role
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process_master import MasterHarness, SetClock
@@ -144,6 +149,52 @@ def test_unknown_tokens_cost_few_queries(migrated: Settings) -> None:
             "viewer": 1,
         }
         assert queries <= 3 + 1
+
+
+def test_all_agents_reconnect_through_a_load_balancer(migrated: Settings) -> None:
+    """After the start of a master, no token is cached, and all agents have the same address."""
+    agents = [
+        Credential(name=f"a{n}", role=Role.AGENT, node=f"a{n}", sha256=token_sha256(f"token-{n}"))
+        for n in range(1000)
+    ]
+
+    def add(work: UnitOfWork) -> None:
+        for agent in agents:
+            credentials.add_token(work.connection, agent, "test", work.now)
+
+    with limited(migrated, trusted_proxies=("192.0.2.0/24",)) as harness:
+
+        async def reconnect() -> list[Any]:
+            await harness.services.writer.write(add)
+            authenticate = harness.services.authenticator.authenticate
+            valid = [authenticate(f"Bearer token-{n}", ("192.0.2.1", 1)) for n in range(1000)]
+            unknown = [authenticate(f"Bearer guess-{n}", ("192.0.2.1", 1)) for n in range(100)]
+            gathered = asyncio.gather(*unknown, *valid, return_exceptions=True)
+            return await asyncio.wait_for(gathered, 10)
+
+        with harness.client.portal() as portal:
+            found = portal.call(reconnect)
+        assert Counter(type(item).__name__ for item in found[:100]) == {
+            "NotAuthorizedException": 100
+        }
+        assert [getattr(item, "name", item) for item in found[100:]] == [a.name for a in agents]
+
+
+def test_a_full_queue_of_lookups_is_reported_as_overload(
+    migrated: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ffrtmp_master.auth.token_lookup.TOKENS_MAX", 5)
+    with limited(migrated, trusted_proxies=("192.0.2.1",)) as harness:
+
+        async def guess_all() -> list[Any]:
+            authenticate = harness.services.authenticator.authenticate
+            guesses = [authenticate(f"Bearer guess-{n}", ("192.0.2.1", 1)) for n in range(8)]
+            return await asyncio.gather(*guesses, return_exceptions=True)
+
+        with harness.client.portal() as portal:
+            found = portal.call(guess_all)
+        assert [item.status_code for item in found] == [401] * 5 + [503] * 3
+        assert found[-1].headers == {"Retry-After": "2"}
 
 
 def test_the_authenticator_caches_a_limited_number_of_tokens(

@@ -24,9 +24,10 @@ import pytest
 import trustme
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
-from ffrtmp_shared.credentials import client_context
+from ffrtmp_shared.credentials import ClientCertificate, client_context
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport, RunRequest
 from forked_master import Master
+from revocation_list import write_list
 
 MASTER = Path(sys.executable).parent / "ffrtmp-master"
 
@@ -56,6 +57,7 @@ class Process:
         self.config = folder / "master.yml"
         document = msgspec.to_builtins(settings, enc_hook=str) | {"listen_port": port}
         self.config.write_text(json.dumps(document))
+        self.client_certificate: ClientCertificate | None = None
         self.process: Master | None = None
 
     def start(self) -> None:
@@ -72,7 +74,7 @@ class Process:
         raise AssertionError("the master did not become ready")
 
     def client(self, holder: str) -> MasterClient:
-        return MasterClient(self.url, f"token-{holder}", self.ca_file)
+        return MasterClient(self.url, f"token-{holder}", self.ca_file, self.client_certificate)
 
     def end(self, signal_number: signal.Signals) -> int:
         assert self.process is not None
@@ -346,6 +348,10 @@ def test_metrics_stay_available_while_clients_overload_the_api(
         "key_file": str(process.key_file),
         "client_ca_file": str(process.ca_file),
     }
+    write_list(process.authority, tmp_path / "crl.pem")
+    document["client_ca_file"] = str(process.ca_file)
+    document["client_crl_file"] = str(tmp_path / "crl.pem")
+    process.client_certificate = ClientCertificate(process.certificate_file, process.key_file)
     process.config.write_text(json.dumps(document))
     api = ("127.0.0.1", int(process.url.rpartition(":")[2]))
     url = f"https://127.0.0.1:{port}/metrics"
@@ -360,7 +366,14 @@ def test_metrics_stay_available_while_clients_overload_the_api(
         page = httpx.get(url, verify=scraper).text
         assert "ffrtmp_master_build_info{" in page
         assert 'ffrtmp_master_jobs_queued{priority="medium",reason="ready"} 0.0' in page
-        assert 'ffrtmp_certificate_not_after_timestamp_seconds{certificate="server"}' in page
+        not_after = "ffrtmp_certificate_not_after_timestamp_seconds"
+        for listener in ("api", "metrics"):
+            for name in ("server", "ca"):
+                assert f'{not_after}{{certificate="{name}",listener="{listener}"}}' in page
+        # Only the API has a revocation list.
+        expiry = "ffrtmp_revocation_list_next_update_timestamp_seconds"
+        assert f'{expiry}{{listener="api"}}' in page
+        assert f'{expiry}{{listener="metrics"}}' not in page
         assert 'ffrtmp_scrape_collector_success{collector="snapshot"} 1.0' in page
         assert promtool.complaints(page) == ""
         with pytest.raises(httpx.TransportError):

@@ -1,5 +1,6 @@
 """Tests of the client of the master: renewed certificates, and tokens that are not valid."""
 
+import errno
 import http.server
 import ssl
 import threading
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from ffrtmp_shared import credentials
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.credentials import ClientCertificate
 
@@ -93,6 +95,28 @@ def test_a_renewed_certificate_is_used_without_a_restart(
     first, second, renewed, kept = master.serials
     assert first == second != renewed
     assert kept == renewed
+
+
+def test_a_certificate_that_could_not_be_loaded_is_loaded_later(
+    master: Master, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cause of a failure may disappear without a change of the files."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = _install(authority, tmp_path)
+
+    def fail(*_: object) -> ssl.SSLContext:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with MasterClient(master.url, "token", tmp_path / "ca.pem", certificate) as client:
+        client.nodes()
+        _install(authority, tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(credentials, "client_context", fail)
+            client.nodes()
+        client.nodes()
+
+    first, kept, renewed = master.serials
+    assert first == kept != renewed
 
 
 def test_a_token_that_http_cannot_transmit_is_refused_without_being_shown(

@@ -1,11 +1,17 @@
 """Tests of TLS contexts that follow their files on disk."""
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from certificates import Site
-from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
+from ffrtmp_shared import server_certificates
+from ffrtmp_shared.server_certificates import (
+    CertificateCollector,
+    CertificateFiles,
+    ServerCertificates,
+)
 from prometheus_client import CollectorRegistry
 
 _NOT_AFTER = "ffrtmp_certificate_not_after_timestamp_seconds"
@@ -31,8 +37,8 @@ def loaded(site: Site, clock: Clock, *, with_list: bool = False) -> ServerCertif
 
 def value(certificates: ServerCertificates, name: str, **labels: str) -> float | None:
     registry = CollectorRegistry()
-    registry.register(certificates)
-    return registry.get_sample_value(name, labels)
+    registry.register(CertificateCollector({"api": certificates}))
+    return registry.get_sample_value(name, {"listener": "api", **labels})
 
 
 def test_an_unchanged_context_is_kept(site: Site) -> None:
@@ -71,6 +77,32 @@ def test_a_certificate_without_its_key_is_not_used(site: Site) -> None:
     assert certificates.context() is not first
 
 
+def test_files_that_could_not_be_loaded_are_loaded_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The cause of a failure may disappear without a change of the files."""
+    clock = Clock()
+    certificates = loaded(site, clock)
+    first = certificates.context()
+    site.renew(datetime(2031, 1, 2, tzinfo=UTC))
+    load = server_certificates._load
+
+    def fail(_: CertificateFiles) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(server_certificates, "_load", fail)
+    for _ in range(10):
+        clock.now += 2
+        assert certificates.context() is first
+    assert caplog.text.count("Too many open files") == 1
+    clock.now += 60
+    assert certificates.context() is first
+    assert caplog.text.count("Too many open files") == 2
+    monkeypatch.setattr(server_certificates, "_load", load)
+    clock.now += 2
+    assert certificates.context() is not first
+
+
 @pytest.mark.parametrize("name", ["host.pem", "host.key", "ca.pem", "crl.pem"])
 @pytest.mark.parametrize("content", [None, b"", b"no certificate\n"])
 def test_a_missing_or_damaged_file_changes_nothing(
@@ -102,6 +134,22 @@ def test_the_dates_of_certificates_and_list_are_exported(site: Site) -> None:
     assert ca_expiry is not None
     assert ca_expiry > datetime.now(UTC).timestamp()
     assert value(loaded(site, Clock()), this_update) is None
+
+
+def test_the_listeners_of_a_program_are_distinguished(site: Site) -> None:
+    files = CertificateFiles(site.certificate_file, site.key_file, site.ca_file)
+    site.revoke([])
+    registry = CollectorRegistry()
+    listeners = {"api": files._replace(crl_file=site.crl_file), "metrics": files}
+    registry.register(
+        CertificateCollector({name: ServerCertificates(item) for name, item in listeners.items()})
+    )
+    for listener in listeners:
+        labels = {"listener": listener, "certificate": "ca"}
+        assert registry.get_sample_value(_NOT_AFTER, labels) is not None
+    next_update = "ffrtmp_revocation_list_next_update_timestamp_seconds"
+    assert registry.get_sample_value(next_update, {"listener": "api"}) is not None
+    assert registry.get_sample_value(next_update, {"listener": "metrics"}) is None
 
 
 def test_a_server_without_client_certificates(site: Site) -> None:

@@ -435,7 +435,7 @@ def test_an_exporter_requires_a_client_certificate(
             for name in (
                 "process_cpu_seconds_total",
                 "process_resident_memory_bytes",
-                'ffrtmp_certificate_not_after_timestamp_seconds{certificate="server"}',
+                'ffrtmp_certificate_not_after_timestamp_seconds{certificate="server",listener="metrics"}',
             ):
                 assert float(costs[name]) > 0
             assert 'ffrtmp_exporter_build_info{python="' in page

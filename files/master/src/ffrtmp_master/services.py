@@ -58,7 +58,7 @@ class Services:
             clock: The clock that determines when leases expire. The default is a SteadyClock that
                 is adjusted to the clock of the database or the host.
             maintenance_interval_s: The pause between two maintenance passes, in seconds.
-            certificates: Exports the dates of the server's certificates.
+            certificates: Exports the dates of the certificates of the master's listeners.
         """
         self.settings = settings
         self._certificates = certificates
@@ -135,15 +135,16 @@ class Services:
             loops=self.loops,
         )
         self.readiness = Readiness(self.reader, self.writer, self.loops)
-        self.metric_page = MetricPage(self.collectors())
+        # Both listeners serve this page, because it prevents that two threads call a collector at
+        # the same time.
+        self.metric_page = MetricPage(self._collectors())
         self._listener: NotificationListener | None = None
         if settings.is_shared:
             self._listener = NotificationListener(
                 settings.database_url, password, self._wakeups.after_notification, self.loops
             )
 
-    def collectors(self) -> dict[str, Collector]:
-        """Return the collectors of the master's metrics by name."""
+    def _collectors(self) -> dict[str, Collector]:
         return {
             "events": self.metrics.registry,
             "loops": LoopCollector("ffrtmp_master", self.loops.read),

@@ -16,9 +16,12 @@ _MIB = 1024 * 1024
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 # The bound keeps the time before which data is removed within the range of dates.
-Days = Annotated[float, Meta(gt=0, le=36_500)]
-Bytes = Annotated[int, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=1)]
+_DAYS_MAX = 36_500
+Days = Annotated[float, Meta(gt=0, le=_DAYS_MAX)]
+# The bounds keep sums and products of sizes and numbers within the integers of the databases.
+_BYTES_MAX = 2**60
+Bytes = Annotated[int, Meta(gt=0, le=_BYTES_MAX)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 SQLITE_PREFIX = "sqlite:///"
 POSTGRESQL_PREFIX = "postgresql://"
@@ -113,18 +116,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_attempt_bytes: Bytes = 1024 * _MIB
     max_attempt_files: Annotated[int, Meta(ge=1, le=256)] = 64
     max_token_bytes: Bytes = 40 * 1024 * _MIB
-    max_token_files: Annotated[int, Meta(ge=1)] = 10_000
-    reserved_bytes: Annotated[int, Meta(ge=0)] = 1024 * _MIB
+    max_token_files: Count = 10_000
+    reserved_bytes: Annotated[int, Meta(ge=0, le=_BYTES_MAX)] = 1024 * _MIB
     database_max_bytes: Bytes | None = None
     database_password_file: Path | None = None
     priority_step_s: Seconds = 3600.0
-    requests_per_s_max: Annotated[float, Meta(ge=1)] = 2000.0
-    failed_logins_per_minute_max: Annotated[int, Meta(ge=1)] = 60
+    requests_per_s_max: Annotated[float, Meta(ge=1, le=1_000_000_000)] = 2000.0
+    failed_logins_per_minute_max: Count = 60
     jobs_keep_days: Days | None = None
     artifacts_keep_days: Days | None = None
     artifacts_max_bytes: Bytes | None = None
-    sources_keep_days: Annotated[float, Meta(ge=0.01)] | None = None
-    max_requirement_sets: Annotated[int, Meta(ge=1)] = DEFAULT_MAX_REQUIREMENT_SETS
+    sources_keep_days: Annotated[float, Meta(ge=0.01, le=_DAYS_MAX)] | None = None
+    max_requirement_sets: Count = DEFAULT_MAX_REQUIREMENT_SETS
     client_ca_file: Path | None = None
     metrics: ExporterSettings | None = None
     client_crl_file: Path | None = None
@@ -135,7 +138,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     handshake_timeout_s: Seconds = 10.0
     head_timeout_s: Seconds = 10.0
     idle_timeout_s: Seconds = 75.0
-    body_rate_min_bytes_per_s: Annotated[float, Meta(gt=0)] = 4096.0
+    body_rate_min_bytes_per_s: Annotated[float, Meta(gt=0, le=_BYTES_MAX)] = 4096.0
     body_window_s: Seconds = 30.0
     request_line_max_bytes: Bytes = 8 * 1024
     headers_max: Count = 100

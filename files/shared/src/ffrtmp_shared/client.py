@@ -1,6 +1,5 @@
 """Client of the master's API: typed calls over HTTPS, authenticated with a token."""
 
-import logging
 from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -59,8 +58,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 15.0
 _OK = (HTTPStatus.OK, HTTPStatus.CREATED)
@@ -146,16 +143,10 @@ class MasterClient:
 
         A restart would interrupt the job of an agent.
         """
-        if self._watch.has_changed():
-            try:
-                renewed = self._open()
-            except OSError as error:
-                # The key has not been replaced yet. Its file will differ again.
-                _log.warning("changed certificate files could not be loaded: %s", error)
-            else:
-                self._connection.close()
-                self._connection = renewed
-                _log.info("loaded changed certificate files")
+        renewed = self._watch.load_changed(self._open)
+        if renewed is not None:
+            self._connection.close()
+            self._connection = renewed
         return self._connection
 
     # --- agents ---

@@ -18,9 +18,15 @@ from ffrtmp_shared.exporter_server import ExporterServer
 from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.metric_page import MetricPage
-from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
+from ffrtmp_shared.server_certificates import (
+    CertificateCollector,
+    CertificateFiles,
+    ServerCertificates,
+)
 
 LISTENER_STALE_AFTER_S = 60.0
+METRICS_LISTENER = "metrics"
+"""The label of the certificates of listeners that only serve metrics."""
 
 
 class ExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,29 +72,30 @@ class BuildInfo(Collector):
 
 
 def make_server(
+    *,
     title: str,
-    collectors: Mapping[str, Collector],
+    page: MetricPage,
+    certificates: ServerCertificates,
     settings: ExporterSettings,
     loop: LoopStatus,
     is_ready: Callable[[], bool] = lambda: True,
 ) -> ExporterServer:
-    """Open the server of an exporter, which also exports the dates of its certificates.
+    """Open the server of an exporter.
 
     Args:
         title: The heading of the landing page.
-        collectors: The collectors of the exporter, by name.
-        settings: Listen address, certificates and limits.
+        page: The metrics of the exporter.
+        certificates: The certificates of the server.
+        settings: Listen address and limits.
         loop: The record of the server's loop.
         is_ready: Returns whether the metrics are complete; until then, they are not served.
 
     Raises:
-        OSError: The port is in use, or a certificate file cannot be read.
-        ValueError: A certificate file is not valid.
+        OSError: The port is in use.
     """
-    certificates = ServerCertificates(settings.certificate_files)
     return ExporterServer(
         title=title,
-        page=MetricPage({**collectors, "certificates": certificates}),
+        page=page,
         certificates=certificates,
         address=(settings.listen_address, settings.listen_port),
         limits=ConnectionBounds(settings.connections_max, settings.connections_per_address_max),
@@ -133,6 +140,19 @@ def serve_until_stopped(
     title = f"ffmpeg-rtmp exporter {name}"
     loops = loops or LoopRegistry()
     listener = loops.add("listener", stale_after_s=LISTENER_STALE_AFTER_S)
-    own = {**own_collectors(), "loops": LoopCollector("ffrtmp_exporter", loops.read)}
-    with make_server(title, {**collectors, **own}, settings, listener, is_ready):
+    certificates = ServerCertificates(settings.certificate_files)
+    own = {
+        **own_collectors(),
+        "loops": LoopCollector("ffrtmp_exporter", loops.read),
+        "certificates": CertificateCollector({METRICS_LISTENER: certificates}),
+    }
+    page = MetricPage({**collectors, **own})
+    with make_server(
+        title=title,
+        page=page,
+        certificates=certificates,
+        settings=settings,
+        loop=listener,
+        is_ready=is_ready,
+    ):
         stopped.wait()

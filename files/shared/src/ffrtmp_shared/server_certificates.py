@@ -1,10 +1,9 @@
 """TLS context of a server, loaded again when its files change on disk."""
 
-import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,6 @@ from prometheus_client.registry import Collector
 from ffrtmp_shared import validity
 from ffrtmp_shared.file_watch import FileWatch
 from ffrtmp_shared.validity import Validity
-
-_log = logging.getLogger(__name__)
 
 _CHECK_INTERVAL_S = 1.0
 
@@ -34,14 +31,23 @@ class CertificateFiles(NamedTuple):
     crl_file: Path | None = None
 
 
-class _Loaded(NamedTuple):
-    context: ssl.SSLContext
+class CertificateDates(NamedTuple):
+    """Dates of the certificates and revocation lists of a server.
+
+    `not_after_s` contains the expiry of each certificate by its name, as a Unix time in seconds.
+    """
+
     not_after_s: dict[str, float]
     lists: tuple[Validity, ...]
 
 
-class ServerCertificates(Collector):
-    """Provides the current TLS context of a server, and exports the dates of its certificates."""
+class _Loaded(NamedTuple):
+    context: ssl.SSLContext
+    dates: CertificateDates
+
+
+class ServerCertificates:
+    """Provides the current TLS context of a server, and the dates of its certificates."""
 
     def __init__(
         self, files: CertificateFiles, clock: Callable[[], float] = time.monotonic
@@ -59,7 +65,7 @@ class ServerCertificates(Collector):
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
-        self._watch = FileWatch(path for path in files if path is not None)
+        self._watch = FileWatch((path for path in files if path is not None), clock)
         self._loaded = _load(files)
         self._checked_at_s = clock()
 
@@ -67,56 +73,63 @@ class ServerCertificates(Collector):
         """Return the context for a new connection.
 
         If changed files cannot be loaded, for example because the key has not been replaced yet,
-        the previous context stays in use.
+        the previous context stays in use, and they are loaded again at the next check.
         """
         self._refresh()
         return self._loaded.context
 
-    def collect(self) -> Iterable[Metric]:
-        """Yield the dates of the certificates and the revocation list that are in use."""
+    def dates(self) -> CertificateDates:
+        """Return the dates of the certificates and the revocation lists that are in use."""
         self._refresh()
-        loaded = self._loaded
-        not_after = GaugeMetricFamily(
-            "ffrtmp_certificate_not_after_timestamp_seconds",
-            "Expiry of the server's certificate and of the CA of its clients",
-            labels=["certificate"],
-            unit="seconds",
-        )
-        for name, expiry_s in loaded.not_after_s.items():
-            not_after.add_metric([name], expiry_s)
-        yield not_after
-        issued = GaugeMetricFamily(
-            "ffrtmp_revocation_list_this_update_timestamp_seconds",
-            "Time at which the revocation list in use was issued",
-            unit="seconds",
-        )
-        expires = GaugeMetricFamily(
-            "ffrtmp_revocation_list_next_update_timestamp_seconds",
-            "Time after which the revocation list in use rejects every client",
-            unit="seconds",
-        )
-        if loaded.lists:
-            issued.add_metric([], min(dates.begin_s for dates in loaded.lists))
-        ends_s = [dates.end_s for dates in loaded.lists if dates.end_s is not None]
-        if ends_s:
-            expires.add_metric([], min(ends_s))
-        yield issued
-        yield expires
+        return self._loaded.dates
 
     def _refresh(self) -> None:
         with self._lock:
             if self._clock() - self._checked_at_s < _CHECK_INTERVAL_S:
                 return
             self._checked_at_s = self._clock()
-            # If a file changes while it is loaded, its state differs again at the next check.
-            if not self._watch.has_changed():
-                return
-            try:
-                self._loaded = _load(self._files)
-            except (OSError, ValueError) as error:
-                _log.warning("changed certificate files could not be loaded: %s", error)
-            else:
-                _log.info("loaded changed certificate files")
+            loaded = self._watch.load_changed(lambda: _load(self._files))
+            if loaded is not None:
+                self._loaded = loaded
+
+
+class CertificateCollector(Collector):
+    """Exports the dates of the certificates of a program's listeners."""
+
+    def __init__(self, listeners: Mapping[str, ServerCertificates]) -> None:
+        """Export the dates of the certificates of each listener, by the listener's name."""
+        self._listeners = dict(listeners)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the dates of the certificates and the revocation lists that are in use."""
+        not_after = GaugeMetricFamily(
+            "ffrtmp_certificate_not_after_timestamp_seconds",
+            "Expiry of the server's certificate and of the CA of its clients",
+            labels=["listener", "certificate"],
+            unit="seconds",
+        )
+        issued = GaugeMetricFamily(
+            "ffrtmp_revocation_list_this_update_timestamp_seconds",
+            "Time at which the revocation list in use was issued",
+            labels=["listener"],
+            unit="seconds",
+        )
+        expires = GaugeMetricFamily(
+            "ffrtmp_revocation_list_next_update_timestamp_seconds",
+            "Time after which the revocation list in use rejects every client",
+            labels=["listener"],
+            unit="seconds",
+        )
+        for listener, certificates in self._listeners.items():
+            dates = certificates.dates()
+            for name, expiry_s in dates.not_after_s.items():
+                not_after.add_metric([listener, name], expiry_s)
+            if dates.lists:
+                issued.add_metric([listener], min(found.begin_s for found in dates.lists))
+            ends_s = [found.end_s for found in dates.lists if found.end_s is not None]
+            if ends_s:
+                expires.add_metric([listener], min(ends_s))
+        yield from (not_after, issued, expires)
 
 
 def _load(files: CertificateFiles) -> _Loaded:
@@ -136,7 +149,7 @@ def _load(files: CertificateFiles) -> _Loaded:
         lists = validity.revocation_lists_validity(files.crl_file.read_text(encoding="ascii"))
         if not lists:
             raise ValueError(f"{files.crl_file} contains no revocation list")
-    return _Loaded(context, not_after_s, tuple(lists))
+    return _Loaded(context, CertificateDates(not_after_s, tuple(lists)))
 
 
 def _expiries_s(path: Path) -> list[float]:

@@ -17,6 +17,7 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.exceptions import (
     NotAuthorizedException,
+    ServiceUnavailableException,
     TooManyRequestsException,
 )
 from litestar.handlers import BaseRouteHandler
@@ -24,6 +25,7 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 
 from ffrtmp_master.auth.rate_limiting import BucketCache, TokenBucket, client_network, retry_after
 from ffrtmp_master.auth.token_lookup import LookupQueueFullError, TokenLookup
+from ffrtmp_master.auth.trusted_proxies import TrustedProxies
 from ffrtmp_master.clock import Clock
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import credentials
@@ -50,6 +52,8 @@ _TRACKED_NETWORKS_MAX = 10_000
 # The recorded time of a token's last use is accurate to one minute.
 _RECORD_USES_INTERVAL_S = 30.0
 _STALE_AFTER_S = 300.0
+# The pause in seconds until a client repeats a request whose token could not be looked up.
+_QUEUE_FULL_RETRY_S = 2.0
 _RECORDED_TOKENS_PER_WRITE = 500
 
 
@@ -71,7 +75,8 @@ class TokenAuthenticator:
     Tokens are looked up by digest, so the duration of a lookup reveals nothing about the tokens. If
     a token is used for too many requests, its requests are rejected for a while. If an address
     sends too many unknown tokens, it gets 429 instead of 401 for a while; its requests with valid
-    tokens are still accepted.
+    tokens are still accepted. This limit does not apply to load balancers, because all agents
+    connect from their addresses.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class TokenAuthenticator:
         failures = settings.failed_logins_per_minute_max
         self._failure_buckets = BucketCache[str](_TRACKED_NETWORKS_MAX, failures, failures / 60)
         self._lookup = TokenLookup(reader)
+        self._proxies = TrustedProxies(settings.trusted_proxies)
         self._cache: dict[str, _CachedCredential] = {}
         # Incremented when this master revokes a token; older cache entries are then ignored.
         self._generation = 0
@@ -115,7 +121,8 @@ class TokenAuthenticator:
 
         `authorization` is the value of the header Authorization, and `client` is the address and
         port of the client. Raises NotAuthorizedException if the token is missing, unknown or
-        expired, and TooManyRequestsException if a rate limit is exceeded.
+        expired, TooManyRequestsException if a rate limit is exceeded, and
+        ServiceUnavailableException if too many other tokens are being looked up.
         """
         cached, now_s = await self._cached(authorization, client)
         holder = cached.holder
@@ -197,7 +204,7 @@ class TokenAuthenticator:
             # This token was valid a moment ago, so it is looked up again without further checks.
             holder, wait_s = await self._lookup.find(digest), 0.0
         else:
-            holder, wait_s = await self._look_up_limited(digest, client_network(client))
+            holder, wait_s = await self._look_up_limited(digest, client)
         now_s = time.monotonic()
         if holder is None or not hmac.compare_digest(holder.sha256, digest):
             self._cache.pop(digest, None)
@@ -212,25 +219,28 @@ class TokenAuthenticator:
         cached.generation = generation
         return cached
 
-    async def _look_up_limited(self, digest: str, network: str) -> tuple[Credential | None, float]:
+    async def _look_up_limited(
+        self, digest: str, client: tuple[str, int] | None
+    ) -> tuple[Credential | None, float]:
         """Look up a token that is not cached, within the limit of unknown tokens of a network.
 
-        The limit is applied before the query. Beyond it, all networks share one query per second.
+        The limit is applied before the query. Beyond it, all networks share one lookup per second.
+        Load balancers use only the shared lookup.
 
         Args:
             digest: The digest of the token.
-            network: The network of the client.
+            client: The address and port of the client.
 
         Returns:
             The credential, if there is one, and the time in seconds until the network may send
             another unknown token, or 0 if the limit is not exceeded.
         """
+        if client is not None and self._proxies.contain(client[0]):
+            return await self._find_shared(digest), 0.0
+        network = client_network(client)
         wait_s = self._failure_buckets.consume(network, time.monotonic())
         if wait_s:
-            try:
-                return await self._lookup.find_shared(digest), wait_s
-            except LookupQueueFullError as error:
-                raise _too_many_unknown(wait_s) from error
+            return await self._find_shared(digest), wait_s
         is_unknown = False
         try:
             holder = await self._lookup.find(digest)
@@ -239,6 +249,15 @@ class TokenAuthenticator:
             if not is_unknown:
                 self._failure_buckets.give_back(network)
         return holder, 0.0
+
+    async def _find_shared(self, digest: str) -> Credential | None:
+        try:
+            return await self._lookup.find_shared(digest)
+        except LookupQueueFullError as error:
+            raise ServiceUnavailableException(
+                "too many tokens are being looked up; repeat the request later",
+                headers=retry_after(_QUEUE_FULL_RETRY_S),
+            ) from error
 
     def _add_to_cache(self, digest: str, holder: Credential, now_s: float) -> _CachedCredential:
         if len(self._cache) >= _CACHED_TOKENS_MAX:

@@ -32,8 +32,8 @@ class ApiExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     master_url: MasterUrl
     token_file: Path
     ca_file: Path
-    refresh_s: Annotated[float, Meta(gt=0)] = 15.0
-    results_series_max: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    results_keep_days: Annotated[float, Meta(gt=0)] = 90.0
-    results_recount_s: Annotated[float, Meta(gt=0)] = 86_400.0
+    refresh_s: Annotated[float, Meta(gt=0, le=86_400)] = 15.0
+    results_series_max: Annotated[int, Meta(ge=1, le=100_000)] = 20_000
+    results_keep_days: Annotated[float, Meta(gt=0, le=36_500)] = 90.0
+    results_recount_s: Annotated[float, Meta(gt=0, le=31_536_000)] = 86_400.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -79,7 +79,7 @@ class ImporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     key_file: Path
     import_url: MasterUrl
     state_file: Path
-    pause_s: Annotated[float, Meta(gt=0)] = 15.0
+    pause_s: Annotated[float, Meta(gt=0, le=86_400)] = 15.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -1,11 +1,11 @@
 """Limits of the number of connections, in total and for each client address."""
 
-import ipaddress
 import logging
 import time
 from collections.abc import Callable, Sequence
 
 from ffrtmp_master.auth.rate_limiting import BucketCache, client_network
+from ffrtmp_master.auth.trusted_proxies import TrustedProxies
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class ConnectionLimits:
         """
         self._total_max = total_max
         self._per_address_max = per_address_max
-        self._proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in trusted_proxies]
+        self._proxies = TrustedProxies(trusted_proxies)
         self._count_refusal = count_refusal
         self._by_network: dict[str, int] = {}
         self._logged = BucketCache[str](_LOGGED_NETWORKS_MAX, 1, 1 / _LOG_INTERVAL_S)
@@ -60,7 +60,7 @@ class ConnectionLimits:
             return None
         network = client_network(client)
         count = self._by_network.get(network, 0)
-        if count >= self._per_address_max and not self._is_proxy(client[0]):
+        if count >= self._per_address_max and not self._proxies.contain(client[0]):
             limit = f"connections_per_address_max is {self._per_address_max}"
             self._refuse("connections_per_address", network, limit)
             return None
@@ -83,12 +83,6 @@ class ConnectionLimits:
             self._by_network[network] = left
         else:
             del self._by_network[network]
-
-    def _is_proxy(self, host: str) -> bool:
-        address = ipaddress.ip_address(host.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in proxy for proxy in self._proxies)
 
     def _refuse(self, reason: str, network: str, limit: str) -> None:
         self._count_refusal(reason)

@@ -14,9 +14,14 @@ from typing import Any
 
 import uvicorn
 from ffrtmp_shared.config import ConfigError
-from ffrtmp_shared.exporter import LISTENER_STALE_AFTER_S, ExporterSettings, make_server
+from ffrtmp_shared.exporter import (
+    LISTENER_STALE_AFTER_S,
+    METRICS_LISTENER,
+    ExporterSettings,
+    make_server,
+)
 from ffrtmp_shared.exporter_server import ExporterServer
-from ffrtmp_shared.server_certificates import ServerCertificates
+from ffrtmp_shared.server_certificates import CertificateCollector, ServerCertificates
 from uvicorn.config import STARTUP_FAILURE
 
 from ffrtmp_master.server import app
@@ -36,6 +41,8 @@ _GRACE_S = 3
 _GC_THRESHOLD = 50_000
 # Uvicorn calls `on_tick` ten times per second.
 _TICKS_PER_CHECK = 10
+# The label of the certificates of the API's listener.
+_API_LISTENER = "api"
 
 
 class Server(uvicorn.Server):
@@ -138,11 +145,8 @@ def serve(settings: Settings) -> None:
     """
     _tune_garbage_collector()
     # Renewed certificates and revocation lists are used without a restart.
-    try:
-        certificates = ServerCertificates(settings.certificate_files)
-    except ValueError as error:
-        raise ConfigError(f"the certificates cannot be used: {error}") from error
-    services = Services(settings, certificates=certificates)
+    certificates = _certificates(settings)
+    services = Services(settings, certificates=CertificateCollector(certificates))
     config = uvicorn.Config(
         app.create_app(services),
         host=settings.listen_address,
@@ -160,13 +164,39 @@ def serve(settings: Settings) -> None:
     )
     # The metrics have a listener and threads of their own, so that they stay available when clients
     # overload the API.
-    with nullcontext() if settings.metrics is None else _metrics_server(settings.metrics, services):
-        Server(config, services, certificates.context).run()
+    with (
+        nullcontext()
+        if settings.metrics is None
+        else _metrics_server(settings.metrics, certificates[METRICS_LISTENER], services)
+    ):
+        Server(config, services, certificates[_API_LISTENER].context).run()
 
 
-def _metrics_server(settings: ExporterSettings, services: Services) -> ExporterServer:
+def _certificates(settings: Settings) -> dict[str, ServerCertificates]:
+    """Load the certificates of each listener.
+
+    Raises OSError or ConfigError if a certificate cannot be read.
+    """
+    files = {_API_LISTENER: settings.certificate_files}
+    if settings.metrics is not None:
+        files[METRICS_LISTENER] = settings.metrics.certificate_files
+    try:
+        return {listener: ServerCertificates(found) for listener, found in files.items()}
+    except ValueError as error:
+        raise ConfigError(f"the certificates cannot be used: {error}") from error
+
+
+def _metrics_server(
+    settings: ExporterSettings, certificates: ServerCertificates, services: Services
+) -> ExporterServer:
     loop = services.loops.add("metrics_listener", stale_after_s=LISTENER_STALE_AFTER_S)
-    return make_server("ffmpeg-rtmp master", services.collectors(), settings, loop)
+    return make_server(
+        title="ffmpeg-rtmp master",
+        page=services.metric_page,
+        certificates=certificates,
+        settings=settings,
+        loop=loop,
+    )
 
 
 def _tune_garbage_collector() -> None:

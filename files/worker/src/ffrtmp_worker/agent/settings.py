@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from ffrtmp_shared.constrained_types import Amount, Currency, MasterUrl
+from ffrtmp_shared.constrained_types import Amount, Count, Currency, MasterUrl, Port
 from msgspec import Meta
 
 from ffrtmp_worker.inputs.address_policy import parse_networks
@@ -64,26 +64,26 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     key_file: Path | None = None
     node_name: str
     address: str
-    exporters: dict[str, int] = {}
+    exporters: dict[str, Port] = {}
     labels: dict[str, str] = {}
     work_dir: Path
     spool_dir: Path
     cache_dir: Path
-    cache_max_bytes: int = 20_000_000_000
+    cache_max_bytes: Count = 20_000_000_000
     ffmpeg: Path
     ffprobe: Path
     quality_ffmpeg: Path
-    vmaf_threads: int = 2
+    vmaf_threads: Annotated[int, Meta(ge=1, le=4096)] = 2
     progress_socket: Path | None = None
     energy_socket: Path | None = None
-    energy_idle_s: float = 5.0
+    energy_idle_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     rtmp_url: Annotated[str, Meta(pattern=RTMP_URL)] | None = None
     rtmp_stat_url: Annotated[str, Meta(pattern=STAT_URL)] | None = None
-    min_free_bytes: int = 1_000_000_000
+    min_free_bytes: Count = 1_000_000_000
     source_networks: tuple[str, ...] = ()
     source_deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] = 14_400.0
-    source_min_bytes_per_s: Annotated[int, Meta(ge=0)] = 10_000
-    source_max_packets: Annotated[int, Meta(ge=1)] = 2_500_000
+    source_min_bytes_per_s: Count = 10_000
+    source_max_packets: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 2_500_000
     allow_ffmpeg_under_test: bool = False
     currency: Currency | None = None
     host_price_per_hour: Amount | None = None

@@ -18,11 +18,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.loop_file import write_loop_file
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
+from msgspec import Meta
 
 from ffrtmp_worker.energy import counter, zones
 from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, loop_file
@@ -63,8 +65,8 @@ class EnergyReaderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     socket: Path
     state_file: Path
     powercap: Path = POWERCAP
-    interval_s: float = 1.0
-    max_power_w: float = 1000.0
+    interval_s: Annotated[float, Meta(gt=0, le=3600)] = 1.0
+    max_power_w: Annotated[float, Meta(gt=0, le=1_000_000)] = 1000.0
     log_level: str = "info"
 
 

@@ -31,7 +31,7 @@ class DockerExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     exporter: ExporterSettings
     socket: Path
     """Socket of the Docker Engine or of podman."""
-    pause_s: Annotated[float, Meta(gt=0)] = 5.0
+    pause_s: Annotated[float, Meta(gt=0, le=86_400)] = 5.0
     """Time between two reads, in seconds."""
     log_level: str = "info"
 
