@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import factories
@@ -10,8 +12,10 @@ import httpx
 import pytest
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import sources
 from in_process_master import MasterHarness, SetClock, running_master
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
 _HOUR_S = 3600.0
 
@@ -170,6 +174,33 @@ def test_a_source_of_a_single_job_cannot_be_removed(ready_harness: MasterHarness
     assert ready_harness.call("admin", "DELETE", path).status_code == 204
     again = ready_harness.call("submitter", "POST", "/v1/jobs", body)
     assert again.status_code == 422, "the removal is noticed"
+
+
+def test_a_source_that_is_submitted_during_its_removal_is_kept(
+    ready_harness: MasterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v1/sources/{ready_harness.clip_sha256}"
+    started, submitted = threading.Event(), threading.Event()
+    search = sources.is_needed
+
+    def search_first(connection: Connection, sha256: str) -> bool:
+        found = search(connection, sha256)
+        started.set()
+        assert submitted.wait(10)
+        return found
+
+    monkeypatch.setattr(sources, "is_needed", search_first)
+    with ThreadPoolExecutor(1) as threads:
+        removal = threads.submit(ready_harness.call, "submitter", "DELETE", path)
+        assert started.wait(10)
+        again = ready_harness.call("submitter", "DELETE", path)
+        # The source was uploaded just now, and the writer is not occupied by the search.
+        ready_harness.ok("submitter", "POST", "/v1/jobs", {"scenario": factories.scenario()})
+        submitted.set()
+    assert again.status_code == 429
+    assert int(again.headers["Retry-After"]) > 0
+    assert removal.result().status_code == 409
+    assert ready_harness.call("viewer", "HEAD", path).status_code == 200
 
 
 def test_only_the_owner_and_an_admin_can_remove_a_source(harness: MasterHarness) -> None:
