@@ -12,6 +12,9 @@ from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 from ffrtmp_master.store.writer import Writer
 
+REMOVALS_MAX = 1
+"""The maximum number of sources that are removed at the same time."""
+
 _RETRY_AFTER_S = 5
 
 
@@ -27,7 +30,7 @@ class SourceRemoval:
         """Search with `reader` and remove with `writer`."""
         self._reader = reader
         self._writer = writer
-        self._running: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
 
     async def remove(self, sha256: str, actor: str, check: Callable[[str | None], None]) -> None:
         """Remove a source and record this in the audit log.
@@ -43,11 +46,13 @@ class SourceRemoval:
             NotFoundError: There is no such source.
             ConflictError: An unfinished run or job names the source.
         """
-        if self._running is not None and not self._running.done():
+        if len(self._running) >= REMOVALS_MAX:
             raise BusyError("the master is removing another source", _RETRY_AFTER_S)
         # The search continues if the client disconnects. It must count until it ends.
-        self._running = asyncio.ensure_future(self._remove(sha256, actor, check))
-        await asyncio.shield(self._running)
+        removal = asyncio.ensure_future(self._remove(sha256, actor, check))
+        self._running.add(removal)
+        removal.add_done_callback(self._running.discard)
+        await asyncio.shield(removal)
 
     async def _remove(self, sha256: str, actor: str, check: Callable[[str | None], None]) -> None:
         needed = ConflictError(f"an unfinished run or job names the source {sha256}")
