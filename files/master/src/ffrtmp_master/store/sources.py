@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ffrtmp_shared.models import SourcePage, StoredSource
 from ffrtmp_shared.states import JobState
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Text,
     and_,
@@ -243,8 +244,10 @@ def is_needed(connection: Connection, sha256: str) -> bool:
     """
     in_suite = exists(select(1).where(runs.c.finished_at.is_(None), runs.c.suite.contains(sha256)))
     in_scenario = cast(jobs.c.scenario, Text).contains(sha256)
-    queued = literal_column(f"'{JobState.QUEUED}'")
-    held = [literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)]
+    queued: ColumnElement[str] = literal_column(f"'{JobState.QUEUED}'")
+    held: list[ColumnElement[str]] = [
+        literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)
+    ]
     needed = or_(
         in_suite,
         exists(select(1).where(and_(jobs.c.state == queued, in_scenario))),
