@@ -44,7 +44,8 @@ class SourceRemoval:
         Raises:
             BusyError: Another source is being removed.
             NotFoundError: There is no such source.
-            ConflictError: An unfinished run or job names the source.
+            ConflictError: An unfinished run or job names the source, or it was used during the
+                removal.
         """
         if len(self._running) >= REMOVALS_MAX:
             raise BusyError("the master is removing another source", _RETRY_AFTER_S)
@@ -55,18 +56,17 @@ class SourceRemoval:
         await asyncio.shield(removal)
 
     async def _remove(self, sha256: str, actor: str, check: Callable[[str | None], None]) -> None:
-        needed = ConflictError(f"an unfinished run or job names the source {sha256}")
         await self._reader.read(lambda c: check(sources.owner_of(c, sha256)))
         used_at = await self._writer.write(
             lambda work: sources.begin_removal(work.connection, sha256, work.now)
         )
         if await self._reader.read(partial(sources.is_needed, sha256=sha256)):
-            raise needed
+            raise ConflictError(f"an unfinished run or job names the source {sha256}")
 
         def complete(work: UnitOfWork) -> None:
             check(sources.owner_of(work.connection, sha256))
             if not sources.complete_removal(work.connection, sha256, used_at):
-                raise needed
+                raise ConflictError(f"the source {sha256} was used while it was being removed")
             audit.record(work.connection, work.now, actor, AuditAction.SOURCE_REMOVED, sha256)
 
         await self._writer.write(complete)
