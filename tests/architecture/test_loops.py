@@ -57,6 +57,9 @@ EXCEPTIONS = {
     "master/server/listener.py:Listener._accept": (
         "a task for the handshake of a single connection, and a timer that resumes listening once"
     ),
+    "master/store/source_removal.py:SourceRemoval.remove": (
+        "a task for a single removal, which counts until it ends and whose caller gets its outcome"
+    ),
     "worker/agent/report_delivery.py:ReportDelivery._deliver": (
         "tries one report until it is delivered, deferred or rejected"
     ),

@@ -16,6 +16,7 @@ import httpx
 import msgspec
 import pytest
 from external_values import TEXTS, Path, as_json, is_same, leaves, value_at, values_for, with_value
+from ffrtmp_shared.value_rules import clean_text
 from hypothesis import given
 from hypothesis import strategies as st
 from in_process_master import MasterHarness
@@ -144,6 +145,11 @@ def _stored(document: Any, place: Path, sent: object) -> Any:
         return sent if sent in (0, "", None) else "it is not stored"
 
 
+def _cleaned(value: object) -> object:
+    """Return a value as the master stores it if an agent sends it in a report."""
+    return clean_text(value) if isinstance(value, str) else value
+
+
 def test_a_failure_is_refused_or_read_back_as_sent(farm: MasterHarness) -> None:
     failure = {"failure_class": "node", "message": "a message", "log_tail": "a tail"}
     body = {"attempt": 1, "failure": failure}
@@ -159,7 +165,8 @@ def test_a_failure_is_refused_or_read_back_as_sent(farm: MasterHarness) -> None:
         path = f"/v1/jobs/{claim['job']['id']}/failure"
         response = _send(farm, "worker1", "POST", path, as_json(changed, is_ascii=is_ascii))
         if _check_response(response) and place != ("attempt",):
-            assert is_same(value, _stored(farm.job(claim["job"]["id"]), place, value))
+            stored = _stored(farm.job(claim["job"]["id"]), place, value)
+            assert is_same(_cleaned(value), stored)
 
     attempt()
 
@@ -183,7 +190,7 @@ def test_a_result_is_refused_or_read_back_as_sent(farm: MasterHarness) -> None:
                 for result in farm.every("/v1/results")
                 if result["job_id"] == claim["job"]["id"]
             ]
-            assert is_same(value, _stored(stored["measurement"], place, value))
+            assert is_same(_cleaned(value), _stored(stored["measurement"], place, value))
             for kind in ("jsonl", "csv", "parquet"):
                 export = farm.call("viewer", "GET", f"/v1/results/export?format={kind}")
                 assert export.is_success, export.text
@@ -359,16 +366,34 @@ def test_an_artifact_name_is_refused_or_stored(farm: MasterHarness) -> None:
         ("a\x85b", "the control character U+0085 is not accepted"),
     ],
 )
-def test_a_rejected_text_of_a_result_names_the_field_and_the_rule(
+def test_a_rejected_text_names_the_field_and_the_rule(
     farm: MasterHarness, text: str, rule: str
 ) -> None:
     claim = _claimed(farm)
+    body = as_json({"attempt": claim["attempt"], "progress": {"stage": text}}, is_ascii=True)
+    response = _send(farm, "worker1", "POST", f"/v1/jobs/{claim['job']['id']}/heartbeat", body)
+    assert response.status_code == 422
+    assert response.json()["errors"] == [f"progress.stage: {rule}"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\x1bb", "a\x85b"])
+def test_the_text_of_a_report_is_cleaned_so_that_the_report_is_not_lost(
+    farm: MasterHarness, text: str
+) -> None:
+    """Check the reports of agents of release 0.1.0, which discard a report that is refused."""
+    measured = _claimed(farm)["job"]["id"]
     measurement = _plain(factories.measurement())
     measurement["environment"]["kernel"] = text
-    body = as_json({"attempt": claim["attempt"], "measurement": measurement}, is_ascii=True)
-    response = _send(farm, "worker1", "POST", f"/v1/jobs/{claim['job']['id']}/result", body)
-    assert response.status_code == 422
-    assert response.json()["errors"] == [f"measurement.environment.kernel: {rule}"]
+    result = as_json({"attempt": 1, "measurement": measurement}, is_ascii=True)
+    assert _send(farm, "worker1", "POST", f"/v1/jobs/{measured}/result", result).is_success
+    (stored,) = farm.every("/v1/results")
+    assert stored["measurement"]["environment"]["kernel"] == "a\ufffdb"
+    failed = _claimed(farm)["job"]["id"]
+    failure = {"failure_class": "encode_failed", "message": text, "log_tail": text}
+    body = as_json({"attempt": 1, "failure": failure}, is_ascii=True)
+    assert _send(farm, "worker1", "POST", f"/v1/jobs/{failed}/failure", body).is_success
+    found = farm.job(failed)["failure"]
+    assert (found["message"], found["log_tail"]) == ("a\ufffdb", "a\ufffdb")
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,24 @@
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import factories
 import httpx
 import pytest
+from databases import only
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
+from ffrtmp_master.store import sources
 from in_process_master import MasterHarness, SetClock, running_master
 from msgspec.structs import replace
+from sqlalchemy import Connection, text
 
 _HOUR_S = 3600.0
+_MIB = 1024 * 1024
 
 
 def put_source(harness: MasterHarness, content: bytes, caller: str = "submitter") -> Any:
@@ -140,6 +146,37 @@ def test_space_is_reserved_for_results(
         assert full.ok("submitter", "POST", f"/v1/runs/{run['id']}/cancel")["state"] == "failed"
 
 
+@only("postgresql")
+def test_running_uploads_count_towards_the_size_of_the_database(
+    migrated: Settings, clock: SetClock
+) -> None:
+    size = text("SELECT pg_database_size(current_database())")
+    with (
+        running_master(Services(migrated, clock, 3600), clock) as harness,
+        harness.client.portal() as portal,
+    ):
+        used_bytes = portal.call(
+            harness.services.reader.read, lambda c: int(c.execute(size).scalar_one())
+        )
+    settings = replace(
+        migrated, database_max_bytes=used_bytes + 2 * _MIB, max_source_bytes=16 * _MIB
+    )
+    with running_master(Services(settings, clock, 3600), clock) as harness:
+
+        def put(name: bytes, size_mib: int) -> httpx.Response:
+            pieces = [name * _MIB for _ in range(size_mib)]
+            path = f"/v1/sources/{hashlib.sha256(b''.join(pieces)).hexdigest()}"
+            # The size of an iterator is not announced.
+            return harness.call("submitter", "PUT", path, content=iter(pieces))
+
+        answers = [put(b"a", 4), put(b"b", 1)]
+        assert [answer.status_code for answer in answers] == [507, 507]
+        assert "master_database_max_bytes" in answers[0].json()["detail"]
+        assert harness.ok("viewer", "GET", "/v1/sources")["items"] == []
+    with running_master(Services(settings, clock, 3600), clock) as harness:
+        assert put(b"c", 1).status_code == 204, "the refused uploads take up no space"
+
+
 def test_a_source_that_a_run_needs_cannot_be_removed(ready_harness: MasterHarness) -> None:
     path = f"/v1/sources/{ready_harness.clip_sha256}"
     run = ready_harness.run()
@@ -170,6 +207,33 @@ def test_a_source_of_a_single_job_cannot_be_removed(ready_harness: MasterHarness
     assert ready_harness.call("admin", "DELETE", path).status_code == 204
     again = ready_harness.call("submitter", "POST", "/v1/jobs", body)
     assert again.status_code == 422, "the removal is noticed"
+
+
+def test_a_source_that_is_submitted_during_its_removal_is_kept(
+    ready_harness: MasterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v1/sources/{ready_harness.clip_sha256}"
+    started, submitted = threading.Event(), threading.Event()
+    search = sources.is_needed
+
+    def search_first(connection: Connection, sha256: str) -> bool:
+        found = search(connection, sha256)
+        started.set()
+        assert submitted.wait(10)
+        return found
+
+    monkeypatch.setattr(sources, "is_needed", search_first)
+    with ThreadPoolExecutor(1) as threads:
+        removal = threads.submit(ready_harness.call, "submitter", "DELETE", path)
+        assert started.wait(10)
+        again = ready_harness.call("submitter", "DELETE", path)
+        # The source was uploaded just now, and the writer is not occupied by the search.
+        ready_harness.ok("submitter", "POST", "/v1/jobs", {"scenario": factories.scenario()})
+        submitted.set()
+    assert again.status_code == 429
+    assert int(again.headers["Retry-After"]) > 0
+    assert removal.result().status_code == 409
+    assert ready_harness.call("viewer", "HEAD", path).status_code == 200
 
 
 def test_only_the_owner_and_an_admin_can_remove_a_source(harness: MasterHarness) -> None:

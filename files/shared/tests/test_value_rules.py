@@ -109,6 +109,20 @@ def test_clean_text_is_accepted_and_changes_only_faults(text: str) -> None:
     assert (clean == text) is (not value_rules.fault_of(text))
 
 
+@budget(50)
+@given(document=_DOCUMENTS, is_ascii=st.booleans())
+def test_a_cleaned_document_is_accepted(document: Any, is_ascii: bool) -> None:
+    text = json.dumps(document, ensure_ascii=is_ascii)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        content = json.dumps(document).encode()
+    cleaned = value_rules.clean_json_texts(content)
+    value_rules.check_json_texts(cleaned)
+    if next(value_rules.find_faults(document), None) is None:
+        assert json.loads(cleaned) == document
+
+
 def test_a_document_that_is_not_json_is_left_to_its_decoder() -> None:
     value_rules.check_json_texts(b'{"a": "\\u0000')
     value_rules.check_json_texts(b"[" * 100_000 + b"\x7f")

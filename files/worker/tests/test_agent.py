@@ -221,6 +221,22 @@ def test_failing_heartbeats_do_not_stop_the_attempt(
     assert others == [first, first]
 
 
+def test_a_result_that_the_older_master_of_its_claim_refuses_is_kept(
+    master: ApiServer, config: Path, clip: Path, tmp_path: Path
+) -> None:
+    """Check that a claim without `artifact_bytes_max` is recognized as one of an older master."""
+    _offer(master, clip, scenario(clip))
+    master.refuse("/result", 400)
+    pending = tmp_path / "spool" / "slot-1" / "pending"
+    with _running(config):
+        _wait(lambda: master.bodies("/result"))
+        # The next claim follows the delivery.
+        claims = len(master.bodies("/v1/claims"))
+        _wait(lambda: len(master.bodies("/v1/claims")) > claims)
+        assert len(list(pending.iterdir())) == 1
+    assert _failures(master) == []
+
+
 def test_files_of_a_killed_agent_are_removed_at_the_next_start(
     master: ApiServer, config: Path, medium_clip: Path, clip: Path, tmp_path: Path
 ) -> None:

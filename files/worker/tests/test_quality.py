@@ -154,6 +154,41 @@ def test_an_ffmpeg_without_libvmaf(
     assert found.reason.startswith("the quality pass failed: ")
 
 
+def test_a_disk_that_becomes_full_makes_the_quality_unavailable(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "reference.gray").symlink_to("/dev/full")
+    found = _compare(ffmpeg, ffprobe, tmp_path, clip, clip)
+    assert isinstance(found, Unavailable)
+    assert found.reason.startswith("the quality pass failed: ")
+    assert "No space left on device" in found.reason
+    assert not list(tmp_path.glob("*.gray")), "the thumbnails do not stay on the full disk"
+
+
+def test_a_log_that_cannot_be_written_makes_the_quality_unavailable(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "quality.log").symlink_to("/dev/full")
+    found = _compare(ffmpeg, ffprobe, tmp_path, clip, clip)
+    assert found == Unavailable(reason="the quality pass failed: No space left on device")
+
+
+def test_thumbnails_that_do_not_fit_on_the_disk_are_not_written(
+    ffmpeg: Path, ffprobe: Path, clip: Path, tmp_path: Path
+) -> None:
+    shutil.copyfile(clip, tmp_path / "clip.mp4")
+    probe = msgspec.structs.replace(probe_video(ffprobe, clip), frames=10**12)
+    endless = quality.Clip(name="clip.mp4", probe=probe)
+    settings = quality.QualityPass(ffmpeg=ffmpeg, folder=tmp_path, threads=2, deadline_s=60)
+    found = quality.measure_quality(
+        settings, distorted=endless, reference=endless, stop=lambda: False
+    )
+    assert isinstance(found, Unavailable)
+    assert "needs 4608000000000000 bytes" in found.reason
+    assert "worker_data_dir" in found.reason
+    assert {file.name for file in tmp_path.iterdir()} == {"clip.mp4"}
+
+
 def _summary(ffmpeg: Path, distorted: Path, reference: Path, name: str) -> str:
     """Return the summary that FFmpeg's own filter `name` prints, without the code under test."""
     graph = f"[0:V]settb=1/25,setpts=N[d];[1:V]settb=1/25,setpts=N[r];[d][r]{name}"

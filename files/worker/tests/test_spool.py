@@ -172,6 +172,22 @@ def test_a_result_that_the_master_rejects_becomes_a_failure_with_the_reason(
     assert stored == report, "the measurement is kept"
 
 
+@pytest.mark.parametrize("code", [400, 422])
+def test_a_result_that_an_older_master_cannot_decode_is_kept(
+    code: int, master: ApiServer, client: MasterClient, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    result = ResultReport(attempt=1, measurement=measurement())
+    spool.add(SpooledReport(job_id=new_id(), result=result, is_master_older=True), [])
+    master.refuse("/result", code)
+    delivery = ReportDelivery(spool, threading.Event(), status())
+    assert delivery.deliver_all(client)
+    assert delivery.counts() == SpoolCounts(pending=1, deferred=1, rejected=0)
+    assert master.bodies("/failure") == []
+    assert _deliver(spool, client), "the upgraded master accepts it"
+    assert (len(_results(master)), spool.pending(), spool.rejected()) == (2, [], [])
+
+
 def test_a_rejected_report_is_replaced_only_once(
     master: ApiServer, client: MasterClient, tmp_path: Path
 ) -> None:

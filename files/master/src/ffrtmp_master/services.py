@@ -32,6 +32,7 @@ from ffrtmp_master.store import epochs
 from ffrtmp_master.store.content.factory import ContentStores
 from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.reader import Reader
+from ffrtmp_master.store.source_removal import SourceRemoval
 from ffrtmp_master.store.space import SpaceGuard
 from ffrtmp_master.store.transactions import Hooks, has_missing_reference
 from ffrtmp_master.store.unit_of_work import Effects
@@ -104,6 +105,7 @@ class Services:
             loops=self.loops,
             origin=origin,
         )
+        self.source_removal = SourceRemoval(self.reader, self.writer)
         self.authenticator = TokenAuthenticator(
             self.reader, self.writer, self.clock, settings, self.loops
         )

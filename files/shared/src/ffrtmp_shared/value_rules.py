@@ -151,6 +151,39 @@ def check_json_texts(content: bytes) -> None:
         raise TextFaultError(errors)
 
 
+def clean_json_texts(content: bytes) -> bytes:
+    """Replace the characters that the farm does not accept in all texts of a JSON document.
+
+    A document that is not valid JSON in UTF-8 is returned unchanged, because its decoder reports
+    it.
+
+    Args:
+        content: The document in UTF-8.
+
+    Returns:
+        The document with each such character replaced by U+FFFD.
+    """
+    if not may_have_faults(content):
+        return content
+    try:
+        document = json.loads(content.decode())
+        if next(find_faults(document), None) is None:
+            return content
+        return json.dumps(_clean(document), ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        return content
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {clean_text(key): _clean(item) for key, item in value.items()}
+    return value
+
+
 def find_faults(document: Any, max_faults: int = 100) -> Iterator[tuple[str, str]]:
     """Yield the path of each text that the farm does not accept, and the reason.
 

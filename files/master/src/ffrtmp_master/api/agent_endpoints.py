@@ -88,6 +88,8 @@ class Endpoint(Generic[B]):
         role: The role that the caller needs.
         handler: The function that serves the request.
         takes_key: Whether the endpoint honors the header Idempotency-Key.
+        cleans_texts: Whether characters that are not accepted are replaced. Agents of release 0.1.0
+            do this only in part, and discard a report that is refused.
     """
 
     route: str
@@ -98,6 +100,7 @@ class Endpoint(Generic[B]):
     role: Role
     handler: Callable[[Services, AgentCall[B]], Awaitable[AgentResponse]]
     takes_key: bool = False
+    cleans_texts: bool = False
 
 
 async def _submit(services: Services, call: AgentCall[JobRequest]) -> AgentResponse:
@@ -272,6 +275,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         _REPORT,
         Role.AGENT,
         _result,
+        cleans_texts=True,
     ),
     Endpoint(
         "/v1/jobs/{job_id}/failure",
@@ -281,6 +285,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         _REPORT,
         Role.AGENT,
         _failure,
+        cleans_texts=True,
     ),
 )
 """The fast-path endpoints. All of them use the method POST."""

@@ -3,7 +3,6 @@
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.admin import AuditAction
 from ffrtmp_shared.models import Role, SourcePage
 from litestar import Response, delete, get, head, put
 from litestar.di import NamedDependency
@@ -21,9 +20,8 @@ from ffrtmp_master.api.uploads import BytesOperation, announced_bytes, check_con
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
-from ffrtmp_master.store import audit, nodes, sources
+from ffrtmp_master.store import nodes, sources
 from ffrtmp_master.store.sources import TokenUse
-from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 InjectedServices = NamedDependency[SkipValidation[Services]]
 
@@ -84,27 +82,27 @@ async def list_sources(
 @delete(
     "/v1/sources/{sha256:str}",
     guards=[require_role(Role.SUBMITTER)],
-    responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=problems.document_problems(
+        HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS
+    ),
 )
 async def remove_source(request: Call, sha256: Sha256Part, services: InjectedServices) -> None:
     """Remove a source.
 
-    If an unfinished run or job names the source, the response is 409. A submitter can remove only
-    the sources that were uploaded with the same token.
+    If an unfinished run or job names the source, the response is 409. While another source is being
+    removed, it is 429. A submitter can remove only the sources that were uploaded with the same
+    token.
     """
     user = request.user
 
-    def remove(work: UnitOfWork) -> None:
-        owner = sources.owner_of(work.connection, sha256)
+    def check(owner: str | None) -> None:
         if owner != user.name and user.role is not Role.ADMIN:
             raise PermissionDeniedException(
                 f"the source was uploaded by {owner or 'another token'}; only an admin can "
                 "remove it"
             )
-        sources.remove_source(work.connection, sha256)
-        audit.record(work.connection, work.now, user.name, AuditAction.SOURCE_REMOVED, sha256)
 
-    await services.writer.write(remove)
+    await services.source_removal.remove(sha256, user.name, check)
 
 
 @head(

@@ -112,6 +112,8 @@ async def respond(services: Services, match: Match, request: RawRequest) -> RawR
         content = request.content
         if not isinstance(content, bytes):
             content = await content()
+        if endpoint.cleans_texts:
+            content = value_rules.clean_json_texts(content)
         body = _decoded(endpoint, content)
         call = AgentCall(holder, _job_id(job_part), body, content, headers, request.hung_up)
         response = _raw_response(await endpoint.handler(services, call))

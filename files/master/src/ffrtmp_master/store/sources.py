@@ -1,7 +1,6 @@
 """Uploaded sources: their owners, their total size, and their removal when no run needs them."""
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,10 +18,12 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    update,
 )
 
 from ffrtmp_master.store.content.base import Content
-from ffrtmp_master.store.errors import ConflictError, NotFoundError, TooLargeError
+from ffrtmp_master.store.errors import NotFoundError, TooLargeError
+from ffrtmp_master.store.rows import USE_RECORDED_EVERY
 from ffrtmp_master.store.schema import jobs, runs, sources
 from ffrtmp_master.store.upserts import insert_into
 
@@ -147,24 +148,48 @@ def page_of_sources(connection: Connection, after: str, limit: int) -> SourcePag
     return SourcePage(items=items, next_cursor=items[-1].sha256 if len(rows) > limit else None)
 
 
-def remove_source(connection: Connection, sha256: str) -> None:
-    """Remove a source. Its bytes are removed later, because no record refers to them any more.
+def begin_removal(connection: Connection, sha256: str, now: datetime) -> datetime:
+    """Ensure that every later submission that names a source changes the time of its last use.
+
+    The use of a source is recorded only if the last recorded use is `USE_RECORDED_EVERY` ago.
 
     Args:
         connection: A connection with an open transaction.
         sha256: The digest of the source.
+        now: The current time.
+
+    Returns:
+        The time of the last use, as it is recorded now.
 
     Raises:
         NotFoundError: There is no such source.
-        ConflictError: An unfinished run or job names the source.
     """
     # A submission that names the source locks the same row, so one waits for the other.
-    locked = select(sources.c.sha256).where(sources.c.sha256 == sha256).with_for_update()
-    if connection.execute(locked).first() is None:
+    locked = select(sources.c.stored_at).where(sources.c.sha256 == sha256).with_for_update()
+    row = connection.execute(locked).first()
+    if row is None:
         raise _missing(sha256)
-    if _needed(connection, [sha256]):
-        raise ConflictError(f"an unfinished run or job names the source {sha256}")
-    connection.execute(delete(sources).where(sources.c.sha256 == sha256))
+    # The clocks of several masters may differ slightly.
+    used_at: datetime = min(row.stored_at, now - 2 * USE_RECORDED_EVERY)
+    connection.execute(update(sources).where(sources.c.sha256 == sha256).values(stored_at=used_at))
+    return used_at
+
+
+def complete_removal(connection: Connection, sha256: str, used_at: datetime) -> bool:
+    """Remove a source that has not been used since its removal began.
+
+    Its bytes are removed later, because no record refers to them any more.
+
+    Args:
+        connection: A connection with an open transaction.
+        sha256: The digest of the source.
+        used_at: The time that `begin_removal` returned.
+
+    Returns:
+        Whether the source was removed.
+    """
+    unused = and_(sources.c.sha256 == sha256, sources.c.stored_at == used_at)
+    return connection.execute(delete(sources).where(unused)).rowcount > 0
 
 
 def list_removable(connection: Connection, before: datetime) -> list[str]:
@@ -209,16 +234,10 @@ def remove_unused_sources(connection: Connection, digests: list[str], before: da
     return connection.execute(delete(sources).where(unused)).rowcount
 
 
-def _needed(connection: Connection, digests: Sequence[str]) -> set[str]:
-    """Return those of the digests that an unfinished run or job names."""
-    query = select(sources.c.sha256).where(
-        sources.c.sha256.in_(digests), _is_needed(sources.c.sha256)
-    )
-    return set(connection.execute(query).scalars())
+def is_needed(connection: Connection, sha256: str) -> bool:
+    """Return whether an unfinished run or job names a source.
 
-
-def _is_needed(sha256: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return a condition that an unfinished run or job names a source.
+    This reads all unfinished jobs, so it must not be called in the transaction of a writer.
 
     A run may add further jobs as long as it is unfinished, so its suite counts too. The states are
     literals, so that the partial indexes of the queued and of the held jobs can be used.
@@ -229,11 +248,12 @@ def _is_needed(sha256: ColumnElement[str]) -> ColumnElement[bool]:
     held: list[ColumnElement[str]] = [
         literal_column(f"'{state}'") for state in (JobState.LEASED, JobState.RUNNING)
     ]
-    return or_(
+    needed = or_(
         in_suite,
         exists(select(1).where(and_(jobs.c.state == queued, in_scenario))),
         exists(select(1).where(and_(jobs.c.state.in_(held), in_scenario))),
     )
+    return bool(connection.execute(select(needed)).scalar_one())
 
 
 def _missing(sha256: str) -> NotFoundError:

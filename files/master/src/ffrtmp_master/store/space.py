@@ -5,6 +5,7 @@ than the settings reserve, or while the database is larger than they allow. Agen
 report their results.
 """
 
+import asyncio
 import shutil
 import time
 from pathlib import Path
@@ -19,6 +20,9 @@ from ffrtmp_master.store.reader import Reader
 _DISK_READ_EVERY_S = 0.5
 # Reading the size of a large PostgreSQL database takes some milliseconds.
 _DATABASE_READ_EVERY_S = 10.0
+# Other masters may store as much at the same time, which only the size of the database shows.
+_DATABASE_READ_AFTER_BYTES = 16 * 1024 * 1024
+_DATABASE_READ_PAUSE_S = 0.5
 
 
 class SpaceGuard:
@@ -33,8 +37,24 @@ class SpaceGuard:
         self._disk_read_s = -_DISK_READ_EVERY_S
         self._database_bytes = 0
         self._database_read_s = -_DATABASE_READ_EVERY_S
+        self._database_reading = asyncio.Lock()
+        # The bytes of uploads since the size of the database was read; it does not contain them.
+        self._received_bytes = 0
 
-    def check_disk(self, added_bytes: int = 0) -> None:
+    async def receive(self, size_bytes: int) -> None:
+        """Count a piece of an upload and check that there is space for it.
+
+        Args:
+            size_bytes: The size of the piece, which is going to be stored.
+
+        Raises:
+            InsufficientSpaceError: The upload would use space that is reserved for results.
+        """
+        if self._settings.is_shared:
+            self._received_bytes += size_bytes
+        await self.check()
+
+    def _check_disk(self, added_bytes: int) -> None:
         """Check that enough space stays free on the disk of the files.
 
         Args:
@@ -65,19 +85,35 @@ class SpaceGuard:
         Raises:
             InsufficientSpaceError: The request would use space that is reserved for results.
         """
-        self.check_disk(added_bytes)
+        self._check_disk(added_bytes)
         max_bytes = self._settings.database_max_bytes
         if max_bytes is None:
             return
-        if time.monotonic() - self._database_read_s >= _DATABASE_READ_EVERY_S:
-            self._database_bytes = await self._reader.read(_used_bytes)
-            self._database_read_s = time.monotonic()
-        if self._database_bytes + added_bytes > max_bytes:
+        if self._is_size_old():
+            async with self._database_reading:
+                # Another request may have read the size in the meantime.
+                if self._is_size_old():
+                    await self._read_size()
+        used_bytes = self._database_bytes + self._received_bytes
+        if used_bytes + added_bytes > max_bytes:
             raise InsufficientSpaceError(
-                f"the database has {self._database_bytes} bytes, and only results may enlarge it "
-                f"beyond {max_bytes} (master_database_max_bytes); remove old jobs, sources and "
-                "artifacts, or raise the limit"
+                f"the database has {used_bytes} bytes, including running uploads, and only results "
+                f"may enlarge it beyond {max_bytes} (master_database_max_bytes); remove old jobs, "
+                "sources and artifacts, or raise the limit"
             )
+
+    def _is_size_old(self) -> bool:
+        age_s = time.monotonic() - self._database_read_s
+        return age_s >= _DATABASE_READ_EVERY_S or (
+            self._received_bytes >= _DATABASE_READ_AFTER_BYTES and age_s >= _DATABASE_READ_PAUSE_S
+        )
+
+    async def _read_size(self) -> None:
+        # Bytes that are received during the query may be missing from its answer.
+        counted_bytes = self._received_bytes
+        self._database_bytes = await self._reader.read(_used_bytes)
+        self._database_read_s = time.monotonic()
+        self._received_bytes -= counted_bytes
 
 
 def _folders(settings: Settings) -> tuple[Path, ...]:

@@ -14,7 +14,6 @@ from ffrtmp_master.store.errors import TooLargeError
 from ffrtmp_master.store.sources import SourceQuota, TokenUse
 from ffrtmp_master.store.space import SpaceGuard
 
-_SPACE_CHECKED_EVERY_BYTES = 16 * 1024 * 1024
 _TRACKED_ATTEMPTS_MAX = 10_000
 
 
@@ -108,10 +107,6 @@ class UploadLimits:
 
 async def _within_space(stream: AsyncIterator[bytes], space: SpaceGuard) -> AsyncIterator[bytes]:
     """Yield the pieces of an upload as long as there is space for them."""
-    unchecked_bytes = 0
     async for data in stream:
-        unchecked_bytes += len(data)
-        if unchecked_bytes >= _SPACE_CHECKED_EVERY_BYTES:
-            space.check_disk()
-            unchecked_bytes = 0
+        await space.receive(len(data))
         yield data

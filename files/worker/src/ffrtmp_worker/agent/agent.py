@@ -294,4 +294,5 @@ def _spooled_report(
         failure = FailureReport(attempt=claim.attempt, failure=outcome, artifacts=artifacts)
         return SpooledReport(job_id=claim.job.id, failure=failure)
     result = ResultReport(attempt=claim.attempt, measurement=outcome, artifacts=artifacts)
-    return SpooledReport(job_id=claim.job.id, result=result)
+    is_older = claim.artifact_bytes_max is None
+    return SpooledReport(job_id=claim.job.id, result=result, is_master_older=is_older)

@@ -3,7 +3,8 @@
 While the master is unavailable, the delivery is repeated until it answers. A report that is
 answered with another server error moves behind the others. An artifact that is refused permanently
 is omitted and named in the report. Instead of a report that is refused permanently, a failure with
-the reason is delivered. If the attempt is over on the master, the report is kept as rejected.
+the reason is delivered. If the attempt is over on the master, the report is kept as rejected. A
+result that a master of an older release cannot decode is deferred until the master is upgraded.
 """
 
 import logging
@@ -36,6 +37,9 @@ _log = logging.getLogger(__name__)
 _OVER = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE)
 # Server errors that concern all requests, because the master is stopping or its disk is full.
 _OUTAGE = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE)
+
+# Answers of an older master to a report with fields that it does not know.
+_NOT_DECODED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 _TRIES = 3
 _PAUSE_S = 1.0
@@ -122,6 +126,10 @@ class ReportDelivery:
                         continue
                     self._defer(entry, error)
                     return
+                if report.is_master_older and error.problem.status in _NOT_DECODED:
+                    _log.error("the master is older than this agent: upgrade the masters first")
+                    self._defer(entry, error)
+                    return
                 if not self._resolve_refusal(entry, error):
                     return
             else:
@@ -153,7 +161,7 @@ class ReportDelivery:
         before = self._deferred.pop(entry.name, _Deferral(0, 0.0))
         if len(self._deferred) >= _MAX_DEFERRED:
             oldest = min(self._deferred)
-            reason = f"more than {_MAX_DEFERRED} reports were answered with server errors"
+            reason = f"more than {_MAX_DEFERRED} reports could not be delivered"
             self._reject(entry.with_name(oldest), reason)
         pause_s = min(_FIRST_DEFERRAL_S * 2**before.count, _LONGEST_DEFERRAL_S)
         self._deferred[entry.name] = _Deferral(before.count + 1, time.monotonic() + pause_s)

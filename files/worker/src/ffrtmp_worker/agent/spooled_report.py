@@ -19,12 +19,20 @@ _MAX_MESSAGE = 4096
 _NAME = re.compile(r"[0-9a-f-]{36}\.(?P<job_id>[0-9a-f-]{36})\.(?P<attempt>[0-9]{1,10})")
 
 
-class SpooledReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The outcome of an attempt at a job: either a result or a failure."""
+class SpooledReport(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The outcome of an attempt at a job: either a result or a failure.
+
+    `is_master_older` states that the job was claimed from a master of an older release than the
+    agent, which may not know all fields of the report. The field is omitted if it is false, because
+    an agent of an older release, after a rollback, would not know it.
+    """
 
     job_id: UUID
     result: ResultReport | None = None
     failure: FailureReport | None = None
+    is_master_older: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError unless exactly one of `result` and `failure` is set."""

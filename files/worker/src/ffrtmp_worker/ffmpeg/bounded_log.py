@@ -54,7 +54,9 @@ class BoundedLog:
 
     def close(self) -> None:
         """Write the end of the log and close the file."""
-        if self._omitted_bytes:
-            self._file.write(f"\n[... {self._omitted_bytes} bytes left out ...]\n".encode())
-        self._file.write(self._tail)
-        self._file.close()
+        try:
+            if self._omitted_bytes:
+                self._file.write(f"\n[... {self._omitted_bytes} bytes left out ...]\n".encode())
+            self._file.write(self._tail)
+        finally:
+            self._file.close()

@@ -102,7 +102,6 @@ class _Child:
         on_line: Callable[[str, float], None] | None,
     ) -> None:
         self._log = BoundedLog(log)
-        self._log.write(f"{shlex.join(argv)}\n".encode())
         self._on_line = on_line
         self._lines = LineBuffer()
         self._peak_rss_kib = 0
@@ -110,6 +109,7 @@ class _Child:
         self._own_peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._started = time.monotonic()
         try:
+            self._log.write(f"{shlex.join(argv)}\n".encode())
             self._process = start_process(argv, cwd)
         except OSError:
             self._log.close()

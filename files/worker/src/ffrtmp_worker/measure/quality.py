@@ -1,5 +1,8 @@
 """Quality of an output compared with its source, in a separate pass that is not timed."""
 
+import errno
+import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -106,11 +109,32 @@ def measure_quality(
         return Unavailable(reason=f"the calibration of the quality pass failed: {error}")
     if "vmaf" in faults:
         return Unavailable(reason=faults["vmaf"])
-    failure = _run(how, distorted, reference, stop)
-    if failure:
-        return Unavailable(reason=failure)
-    measured = _read(how.folder, comparison.model, distorted.probe.frames)
+    try:
+        failure = _space_problem(how.folder, distorted.probe.frames) or _run(
+            how, distorted, reference, stop
+        )
+        if failure:
+            return Unavailable(reason=failure)
+        measured = _read(how.folder, comparison.model, distorted.probe.frames)
+    except OSError as error:
+        # The encode has been measured, and a full disk must not lose its result.
+        return Unavailable(reason=f"the quality pass failed: {error.strerror or error}")
+    finally:
+        for name in _THUMBNAILS:
+            (how.folder / name).unlink(missing_ok=True)
     return measured if isinstance(measured, Unavailable) else _without(measured, faults)
+
+
+def _space_problem(folder: Path, frames: int) -> str:
+    """Return why the thumbnails of two clips do not fit on the disk, or "" if they do."""
+    needed_bytes = len(_THUMBNAILS) * frames * THUMBNAIL_WIDTH * THUMBNAIL_HEIGHT
+    free_bytes = shutil.disk_usage(folder).free
+    if needed_bytes <= free_bytes:
+        return ""
+    return (
+        f"the quality pass needs {needed_bytes} bytes for {frames} frames in the work directory "
+        f"(worker_data_dir), where {free_bytes} are free"
+    )
 
 
 def _run(how: QualityPass, distorted: Clip, reference: Clip, stop: Callable[[], bool]) -> str:
@@ -133,8 +157,10 @@ def _run(how: QualityPass, distorted: Clip, reference: Clip, stop: Callable[[], 
     if outcome.exit_code < 0:
         return f"the quality pass was ended by {signal.Signals(-outcome.exit_code).name}"
     if outcome.exit_code:
-        last_line = " ".join(outcome.log_tail.splitlines()[-1:])
-        return f"the quality pass failed: {last_line}"
+        lines = outcome.log_tail.splitlines()
+        # FFmpeg reports a full disk before its last lines.
+        full = [line for line in lines if os.strerror(errno.ENOSPC) in line]
+        return f"the quality pass failed: {' '.join((full or lines)[-1:])}"
     return ""
 
 
