@@ -29,8 +29,9 @@ def test_a_run_with_many_frames_ends_with_a_result(farm: Farm) -> None:
     clip = _tiny_clip(farm, _FRAMES)
     farm.start_agents("worker1")
     run = farm.launch(clip)
-    assert farm.wait_for_end(run, timeout_s=300).state is RunState.SUCCEEDED
+    ended = farm.wait_for_end(run, timeout_s=300)
     with farm.client() as client:
+        assert ended.state is RunState.SUCCEEDED, [job.failure for job in client.jobs(run.id)]
         (result,) = client.results(run.id)
         quality = result.measurement.quality
         assert isinstance(quality, QualityMeasurement), quality
@@ -67,5 +68,5 @@ def test_a_run_whose_attachments_are_rejected_ends_with_a_result(
         assert reason in omitted["scores.parquet"]
         assert {artifact.name for artifact in result.artifacts}.isdisjoint(omitted)
         assert result.attempt == 1
-        (job,) = client.jobs(run.id)
+        (job,) = tuple(client.jobs(run.id))
         assert job.failure is None

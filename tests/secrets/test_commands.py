@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 MARK = "m4rk3d"
+_DEADLINE_S = 60
 _SEPARATOR = "--- next case ---"
 _RUN_EACH = f"""
 import contextlib, importlib, json, sys
@@ -107,7 +109,7 @@ class Workplace:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_DEADLINE_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -122,7 +124,7 @@ class Workplace:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_DEADLINE_S,
             check=False,
         )
         assert done.returncode not in (0, None), done.stdout
@@ -141,12 +143,15 @@ class Workplace:
         ) as process:
             assert process.stdout is not None
             lines = []
+            deadline = threading.Timer(_DEADLINE_S, process.kill)
+            deadline.start()
             for line in process.stdout:
                 lines.append(line)
                 if text in line:
                     break
+            deadline.cancel()
             process.send_signal(signal.SIGTERM)
-            rest, _ = process.communicate(timeout=60)
+            rest, _ = process.communicate(timeout=_DEADLINE_S)
         self.check_files()
         output = "".join(lines) + rest
         assert text in output, output

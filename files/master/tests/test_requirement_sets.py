@@ -136,6 +136,16 @@ def test_a_retried_or_requeued_job_of_an_inactive_set_is_claimed(
     assert ready_harness.claim("worker1")["job"]["id"] == again["id"]
 
 
+def test_a_job_that_its_agent_has_lost_is_claimed_again(ready_harness: MasterHarness) -> None:
+    job = submit_with_own_set(ready_harness, 1)
+    assert ready_harness.claim("worker1")["attempt"] == 1
+    # No job of this set is queued any more.
+    maintain(ready_harness)
+    maintain(ready_harness)
+    again = ready_harness.claim("worker1")
+    assert (again["job"]["id"], again["attempt"]) == (job["id"], 2)
+
+
 def test_the_number_of_sets_with_queued_jobs_is_bounded(
     migrated: Settings, clock: SetClock
 ) -> None:

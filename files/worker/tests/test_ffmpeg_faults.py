@@ -122,7 +122,8 @@ def test_an_ffmpeg_that_hangs(long_clip: Path, tools: Tools, tmp_path: Path) -> 
     frozen.join()
     assert error.failure_class is FailureClass.DEADLINE_EXCEEDED
     assert str(error).startswith("the encode was not done after 3.0 s")
-    assert time.monotonic() - started < 15
+    # Without a deadline, the attempt would never end. The time includes the checks of the source.
+    assert time.monotonic() - started < 60
     assert _running_in(folder) == []
 
 

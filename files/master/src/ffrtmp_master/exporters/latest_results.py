@@ -122,9 +122,12 @@ def _latest(result: Result) -> LatestResult:
     measured_at = measured.environment.measured_at
     quality, energy, output = measured.quality, measured.energy, measured.output
     return LatestResult(
-        # Earlier releases of the agent did not report the time of the measurement.
+        # Earlier releases of the agent did not report the time of the measurement. If it is after
+        # the time of storage, the clock of the worker is wrong.
         measured_at_s=(
-            result.stored_at if isinstance(measured_at, Unavailable) else measured_at
+            result.stored_at
+            if isinstance(measured_at, Unavailable)
+            else min(measured_at, result.stored_at)
         ).timestamp(),
         speed=measured.encode.speed,
         fps=measured.encode.fps,

@@ -64,19 +64,20 @@ def claim_jobs(
     names = sorted({claim.node for claim in claims})
     rows, held, requirements = work.statements.claimants(names, catalog.highest)
     catalog.register(requirements)
-    met_ids = catalog.met_by(rows.values(), work.statements)
-    nodes = {name: _Node(row, met_ids[name]) for name, row in rows.items()}
     slots = {(claim.node, claim.slot) for claim in claims}
-    lost = []
+    working: list[HeldJob] = []
+    lost: list[HeldJob] = []
     for job in held:
-        if work.has_ended(job.id):
-            continue
-        if (job.leased_to, job.slot) in slots:
-            lost.append(job)
-        else:
-            nodes[job.leased_to].working.append(job.requirement_id)
+        if not work.has_ended(job.id):
+            (lost if (job.leased_to, job.slot) in slots else working).append(job)
     if lost:
         _end_lost_attempts(work, lost)
+        # Their jobs are queued again and can be claimed in this transaction.
+        catalog.activate(job.requirement_id for job in lost)
+    met_ids = catalog.met_by(rows.values(), work.statements)
+    nodes = {name: _Node(row, met_ids[name]) for name, row in rows.items()}
+    for job in working:
+        nodes[job.leased_to].working.append(job.requirement_id)
     chosen = _choose(work, claims, nodes, catalog)
     outcomes = _lease_chosen(work, claims, chosen, nodes, catalog=catalog, lease_s=lease_s)
     if work.statements.is_shared:

@@ -150,7 +150,14 @@ class Importer:
             if imported:
                 _log.info("imported %d series", imported)
         finally:
+            self._push_loop_metrics()
+
+    def _push_loop_metrics(self) -> None:
+        # A failure here must not hide the error of the pass.
+        try:
             self._push(b"".join(loop_lines(self._loops.read())))
+        except PushError as error:
+            _log.warning("the metrics of the importer were not stored: %s", error)
 
     def _import_one(self, result: Result) -> None:
         # Results without a series are not recorded, because checking them again is cheap.
