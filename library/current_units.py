@@ -137,6 +137,12 @@ options:
         they are up.
     type: bool
     default: false
+  below:
+    description:
+      - With O(recorded), consider only units that read a file in this directory
+        (O(units[].inputs) or O(units[].reload_inputs)). Empty means all recorded units.
+    type: str
+    default: ""
   check_ready:
     description:
       - Whether the units must respond. Otherwise they must only run.
@@ -169,6 +175,7 @@ EXAMPLES = r"""
 - name: Restart the services whose certificates have changed
   current_units:
     recorded: true
+    below: /etc/example/pki
 """
 
 RETURN = r"""
@@ -199,6 +206,7 @@ from ansible.module_utils.ffrtmp.units import (
     action_for,
     digests_of,
     read_states,
+    reads_below,
 )
 
 _READY: dict[str, Any] = {
@@ -225,6 +233,7 @@ _UNIT: dict[str, Any] = {
 ARGUMENT_SPEC: dict[str, Any] = {
     "units": {"type": "list", "elements": "dict", "default": [], "options": _UNIT},
     "recorded": {"type": "bool", "default": False},
+    "below": {"type": "str", "default": ""},
     "check_ready": {"type": "bool", "default": True},
     "steady_s": {"type": "float", "default": 5.0},
     "record_dir": {"type": "path", "default": "/var/lib/ffmpeg-rtmp/units"},
@@ -242,8 +251,7 @@ class Units:
         self._module = module
         self._records = Records(Path(module.params["record_dir"]))
         self._is_recorded = module.params["recorded"]
-        declared = [self._recorded(name) for name in self._records.names()]
-        chosen = declared if self._is_recorded else module.params["units"]
+        chosen = self._all_recorded() if self._is_recorded else module.params["units"]
         self._declarations: dict[str, dict[str, Any]] = {unit["name"]: unit for unit in chosen}
         self._errors: dict[str, str] = {}
 
@@ -273,6 +281,11 @@ class Units:
             "enabled": disabled,
             "diff": [_diff(name, action) for name, action in actions.items()],
         }
+
+    def _all_recorded(self) -> list[dict[str, Any]]:
+        declared = [self._recorded(name) for name in self._records.names()]
+        folder = self._module.params["below"]
+        return [unit for unit in declared if not folder or reads_below(unit, folder)]
 
     def _recorded(self, name: str) -> dict[str, Any]:
         record = self._records.read(name)

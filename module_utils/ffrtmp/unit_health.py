@@ -39,16 +39,20 @@ def wait_until_up(
     begin_s = time.monotonic()
     pending = dict(declarations)
     failed: dict[str, str] = {}
+    # The count includes restarts long before this wait. It is 0 again after a start by an operator.
+    before: dict[str, int] = {}
     while pending:
         states = read_states(run, pending)
         for name, state in states.items():
             declaration = pending[name]
             reason = _reason_not_up(declaration, state, steady_s, check_ready=check_ready)
+            before[name] = min(before.get(name, state.restarts), state.restarts)
+            restarts = state.restarts - before[name]
             waited_s = time.monotonic() - begin_s
             timeout_s = declaration["ready"]["timeout_s"]
             if not reason:
                 del pending[name]
-            elif is_final(state) or waited_s > timeout_s:
+            elif is_final(state, restarts) or waited_s > timeout_s:
                 failed[name] = f"{reason} (waited {waited_s:.0f} of at most {timeout_s} s)"
                 del pending[name]
         if pending:
@@ -56,9 +60,14 @@ def wait_until_up(
     return failed
 
 
-def is_final(state: UnitState) -> bool:
-    """Return whether systemd has given up on a unit, or has restarted it too often."""
-    return state["ActiveState"] == "failed" or state.restarts >= _CRASHES_MAX
+def is_final(state: UnitState, restarts: int) -> bool:
+    """Return whether systemd has given up on a unit, or has restarted it too often.
+
+    Args:
+        state: The present state of the unit.
+        restarts: Number of automatic restarts since the wait began.
+    """
+    return state["ActiveState"] == "failed" or restarts >= _CRASHES_MAX
 
 
 def explanation(run: Run, name: str, reason: str) -> str:

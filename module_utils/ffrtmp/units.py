@@ -189,6 +189,21 @@ def digests_of(declaration: Mapping[str, Any], state: UnitState) -> Digests:
     )
 
 
+def reads_below(declaration: Mapping[str, Any], folder: str) -> bool:
+    """Return whether a declared file of a unit is in a folder or leads to one in it.
+
+    Args:
+        declaration: The unit's entry in the option C(units) of the module current_units.
+        folder: Absolute path of the folder.
+    """
+    paths = [*(declaration.get("inputs") or ()), *(declaration.get("reload_inputs") or ())]
+    target = unit_inputs.follow(folder)[1]
+    return any(
+        Path(path).is_relative_to(folder) or unit_inputs.follow(path)[1].is_relative_to(target)
+        for path in paths
+    )
+
+
 def action_for(
     declaration: Mapping[str, Any], state: UnitState, record: Record | None, digests: Digests
 ) -> str:

@@ -25,6 +25,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "worker_key_file": "/etc/ffmpeg-rtmp/pki/host.key",
     },
     "open": {"worker_address_filter": "false"},
+    "no_resolver": {
+        "worker_master_url": "https://10.0.0.5:8080",
+        "worker_resolver_file": "/nonexistent/resolv.conf",
+    },
     "unknown": {"worker_master_url": "https://master.invalid:8080"},
 }
 REFUSED = {
@@ -192,6 +196,10 @@ def test_the_agent_may_connect_only_to_the_addresses_that_it_needs(
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         with capsys.disabled():
             sys.stdout.write("\nThe text of IPAddressDeny is as wanted; cgroup v1 ignores it.\n")
+
+
+def test_a_host_may_have_no_list_of_name_servers(units: Units) -> None:
+    assert units.lines("no_resolver", "agent", "IPAddressAllow") == ["10.0.0.5"]
 
 
 def test_the_filter_can_be_disabled(units: Units) -> None:

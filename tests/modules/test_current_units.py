@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+# conftest.py makes module_utils importable.
+import current_units
 import pytest
 import trustme
-
-# conftest.py makes module_utils importable.
 from ansible.module_utils.ffrtmp import unit_inputs
 from ansible.module_utils.ffrtmp.readiness import reason_not_ready
 from ansible.module_utils.ffrtmp.unit_health import wait_until_up
@@ -30,6 +30,7 @@ from ansible.module_utils.ffrtmp.units import (
     action_for,
     digests_of,
     read_states,
+    reads_below,
 )
 
 INVOCATION = "0123456789abcdef"
@@ -186,6 +187,63 @@ def test_records_are_private_and_damaged_ones_are_ignored(tmp_path: Path, record
         assert records.read("ffrtmp-agent@1.service") is None
 
 
+@pytest.mark.parametrize("key", ["inputs", "reload_inputs"])
+def test_the_units_that_read_a_file_in_a_directory_are_recognized(tmp_path: Path, key: str) -> None:
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "alias").symlink_to("pki")
+    (tmp_path / "host.pem").symlink_to("pki/host.pem")
+    for name in ("pki/host.pem", "alias/host.pem", "host.pem"):
+        assert reads_below({key: ["/etc/x.yml", str(tmp_path / name)]}, str(tmp_path / "pki"))
+    for name in ("pki-other/host.pem", "x.yml"):
+        assert not reads_below({key: [str(tmp_path / name)]}, str(tmp_path / "pki"))
+    assert not reads_below({}, str(tmp_path / "pki"))
+
+
+_SYSTEMCTL = """\
+#!/bin/sh
+echo "$*" >> {log}
+[ "$1" = show ] || exit 0
+shift 2
+for unit do
+    printf 'LoadState=loaded\\nActiveState=active\\nInvocationID={invocation}\\n\\n'
+done
+"""
+
+
+def test_only_units_that_use_the_changed_directory_are_restarted(
+    run_module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renewed certificates must not restart agents whose settings have changed."""
+    log = tmp_path / "log"
+    systemctl = tmp_path / "bin/systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text(_SYSTEMCTL.format(log=log, invocation=INVOCATION))
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
+    files = {name: tmp_path / name for name in ("pki/host.pem", "agent.yml", "nginx.conf")}
+    (tmp_path / "pki").mkdir()
+    for file in files.values():
+        file.write_text("old")
+    records = Records(tmp_path / "units")
+    agent = {"inputs": [str(files["agent.yml"])]}
+    nginx = {
+        "inputs": [str(files["nginx.conf"])],
+        "reload_inputs": [str(files["pki/host.pem"])],
+    }
+    for name, declaration in (("agent.service", agent), ("nginx.service", nginx)):
+        digests = digests_of(declaration, UnitState({}))
+        records.write(name, Record(INVOCATION, digests, declaration))
+    for file in files.values():
+        if file.name != "nginx.conf":
+            file.write_text("new")
+    options = {"recorded": True, "record_dir": str(tmp_path / "units")}
+    done = run_module(current_units, **options, below=str(tmp_path / "pki"))
+    assert done["actions"] == {"nginx.service": "reload"}
+    assert "restart" not in log.read_text()
+    done = run_module(current_units, **options)
+    assert done["actions"] == {"agent.service": "restart"}
+
+
 def test_a_process_of_another_release_is_recognized(tmp_path: Path) -> None:
     """The unit's program is a script in a virtual environment, reached by the link `current`."""
     for release in ("1", "2"):
@@ -317,6 +375,24 @@ def test_a_unit_is_up_when_it_keeps_running(
     failed = wait_until_up(shown, declarations, 5.0, check_ready=True)
     assert reason in failed.get("x.service", "")
     assert bool(failed) == bool(reason)
+
+
+def test_restarts_before_the_wait_do_not_end_it() -> None:
+    """A unit that crashed seven times last week may need a moment until it responds."""
+    declarations = {"x.service": {"ready": {"timeout_s": 60, "status_text": "^ready"}}}
+    count = {"NRestarts": "7"}
+    shown = Shown(state(**count), state(**count, StatusText="ready"))
+    assert wait_until_up(shown, declarations, 1.0, check_ready=True) == {}
+    crashed = [state(NRestarts=str(number)) for number in (7, 8, 12)]
+    failed = wait_until_up(Shown(*crashed), declarations, 1.0, check_ready=True)
+    assert "after 12 automatic restarts" in failed["x.service"]
+
+
+def test_restarts_are_counted_from_zero_after_a_start() -> None:
+    declarations = {"x.service": {"ready": {"timeout_s": 60, "status_text": "^ready"}}}
+    crashed = [state(NRestarts=str(number)) for number in (7, 0, 5)]
+    failed = wait_until_up(Shown(*crashed), declarations, 1.0, check_ready=True)
+    assert "after 5 automatic restarts" in failed["x.service"]
 
 
 def test_a_unit_that_becomes_steady_is_waited_for() -> None:

@@ -19,12 +19,12 @@ def run_decode(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS, "a scenario of kind decode needs decode settings"
         )
     argv = command.decode_timed(settings.threads, attempt.tools.ffmpeg, source.name)
-    watch = attempt.watch()
-    watch.settle(attempt.check_stop)
-    warm_up(attempt, argv)
-    watch.start(attempt.folder / source.name)
-    decode = run_timed(attempt, argv, source)
-    host = watch.finish()
+    with attempt.watch() as watch:
+        watch.settle(attempt.check_stop)
+        warm_up(attempt, argv)
+        watch.start(attempt.folder / source.name)
+        decode = run_timed(attempt, argv, source)
+        host = watch.finish()
     if decode.frames != source.probe.frames:
         raise AttemptFailedError(
             FailureClass.SOURCE_UNREADABLE,

@@ -66,12 +66,13 @@ class _DensitySearch:
         self._verified: tuple[GroupOutcome, HostMeasurement] | None = None
 
     def run(self) -> Measurement:
-        self._watch.settle(self._attempt.check_stop)
-        streams = bisect_max(
-            lambda count: self._holds(count, self._settings.window_s),
-            self._verifies,
-            self._settings.max_streams,
-        )
+        with self._watch:
+            self._watch.settle(self._attempt.check_stop)
+            streams = bisect_max(
+                lambda count: self._holds(count, self._settings.window_s),
+                self._verifies,
+                self._settings.max_streams,
+            )
         failed = [step for step in self._steps if not step.held]
         if self._verified is None:
             cause = failed[-1].limit if failed else "no number of streams was tried"

@@ -31,12 +31,12 @@ def run_ladder(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS, "a scenario of kind ladder needs ladder settings"
         )
     argvs = _commands(attempt, settings, source)
-    watch = attempt.watch()
-    watch.settle(attempt.check_stop)
-    warm_up(attempt, argvs[0])
-    watch.start(attempt.folder / source.name)
-    costs = [run_timed(attempt, argv, source) for argv in argvs]
-    host = watch.finish()
+    with attempt.watch() as watch:
+        watch.settle(attempt.check_stop)
+        warm_up(attempt, argvs[0])
+        watch.start(attempt.folder / source.name)
+        costs = [run_timed(attempt, argv, source) for argv in argvs]
+        host = watch.finish()
     # The cost of a shared process cannot be divided among its outputs.
     rendition_costs = costs if not settings.together else [None] * len(settings.renditions)
     return Measurement(

@@ -53,23 +53,23 @@ def run_live(attempt: Attempt) -> Measurement:
         lag_s = None if due_s is None else live.lag_s(report, due_s, frame_rate)
         reporter.report(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
 
-    watch = attempt.watch()
-    watch.settle(attempt.check_stop)
-    watch.start(attempt.folder / source.name)
-    memory = MemoryLimit()
-    hosts: list[HostMeasurement] = []
-    tools = attempt.tools
-    with ServerWatch(tools.rtmp_stat, url, settings.duration_s, tools.loops) as server:
-        stream = live_pipeline.run_pipeline(
-            commands,
-            cwd=attempt.folder,
-            log=attempt.folder / ENCODE_LOG_NAME,
-            duration_s=settings.duration_s,
-            stop=attempt.is_stopped,
-            on_report=report_progress,
-            # The host's figures do not include the frames that an encoder still finishes.
-            on_end=lambda: hosts.append(watch.finish()),
-        )
+    with attempt.watch() as watch:
+        watch.settle(attempt.check_stop)
+        watch.start(attempt.folder / source.name)
+        memory = MemoryLimit()
+        hosts: list[HostMeasurement] = []
+        tools = attempt.tools
+        with ServerWatch(tools.rtmp_stat, url, settings.duration_s, tools.loops) as server:
+            stream = live_pipeline.run_pipeline(
+                commands,
+                cwd=attempt.folder,
+                log=attempt.folder / ENCODE_LOG_NAME,
+                duration_s=settings.duration_s,
+                stop=attempt.is_stopped,
+                on_report=report_progress,
+                # The host's figures do not include the frames that an encoder still finishes.
+                on_end=lambda: hosts.append(watch.finish()),
+            )
     attempt.check_stop()
     (host,) = hosts
     _check(stream, memory)

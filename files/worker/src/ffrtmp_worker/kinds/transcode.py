@@ -24,12 +24,12 @@ def run_transcode(attempt: Attempt) -> Measurement:
             FailureClass.INVALID_SETTINGS, "a scenario of kind transcode needs encode settings"
         )
     passes = command.encode_passes(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
-    watch = attempt.watch()
-    watch.settle(attempt.check_stop)
-    warm_up(attempt, passes[0])
-    watch.start(attempt.folder / source.name)
-    encode = sum_measurements([run_timed(attempt, argv, source) for argv in passes], source)
-    host = watch.finish()
+    with attempt.watch() as watch:
+        watch.settle(attempt.check_stop)
+        warm_up(attempt, passes[0])
+        watch.start(attempt.folder / source.name)
+        encode = sum_measurements([run_timed(attempt, argv, source) for argv in passes], source)
+        host = watch.finish()
     output, quality = check_output(attempt, settings, source, command.OUTPUT_NAME)
     return Measurement(
         encode=encode,

@@ -143,6 +143,10 @@ class EnvironmentWatch:
             measured_at=self._started_at,
         )
 
+    def cancel(self) -> None:
+        """End the watch without a result. Do nothing if it has ended."""
+        self._sampler.finish()
+
     def _throttle_events(self) -> int | Unavailable:
         now = throttle_counts(cpus=self._cpus)
         if not now or now.keys() != self._throttles.keys():

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import msgspec
 from ffrtmp_shared.loop_registry import LoopRegistry
@@ -25,7 +27,10 @@ class HostMeasurement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostWatch:
-    """Watch of the host during an encode; call `settle`, `start` and `finish` in this order."""
+    """Watch of the host during an encode; call `settle`, `start` and `finish` in this order.
+
+    It is a context manager, which ends the watch also if an error prevents the call of `finish`.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,21 @@ class HostWatch:
         self._source_cached_ratio: float | Unavailable = Unavailable(
             reason="the watch was not started"
         )
+
+    def __enter__(self) -> Self:
+        """Return the watch, which is not started."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the watch if it was started and not finished."""
+        if self._environment is not None:
+            self._environment.cancel()
+            self._series.finish()
 
     def settle(self, check_stop: Callable[[], None]) -> None:
         """Measure the idle power before the encode, if there are energy counters.
