@@ -424,17 +424,11 @@ def test_any_text_is_accepted_or_refused_with_a_message(pieces: list[str], at: i
         assert str(refused).startswith("line ")
 
 
-def test_a_failure_message_with_a_nul_is_refused(ready_harness: Any) -> None:
+def test_a_nul_in_a_failure_message_is_replaced(ready_harness: Any) -> None:
     ready_harness.submit()
     claim = ready_harness.claim("worker1")
     failure = {"failure_class": "encode_failed", "message": "a\x00b"}
     body = {"attempt": 1, "failure": failure}
     job = claim["job"]["id"]
-    answer = ready_harness.call("worker1", "POST", f"/v1/jobs/{job}/failure", body)
-    assert answer.status_code == 422
-    assert answer.json()["errors"] == [
-        "failure.message: the control character U+0000 is not accepted"
-    ]
-    failure["message"] = "a\ufffdb"
     assert ready_harness.call("worker1", "POST", f"/v1/jobs/{job}/failure", body).is_success
     assert ready_harness.job(job)["failure"]["message"] == "a\ufffdb"
