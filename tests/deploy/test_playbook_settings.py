@@ -100,13 +100,13 @@ def test_all_agents_may_have_the_same_address(probed: dict[str, Any]) -> None:
     assert int(probed["m1"]["master"]) == 4 * 121 + 128
 
 
-@pytest.mark.parametrize("role", ["rtmp_server"])
+@pytest.mark.parametrize("role", ["master", "rtmp_server"])
 def test_names_are_not_mistaken_for_addresses(root: Path, role: str) -> None:
-    network = re.compile(LOAD(root / f"roles/{role}/vars/main.yml")[f"__{role}_network"])
+    wanted = re.compile(LOAD(root / f"roles/{role}/vars/main.yml")[f"__{role}_address"])
     for address in ("192.0.2.7", "192.0.2.0/24", "2001:db8::1", "2001:db8::/32", "::1"):
-        assert network.match(address), address
+        assert wanted.match(address), address
     for name in ("cafe", "bad.cafe", "10.0.0", "cafe/24", "dead.beef.fade.cafe"):
-        assert not network.match(name), name
+        assert not wanted.match(name), name
 
 
 def test_only_the_masked_units_themselves_are_stopped(root: Path) -> None:
