@@ -141,7 +141,7 @@ options:
     description:
       - With O(recorded), consider only units that read a file in this directory
         (O(units[].inputs) or O(units[].reload_inputs)). Empty means all recorded units.
-    type: str
+    type: path
     default: ""
   check_ready:
     description:
@@ -233,7 +233,7 @@ _UNIT: dict[str, Any] = {
 ARGUMENT_SPEC: dict[str, Any] = {
     "units": {"type": "list", "elements": "dict", "default": [], "options": _UNIT},
     "recorded": {"type": "bool", "default": False},
-    "below": {"type": "str", "default": ""},
+    "below": {"type": "path", "default": ""},
     "check_ready": {"type": "bool", "default": True},
     "steady_s": {"type": "float", "default": 5.0},
     "record_dir": {"type": "path", "default": "/var/lib/ffmpeg-rtmp/units"},

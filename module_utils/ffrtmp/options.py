@@ -203,6 +203,7 @@ _PATH_OR_NONE = _Rule(lambda text: not text or _is_path(text), _PATH.requirement
 _WAIT = _between(0, WAIT_MAX_S, "seconds")
 
 _RULES: dict[str, _Rule] = {
+    "below": _PATH_OR_NONE,
     "ca_file": _PATH,
     "client_cert": _PATH,
     "client_key": _PATH,

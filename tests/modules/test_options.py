@@ -29,6 +29,7 @@ VALID: dict[str, Any] = {
 
 PATHS = ("", " ", "a\nb", "a\x00b", "x" * 4096)
 INVALID: dict[str, tuple[Any, ...]] = {
+    "below": PATHS[1:],
     "ca_file": PATHS,
     "client_cert": PATHS,
     "client_key": PATHS,

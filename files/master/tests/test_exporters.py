@@ -146,7 +146,7 @@ def test_the_last_result_of_every_scenario_is_shown(ready_harness: Any) -> None:
 
 def test_the_time_of_a_result_is_that_of_its_measurement(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
-    moment = datetime(2026, 1, 1, 7, tzinfo=UTC)
+    moment = result.stored_at - timedelta(hours=2)
     latest = new_latest()
     latest.refresh(page_of(measured_at(result, moment)))
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == moment.timestamp()
@@ -163,7 +163,7 @@ def test_the_time_of_a_result_is_that_of_its_measurement(ready_harness: Any) -> 
 
 def test_a_result_that_arrives_late_does_not_replace_a_newer_one(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
-    moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    moment = result.stored_at - timedelta(hours=1)
     newer, late = measured_at(result, moment), measured_at(result, moment - timedelta(hours=5))
     latest = new_latest()
     latest.refresh(page_of(newer, late))
