@@ -9,7 +9,7 @@ from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.metric_page import MetricPage
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Pool
 
 from ffrtmp_master.auth.authentication import TokenAuthenticator
 from ffrtmp_master.background.claim_wakeups import ClaimWakeups
@@ -76,6 +76,7 @@ class Services:
             writing_engine(settings.database_url, password),
             reading_engine(settings.database_url, password),
         )
+        self._former_pools: list[Pool] = []
         self.reader = Reader(self._engines[1])
         self.space = SpaceGuard(settings, self.reader)
         self.uploads = UploadLimits(settings)
@@ -192,6 +193,8 @@ class Services:
         await asyncio.to_thread(self.compute_pool.close)
         await asyncio.to_thread(self.reader.close)
         self.content_stores.close()
+        for pool in self._former_pools:
+            pool.dispose()
         for engine in self._engines:
             engine.dispose()
 
@@ -205,10 +208,18 @@ class Services:
             epochs.begin_epoch(connection, self.clock(), is_start=is_first)
 
     def _reconnect(self) -> None:
-        """Close all idle database connections, so that the next ones reach the primary server."""
-        self._engines[1].dispose()
+        """Close all idle database connections, so that the next ones reach the primary server.
+
+        Connections that are in use return to their former pools, which are closed at the next call.
+        """
+        engines = [self._engines[1]]
         if self.content_stores.writing is not None:
-            self.content_stores.writing.dispose()
+            engines.append(self.content_stores.writing)
+        former, self._former_pools = self._former_pools, [engine.pool for engine in engines]
+        for pool in former:
+            pool.dispose()
+        for engine in engines:
+            engine.dispose()
 
     def _rolled_back(self, error: Exception) -> None:
         """Invalidate the caches after a rollback, and count it. May be called from any thread."""
