@@ -26,6 +26,12 @@ ROLES = sorted(
     path.name for path in (ROOT / "roles").iterdir() if path.name not in {"test_machines"}
 )
 PLAYBOOKS = "playbooks"
+# Options of the role exporters that only a playbook reads, for the results exporter.
+_RESULTS_OPTIONS = {
+    "exporters_results_series_max": {"type": "int"},
+    "exporters_results_keep_days": {"type": "float"},
+    "exporters_results_recount_s": {"type": "float"},
+}
 """The playbooks and the settings of the groups, which are tested like a role."""
 
 CONDITIONS = {"when", "until", "failed_when", "changed_when", "that"}
@@ -248,16 +254,19 @@ class Role:
             tasks = {path: load_yaml(path) for path in sorted((ROOT / name).glob("**/*.yml"))}
             for path in sorted((ROOT / name).glob("vars/*.yml")):
                 variables |= tasks.get(path, {})
-            # Variables of roles are tested with the roles, except one that only a playbook reads.
+            # Variables of roles are tested with the roles, except those that only a playbook reads.
             own_names = [key for key in _settings() if key.startswith(("farm_", "grafana_enabled"))]
             options = {key: {"type": _kind(_settings()[key])} for key in own_names}
             options["ffmpeg_packages"] = {"type": "list"}
+            options |= _RESULTS_OPTIONS
+            variables |= dict.fromkeys(_RESULTS_OPTIONS, 1)
             tasks |= {ROOT / "group_vars": _settings()}
         else:
             options = load_yaml(folder / "meta/argument_specs.yml")["argument_specs"]["main"][
                 "options"
             ]
-            options.pop("ffmpeg_packages", None)
+            for key in ("ffmpeg_packages", *_RESULTS_OPTIONS):
+                options.pop(key, None)
         for path, document in tasks.items():
             found += _expressions(path.name, document)
             own = _task_variables(document)
