@@ -173,7 +173,7 @@ def test_all_invalid_options_are_named(run_module: RunModule, module: str) -> No
     [
         "https://master1",
         "https://master1:8080/",
-        "https://master1.example.org:65535/farm/",
+        "https://master1.example.org:65535/prefix/",
         "https://10.0.0.5:8080",
         "https://[::1]:8080",
         "https://[fe80::1%25eth0]:8080",

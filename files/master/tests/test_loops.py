@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
@@ -141,7 +142,7 @@ def hex_id(uuid: str) -> str:
     return uuid.replace("-", "")
 
 
-class Case:
+class Case(ABC):
     """An item that always fails, another item, and the table that the loop depends on."""
 
     table = ""
@@ -149,9 +150,9 @@ class Case:
     def __init__(self, farm: Farm) -> None:
         self.farm = farm
 
+    @abstractmethod
     def prepare(self) -> None:
         """Create both items."""
-        raise NotImplementedError
 
     def is_good_handled(self) -> bool:
         return True

@@ -24,7 +24,7 @@ class SourceAge:
         self._is_up = False
 
     def metrics(self) -> Iterable[Metric]:
-        """Yield the metrics. There is no time of the last success until a read has succeeded."""
+        """Yield the metrics, and the time of the last success once a read has succeeded."""
         yield GaugeMetricFamily(
             "ffrtmp_exporter_source_up",
             f"Whether the last read of {self._source} succeeded",

@@ -156,7 +156,7 @@ class RequirementCatalog:
 
     @property
     def has_inactive(self) -> bool:
-        """Whether the catalog contains sets that are not active."""
+        """True if the catalog contains sets that are not active."""
         return len(self._active) < len(self._sets)
 
     def activate(self, requirement_ids: Iterable[int]) -> bool:
