@@ -5,13 +5,12 @@ import resource
 import shutil
 import subprocess
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
+from polling import wait_until
 
 IMAGE = "ffrtmp-unit-busybox"
-_START_S = 20
 _LABEL = "ffrtmp-unit"
 
 
@@ -34,10 +33,7 @@ class Engine:
             stdout=self._log,
             stderr=self._log,
         )
-        until = time.monotonic() + _START_S
-        while not self.socket.exists():
-            assert time.monotonic() < until, "podman's service does not start"
-            time.sleep(0.05)
+        wait_until(self.socket.exists, "podman's service listens")
 
     def stop(self) -> None:
         if self._service is not None:

@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pytest
 import trustme
 from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_worker.measure.rtmp_stat import StatPage
+from polling import wait_until
 
 _CONFIG = """
 load_module {module};
@@ -83,7 +83,7 @@ def running(folder: Path) -> Iterator[Server]:
     certificate = ClientCertificate(folder / "host.pem", folder / "host.key")
     with subprocess.Popen([nginx, "-c", str(config)], start_new_session=True) as process:
         try:
-            _wait_for(rtmp)
+            wait_until(lambda: _is_listening(rtmp), "Nginx listens")
             yield Server(
                 f"rtmp://127.0.0.1:{rtmp}/live",
                 f"http://127.0.0.1:{http}/control",
@@ -100,14 +100,6 @@ def free_port() -> int:
         return port
 
 
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+def _is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

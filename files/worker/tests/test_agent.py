@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ffrtmp_shared.scenario import Scenario
 from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.agent.cli import main
 from ffrtmp_worker.exporters.ffmpeg import listen
+from polling import TIMEOUT_S, wait_until
 
 from .api_server import ApiServer
 from .conftest import claim_of, scenario
@@ -87,13 +88,6 @@ def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen
             agent.kill()
 
 
-def _wait(condition: Callable[[], object], seconds: float = 25) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.05)
-
-
 def _encodes(master: ApiServer) -> bool:
     """Return whether a heartbeat has reported encoded frames."""
     beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
@@ -108,10 +102,11 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     job = _offer(master, clip, scenario(clip))
     master.refuse("/v1/nodes/worker-1", 503)
     with _running(config, proves=True) as agent:
-        _wait(lambda: master.bodies("/result"))
-        _wait(lambda: not list((tmp_path / "work" / "slot-1").iterdir()))
+        wait_until(lambda: master.bodies("/result"), "the result is reported")
+        work = tmp_path / "work" / "slot-1"
+        wait_until(lambda: not list(work.iterdir()), "the files of the attempt are removed")
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(10) == 0
+        assert agent.wait(TIMEOUT_S) == 0
     registration = msgspec.json.decode(master.bodies("/worker-1")[-1], type=Registration)
     assert {"libsvtav1", "libx264", "libx265"} <= set(registration.encoders)
     assert registration.encoders == tuple(sorted(registration.encoders))
@@ -143,7 +138,7 @@ def test_the_exporter_receives_the_encode_and_the_last_quality(
         file.write(f"progress_socket: {path}\n")
     _offer(master, clip, scenario(clip))
     with listen(path) as opened, _running(config):
-        opened.settimeout(25)
+        opened.settimeout(TIMEOUT_S)
         activities = []
         while not activities or activities[-1].last is None or activities[-1].stage != "idle":
             activities.append(msgspec.json.decode(opened.recv(4096), type=SlotActivity))
@@ -171,10 +166,10 @@ def test_a_canceled_job_is_stopped_and_reported(
 ) -> None:
     _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config):
-        _wait(lambda: _encodes(master))
+        wait_until(lambda: _encodes(master), "FFmpeg encodes")
         master.cancel = True
         canceled_at = time.monotonic()
-        _wait(lambda: _failures(master))
+        wait_until(lambda: _failures(master), "the failure is reported")
         assert time.monotonic() - canceled_at < 8
     failure = _failures(master)[0].failure
     assert failure.failure_class is FailureClass.STOPPED
@@ -187,9 +182,9 @@ def test_sigterm_stops_and_reports_the_job(
 ) -> None:
     _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config) as agent:
-        _wait(lambda: _encodes(master))
+        wait_until(lambda: _encodes(master), "FFmpeg encodes")
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(15) == 0
+        assert agent.wait(TIMEOUT_S) == 0
     assert [f.failure.failure_class for f in _failures(master)] == [FailureClass.STOPPED]
     assert _ffmpegs_below(tmp_path) == []
     assert list((tmp_path / "work" / "slot-1").iterdir()) == []
@@ -200,11 +195,11 @@ def test_a_lost_lease_ends_the_work_without_a_report(
 ) -> None:
     _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config):
-        _wait(lambda: _encodes(master))
+        wait_until(lambda: _encodes(master), "FFmpeg encodes")
         master.refuse("/heartbeat", 409)
-        _wait(lambda: not _ffmpegs_below(tmp_path))
+        wait_until(lambda: not _ffmpegs_below(tmp_path), "FFmpeg has ended")
         other = _offer(master, clip, scenario(clip))
-        _wait(lambda: master.bodies("/result"))
+        wait_until(lambda: master.bodies("/result"), "the result is reported")
     assert _failures(master) == []
     assert any(str(other.id) in r.path for r in master.seen if r.path.endswith("/result"))
 
@@ -216,7 +211,7 @@ def test_failing_heartbeats_do_not_stop_the_attempt(
     master.refuse("/heartbeat", *[503] * 500)
     master.refuse("/result", 503, 503)
     with _running(config):
-        _wait(lambda: len(master.bodies("/result")) == 3)
+        wait_until(lambda: len(master.bodies("/result")) == 3, "the result is sent three times")
     first, *others = master.bodies("/result")
     assert others == [first, first]
 
@@ -229,10 +224,10 @@ def test_a_result_that_the_older_master_of_its_claim_refuses_is_kept(
     master.refuse("/result", 400)
     pending = tmp_path / "spool" / "slot-1" / "pending"
     with _running(config):
-        _wait(lambda: master.bodies("/result"))
+        wait_until(lambda: master.bodies("/result"), "the result is reported")
         # The next claim follows the delivery.
         claims = len(master.bodies("/v1/claims"))
-        _wait(lambda: len(master.bodies("/v1/claims")) > claims)
+        wait_until(lambda: len(master.bodies("/v1/claims")) > claims, "the agent claims again")
         assert len(list(pending.iterdir())) == 1
     assert _failures(master) == []
 
@@ -242,7 +237,7 @@ def test_files_of_a_killed_agent_are_removed_at_the_next_start(
 ) -> None:
     _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config) as agent:
-        _wait(lambda: _encodes(master))
+        wait_until(lambda: _encodes(master), "FFmpeg encodes")
         agent.kill()
         agent.wait()
     # In a deployment, systemd would kill these processes, because they are in the control group.
@@ -252,7 +247,7 @@ def test_files_of_a_killed_agent_are_removed_at_the_next_start(
     assert len(left) == 1
     _offer(master, clip, scenario(clip))
     with _running(config):
-        _wait(lambda: master.bodies("/result"))
+        wait_until(lambda: master.bodies("/result"), "the result is reported")
     assert not left[0].exists()
 
 
@@ -265,7 +260,7 @@ def test_a_missing_source_and_a_source_with_other_content_fail(
     master.sources[spec.source.sha256] = b"something else"
     master.refuse(f"/v1/sources/{spec.source.sha256}", 404)
     with _running(config):
-        _wait(lambda: len(_failures(master)) == 2)
+        wait_until(lambda: len(_failures(master)) == 2, "both failures are reported")
     assert [report.failure.failure_class for report in _failures(master)] == [
         FailureClass.SOURCE_UNREADABLE,
         FailureClass.SOURCE_CHECKSUM,
@@ -314,7 +309,7 @@ def test_a_permanent_refusal_ends_the_agent_with_its_reason(
 ) -> None:
     master.refuse("/v1/nodes/worker-1", 422)
     with _running(config) as agent:
-        assert agent.wait(20) == 1
+        assert agent.wait(TIMEOUT_S) == 1
     assert capfd.readouterr().err.splitlines()[-1] == "ffrtmp-agent: refused"
 
 
@@ -322,7 +317,7 @@ def test_a_removed_node_registers_again(master: ApiServer, config: Path, clip: P
     master.refuse("/v1/claims", 409)
     _offer(master, clip, scenario(clip))
     with _running(config):
-        _wait(lambda: master.bodies("/result"))
+        wait_until(lambda: master.bodies("/result"), "the result is reported")
     assert len(master.bodies("/v1/nodes/worker-1")) == 2
 
 
@@ -331,7 +326,7 @@ def test_the_agent_tells_systemd_when_the_master_has_registered_it(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(25)
+        systemd.settimeout(TIMEOUT_S)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         with _running(config):
             status = systemd.recv(1024).decode()
@@ -344,7 +339,7 @@ def test_a_missing_systemd_does_not_end_the_agent(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "absent"))
     with _running(config) as agent:
-        _wait(lambda: master.bodies("/v1/claims"))
+        wait_until(lambda: master.bodies("/v1/claims"), "the agent claims a job")
         assert agent.poll() is None
 
 

@@ -5,7 +5,7 @@ import json
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_worker.exporters import docker_engine
 from ffrtmp_worker.exporters.docker_engine import Containers, DockerEngine
 from ffrtmp_worker.exporters.docker_stats import DockerCollector, Poller
+from polling import wait_until
 from prometheus_client import CollectorRegistry, generate_latest
 
 from .podman_engine import IMAGE, Engine
 
 _MIB = 1024 * 1024
 _BUSY = "while :; do :; done"
-_TIMEOUT_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,6 @@ def _scrape(socket: Path) -> str:
 def _value(text: str, sample: str) -> float | None:
     found = [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith(f"{sample} ")]
     return float(found[0]) if found else None
-
-
-def _wait_for(socket: Path, condition: Callable[[str], bool]) -> str:
-    until = time.monotonic() + _TIMEOUT_S
-    while not condition(text := _scrape(socket)):
-        assert time.monotonic() < until, text
-        time.sleep(0.2)
-    return text
 
 
 @pytest.mark.slow
@@ -90,7 +82,11 @@ def test_a_container_from_its_start_to_its_removal(engine: Engine) -> None:
 def test_restarts_are_counted(engine: Engine) -> None:
     engine.run("ffrtmp-unit-failing", "exit 3", "--restart", "on-failure:2")
     sample = 'ffrtmp_docker_container_restarts_total{container="ffrtmp-unit-failing"}'
-    _wait_for(engine.socket, lambda text: _value(text, sample) == 2)
+    wait_until(
+        lambda: _value(_scrape(engine.socket), sample) == 2,
+        lambda: _scrape(engine.socket),
+        interval_s=0.2,
+    )
 
 
 def test_a_restarted_engine_is_read_again(engine: Engine) -> None:
@@ -296,7 +292,4 @@ def test_a_hanging_engine_does_not_delay_a_scrape(tmp_path: Path) -> None:
         for _ in range(100):
             poller.latest()
         assert time.monotonic() - started < 1
-        until = started + _TIMEOUT_S
-        while poller.latest().reason != "timeout":
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        wait_until(lambda: poller.latest().reason == "timeout", "the hanging engine is reported")

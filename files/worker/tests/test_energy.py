@@ -32,6 +32,7 @@ from ffrtmp_worker.energy.reader import ANSWER_INTERVAL_S, READ_INTERVAL_S
 from ffrtmp_worker.kernel_files import KernelFileError
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
+from polling import TIMEOUT_S, wait_until
 
 from .conftest import attempt, scenario
 from .powercap import RANGE_UJ, Powercap, two_sockets
@@ -213,25 +214,29 @@ class Reader:
         """Start the reader and return its first reading."""
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([_READER, "--config", self._config])
-        until = time.monotonic() + 20
-        while not self.socket.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        while "does not answer" in request_reading(self.socket).reason and time.monotonic() < until:
-            time.sleep(0.02)
-        return request_reading(self.socket)
+
+        def answer() -> EnergyReading | None:
+            reading = request_reading(self.socket)
+            return None if "does not answer" in reading.reason else reading
+
+        return wait_until(answer, "the reader answers", interval_s=0.02)
 
     def fresh_reading(self) -> EnergyReading:
         """Return a reading that was taken after this call, when the next one is allowed."""
         called_s = time.monotonic()
-        while (reading := request_reading(self.socket)).monotonic_s < called_s:
-            assert time.monotonic() < called_s + 20
-        return reading
+
+        def answer() -> EnergyReading | None:
+            reading = request_reading(self.socket)
+            return None if reading.monotonic_s < called_s else reading
+
+        # The reader itself delays answers that follow each other quickly.
+        return wait_until(answer, "the reader reads the counters again", interval_s=0)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal to the reader, wait until it has ended, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(TIMEOUT_S)
         self.process = None
         return code
 
@@ -311,7 +316,7 @@ def _find_without_rights(tree: Path) -> str:
     receiver, sender = forking.Pipe(duplex=False)
     child = forking.Process(target=_send_zones_without_rights, args=(tree, sender))
     child.start()
-    child.join(20)
+    child.join(TIMEOUT_S)
     assert receiver.poll()
     message: str = receiver.recv()
     return message

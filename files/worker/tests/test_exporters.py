@@ -33,6 +33,7 @@ from ffrtmp_worker.exporters.ffmpeg import (
     listen,
 )
 from ffrtmp_worker.exporters.slots import SlotUseCollector
+from polling import wait_until
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
@@ -353,10 +354,11 @@ def test_datagrams_from_the_agent_arrive(tmp_path: Path) -> None:
         sender = ActivitySender(path, LoopRegistry())
         sender.send(_activity(7))
         sender.close()
-        until = time.monotonic() + 5
-        while not any("frames_total" in s for s in _scrape(SlotCollector(slots)) if s[0] != "#"):
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(
+            lambda: any("frames_total" in s for s in _scrape(SlotCollector(slots)) if s[0] != "#"),
+            "the activity of the slot is exported",
+            interval_s=0.02,
+        )
         receiver.stop()
 
 
@@ -458,10 +460,11 @@ def test_an_exporter_requires_a_client_certificate(
 
 def _get(port: int, context: ssl.SSLContext) -> str:
     """Wait until the exporter accepts connections, and return its metrics."""
-    until = time.monotonic() + 15
-    while True:
+
+    def page() -> str | None:
         try:
             return httpx.get(f"https://127.0.0.1:{port}/metrics", verify=context).text
         except httpx.ConnectError:
-            assert time.monotonic() < until, "the exporter does not answer"
-            time.sleep(0.1)
+            return None
+
+    return wait_until(page, "the exporter answers", interval_s=0.1)

@@ -26,6 +26,7 @@ from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.process import StoppedBy
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
+from polling import wait_until
 
 from .api_server import ApiServer
 from .conftest import attempt, claim_of, scenario
@@ -222,10 +223,10 @@ log_level: info
     argv += working_encoders.agent_command(encoders_file, config)
     with subprocess.Popen(argv) as agent:
         try:
-            until = time.monotonic() + 60
-            while not master.bodies("/failure") and time.monotonic() < until:
-                assert agent.poll() is None
-                time.sleep(0.1)
+            wait_until(
+                lambda: master.bodies("/failure") or agent.poll() is not None,
+                "the agent reports the failure",
+            )
             (body,) = master.bodies("/failure")
             assert agent.poll() is None
         finally:
@@ -253,15 +254,14 @@ def _when_running(folder: Path, word: bytes, action: Callable[[int], None]) -> t
     """Wait in a thread for a process in `folder` with the argument `word`, and call `action`."""
 
     def run() -> None:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            for pid in _running_in(folder):
-                if word in _arguments_of(pid):
-                    # The pause lets the process start its work.
-                    time.sleep(0.1)
-                    action(pid)
-                    return
-            time.sleep(0.02)
+        pid = wait_until(
+            lambda: next((pid for pid in _running_in(folder) if word in _arguments_of(pid)), None),
+            f"a process with the argument {word!r} runs",
+            interval_s=0.02,
+        )
+        # The pause lets the process start its work.
+        time.sleep(0.1)
+        action(pid)
 
     thread = threading.Thread(target=run)
     thread.start()

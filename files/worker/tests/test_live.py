@@ -27,6 +27,7 @@ from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands, Packets
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure import live
+from polling import TIMEOUT_S
 
 from .conftest import attempt, scenario
 from .rtmp_server import Server, free_port, running
@@ -174,7 +175,7 @@ def test_a_process_that_falls_silent_makes_the_result_invalid(
     started = threading.Event()
 
     def silence() -> None:
-        started.wait(30)
+        started.wait(TIMEOUT_S)
         time.sleep(3)
         for pid, argv in _running(folder):
             if mark in argv:

@@ -15,6 +15,7 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Claim
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
+from polling import wait_until
 
 from .api_server import ApiServer
 from .conftest import claim_of, scenario
@@ -51,10 +52,11 @@ def full_log(master: ApiServer) -> bytes:
 
 
 def wait_for(master: ApiServer, text: bytes) -> None:
-    deadline = time.monotonic() + 20
-    while full_log(master) != text:
-        assert time.monotonic() < deadline, full_log(master)
-        time.sleep(0.01)
+    wait_until(
+        lambda: full_log(master) == text,
+        lambda: f"the master has received {full_log(master)!r} instead of {text!r}",
+        interval_s=0.01,
+    )
 
 
 def test_lines_are_sent_as_written_and_the_rest_at_the_end(

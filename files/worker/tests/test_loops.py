@@ -34,6 +34,7 @@ from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure import rtmp_stat, sampling
 from ffrtmp_worker.measure.rtmp_stat import ServerWatch, StatPage
 from ffrtmp_worker.measure.sampling import HostSampler
+from polling import TIMEOUT_S, wait_until
 from prometheus_client import CollectorRegistry
 
 from .api_server import ApiServer
@@ -43,13 +44,6 @@ from .impostor import Impostor, Reply
 _QUICK_S = 0.02
 _BROKEN = Reply(200, b"<html>a page of a proxy</html>")
 _NO_STREAM = Reply(200, b"<rtmp><pid>1</pid></rtmp>")
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not in time: {what}"
-        time.sleep(0.01)
 
 
 class Rig:
@@ -233,13 +227,15 @@ def test_a_loop_survives_a_stopped_dependency(rig: Rig, loop: str) -> None:
         status = rig.loops.find(loop)
         assert status is not None
         status.stale_after_s = 0.3
-        wait_for(lambda: not is_alerting(rig.loops, loop), "the loop runs")
+        wait_until(lambda: not is_alerting(rig.loops, loop), "the loop runs", interval_s=_QUICK_S)
         failures = metric(rig.loops, "failures_total", loop)
         rig.set_broken(True)
-        wait_for(lambda: is_alerting(rig.loops, loop), "the alert is raised")
+        wait_until(lambda: is_alerting(rig.loops, loop), "the alert is raised", interval_s=_QUICK_S)
         assert metric(rig.loops, "failures_total", loop) > failures
         rig.set_broken(False)
-        wait_for(lambda: not is_alerting(rig.loops, loop), "the loop recovers")
+        wait_until(
+            lambda: not is_alerting(rig.loops, loop), "the loop recovers", interval_s=_QUICK_S
+        )
 
 
 @pytest.fixture
@@ -286,17 +282,21 @@ def test_an_unexpected_error_of_an_attempt_is_its_failure(
     agent = Agent(agent_settings, 1, replace(tools, loops=loops), stopped)
     running = threading.Thread(target=agent.run)
     running.start()
-    wait_for(lambda: len(master.bodies("/failure")) == 2, "both attempts are reported")
+    wait_until(
+        lambda: len(master.bodies("/failure")) == 2,
+        "both attempts are reported",
+        interval_s=_QUICK_S,
+    )
 
     # The main loop of the agent loses the master, and recovers when it is back.
     status = loops.find("claims")
     assert status is not None
     status.stale_after_s = 0.3
     master.refuse("/claims", 503, 503)
-    wait_for(lambda: is_alerting(loops, "claims"), "the alert is raised")
-    wait_for(lambda: not is_alerting(loops, "claims"), "the loop recovers")
+    wait_until(lambda: is_alerting(loops, "claims"), "the alert is raised", interval_s=_QUICK_S)
+    wait_until(lambda: not is_alerting(loops, "claims"), "the loop recovers", interval_s=_QUICK_S)
     stopped.set()
-    running.join(20)
+    running.join(TIMEOUT_S)
     reports = [msgspec.json.decode(body, type=FailureReport) for body in master.bodies("/failure")]
     assert {report.failure.failure_class for report in reports} == {FailureClass.NODE}
     assert type(error).__name__ in reports[0].failure.message

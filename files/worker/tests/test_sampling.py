@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.sampling import HostSampler
+from polling import TIMEOUT_S
 
 
 def test_a_deleted_sampler_ends_its_thread() -> None:
@@ -14,7 +15,7 @@ def test_a_deleted_sampler_ends_its_thread() -> None:
     (thread,) = set(threading.enumerate()) - before
     assert thread.is_alive()
     del sampler
-    thread.join(timeout=3)
+    thread.join(TIMEOUT_S)
     assert not thread.is_alive()
 
 

@@ -16,6 +16,7 @@ from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.inputs.address_policy import AddressPolicy, RefusedAddressError, parse_networks
 from ffrtmp_worker.inputs.download import DownloadLimits, UrlAccess, download_url
+from polling import TIMEOUT_S
 
 from .conftest import LOOPBACK_ALLOWED
 
@@ -141,7 +142,7 @@ class Server:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(20)
+        self._thread.join(TIMEOUT_S)
 
     def _serve(self) -> None:
         while True:
@@ -296,7 +297,7 @@ def test_a_download_has_a_total_deadline() -> None:
 
 def test_a_handshake_without_an_answer_ends() -> None:
     silent = threading.Event()
-    with Server(lambda _: silent.wait(5) and None) as server:
+    with Server(lambda _: silent.wait(TIMEOUT_S) and None) as server:
         error = _error(f"https://127.0.0.1:{server.port}/clip.mp4")
         silent.set()
     assert "the header was not complete after 0.5 s" in str(error)
@@ -304,7 +305,7 @@ def test_a_handshake_without_an_answer_ends() -> None:
 
 def test_a_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(TIMEOUT_S) and [])
     error = _error("http://clips.example/clip.mp4")
     over.set()
     assert "the name was not resolved within 0.5 s" in str(error)

@@ -33,6 +33,7 @@ from ffrtmp_worker.kinds.steps.timed_run import sum_measurements
 from ffrtmp_worker.measure import output
 from ffrtmp_worker.measure.cgroup import MemoryLimit
 from ffrtmp_worker.measure.quality import Clip
+from polling import wait_until
 
 from .conftest import attempt, make, scenario
 
@@ -279,9 +280,7 @@ def test_a_stop_reaches_ffmpeg_within_seconds(
 def test_an_ffmpeg_killed_by_another_process(long_clip: Path, tools: Tools, tmp_path: Path) -> None:
 
     def kill() -> None:
-        until = time.monotonic() + 10
-        while not (found := _encoders_in(tmp_path / "a")) and time.monotonic() < until:
-            time.sleep(0.05)
+        found = wait_until(lambda: _encoders_in(tmp_path / "a"), "FFmpeg runs")
         os.kill(found[0], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
@@ -303,9 +302,7 @@ def test_an_ffmpeg_killed_at_the_slots_memory_limit(
     monkeypatch.setattr(timed_run, "MemoryLimit", lambda: MemoryLimit(membership, tmp_path))
 
     def kill() -> None:
-        until = time.monotonic() + 10
-        while not (found := _encoders_in(tmp_path / "a")) and time.monotonic() < until:
-            time.sleep(0.05)
+        found = wait_until(lambda: _encoders_in(tmp_path / "a"), "FFmpeg runs")
         (tree / "memory.events").write_text("oom 1\noom_kill 1\n")
         os.kill(found[0], signal.SIGKILL)
 

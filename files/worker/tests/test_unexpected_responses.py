@@ -1,7 +1,6 @@
 """Responses that are not those of a master: none of them ends a thread of the agent."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.agent.retry import retry_until_answered
 from ffrtmp_worker.errors import AttemptFailedError
+from polling import wait_until
 
 from .conftest import claim_of, scenario
 from .impostor import Impostor, Reply
@@ -63,20 +63,13 @@ def claim(clip: Path) -> Claim:
     return claim_of(scenario(clip), heartbeat_s=0.02)
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("kind", UNEXPECTED)
 def test_no_response_ends_the_heartbeats(impostor: Impostor, claim: Claim, kind: str) -> None:
     """The lease is kept: only a refusal of the master itself ends it."""
     impostor.answer_with(UNEXPECTED[kind], UNEXPECTED[kind], Reply(200, _GOOD))
     loops = LoopRegistry()
     with LeaseKeeper(claim, impostor.connect, loops) as lease:
-        wait_for(lambda: lease.ended)
+        wait_until(lambda: lease.ended, "the lease has ended", interval_s=0.01)
         status = loops.find("heartbeat")
         assert status is not None
         assert status.read().failures == 2
@@ -89,7 +82,7 @@ def test_a_refusal_of_the_master_ends_the_lease(impostor: Impostor, claim: Claim
     problem = b'{"type": "about:blank", "title": "Conflict", "status": 409, "detail": "over"}'
     impostor.answer_with(Reply(409, problem))
     with LeaseKeeper(claim, impostor.connect, LoopRegistry()) as lease:
-        wait_for(lambda: lease.is_lost)
+        wait_until(lambda: lease.is_lost, "the lease is lost", interval_s=0.01)
     assert lease.ended == "the lease was lost"
 
 
@@ -103,7 +96,7 @@ def test_no_response_ends_the_upload_of_the_log(
     impostor.answer_with(UNEXPECTED[kind], good)
     loops = LoopRegistry()
     with LogUploader(claim, log, impostor.connect, loops):
-        wait_for(lambda: len(impostor.paths) >= 2)
+        wait_until(lambda: len(impostor.paths) >= 2, "the upload is repeated", interval_s=0.01)
     assert all("offset=0" in path for path in impostor.paths)
 
 
