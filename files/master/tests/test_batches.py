@@ -1,6 +1,5 @@
 """Tests of batches, in which several requests affect each other within one transaction."""
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -18,6 +17,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.models import Failure, FailureReport, NextClaim, ResultReport
+from polling import wait_until
 from postgresql import Cluster
 
 NEXT = NextClaim(slot=1)
@@ -120,8 +120,7 @@ def test_a_result_at_another_master_ends_the_job_before_its_slot_claims_again(
 def wait_for_a_lock(cluster: Cluster) -> None:
     """Wait until a database session waits for a lock that another session holds."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    deadline = time.monotonic() + 10
     with cluster.connect() as admin:
-        while admin.execute(waiting).fetchone() is None:
-            assert time.monotonic() < deadline, "no session waits for a lock"
-            time.sleep(0.02)
+        wait_until(
+            lambda: admin.execute(waiting).fetchone(), "a session waits for a lock", interval_s=0.02
+        )

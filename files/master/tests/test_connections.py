@@ -17,6 +17,7 @@ from databases import only
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.credentials import client_context
 from master_process import MasterProcess
+from polling import TIMEOUT_S
 
 pytestmark = only("sqlite")
 
@@ -54,7 +55,8 @@ class Connection:
         return response.status, headers, response.read()
 
     def is_closed(self) -> bool:
-        self.stream.settimeout(5)
+        # This is shorter than the time after which the master closes idle connections.
+        self.stream.settimeout(30)
         return self.stream.recv(1) == b""
 
 
@@ -63,7 +65,7 @@ def connected(master: MasterProcess) -> Iterator[Connection]:
     context = client_context(master.ca_file)
     port = int(master.url.rpartition(":")[2])
     with (
-        socket.create_connection((HOST, port), timeout=10) as plain,
+        socket.create_connection((HOST, port), timeout=TIMEOUT_S) as plain,
         context.wrap_socket(plain, server_hostname=HOST) as stream,
     ):
         yield Connection(stream)

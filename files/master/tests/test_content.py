@@ -24,6 +24,7 @@ from ffrtmp_master.store.engine import reading_engine, writing_engine
 from ffrtmp_master.store.errors import NotFoundError, TooLargeError, UnprocessableError
 from ffrtmp_master.store.schema import artifacts, content_pieces, contents
 from ffrtmp_shared.ids import new_id
+from polling import TIMEOUT_S
 from sqlalchemy import func, insert, select, update
 
 LARGE = bytes(range(256)) * (4 * 1024 * 3) + b"the end"
@@ -161,12 +162,12 @@ def test_no_content_is_served_before_it_is_complete(content_store: StoredContent
         yield LARGE[: 2 * PIECE_BYTES]
         yield LARGE[2 * PIECE_BYTES : -1]
         arrived.set()
-        await asyncio.to_thread(may_continue.wait, 20)
+        await asyncio.to_thread(may_continue.wait, TIMEOUT_S)
         yield LARGE[-1:]
 
     upload = threading.Thread(target=lambda: asyncio.run(content_store.store.store(slowly())))
     upload.start()
-    assert arrived.wait(20)
+    assert arrived.wait(TIMEOUT_S)
     assert content_store.bytes_held() >= 2 * PIECE_BYTES
     assert not content_store.is_there(LARGE_SHA256)
     assert content_store.remove_unused() == 0, "an upload in progress is in use"

@@ -13,6 +13,7 @@ from ffrtmp_master.server.request_bounds import RequestBounds, bounds_of
 from ffrtmp_master.server.request_ids import RequestIds
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
+from polling import TIMEOUT_S
 from raw_connection import head
 from recording_transport import Transport
 from uvicorn.server import ServerState
@@ -57,7 +58,7 @@ class Connection:
             self.now_s += 1
 
     async def answer(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             while not self.transport.written:
                 await asyncio.sleep(0.01)
         found, self.transport.written = self.transport.written, b""

@@ -18,6 +18,7 @@ from ffrtmp_master.store import events
 from ffrtmp_master.store.engine import writing_engine
 from in_process_master import MasterHarness, SetClock
 from listening_master import ListeningMaster, listening_master
+from polling import TIMEOUT_S
 from sqlalchemy import text
 
 
@@ -58,7 +59,7 @@ class Master:
 
     def __init__(self, at: ListeningMaster, clock: SetClock) -> None:
         self.at = at
-        self.client = httpx.Client(base_url=at.url, timeout=30)
+        self.client = httpx.Client(base_url=at.url, timeout=TIMEOUT_S)
         self.harness = MasterHarness(at.services, self.client, clock)  # type: ignore[arg-type]
 
     @contextmanager

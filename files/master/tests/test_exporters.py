@@ -23,6 +23,7 @@ from ffrtmp_shared.loop_runner import Pacing
 from ffrtmp_shared.measurement import Unavailable, VerdictState
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.models import Node, NodeList, Problem, Result, ResultPage, Run, RunPage
+from polling import TIMEOUT_S, wait_until
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
@@ -492,20 +493,17 @@ def test_the_refresh_survives_a_stopped_master(monkeypatch: pytest.MonkeyPatch) 
     status.stale_after_s = 0.3
     metrics = LoopCollector("ffrtmp_exporter", loops.read)
 
-    def wait_until(*, is_alerting: bool) -> None:
-        until = time.monotonic() + 20
+    def is_alerting() -> bool:
         name = "ffrtmp_exporter_loop_last_success_timestamp_seconds"
-        while (time.time() - (value(metrics, name, loop="refresh") or 0.0) > 0.3) != is_alerting:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        return time.time() - (value(metrics, name, loop="refresh") or 0.0) > 0.3
 
     refresher.start()
-    wait_until(is_alerting=False)
+    wait_until(lambda: not is_alerting(), "the loop runs", interval_s=0.01)
     is_down.set()
-    wait_until(is_alerting=True)
+    wait_until(is_alerting, "the alert is raised", interval_s=0.01)
     assert value(metrics, "ffrtmp_exporter_loop_failures_total", loop="refresh")
     is_down.clear()
-    wait_until(is_alerting=False)
+    wait_until(lambda: not is_alerting(), "the loop recovers", interval_s=0.01)
     refresher.stop()
 
 
@@ -526,10 +524,7 @@ def test_a_defect_does_not_end_the_refresh(
     loops = LoopRegistry()
     refresher = PollingCollector(fail_once, 0.001, loops)
     refresher.start()
-    assert called_twice.wait(20)
+    assert called_twice.wait(TIMEOUT_S)
     refresher.stop()
     assert type(defect).__name__ in caplog.text
-    until = time.monotonic() + 20
-    while value(refresher, "ffrtmp_exporter_source_up") != 1:
-        assert time.monotonic() < until
-        time.sleep(0.005)
+    wait_until(lambda: value(refresher, "ffrtmp_exporter_source_up") == 1, "the source is up")

@@ -17,6 +17,7 @@ from ffrtmp_master.server.request_bounds import bounds_of
 from ffrtmp_master.server.request_ids import RequestIds
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
+from polling import TIMEOUT_S
 from recording_transport import Transport
 from uvicorn.server import ServerState
 
@@ -69,7 +70,7 @@ def request(method: str, path: str, caller: str, body: bytes) -> bytes:
 
 async def until_written(transport: Transport, beginning: bytes) -> bytes:
     """Wait for an answer, check its beginning, and remove it from the transport."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIMEOUT_S):
         while not transport.written:
             await asyncio.sleep(0.01)
     answer, transport.written = transport.written, b""
@@ -93,7 +94,7 @@ def test_a_client_that_disconnects_during_authentication_claims_no_job(
             await asyncio.sleep(0)
             protocol.connection_lost(None)
             released.set()
-            await asyncio.wait(set(protocol.tasks), timeout=10)
+            await asyncio.wait(set(protocol.tasks), timeout=TIMEOUT_S)
             assert transport.written == b""
             claimed = await services.writer.apply_request(requests.ClaimJob("worker1", 1))
             assert claimed.job is not None

@@ -16,6 +16,7 @@ from ffrtmp_master.settings import Settings
 from in_process_master import MasterHarness, SetClock
 from listening_master import ListeningMaster, listening_master
 from msgspec.structs import replace
+from polling import TIMEOUT_S
 
 
 def put(
@@ -152,7 +153,7 @@ class Master:
 
     def __init__(self, at: ListeningMaster) -> None:
         self.at = at
-        self.client = httpx.Client(base_url=at.url, timeout=30)
+        self.client = httpx.Client(base_url=at.url, timeout=TIMEOUT_S)
         self.harness = MasterHarness(at.services, self.client, SetClock())  # type: ignore[arg-type]
 
     def follow(self, claim: Any) -> Any:
@@ -213,12 +214,12 @@ def test_many_followers_hold_no_transaction(master: Master) -> None:
     for thread in threads:
         thread.start()
     for _ in threads:
-        assert started.acquire(timeout=30)
+        assert started.acquire(timeout=TIMEOUT_S)
     assert len(master.at.services.log_feed) == 40
     put(master.harness, claim, "end\n")
     assert master.harness.result(claim).is_success
     for thread in threads:
-        thread.join(30)
+        thread.join(TIMEOUT_S)
     assert received == ["begin\nend\n"] * 40
 
 

@@ -15,6 +15,7 @@ import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
 from master_process import MasterProcess
+from polling import wait_until
 from raw_connection import RawConnection, Target, head
 
 pytestmark = only("sqlite")
@@ -196,17 +197,16 @@ def test_connections_are_limited_for_each_address(start: Start) -> None:
             assert other.answer().status == 200
         # A connection that has ended makes room for another one.
         attackers[0].close()
-        deadline_s = time.monotonic() + 5
-        status = None
-        while status is None and time.monotonic() < deadline_s:
-            with ExitStack() as again:
-                try:
-                    connection = again.enter_context(connected(master, "127.0.0.2"))
-                except OSError:
-                    continue
-                connection.send(GET)
-                status = connection.status()
-        assert status == 200
+
+        def status_of_another() -> int | None:
+            try:
+                with connected(master, "127.0.0.2") as another:
+                    another.send(GET)
+                    return another.status()
+            except OSError:
+                return None
+
+        assert wait_until(status_of_another, "another connection is accepted") == 200
     assert refusals(master)["connections_per_address"] >= 10
     assert "connections_per_address_max is 30" in master.log.read_text()
 
@@ -265,8 +265,5 @@ def test_a_pipelined_client_that_disconnects_gets_no_lease(start: Start) -> None
 
 def wait_until_parked(client: Any, count: int) -> None:
     """Wait until the master has a number of parked claims."""
-    deadline_s = time.monotonic() + 10
     wanted = f"ffrtmp_master_claims_parked {count:.1f}"
-    while wanted not in client.get("/metrics").text:
-        assert time.monotonic() < deadline_s, wanted
-        time.sleep(0.02)
+    wait_until(lambda: wanted in client.get("/metrics").text, wanted, interval_s=0.02)

@@ -33,17 +33,10 @@ from ffrtmp_shared.loop_registry import LoopStatus
 from ffrtmp_shared.loop_runner import Pacing
 from in_process_master import MasterHarness, SetClock
 from msgspec.structs import replace
+from polling import TIMEOUT_S, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 _QUICK_S = 0.02
-_DEADLINE_S = 20.0
-
-
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + _DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, f"not in time: {what}"
-        time.sleep(0.01)
 
 
 class UnreliableClock(SteadyClock):
@@ -108,7 +101,7 @@ class Farm:
         portal = self.harness.client.portal()
         future = portal.__enter__().start_task_soon(hold)
         self._streams.append((portal, future))
-        assert is_entered.wait(_DEADLINE_S)
+        assert is_entered.wait(TIMEOUT_S)
         return entered[0]
 
     def close(self) -> None:
@@ -229,7 +222,7 @@ class LostWakeups(Case):
             target=self.farm.harness.call, args=("worker1", "POST", "/v1/claims", body)
         )
         self.claim.start()
-        wait_for(lambda: len(self.farm.services.parked_claims) == 1, "the claim is parked")
+        wait_until(lambda: len(self.farm.services.parked_claims) == 1, "the claim is parked")
         self.farm.harness.clock.advance(3600)
         self.run_id = run["id"]
         self.farm.sql("UPDATE runs SET finished_at = NULL WHERE id = ?", hex_id(self.run_id))
@@ -432,25 +425,25 @@ def test_a_loop_survives_a_failing_item_and_a_lost_dependency(
 ) -> None:
     case, status = CASES[loop](farm), status_of(farm, loop)
     case.prepare()
-    wait_for(case.is_good_handled, "the other item is handled")
-    wait_for(lambda: farm.metrics(loop)["failures_total"] >= 1, "the failure is counted")
-    wait_for(lambda: loop in caplog.text, "the failure is logged")
+    wait_until(case.is_good_handled, "the other item is handled")
+    wait_until(lambda: farm.metrics(loop)["failures_total"] >= 1, "the failure is counted")
+    wait_until(lambda: loop in caplog.text, "the failure is logged")
     case.heal()
-    wait_for(case.is_bad_handled, "the item recovers")
+    wait_until(case.is_bad_handled, "the item recovers")
 
     # The loop loses what it depends on. Its limit is short, because the test cannot wait a minute.
     status.stale_after_s = 0.3
     table = case.table
     if loop == "clock":
         case.prepare()
-        wait_for(lambda: farm.is_alerting(loop), "the alert is raised")
+        wait_until(lambda: farm.is_alerting(loop), "the alert is raised")
         case.heal()
     else:
         with farm.lost_table(table):
             if loop == "token_uses":
                 farm.services.authenticator._used.add("viewer")
-            wait_for(lambda: farm.is_alerting(loop), "the alert is raised")
-    wait_for(lambda: not farm.is_alerting(loop), "the loop recovers")
+            wait_until(lambda: farm.is_alerting(loop), "the alert is raised")
+    wait_until(lambda: not farm.is_alerting(loop), "the loop recovers")
 
 
 @only("sqlite")
@@ -467,10 +460,10 @@ def test_a_stalled_loop_that_leases_depend_on_makes_the_master_unready(
         answer = farm.harness.call(None, "GET", "/readyz")
         return answer.status_code, answer.text
 
-    wait_for(lambda: status_and_text()[0] == 503, "the master is not ready")
+    wait_until(lambda: status_and_text()[0] == 503, "the master is not ready")
     assert f"the loop {loop}, on which leases depend, has not completed" in status_and_text()[1]
     clock.is_broken = False
-    wait_for(lambda: status_and_text()[0] == 200, "the master is ready again")
+    wait_until(lambda: status_and_text()[0] == 200, "the master is ready again")
 
 
 @only("sqlite")
@@ -497,12 +490,12 @@ def test_the_writer_survives_a_failing_operation_and_a_locked_database(
     blocking.execute("BEGIN IMMEDIATE")
     submitting = threading.Thread(target=farm.harness.submit)
     submitting.start()
-    wait_for(lambda: farm.is_alerting(loop), "the alert is raised")
+    wait_until(lambda: farm.is_alerting(loop), "the alert is raised")
     assert status in farm.services.loops.stalled_essentials()
     blocking.execute("ROLLBACK")
     blocking.close()
-    submitting.join(_DEADLINE_S)
-    wait_for(lambda: not farm.is_alerting(loop), "the writer recovers")
+    submitting.join(TIMEOUT_S)
+    wait_until(lambda: not farm.is_alerting(loop), "the writer recovers")
 
 
 @only("postgresql")
@@ -524,20 +517,22 @@ def test_the_listener_survives_a_garbled_notification_and_a_lost_server(
         status = services.loops.find("notifications")
         assert status is not None
         with psycopg.connect(migrated.database_url, password=password, autocommit=True) as sender:
-            wait_for(lambda: _listens(sender), "the listener is connected")
+            wait_until(lambda: _listens(sender), "the listener is connected")
             count = len(received)
             sender.execute(f"NOTIFY {CHANNEL}, '{{\"origin\": 7}}'")
             sender.execute(f"NOTIFY {CHANNEL}, 'not json'")
             sender.execute(f'NOTIFY {CHANNEL}, \'{{"origin": "another", "much": true}}\'')
-            wait_for(lambda: len(received) >= count + 3, "all notifications are handled")
+            wait_until(lambda: len(received) >= count + 3, "all notifications are handled")
             assert status.read().failures == 2
             count = len(received)
             sender.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
             )
-            wait_for(lambda: status.read().failures >= 3, "the lost connection is counted")
-            wait_for(lambda: len(received) > count, "the listener reconnects and wakes all claims")
+            wait_until(lambda: status.read().failures >= 3, "the lost connection is counted")
+            wait_until(
+                lambda: len(received) > count, "the listener reconnects and wakes all claims"
+            )
         assert harness.call(None, "GET", "/readyz").status_code == 200
     assert "cannot be decoded" in caplog.text
 

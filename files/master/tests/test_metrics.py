@@ -32,6 +32,7 @@ from ffrtmp_shared.models import Job
 from ffrtmp_shared.server_certificates import ServerCertificates
 from ffrtmp_shared.states import JobState
 from in_process_master import SetClock
+from polling import TIMEOUT_S
 from prometheus_client import parser
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -461,7 +462,7 @@ def test_both_listeners_call_a_collector_one_after_the_other(
         ThreadPoolExecutor() as threads,
     ):
         url = f"https://{HOST}:{server.port}/metrics"
-        scraped = threads.submit(httpx.get, url, verify=site.context(), timeout=10)
+        scraped = threads.submit(httpx.get, url, verify=site.context(), timeout=TIMEOUT_S)
         assert harness.call("viewer", "GET", "/metrics").status_code == 200
         assert scraped.result().status_code == 200
     assert (observed.calls, observed.active_max) == (2, 1)

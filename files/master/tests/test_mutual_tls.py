@@ -2,8 +2,7 @@
 
 import json
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, client_context
 from master_process import MasterProcess
+from polling import wait_until
 from revocation_list import write_list
 
 pytestmark = only("sqlite")
@@ -95,25 +95,20 @@ def test_a_new_list_and_a_new_certificate_are_used_without_a_restart(
     with tls_master.client(trusted) as client:
         assert client.nodes() == ()
         write_list(authority, crl_file, [trusted.certificate_file])
-        _wait_until(lambda: not _is_accepted(tls_master, trusted))
+        wait_until(lambda: not _is_accepted(tls_master, trusted), "the certificate is refused")
         # The list is checked at the beginning of a connection.
         assert client.nodes() == ()
     write_list(authority, crl_file)
-    _wait_until(lambda: _is_accepted(tls_master, tls_master.removed))
+    wait_until(lambda: _is_accepted(tls_master, tls_master.removed), "the certificate is accepted")
 
     address = ("127.0.0.1", httpx.URL(master.url).port or 0)
     before = ssl.get_server_certificate(address)
     renewed = trustme.CA().issue_cert("127.0.0.1")
     renewed.private_key_pem.write_to_path(master.key_file)
     renewed.cert_chain_pems[0].write_to_path(master.certificate_file)
-    _wait_until(lambda: ssl.get_server_certificate(address) != before)
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition was not met in time"
-        time.sleep(0.1)
+    wait_until(
+        lambda: ssl.get_server_certificate(address) != before, "the renewed certificate is served"
+    )
 
 
 def _is_accepted(tls_master: MutualTlsMaster, presented: ClientCertificate) -> bool:

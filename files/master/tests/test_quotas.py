@@ -16,6 +16,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import sources
 from in_process_master import MasterHarness, SetClock, running_master
 from msgspec.structs import replace
+from polling import TIMEOUT_S
 from sqlalchemy import Connection, text
 
 _HOUR_S = 3600.0
@@ -219,13 +220,13 @@ def test_a_source_that_is_submitted_during_its_removal_is_kept(
     def search_first(connection: Connection, sha256: str) -> bool:
         found = search(connection, sha256)
         started.set()
-        assert submitted.wait(10)
+        assert submitted.wait(TIMEOUT_S)
         return found
 
     monkeypatch.setattr(sources, "is_needed", search_first)
     with ThreadPoolExecutor(1) as threads:
         removal = threads.submit(ready_harness.call, "submitter", "DELETE", path)
-        assert started.wait(10)
+        assert started.wait(TIMEOUT_S)
         again = ready_harness.call("submitter", "DELETE", path)
         # The source was uploaded just now, and the writer is not occupied by the search.
         ready_harness.ok("submitter", "POST", "/v1/jobs", {"scenario": factories.scenario()})

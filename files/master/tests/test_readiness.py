@@ -11,11 +11,10 @@ import pytest
 from databases import only
 from ffrtmp_master.background.readiness import NotReadyError
 from in_process_master import MasterHarness
+from polling import wait_until
 from postgresql import Cluster
 from psycopg import sql
 from sqlalchemy import event, make_url
-
-_DEADLINE_S = 20.0
 
 
 @contextmanager
@@ -66,11 +65,11 @@ def read_only(engine: str, harness: MasterHarness, request: pytest.FixtureReques
 
 
 def wait_for_readiness(harness: MasterHarness, status: int) -> str:
-    deadline_s = time.monotonic() + _DEADLINE_S
-    while (answer := harness.call(None, "GET", "/readyz")).status_code != status:
-        assert time.monotonic() < deadline_s, answer.text
-        time.sleep(0.05)
-    return answer.text
+    def text() -> str | None:
+        answer = harness.call(None, "GET", "/readyz")
+        return answer.text if answer.status_code == status else None
+
+    return wait_until(text, f"/readyz answers {status}")
 
 
 def test_a_master_with_a_read_only_database_is_not_ready(

@@ -25,6 +25,7 @@ from ffrtmp_shared.models import Role
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from in_process_master import MasterHarness, SetClock
+from polling import TIMEOUT_S
 from sqlalchemy import event
 
 MISSING = "00000000-0000-7000-8000-000000000000"
@@ -170,7 +171,7 @@ def test_all_agents_reconnect_through_a_load_balancer(migrated: Settings) -> Non
             valid = [authenticate(f"Bearer token-{n}", ("192.0.2.1", 1)) for n in range(1000)]
             unknown = [authenticate(f"Bearer guess-{n}", ("192.0.2.1", 1)) for n in range(100)]
             gathered = asyncio.gather(*unknown, *valid, return_exceptions=True)
-            return await asyncio.wait_for(gathered, 10)
+            return await asyncio.wait_for(gathered, TIMEOUT_S)
 
         with harness.client.portal() as portal:
             found = portal.call(reconnect)

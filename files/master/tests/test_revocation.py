@@ -15,6 +15,7 @@ from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from in_process_master import MasterHarness, SetClock
 from listening_master import listening_master
+from polling import TIMEOUT_S, wait_until
 
 pytestmark = only("sqlite")
 
@@ -35,7 +36,7 @@ class Site:
         body = {"name": "guest", "role": role, **more}
         token = self.harness.ok("admin", "POST", "/v1/tokens", body)["token"]
         headers = {"Authorization": f"Bearer {token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT_S)
 
     def revoke(self) -> None:
         assert self.harness.call("admin", "DELETE", "/v1/tokens/guest").is_success
@@ -50,7 +51,10 @@ def site(migrated: Settings, clock: SetClock, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(module, "QUIET_S", _INTERVAL_S)
     settings = msgspec.structs.replace(migrated, max_source_bytes=_SOURCE_BYTES)
     services = Services(settings, clock, maintenance_interval_s=3600)
-    with listening_master(services) as at, httpx.Client(base_url=at.url, timeout=30) as client:
+    with (
+        listening_master(services) as at,
+        httpx.Client(base_url=at.url, timeout=TIMEOUT_S) as client,
+    ):
         harness = MasterHarness(services, client, clock)  # type: ignore[arg-type]
         harness.register("worker1")
         yield Site(harness, at.url)
@@ -60,7 +64,7 @@ def test_a_stream_of_events_ends_although_there_is_traffic(site: Site) -> None:
     stopped = threading.Event()
 
     def cause_events() -> None:
-        with httpx.Client(base_url=site.url, timeout=30) as client:
+        with httpx.Client(base_url=site.url, timeout=TIMEOUT_S) as client:
             busy = MasterHarness(site.harness.services, client, site.harness.clock)  # type: ignore[arg-type]
             while not stopped.is_set():
                 busy.submit()
@@ -102,7 +106,7 @@ def test_a_followed_log_ends_although_it_grows(site: Site) -> None:
 
     def grow() -> None:
         headers = {"Authorization": "Bearer token-worker1"}
-        with httpx.Client(base_url=site.url, headers=headers, timeout=30) as client:
+        with httpx.Client(base_url=site.url, headers=headers, timeout=TIMEOUT_S) as client:
             while not stopped.is_set():
                 stored = client.post(f"{path}?attempt=1", content=b"line\n")
                 assert stored.is_success
@@ -170,18 +174,12 @@ def test_a_parked_claim_gets_no_job(site: Site) -> None:
 
     def wait_for_job() -> None:
         with site.client("agent", node="worker3") as guest:
-            parked.set()
             body = {"node": "worker3", "slot": 1, "wait_s": 20}
             outcome["answer"] = guest.post("/v1/claims", json=body)
 
-    parked = threading.Event()
     waiting = threading.Thread(target=wait_for_job)
     waiting.start()
-    assert parked.wait(10)
-    deadline_s = time.monotonic() + 10
-    while not len(site.harness.services.parked_claims):
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    wait_until(lambda: len(site.harness.services.parked_claims), "the claim is parked")
     time.sleep(2 * _INTERVAL_S)
     site.revoke()
     job = site.harness.submit()

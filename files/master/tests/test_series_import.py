@@ -33,11 +33,11 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
 from master_process import MasterProcess
+from polling import TIMEOUT_S, wait_until
 from postgresql import free_port
 from pyarrow import parquet
 
 _VICTORIA = Path(__file__).resolve().parents[3] / ".cache/victoria-metrics/usr/bin/victoria-metrics"
-_START_S = 20
 _SECONDS = 5
 
 
@@ -64,19 +64,18 @@ class Victoria:
                 stdout=log,
                 stderr=log,
             )
-        until = time.monotonic() + _START_S
-        while time.monotonic() < until:
-            try:
-                if httpx.get(f"{self.url}/health").is_success:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
-        raise AssertionError("VictoriaMetrics does not start")
+        wait_until(self._is_healthy, "VictoriaMetrics serves")
+
+    def _is_healthy(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health").is_success
+        except httpx.TransportError:
+            return False
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(20)
+            self._process.wait(TIMEOUT_S)
             self._process = None
 
     def samples(self, metric: str) -> list[dict[str, Any]]:
@@ -300,12 +299,6 @@ def test_the_import_survives_a_failing_result_and_a_stopped_server(
     def series_pushed() -> int:
         return sum(b"ffrtmp_sample_frames_per_second" in content for content in pushed)
 
-    def wait_for(condition: Callable[[], object]) -> None:
-        until = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < until
-            time.sleep(0.01)
-
     def is_alerting() -> bool:
         """Evaluate the expression of the alert LoopStalled on the metrics that were written."""
         found = metrics_of(pushed[-1])
@@ -322,20 +315,22 @@ def test_the_import_survives_a_failing_result_and_a_stopped_server(
             target=import_until_stopped, args=(importer, 0.02, stopped, loops)
         )
         running.start()
-        wait_for(lambda: status.read().items_set_aside == 1)
-        wait_for(lambda: metrics_of(pushed[-1]).get("items_set_aside") == 1)
+        wait_until(lambda: status.read().items_set_aside == 1, "the broken result is set aside")
+        wait_until(lambda: metrics_of(pushed[-1]).get("items_set_aside") == 1, "this is exported")
         assert series_pushed() == 1
         client.broken = None
-        wait_for(lambda: series_pushed() == 2)
-        wait_for(lambda: metrics_of(pushed[-1]).get("items_set_aside") == 0)
+        wait_until(lambda: series_pushed() == 2, "the repaired result is imported")
+        wait_until(lambda: metrics_of(pushed[-1]).get("items_set_aside") == 0, "this is exported")
         status.stale_after_s = 0.3
-        wait_for(lambda: metrics_of(pushed[-1])["stale_after_seconds"] == 0.3)
+        wait_until(
+            lambda: metrics_of(pushed[-1])["stale_after_seconds"] == 0.3, "the limit is exported"
+        )
         is_down.set()
-        wait_for(is_alerting)
+        wait_until(is_alerting, "the alert is raised", interval_s=0.01)
         is_down.clear()
-        wait_for(lambda: not is_alerting())
+        wait_until(lambda: not is_alerting(), "the loop recovers", interval_s=0.01)
         stopped.set()
-        running.join(20)
+        running.join(TIMEOUT_S)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreach
 from ffrtmp_shared.credentials import ClientCertificate, client_context
 from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport, RunRequest
 from forked_master import Master
+from polling import TIMEOUT_S, wait_until
 from revocation_list import write_list
 
 MASTER = Path(sys.executable).parent / "ffrtmp-master"
@@ -62,16 +63,16 @@ class Process:
 
     def start(self) -> None:
         self.process = Master(["--config", self.config, "serve"], self.folder / "master.log")
-        deadline = time.monotonic() + 20
         with self.client("viewer") as client:
-            while time.monotonic() < deadline:
-                assert self.process.poll() is None, "the master exited"
-                try:
-                    if client.is_ready():
-                        return
-                except MasterUnreachableError:
-                    time.sleep(0.05)
-        raise AssertionError("the master did not become ready")
+            wait_until(lambda: self._is_ready(client), "the master is ready")
+
+    def _is_ready(self, client: MasterClient) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "the master exited"
+        try:
+            return client.is_ready()
+        except MasterUnreachableError:
+            return False
 
     def client(self, holder: str) -> MasterClient:
         return MasterClient(self.url, f"token-{holder}", self.ca_file, self.client_certificate)
@@ -79,7 +80,7 @@ class Process:
     def end(self, signal_number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(signal_number)
-        code = self.process.wait(10)
+        code = self.process.wait(TIMEOUT_S)
         self.process = None
         return code
 
@@ -175,7 +176,7 @@ def test_a_parked_claim_is_woken_immediately(prepared: Process, parts: Any) -> N
         time.sleep(0.5)
         start = time.monotonic()
         run = operator.create_run(RunRequest(suite=text(1)))
-        claim, woken = waiting.result(10)
+        claim, woken = waiting.result(TIMEOUT_S)
         assert claim.job.run_id == run.id
         # This is well below the 5 s after which a parked claim polls the queue.
         assert woken - start < 1.5
@@ -219,7 +220,7 @@ def test_parked_claims_do_not_delay_a_stop(prepared: Process, parts: Any) -> Non
         assert time.monotonic() - start < 5
         assert code in (0, -signal.SIGTERM)
         with pytest.raises(MasterRefusedError, match="stopping") as refused:
-            waiting.result(5)
+            waiting.result(TIMEOUT_S)
         assert refused.value.is_temporary
 
 
@@ -259,7 +260,7 @@ def test_kill_9_under_load_loses_nothing_that_was_acknowledged(
     threads = [threading.Thread(target=work, args=(node,)) for node in nodes]
     for thread in threads:
         thread.start()
-    assert enough.wait(20)
+    assert enough.wait(TIMEOUT_S)
     assert prepared.end(signal.SIGKILL) == -signal.SIGKILL
     for thread in threads:
         thread.join()
@@ -281,7 +282,7 @@ def test_serve_refuses_an_old_schema(tmp_path: Path, settings: Settings) -> None
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=TIMEOUT_S,
         env=os.environ,
     )
     assert ended.returncode == 1
@@ -324,12 +325,11 @@ def test_an_exporter_serves_clients_with_a_certificate(
         trusted.load_cert_chain(master.certificate_file, master.key_file)
         url = f"https://127.0.0.1:{port}/metrics"
         page = scrape_until(wanted, url, trusted)
-        assert wanted in page
         assert "ffrtmp_exporter_build_info{" in page
         with pytest.raises(httpx.TransportError):
             httpx.get(url, verify=untrusted)
         exporter.terminate()
-        assert exporter.wait(5) == 0
+        assert exporter.wait(TIMEOUT_S) == 0
     finally:
         exporter.kill()
         exporter.wait()
@@ -398,12 +398,13 @@ def test_an_answer_is_sent_in_one_tls_record(master: Process) -> None:
 
 
 def scrape_until(wanted: str, url: str, context: ssl.SSLContext) -> str:
-    """Return the metrics when they contain `wanted`, but after 15 s in any case."""
-    page = ""
-    deadline = time.monotonic() + 15
-    while wanted not in page and time.monotonic() < deadline:
+    """Return the metrics when they contain `wanted`."""
+
+    def scrape() -> str | None:
         try:
             page = httpx.get(url, verify=context).text
         except httpx.ConnectError:
-            time.sleep(0.05)
-    return page
+            return None
+        return page if wanted in page else None
+
+    return wait_until(scrape, f"the exporter serves {wanted}")

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,15 @@ from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polling import TIMEOUT_S, wait_until
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 BOUNDS = ConnectionBounds(total=32, per_address=8)
-SHORT = HttpTimes(handshake_s=0.5, head_s=0.5, idle_s=60, answer_s=10)
-LONG = HttpTimes(handshake_s=60, head_s=60, idle_s=60, answer_s=60)
-# Longer than any scrape here takes, and shorter than the phases of LONG.
-TIMEOUT_S = 20.0
+# The long phases are longer than TIMEOUT_S, so that they do not end a connection that must end for
+# another reason.
+SHORT = HttpTimes(handshake_s=0.5, head_s=0.5, idle_s=600, answer_s=10)
+LONG = HttpTimes(handshake_s=600, head_s=600, idle_s=600, answer_s=600)
 
 
 class Constant(Collector):
@@ -285,27 +287,29 @@ def test_a_head_that_arrives_in_drips_has_a_deadline(site: Site) -> None:
 
 
 def test_an_idle_connection_has_a_deadline(site: Site) -> None:
-    times = HttpTimes(handshake_s=60, head_s=60, idle_s=0.3, answer_s=60)
+    times = replace(LONG, idle_s=0.3)
     with running(site, times=times) as server, encrypted(site, server) as connection:
         connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
         assert end_of(connection).endswith(b"healthy\n")
 
 
 def test_a_client_that_does_not_read_has_a_deadline(site: Site) -> None:
-    times = HttpTimes(handshake_s=60, head_s=60, idle_s=60, answer_s=0.3)
+    times = replace(LONG, answer_s=0.3)
     with running(site, times=times) as server, encrypted(site, server) as connection:
         connection.setblocking(False)
         request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50
+
         # The client sends requests until the buffers are full, and never reads.
-        until = time.monotonic() + TIMEOUT_S
-        while server.open_connections:
-            assert time.monotonic() < until, "the connection is still open"
+        def is_closed() -> bool:
             try:
                 connection.send(request)
             except (ssl.SSLWantWriteError, BlockingIOError):
-                time.sleep(0.01)
+                pass
             except OSError:
-                break
+                return True
+            return not server.open_connections
+
+        wait_until(is_closed, "the server closes the connection", interval_s=0.001)
         assert ask(site.context(), server)[0] == 200
 
 
@@ -407,10 +411,7 @@ def test_connections_of_one_address_are_bounded(site: Site) -> None:
             with encrypted(site, server, "127.0.0.2") as other:
                 other.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert other.recv(4096)
-        until = time.monotonic() + TIMEOUT_S
-        while server.open_connections:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until(lambda: not server.open_connections, "the connections are closed")
         assert ask(site.context(), server)[0] == 200
 
 

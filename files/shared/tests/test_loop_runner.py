@@ -10,6 +10,7 @@ import pytest
 from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, AsyncLoop, Pacing, ThreadLoop
+from polling import TIMEOUT_S
 from prometheus_client import CollectorRegistry
 
 QUICK = Pacing(interval_s=0.001, retry_pause_s=0.001, retry_pause_max_s=0.002)
@@ -91,7 +92,7 @@ def test_stopping_a_thread_does_not_wait_for_the_pause() -> None:
 
     loop = ThreadLoop(LoopRegistry().add("work", stale_after_s=1.0), set_passed, RARE)
     loop.start()
-    assert passed.wait(10)
+    assert passed.wait(TIMEOUT_S)
     start_s = time.monotonic()
     loop.stop()
     assert time.monotonic() - start_s < 5
@@ -115,7 +116,7 @@ def test_a_wakeup_ends_the_pause() -> None:
 
         status = LoopRegistry().add("work", stale_after_s=1.0)
         loop = AsyncLoop(status, step, RARE)
-        async with loop.running(), asyncio.timeout(10):
+        async with loop.running(), asyncio.timeout(TIMEOUT_S):
             await passes.get()
             loop.wake()
             await passes.get()
@@ -129,7 +130,7 @@ def test_a_loop_that_is_started_after_its_last_pass_runs_again() -> None:
         step = Step(passes=1)
         loop = AsyncLoop(LoopRegistry().add("work", stale_after_s=1.0), step.as_async, RARE)
         loop.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             while step.calls < 1:
                 await asyncio.sleep(0)
             loop.start()
@@ -147,7 +148,7 @@ def test_stopping_a_task_cancels_its_pass_and_its_pause() -> None:
         async def never() -> None:
             await asyncio.Event().wait()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_S):
             async with AsyncLoop(status, never, RARE).running():
                 await asyncio.sleep(0)
                 assert status.is_running

@@ -7,6 +7,7 @@ import promtool
 import pytest
 from ffrtmp_shared import metric_page
 from ffrtmp_shared.metric_page import MetricPage
+from polling import TIMEOUT_S
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -85,13 +86,13 @@ def test_a_collector_that_hangs_loses_only_its_own_metrics(
 
     def hang() -> Iterable[Metric]:
         entered.set()
-        assert leave.wait(30)
+        assert leave.wait(TIMEOUT_S)
         return good()
 
     page = MetricPage({"hanging": Fixed(hang), "good": Fixed(lambda: ())})
     first = threading.Thread(target=page.render, args=("",))
     first.start()
-    assert entered.wait(30)
+    assert entered.wait(TIMEOUT_S)
     text = page.render("")[0].decode()
     assert f'{SUCCESS}{{collector="hanging"}} 0.0' in text
     assert f'{SUCCESS}{{collector="good"}} 1.0' in text
