@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import uvicorn
 from ffrtmp_master.server import app
 from ffrtmp_master.services import Services
+from polling import TIMEOUT_S
 from postgresql import free_port
 
 
@@ -47,7 +48,7 @@ class ListeningMaster:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._server.is_listening.wait(30)
+        assert self._server.is_listening.wait(TIMEOUT_S)
 
     def stop(self) -> None:
         self._server.should_exit = True

@@ -13,6 +13,7 @@ import factories
 import httpx
 import msgspec
 from master_process import MasterProcess
+from polling import wait_until
 
 _JOB = msgspec.json.encode(factories.job(exclusive=False))
 _JSON = {"Content-Type": "application/json"}
@@ -169,10 +170,11 @@ def every(client: httpx.Client, path: str) -> list[Any]:
 
 def wait_until_parked(viewer: httpx.Client) -> None:
     """Wait until a claim is parked at a master."""
-    deadline = time.monotonic() + 20
-    while "ffrtmp_master_claims_parked 1.0" not in viewer.get("/metrics").text:
-        assert time.monotonic() < deadline, "no claim was parked"
-        time.sleep(0.02)
+    wait_until(
+        lambda: "ffrtmp_master_claims_parked 1.0" in viewer.get("/metrics").text,
+        "a claim is parked",
+        interval_s=0.02,
+    )
 
 
 def register_all(master: MasterProcess) -> None:

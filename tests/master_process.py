@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +16,10 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import client_context
 from forked_master import Master
+from polling import TIMEOUT_S, wait_until
 from postgresql import free_port
 
 PROGRAM = Path(sys.executable).parent / "ffrtmp-master"
-
-_START_S = 30
-_STOP_S = 20
 
 
 class MasterProcess:
@@ -73,16 +70,15 @@ class MasterProcess:
                 self.process = subprocess.Popen(
                     [PROGRAM, *arguments], stdout=log, stderr=log, env=self._environment
                 )
-        deadline = time.monotonic() + _START_S
         with self.client("viewer") as client:
-            while time.monotonic() < deadline:
-                assert self.process.poll() is None, self.log.read_text()
-                try:
-                    if client.is_ready():
-                        return
-                except MasterUnreachableError:
-                    time.sleep(0.02)
-        raise AssertionError(f"the master did not become ready: {self.log.read_text()}")
+            wait_until(lambda: self._is_ready(client), self.log.read_text, interval_s=0.02)
+
+    def _is_ready(self, client: MasterClient) -> bool:
+        assert self.is_running, self.log.read_text()
+        try:
+            return client.is_ready()
+        except MasterUnreachableError:
+            return False
 
     @property
     def is_running(self) -> bool:
@@ -93,7 +89,7 @@ class MasterProcess:
         """Send a signal, wait until the process has ended, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal_number)
-        code = self.process.wait(_STOP_S)
+        code = self.process.wait(TIMEOUT_S)
         self.process = None
         return code
 
@@ -101,7 +97,7 @@ class MasterProcess:
         """Return a client with the token of a holder in `factories`."""
         return MasterClient(self.url, f"token-{holder}", self.ca_file)
 
-    def http(self, holder: str, timeout_s: float = 30) -> httpx.Client:
+    def http(self, holder: str, timeout_s: float = TIMEOUT_S) -> httpx.Client:
         """Return an HTTP client for requests that the typed client does not support."""
         return httpx.Client(
             base_url=self.url,

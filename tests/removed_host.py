@@ -3,22 +3,21 @@
 import base64
 import json
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from deployed_farm import Machine
+from deployed_farm import Answer, Machine
+from polling import wait_until
 
 NAME = "removed-worker"
 FOLDER = f"/run/{NAME}"
 """The directory on a machine with the certificate of the removed host."""
-
-_DEADLINE_S = 60
 
 _WRITE = """
 import base64, json, os, sys
@@ -69,6 +68,12 @@ def copy_to(machine: Machine, files: dict[str, bytes]) -> None:
     machine.host.check_output("python3 -c %s %s", _WRITE, json.dumps([FOLDER, encoded]))
 
 
+def _refusal(machine: Machine, url: str) -> Answer | None:
+    """Return the answer to a request with the removed host's certificate unless it is accepted."""
+    answer = machine.request(url, certificate=FOLDER)
+    return None if answer.status == 200 else answer
+
+
 def check_revocation(
     machine: Machine,
     pki: Path,
@@ -92,10 +97,9 @@ def check_revocation(
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (pki / f"hosts/{NAME}.pem").exists()
     for url in urls:
-        deadline_s = time.monotonic() + _DEADLINE_S
-        while (answer := machine.request(url, certificate=FOLDER)).status == 200:
-            assert time.monotonic() < deadline_s, f"{url} still accepts the certificate"
-            time.sleep(1)
+        answer = wait_until(
+            partial(_refusal, machine, url), f"{url} refuses the certificate", interval_s=1
+        )
         # Nginx answers a client without a valid certificate with the status 400.
         assert answer.status in {0, 400}, answer.body
         assert machine.request(url, certificate=True).status == 200, url

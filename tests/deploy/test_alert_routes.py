@@ -1,7 +1,6 @@
 """Tests of Alertmanager's routes and inhibition, with Alertmanager itself."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 import role_template
+from polling import wait_until
 from postgresql import free_port
 
 _FOLDER = Path(__file__).resolve().parents[2] / ".cache/alertmanager/usr"
 _PROGRAMS = _FOLDER / "bin"
 # The package is not installed, but the program reads its templates below /usr/share.
 _MOUNT = 'mount --bind "$0" /usr/share && exec "$@"'
-_START_S = 20
 
 MASTER = {"farm": "a", "instance": "m1:8080", "job": "master"}
 
@@ -50,10 +49,7 @@ def alertmanager(config: Path) -> Iterator[httpx.Client]:
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         try:
-            until = time.monotonic() + _START_S
-            while not _is_ready(client):
-                assert time.monotonic() < until, "Alertmanager does not start"
-                time.sleep(0.05)
+            wait_until(lambda: _is_ready(client), "Alertmanager serves")
             yield client
         finally:
             process.kill()
@@ -115,10 +111,7 @@ def test_only_the_cause_of_several_alerts_is_reported(alertmanager: httpx.Client
         alert("CertificateExpiresSoon", farm="b", **server),
     ]
     alertmanager.post("/api/v2/alerts", json=alerts).raise_for_status()
-    until = time.monotonic() + _START_S
-    while not inhibited(alertmanager, "NodeOffline", "a"):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: inhibited(alertmanager, "NodeOffline", "a"), "NodeOffline is inhibited")
     for name in ("NodeOffline", "QueueStuck", "SourceStale", "TargetDown"):
         assert inhibited(alertmanager, name, "a"), name
     for name, farm in (

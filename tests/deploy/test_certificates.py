@@ -9,8 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,6 +17,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from polling import wait_until
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
@@ -384,12 +383,12 @@ def test_the_rtmp_server_rejects_a_removed_host(
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            _wait_until(lambda: _is_listening(port))
+            wait_until(lambda: _is_listening(port), "Nginx listens")
             assert _status(port, present) == 200
             assert _status(port, removed) == 200
             shutil.copy(node.pki / "crl.pem", tmp_path / "crl.pem")
             server.send_signal(signal.SIGHUP)
-            _wait_until(lambda: _status(port, removed) == 400)
+            wait_until(lambda: _status(port, removed) == 400, "the removed host is refused")
             assert _status(port, present) == 200
         finally:
             server.terminate()
@@ -398,10 +397,3 @@ def test_the_rtmp_server_rejects_a_removed_host(
 def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition was not met in time"
-        time.sleep(0.05)

@@ -5,7 +5,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import NamedTuple
 import pytest
 import role_template
 import trustme
+from polling import TIMEOUT_S, wait_until
 from postgresql import free_port
 from raw_connection import RawConnection, Target, head
 
-_START_S = 20
 _LIMITS = {
     "rtmp_server_connections_max": 4,
     "rtmp_server_handshake_timeout_s": 1,
@@ -73,24 +72,20 @@ def server(tmp_path: Path) -> Iterator[RtmpServer]:
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=tmp_path, stderr=log)
     try:
-        wait_until_up(http, process)
+        wait_until(lambda: is_up(http, process), "Nginx listens", interval_s=0.02)
         yield RtmpServer(rtmp_port, http, context)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(TIMEOUT_S)
 
 
-def wait_until_up(http: Target, process: subprocess.Popen[bytes]) -> None:
-    deadline_s = time.monotonic() + _START_S
-    while True:
-        try:
-            http.connect_without_tls().close()
-        except OSError:
-            assert process.poll() is None
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
-        else:
-            return
+def is_up(http: Target, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None
+    try:
+        http.connect_without_tls().close()
+    except OSError:
+        return False
+    return True
 
 
 def test_large_requests_are_refused(server: RtmpServer) -> None:

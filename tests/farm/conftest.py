@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,22 +16,11 @@ from databases import template_file
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.models import Run, RunRequest
 from forked_master import Master
+from polling import TIMEOUT_S, wait_until
 from ruamel.yaml import YAML
 from session_files import make_once
 
 __all__ = ["template_file"]
-
-
-def wait_until(condition: Callable[[], bool], description: str, timeout_s: float = 60) -> None:
-    """Wait until a condition is true.
-
-    After the timeout, the test fails with the description of the condition.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"within {timeout_s} s it did not happen that {description}")
-        time.sleep(0.1)
 
 
 class Process:
@@ -63,7 +51,7 @@ class Process:
         assert self._running is not None
         children = descendants(self._running.pid)
         os.kill(self._running.pid, signal_number)
-        code = self._running.wait(timeout=30)
+        code = self._running.wait(TIMEOUT_S)
         self._running = None
         if signal_number == signal.SIGKILL:
             for child in children:
@@ -207,9 +195,14 @@ class Farm:
             client.upload_source(digest, clip)
             return client.create_run(RunRequest(suite=text))
 
-    def wait_for_end(self, run: Run, timeout_s: float = 120) -> Run:
+    def wait_for_end(self, run: Run, timeout_s: float = TIMEOUT_S) -> Run:
         with self.client() as client:
-            wait_until(lambda: client.run(run.id).state.is_final, "the run has ended", timeout_s)
+            wait_until(
+                lambda: client.run(run.id).state.is_final,
+                "the run has ended",
+                interval_s=0.1,
+                timeout_s=timeout_s,
+            )
             return client.run(run.id)
 
     def stop(self) -> None:

@@ -12,8 +12,9 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Run
 from ffrtmp_shared.states import JobState, RunState
+from polling import wait_until
 
-from .conftest import Farm, descendants, wait_until
+from .conftest import Farm, descendants
 
 pytestmark = pytest.mark.slow
 
@@ -194,9 +195,7 @@ def test_two_ffmpegs_are_compared_on_nodes_that_permit_it(
         repeats=2,
         when_unmet="wait",
     )
-    wait_until(
-        has_completed(farm, run, 2), "the node has completed its permitted jobs", timeout_s=120
-    )
+    wait_until(has_completed(farm, run, 2), "the node has completed its permitted jobs")
     with farm.client() as client:
         left = [job for job in client.jobs(run.id) if job.state is JobState.QUEUED]
         assert [job.scenario.name for job in left] == ["clip/x264/200k/debian"] * 2
@@ -223,7 +222,7 @@ def test_an_agent_refuses_a_master_that_is_not_from_the_ca(farm: Farm) -> None:
     agent = farm.agent("worker1", ca_file=str(farm.folder / "other-ca.pem"))
     agent.start()
     message = "its certificate is not from the farm's CA"
-    wait_until(lambda: message in agent.log.read_text(), "the agent logs the reason", timeout_s=30)
+    wait_until(lambda: message in agent.log.read_text(), "the agent logs the reason")
     with farm.client() as client:
         assert client.nodes() == ()
 

@@ -17,7 +17,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +26,7 @@ import pytest
 from databases import cluster, database, engine, migrated, settings, template_file
 from ffrtmp_master.settings import Settings
 from master_process import MasterProcess
+from polling import wait_until
 from postgresql import free_port
 from raw_connection import Target
 
@@ -41,8 +41,6 @@ _SHORT_DEADLINES = {
     "head_timeout_s": 2.0,
     "body_window_s": 2.0,
 }
-
-_START_S = 30
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,10 +124,7 @@ class started_exporter:  # noqa: N801 - a context manager
         pair = (master.certificate_file, master.key_file)
         target = Target(f"https://127.0.0.1:{self._port}", master.ca_file)
         listener = ExporterListener(target, pair)
-        deadline_s = time.monotonic() + _START_S
-        while not listener.is_up():
-            assert time.monotonic() < deadline_s, (folder / "exporter.log").read_text()
-            time.sleep(0.05)
+        wait_until(listener.is_up, (folder / "exporter.log").read_text)
         return listener
 
     def __exit__(self, *_: object) -> None:

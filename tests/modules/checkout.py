@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from polling import wait_until
 
 from .farm import CLIP, SUITE, Farm
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-LOG_TIMEOUT_S = 60.0
 
 
 class Checkout:
@@ -84,7 +84,4 @@ class Checkout:
 
 def wait_for_text(log: Path, text: str) -> None:
     """Wait until the log contains `text`."""
-    deadline = time.monotonic() + LOG_TIMEOUT_S
-    while text not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
+    wait_until(lambda: text in log.read_text(), log.read_text)

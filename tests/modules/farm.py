@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from ffrtmp_shared.models import (
     ResultReport,
 )
 from forked_master import Master
+from polling import TIMEOUT_S, wait_until
 
 from .documents import BUILD, failure, measurement
 
@@ -100,23 +100,23 @@ class Farm:
         """Start the master and wait until it is ready."""
         arguments = ["--config", self._settings, "serve"]
         self._process = Master(arguments, self.folder / "master.log")
-        deadline = time.monotonic() + 20
         own = ClientCertificate(self.folder / "host.pem", self.folder / "host.key")
         with MasterClient(self.url, self.operator, self.ca_file, own) as client:
-            while True:
-                try:
-                    if client.is_ready():
-                        return
-                except MasterUnreachableError:
-                    if time.monotonic() > deadline or self._process.poll() is not None:
-                        raise AssertionError((self.folder / "master.log").read_text()) from None
-                time.sleep(0.05)
+            wait_until(lambda: self._is_ready(client), (self.folder / "master.log").read_text)
+
+    def _is_ready(self, client: MasterClient) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "master.log").read_text()
+        try:
+            return client.is_ready()
+        except MasterUnreachableError:
+            return False
 
     def stop(self) -> None:
         """Stop the master."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=20)
+            self._process.wait(TIMEOUT_S)
             self._process = None
 
     @property
@@ -128,7 +128,7 @@ class Farm:
         """Cancel all queued jobs and remove worker1, so that they do not affect the next test."""
         headers = {"Authorization": f"Bearer {self.operator}"}
         context = client_context(self.ca_file)
-        with httpx.Client(verify=context, headers=headers, timeout=20) as client:
+        with httpx.Client(verify=context, headers=headers, timeout=TIMEOUT_S) as client:
             queued = client.get(f"{self.url}/v1/jobs", params={"state": "queued", "limit": 1000})
             for job in queued.json()["items"]:
                 client.post(f"{self.url}/v1/jobs/{job['id']}/cancel").raise_for_status()

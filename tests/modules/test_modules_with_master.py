@@ -374,7 +374,7 @@ def test_a_working_node_is_waited_for_and_not_removed(
 
     later = threading.Timer(0.5, agent.succeed, [claim])
     later.start()
-    done = run_module(ffrtmp_node, **arguments, state="draining", wait=True, wait_timeout_s=20)
+    done = run_module(ffrtmp_node, **arguments, state="draining", wait=True, wait_timeout_s=120)
     later.join()
     assert done["rc"] == 0
 

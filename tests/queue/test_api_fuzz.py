@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from load_generator import register_all
 from master_process import MasterProcess
+from polling import TIMEOUT_S
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
@@ -147,7 +148,7 @@ def fuzz(
             session=session,
             headers=headers,
             checks=_CHECKS,
-            timeout=10,
+            timeout=TIMEOUT_S,
             verify=str(site.master.ca_file),
         )
 

@@ -17,6 +17,7 @@ from databases import only
 from ffrtmp_master.settings import Settings
 from load_generator import JobAccounting, Load, check, register_all
 from master_process import MasterProcess
+from polling import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -53,10 +54,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
 def _kill_under_load(master: MasterProcess, ledger: JobAccounting, wait_s: float) -> None:
     """Kill the master `wait_s` after it has stored some new results."""
     before = len(ledger.stored)
-    deadline = time.monotonic() + 30
-    while len(ledger.stored) < before + 5:
-        assert time.monotonic() < deadline, "no results are stored"
-        time.sleep(0.01)
+    wait_until(lambda: len(ledger.stored) >= before + 5, "results are stored", interval_s=0.01)
     time.sleep(wait_s)
     assert master.end(signal.SIGKILL) == -signal.SIGKILL
 

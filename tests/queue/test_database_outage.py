@@ -15,6 +15,7 @@ import pytest
 from databases import fill, settings_for
 from load_generator import every, register_all, wait_until_parked
 from master_process import MasterProcess
+from polling import TIMEOUT_S, wait_until
 from postgresql import Cluster
 
 pytestmark = pytest.mark.slow
@@ -101,12 +102,11 @@ def test_leases_expire_after_an_outage(master: MasterProcess, own_cluster: Clust
         wait_for_status(submitter, "/readyz", 503)
         own_cluster.start()
         wait_for_status(submitter, "/readyz", 200)
-        deadline = time.monotonic() + LEASE_S * 5
-        while submitter.get(f"/v1/jobs/{job['id']}").json()["state"] != "queued":
-            assert time.monotonic() < deadline, (
-                "the lease of an agent without heartbeats did not expire"
-            )
-            time.sleep(0.1)
+        wait_until(
+            lambda: submitter.get(f"/v1/jobs/{job['id']}").json()["state"] == "queued",
+            "the lease of an agent without heartbeats expires",
+            interval_s=0.1,
+        )
 
 
 def test_a_parked_claim_gets_a_job_after_an_outage(
@@ -116,11 +116,12 @@ def test_a_parked_claim_gets_a_job_after_an_outage(
 
     def park() -> None:
         with master.http("worker1") as agent:
-            deadline = time.monotonic() + 60
-            while not claimed and time.monotonic() < deadline:
+
+            def claim() -> Any:
                 answer = post(agent, "/v1/claims", {"node": "worker1", "slot": 1, "wait_s": 20})
-                if answer.status_code == 200:
-                    claimed.append(answer.json())
+                return answer.json() if answer.status_code == 200 else None
+
+            claimed.append(wait_until(claim, "a job is claimed", interval_s=0))
 
     agent = threading.Thread(target=park)
     agent.start()
@@ -131,7 +132,7 @@ def test_a_parked_claim_gets_a_job_after_an_outage(
         own_cluster.start()
         wait_for_status(submitter, "/readyz", 200)
         job = post(submitter, "/v1/jobs", factories.job()).json()
-        agent.join(30)
+        agent.join(TIMEOUT_S)
     assert [claim["job"]["id"] for claim in claimed] == [job["id"]]
 
 
@@ -144,10 +145,11 @@ def test_a_failover_makes_the_master_unready_and_loses_nothing(
         own_cluster.stop()
         own_cluster.start_as_replica()
         wait_for_status(submitter, "/readyz", 503)
-        deadline = time.monotonic() + 20
-        while "read-only" not in submitter.get("/readyz").text:
-            assert time.monotonic() < deadline, submitter.get("/readyz").text
-            time.sleep(0.1)
+        wait_until(
+            lambda: "read-only" in submitter.get("/readyz").text,
+            lambda: submitter.get("/readyz").text,
+            interval_s=0.1,
+        )
         refused = post(submitter, "/v1/jobs", factories.job())
         assert refused.status_code == 503, refused.text
         assert int(refused.headers["retry-after"]) > 0
@@ -174,7 +176,4 @@ def report_result(agent: httpx.Client, claim: Any) -> httpx.Response:
 
 
 def wait_for_status(client: httpx.Client, path: str, status: int) -> None:
-    deadline = time.monotonic() + 20
-    while (answer := client.get(path)).status_code != status:
-        assert time.monotonic() < deadline, f"{path} still answers {answer.status_code}"
-        time.sleep(0.05)
+    wait_until(lambda: client.get(path).status_code == status, f"{path} answers {status}")

@@ -8,7 +8,6 @@ import errno
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from databases import settings_for
 from load_generator import every, register_all
 from master_process import MasterProcess
+from polling import wait_until
 from postgresql import Database
 
 from .test_crash import check_integrity
@@ -140,9 +140,13 @@ def fill(filler: Path) -> None:
 
 def wait_until_accepted(submitter: httpx.Client, acknowledged: list[str]) -> None:
     """Wait until a job is accepted again."""
-    deadline = time.monotonic() + 10
-    while (answer := submit(submitter)).status_code != 201:
+
+    def accepted_id() -> str | None:
+        answer = submit(submitter)
+        if answer.status_code == 201:
+            job_id: str = answer.json()["id"]
+            return job_id
         assert answer.status_code == _INSUFFICIENT_STORAGE, answer.text
-        assert time.monotonic() < deadline, "jobs are refused although there is space"
-        time.sleep(0.05)
-    acknowledged.append(answer.json()["id"])
+        return None
+
+    acknowledged.append(wait_until(accepted_id, "jobs are accepted, because there is space"))

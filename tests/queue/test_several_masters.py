@@ -19,6 +19,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.models import ClaimRequest
 from load_generator import Load, check, every, register_all, wait_until_parked
 from master_process import MasterProcess
+from polling import TIMEOUT_S, wait_until
 
 pytestmark = [only("postgresql"), pytest.mark.slow]
 
@@ -51,20 +52,22 @@ def test_one_of_two_masters_is_killed_and_nothing_is_lost(masters: list[MasterPr
     # At the second master, agents finish all jobs, including those that the first had leased.
     finish = Load([second])
     with finish.running(submitters=0, slots=2), second.http("viewer") as viewer:
-        deadline = time.monotonic() + 60
-        while any(job["state"] != "succeeded" for job in every(viewer, "/v1/jobs")):
-            assert time.monotonic() < deadline, "some jobs were not finished"
-            time.sleep(0.1)
+        wait_until(
+            lambda: all(job["state"] == "succeeded" for job in every(viewer, "/v1/jobs")),
+            "all jobs have succeeded",
+            interval_s=0.1,
+        )
         results = every(viewer, "/v1/results")
         jobs = every(viewer, "/v1/jobs")
     assert len(results) == len({result["job_id"] for result in results}) == len(jobs)
 
 
 def _wait_for(stored: set[Any], count: int) -> None:
-    deadline = time.monotonic() + 60
-    while len(stored) < count:
-        assert time.monotonic() < deadline, f"only {len(stored)} of {count} results"
-        time.sleep(0.02)
+    wait_until(
+        lambda: len(stored) >= count,
+        lambda: f"{len(stored)} of {count} results are stored",
+        interval_s=0.02,
+    )
 
 
 def test_a_parked_claim_is_woken_by_a_job_of_the_other_master(masters: list[MasterProcess]) -> None:
@@ -87,7 +90,7 @@ def test_a_parked_claim_is_woken_by_a_job_of_the_other_master(masters: list[Mast
             body = msgspec.json.encode(factories.job())
             headers = {"Content-Type": "application/json"}
             job = submitter.post("/v1/jobs", content=body, headers=headers).json()
-        agent.join(30)
+        agent.join(TIMEOUT_S)
         ((job_id, at),) = woken
         assert job_id == job["id"]
         delays_s.append(at - start)
