@@ -36,6 +36,12 @@ class RequirementStore:
         ]
 
 
+WAIT_S = 120
+"""The wait time of claims: a claim that is not woken ends without a job after it."""
+
+WAKEUP_TIMEOUT_S = 60
+
+
 class Jobs:
     """A queue with a number of ready jobs, which counts the polls."""
 
@@ -63,7 +69,7 @@ def run_with_claims(exercise: Callable[[ParkedClaims, Jobs], Awaitable[None]]) -
 
 def park(parked: ParkedClaims, jobs: Jobs, node: str, *open_to: int) -> asyncio.Task[JobRow | None]:
     return asyncio.create_task(
-        parked.wait_for_job(ParkedClaim(node), lambda: jobs.claim(*open_to), 30)
+        parked.wait_for_job(ParkedClaim(node), lambda: jobs.claim(*open_to), WAIT_S)
     )
 
 
@@ -74,7 +80,7 @@ def test_one_job_wakes_one_matching_claim() -> None:
         assert (len(parked), jobs.polls) == (5, 5)
         jobs.ready = 1
         parked.wake(SHARED, 1)
-        assert await asyncio.wait_for(tasks[1], 1) is JOB
+        assert await asyncio.wait_for(tasks[1], WAKEUP_TIMEOUT_S) is JOB
         assert (len(parked), jobs.polls) == (4, 6)
         parked.close()
         assert await asyncio.gather(*tasks) == [None, JOB, None, None, None]
@@ -119,7 +125,7 @@ def test_a_claim_of_a_freed_node_polls_again() -> None:
         parked.note_taken("n1", is_exclusive=True)
         jobs.ready = 1
         parked.note_freed("n1")
-        assert await asyncio.wait_for(here, 1) is JOB
+        assert await asyncio.wait_for(here, WAKEUP_TIMEOUT_S) is JOB
         assert not there.done()
         parked.close()
         assert await there is None
@@ -134,7 +140,7 @@ def test_the_wakeup_of_a_canceled_claim_passes_to_another() -> None:
         jobs.ready = 1
         parked.wake(SHARED, 1)
         first.cancel()
-        assert await asyncio.wait_for(second, 1) is JOB
+        assert await asyncio.wait_for(second, WAKEUP_TIMEOUT_S) is JOB
 
     run_with_claims(exercise)
 
@@ -147,7 +153,7 @@ def test_the_wakeup_of_a_disconnected_client_passes_to_the_next_slot() -> None:
         is_disconnected = False
         waiter = ParkedClaim("n1")
         first = asyncio.create_task(
-            parked.wait_for_job(waiter, poll_if_connected, 30, lambda: is_disconnected)
+            parked.wait_for_job(waiter, poll_if_connected, WAIT_S, lambda: is_disconnected)
         )
         await asyncio.sleep(0.01)
         second = park(parked, jobs, "n1", ALONE)
@@ -156,7 +162,7 @@ def test_the_wakeup_of_a_disconnected_client_passes_to_the_next_slot() -> None:
         parked.wake(ALONE, 1)
         is_disconnected = True
         assert await first is None
-        assert await asyncio.wait_for(second, 1) is JOB
+        assert await asyncio.wait_for(second, WAKEUP_TIMEOUT_S) is JOB
 
     run_with_claims(exercise)
 
@@ -172,7 +178,12 @@ def test_a_wakeup_during_a_poll_is_not_lost() -> None:
                 parked.wake(SHARED, 1)
             return found
 
-        assert await asyncio.wait_for(parked.wait_for_job(ParkedClaim("n1"), poll, 30), 1) is JOB
+        assert (
+            await asyncio.wait_for(
+                parked.wait_for_job(ParkedClaim("n1"), poll, WAIT_S), WAKEUP_TIMEOUT_S
+            )
+            is JOB
+        )
 
     run_with_claims(exercise)
 
@@ -185,7 +196,12 @@ def test_a_job_locked_by_another_master_is_polled_for_soon() -> None:
                 return ClaimOutcome(None, frozenset({SHARED}), is_idle=True, is_contended=True)
             return ClaimOutcome(JOB)
 
-        assert await asyncio.wait_for(parked.wait_for_job(ParkedClaim("n1"), poll, 30), 1) is JOB
+        assert (
+            await asyncio.wait_for(
+                parked.wait_for_job(ParkedClaim("n1"), poll, WAIT_S), WAKEUP_TIMEOUT_S
+            )
+            is JOB
+        )
 
     run_with_claims(exercise)
 
