@@ -334,14 +334,19 @@ class Units:
         self, actions: dict[str, str], disabled: list[str], states: dict[str, UnitState]
     ) -> None:
         self._systemctl("enable", disabled)
-        # After too many crashes, systemd refuses to start a unit until this is done.
+        started = [name for name, action in actions.items() if action in {"start", "restart"}]
+        # After too many crashes, systemd refuses to start a unit until this is done. It also resets
+        # the number of automatic restarts, which a restart of a crashing unit leaves unchanged.
         self._systemctl(
-            "reset-failed", [name for name in actions if states[name]["ActiveState"] == "failed"]
+            "reset-failed",
+            [
+                name
+                for name in started
+                if states[name]["ActiveState"] == "failed" or states[name].restarts
+            ],
         )
         self._systemctl("reload", [name for name, action in actions.items() if action == "reload"])
-        self._systemctl(
-            "restart", [name for name, action in actions.items() if action in {"start", "restart"}]
-        )
+        self._systemctl("restart", started)
 
     def _record(self, digests: dict[str, Digests], actions: dict[str, str]) -> None:
         """Record what the units run with. The digests were computed before they were started."""

@@ -24,6 +24,9 @@ def wait_until_up(
 ) -> dict[str, str]:
     """Wait until units respond, and have run for a while without being restarted.
 
+    A unit that runs is waited for until it has run for long enough, even after its timeout:
+    whether it keeps running is not known earlier.
+
     Args:
         run: Function that runs a command.
         declarations: Entries of the option C(units) of the module current_units, by unit.
@@ -52,7 +55,9 @@ def wait_until_up(
             timeout_s = declaration["ready"]["timeout_s"]
             if not reason:
                 del pending[name]
-            elif is_final(state, restarts) or waited_s > timeout_s:
+            elif is_final(state, restarts) or (
+                waited_s > timeout_s and not _is_unsteady(state, steady_s)
+            ):
                 failed[name] = f"{reason} (waited {waited_s:.0f} of at most {timeout_s} s)"
                 del pending[name]
         if pending:
@@ -89,10 +94,19 @@ def _reason_not_up(
         return f"it is {state['ActiveState']} ({state['SubState']}{result}){times}"
     if declaration.get("virtual_environment") and not state.runs_in_its_environment:
         return f"its process does not belong to {state.program}{times}"
-    needed_s = steady_s * (_RESTARTED_FACTOR if state.restarts else 1)
-    if state.uptime_s < needed_s:
+    if _is_unsteady(state, steady_s):
+        needed_s = _needed_uptime_s(state, steady_s)
         return f"it has run for {state.uptime_s:.1f} s, not yet {needed_s:.0f} s{times}"
     if not check_ready:
         return ""
     reason = reason_not_ready(declaration["ready"], state["StatusText"])
     return f"{reason}{times}" if reason else ""
+
+
+def _is_unsteady(state: UnitState, steady_s: float) -> bool:
+    """Return whether a unit runs, but not yet for long enough."""
+    return state.is_active and state.uptime_s < _needed_uptime_s(state, steady_s)
+
+
+def _needed_uptime_s(state: UnitState, steady_s: float) -> float:
+    return steady_s * (_RESTARTED_FACTOR if state.restarts else 1)

@@ -360,10 +360,7 @@ class Shown:
     [
         (60.0, {}, ""),
         (60.0, {"ActiveState": "failed", "Result": "start-limit-hit"}, "start-limit"),
-        (0.0, {"NRestarts": "5"}, "after 5 automatic restarts"),
         (60.0, {"ActiveState": "activating", "SubState": "auto-restart"}, "auto-restart"),
-        # It runs, but crashed a moment ago, so it may crash again.
-        (20.0, {"NRestarts": "1"}, "not yet 30 s, after 1 automatic restarts"),
         (40.0, {"NRestarts": "1"}, ""),
     ],
 )
@@ -375,6 +372,44 @@ def test_a_unit_is_up_when_it_keeps_running(
     failed = wait_until_up(shown, declarations, 5.0, check_ready=True)
     assert reason in failed.get("x.service", "")
     assert bool(failed) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [
+        (state(age_s=40.0, NRestarts="1"), ""),
+        (state(ActiveState="activating", SubState="auto-restart", NRestarts="2"), "auto-restart"),
+    ],
+    ids=["steady", "crashed"],
+)
+def test_a_unit_that_runs_is_waited_for_beyond_its_timeout(later: UnitState, reason: str) -> None:
+    """It crashed 20 s ago, so whether it keeps running is not known before 30 s."""
+    declarations = {"x.service": {"ready": {"timeout_s": 0}}}
+    shown = Shown(state(age_s=20.0, NRestarts="1"), later)
+    failed = wait_until_up(shown, declarations, 5.0, check_ready=True)
+    assert reason in failed.get("x.service", "")
+    assert bool(failed) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    "crashing",
+    [
+        {"ActiveState": "failed", "NRestarts": "5"},
+        {"ActiveState": "activating", "SubState": "auto-restart", "NRestarts": "1"},
+        {"NRestarts": "1"},
+    ],
+    ids=["failed", "waiting", "running"],
+)
+def test_the_restarts_of_former_files_do_not_count(
+    crashing: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart by a command leaves the number of automatic restarts of a crashing unit."""
+    units = current_units.Units.__new__(current_units.Units)
+    commands: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(units, "_systemctl", lambda verb, names: commands.append((verb, names)))
+    units._execute({"x.service": "restart"}, [], {"x.service": state(**crashing)})
+    assert ("reset-failed", ["x.service"]) in commands
+    assert commands[-1] == ("restart", ["x.service"])
 
 
 def test_restarts_before_the_wait_do_not_end_it() -> None:
