@@ -51,7 +51,8 @@ def test_every_target_is_up(machine: Machine) -> None:
 def test_series_of_results_are_imported(machine: Machine) -> None:
     found = {}
     for metric in ("ffrtmp_sample_host_cpu_ratio", "ffrtmp_sample_frames_per_second"):
-        query = urlencode({"query": f"count_over_time({metric}[3h])"})
+        samples = f"max by (node, kind) (count_over_time({metric}[3h]))"
+        query = urlencode({"query": samples})
         url = f"https://127.0.0.1:8428/api/v1/query?{query}"
         answer = machine.request(url, certificate=True).json()["data"]["result"]
         found[metric] = {

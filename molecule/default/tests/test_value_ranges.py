@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ SLOT: dict[str, Check] = {
 ENVIRONMENT: dict[str, Check] = {
     # Its values have a table of their own.
     "slot": lambda value: isinstance(value, dict),
+    "measured_at": lambda value: datetime.fromisoformat(value).tzinfo is not None,
     "kernel": text,
     "cpu_model": text,
     "cpu_governor": text,
