@@ -13,11 +13,14 @@ import pytest
 from databases import only
 from ffrtmp_master.runs import control_encodes
 from ffrtmp_master.runs.confidence_interval import (
+    choose_ranks,
+    coverage,
     interval_of_median,
     is_precise,
+    rank_at,
     repeats_needed,
 )
-from ffrtmp_master.runs.looks import choose_ranks, coverage, plan_looks, rank_at
+from ffrtmp_master.runs.interim_looks import plan_looks
 from ffrtmp_master.store.schema import runs
 from ffrtmp_shared.control_encode import SCENARIO
 from ffrtmp_shared.precision import MAX_REPEATS, Look

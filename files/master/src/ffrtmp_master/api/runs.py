@@ -22,7 +22,7 @@ from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import operator_actions
-from ffrtmp_master.runs import expansion, looks, precision_report
+from ffrtmp_master.runs import expansion, interim_looks, precision_report
 from ffrtmp_master.runs.expansion import CreatedRun
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, job_outcomes, runs
@@ -165,7 +165,7 @@ async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> R
     outline = await services.suites.outline(run_id, text)
 
     def report() -> RunPrecision:
-        target, planned = outline.precision or Precision(), looks.looks_of(outline)
+        target, planned = outline.precision or Precision(), interim_looks.looks_of(outline)
         return precision_report.precision_report(jobs, target, planned, run.unsettled_nodes)
 
     return await services.compute_pool.run(report)

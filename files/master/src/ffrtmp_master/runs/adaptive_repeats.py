@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
-from ffrtmp_master.runs import control_encodes, looks
+from ffrtmp_master.runs import control_encodes, interim_looks
 from ffrtmp_master.runs.confidence_interval import repeats_needed
 from ffrtmp_master.runs.suite_outline import SuiteOutline
 from ffrtmp_master.store import job_outcomes, nodes, runs
@@ -172,7 +172,7 @@ def _is_excluded(connection: Connection, node: str, outcomes: Sequence[JobOutcom
 
 def _jobs_to_repeat(outcomes: Sequence[JobOutcome], suite: SuiteOutline) -> list[JobOutcome]:
     """Return the jobs to repeat. A job that is to be repeated n times occurs n times."""
-    precision, planned = suite.precision, looks.looks_of(suite)
+    precision, planned = suite.precision, interim_looks.looks_of(suite)
     if precision is None:
         return []
     budget_left_s = None

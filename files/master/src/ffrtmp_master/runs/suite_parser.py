@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared.suite import Suite, SuiteError
 
-from ffrtmp_master.runs import looks, suite_program
+from ffrtmp_master.runs import interim_looks, suite_program
 from ffrtmp_master.runs.compute_pool import ComputePool
 from ffrtmp_master.runs.suite_outline import SuiteOutline
 from ffrtmp_master.runs.suite_program import ParsedSuite
@@ -91,7 +91,7 @@ class SuiteParser:
         if parsed.suite is None:
             raise SuiteError(list(parsed.problems))
         # Planning the looks also takes time. The result is cached.
-        looks.looks_of(parsed.suite)
+        interim_looks.looks_of(parsed.suite)
         return parsed.suite
 
 
