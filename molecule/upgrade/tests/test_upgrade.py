@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from deployed_farm import ROOT
 from testinfra.host import Host
@@ -55,7 +56,7 @@ SETTINGS = {
     "postgresql": set(),
     "load_balancer": set(),
 }
-EVERYWHERE = {"pki/ca.pem", "pki/host.pem", "pki/host.key"}
+EVERYWHERE = {"pki/ca.pem", "pki/crl.pem", "pki/host.pem", "pki/host.key"}
 
 
 def groups_of(host: Host) -> list[str]:
@@ -67,6 +68,14 @@ def groups_of(host: Host) -> list[str]:
 def has_postgresql(host: Host) -> bool:
     """Return whether the farm stores its state in PostgreSQL."""
     return bool(host.ansible.get_variables()["groups"].get("postgresql"))
+
+
+def reported_part(stored: Any, reported: Any) -> Any:
+    """Return what is stored without the fields that the report does not have, at any depth."""
+    if isinstance(stored, dict) and isinstance(reported, dict):
+        names = reported.keys() & stored.keys()
+        return {name: reported_part(stored[name], reported[name]) for name in names}
+    return stored
 
 
 def test_the_run_in_progress_lost_no_job_and_has_no_job_twice(results_dir: Path) -> None:
@@ -120,10 +129,11 @@ def test_every_account_is_declared(host: Host) -> None:
 def test_every_directory_is_declared_or_created_by_a_service(host: Host) -> None:
     listed = host.file("/etc/tmpfiles.d/ffmpeg-rtmp.conf").content_string
     wanted = set(re.findall(r'^d "([^"]+)"', listed, re.M))
-    # State directories of units, and directories that services create in their state directories.
+    # State directories of units, directories that services create in their state directories, and
+    # the records of the module current_units.
     own = re.compile(
         r"/var/lib/ffmpeg-rtmp/(victoria-metrics|alertmanager|series-importer|master/|worker/"
-        r"|rtmp-server-check/)"
+        r"|rtmp-server-check/|units$)"
     )
     found = host.check_output("find /var/lib/ffmpeg-rtmp /etc/ffmpeg-rtmp -type d").split()
     assert {path for path in found if not own.match(path)} <= wanted
@@ -158,7 +168,11 @@ def test_the_report_in_the_spool_was_delivered_once(host: Host, results_dir: Pat
     results = json.loads((run / "results.json").read_text())["results"]
     (delivered,) = (item for item in results if item["job_id"] == undelivered["job_id"])
     assert delivered["attempt"] == undelivered["result"]["attempt"]
-    assert delivered["measurement"] == undelivered["result"]["measurement"]
+    measurement = undelivered["result"]["measurement"]
+    assert reported_part(delivered["measurement"], measurement) == measurement
+    # The last release did not report it.
+    measured_at = delivered["measurement"]["environment"]["measured_at"]
+    assert measured_at["status"] == "unavailable"
     if "worker" in groups_of(host):
         assert host.check_output("find /var/lib/ffmpeg-rtmp/worker/spool -type f") == ""
 
