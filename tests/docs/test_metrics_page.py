@@ -14,7 +14,7 @@ def test_every_metric_has_a_meaning_and_a_type() -> None:
     for table in tables().values():
         for row in table.splitlines()[2:]:
             name, kind, _, _, meaning = (cell.strip() for cell in row.strip("|").split(" |"))
-            assert kind in ("counter", "gauge", "histogram", "info"), name
+            assert kind in ("counter", "gauge", "histogram", "info", "summary"), name
             assert len(meaning) > 10, name
 
 

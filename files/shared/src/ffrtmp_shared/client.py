@@ -37,6 +37,7 @@ from ffrtmp_shared.models import (
     RunRequest,
 )
 from ffrtmp_shared.prices import PriceBook
+from ffrtmp_shared.precision import RunPrecision
 from ffrtmp_shared.responses import (
     MAX_ANSWER_BYTES,
     MAX_PAGE_BYTES,
@@ -249,6 +250,10 @@ class MasterClient:
     def run(self, run_id: UUID) -> Run:
         """Return the current state of a run."""
         return self._call("GET", f"/v1/runs/{run_id}", Run)
+
+    def precision(self, run_id: UUID) -> RunPrecision:
+        """Return the precision of the results of a run."""
+        return self._call("GET", f"/v1/runs/{run_id}/precision", RunPrecision)
 
     def run_page(self, cursor: str = "", *, only_unfinished: bool = False) -> RunPage:
         """Return one page of runs, newest first; finished runs can be left out."""
