@@ -56,6 +56,14 @@ SAMPLES: dict[str, list[Any]] = {
         [{"name": "api", "port": 3, "servers": []}],
     ],
     "master_credentials": [[{"name": "operator", "role": "admin"}], []],
+    "master_price_book": [
+        [{"valid_from": "2026-01-01", "currency": "EUR", "source": "a"}],
+        [{"valid_from": "2026-02-01", "currency": "USD", "source": "b"}],
+    ],
+    "master_worker_prices": [
+        {"w1": {"per_hour": 0.5, "energy_per_kwh": "", "currency": "EUR"}},
+        {"w1": {"per_hour": 0.6, "energy_per_kwh": 0.3, "currency": "USD"}},
+    ],
     "master_extra_credentials": [[{"name": "exporter", "role": "viewer"}], []],
     "release_units": [[{"name": "a.service"}], [{"name": "b.service"}]],
     "victoria_metrics_extra_scrape_configs": [[{"job_name": "a"}], [{"job_name": "b"}]],

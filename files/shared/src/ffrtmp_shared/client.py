@@ -36,6 +36,7 @@ from ffrtmp_shared.models import (
     RunPlan,
     RunRequest,
 )
+from ffrtmp_shared.prices import PriceBook
 from ffrtmp_shared.precision import RunPrecision
 from ffrtmp_shared.responses import (
     MAX_ANSWER_BYTES,
@@ -303,6 +304,10 @@ class MasterClient:
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes."""
         return self._call("GET", "/v1/nodes", NodeList).items
+
+    def prices(self) -> PriceBook:
+        """Return the price book, which is empty if none is deployed."""
+        return self._call("GET", "/v1/prices", PriceBook)
 
     def update_node(self, name: str, update: NodeUpdate) -> Node:
         """Activate or drain a node."""
