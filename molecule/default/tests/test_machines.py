@@ -11,6 +11,7 @@ UNITS = {
     "master": [
         "ffrtmp-master.service",
         "ffrtmp-exporter@results.service",
+        "ffrtmp-exporter@qoe.service",
         "ffrtmp-exporter@health.service",
     ],
     "worker": [
@@ -37,6 +38,7 @@ MAX_TASKS = 4096
 LISTENERS = [
     ("master", EVERYWHERE, API_PORT),
     ("master", EVERYWHERE, 9502),
+    ("master", EVERYWHERE, 9503),
     ("master", EVERYWHERE, 9507),
     ("master", EVERYWHERE, 9600),
     ("worker", EVERYWHERE, 9506),

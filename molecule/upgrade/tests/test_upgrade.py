@@ -32,6 +32,7 @@ SETTINGS = {
         "credentials.yml",
         "exporter.token",
         "exporter-results.yml",
+        "exporter-qoe.yml",
         "exporter-health.yml",
     },
     "worker": {
