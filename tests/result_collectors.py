@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import factories
+from ffrtmp_master.exporters.cost import FarmCosts
 from ffrtmp_master.exporters.qoe import QualityOfExperience
 from ffrtmp_master.exporters.recent_results import RecentLimits
 from ffrtmp_master.exporters.results import LatestResults
@@ -32,6 +33,11 @@ def latest_results(clock: Callable[[], float] = time.time, **limits: Any) -> Lat
 def experience(clock: Callable[[], float] = time.time, **limits: Any) -> QualityOfExperience:
     """Return the collector of the exporter qoe; some limits can be changed."""
     return QualityOfExperience(_LIMITS._replace(**limits), guard(), clock)
+
+
+def farm_costs(clock: Callable[[], float] = time.time, **limits: Any) -> FarmCosts:
+    """Return the collector of the exporter cost; some limits can be changed."""
+    return FarmCosts(_LIMITS._replace(**limits), guard(), clock)
 
 
 def result(**more: Any) -> Result:

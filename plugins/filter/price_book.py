@@ -31,7 +31,9 @@ def price_book(entries: Any, worker_prices: Mapping[str, Mapping[str, Any]]) -> 
     """
     dated = price_values.normalized(entries)
     priced = {
-        name: prices for name, prices in worker_prices.items() if _amount(prices["per_hour"]) is not None
+        name: prices
+        for name, prices in worker_prices.items()
+        if _amount(prices["per_hour"]) is not None
     }
     if not priced or not price_values.is_list(dated):
         return {"entries": dated, "superseded_nodes": []}
@@ -64,7 +66,9 @@ def _undated_entry(worker_prices: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     for name, prices in sorted(worker_prices.items()):
         currency, energy = str(prices["currency"]), _amount(prices["energy_per_kwh"])
         node = {"per_hour": _amount(prices["per_hour"]), "currency": currency}
-        located = {"includes_energy": True} if energy is None else {"region": names[currency, energy]}
+        located = (
+            {"includes_energy": True} if energy is None else {"region": names[currency, energy]}
+        )
         nodes[name] = node | located
     return {
         "currency": min(str(prices["currency"]) for prices in worker_prices.values()),

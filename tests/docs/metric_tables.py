@@ -37,7 +37,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
-from result_collectors import experience, latest_results
+from result_collectors import experience, farm_costs, latest_results
 
 Described = tuple[Metric, tuple[str, ...]]
 """A metric and the names of its labels."""
@@ -53,6 +53,7 @@ _UNITS = (
     "seconds_per_frame",
     "joules_per_frame",
     "joules_per_video_minute",
+    "grams_per_video_minute",
     "decibels",
     "seconds",
     "bytes",
@@ -72,6 +73,7 @@ def metrics() -> dict[str, list[Described]]:
         "master, read at a scrape": _read_at_scrape(),
         "results": [*latest_results().collect(), *_source("the master")],
         "qoe": [*experience().collect(), *_source("the master")],
+        "cost": [*farm_costs().collect(), *_source("the master")],
         "health": [*_health(), *_source("the master")],
         "cpu": [
             *CpuCollector().collect(),

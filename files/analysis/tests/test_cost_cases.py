@@ -10,8 +10,9 @@ from typing import NamedTuple
 import pytest
 from ffrtmp_analysis import carbon, cost, price_book
 from ffrtmp_analysis.carbon import Carbon
-from ffrtmp_analysis.cost import Cost, CostGap
-from ffrtmp_shared.prices import parse_book
+from ffrtmp_analysis.cost import Cost
+from ffrtmp_analysis.price_book import CostGap
+from ffrtmp_shared.prices import PriceBook, parse_book
 
 _BOOK = parse_book(
     {
@@ -116,10 +117,7 @@ _CASES = {
 
 
 def _rates(case: Case) -> price_book.NodeRates | CostGap:
-    entry = price_book.entry_at(_BOOK, case.at)
-    if entry is None:
-        return CostGap.NO_ENTRY
-    return price_book.rates_in(entry, case.node) or CostGap.NO_NODE
+    return price_book.rates_at(_BOOK, case.node, case.at)
 
 
 def _cost_of(case: Case) -> Cost | CostGap:
@@ -255,3 +253,14 @@ def test_only_hours_in_the_last_currency_count() -> None:
     found = cost.node_cost(hours, cost.NodePower(busy_w=None, idle_w=0.0))
     assert isinstance(found, cost.NodeCost)
     assert (found.idle.currency, found.busy.host, found.idle.host) == ("EUR", 0.0, 0.9)
+
+
+def test_an_empty_book_has_no_prices() -> None:
+    assert price_book.rates_at(PriceBook(), "rented", _EARLIER) is CostGap.NO_PRICE_BOOK
+
+
+def test_an_entry_ends_when_it_says_so() -> None:
+    entry = {"currency": "EUR", "source": "a", "valid_until": "2026-02-01", "nodes": {"w1": {}}}
+    book = parse_book({"entries": [entry]})
+    assert price_book.entry_at(book, datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)) is not None
+    assert price_book.entry_at(book, datetime(2026, 2, 1, tzinfo=UTC)) is None

@@ -1,8 +1,7 @@
-"""Tests of the price book: the command that checks it, its file, and the endpoint that serves it."""
+"""Tests of the price book: the command that checks it, its file, and its endpoint."""
 
 import json
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,7 @@ def _write(path: Path, *entries: Any, **more: Any) -> Path:
     # The new file replaces the former one, as the role does.
     new = path.with_suffix(".new")
     new.write_text(json.dumps({"entries": entries, **more}))
-    os.replace(new, path)
-    return path
+    return new.replace(path)
 
 
 def _check(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
@@ -40,9 +38,7 @@ def _check(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     cli.main()
 
 
-def test_the_command_accepts_a_valid_book(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_command_accepts_a_valid_book(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _check(monkeypatch, _write(tmp_path / "prices.json", _ENTRY))
 
 
@@ -87,9 +83,7 @@ def test_other_commands_need_the_settings(
     assert "the option --config is required" in capsys.readouterr().err
 
 
-def test_the_book_is_served_to_viewers(
-    migrated: Settings, clock: SetClock, tmp_path: Path
-) -> None:
+def test_the_book_is_served_to_viewers(migrated: Settings, clock: SetClock, tmp_path: Path) -> None:
     path = _write(tmp_path / "prices.json", _ENTRY)
     settings = msgspec.structs.replace(migrated, price_book_file=path)
     services = Services(settings, clock, maintenance_interval_s=3600)

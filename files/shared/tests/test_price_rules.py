@@ -122,7 +122,8 @@ def test_a_complete_entry_breaks_no_rule() -> None:
         ("nodes.a b", {}, "node 'a b': the name must consist of 1 to 64 letters"),
     ],
 )
-def test_a_broken_rule_is_reported_with_its_entry(path: str, value: Any, message: str | None
+def test_a_broken_rule_is_reported_with_its_entry(
+    path: str, value: Any, message: str | None
 ) -> None:
     found = _problems(_ENTRY | {"valid_from": "2025-01-01"}, _changed(path, value))
     if message is None:

@@ -8,8 +8,8 @@ Masses are in grams of carbon dioxide equivalent.
 
 from dataclasses import dataclass
 
-from ffrtmp_analysis.cost import CostGap, facility_energy_kwh
-from ffrtmp_analysis.price_book import EmbodiedCarbon, NodeRates
+from ffrtmp_analysis.cost import facility_energy_kwh
+from ffrtmp_analysis.price_book import CostGap, EmbodiedCarbon, NodeRates
 
 _S_PER_MINUTE = 60.0
 

@@ -7,9 +7,8 @@ energy that it used, including that of the facility.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
-from ffrtmp_analysis.price_book import NodeRates
+from ffrtmp_analysis.price_book import CostGap, NodeRates
 
 J_PER_KWH = 3_600_000.0
 """Joules of a kilowatt-hour: 1,000 W for 3,600 s (SI Brochure, 9th edition, table 8)."""
@@ -17,20 +16,6 @@ J_PER_KWH = 3_600_000.0
 _S_PER_HOUR = 3600.0
 _S_PER_MINUTE = 60.0
 _MINUTES_PER_HOUR = 60.0
-
-
-class CostGap(StrEnum):
-    """The reasons why a cost or a mass of carbon is unknown."""
-
-    NO_PRICE_BOOK = "no_price_book"
-    NO_ENTRY = "no_entry"
-    NO_NODE = "no_node"
-    NO_HOST_PRICE = "no_host_price"
-    NO_ENERGY_PRICE = "no_energy_price"
-    NO_ENERGY = "no_energy"
-    NO_VIDEO = "no_video"
-    NO_CARBON_INTENSITY = "no_carbon_intensity"
-    NO_EMBODIED_CARBON = "no_embodied_carbon"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ The types and rules of books are in `ffrtmp_shared.prices` and `ffrtmp_shared.pr
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from ffrtmp_shared.prices import NodePrices, PriceBook, PriceEntry, RegionPrices
 
@@ -13,6 +14,20 @@ HOURS_PER_YEAR = 8760.0
 
 _G_PER_KG = 1000.0
 _S_PER_HOUR = 3600.0
+
+
+class CostGap(StrEnum):
+    """The reasons why a cost or a mass of carbon is unknown."""
+
+    NO_PRICE_BOOK = "no_price_book"
+    NO_ENTRY = "no_entry"
+    NO_NODE = "no_node"
+    NO_HOST_PRICE = "no_host_price"
+    NO_ENERGY_PRICE = "no_energy_price"
+    NO_ENERGY = "no_energy"
+    NO_VIDEO = "no_video"
+    NO_CARBON_INTENSITY = "no_carbon_intensity"
+    NO_EMBODIED_CARBON = "no_embodied_carbon"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +73,22 @@ def entry_at(book: PriceBook, at: datetime) -> PriceEntry | None:
             is_over = entry.valid_until is not None and entry.valid_until <= at
             return None if is_over else entry
     return None
+
+
+def rates_at(book: PriceBook, node: str, at: datetime) -> NodeRates | CostGap:
+    """Return the prices of a node at a time, or the reason why there are none.
+
+    Args:
+        book: A price book.
+        node: The name of the node.
+        at: The time, for example that of a measurement.
+    """
+    if not book.entries:
+        return CostGap.NO_PRICE_BOOK
+    entry = entry_at(book, at)
+    if entry is None:
+        return CostGap.NO_ENTRY
+    return rates_in(entry, node) or CostGap.NO_NODE
 
 
 def rates_in(entry: PriceEntry, node: str) -> NodeRates | None:

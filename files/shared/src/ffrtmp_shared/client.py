@@ -36,8 +36,8 @@ from ffrtmp_shared.models import (
     RunPlan,
     RunRequest,
 )
-from ffrtmp_shared.prices import PriceBook
 from ffrtmp_shared.precision import RunPrecision
+from ffrtmp_shared.prices import PriceBook
 from ffrtmp_shared.responses import (
     MAX_ANSWER_BYTES,
     MAX_PAGE_BYTES,
