@@ -148,7 +148,7 @@ def _run_preflight(
             "there is a gap between entry 1 (valid from 2026-01-01T00:00:00Z)",
         ),
         ({"w1": {}}, [{"valid_from": "2026-01-01", "currency": "EUR"}], "source is missing"),
-        ({"w1": {}}, ["text"], "must be a dictionary"),
+        ({"w1": {}}, ["text"], "master_price_book"),
         (
             {
                 "w1": {"worker_host_price_per_hour": "0.4", "worker_currency": "EUR"},

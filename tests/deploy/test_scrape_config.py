@@ -105,7 +105,7 @@ def test_the_playbook_passes_the_settings_of_the_exporters_of_results() -> None:
         "exporters_results_recount_s": "3600",
     }
     instances = {found["name"]: found for found in role["vars"]["exporters_instances"]}
-    for name in ("results", "qoe"):
+    for name in ("results", "qoe", "cost"):
         settings = render(instances[name]["settings"], variables)
         assert (settings["results_series_max"], settings["results_runs_max"]) == (500, 20)
         assert (settings["results_keep_days"], settings["results_recount_s"]) == (7.0, 3600.0)

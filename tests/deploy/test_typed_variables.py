@@ -38,7 +38,7 @@ _RESULTS_OPTIONS = {
 CONDITIONS = {"when", "until", "failed_when", "changed_when", "that"}
 BOOLS = {True: ("true", "yes", "1", "True"), False: ("false", "no", "0", "False")}
 
-EXPORTERS = ("results", "qoe", "health", "cpu", "gpu", "ffmpeg", "docker_stats")
+EXPORTERS = ("results", "qoe", "cost", "health", "cpu", "gpu", "ffmpeg", "docker_stats")
 SAMPLES: dict[str, list[Any]] = {
     "common_ports": [[{"port": 80, "unit": "a.service"}], [{"port": 81, "unit": "b.service"}]],
     "common_supported_distributions": [{"Debian": ["12"]}, {"Debian": ["13"]}],

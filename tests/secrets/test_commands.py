@@ -216,6 +216,7 @@ def client_settings(folder: Path, command: str, **changed: Any) -> str:
 CLIENTS = (
     "ffrtmp-exporter-results",
     "ffrtmp-exporter-qoe",
+    "ffrtmp-exporter-cost",
     "ffrtmp-exporter-health",
     "ffrtmp-series-importer",
 )

@@ -8,6 +8,9 @@ import msgspec
 import pytest
 from ffrtmp_shared import price_rules, price_values
 from ffrtmp_shared.prices import CarbonMethod, PriceBook, PriceBookError, parse_book
+from hypothesis import given
+from hypothesis import strategies as st
+from property_budget import budget
 
 _Entry = dict[str, Any]
 
@@ -80,9 +83,12 @@ def test_a_complete_entry_breaks_no_rule() -> None:
         ("source", _DELETED, "source is missing"),
         ("source", " ", "source must be a text that is not empty"),
         ("source", "a\nb", "no line breaks"),
+        ("source", "\ud800", "no line breaks"),
         ("valid_from", "next year", "valid_from must be a date or a time in ISO 8601"),
         ("valid_until", 2026, "valid_until must be a date or a time in ISO 8601"),
         ("price", 1, "unknown 'price'; the keys are valid_from"),
+        ("nodes", [], "nodes must be a dictionary of nodes"),
+        ("exchange_rates", 0, "exchange_rates must be a dictionary of currencies"),
         ("regions", ["de"], "regions must be a dictionary of regions"),
         ("regions.de", 1, "region de: must be a dictionary"),
         ("regions.de.pue", _DELETED, "region de: pue is missing"),
@@ -129,7 +135,7 @@ def test_a_broken_rule_is_reported_with_its_entry(
     if message is None:
         assert found == []
         return
-    start = "2026-01-01T00:00:00Z" if path != "valid_from" else value
+    start = "2026-01-01T00:00:00Z" if path != "valid_from" else repr(value)
     assert any(
         text.startswith(f"entry 2 (valid from {start}): ") and message in text for text in found
     ), found
@@ -257,3 +263,65 @@ def test_every_rule_of_the_types_is_one_of_the_book() -> None:
     assert set(schema["RegionPrices"]["properties"]) == set(price_rules.REGION_KEYS)
     assert set(schema["NodePrices"]["properties"]) == set(price_rules.NODE_KEYS)
     assert set(schema["PriceEntry"]["properties"]) == set(price_rules.ENTRY_KEYS)
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["EUR", "USD", "de", "2026-01-01", "2026-07-01", date(2026, 3, 1), {}, []]),
+    st.sampled_from([0, 0.5, 1, 2, 100, 2024, 1e12, 10**400, -1, "location_average"]),
+)
+
+
+def _paths(document: Any, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the paths of all values in nested dictionaries."""
+    if not isinstance(document, dict):
+        return []
+    return [
+        path
+        for key, value in document.items()
+        for path in ((*prefix, key), *_paths(value, (*prefix, key)))
+    ]
+
+
+def _mutated(start: Any, changes: list[tuple[tuple[str, ...], Any]]) -> _Entry:
+    """Return the entry with some values replaced or removed."""
+    entry = copy.deepcopy(_ENTRY) | {"valid_from": start}
+    for (*parents, last), value in changes:
+        place: Any = entry
+        for name in parents:
+            place = place.get(name) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            if value is _DELETED:
+                place.pop(last, None)
+            else:
+                place[last] = value
+    return entry
+
+
+_CHANGES = st.tuples(st.sampled_from(_paths(_ENTRY)), st.one_of(st.just(_DELETED), _VALUES))
+_ENTRIES = st.lists(
+    st.builds(
+        _mutated, st.sampled_from(["2026-01-01", "2026-07-01"]), st.lists(_CHANGES, max_size=2)
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+@pytest.mark.property
+def test_any_document_is_either_a_book_or_reported() -> None:
+    """The types accept whatever the rules accept, so that a checked book can be served."""
+
+    @budget(200)
+    @given(entries=_ENTRIES)
+    def attempt(entries: list[Any]) -> None:
+        if not price_rules.find_problems(price_values.normalized(entries)):
+            book = parse_book({"entries": entries})
+            sent = msgspec.json.encode(book)
+            assert parse_book(msgspec.json.decode(sent)) == book
+
+    attempt()

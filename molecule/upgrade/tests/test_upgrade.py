@@ -33,6 +33,8 @@ SETTINGS = {
         "exporter.token",
         "exporter-results.yml",
         "exporter-qoe.yml",
+        "exporter-cost.yml",
+        "prices.json",
         "exporter-health.yml",
     },
     "worker": {

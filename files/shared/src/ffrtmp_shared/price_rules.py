@@ -80,7 +80,7 @@ def _entry_name(number: int, entry: Any) -> str:
     start = entry.get("valid_from") if isinstance(entry, Mapping) else None
     if start is None:
         return f"entry {number} (undated)"
-    return f"entry {number} (valid from {str(start)[:64]})"
+    return f"entry {number} (valid from {start if parse_moment(start) else shown(start)})"
 
 
 # --- entries -------------------------------------------------------------------------------
@@ -96,7 +96,9 @@ def _entry_problems(entry: Any) -> _Messages:
             yield f"{key} must be a date or a time in ISO 8601; it is {shown(entry[key])}"
     yield from _checked(entry, {"currency": currency_problem, "source": text_problem})
     base = str(entry.get("currency"))
-    rates = entry.get("exchange_rates") or {}
+    rates = entry.get("exchange_rates")
+    if rates is None:
+        rates = {}
     if not isinstance(rates, Mapping):
         yield "exchange_rates must be a dictionary of currencies"
         rates = {}
@@ -118,7 +120,9 @@ def _members(
     entry: Mapping[str, Any], key: str, kind: str, most: int
 ) -> Generator[str, None, Mapping[str, Any]]:
     """Yield the problems of the names in a dictionary, and return those members that are valid."""
-    members = entry.get(key) or {}
+    members = entry.get(key)
+    if members is None:
+        return {}
     if not isinstance(members, Mapping):
         yield f"{key} must be a dictionary of {kind}s"
         return {}
@@ -176,7 +180,7 @@ def _node_problems(
     region = node.get("region")
     if region is not None and (not isinstance(region, str) or region not in regions):
         yield f"the region {shown(region)} is unknown; add it to regions"
-    if not isinstance(node.get("includes_energy", False), bool):
+    if not isinstance(node.get("includes_energy"), bool | None):
         yield "includes_energy must be true or false"
     if node.get("per_hour") is not None:
         yield from _checked(node, {"per_hour": amount_problem})

@@ -35,7 +35,8 @@ CURRENCIES = frozenset(_CODES.split())
 """The codes of ISO 4217 for currencies in use, and ANG and BGN, which were in use until 2025."""
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# The API cannot send lone surrogates, which JSON may contain.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _FIRST_YEAR = 1990
 
 

@@ -25,7 +25,7 @@ class _IdlePower(NamedTuple):
     power_w: float
 
 
-class _Node:
+class _NodeRecord:
     """Seconds in which a node was busy, and energy that it used, by hours since 1970."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class NodeActivity:
         """
         self._keep_s = keep_s
         self._clock = clock
-        self._nodes: dict[str, _Node] = {}
+        self._nodes: dict[str, _NodeRecord] = {}
 
     def add(self, result: Result) -> None:
         """Add a result."""
@@ -66,7 +66,7 @@ class NodeActivity:
         if node is None:
             if len(self._nodes) >= _NODES_MAX:
                 return
-            node = self._nodes[result.node] = _Node()
+            node = self._nodes[result.node] = _NodeRecord()
         start_s = measurement_time_s(result)
         _add_idle_power(node, result, start_s)
         # The end is bounded by the present, so that a wrong duration fills at most the window.
@@ -93,7 +93,7 @@ class NodeActivity:
         Returns:
             The fractions by the Unix times at which the hours began, in their order.
         """
-        node = self._nodes.get(name, _Node())
+        node = self._nodes.get(name, _NodeRecord())
         first = _first_hour(now_s)
         return {
             float(hour * S_PER_HOUR): node.busy.get(hour, 0).bit_count() / S_PER_HOUR
@@ -102,7 +102,7 @@ class NodeActivity:
 
     def power(self, name: str) -> NodePower:
         """Return the mean power of a node while it was busy in the last hours, and while idle."""
-        node = self._nodes.get(name, _Node())
+        node = self._nodes.get(name, _NodeRecord())
         energy_j = sum(used for used, _ in node.energy.values())
         duration_s = sum(duration for _, duration in node.energy.values())
         return NodePower(
@@ -115,7 +115,7 @@ def _first_hour(now_s: float) -> int:
     return int(now_s // S_PER_HOUR) - HOURS
 
 
-def _add_busy(node: _Node, begin_s: int, end_s: int) -> None:
+def _add_busy(node: _NodeRecord, begin_s: int, end_s: int) -> None:
     while begin_s < end_s:
         hour, offset_s = divmod(begin_s, S_PER_HOUR)
         count = min(end_s - begin_s, S_PER_HOUR - offset_s)
@@ -123,7 +123,7 @@ def _add_busy(node: _Node, begin_s: int, end_s: int) -> None:
         begin_s += count
 
 
-def _add_energy(node: _Node, result: Result, hour: int) -> None:
+def _add_energy(node: _NodeRecord, result: Result, hour: int) -> None:
     energy = result.measurement.energy
     energy_j = encode_energy(result).total_j
     if energy_j is None or isinstance(energy, Unavailable):
@@ -132,7 +132,7 @@ def _add_energy(node: _Node, result: Result, hour: int) -> None:
     node.energy[hour] = (known_j + energy_j, known_s + energy.duration_s)
 
 
-def _add_idle_power(node: _Node, result: Result, measured_at_s: float) -> None:
+def _add_idle_power(node: _NodeRecord, result: Result, measured_at_s: float) -> None:
     """Record the idle power of the processors, and of the GPUs if their energy was measured."""
     measured = (result.measurement.energy, result.measurement.gpu_energy)
     known = [energy for energy in measured if isinstance(energy, EnergyMeasurement)]

@@ -21,8 +21,8 @@ class ApiExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         token_file: The file that contains the token, which has the role viewer.
         ca_file: The CA certificate that the certificate of the master is verified with.
         refresh_s: The pause between two refreshes, in seconds.
-        results_series_max: The maximum number of latest results that the exporters results and qoe
-            serve: one for each scenario and rendition on each node.
+        results_series_max: The maximum number of latest results that the exporters results, qoe and
+            cost serve: one for each scenario and rendition on each node.
         results_runs_max: The number of most recent runs whose results they serve.
         results_keep_days: The age in days from which they do not serve a latest result.
         results_recount_s: The time after which they read all results again, because the master may
