@@ -130,8 +130,9 @@ class QualityOfExperience(Collector):
         for labels, found in latest.items():
             before = known.get(labels)
             # The quality per cost of a result is calculated once.
-            is_known = before is not None and before[0] is found
-            per_cost[labels] = before if is_known else (found, _per_cost(labels, found, book))
+            if before is None or before[0] is not found:
+                before = (found, _per_cost(labels, found, book))
+            per_cost[labels] = before
         self._book, self._shown = book, _Shown(latest, per_cost, omitted)
 
     def collect(self) -> Iterable[Metric]:

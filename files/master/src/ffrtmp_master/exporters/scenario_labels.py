@@ -62,7 +62,7 @@ class ScenarioGauge(NamedTuple):
     unit: str
     documentation: str
 
-    def metric(self, *more_labels: str) -> Metric:
+    def metric(self, *more_labels: str) -> GaugeMetricFamily:
         """Return the gauge without samples; its labels are those of scenarios and some more."""
         labels = (*ScenarioLabels._fields, *more_labels)
         return GaugeMetricFamily(self.name, self.documentation, labels=labels, unit=self.unit)
