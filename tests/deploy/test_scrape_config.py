@@ -1,7 +1,6 @@
 """Tests of VictoriaMetrics' scrape configuration, which VictoriaMetrics itself checks."""
 
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import role_template
 from certificates import Site
 from ffrtmp_master.exporters.settings import ApiExporterSettings
 from ffrtmp_shared.metric_page import MetricPage
+from ffrtmp_shared.prices import PriceBook
 from role_templates import ROOT, load_yaml, render
 from ruamel.yaml import YAML
 
@@ -68,12 +68,17 @@ def test_the_limits_allow_all_latest_results_that_the_exporters_serve() -> None:
         assert defaults[name] == exporters[f"exporters_{name}"]
     # A typical result with all values, and the lines of metrics for it.
     scenario = msgspec.structs.replace(factories.scenario(), name="a-long-clip/libx264/slow/10000k")
-    found = result_collectors.result(
-        node="worker-17.farm.example.com", scenario=scenario, stored_at=datetime.now(UTC)
+    found = result_collectors.result(node="worker-17.farm.example.com", scenario=scenario)
+
+    def clock() -> float:
+        return found.stored_at.timestamp()
+
+    latest, experience = (
+        result_collectors.latest_results(clock),
+        result_collectors.experience(clock),
     )
-    latest, experience = result_collectors.latest_results(), result_collectors.experience()
     latest.refresh(result_collectors.page_of(found), lambda _: pytest.fail("there is no run"))
-    experience.refresh(result_collectors.page_of(found))
+    experience.refresh(result_collectors.page_of(found), PriceBook)
     for collector in (latest, experience):
         page = MetricPage({"exporter": collector}).render("")[0]
         lines = [line for line in page.splitlines() if b"worker-17" in line]

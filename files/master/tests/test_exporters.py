@@ -13,6 +13,7 @@ import pytest
 from ffrtmp_master.exporters import results
 from ffrtmp_master.exporters.health import FarmHealth
 from ffrtmp_master.exporters.polling import PollingCollector
+from ffrtmp_master.exporters.qoe import QualityOfExperience
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import own_collectors
@@ -24,6 +25,7 @@ from ffrtmp_shared.measurement import Unavailable, VerdictState
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.models import Node, NodeList, Problem, Result, ResultPage, Run, RunPage
 from ffrtmp_shared.precision import RunPrecision
+from ffrtmp_shared.prices import PriceBook
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 from result_collectors import experience, latest_results, page_of
@@ -461,12 +463,68 @@ def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(
 # --- both ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["results", "qoe"])
+def test_results_stay_available_during_an_hour_without_a_master(
+    ready_harness: Any, kind: str
+) -> None:
+    """The master is unreachable for 240 refreshes; then a later result is read."""
+    first = finish_job(ready_harness)
+    now_s = [day_2()]
+    stored, is_down = [first], False
+
+    def page_after(_: str) -> ResultPage:
+        if is_down:
+            raise MasterUnreachableError("gone")
+        return ResultPage(items=tuple(stored), next_cursor=None)
+
+    latest, quality = latest_results(lambda: now_s[0]), experience(lambda: now_s[0])
+    exporter: LatestResults | QualityOfExperience
+    if kind == "results":
+        exporter = latest
+        poll = PollingCollector(
+            lambda: refresh(latest, page_after), 15, LoopRegistry(), lambda: now_s[0]
+        )
+        name = "ffrtmp_result_timestamp_seconds"
+    else:
+        exporter = quality
+        poll = PollingCollector(
+            lambda: quality.refresh(page_after, PriceBook), 15, LoopRegistry(), lambda: now_s[0]
+        )
+        name = "ffrtmp_qoe_measured_timestamp_seconds"
+    poll.poll_once()
+    shown = page_text(exporter)
+    is_down = True
+    for _ in range(240):
+        now_s[0] += 15
+        with pytest.raises(MasterUnreachableError):
+            poll.poll_once()
+    assert page_text(exporter) == shown
+    assert exporter.is_complete()
+    assert value(poll, "ffrtmp_exporter_source_up") == 0
+    last = "ffrtmp_exporter_source_last_success_timestamp_seconds"
+    assert value(poll, last) == day_2()
+    is_down = False
+    moment = first.stored_at + timedelta(minutes=30)
+    stored.append(
+        msgspec.structs.replace(measured_at(first, moment), stored_at=moment, job_id=new_id())
+    )
+    poll.poll_once()
+    assert value(poll, "ffrtmp_exporter_source_up") == 1
+    assert value(exporter, name, **LABELS) == moment.timestamp()
+
+
+def page_text(collector: Collector) -> list[str]:
+    """Return the samples of a collector as text."""
+    page = MetricPage({"exporter": collector}).render("")[0].decode()
+    return [line for line in page.splitlines() if not line.startswith("ffrtmp_scrape_")]
+
+
 def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
     finish_job(ready_harness)
     api = Api(ready_harness)
     latest, quality, health = latest_results(day_2), experience(day_2), FarmHealth()
     refresh(latest, api.result_page)
-    quality.refresh(api.result_page)
+    quality.refresh(api.result_page, PriceBook)
     health.refresh(api)
     refresher = PollingCollector(lambda: None, 60, LoopRegistry())
     collectors: dict[str, Collector] = {

@@ -8,6 +8,7 @@ import promtool
 import pytest
 import result_collectors
 from ffrtmp_master.exporters.qoe import QualityOfExperience
+from ffrtmp_shared.client import MasterUnreachableError
 from ffrtmp_shared.measurement import (
     EnergyMeasurement,
     LiveMeasurement,
@@ -20,6 +21,7 @@ from ffrtmp_shared.measurement import (
 )
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.scenario import LadderSettings, LiveSettings, Rendition, Scenario
 from prometheus_client import CollectorRegistry
 
@@ -31,6 +33,7 @@ LABELS = {
     "rate_point": "1000k",
     "scenario": "clip/one",
 }
+NO_PRICES = PriceBook()
 LIVE = LiveMeasurement(
     duration_s=60.0,
     lag_p50_s=0.1,
@@ -53,9 +56,9 @@ LIVE = LiveMeasurement(
 )
 
 
-def exported(*results: Result) -> QualityOfExperience:
+def exported(*results: Result, book: PriceBook = NO_PRICES) -> QualityOfExperience:
     found = result_collectors.experience(lambda: 1_767_300_000.0)
-    found.refresh(result_collectors.page_of(*results))
+    found.refresh(result_collectors.page_of(*results), lambda: book)
     return found
 
 
@@ -174,6 +177,71 @@ def test_the_power_includes_gpus(encoder: str, gpu_j: float | None, expected: fl
     assert value(found, "ffrtmp_qoe_vmaf_per_watt", encoder=encoder) == (
         None if expected is None else pytest.approx(expected)
     )
+
+
+def price_book(currency: str = "EUR", **node: Any) -> PriceBook:
+    """Return a book with a node for 0.90 per hour. A kWh costs 0.30, and the PUE is 1.5."""
+    entry = {
+        "valid_from": "2026-01-01",
+        "currency": currency,
+        "source": "contract",
+        "regions": {"de": {"pue": 1.5, "energy_per_kwh": 0.3}},
+        "nodes": {"worker1": {"region": "de", "per_hour": 0.9, **node}},
+    }
+    return parse_book({"entries": [entry]})
+
+
+def per_cost(found: QualityOfExperience, currency: str = "EUR") -> float | None:
+    return value(found, "ffrtmp_qoe_vmaf_per_cost", currency=currency)
+
+
+def test_the_quality_per_cost() -> None:
+    """Compare with a calculation by hand.
+
+    The host costs 2 s / 3600 s * 0.90 = 0.0005, and the energy 64 J / 3,600,000 J * 1.5 * 0.30 =
+    0.000008. These are for 4 s of video; a minute costs 15 times as much, which is 0.00762.
+    """
+    found = exported(result_collectors.result(), book=price_book())
+    assert per_cost(found) == pytest.approx(91.5 / 0.00762)
+    dollars = exported(result_collectors.result(), book=price_book("USD"))
+    assert per_cost(dollars, "USD") == pytest.approx(91.5 / 0.00762)
+    assert per_cost(dollars) is None
+
+
+def test_the_quality_per_cost_needs_both_operands() -> None:
+    found = result_collectors.result
+    assert per_cost(exported(found())) is None
+    assert per_cost(exported(found(node="worker2"), book=price_book())) is None
+    unpowered = found(measurement=measured(energy=UNKNOWN))
+    assert per_cost(exported(unpowered, book=price_book())) is None
+    unseen = found(measurement=measured(quality=UNKNOWN))
+    assert per_cost(exported(unseen, book=price_book())) is None
+    # The price of this node includes its energy: 91.5 / (0.0005 * 15)
+    included = price_book(includes_energy=True)
+    assert per_cost(exported(unpowered, book=included)) == pytest.approx(12_200)
+
+
+def test_a_new_price_book_applies_to_known_results() -> None:
+    found = exported(result_collectors.result())
+    pages = result_collectors.page_of()
+    found.refresh(pages, price_book)
+    assert per_cost(found) == pytest.approx(91.5 / 0.00762)
+    # 0.0005 * 2 + 0.000008, times 15
+    found.refresh(pages, lambda: price_book(per_hour=1.8))
+    assert per_cost(found) == pytest.approx(91.5 / 0.01512)
+
+
+def test_the_exporter_is_complete_with_prices_and_results() -> None:
+    found = result_collectors.experience()
+
+    def unreachable() -> PriceBook:
+        raise MasterUnreachableError("gone")
+
+    with pytest.raises(MasterUnreachableError):
+        found.refresh(result_collectors.page_of(), unreachable)
+    assert not found.is_complete()
+    found.refresh(result_collectors.page_of(), PriceBook)
+    assert found.is_complete()
 
 
 def test_each_rendition_of_a_ladder_has_its_quality() -> None:

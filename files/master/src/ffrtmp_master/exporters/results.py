@@ -277,7 +277,9 @@ def _time(_: ScenarioLabels, found: RecentScenario[ResultValues]) -> float | Non
     return None if found.values is None else found.measured_at_s
 
 
-def _verdict_counts(found: RecentScenario[ResultValues]) -> Iterator[tuple[str, float]]:
+def _verdict_counts(
+    _: ScenarioLabels, found: RecentScenario[ResultValues]
+) -> Iterator[tuple[str, float]]:
     for verdict, count in zip(VERDICTS, found.verdicts, strict=True):
         # Only results of earlier releases of the agent have no verdict.
         if count or verdict != NO_VERDICT:

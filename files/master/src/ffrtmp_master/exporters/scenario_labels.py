@@ -51,6 +51,9 @@ E = TypeVar("E")
 ValueOf = Callable[[ScenarioLabels, E], float | None]
 """Returns the value of a gauge for a scenario on a node, or None if it has no sample."""
 
+ValuesOf = Callable[[ScenarioLabels, E], Iterable[tuple[str, float]]]
+"""Returns the values of a further label, with those of the gauge."""
+
 
 class ScenarioGauge(NamedTuple):
     """A gauge: its name, its unit, which the name ends with, and its meaning."""
@@ -59,7 +62,7 @@ class ScenarioGauge(NamedTuple):
     unit: str
     documentation: str
 
-    def metric(self, *more_labels: str) -> Metric:
+    def metric(self, *more_labels: str) -> GaugeMetricFamily:
         """Return the gauge without samples; its labels are those of scenarios and some more."""
         labels = (*ScenarioLabels._fields, *more_labels)
         return GaugeMetricFamily(self.name, self.documentation, labels=labels, unit=self.unit)
@@ -110,7 +113,7 @@ class LabeledScenarios(Mapping[ScenarioLabels, E]):
         self,
         described: ScenarioGauge,
         name: str,
-        read: Callable[[E], Iterable[tuple[str, float]]],
+        read: ValuesOf[E],
     ) -> Metric:
         """Return a gauge with a further label.
 
@@ -121,14 +124,12 @@ class LabeledScenarios(Mapping[ScenarioLabels, E]):
         """
         metric = described.metric(name)
         for labels, found in self._found.items():
-            for text, value in read(found):
+            for text, value in read(labels, found):
                 own = {**self._labels[labels], name: text}
                 metric.samples.append(Sample(described.name, own, value))
         return metric
 
-    def quantiles(
-        self, described: ScenarioGauge, read: Callable[[E], Iterable[tuple[str, float]]]
-    ) -> Metric:
+    def quantiles(self, described: ScenarioGauge, read: ValuesOf[E]) -> Metric:
         """Return a summary without a count, whose label `quantile` is from 0 to 1.
 
         Args:
