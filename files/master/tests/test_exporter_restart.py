@@ -34,10 +34,20 @@ _ROOT = Path(__file__).resolve().parents[3]
 _VICTORIA = _ROOT / ".cache/victoria-metrics/usr/bin/victoria-metrics"
 _WAIT_S = 60
 _REPEATS = 6
-EXPORTERS = ("results", "qoe")
+EXPORTERS = ("results", "qoe", "cost")
 # These metrics describe the process of the exporter, and not the results.
 _OWN = "ffrtmp_exporter_.*|ffrtmp_scrape_.*|ffrtmp_certificate_.*"
-OF_RESULTS = f'{{job=~"{"|".join(EXPORTERS)}",__name__=~"ffrtmp_.*",__name__!~"{_OWN}"}}'
+# The mean of the last 24 complete hours changes when an hour ends.
+_HOURLY = "ffrtmp_node_cost_per_hour"
+OF_RESULTS = f'{{job=~"{"|".join(EXPORTERS)}",__name__=~"ffrtmp_.*",__name__!~"{_OWN}|{_HOURLY}"}}'
+
+PRICES = {
+    "valid_from": "2026-01-01",
+    "currency": "EUR",
+    "source": "contract",
+    "regions": {"de": {"pue": 1.5, "energy_per_kwh": 0.3}},
+    "nodes": {"worker1": {"region": "de", "per_hour": 0.9}},
+}
 
 Series = Mapping[tuple[tuple[str, str], ...], float]
 
@@ -205,8 +215,11 @@ def store_results(master: MasterProcess) -> None:
 
 @pytest.fixture
 def farm(migrated: Settings, tmp_path: Path) -> Iterator[ScrapedFarm]:
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps({"entries": [PRICES]}))
+    settings = msgspec.structs.replace(migrated, price_book_file=prices)
     with ExitStack() as stack:
-        master = stack.enter_context(MasterProcess(tmp_path, migrated).serving())
+        master = stack.enter_context(MasterProcess(tmp_path, settings).serving())
         store_results(master)
         yield stack.enter_context(ScrapedFarm(master, tmp_path).running())
 
@@ -220,6 +233,7 @@ def test_a_restart_changes_no_series(farm: ScrapedFarm) -> None:
     before, before_s = farm.query(OF_RESULTS), time.monotonic()
     names = {dict(labels)["__name__"] for labels in before}
     assert {"ffrtmp_results_stored", "ffrtmp_qoe_vmaf_mean", "ffrtmp_qoe_live_stalls"} < names
+    assert {"ffrtmp_qoe_vmaf_per_cost", "ffrtmp_cost_per_video_minute"} < names
     assert sum(farm.query("ffrtmp_results_stored").values()) == _REPEATS + 1
     for name in EXPORTERS:
         farm.stop(name)
@@ -235,8 +249,8 @@ def test_a_restart_changes_no_series(farm: ScrapedFarm) -> None:
     for function in ("increase", "changes"):
         changes = farm.query(f"{function}({OF_RESULTS}{window}) keep_metric_names")
         assert changes == dict.fromkeys(before, 0.0), function
-    starts = farm.query(f'changes(process_start_time_seconds{{job=~"results|qoe"}}{window})')
-    assert list(starts.values()) == [1.0, 1.0]
+    starts = farm.query(f"changes(process_start_time_seconds{window})")
+    assert list(starts.values()) == [1.0 for _ in EXPORTERS]
 
 
 def test_an_unavailable_master_changes_no_series(farm: ScrapedFarm) -> None:
@@ -256,4 +270,5 @@ def test_an_unavailable_master_changes_no_series(farm: ScrapedFarm) -> None:
 
 def of_results(page: str) -> list[str]:
     """Return the samples of a page that describe results."""
-    return [line for line in page.splitlines() if line.startswith(("ffrtmp_result", "ffrtmp_qoe"))]
+    names = ("ffrtmp_result", "ffrtmp_qoe", "ffrtmp_cost", "ffrtmp_carbon")
+    return [line for line in page.splitlines() if line.startswith(names)]
