@@ -237,7 +237,7 @@ def _run(how: ReceivedPass, found: _StoredStream, reference: Clip, stop: Callabl
 def _source_failure(log: Path) -> str:
     """Return why the source could not be read again, or "" if its log states no reason."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    # If the comparison ends first, the source is written to a pipe that nobody reads.
+    # If the comparison ends first, the source is written to a pipe without a reader.
     reasons = [line for line in lines if os.strerror(errno.EPIPE) not in line]
     return f"the source could not be read again: {reasons[-1][:200]}" if reasons else ""
 
