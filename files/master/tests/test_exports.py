@@ -22,7 +22,12 @@ from ffrtmp_master.api import exports
 from ffrtmp_master.exports import columns, formats
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import results
-from ffrtmp_shared.measurement import LiveMeasurement, Unavailable
+from ffrtmp_shared.measurement import (
+    LiveMeasurement,
+    ReceivedChunk,
+    ReceivedMeasurement,
+    Unavailable,
+)
 from ffrtmp_shared.models import Result
 from in_process_master import MasterHarness
 from msgspec.structs import replace
@@ -195,10 +200,53 @@ def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> 
     others |= {"gpu_power_w", "cost_per_stream_hour", "currency"}
     others |= {"gpu_energy_gross_j", "gpu_energy_net_j", "gpu_energy_idle_w"}
     others -= {"duration_s", "helpers_cpu_s"}
+    others |= {column.name for column in columns.COLUMNS if column.name.startswith("received_")}
     # This column is for suites that compare FFmpeg builds.
     others |= {"ffmpeg"}
     assert empty == (vmaf | energy) - {"vmaf_unavailable", "energy_unavailable"} | others
     assert row["vmaf_unavailable"] == unknown.reason, "quoted text is restored exactly"
+
+
+def test_a_received_stream_has_values_only_if_it_was_measured(result: Result) -> None:
+    chunk = ReceivedChunk(
+        duration_s=4.0,
+        frames=100,
+        pairs=90,
+        stall_s=0.5,
+        vmaf_mean=80.0,
+        vmaf_neg_mean=79.0,
+        psnr_y_mean_db=40.0,
+        ssim_libvmaf_mean=0.9,
+    )
+    received = ReceivedMeasurement(
+        chunk_s=4.0,
+        buffer_s=1.0,
+        frames=100,
+        pairs=90,
+        frames_lost=10,
+        frames_lost_at_start=25,
+        stall_s=0.5,
+        file_bytes=1000,
+        chunks=(chunk,),
+    )
+    assert b'"received"' not in msgspec.json.encode(result.measurement)
+    rows = as_rows(
+        written(
+            "csv",
+            [
+                replace(result, measurement=replace(result.measurement, received=value))
+                for value in (received, Unavailable(reason="too large"), None)
+            ],
+        ),
+        "csv",
+    )
+    assert [
+        [row[f"received_{name}"] for row in rows]
+        for name in ("stall_s", "frames_lost", "frames_lost_at_start", "file_bytes")
+    ] == [[0.5, None, None], [10, None, None], [25, None, None], [1000, None, None]]
+    measurement = replace(result.measurement, received=received)
+    encoded = msgspec.json.encode(measurement)
+    assert msgspec.json.decode(encoded, type=type(measurement)) == measurement
 
 
 def test_parquet_is_typed(result: Result) -> None:
