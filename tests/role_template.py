@@ -22,9 +22,11 @@ def render(role: str, template: str, **variables: Any) -> str:
     for file in ("defaults/main.yml", "vars/main.yml"):
         path = _ROLES / role / file
         found |= (YAML(typ="safe").load(path) or {}) if path.is_file() else {}
-    text = (_ROLES / role / "templates" / template).read_text(encoding="utf-8")
+    folder = _ROLES / role / "templates"
+    text = (folder / template).read_text(encoding="utf-8")
     templar = Templar(loader=DataLoader(), variables=_trusted(found | variables))
-    return str(templar.template(trust_as_template(text)))
+    searching = templar.copy_with_new_env(searchpath=[str(folder)])
+    return str(searching.template(trust_as_template(text), overrides={"trim_blocks": True}))
 
 
 def _trusted(value: Any) -> Any:
