@@ -133,7 +133,9 @@ _JOBS = {
 }
 """The jobs whose targets send the metrics of a table of docs/metrics.md, if it is not its name."""
 
-_TABLE = re.compile(r"^<!-- metrics of: ([^\n]+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
+_TABLE = re.compile(
+    r"^<!-- metrics of: ([^\n]+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL
+)
 _METRIC = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
 
 

@@ -118,7 +118,7 @@ def test_series_that_change_at_each_scrape_are_bounded(farm: Farm) -> None:
     dropped = (
         'scrape_series_limit_samples_dropped{job="results"} > 0'
         if supports_job_sizes(farm.release)
-        else 'scrape_series_limit_rows_dropped_total{scrape_job="results"} > 0'
+        else 'promscrape_series_limit_rows_dropped_total{scrape_job="results"} > 0'
     )
     wait_for(lambda: farm.store.query(dropped), 30)
     (series,) = farm.store.query("count(last_over_time(ffrtmp_result_new[10m]))")
