@@ -6,7 +6,7 @@ import pytest
 import role_template
 from ruamel.yaml import YAML
 
-_TOKEN = "a-token"  # noqa: S105
+_TOKEN = "a-token"
 
 
 def datasource(**variables: Any) -> dict[str, Any]:

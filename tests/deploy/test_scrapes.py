@@ -122,7 +122,8 @@ def test_series_that_change_at_each_scrape_are_bounded(farm: Farm) -> None:
     )
     wait_for(lambda: farm.store.query(dropped), 30)
     (series,) = farm.store.query("count(last_over_time(ffrtmp_result_new[10m]))")
-    assert 0 < float(series["value"][1]) <= 100
+    # VictoriaMetrics counts the series approximately.
+    assert 0 < float(series["value"][1]) <= 110
     assert farm.store.value('up{job="results"}') == 1
 
 
