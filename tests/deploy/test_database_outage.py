@@ -49,7 +49,9 @@ def test_without_space_samples_are_refused_but_queries_are_answered(
         )
         assert float(lines[0].split()[-1]) == 1
         sample = f"after 1 {now_ms}\n"
-        store.http.post("/api/v1/import/prometheus", content=sample)
+        refused = store.http.post("/api/v1/import/prometheus", content=sample)
+        # The series importer sends these samples again until they are accepted.
+        assert refused.status_code == 503
         assert store.query("last_over_time(before[1h])")
         assert store.query("last_over_time(after[1h])") == []
         # Its own metrics are not stored either, so an alert must not depend on new samples.
