@@ -64,7 +64,7 @@ def test_every_job_bounds_the_samples_and_series_of_a_target(jobs: dict[str, Any
     services = {"haproxy", "nginx", "postgresql", "victoria_metrics", "vmalert"}
     assert set(jobs) == workers | masters | services | {"plain", "own"}
     for name, job in jobs.items():
-        samples, series = (160_000, 400_000) if name in _RESULTS else (3000, 50_000)
+        samples, series = (320_000, 800_000) if name in _RESULTS else (3000, 50_000)
         if name == "own":
             samples = 7
         assert job["sample_limit"] == samples, name
