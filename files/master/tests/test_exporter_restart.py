@@ -1,4 +1,4 @@
-"""Tests of the exporters of results as programs, scraped by VictoriaMetrics.
+"""Tests of the exporters of results and costs as programs, scraped by VictoriaMetrics.
 
 Their series are the same before and after a restart, and while the master is stopped.
 """
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,46 @@ _ROOT = Path(__file__).resolve().parents[3]
 _VICTORIA = _ROOT / ".cache/victoria-metrics/usr/bin/victoria-metrics"
 _WAIT_S = 60
 _REPEATS = 6
-EXPORTERS = ("results", "qoe")
+EXPORTERS = ("results", "qoe", "cost")
 # These metrics describe the process of the exporter, and not the results.
 _OWN = "ffrtmp_exporter_.*|ffrtmp_scrape_.*|ffrtmp_certificate_.*"
 OF_RESULTS = f'{{job=~"{"|".join(EXPORTERS)}",__name__=~"ffrtmp_.*",__name__!~"{_OWN}"}}'
+
+_OF_RESULTS = (
+    "ffrtmp_result",
+    "ffrtmp_qoe",
+    "ffrtmp_cost",
+    "ffrtmp_carbon",
+    "ffrtmp_node_cost",
+    "ffrtmp_price_book",
+)
+_PRICES = {
+    "entries": [
+        {
+            "currency": "EUR",
+            "source": "an example",
+            "regions": {
+                "de": {
+                    "pue": 1.5,
+                    "energy_per_kwh": 0.3,
+                    "carbon_g_per_kwh": 400,
+                    "carbon_method": "location_average",
+                    "carbon_source": "an example",
+                    "carbon_year": 2024,
+                }
+            },
+            "nodes": {
+                "worker1": {
+                    "region": "de",
+                    "per_hour": 0.9,
+                    "embodied_kg": 876,
+                    "embodied_life_years": 10,
+                    "embodied_source": "an example",
+                }
+            },
+        }
+    ]
+}
 
 Series = Mapping[tuple[tuple[str, str], ...], float]
 
@@ -166,10 +202,15 @@ def wait_for(is_true: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def measured_now(kind: str) -> Measurement:
-    """Return a measurement of the present time."""
+def measured_recently(kind: str) -> Measurement:
+    """Return a measurement of three hours ago.
+
+    It is in the middle of the hours of which the costs of nodes are the mean, so that they do not
+    change if another hour begins during the test.
+    """
     found = factories.measurement()
-    environment = msgspec.structs.replace(found.environment, measured_at=datetime.now(UTC))
+    measured_at = datetime.now(UTC) - timedelta(hours=3)
+    environment = msgspec.structs.replace(found.environment, measured_at=measured_at)
     found = msgspec.structs.replace(found, environment=environment)
     if kind != "live":
         return found
@@ -197,7 +238,7 @@ def store_results(master: MasterProcess) -> None:
         for _ in range(_REPEATS + 1):
             claim = agent.claim(ClaimRequest(node="worker1", slot=1, wait_s=5))
             assert claim is not None
-            measurement = measured_now(claim.job.scenario.kind)
+            measurement = measured_recently(claim.job.scenario.kind)
             agent.report_result(
                 claim.job.id, ResultReport(attempt=claim.attempt, measurement=measurement)
             )
@@ -205,8 +246,11 @@ def store_results(master: MasterProcess) -> None:
 
 @pytest.fixture
 def farm(migrated: Settings, tmp_path: Path) -> Iterator[ScrapedFarm]:
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps(_PRICES))
+    settings = msgspec.structs.replace(migrated, price_book_file=prices)
     with ExitStack() as stack:
-        master = stack.enter_context(MasterProcess(tmp_path, migrated).serving())
+        master = stack.enter_context(MasterProcess(tmp_path, settings).serving())
         store_results(master)
         yield stack.enter_context(ScrapedFarm(master, tmp_path).running())
 
@@ -220,6 +264,14 @@ def test_a_restart_changes_no_series(farm: ScrapedFarm) -> None:
     before, before_s = farm.query(OF_RESULTS), time.monotonic()
     names = {dict(labels)["__name__"] for labels in before}
     assert {"ffrtmp_results_stored", "ffrtmp_qoe_vmaf_mean", "ffrtmp_qoe_live_stalls"} < names
+    assert {
+        "ffrtmp_cost_per_video_minute",
+        "ffrtmp_cost_per_stream_hour",
+        "ffrtmp_carbon_grams_per_video_minute",
+        "ffrtmp_node_cost_per_hour",
+        "ffrtmp_price_book_info",
+    } < names
+    assert all(farm.query('ffrtmp_node_cost_per_hour{use="busy"}').values())
     assert sum(farm.query("ffrtmp_results_stored").values()) == _REPEATS + 1
     for name in EXPORTERS:
         farm.stop(name)
@@ -235,8 +287,8 @@ def test_a_restart_changes_no_series(farm: ScrapedFarm) -> None:
     for function in ("increase", "changes"):
         changes = farm.query(f"{function}({OF_RESULTS}{window}) keep_metric_names")
         assert changes == dict.fromkeys(before, 0.0), function
-    starts = farm.query(f'changes(process_start_time_seconds{{job=~"results|qoe"}}{window})')
-    assert list(starts.values()) == [1.0, 1.0]
+    starts = farm.query(f'changes(process_start_time_seconds{{job=~"results|qoe|cost"}}{window})')
+    assert list(starts.values()) == [1.0, 1.0, 1.0]
 
 
 def test_an_unavailable_master_changes_no_series(farm: ScrapedFarm) -> None:
@@ -256,4 +308,4 @@ def test_an_unavailable_master_changes_no_series(farm: ScrapedFarm) -> None:
 
 def of_results(page: str) -> list[str]:
     """Return the samples of a page that describe results."""
-    return [line for line in page.splitlines() if line.startswith(("ffrtmp_result", "ffrtmp_qoe"))]
+    return [line for line in page.splitlines() if line.startswith(_OF_RESULTS)]
