@@ -15,6 +15,7 @@ import role_template
 import trustme
 from polling import TIMEOUT_S, wait_until
 from postgresql import free_port
+from prometheus_client.parser import text_string_to_metric_families
 from raw_connection import RawConnection, Target, head
 
 _LIMITS = {
@@ -121,3 +122,24 @@ def test_streams_are_limited_but_leave_connections_for_http(server: RtmpServer) 
         with server.http.connected(context=server.context) as connection:
             connection.send(head("GET", "/stat", {}))
             assert connection.status() == 200
+
+
+def test_nginx_serves_its_counters_to_clients_with_a_certificate(server: RtmpServer) -> None:
+    request = head("GET", "/metrics", {})
+    with server.connect(), server.http.connected(context=server.context) as connection:
+        connection.send(request)
+        answer = connection.answer("GET")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(answer.body.decode())
+    found = {sample.name: sample.value for family in families for sample in family.samples}
+    # The stream's connection is counted, and the connection of this request.
+    assert found["nginx_connections_active"] >= 2
+    assert found["nginx_connections_writing"] >= 1
+    assert set(found) == {
+        f"nginx_connections_{state}" for state in ("active", "reading", "writing", "waiting")
+    }
+    anonymous = ssl.create_default_context(cafile=server.http.ca_file)
+    with server.http.connected(context=anonymous) as connection:
+        connection.send(request)
+        assert connection.status() == 400

@@ -1,5 +1,6 @@
 """Tests of VictoriaMetrics' scrape configuration, which VictoriaMetrics itself checks."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,10 @@ from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.prices import PriceBook
 from role_templates import ROOT, load_yaml, render
 from ruamel.yaml import YAML
+from victoria_metrics import RELEASES, programs, role_value, supports_job_sizes
 
-_PROGRAM = Path(__file__).resolve().parents[2] / ".cache/victoria-metrics/usr/bin/victoria-metrics"
 
-
-@pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> str:
+def render_config(tmp_path_factory: pytest.TempPathFactory, *, job_sizes: bool) -> str:
     # VictoriaMetrics also checks the certificates.
     site = Site(tmp_path_factory.mktemp("pki"))
     (site.folder / "token").write_text("token")
@@ -33,13 +32,25 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> str:
         victoria_metrics_token_file=str(site.folder / "token"),
         victoria_metrics_master_url="https://10.0.0.5:8080",
         victoria_metrics_master_targets=["10.0.0.5:9507", "10.0.0.6:9507"],
+        victoria_metrics_qoe_targets=["10.0.0.5:9503"],
+        victoria_metrics_cost_targets=["10.0.0.5:9504"],
+        victoria_metrics_haproxy_targets=["10.0.0.7:8405"],
+        victoria_metrics_nginx_targets=["10.0.0.8:8936"],
+        victoria_metrics_postgresql_targets=["10.0.0.9:9187"],
+        victoria_metrics_node_targets={"m1": "10.0.0.5:9100"},
         victoria_metrics_service_targets={"vmalert": "127.0.0.1:8880"},
+        victoria_metrics_job_size_limits=job_sizes,
         victoria_metrics_sample_limit=3000,
         victoria_metrics_extra_scrape_configs=[
             {"job_name": "plain", "static_configs": [{"targets": ["h:1"]}]},
             {"job_name": "own", "sample_limit": 7, "static_configs": [{"targets": ["h:2"]}]},
         ],
     )
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return render_config(tmp_path_factory, job_sizes=True)
 
 
 @pytest.fixture
@@ -49,14 +60,17 @@ def jobs(rendered: str) -> dict[str, Any]:
 
 
 def test_every_job_bounds_the_samples_and_series_of_a_target(jobs: dict[str, Any]) -> None:
-    assert {"cpu", "gpu", "ffmpeg", "docker_stats", "master", "results", "health"} < set(jobs)
-    assert {"vmalert", "plain", "own"} < set(jobs)
+    workers = {"cpu", "gpu", "ffmpeg", "docker_stats", "node"}
+    masters = {"master", "results", "qoe", "cost", "health"}
+    services = {"haproxy", "nginx", "postgresql", "victoria_metrics", "vmalert"}
+    assert set(jobs) == workers | masters | services | {"plain", "own"}
     for name, job in jobs.items():
-        samples, series = {"own": (7, 50_000), "results": (160_000, 400_000)}.get(
-            name, (3000, 50_000)
-        )
+        samples, series = (320_000, 800_000) if name in _RESULTS else (3000, 50_000)
+        if name == "own":
+            samples = 7
         assert job["sample_limit"] == samples, name
         assert job["series_limit"] == series, name
+        assert job["max_scrape_size"] == (67108864 if name in _RESULTS else 8388608), name
 
 
 def test_the_limits_allow_all_latest_results_that_the_exporters_serve() -> None:
@@ -88,7 +102,7 @@ def test_the_limits_allow_all_latest_results_that_the_exporters_serve() -> None:
         assert samples < monitoring["victoria_metrics_results_sample_limit"]
         assert samples < monitoring["victoria_metrics_results_series_limit"]
         page_bytes = samples * sum(len(line) + 1 for line in lines) / len(lines)
-        assert 2 * page_bytes < monitoring["victoria_metrics_scrape_bytes_max"]
+        assert 2 * page_bytes < monitoring["victoria_metrics_results_scrape_bytes_max"]
 
 
 def test_the_playbook_passes_the_settings_of_the_exporters_of_results() -> None:
@@ -112,19 +126,80 @@ def test_the_playbook_passes_the_settings_of_the_exporters_of_results() -> None:
         assert settings["master_url"] == "https://m1:8080"
 
 
+_RESULTS = {"results", "qoe", "cost"}
+_EXPORTERS = {"results", "qoe", "cost", "health", "cpu", "gpu", "ffmpeg", "docker_stats"}
+_JOBS = {
+    "master, counted as it happens": {"master"},
+    "master, read at a scrape": {"master"},
+    "loops of the master": {"master"},
+    "every exporter": _EXPORTERS,
+    "master and every exporter": {"master", *_EXPORTERS},
+    "loop of the energy reader": {"cpu"},
+    # The importer writes its metrics itself.
+    "loop of the importer": set(),
+}
+"""The jobs whose targets send the metrics of a table of docs/metrics.md, if it is not its name."""
+
+_TABLE = re.compile(
+    r"^<!-- metrics of: ([^\n]+) -->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL
+)
+_METRIC = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the jobs whose targets send each metric of docs/metrics.md."""
+    found: dict[str, set[str]] = {}
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    for table, text in _TABLE.findall(page):
+        jobs = _JOBS.get(table, {table})
+        for name, kind in _METRIC.findall(text):
+            names = [f"{name}_{suffix}" for suffix in ("bucket", "sum", "count")]
+            for sample in names if kind == "histogram" else [name]:
+                found.setdefault(sample, set()).update(jobs)
+    return found
+
+
+def test_each_kind_of_target_may_send_its_own_metrics_and_no_others() -> None:
+    metrics = {name: jobs for name, jobs in documented().items() if name.startswith("ffrtmp_")}
+    allowed: dict[str, list[str]] = role_value(
+        "victoria_metrics", "{{ __victoria_metrics_names }}", {}
+    )
+    own = set().union(*metrics.values())
+    assert {"master", "node"} | _EXPORTERS <= set(allowed)
+    for job, names in allowed.items():
+        kept = {name for name in metrics if re.fullmatch("|".join(names), name)}
+        if job == "master":
+            # The exporter health serves this metric for the master.
+            kept.discard("ffrtmp_master_ready")
+        if job in own:
+            assert kept == {name for name, jobs in metrics.items() if job in jobs}, job
+        else:
+            assert kept == set(), job
+
+
 def test_each_master_is_scraped_at_its_own_address(jobs: dict[str, Any]) -> None:
     assert jobs["master"]["static_configs"] == [{"targets": ["10.0.0.5:9507", "10.0.0.6:9507"]}]
 
 
-def test_victoria_metrics_accepts_the_configuration(rendered: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("release", RELEASES)
+def test_victoria_metrics_accepts_the_configuration(
+    release: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path / "scrape.yml"
-    path.write_text(rendered)
-    command = [_PROGRAM, "-dryRun", f"-promscrape.config={path}", "-promscrape.config.strictParse"]
+    path.write_text(render_config(tmp_path_factory, job_sizes=supports_job_sizes(release)))
+    program = programs(release) / "victoria-metrics"
+    command = [program, "-dryRun", f"-promscrape.config={path}", "-promscrape.config.strictParse"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    # A misspelled setting would otherwise have no effect.
+    path.write_text(path.read_text().replace("sample_limit", "samples_limit"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "samples_limit" in done.stderr
+    assert done.returncode != 0
 
 
 def test_the_size_of_a_response_is_bounded() -> None:
-    root = Path(__file__).resolve().parents[2] / "roles/victoria_metrics/vars/main.yml"
-    command = YAML(typ="safe").load(root)["__victoria_metrics_command"]
-    assert "'-promscrape.maxScrapeSize=' ~ victoria_metrics_scrape_bytes_max" in command
+    """The limit of the program applies to jobs without one of their own."""
+    flags = role_value("victoria_metrics", "{{ __victoria_metrics_scrape_flags }}", {})
+    assert "-promscrape.maxScrapeSize=67108864" in [flag.strip() for flag in flags]
+    assert "-promscrape.config.strictParse=true" in flags

@@ -59,6 +59,9 @@ SAMPLES: dict[str, list[Any]] = {
         [{"name": "cpu", "port": 1, "settings": {"a": 1}}],
         [{"name": "gpu", "port": 2, "devices": ["char-x"], "groups": ["video"]}],
     ],
+    # The larger of the two limits applies to VictoriaMetrics as a whole.
+    "victoria_metrics_scrape_bytes_max": [10**9, 2 * 10**9],
+    "victoria_metrics_results_scrape_bytes_max": [10**9, 2 * 10**9],
     "load_balancer_services": [
         [{"name": "api", "port": 1, "servers": [{"name": "m", "address": "a", "port": 2}]}],
         [{"name": "api", "port": 3, "servers": []}],
@@ -156,6 +159,7 @@ CONTEXT: dict[str, Any] = {
     "series_importer_token_source": "/x",
     "victoria_metrics_master_url": "https://m:8080",
     "victoria_metrics_token_source": "/x",
+    "vmalert_datasource_token_source": "/x",
     "ffmpeg_method": "file",
     "release_install_dir": "/opt/x",
     # Results of tasks.
@@ -351,7 +355,7 @@ def _canonical(typed: Any, value: Any) -> Any:
     """Return a value in the form that a module's argument of the typed value's type has."""
     if isinstance(typed, list | dict) and isinstance(value, str):
         # The text is passed to a role, which converts it.
-        return yaml.safeload_yaml(value)
+        return yaml.safe_load(value)
     if isinstance(typed, bool) and isinstance(value, str):
         return boolean(value, strict=False)
     if isinstance(typed, list | tuple) and isinstance(value, list | tuple):

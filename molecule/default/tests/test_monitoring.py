@@ -41,7 +41,17 @@ def test_every_target_is_up(machine: Machine) -> None:
     jobs = [target["labels"]["job"] for target in targets]
     assert jobs.count("cpu") == jobs.count("gpu") == jobs.count("ffmpeg") == 2
     assert jobs.count("docker_stats") == 1
-    assert {"master", "results", "health"} <= set(jobs)
+    assert {"master", "results", "health", "nginx"} <= set(jobs)
+    assert {"victoria_metrics", "vmalert", "alertmanager"} <= set(jobs)
+
+
+def test_the_metrics_are_backed_up_with_the_rights_of_the_service(machine: Machine) -> None:
+    backup = machine.host.run("systemctl start ffrtmp-victoria-metrics-backup")
+    assert backup.rc == 0, machine.host.run(
+        "journalctl --unit ffrtmp-victoria-metrics-backup --output cat --lines 20"
+    ).stdout
+    listed = machine.host.run("ls /var/backups/ffmpeg-rtmp-victoria-metrics")
+    assert "backup_complete.ignore" in listed.stdout
 
 
 def test_series_of_results_are_imported(machine: Machine) -> None:

@@ -64,7 +64,7 @@ def test_every_target_is_scraped(machine: Machine) -> None:
     answer = machine.request("https://127.0.0.1:8428/api/v1/targets", certificate=True)
     targets = answer.json()["data"]["activeTargets"]
     assert {t["scrapeUrl"]: t["lastError"] for t in targets if t["health"] != "up"} == {}
-    assert {"master", "results", "qoe", "cost", "health", "load-balancer"} <= {
+    assert {"master", "results", "qoe", "cost", "health", "haproxy", "postgresql"} <= {
         target["labels"]["job"] for target in targets
     }
 

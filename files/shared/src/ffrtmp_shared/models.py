@@ -80,7 +80,11 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered worker host."""
+    """A registered worker host.
+
+    `is_draining` states whether an operator drains the node; unlike `state`, it does not change
+    when the node is offline.
+    """
 
     id: UUID
     name: str
@@ -88,6 +92,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     registration: Registration
     registered_at: Moment
     last_seen_at: Moment
+    is_draining: bool = False
 
 
 class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

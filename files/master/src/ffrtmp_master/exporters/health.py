@@ -90,7 +90,11 @@ class FarmHealth(Collector):
 
 
 def _node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
-    up = GaugeMetricFamily("ffrtmp_node_up", "Whether the node is online", labels=["node"])
+    up = GaugeMetricFamily(
+        "ffrtmp_node_up",
+        "Whether the node is online; absent if it was drained and is offline",
+        labels=["node"],
+    )
     state = GaugeMetricFamily(
         "ffrtmp_node_state",
         "1 for the current state of the node, 0 for the others",
@@ -103,7 +107,10 @@ def _node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
         unit="seconds",
     )
     for node in nodes:
-        up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
+        is_offline = node.state is NodeState.OFFLINE
+        # A node that an operator drained and then stopped is not a failure.
+        if not (is_offline and node.is_draining):
+            up.add_metric([node.name], float(not is_offline))
         seen.add_metric([node.name], node.last_seen_at.timestamp())
         for node_state in NodeState:
             state.add_metric([node.name, node_state], float(node.state is node_state))

@@ -131,4 +131,5 @@ def _node(row: Row[tuple[object, ...]], seen_since: datetime) -> Node:
         registration=row.registration,
         registered_at=row.registered_at,
         last_seen_at=row.last_seen_at,
+        is_draining=row.state == NodeState.DRAINING,
     )
