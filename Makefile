@@ -57,6 +57,7 @@ inventory: ## Copy the example inventory for your own machines (NAME=prod)
 
 # Docker Compose 2.26 or later, as the plugin of the docker command or standalone (COMPOSE=docker-compose).
 COMPOSE ?= docker compose
+DOCKER ?= $(filter-out compose,$(COMPOSE:docker-compose=docker))
 STACK_WAIT_S ?= 180
 STACK_FILES := ansible-playbook --inventory inventories/stack playbooks/stack.yml
 
@@ -75,6 +76,7 @@ up: stack-version setup ## Start the stack without building its images
 .PHONY: down
 down: ## Remove the stack with its data, images and secrets (KEEP=1: only its containers)
 	$(COMPOSE) --file compose.yaml --profile '*' down --remove-orphans $(if $(KEEP),,--volumes --rmi all)
+	$(if $(KEEP),,$(DOCKER) image prune --force --filter label=com.docker.compose.project=$(or $(COMPOSE_PROJECT_NAME),ffmpeg-rtmp))
 	$(if $(KEEP),,rm -rf .state/stack .secrets/stack)
 
 .PHONY: ps

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 ROOT = Path(__file__).resolve().parents[2]
 BASE_IMAGE = "localhost/ffrtmp-debian:13"
 GRAFANA_STAND_IN = "localhost/ffrtmp-grafana:stand-in"
@@ -53,11 +55,23 @@ class Machine:
         """Run a target of the Makefile on this computer, with Docker Compose of the machine."""
         return run(["make", *arguments, f"COMPOSE={' '.join(self.compose)}"])
 
+    def connection(self) -> dict[str, Any]:
+        """Return the variables with which Ansible reaches the machine as root."""
+        written = YAML(typ="safe").load((ROOT / ".state/compose-machine.yml").read_text())
+        variables: dict[str, Any] = written["all"]["hosts"]["docker1"]
+        return variables | {"ansible_connection": "ssh", "ansible_become": True}
+
     def containers(self) -> dict[str, dict[str, Any]]:
         """Return the properties of the stack's containers by the name of their service."""
         ids = self.run("docker", "compose", "ps", "--all", "--quiet").split()
         found = json.loads(self.docker("inspect", *ids))
         return {item["Config"]["Labels"]["com.docker.compose.service"]: item for item in found}
+
+    def health(self) -> dict[str, str]:
+        """Return the state of health of each service of the stack."""
+        return {
+            name: found["State"]["Health"]["Status"] for name, found in self.containers().items()
+        }
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the result of a query of the stack's VictoriaMetrics."""
