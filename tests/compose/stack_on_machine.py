@@ -7,6 +7,7 @@ named, because it boots a machine, builds images and takes about half an hour.
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def _wait_until_health_is(machine: Machine, expected: dict[str, str], within_s: 
             return
         assert time.monotonic() < deadline, f"after {within_s} s: {found}"
         time.sleep(2)
+
+
+def _encoders(results: Path) -> Counter[str]:
+    """Return the number of results of each encoder."""
+    found = json.loads(results.read_text())["results"]
+    return Counter(result["scenario"]["encode"]["encoder"] for result in found)
 
 
 def test_all_services_are_healthy_in_time_once_the_images_are_built(machine: Machine) -> None:
@@ -155,8 +162,7 @@ def test_the_suite_of_the_demo_ends_with_results(machine: Machine, tmp_path: Pat
     command = ["ansible-playbook", "-i", "inventories/stack", "-i", str(inventory)]
     run([*command, "run-benchmark.yml", "-e", f"farm_results_dir={tmp_path}/results"])
     (results,) = (tmp_path / "results").glob("*/results.json")
-    measured = json.loads(results.read_text())
-    assert {result["encode"] for result in measured} == {"x264", "x265", "svtav1"}
+    assert _encoders(results) == {"libx264": 4, "libx265": 4, "libsvtav1": 4}
     # The series of the results arrive in VictoriaMetrics, as on a deployed farm.
     _wait_for(machine, 'ffrtmp_result_speed_ratio{node="worker1"}', 120)
 
