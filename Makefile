@@ -53,6 +53,53 @@ inventory: ## Copy the example inventory for your own machines (NAME=prod)
 	sed -i 's/^farm_name: example$$/farm_name: $(NAME)/' "inventories/$(NAME)/group_vars/all/50_example.yml"
 	@echo 'Next: list your machines in inventories/$(NAME)/hosts.yml.'
 
+# --- the stack ------------------------------------------------------------------------------
+
+# Docker Compose 2.26 or later, as the plugin of the docker command or standalone (COMPOSE=docker-compose).
+COMPOSE ?= docker compose
+DOCKER ?= $(filter-out compose,$(COMPOSE:docker-compose=docker))
+STACK_WAIT_S ?= 180
+STACK_FILES := ansible-playbook --inventory inventories/stack playbooks/stack.yml
+
+.PHONY: up-build
+up-build: stack-version setup ## Build the images of compose.yaml and start the whole farm on this computer
+	$(STACK_FILES)
+	$(COMPOSE) build
+	@$(MAKE) --no-print-directory stack-start
+
+.PHONY: up
+up: stack-version setup ## Start the stack without building its images
+	$(STACK_FILES)
+	@$(MAKE) --no-print-directory stack-start
+
+# The first file alone suffices to remove a stack, so that this works without .state/stack.
+.PHONY: down
+down: ## Remove the stack with its data, images and secrets (KEEP=1: only its containers)
+	$(COMPOSE) --file compose.yaml --profile '*' down --remove-orphans $(if $(KEEP),,--volumes --rmi all)
+	$(if $(KEEP),,$(DOCKER) image prune --force --filter label=com.docker.compose.project=$(or $(COMPOSE_PROJECT_NAME),ffmpeg-rtmp))
+	$(if $(KEEP),,rm -rf .state/stack .secrets/stack)
+
+.PHONY: ps
+ps: ## List the services of the stack and their health
+	$(COMPOSE) ps --all
+
+.PHONY: logs
+logs: ## Follow the log of the stack, or of one service (SERVICE=master)
+	$(COMPOSE) logs --follow --tail 200 $(SERVICE)
+
+.PHONY: stack-version stack-start
+stack-version:
+	@$(COMPOSE) version --short 2> /dev/null | '$(PYTHON)' -c '$(COMPOSE_IS_CURRENT)' || { \
+		echo 'The stack needs Docker Compose 2.26 or later, with a running Docker Engine. On Debian 13:' >&2; \
+		echo 'apt install docker.io docker-cli docker-compose' >&2; exit 2; }
+stack-start:
+	$(COMPOSE) up --detach --no-build --remove-orphans --wait --wait-timeout $(STACK_WAIT_S) || \
+		{ $(COMPOSE) ps --all; echo 'Not all services are healthy. Read a log: make logs SERVICE=NAME' >&2; exit 1; }
+	@echo 'Grafana: https://127.0.0.1:$(or $(GRAFANA_PORT),3000), user admin, password in .secrets/stack/tokens/grafana-admin'
+	@echo 'Benchmark: ansible-playbook -i inventories/stack run-benchmark.yml'
+
+COMPOSE_IS_CURRENT = import re, sys; found = re.findall("[0-9]+", sys.stdin.read())[:2]; sys.exit([int(n) for n in found] < [2, 26])
+
 # --- setup ---------------------------------------------------------------------------------
 
 .PHONY: setup
@@ -193,6 +240,11 @@ test-farm-combined: setup
 .PHONY: test-ha
 test-ha: setup ## Deploy a farm on PostgreSQL with two masters; kill one, upgrade, restore (molecule)
 	molecule test --scenario-name ha
+
+.PHONY: test-compose
+test-compose: setup ## Run the stack of compose.yaml on a test machine with Docker, and a benchmark on it
+	@mkdir -p '$(REPORTS)'
+	python -m pytest --quiet --capture=no --junitxml='$(REPORTS)/compose.xml' tests/compose/stack_on_machine.py
 
 # --- benchmarks ----------------------------------------------------------------------------
 

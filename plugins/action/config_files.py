@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from ansible.module_utils.ffrtmp import options  # noqa: E402
 
 _SOURCES = ("template", "copy")
 _ATTRIBUTES = ("owner", "group", "mode", "validate")
+_READABLE = "0444"
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "dest": str,
     **dict.fromkeys(_SOURCES, str),
@@ -55,6 +57,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not isinstance(given, list) or not all(isinstance(file, Mapping) for file in given):
             raise AnsibleActionFail("files must be a list of files, each with dest and others")
         files = [self._packed(file, variables) for file in given]
+        root = self._templar.template(trust_as_template("{{ config_files_root | default('') }}"))
+        if root:
+            files = [_staged(file, Path(str(root))) for file in files]
         payload = base64.b64encode(zlib.compress(json.dumps(files).encode())).decode()
         result.update(
             self._execute_module(
@@ -99,6 +104,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             overrides={"trim_blocks": True},
         )
         return str(text).encode()
+
+
+def _staged(file: Mapping[str, str], root: Path) -> dict[str, str]:
+    """Return the arguments of the module for a file that a container mounts.
+
+    The users, groups and programs of the container do not exist on this host, so the file belongs
+    to the user of this process, every user may read it, and it is not validated. Its directory
+    must therefore be private.
+    """
+    return {
+        "dest": str(root / file["dest"].lstrip("/")),
+        "content": file["content"],
+        "is_secret": file["is_secret"],
+        "owner": str(os.getuid()),
+        "group": str(os.getgid()),
+        "mode": _READABLE,
+    }
 
 
 def _check(file: Mapping[str, Any]) -> None:

@@ -93,6 +93,22 @@ def test_files_are_installed_once_and_only_a_change_notifies(play: Play) -> None
     assert "notified" not in again.stdout
 
 
+def test_files_for_a_container_are_readable_and_not_validated(play: Play) -> None:
+    root = play.directory / "root"
+    files = [
+        {"template": "settings.j2", "dest": "/etc/example/settings.yml", "validate": "absent %s"},
+        {"copy": f"{play.directory}/token", "dest": "/etc/example/token", "mode": "0600"},
+    ]
+    for file in files:
+        file |= {"owner": "absent-user", "group": "absent-group"}
+    ended = play.run("-e", f"config_files_root={root}", files=files)
+    assert ended.returncode == 0, ended.stdout
+    assert (root / "etc/example/settings.yml").read_text() == "level: info\n"
+    assert stat.S_IMODE((root / "etc/example/token").stat().st_mode) == 0o444
+    again = play.run("-e", f"config_files_root={root}", files=files)
+    assert "changed=0" in again.stdout
+
+
 def test_a_diff_shows_exactly_the_changed_line_and_no_secret(play: Play) -> None:
     play.run()
     (play.directory / "token").write_text("another-secret-token\n")

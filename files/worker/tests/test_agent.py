@@ -25,6 +25,7 @@ from ffrtmp_shared.models import (
 from ffrtmp_shared.scenario import RECEIVED_LIVE, LiveSettings, Scenario
 from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.agent.cli import main
+from ffrtmp_worker.agent.service_status import report_status
 from ffrtmp_worker.exporters.ffmpeg import listen
 from polling import TIMEOUT_S, wait_until
 
@@ -370,6 +371,17 @@ def test_the_agent_tells_systemd_when_the_master_has_registered_it(
             status = systemd.recv(1024).decode()
     assert status == f"STATUS=registered with {master.url} as worker-1"
     assert master.bodies("/v1/nodes/worker-1")
+
+
+def test_the_status_is_also_written_to_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FFRTMP_STATUS_FILE", str(tmp_path / "status"))
+    report_status("registered with https://master:8080 as worker-1")
+    assert (tmp_path / "status").read_text() == "registered with https://master:8080 as worker-1\n"
+    monkeypatch.setenv("FFRTMP_STATUS_FILE", str(tmp_path / "absent/status"))
+    report_status("registered")
+    assert f"the status cannot be written to {tmp_path}/absent/status" in caplog.text
 
 
 def test_a_missing_systemd_does_not_end_the_agent(

@@ -1,0 +1,1 @@
+"""The stack of compose.yaml on a machine with Docker."""
