@@ -55,13 +55,13 @@ class FileWatch:
             self._log_failure(states, error)
             return None
         self._states, self._failed = states, None
-        _log.info("loaded changed certificate files")
+        _log.info("loaded changed files")
         return loaded
 
     def _log_failure(self, states: tuple[_FileState, ...], error: Exception) -> None:
         now_s = self._clock()
         if states != self._failed or now_s - self._logged_at_s >= _LOG_INTERVAL_S:
-            _log.warning("changed certificate files could not be loaded: %s", error)
+            _log.warning("changed files could not be loaded: %s", error)
             self._failed, self._logged_at_s = states, now_s
 
     def _read(self) -> tuple[_FileState, ...]:
