@@ -182,8 +182,8 @@ def test_a_worker_is_probed_without_a_change_of_a_file(site: Site, master: Maste
         assert found["ffrtmp_node_failed_units", ("worker1",)] == 2
         assert found["ffrtmp_node_failed_units_info", ("worker1", "b.mount")] == 1
 
-        with master.http("admin") as operator:
-            operator.delete("/v1/nodes/worker1").raise_for_status()
+        with master.http("admin") as admin:
+            admin.delete("/v1/nodes/worker1").raise_for_status()
         found = health.wait(lambda found: ("ffrtmp_probe_success", target) not in found)
         assert not any("worker1" in labels for _, labels in found)
 

@@ -116,6 +116,9 @@ class NodeHeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A registered worker host.
 
+    `is_draining` states whether an operator drains the node; unlike `state`, it does not change
+    when the node is offline.
+
     `heartbeat` is the last heartbeat of the node, which the master received at `heartbeat_at`. Both
     are null if there is none, for example because the agent is that of an earlier release.
     """
@@ -126,6 +129,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     registration: Registration
     registered_at: Moment
     last_seen_at: Moment
+    is_draining: bool = False
     heartbeat: NodeHeartbeat | None = None
     heartbeat_at: Moment | None = None
 

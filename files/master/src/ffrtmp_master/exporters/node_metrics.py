@@ -17,8 +17,17 @@ def node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
     return *_states(nodes), *_conditions(nodes)
 
 
+def was_stopped(node: Node) -> bool:
+    """Return whether a node is offline after an operator drained it, which is not a failure."""
+    return node.is_draining and node.state is NodeState.OFFLINE
+
+
 def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
-    up = GaugeMetricFamily("ffrtmp_node_up", "Whether the node is online", labels=["node"])
+    up = GaugeMetricFamily(
+        "ffrtmp_node_up",
+        "Whether the node is online; absent if it was drained and is offline",
+        labels=["node"],
+    )
     state = GaugeMetricFamily(
         "ffrtmp_node_state",
         "1 for the current state of the node, 0 for the others",
@@ -31,7 +40,8 @@ def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
         unit="seconds",
     )
     for node in nodes:
-        up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
+        if not was_stopped(node):
+            up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
         seen.add_metric([node.name], node.last_seen_at.timestamp())
         for node_state in NodeState:
             state.add_metric([node.name, node_state], float(node.state is node_state))

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters.components import Component, ProbeKind, worker_components
 from ffrtmp_master.exporters.disk_forecast import DiskForecasts, DiskKey
+from ffrtmp_master.exporters.node_metrics import was_stopped
 from ffrtmp_master.exporters.probe_connections import ProbeFailure
 from ffrtmp_master.exporters.probe_readings import Reading, version_matches
 from ffrtmp_master.exporters.probes import ProbeOutcome
@@ -61,8 +62,12 @@ class ComponentSelection:
         self.hosts: frozenset[str] = frozenset()
 
     def update(self) -> list[Component]:
-        """Return the components; a worker that is also in the file is returned once."""
-        found = {component.key: component for component in worker_components(self._nodes())}
+        """Return the components; one that is also in the file is returned once.
+
+        The components of a worker that was drained and is offline are left out.
+        """
+        nodes = (node for node in self._nodes() if not was_stopped(node))
+        found = {component.key: component for component in worker_components(nodes)}
         found |= {component.key: component for component in self._listed()}
         self.omitted = max(len(found) - self._components_max, 0)
         # Those of the file are the last ones, which are never omitted for the sake of a worker.
@@ -133,7 +138,8 @@ class ProbeCollector(Collector):
         """Yield the metrics."""
         outcomes = self._outcomes()
         states = [self._state(component, outcome) for component, outcome in outcomes]
-        yield from probe_metrics([*states, *(self._agent_state(node) for node in self._nodes())])
+        agents = (self._agent_state(node) for node in self._nodes() if not was_stopped(node))
+        yield from probe_metrics([*states, *agents])
         yield GaugeMetricFamily(
             "ffrtmp_probe_components_omitted",
             "Components that are not probed because there are more than components_max",

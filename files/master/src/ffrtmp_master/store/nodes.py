@@ -152,6 +152,7 @@ def _node(row: Row[tuple[object, ...]], seen_since: datetime) -> Node:
         registration=row.registration,
         registered_at=row.registered_at,
         last_seen_at=row.last_seen_at,
+        is_draining=row.state == NodeState.DRAINING,
         heartbeat=row.heartbeat,
         heartbeat_at=row.heartbeat_at,
     )
