@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from certificates import Site
+from ffrtmp_master.exporters.disk_forecast import DiskForecasts
 from ffrtmp_master.exporters.health import FarmHealth, Health
+from ffrtmp_master.exporters.probe_metrics import ComponentSelection, DiskRecorder, ProbeCollector
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_master.store.queue_stats import DatabaseSize
 from ffrtmp_master.telemetry import snapshot
@@ -125,7 +127,10 @@ def _results() -> Iterable[Metric]:
 
 
 def _health() -> Iterable[Metric]:
-    return FarmHealth().metrics_of(Health(is_ready=True))
+    selection = ComponentSelection(lambda: (), lambda: (), components_max=1)
+    disks = DiskRecorder(DiskForecasts(window_s=1, history_min_s=1))
+    probes = ProbeCollector(lambda: (), lambda: (), selection, disks)
+    return *FarmHealth().metrics_of(Health(is_ready=True)), *probes.collect()
 
 
 def _source(name: str) -> Iterable[Metric]:

@@ -35,6 +35,7 @@ class ProbeKind(StrEnum):
     RTMP_SERVER = "rtmp_server"
     HAPROXY = "haproxy"
     POSTGRESQL = "postgresql"
+    METRICS = "metrics"
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +46,8 @@ class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         probe: The kind of its probe.
         host: The name or address at which it is reached, which its certificate must contain.
         port: The port that it listens on.
+        name: The value of the label `instance`; empty if it is the host with the port, which is
+            not unique for an address of the loopback interface.
         node: The name of its host in the inventory; for node_exporter, the value of the label
             `node`.
         version: The version that is deployed; empty if it is that of this exporter, or unknown.
@@ -54,6 +57,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     probe: ProbeKind
     host: Address
     port: Port
+    name: Annotated[str, Meta(max_length=320)] = ""
     node: Annotated[str, Meta(max_length=64)] = ""
     version: Version = ""
 
@@ -61,7 +65,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def instance(self) -> str:
         """The value of the label `instance`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return self.name or f"{host}:{self.port}"
 
     @property
     def key(self) -> "ComponentKey":
@@ -83,7 +87,11 @@ class ComponentList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ComponentFile:
-    """The components of a file, which is loaded again when it changes. Not thread-safe."""
+    """The components of a file, which is loaded again when it changes. Not thread-safe.
+
+    As long as the file does not exist, it contains no components: on a new host, the exporter is
+    started before the deployment knows all components.
+    """
 
     def __init__(self, path: Path) -> None:
         """Load the file. Raises ConfigError if it is not valid."""
@@ -99,6 +107,8 @@ class ComponentFile:
         return self._components
 
     def _load(self) -> tuple[Component, ...]:
+        if not self._path.exists():
+            return ()
         return config.load(self._path, ComponentList).components
 
 

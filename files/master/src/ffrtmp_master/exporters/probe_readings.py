@@ -165,6 +165,8 @@ HTTP_PROBES: Mapping[ProbeKind, HttpProbe] = {
     ProbeKind.ALERTMANAGER: HttpProbe(("/-/ready", "/api/v2/status"), _read_alertmanager),
     ProbeKind.GRAFANA: HttpProbe(("/api/health",), _read_grafana),
     ProbeKind.RTMP_SERVER: HttpProbe(("/stat",), _read_rtmp_server),
+    # Any other program with metrics, of which only the response is checked.
+    ProbeKind.METRICS: HttpProbe(("/metrics",), _read_nothing),
     ProbeKind.HAPROXY: HttpProbe(("/metrics?scope=global",), _read_haproxy),
 }
 """The probe of each kind that uses HTTP."""
