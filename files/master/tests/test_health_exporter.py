@@ -180,7 +180,7 @@ def test_a_worker_is_probed_without_a_change_of_a_file(site: Site, master: Maste
         assert found["ffrtmp_node_clock_offset_seconds", ("worker1",)] == 1.5
         assert found["ffrtmp_node_clock_offset_uncertainty_seconds", ("worker1",)] == 0.25
         assert found["ffrtmp_node_failed_units", ("worker1",)] == 2
-        assert found["ffrtmp_node_failed_units_info", ("worker1", "b.mount")] == 1
+        assert found["ffrtmp_node_failed_unit_info", ("worker1", "b.mount")] == 1
 
         with master.http("admin") as admin:
             admin.delete("/v1/nodes/worker1").raise_for_status()

@@ -201,7 +201,7 @@ def test_an_exporter_that_is_not_ready_fails(site: Site) -> None:
         with watched(site, component) as found:
             outcome = found.first_of(component)
     assert outcome.failure is ProbeFailure.UNEXPECTED_STATUS
-    assert outcome.certificate_end_s is None
+    assert outcome.certificate_end_s is not None
 
 
 def test_each_cause_of_a_failure_has_a_word(site: Site, tmp_path: Path) -> None:

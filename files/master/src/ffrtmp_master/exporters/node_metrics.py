@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ffrtmp_shared.models import Node
 from ffrtmp_shared.states import NodeState
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
 # An older heartbeat says nothing about the present condition of the host.
@@ -66,10 +66,10 @@ def _conditions(nodes: Iterable[Node]) -> Iterable[Metric]:
         "Failed units of systemd on the node; absent if they cannot be read",
         labels=["node"],
     )
-    named = GaugeMetricFamily(
-        "ffrtmp_node_failed_units_info",
-        "1 for each failed unit of the node, at most 32",
-        labels=["node", "unit"],
+    named = InfoMetricFamily(
+        "ffrtmp_node_failed_unit",
+        "The failed units of the node by name, at most 32",
+        labels=["node"],
     )
     for node in nodes:
         heartbeat = node.heartbeat
@@ -81,7 +81,7 @@ def _conditions(nodes: Iterable[Node]) -> Iterable[Metric]:
         if heartbeat.failed_unit_count is not None:
             count.add_metric([node.name], heartbeat.failed_unit_count)
         for unit in dict.fromkeys(heartbeat.failed_units):
-            named.add_metric([node.name, unit], 1.0)
+            named.add_metric([node.name], {"unit": unit})
     return offset, uncertainty, count, named
 
 

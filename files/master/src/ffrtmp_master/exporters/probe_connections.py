@@ -38,9 +38,13 @@ class ProbeFailedError(Exception):
     """A component is not reachable, or its response is not one of a working component."""
 
     def __init__(self, failure: ProbeFailure, message: str = "") -> None:
-        """Store the reason; the message is only logged."""
+        """Store the reason; the message is only logged.
+
+        `certificate_end_s` is the expiry of the certificate that the component presented, if any.
+        """
         super().__init__(message or failure)
         self.failure = failure
+        self.certificate_end_s: float | None = None
 
 
 class Visit(NamedTuple):
@@ -68,9 +72,14 @@ async def visit_http(
         ProbeFailedError: The component is not reachable, or a status is not 200.
     """
     async with _connected(host, port, context) as (reader, writer):
+        end_s = _certificate_end_s(writer)
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
-        bodies = [await _exchange(http, reader, writer, target, host) for target in targets]
-        return Visit(tuple(bodies), _certificate_end_s(writer))
+        try:
+            bodies = [await _exchange(http, reader, writer, target, host) for target in targets]
+        except ProbeFailedError as error:
+            error.certificate_end_s = end_s
+            raise
+        return Visit(tuple(bodies), end_s)
 
 
 async def visit_postgresql(host: str, port: int, context: ssl.SSLContext) -> Visit:

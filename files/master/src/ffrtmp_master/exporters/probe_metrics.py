@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ffrtmp_shared import __version__, release_info
 from ffrtmp_shared.models import Node
 from ffrtmp_shared.states import NodeState
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -175,10 +175,10 @@ def probe_metrics(states: Iterable[ProbeState]) -> Iterable[Metric]:
         "node is online",
         labels=_LABELS,
     )
-    failure = GaugeMetricFamily(
-        "ffrtmp_probe_failure_info",
-        "1 for the reason of the failure, as a fixed word, while ffrtmp_probe_success is 0",
-        labels=(*_LABELS, "reason"),
+    failure = InfoMetricFamily(
+        "ffrtmp_probe_failure",
+        "The reason of the failure, as a fixed word, while ffrtmp_probe_success is 0",
+        labels=_LABELS,
     )
     duration = GaugeMetricFamily(
         "ffrtmp_probe_duration_seconds",
@@ -207,7 +207,7 @@ def probe_metrics(states: Iterable[ProbeState]) -> Iterable[Metric]:
         labels, outcome = (state.component, state.instance), state.outcome
         success.add_metric(labels, float(outcome.failure is None))
         if outcome.failure is not None:
-            failure.add_metric((*labels, outcome.failure), 1.0)
+            failure.add_metric(labels, {"reason": outcome.failure})
         if state.component != _AGENT:
             duration.add_metric(labels, outcome.duration_s)
         if state.version_matches is not None:

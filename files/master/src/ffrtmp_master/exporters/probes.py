@@ -181,6 +181,7 @@ class Prober:
                     visit = await self._visit(component)
                     reading = _read(component, visit)
                 except ProbeFailedError as error:
+                    certificate_end_s = error.certificate_end_s
                     if error.failure is ProbeFailure.CERTIFICATE_REJECTED:
                         certificate_end_s = await probe_connections.read_certificate_end_s(
                             component.host, component.port
