@@ -94,6 +94,24 @@ def _check_exporters(farm: Farm, results: list[Result]) -> None:
         assert shown["ffrtmp_qoe_vmaf_model_info", labels] == 1
 
 
+def test_an_idle_agent_reports_the_clock_of_its_host(farm: Farm) -> None:
+    """Agent and master have the same clock; the bounds of the reported offset must contain 0."""
+
+    def has_reported() -> bool:
+        with farm.client() as client:
+            (node,) = client.nodes()
+        return node.heartbeat is not None and node.heartbeat.clock is not None
+
+    farm.start_agents("worker1")
+    wait_until(has_reported, "the agent reports the offset of its clock")
+    with farm.client() as client:
+        (node,) = client.nodes()
+    assert node.heartbeat is not None
+    assert node.heartbeat.clock is not None
+    assert abs(node.heartbeat.clock.offset_s) <= node.heartbeat.clock.uncertainty_s + 0.01
+    assert node.heartbeat_at is not None
+
+
 # Only make test-deep runs this test, because molecule/default always does the same on a deployed
 # farm.
 @pytest.mark.deep

@@ -17,7 +17,6 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import (
     FailureReport,
-    Heartbeat,
     Job,
     Registration,
     ResultReport,
@@ -101,7 +100,7 @@ def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen
 
 def _encodes(master: ApiServer) -> bool:
     """Return whether a heartbeat has reported encoded frames."""
-    beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
+    beats = master.heartbeats()
     return any(beat.progress.stage == "encode" and beat.progress.frames for beat in beats)
 
 
@@ -137,7 +136,7 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert b"".join(master.bodies("/log")) == log
     last_log = max(n for n, request in enumerate(master.seen) if request.path.endswith("/log"))
     assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_log:]}
-    beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
+    beats = master.heartbeats()
     assert {beat.attempt for beat in beats} == {3}
 
 
@@ -163,7 +162,7 @@ def test_the_exporter_receives_the_encode_and_the_last_quality(
     quality = report.measurement.quality
     assert isinstance(quality, QualityMeasurement)
     loops = {loop.name for activity in encoding for loop in activity.loops}
-    assert loops == {"claims", "heartbeat", "log_upload", "host_samples"}
+    assert loops == {"claims", "heartbeat", "log_upload", "host_samples", "node_heartbeat"}
     # The last result is sent again, so that an exporter that starts now receives it.
     assert msgspec.structs.replace(activities[-1], loops=()) == SlotActivity(
         slot=1,
@@ -204,10 +203,10 @@ def test_sigterm_stops_and_reports_the_job(
 def test_a_lost_lease_ends_the_work_without_a_report(
     master: ApiServer, config: Path, medium_clip: Path, clip: Path, tmp_path: Path
 ) -> None:
-    _offer(master, medium_clip, _long_encode(medium_clip))
+    job = _offer(master, medium_clip, _long_encode(medium_clip))
     with _running(config):
         wait_until(lambda: _encodes(master), "FFmpeg encodes")
-        master.refuse("/heartbeat", 409)
+        master.refuse(f"/{job.id}/heartbeat", 409)
         wait_until(lambda: not _ffmpegs_below(tmp_path), "FFmpeg has ended")
         other = _offer(master, clip, scenario(clip))
         wait_until(lambda: master.bodies("/result"), "the result is reported")
@@ -277,7 +276,10 @@ def test_the_stored_stream_of_a_killed_agent_is_removed_at_the_next_start(
         _offer(master, clip, spec)
         work = tmp_path / "work" / "slot-1"
         with _running(config) as agent:
-            _wait(lambda: any(file.stat().st_size for file in work.glob("*/received-0.flv")))
+            wait_until(
+                lambda: any(file.stat().st_size for file in work.glob("*/received-0.flv")),
+                "the stream is being received",
+            )
             agent.kill()
             agent.wait()
         registration = msgspec.json.decode(master.bodies("/worker-1")[-1], type=Registration)
@@ -286,7 +288,7 @@ def test_the_stored_stream_of_a_killed_agent_is_removed_at_the_next_start(
             os.kill(pid, signal.SIGKILL)
         assert len(list(work.glob("*/received-0.flv"))) == 1
         with _running(config):
-            _wait(lambda: len(master.bodies("/worker-1")) > 1)
+            wait_until(lambda: len(master.bodies("/worker-1")) > 1, "the agent registers again")
             assert list(work.iterdir()) == []
 
 
