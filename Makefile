@@ -25,7 +25,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export LC_ALL := C.UTF-8
 
-DISTRIBUTIONS := files/shared files/master files/worker
+DISTRIBUTIONS := files/shared files/analysis files/master files/worker
 SETTINGS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 
 .PHONY: help
@@ -87,14 +87,15 @@ UV = $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --native-tls
 
 .PHONY: lock
 lock: setup ## Lock the dependencies of each distribution with hashes (UPGRADE=--upgrade for the newest)
-	for part in shared master worker; do \
+	for part in $(notdir $(DISTRIBUTIONS)); do \
 		$(UV_COMPILE) "files/$$part/pyproject.toml" --output-file "files/$$part/requirements.txt"; \
 	done
 	$(UV_COMPILE) --group dev --group bench pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
 	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > requirements-uv.txt
 
 UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package ffmpeg-rtmp-shared
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package ffmpeg-rtmp-shared \
+	--no-emit-package ffmpeg-rtmp-analysis
 
 # --- dashboards ----------------------------------------------------------------------------
 
@@ -146,7 +147,7 @@ LINTERS := lint-ansible lint-types lint-python lint-imports lint-yaml
 lint-ansible: setup
 	ansible-lint --offline --profile production
 lint-types: setup
-	mypy --package ffrtmp_shared --package ffrtmp_master --package ffrtmp_worker
+	mypy --package ffrtmp_shared --package ffrtmp_analysis --package ffrtmp_master --package ffrtmp_worker
 	mypy --package farm_dashboards
 lint-python: setup
 	ruff format --check .
@@ -170,7 +171,7 @@ test-unit-worker: test-tools
 test-unit-master: test-tools
 	@mkdir -p '$(REPORTS)'
 	$(PYTEST) --numprocesses 2 -m 'not slow and not deep' --junitxml='$(REPORTS)/unit-master.xml' \
-		files/shared files/master tests
+		files/shared files/analysis files/master tests
 
 .PHONY: test-slow
 test-slow: test-tools $(TYPES_READY) ## Run the slow tests: master and agent together, streams in real time

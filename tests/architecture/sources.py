@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-DISTRIBUTIONS = ("shared", "master", "worker")
+DISTRIBUTIONS = ("shared", "analysis", "master", "worker")
 
 
 def text_files(root: Path) -> list[Path]:

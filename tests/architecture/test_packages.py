@@ -1,4 +1,4 @@
-"""Structure of the three distributions.
+"""Structure of the distributions.
 
 The tests check that there are no import cycles, that class names are unique, and that module names
 are nouns.

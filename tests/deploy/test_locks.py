@@ -6,6 +6,7 @@ import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
+PARTS = ["shared", "analysis", "master", "worker"]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
@@ -21,14 +22,14 @@ def pins(lock: Path, python: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("part", ["shared", "master", "worker"])
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("python", PYTHONS)
 def test_every_python_needs_the_same_packages(root: Path, part: str, python: str) -> None:
     lock = root / "files" / part / "requirements.txt"
     assert pins(lock, python) == pins(lock, PYTHONS[0]) != set()
 
 
-@pytest.mark.parametrize("part", ["shared", "master", "worker"])
+@pytest.mark.parametrize("part", PARTS)
 def test_every_pin_has_a_hash_and_no_index(root: Path, part: str) -> None:
     text = (root / "files" / part / "requirements.txt").read_text()
     for entry in text.split("\n\n")[0].split(" \\\n    --hash=")[1:]:
@@ -38,7 +39,7 @@ def test_every_pin_has_a_hash_and_no_index(root: Path, part: str) -> None:
 
 def test_deployed_packages_are_tested_packages(root: Path) -> None:
     tested = pins(root / "requirements-dev.txt", PYTHONS[0])
-    for part in ("shared", "master", "worker"):
+    for part in PARTS:
         assert pins(root / "files" / part / "requirements.txt", PYTHONS[0]) <= tested
 
 

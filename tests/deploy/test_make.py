@@ -60,7 +60,7 @@ def test_an_existing_inventory_is_not_overwritten(
 def test_setup_removes_only_its_own_environment(checkout: Path, root: Path) -> None:
     for name in ("requirements-dev.txt", "requirements-uv.txt", "pyproject.toml"):
         shutil.copy(root / name, checkout / name)
-    for part in ("shared", "master", "worker"):
+    for part in ("shared", "analysis", "master", "worker"):
         (checkout / "files" / part).mkdir(parents=True)
         shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
     (checkout / ".venv").mkdir()

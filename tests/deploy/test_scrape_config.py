@@ -1,17 +1,18 @@
 """Tests of VictoriaMetrics' scrape configuration, which VictoriaMetrics itself checks."""
 
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
+import factories
+import msgspec
 import pytest
+import result_collectors
 import role_template
 from certificates import Site
-from ffrtmp_master.exporters.latest_results import LatestResult, ResultSummary
-from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_master.exporters.settings import ApiExporterSettings
 from ffrtmp_shared.metric_page import MetricPage
+from ffrtmp_shared.prices import PriceBook
 from role_templates import ROOT, load_yaml, render
 from ruamel.yaml import YAML
 
@@ -58,36 +59,39 @@ def test_every_job_bounds_the_samples_and_series_of_a_target(jobs: dict[str, Any
         assert job["series_limit"] == series, name
 
 
-def test_the_limits_allow_all_latest_results_that_the_exporter_serves() -> None:
+def test_the_limits_allow_all_latest_results_that_the_exporters_serve() -> None:
     monitoring = load_yaml(ROOT / "roles/victoria_metrics/defaults/main.yml")
     exporters = load_yaml(ROOT / "roles/exporters/defaults/main.yml")
     series_max = exporters["exporters_results_series_max"]
-    default = ApiExporterSettings.__struct_defaults__[
-        ApiExporterSettings.__struct_fields__.index("results_series_max")
-        - len(ApiExporterSettings.__struct_fields__)
-    ]
-    assert default == series_max
-    # A typical latest result, and the lines of metrics for it.
-    labels = ("worker-17.farm.example.com", "libx264", "10000k", "a-long-clip/libx264/slow/10000k")
-    latest = LatestResult(time.time(), 1.0 / 3, 29.97, 100.0 / 3, 95.0 / 3, 125000 / 3, 1000 / 3)
-    summary = ResultSummary(1)
-    summary._latest[labels] = latest
-    results = LatestResults(series_max=1, keep_days=1, recount_s=1)
-    results._pass.summary = summary
-    lines = [
-        line
-        for line in MetricPage({"results": results}).render("")[0].splitlines()
-        if line.startswith(b"ffrtmp_result_")
-    ]
-    assert len(lines) >= 7
-    samples = len(lines) * series_max
-    assert samples < monitoring["victoria_metrics_results_sample_limit"]
-    assert samples < monitoring["victoria_metrics_results_series_limit"]
-    page_bytes = sum(len(line) + 1 for line in lines) * series_max
-    assert 2 * page_bytes < monitoring["victoria_metrics_scrape_bytes_max"]
+    defaults = {field.name: field.default for field in msgspec.structs.fields(ApiExporterSettings)}
+    for name in ("results_series_max", "results_runs_max", "results_keep_days"):
+        assert defaults[name] == exporters[f"exporters_{name}"]
+    # A typical result with all values, and the lines of metrics for it.
+    scenario = msgspec.structs.replace(factories.scenario(), name="a-long-clip/libx264/slow/10000k")
+    found = result_collectors.result(node="worker-17.farm.example.com", scenario=scenario)
+
+    def clock() -> float:
+        return found.stored_at.timestamp()
+
+    latest, experience = (
+        result_collectors.latest_results(clock),
+        result_collectors.experience(clock),
+    )
+    latest.refresh(result_collectors.page_of(found), lambda _: pytest.fail("there is no run"))
+    experience.refresh(result_collectors.page_of(found), PriceBook)
+    for collector in (latest, experience):
+        page = MetricPage({"exporter": collector}).render("")[0]
+        lines = [line for line in page.splitlines() if b"worker-17" in line]
+        # A run with repeats also has the width of the interval, and one on a host with a GPU and
+        # prices has its energy and cost.
+        samples = (len(lines) + 2) * series_max
+        assert samples < monitoring["victoria_metrics_results_sample_limit"]
+        assert samples < monitoring["victoria_metrics_results_series_limit"]
+        page_bytes = samples * sum(len(line) + 1 for line in lines) / len(lines)
+        assert 2 * page_bytes < monitoring["victoria_metrics_scrape_bytes_max"]
 
 
-def test_the_playbook_passes_the_settings_of_the_results_exporter() -> None:
+def test_the_playbook_passes_the_settings_of_the_exporters_of_results() -> None:
     (play,) = load_yaml(ROOT / "playbooks/master.yml")
     role = next(role for role in play["roles"] if role["role"] == "exporters")
     variables = {
@@ -96,13 +100,16 @@ def test_the_playbook_passes_the_settings_of_the_results_exporter() -> None:
         **play["vars"],
         "farm_master_url": "https://m1:8080",
         "exporters_results_series_max": "500",
+        "exporters_results_runs_max": "20",
         "exporters_results_keep_days": "7",
         "exporters_results_recount_s": "3600",
     }
-    instances = render(role["vars"]["exporters_instances"][0]["settings"], variables)
-    assert (instances["results_series_max"], instances["results_keep_days"]) == (500, 7.0)
-    assert instances["results_recount_s"] == 3600.0
-    assert instances["master_url"] == "https://m1:8080"
+    instances = {found["name"]: found for found in role["vars"]["exporters_instances"]}
+    for name in ("results", "qoe", "cost"):
+        settings = render(instances[name]["settings"], variables)
+        assert (settings["results_series_max"], settings["results_runs_max"]) == (500, 20)
+        assert (settings["results_keep_days"], settings["results_recount_s"]) == (7.0, 3600.0)
+        assert settings["master_url"] == "https://m1:8080"
 
 
 def test_each_master_is_scraped_at_its_own_address(jobs: dict[str, Any]) -> None:

@@ -26,9 +26,10 @@ ROLES = sorted(
     path.name for path in (ROOT / "roles").iterdir() if path.name not in {"test_machines"}
 )
 PLAYBOOKS = "playbooks"
-# Options of the role exporters that only a playbook reads, for the results exporter.
+# Options of the role exporters that only a playbook reads, for the exporters of results.
 _RESULTS_OPTIONS = {
     "exporters_results_series_max": {"type": "int"},
+    "exporters_results_runs_max": {"type": "int"},
     "exporters_results_keep_days": {"type": "float"},
     "exporters_results_recount_s": {"type": "float"},
 }
@@ -37,7 +38,7 @@ _RESULTS_OPTIONS = {
 CONDITIONS = {"when", "until", "failed_when", "changed_when", "that"}
 BOOLS = {True: ("true", "yes", "1", "True"), False: ("false", "no", "0", "False")}
 
-EXPORTERS = ("results", "health", "cpu", "gpu", "ffmpeg", "docker_stats")
+EXPORTERS = ("results", "qoe", "cost", "health", "cpu", "gpu", "ffmpeg", "docker_stats")
 SAMPLES: dict[str, list[Any]] = {
     "common_ports": [[{"port": 80, "unit": "a.service"}], [{"port": 81, "unit": "b.service"}]],
     "common_supported_distributions": [{"Debian": ["12"]}, {"Debian": ["13"]}],
@@ -55,6 +56,14 @@ SAMPLES: dict[str, list[Any]] = {
         [{"name": "api", "port": 3, "servers": []}],
     ],
     "master_credentials": [[{"name": "operator", "role": "admin"}], []],
+    "master_price_book": [
+        [{"valid_from": "2026-01-01", "currency": "EUR", "source": "a"}],
+        [{"valid_from": "2026-02-01", "currency": "USD", "source": "b"}],
+    ],
+    "master_worker_prices": [
+        {"w1": {"per_hour": 0.5, "energy_per_kwh": "", "currency": "EUR"}},
+        {"w1": {"per_hour": 0.6, "energy_per_kwh": 0.3, "currency": "USD"}},
+    ],
     "master_extra_credentials": [[{"name": "exporter", "role": "viewer"}], []],
     "release_units": [[{"name": "a.service"}], [{"name": "b.service"}]],
     "victoria_metrics_extra_scrape_configs": [[{"job_name": "a"}], [{"job_name": "b"}]],

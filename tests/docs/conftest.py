@@ -31,6 +31,17 @@ _HOLDERS = {
     "agent-worker1": Role.AGENT,
 }
 _SECRETS = ".secrets/prod"
+_PRICES = {
+    "entries": [
+        {
+            "valid_from": "2026-01-01",
+            "currency": "EUR",
+            "source": "contract",
+            "regions": {"de": {"pue": 1.4, "energy_per_kwh": 0.28}},
+            "nodes": {"worker1": {"region": "de", "per_hour": 0.45}},
+        }
+    ]
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,10 @@ class Site:
         (folder / "data").mkdir()
         settings = settings_for(Database(f"sqlite:///{folder / 'farm.db'}"), folder / "data")
         # Unlike in other tests, the source is a real clip, which is larger than their limit.
-        settings = msgspec.structs.replace(settings, max_source_bytes=2**30)
+        settings = msgspec.structs.replace(
+            settings, max_source_bytes=2**30, price_book_file=folder / "prices.json"
+        )
+        (folder / "prices.json").write_text(json.dumps(_PRICES))
         self.master = MasterProcess(folder, settings)
         self._name_master()
         self._add_credentials()

@@ -9,7 +9,10 @@ _WIDTH = 46
 
 
 def layer_diagram(root: Path) -> str:
-    """Return a diagram: the layers of master and worker side by side, above the shared package."""
+    """Return a diagram: the layers of master and worker side by side, above those that they import.
+
+    The master also imports the package for analysis, so that package is below the master only.
+    """
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
     columns = [_column(contracts, package) for package in _TITLES]
@@ -18,7 +21,8 @@ def layer_diagram(root: Path) -> str:
     lines = [
         f"{master:<{_WIDTH}}{worker}".rstrip() for master, worker in zip(left, right, strict=True)
     ]
-    return "\n".join([*lines, "", f"{'ffrtmp_shared':^{_WIDTH + 20}}".rstrip()]) + "\n"
+    shared = f"{'ffrtmp_shared':^{_WIDTH + 20}}".rstrip()
+    return "\n".join([*lines, "", "ffrtmp_analysis", "", shared]) + "\n"
 
 
 def _column(contracts: list[dict[str, Any]], package: str) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 from certificates import Site
 from ffrtmp_master.exporters.health import FarmHealth, Health
-from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_master.store.queue_stats import DatabaseSize
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_master.telemetry.metrics import Metrics
@@ -38,6 +37,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+from result_collectors import experience, farm_costs, latest_results
 
 Described = tuple[Metric, tuple[str, ...]]
 """A metric and the names of its labels."""
@@ -50,6 +50,11 @@ _SUFFIXES = {"counter": "_total", "info": "_info"}
 _UNITS = (
     "bytes_per_second",
     "frames_per_second",
+    "seconds_per_frame",
+    "joules_per_frame",
+    "joules_per_video_minute",
+    "grams_per_video_minute",
+    "decibels",
     "seconds",
     "bytes",
     "joules",
@@ -66,7 +71,9 @@ def metrics() -> dict[str, list[Described]]:
     found: dict[str, Iterable[Metric | Described]] = {
         "master, counted as it happens": _registered(Metrics("sqlite").registry),
         "master, read at a scrape": _read_at_scrape(),
-        "results": [*_results(), *_source("the master")],
+        "results": [*latest_results().collect(), *_source("the master")],
+        "qoe": [*experience().collect(), *_source("the master")],
+        "cost": [*farm_costs().collect(), *_source("the master")],
         "health": [*_health(), *_source("the master")],
         "cpu": [
             *CpuCollector().collect(),
@@ -118,10 +125,6 @@ def _read_at_scrape() -> Iterable[Metric]:
     return snapshot.snapshot_metrics(
         FarmSnapshot(nothing, nothing, nothing, size, disk_bytes=0, disk_free_bytes=0)
     )
-
-
-def _results() -> Iterable[Metric]:
-    return LatestResults(series_max=1, keep_days=1, recount_s=1).collect()
 
 
 def _health() -> Iterable[Metric]:

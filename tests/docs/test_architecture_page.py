@@ -11,6 +11,7 @@ from .layer_diagram import layer_diagram
 _PACKAGES = {
     "master": "files/master/src/ffrtmp_master",
     "worker": "files/worker/src/ffrtmp_worker",
+    "analysis": "files/analysis/src/ffrtmp_analysis",
     "shared": "files/shared/src/ffrtmp_shared",
 }
 

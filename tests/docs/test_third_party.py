@@ -53,7 +53,7 @@ def _contradictions(rows: Mapping[str, tuple[str, str]], names: Iterable[str]) -
     return {name: spdx for name, spdx in declared.items() if rows[name][0] != spdx}
 
 
-@pytest.mark.parametrize("part", [*_PARTS, "shared"])
+@pytest.mark.parametrize("part", [*_PARTS, "shared", "analysis"])
 def test_every_locked_package_is_listed(part: str) -> None:
     locked = _locked(part)
     assert locked
@@ -69,6 +69,10 @@ def test_the_parts_are_those_whose_lock_has_the_package() -> None:
 
 def test_the_shared_lock_is_a_subset_of_both() -> None:
     assert _locked("shared").keys() <= _locked("master").keys() & _locked("worker").keys()
+
+
+def test_the_lock_of_the_analysis_is_a_subset_of_that_of_the_master() -> None:
+    assert _locked("analysis").keys() <= _locked("master").keys()
 
 
 def test_every_direct_dependency_of_the_control_node_is_listed() -> None:

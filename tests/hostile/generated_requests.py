@@ -25,7 +25,7 @@ _OPERATIONS = (
     "PUT /v1/jobs/{}/artifacts/{}?attempt=1", "GET /v1/jobs/{}/attempts/{}/artifacts/{}",
     "POST /v1/claims", "GET /v1/results", "GET /v1/results/export?format=csv",
     "POST /v1/tokens", "GET /v1/tokens", "GET /v1/tokens/{}", "DELETE /v1/tokens/{}",
-    "GET /v1/audit", "GET /-/healthy",
+    "GET /v1/audit", "GET /v1/prices", "GET /-/healthy",
 )  # fmt: skip
 _QUERIES = (
     "", "?limit=0", "?limit=x", "?cursor=%ff", "?cursor=1", "?follow=x", "?attempt=99999999999",

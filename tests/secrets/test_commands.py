@@ -213,7 +213,13 @@ def client_settings(folder: Path, command: str, **changed: Any) -> str:
     return yaml.safe_dump(connection | own | changed)
 
 
-CLIENTS = ("ffrtmp-exporter-results", "ffrtmp-exporter-health", "ffrtmp-series-importer")
+CLIENTS = (
+    "ffrtmp-exporter-results",
+    "ffrtmp-exporter-qoe",
+    "ffrtmp-exporter-cost",
+    "ffrtmp-exporter-health",
+    "ffrtmp-series-importer",
+)
 
 
 def _with_configs(workplace: Workplace, texts: list[str], more: tuple[str, ...]) -> list[list[str]]:

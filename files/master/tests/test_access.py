@@ -56,6 +56,7 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("HEAD", "/v1/sources/{sha256}"): VIEWER | AGENT,
     ("GET", "/v1/sources/{sha256}"): VIEWER | AGENT,
     ("GET", "/v1/sd/{exporter}"): set(VIEWER),
+    ("GET", "/v1/prices"): set(VIEWER),
     ("GET", "/v1/tokens"): set(ADMIN),
     ("POST", "/v1/tokens"): set(ADMIN),
     ("GET", "/v1/tokens/{name}"): set(ADMIN),

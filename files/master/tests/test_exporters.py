@@ -10,9 +10,10 @@ from uuid import UUID
 import msgspec
 import promtool
 import pytest
-from ffrtmp_master.exporters import latest_results
+from ffrtmp_master.exporters import results
 from ffrtmp_master.exporters.health import FarmHealth
 from ffrtmp_master.exporters.polling import PollingCollector
+from ffrtmp_master.exporters.qoe import QualityOfExperience
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.exporter import own_collectors
@@ -23,14 +24,18 @@ from ffrtmp_shared.loop_runner import Pacing
 from ffrtmp_shared.measurement import Unavailable, VerdictState
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.models import Node, NodeList, Problem, Result, ResultPage, Run, RunPage
+from ffrtmp_shared.precision import RunPrecision
+from ffrtmp_shared.prices import PriceBook
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
+from result_collectors import experience, latest_results, page_of
 
 T = TypeVar("T")
 
 LABELS = {
     "node": "worker1",
     "encoder": "libx264",
+    "preset": "medium",
     "rate_point": "1000k",
     "scenario": "clip/libx264/1000k",
 }
@@ -86,18 +91,8 @@ def finish_job(harness: Any) -> Result:
     return msgspec.convert(items[-1], Result)
 
 
-def new_latest(**more: Any) -> LatestResults:
-    defaults: dict[str, Any] = {
-        "series_max": 1000,
-        "keep_days": 90,
-        "recount_s": DAY_S,
-        "clock": lambda: datetime(2026, 1, 2, tzinfo=UTC).timestamp(),
-    }
-    return LatestResults(**defaults | more)
-
-
-def page_of(*results: Result) -> Callable[[str], ResultPage]:
-    return lambda _: ResultPage(items=results, next_cursor=None)
+def day_2() -> float:
+    return datetime(2026, 1, 2, tzinfo=UTC).timestamp()
 
 
 def changed(result: Result, **more: Any) -> Result:
@@ -120,15 +115,21 @@ def with_verdict(result: Result, state: VerdictState) -> Result:
     return changed(result, measurement=measurement)
 
 
+def refresh(latest: LatestResults, page_after: Callable[[str], ResultPage]) -> None:
+    """Refresh the collector with pages, for runs without intervals."""
+    nothing = RunPrecision(interval=0.01, medians=(), drifts=())
+    latest.refresh(page_after, lambda _: nothing)
+
+
 # --- results -------------------------------------------------------------------------------------
 
 
 def test_the_last_result_of_every_scenario_is_shown(ready_harness: Any) -> None:
-    latest = new_latest()
+    latest = latest_results(day_2)
     api = Api(ready_harness)
     result = finish_job(ready_harness)
-    latest.refresh(api.result_page)
-    latest.refresh(api.result_page)
+    refresh(latest, api.result_page)
+    refresh(latest, api.result_page)
     verdict = result.measurement.verdict
     assert verdict is not None
     stored = {"node": "worker1", "verdict": verdict.state.value}
@@ -140,23 +141,23 @@ def test_the_last_result_of_every_scenario_is_shown(ready_harness: Any) -> None:
     assert value(latest, "ffrtmp_result_cpu_seconds", **LABELS) == 3.5
     ready_harness.clock.advance(30)
     finish_job(ready_harness)
-    latest.refresh(api.result_page)
+    refresh(latest, api.result_page)
     assert value(latest, "ffrtmp_results_stored", **stored) == 2
 
 
 def test_the_time_of_a_result_is_that_of_its_measurement(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
     moment = result.stored_at - timedelta(hours=2)
-    latest = new_latest()
-    latest.refresh(page_of(measured_at(result, moment)))
+    latest = latest_results(day_2)
+    refresh(latest, page_of(measured_at(result, moment)))
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == moment.timestamp()
     # Earlier agents do not report the time.
     unknown = msgspec.structs.replace(
         result.measurement.environment, measured_at=Unavailable(reason="an earlier agent")
     )
     measurement = msgspec.structs.replace(result.measurement, environment=unknown)
-    latest = new_latest()
-    latest.refresh(page_of(changed(result, measurement=measurement)))
+    latest = latest_results(day_2)
+    refresh(latest, page_of(changed(result, measurement=measurement)))
     stored_at = result.stored_at.timestamp()
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == stored_at
 
@@ -165,8 +166,8 @@ def test_a_result_that_arrives_late_does_not_replace_a_newer_one(ready_harness: 
     result = finish_job(ready_harness)
     moment = result.stored_at - timedelta(hours=1)
     newer, late = measured_at(result, moment), measured_at(result, moment - timedelta(hours=5))
-    latest = new_latest()
-    latest.refresh(page_of(newer, late))
+    latest = latest_results(day_2)
+    refresh(latest, page_of(newer, late))
     assert value(latest, "ffrtmp_result_timestamp_seconds", **LABELS) == moment.timestamp()
 
 
@@ -182,12 +183,12 @@ def test_pages_are_followed_and_nothing_counts_twice(ready_harness: Any) -> None
         "": ResultPage(items=(first, second), next_cursor="2"),
         "2": ResultPage(items=(), next_cursor=None),
     }
-    latest = new_latest()
-    latest.refresh(pages.__getitem__)
+    latest = latest_results(day_2)
+    refresh(latest, pages.__getitem__)
     assert total(latest, "ffrtmp_results_stored") == 2
     pages["2"] = ResultPage(items=(third,), next_cursor=None)
     for _ in range(2):
-        latest.refresh(pages.__getitem__)
+        refresh(latest, pages.__getitem__)
         assert total(latest, "ffrtmp_results_stored") == 3
 
 
@@ -205,11 +206,11 @@ def test_results_are_complete_after_the_first_pass(ready_harness: Any) -> None:
             raise MasterUnreachableError("gone")
         return answer
 
-    latest = new_latest()
+    latest = latest_results(day_2)
     with pytest.raises(MasterUnreachableError):
-        latest.refresh(page_after)
+        refresh(latest, page_after)
     assert not latest.is_complete()
-    latest.refresh(page_after)
+    refresh(latest, page_after)
     assert latest.is_complete()
     assert total(latest, "ffrtmp_results_stored") == 2
 
@@ -217,21 +218,21 @@ def test_results_are_complete_after_the_first_pass(ready_harness: Any) -> None:
 def test_results_that_retention_removed_are_not_counted_after_a_day(ready_harness: Any) -> None:
     first = finish_job(ready_harness)
     now_s = [datetime(2026, 1, 2, tzinfo=UTC).timestamp()]
-    latest = new_latest(clock=lambda: now_s[0])
-    latest.refresh(page_of(first, changed(first), changed(first)))
+    latest = latest_results(lambda: now_s[0])
+    refresh(latest, page_of(first, changed(first), changed(first)))
     now_s[0] += DAY_S - 1
-    latest.refresh(page_of(first))
+    refresh(latest, page_of(first))
     assert total(latest, "ffrtmp_results_stored") == 3
     now_s[0] += 1
-    latest.refresh(page_of(first))
+    refresh(latest, page_of(first))
     assert total(latest, "ffrtmp_results_stored") == 1
 
 
 def test_a_failed_recount_keeps_the_earlier_results(ready_harness: Any) -> None:
     first = finish_job(ready_harness)
     now_s = [datetime(2026, 1, 2, tzinfo=UTC).timestamp()]
-    latest = new_latest(clock=lambda: now_s[0])
-    latest.refresh(page_of(first, changed(first)))
+    latest = latest_results(lambda: now_s[0])
+    refresh(latest, page_of(first, changed(first)))
     now_s[0] += DAY_S
 
     def page_after(cursor: str) -> ResultPage:
@@ -240,9 +241,9 @@ def test_a_failed_recount_keeps_the_earlier_results(ready_harness: Any) -> None:
         return ResultPage(items=(first,), next_cursor="2")
 
     with pytest.raises(MasterUnreachableError):
-        latest.refresh(page_after)
+        refresh(latest, page_after)
     assert total(latest, "ffrtmp_results_stored") == 2
-    latest.refresh(page_of(first))
+    refresh(latest, page_of(first))
     assert total(latest, "ffrtmp_results_stored") == 1
 
 
@@ -251,16 +252,16 @@ def test_a_cursor_that_the_master_does_not_know_begins_a_recount(
     ready_harness: Any, status: int
 ) -> None:
     first = finish_job(ready_harness)
-    latest = new_latest()
-    latest.refresh(page_of(first, changed(first)))
+    latest = latest_results(day_2)
+    refresh(latest, page_of(first, changed(first)))
 
     def refuse(_: str) -> ResultPage:
         problem = Problem(type="about:blank", title="unknown", status=status, detail="")
         raise MasterRefusedError(problem)
 
     with pytest.raises(MasterRefusedError):
-        latest.refresh(refuse)
-    latest.refresh(page_of(first))
+        refresh(latest, refuse)
+    refresh(latest, page_of(first))
     assert total(latest, "ffrtmp_results_stored") == 1
 
 
@@ -276,9 +277,9 @@ def test_a_restored_database_begins_a_recount(ready_harness: Any) -> None:
         ("d", ""): ResultPage(items=(first,) * 1, next_cursor=None, epoch="d"),
         ("d", "2"): ResultPage(items=(), next_cursor=None, epoch="d"),
     }
-    latest = new_latest()
+    latest = latest_results(day_2)
     for epoch, count in (("a", 3), ("b", 1), ("c", 1), ("d", 1)):
-        latest.refresh(lambda cursor, now=epoch: pages[now, cursor])
+        refresh(latest, lambda cursor, now=epoch: pages[now, cursor])
         assert total(latest, "ffrtmp_results_stored") == count, epoch
 
 
@@ -286,11 +287,11 @@ def test_old_results_are_not_exported(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     now_s = [moment.timestamp() + 89 * DAY_S]
-    latest = new_latest(clock=lambda: now_s[0], recount_s=1000 * DAY_S)
-    latest.refresh(page_of(measured_at(result, moment)))
+    latest = latest_results(lambda: now_s[0], recount_s=1000 * DAY_S)
+    refresh(latest, page_of(measured_at(result, moment)))
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
     now_s[0] += 2 * DAY_S
-    latest.refresh(page_of())
+    refresh(latest, page_of())
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) is None
     assert total(latest, "ffrtmp_results_stored") == 1
 
@@ -298,11 +299,11 @@ def test_old_results_are_not_exported(ready_harness: Any) -> None:
 def test_the_number_of_series_is_bounded(
     ready_harness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(latest_results, "_COUNTED_NODES_MAX", 3)
+    monkeypatch.setattr(results, "_COUNTED_NODES_MAX", 3)
     result = finish_job(ready_harness)
     many = tuple(changed(result, node=f"node{number}") for number in range(50))
-    latest = new_latest(series_max=10)
-    latest.refresh(page_of(*many))
+    latest = latest_results(day_2, series_max=10)
+    refresh(latest, page_of(*many))
     speeds = [s for f in latest.collect() for s in f.samples if s.name.endswith("speed_ratio")]
     assert {sample.labels["node"] for sample in speeds} == {f"node{n}" for n in range(40, 50)}
     assert value(latest, "ffrtmp_results_omitted") == 40
@@ -313,8 +314,8 @@ def test_the_number_of_series_is_bounded(
 
 def test_invalid_results_are_counted_but_not_shown(ready_harness: Any) -> None:
     invalid = with_verdict(finish_job(ready_harness), VerdictState.INVALID)
-    latest = new_latest()
-    latest.refresh(page_of(invalid))
+    latest = latest_results(day_2)
+    refresh(latest, page_of(invalid))
     assert value(latest, "ffrtmp_results_stored", node="worker1", verdict="invalid") == 1
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) is None
 
@@ -322,8 +323,8 @@ def test_invalid_results_are_counted_but_not_shown(ready_harness: Any) -> None:
 def test_unavailable_values_have_no_sample(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
     measured = msgspec.structs.replace(result.measurement, quality=Unavailable(reason="no libvmaf"))
-    latest = new_latest()
-    latest.refresh(page_of(changed(result, measurement=measured)))
+    latest = latest_results(day_2)
+    refresh(latest, page_of(changed(result, measurement=measured)))
     assert value(latest, "ffrtmp_result_vmaf_mean", **LABELS) is None
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) == 2.0
 
@@ -331,8 +332,8 @@ def test_unavailable_values_have_no_sample(ready_harness: Any) -> None:
 def test_the_result_of_a_job_without_a_run_is_shown(ready_harness: Any) -> None:
     ready_harness.submit()
     ready_harness.result(ready_harness.claim("worker1"))
-    latest = new_latest()
-    latest.refresh(Api(ready_harness).result_page)
+    latest = latest_results(day_2)
+    refresh(latest, Api(ready_harness).result_page)
     labels = {**LABELS, "scenario": "clip/one"}
     assert value(latest, "ffrtmp_result_speed_ratio", **labels) == 2.0
 
@@ -462,17 +463,81 @@ def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(
 # --- both ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["results", "qoe"])
+def test_results_stay_available_during_an_hour_without_a_master(
+    ready_harness: Any, kind: str
+) -> None:
+    """The master is unreachable for 240 refreshes; then a later result is read."""
+    first = finish_job(ready_harness)
+    now_s = [day_2()]
+    stored, is_down = [first], False
+
+    def page_after(_: str) -> ResultPage:
+        if is_down:
+            raise MasterUnreachableError("gone")
+        return ResultPage(items=tuple(stored), next_cursor=None)
+
+    latest, quality = latest_results(lambda: now_s[0]), experience(lambda: now_s[0])
+    exporter: LatestResults | QualityOfExperience
+    if kind == "results":
+        exporter = latest
+        poll = PollingCollector(
+            lambda: refresh(latest, page_after), 15, LoopRegistry(), lambda: now_s[0]
+        )
+        name = "ffrtmp_result_timestamp_seconds"
+    else:
+        exporter = quality
+        poll = PollingCollector(
+            lambda: quality.refresh(page_after, PriceBook), 15, LoopRegistry(), lambda: now_s[0]
+        )
+        name = "ffrtmp_qoe_measured_timestamp_seconds"
+    poll.poll_once()
+    shown = page_text(exporter)
+    is_down = True
+    for _ in range(240):
+        now_s[0] += 15
+        with pytest.raises(MasterUnreachableError):
+            poll.poll_once()
+    assert page_text(exporter) == shown
+    assert exporter.is_complete()
+    assert value(poll, "ffrtmp_exporter_source_up") == 0
+    last = "ffrtmp_exporter_source_last_success_timestamp_seconds"
+    assert value(poll, last) == day_2()
+    is_down = False
+    moment = first.stored_at + timedelta(minutes=30)
+    stored.append(
+        msgspec.structs.replace(measured_at(first, moment), stored_at=moment, job_id=new_id())
+    )
+    poll.poll_once()
+    assert value(poll, "ffrtmp_exporter_source_up") == 1
+    assert value(exporter, name, **LABELS) == moment.timestamp()
+
+
+def page_text(collector: Collector) -> list[str]:
+    """Return the samples of a collector as text."""
+    page = MetricPage({"exporter": collector}).render("")[0].decode()
+    return [line for line in page.splitlines() if not line.startswith("ffrtmp_scrape_")]
+
+
 def test_promtool_accepts_the_metrics(ready_harness: Any) -> None:
     finish_job(ready_harness)
     api = Api(ready_harness)
-    latest, health = new_latest(), FarmHealth()
-    latest.refresh(api.result_page)
+    latest, quality, health = latest_results(day_2), experience(day_2), FarmHealth()
+    refresh(latest, api.result_page)
+    quality.refresh(api.result_page, PriceBook)
     health.refresh(api)
     refresher = PollingCollector(lambda: None, 60, LoopRegistry())
-    collectors = {"results": latest, "health": health, "source": refresher, **own_collectors()}
+    collectors: dict[str, Collector] = {
+        "results": latest,
+        "qoe": quality,
+        "health": health,
+        "source": refresher,
+        **own_collectors(),
+    }
     page = MetricPage(collectors).render("")[0].decode()
     assert "ffrtmp_results_stored{" in page
     assert "ffrtmp_run_jobs{" in page
+    assert "ffrtmp_qoe_vmaf_model_info{" in page
     assert promtool.complaints(page) == ""
 
 

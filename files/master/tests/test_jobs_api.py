@@ -6,7 +6,7 @@ import factories
 import msgspec
 import pytest
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
-from ffrtmp_shared.scenario import EncodeSettings, LiveSettings, RatePoint
+from ffrtmp_shared.scenario import RECEIVED_LIVE, EncodeSettings, LiveSettings, RatePoint
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -157,6 +157,26 @@ def test_a_live_job_needs_a_node_with_an_rtmp_server(ready_harness: Any) -> None
     assert harness.claim("worker1") is None
     harness.register("worker2", more_kinds=("live",))
     assert harness.claim("worker2")["job"]["id"] == job
+
+
+def test_a_received_stream_is_not_measured_by_an_agent_of_an_older_release(
+    ready_harness: Any,
+) -> None:
+    harness = ready_harness
+    stream = factories.job()["scenario"]
+    settings = LiveSettings(measure_received=True)
+    stream = msgspec.structs.replace(stream, kind="live", live=settings)
+    job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": stream})["id"]
+    harness.register("worker1", more_kinds=("live",))
+    assert harness.claim("worker1") is None
+    assert waiting(harness, job).endswith(
+        "worker1 lacks support for live scenarios with measure_received "
+        "(an RTMP server, and an agent of this release)"
+    )
+    harness.register("worker2", more_kinds=("live", RECEIVED_LIVE))
+    claimed = harness.claim("worker2")["job"]
+    assert claimed["id"] == job
+    assert claimed["scenario"]["live"]["measure_received"] is True
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "libx265"])

@@ -24,7 +24,6 @@ import postgresql
 import pyarrow
 import pytest
 from databases import only, settings_for
-from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_master.series.importer import Importer
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient
@@ -34,6 +33,7 @@ from master_process import PROGRAM, MasterProcess
 from postgresql import Cluster, Database
 from prometheus_client import CollectorRegistry
 from pyarrow import parquet
+from result_collectors import latest_results
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ class Followers:
         self.listed: list[str] = []
         self.finished: list[str] = []
         # Results are read again because of the restore, and not because of the time.
-        self.exporter = LatestResults(series_max=1000, keep_days=30, recount_s=1e9)
+        self.exporter = latest_results(recount_s=1e9)
         self.imported: list[bytes] = []
         self._state = folder / "importer.json"
 
@@ -69,7 +69,7 @@ class Followers:
             self._list(http)
             self._follow_events(http)
         with SmallPages(master.url, "token-viewer", master.ca_file) as client:
-            self.exporter.refresh(client.result_page)
+            self.exporter.refresh(client.result_page, client.precision)
             Importer(client, self.imported.append, self._state, LoopRegistry()).import_new()
 
     def counted(self) -> float:

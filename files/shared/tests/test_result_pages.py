@@ -44,3 +44,10 @@ def test_an_undecodable_result_does_not_keep_the_others_from_being_read(
     newer_id = str(msgspec.json.decode(readable, type=Result).id)
     assert f"item result {newer_id} failed" in caplog.text
     assert status.read().items_set_aside == 2
+
+
+def test_a_readable_page_has_the_epoch_of_the_page() -> None:
+    guard = ItemGuard(LoopRegistry().add("refresh", stale_after_s=60.0))
+    text = b'{"items": [], "next_cursor": null, "epoch": "before-the-restore"}'
+    page = msgspec.json.decode(text, type=RawResultPage)
+    assert readable_page(page, guard).epoch == "before-the-restore"

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from ffrtmp_shared import suite
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
-from ffrtmp_shared.scenario import LiveSettings, Scenario, SyntheticSource
+from ffrtmp_shared.scenario import RECEIVED_LIVE, LiveSettings, Scenario, SyntheticSource
 from jsonschema import Draft202012Validator
 
 GOOD = """\
@@ -121,6 +121,24 @@ def test_each_kind_becomes_its_scenarios() -> None:
         content="noise", width=320, height=180, frame_rate="30", duration_s=2.0
     )
     assert (scenarios[5].source.file_name, scenarios[5].source.sha256) == ("film.mkv", "f" * 64)
+
+
+def test_a_received_stream_is_measured_on_request() -> None:
+    with_request = KINDS + "    measure_received: true\n"
+    scenario = suite.parse_suite(with_request).scenarios()[4]
+    assert scenario.live == LiveSettings(duration_s=30, measure_received=True)
+    assert scenario.measures_received
+    assert scenario.required_kind == RECEIVED_LIVE
+    assert msgspec.json.decode(msgspec.json.encode(scenario), type=Scenario) == scenario
+    with pytest.raises(suite.SuiteError, match="a decode has no measure_received"):
+        suite.parse_suite(KINDS.replace("    threads: 4\n", "    measure_received: true\n"))
+
+
+@pytest.mark.parametrize("more", ["", "    measure_received: false\n"])
+def test_agents_of_older_releases_can_decode_other_streams(more: str) -> None:
+    scenario = suite.parse_suite(KINDS + more).scenarios()[4]
+    assert msgspec.json.encode(scenario.live) == b'{"duration_s":30.0}'
+    assert scenario.required_kind == "live"
 
 
 def test_all_kinds_can_be_encoded_and_decoded() -> None:

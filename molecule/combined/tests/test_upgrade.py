@@ -11,6 +11,8 @@ testinfra_hosts = ["ansible://all"]
 PROGRAMS = {
     "ffrtmp-master.service": "master",
     "ffrtmp-exporter@results.service": "master",
+    "ffrtmp-exporter@qoe.service": "master",
+    "ffrtmp-exporter@cost.service": "master",
     "ffrtmp-exporter@health.service": "master",
     "ffrtmp-series-importer.service": "master",
     "ffrtmp-agent@1.service": "worker",

@@ -11,6 +11,8 @@ UNITS = {
     "master": [
         "ffrtmp-master.service",
         "ffrtmp-exporter@results.service",
+        "ffrtmp-exporter@qoe.service",
+        "ffrtmp-exporter@cost.service",
         "ffrtmp-exporter@health.service",
     ],
     "worker": [
@@ -37,6 +39,8 @@ MAX_TASKS = 4096
 LISTENERS = [
     ("master", EVERYWHERE, API_PORT),
     ("master", EVERYWHERE, 9502),
+    ("master", EVERYWHERE, 9503),
+    ("master", EVERYWHERE, 9504),
     ("master", EVERYWHERE, 9507),
     ("master", EVERYWHERE, 9600),
     ("worker", EVERYWHERE, 9506),
@@ -51,6 +55,7 @@ LISTENERS = [
 FILES = [
     ("master", "/etc/ffmpeg-rtmp/master.yml", "root", "ffrtmp-master", 0o640),
     ("master", "/etc/ffmpeg-rtmp/credentials.yml", "root", "ffrtmp-master", 0o640),
+    ("master", "/etc/ffmpeg-rtmp/prices.json", "root", "ffrtmp-master", 0o640),
     ("master", "/etc/ffmpeg-rtmp/exporter.token", "root", "ffrtmp-exporter", 0o640),
     ("master", "/var/lib/ffmpeg-rtmp/master", "ffrtmp-master", "ffrtmp-master", 0o750),
     ("master", "/var/lib/ffmpeg-rtmp/master/farm.db", "ffrtmp-master", "ffrtmp-master", 0o640),

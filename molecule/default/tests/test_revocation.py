@@ -17,7 +17,7 @@ def test_exporters_and_rtmp_server_reject_a_removed_host(machine: Machine) -> No
     before = _main_process(machine, "ffrtmp-rtmp-server.service")
 
     urls = [f"https://{address}:8936/stat"]
-    urls += [f"https://{address}:{port}/metrics" for port in (9502, 9600)]
+    urls += [f"https://{address}:{port}/metrics" for port in (9502, 9503, 9504, 9600)]
     removed_host.check_revocation(machine, SECRETS / "pki", urls, run_playbook)
 
     assert _main_process(machine, "ffrtmp-rtmp-server.service") == before

@@ -35,7 +35,7 @@ def test_the_master_has_only_the_fetched_results(
 
 
 def test_both_masters_are_up_again(machine: Machine) -> None:
-    services = ("api", "results", "health")
+    services = ("api", "results", "qoe", "cost", "health")
     masters = ("master1", "master2")
     assert machine.balanced() == {(s, m): True for s in services for m in masters}
 
@@ -45,7 +45,7 @@ def test_each_masters_certificate_has_the_load_balancers_name(machine: Machine) 
         assert machine.request(f"https://{machine.address}:8080/readyz").status == 200
 
 
-@pytest.mark.parametrize("port", [9502, 9600])
+@pytest.mark.parametrize("port", [9502, 9503, 9504, 9600])
 def test_the_exporters_are_reached_through_the_load_balancer(machine: Machine, port: int) -> None:
     url = f"https://{machine.address}:{port}/metrics"
     assert machine.request(url).status == 0
@@ -64,7 +64,7 @@ def test_every_target_is_scraped(machine: Machine) -> None:
     answer = machine.request("https://127.0.0.1:8428/api/v1/targets", certificate=True)
     targets = answer.json()["data"]["activeTargets"]
     assert {t["scrapeUrl"]: t["lastError"] for t in targets if t["health"] != "up"} == {}
-    assert {"master", "results", "health", "load-balancer"} <= {
+    assert {"master", "results", "qoe", "cost", "health", "load-balancer"} <= {
         target["labels"]["job"] for target in targets
     }
 

@@ -32,6 +32,9 @@ SETTINGS = {
         "credentials.yml",
         "exporter.token",
         "exporter-results.yml",
+        "exporter-qoe.yml",
+        "exporter-cost.yml",
+        "prices.json",
         "exporter-health.yml",
     },
     "worker": {

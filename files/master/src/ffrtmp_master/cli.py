@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ffrtmp_master import settings
 from ffrtmp_master.clock import utc_now
+from ffrtmp_master.price_file import check_price_file
 from ffrtmp_master.server import serve
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import audit, backup, credentials, migrate
@@ -26,6 +27,7 @@ from ffrtmp_master.store.errors import RequestError
 
 _FAILED = 1
 _BAD_CONFIG = 2
+_CHECK_PRICES = "check-prices"
 
 
 class OperatorError(Exception):
@@ -34,10 +36,16 @@ class OperatorError(Exception):
 
 def main() -> None:
     """Run the command ffrtmp-master."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
     # Other users of the host must not read the database, sources and artifacts.
     os.umask(0o027)
     try:
+        if arguments.command == _CHECK_PRICES:
+            check_price_file(arguments.file)
+            return
+        if arguments.config is None:
+            parser.error("the option --config is required")
         loaded = settings.load(arguments.config)
         logs.configure(loaded.log_level)
         # Alembic logs a message at level info each time the schema revision is read.
@@ -53,7 +61,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ffrtmp-master", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="serve the API until stopped")
@@ -65,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         help="afterwards synchronize the credentials with FILE",
     )
     commands.add_parser("check-config", help="check the settings and print errors")
+    # The price book is installed before the settings that name it, so it is checked without them.
+    prices = commands.add_parser(_CHECK_PRICES, help="check the price book in FILE")
+    prices.add_argument("file", type=Path, metavar="FILE")
     sync = commands.add_parser("sync-credentials", help="replace the credentials by those of FILE")
     sync.add_argument("file", type=Path, metavar="FILE")
     copy = commands.add_parser("backup", help="copy the SQLite database while the master runs")
@@ -92,6 +103,8 @@ def _migrate(loaded: Settings, arguments: argparse.Namespace) -> None:
 
 def _check_config(loaded: Settings, _arguments: argparse.Namespace) -> None:
     _check_files(loaded)
+    if loaded.price_book_file is not None:
+        check_price_file(loaded.price_book_file)
 
 
 def _sync_credentials(loaded: Settings, arguments: argparse.Namespace) -> None:

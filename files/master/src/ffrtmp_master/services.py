@@ -20,6 +20,7 @@ from ffrtmp_master.background.notifications import NotificationListener
 from ffrtmp_master.background.readiness import Readiness
 from ffrtmp_master.background.retention import RetentionLoop
 from ffrtmp_master.clock import Clock, SteadyClock, utc_now
+from ffrtmp_master.price_file import PriceFile
 from ffrtmp_master.queue.batches import BatchCaches, BatchExecutor
 from ffrtmp_master.queue.liveness import LastSeenThrottle, Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
@@ -80,6 +81,7 @@ class Services:
         self.reader = Reader(self._engines[1])
         self.space = SpaceGuard(settings, self.reader)
         self.uploads = UploadLimits(settings)
+        self.prices = PriceFile(settings.price_book_file)
         self.event_feed = EventFeed(self.reader, self.loops)
         self.log_feed = LogFeed(self.reader, self.loops)
         origin = str(new_id())

@@ -76,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             null, only clients with a token can read the metrics.
         client_crl_file: The revocation list of that CA. If null, no certificate is considered
             revoked.
+        price_book_file: The file with the price book, in JSON. If null, the price book is empty.
         log_level: The minimum level of the messages that are logged.
         connections_max: The maximum number of connections.
         connections_per_address_max: The maximum number of connections from the same IPv4 address
@@ -131,6 +132,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     client_ca_file: Path | None = None
     metrics: ExporterSettings | None = None
     client_crl_file: Path | None = None
+    price_book_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     connections_max: Count = 8192
     connections_per_address_max: Count = 512
@@ -221,6 +223,7 @@ def missing_files(settings: Settings) -> list[str]:
             ("database_password_file", settings.database_password_file),
             ("client_ca_file", settings.client_ca_file),
             ("client_crl_file", settings.client_crl_file),
+            ("price_book_file", settings.price_book_file),
         )
         if path is not None and not path.is_file()
     ]

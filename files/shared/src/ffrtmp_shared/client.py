@@ -36,6 +36,8 @@ from ffrtmp_shared.models import (
     RunPlan,
     RunRequest,
 )
+from ffrtmp_shared.precision import RunPrecision
+from ffrtmp_shared.prices import PriceBook
 from ffrtmp_shared.responses import (
     MAX_ANSWER_BYTES,
     MAX_PAGE_BYTES,
@@ -249,6 +251,10 @@ class MasterClient:
         """Return the current state of a run."""
         return self._call("GET", f"/v1/runs/{run_id}", Run)
 
+    def precision(self, run_id: UUID) -> RunPrecision:
+        """Return the precision of the results of a run."""
+        return self._call("GET", f"/v1/runs/{run_id}/precision", RunPrecision)
+
     def run_page(self, cursor: str = "", *, only_unfinished: bool = False) -> RunPage:
         """Return one page of runs, newest first; finished runs can be left out."""
         params = {"cursor": cursor} | ({"unfinished": "true"} if only_unfinished else {})
@@ -298,6 +304,10 @@ class MasterClient:
     def nodes(self) -> tuple[Node, ...]:
         """Return all nodes."""
         return self._call("GET", "/v1/nodes", NodeList).items
+
+    def prices(self) -> PriceBook:
+        """Return the price book, which is empty if none is deployed."""
+        return self._call("GET", "/v1/prices", PriceBook)
 
     def update_node(self, name: str, update: NodeUpdate) -> Node:
         """Activate or drain a node."""

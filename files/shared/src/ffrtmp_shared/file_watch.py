@@ -19,13 +19,20 @@ _LOG_INTERVAL_S = 60.0
 class FileWatch:
     """Loads files again after they were changed. Not thread-safe."""
 
-    def __init__(self, files: Iterable[Path], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        files: Iterable[Path],
+        clock: Callable[[], float] = time.monotonic,
+        subject: str = "certificate files",
+    ) -> None:
         """Read the present state of the files, which must be loaded after this call.
 
         Args:
             files: The files.
             clock: Returns the time in seconds.
+            subject: Name of the files in log messages.
         """
+        self._subject = subject
         self._files = tuple(files)
         self._clock = clock
         self._states = self._read()
@@ -55,13 +62,13 @@ class FileWatch:
             self._log_failure(states, error)
             return None
         self._states, self._failed = states, None
-        _log.info("loaded changed certificate files")
+        _log.info("loaded the change of %s", self._subject)
         return loaded
 
     def _log_failure(self, states: tuple[_FileState, ...], error: Exception) -> None:
         now_s = self._clock()
         if states != self._failed or now_s - self._logged_at_s >= _LOG_INTERVAL_S:
-            _log.warning("changed certificate files could not be loaded: %s", error)
+            _log.warning("the change of %s could not be loaded: %s", self._subject, error)
             self._failed, self._logged_at_s = states, now_s
 
     def _read(self) -> tuple[_FileState, ...]:

@@ -156,7 +156,8 @@ class QualityMeasurement(
 
     Every frame of the output is compared with the frame of the same number in the source. `pairs`
     is the number of compared frames. If the output has a different size, it is first scaled to the
-    size of the source. Percentiles are interpolated linearly between ranks.
+    size of the source. Percentiles are interpolated linearly between ranks. For a `live`, the
+    output consists of the frames that the player received; see `ReceivedMeasurement`.
 
     `vmaf_neg_mean` is computed with the variant of the model without enhancement gain (NEG), which
     is intended for comparing codecs. PSNR and `ssim_libvmaf_mean` are computed by libvmaf and are
@@ -443,6 +444,8 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     their standard deviation divided by their mean. `helpers_cpu_s` is the CPU time of the feeder
     and the player.
 
+    `startup_s` is the time from the start of the encoder until the player received the first frame.
+
     The `server_*` fields are taken from the statistics of the RTMP server, which are polled once a
     second until shortly before the end. `server_bytes_in` is the number of received bytes of audio
     and video. `server_bitrate_mean_kbps` is their mean bit rate from the first poll with data to
@@ -474,6 +477,66 @@ class LiveMeasurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     server_publishers: Count | Unavailable = _UNKNOWN
     silence_max_s: Amount | Unavailable = _UNKNOWN
     silence_end_s: Amount | Unavailable = _UNKNOWN
+    startup_s: Amount | Unavailable = _UNKNOWN
+
+
+MAX_CHUNKS = 3601
+"""Maximum number of chunks of a stream: four hours of four seconds, and one incomplete chunk."""
+
+
+class ReceivedChunk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a received stream.
+
+    `frames` is the number of frames of the encoder in this part, `duration_s` is their duration,
+    and `pairs` is the number of those that were received and compared. `stall_s` is the time for
+    which a viewer saw a still picture in this part. The scores are means over the compared frames.
+    They are unavailable if no frame was received.
+    """
+
+    duration_s: Amount
+    frames: Count
+    pairs: Count
+    stall_s: Amount
+    vmaf_mean: Amount | Unavailable
+    vmaf_neg_mean: Amount | Unavailable
+    psnr_y_mean_db: Real | Unavailable
+    ssim_libvmaf_mean: Real | Unavailable
+
+
+class ReceivedMeasurement(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag="measured",
+    tag_field="status",
+):
+    """Quality of the stream that the player received, in parts of `chunk_s` seconds.
+
+    Each received frame is compared with the frame that the encoder read at the same position of the
+    stream. The position follows from the time stamp. Lost frames are counted but not compared. The
+    quality of all received frames together is in `Measurement.quality`.
+
+    The parts start at the first frame that the player received. The last part may be shorter.
+    `frames` is the number of frames from the first to the last received one, `pairs` is the number
+    of compared frames, and `frames_lost` is the difference. `frames_lost_at_start` is the number of
+    frames before the first received one. `file_bytes` is the size of the stored stream.
+
+    `stall_s` is the time for which a viewer saw a still picture because frames were lost or late.
+    The viewer's player shows the first frame `buffer_s` seconds after it has received it. It waits
+    for late frames, which delays all later frames, and skips lost frames. `LiveMeasurement`
+    contains the start-up time.
+    """
+
+    chunk_s: Amount
+    buffer_s: Amount
+    frames: Count
+    pairs: Count
+    frames_lost: Count
+    frames_lost_at_start: Count
+    stall_s: Amount
+    file_bytes: Count
+    chunks: Annotated[tuple[ReceivedChunk, ...], Meta(min_length=1, max_length=MAX_CHUNKS)]
 
 
 class OmittedArtifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -496,8 +559,9 @@ class Measurement(
 
     `output` is null for kinds that do not have exactly one output file. The outputs of a `ladder`
     are in `renditions`. `energy` is the energy of all processors of the host, and `gpu_energy` is
-    the energy of all its NVIDIA GPUs. `omitted_artifacts` names the files that could not be stored
-    with the result.
+    the energy of all its NVIDIA GPUs. `received` is null unless the suite requests that the stream
+    of a `live` is measured as the player received it. `omitted_artifacts` names the files that
+    could not be stored with the result.
     """
 
     encode: EncodeMeasurement
@@ -511,5 +575,6 @@ class Measurement(
     renditions: Annotated[tuple[RenditionMeasurement, ...], Meta(max_length=16)] = ()
     density: DensityMeasurement | None = None
     live: LiveMeasurement | None = None
+    received: ReceivedMeasurement | Unavailable | None = None
     source: SourceMeasurement | None = None
     omitted_artifacts: Annotated[tuple[OmittedArtifact, ...], Meta(max_length=256)] = ()

@@ -17,6 +17,7 @@ class RawResultPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: tuple[msgspec.Raw, ...]
     next_cursor: str | None
+    epoch: str = ""
 
 
 class _Identity(msgspec.Struct):
@@ -37,7 +38,7 @@ def readable_page(page: RawResultPage, guard: ItemGuard) -> ResultPage:
             results.append(msgspec.json.decode(raw, type=Result))
 
         guard.run(f"result {_id_of(raw)}", decode)
-    return ResultPage(items=tuple(results), next_cursor=page.next_cursor)
+    return ResultPage(items=tuple(results), next_cursor=page.next_cursor, epoch=page.epoch)
 
 
 def _id_of(raw: msgspec.Raw) -> str:

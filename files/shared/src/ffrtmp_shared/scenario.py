@@ -281,9 +281,15 @@ class DensitySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class LiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a stream that is sent in real time to the farm's RTMP server."""
+    """Settings of a stream that is sent in real time to the farm's RTMP server.
+
+    If `measure_received` is true, the player stores the stream that it receives, and its quality is
+    measured after the stream. The field is omitted if it is not set, because agents of older
+    releases do not know it.
+    """
 
     duration_s: Annotated[float, Meta(ge=MIN_LIVE_S, le=MAX_LIVE_S)] = 60.0
+    measure_received: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
@@ -368,6 +374,18 @@ class Scenario(
             found[ffmpeg.sha256] = f"FFmpeg {ffmpeg.name}"
         return found
 
+    @property
+    def measures_received(self) -> bool:
+        """Return whether the quality of a received stream is measured."""
+        return self.live is not None and self.live.measure_received is True
+
+    @property
+    def required_kind(self) -> str | None:
+        """The kind that a node must list, or None if every node supports the scenario."""
+        if self.measures_received:
+            return RECEIVED_LIVE
+        return None if self.kind in KINDS_OF_EVERY_NODE else self.kind
+
     def problems(self) -> list[str]:
         """Return error messages for settings that cannot be measured."""
         if self.kind not in KINDS:
@@ -400,5 +418,11 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 KINDS_OF_EVERY_NODE = ("transcode", "ladder", "decode", "density")
 """The kinds that every agent supports. A `live` also requires an RTMP server."""
+
+RECEIVED_LIVE = "live_received"
+"""The capability of agents that can measure a received stream, in the list of their kinds.
+
+Agents of older releases do not list it, so that they do not get scenarios that they do not know.
+"""
 
 _FIELDS = ("encode", "ladder", "decode", "density", "live")

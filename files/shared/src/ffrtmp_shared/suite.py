@@ -74,8 +74,8 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     A `transcode`, a `density` or a `live` is measured at each of its own `rate_points`, or at those
     of the suite if it has none. A `density` also uses the fields of `DensitySettings`, and a `live`
-    also uses `duration_s`. A `ladder` has a rate in each of its `renditions` instead. The only
-    setting of a `decode` is `threads`.
+    also uses those of `LiveSettings`. A `ladder` has a rate in each of its `renditions` instead.
+    The only setting of a `decode` is `threads`.
     """
 
     name: str
@@ -97,6 +97,7 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_lag_s: float = DensitySettings().max_lag_s
     max_streams: int = DensitySettings().max_streams
     duration_s: float = LiveSettings().duration_s
+    measure_received: bool = False
 
     def settings(self, rate: RatePoint, rung: SuiteRendition | None = None) -> EncodeSettings:
         """Return the encoder settings for `rate`. If `rung` is given, its size is used."""
@@ -122,6 +123,13 @@ class SuiteEncode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             verify_s=self.verify_s,
             max_lag_s=self.max_lag_s,
             max_streams=self.max_streams,
+        )
+
+    def live(self) -> LiveSettings:
+        """Return the settings of a `live`."""
+        return LiveSettings(
+            duration_s=self.duration_s,
+            measure_received=True if self.measure_received else msgspec.UNSET,
         )
 
     def ladder(self) -> LadderSettings:
@@ -227,7 +235,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             yield "decode", {"decode": DecodeSettings(threads=encode.threads)}
         else:
             density = encode.density() if encode.kind == "density" else None
-            live = LiveSettings(duration_s=encode.duration_s) if encode.kind == "live" else None
+            live = encode.live() if encode.kind == "live" else None
             for rate in self.rates(encode):
                 settings = {"encode": encode.settings(rate), "density": density, "live": live}
                 yield rate.label, settings

@@ -47,6 +47,8 @@ _ENCODER_FIELDS = (
 
 _SEARCH_FIELDS = ("window_s", "verify_s", "max_lag_s", "max_streams")
 
+_STREAM_FIELDS = ("duration_s", "measure_received")
+
 FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "transcode": (
         ("encoder",), ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points")
@@ -61,7 +63,7 @@ FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "live": (
         ("encoder",),
-        ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", "duration_s"),
+        ("name", "kind", *_ENCODER_FIELDS, "width", "height", "rate_points", *_STREAM_FIELDS),
     ),
 }  # fmt: skip
 """The required fields and the allowed fields of an encode, by its kind."""
@@ -183,6 +185,7 @@ def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
             **dict.fromkeys(("window_s", "verify_s", "max_lag_s"), msgspec.json.schema(Seconds)),
             "max_streams": {"type": "integer", "minimum": 1, "maximum": 1024},
             "duration_s": {"type": "number", "minimum": MIN_LIVE_S, "maximum": MAX_LIVE_S},
+            "measure_received": {"type": "boolean"},
         },
     )
 

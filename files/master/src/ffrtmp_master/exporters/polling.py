@@ -110,7 +110,8 @@ def serve_polling(name: str, build: Build) -> None:
         with MasterClient(settings.master_url, token, settings.ca_file, certificate) as client:
             loops = LoopRegistry()
             status = loops.add(_LOOP, stale_after_s=_STALE_AFTER_S + settings.refresh_s)
-            polled = build(client, settings, ItemGuard(status))
+            guard = ItemGuard(status, passed_on=(MasterUnreachableError,))
+            polled = build(client, settings, guard)
             refresher = PollingCollector(polled.refresh, settings.refresh_s, loops)
             refresher.start()
             collectors = {name: polled.collector, "source": refresher}

@@ -1,134 +1,206 @@
 """The results exporter, which reports the latest result of each scenario on each node."""
 
-import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import NamedTuple
 
-from ffrtmp_shared.client import MasterClient, MasterRefusedError
+from ffrtmp_analysis import efficiency
+from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
-from ffrtmp_shared.models import ResultPage
-from ffrtmp_shared.result_pages import readable_page
+from ffrtmp_shared.measurement import (
+    EncodeMeasurement,
+    OutputMeasurement,
+    QualityMeasurement,
+    Unavailable,
+)
+from ffrtmp_shared.models import Result
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters import polling
-from ffrtmp_master.exporters.latest_results import LatestResult, PageReader, ResultSummary
+from ffrtmp_master.exporters.encode_energy import encode_energy
+from ffrtmp_master.exporters.recent_results import (
+    NO_VERDICT,
+    VERDICTS,
+    RecentLimits,
+    RecentResults,
+    RecentScenario,
+    verdict_of,
+)
+from ffrtmp_master.exporters.result_history import PageAfter, ResultHistory, pages_of
+from ffrtmp_master.exporters.scenario_labels import (
+    LabeledScenarios,
+    ScenarioGauge,
+    ScenarioLabels,
+)
 from ffrtmp_master.exporters.settings import ApiExporterSettings
+from ffrtmp_master.exporters.speed_intervals import PrecisionOf, SpeedIntervals
 
-_LABELS = ("node", "encoder", "rate_point", "scenario")
-_S_PER_DAY = 86_400.0
-_UNKNOWN_CURSOR = (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
+_BYTES_PER_KBIT = 125
+_OTHER = "other"
+# A farm has far fewer nodes; the bound protects the exporter from names that change all the time.
+_COUNTED_NODES_MAX = 2000
 
-# For each gauge: its name, its unit, its help text, and the field of the latest result.
-_GAUGES = (
-    (
-        "ffrtmp_result_speed_ratio",
-        "ratio",
-        "Source duration over wall time of the last encode",
-        "speed",
+
+class ResultValues(NamedTuple):
+    """The values of a result, or of a rendition, that are exported. An unknown value is None."""
+
+    is_rendition: bool
+    speed: float | None = None
+    fps: float | None = None
+    vmaf_mean: float | None = None
+    video_bytes_per_s: float | None = None
+    cpu_s: float | None = None
+    cpu_s_per_frame: float | None = None
+    energy_j: float | None = None
+    gpu_energy_j: float | None = None
+    energy_per_frame_j: float | None = None
+    energy_per_video_minute_j: float | None = None
+
+
+_VALUE_GAUGES = {
+    "speed": ScenarioGauge(
+        "ffrtmp_result_speed_ratio", "ratio", "Source duration over wall time of the last encode"
     ),
-    (
+    "fps": ScenarioGauge(
         "ffrtmp_result_frames_per_second",
         "frames_per_second",
         "Frames over wall time of the last encode",
-        "fps",
     ),
-    ("ffrtmp_result_vmaf_mean", "", "Mean VMAF of the last encode, if measured", "vmaf_mean"),
-    (
+    "vmaf_mean": ScenarioGauge(
+        "ffrtmp_result_vmaf_mean", "", "Mean VMAF of the last encode, if measured"
+    ),
+    "video_bytes_per_s": ScenarioGauge(
         "ffrtmp_result_video_rate_bytes_per_second",
         "bytes_per_second",
         "Bytes of video per second of output of the last encode; multiply by 8 for the bit rate",
-        "video_bytes_per_s",
     ),
-    (
-        "ffrtmp_result_cpu_seconds",
-        "seconds",
-        "CPU time of the last encode, user and system",
-        "cpu_s",
+    "cpu_s": ScenarioGauge(
+        "ffrtmp_result_cpu_seconds", "seconds", "CPU time of the last encode, user and system"
     ),
-    (
+    "cpu_s_per_frame": ScenarioGauge(
+        "ffrtmp_result_cpu_seconds_per_frame",
+        "seconds_per_frame",
+        "CPU time of the last encode, user and system, per frame",
+    ),
+    "energy_j": ScenarioGauge(
         "ffrtmp_result_energy_joules",
         "joules",
         "Energy of the CPU packages and memory during the last encode, if measured",
-        "energy_j",
     ),
-    (
-        "ffrtmp_result_timestamp_seconds",
-        "seconds",
-        "Time at which the last result was measured, by the worker's clock; the time at which it "
-        "was stored if its agent did not report the former",
-        "measured_at_s",
+    "gpu_energy_j": ScenarioGauge(
+        "ffrtmp_result_gpu_energy_joules",
+        "joules",
+        "Energy of the NVIDIA GPUs of the host during the last encode, if measured",
     ),
+    "energy_per_frame_j": ScenarioGauge(
+        "ffrtmp_result_energy_joules_per_frame",
+        "joules_per_frame",
+        "Energy of the CPU packages, memory and NVIDIA GPUs during the last encode per frame, if "
+        "measured",
+    ),
+    "energy_per_video_minute_j": ScenarioGauge(
+        "ffrtmp_result_energy_joules_per_video_minute",
+        "joules_per_video_minute",
+        "Energy of the CPU packages, memory and NVIDIA GPUs during the last encode per minute of "
+        "encoded video, if measured; the streams of a density are added up, and the renditions of "
+        "a ladder count once",
+    ),
+}
+_TIME = ScenarioGauge(
+    "ffrtmp_result_timestamp_seconds",
+    "seconds",
+    "Time at which the last result was measured, by the worker's clock; the time at which it was "
+    "stored if its agent did not report the former",
+)
+_VERDICTS = ScenarioGauge(
+    "ffrtmp_result_verdicts",
+    "",
+    "Results of the scenario on the node in its most recent run, by verdict; none stands for "
+    "results without a verdict",
+)
+_HALF_WIDTH = ScenarioGauge(
+    "ffrtmp_result_speed_interval_halfwidth_ratio",
+    "ratio",
+    "Half the width of the 95 % confidence interval of the median speed in the most recent run, "
+    "divided by the median; absent if there are too few repeats",
 )
 
 
-@dataclass
-class _Pass:
-    """A pass over all results of one epoch of the master's database."""
+class FarmResults:
+    """The latest results of recent runs, and the numbers of all results by node and verdict."""
 
-    summary: ResultSummary
-    reader: PageReader = field(default_factory=PageReader)
-    epoch: str | None = None
+    def __init__(self, limits: RecentLimits) -> None:
+        """Create a summary without results."""
+        self.recent = RecentResults(values_of, limits)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._nodes: set[str] = set()
+
+    def add(self, result: Result) -> None:
+        """Add a result."""
+        self.counts[self._counted_node(result.node), verdict_of(result)] += 1
+        self.recent.add(result)
+
+    def forget_old(self, now_s: float) -> None:
+        """Remove latest results that are too old at the Unix time `now_s`."""
+        self.recent.forget_old(now_s)
+
+    def _counted_node(self, node: str) -> str:
+        if node not in self._nodes:
+            if len(self._nodes) >= _COUNTED_NODES_MAX:
+                return _OTHER
+            self._nodes.add(node)
+        return node
 
 
 class LatestResults(Collector):
     """Exports the latest result of each scenario on each node, and the numbers of results."""
 
     def __init__(
-        self,
-        *,
-        series_max: int,
-        keep_days: float,
-        recount_s: float,
-        clock: Callable[[], float] = time.time,
+        self, limits: RecentLimits, guard: ItemGuard, clock: Callable[[], float] = time.time
     ) -> None:
         """Create the collector without results.
 
         Args:
-            series_max: The maximum number of latest results.
-            keep_days: The age in days from which a latest result is not exported.
-            recount_s: The time in seconds after which all results are read again, because
-                retention may have removed some.
+            limits: The limits of the latest results.
+            guard: The guard that sets aside results and runs that cannot be read. It must pass on
+                the errors of an unreachable master.
             clock: Returns the Unix time in seconds.
         """
-        self._series_max = series_max
-        self._keep_s = keep_days * _S_PER_DAY
-        self._recount_s = recount_s
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._pass = _Pass(ResultSummary(series_max))
-        self._begun_at_s = clock()
+        self._history = ResultHistory(lambda: FarmResults(limits), guard, limits.recount_s, clock)
+        self._intervals = SpeedIntervals(guard)
         self._is_complete = False
-        self._must_recount = False
 
     def is_complete(self) -> bool:
-        """Return whether all results have been read once."""
+        """Return whether all results and intervals have been read once."""
         return self._is_complete
 
-    def refresh(self, page_after: Callable[[str], ResultPage]) -> None:
-        """Add all new results; `page_after` returns the page of results after a cursor.
+    def refresh(self, page_after: PageAfter, precision_of: PrecisionOf) -> None:
+        """Read what is new. Raises the errors of an unreachable master.
 
-        Until a new pass over all results is complete, the earlier results stay available.
+        Args:
+            page_after: Returns the page of results after a cursor.
+            precision_of: Returns the precision of a run.
         """
-        now_s = self._clock()
-        if (
-            self._must_recount
-            or now_s - self._begun_at_s >= self._recount_s
-            or not self._continue(page_after)
-        ):
-            self._recount(page_after, now_s)
-        with self._lock:
-            self._pass.summary.forget_before(now_s - self._keep_s)
+        self._history.refresh(page_after)
+        with self._history.locked_summary() as summary:
+            run_results = summary.recent.run_results()
+        self._intervals.refresh(run_results, precision_of)
+        self._is_complete = self._history.is_complete()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
-        with self._lock:
-            summary = self._pass.summary
-            latest, counts, omitted = summary.latest(), summary.counts(), summary.omitted
-        yield from (_gauge(latest, *described) for described in _GAUGES)
+        with self._history.locked_summary() as summary:
+            found = LabeledScenarios(summary.recent.latest())
+            counts, omitted = dict(summary.counts), summary.recent.omitted
+        for field, described in _VALUE_GAUGES.items():
+            yield found.gauge(described, partial(_value, field))
+        yield found.gauge(_TIME, _time)
+        yield found.gauge_by(_VERDICTS, "verdict", _verdict_counts)
+        yield found.gauge(_HALF_WIDTH, self._half_width)
         stored = GaugeMetricFamily(
             "ffrtmp_results_stored",
             "Results stored by the master, by node and verdict; none stands for results without a "
@@ -144,70 +216,82 @@ class LatestResults(Collector):
             omitted,
         )
 
-    def _recount(self, page_after: Callable[[str], ResultPage], now_s: float) -> None:
-        """Read all results, and replace the present ones when that is complete."""
-        self._must_recount = True
-        begun = _Pass(ResultSummary(self._series_max))
-        if self._read_all(page_after, begun):
-            with self._lock:
-                self._pass, self._begun_at_s = begun, now_s
-            self._must_recount = False
-            self._is_complete = True
-
-    def _continue(self, page_after: Callable[[str], ResultPage]) -> bool:
-        """Read the new results; return whether their epoch is that of the earlier ones."""
-        try:
-            is_same_epoch = self._read_all(page_after, self._pass)
-        except MasterRefusedError as error:
-            self._must_recount = error.problem.status in _UNKNOWN_CURSOR
-            raise
-        if is_same_epoch:
-            self._is_complete = True
-        return is_same_epoch
-
-    def _read_all(self, page_after: Callable[[str], ResultPage], into: _Pass) -> bool:
-        """Read pages until the last one or until the epoch changes; return whether it was kept."""
-        has_more = True
-        while has_more:
-            cursor = into.reader.cursor
-            page = page_after(cursor)
-            if into.epoch not in (None, page.epoch):
-                return False
-            into.epoch = page.epoch
-            with self._lock:
-                for result in into.reader.new_results(page.items, page.next_cursor):
-                    into.summary.add(result)
-            # A page that refers to itself would otherwise be read without end.
-            has_more = page.next_cursor not in (None, cursor)
-        return True
+    def _half_width(
+        self, labels: ScenarioLabels, found: RecentScenario[ResultValues]
+    ) -> float | None:
+        if found.values is None or found.values.is_rendition:
+            return None
+        return self._intervals.half_width_ratio(found.run_id, labels.node, labels.scenario)
 
 
-def _gauge(
-    latest: dict[tuple[str, str, str, str], LatestResult],
-    name: str,
-    unit: str,
-    documentation: str,
-    field: str,
-) -> Metric:
-    gauge = GaugeMetricFamily(name, documentation, labels=_LABELS, unit=unit)
-    for labels, result in latest.items():
-        value = getattr(result, field)
-        if value is not None:
-            gauge.add_metric(labels, value)
-    return gauge
+def values_of(result: Result) -> Iterator[tuple[ScenarioLabels, ResultValues]]:
+    """Yield the values of a result, and those of its renditions."""
+    measured = result.measurement
+    encode, energy = measured.encode, encode_energy(result)
+    yield (
+        ScenarioLabels.of_scenario(result),
+        _values(encode, measured.output, measured.quality, is_rendition=False)._replace(
+            energy_j=energy.cpu_j,
+            gpu_energy_j=energy.gpu_j,
+            energy_per_frame_j=efficiency.energy_per_frame_j(energy.total_j, encode.frames),
+            energy_per_video_minute_j=efficiency.energy_per_video_minute_j(
+                energy.total_j, efficiency.video_duration_s(encode.speed, encode.wall_s)
+            ),
+        ),
+    )
+    for rendition in measured.renditions:
+        yield (
+            ScenarioLabels.of_rendition(result, rendition.name),
+            _values(rendition.encode, rendition.output, rendition.quality, is_rendition=True),
+        )
+
+
+def _values(
+    encode: EncodeMeasurement | None,
+    output: OutputMeasurement | None,
+    quality: QualityMeasurement | Unavailable,
+    *,
+    is_rendition: bool,
+) -> ResultValues:
+    values = ResultValues(
+        is_rendition=is_rendition,
+        vmaf_mean=quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None,
+        video_bytes_per_s=None if output is None else output.video_bitrate_kbps * _BYTES_PER_KBIT,
+    )
+    if encode is None:
+        return values
+    return values._replace(
+        speed=encode.speed,
+        fps=encode.fps,
+        cpu_s=encode.cpu_s,
+        cpu_s_per_frame=efficiency.cpu_seconds_per_frame(encode.cpu_s, encode.frames),
+    )
+
+
+def _value(field: str, _: ScenarioLabels, found: RecentScenario[ResultValues]) -> float | None:
+    value: float | None = getattr(found.values, field, None)
+    return value
+
+
+def _time(_: ScenarioLabels, found: RecentScenario[ResultValues]) -> float | None:
+    return None if found.values is None else found.measured_at_s
+
+
+def _verdict_counts(
+    _: ScenarioLabels, found: RecentScenario[ResultValues]
+) -> Iterator[tuple[str, float]]:
+    for verdict, count in zip(VERDICTS, found.verdicts, strict=True):
+        # Only results of earlier releases of the agent have no verdict.
+        if count or verdict != NO_VERDICT:
+            yield verdict, count
 
 
 def _build(client: MasterClient, settings: ApiExporterSettings, guard: ItemGuard) -> polling.Polled:
-    latest = LatestResults(
-        series_max=settings.results_series_max,
-        keep_days=settings.results_keep_days,
-        recount_s=settings.results_recount_s,
+    latest = LatestResults(RecentLimits.of_settings(settings), guard)
+    pages = pages_of(client, guard)
+    return polling.Polled(
+        latest, lambda: latest.refresh(pages, client.precision), latest.is_complete
     )
-
-    def page_after(cursor: str) -> ResultPage:
-        return readable_page(client.raw_result_page(cursor), guard)
-
-    return polling.Polled(latest, lambda: latest.refresh(page_after), latest.is_complete)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 from ffrtmp_shared.models import Registration
 from ffrtmp_shared.requirements import Requirements
+from ffrtmp_shared.scenario import RECEIVED_LIVE
 from sqlalchemy import Connection
 
 from ffrtmp_master.settings import DEFAULT_MAX_REQUIREMENT_SETS
@@ -35,6 +36,15 @@ class RequirementSet(
         return msgspec.json.decode(key, type=cls)
 
 
+_KIND_NEEDS = {
+    RECEIVED_LIVE: (
+        "support for live scenarios with measure_received "
+        "(an RTMP server, and an agent of this release)"
+    )
+}
+"""Descriptions of capabilities in the list of kinds that are not kinds."""
+
+
 def unmet_requirements(requirements: Requirements, node: Registration) -> list[str]:
     """Describe each of the `requirements` that a node does not meet."""
     wanted, facts = requirements, node.facts
@@ -44,7 +54,7 @@ def unmet_requirements(requirements: Requirements, node: Registration) -> list[s
     if wanted.encoder is not None and wanted.encoder not in node.encoders:
         unmet.append(f"encoder {wanted.encoder}")
     if wanted.kind is not None and wanted.kind not in node.kinds:
-        unmet.append(f"support for {wanted.kind} scenarios")
+        unmet.append(_KIND_NEEDS.get(wanted.kind) or f"support for {wanted.kind} scenarios")
     if wanted.ffmpeg_under_test and not node.ffmpeg_under_test:
         unmet.append("permission to run a suite's FFmpeg (worker_allow_ffmpeg_under_test)")
     if wanted.architecture is not None and wanted.architecture != facts.architecture:

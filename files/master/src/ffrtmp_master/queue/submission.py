@@ -7,7 +7,7 @@ import msgspec
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.requirements import Requirements
-from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
+from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
@@ -39,12 +39,14 @@ def required_set(
     Returns:
         The requirement set.
     """
-    kind = None if scenario.kind in KINDS_OF_EVERY_NODE else scenario.kind
     encoder = scenario.encoder
     if scenario.brings_ffmpeg and encoder in ENCODERS and not ENCODERS[encoder].needs_hardware:
         encoder = None
     wanted = msgspec.structs.replace(
-        requirements, encoder=encoder, kind=kind, ffmpeg_under_test=scenario.brings_ffmpeg
+        requirements,
+        encoder=encoder,
+        kind=scenario.required_kind,
+        ffmpeg_under_test=scenario.brings_ffmpeg,
     )
     return RequirementSet(requirements=wanted, exclusive=exclusive)
 

@@ -1,10 +1,10 @@
 """Confidence intervals of medians, and the number of repeats that a target width requires."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ffrtmp_analysis.interval_width import half_width_ratio
 from ffrtmp_shared.precision import Look
 
 from ffrtmp_master.runs.looks import rank_at
@@ -20,18 +20,8 @@ class ConfidenceInterval:
 
     @property
     def half_width_ratio(self) -> float:
-        """Half the width of the interval, divided by the median.
-
-        It is 0 if the bounds coincide, and infinite if the median is 0 or the ratio is too large
-        for a number.
-        """
-        width = self.high - self.low
-        if width == 0:
-            return 0.0
-        if self.median == 0:
-            return math.inf
-        ratio = width / 2 / self.median
-        return ratio if math.isfinite(ratio) else math.inf
+        """Half the width of the interval, divided by the median."""
+        return half_width_ratio(self.low, self.high, self.median)
 
 
 def interval_of_median(

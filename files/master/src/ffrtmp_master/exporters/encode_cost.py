@@ -1,0 +1,94 @@
+"""Cost and carbon of a result, from its measurements and the price book."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from ffrtmp_analysis import carbon, cost, efficiency
+from ffrtmp_analysis.carbon import Carbon
+from ffrtmp_analysis.cost import Cost
+from ffrtmp_analysis.price_book import CostGap, rates_at
+from ffrtmp_shared.models import Result
+from ffrtmp_shared.prices import PriceBook
+
+from ffrtmp_master.exporters.encode_energy import encode_energy
+
+
+class EncodeUse(NamedTuple):
+    """Resources that an encode used: its duration, and the energy of its node in joules, if known.
+
+    `video_s` is the duration of the video in seconds; streams that ran together are added up.
+    `streams` is the number of streams that ran together, or None if the encode was not in real
+    time. `is_ladder` is true if it had several renditions.
+    """
+
+    wall_s: float
+    video_s: float
+    energy_j: float | None
+    streams: int | None
+    is_ladder: bool
+
+
+class PricedEncode(NamedTuple):
+    """Costs and carbon of an encode, each with the reason if it is unknown.
+
+    `stream_hour` is None if the encode was not in real time, and `ladder_hour` if it had no
+    renditions.
+    """
+
+    video_minute: Cost | CostGap
+    stream_hour: Cost | CostGap | None
+    ladder_hour: Cost | CostGap | None
+    carbon: Carbon | CostGap
+
+
+def encode_use(result: Result) -> EncodeUse:
+    """Return the resources that the encode of a result used."""
+    measured = result.measurement
+    if measured.density is not None:
+        streams: int | None = measured.density.streams
+    else:
+        streams = None if measured.live is None else 1
+    return EncodeUse(
+        wall_s=measured.encode.wall_s,
+        video_s=efficiency.video_duration_s(measured.encode.speed, measured.encode.wall_s),
+        energy_j=encode_energy(result).total_j,
+        streams=streams,
+        is_ladder=bool(measured.renditions),
+    )
+
+
+def price_encode(use: EncodeUse, book: PriceBook, node: str, at_s: float) -> PricedEncode:
+    """Return the costs and the carbon of an encode.
+
+    Args:
+        use: The resources that it used.
+        book: The price book.
+        node: The node on which it ran.
+        at_s: The Unix time of its start in seconds.
+    """
+    rates = rates_at(book, node, datetime.fromtimestamp(at_s, UTC))
+    if isinstance(rates, CostGap):
+        return _unknown(use, rates, rates)
+    emitted = carbon.encode_carbon(use.wall_s, use.energy_j, rates)
+    if isinstance(emitted, Carbon):
+        emitted = carbon.per_video_minute(emitted, use.video_s)
+    spent = cost.encode_cost(use.wall_s, use.energy_j, rates)
+    if isinstance(spent, CostGap):
+        return _unknown(use, spent, emitted)
+    return PricedEncode(
+        video_minute=cost.per_video_minute(spent, use.video_s),
+        stream_hour=(
+            None if use.streams is None else cost.per_stream_hour(spent, use.wall_s, use.streams)
+        ),
+        ladder_hour=cost.per_video_hour(spent, use.video_s) if use.is_ladder else None,
+        carbon=emitted,
+    )
+
+
+def _unknown(use: EncodeUse, gap: CostGap, emitted: Carbon | CostGap) -> PricedEncode:
+    return PricedEncode(
+        video_minute=gap,
+        stream_hour=None if use.streams is None else gap,
+        ladder_hour=gap if use.is_ladder else None,
+        carbon=emitted,
+    )

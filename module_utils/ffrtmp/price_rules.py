@@ -1,0 +1,1 @@
+../../files/shared/src/ffrtmp_shared/price_rules.py

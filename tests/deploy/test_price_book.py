@@ -1,0 +1,184 @@
+"""Tests of the price book in the inventory: its check before any change, and the deployed file."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ffrtmp_shared.prices import parse_book
+from role_templates import ROOT, load_yaml, render
+
+ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+_ENTRY: dict[str, Any] = {
+    "valid_from": date(2026, 1, 1),
+    "currency": "EUR",
+    "source": "contract",
+    "regions": {"de": {"pue": 1.4, "energy_per_kwh": 0.28}},
+    "nodes": {"w1": {"region": "de", "per_hour": 0.45}},
+}
+
+
+def _variables(**given: Any) -> dict[str, Any]:
+    role = ROOT / "roles/master"
+    return {
+        **load_yaml(role / "defaults/main.yml"),
+        **load_yaml(role / "vars/main.yml"),
+        **given,
+    }
+
+
+def _document(**given: Any) -> Any:
+    """Return the content of the file that the role installs."""
+    text = (ROOT / "roles/master/templates/prices.json.j2").read_text(encoding="utf-8")
+    return json.loads(str(render(text, _variables(**given), is_file=True)))
+
+
+def _worker(per_hour: Any, energy_per_kwh: Any = "", currency: str = "EUR") -> dict[str, Any]:
+    return {"per_hour": per_hour, "energy_per_kwh": energy_per_kwh, "currency": currency}
+
+
+def test_a_farm_without_prices_has_an_empty_book() -> None:
+    assert _document() == {"entries": [], "superseded_nodes": []}
+    unpriced = {"w1": _worker("", "0.3"), "w2": _worker("", "", "")}
+    assert _document(master_worker_prices=unpriced) == {"entries": [], "superseded_nodes": []}
+
+
+def test_the_file_is_a_valid_book() -> None:
+    book = parse_book(_document(master_price_book=[_ENTRY]))
+    assert book.entries[0].nodes["w1"].per_hour == 0.45
+    assert book.superseded_nodes == ()
+
+
+def test_the_variables_of_the_workers_become_an_undated_entry() -> None:
+    workers = {
+        "w1": _worker("0.45", 0.25),
+        "w2": _worker(0.6, "0.25"),
+        "w3": _worker(0.7),
+        "w4": _worker(""),
+        "w5": _worker(0, 0),
+    }
+    book = parse_book(_document(master_worker_prices=workers))
+    (entry,) = book.entries
+    assert (entry.valid_from, entry.currency) == (None, "EUR")
+    assert {name: node.per_hour for name, node in entry.nodes.items()} == {
+        "w1": 0.45,
+        "w2": 0.6,
+        "w3": 0.7,
+        "w5": 0.0,
+    }
+    assert entry.nodes["w1"].region == entry.nodes["w2"].region
+    assert entry.regions[entry.nodes["w1"].region or ""].energy_per_kwh == 0.25
+    assert entry.nodes["w3"].includes_energy
+    assert not entry.nodes["w5"].includes_energy
+    assert book.superseded_nodes == ()
+
+
+def test_the_book_takes_precedence_over_the_variables_of_the_workers() -> None:
+    workers = {"w1": _worker(0.45), "w2": _worker(0.6)}
+    book = parse_book(_document(master_price_book=[_ENTRY], master_worker_prices=workers))
+    assert [entry.valid_from is None for entry in book.entries] == [True, False]
+    assert book.superseded_nodes == ("w1", "w2")
+    undated = {key: value for key, value in _ENTRY.items() if key != "valid_from"}
+    book = parse_book(_document(master_price_book=[undated], master_worker_prices=workers))
+    assert [entry.source for entry in book.entries] == ["contract"]
+    assert book.superseded_nodes == ("w1", "w2")
+
+
+def _run_preflight(
+    root: Path, folder: Path, hosts: dict[str, Any], **variables: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the play of hosts.yml that checks the settings of the masters, before all others."""
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    groups = {"master": ["m1"], "worker": list(hosts)}
+    inventory = {
+        "all": {
+            "vars": local | variables,
+            "children": {
+                group: {"hosts": {name: hosts.get(name, {}) for name in names}}
+                for group, names in groups.items()
+            },
+        }
+    }
+    (folder / "hosts.yml").write_text(json.dumps(inventory))
+    play = {
+        "name": "Check",
+        "hosts": "master",
+        "gather_facts": False,
+        "vars_files": [str(root / "playbooks/vars/worker_prices.yml")],
+        "tasks": [
+            {
+                "name": "Check the settings of the masters",
+                "ansible.builtin.import_role": {"name": "master", "tasks_from": "preflight"},
+                "vars": {"master_worker_prices": "{{ __farm_worker_prices }}"},
+            }
+        ],
+    }
+    (folder / "check.yml").write_text(json.dumps([play]))
+    return subprocess.run(
+        [ANSIBLE, "--inventory", "hosts.yml", "check.yml"],
+        cwd=folder,
+        env=os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("hosts", "entries", "message"),
+    [
+        ({"w1": {}}, [_ENTRY | {"valid_from": "2026-01-01"}], None),
+        ({"w1": {"worker_host_price_per_hour": 0.4, "worker_currency": "EUR"}}, [], None),
+        (
+            {"w1": {}},
+            [_ENTRY | {"valid_from": "2026-01-01", "nodes": {"w1": {"per_hour": -0.45}}}],
+            "entry 1 (valid from 2026-01-01T00:00:00Z): node w1: per_hour must not be negative",
+        ),
+        (
+            {"w1": {}},
+            [
+                _ENTRY | {"valid_from": "2026-01-01", "valid_until": "2026-02-01"},
+                _ENTRY | {"valid_from": "2026-03-01"},
+            ],
+            "there is a gap between entry 1 (valid from 2026-01-01T00:00:00Z)",
+        ),
+        ({"w1": {}}, [{"valid_from": "2026-01-01", "currency": "EUR"}], "source is missing"),
+        ({"w1": {}}, ["text"], "master_price_book"),
+        (
+            {
+                "w1": {"worker_host_price_per_hour": "0.4", "worker_currency": "EUR"},
+                "w2": {"worker_host_price_per_hour": "{{ 1 / 2 }}", "worker_currency": "USD"},
+            },
+            [],
+            "entry 1 (undated): node w2: currency is USD, which is neither that of the entry",
+        ),
+    ],
+    ids=["valid", "workers", "negative", "gap", "source", "text", "currencies"],
+)
+def test_the_playbook_checks_the_book_before_any_change(
+    root: Path, tmp_path: Path, hosts: dict[str, Any], entries: list[Any], message: str | None
+) -> None:
+    done = _run_preflight(root, tmp_path, hosts, master_price_book=entries)
+    printed = " ".join((done.stdout + done.stderr).split())
+    if message is None:
+        assert done.returncode == 0, printed
+    else:
+        assert done.returncode != 0
+        assert message in printed, printed
+    assert "changed=0" in printed
+
+
+def test_the_check_is_among_those_before_any_change(root: Path) -> None:
+    checks = load_yaml(root / "playbooks/hosts.yml")[0]
+    assert "vars/worker_prices.yml" in checks["vars_files"]
+    (task,) = (
+        task
+        for task in checks["tasks"]
+        if task.get("ansible.builtin.import_role") == {"name": "master", "tasks_from": "preflight"}
+    )
+    assert task["vars"]["master_worker_prices"] == "{{ __farm_worker_prices }}"
