@@ -17,9 +17,9 @@ def complaints(page: str) -> str:
     return _run("check", "metrics", page=page)
 
 
-def failures(tests: Path) -> str:
-    """Return the failures of the unit tests in a file for `promtool test rules`; empty if none."""
-    return _run("test", "rules", str(tests))
+def invalid_rules(file: Path) -> str:
+    """Return the problems that `promtool check rules` finds in a file; empty if none."""
+    return _run("check", "rules", str(file))
 
 
 def _run(*arguments: str, page: str = "") -> str:
@@ -29,4 +29,4 @@ def _run(*arguments: str, page: str = "") -> str:
     output = done.stdout + done.stderr
     if done.returncode:
         return output or f"promtool ended with {done.returncode}"
-    return output if arguments[0] == "check" else ""
+    return output if arguments[1] == "metrics" else ""

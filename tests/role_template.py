@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from role_templates import loader
 from ruamel.yaml import YAML
 
 _ROLES = Path(__file__).resolve().parents[1] / "roles"
@@ -22,9 +22,11 @@ def render(role: str, template: str, **variables: Any) -> str:
     for file in ("defaults/main.yml", "vars/main.yml"):
         path = _ROLES / role / file
         found |= (YAML(typ="safe").load(path) or {}) if path.is_file() else {}
-    text = (_ROLES / role / "templates" / template).read_text(encoding="utf-8")
-    templar = Templar(loader=DataLoader(), variables=_trusted(found | variables))
-    return str(templar.template(trust_as_template(text)))
+    folder = _ROLES / role / "templates"
+    text = (folder / template).read_text(encoding="utf-8")
+    templar = Templar(loader=loader(), variables=_trusted(found | variables))
+    searching = templar.copy_with_new_env(searchpath=[str(folder)])
+    return str(searching.template(trust_as_template(text), overrides={"trim_blocks": True}))
 
 
 def _trusted(value: Any) -> Any:

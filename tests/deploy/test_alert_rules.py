@@ -1,4 +1,4 @@
-"""Tests of the alert rules, and of the metrics that the rules and the dashboard query."""
+"""Tests of the alert rules with vmalert-tool, and of everything that each rule must have."""
 
 import json
 import re
@@ -6,108 +6,214 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import alert_rules
+import monitoring_programs
 import promtool
 import pytest
+from role_templates import ROOT
 from ruamel.yaml import YAML
 
-RULES = Path("roles/vmalert/files/rules.yml")
-DASHBOARD = Path("roles/grafana/files/dashboards/farm.json")
-UNIT_TESTS = Path("tests/deploy/alert_rules.yml")
+BUDGETS = {"vmalert_energy_budget_kwh_per_day": 10.0, "vmalert_cost_budget_per_day": 20.0}
+"""Variables without which two rules cannot fire."""
 
-VMALERT = Path(".cache/victoria-metrics/usr/bin/vmalert")
+DASHBOARDS = ROOT / "roles/grafana/files/dashboards"
+UIDS = {f"ffrtmp-{name}" for name in ("overview", "run", "nodes", "live", "energy", "queue")}
 
-_METRIC = re.compile(r"\bffrtmp_[a-z_]+")
+_OWN_METRIC = re.compile(r"\bffrtmp_[a-z_]+")
 _SUFFIX = re.compile(r"_(?:bucket|count|sum)$")
+_SELECTOR = re.compile(r"\b(\w+)\{([^}]*)\}")
+_METRIC = re.compile(
+    r"\b(?:up|(?:ffrtmp|node|vm|vmalert|alertmanager|promscrape|scrape|process)_\w+)\b"
+)
 
 
-def load(path: Path) -> Any:
-    return YAML(typ="safe").load(path)
+@pytest.fixture(scope="module")
+def rules() -> list[dict[str, Any]]:
+    return alert_rules.rules(**BUDGETS)
 
 
-def rules(root: Path) -> list[dict[str, Any]]:
-    return [rule for group in load(root / RULES)["groups"] for rule in group["rules"]]
+@pytest.fixture(scope="module")
+def cases() -> dict[str, dict[str, alert_rules.Case]]:
+    return alert_rules.cases()
 
 
-def names(root: Path) -> set[str]:
-    return {rule["alert"] for rule in rules(root)}
+@pytest.mark.slow
+def test_the_rules_pass_their_unit_tests(
+    tmp_path: Path, cases: dict[str, dict[str, alert_rules.Case]]
+) -> None:
+    every = [case for pair in cases.values() for case in pair.values()]
+    assert alert_rules.failures(tmp_path, every, **BUDGETS) == ""
 
 
-def documented(root: Path) -> set[str]:
-    """Return the metrics in docs/metrics.md; another test compares the page with the code."""
-    text = (root / "docs/metrics.md").read_text(encoding="utf-8")
-    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+def test_every_rule_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(
+    rules: list[dict[str, Any]], cases: dict[str, dict[str, alert_rules.Case]]
+) -> None:
+    assert set(cases) == {alert_rules.key(rule, rules) for rule in rules}
+    for name, pair in cases.items():
+        assert set(pair) == {"fires", "quiet"}, name
+        severity = pair["fires"].severity
+        severities = [
+            alert.get("labels", {}).get("severity", severity) for alert in pair["fires"].alerts
+        ]
+        assert severity in severities, name
+        assert not pair["quiet"].alerts, name
+        # A rule also stays quiet if the series have other names than those that it queries.
+        assert pair["fires"].metrics() == pair["quiet"].metrics(), name
 
 
-def test_the_rules_pass_their_unit_tests(root: Path) -> None:
-    assert promtool.failures(root / UNIT_TESTS) == ""
+def test_the_tests_find_a_broken_rule_and_thresholds_come_from_variables(
+    tmp_path: Path, cases: dict[str, dict[str, alert_rules.Case]]
+) -> None:
+    case = cases["DiskNearlyFull"]["fires"]
+    assert alert_rules.failures(tmp_path, [case]) == ""
+    assert "DiskNearlyFull" in alert_rules.failures(
+        tmp_path, [case], vmalert_master_disk_free_ratio_min=0.01
+    )
 
 
-def test_promtool_finds_a_broken_rule(root: Path, tmp_path: Path) -> None:
-    broken = (root / RULES).read_text().replace("< 0.1", "< 0.01")
-    (tmp_path / "rules.yml").write_text(broken)
-    tests = (root / UNIT_TESTS).read_text().replace(f"../../{RULES}", "rules.yml")
-    (tmp_path / "tests.yml").write_text(tests)
-    assert "DiskNearlyFull" in promtool.failures(tmp_path / "tests.yml")
+def test_every_expression_names_its_job(rules: list[dict[str, Any]]) -> None:
+    for rule in rules:
+        selectors = _SELECTOR.findall(rule["expr"])
+        names = _METRIC.findall(re.sub(r"\{[^}]*\}|\bby \([^)]*\)|\"[^\"]*\"", "", rule["expr"]))
+        assert len(selectors) == len(names) > 0, rule["alert"]
+        assert all(re.search(r"\bjob=~?\"", labels) for _, labels in selectors), rule["alert"]
 
 
-def test_every_alert_is_tested_inactive_and_firing(root: Path) -> None:
-    tests = load(root / UNIT_TESTS)["tests"]
-    quiet = {
-        case["alertname"]
-        for test in tests
-        for case in test.get("alert_rule_test", [])
-        if not case.get("exp_alerts")
-    }
-    firing = {
-        case["alertname"]
-        for test in tests
-        for case in test.get("alert_rule_test", [])
-        if case.get("exp_alerts")
-    }
-    samples = [
-        sample["labels"]
-        for test in tests
-        for query in test.get("promql_expr_test", [])
-        for sample in query["exp_samples"]
-    ]
-    firing |= {name for labels in samples for name in re.findall(r'alertname="(\w+)"', labels)}
-    assert firing == names(root)
-    assert quiet == names(root) - {"Watchdog"}
+def test_every_rule_has_the_annotations_and_a_documented_severity(
+    rules: list[dict[str, Any]],
+) -> None:
+    page = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    keys = ["summary", "description", "runbook_url", "dashboard_url"]
+    for rule in rules:
+        assert list(rule["annotations"]) == keys, rule["alert"]
+        assert all(rule["annotations"].values()), rule["alert"]
+        assert rule["labels"]["severity"] in documented, rule["alert"]
+        assert rule["alert"] in page, rule["alert"]
 
 
-def anchors(page: Path) -> set[str]:
-    """Return the anchors of the sections of a page."""
-    headings = re.findall(r"^##+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\s-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+def test_only_watchdog_has_the_severity_none(rules: list[dict[str, Any]]) -> None:
+    none = [rule["alert"] for rule in rules if rule["labels"]["severity"] == "none"]
+    assert none == ["Watchdog"]
 
 
-def test_every_alert_refers_to_its_section_of_the_runbook(root: Path) -> None:
-    for rule in rules(root):
-        annotations = rule["annotations"]
-        assert set(annotations) == {"summary", "description", "runbook_url"}, rule["alert"]
-        page, _, anchor = annotations["runbook_url"].partition("#")
-        assert anchor == rule["alert"].lower()
-        assert anchor in anchors(root / page)
-        assert rule["labels"]["severity"] in ("none", "warning", "critical")
+def test_a_rule_without_expected_jobs_is_omitted() -> None:
+    names = [rule["alert"] for rule in alert_rules.rules(vmalert_expected_jobs=[])]
+    assert "TargetDown" in names
+    assert "TargetMissing" not in names
 
 
-def test_every_section_of_the_runbook_has_an_alert(root: Path) -> None:
-    assert anchors(root / "docs/alerts.md") == {name.lower() for name in names(root)}
-
-
-def test_vmalert_accepts_the_rules(root: Path) -> None:
-    command = [root / VMALERT, "-dryRun", f"-rule={root / RULES}"]
+@pytest.mark.parametrize("release", monitoring_programs.RELEASES)
+def test_vmalert_accepts_the_rules(tmp_path: Path, release: str) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_text(alert_rules.render(**BUDGETS))
+    program = monitoring_programs.victoria_metrics_programs(release) / "vmalert"
+    command = [program, "-dryRun", f"-rule={file}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    file.write_text(alert_rules.render(vmalert_jobs_failed_max="many)"))
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize("file", [RULES, DASHBOARD])
-def test_only_existing_metrics_are_queried(root: Path, file: Path) -> None:
-    if file == RULES:
-        queries = [rule["expr"] for rule in rules(root)]
-    else:
-        panels = json.loads((root / file).read_text())["panels"]
-        queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
-    queried = {_SUFFIX.sub("", name) for query in queries for name in _METRIC.findall(query)}
+def test_the_rules_are_also_valid_for_prometheus(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yml"
+    file.write_text(alert_rules.render())
+    assert promtool.invalid_rules(file) == ""
+
+
+def test_only_existing_metrics_are_queried(rules: list[dict[str, Any]]) -> None:
+    queried = {
+        _SUFFIX.sub("", name) for rule in rules for name in _OWN_METRIC.findall(rule["expr"])
+    }
+    assert len(queried) > 30
+    assert queried <= alert_rules.documented() | alert_rules.COMING
+
+
+def test_a_metric_that_is_documented_does_not_count_as_coming() -> None:
+    assert not alert_rules.COMING & alert_rules.documented()
+
+
+def test_only_existing_metrics_are_displayed() -> None:
+    panels = json.loads((DASHBOARDS / "farm.json").read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    queried = {_SUFFIX.sub("", name) for query in queries for name in _OWN_METRIC.findall(query)}
     assert len(queried) > 5
-    assert queried <= documented(root)
+    assert queried <= alert_rules.documented()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", monitoring_programs.RELEASES)
+def test_the_metrics_of_the_monitoring_exist(
+    tmp_path: Path, rules: list[dict[str, Any]], release: str
+) -> None:
+    config = "{route: {receiver: a, group_wait: 0s}, receivers: [{name: a}]}"
+    rule = "groups: [{name: a, rules: [{alert: A, expr: vector(1)}]}]"
+    with (
+        monitoring_programs.run_victoria_metrics(release, tmp_path) as metrics,
+        monitoring_programs.run_alertmanager(release, tmp_path, config) as alertmanager,
+        monitoring_programs.run_vmalert(
+            release, tmp_path, rule, datasource=metrics, notifier=alertmanager
+        ) as vmalert,
+    ):
+        pages = [client.get("/metrics").text for client in (metrics, vmalert, alertmanager)]
+        found = set(re.findall(r"^(\w+)", "\n".join(pages), re.MULTILINE))
+    queried = {
+        name
+        for rule in rules
+        for name in _METRIC.findall(rule["expr"])
+        if name.startswith(("vm_", "vmalert_", "alertmanager_"))
+    }
+    assert len(queried) >= 8
+    assert queried - found == set()
+
+
+def test_the_metrics_of_node_exporter_exist(rules: list[dict[str, Any]], tmp_path: Path) -> None:
+    with monitoring_programs.run_node_exporter(tmp_path) as exporter:
+        found = set(re.findall(r"^(\w+)", exporter.get("/metrics").text, re.MULTILINE))
+    queried = {
+        name for rule in rules for name in _METRIC.findall(rule["expr"]) if name.startswith("node_")
+    }
+    assert len(queried) >= 3
+    assert queried - found == set()
+
+
+def test_every_alert_has_a_panel(rules: list[dict[str, Any]]) -> None:
+    panels = alert_rules.panels()
+    assert set(panels) == {rule["alert"] for rule in rules}
+    assert {panel["uid"] for panel in panels.values()} <= UIDS
+    for rule in rules:
+        panel = panels[rule["alert"]]
+        link = f"https://127.0.0.1:3000/d/{panel['uid']}?viewPanel={panel['panel']}"
+        found = rule["annotations"]["dashboard_url"]
+        assert found.removesuffix("&var-node={{ $labels.node }}") == link
+
+
+def test_the_panels_of_the_alerts_exist() -> None:
+    dashboards = {}
+    for file in DASHBOARDS.glob("*.json"):
+        document = json.loads(file.read_text(encoding="utf-8"))
+        nested = [panel.get("panels", []) for panel in document["panels"]]
+        panels = [*document["panels"], *(panel for inner in nested for panel in inner)]
+        dashboards[document["uid"]] = {panel["id"] for panel in panels}
+    # The dashboards are added to the repository together.
+    assert UIDS & set(dashboards) in (set(), UIDS)
+    for alert, panel in alert_rules.panels().items():
+        if panel["uid"] in dashboards:
+            assert panel["panel"] in dashboards[panel["uid"]], alert
+
+
+def test_links_follow_the_variables() -> None:
+    rule = alert_rules.rules(
+        vmalert_runbook_base_url="https://git.example/docs/runbooks",
+        vmalert_dashboard_base_url="https://grafana.example/",
+    )[0]
+    assert rule["annotations"]["runbook_url"] == "https://git.example/docs/runbooks/Watchdog.md"
+    assert rule["annotations"]["dashboard_url"].startswith("https://grafana.example/d/ffrtmp-")
+
+
+def test_the_file_of_the_rules_is_valid_yaml_without_leftovers() -> None:
+    text = alert_rules.render()
+    assert "<<" not in text
+    assert "{%" not in text
+    assert YAML(typ="safe").load(text)["groups"]
+    assert max(map(len, text.splitlines())) <= 120

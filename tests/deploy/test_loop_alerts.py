@@ -3,16 +3,13 @@
 import re
 from pathlib import Path
 
-import promtool
+import alert_rules
 import pytest
 from databases import settings_for
 from ffrtmp_master.services import Services
 from ffrtmp_worker.exporters.ffmpeg import AGENT_LOOPS
 from in_process_master import SetClock
 from postgresql import Database
-from ruamel.yaml import YAML
-
-RULES = Path("roles/vmalert/files/rules.yml")
 
 _ADDED = re.compile(r'\.add\(\s*(?:"(\w+)"|(_\w+)),\s*stale_after_s=')
 
@@ -21,6 +18,13 @@ _PREFIXES = {
     "ffrtmp_exporter": ("refresh", "containers", "datagrams", "listener"),
     "ffrtmp_energy_reader": ("samples",),
     "ffrtmp_importer": ("import",),
+}
+_JOBS = {
+    "ffrtmp_master": "master",
+    "ffrtmp_agent": "ffmpeg",
+    "ffrtmp_exporter": "results",
+    "ffrtmp_energy_reader": "cpu",
+    "ffrtmp_importer": "series_importer",
 }
 
 
@@ -57,21 +61,18 @@ def test_every_loop_in_the_source_is_known(root: Path, loops: list[tuple[str, st
     assert names_in_source(root) == {name for _, name in loops}
 
 
-def unit_test(
-    root: Path, folder: Path, loops: list[tuple[str, str]], last_success: str, alerts: int
-) -> Path:
-    """Write a unit test of the rules.
+def failures(folder: Path, loops: list[tuple[str, str]], last_success: str, alerts: int) -> str:
+    """Return the failures of a unit test of the rules.
 
     Args:
-        root: The root of the repository.
-        folder: The folder of the file.
+        folder: A folder for the files of the test.
         loops: The loops.
         last_success: The times of the last success of every loop, in the notation of promtool.
         alerts: The number of alerts that must be firing.
     """
     series = []
     for prefix, name in loops:
-        labels = f'{{loop="{name}", instance="host"}}'
+        labels = f'{{job="{_JOBS[prefix]}", loop="{name}", instance="host"}}'
         times = f"{prefix}_loop_last_success_timestamp_seconds{labels}"
         series.append({"series": times, "values": last_success})
         limits = f"{prefix}_loop_stale_after_seconds{labels}"
@@ -81,27 +82,19 @@ def unit_test(
         "eval_time": "40m",
         "exp_samples": [{"labels": "{}", "value": alerts}],
     }
-    document = {
-        "rule_files": [str(root / RULES)],
-        "evaluation_interval": "1m",
-        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [firing]}],
-    }
-    file = folder / "tests.yml"
-    with file.open("w", encoding="utf-8") as opened:
-        YAML(typ="safe").dump(document, opened)
-    return file
+    test = {"interval": "1m", "input_series": series, "metricsql_expr_test": [firing]}
+    groups = alert_rules.load(alert_rules.render())["groups"]
+    selected = [group for group in groups if group["name"] == "loops"]
+    return alert_rules.run_tests(
+        alert_rules.write_tests(folder / "tests.yml", selected, [test], step="1m")
+    )
 
 
-def test_every_stalled_loop_causes_an_alert(
-    root: Path, tmp_path: Path, loops: list[tuple[str, str]]
-) -> None:
+def test_every_stalled_loop_causes_an_alert(tmp_path: Path, loops: list[tuple[str, str]]) -> None:
     # Every loop has a name of its own, so that its alert names the cause.
     assert len({name for _, name in loops}) == len(loops) > 15
-    file = unit_test(root, tmp_path, loops, "0+60x20 1200x40", alerts=len(loops))
-    assert promtool.failures(file) == ""
+    assert failures(tmp_path, loops, "0+60x20 1200x40", alerts=len(loops)) == ""
 
 
-def test_loops_that_complete_cause_no_alert(
-    root: Path, tmp_path: Path, loops: list[tuple[str, str]]
-) -> None:
-    assert promtool.failures(unit_test(root, tmp_path, loops, "0+60x60", alerts=0)) == ""
+def test_loops_that_complete_cause_no_alert(tmp_path: Path, loops: list[tuple[str, str]]) -> None:
+    assert failures(tmp_path, loops, "0+60x60", alerts=0) == ""

@@ -40,6 +40,14 @@ BOOLS = {True: ("true", "yes", "1", "True"), False: ("false", "no", "0", "False"
 
 EXPORTERS = ("results", "qoe", "cost", "health", "cpu", "gpu", "ffmpeg", "docker_stats")
 SAMPLES: dict[str, list[Any]] = {
+    "alertmanager_receivers": [
+        [{"name": "a", "webhooks": [{"url": "http://a/"}]}],
+        [{"name": "b", "slack": [{"channel": "c", "url_source": "/c"}]}],
+    ],
+    "alertmanager_routes": [
+        [{"receiver": "farm", "matchers": ["a=b"], "continue": True}],
+        [{"receiver": "farm", "matchers": ["a=c"], "repeat_interval": "1d"}],
+    ],
     "common_ports": [[{"port": 80, "unit": "a.service"}], [{"port": 81, "unit": "b.service"}]],
     "common_supported_distributions": [{"Debian": ["12"]}, {"Debian": ["13"]}],
     "common_accounts": [
@@ -211,6 +219,16 @@ def _expressions(place: str, node: Any, key: str = "") -> Iterator[Expression]:
         yield Expression(place, node, is_condition=False)
 
 
+def _with_includes(template: Path) -> str:
+    """Return the text of a template in which each included template replaces its inclusion."""
+
+    def included(match: re.Match[str]) -> str:
+        return (template.parent / match[1]).read_text(encoding="utf-8")
+
+    text = template.read_text(encoding="utf-8")
+    return re.sub(r"\{% include '([^']+)' %\}\n", included, text)
+
+
 def _task_variables(node: Any) -> dict[str, Any]:
     """Return the variables that tasks define."""
     found: dict[str, Any] = {}
@@ -255,7 +273,7 @@ class Role:
         folder = ROOT / "roles" / name
         tasks = {path: load_yaml(path) for path in sorted(folder.glob("tasks/*.yml"))}
         found = [
-            Expression(path.name, path.read_text(), is_condition=False)
+            Expression(path.name, _with_includes(path), is_condition=False)
             for path in sorted(folder.glob("templates/*.j2"))
         ]
         variables = load_yaml(folder / "defaults/main.yml") | load_yaml(folder / "vars/main.yml")

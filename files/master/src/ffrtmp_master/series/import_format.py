@@ -71,7 +71,8 @@ def import_lines(content: bytes, labels: dict[str, str]) -> Iterator[bytes]:
 def loop_lines(readings: Iterable[LoopReading]) -> Iterator[bytes]:
     """Yield the import lines for the metrics of the importer's loops.
 
-    The importer has no HTTP server that could be scraped.
+    The importer has no HTTP server that could be scraped, so the label that a scrape would add is
+    part of the metrics.
     """
     now_ms = round(time.time() * 1000)
     for reading in readings:
@@ -81,6 +82,10 @@ def loop_lines(readings: Iterable[LoopReading]) -> Iterator[bytes]:
             ("failures_total", float(reading.failures)),
             ("items_set_aside", float(reading.items_set_aside)),
         ):
-            metric = {"__name__": f"ffrtmp_importer_loop_{name}", "loop": reading.name}
+            metric = {
+                "__name__": f"ffrtmp_importer_loop_{name}",
+                "job": "series_importer",
+                "loop": reading.name,
+            }
             line = {"metric": metric, "values": [value], "timestamps": [now_ms]}
             yield msgspec.json.encode(line) + b"\n"
