@@ -118,10 +118,9 @@ dashboard-types: $(TYPES_READY) ## Check the JSON files of the dashboards with G
 	node $(TYPES)/check.mjs
 
 .PHONY: dashboard-preview
-dashboard-preview: setup ## Draw the data of all panels on one page (URL=https://... CA= CERT= KEY= TOKEN_FILE= INVENTORY=)
+dashboard-preview: setup ## Draw the data of all panels on one page (URL= CA= CERT= KEY= TOKEN_FILE=)
 	$(DASHBOARDS) preview $(if $(URL),--url '$(URL)') $(if $(CA),--ca '$(CA)') $(if $(CERT),--cert '$(CERT)') \
-		$(if $(KEY),--key '$(KEY)') $(if $(TOKEN_FILE),--token-file '$(TOKEN_FILE)') \
-		$(if $(INVENTORY),--inventory '$(INVENTORY)')
+		$(if $(KEY),--key '$(KEY)') $(if $(TOKEN_FILE),--token-file '$(TOKEN_FILE)')
 
 # --- tests ---------------------------------------------------------------------------------
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farm_dashboards.preview.expressions import substituted
+
 FOLDER = Path(__file__).resolve().parents[1] / "roles/grafana/files/dashboards"
 
-_METRIC = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?=[{\[)\s]|$)")
+_SELECTED = re.compile(r"\b([a-zA-Z_]\w*)\{")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class PanelQuery:
     @property
     def expr(self) -> str:
         """The query, in which all nodes, encoders and scenarios are selected."""
-        return substituted(self.target["expr"])
+        return substituted(self.target["expr"], rate_interval="1m")
 
 
 def documents() -> list[dict[str, Any]]:
@@ -49,25 +51,6 @@ def queries() -> Iterator[PanelQuery]:
                 yield PanelQuery(document["uid"], panel, target)
 
 
-def substituted(expr: str, *, rate_interval: str = "1m") -> str:
-    """Return a query whose variables are replaced by values.
-
-    Args:
-        expr: The query.
-        rate_interval: The value of `$__rate_interval`.
-    """
-    replaced = expr.replace("$__rate_interval", rate_interval)
-    return re.sub(r"\$(?:node|encoder|scenario)\b", ".*", replaced)
-
-
 def metrics_of(expr: str) -> set[str]:
-    """Return the names of the metrics that a query selects."""
-    selected = re.sub(r"\b(?:by|on|unless on|and on)\s*\([^)]*\)", "", expr)
-    return {
-        name
-        for name in _METRIC.findall(re.sub(r"\{[^}]*\}", "{}", selected))
-        if name not in _FUNCTIONS
-    }
-
-
-_FUNCTIONS = {"histogram_quantile", "max_over_time", "last_over_time", "avg_over_time"}
+    """Return the names of the metrics that a query selects. Each selector has matchers."""
+    return set(_SELECTED.findall(expr))

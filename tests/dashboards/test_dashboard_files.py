@@ -1,18 +1,22 @@
 """Tests of the files that `make dashboards` builds."""
 
+import shutil
 from pathlib import Path
 
+import alert_rules
 import pytest
 from farm_dashboards import files
 from farm_dashboards.catalog import alert_panels, all_dashboards
-from ruamel.yaml import YAML
 
 
 def test_the_committed_files_are_current(root: Path) -> None:
     assert files.outdated(root) == []
 
 
-def test_a_changed_a_missing_and_a_former_file_are_found(tmp_path: Path) -> None:
+def test_a_changed_a_missing_and_a_former_file_are_found(root: Path, tmp_path: Path) -> None:
+    variables = tmp_path / files.ALERT_PANELS
+    variables.parent.mkdir(parents=True)
+    shutil.copy(root / files.ALERT_PANELS, variables)
     files.write(tmp_path)
     assert files.outdated(tmp_path) == []
     changed = tmp_path / files.FOLDER / "ffrtmp-run.json"
@@ -20,20 +24,27 @@ def test_a_changed_a_missing_and_a_former_file_are_found(tmp_path: Path) -> None
     (tmp_path / files.FOLDER / "ffrtmp-live.json").unlink()
     former = tmp_path / files.FOLDER / "farm.json"
     former.write_text("{}", encoding="utf-8")
-    expected = [
-        files.FOLDER / name for name in ("farm.json", "ffrtmp-live.json", "ffrtmp-run.json")
-    ]
+    text = variables.read_text(encoding="utf-8")
+    variables.write_text(text.replace("  Watchdog: ", "  Former: "), encoding="utf-8")
+    names = ("farm.json", "ffrtmp-live.json", "ffrtmp-run.json")
+    expected = [*(files.FOLDER / name for name in names), files.ALERT_PANELS]
     assert files.outdated(tmp_path) == expected
     assert files.write(tmp_path) == expected
     assert not former.exists()
+    assert variables.read_text(encoding="utf-8") == text
     assert files.outdated(tmp_path) == []
 
 
-def test_every_alert_has_one_panel(root: Path) -> None:
+def test_the_variables_must_contain_the_panels() -> None:
+    with pytest.raises(ValueError, match="must contain __vmalert_panels once"):
+        files.with_panels("---\n", {"Watchdog": ("ffrtmp-queue", 1)})
+
+
+def test_every_alert_has_one_panel_and_a_runbook(root: Path) -> None:
     dashboards = all_dashboards()
-    panels = YAML(typ="safe").load(root / files.ALERT_PANELS)
     found = alert_panels(dashboards)
-    assert {alert: (item["uid"], item["panel"]) for alert, item in panels.items()} == found
-    assert len(found) > 40
+    assert set(found) == {rule["alert"] for rule in alert_rules.rules()}
+    for alert in found:
+        assert (root / "docs/runbooks" / f"{alert}.md").is_file()
     with pytest.raises(ValueError, match="has two panels"):
         alert_panels([*dashboards, dashboards[0]])

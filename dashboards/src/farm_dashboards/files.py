@@ -1,6 +1,7 @@
 """The files that are built from the dashboards."""
 
 import json
+import re
 from pathlib import Path
 
 from farm_dashboards.catalog import alert_panels, all_dashboards, document
@@ -8,31 +9,46 @@ from farm_dashboards.catalog import alert_panels, all_dashboards, document
 FOLDER = Path("roles/grafana/files/dashboards")
 """The directory of the dashboards, in the repository."""
 
-ALERT_PANELS = Path("roles/vmalert/files/panels.yml")
-"""The file with the panel of each alert, in the repository."""
+ALERT_PANELS = Path("roles/vmalert/vars/main.yml")
+"""The file that contains the panel of each alert, in the repository."""
 
-_ALERT_PANELS_HEAD = """\
----
-# Built by `make dashboards`: the dashboard and the panel that show the values of each alert.
-"""
+_PANELS = re.compile(r"^(__vmalert_panels:\n)(?:  .*\n)*", re.MULTILINE)
 
 
-def contents() -> dict[Path, str]:
-    """Return the content of each file, by its path in the repository."""
+def contents(root: Path) -> dict[Path, str]:
+    """Return the content of each file, by its path in the repository.
+
+    Args:
+        root: The root of the repository.
+    """
     dashboards = all_dashboards()
-    found = {
-        FOLDER / f"{dashboard.uid}.json": json.dumps(
-            document(dashboard), indent=2, sort_keys=True, ensure_ascii=False
-        )
-        + "\n"
-        for dashboard in dashboards
-    }
-    lines = (
-        f"{alert}: {{uid: {uid}, panel: {number}}}\n"
-        for alert, (uid, number) in sorted(alert_panels(dashboards).items())
-    )
-    found[ALERT_PANELS] = _ALERT_PANELS_HEAD + "".join(lines)
+    found = {}
+    for dashboard in dashboards:
+        built = json.dumps(document(dashboard), indent=2, sort_keys=True, ensure_ascii=False)
+        found[FOLDER / f"{dashboard.uid}.json"] = f"{built}\n"
+    variables = (root / ALERT_PANELS).read_text(encoding="utf-8")
+    found[ALERT_PANELS] = with_panels(variables, alert_panels(dashboards))
     return found
+
+
+def with_panels(text: str, panels: dict[str, tuple[str, int]]) -> str:
+    """Return the variables of the role vmalert with the panel of each alert.
+
+    Args:
+        text: The file of the variables.
+        panels: The uid of the dashboard and the id of the panel of each alert.
+
+    Raises:
+        ValueError: The file has no variable __vmalert_panels.
+    """
+    lines = "".join(
+        f"  {alert}: {{uid: {uid}, panel: {number}}}\n"
+        for alert, (uid, number) in sorted(panels.items())
+    )
+    changed, count = _PANELS.subn(lambda match: match[1] + lines, text)
+    if count != 1:
+        raise ValueError(f"{ALERT_PANELS} must contain __vmalert_panels once")
+    return changed
 
 
 def write(root: Path) -> list[Path]:
@@ -44,7 +60,7 @@ def write(root: Path) -> list[Path]:
     Returns:
         The paths of the changed files in the repository.
     """
-    built = contents()
+    built = contents(root)
     changed = outdated(root)
     for path in changed:
         file = root / path
@@ -62,7 +78,7 @@ def outdated(root: Path) -> list[Path]:
     Args:
         root: The root of the repository.
     """
-    built = contents()
+    built = contents(root)
     present = {file.relative_to(root) for file in (root / FOLDER).glob("*.json")}
     changed = {
         path

@@ -1,0 +1,60 @@
+"""Tests of the queries of all panels with a real VictoriaMetrics that scrapes a farm's metrics."""
+
+import pytest
+from dashboard_documents import PanelQuery, documents, metrics_of, queries
+from farm_dashboards.preview.expressions import substituted
+
+from .monitored_farm import Farm
+
+pytestmark = pytest.mark.slow
+
+QUERIES = [pytest.param(query, id=query.name) for query in queries()]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_returns_data(farm: Farm, query: PanelQuery) -> None:
+    assert farm.query(substituted(query.target["expr"], rate_interval="20s")), query.expr
+
+
+def test_every_metric_exists(farm: Farm) -> None:
+    names = farm.names()
+    missing = {
+        query.name: sorted(metrics_of(query.expr) - names)
+        for query in queries()
+        if metrics_of(query.expr) - names
+    }
+    assert missing == {}
+
+
+def test_every_legend_names_labels_of_the_series(farm: Farm) -> None:
+    wrong = {}
+    for query in queries():
+        legend = query.target["legendFormat"]
+        series = farm.query(substituted(query.target["expr"], rate_interval="20s"))
+        labels = {label for found in series for label in found["metric"]}
+        unknown = {part.split("}}")[0] for part in legend.split("{{")[1:]} - labels
+        if unknown:
+            wrong[query.name] = sorted(unknown)
+    assert wrong == {}
+
+
+def test_the_variables_have_values(farm: Farm) -> None:
+    for document in documents():
+        for variable in document["templating"]["list"]:
+            if variable["type"] != "query":
+                continue
+            call = variable["query"]["query"]
+            series, _, label = call.removeprefix("label_values(").removesuffix(")").rpartition(", ")
+            answer = farm.client.get(f"/api/v1/label/{label}/values", params={"match[]": series})
+            assert answer.json()["data"], call
+
+
+def test_the_annotations_have_events(farm: Farm) -> None:
+    for annotation in documents()[0]["annotations"]["list"]:
+        assert farm.query(annotation["expr"]), annotation["name"]
+
+
+def test_a_renamed_metric_is_found(farm: Farm) -> None:
+    names = farm.names() - {"ffrtmp_ffmpeg_speed_ratio"}
+    missing = {query.uid for query in queries() if metrics_of(query.expr) - names}
+    assert missing == {"ffrtmp-overview"}
