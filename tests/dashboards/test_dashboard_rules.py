@@ -7,6 +7,7 @@ instances do not apply: each query names its job, and the dashboards select node
 import re
 from typing import Any
 
+import alert_rules
 import pytest
 from dashboard_documents import documents, metrics_of, panels, queries
 from farm_dashboards.variables import RUNBOOKS, SERIES
@@ -215,3 +216,11 @@ def test_the_overview_leads_to_runs_and_runs_lead_to_nodes() -> None:
 
     assert {"ffrtmp-run", "ffrtmp-nodes"} <= targets("ffrtmp-overview")
     assert "ffrtmp-nodes" in targets("ffrtmp-run")
+
+
+def test_only_documented_metrics_are_displayed() -> None:
+    known = alert_rules.documented() | alert_rules.COMING
+    queried = {name for query in queries() for name in metrics_of(query.expr)}
+    own = {name.removesuffix("_bucket") for name in queried if name.startswith("ffrtmp_")}
+    assert len(own) > 100
+    assert own - known == set()
