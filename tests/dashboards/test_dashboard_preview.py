@@ -54,7 +54,7 @@ def test_an_answer_of_another_server_is_an_error(body: bytes | None, message: st
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
-        (1.5, "x", "1.5 x"),
+        (1.5, "suffix:x", "1.5 x"),
         (0.25, "percentunit", "25 %"),
         (2_000_000, "bps", "2 Mbit/s"),
         (0.0025, "joule", "2.5 mJ"),
@@ -64,7 +64,7 @@ def test_an_answer_of_another_server_is_an_error(body: bytes | None, message: st
         (0, "bool_yes_no", "No"),
         (1, "bool_on_off", "On"),
         (0, "watt", "0 W"),
-        (25, "fps", "25 fps"),
+        (25, "suffix:fps", "25 fps"),
         (3, "none", "3"),
     ],
 )

@@ -15,7 +15,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 UIDS = [f"ffrtmp-{name}" for name in ("overview", "run", "nodes", "live", "energy", "queue")]
-_UNITS = {value for name, value in vars(units).items() if not name.startswith("_")} | {"x", "cps"}
+_UNITS = {value for name, value in vars(units).items() if not name.startswith("_")} | {"suffix:fps", "suffix:x"}
 # These series have no job: vmalert and the series importer write them.
 _WITHOUT_JOB = re.compile(r"ALERTS\{|ffrtmp_sample_")
 _SELECTOR = re.compile(r"\b([a-zA-Z_][a-zA-Z0-9_]*)\{([^}]*)\}")
@@ -144,12 +144,12 @@ def _expected_units(expr: str) -> set[str] | None:
         rates = {
             "_bytes_total": {"Bps", "bps"},
             "cpu_seconds_total": {"percentunit", "none"},
-            "_frames_total": {"fps"},
+            "_frames_total": {"suffix:fps"},
         }
         return next((found for end, found in rates.items() if name.endswith(end)), None)
     values = {
         "_bytes_per_second": {"bps"},
-        "_frames_per_second": {"fps"},
+        "_frames_per_second": {"suffix:fps"},
         "_bits_per_second": {"bps"},
         "_timestamp_seconds": {"s"},
         "_seconds": {"s"},
@@ -158,7 +158,7 @@ def _expected_units(expr: str) -> set[str] | None:
         "_celsius": {"celsius"},
         "_hertz": {"hertz"},
         "_joules_per_frame": {"joule"},
-        "_speed_ratio": {"x"},
+        "_speed_ratio": {"suffix:x"},
         "_ratio": {"percentunit"},
     }
     return next((found for end, found in values.items() if name.endswith(end)), None)
@@ -174,7 +174,7 @@ def test_query(query: Any) -> None:
     for name, matchers in selectors:
         if not _WITHOUT_JOB.match(f"{name}{{"):
             assert re.match(r'job=~?"[^"]+"', matchers), f"{name} names no job"
-    for window in re.findall(r"rate\([^\[]*\[([^\]]+)\]", expr):
+    for window in re.findall(r"rate\([^\[]*\[([^\]]+)\]", re.sub(r'"[^"]*"', "", expr)):
         assert window == "$__rate_interval"
     for name in metrics_of(expr):
         if name.endswith(("_total", "_bucket")):

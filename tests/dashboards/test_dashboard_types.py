@@ -42,7 +42,7 @@ def _misspell_an_option(document: dict[str, Any]) -> str:
 def _use_an_unknown_value(document: dict[str, Any]) -> str:
     panel = next(item for item in document["panels"] if item["type"] == "timeseries")
     panel["fieldConfig"]["defaults"]["custom"]["drawStyle"] = "lines"
-    return "drawStyle"
+    return "lines"
 
 
 def _change_a_type(document: dict[str, Any]) -> str:

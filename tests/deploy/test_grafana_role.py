@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def problems(**more: Any) -> list[str]:
 
 def test_the_defaults_are_valid() -> None:
     assert problems() == []
-    assert load_yaml(ROLE / "defaults/main.yml")["grafana_repository_key_fingerprint"] == FINGERPRINT
+    defaults = load_yaml(ROLE / "defaults/main.yml")
+    assert defaults["grafana_repository_key_fingerprint"] == FINGERPRINT
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_an_unpinned_source_is_rejected(setting: dict[str, str], message: str) -
 
 
 def gpg(home: Path, *arguments: str) -> str:
-    command = ["gpg", "--homedir", str(home), "--batch", *arguments]
+    command = [shutil.which("gpg") or "gpg", "--homedir", home, "--batch", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -58,8 +60,8 @@ def test_the_fingerprints_are_those_of_the_primary_keys(tmp_path: Path) -> None:
     expected = []
     try:
         for name in ("one", "two"):
-            options = ("--passphrase", "", "--quick-generate-key")
-            gpg(home, *options, f"{name} <{name}@example.com>", "future-default", "default", "never")
+            user = f"{name} <{name}@example.com>"
+            gpg(home, "--passphrase", "", "--quick-generate-key", user)
         keys = tmp_path / "keys.asc"
         keys.write_text(gpg(home, "--armor", "--export"), encoding="utf-8")
         listed = gpg(home, "--with-colons", "--fingerprint", "--list-keys").splitlines()
@@ -68,7 +70,8 @@ def test_the_fingerprints_are_those_of_the_primary_keys(tmp_path: Path) -> None:
                 expected.append(listed[at + 1].split(":")[9])
         shown = gpg(home, "--with-colons", "--show-keys", str(keys))
     finally:
-        subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+        stop = [shutil.which("gpgconf") or "gpgconf", "--homedir", home, "--kill", "all"]
+        subprocess.run(stop, check=True)
     records = {"stdout": shown}
     found = render("{{ __grafana_key_fingerprints }}", variables(__grafana_key_records=records))
     assert len(expected) == 2

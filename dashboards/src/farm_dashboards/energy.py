@@ -55,6 +55,7 @@ def _power() -> Row:
                 ),
                 (State(0, "unavailable", thresholds.RED), State(1, "available", thresholds.GREEN)),
                 Query(f"max by (node) (ffrtmp_energy_available{{{_CPU}}})", "{{node}}"),
+                links_to_node=True,
             ),
             graph(
                 Description(
@@ -68,7 +69,8 @@ def _power() -> Row:
                 ),
                 Query(
                     f"sum by (reason) (ffrtmp_energy_failure_info{{{_CPU}}})"
-                    f" or sum(1 - ffrtmp_energy_available{{{_CPU}}})",
+                    f' or label_replace(sum(1 - ffrtmp_energy_available{{{_CPU}}}), "reason", "all",'
+                    ' "", "")',
                     "{{reason}}",
                 ),
             ),

@@ -25,11 +25,12 @@ def gpu_row() -> Row:
                 ),
                 (State(0, "none", thresholds.BLUE), State(1, "usable", thresholds.GREEN)),
                 Query(f"max by (node) (ffrtmp_gpu_available{{{_GPU}}})", "{{node}}"),
+                links_to_node=True,
             ),
             graph(
                 Description(
                     number=31,
-                    title="Utilization",
+                    title="GPU utilization",
                     text="Share of time in which a unit of a GPU was busy. If encoder is 1, more "
                     "streams only share it.",
                     unit="percentunit",
@@ -44,7 +45,7 @@ def gpu_row() -> Row:
             graph(
                 Description(
                     number=32,
-                    title="Temperature",
+                    title="GPU temperature",
                     text="Temperature of each GPU. Near its limit, it lowers its clocks: improve "
                     "the cooling.",
                     unit="celsius",

@@ -1,6 +1,6 @@
 """The dashboard Compare nodes."""
 
-from farm_dashboards import links, thresholds, variables
+from farm_dashboards import links, thresholds, units, variables
 from farm_dashboards.gpus import gpu_row
 from farm_dashboards.hosts import host_row
 from farm_dashboards.layout import FarmDashboard, Row
@@ -31,7 +31,7 @@ def _comparison() -> Row:
                     Column(
                         "Speed",
                         f"avg by (node) (ffrtmp_result_speed_ratio{{{_RESULTS}}})",
-                        "x",
+                        units.TIMES,
                     ),
                     Column(
                         "Energy per frame",
@@ -67,7 +67,7 @@ def _comparison() -> Row:
                     title="Speed of the same encodes",
                     text="Mean speed over all encodes of a node. It is comparable only if the "
                     "nodes ran the same scenarios: select them in the dashboard Run.",
-                    unit="x",
+                    unit=units.TIMES,
                     steps=thresholds.at_least(1),
                     width=12,
                 ),
@@ -81,7 +81,7 @@ def _comparison() -> Row:
                     text="The control encode never changes. If its speed drifts, the node has "
                     "changed, and its results before and after are not comparable: look for "
                     "updates, throttling and other load.",
-                    unit="x",
+                    unit=units.TIMES,
                     width=12,
                     alerts=("ControlsDrift",),
                 ),

@@ -1,6 +1,6 @@
 """The dashboard Farm overview."""
 
-from farm_dashboards import links, thresholds, variables
+from farm_dashboards import links, thresholds, units, variables
 from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.panels import Description, State, graph, number, state, states_over_time
 from farm_dashboards.queries import Query
@@ -50,9 +50,9 @@ def _fine() -> Row:
             number(
                 Description(
                     number=2,
-                    title="Nodes",
+                    title="Nodes online",
                     text="Nodes that are online, and all nodes. If they differ, find the offline "
-                    "node in the panel Nodes and check its agents.",
+                    "node in the panel State of the nodes and check its agents.",
                     unit="none",
                     steps=thresholds.at_least(1),
                     width=4,
@@ -143,7 +143,7 @@ def _runs() -> Row:
             states_over_time(
                 Description(
                     number=11,
-                    title="Nodes",
+                    title="State of the nodes",
                     text="State of each node. A node that goes offline during a run loses its "
                     "leases: check its network and its agents. A draining node claims no jobs.",
                     unit="none",
@@ -153,6 +153,7 @@ def _runs() -> Row:
                 ),
                 NODE_STATES,
                 Query(NODE_STATE, "{{node}}"),
+                links_to_node=True,
             ),
             grid(
                 Description(
@@ -239,7 +240,7 @@ def _activity() -> Row:
                     title="Frame rate",
                     text="Frames that are encoded per second, by slot. A drop to zero during a job "
                     "means that FFmpeg waits: check the disk and the source.",
-                    unit="fps",
+                    unit=units.FRAMES_PER_SECOND,
                 ),
                 Query(
                     "sum by (node, slot) "
@@ -254,7 +255,7 @@ def _activity() -> Row:
                     title="Speed",
                     text="Speed of running encodes as a multiple of real time; 0 without a job. A "
                     "live stream below 1 falls behind: use a faster preset or fewer streams.",
-                    unit="x",
+                    unit=units.TIMES,
                     steps=thresholds.at_least(1),
                 ),
                 Query(
@@ -286,7 +287,7 @@ def _activity() -> Row:
                     title="Dropped and duplicated frames",
                     text="Frames per second that FFmpeg dropped or duplicated. They make results "
                     "incomparable: check the frame rate of the source and the load of the node.",
-                    unit="fps",
+                    unit=units.FRAMES_PER_SECOND,
                     steps=thresholds.rising(0.1, 1),
                 ),
                 Query(
@@ -328,7 +329,7 @@ def _results() -> Row:
                         unit,
                     )
                     for title, factor, metric, unit in (
-                        ("Speed", "", "ffrtmp_result_speed_ratio", "x"),
+                        ("Speed", "", "ffrtmp_result_speed_ratio", units.TIMES),
                         ("Bit rate", "8 * ", "ffrtmp_result_video_rate_bytes_per_second", "bps"),
                         ("VMAF", "", "ffrtmp_result_vmaf_mean", "none"),
                         ("Age", "time() - ", "ffrtmp_result_timestamp_seconds", "s"),

@@ -134,13 +134,19 @@ def state(described: Description, states: Sequence[State], *queries: Query) -> F
     return describe(panel, described)
 
 
-def states_over_time(described: Description, states: Sequence[State], *queries: Query) -> FarmPanel:
+def states_over_time(
+    described: Description,
+    states: Sequence[State],
+    *queries: Query,
+    links_to_node: bool = False,
+) -> FarmPanel:
     """Return a panel with a bar for each series, whose colors are those of the states.
 
     Args:
         described: The description.
         states: The states.
         *queries: The queries, whose values are those of the states.
+        links_to_node: Whether the series have the label node.
     """
     panel = (
         statetimeline.Panel()
@@ -154,7 +160,7 @@ def states_over_time(described: Description, states: Sequence[State], *queries: 
         .legend(legend())
         .tooltip(_tooltip())
     )
-    return describe(panel, described, (links.series_to_node(),))
+    return describe(panel, described, (links.series_to_node(),) if links_to_node else ())
 
 
 def graph(

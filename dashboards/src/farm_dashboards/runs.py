@@ -1,6 +1,6 @@
 """The dashboard Run."""
 
-from farm_dashboards import links, thresholds, variables
+from farm_dashboards import links, thresholds, units, variables
 from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.panels import Description, bars, graph
 from farm_dashboards.queries import Query
@@ -41,7 +41,7 @@ def _curves() -> Row:
                     height=10,
                 ),
                 ENCODE,
-                Column("Speed", mean("ffrtmp_result_speed_ratio"), "x"),
+                Column("Speed", mean("ffrtmp_result_speed_ratio"), units.TIMES),
                 Column("VMAF", mean("ffrtmp_result_vmaf_mean"), "none"),
             ),
         ],
@@ -66,8 +66,8 @@ def _speed() -> Row:
                 ),
                 by,
                 [
-                    Column("Speed", mean("ffrtmp_result_speed_ratio", by), "x"),
-                    Column("Frame rate", mean("ffrtmp_result_frames_per_second", by), "fps"),
+                    Column("Speed", mean("ffrtmp_result_speed_ratio", by), units.TIMES),
+                    Column("Frame rate", mean("ffrtmp_result_frames_per_second", by), units.FRAMES_PER_SECOND),
                     Column(
                         "Bit rate",
                         "8 * " + mean("ffrtmp_result_video_rate_bytes_per_second", by),
@@ -96,7 +96,7 @@ def _speed() -> Row:
                     title="Speed",
                     text="Source duration over encode time. An encode below 1 cannot run in real "
                     "time on this hardware: use a faster preset.",
-                    unit="x",
+                    unit=units.TIMES,
                     steps=thresholds.at_least(1),
                 ),
                 Query(mean("ffrtmp_result_speed_ratio"), ENCODE_LEGEND),
@@ -205,7 +205,7 @@ def _samples() -> Row:
                     (
                         "Frame rate",
                         "ffrtmp_sample_frames_per_second",
-                        "fps",
+                        units.FRAMES_PER_SECOND,
                         "Frames per second in each second of a measurement. A repeat that is "
                         "slower than the others was disturbed.",
                     ),

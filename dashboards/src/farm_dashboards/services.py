@@ -45,7 +45,6 @@ def services_row() -> Row:
                     text="Series that are created. Many new series for a long time slow queries "
                     "down, and above a configured limit their samples are dropped.",
                     unit="cps",
-                    alerts=("SeriesDropped",),
                 ),
                 Query(
                     f"sum(rate(vm_new_timeseries_created_total{{{_VM}}}[$__rate_interval]))",
@@ -77,14 +76,12 @@ def services_row() -> Row:
                     alerts=("AlertsUndelivered",),
                 ),
                 Query(
-                    "sum by (integration) (increase("
-                    'alertmanager_notifications_total{job="alertmanager"}[1h]))',
-                    "{{integration}} sent",
+                    'sum(increase(alertmanager_notifications_total{job="alertmanager"}[1h]))',
+                    "sent",
                 ),
                 Query(
-                    "sum by (integration) (increase("
-                    'alertmanager_notifications_failed_total{job="alertmanager"}[1h]))',
-                    "{{integration}} failed",
+                    'sum(increase(alertmanager_notifications_failed_total{job="alertmanager"}[1h]))',
+                    "failed",
                 ),
             ),
             states_over_time(

@@ -125,8 +125,10 @@ def _draw_values(panel: dict[str, Any], answers: Answers, drawing: Drawing) -> N
 
 
 def _draw_table(panel: dict[str, Any], answers: Answers, drawing: Drawing) -> None:
-    renamed: dict[str, str] = panel["transformations"][1]["options"]["renameByName"]
-    keys = [name for name in renamed if not name.startswith("Value")]
+    options = panel["transformations"][1]["options"]
+    renamed: dict[str, str] = options["renameByName"]
+    ordered = sorted(renamed, key=options["indexByName"].__getitem__)
+    keys = [name for name in ordered if not name.startswith("Value")]
     titles = [target["legendFormat"] for target, _ in answers]
     units = _column_units(panel, titles)
     rows = _joined(keys, answers)

@@ -9,7 +9,6 @@ _SYMBOLS = {
     "cpm": "/min",
     "cps": "/s",
     "dB": "dB",
-    "fps": "fps",
     "hertz": "Hz",
     "joule": "J",
     "kwatth": "kWh",
@@ -17,7 +16,7 @@ _SYMBOLS = {
     "reqps": "req/s",
     "watt": "W",
 }
-_WITHOUT_PREFIX = {"celsius", "cpm", "dB", "fps", "kwatth"}
+_WITHOUT_PREFIX = {"celsius", "cpm", "dB", "kwatth"}
 _DURATIONS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _YES_NO = {"bool_yes_no": ("No", "Yes"), "bool_on_off": ("Off", "On")}
 
@@ -35,8 +34,10 @@ def formatted(value: float, unit: str) -> str:
         return f"{100 * value:.4g} %"
     if unit == "s":
         return _duration(value)
-    symbol = _SYMBOLS.get(unit, "x" if unit == "x" else "")
-    if unit in _WITHOUT_PREFIX or not symbol or unit == "x":
+    if unit.startswith("suffix:"):
+        return f"{value:.4g} {unit.removeprefix('suffix:')}"
+    symbol = _SYMBOLS.get(unit, "")
+    if unit in _WITHOUT_PREFIX or not symbol:
         return f"{value:.4g} {symbol}".rstrip()
     size = abs(value)
     scale, prefix = next((item for item in _PREFIXES if size >= item[0]), (1.0, ""))
