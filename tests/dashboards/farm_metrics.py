@@ -1,21 +1,58 @@
 """Pages of metrics with the names and the labels of all exporters of a farm.
 
 The names and labels are those that the collectors of the exporters describe; the tables of
-docs/metrics.md are generated from the same source. Samples that a collector cannot provide without
-a farm have values and labels from this module.
+docs/metrics.md are generated from the same source. The collectors of the exporters results, qoe and
+cost have read results. Samples that a collector cannot provide without a farm have labels from this
+module. All values are from this module.
 """
 
 import itertools
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import factories
+import pytest
+import result_collectors
+from ffrtmp_shared import control_encode
 from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.ids import new_id
+from ffrtmp_shared.models import Node
+from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.states import JobState, NodeState
 from prometheus_client.metrics_core import Metric
 
 from ..docs.metric_tables import Described, metrics
 
 NODE = "worker1"
+
+# The time of the results of the factories.
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+_PRICES: dict[str, Any] = {
+    "valid_from": "2026-01-01",
+    "currency": "EUR",
+    "source": "contract",
+    "regions": {
+        "de": {
+            "pue": 1.5,
+            "energy_per_kwh": 0.3,
+            "carbon_g_per_kwh": 400,
+            "carbon_method": "location_average",
+            "carbon_source": "an example",
+            "carbon_year": 2024,
+        }
+    },
+    "nodes": {
+        NODE: {
+            "region": "de",
+            "per_hour": 0.9,
+            "embodied_kg": 876,
+            "embodied_life_years": 10,
+            "embodied_source": "an example",
+        }
+    },
+}
 
 _EVERY = ("every exporter", "master and every exporter")
 _TABLES = {
@@ -71,7 +108,11 @@ class FarmMetrics:
     """The metrics of a farm. Counters grow from page to page."""
 
     def __init__(self) -> None:
-        self._described: dict[str, list[Described]] = metrics()
+        collected = _collected()
+        self._described = {
+            table: list(_with_samples(described, collected))
+            for table, described in metrics().items()
+        }
         self._pages = dict.fromkeys(JOBS, 0)
 
     def page(self, job: str) -> bytes:
@@ -94,6 +135,53 @@ class FarmMetrics:
         known = [sample.labels for sample in metric.samples if sample.name == name]
         for at, found in enumerate(known or _products(labels)):
             yield f"{name}{_braces(found)} {_value(name, metric.type, number, at)}"
+
+
+class _PricedNode:
+    """The prices and the node of a farm, which the exporter cost reads."""
+
+    def prices(self) -> PriceBook:
+        return parse_book({"entries": [_PRICES]})
+
+    def nodes(self) -> tuple[Node, ...]:
+        node = Node(
+            id=new_id(),
+            name=NODE,
+            state=NodeState.ACTIVE,
+            registration=factories.registration(NODE),
+            registered_at=_START,
+            last_seen_at=_START,
+        )
+        return (node,)
+
+
+def _collected() -> dict[str, Metric]:
+    """Return the metrics of the exporters that have read results, by their names."""
+    clock = (_START + timedelta(hours=2)).timestamp
+    results = (
+        result_collectors.result(),
+        result_collectors.result(scenario=control_encode.SCENARIO),
+    )
+    pages = result_collectors.page_of(*results)
+    latest = result_collectors.latest_results(clock)
+    latest.refresh(pages, lambda run_id: pytest.fail(f"the results are not of the run {run_id}"))
+    experience = result_collectors.experience(clock)
+    experience.refresh(pages, _PricedNode().prices)
+    costs = result_collectors.farm_costs(clock)
+    costs.refresh(pages, _PricedNode())
+    return {
+        metric.name: metric
+        for collector in (latest, experience, costs)
+        for metric in collector.collect()
+    }
+
+
+def _with_samples(
+    described: Iterable[Described], collected: dict[str, Metric]
+) -> Iterator[Described]:
+    for metric, labels in described:
+        found = collected.get(metric.name)
+        yield (found, labels) if found is not None and found.samples else (metric, labels)
 
 
 def _value(name: str, kind: str, number: int, at: int) -> float:

@@ -15,7 +15,10 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 UIDS = [f"ffrtmp-{name}" for name in ("overview", "run", "nodes", "live", "energy", "queue")]
-_UNITS = {value for name, value in vars(units).items() if not name.startswith("_")} | {"suffix:fps", "suffix:x"}
+_UNITS = {value for name, value in vars(units).items() if not name.startswith("_")} | {
+    "suffix:fps",
+    "suffix:x",
+}
 # These series have no job: vmalert and the series importer write them.
 _WITHOUT_JOB = re.compile(r"ALERTS\{|ffrtmp_sample_")
 _SELECTOR = re.compile(r"\b([a-zA-Z_][a-zA-Z0-9_]*)\{([^}]*)\}")
