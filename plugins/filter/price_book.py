@@ -59,7 +59,8 @@ def _undated_entry(worker_prices: Mapping[str, Mapping[str, Any]]) -> dict[str, 
             (str(prices["currency"]), amount)
             for prices in worker_prices.values()
             if (amount := _amount(prices["energy_per_kwh"])) is not None
-        }
+        },
+        key=str,
     )
     names = {price: f"worker-{number}" for number, price in enumerate(energy_prices, 1)}
     nodes = {}
@@ -85,9 +86,17 @@ def _undated_entry(worker_prices: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     }
 
 
-def _amount(value: Any) -> float | None:
-    """Return a price of a worker. The role worker has checked that it is a number or empty."""
-    return None if str(value) == "" else float(value)
+def _amount(value: Any) -> Any:
+    """Return a price of a worker as a number, or None if it is empty.
+
+    Anything else is returned as it is, so that the rules of price books report it.
+    """
+    if str(value) == "":
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
 
 
 class FilterModule:

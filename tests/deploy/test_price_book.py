@@ -77,6 +77,21 @@ def test_the_variables_of_the_workers_become_an_undated_entry() -> None:
     assert book.superseded_nodes == ()
 
 
+@pytest.mark.parametrize(
+    ("worker", "message"),
+    [
+        (_worker("abc"), "node w1: per_hour must be a number; it is 'abc'"),
+        (_worker(-1), "node w1: per_hour must not be negative; it is -1.0"),
+        (_worker(1, ["x"]), "region worker-1: energy_per_kwh must be a number"),
+        (_worker(1, 2, ""), "currency is '', which is not a known currency"),
+    ],
+)
+def test_wrong_variables_of_the_workers_are_reported(worker: dict[str, Any], message: str) -> None:
+    variables = _variables(master_worker_prices={"w0": _worker(1, 2), "w1": worker})
+    problems = render("{{ __master_price_problems }}", variables)
+    assert any(message in problem for problem in problems), problems
+
+
 def test_the_book_takes_precedence_over_the_variables_of_the_workers() -> None:
     workers = {"w1": _worker(0.45), "w2": _worker(0.6)}
     book = parse_book(_document(master_price_book=[_ENTRY], master_worker_prices=workers))

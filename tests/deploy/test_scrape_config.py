@@ -81,7 +81,7 @@ def test_the_limits_allow_all_latest_results_that_the_exporters_serve() -> None:
     experience.refresh(result_collectors.page_of(found), PriceBook)
     for collector in (latest, experience):
         page = MetricPage({"exporter": collector}).render("")[0]
-        lines = [line for line in page.splitlines() if b"worker-17" in line]
+        lines = [line for line in page.splitlines() if b"a-long-clip" in line]
         # A run with repeats also has the width of the interval, and one on a host with a GPU and
         # prices has its energy and cost.
         samples = (len(lines) + 2) * series_max
