@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import role_template
-from role_templates import ROOT
+import role_templates
+from role_templates import ROOT, load_yaml
 from ruamel.yaml import YAML
 
 CASES = ROOT / "tests/deploy/alert_cases"
@@ -51,6 +52,15 @@ def rules(**variables: Any) -> list[dict[str, Any]]:
     """Return all rules, in the order of the file."""
     groups = load(render(**variables))["groups"]
     return [rule for group in groups for rule in group["rules"]]
+
+
+def problems(**variables: Any) -> list[str]:
+    """Return the problems that the role finds in its settings."""
+    role = ROOT / "roles/vmalert"
+    known = load_yaml(role / "defaults/main.yml") | load_yaml(role / "vars/main.yml")
+    values = {**known, "role_path": str(role), **variables}
+    found: list[str] = role_templates.render("{{ __vmalert_problems }}", values)
+    return found
 
 
 def panels() -> dict[str, dict[str, Any]]:

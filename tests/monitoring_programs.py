@@ -50,6 +50,9 @@ def run_victoria_metrics(
         victoria_metrics_programs(release) / "victoria-metrics",
         f"-storageDataPath={folder / 'data'}",
         f"-promscrape.config={folder / 'scrape.yml'}",
+        # Its own metrics, with the job of the farm's scrape configuration.
+        "-selfScrapeInterval=1s",
+        "-selfScrapeJob=victoria_metrics",
         # By default, samples can be queried after 30 s.
         "-search.latencyOffset=0s",
         "-search.disableCache",

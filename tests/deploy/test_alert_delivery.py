@@ -1,5 +1,6 @@
 """Test of the whole way of an alert: scrape, rules, Alertmanager, and a webhook."""
 
+import itertools
 import re
 import threading
 from pathlib import Path
@@ -148,3 +149,29 @@ def test_alerts_and_their_resolution_reach_a_webhook(tmp_path: Path, release: st
     assert annotations["runbook_url"] == "https://git.example/docs/runbooks/NodeOffline.md"
     assert annotations["dashboard_url"].startswith("https://grafana.example/d/ffrtmp-")
     assert annotations["dashboard_url"].endswith("&var-node=w1")
+
+
+@pytest.mark.parametrize("release", monitoring_programs.RELEASES)
+def test_a_target_with_too_many_series_is_reported(tmp_path: Path, release: str) -> None:
+    """Each release of VictoriaMetrics counts the dropped samples in metrics of its own."""
+    (rule,) = (rule for rule in alert_rules.rules() if rule["alert"] == "ScrapeLimited")
+    counter = itertools.count()
+
+    def page(_: str) -> bytes:
+        return f'ffrtmp_a{{b="{next(counter)}"}} 1\n'.encode()
+
+    with HttpServer(page) as exporter:
+        address = exporter.url.removeprefix("http://")
+        scrapes = (
+            "global: {scrape_interval: 200ms}\nscrape_configs:\n"
+            f"  - {{job_name: gpu, series_limit: 5, static_configs: [{{targets: ['{address}']}}]}}"
+        )
+        with monitoring_programs.run_victoria_metrics(release, tmp_path, scrapes) as client:
+
+            def reported() -> list[tuple[str, str]]:
+                answer = client.get("/api/v1/query", params={"query": rule["expr"]}).json()
+                found = [series["metric"] for series in answer["data"]["result"]]
+                return [(labels["job"], labels["instance"]) for labels in found]
+
+            wait_until(reported, "the target is not reported")
+            assert reported() == [("gpu", address)]

@@ -1,6 +1,7 @@
 """Tests of Alertmanager's routes, receivers, grouping and inhibition, with Alertmanager itself."""
 
 import json
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -253,24 +254,42 @@ def test_alerts_of_a_kind_are_sent_in_one_message(
     assert len(messages("d")[0]["alerts"]) == 1
 
 
+def posted(receiver: HttpServer, path: str, name: str) -> list[tuple[dict[str, str], str]]:
+    """Return the headers and bodies of the messages about an alert that were posted to a path."""
+    requests = list(receiver.requests)
+    found = [(headers, body.decode()) for where, headers, body in requests if where == path]
+    return [(headers, body) for headers, body in found if name in body]
+
+
 @pytest.mark.slow
-def test_secrets_are_read_from_files(alertmanager: httpx.Client, receiver: HttpServer) -> None:
-    alertmanager.post("/api/v2/alerts", json=[alert("FarmOnFire", "critical", farm="e")])
+def test_secrets_are_read_from_files(
+    alertmanager: httpx.Client, receiver: HttpServer, folder: Path, release: str
+) -> None:
+    name = f"FarmOnFire{release}"
 
     def bodies(path: str) -> list[tuple[dict[str, str], str]]:
-        found = list(receiver.requests)
-        return [(h, b.decode()) for p, h, b in found if p == path and "FarmOnFire" in b.decode()]
+        return posted(receiver, path, name)
 
+    alertmanager.post("/api/v2/alerts", json=[alert(name, "critical", farm="e")])
     paths = ("/oncall", "/secret-webhook-url", "/secret-slack-url", "/pagerduty", "/people")
     wait_until(lambda: all(bodies(path) for path in paths), "not all messages arrive")
     headers, _ = bodies("/oncall")[0]
     assert headers["Authorization"] == "Bearer secret-token"
     _, slack = bodies("/secret-slack-url")[0]
-    for text in ("#farm", "Summary of FarmOnFire", "https://git.example/FarmOnFire.md"):
+    for text in ("#farm", f"Summary of {name}", f"https://git.example/{name}.md"):
         assert text in slack
     _, event = bodies("/pagerduty")[0]
     assert json.loads(event)["routing_key"] == "secret-routing-key"
     assert json.loads(event)["payload"]["severity"] == "critical"
+    # A new secret needs no restart.
+    secrets = {"webhooks": "token", "pagerduty": "routing-key"}
+    for kind, secret in secrets.items():
+        (folder / f"alertmanager-oncall-{kind}-1.secret").write_text(f"new-{secret}\n")
+    name = f"FarmFlooded{release}"
+    alertmanager.post("/api/v2/alerts", json=[alert(name, "critical", farm="e")])
+    wait_until(lambda: bodies("/oncall") and bodies("/pagerduty"), "no messages arrive")
+    assert bodies("/oncall")[0][0]["Authorization"] == "Bearer new-token"
+    assert json.loads(bodies("/pagerduty")[0][1])["routing_key"] == "new-routing-key"
 
 
 def test_no_secret_is_in_the_settings(config: str, folder: Path) -> None:
@@ -342,3 +361,29 @@ def test_invalid_settings_are_refused_with_the_cause(
 
 def test_valid_settings_are_accepted(variables: dict[str, Any]) -> None:
     assert render("{{ __alertmanager_problems }}", role_values(**variables)) == []
+
+
+def examples() -> list[dict[str, Any]]:
+    """Return the settings in the examples of the documentation."""
+    text = (ROOT / "docs/alerts.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [YAML(typ="safe").load(block) for block in blocks]
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_examples_of_the_documentation_are_valid(tmp_path: Path, number: int) -> None:
+    found = examples()
+    assert len(found) == 2
+    for name in ("pagerduty-key", "slack-url", "mail-password", "chat-token"):
+        (tmp_path / name).write_text("secret")
+    text = json.dumps(found[number]).replace("{{ farm_secrets_dir }}", str(tmp_path))
+    values = json.loads(text)
+    assert render("{{ __alertmanager_problems }}", role_values(**values)) == []
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(role_template.render("alertmanager", "alertmanager.yml.j2", **values))
+    program = monitoring_programs.alertmanager_programs("") / "amtool"
+    subprocess.run([program, "check-config", path], check=True)
+    if number == 0:
+        assert route("", path, severity="critical") == "oncall"
+        assert route("", path, severity="warning") == "team"
+        assert route("", path, alertname="Watchdog") == "watchdog"
