@@ -5,6 +5,8 @@ instances do not apply: each query names its job, and the dashboards select node
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import alert_rules
@@ -25,12 +27,7 @@ _SELECTOR = re.compile(r"\b([a-zA-Z_][a-zA-Z0-9_]*)\{([^}]*)\}")
 
 ALL = documents()
 BY_UID = {document["uid"]: document for document in ALL}
-PANELS = [
-    pytest.param(document, panel, id=f"{document['uid']}/{panel['id']}")
-    for document in ALL
-    for panel in panels(document)
-]
-QUERIES = [pytest.param(query, id=query.name) for query in queries()]
+EACH = pytest.mark.parametrize("document", ALL, ids=lambda document: document["uid"])
 
 
 def test_the_dashboards_have_fixed_uids() -> None:
@@ -39,7 +36,7 @@ def test_the_dashboards_have_fixed_uids() -> None:
     assert len({document["title"] for document in ALL}) == len(UIDS)
 
 
-@pytest.mark.parametrize("document", ALL, ids=lambda document: document["uid"])
+@EACH
 def test_dashboard(document: dict[str, Any]) -> None:
     assert document["schemaVersion"] >= 42
     assert "apiVersion" not in document, "Grafana cannot provision the schema v2 from files"
@@ -50,7 +47,7 @@ def test_dashboard(document: dict[str, Any]) -> None:
     assert read.title == document["title"]
 
 
-@pytest.mark.parametrize("document", ALL, ids=lambda document: document["uid"])
+@EACH
 def test_ids_are_unique_and_positive(document: dict[str, Any]) -> None:
     ids = [panel["id"] for panel in document["panels"]]
     assert len(ids) == len(set(ids))
@@ -60,7 +57,7 @@ def test_ids_are_unique_and_positive(document: dict[str, Any]) -> None:
     assert all(row["panels"] == [] and row["collapsed"] is False for row in rows)
 
 
-@pytest.mark.parametrize("document", ALL, ids=lambda document: document["uid"])
+@EACH
 def test_panels_do_not_overlap(document: dict[str, Any]) -> None:
     taken: dict[tuple[int, int], int] = {}
     for panel in document["panels"]:
@@ -72,7 +69,7 @@ def test_panels_do_not_overlap(document: dict[str, Any]) -> None:
                 taken[x, y] = panel["id"]
 
 
-@pytest.mark.parametrize("document", ALL, ids=lambda document: document["uid"])
+@EACH
 def test_variables(document: dict[str, Any]) -> None:
     variables = {item["name"]: item for item in document["templating"]["list"]}
     source = variables.pop("datasource")
@@ -87,19 +84,12 @@ def test_variables(document: dict[str, Any]) -> None:
         assert variable["allValue"] == ".*"
         assert variable["refresh"] == 2, "read again when the time range changes"
         assert variable["datasource"]["uid"] == "${datasource}"
-        used = any(f'{name}=~"${name}"' in query.expr for query in _targets(document))
+        targets = [target for panel in panels(document) for target in panel["targets"]]
+        used = any(f'{name}=~"${name}"' in target["expr"] for target in targets)
         assert used, f"no query uses {name}"
 
 
-def _targets(document: dict[str, Any]) -> list[Any]:
-    class Raw:
-        def __init__(self, expr: str) -> None:
-            self.expr = expr
-
-    return [Raw(target["expr"]) for panel in panels(document) for target in panel["targets"]]
-
-
-@pytest.mark.parametrize("document", ALL, ids=lambda document: document["uid"])
+@EACH
 def test_annotations(document: dict[str, Any]) -> None:
     annotations = {item["name"]: item for item in document["annotations"]["list"]}
     assert set(annotations) == {"Runs", "Deployments", "Alerts"}
@@ -110,32 +100,35 @@ def test_annotations(document: dict[str, Any]) -> None:
         assert annotation["titleFormat"]
 
 
-@pytest.mark.parametrize(("document", "panel"), PANELS)
-def test_panel(document: dict[str, Any], panel: dict[str, Any]) -> None:
+@EACH
+def test_panels(document: dict[str, Any]) -> None:
+    titles = Counter(panel["title"] for panel in panels(document))
+    found = {panel["id"]: list(_problems(panel)) for panel in panels(document)}
+    assert {number: problems for number, problems in found.items() if problems} == {}
+    assert [title for title, count in titles.items() if not title or count > 1] == []
+
+
+def _problems(panel: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a panel."""
     defaults = panel["fieldConfig"]["defaults"]
-    assert panel["title"]
-    assert len(panel["description"]) > 40
-    assert panel["description"].endswith(".")
-    assert panel["datasource"]["uid"] == "${datasource}"
-    assert defaults["unit"] in _UNITS
-    assert defaults["thresholds"]["steps"][0]["value"] is None
-    assert 0 < len(panel["targets"]) <= 26
-    if panel["type"] in ("timeseries", "state-timeline", "xychart"):
-        assert panel["options"]["legend"]["showLegend"] is True
-    titles = [other["title"] for other in panels(document)]
-    assert titles.count(panel["title"]) == 1, "two panels have this title"
-
-
-@pytest.mark.parametrize(("document", "panel"), PANELS)
-def test_units_match_the_metrics(document: dict[str, Any], panel: dict[str, Any]) -> None:
-    if panel["type"] in ("table", "xychart"):
-        return
-    unit = panel["fieldConfig"]["defaults"]["unit"]
-    for target in panel["targets"]:
-        expr = target["expr"]
-        expected = _expected_units(expr)
-        if expected is not None:
-            assert unit in expected, expr
+    if len(panel["description"]) <= 40 or not panel["description"].endswith("."):
+        yield "the description does not state an action in complete sentences"
+    if panel["datasource"]["uid"] != "${datasource}":
+        yield "the data source is not that of the variable"
+    if defaults["unit"] not in _UNITS:
+        yield f"Grafana does not know the unit {defaults['unit']}"
+    if defaults["thresholds"]["steps"][0]["value"] is not None:
+        yield "the first threshold must apply to all values"
+    if not 0 < len(panel["targets"]) <= 26:
+        yield "there must be 1 to 26 queries"
+    has_legend = panel["type"] in ("timeseries", "state-timeline", "xychart")
+    if has_legend and panel["options"]["legend"]["showLegend"] is not True:
+        yield "there is no legend"
+    if panel["type"] not in ("table", "xychart"):
+        for target in panel["targets"]:
+            expected = _expected_units(target["expr"])
+            if expected is not None and defaults["unit"] not in expected:
+                yield f"the unit of {target['expr']} is not {defaults['unit']}"
 
 
 def _expected_units(expr: str) -> set[str] | None:
@@ -167,23 +160,36 @@ def _expected_units(expr: str) -> set[str] | None:
     return next((found for end, found in values.items() if name.endswith(end)), None)
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_query(query: Any) -> None:
-    expr = query.target["expr"]
-    assert query.target["datasource"]["uid"] == "${datasource}"
-    assert query.target["legendFormat"]
-    selectors = _SELECTOR.findall(expr)
-    assert selectors
-    for name, matchers in selectors:
-        if not _WITHOUT_JOB.match(f"{name}{{"):
-            assert re.match(r'job=~?"[^"]+"', matchers), f"{name} names no job"
-    for window in re.findall(r"rate\([^\[]*\[([^\]]+)\]", re.sub(r'"[^"]*"', "", expr)):
-        assert window == "$__rate_interval"
+@EACH
+def test_queries(document: dict[str, Any]) -> None:
+    found = {
+        query.name: list(_query_problems(query.target))
+        for query in queries()
+        if query.uid == document["uid"]
+    }
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+def _query_problems(target: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a query."""
+    expr = target["expr"]
+    if target["datasource"]["uid"] != "${datasource}":
+        yield "the data source is not that of the variable"
+    if not target["legendFormat"]:
+        yield "there is no legend"
+    if not _SELECTOR.search(expr):
+        yield "no metric is selected"
+    for name, matchers in _SELECTOR.findall(expr):
+        if not _WITHOUT_JOB.match(f"{name}{{") and not re.match(r'job=~?"[^"]+"', matchers):
+            yield f"{name} names no job"
+    unquoted = re.sub(r'"[^"]*"', "", expr)
+    for window in re.findall(r"rate\([^\[]*\[([^\]]+)\]", unquoted):
+        if window != "$__rate_interval":
+            yield f"the rate of {window} does not follow the time range"
     for name in metrics_of(expr):
-        if name.endswith(("_total", "_bucket")):
-            assert re.search(rf"(?:rate|increase|changes)\({name}", re.sub(r"\s", "", expr)), (
-                f"{name} is a counter"
-            )
+        called = re.search(rf"(?:rate|increase|changes)\({name}", re.sub(r"\s", "", expr))
+        if name.endswith(("_total", "_bucket")) and not called:
+            yield f"the counter {name} is not aggregated"
 
 
 def test_links_lead_to_existing_dashboards_and_variables() -> None:

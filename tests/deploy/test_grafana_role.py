@@ -99,9 +99,7 @@ def test_an_installed_dashboard_links_to_the_runbook(document: dict[str, Any]) -
         grafana_runbook_base_url=f"{url}/",
     )
     installed = json.loads(text)
-    (runbooks,) = (
-        item for item in installed["templating"]["list"] if item["name"] == "runbooks"
-    )
+    (runbooks,) = (item for item in installed["templating"]["list"] if item["name"] == "runbooks")
     assert runbooks["query"] == url
     assert installed["panels"] == document["panels"]
 

@@ -19,9 +19,7 @@ def rows(columns: int) -> list[list[str]]:
 
 
 def test_the_page_lists_every_dashboard_with_its_purpose() -> None:
-    known = {
-        (item["title"], f"`/d/{item['uid']}`", item["description"]) for item in documents()
-    }
+    known = {(item["title"], f"`/d/{item['uid']}`", item["description"]) for item in documents()}
     assert {tuple(row) for row in rows(3)} == known
 
 

@@ -69,8 +69,8 @@ def _power() -> Row:
                 ),
                 Query(
                     f"sum by (reason) (ffrtmp_energy_failure_info{{{_CPU}}})"
-                    f' or label_replace(sum(1 - ffrtmp_energy_available{{{_CPU}}}), "reason", "all",'
-                    ' "", "")',
+                    f" or label_replace(sum(1 - ffrtmp_energy_available{{{_CPU}}}),"
+                    ' "reason", "all", "", "")',
                     "{{reason}}",
                 ),
             ),

@@ -67,7 +67,11 @@ def _speed() -> Row:
                 by,
                 [
                     Column("Speed", mean("ffrtmp_result_speed_ratio", by), units.TIMES),
-                    Column("Frame rate", mean("ffrtmp_result_frames_per_second", by), units.FRAMES_PER_SECOND),
+                    Column(
+                        "Frame rate",
+                        mean("ffrtmp_result_frames_per_second", by),
+                        units.FRAMES_PER_SECOND,
+                    ),
                     Column(
                         "Bit rate",
                         "8 * " + mean("ffrtmp_result_video_rate_bytes_per_second", by),

@@ -1,6 +1,6 @@
 """Charts of panels in SVG, drawn with Vega-Lite."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,26 +23,55 @@ class Line:
     points: Sequence[tuple[float, float]]
 
 
-def over_time(lines: Sequence[Line], title: str, *, is_state: bool = False) -> str:
+def over_time(lines: Sequence[Line], title: str) -> str:
     """Return a chart of series over time.
 
     Args:
         lines: The series.
         title: The title of the vertical axis.
-        is_state: Whether the values are states, which change in steps.
     """
     rows = [
         {"series": line.name, "time": at_s * 1000, "value": value}
         for line in lines[:SERIES_MAX]
         for at_s, value in line.points
     ]
-    mark = {"type": "line", "point": len(rows) < _POINTS_MAX, "clip": True}
     return _svg(
         rows,
-        mark | ({"interpolate": "step-after"} if is_state else {}),
+        {"type": "line", "point": len(rows) < _POINTS_MAX, "clip": True},
         x={"field": "time", "type": "temporal", "title": None},
         y={"field": "value", "type": "quantitative", "title": title},
         height=_HEIGHT,
+    )
+
+
+def states(lines: Sequence[Line], texts: Mapping[float, tuple[str, str]], step_s: float) -> str:
+    """Return a chart with a bar for each series, whose colors are those of its states.
+
+    Args:
+        lines: The series.
+        texts: The text and the color of each value.
+        step_s: The time between two values in seconds.
+    """
+    rows = [
+        {
+            "series": line.name,
+            "begin": at_s * 1000,
+            "end": (at_s + step_s) * 1000,
+            "state": texts.get(value, (f"{value:g}", ""))[0],
+        }
+        for line in lines[:SERIES_MAX]
+        for at_s, value in line.points
+    ]
+    names, colors = zip(*texts.values(), strict=True)
+    scale = {"domain": list(names), "range": list(colors)}
+    return _svg(
+        rows,
+        {"type": "rect"},
+        x={"field": "begin", "type": "temporal", "title": None},
+        y={"field": "series", "type": "nominal", "title": None},
+        height=max(18 * len(lines[:SERIES_MAX]), 40),
+        x2={"field": "end"},
+        color={"field": "state", "type": "nominal", "title": None, "scale": scale},
     )
 
 
@@ -94,15 +123,15 @@ def _svg(
     x: dict[str, Any],
     y: dict[str, Any],
     height: int,
+    **more: dict[str, Any],
 ) -> str:
-    color = {"field": "series", "type": "nominal", "title": None, "legend": {"labelLimit": 300}}
-    if mark["type"] == "bar":
-        color["legend"] = None
+    legend = None if mark["type"] == "bar" else {"labelLimit": 300}
+    color = {"field": "series", "type": "nominal", "title": None, "legend": legend}
     specification = _BASE | {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "height": height,
         "data": {"values": rows},
         "mark": mark,
-        "encoding": {"x": x, "y": y, "color": color},
+        "encoding": {"x": x, "y": y, "color": color} | more,
     }
     return str(vl_convert.vegalite_to_svg(specification, vl_version=_VEGA_LITE))

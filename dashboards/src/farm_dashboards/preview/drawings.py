@@ -63,7 +63,7 @@ def draw(panel: dict[str, Any], database: Database, period: Period) -> Drawing:
     if panel["type"] in _TABLES:
         _draw_table(panel, answers, drawing)
     elif panel["type"] in _TIME_SERIES:
-        _draw_graph(panel, answers, drawing)
+        _draw_graph(panel, answers, drawing, period.step_s)
     else:
         _draw_values(panel, answers, drawing)
     return drawing
@@ -95,8 +95,22 @@ def _unit(panel: dict[str, Any]) -> str:
     return unit
 
 
-def _draw_graph(panel: dict[str, Any], answers: Answers, drawing: Drawing) -> None:
-    unit = _unit(panel)
+def _states(panel: dict[str, Any]) -> dict[float, tuple[str, str]]:
+    """Return the text and the color of each state; empty if the values are not states."""
+    mappings = panel["fieldConfig"]["defaults"].get("mappings", [])
+    return {
+        float(value): (item["text"], item["color"])
+        for mapping in mappings
+        for value, item in mapping["options"].items()
+    }
+
+
+def _text(panel: dict[str, Any], value: float) -> str:
+    states = _states(panel)
+    return states[value][0] if value in states else formatted(value, _unit(panel))
+
+
+def _draw_graph(panel: dict[str, Any], answers: Answers, drawing: Drawing, step_s: float) -> None:
     lines = [
         charts.Line(legend(target["legendFormat"], item.labels), item.points)
         for target, series in answers
@@ -105,23 +119,26 @@ def _draw_graph(panel: dict[str, Any], answers: Answers, drawing: Drawing) -> No
     drawing.head = ["series", "last", "minimum", "maximum"]
     for line in lines:
         values = [value for _, value in line.points]
-        cells = (formatted(value, unit) for value in (values[-1], min(values), max(values)))
+        cells = (_text(panel, value) for value in (values[-1], min(values), max(values)))
         drawing.rows.append([line.name, *cells])
-    if lines:
-        drawing.svg = charts.over_time(lines, unit, is_state=panel["type"] == "state-timeline")
+    if not lines:
+        return
+    states = _states(panel)
+    drawing.svg = (
+        charts.states(lines, states, step_s) if states else charts.over_time(lines, _unit(panel))
+    )
 
 
 def _draw_values(panel: dict[str, Any], answers: Answers, drawing: Drawing) -> None:
-    unit = _unit(panel)
     values = [
         (legend(target["legendFormat"], item.labels), item.points[-1][1])
         for target, series in answers
         for item in series
     ]
     drawing.head = ["series", "value"]
-    drawing.rows = [[name, formatted(value, unit)] for name, value in values]
+    drawing.rows = [[name, _text(panel, value)] for name, value in values]
     if values:
-        drawing.svg = charts.bars(values, unit)
+        drawing.svg = charts.bars(values, _unit(panel))
 
 
 def _draw_table(panel: dict[str, Any], answers: Answers, drawing: Drawing) -> None:
