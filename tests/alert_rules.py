@@ -19,17 +19,7 @@ RUNBOOKS = ROOT / "docs/runbooks"
 VMALERT_TOOL = ROOT / ".cache/victoria-metrics-trixie/usr/bin/vmalert-tool"
 
 # Metrics of exporters that docs/metrics.md does not list yet.
-COMING = {
-    "ffrtmp_node_clock_offset_seconds",
-    "ffrtmp_node_disk_full_in_seconds",
-    "ffrtmp_node_failed_unit_info",
-    "ffrtmp_node_failed_units",
-    "ffrtmp_probe_certificate_not_after_timestamp_seconds",
-    "ffrtmp_probe_duration_seconds",
-    "ffrtmp_probe_failure_info",
-    "ffrtmp_probe_success",
-    "ffrtmp_probe_version_matches",
-}
+COMING: set[str] = set()
 
 _LABELS = re.compile(r"\{.*\}")
 

@@ -66,6 +66,11 @@ class Cluster:
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stdout}{done.stderr}")
 
+    def use_tls(self, certificate_file: Path, key_file: Path) -> None:
+        """Offer TLS with files that the server's user can read; before `start`."""
+        files = {"ssl_cert_file": str(certificate_file), "ssl_key_file": str(key_file)}
+        self._settings |= {"ssl": "on", **files}
+
     def start(self) -> None:
         """Start the server and wait until it accepts connections.
 

@@ -51,6 +51,9 @@ EXCEPTIONS = {
     "master/api/agent_endpoints.py:_wait_for_job": (
         "a task that ends with one request and wakes its claim, whatever its outcome is"
     ),
+    "master/exporters/probes.py:Prober._tick": (
+        "a task for a single probe, which has a deadline and receives every exception"
+    ),
     "master/server/fast_path_protocol.py:FastPathProtocol.on_message_complete": (
         "a task for a single request, which closes the connection if it fails"
     ),

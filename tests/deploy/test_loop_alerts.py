@@ -15,7 +15,7 @@ _ADDED = re.compile(r'\.add\(\s*(?:"(\w+)"|(_\w+)),\s*stale_after_s=')
 
 _PREFIXES = {
     "ffrtmp_agent": tuple(sorted(AGENT_LOOPS)),
-    "ffrtmp_exporter": ("refresh", "containers", "datagrams", "listener"),
+    "ffrtmp_exporter": ("refresh", "containers", "datagrams", "listener", "probes"),
     "ffrtmp_energy_reader": ("samples",),
     "ffrtmp_importer": ("import",),
 }

@@ -95,9 +95,9 @@ def test_renamed_and_removed_variables_have_different_remedies(probed: dict[str,
 
 
 def test_all_agents_may_have_the_same_address(probed: dict[str, Any]) -> None:
-    """121 agents use up to four connections each; 128 connections are left for others."""
-    assert int(probed["b1"]["load_balancer"]) == 4 * 121 + 128
-    assert int(probed["m1"]["master"]) == 4 * 121 + 128
+    """121 agents use up to five connections each; 128 connections are left for others."""
+    assert int(probed["b1"]["load_balancer"]) == 5 * 121 + 128
+    assert int(probed["m1"]["master"]) == 5 * 121 + 128
 
 
 @pytest.mark.parametrize("role", ["master", "rtmp_server"])

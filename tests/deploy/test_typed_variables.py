@@ -26,12 +26,17 @@ ROLES = sorted(
     path.name for path in (ROOT / "roles").iterdir() if path.name not in {"test_machines"}
 )
 PLAYBOOKS = "playbooks"
-# Options of the role exporters that only a playbook reads, for the exporters of results.
+# Options of the role exporters that only a playbook reads, for the exporters of results and health.
 _RESULTS_OPTIONS = {
     "exporters_results_series_max": {"type": "int"},
     "exporters_results_runs_max": {"type": "int"},
     "exporters_results_keep_days": {"type": "float"},
     "exporters_results_recount_s": {"type": "float"},
+    "exporters_health_probe_interval_s": {"type": "float"},
+    "exporters_health_probe_timeout_s": {"type": "float"},
+    "exporters_health_components_max": {"type": "int"},
+    "exporters_health_disk_window_s": {"type": "float"},
+    "exporters_health_disk_history_min_s": {"type": "float"},
 }
 """The playbooks and the settings of the groups, which are tested like a role."""
 

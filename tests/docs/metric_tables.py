@@ -5,25 +5,35 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import factories
 from certificates import Site
+from ffrtmp_master.exporters.components import Component, ProbeKind
+from ffrtmp_master.exporters.disk_forecast import DiskForecasts
 from ffrtmp_master.exporters.health import FarmHealth, Health
+from ffrtmp_master.exporters.probe_connections import ProbeFailure
+from ffrtmp_master.exporters.probe_metrics import ComponentSelection, DiskRecorder, ProbeCollector
+from ffrtmp_master.exporters.probes import ProbeOutcome
 from ffrtmp_master.store.queue_stats import DatabaseSize
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_master.telemetry.metrics import Metrics
 from ffrtmp_master.telemetry.snapshot import FarmSnapshot
 from ffrtmp_shared import exporter
+from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.metric_page import MetricPage
+from ffrtmp_shared.models import Node, NodeHeartbeat
 from ffrtmp_shared.server_certificates import (
     CertificateCollector,
     CertificateFiles,
     ServerCertificates,
 )
 from ffrtmp_shared.source_age import SourceAge
+from ffrtmp_shared.states import NodeState
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.exporters.cpu import CpuCollector, EnergyCollector
 from ffrtmp_worker.exporters.docker_engine import Container, Containers
@@ -128,7 +138,25 @@ def _read_at_scrape() -> Iterable[Metric]:
 
 
 def _health() -> Iterable[Metric]:
-    return FarmHealth().metrics_of(Health(is_ready=True))
+    """Return the metrics for a farm with a component that fails and a unit that has failed."""
+    selection = ComponentSelection(lambda: (), lambda: (), components_max=1)
+    disks = DiskRecorder(DiskForecasts(window_s=1, history_min_s=1))
+    component = Component(component="cpu", probe=ProbeKind.EXPORTER, host="worker1", port=9510)
+    failed = ProbeOutcome(ProbeFailure.TIMEOUT, duration_s=5.0)
+    probes = ProbeCollector(lambda: [(component, failed)], lambda: (), selection, disks)
+    heartbeat = NodeHeartbeat(failed_unit_count=1, failed_units=("nginx.service",))
+    now = datetime.now(UTC)
+    node = Node(
+        id=new_id(),
+        name="worker1",
+        state=NodeState.ACTIVE,
+        registration=factories.registration("worker1"),
+        registered_at=now,
+        last_seen_at=now,
+        heartbeat=heartbeat,
+        heartbeat_at=now,
+    )
+    return *FarmHealth().metrics_of(Health(is_ready=True, nodes=(node,))), *probes.collect()
 
 
 def _source(name: str) -> Iterable[Metric]:

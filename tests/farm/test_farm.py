@@ -64,6 +64,24 @@ def test_a_suite_is_measured(farm: Farm, make_clip: Callable[[int], Path]) -> No
         assert [artifact.name for artifact in result.artifacts].count("ffmpeg.log") == 1
 
 
+def test_an_idle_agent_reports_the_clock_of_its_host(farm: Farm) -> None:
+    """Agent and master have the same clock; the bounds of the reported offset must contain 0."""
+
+    def has_reported() -> bool:
+        with farm.client() as client:
+            (node,) = client.nodes()
+        return node.heartbeat is not None and node.heartbeat.clock is not None
+
+    farm.start_agents("worker1")
+    wait_until(has_reported, "the agent reports the offset of its clock")
+    with farm.client() as client:
+        (node,) = client.nodes()
+    assert node.heartbeat is not None
+    assert node.heartbeat.clock is not None
+    assert abs(node.heartbeat.clock.offset_s) <= node.heartbeat.clock.uncertainty_s + 0.01
+    assert node.heartbeat_at is not None
+
+
 # Only make test-deep runs this test, because molecule/default always does the same on a deployed
 # farm.
 @pytest.mark.deep

@@ -361,6 +361,17 @@ def test_health_shows_nodes_and_unfinished_runs(ready_harness: Any) -> None:
     assert value(health, "ffrtmp_run_jobs", state="queued") == 2
 
 
+def test_a_node_that_was_drained_and_stopped_is_not_reported_as_down(ready_harness: Any) -> None:
+    ready_harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    health = FarmHealth()
+    health.refresh(Api(ready_harness))
+    assert value(health, "ffrtmp_node_up", node="worker1") == 1
+    ready_harness.clock.advance(61)
+    health.refresh(Api(ready_harness))
+    assert value(health, "ffrtmp_node_up", node="worker1") is None
+    assert value(health, "ffrtmp_node_state", node="worker1", state="offline") == 1
+
+
 def test_all_unfinished_runs_are_counted_whatever_the_page_size(ready_harness: Any) -> None:
     api = Api(ready_harness)
     unfinished = [ready_harness.run()["id"] for _ in range(3)]

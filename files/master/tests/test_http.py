@@ -83,6 +83,23 @@ def test_discovery_returns_the_targets_of_every_node(harness: Any) -> None:
     assert harness.ok("viewer", "GET", "/v1/sd/gpu") == []
 
 
+def test_discovery_omits_a_node_that_was_drained_and_stopped(harness: Any) -> None:
+    harness.register("worker1")
+    harness.register("worker2")
+    harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
+    listed = harness.ok("viewer", "GET", "/v1/sd/cpu")
+    assert [group["labels"]["node"] for group in listed] == ["worker1", "worker2"]
+    harness.clock.advance(1000)
+    listed = harness.ok("viewer", "GET", "/v1/sd/cpu")
+    assert [group["labels"]["node"] for group in listed] == ["worker2"]
+    # The node is started again, but still drained.
+    harness.register("worker1")
+    node = harness.ok("viewer", "GET", "/v1/nodes")["items"][0]
+    assert (node["name"], node["state"], node["is_draining"]) == ("worker1", "draining", True)
+    listed = harness.ok("viewer", "GET", "/v1/sd/cpu")
+    assert [group["labels"]["node"] for group in listed] == ["worker1", "worker2"]
+
+
 def test_readiness_needs_the_schema(harness: Any) -> None:
     assert harness.call(None, "GET", "/readyz").json()["status"] == "ready"
 

@@ -133,6 +133,15 @@ def test_paths_and_methods(site: Site) -> None:
             assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
+def test_single_collectors_can_be_requested(site: Site) -> None:
+    with running(site) as server:
+        context = site.context()
+        _, _, whole = ask(context, server, "/metrics?collect[]=constant")
+        _, _, other = ask(context, server, "/metrics?collect[]=other&collect%5B%5D=more")
+    assert b"ffrtmp_some_bytes" in whole
+    assert b"ffrtmp_some_bytes" not in other
+
+
 def test_head_returns_only_headers(site: Site) -> None:
     with running(site) as server:
         context = site.context()

@@ -47,6 +47,23 @@ def not_a_number() -> Iterable[Metric]:
     yield GaugeMetricFamily("ffrtmp_not_a_number", "A value of a wrong type", "x")  # type: ignore[arg-type]
 
 
+def test_only_the_named_collectors_are_called() -> None:
+    called = []
+
+    def collect() -> Iterable[Metric]:
+        called.append(1)
+        return good()
+
+    page = MetricPage({"other": Fixed(collect), "good": Fixed(good)})
+    text = page.render("", {"good", "unknown"})[0].decode()
+    assert text.count("ffrtmp_good_bytes 7.0") == 1
+    assert f'{SUCCESS}{{collector="good"}} 1.0' in text
+    assert 'collector="other"' not in text
+    assert not called
+    page.render("")
+    assert called
+
+
 @pytest.mark.parametrize("accept", ["", ACCEPT_OF_PROMETHEUS])
 @pytest.mark.parametrize("bad", [half, surrogate, not_a_number])
 def test_a_failing_collector_loses_only_its_own_metrics(

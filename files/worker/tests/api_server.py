@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,16 @@ from urllib.parse import urlsplit
 import msgspec
 import trustme
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Artifact, Claim, HeartbeatAnswer, LogStored, Problem, ReportStored
+from ffrtmp_shared.models import (
+    Artifact,
+    Claim,
+    Heartbeat,
+    HeartbeatAnswer,
+    LogStored,
+    NodeHeartbeatAnswer,
+    Problem,
+    ReportStored,
+)
 from ffrtmp_shared.states import JobState
 
 
@@ -72,6 +82,14 @@ class ApiServer:
         """Answer the next requests whose path ends with `ending` with the given statuses."""
         self.refusals.setdefault(ending, deque()).extend(statuses)
 
+    def heartbeats(self) -> list[Heartbeat]:
+        """Return the received heartbeats of jobs."""
+        return [
+            msgspec.json.decode(request.body, type=Heartbeat)
+            for request in self.seen
+            if request.path.startswith("/v1/jobs/") and request.path.endswith("/heartbeat")
+        ]
+
     def bodies(self, ending: str) -> list[bytes]:
         """Return the bodies of the requests whose path ends with `ending`."""
         return [request.body for request in self.seen if request.path.endswith(ending)]
@@ -96,7 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(status, Problem(type="t", title="no", status=status, detail="refused"))
                 return
         name = path.rpartition("/")[2]
-        if name == "heartbeat":
+        if path.startswith("/v1/nodes/") and name == "heartbeat":
+            self._send(200, NodeHeartbeatAnswer(time=datetime.now(UTC)))
+        elif name == "heartbeat":
             self._send(200, HeartbeatAnswer(lease_s=60, cancel=state.cancel))
         elif name in ("result", "failure"):
             self._send(200, ReportStored(job_id=new_id(), state=JobState.SUCCEEDED, repeated=False))

@@ -17,7 +17,6 @@ from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import (
     FailureReport,
-    Heartbeat,
     Job,
     Registration,
     ResultReport,
@@ -96,7 +95,7 @@ def _wait(condition: Callable[[], object], seconds: float = 25) -> None:
 
 def _encodes(master: ApiServer) -> bool:
     """Return whether a heartbeat has reported encoded frames."""
-    beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
+    beats = master.heartbeats()
     return any(beat.progress.stage == "encode" and beat.progress.frames for beat in beats)
 
 
@@ -131,7 +130,7 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert b"".join(master.bodies("/log")) == log
     last_log = max(n for n, request in enumerate(master.seen) if request.path.endswith("/log"))
     assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_log:]}
-    beats = [msgspec.json.decode(b, type=Heartbeat) for b in master.bodies("/heartbeat")]
+    beats = master.heartbeats()
     assert {beat.attempt for beat in beats} == {3}
 
 
@@ -157,7 +156,7 @@ def test_the_exporter_receives_the_encode_and_the_last_quality(
     quality = report.measurement.quality
     assert isinstance(quality, QualityMeasurement)
     loops = {loop.name for activity in encoding for loop in activity.loops}
-    assert loops == {"claims", "heartbeat", "log_upload", "host_samples"}
+    assert loops == {"claims", "heartbeat", "log_upload", "host_samples", "node_heartbeat"}
     # The last result is sent again, so that an exporter that starts now receives it.
     assert msgspec.structs.replace(activities[-1], loops=()) == SlotActivity(
         slot=1,
@@ -198,10 +197,10 @@ def test_sigterm_stops_and_reports_the_job(
 def test_a_lost_lease_ends_the_work_without_a_report(
     master: ApiServer, config: Path, medium_clip: Path, clip: Path, tmp_path: Path
 ) -> None:
-    _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
+    job = _offer(master, medium_clip, scenario(medium_clip, preset="veryslow", threads=1))
     with _running(config):
         _wait(lambda: _encodes(master))
-        master.refuse("/heartbeat", 409)
+        master.refuse(f"/{job.id}/heartbeat", 409)
         _wait(lambda: not _ffmpegs_below(tmp_path))
         other = _offer(master, clip, scenario(clip))
         _wait(lambda: master.bodies("/result"))

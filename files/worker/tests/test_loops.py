@@ -24,6 +24,7 @@ from ffrtmp_worker import kinds
 from ffrtmp_worker.agent.agent import Agent
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
+from ffrtmp_worker.agent.node_heartbeats import NodeHeartbeats
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.energy.reader import EnergyReader, EnergyReaderSettings, ReadingServer
 from ffrtmp_worker.exporters import ffmpeg
@@ -79,6 +80,18 @@ def heartbeat(rig: Rig) -> Iterator[None]:
     rig.set_broken(False)
     with LeaseKeeper(rig.claim, rig.impostor.connect, rig.loops):
         yield
+
+
+@contextmanager
+def node_heartbeat(rig: Rig) -> Iterator[None]:
+    rig.good = Reply(200, b'{"time": "2026-01-01T00:00:00Z"}')
+    rig.set_broken(False)
+    beats = NodeHeartbeats(
+        "worker-1", rig.impostor.connect, rig.loops, interval_s=_QUICK_S, read_units=lambda: None
+    )
+    beats.start()
+    yield
+    beats.stop()
 
 
 @contextmanager
@@ -181,6 +194,7 @@ def samples(rig: Rig) -> Iterator[None]:
 
 CASES: dict[str, Callable[[Rig], AbstractContextManager[None]]] = {
     "heartbeat": heartbeat,
+    "node_heartbeat": node_heartbeat,
     "log_upload": log_upload,
     "host_samples": host_samples,
     "rtmp_stat": rtmp_stat_page,

@@ -14,6 +14,7 @@ UNITS = {
         "ffrtmp-exporter@qoe.service",
         "ffrtmp-exporter@cost.service",
         "ffrtmp-exporter@health.service",
+        "ffrtmp-node-exporter.service",
     ],
     "worker": [
         "ffrtmp-agent@1.service",
@@ -21,6 +22,7 @@ UNITS = {
         "ffrtmp-exporter@cpu.service",
         "ffrtmp-exporter@gpu.service",
         "ffrtmp-exporter@ffmpeg.service",
+        "ffrtmp-node-exporter.service",
     ],
     "rtmp_server": ["ffrtmp-rtmp-server.service"],
     "monitoring": [
@@ -43,6 +45,8 @@ LISTENERS = [
     ("master", EVERYWHERE, 9504),
     ("master", EVERYWHERE, 9507),
     ("master", EVERYWHERE, 9600),
+    ("master", EVERYWHERE, 9100),
+    ("worker", EVERYWHERE, 9100),
     ("worker", EVERYWHERE, 9506),
     ("worker", EVERYWHERE, 9510),
     ("worker", EVERYWHERE, 9511),
@@ -61,6 +65,8 @@ FILES = [
     ("master", "/var/lib/ffmpeg-rtmp/master/farm.db", "ffrtmp-master", "ffrtmp-master", 0o640),
     ("monitoring", "/etc/ffmpeg-rtmp/series-importer.yml", "root", "ffrtmp-series", 0o640),
     ("monitoring", "/etc/ffmpeg-rtmp/series-importer.token", "root", "ffrtmp-series", 0o640),
+    ("master", "/etc/ffmpeg-rtmp/components.yml", "root", "ffrtmp-exporter", 0o640),
+    ("worker", "/etc/ffmpeg-rtmp/node-exporter.yml", "root", "ffrtmp-node-exporter", 0o640),
     ("worker", "/etc/ffmpeg-rtmp/agent.yml", "root", "ffrtmp-worker", 0o640),
     ("worker", "/etc/ffmpeg-rtmp/agent.token", "root", "ffrtmp-worker", 0o640),
     ("worker", "/var/lib/ffmpeg-rtmp/worker", "ffrtmp-worker", "ffrtmp-worker", 0o750),

@@ -24,6 +24,8 @@ from ffrtmp_shared.models import (
     JobPage,
     LogStored,
     Node,
+    NodeHeartbeat,
+    NodeHeartbeatAnswer,
     NodeList,
     NodeUpdate,
     Registration,
@@ -157,6 +159,11 @@ class MasterClient:
         """Register the node, or update its registration."""
         path = f"/v1/nodes/{registration.name}"
         return self._call("PUT", path, Node, body=registration)
+
+    def send_node_heartbeat(self, name: str, heartbeat: NodeHeartbeat) -> NodeHeartbeatAnswer:
+        """Report the condition of a node's host. A master of an earlier release answers 404."""
+        path = f"/v1/nodes/{name}/heartbeat"
+        return self._call("POST", path, NodeHeartbeatAnswer, body=heartbeat)
 
     def claim(self, request: ClaimRequest) -> Claim | None:
         """Claim a job, waiting up to `request.wait_s`. Return None if no job became available."""

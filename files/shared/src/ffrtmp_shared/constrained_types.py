@@ -19,6 +19,9 @@ Line = Annotated[str, Meta(pattern=value_rules.LINE)]
 MasterUrl = Annotated[str, Meta(pattern=value_rules.MASTER_URL)]
 """The URL of an API server. It must not contain a user or a password, which logs would show."""
 
+UnitName = Annotated[str, Meta(pattern=value_rules.UNIT_NAME)]
+"""The name of a unit of systemd."""
+
 Word = Annotated[str, Meta(min_length=1, max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
 LongText = Annotated[str, Meta(max_length=16_384)]

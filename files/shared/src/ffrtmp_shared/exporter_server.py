@@ -9,6 +9,7 @@ from html import escape
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs
 
 from ffrtmp_shared import http_exchange
 from ffrtmp_shared.connection_table import ConnectionBounds, ConnectionTable, OpenConnection
@@ -171,7 +172,10 @@ class ExporterServer:
     def _metrics(self, request: HttpRequest) -> HttpResponse:
         if not self._is_ready():
             return _NOT_READY
-        body, content_type = self._page.render(request.headers.get("accept", ""))
+        # As in node_exporter, the parameter selects collectors, so that a client that needs few
+        # metrics does not cause the cost of all.
+        names = frozenset(parse_qs(request.query).get("collect[]", ()))
+        body, content_type = self._page.render(request.headers.get("accept", ""), names)
         return HttpResponse(HTTPStatus.OK, body, content_type)
 
     def _readiness(self, _: HttpRequest) -> HttpResponse:

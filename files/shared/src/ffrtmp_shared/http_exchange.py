@@ -46,11 +46,15 @@ class HttpTimes:
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """A request without its body, which is never accepted. The names of headers are lowercase."""
+    """A request without its body, which is never accepted. The names of headers are lowercase.
+
+    `query` is the part of the target after the path, without the question mark.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
+    query: str = ""
 
     def accepts_gzip(self) -> bool:
         """Return whether the client accepts a compressed response."""
@@ -131,9 +135,11 @@ def _receive(
         http.receive_data(received)
     if not isinstance(event, h11.Request):
         return None
+    path, _, query = event.target.decode("ascii").partition("?")
     return HttpRequest(
         method=event.method.decode("ascii"),
-        path=event.target.decode("ascii").partition("?")[0],
+        path=path,
+        query=query,
         headers={name.decode("ascii"): value.decode("latin-1") for name, value in event.headers},
     )
 

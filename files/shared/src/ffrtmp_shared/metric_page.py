@@ -4,7 +4,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 
@@ -52,11 +52,12 @@ class MetricPage:
         """Serve the metrics of `collectors`, by the names that their own metrics use as label."""
         self._guarded = [_Guarded(name, collector) for name, collector in collectors.items()]
 
-    def render(self, accept: str) -> tuple[bytes, str]:
+    def render(self, accept: str, names: Collection[str] = ()) -> tuple[bytes, str]:
         """Return the page and its content type.
 
         Args:
             accept: The value of the request's header Accept, which selects the format.
+            names: The names of the collectors to call. Without names, all are called.
         """
         is_text = not _prefers_openmetrics(accept)
         # The header itself is not passed on, because the function fails for some versions.
@@ -74,6 +75,8 @@ class MetricPage:
         )
         parts = []
         for guarded in self._guarded:
+            if names and guarded.name not in names:
+                continue
             started = time.perf_counter()
             part = guarded.encode(encode, with_created=not is_text)
             duration.add_metric([guarded.name], time.perf_counter() - started)

@@ -20,6 +20,7 @@ from ffrtmp_shared.constrained_types import (
     Real,
     Sha256,
     Text,
+    UnitName,
     Word,
 )
 from ffrtmp_shared.failures import FailureClass
@@ -79,8 +80,48 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ffmpeg_under_test: bool = False
 
 
+MAX_UNITS = 32
+"""The maximum number of failed units that a heartbeat names."""
+
+
+class ClockOffset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The time by which a node's clock is ahead of the master's, in seconds.
+
+    The true offset is between `offset_s - uncertainty_s` and `offset_s + uncertainty_s`.
+    """
+
+    offset_s: Real
+    uncertainty_s: Amount
+
+
+class NodeHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The condition of a node's host, which one agent of the node sends periodically.
+
+    `clock` is null until it has been measured. `failed_unit_count` is the number of units of
+    systemd that have failed, and `failed_units` contains the names of the first of them. The number
+    is null if systemd cannot be queried.
+    """
+
+    clock: ClockOffset | None = None
+    failed_unit_count: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    failed_units: Annotated[tuple[UnitName, ...], Meta(max_length=MAX_UNITS)] = ()
+
+
+class NodeHeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The master's time between the arrival of a heartbeat and the response to it."""
+
+    time: Moment
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered worker host."""
+    """A registered worker host.
+
+    `is_draining` states whether an operator drains the node; unlike `state`, it does not change
+    when the node is offline.
+
+    `heartbeat` is the last heartbeat of the node, which the master received at `heartbeat_at`. Both
+    are null if there is none, for example because the agent is that of an earlier release.
+    """
 
     id: UUID
     name: str
@@ -88,6 +129,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     registration: Registration
     registered_at: Moment
     last_seen_at: Moment
+    is_draining: bool = False
+    heartbeat: NodeHeartbeat | None = None
+    heartbeat_at: Moment | None = None
 
 
 class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

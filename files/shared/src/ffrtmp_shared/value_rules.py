@@ -45,6 +45,7 @@ ADDRESS = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,254}" + END
 LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}" + END
 KEY = r"^[ -~]{1,255}" + END
 CURRENCY = "^[A-Z]{3}" + END
+UNIT_NAME = r"^[A-Za-z0-9:_.@\\-]{1,255}" + END
 FRAME_RATE = r"^[1-9][0-9]{0,5}(/[1-9][0-9]{0,5})?" + END
 LABEL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*" + END
 PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*" + END
@@ -61,6 +62,7 @@ RULES = {
     LINE: "1 to 255 characters without control characters and line breaks",
     KEY: "1 to 255 printable ASCII characters",
     CURRENCY: "a currency code of ISO 4217, such as EUR",
+    UNIT_NAME: "the name of a unit of systemd, with 1 to 255 characters",
     FRAME_RATE: "a whole number or a fraction, such as 30 or 30000/1001",
     LABEL: "text without control characters and line breaks",
     PROSE: "text without control characters, except tabs and line feeds, and without characters "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ffrtmp_shared.models import Node, Role, TargetGroup
+from ffrtmp_shared.states import NodeState
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -23,10 +24,22 @@ from ffrtmp_master.store import nodes
 async def discover(
     exporter: NamePart, services: NamedDependency[SkipValidation[Services]]
 ) -> Sequence[TargetGroup]:
-    """List one target for each node that runs the exporter, including offline nodes."""
+    """List one target for each node that runs the exporter.
+
+    An offline node is listed, so that its failure is noticed, unless an operator has drained it:
+    such a node was stopped on purpose, for example to be removed.
+    """
     heard_since = services.liveness.heard_since(services.clock())
     found = await services.reader.read(lambda c: nodes.list_all(c, heard_since))
-    return [_group(node, exporter) for node in found if exporter in node.registration.exporters]
+    return [
+        _group(node, exporter)
+        for node in found
+        if exporter in node.registration.exporters and not _was_stopped(node)
+    ]
+
+
+def _was_stopped(node: Node) -> bool:
+    return node.is_draining and node.state is NodeState.OFFLINE
 
 
 def _group(node: Node, exporter: str) -> TargetGroup:

@@ -4,9 +4,17 @@ from http import HTTPStatus
 from typing import Any
 
 from ffrtmp_shared.admin import AuditAction
-from ffrtmp_shared.models import Node, NodeList, NodeUpdate, Registration, Role
+from ffrtmp_shared.models import (
+    Node,
+    NodeHeartbeat,
+    NodeHeartbeatAnswer,
+    NodeList,
+    NodeUpdate,
+    Registration,
+    Role,
+)
 from ffrtmp_shared.states import NodeState
-from litestar import delete, get, patch, put
+from litestar import delete, get, patch, post, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
@@ -43,6 +51,25 @@ async def register_node(
         return nodes.get_node(work.connection, name, services.liveness.heard_since(work.now))
 
     return await services.writer.write(register)
+
+
+@post(
+    "/v1/nodes/{name:str}/heartbeat",
+    status_code=HTTPStatus.OK,
+    guards=[require_role(Role.AGENT)],
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
+)
+async def record_heartbeat(
+    request: Call, name: NamePart, data: JSONBody[NodeHeartbeat], services: InjectedServices
+) -> NodeHeartbeatAnswer:
+    """Store the condition of a node's host, and return the time of the master."""
+    check_own_node(request, name)
+
+    def record(work: UnitOfWork) -> None:
+        nodes.record_heartbeat(work.connection, name, data, work.now)
+
+    await services.writer.write(record)
+    return NodeHeartbeatAnswer(time=services.clock())
 
 
 @get("/v1/nodes", guards=[require_role(Role.VIEWER)], responses=problems.document_problems())
@@ -95,4 +122,4 @@ async def remove_node(request: Call, name: NamePart, services: InjectedServices)
     await services.writer.write(remove)
 
 
-ROUTES: tuple[Any, ...] = (register_node, list_nodes, update_node, remove_node)
+ROUTES: tuple[Any, ...] = (register_node, record_heartbeat, list_nodes, update_node, remove_node)

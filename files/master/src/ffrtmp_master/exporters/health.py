@@ -1,22 +1,35 @@
-"""The health exporter, which reports whether the master is ready, and states of nodes and runs."""
+"""The health exporter, which reports the states of the master, nodes, runs and all components."""
 
+import argparse
+import sys
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
+from ffrtmp_shared import config, credentials, logs, release_info
 from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.exporter import serve_until_stopped
+from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Node, Run
-from ffrtmp_shared.states import JobState, NodeState, RunState
+from ffrtmp_shared.states import JobState, RunState
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_master.exporters import polling
+from ffrtmp_master.exporters.health_settings import HealthExporterSettings
+from ffrtmp_master.exporters.node_metrics import node_metrics
+from ffrtmp_master.exporters.polling import PollingCollector
+from ffrtmp_master.exporters.probe_service import ProbeService
 from ffrtmp_master.exporters.run_history import RunApi, RunHistory
-from ffrtmp_master.exporters.settings import ApiExporterSettings
+
+_PROGRAM = "ffrtmp-exporter-health"
+_FAILED = 1
+_BAD_CONFIG = 2
 
 
 class FarmApi(RunApi, Protocol):
@@ -49,6 +62,7 @@ class FarmHealth(Collector):
         """Create the collector. Until the first refresh, the master is reported as not ready."""
         self._lock = threading.Lock()
         self._health = Health(is_ready=False)
+        self._known_nodes: Sequence[Node] = ()
         self._history = RunHistory()
         self._is_complete = False
 
@@ -65,12 +79,22 @@ class FarmHealth(Collector):
         try:
             if api.is_ready():
                 nodes = api.nodes()
+                self._known_nodes = nodes
                 self._history.update(api)
                 health = Health(True, nodes, self._history.unfinished.values())
         finally:
             with self._lock:
                 self._health = health
             self._is_complete = True
+
+    def nodes(self) -> Sequence[Node]:
+        """Return the nodes at the last refresh; none if the master was unreachable."""
+        with self._lock:
+            return self._health.nodes
+
+    def known_nodes(self) -> Sequence[Node]:
+        """Return the nodes that the master last returned, also while it is unreachable."""
+        return self._known_nodes
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
@@ -84,30 +108,9 @@ class FarmHealth(Collector):
             "ffrtmp_master_ready", "Whether the master can serve", float(health.is_ready)
         )
         if health.is_ready:
-            yield from _node_metrics(health.nodes)
+            yield from node_metrics(health.nodes)
             yield from _run_metrics(health.runs)
         yield _ended(dict(self._history.ended))
-
-
-def _node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
-    up = GaugeMetricFamily("ffrtmp_node_up", "Whether the node is online", labels=["node"])
-    state = GaugeMetricFamily(
-        "ffrtmp_node_state",
-        "1 for the current state of the node, 0 for the others",
-        labels=["node", "state"],
-    )
-    seen = GaugeMetricFamily(
-        "ffrtmp_node_last_seen_timestamp_seconds",
-        "Time of the last request of an agent of the node",
-        labels=["node"],
-        unit="seconds",
-    )
-    for node in nodes:
-        up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
-        seen.add_metric([node.name], node.last_seen_at.timestamp())
-        for node_state in NodeState:
-            state.add_metric([node.name, node_state], float(node.state is node_state))
-    return up, state, seen
 
 
 def _run_metrics(runs: Collection[Run]) -> Iterable[Metric]:
@@ -137,13 +140,49 @@ def _ended(counts: dict[RunState, int]) -> Metric:
     return ended
 
 
-def _build(
-    client: MasterClient, _settings: ApiExporterSettings, _guard: ItemGuard
-) -> polling.Polled:
-    health = FarmHealth()
-    return polling.Polled(health, lambda: health.refresh(client), health.is_complete)
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command ffrtmp-exporter-health."""
-    polling.serve_polling("health", _build)
+    parser = argparse.ArgumentParser(prog=_PROGRAM)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--version", action="version", version=release_info.version_text(_PROGRAM))
+    options = parser.parse_args(arguments)
+    try:
+        settings = config.load(options.config, HealthExporterSettings)
+        logs.configure(settings.log_level)
+        _serve(settings)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{_PROGRAM}: {error}\n")
+        raise SystemExit(
+            _BAD_CONFIG if isinstance(error, config.ConfigError) else _FAILED
+        ) from None
+
+
+def _serve(settings: HealthExporterSettings) -> None:
+    loops = LoopRegistry()
+    farm = FarmHealth()
+    with ExitStack() as stack:
+        probes = ProbeService(settings, farm, loops)
+        collectors: dict[str, Collector] = {"probes": probes.collector}
+        if settings.master_url is not None and settings.token_file is not None:
+            client = stack.enter_context(
+                MasterClient(
+                    settings.master_url,
+                    credentials.read_token(settings.token_file),
+                    settings.ca_file,
+                    settings.client_certificate,
+                )
+            )
+            refresher = PollingCollector(partial(farm.refresh, client), settings.refresh_s, loops)
+            collectors |= {"health": farm, "source": refresher}
+            refresher.start()
+            stack.callback(refresher.stop)
+        probes.start()
+        stack.callback(probes.stop)
+        has_master = "health" in collectors
+        serve_until_stopped(
+            "health",
+            collectors,
+            settings.exporter,
+            loops,
+            lambda: farm.is_complete() or not has_master,
+        )

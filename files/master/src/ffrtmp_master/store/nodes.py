@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Node, Registration
+from ffrtmp_shared.models import Node, NodeHeartbeat, Registration
 from ffrtmp_shared.states import NodeState
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
@@ -55,6 +55,27 @@ def mark_seen(connection: Connection, name: str, now: datetime) -> None:
         now: The current time.
     """
     connection.execute(update(nodes).where(nodes.c.name == name).values(last_seen_at=now))
+
+
+def record_heartbeat(
+    connection: Connection, name: str, heartbeat: NodeHeartbeat, now: datetime
+) -> None:
+    """Store the heartbeat of a node in place of the previous one.
+
+    Args:
+        connection: A connection with an open transaction.
+        name: The name of the node.
+        heartbeat: The heartbeat.
+        now: The current time.
+
+    Raises:
+        NotFoundError: The node does not exist.
+    """
+    changed = connection.execute(
+        update(nodes).where(nodes.c.name == name).values(heartbeat=heartbeat, heartbeat_at=now)
+    )
+    if not changed.rowcount:
+        raise NotFoundError(f"there is no node {name}")
 
 
 def get_node_row(connection: Connection, name: str) -> Row[tuple[object, ...]]:
@@ -131,4 +152,7 @@ def _node(row: Row[tuple[object, ...]], seen_since: datetime) -> Node:
         registration=row.registration,
         registered_at=row.registered_at,
         last_seen_at=row.last_seen_at,
+        is_draining=row.state == NodeState.DRAINING,
+        heartbeat=row.heartbeat,
+        heartbeat_at=row.heartbeat_at,
     )

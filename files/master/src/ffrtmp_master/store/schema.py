@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from ffrtmp_shared.measurement import Measurement
-from ffrtmp_shared.models import Artifact, Failure, Progress, Registration
+from ffrtmp_shared.models import Artifact, Failure, NodeHeartbeat, Progress, Registration
 from ffrtmp_shared.requirements import Requirements
 from ffrtmp_shared.scenario import Scenario
 from sqlalchemy import (
@@ -85,6 +85,9 @@ nodes = Table(
     Column("revision", Integer, nullable=False, server_default=text("1")),
     Column("registered_at", UtcDateTime, nullable=False),
     Column("last_seen_at", UtcDateTime, nullable=False),
+    # The last heartbeat of the node, and when it arrived.
+    Column("heartbeat", Typed(NodeHeartbeat)),
+    Column("heartbeat_at", UtcDateTime),
 )
 
 sources = Table(

@@ -31,6 +31,7 @@ from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
 from ffrtmp_worker.agent import capabilities, scores_file, series_file
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
+from ffrtmp_worker.agent.node_heartbeats import NodeHeartbeats
 from ffrtmp_worker.agent.report_delivery import ReportDelivery
 from ffrtmp_worker.agent.report_values import UnrepresentableError, conforming_measurement
 from ffrtmp_worker.agent.retry import retry_until_answered
@@ -52,6 +53,8 @@ _log = logging.getLogger(__name__)
 # answers a waiting claim as soon as it has a job.
 _CLAIM_WAIT_S = 5.0
 _CONFLICT = 409
+# Every node has this slot, whose agent reports the condition of the host.
+_REPORTING_SLOT = 1
 # While a job runs, each check of whether it has to stop counts as progress.
 _STALE_AFTER_S = 300.0
 
@@ -110,6 +113,8 @@ class Agent:
         with self._connect() as client:
             try:
                 self._register(client)
+                if self._slot == _REPORTING_SLOT:
+                    self._start_heartbeats()
                 ThreadLoop(
                     self._status,
                     partial(self._run_once, client),
@@ -122,6 +127,12 @@ class Agent:
             finally:
                 self._activity.send_end(self._slot)
                 self._activity.close()
+
+    def _start_heartbeats(self) -> None:
+        """Report the condition of the host until the agent is stopped."""
+        NodeHeartbeats(
+            self._settings.node_name, self._connect, self._tools.loops, stopped=self._stopped
+        ).start()
 
     def _connect(self) -> MasterClient:
         settings = self._settings

@@ -30,7 +30,9 @@ _RECEIVE_TIMEOUT_S = 1.0
 _LOOP_STALE_AFTER_S = 60.0
 _RETRY_PAUSE_MAX_S = 5.0
 # The loops of an agent. Other names are ignored, so that they cannot create time series.
-AGENT_LOOPS = frozenset({"claims", "heartbeat", "log_upload", "host_samples", "rtmp_stat"})
+AGENT_LOOPS = frozenset(
+    {"claims", "heartbeat", "log_upload", "host_samples", "node_heartbeat", "rtmp_stat"}
+)
 _MAX_SLOTS = 1024
 _WORKING_STAGES = ("fetch", "encode", "quality", "report")
 _IDLE = "idle"

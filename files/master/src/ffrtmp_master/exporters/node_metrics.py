@@ -1,0 +1,93 @@
+"""Metrics of the nodes of a farm, from their registration and their heartbeats."""
+
+from collections.abc import Iterable
+
+from ffrtmp_shared.models import Node
+from ffrtmp_shared.states import NodeState
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+
+# An older heartbeat says nothing about the present condition of the host.
+_HEARTBEAT_AGE_MAX_S = 300.0
+
+
+def node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
+    """Return the metrics of the nodes. The condition of a host is omitted if it is outdated."""
+    nodes = tuple(nodes)
+    return *_states(nodes), *_conditions(nodes)
+
+
+def was_stopped(node: Node) -> bool:
+    """Return whether a node is offline after an operator drained it, which is not a failure."""
+    return node.is_draining and node.state is NodeState.OFFLINE
+
+
+def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
+    up = GaugeMetricFamily(
+        "ffrtmp_node_up",
+        "Whether the node is online; absent if it was drained and is offline",
+        labels=["node"],
+    )
+    state = GaugeMetricFamily(
+        "ffrtmp_node_state",
+        "1 for the current state of the node, 0 for the others",
+        labels=["node", "state"],
+    )
+    seen = GaugeMetricFamily(
+        "ffrtmp_node_last_seen_timestamp_seconds",
+        "Time of the last request of an agent of the node",
+        labels=["node"],
+        unit="seconds",
+    )
+    for node in nodes:
+        if not was_stopped(node):
+            up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
+        seen.add_metric([node.name], node.last_seen_at.timestamp())
+        for node_state in NodeState:
+            state.add_metric([node.name, node_state], float(node.state is node_state))
+    return up, state, seen
+
+
+def _conditions(nodes: Iterable[Node]) -> Iterable[Metric]:
+    offset = GaugeMetricFamily(
+        "ffrtmp_node_clock_offset_seconds",
+        "Time by which the clock of the node is ahead of that of the master",
+        labels=["node"],
+        unit="seconds",
+    )
+    uncertainty = GaugeMetricFamily(
+        "ffrtmp_node_clock_offset_uncertainty_seconds",
+        "Largest possible error of ffrtmp_node_clock_offset_seconds, half of a round trip",
+        labels=["node"],
+        unit="seconds",
+    )
+    count = GaugeMetricFamily(
+        "ffrtmp_node_failed_units",
+        "Failed units of systemd on the node; absent if they cannot be read",
+        labels=["node"],
+    )
+    named = InfoMetricFamily(
+        "ffrtmp_node_failed_unit",
+        "The failed units of the node by name, at most 32",
+        labels=["node"],
+    )
+    for node in nodes:
+        heartbeat = node.heartbeat
+        if heartbeat is None or not _is_current(node):
+            continue
+        if heartbeat.clock is not None:
+            offset.add_metric([node.name], heartbeat.clock.offset_s)
+            uncertainty.add_metric([node.name], heartbeat.clock.uncertainty_s)
+        if heartbeat.failed_unit_count is not None:
+            count.add_metric([node.name], heartbeat.failed_unit_count)
+        for unit in dict.fromkeys(heartbeat.failed_units):
+            named.add_metric([node.name], {"unit": unit})
+    return offset, uncertainty, count, named
+
+
+def _is_current(node: Node) -> bool:
+    """Return whether the heartbeat of an online node is recent, by the clock of the master."""
+    if node.state is NodeState.OFFLINE or node.heartbeat_at is None:
+        return False
+    age_s = (node.last_seen_at - node.heartbeat_at).total_seconds()
+    return age_s <= _HEARTBEAT_AGE_MAX_S
