@@ -52,8 +52,9 @@ def components_row() -> Row:
                 Description(
                     number=41,
                     title="Remaining validity of certificates",
-                    text="The ten certificates that expire first. Below 30 days, run the playbook "
-                    "that renews certificates.",
+                    text="The certificates that expire first: ten of those that masters and "
+                    "exporters use, and ten of those that components present. Below 30 days, run "
+                    "the playbook that renews certificates.",
                     unit="s",
                     steps=thresholds.falling(30 * 86_400, 7 * 86_400),
                     height=10,
@@ -63,6 +64,12 @@ def components_row() -> Row:
                     "bottomk(10, min by (job, instance, certificate) "
                     '(ffrtmp_certificate_not_after_timestamp_seconds{job=~".+"}) - time())',
                     "{{job}} {{instance}} {{certificate}}",
+                ),
+                Query(
+                    f"bottomk(10, min by ({_BY}) "
+                    "(ffrtmp_probe_certificate_not_after_timestamp_seconds"
+                    f"{{{_HEALTH}}}) - time())",
+                    "{{component}} {{exported_instance}}",
                 ),
             ),
             graph(
