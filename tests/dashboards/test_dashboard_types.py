@@ -47,20 +47,20 @@ def _use_an_unknown_value(document: dict[str, Any]) -> str:
 
 def _change_a_type(document: dict[str, Any]) -> str:
     document["refresh"] = 60
-    return "refresh"
+    return "number"
 
 
 def test_errors_are_found(tmp_path: Path) -> None:
     changes = (_misspell_a_property, _misspell_an_option, _use_an_unknown_value, _change_a_type)
     source = (FOLDER / "ffrtmp-overview.json").read_text(encoding="utf-8")
-    files, names = [], []
+    files, expected = [], []
     for at, change in enumerate(changes):
         document = json.loads(source)
-        names.append((f"broken{at}.ts", change(document)))
+        expected.append((f"broken{at}.ts", change(document)))
         files.append(tmp_path / f"broken{at}.json")
         files[-1].write_text(json.dumps(document), encoding="utf-8")
     checked = check(*files)
     assert checked.returncode == 1
-    for file, name in names:
+    for file, text in expected:
         errors = [line for line in checked.stderr.splitlines() if line.startswith(file)]
-        assert any(f'"{name}"' in line or f"'{name}'" in line for line in errors), (file, errors)
+        assert any(f'"{text}"' in line or f"'{text}'" in line for line in errors), (file, errors)
