@@ -78,7 +78,7 @@ def run_vmalert(
     ]
     options = subprocess.run([program, "-help"], capture_output=True, text=True, check=False)
     if "-rule.evalDelay" in options.stdout + options.stderr:
-        # Later releases evaluate rules for a time 30 s ago, unless they are told otherwise.
+        # By default, later releases evaluate rules for a time 30 s ago.
         command.append("-rule.evalDelay=0s")
     with _run(command, "-httpListenAddr=", "/health", folder / "vmalert.log") as client:
         yield client
