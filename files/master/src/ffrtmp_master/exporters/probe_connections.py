@@ -12,9 +12,10 @@ from typing import NamedTuple
 import h11
 from ffrtmp_shared import validity
 
+from ffrtmp_master.exporters.tls_stream import TlsStream
+
 _BODY_BYTES_MAX = 4 * 1024 * 1024
 _HEAD_BYTES_MAX = 64 * 1024
-_READ_BYTES = 64 * 1024
 # The request for encryption of PostgreSQL's protocol 3: its length and its code, 1234 and 5679.
 _SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
 _SSL_ACCEPTED = b"S"
@@ -71,11 +72,12 @@ async def visit_http(
     Raises:
         ProbeFailedError: The component is not reachable, or a status is not 200.
     """
-    async with _connected(host, port, context) as (reader, writer):
-        end_s = _certificate_end_s(writer)
+    async with _connected(host, port, context) as stream:
+        end_s = _certificate_end_s(stream)
+        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
         try:
-            bodies = [await _exchange(http, reader, writer, target, host) for target in targets]
+            bodies = [await _exchange(http, stream, target, name) for target in targets]
         except ProbeFailedError as error:
             error.certificate_end_s = end_s
             raise
@@ -102,8 +104,8 @@ async def visit_postgresql(host: str, port: int, context: ssl.SSLContext) -> Vis
         if await reader.read(1) != _SSL_ACCEPTED:
             raise ProbeFailedError(ProbeFailure.TLS_FAILED, "the server does not offer TLS")
 
-    async with _connected(host, port, context, request_tls) as (_, writer):
-        return Visit((), _certificate_end_s(writer))
+    async with _connected(host, port, context, request_tls) as stream:
+        return Visit((), _certificate_end_s(stream))
 
 
 async def read_certificate_end_s(host: str, port: int) -> float | None:
@@ -119,8 +121,8 @@ async def read_certificate_end_s(host: str, port: int) -> float | None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        async with _connected(host, port, context) as (_, writer):
-            return _certificate_end_s(writer)
+        async with _connected(host, port, context) as stream:
+            return _certificate_end_s(stream)
     except ProbeFailedError:
         return None
 
@@ -132,15 +134,16 @@ async def _connected(
     context: ssl.SSLContext,
     before_tls: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
     | None = None,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+) -> AsyncIterator[TlsStream]:
     """Open a connection over TLS, and close it in any case, without waiting for the component."""
     writer = None
     try:
         reader, writer = await asyncio.open_connection(host, port, limit=_HEAD_BYTES_MAX)
         if before_tls is not None:
             await before_tls(reader, writer)
-        await writer.start_tls(context, server_hostname=host)
-        yield reader, writer
+        stream = TlsStream(reader, writer, context, host)
+        await stream.handshake()
+        yield stream
     except OSError as error:
         raise ProbeFailedError(_failure_of(error), str(error)) from error
     except h11.RemoteProtocolError as error:
@@ -150,25 +153,17 @@ async def _connected(
             writer.transport.abort()
 
 
-async def _exchange(
-    http: h11.Connection,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    target: str,
-    host: str,
-) -> bytes:
+async def _exchange(http: h11.Connection, stream: TlsStream, target: str, name: str) -> bytes:
     """Send a request, and return the body of its response."""
     if http.our_state is h11.DONE:
         http.start_next_cycle()
-    name = f"[{host}]" if ":" in host else host
     headers = [("Host", name), ("Accept", "*/*"), ("User-Agent", "ffrtmp-exporter-health")]
     request = h11.Request(method="GET", target=target, headers=headers)
-    writer.write((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
-    await writer.drain()
+    await stream.send((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
     body = bytearray()
     while not isinstance(event := http.next_event(), h11.EndOfMessage):
         if event is h11.NEED_DATA:
-            http.receive_data(await reader.read(_READ_BYTES))
+            http.receive_data(await stream.receive())
         elif isinstance(event, h11.Response) and event.status_code != HTTPStatus.OK:
             raise ProbeFailedError(ProbeFailure.UNEXPECTED_STATUS, f"status {event.status_code}")
         elif isinstance(event, h11.Data):
@@ -187,9 +182,8 @@ def _check_size(body: bytes | bytearray) -> None:
         )
 
 
-def _certificate_end_s(writer: asyncio.StreamWriter) -> float | None:
-    connection: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
-    encoded = None if connection is None else connection.getpeercert(binary_form=True)
+def _certificate_end_s(stream: TlsStream) -> float | None:
+    encoded = stream.certificate
     if encoded is None:
         return None
     try:
