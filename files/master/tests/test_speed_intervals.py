@@ -81,7 +81,7 @@ def test_runs_that_are_not_recent_are_forgotten() -> None:
     assert found.half_width_ratio(run, "w1", "clip") is None
 
 
-@pytest.mark.parametrize("status", [404, 429, 500])
+@pytest.mark.parametrize("status", [404, 500])
 def test_a_run_that_cannot_be_read_does_not_affect_the_others(status: int) -> None:
     lost, run, found = new_id(), new_id(), new_intervals()
 
@@ -90,9 +90,30 @@ def test_a_run_that_cannot_be_read_does_not_affect_the_others(status: int) -> No
             raise MasterRefusedError(Problem(type="", title="", status=status, detail=""))
         return precision(1.9, 2.1)
 
-    found.refresh({lost: 1, run: 6}, read)
+    assert found.refresh({lost: 1, run: 6}, read)
     assert found.half_width_ratio(run, "w1", "clip") == pytest.approx(0.05)
     assert found.half_width_ratio(lost, "w1", "clip") is None
+
+
+def test_a_busy_master_is_asked_again_at_the_next_refresh(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runs, found = [new_id() for _ in range(3)], new_intervals()
+    answers = iter([True, False, True, True])
+    requested = []
+
+    def read(run_id: UUID) -> RunPrecision:
+        requested.append(run_id)
+        if not next(answers):
+            raise MasterRefusedError(Problem(type="", title="", status=429, detail=""))
+        return precision(1.9, 2.1)
+
+    assert not found.refresh(dict.fromkeys(runs, 6), read)
+    assert requested == runs[:2]
+    assert found.refresh(dict.fromkeys(runs, 6), read)
+    assert requested == [runs[0], runs[1], runs[1], runs[2]]
+    assert all(found.half_width_ratio(run, "w1", "clip") for run in runs)
+    assert caplog.text == ""
 
 
 def test_an_unreachable_master_keeps_the_intervals() -> None:

@@ -21,6 +21,7 @@ _JOBS = {
     "decode": 9,
     "density": 3,
     "live": 21,
+    "received": 6,
 }
 
 

@@ -21,11 +21,12 @@ from ffrtmp_shared.models import (
     Registration,
     ResultReport,
 )
-from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.scenario import RECEIVED_LIVE, LiveSettings, Scenario
 from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.agent.cli import main
 from ffrtmp_worker.exporters.ffmpeg import listen
 
+from . import rtmp_server
 from .api_server import ApiServer
 from .conftest import claim_of, scenario
 
@@ -253,6 +254,34 @@ def test_files_of_a_killed_agent_are_removed_at_the_next_start(
     with _running(config):
         _wait(lambda: master.bodies("/result"))
     assert not left[0].exists()
+
+
+def test_the_stored_stream_of_a_killed_agent_is_removed_at_the_next_start(
+    master: ApiServer, config: Path, clip: Path, tmp_path: Path
+) -> None:
+    spec = msgspec.structs.replace(
+        scenario(clip, gop_frames=25, threads=1),
+        kind="live",
+        live=LiveSettings(duration_s=60, measure_received=True),
+    )
+    (tmp_path / "nginx").mkdir()
+    with rtmp_server.running(tmp_path / "nginx") as server:
+        with config.open("a", encoding="utf-8") as settings:
+            settings.write(f"rtmp_url: {server.url}\nenergy_idle_s: 0\n")
+        _offer(master, clip, spec)
+        work = tmp_path / "work" / "slot-1"
+        with _running(config) as agent:
+            _wait(lambda: any(file.stat().st_size for file in work.glob("*/received-0.flv")))
+            agent.kill()
+            agent.wait()
+        registration = msgspec.json.decode(master.bodies("/worker-1")[-1], type=Registration)
+        assert {"live", RECEIVED_LIVE} <= set(registration.kinds)
+        for pid in _ffmpegs_below(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+        assert len(list(work.glob("*/received-0.flv"))) == 1
+        with _running(config):
+            _wait(lambda: len(master.bodies("/worker-1")) > 1)
+            assert list(work.iterdir()) == []
 
 
 def test_a_missing_source_and_a_source_with_other_content_fail(

@@ -68,6 +68,12 @@ def test_a_stream_in_real_time(clip: Path, tools: Tools, server: Server, tmp_pat
     assert found.bitrate_max_kbps >= found.bitrate_mean_kbps
     assert found.bitrate_cv > 0
     assert found.helpers_cpu_s > 0
+    assert isinstance(found.startup_s, float)
+    assert 0 < found.startup_s < 5
+    assert measured.received is None
+    assert measured.quality == Unavailable(
+        reason="the stream is stored and compared only if the suite sets measure_received"
+    )
     assert measured.encode.frames == pytest.approx(250, abs=40)
     assert measured.encode.cpu_s > 0
     assert isinstance(measured.encode.minor_faults, int)

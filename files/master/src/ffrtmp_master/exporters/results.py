@@ -194,8 +194,8 @@ class LatestResults(Collector):
         self._history.refresh(page_after)
         with self._history.locked_summary() as summary:
             run_results = summary.recent.run_results()
-        self._intervals.refresh(run_results, precision_of)
-        self._is_complete = self._history.is_complete()
+        if self._intervals.refresh(run_results, precision_of):
+            self._is_complete = self._history.is_complete()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""

@@ -1,7 +1,7 @@
 """Labels of the metrics that describe a scenario on a node, and gauges with these labels."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.scenario import EncodeSettings
@@ -68,7 +68,7 @@ class ScenarioGauge(NamedTuple):
         return GaugeMetricFamily(self.name, self.documentation, labels=labels, unit=self.unit)
 
 
-class LabeledScenarios(Mapping[ScenarioLabels, E]):
+class LabeledScenarios(Generic[E]):
     """Something about scenarios on nodes, of which several gauges get samples.
 
     The samples of all gauges share their labels, which are most of their memory.
@@ -78,18 +78,6 @@ class LabeledScenarios(Mapping[ScenarioLabels, E]):
         """Prepare the labels of `found`."""
         self._found = found
         self._labels = {labels: labels._asdict() for labels in found}
-
-    def __getitem__(self, labels: ScenarioLabels) -> E:
-        """Return what was found for the scenario."""
-        return self._found[labels]
-
-    def __iter__(self) -> Iterator[ScenarioLabels]:
-        """Return an iterator of the labels."""
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        """Return the number of scenarios on nodes."""
-        return len(self._found)
 
     def gauge(
         self, described: ScenarioGauge, read: ValueOf[E], more: Mapping[str, str] | None = None

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from uuid import UUID
 
@@ -46,29 +47,46 @@ class SpeedIntervals:
         self._lock = threading.Lock()
         self._runs: dict[UUID, _RunIntervals] = {}
 
-    def refresh(self, run_results: Mapping[UUID, int], precision_of: PrecisionOf) -> None:
+    def refresh(self, run_results: Mapping[UUID, int], precision_of: PrecisionOf) -> bool:
         """Read the intervals of runs that have new results, and forget those of other runs.
 
         Args:
             run_results: The numbers of results of the runs.
             precision_of: Returns the precision of a run. Errors other than those that the guard
                 passes on affect only this run.
+
+        Returns:
+            Whether all runs were read. If not, the master was busy, and the next call continues.
         """
         with self._lock:
             for run_id in self._runs.keys() - run_results.keys():
                 del self._runs[run_id]
+        is_busy = False
+
+        def read(run_id: UUID, results: int) -> None:
+            nonlocal is_busy
+            try:
+                found = _RunIntervals(results, self._clock(), _ratios(run_id, precision_of))
+            except MasterRefusedError as error:
+                if error.problem.status != HTTPStatus.TOO_MANY_REQUESTS:
+                    raise
+                is_busy = True
+            else:
+                with self._lock:
+                    self._runs[run_id] = found
+
         for run_id, results in run_results.items():
-            known = self._runs.get(run_id)
-            if known is None or (
-                known.results != results and self._clock() - known.read_at_s >= _PAUSE_S
-            ):
+            if self._must_read(run_id, results):
+                self._guard.run(f"precision of run {run_id}", partial(read, run_id, results))
+            if is_busy:
+                return False
+        return True
 
-                def read(run_id: UUID = run_id, results: int = results) -> None:
-                    found = _RunIntervals(results, self._clock(), _ratios(run_id, precision_of))
-                    with self._lock:
-                        self._runs[run_id] = found
-
-                self._guard.run(f"precision of run {run_id}", read)
+    def _must_read(self, run_id: UUID, results: int) -> bool:
+        known = self._runs.get(run_id)
+        return known is None or (
+            known.results != results and self._clock() - known.read_at_s >= _PAUSE_S
+        )
 
     def half_width_ratio(self, run_id: UUID | None, node: str, scenario: str) -> float | None:
         """Return half the width of the interval of a scenario's speed, divided by the median.

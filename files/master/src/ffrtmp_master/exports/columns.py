@@ -122,6 +122,16 @@ def _of_kind(part: str, name: str, kind: Kind) -> Column:
     return Column(name, kind, value)
 
 
+def _received(attribute: str, kind: Kind) -> Column:
+    """Return a column for a value of a received stream; it is empty if it was not measured."""
+
+    def value(result: Result) -> Value:
+        found: Value = getattr(_measured(result.measurement.received), attribute, None)
+        return found
+
+    return Column(f"received_{attribute}", kind, value)
+
+
 def _stream_cost(name: str, kind: Kind, attribute: str) -> Column:
     """Return a column for a cost per stream; it is empty for hosts without prices."""
 
@@ -274,6 +284,11 @@ COLUMNS: tuple[Column, ...] = (
     _of_kind("live", "server_bitrate_mean_kbps", _NUMBER),
     _of_kind("live", "server_dropped", _WHOLE),
     _of_kind("live", "server_publishers", _WHOLE),
+    _of_kind("live", "startup_s", _NUMBER),
+    _received("stall_s", _NUMBER),
+    _received("frames_lost", _WHOLE),
+    _received("frames_lost_at_start", _WHOLE),
+    _received("file_bytes", _WHOLE),
     _energy("energy_idle_w", lambda e: _measured(e.idle_w)),
     _energy("energy_duration_s", lambda e: e.duration_s),
     Column("energy_unavailable", _TEXT, _energy_unavailable),

@@ -12,7 +12,7 @@ import psutil
 from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.models import NodeFacts, Registration
-from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE
+from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, RECEIVED_LIVE
 from ffrtmp_shared.value_rules import clean_text
 
 from ffrtmp_worker.agent.settings import AgentSettings
@@ -74,6 +74,7 @@ def find_tools(settings: AgentSettings) -> Tools:
         energy_idle_s=settings.energy_idle_s,
         rtmp_url=settings.rtmp_url,
         rtmp_stat=_rtmp_stat(settings),
+        received_max_bytes=settings.received_max_bytes,
         max_packets=settings.source_max_packets,
         calibration=Calibration(settings.cache_dir, settings.quality_ffmpeg, quality_build.sha256),
         content_notes=ComplexityCache(settings.cache_dir, quality_build.sha256),
@@ -110,7 +111,7 @@ def registration(settings: AgentSettings, found: Tools) -> Registration:
         address=settings.address,
         exporters=settings.exporters,
         labels=settings.labels,
-        kinds=(*KINDS_OF_EVERY_NODE, *(() if found.rtmp_url is None else ("live",))),
+        kinds=(*KINDS_OF_EVERY_NODE, *(() if found.rtmp_url is None else ("live", RECEIVED_LIVE))),
         ffmpeg_under_test=settings.allow_ffmpeg_under_test,
     )
 

@@ -1,14 +1,15 @@
 """Export of the scores of every frame to a Parquet file, in a separate process.
 
 A frame needs at most 24 bytes, usually about 15, so that the file of ten hours at 60 frames per
-second has at most 52 MB. libvmaf's log has 300 bytes per frame.
+second has at most 52 MB. The number of a frame of a stream needs up to 4 more. libvmaf's log has
+300 bytes per frame.
 """
 
 import sys
 from pathlib import Path
 
 from ffrtmp_worker.agent.parquet_program import run_parquet_program
-from ffrtmp_worker.measure.frame_scores import METRICS
+from ffrtmp_worker.measure.frame_scores import FRAMES_NAME, METRICS
 from ffrtmp_worker.measure.quality import LOG_NAME
 
 PREFIX = "scores"
@@ -21,13 +22,16 @@ _ROWS_PER_GROUP = 262_144
 def write_score_files(folder: Path) -> None:
     """Write `scores.parquet` for each log of scores in `folder`; there is one for each output.
 
-    The file of a rendition is `scores-NAME.parquet`. If a file cannot be written, the reason is
-    logged. A measurement without it is still valid.
+    The file of a rendition is `scores-NAME.parquet`. The scores of a received stream have an
+    additional column, `frame`, with the number of the frame. If a file cannot be written, the
+    reason is logged. A measurement without it is still valid.
     """
+    frames = folder / FRAMES_NAME
+    more = [str(frames)] if frames.exists() else []
     stem, suffix = Path(LOG_NAME).stem, Path(LOG_NAME).suffix
     for log in sorted(folder.glob(f"{stem}*{suffix}")):
         target = folder / f"{PREFIX}{log.stem.removeprefix(stem)}{_SUFFIX}"
-        run_parquet_program(__spec__.name, target, [str(log)])
+        run_parquet_program(__spec__.name, target, [str(log), *more])
 
 
 def list_score_files(folder: Path) -> list[Path]:
@@ -36,13 +40,21 @@ def list_score_files(folder: Path) -> list[Path]:
 
 
 def main() -> int:
-    """Read libvmaf's log in the second argument and write the file in the first argument."""
+    """Read libvmaf's log in the second argument and write the file in the first argument.
+
+    The third argument, if given, is the file with the numbers of the compared frames.
+    """
     import pyarrow  # type: ignore[import-untyped]  # noqa: PLC0415
     from pyarrow import csv, parquet  # noqa: PLC0415
 
     # The scores have six decimals, of which single precision stores at least four exactly.
     types = dict.fromkeys(METRICS, pyarrow.float32())
     schema = pyarrow.schema(list(types.items()))
+    numbers = None
+    if sys.argv[3:]:
+        whole = csv.ConvertOptions(column_types={"frame": pyarrow.int32()})
+        numbers = csv.read_csv(sys.argv[3], convert_options=whole)["frame"]
+        schema = schema.insert(0, pyarrow.field("frame", pyarrow.int32()))
     convert = csv.ConvertOptions(include_columns=list(METRICS), column_types=types)
     with (
         csv.open_csv(sys.argv[2], convert_options=convert) as rows,
@@ -56,8 +68,15 @@ def main() -> int:
         ) as file,
     ):
         batches = []
-        pending = 0
-        for batch in rows:
+        pending = done = 0
+        for scores in rows:
+            batch = scores
+            if numbers is not None:
+                # The log may also have scores of frames that were received after the end.
+                chosen = numbers[done : done + scores.num_rows].combine_chunks()
+                done += scores.num_rows
+                columns = [chosen, *scores.slice(0, len(chosen)).columns]
+                batch = pyarrow.RecordBatch.from_arrays(columns, schema=schema)
             batches.append(batch)
             pending += batch.num_rows
             if pending >= _ROWS_PER_GROUP:

@@ -51,7 +51,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Live streams are sent to `rtmp_url`, an application of an RTMP server. If it is null, this node
     cannot run live scenarios. If `rtmp_stat_url` is set, the statistics of the server are read from
-    this page.
+    this page. A received stream that a suite measures is stored in `work_dir`, up to
+    `received_max_bytes`, until it has been measured.
 
     If `host_price_per_hour` is set, the cost of streams is computed in `currency`. If energy has a
     separate price, `energy_price_per_kwh`, its cost is added.
@@ -80,6 +81,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     rtmp_url: Annotated[str, Meta(pattern=RTMP_URL)] | None = None
     rtmp_stat_url: Annotated[str, Meta(pattern=STAT_URL)] | None = None
     min_free_bytes: Count = 1_000_000_000
+    received_max_bytes: Annotated[int, Meta(ge=1, le=10**13)] = 2_147_483_648
     source_networks: tuple[str, ...] = ()
     source_deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] = 14_400.0
     source_min_bytes_per_s: Count = 10_000

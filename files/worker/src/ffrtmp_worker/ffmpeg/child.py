@@ -58,6 +58,7 @@ class Child:
         on_line: OnLine | None,
         on_log_line: OnLine | None = None,
         stdin: IO[bytes] | None = None,
+        max_file_bytes: int | None = None,
     ) -> None:
         """Start the process.
 
@@ -69,6 +70,7 @@ class Child:
                 child reads them; the `stdin` of that child is then the `stdout` of this one.
             on_log_line: A function that receives the lines of standard error.
             stdin: The standard input; by default it is empty.
+            max_file_bytes: The maximum size of each file that the process writes, if it is limited.
 
         Raises:
             OSError: The process cannot be started.
@@ -81,7 +83,12 @@ class Child:
         self._peak_rss_kib: int | None = None
         self._cpu_s: tuple[float, float] | None = None
         try:
-            self._process = start_process(argv, cwd, subprocess.DEVNULL if stdin is None else stdin)
+            self._process = start_process(
+                argv,
+                cwd,
+                subprocess.DEVNULL if stdin is None else stdin,
+                max_file_bytes=max_file_bytes,
+            )
         except OSError:
             self._log.close()
             raise

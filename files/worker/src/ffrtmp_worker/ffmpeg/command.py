@@ -5,7 +5,9 @@ FFmpeg 5.1 and later. Unless stated otherwise, file names are relative to the wo
 the command.
 """
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from ffrtmp_shared.scenario import EncodeSettings
@@ -23,6 +25,12 @@ OUTPUT_NAME = "output.mp4"
 stamps."""
 
 
+_OFFSET_MIN_S = 20
+"""Least offset of the time stamps of a stored stream; no encoder reorders frames for so long."""
+
+_STORED_QUEUE_PACKETS = 600
+"""Packets that a player holds in memory while the disk is busy: ten seconds of 60 frames."""
+
 # The allowed containers. Playlists and similar formats are excluded: they refer to other files.
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ivf,yuv4mpegpipe,mxf"
 
@@ -30,6 +38,11 @@ _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,ivf,yuv4mpegpipe,mxf"
 def input_guard() -> list[str]:
     """Return the options that restrict inputs to local files in known containers."""
     return ["-protocol_whitelist", "file", "-format_whitelist", _DEMUXERS]
+
+
+def stored_stream_guard() -> list[str]:
+    """Return the options that restrict an input to a local file with a stored stream."""
+    return ["-protocol_whitelist", "file", "-f", "flv"]
 
 
 def encode(settings: EncodeSettings, ffmpeg: Path, source: str, output: str) -> list[str]:
@@ -142,12 +155,35 @@ def feed(ffmpeg: Path, source: str) -> list[str]:
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error",
         "-progress", "pipe:2", "-stats_period", "0.25", "-nostats",
-        *input_guard(), "-re", "-stream_loop", "-1", "-i", source,
+        *_repeated(source, ["-re"]),
+    ]  # fmt: skip
+
+
+def feed_again(ffmpeg: Path, source: str) -> list[str]:
+    """Return the command that copies the same packets as `feed`, but without waiting."""
+    return [str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", *_repeated(source)]
+
+
+def _repeated(source: str, pace: Sequence[str] = ()) -> list[str]:
+    return [
+        *input_guard(), *pace, "-stream_loop", "-1", "-i", source,
         "-map", "0:V:0", "-c", "copy", "-f", "nut", "pipe:1",
     ]  # fmt: skip
 
 
-def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
+def stream_offset_s(frame_rate: Fraction) -> float:
+    """Return the time stamp of the first frame of a stream that is stored, in seconds.
+
+    The FLV muxer shifts time stamps if the first one is negative, as with B-frames, but not after a
+    restored connection. With this offset, none is negative, so that the time stamp of each frame
+    states its position. The offset is a whole number of frames, because FFmpeg rounds it to frames.
+    """
+    return float(math.ceil(_OFFSET_MIN_S * frame_rate) / frame_rate)
+
+
+def broadcast(
+    settings: EncodeSettings, ffmpeg: Path, url: str, *, offset_s: float = 0
+) -> list[str]:
     """Return the command that encodes standard input and sends it to an RTMP server.
 
     The `fifo` muxer restores a broken connection and continues with the next key frame.
@@ -157,6 +193,8 @@ def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
         settings: The settings of the encode.
         ffmpeg: The FFmpeg to use.
         url: The URL of the stream.
+        offset_s: The time stamp of the first frame, in seconds. If it is 0, the first frame may
+            have another time stamp, but none is negative.
     """
     return [
         *_prelude(ffmpeg, period_s=0.25), *encoder_options.device_options(settings.encoder),
@@ -164,6 +202,7 @@ def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
         "-protocol_whitelist", "pipe", "-f", "nut", "-threads", str(settings.threads),
         "-noautorotate", "-i", "pipe:0", *_mapped("0:V:0"), *_filtered(settings),
         *encoder_options.encoder_options(settings), "-flags", "+global_header",
+        *(["-output_ts_offset", f"{offset_s:.6f}"] if offset_s else []),
         "-f", "fifo", "-fifo_format", "flv", "-attempt_recovery", "1",
         "-recovery_wait_time", "1", "-drop_pkts_on_overflow", "1", "-restart_with_keyframe", "1",
         "-format_opts", "flvflags=no_duration_filesize:rw_timeout=5000000", url,
@@ -172,11 +211,34 @@ def broadcast(settings: EncodeSettings, ffmpeg: Path, url: str) -> list[str]:
 
 def play(ffmpeg: Path, url: str) -> list[str]:
     """Return the command that reads a stream and writes a line when each packet arrives."""
+    return [*_player(ffmpeg, url), "-f", "framecrc", "-flush_packets", "1", "pipe:1"]
+
+
+def play_and_store(ffmpeg: Path, url: str, file_name: str) -> list[str]:
+    """Return the command that also stores the received packets, with their time stamps, as FLV.
+
+    A separate thread writes the file. If the file cannot be written, or too slowly, its packets are
+    dropped, and the player continues without delay.
+
+    Args:
+        ffmpeg: The FFmpeg to use.
+        url: The URL of the stream.
+        file_name: The file to write: letters, digits, hyphens and periods.
+    """
+    lines = "[f=framecrc:flush_packets=1]pipe\\:1"
+    queue = f"drop_pkts_on_overflow=1\\\\:queue_size={_STORED_QUEUE_PACKETS}"
+    flv = "f=flv:flvflags=no_duration_filesize:flush_packets=1"
+    store = f"[{flv}:onfail=ignore:use_fifo=1:fifo_options={queue}]"
+    # Without -copytb, FFmpeg before 6 rounds time stamps to the frame rate that it guesses.
+    return [*_player(ffmpeg, url), "-copytb", "1", "-f", "tee", f"{lines}|{store}{file_name}"]
+
+
+def _player(ffmpeg: Path, url: str) -> list[str]:
     return [
         str(ffmpeg), "-nostdin", "-hide_banner", "-v", "error", "-copyts",
         "-protocol_whitelist", "rtmp,tcp", "-format_whitelist", "flv", "-fflags", "nobuffer",
         "-probesize", "32", "-analyzeduration", "0", "-rw_timeout", "5000000", "-i", url,
-        "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-flush_packets", "1", "pipe:1",
+        "-map", "0:V:0", "-c", "copy",
     ]  # fmt: skip
 
 
@@ -248,6 +310,45 @@ def compare(
           for word in ("-map", label, "-fps_mode", "passthrough", "-f", "null", "-")),
         "-map", "[d2]", "-fps_mode", "passthrough", "-f", "rawvideo", thumbnails[0],
         "-map", "[r2]", "-fps_mode", "passthrough", "-f", "rawvideo", thumbnails[1],
+    ]  # fmt: skip
+
+
+def compare_received(
+    ffmpeg: Path,
+    *,
+    received: str,
+    frame_rate: Fraction,
+    graph: str,
+    thumbnails: tuple[str, str],
+    time_stamps: tuple[str, str],
+) -> list[str]:
+    """Return the command that compares a stored stream with the source from standard input.
+
+    Damaged frames are compared as a player shows them.
+
+    Args:
+        ffmpeg: The FFmpeg to use, with libvmaf.
+        received: The stored stream.
+        frame_rate: The frame rate of the stream, which is the unit of the listed time stamps.
+        graph: The filter graph, with the outputs v, s and x (scores), d2 and r2 (thumbnails), and
+            d3 and r3 (thumbnails whose time stamps are listed).
+        thumbnails: The files that receive raw gray thumbnails of every frame of the stream and of
+            the source.
+        time_stamps: The files that receive a line with the time stamp of each of these frames.
+    """
+    passthrough = ["-fps_mode", "passthrough"]
+    unit = f"{frame_rate.denominator}:{frame_rate.numerator}"
+    return [
+        *_prelude(ffmpeg), "-copyts", *stored_stream_guard(), "-i", received,
+        "-protocol_whitelist", "pipe", "-f", "nut", "-noautorotate", "-i", "pipe:0",
+        "-filter_complex", graph,
+        *(word for label in ("[v]", "[s]", "[x]")
+          for word in ("-map", label, *passthrough, "-f", "null", "-")),
+        *(word for label, file in zip(("[d2]", "[r2]"), thumbnails, strict=True)
+          for word in ("-map", label, *passthrough, "-f", "rawvideo", file)),
+        *(word for label, file in zip(("[d3]", "[r3]"), time_stamps, strict=True)
+          for word in ("-map", label, *passthrough, "-enc_time_base", unit,
+                       "-f", "framecrc", file)),
     ]  # fmt: skip
 
 

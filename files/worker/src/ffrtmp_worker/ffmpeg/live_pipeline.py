@@ -24,6 +24,7 @@ from ffrtmp_worker.ffmpeg.progress import (
     ProgressReport,
     ProgressReports,
 )
+from ffrtmp_worker.ffmpeg.stream_recorder import StreamRecorder
 
 SILENT_END_S = 2.0
 """Time without a packet at the player before the end of a stream, in seconds, above which the rest
@@ -41,7 +42,7 @@ _PACKET_FIELDS = 5
 _MAX_DIGITS = 18
 
 MAX_PACKETS = 8_000_000
-"""Maximum number of packets of a stream, a day at 92 frames per second. They need 24 bytes each."""
+"""Maximum number of packets of a stream, a day at 92 frames per second. They need 32 bytes each."""
 
 
 OnReport = Callable[[ProgressReport, float | None], None]
@@ -61,15 +62,17 @@ class Commands(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Packets(msgspec.Struct, frozen=True, kw_only=True):
-    """The packets that the player received, in three arrays of the same length.
+    """The packets that the player received, in arrays of the same length.
 
     `elapsed_s` is the arrival time since the start of the encoder, in seconds. `time_s` is the
-    decoding time stamp.
+    decoding time stamp of the packet: the duration of all packets that the encoder wrote before.
+    `shown_ms` is the presentation time stamp, in milliseconds.
     """
 
     elapsed_s: "array[float]"
     time_s: "array[float]"
     size_bytes: "array[int]"
+    shown_ms: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
 
 
 class Broadcast(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +102,7 @@ def run_pipeline(
     stop: Callable[[], bool],
     on_report: OnReport,
     on_end: Callable[[], None] = lambda: None,
+    recorder: StreamRecorder | None = None,
 ) -> Broadcast:
     """Stream until the time is over, the feeder or encoder ends, or `stop()` is true.
 
@@ -113,6 +117,8 @@ def run_pipeline(
         on_report: A function that receives each report of the encoder.
         on_end: A function that is called at the end of the stream, before the processes are
             terminated.
+        recorder: The recorder of the received stream, if the stream is stored. The first frame of
+            such a stream has the time stamp `recorder.offset_s`.
 
     Returns:
         The collected data of the stream, and the exit codes and costs of the processes.
@@ -120,14 +126,24 @@ def run_pipeline(
     Raises:
         OSError: A process cannot be started.
     """
-    return _LivePipeline(commands, cwd, log, on_report).run(duration_s, stop, on_end)
+    return _LivePipeline(commands, cwd, log, on_report, recorder).run(duration_s, stop, on_end)
 
 
 class _LivePipeline:
     """The processes of a stream and the data collected from their output."""
 
-    def __init__(self, commands: Commands, cwd: Path, log: Path, on_report: OnReport) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        cwd: Path,
+        log: Path,
+        on_report: OnReport,
+        recorder: StreamRecorder | None,
+    ) -> None:
         self._commands, self._cwd, self._log = commands, cwd, log
+        self._recorder = recorder
+        self._offset_s = 0.0 if recorder is None else recorder.offset_s
+        self._reorder_s: float | None = None
         self._reports = ProgressReports(self._on_encoder_report)
         self._on_report = on_report
         self._due_s: float | None = None
@@ -223,7 +239,12 @@ class _LivePipeline:
 
     def _start_player(self, selector: selectors.BaseSelector) -> None:
         log = self._cwd / f"player-{min(len(self._players), 1)}.log"
-        self._player = Child(self._commands.player, self._cwd, log, on_line=self._on_player_line)
+        argv, max_file_bytes = self._commands.player, None
+        if self._recorder is not None:
+            argv, max_file_bytes = self._recorder.next_player() or (argv, None)
+        self._player = Child(
+            argv, self._cwd, log, on_line=self._on_player_line, max_file_bytes=max_file_bytes
+        )
         self._player.register(selector)
 
     def _end_player(self) -> None:
@@ -264,9 +285,9 @@ class _LivePipeline:
         fields = [field.strip() for field in line.split(",", _PACKET_FIELDS)]
         if line.startswith("#") or len(fields) < _PACKET_FIELDS or not self._time_base_s:
             return
-        time_stamp, size_bytes = _number(fields[1]), _number(fields[4])
+        time_stamp, shown, size_bytes = (_number(fields[place]) for place in (1, 2, 4))
         # A line is incomplete if the player was ended while it wrote it.
-        if time_stamp is None or size_bytes is None:
+        if time_stamp is None or shown is None or size_bytes is None:
             return
         if len(self._packets.elapsed_s) >= MAX_PACKETS:
             raise AttemptFailedError(
@@ -275,8 +296,15 @@ class _LivePipeline:
                 "shorten duration_s or lower the frame rate",
             )
         self._packets.elapsed_s.append(self._elapsed_s())
-        self._packets.time_s.append(time_stamp * self._time_base_s)
+        if self._reorder_s is None:
+            # The first packet is a key frame, which is shown as much later as frames are reordered.
+            # Without an offset, the muxer has already added this time to all time stamps.
+            delay_s = (shown - time_stamp) * self._time_base_s
+            self._reorder_s = delay_s if self._offset_s else 0.0
+        time_s = time_stamp * self._time_base_s - self._offset_s + self._reorder_s
+        self._packets.time_s.append(time_s)
         self._packets.size_bytes.append(size_bytes)
+        self._packets.shown_ms.append(round(shown * self._time_base_s * 1000))
         self._played_bytes += size_bytes
 
     def _elapsed_s(self) -> float:

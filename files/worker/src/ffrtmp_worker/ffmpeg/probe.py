@@ -3,7 +3,7 @@
 import re
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -117,6 +117,22 @@ def probe_video(
     max_packets: int = MAX_PACKETS,
     deadline_s: float = PROBE_DEADLINE_S,
 ) -> VideoProbe:
+    """Return the properties of the first video stream of `file`; see `list_packets`."""
+    found, packets, log = list_packets(
+        ffprobe, file, stop=stop, max_packets=max_packets, deadline_s=deadline_s
+    )
+    return summarize_packets(file.name, found, packets, log)
+
+
+def list_packets(
+    ffprobe: Path,
+    file: Path,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    max_packets: int = MAX_PACKETS,
+    deadline_s: float = PROBE_DEADLINE_S,
+    guard: Sequence[str] = (),
+) -> tuple[VideoFormat, PacketList, str]:
     """Read all packets of the first video stream of `file` without decoding them.
 
     Args:
@@ -125,9 +141,10 @@ def probe_video(
         stop: A function that returns true when the probe is to stop.
         max_packets: The maximum number of video packets.
         deadline_s: The maximum duration of the probe, in seconds.
+        guard: The options that restrict the input; by default, those of `input_guard`.
 
     Returns:
-        The properties of the video.
+        The format of the video, its packets, and ffprobe's messages about damage of the file.
 
     Raises:
         UnreadableFileError: The file has no readable video, exceeds a limit, or the probe was to
@@ -135,7 +152,7 @@ def probe_video(
         OSError: ffprobe cannot be started.
     """
     argv = [
-        str(ffprobe), "-v", "error", *input_guard(), "-select_streams", "V:0",
+        str(ffprobe), "-v", "error", *(guard or input_guard()), "-select_streams", "V:0",
         "-show_entries", _ENTRIES, "-of", "compact", str(file.absolute()),
     ]  # fmt: skip
     packets = PacketList(max_packets)
@@ -169,7 +186,7 @@ def probe_video(
         raise UnreadableFileError(f"{file.name} cannot be read", log)
     if packets.format is None or not len(packets):
         raise UnreadableFileError(f"{file.name} has no video", log)
-    return _summary(file.name, packets.format, packets, log)
+    return packets.format, packets, log
 
 
 def _messages(log_tail: str, argv: list[str]) -> str:
@@ -177,7 +194,18 @@ def _messages(log_tail: str, argv: list[str]) -> str:
     return log_tail.removeprefix(shlex.join(argv)).strip()
 
 
-def _summary(name: str, found: VideoFormat, packets: PacketList, log: str) -> VideoProbe:
+def summarize_packets(name: str, found: VideoFormat, packets: PacketList, log: str) -> VideoProbe:
+    """Return the properties of a video from its format and packets.
+
+    Args:
+        name: The name of the file.
+        found: The format.
+        packets: The packets.
+        log: ffprobe's messages about damage of the file.
+
+    Raises:
+        UnreadableFileError: The format is unknown or the video has no frame rate.
+    """
     if found.codec is None or found.pixel_format is None or not found.width:
         raise UnreadableFileError(f"the video in {name} has an unknown format", log)
     frame_rate = found.frame_rate

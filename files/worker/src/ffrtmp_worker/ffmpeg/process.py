@@ -69,6 +69,7 @@ def run_process(
     deadline_s: float,
     stop: Callable[[], bool],
     on_line: Callable[[str, float], None] | None = None,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
 ) -> Outcome:
     """Run a program until it ends, `stop()` is true or the deadline has passed.
 
@@ -81,6 +82,7 @@ def run_process(
         stop: A function that returns true when the process is to stop.
         on_line: A function that receives each line of standard output, with the seconds since the
             start.
+        stdin: The standard input; by default it is empty.
 
     Returns:
         The exit code and the cost of the process.
@@ -88,7 +90,7 @@ def run_process(
     Raises:
         OSError: The program cannot be started.
     """
-    return _Child(argv, cwd, log, on_line).watch(deadline_s, stop)
+    return _Child(argv, cwd, log, on_line, stdin).watch(deadline_s, stop)
 
 
 class _Child:
@@ -100,6 +102,7 @@ class _Child:
         cwd: Path,
         log: Path,
         on_line: Callable[[str, float], None] | None,
+        stdin: IO[bytes] | int,
     ) -> None:
         self._log = BoundedLog(log)
         self._on_line = on_line
@@ -110,7 +113,7 @@ class _Child:
         self._started = time.monotonic()
         try:
             self._log.write(f"{shlex.join(argv)}\n".encode())
-            self._process = start_process(argv, cwd)
+            self._process = start_process(argv, cwd, stdin)
         except OSError:
             self._log.close()
             raise
@@ -242,7 +245,12 @@ def cpu_times_s(pid: int) -> tuple[float, float] | None:
 
 
 def start_process(
-    argv: Sequence[str], cwd: Path, stdin: IO[bytes] | int = subprocess.DEVNULL
+    argv: Sequence[str],
+    cwd: Path,
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+    *,
+    stderr: IO[bytes] | int = subprocess.PIPE,
+    max_file_bytes: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a separate session, with pipes for standard output and standard error.
 
@@ -250,6 +258,9 @@ def start_process(
         argv: The command.
         cwd: The working directory.
         stdin: The standard input; by default it is empty.
+        stderr: The standard error; by default it is a pipe.
+        max_file_bytes: The maximum size of each file that the program writes. The kernel enforces
+            it: a write beyond it fails with EFBIG, and the program continues. Pipes have no limit.
 
     Returns:
         The running process.
@@ -257,15 +268,27 @@ def start_process(
     Raises:
         OSError: The program cannot be started.
     """
-    return subprocess.Popen(
+    process = subprocess.Popen(
         argv,
         cwd=cwd,
         stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         start_new_session=True,
+        # Python ignores SIGXFSZ. A program with a limit inherits this, so that it is not killed.
+        restore_signals=max_file_bytes is None,
         env=_environment(),
     )
+    if max_file_bytes is not None:
+        try:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+        except ProcessLookupError:
+            pass
+        except OSError:
+            process.kill()
+            process.wait()
+            raise
+    return process
 
 
 def _environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
 from ffrtmp_worker.kinds.steps.preparation import prepare_source
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
+from ffrtmp_worker.kinds.steps.received_stream import ReceivedStream
 from ffrtmp_worker.kinds.steps.timed_run import killed
 from ffrtmp_worker.measure import live
 from ffrtmp_worker.measure.cgroup import MemoryLimit
@@ -23,6 +24,10 @@ from ffrtmp_worker.measure.host_watch import HostMeasurement
 from ffrtmp_worker.measure.live import MissingDataError
 from ffrtmp_worker.measure.rates import low_fps, rates_fps
 from ffrtmp_worker.measure.rtmp_stat import ServerWatch
+
+_NOT_STORED = Unavailable(
+    reason="the stream is stored and compared only if the suite sets measure_received"
+)
 
 
 def run_live(attempt: Attempt) -> Measurement:
@@ -40,12 +45,19 @@ def run_live(attempt: Attempt) -> Measurement:
     source = prepare_source(attempt)
     # The name of the folder is unique to the attempt and cannot be guessed.
     url = f"{attempt.tools.rtmp_url}/{attempt.folder.name}"
+    rate = source.probe.frame_rate if encode.frame_rate is None else Fraction(encode.frame_rate)
+    received = ReceivedStream(attempt, url, rate) if settings.measure_received is True else None
     commands = Commands(
         feeder=command.feed(attempt.tools.farm_ffmpeg, source.name),
-        encoder=command.broadcast(encode, attempt.tools.ffmpeg, url),
+        encoder=command.broadcast(
+            encode,
+            attempt.tools.ffmpeg,
+            url,
+            offset_s=0 if received is None else received.recorder.offset_s,
+        ),
         player=command.play(attempt.tools.farm_ffmpeg, url),
     )
-    frame_rate = float(Fraction(encode.frame_rate or source.probe.frame_rate))
+    frame_rate = float(rate)
 
     reporter = ProgressReporter(attempt, frame_rate)
 
@@ -69,6 +81,7 @@ def run_live(attempt: Attempt) -> Measurement:
                 on_report=report_progress,
                 # The host's figures do not include the frames that an encoder still finishes.
                 on_end=lambda: hosts.append(watch.finish()),
+                recorder=None if received is None else received.recorder,
             )
     attempt.check_stop()
     (host,) = hosts
@@ -77,17 +90,19 @@ def run_live(attempt: Attempt) -> Measurement:
         measured = live.measure_live(stream, frame_rate)
     except MissingDataError as error:
         raise _unmeasurable(stream, error) from error
+    player = commands.player if received is None else received.recorder.command()
+    quality, parts = (_NOT_STORED, None) if received is None else received.measure(stream, source)
+    attempt.check_stop()
     return Measurement(
         encode=_cost(stream, frame_rate),
         output=None,
-        quality=Unavailable(reason="the frames of a stream are not stored"),
+        quality=quality,
+        received=parts,
         environment=host.environment,
         energy=host.energy,
         gpu_energy=host.gpu_energy,
         source=source.measured,
-        provenance=attempt.provenance(
-            source.sha256, commands.encoder, commands.feeder, commands.player
-        ),
+        provenance=attempt.provenance(source.sha256, commands.encoder, commands.feeder, player),
         live=msgspec.structs.replace(measured, **msgspec.structs.asdict(server.summarize())),
     )
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 METRICS = ("vmaf", "vmaf_neg", "psnr_y", "psnr_cb", "psnr_cr", "float_ssim")
 """The scores of a frame that are stored: PSNR in dB, and other metrics on their own scales."""
 
+FRAMES_NAME = "frames.csv"
+"""Name of the file with the numbers of the compared frames of a stream in the work folder."""
+
 FrameScores = dict[str, NDArray[np.float64]]
 """The scores of all frames, in their order, by metric."""
 

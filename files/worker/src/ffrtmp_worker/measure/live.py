@@ -95,6 +95,7 @@ def measure_live(stream: Broadcast, frame_rate: float) -> LiveMeasurement:
         ),
         silence_max_s=silence_max_s,
         silence_end_s=silence_end_s,
+        startup_s=float(arrived[0]),
     )
 
 

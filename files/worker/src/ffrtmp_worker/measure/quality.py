@@ -25,6 +25,7 @@ from ffrtmp_worker.measure.quality_graph import (
     LOGS,
     THUMBNAIL_HEIGHT,
     THUMBNAIL_WIDTH,
+    Comparison,
     comparison_of,
     quality_graph,
 )
@@ -41,7 +42,12 @@ _FIELDS = {
 }
 """The fields of each metric that can be unavailable while VMAF is not."""
 
-_THUMBNAILS = ("distorted.gray", "reference.gray")
+THUMBNAILS = ("distorted.gray", "reference.gray")
+"""Names of the files with the thumbnails of the output and the source in the work folder."""
+
+Thumbnails = NDArray[np.uint8]
+"""Gray thumbnails of frames, one in each row."""
+
 _SHIFTS = (-2, -1, 1, 2)
 _SHIFT_EVIDENCE = 0.5
 # In squared units of 8-bit samples. Frames that differ by less count as equal and cannot reveal a
@@ -101,16 +107,11 @@ def measure_quality(
     if problem is not None:
         return problem
     comparison = comparison_of(distorted.probe, reference.probe)
+    faults = metric_faults(how, comparison, stop)
+    if isinstance(faults, Unavailable):
+        return faults
     try:
-        faults = (
-            {} if how.calibration is None else how.calibration.faults(comparison, how.threads, stop)
-        )
-    except CalibrationFailedError as error:
-        return Unavailable(reason=f"the calibration of the quality pass failed: {error}")
-    if "vmaf" in faults:
-        return Unavailable(reason=faults["vmaf"])
-    try:
-        failure = _space_problem(how.folder, distorted.probe.frames) or _run(
+        failure = space_problem(how.folder, 2 * distorted.probe.frames) or _run(
             how, distorted, reference, stop
         )
         if failure:
@@ -120,20 +121,33 @@ def measure_quality(
         # The encode has been measured, and a full disk must not lose its result.
         return Unavailable(reason=f"the quality pass failed: {error.strerror or error}")
     finally:
-        for name in _THUMBNAILS:
+        for name in THUMBNAILS:
             (how.folder / name).unlink(missing_ok=True)
-    return measured if isinstance(measured, Unavailable) else _without(measured, faults)
+    return measured if isinstance(measured, Unavailable) else without_faulty(measured, faults)
 
 
-def _space_problem(folder: Path, frames: int) -> str:
-    """Return why the thumbnails of two clips do not fit on the disk, or "" if they do."""
-    needed_bytes = len(_THUMBNAILS) * frames * THUMBNAIL_WIDTH * THUMBNAIL_HEIGHT
+def metric_faults(
+    how: QualityPass, comparison: Comparison, stop: Callable[[], bool]
+) -> Mapping[str, str] | Unavailable:
+    """Return the metrics that cannot be used, with reasons, or why there is no quality at all."""
+    if how.calibration is None:
+        return {}
+    try:
+        faults = how.calibration.faults(comparison, how.threads, stop)
+    except CalibrationFailedError as error:
+        return Unavailable(reason=f"the calibration of the quality pass failed: {error}")
+    return Unavailable(reason=faults["vmaf"]) if "vmaf" in faults else faults
+
+
+def space_problem(folder: Path, frames: int) -> str:
+    """Return why this number of thumbnails does not fit on the disk, or "" if it does."""
+    needed_bytes = frames * THUMBNAIL_WIDTH * THUMBNAIL_HEIGHT
     free_bytes = shutil.disk_usage(folder).free
     if needed_bytes <= free_bytes:
         return ""
     return (
-        f"the quality pass needs {needed_bytes} bytes for {frames} frames in the work directory "
-        f"(worker_data_dir), where {free_bytes} are free"
+        f"the quality pass needs {needed_bytes} bytes for thumbnails of {frames} frames in the "
+        f"work directory (worker_data_dir), where {free_bytes} are free"
     )
 
 
@@ -145,13 +159,18 @@ def _run(how: QualityPass, distorted: Clip, reference: Clip, stop: Callable[[], 
             distorted=distorted.name,
             reference=reference.name,
             graph=quality_graph(distorted.probe, reference.probe, how.threads),
-            thumbnails=_THUMBNAILS,
+            thumbnails=THUMBNAILS,
         ),
         cwd=how.folder,
         log=how.folder / "quality.log",
         deadline_s=how.deadline_s,
         stop=stop,
     )
+    return pass_failure(outcome)
+
+
+def pass_failure(outcome: process.Outcome) -> str:
+    """Return why the process of a quality pass failed, or "" if it did not."""
     if outcome.stopped_by is not None:
         return f"the quality pass was stopped by its {outcome.stopped_by}"
     if outcome.exit_code < 0:
@@ -173,7 +192,7 @@ def _read(folder: Path, model: str, frames: int) -> QualityMeasurement | Unavail
     ssim, ssim_pairs = ssim_mean(folder / LOGS.ssim)
     xpsnr, xpsnr_pairs = xpsnr_db(folder / LOGS.xpsnr)
     pairs = {len(scores["vmaf"]), ssim_pairs, xpsnr_pairs}
-    output, source = (_read_thumbnails(folder / name) for name in _THUMBNAILS)
+    output, source = (read_thumbnails(folder / name) for name in THUMBNAILS)
     mispaired = _pairing_problem(output, source, pairs, frames)
     if mispaired:
         return Unavailable(reason=mispaired, cause=Cause.PAIRING)
@@ -187,7 +206,7 @@ def _read(folder: Path, model: str, frames: int) -> QualityMeasurement | Unavail
     )
 
 
-def _without(measured: QualityMeasurement, faults: Mapping[str, str]) -> QualityMeasurement:
+def without_faulty(measured: QualityMeasurement, faults: Mapping[str, str]) -> QualityMeasurement:
     """Return the quality without the values of metrics that failed their calibration."""
     return msgspec.structs.replace(
         measured,
@@ -211,11 +230,11 @@ def _problem(distorted: VideoProbe, reference: VideoProbe) -> Unavailable | None
             reason=f"the output has {distorted.frames} frames and the source {reference.frames}",
             cause=Cause.PAIRING,
         )
-    problem = _colour_problem(distorted.colour, reference.colour)
+    problem = colour_problem(distorted.colour, reference.colour)
     return Unavailable(reason=problem) if problem else None
 
 
-def _colour_problem(output: Colour, source: Colour) -> str:
+def colour_problem(output: Colour, source: Colour) -> str:
     """Return why samples of the two files cannot be compared, or "" if they can."""
     for colour, role in ((output, "output"), (source, "source")):
         if colour.transfer in _HDR_TRANSFERS:
@@ -239,7 +258,8 @@ def _colour_problem(output: Colour, source: Colour) -> str:
     )
 
 
-def _read_thumbnails(file: Path) -> NDArray[np.uint8]:
+def read_thumbnails(file: Path) -> Thumbnails:
+    """Return the thumbnails in a file, one in each row, without reading all of them into memory."""
     shape = (THUMBNAIL_HEIGHT * THUMBNAIL_WIDTH,)
     size = file.stat().st_size // shape[0]
     if not size:
@@ -248,7 +268,7 @@ def _read_thumbnails(file: Path) -> NDArray[np.uint8]:
 
 
 def _pairing_problem(
-    distorted: NDArray[np.uint8], reference: NDArray[np.uint8], pairs: set[int], frames: int
+    distorted: Thumbnails, reference: Thumbnails, pairs: set[int], frames: int
 ) -> str:
     """Return why frames may have been paired wrongly, or "" if nothing indicates it."""
     if not len(distorted) == len(reference) == frames or pairs != {frames}:
@@ -257,11 +277,22 @@ def _pairing_problem(
             f"of {frames} frames {len(distorted)} of the output and {len(reference)} of the "
             f"source were decoded and {counts} pairs compared"
         )
+    return shift_problem(distorted, reference, np.arange(frames))
+
+
+def shift_problem(distorted: Thumbnails, reference: Thumbnails, places: NDArray[np.int64]) -> str:
+    """Return whether the output matches the source better when it is shifted, or "" if not.
+
+    Args:
+        distorted: The thumbnails of the output.
+        reference: The thumbnails of the source.
+        places: The number of the frame of the source for each frame of the output.
+    """
     evidence = {
-        shift: _difference(distorted, reference, shift, shift)
-        / max(_difference(distorted, reference, 0, shift), _LEAST_DIFFERENCE)
+        shift: _difference(distorted, reference, places, shift, shift)
+        / max(_difference(distorted, reference, places, 0, shift), _LEAST_DIFFERENCE)
         for shift in _SHIFTS
-        if abs(shift) < frames
+        if abs(shift) < len(places)
     }
     best = min(evidence, key=lambda shift: evidence[shift], default=0)
     if best and evidence[best] < _SHIFT_EVIDENCE:
@@ -270,18 +301,22 @@ def _pairing_problem(
 
 
 def _difference(
-    distorted: NDArray[np.uint8], reference: NDArray[np.uint8], shift: int, window: int
+    distorted: Thumbnails,
+    reference: Thumbnails,
+    places: NDArray[np.int64],
+    shift: int,
+    window: int,
 ) -> float:
-    """Return the mean squared difference between output frames n and source frames n + shift.
+    """Return the mean squared difference between output frames and shifted source frames.
 
-    Only those n are used for which the source has a frame n + window, so that different shifts
-    are compared over the same output frames in clips of any length.
+    Only those output frames are used for which the source has a frame that is shifted by `window`,
+    so that different shifts are compared over the same output frames in clips of any length.
     """
-    first, end_all = max(0, -window), len(distorted) - max(0, window)
+    numbers = np.flatnonzero((places + window >= 0) & (places + window < len(reference)))
     total = 0.0
-    for start in range(first, end_all, _CHUNK_FRAMES):
-        end = min(start + _CHUNK_FRAMES, end_all)
-        output = distorted[start:end].astype(np.float32)
-        source = reference[start + shift : end + shift].astype(np.float32)
-        total += float(np.square(output - source).mean()) * (end - start)
-    return total / (end_all - first)
+    for start in range(0, len(numbers), _CHUNK_FRAMES):
+        chosen = numbers[start : start + _CHUNK_FRAMES]
+        output = distorted[chosen].astype(np.float32)
+        source = reference[places[chosen] + shift].astype(np.float32)
+        total += float(np.square(output - source).mean()) * len(chosen)
+    return total / max(len(numbers), 1)

@@ -1,5 +1,6 @@
 """Filter graphs of the quality pass and of the calibration, with the files that they write."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 from ffrtmp_worker.ffmpeg import command
@@ -13,6 +14,10 @@ _LINES_4K = 2160
 _LEAST_SIGMA = 2.0
 _LINES_OF_SIGMA = 90
 """Height of a picture for each pixel of the standard deviation of the blur in the calibration."""
+
+
+EXTRA_FRAMES = 4
+"""Frames of the source that are read beyond the last one of a stream, to check the alignment."""
 
 
 class ScoreLogs(NamedTuple):
@@ -71,6 +76,47 @@ def quality_graph(distorted: VideoProbe, reference: VideoProbe, threads: int) ->
         f"[0:V:0]{number},split[d][d0];[1:V:0]{number},split[r][r0];"
         f"[d]{fitted}format={how.pixel_format}[d5];[r]format={how.pixel_format}[r5];"
         f"{_metrics(how, threads)};[d0]{small}[d2];[r0]{small}[r2]"
+    )
+
+
+def received_graph(
+    received: VideoProbe,
+    reference: VideoProbe,
+    *,
+    offset_s: float,
+    frame_rate: Fraction,
+    is_converted: bool,
+    end: int,
+    threads: int,
+) -> str:
+    """Return the filter graph that compares a stored stream with the source that was encoded.
+
+    The time stamps of both are rounded to frames, as in the encoder, so that libvmaf and the other
+    filters pair frames with equal time stamps. Frames of the source without a frame of the stream
+    are skipped.
+
+    Args:
+        received: The format of the stored stream.
+        reference: The source.
+        offset_s: The time stamp of the first frame that was encoded, in seconds.
+        frame_rate: The frame rate of the stream.
+        is_converted: Whether the frame rate of the source was changed before the encoder.
+        end: The time after the last frame of the stream to compare, in frames.
+        threads: The number of threads of libvmaf.
+    """
+    how = comparison_of(received, reference)
+    converted = f"fps={frame_rate.numerator}/{frame_rate.denominator}," if is_converted else ""
+    whole = f"settb={frame_rate.denominator}/{frame_rate.numerator}"
+    small = f"scale={THUMBNAIL_WIDTH}:{THUMBNAIL_HEIGHT}:flags=area,format=gray,split"
+    is_same_size = (received.width, received.height) == (how.width, how.height)
+    fitted = "" if is_same_size else f"scale={how.width}:{how.height}:flags=bicubic,"
+    return (
+        f"[0:V:0]settb=AVTB,setpts=PTS-{round(offset_s * 1e6)},{whole},"
+        f"trim=end_pts={end},split[d][d0];"
+        f"[1:V:0]setpts=PTS-STARTPTS,{converted}{whole},"
+        f"trim=end_pts={end + EXTRA_FRAMES},split[r][r0];"
+        f"[d]{fitted}format={how.pixel_format}[d5];[r]format={how.pixel_format}[r5];"
+        f"{_metrics(how, threads)};[d0]{small}[d2][d3];[r0]{small}[r2][r3]"
     )
 
 

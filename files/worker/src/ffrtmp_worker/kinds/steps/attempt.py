@@ -44,6 +44,7 @@ class Tools:
         calibration: The calibrations of the quality metrics; None means that all of them are used.
         content_notes: The cache of the complexity of sources.
         prices: The operator's prices for this host.
+        received_max_bytes: The maximum size of a stored stream.
         loops: The registry of the agent's loops.
     """
 
@@ -66,6 +67,7 @@ class Tools:
     calibration: Calibration | None = None
     content_notes: ComplexityCache = field(default_factory=lambda: ComplexityCache(None))
     prices: Prices = field(default_factory=Prices)
+    received_max_bytes: int = 2_147_483_648
     loops: LoopRegistry = field(default_factory=LoopRegistry)
 
 
