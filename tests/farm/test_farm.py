@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import result_collectors
 import trustme
+from ffrtmp_master.exporters.scenario_labels import ScenarioLabels
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
-from ffrtmp_shared.models import Run
+from ffrtmp_shared.models import Result, Run
 from ffrtmp_shared.states import JobState, RunState
 
 from .conftest import Farm, descendants, wait_until
@@ -62,6 +64,33 @@ def test_a_suite_is_measured(farm: Farm, make_clip: Callable[[int], Path]) -> No
         assert measurement.output.video_bitrate_kbps > 0
         assert measurement.provenance.argv[0].endswith("ffmpeg")
         assert [artifact.name for artifact in result.artifacts].count("ffmpeg.log") == 1
+    _check_exporters(farm, results)
+
+
+def _check_exporters(farm: Farm, results: list[Result]) -> None:
+    """Check that the exporters of results show real results with their values."""
+    latest, quality = result_collectors.latest_results(), result_collectors.experience()
+    with farm.client() as client:
+        latest.refresh(client.result_page, client.precision)
+        quality.refresh(client.result_page, client.prices)
+    shown = {
+        (sample.name, ScenarioLabels(**{k: sample.labels[k] for k in ScenarioLabels._fields})): (
+            sample.value
+        )
+        for metric in (*latest.collect(), *quality.collect())
+        for sample in metric.samples
+        if "scenario" in sample.labels
+    }
+    for result in results:
+        labels, encode = ScenarioLabels.of_scenario(result), result.measurement.encode
+        assert shown["ffrtmp_result_speed_ratio", labels] == encode.speed
+        per_frame = shown["ffrtmp_result_cpu_seconds_per_frame", labels]
+        assert per_frame == pytest.approx(encode.cpu_s / encode.frames)
+        assert abs(shown["ffrtmp_result_timestamp_seconds", labels] - time.time()) < 300
+        assert isinstance(result.measurement.quality, QualityMeasurement)
+        assert shown["ffrtmp_qoe_vmaf_mean", labels] == result.measurement.quality.vmaf_mean
+        assert shown["ffrtmp_qoe_vmaf_per_bit_per_second", labels] > 0
+        assert shown["ffrtmp_qoe_vmaf_model_info", labels] == 1
 
 
 def test_an_idle_agent_reports_the_clock_of_its_host(farm: Farm) -> None:
