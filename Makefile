@@ -144,6 +144,31 @@ UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package ffmpeg-rtmp-shared \
 	--no-emit-package ffmpeg-rtmp-analysis
 
+# --- dashboards ----------------------------------------------------------------------------
+
+DASHBOARDS := PYTHONPATH="$(CURDIR)/dashboards/src" python -m farm_dashboards
+
+.PHONY: dashboards
+dashboards: setup ## Build the JSON files of the dashboards from dashboards/src
+	$(DASHBOARDS) build
+
+TYPES := dashboards/types
+TYPES_READY := $(TYPES)/node_modules/.package-lock.json
+
+$(TYPES_READY): $(TYPES)/package.json $(TYPES)/package-lock.json
+	@command -v npm > /dev/null || { echo 'npm is not installed. Install Debian'"'"'s package npm.' >&2; exit 2; }
+	npm ci --prefix $(TYPES) --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+.PHONY: dashboard-types
+dashboard-types: $(TYPES_READY) ## Check the JSON files of the dashboards with Grafana's types (needs npm)
+	node $(TYPES)/check.mjs
+
+.PHONY: dashboard-preview
+dashboard-preview: setup ## Draw the data of all panels on one page (URL= CA= CERT= KEY= TOKEN_FILE=)
+	$(DASHBOARDS) preview $(if $(URL),--url '$(URL)') $(if $(CA),--ca '$(CA)') $(if $(CERT),--cert '$(CERT)') \
+		$(if $(KEY),--key '$(KEY)') $(if $(TOKEN_FILE),--token-file '$(TOKEN_FILE)')
+
 # --- tests ---------------------------------------------------------------------------------
 
 .PHONY: test
@@ -169,6 +194,7 @@ lint-ansible: setup
 	ansible-lint --offline --profile production
 lint-types: setup
 	mypy --package ffrtmp_shared --package ffrtmp_analysis --package ffrtmp_master --package ffrtmp_worker
+	mypy --package farm_dashboards
 lint-python: setup
 	ruff format --check .
 	ruff check .
@@ -194,7 +220,7 @@ test-unit-master: test-tools
 		files/shared files/analysis files/master tests
 
 .PHONY: test-slow
-test-slow: test-tools ## Run the slow tests: master and agent together, streams in real time
+test-slow: test-tools $(TYPES_READY) ## Run the slow tests: master and agent together, streams in real time
 	@mkdir -p '$(REPORTS)'
 	$(PYTEST) --numprocesses 4 -m 'slow and not deep' --junitxml='$(REPORTS)/slow.xml'
 

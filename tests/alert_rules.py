@@ -19,18 +19,7 @@ RUNBOOKS = ROOT / "docs/runbooks"
 VMALERT_TOOL = ROOT / ".cache/victoria-metrics-trixie/usr/bin/vmalert-tool"
 
 # Metrics of exporters that docs/metrics.md does not list yet.
-COMING = {
-    "ffrtmp_node_clock_offset_seconds",
-    "ffrtmp_node_cost_per_hour",
-    "ffrtmp_node_failed_unit_info",
-    "ffrtmp_node_failed_units",
-    "ffrtmp_price_book_info",
-    "ffrtmp_price_book_valid_from_timestamp_seconds",
-    "ffrtmp_probe_certificate_not_after_timestamp_seconds",
-    "ffrtmp_probe_failure_info",
-    "ffrtmp_probe_success",
-    "ffrtmp_probe_version_matches",
-}
+COMING: set[str] = set()
 
 _LABELS = re.compile(r"\{.*\}")
 

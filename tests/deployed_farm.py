@@ -17,20 +17,23 @@ PKI_FOLDER = "/etc/ffmpeg-rtmp/pki"
 # This program runs on a machine of the farm, where Python is the only HTTPS client.
 _REQUEST = """
 import json, ssl, sys, urllib.error, urllib.request
-url, ca, folder, token = json.loads(sys.argv[1])
+urls, ca, folder, token = json.loads(sys.argv[1])
 context = ssl.create_default_context(cafile=ca)
 if folder:
     context.load_cert_chain(folder + "/host.pem", folder + "/host.key")
-request = urllib.request.Request(url)
-if token:
-    request.add_header("Authorization", "Bearer " + token)
-try:
-    with urllib.request.urlopen(request, context=context, timeout=20) as answer:
-        print(json.dumps([answer.status, answer.read().decode()]))
-except urllib.error.HTTPError as error:
-    print(json.dumps([error.code, error.read().decode()]))
-except OSError as error:
-    print(json.dumps([0, str(error)]))
+answers = []
+for url in urls:
+    request = urllib.request.Request(url)
+    if token:
+        request.add_header("Authorization", "Bearer " + token)
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+            answers.append([answer.status, answer.read().decode()])
+    except urllib.error.HTTPError as error:
+        answers.append([error.code, error.read().decode()])
+    except OSError as error:
+        answers.append([0, str(error)])
+print(json.dumps(answers))
 """
 
 
@@ -144,7 +147,21 @@ class Machine:
             The answer. If the request failed without an answer, its status is 0.
         """
         folder = PKI_FOLDER if certificate is True else certificate or ""
-        parameters = json.dumps([url, ca, folder, token])
+        (answer,) = self._answers([url], ca, folder, token)
+        return answer
+
+    def requests(self, urls: Sequence[str]) -> list[Answer]:
+        """Send GET requests one after another; the machine presents its certificate.
+
+        Args:
+            urls: The requested URLs, together at most about 100,000 characters.
+
+        Returns:
+            The answers, in the order of the URLs.
+        """
+        return self._answers(urls, f"{PKI_FOLDER}/ca.pem", PKI_FOLDER, "")
+
+    def _answers(self, urls: Sequence[str], ca: str, folder: str, token: str) -> list[Answer]:
+        parameters = json.dumps([list(urls), ca, folder, token])
         output = self.host.check_output("python3 -c %s %s", _REQUEST, parameters)
-        status, body = json.loads(output)
-        return Answer(status, body)
+        return [Answer(status, body) for status, body in json.loads(output)]

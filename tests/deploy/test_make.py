@@ -83,7 +83,9 @@ def test_no_recipe_splits_a_path_with_a_space(root: Path, tmp_path: Path) -> Non
         root,
         checkout,
         symlinks=True,
-        ignore=shutil.ignore_patterns(".*", "docs", "src", "tests", "molecule", "roles", "media"),
+        ignore=shutil.ignore_patterns(
+            ".*", "docs", "src", "tests", "molecule", "roles", "media", "node_modules"
+        ),
     )
     log = tmp_path / "log"
     python = tmp_path / "py thon"

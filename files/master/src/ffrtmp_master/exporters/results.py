@@ -59,6 +59,7 @@ class ResultValues(NamedTuple):
     gpu_energy_j: float | None = None
     energy_per_frame_j: float | None = None
     energy_per_video_minute_j: float | None = None
+    density_streams: float | None = None
 
 
 _VALUE_GAUGES = {
@@ -108,6 +109,11 @@ _VALUE_GAUGES = {
         "Energy of the CPU packages, memory and NVIDIA GPUs during the last encode per minute of "
         "encoded video, if measured; the streams of a density are added up, and the renditions of "
         "a ladder count once",
+    ),
+    "density_streams": ScenarioGauge(
+        "ffrtmp_result_density_streams",
+        "",
+        "Streams that the node encoded together in real time in the last measurement of a density",
     ),
 }
 _TIME = ScenarioGauge(
@@ -237,6 +243,7 @@ def values_of(result: Result) -> Iterator[tuple[ScenarioLabels, ResultValues]]:
             energy_per_video_minute_j=efficiency.energy_per_video_minute_j(
                 energy.total_j, efficiency.video_duration_s(encode.speed, encode.wall_s)
             ),
+            density_streams=None if measured.density is None else measured.density.streams,
         ),
     )
     for rendition in measured.renditions:

@@ -1,0 +1,118 @@
+"""Tests of the role grafana: pinned sources, settings, and the installed dashboards."""
+
+import configparser
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import role_template
+from dashboard_documents import FOLDER, documents
+from role_templates import ROOT, load_yaml, render
+
+ROLE = ROOT / "roles/grafana"
+FINGERPRINT = "B53AE77BADB630A683046005963FA27710458545"
+
+
+def variables(**more: Any) -> dict[str, Any]:
+    """Return the variables of the role, of which some differ from their defaults."""
+    known = load_yaml(ROLE / "defaults/main.yml") | load_yaml(ROLE / "vars/main.yml")
+    return known | {"grafana_admin_password": "secret", "role_path": str(ROLE)} | more
+
+
+def problems(**more: Any) -> list[str]:
+    found: list[str] = render("{{ __grafana_problems }}", variables(**more))
+    return found
+
+
+def test_the_defaults_are_valid() -> None:
+    assert problems() == []
+    defaults = load_yaml(ROLE / "defaults/main.yml")
+    assert defaults["grafana_repository_key_fingerprint"] == FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"grafana_repository_key_fingerprint": ""}, "grafana_repository_key_fingerprint must be"),
+        ({"grafana_repository_key_fingerprint": FINGERPRINT[:-1]}, "40 hexadecimal digits"),
+        ({"grafana_repository_key_fingerprint": FINGERPRINT.lower()}, "capital letters"),
+        ({"grafana_repository_key_sha256": "abc"}, "SHA-256 of the key's file"),
+        ({"grafana_version": ""}, "Set grafana_version"),
+        ({"grafana_method": "package_file", "grafana_package": "g.deb"}, "grafana_package_sha256"),
+    ],
+)
+def test_an_unpinned_source_is_rejected(setting: dict[str, str], message: str) -> None:
+    (problem,) = problems(**setting)
+    assert message in problem
+
+
+def gpg(home: Path, *arguments: str) -> str:
+    command = [shutil.which("gpg") or "gpg", "--homedir", home, "--batch", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_fingerprints_are_those_of_the_primary_keys(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    expected = []
+    try:
+        for name in ("one", "two"):
+            user = f"{name} <{name}@example.com>"
+            gpg(home, "--passphrase", "", "--quick-generate-key", user)
+        keys = tmp_path / "keys.asc"
+        keys.write_text(gpg(home, "--armor", "--export"), encoding="utf-8")
+        listed = gpg(home, "--with-colons", "--fingerprint", "--list-keys").splitlines()
+        for at, line in enumerate(listed):
+            if line.startswith("pub:"):
+                expected.append(listed[at + 1].split(":")[9])
+        shown = gpg(home, "--with-colons", "--show-keys", str(keys))
+    finally:
+        stop = [shutil.which("gpgconf") or "gpgconf", "--homedir", home, "--kill", "all"]
+        subprocess.run(stop, check=True)
+    records = {"stdout": shown}
+    found = render("{{ __grafana_key_fingerprints }}", variables(__grafana_key_records=records))
+    assert len(expected) == 2
+    assert found == expected
+    # The role refuses a file with further keys.
+    assert found != expected[:1]
+    empty = variables(__grafana_key_records={"stdout": "gpg: no valid OpenPGP data found.\n"})
+    assert render("{{ __grafana_key_fingerprints }}", empty) == []
+
+
+def test_the_role_installs_every_dashboard() -> None:
+    files = render("{{ __grafana_dashboard_files }}", variables())
+    names = {Path(file["dest"]).name for file in files}
+    assert names == {file.name for file in FOLDER.glob("*.json")}
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document["uid"])
+def test_an_installed_dashboard_links_to_the_runbook(document: dict[str, Any]) -> None:
+    url = 'https://example.com/"runbooks"'
+    text = role_template.render(
+        "grafana",
+        "dashboard.json.j2",
+        role_path=str(ROLE),
+        __grafana_dashboard=document["uid"],
+        grafana_runbook_base_url=f"{url}/",
+    )
+    installed = json.loads(text)
+    (runbooks,) = (item for item in installed["templating"]["list"] if item["name"] == "runbooks")
+    assert runbooks["query"] == url
+    assert installed["panels"] == document["panels"]
+
+
+def test_there_is_no_access_without_a_login() -> None:
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read_string(role_template.render("grafana", "grafana.ini.j2"))
+    assert settings["auth.anonymous"]["enabled"] == "false"
+    assert settings["users"]["allow_sign_up"] == "false"
+    home = Path(settings["dashboards"]["default_home_dashboard_path"])
+    assert (FOLDER / home.name).is_file()
+
+
+def test_apt_keeps_the_pinned_version() -> None:
+    text = role_template.render("grafana", "grafana.preferences.j2", grafana_version="13.2.3")
+    assert "Package: grafana\nPin: version 13.2.3*\nPin-Priority: 1001\n" in text
