@@ -3,7 +3,6 @@
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from polling import wait_until
 from postgresql import free_port
 from role_templates import ROOT
 
 RELEASES = ("", "-trixie")
 """Suffixes of the folders in .cache: the release of this computer, and Debian 13."""
 
-_START_S = 60
 # The package is not installed, but the program reads its templates below /usr/share.
 _MOUNT = 'mount --bind "$0" /usr/share && exec "$@"'
 
@@ -30,14 +29,6 @@ def victoria_metrics_programs(release: str) -> Path:
 def alertmanager_programs(release: str) -> Path:
     """Return the folder with the programs of Alertmanager of a release."""
     return ROOT / f".cache/alertmanager{release}/usr/bin"
-
-
-def wait_until(condition: Callable[[], object], problem: str, timeout_s: float = _START_S) -> None:
-    """Return when a condition is true; fail with the problem after the timeout."""
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, problem
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -130,7 +121,7 @@ def _run(command: list[Any], listen_option: str, ready: str, log: Path) -> Itera
                 return False
 
         try:
-            wait_until(is_ready, f"{command} does not start")
+            wait_until(is_ready, f"{command} starts")
             yield client
         finally:
             process.kill()

@@ -16,8 +16,8 @@ from monitoring_programs import (
     run_node_exporter,
     run_victoria_metrics,
     run_vmalert,
-    wait_until,
 )
+from polling import wait_until
 
 from .farm_metrics import JOBS, NODE, WORKER_JOBS, FarmMetrics
 
@@ -113,8 +113,8 @@ def monitored_farm(folder: Path) -> Iterator[Farm]:
             values = found.query(counts)
             return bool(values) and int(values[0]["value"][1]) == len(jobs)
 
-        wait_until(is_scraped, f"not all of {len(jobs)} targets were scraped")
-        wait_until(lambda: found.query('ALERTS{alertstate="firing"}'), "there is no alert")
+        wait_until(is_scraped, f"all {len(jobs)} targets are scraped")
+        wait_until(lambda: found.query('ALERTS{alertstate="firing"}'), "an alert fires")
         down = found.query("up == 0")
         assert not down, down
         yield found

@@ -11,7 +11,8 @@ import httpx
 import monitoring_programs
 import pytest
 import role_template
-from monitoring_programs import HttpServer, wait_until
+from monitoring_programs import HttpServer
+from polling import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -129,17 +130,15 @@ def test_alerts_and_their_resolution_reach_a_webhook(tmp_path: Path, release: st
                 release, tmp_path, rules, datasource=metrics, notifier=alertmanager
             ),
         ):
-            wait_until(lambda: receiver.messages("/watchdog"), "the watchdog does not arrive")
+            wait_until(lambda: receiver.messages("/watchdog"), "the watchdog arrives")
             assert delivered(receiver, "firing") == set()
             pages.replace(FAULTY)
-            wait_until(lambda: delivered(receiver, "firing") >= ALERTS, "not all alerts arrive")
+            wait_until(lambda: delivered(receiver, "firing") >= ALERTS, "all alerts arrive")
             pages.replace(HEALTHY)
-            wait_until(
-                lambda: delivered(receiver, "resolved") >= ALERTS, "not all resolutions arrive"
-            )
+            wait_until(lambda: delivered(receiver, "resolved") >= ALERTS, "all resolutions arrive")
             # The watchdog ends when no target can be scraped.
             pages.replace({})
-            wait_until(lambda: "Watchdog" not in active(alertmanager), "the watchdog does not end")
+            wait_until(lambda: "Watchdog" not in active(alertmanager), "the watchdog ends")
         alerts = receiver.alerts("/people")
         assert "Watchdog" not in {alert["labels"]["alertname"] for alert in alerts}
         assert {a["labels"]["alertname"] for a in receiver.alerts("/watchdog")} == {"Watchdog"}
@@ -173,5 +172,5 @@ def test_a_target_with_too_many_series_is_reported(tmp_path: Path, release: str)
                 found = [series["metric"] for series in answer["data"]["result"]]
                 return [(labels["job"], labels["instance"]) for labels in found]
 
-            wait_until(reported, "the target is not reported")
+            wait_until(reported, "the target is reported")
             assert reported() == [("gpu", address)]

@@ -12,7 +12,8 @@ import httpx
 import monitoring_programs
 import pytest
 import role_template
-from monitoring_programs import HttpServer, wait_until
+from monitoring_programs import HttpServer
+from polling import wait_until
 from role_templates import ROOT, load_yaml, render
 from ruamel.yaml import YAML
 
@@ -248,7 +249,7 @@ def test_alerts_of_a_kind_are_sent_in_one_message(
         labels = {"farm": farm, "alertname": "JobsStuck"}
         return [m for m in receiver.messages("/people") if m["groupLabels"] == labels]
 
-    wait_until(lambda: messages("c") and messages("d"), "the messages do not arrive")
+    wait_until(lambda: messages("c") and messages("d"), "the messages arrive")
     nodes = [sorted(a["labels"]["node"] for a in message["alerts"]) for message in messages("c")]
     assert nodes[-1] == ["w0", "w1", "w2"]
     assert len(messages("d")[0]["alerts"]) == 1
@@ -272,7 +273,7 @@ def test_secrets_are_read_from_files(
 
     alertmanager.post("/api/v2/alerts", json=[alert(name, "critical", farm="e")])
     paths = ("/oncall", "/secret-webhook-url", "/secret-slack-url", "/pagerduty", "/people")
-    wait_until(lambda: all(bodies(path) for path in paths), "not all messages arrive")
+    wait_until(lambda: all(bodies(path) for path in paths), "all messages arrive")
     headers, _ = bodies("/oncall")[0]
     assert headers["Authorization"] == "Bearer secret-token"
     _, slack = bodies("/secret-slack-url")[0]
@@ -287,7 +288,7 @@ def test_secrets_are_read_from_files(
         (folder / f"alertmanager-oncall-{kind}-1.secret").write_text(f"new-{secret}\n")
     name = f"FarmFlooded{release}"
     alertmanager.post("/api/v2/alerts", json=[alert(name, "critical", farm="e")])
-    wait_until(lambda: bodies("/oncall") and bodies("/pagerduty"), "no messages arrive")
+    wait_until(lambda: bodies("/oncall") and bodies("/pagerduty"), "the messages arrive")
     assert bodies("/oncall")[0][0]["Authorization"] == "Bearer new-token"
     assert json.loads(bodies("/pagerduty")[0][1])["routing_key"] == "new-routing-key"
 
