@@ -115,8 +115,8 @@ def test_no_secret_is_in_the_settings_of_a_container(machine: Machine) -> None:
 
 
 def test_victoria_metrics_scrapes_every_service(machine: Machine) -> None:
-    jobs = {"master", "results", "health", "cpu", "gpu", "ffmpeg", "node", "victoria-metrics"}
-    jobs |= {"vmalert", "alertmanager"}
+    jobs = {"master", "results", "qoe", "cost", "health", "cpu", "gpu", "ffmpeg", "node", "nginx"}
+    jobs |= {"victoria_metrics", "vmalert", "alertmanager", "grafana"}
     for job in jobs:
         _wait_for(machine, f'up{{job="{job}"}} == 1', 90)
     assert machine.query("up == 0") == []

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from ffrtmp_master.exporters.components import ComponentFile
+from ffrtmp_master.exporters.health_settings import HealthExporterSettings
 from ffrtmp_master.exporters.settings import ApiExporterSettings
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared import config
@@ -19,7 +21,8 @@ from ruamel.yaml import YAML
 pytestmark = pytest.mark.slow
 
 _COPIED = ("group_vars", "inventories/stack", "playbooks", "plugins", "roles", "library")
-_PROGRAMS = Path(__file__).resolve().parents[2] / ".cache/victoria-metrics/usr/bin"
+# The release of the image.
+_PROGRAMS = Path(__file__).resolve().parents[2] / ".cache/victoria-metrics-trixie/usr/bin"
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +95,22 @@ def test_the_programs_accept_their_settings(checkout: Path) -> None:
     assert config.load(master / "master.yml", Settings).data_dir == Path(
         "/var/lib/ffmpeg-rtmp/master"
     )
-    health = config.load(master / "exporter-health.yml", ApiExporterSettings)
-    assert health.master_url == "https://master:8080"
+    for exporter in ("qoe", "cost"):
+        found = config.load(master / f"exporter-{exporter}.yml", ApiExporterSettings)
+        assert found.master_url == "https://master:8080"
+    health = config.load(master / "exporter-health.yml", HealthExporterSettings)
+    assert health.components_file == Path("/etc/ffmpeg-rtmp/components.yml")
     agent = config.load(_settings_dir(checkout, "worker1") / "agent.yml", AgentSettings)
     assert agent.labels == {"shared_host": "true"}
     assert agent.energy_socket is None
+
+
+def test_every_service_that_listens_is_checked(checkout: Path) -> None:
+    components = ComponentFile(_settings_dir(checkout, "master1") / "components.yml").components()
+    services = {n for n, found in _services(checkout).items() if "profiles" not in found}
+    # These have no listener. Whether the agent is online is in the registry of the master.
+    assert {component.host for component in components} == services - {"agent", "series-importer"}
+    assert {found.port for found in components if found.host == "master"} == {8080, 9507}
 
 
 @pytest.mark.parametrize("program", ["victoria-metrics", "vmalert"])
