@@ -8,8 +8,8 @@ testinfra_hosts = ["ansible://master"]
 
 WORKERS = {"worker1", "worker2"}
 COMPONENTS = {
-    *("master", "results", "health", "cpu", "gpu", "ffmpeg", "docker_stats", "agent", "node"),
-    *("victoria_metrics", "vmalert", "alertmanager", "nginx"),
+    *("master", "results", "qoe", "cost", "health", "cpu", "gpu", "ffmpeg", "docker_stats"),
+    *("agent", "node", "victoria_metrics", "vmalert", "alertmanager", "nginx"),
 }
 
 Samples = dict[str, dict[tuple[str, ...], float]]

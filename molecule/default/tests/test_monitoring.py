@@ -30,7 +30,7 @@ def test_every_target_is_up(machine: Machine) -> None:
     jobs = [target["labels"]["job"] for target in targets]
     assert jobs.count("cpu") == jobs.count("gpu") == jobs.count("ffmpeg") == 2
     assert jobs.count("docker_stats") == 1
-    assert {"master", "results", "health", "nginx"} <= set(jobs)
+    assert {"master", "results", "qoe", "cost", "health", "nginx", "node"} <= set(jobs)
     assert {"victoria_metrics", "vmalert", "alertmanager"} <= set(jobs)
 
 
