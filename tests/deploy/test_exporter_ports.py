@@ -25,4 +25,4 @@ def test_the_default_ports_are_complete() -> None:
 def test_an_inventory_of_an_earlier_release_is_refused() -> None:
     before = {"results": 1, "health": 2, "cpu": 3, "gpu": 4, "ffmpeg": 5, "docker_stats": 6}
     (problem,) = problems(**before)
-    assert problem.startswith("farm_exporter_ports has no port for qoe and cost.")
+    assert problem.startswith("farm_exporter_ports has no port for qoe and cost and node.")

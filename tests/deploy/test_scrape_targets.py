@@ -27,6 +27,8 @@ def variables() -> dict[str, Any]:
         **load_yaml(ROOT / "group_vars/monitoring.yml"),
         **play["vars"],
         **role,
+        "inventory_hostname": "o1",
+        "farm_address": "o1.lan",
         "groups": {**_GROUPS, "all": _HOSTS},
         "hostvars": {
             host: {"farm_address": f"{host}.lan", "group_names": names[host]} for host in _HOSTS
@@ -41,7 +43,11 @@ def test_the_exporters_of_the_master_are_scraped_through_the_load_balancer(
     given = variables | {"farm_exporter_ports": ports}
     for exporter, port in ports.items():
         name = f"victoria_metrics_{exporter}_targets"
-        assert render(f"{{{{ {name} }}}}", given) == [f"b1.lan:{port}"]
+        # Another exporter health checks the services of the monitoring host.
+        own = ["o1.lan:9601"] if exporter == "health" else []
+        assert render(f"{{{{ {name} }}}}", given) == [f"b1.lan:{port}", *own]
+    on_master = given | {"inventory_hostname": "m1"}
+    assert render("{{ victoria_metrics_health_targets }}", on_master) == ["b1.lan:9600"]
     # An exporter without a port is not deployed.
     given = variables | {"farm_exporter_ports": {"results": 9502}}
     assert render("{{ victoria_metrics_cost_targets }}", given) == []
