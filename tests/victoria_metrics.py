@@ -2,23 +2,21 @@
 
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from certificates import Site
+from polling import wait_until
 from role_templates import ROOT, load_yaml, render
 
 RELEASES = ("victoria-metrics", "victoria-metrics-trixie")
 """The folders in .cache with the package of this system's release and with that of Debian 13."""
 
-_START_S = 30
 _STOP_S = 60
 _STATE_DIR = "/var/lib/ffmpeg-rtmp"
-_PAUSE_S = 0.05
 _STRICT = ("-promscrape.config.strictParse",)
 
 
@@ -176,12 +174,13 @@ def run_service(
             arguments, stdout=log, stderr=log, cwd=site.folder, env=environment or {}
         ) as process,
     ):
+
+        def is_healthy() -> bool:
+            assert process.poll() is None, path.read_text()
+            return _is_healthy(http)
+
         try:
-            until = time.monotonic() + _START_S
-            while not _is_healthy(http):
-                assert process.poll() is None, path.read_text()
-                assert time.monotonic() < until, path.read_text()
-                time.sleep(_PAUSE_S)
+            wait_until(is_healthy, path.read_text)
             yield Service(process, http, path)
         finally:
             process.kill()
@@ -203,18 +202,3 @@ def run_victoria_metrics(
     url = f"https://127.0.0.1:{variables['victoria_metrics_port']}"
     with run_service(arguments, url, site, name) as service:
         yield service
-
-
-def wait_for(condition: Callable[[], Any], within_s: float, pause_s: float = _PAUSE_S) -> Any:
-    """Return the first value of a condition that is true.
-
-    Args:
-        condition: The condition.
-        within_s: The time after which the test fails, in seconds.
-        pause_s: The time between two evaluations, in seconds.
-    """
-    until = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < until, f"not within {within_s} s"
-        time.sleep(pause_s)
-    return found

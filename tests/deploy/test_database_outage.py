@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Site
+from polling import wait_until
 from postgresql import free_port
 from victoria_metrics import (
     RELEASES,
@@ -14,7 +15,6 @@ from victoria_metrics import (
     run_service,
     run_victoria_metrics,
     settings,
-    wait_for,
     write_scrape_config,
 )
 
@@ -33,9 +33,9 @@ def test_without_space_samples_are_refused_but_queries_are_answered(
     with run_victoria_metrics(site, release, with_space) as store:
         sample = f"before 1 {now_ms}\n"
         store.http.post("/api/v1/import/prometheus", content=sample).raise_for_status()
-        wait_for(lambda: store.query("last_over_time(before[1h])"), 20)
+        wait_until(lambda: store.query("last_over_time(before[1h])"), "the sample is stored")
         # The metrics of which an alert warns before there is no space.
-        wait_for(lambda: store.value("sum(vm_free_disk_space_bytes)"), 30)
+        wait_until(lambda: store.value("sum(vm_free_disk_space_bytes)"), "it has scraped itself")
         limit = store.value("max(vm_free_disk_space_limit_bytes)")
         store.stop()
     if limit is not None:
@@ -44,8 +44,9 @@ def test_without_space_samples_are_refused_but_queries_are_answered(
     more_than_free = shutil.disk_usage(tmp_path).free * 2
     full = with_space | {"victoria_metrics_free_disk_bytes_min": more_than_free}
     with run_victoria_metrics(site, release, full, "full") as store:
-        lines = wait_for(
-            lambda: _metric(store.http.get("/metrics").text, "vm_storage_is_read_only"), 30
+        lines = wait_until(
+            lambda: _metric(store.http.get("/metrics").text, "vm_storage_is_read_only"),
+            "the metric exists",
         )
         assert float(lines[0].split()[-1]) == 1
         sample = f"after 1 {now_ms}\n"
@@ -56,7 +57,7 @@ def test_without_space_samples_are_refused_but_queries_are_answered(
         assert store.query("last_over_time(after[1h])") == []
         # Its own metrics are not stored either, so an alert must not depend on new samples.
         absent = 'absent_over_time(up{job="victoria_metrics"}[10s])'
-        assert wait_for(lambda: store.query(absent), 40)
+        wait_until(lambda: store.query(absent), "there are no new samples")
         assert store.process.poll() is None
 
 
@@ -90,8 +91,8 @@ def test_vmalert_survives_an_outage_of_the_database(tmp_path: Path, release: str
             lines = _metric(vmalert.http.get("/metrics").text, "vmalert_execution_errors_total")
             return sum(float(line.split()[-1]) for line in lines)
 
-        wait_for(lambda: failures() > 0, 60)
+        wait_until(lambda: failures() > 0, "the evaluation of a rule fails")
         assert vmalert.process.poll() is None
         with run_victoria_metrics(site, release, known) as store:
-            assert wait_for(lambda: store.query('ALERTS{alertname="Always"}'), 60)
+            wait_until(lambda: store.query('ALERTS{alertname="Always"}'), "the alert is stored")
         assert vmalert.process.poll() is None

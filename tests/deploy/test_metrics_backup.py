@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from certificates import Site
+from polling import wait_until
 from postgresql import free_port
 from victoria_metrics import (
     RELEASES,
@@ -18,7 +19,6 @@ from victoria_metrics import (
     programs,
     run_victoria_metrics,
     settings,
-    wait_for,
     write_scrape_config,
 )
 
@@ -73,7 +73,7 @@ def test_a_backup_is_restored_after_the_data_is_lost(
             sample = f'lasting{{number="{number}"}} {number} {now_ms - 60_000}\n'
             store.http.post("/api/v1/import/prometheus", content=sample).raise_for_status()
             # Samples that can be queried are part of a snapshot.
-            wait_for(functools.partial(_holds, store, number + 1), 20)
+            wait_until(functools.partial(_holds, store, number + 1), "the sample can be queried")
             # The later backups copy only what has changed. vmbackup 1.79 may fail, after a complete
             # backup, if nothing has: it then stops the listener of its metrics before it starts.
             run(backup, site)
@@ -87,7 +87,9 @@ def test_a_backup_is_restored_after_the_data_is_lost(
     assert any(lost.iterdir())
     run(restore_command(root, restored, known), site)
     with run_victoria_metrics(site, restored, known, "restored") as store:
-        found = wait_for(lambda: store.query("last_over_time(lasting[1h])"), 20)
+        found = wait_until(
+            lambda: store.query("last_over_time(lasting[1h])"), "the samples can be queried"
+        )
         values = {series["metric"]["number"]: series["value"][1] for series in found}
         assert values == {"0": "0", "1": "1"}
         assert store.query("last_over_time(later[1h])") == []

@@ -3,7 +3,6 @@
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from certificates import HOST, Site
+from polling import wait_until
 from postgresql import free_port
 from role_templates import ROOT, load_yaml, render
 from ruamel.yaml import YAML
 
 _PROGRAM = ROOT / ".cache/node-exporter/usr/bin/prometheus-node-exporter"
 _ROLE = ROOT / "roles/node_exporter"
-_START_S = 20
 
 
 def rendered(template: str, **variables: Any) -> str:
@@ -34,6 +33,14 @@ def command(**variables: Any) -> list[str]:
     line = line.removeprefix("ExecStart=").replace("$$", "$").replace("%%", "%")
     # systemd does not interpret parentheses and bars, which a shell would.
     return [part for part in line.split(" ") if part]
+
+
+def is_listening(url: str, site: Site) -> bool:
+    try:
+        httpx.get(url, verify=site.context())
+    except httpx.TransportError:
+        return False
+    return True
 
 
 @contextmanager
@@ -58,14 +65,7 @@ def running(site: Site, **variables: Any) -> Iterator[str]:
     ):
         try:
             url = f"https://{HOST}:{port}/metrics"
-            until_s = time.monotonic() + _START_S
-            while True:
-                try:
-                    httpx.get(url, verify=site.context())
-                    break
-                except httpx.TransportError:
-                    assert time.monotonic() < until_s, (site.folder / "log").read_text()
-                    time.sleep(0.05)
+            wait_until(lambda: is_listening(url, site), (site.folder / "log").read_text)
             yield url
         finally:
             process.kill()

@@ -3,7 +3,6 @@
 import re
 import secrets
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import postgresql
 import pytest
 import role_template
 from certificates import Site
+from polling import wait_until
 from postgresql import Cluster, free_port
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
@@ -20,7 +20,6 @@ from victoria_metrics import role_value
 
 pytestmark = pytest.mark.slow
 
-_START_S = 30
 _ROLE = "ffrtmp-postgresql-exporter"
 _PASSWORD = secrets.token_urlsafe(24)
 
@@ -38,17 +37,14 @@ def cluster() -> Iterator[Cluster]:
 
 
 def page_of(http: httpx.Client, process: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + _START_S
-    while True:
+    def page() -> str | None:
+        assert process.poll() is None
         try:
-            answer = http.get("/metrics")
+            return http.get("/metrics").raise_for_status().text
         except httpx.ConnectError:
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        else:
-            assert answer.status_code == 200, answer.text
-            return answer.text
+            return None
+
+    return wait_until(page, "the exporter listens")
 
 
 @pytest.mark.parametrize("package", ["postgres-exporter", "postgres-exporter-trixie"])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from certificates import Site
+from polling import wait_until
 from postgresql import free_port
 from role_templates import ROOT, load_yaml, render
 from victoria_metrics import (
@@ -20,7 +21,6 @@ from victoria_metrics import (
     run_service,
     run_victoria_metrics,
     settings,
-    wait_for,
     write_scrape_config,
 )
 
@@ -115,7 +115,8 @@ def farm(existing: Existing, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_samples_reach_both_databases_also_after_an_outage_of_one(farm: Farm) -> None:
     existing = farm.existing
     # The existing database cannot be reached yet. That of the farm does not depend on it.
-    wait_for(lambda: farm.store.value('up{job="vmagent",farm="lab"}') == 1, 30)
+    agent_up = 'up{job="vmagent",farm="lab"}'
+    wait_until(lambda: farm.store.value(agent_up) == 1, "vmagent writes to the farm")
     assert existing.store.query('up{job="vmagent"}') == []
     started_s = time.time()
     imported = {
@@ -125,13 +126,15 @@ def test_samples_reach_both_databases_also_after_an_outage_of_one(farm: Farm) ->
     }
     farm.agent.http.post("/api/v1/import", json=imported).raise_for_status()
     with existing.entrance("entrance"):
-        wait_for(lambda: existing.store.value('up{job="vmagent",farm="lab"}') == 1, 60)
+        wait_until(lambda: existing.store.value(agent_up) == 1, "vmagent writes to both")
         power = 'last_over_time(ffrtmp_sample_power_watts{farm="lab",node="w1"}[1h])'
-        assert wait_for(lambda: existing.store.value(power), 30) == 7
-        assert wait_for(lambda: farm.store.value(power), 30) == 7
+        assert wait_until(lambda: existing.store.value(power), "the import arrives") == 7
+        assert wait_until(lambda: farm.store.value(power), "the import arrives") == 7
         # Samples from before the existing database could be reached.
         first = 'tfirst_over_time(up{job="vmagent"}[1h])'
-        assert wait_for(lambda: (existing.store.value(first) or started_s) < started_s, 30)
+        wait_until(
+            lambda: (existing.store.value(first) or started_s) < started_s, "old samples arrive"
+        )
 
 
 @pytest.mark.slow
@@ -170,7 +173,7 @@ def test_rules_are_evaluated_in_the_existing_database_for_one_farm(farm: Farm) -
     url = f"https://127.0.0.1:{port}"
     with existing.entrance("queries"), run_service(arguments, url, farm.site, "vmalert"):
         stored = 'ALERTS{alertname="OfThisFarm",alertstate="firing"}'
-        (series,) = wait_for(lambda: existing.store.query(stored), 60)
+        (series,) = wait_until(lambda: existing.store.query(stored), "the alert is stored")
         assert series["metric"]["farm"] == "lab"
         assert farm.store.query(stored)
     assert existing.store.query('ALERTS{alertname="OfAnotherFarm"}') == []

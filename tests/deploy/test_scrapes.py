@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from certificates import Site
 from metrics_target import Page, metrics_target
+from polling import wait_until
 from postgresql import free_port
 from victoria_metrics import (
     RELEASES,
@@ -15,7 +16,6 @@ from victoria_metrics import (
     run_victoria_metrics,
     settings,
     supports_job_sizes,
-    wait_for,
     write_scrape_config,
 )
 
@@ -85,12 +85,12 @@ def farm(
         )
         write_scrape_config(known)
         store = stack.enter_context(run_victoria_metrics(site, request.param, known))
-        wait_for(lambda: store.value('up{job="nginx"}') == 1, 30)
+        wait_until(lambda: store.value('up{job="nginx"}') == 1, "the target nginx is scraped")
         yield Farm(request.param, store, is_broken)
 
 
 def test_a_target_cannot_provide_metrics_of_another_component(farm: Farm) -> None:
-    (series,) = wait_for(lambda: farm.store.query("pg_up"), 20)
+    (series,) = wait_until(lambda: farm.store.query("pg_up"), "the target postgresql is scraped")
     assert series["metric"]["job"] == "postgresql"
     assert series["metric"]["exported_job"] == "master"
     assert series["metric"]["instance"].startswith("127.0.0.1:")
@@ -106,7 +106,7 @@ def test_a_target_cannot_provide_metrics_of_another_component(farm: Farm) -> Non
 
 def test_too_many_samples_are_dropped_and_can_be_alerted_on(farm: Farm) -> None:
     exceeded = "scrape_samples_post_metric_relabeling > scrape_samples_limit"
-    found = wait_for(lambda: farm.store.query(exceeded), 20)
+    found = wait_until(lambda: farm.store.query(exceeded), "a target exceeds its limit")
     assert [series["metric"]["job"] for series in found] == ["cost"]
     assert farm.store.value('up{job="cost"}') == 0
     assert farm.store.query("ffrtmp_cost_many") == []
@@ -120,7 +120,7 @@ def test_series_that_change_at_each_scrape_are_bounded(farm: Farm) -> None:
         if supports_job_sizes(farm.release)
         else 'promscrape_series_limit_rows_dropped_total{scrape_job="results"} > 0'
     )
-    wait_for(lambda: farm.store.query(dropped), 30)
+    wait_until(lambda: farm.store.query(dropped), "series are dropped")
     (series,) = farm.store.query("count(last_over_time(ffrtmp_result_new[10m]))")
     # VictoriaMetrics counts the series approximately.
     assert 0 < float(series["value"][1]) <= 110
@@ -130,12 +130,12 @@ def test_series_that_change_at_each_scrape_are_bounded(farm: Farm) -> None:
 def test_a_million_series_are_cut_off_without_affecting_other_targets(farm: Farm) -> None:
     store = farm.store
     farm.is_broken.set()
-    wait_for(lambda: store.value('up{job="haproxy"}') == 0, 60)
+    wait_until(lambda: store.value('up{job="haproxy"}') == 0, "the target is cut off")
     # Three further scrapes of another target, none of which is missing.
     count = 'count_over_time(nginx_connections_active{job="nginx"}[1h])'
     first = store.value(count)
     assert first is not None
-    wait_for(lambda: (store.value(count) or 0) >= first + 3, 30)
+    wait_until(lambda: (store.value(count) or 0) >= first + 3, "three further scrapes")
     assert store.value('min_over_time(up{job="nginx"}[1h])') == 1
     assert store.query("count(haproxy_broken)") == []
     assert store.resident_bytes() < _MEMORY_MAX_BYTES
@@ -143,4 +143,4 @@ def test_a_million_series_are_cut_off_without_affecting_other_targets(farm: Farm
     assert limit in farm.last_error("haproxy")
     # A target that sends the usual metrics again is up again.
     farm.is_broken.clear()
-    wait_for(lambda: store.value('up{job="haproxy"}') == 1, 60)
+    wait_until(lambda: store.value('up{job="haproxy"}') == 1, "the target is up again")

@@ -12,12 +12,12 @@ from ffrtmp_shared.models import NodeUpdate
 from ffrtmp_shared.states import NodeState
 from master_process import MasterProcess
 from metrics_target import metrics_target
+from polling import wait_until
 from postgresql import free_port
 from victoria_metrics import (
     RELEASES,
     run_victoria_metrics,
     settings,
-    wait_for,
     write_scrape_config,
 )
 
@@ -58,7 +58,9 @@ def test_workers_are_scraped_soon_after_they_register_until_they_are_drained_and
             master.client("worker1") as worker,
             master.client("admin") as admin,
         ):
-            wait_for(lambda: store.value('up{job="victoria_metrics"}') == 1, 30)
+            wait_until(
+                lambda: store.value('up{job="victoria_metrics"}') == 1, "VictoriaMetrics is scraped"
+            )
             assert store.query('up{job="cpu"}') == []
             added_s = time.monotonic()
             registration = msgspec.structs.replace(
@@ -68,13 +70,13 @@ def test_workers_are_scraped_soon_after_they_register_until_they_are_drained_and
             )
             worker.register(registration)
             power = 'ffrtmp_power_watts{job="cpu",node="worker1"}'
-            wait_for(lambda: store.value(power) == 5, _ADDED_WITHIN_S)
+            wait_until(lambda: store.value(power) == 5, "the worker is scraped")
             assert time.monotonic() - added_s < _ADDED_WITHIN_S
 
             # An offline node that was not drained stays a target, so that its failure is noticed.
-            wait_for(lambda: admin.nodes()[0].state is NodeState.OFFLINE, 10)
+            wait_until(lambda: admin.nodes()[0].state is NodeState.OFFLINE, "the worker is offline")
             admin.update_node("worker1", NodeUpdate(state=NodeState.DRAINING))
-            wait_for(lambda: store.query('up{job="cpu"}') == [], 30)
+            wait_until(lambda: store.query('up{job="cpu"}') == [], "the target is removed")
             assert [t for t in store.targets().values() if t["labels"]["job"] == "cpu"] == []
             # It was up until it was removed, so no alert has a reason to fire.
             assert store.value('min_over_time(up{job="cpu"}[10m])') == 1

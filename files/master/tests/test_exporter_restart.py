@@ -9,11 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import factories
 import httpx
@@ -26,13 +25,13 @@ from ffrtmp_shared.measurement import LiveMeasurement, Measurement, Unavailable
 from ffrtmp_shared.models import ClaimRequest, ResultReport
 from ffrtmp_shared.scenario import LiveSettings
 from master_process import MasterProcess
+from polling import TIMEOUT_S, wait_until
 from postgresql import free_port
 
 pytestmark = [pytest.mark.slow, only("sqlite")]
 
 _ROOT = Path(__file__).resolve().parents[3]
 _VICTORIA = _ROOT / ".cache/victoria-metrics/usr/bin/victoria-metrics"
-_WAIT_S = 60
 _REPEATS = 6
 EXPORTERS = ("results", "qoe", "cost")
 # These metrics describe the process of the exporter, and not the results.
@@ -41,6 +40,8 @@ _OWN = "ffrtmp_exporter_.*|ffrtmp_scrape_.*|ffrtmp_certificate_.*"
 _HOURLY = "ffrtmp_node_cost_per_hour"
 OF_RESULTS = f'{{job=~"{"|".join(EXPORTERS)}",__name__=~"ffrtmp_.*",__name__!~"{_OWN}|{_HOURLY}"}}'
 
+# The run has repeats, so it has an interval.
+_OF_RUN = "ffrtmp_result_speed_interval_halfwidth_ratio"
 _OF_RESULTS = (
     "ffrtmp_result",
     "ffrtmp_qoe",
@@ -136,7 +137,7 @@ class ScrapedFarm:
         """Stop an exporter."""
         process = self._exporters.pop(name)
         process.send_signal(signal.SIGTERM)
-        process.wait(_WAIT_S)
+        process.wait(TIMEOUT_S)
 
     def page(self, name: str) -> str:
         """Return the metrics of an exporter, or an empty text if it does not serve them."""
@@ -182,7 +183,7 @@ class ScrapedFarm:
         with (self._folder / "victoria.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_for(self._is_database_ready)
+            wait_until(self._is_database_ready, "VictoriaMetrics is ready")
             yield
         finally:
             process.kill()
@@ -193,14 +194,6 @@ class ScrapedFarm:
             return self._database.get("/health").status_code == 200
         except httpx.TransportError:
             return False
-
-
-def wait_for(is_true: Callable[[], Any]) -> None:
-    """Wait until a condition is true."""
-    until_s = time.monotonic() + _WAIT_S
-    while not is_true():
-        assert time.monotonic() < until_s
-        time.sleep(0.05)
 
 
 def measured_recently(kind: str) -> Measurement:
@@ -257,11 +250,14 @@ def farm(migrated: Settings, tmp_path: Path) -> Iterator[ScrapedFarm]:
 
 
 def test_a_restart_changes_no_series(farm: ScrapedFarm) -> None:
-    wait_for(lambda: all(farm.query(f'up{{job="{name}"}} == 1') for name in EXPORTERS))
-    wait_for(lambda: farm.query("ffrtmp_result_speed_interval_halfwidth_ratio"))
-    wait_for(lambda: farm.query("ffrtmp_qoe_live_stalls"))
+    wait_until(
+        lambda: all(farm.query(f'up{{job="{name}"}} == 1') for name in EXPORTERS),
+        "all exporters are scraped",
+    )
+    wait_until(lambda: farm.query(_OF_RUN), "the run is exported")
+    wait_until(lambda: farm.query("ffrtmp_qoe_live_stalls"), "the stream is exported")
     samples = f"count_over_time({OF_RESULTS}[1m]) keep_metric_names"
-    wait_for(lambda: min(farm.query(samples).values()) > 3)
+    wait_until(lambda: min(farm.query(samples).values()) > 3, "all series have samples")
     before, before_s = farm.query(OF_RESULTS), time.monotonic()
     names = {dict(labels)["__name__"] for labels in before}
     assert {"ffrtmp_results_stored", "ffrtmp_qoe_vmaf_mean", "ffrtmp_qoe_live_stalls"} < names
@@ -276,11 +272,11 @@ def test_a_restart_changes_no_series(farm: ScrapedFarm) -> None:
     assert sum(farm.query("ffrtmp_results_stored").values()) == _REPEATS + 1
     for name in EXPORTERS:
         farm.stop(name)
-    wait_for(lambda: len(farm.query("up == 0")) == len(EXPORTERS))
+    wait_until(lambda: len(farm.query("up == 0")) == len(EXPORTERS), "all exporters are down")
     for name in EXPORTERS:
         farm.start(name)
-    wait_for(lambda: len(farm.query("up == 1")) == len(EXPORTERS))
-    wait_for(lambda: farm.query(OF_RESULTS).keys() >= before.keys())
+    wait_until(lambda: len(farm.query("up == 1")) == len(EXPORTERS), "all exporters are up")
+    wait_until(lambda: farm.query(OF_RESULTS).keys() >= before.keys(), "all series are back")
     assert farm.query(OF_RESULTS) == before
     # The window covers the restart, but not the first samples of the series, because the increase
     # from nothing to a first sample is its value in VictoriaMetrics.
@@ -294,16 +290,16 @@ def test_a_restart_changes_no_series(farm: ScrapedFarm) -> None:
 
 def test_an_unavailable_master_changes_no_series(farm: ScrapedFarm) -> None:
     up = "ffrtmp_exporter_source_up"
-    wait_for(lambda: len(farm.query(f"{up} == 1")) == len(EXPORTERS))
-    wait_for(lambda: farm.query("ffrtmp_result_speed_interval_halfwidth_ratio"))
+    wait_until(lambda: len(farm.query(f"{up} == 1")) == len(EXPORTERS), "the master is read")
+    wait_until(lambda: farm.query(_OF_RUN), "the run is exported")
     before = {name: of_results(farm.page(name)) for name in EXPORTERS}
     assert all(before.values())
     farm.master.end(signal.SIGKILL)
-    wait_for(lambda: len(farm.query(f"{up} == 0")) == len(EXPORTERS))
+    wait_until(lambda: len(farm.query(f"{up} == 0")) == len(EXPORTERS), "the reads fail")
     assert {name: of_results(farm.page(name)) for name in EXPORTERS} == before
     assert len(farm.query("up == 1")) == len(EXPORTERS)
     farm.master.start()
-    wait_for(lambda: len(farm.query(f"{up} == 1")) == len(EXPORTERS))
+    wait_until(lambda: len(farm.query(f"{up} == 1")) == len(EXPORTERS), "the master is read")
     assert {name: of_results(farm.page(name)) for name in EXPORTERS} == before
 
 

@@ -20,13 +20,13 @@ from ffrtmp_shared import __version__
 from ffrtmp_shared.credentials import ClientCertificate, client_context
 from ffrtmp_shared.models import ClockOffset, NodeHeartbeat
 from master_process import MasterProcess
+from polling import wait_until
 from postgresql import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 pytestmark = pytest.mark.slow
 
 _PROGRAM = Path(sys.executable).with_name("ffrtmp-exporter-health")
-_START_S = 30.0
 
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
@@ -51,18 +51,18 @@ class Exporter:
 
     def wait(self, is_met: Callable[[Samples], bool]) -> Samples:
         """Return the values once they meet a condition."""
-        until_s = time.monotonic() + _START_S
         found: Samples = {}
-        while time.monotonic() < until_s:
+
+        def is_there() -> bool:
+            nonlocal found
             try:
                 found = self.samples()
             except httpx.HTTPError:
-                time.sleep(0.05)
-                continue
-            if is_met(found):
-                return found
-            time.sleep(0.05)
-        raise AssertionError(f"not in time: {found}")
+                return False
+            return is_met(found)
+
+        wait_until(is_there, lambda: str(found))
+        return found
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.server_certificates import CertificateFiles, ServerCertificates
 from ffrtmp_shared.source_age import SourceAge
+from polling import TIMEOUT_S, wait_until
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-_WAIT_S = 20.0
 _QUICK = ProbeTiming(interval_s=0.05, timeout_s=2.0)
 
 
@@ -64,7 +64,7 @@ class Watched:
 
     def wait(self, is_met: Callable[[], bool]) -> None:
         with self.changed:
-            assert self.changed.wait_for(is_met, _WAIT_S)
+            assert self.changed.wait_for(is_met, TIMEOUT_S)
 
     def first_of(self, component: Component) -> ProbeOutcome:
         self.wait(lambda: component.instance in self.outcomes)
@@ -310,10 +310,7 @@ def test_a_component_that_is_removed_is_forgotten(site: Site) -> None:
             found.first_of(good)
             assert [component for component, _ in found.prober.outcomes()] == [good]
             found.components = []
-            until_s = time.monotonic() + _WAIT_S
-            while found.prober.outcomes():
-                assert time.monotonic() < until_s
-                time.sleep(0.01)
+            wait_until(lambda: not found.prober.outcomes(), "the components are forgotten")
             # A component that is added is probed, although the one that hung was canceled.
             found.outcomes.clear()
             found.components = [good]
