@@ -133,6 +133,11 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: NodeHeartbeat | None = None
     heartbeat_at: Moment | None = None
 
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the node is offline after an operator drained it, which is not a failure."""
+        return self.is_draining and self.state is NodeState.OFFLINE
+
 
 class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A change of a node's state. A draining node finishes its jobs but claims no more."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ffrtmp_shared.models import Node, Role, TargetGroup
-from ffrtmp_shared.states import NodeState
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -34,12 +33,8 @@ async def discover(
     return [
         _group(node, exporter)
         for node in found
-        if exporter in node.registration.exporters and not _was_stopped(node)
+        if exporter in node.registration.exporters and not node.was_stopped
     ]
-
-
-def _was_stopped(node: Node) -> bool:
-    return node.is_draining and node.state is NodeState.OFFLINE
 
 
 def _group(node: Node, exporter: str) -> TargetGroup:

@@ -17,11 +17,6 @@ def node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
     return *_states(nodes), *_conditions(nodes)
 
 
-def was_stopped(node: Node) -> bool:
-    """Return whether a node is offline after an operator drained it, which is not a failure."""
-    return node.is_draining and node.state is NodeState.OFFLINE
-
-
 def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
     up = GaugeMetricFamily(
         "ffrtmp_node_up",
@@ -40,7 +35,7 @@ def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
         unit="seconds",
     )
     for node in nodes:
-        if not was_stopped(node):
+        if not node.was_stopped:
             up.add_metric([node.name], float(node.state is not NodeState.OFFLINE))
         seen.add_metric([node.name], node.last_seen_at.timestamp())
         for node_state in NodeState:

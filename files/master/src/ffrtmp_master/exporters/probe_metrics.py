@@ -14,7 +14,6 @@ from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters.components import Component, ProbeKind, worker_components
 from ffrtmp_master.exporters.disk_forecast import DiskForecasts, DiskKey
-from ffrtmp_master.exporters.node_metrics import was_stopped
 from ffrtmp_master.exporters.probe_connections import ProbeFailure
 from ffrtmp_master.exporters.probe_readings import Reading, version_matches
 from ffrtmp_master.exporters.probes import ProbeOutcome
@@ -66,7 +65,7 @@ class ComponentSelection:
 
         The components of a worker that was drained and is offline are left out.
         """
-        nodes = (node for node in self._nodes() if not was_stopped(node))
+        nodes = (node for node in self._nodes() if not node.was_stopped)
         found = {component.key: component for component in worker_components(nodes)}
         found |= {component.key: component for component in self._listed()}
         self.omitted = max(len(found) - self._components_max, 0)
@@ -138,7 +137,7 @@ class ProbeCollector(Collector):
         """Yield the metrics."""
         outcomes = self._outcomes()
         states = [self._state(component, outcome) for component, outcome in outcomes]
-        agents = (self._agent_state(node) for node in self._nodes() if not was_stopped(node))
+        agents = (self._agent_state(node) for node in self._nodes() if not node.was_stopped)
         yield from probe_metrics([*states, *agents])
         yield GaugeMetricFamily(
             "ffrtmp_probe_components_omitted",
