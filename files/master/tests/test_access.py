@@ -48,6 +48,7 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("GET", "/v1/results/export"): set(VIEWER),
     ("GET", "/v1/nodes"): set(VIEWER),
     ("PUT", "/v1/nodes/{name}"): set(AGENT),
+    ("POST", "/v1/nodes/{name}/heartbeat"): set(AGENT),
     ("PATCH", "/v1/nodes/{name}"): set(ADMIN),
     ("DELETE", "/v1/nodes/{name}"): set(ADMIN),
     ("GET", "/v1/sources"): set(VIEWER),
