@@ -1,11 +1,7 @@
 """Tests of settings that playbooks derive from the inventory, as Ansible computes them."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,8 +11,8 @@ import role_template
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ruamel.yaml import YAML
+from settings_probe import run_play
 
-ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
 LOAD = YAML(typ="safe").load
 PROBED = {
     "groups": "{{ __farm_groups.worker }}",
@@ -28,8 +24,6 @@ PROBED = {
 
 def _probe(root: Path, folder: Path) -> dict[str, Any]:
     """Return the probed settings of each host of an inventory with a load balancer."""
-    inventory = folder / "inventory"
-    shutil.copytree(root / "group_vars", inventory / "group_vars")
     settings = {
         "m1": {},
         "b1": {},
@@ -41,9 +35,6 @@ def _probe(root: Path, folder: Path) -> dict[str, Any]:
         group: {"hosts": {host: settings[host] for host in hosts}}
         for group, hosts in groups.items()
     }
-    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    (inventory / "hosts.yml").write_text(json.dumps({"all": {"vars": local, "children": children}}))
-    shutil.copytree(root / "playbooks/vars", folder / "playbooks/vars")
     copy = {
         "content": "{{ probed | to_json }}",
         "dest": f"{folder}/{{{{ inventory_hostname }}}}.json",
@@ -58,16 +49,7 @@ def _probe(root: Path, folder: Path) -> dict[str, Any]:
             {"name": "Probe", "ansible.builtin.copy": copy, "vars": {"probed": PROBED}},
         ],
     }
-    (folder / "playbooks/probe.yml").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [ANSIBLE, "--inventory", inventory, "playbooks/probe.yml"],
-        cwd=folder,
-        env=os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_play(root, folder, children, play)
     return {host: json.loads((folder / f"{host}.json").read_text()) for host in settings}
 
 

@@ -76,7 +76,7 @@ def test_every_operation_documents_the_common_answers(document: Any) -> None:
         responses = operation["responses"]
         if operation.get("security") == []:
             continue
-        assert {"401", "403", "429", "503"} <= set(responses), path
+        assert {"401", "403", "422", "429", "503"} <= set(responses), path
         assert "404" in responses or "{" not in path
         assert "507" in responses or method in ("get", "head")
         if "requestBody" in operation:

@@ -9,7 +9,7 @@ from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.metric_page import MetricPage
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, Pool
+from sqlalchemy import Connection
 
 from ffrtmp_master.auth.authentication import TokenAuthenticator
 from ffrtmp_master.background.claim_wakeups import ClaimWakeups
@@ -31,7 +31,7 @@ from ffrtmp_master.runs.suite_parser import SuiteParser
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import epochs
 from ffrtmp_master.store.content.factory import ContentStores
-from ffrtmp_master.store.engine import reading_engine, writing_engine
+from ffrtmp_master.store.engine import close_connections, reading_engine, writing_engine
 from ffrtmp_master.store.reader import Reader
 from ffrtmp_master.store.source_removal import SourceRemoval
 from ffrtmp_master.store.space import SpaceGuard
@@ -77,7 +77,6 @@ class Services:
             writing_engine(settings.database_url, password),
             reading_engine(settings.database_url, password),
         )
-        self._former_pools: list[Pool] = []
         self.reader = Reader(self._engines[1])
         self.space = SpaceGuard(settings, self.reader)
         self.uploads = UploadLimits(settings)
@@ -195,10 +194,8 @@ class Services:
         await asyncio.to_thread(self.compute_pool.close)
         await asyncio.to_thread(self.reader.close)
         self.content_stores.close()
-        for pool in self._former_pools:
-            pool.dispose()
         for engine in self._engines:
-            engine.dispose()
+            close_connections(engine)
 
     def _committed(self, effects: Effects) -> None:
         self.metrics.effects(effects)
@@ -210,18 +207,9 @@ class Services:
             epochs.begin_epoch(connection, self.clock(), is_start=is_first)
 
     def _reconnect(self) -> None:
-        """Close all idle database connections, so that the next ones reach the primary server.
-
-        Connections that are in use return to their former pools, which are closed at the next call.
-        """
-        engines = [self._engines[1]]
-        if self.content_stores.writing is not None:
-            engines.append(self.content_stores.writing)
-        former, self._former_pools = self._former_pools, [engine.pool for engine in engines]
-        for pool in former:
-            pool.dispose()
-        for engine in engines:
-            engine.dispose()
+        """Replace all database connections, so that the next ones reach the primary server."""
+        close_connections(self._engines[1])
+        self.content_stores.close()
 
     def _rolled_back(self, error: Exception) -> None:
         """Invalidate the caches after a rollback, and count it. May be called from any thread."""

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -115,12 +114,7 @@ class MasterClient:
         """Return the client itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connection."""
         self.close()
 

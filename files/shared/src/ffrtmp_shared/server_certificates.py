@@ -10,9 +10,9 @@ from typing import NamedTuple
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from ffrtmp_shared import validity
+from ffrtmp_shared import certificate_dates
+from ffrtmp_shared.certificate_dates import Validity
 from ffrtmp_shared.file_watch import FileWatch
-from ffrtmp_shared.validity import Validity
 
 _CHECK_INTERVAL_S = 1.0
 
@@ -146,14 +146,16 @@ def _load(files: CertificateFiles) -> _Loaded:
     if files.crl_file is not None:
         context.load_verify_locations(cafile=files.crl_file)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-        lists = validity.revocation_lists_validity(files.crl_file.read_text(encoding="ascii"))
+        lists = certificate_dates.revocation_lists_validity(
+            files.crl_file.read_text(encoding="ascii")
+        )
         if not lists:
             raise ValueError(f"{files.crl_file} contains no revocation list")
     return _Loaded(context, CertificateDates(not_after_s, tuple(lists)))
 
 
 def _expiries_s(path: Path) -> list[float]:
-    found = validity.certificates_validity(path.read_text(encoding="utf-8"))
+    found = certificate_dates.certificates_validity(path.read_text(encoding="utf-8"))
     if not found:
         raise ValueError(f"{path} contains no certificate")
     return [dates.end_s for dates in found if dates.end_s is not None]

@@ -9,8 +9,8 @@ from ffrtmp_shared.states import JobState
 from sqlalchemy import ColumnElement, select, update
 
 from ffrtmp_master.queue import leases, transitions
+from ffrtmp_master.queue.claim_order import queue_rank
 from ffrtmp_master.queue.leases import is_held
-from ffrtmp_master.queue.priority import queue_rank
 from ffrtmp_master.store import nodes, runs
 from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.errors import ConflictError

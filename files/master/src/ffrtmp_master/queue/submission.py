@@ -11,7 +11,7 @@ from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.priority import queue_rank
+from ffrtmp_master.queue.claim_order import queue_rank
 from ffrtmp_master.queue.requests import SubmitJob, SubmitOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog, RequirementSet
 from ffrtmp_master.queue.uploads import missing_sources_error, missing_uploads

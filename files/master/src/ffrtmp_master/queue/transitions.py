@@ -6,7 +6,7 @@ from datetime import datetime
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.states import JobState, check_transition
 
-from ffrtmp_master.queue.priority import queue_rank
+from ffrtmp_master.queue.claim_order import queue_rank
 from ffrtmp_master.store.chunks import chunks
 from ffrtmp_master.store.rows import JobRow, NewTransition
 from ffrtmp_master.store.unit_of_work import UnitOfWork

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.rows import USE_RECORDED_EVERY
 from ffrtmp_master.store.statements import Statements
 
 
@@ -23,8 +24,11 @@ def missing_uploads(db: Statements, digests: Collection[str], now: datetime) -> 
     """
     if not digests:
         return set()
-    present = sorted(db.sources(sorted(digests)))
-    db.touch_sources(present, now)
+    present = db.sources(sorted(digests))
+    recorded_before = now - USE_RECORDED_EVERY
+    unrecorded = sorted(digest for digest, used in present.items() if used < recorded_before)
+    if unrecorded:
+        db.touch_sources(unrecorded, now)
     return set(digests).difference(present)
 
 

@@ -16,7 +16,7 @@ from ffrtmp_shared.suite import Suite
 from sqlalchemy import Connection, insert
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.priority import queue_rank
+from ffrtmp_master.queue.claim_order import queue_rank
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.queue.uploads import missing_sources_error, missing_uploads
 from ffrtmp_master.runs import control_encodes

@@ -114,7 +114,10 @@ async def respond(services: Services, match: Match, request: RawRequest) -> RawR
             content = await content()
         if endpoint.cleans_texts:
             content = value_rules.clean_json_texts(content)
-        body = _decoded(endpoint, content)
+            body = _decoded(endpoint, content)
+        else:
+            body = _decoded(endpoint, content)
+            value_rules.check_json_texts(content)
         call = AgentCall(holder, _job_id(job_part), body, content, headers, request.hung_up)
         response = _raw_response(await endpoint.handler(services, call))
     # Every error becomes a problem document; `problem_of` logs it.
@@ -180,9 +183,7 @@ def _too_large() -> TooLargeError:
 async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > MAX_AGENT_BODY_BYTES:
-        raise TooLargeError(
-            f"the body is too large; at most {MAX_AGENT_BODY_BYTES} bytes are allowed"
-        )
+        raise _too_large()
     message: Any = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
@@ -196,7 +197,6 @@ async def _body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
 def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
     try:
         decoded: B = _DECODERS[endpoint.route].decode(body)
-        value_rules.check_json_texts(body)
     except msgspec.DecodeError as error:
         message, _, place = str(error).partition(" - at `")
         extra = [{"key": place.rpartition("$")[2].strip(".`"), "message": message}]

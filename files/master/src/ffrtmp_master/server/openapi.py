@@ -178,6 +178,8 @@ def _general(path: str, method: str, operation: _Json) -> Iterator[HTTPStatus]:
     if operation.get("security") == []:
         return
     yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, *_RETRY_STATUSES)
+    # Every request contains text, which may break the rules for text.
+    yield HTTPStatus.UNPROCESSABLE_ENTITY
     if "{" in path:
         yield HTTPStatus.NOT_FOUND
     if method not in ("get", "head"):

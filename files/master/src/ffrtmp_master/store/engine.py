@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RootTransaction, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from ffrtmp_master.store.types import from_json, to_json
 
@@ -36,6 +38,18 @@ def reading_engine(url: str, password: str | None = None) -> Engine:
         "-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read",
         pool_pre_ping=True,
     )
+
+
+def close_connections(engine: Engine) -> None:
+    """Close the idle connections of an engine now, and those in use when they are returned.
+
+    The engine can still be used; it opens other connections.
+    """
+    former = engine.pool
+    engine.dispose()
+    event.listen(former, "checkin", _close_returned)
+    # Connections may have been returned before the listener was added.
+    former.dispose()
 
 
 @contextmanager
@@ -89,6 +103,10 @@ def pipeline(connection: Connection) -> AbstractContextManager[Any]:
 def psycopg_parameters(url: str, password: str | None) -> dict[str, Any]:
     """Return the arguments of `psycopg.connect` for the database at `url`."""
     return {"conninfo": url, **_connect_args(password, "")}
+
+
+def _close_returned(_: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.invalidate()
 
 
 def _sqlite(url: str, *, begin: str, read_only: bool) -> Engine:

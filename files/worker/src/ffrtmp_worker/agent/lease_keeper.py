@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
@@ -58,12 +57,7 @@ class LeaseKeeper:
         self._loop.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop sending heartbeats."""
         self._is_over = True
         self._loop.stop()

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
@@ -70,12 +69,7 @@ class LogUploader:
         self._loop.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Upload the rest of the log; stop waiting after a few seconds."""
         self._loop.stop(_FINAL_UPLOAD_TIMEOUT_S)
 

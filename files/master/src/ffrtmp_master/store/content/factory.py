@@ -7,7 +7,7 @@ from ffrtmp_master.store.artifacts import used_by_artifacts, used_by_sources
 from ffrtmp_master.store.content.base import ContentStore
 from ffrtmp_master.store.content.database import DatabaseContent
 from ffrtmp_master.store.content.files import FileContent
-from ffrtmp_master.store.engine import writing_engine
+from ffrtmp_master.store.engine import close_connections, writing_engine
 
 # Newer content is kept even if no row refers to it, because the row is written after the bytes.
 _UNUSED_AFTER_S = 3600.0
@@ -46,6 +46,6 @@ class ContentStores:
         ) + await self.sources.remove_unused(used_by_sources, older_than_s)
 
     def close(self) -> None:
-        """Close the connections that this object opened."""
+        """Close the connections that this object opened. Later operations open others."""
         if self.writing is not None:
-            self.writing.dispose()
+            close_connections(self.writing)

@@ -46,11 +46,11 @@ class Statements(Protocol):
     def insert_results(self, results: Sequence[NewResult]) -> None:
         """Store results."""
 
-    def sources(self, digests: Iterable[str]) -> set[str]:
-        """Return the digests that belong to an uploaded source."""
+    def sources(self, digests: Iterable[str]) -> Mapping[str, datetime]:
+        """Read when the uploaded sources with these digests were last used, by digest."""
 
     def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
-        """Record that sources are used, unless this was recorded within the last minute."""
+        """Record that sources are used."""
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]

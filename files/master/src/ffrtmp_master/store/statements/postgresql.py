@@ -19,7 +19,6 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     NEW,
-    USE_RECORDED_EVERY,
     Candidate,
     Claimants,
     HeldJob,
@@ -147,10 +146,12 @@ _ARTIFACTS = (
     " JOIN artifacts a ON a.job_id = k.job_id AND a.attempt = k.attempt"
 )
 # A concurrent removal of a source waits for the transaction that names it, and the reverse.
-_SOURCES = "SELECT sha256 FROM sources WHERE sha256 = ANY(%s) ORDER BY sha256 FOR KEY SHARE"
+_SOURCES = (
+    "SELECT sha256, stored_at FROM sources WHERE sha256 = ANY(%s) ORDER BY sha256 FOR KEY SHARE"
+)
 _TOUCH_SOURCES = (
     "UPDATE sources SET stored_at = %s WHERE sha256 IN (SELECT sha256 FROM sources"
-    " WHERE sha256 = ANY(%s) AND stored_at < %s ORDER BY sha256 FOR NO KEY UPDATE)"
+    " WHERE sha256 = ANY(%s) ORDER BY sha256 FOR NO KEY UPDATE)"
 )
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
@@ -244,11 +245,11 @@ class PostgresqlStatements:
         ]
         self._run(_INSERT_RESULTS, (_json(rows),))
 
-    def sources(self, digests: Iterable[str]) -> set[str]:
-        return {row[0] for row in self._run(_SOURCES, (list(digests),))}
+    def sources(self, digests: Iterable[str]) -> Mapping[str, datetime]:
+        return dict(self._run(_SOURCES, (list(digests),)))
 
     def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
-        self._run(_TOUCH_SOURCES, (now, list(digests), now - USE_RECORDED_EVERY))
+        self._run(_TOUCH_SOURCES, (now, list(digests)))
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]

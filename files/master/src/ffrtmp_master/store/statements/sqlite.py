@@ -19,7 +19,6 @@ from ffrtmp_master.store.rows import (
     CHANGEABLE,
     COLUMNS,
     NEW,
-    USE_RECORDED_EVERY,
     Candidate,
     Claimants,
     HeldJob,
@@ -55,8 +54,8 @@ _INSERT_RESULT = (
     " artifacts, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AND attempt = ?"
-_SOURCE = "SELECT sha256 FROM sources WHERE sha256 = ?"
-_TOUCH_SOURCE = "UPDATE sources SET stored_at = ? WHERE sha256 = ? AND stored_at < ?"
+_SOURCE = "SELECT sha256, stored_at FROM sources WHERE sha256 = ?"
+_TOUCH_SOURCE = "UPDATE sources SET stored_at = ? WHERE sha256 = ?"
 _NODES = (
     "SELECT name, state, revision, last_seen_at FROM nodes"
     " WHERE name IN (SELECT value FROM json_each(?))"
@@ -155,13 +154,12 @@ class SqliteStatements:
     def insert_results(self, results: Sequence[NewResult]) -> None:
         self._run_many(_INSERT_RESULT, [_result(result) for result in results])
 
-    def sources(self, digests: Iterable[str]) -> set[str]:
+    def sources(self, digests: Iterable[str]) -> Mapping[str, datetime]:
         found = (self._run(_SOURCE, (digest,)).fetchone() for digest in digests)
-        return {row[0] for row in found if row is not None}
+        return {row[0]: _datetime(row[1]) for row in found if row is not None}
 
     def touch_sources(self, digests: Iterable[str], now: datetime) -> None:
-        before = _text(now - USE_RECORDED_EVERY)
-        self._run_many(_TOUCH_SOURCE, [(_text(now), digest, before) for digest in digests])
+        self._run_many(_TOUCH_SOURCE, [(_text(now), digest) for digest in digests])
 
     def artifacts(
         self, attempts: Iterable[tuple[UUID, int]]

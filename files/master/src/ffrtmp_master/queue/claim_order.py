@@ -1,4 +1,4 @@
-"""The rank of a job in the queue, which depends on its creation time and its priority."""
+"""The order in which queued jobs are claimed, which depends on creation time and priority."""
 
 from datetime import datetime
 

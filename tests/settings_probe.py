@@ -1,0 +1,40 @@
+"""A play that shows the settings that playbooks derive from an inventory."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+
+
+def run_play(root: Path, folder: Path, children: dict[str, Any], play: dict[str, Any]) -> None:
+    """Run a play with the farm's group_vars and the variables of its playbooks.
+
+    Args:
+        root: The project's root.
+        folder: An empty folder, which becomes the working directory with the inventory.
+        children: The groups of the inventory. All of their hosts are this computer.
+        play: The play, whose relative paths begin in the folder `playbooks`.
+
+    Raises:
+        AssertionError: The play failed.
+    """
+    inventory = folder / "inventory"
+    shutil.copytree(root / "group_vars", inventory / "group_vars")
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (inventory / "hosts.yml").write_text(json.dumps({"all": {"vars": local, "children": children}}))
+    shutil.copytree(root / "playbooks/vars", folder / "playbooks/vars")
+    (folder / "playbooks/probe.yml").write_text(json.dumps([play]))
+    done = subprocess.run(
+        [_PLAYBOOK, "--inventory", inventory, "playbooks/probe.yml"],
+        cwd=folder,
+        env=os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
