@@ -53,6 +53,43 @@ inventory: ## Copy the example inventory for your own machines (NAME=prod)
 	sed -i 's/^farm_name: example$$/farm_name: $(NAME)/' "inventories/$(NAME)/group_vars/all/50_example.yml"
 	@echo 'Next: list your machines in inventories/$(NAME)/hosts.yml.'
 
+# --- parts of the farm -----------------------------------------------------------------------
+
+# Inventory of the targets below, as a directory or, with NAME=prod, as inventories/prod. ARGS contains further
+# arguments of ansible-playbook, such as --check or -K.
+INVENTORY ?= $(if $(NAME),inventories/$(NAME),inventories/local)
+PLAY = ansible-playbook --inventory '$(INVENTORY)' $(ARGS)
+# The hosts of an inventory that are not only workers.
+SERVERS := --limit 'master:monitoring:postgresql:load_balancer:rtmp_server'
+SERVER_PLAYS := hosts node-exporter postgresql load-balancer master rtmp-server monitoring component-list
+BUILD = python -m build --wheel --no-isolation --outdir dist
+
+.PHONY: build-master
+build-master: setup ## Build the wheels of the master and its exporters in dist/
+	for part in shared analysis master; do $(BUILD) "files/$$part"; done
+
+.PHONY: build-agent
+build-agent: setup ## Build the wheels of the agent and the exporters of workers in dist/
+	for part in shared worker; do $(BUILD) "files/$$part"; done
+
+.PHONY: deploy-master
+deploy-master: setup ## Deploy the master, the monitoring and what they need, without the workers (NAME=prod)
+	$(PLAY) $(SERVERS) $(SERVER_PLAYS:%=playbooks/%.yml)
+
+.PHONY: deploy-monitoring
+deploy-monitoring: setup ## Deploy only the monitoring (NAME=prod)
+	$(PLAY) --limit monitoring playbooks/hosts.yml playbooks/node-exporter.yml playbooks/monitoring.yml
+	$(PLAY) $(SERVERS) playbooks/component-list.yml
+
+# The files of the archive are stored, so a later run does not need JOIN. MASTER_URL replaces the URL in the archive.
+.PHONY: deploy-worker
+deploy-worker: setup ## Deploy this computer as a worker of a farm (MASTER_URL=https://master1:8080 JOIN=w3.tar)
+	@test -z '$(JOIN)' || test -f '$(JOIN)' || { \
+		echo 'The archive $(JOIN) does not exist. Write it on the farm: playbooks/join.yml -e node=NAME' >&2; exit 2; }
+	$(if $(INVENTORY:inventories/local=),$(PLAY),ansible-playbook --inventory inventories/joined $(ARGS)) \
+		$(if $(JOIN),--extra-vars 'join_archive_file="$(JOIN)"') \
+		$(if $(MASTER_URL),--extra-vars 'farm_master_url="$(MASTER_URL)"') playbooks/joined-worker.yml
+
 # --- the stack ------------------------------------------------------------------------------
 
 # Docker Compose 2.26 or later, as the plugin of the docker command or standalone (COMPOSE=docker-compose).
@@ -232,6 +269,7 @@ test-deep: test-tools ## Run the deep tests, many generated cases, upgrades and 
 	molecule test --scenario-name upgrade
 	molecule test --scenario-name upgrade_ha
 	molecule test --scenario-name interrupted
+	molecule test --scenario-name join
 
 .PHONY: test-crash
 test-crash: test-tools ## Kill the master 20 times under load and check that no acknowledged data is lost (KILLS=20)

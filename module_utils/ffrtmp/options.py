@@ -38,6 +38,8 @@ _TOKEN = re.compile(rf"[!-~]{{1,{_TOKEN_MAX_CHARACTERS}}}")
 _KEY = re.compile(value_rules.KEY)
 _NAME = re.compile(value_rules.NAME)
 _URL = re.compile(value_rules.URL)
+_RTMP_URL = re.compile(r"(rtmps?://[!-~]{1,2000})?")
+_STATISTICS_URL = re.compile(r"(https://[!-~]{1,2000})?")
 _UNIT = re.compile(r"[A-Za-z0-9:_.@\\-]{1,240}\.[a-z]{4,12}")
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
@@ -202,14 +204,19 @@ _SET = _matching(
 _PATH_OR_NONE = _Rule(lambda text: not text or _is_path(text), _PATH.requirement)
 _WAIT = _between(0, WAIT_MAX_S, "seconds")
 
+_HOST = _Rule(is_host, "be a host name or an IP address")
+
 _RULES: dict[str, _Rule] = {
+    "address": _HOST,
     "below": _PATH_OR_NONE,
     "ca_file": _PATH,
+    "certificate_file": _PATH,
     "client_cert": _PATH,
     "client_key": _PATH,
     "copy": _PATH,
     # The module checks the sets themselves, because it knows the CPUs of the host.
     "cpus": _SET,
+    "crl_file": _PATH,
     "dest": _PATH,
     "group": _matching(_ACCOUNT, "be the name or the number of a group"),
     "heartbeat_s": _between(1, WAIT_MAX_S, "seconds"),
@@ -217,8 +224,9 @@ _RULES: dict[str, _Rule] = {
         lambda text: _KEY.fullmatch(text) is not None and text == text.strip(),
         f"be {value_rules.RULES[value_rules.KEY]}, without a space at the beginning or end",
     ),
-    "host": _Rule(is_host, "be a host name or an IP address"),
+    "host": _HOST,
     "inputs": _PATH,
+    "key_file": _PATH,
     "known_counts": _Rule(_is_counts, "contain the number of jobs of each state"),
     "master_url": _Rule(
         lambda url: split_master_url(url) is not None,
@@ -236,6 +244,11 @@ _RULES: dict[str, _Rule] = {
     "ready.client_key": _PATH_OR_NONE,
     "record_dir": _PATH,
     "reload_inputs": _PATH,
+    "rtmp_stat_url": _matching(
+        _STATISTICS_URL,
+        "be empty or look like https://HOST:8936/stat",
+    ),
+    "rtmp_url": _matching(_RTMP_URL, "be empty or look like rtmp://HOST:1935/live"),
     "run_id": _Rule(_is_run_id, "be the id of a run, such as 019a0000-0000-7000-8000-000000000000"),
     "seed": _between(0, SEED_MAX),
     "slots": _between(1, SLOTS_MAX),
@@ -250,6 +263,7 @@ _RULES: dict[str, _Rule] = {
         f"have 1 to {_TOKEN_MAX_CHARACTERS} visible ASCII characters; it is empty, or contains a "
         "line feed, a space or another character. Set it to the only line of the token's file",
     ),
+    "token_file": _PATH,
     "tree": _PATH,
     "units.name": _matching(_UNIT, "be the name of a systemd unit, such as example.service"),
     "url": _Rule(

@@ -54,7 +54,7 @@ class ControlNode:
         }
         inventory = {"all": {"vars": local, "children": groups}}
         (self.folder / "hosts.yml").write_text(json.dumps(inventory))
-        (play,) = YAML(typ="safe").load(PLAYBOOK)
+        play, *_ = YAML(typ="safe").load(PLAYBOOK)
         (role,) = play.pop("roles")
         play["vars_files"] = [str(PLAYBOOK.parent / name) for name in play["vars_files"]]
         include = {"name": role["role"], "tasks_from": "control_node"}

@@ -83,3 +83,12 @@ def test_every_inventory_links_the_farms_settings(root: Path) -> None:
             link = inventory / "group_vars" / group / "00_common.yml"
             assert link.is_symlink()
             assert link.resolve() == path
+
+
+@pytest.mark.parametrize("inventory", ["inventories/joined", "molecule/join/worker_inventory"])
+def test_an_inventory_of_workers_that_join_links_their_settings(root: Path, inventory: str) -> None:
+    for group in ("all", "worker"):
+        folder = root / inventory / "group_vars" / group
+        assert (folder / "00_common.yml").resolve() == root / f"group_vars/{group}.yml"
+        own = root / f"inventories/joined/group_vars/{group}/50_joined.yml"
+        assert (folder / "50_joined.yml").resolve() == own

@@ -119,6 +119,98 @@ def test_make_lists_its_targets(checkout: Path) -> None:
         assert target in listed
 
 
+@pytest.fixture
+def parts(checkout: Path, root: Path) -> Path:
+    """A copy of the project whose environment is up to date, so that `make setup` does nothing."""
+    shutil.copytree(root / "inventories/joined", checkout / "inventories/joined", symlinks=True)
+    for name in ("requirements-dev.txt", "requirements-uv.txt", "pyproject.toml"):
+        shutil.copy(root / name, checkout / name)
+    for part in ("shared", "analysis", "master", "worker"):
+        (checkout / "files" / part).mkdir(parents=True)
+        shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
+    for part in ("master", "worker"):
+        shutil.copy(root / "files" / part / "Makefile", checkout / "files" / part)
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv/.ready").touch()
+    return checkout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "playbooks"),
+    [
+        (
+            ["deploy-master", "NAME=example"],
+            "hosts node-exporter postgresql load-balancer master rtmp-server monitoring "
+            "component-list",
+        ),
+        (
+            ["deploy-monitoring", "INVENTORY=inventories/example"],
+            "hosts node-exporter monitoring component-list",
+        ),
+        (["deploy-worker", "MASTER_URL=https://m1:8080"], "joined-worker"),
+        (["--directory=files/master", "deploy-monitoring", "NAME=example"], "component-list"),
+        (["--directory=files/worker", "deploy-worker"], "joined-worker"),
+    ],
+)
+def test_a_part_is_deployed_by_its_playbooks(
+    parts: Path, command: list[str], playbooks: str
+) -> None:
+    done = run(["make", *command, "ARGS=--syntax-check"], parts)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in playbooks.split():
+        assert f"playbook: playbooks/{name}.yml" in done.stdout
+
+
+@pytest.mark.parametrize("folder", [".", "files/worker"])
+def test_the_archive_of_a_worker_is_relative_to_the_working_directory(
+    parts: Path, folder: str
+) -> None:
+    """Run only Ansible's check of its arguments, which are printed by make."""
+    (parts / folder / "w 3.tar").touch()
+    command = ["make", f"--directory={folder}", "deploy-worker", "JOIN=w 3.tar"]
+    command += ["MASTER_URL=https://m1:8080", "ARGS=--version"]
+    done = run(command, parts)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = "w 3.tar" if folder == "." else f"{parts}/files/worker/w 3.tar"
+    assert f"""'join_archive_file="{shown}"'""" in done.stdout
+    assert "farm_master_url=" in done.stdout
+
+
+def test_a_missing_archive_of_a_worker_is_refused(parts: Path) -> None:
+    refused = run(["make", "deploy-worker", "JOIN=w3.tar"], parts)
+
+    assert refused.returncode != 0
+    assert "The archive w3.tar does not exist." in refused.stderr
+    assert "playbooks/join.yml -e node=NAME" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("part", "target", "distributions"),
+    [
+        ("master", "build-master", {"shared", "analysis", "master"}),
+        ("worker", "build-agent", {"shared", "worker"}),
+    ],
+)
+def test_the_wheels_of_a_part_are_built(
+    parts: Path, root: Path, part: str, target: str, distributions: set[str]
+) -> None:
+    for name in distributions:
+        shutil.copytree(root / "files" / name, parts / "files" / name, dirs_exist_ok=True)
+    (parts / ".venv/.ready").touch()
+    done = run(["make", f"--directory=files/{part}", target], parts)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    wheels = sorted((parts / "dist").iterdir())
+    assert {wheel.name.split("-")[0] for wheel in wheels} == {
+        f"ffmpeg_rtmp_{name}" for name in distributions
+    }
+    assert all(wheel.suffix == ".whl" for wheel in wheels)
+
+
 def test_every_link_of_readme_and_docs_has_a_target(root: Path) -> None:
     for page in (root / "README.md", *(root / "docs").glob("*.md")):
         for part in page.read_text().split("](")[1:]:

@@ -1,5 +1,6 @@
 """Import paths and fixtures that the tests of the project's Ansible modules need."""
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 import ansible.module_utils
 import pytest
+import revocation_list
+import trustme
 from ansible.module_utils.testing import patch_module_args
 from databases import template_file
 
@@ -18,9 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "library"))
 ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 
+# This module imports one of the directory that was added above.
+from .joining_worker import TOKEN, ControlNode  # noqa: E402
+
 __all__ = ["template_file"]
 
 RunModule = Callable[..., dict[str, Any]]
+Store = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -81,3 +88,27 @@ def _serving(folder: Path, template: Path) -> Iterator[Farm]:
     farm.start()
     yield farm
     farm.stop()
+
+
+@pytest.fixture
+def control_node(tmp_path: Path) -> ControlNode:
+    """A control node that has issued the certificate of the worker."""
+    folder = tmp_path / "farm"
+    folder.mkdir()
+    node = ControlNode(folder, trustme.CA())
+    node.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    revocation_list.write_list(node.authority, folder / "crl.pem")
+    (folder / "token").write_text(f"{TOKEN}\n")
+    node.issue()
+    return node
+
+
+@pytest.fixture
+def store(control_node: ControlNode, run_module: RunModule, tmp_path: Path) -> Store:
+    """A function that runs the module which stores the files of the archive."""
+
+    def run(**changed: Any) -> dict[str, Any]:
+        arguments = {"path": str(control_node.archive), "dest": str(tmp_path / "secrets")}
+        return run_module(importlib.import_module("joined_node"), **(arguments | changed))
+
+    return run

@@ -16,7 +16,7 @@ MASTER_MODULES = (
 )
 """The modules that send requests to the master."""
 
-MODULES = (*MASTER_MODULES, "current_units", "ffrtmp_slot_cpus_info")
+MODULES = (*MASTER_MODULES, "current_units", "ffrtmp_slot_cpus_info", "join_archive", "joined_node")
 _COMPARED = ("type", "elements", "required", "default", "choices")
 
 

@@ -24,20 +24,30 @@ VALID: dict[str, Any] = {
     "dest": "/nonexistent/results",
     "suite": "/nonexistent/suite.yml",
     "slots": 1,
+    "address": "192.0.2.13",
+    "certificate_file": "/nonexistent/host.pem",
+    "crl_file": "/nonexistent/crl.pem",
+    "key_file": "/nonexistent/host.key",
+    "path": "/nonexistent/w3.tar",
+    "token_file": "/nonexistent/token",
 }
 """A valid value of each required option."""
 
 PATHS = ("", " ", "a\nb", "a\x00b", "x" * 4096)
 INVALID: dict[str, tuple[Any, ...]] = {
+    "address": ("", "a b", "10.0.0.256"),
     "below": PATHS[1:],
     "ca_file": PATHS,
+    "certificate_file": PATHS,
     "client_cert": PATHS,
     "client_key": PATHS,
+    "crl_file": PATHS,
     "cpus": (["0"] * 2000, ["1" * 5000], ["0\n"]),
     "dest": PATHS,
     "key": ("", "a\nb", "ü", "x" * 256, " x", "x "),
     "host": ("", "a b", "10.0.0.256"),
     "inputs": tuple([path] for path in PATHS),
+    "key_file": PATHS,
     "known_counts": ({"queued": "many"}, {"queued": -1}, {"queued": None}, {"queued": "9" * 5000}),
     "master_url": (
         "",
@@ -66,6 +76,8 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "ports": ([0], [65536]),
     "record_dir": PATHS,
     "reload_inputs": tuple([path] for path in PATHS),
+    "rtmp_stat_url": ("http://h/stat", "h", "https://", "https://a b/"),
+    "rtmp_url": ("http://h/live", "h", "rtmp://", "rtmp://a b/live"),
     "run_id": ("", "x", "../nodes", RUN_ID + "\n", RUN_ID[:-1]),
     "seed": (-1, 2**31, 10**30),
     "slots": (0, -1, 10**9),
@@ -75,6 +87,7 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "suite": PATHS,
     "timeout_s": (0, -1, math.nan, math.inf, -math.inf, 10**9),
     "token": ("", "\n", "a\nb", "a\r\nb", "a b", "ü", "a\x00b", "x" * 4097),
+    "token_file": PATHS,
     "tree": PATHS,
     "url": ("x", "ftp://h/", "https://user:word@h/", "https://a b/"),
     "values": (dict.fromkeys(map(str, range(2000)), 1),),

@@ -64,7 +64,7 @@ class Case:
 
 CASES = [
     Case("common : install | Ensure that the accounts"),
-    Case("pki : Restart or reload the services", new_secrets=True),
+    Case("pki : host | Restart or reload the services", new_secrets=True),
     Case("release : install | Check that a service can run", new_release=True),
     Case("postgresql : service | Ensure"),
     Case("release : activate | Run the units with the new release", new_release=True),
