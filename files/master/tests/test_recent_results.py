@@ -6,6 +6,8 @@ from typing import Any
 
 import factories
 import msgspec
+import pytest
+from ffrtmp_master.exporters import recent_results
 from ffrtmp_master.exporters.recent_results import VERDICTS, RecentLimits, RecentResults
 from ffrtmp_master.exporters.scenario_labels import ScenarioLabels
 from ffrtmp_shared.ids import new_id
@@ -127,7 +129,67 @@ def test_the_scenarios_without_a_recent_result_are_omitted() -> None:
     many = [of_run(run, scenario=f"s{number}") for number in range(10)]
     found = recent([*many, many[0]], series_max=4)
     assert shown(found).keys() == {"s7", "s8", "s9", "s0"}
-    assert found.omitted == 7
+    assert found.omitted == 6
+
+
+def test_an_omitted_scenario_returns_with_its_verdicts() -> None:
+    earlier, run = new_id(), new_id()
+    found = recent([of_run(run, 1.0), of_run(run, scenario="other")], series_max=1)
+    assert (shown(found).keys(), found.omitted) == ({"other"}, 1)
+    found.add(of_run(earlier, 3.0))
+    assert (shown(found).keys(), found.omitted) == ({"other"}, 1)
+    found.add(of_run(run, 2.0))
+    assert (shown(found), found.omitted) == ({"clip": 2.0}, 1)
+    (scenario,) = found.latest().values()
+    assert sum(scenario.verdicts) == 2
+
+
+def test_the_omitted_scenarios_of_old_runs_and_results_do_not_count() -> None:
+    runs = [new_id() for _ in range(4)]
+    of_first = [of_run(runs[0], scenario=f"s{number}") for number in range(5)]
+    found = recent(of_first, series_max=2)
+    assert found.omitted == 3
+    for run in runs[1:]:
+        found.add(of_run(run))
+    assert found.omitted == 0
+    found = recent(of_first, series_max=2)
+    found.forget_old((NOON + timedelta(hours=25)).timestamp())
+    assert (shown(found), found.omitted) == ({}, 0)
+
+
+def test_a_pass_after_a_restart_omits_the_same_scenarios() -> None:
+    """Results that have become too old are read again, but do not count as omitted."""
+    run, later = new_id(), NOON + timedelta(hours=20)
+    old = [of_run(run, scenario=f"old{number}") for number in range(2)]
+    new = [of_run(run, scenario=f"new{number}", at=later) for number in range(2)]
+    now_s = (NOON + timedelta(hours=25)).timestamp()
+    running, restarted = recent(old, series_max=2), recent([], series_max=2)
+    for found, results in ((running, new), (restarted, [*old, *new])):
+        found.forget_old(now_s)
+        for added in results:
+            found.add(added)
+        found.forget_old(now_s)
+    assert running.latest() == restarted.latest()
+    assert running.omitted == restarted.omitted == 0
+
+
+def test_the_number_of_omitted_scenarios_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent_results, "OMITTED_MAX", 3)
+    run = new_id()
+    many = [of_run(run, scenario=f"s{number}") for number in range(10)]
+    assert recent(many, series_max=2).omitted == 3
+
+
+def test_the_verdicts_of_a_result_count_once() -> None:
+    def with_rendition(result: Result) -> Iterator[tuple[ScenarioLabels, float]]:
+        yield from speeds(result)
+        yield ScenarioLabels.of_rendition(result, "720p"), 2.0
+
+    found, run = RecentResults(with_rendition, LIMITS), new_id()
+    for _ in range(3):
+        found.add(of_run(run))
+    counted = {labels.rate_point: sum(value.verdicts) for labels, value in found.latest().items()}
+    assert counted == {"1000k": 3, "720p": 0}
 
 
 def test_old_results_are_forgotten() -> None:

@@ -26,7 +26,12 @@ from ffrtmp_master.exporters.encode_cost import (
     price_encode,
 )
 from ffrtmp_master.exporters.node_activity import NodeActivity
-from ffrtmp_master.exporters.recent_results import RecentLimits, RecentResults, RecentScenario
+from ffrtmp_master.exporters.recent_results import (
+    OMITTED_TEXT,
+    RecentLimits,
+    RecentResults,
+    RecentScenario,
+)
 from ffrtmp_master.exporters.result_history import PageAfter, ResultHistory, pages_of
 from ffrtmp_master.exporters.scenario_labels import ScenarioGauge, ScenarioLabels
 from ffrtmp_master.exporters.settings import ApiExporterSettings
@@ -178,7 +183,7 @@ class FarmCosts(Collector):
         yield from _entry_metrics(priced.entry)
         yield GaugeMetricFamily(
             "ffrtmp_cost_omitted",
-            "Latest results that are not exported because there are more than results_series_max",
+            OMITTED_TEXT,
             priced.omitted,
         )
 

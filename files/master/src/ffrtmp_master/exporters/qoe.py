@@ -33,7 +33,12 @@ from ffrtmp_master.exporters.picture_quality import (
     PictureQuality,
     picture_quality,
 )
-from ffrtmp_master.exporters.recent_results import RecentLimits, RecentResults, RecentScenario
+from ffrtmp_master.exporters.recent_results import (
+    OMITTED_TEXT,
+    RecentLimits,
+    RecentResults,
+    RecentScenario,
+)
 from ffrtmp_master.exporters.result_history import PageAfter, ResultHistory, pages_of
 from ffrtmp_master.exporters.scenario_labels import (
     LabeledScenarios,
@@ -151,7 +156,7 @@ class QualityOfExperience(Collector):
         yield found.gauge(_TIME, _time)
         yield GaugeMetricFamily(
             "ffrtmp_qoe_omitted",
-            "Latest results that are not exported because there are more than results_series_max",
+            OMITTED_TEXT,
             shown.omitted,
         )
 

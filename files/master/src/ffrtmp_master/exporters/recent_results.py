@@ -1,6 +1,7 @@
 """The latest values of scenarios in the most recent runs, in bounded memory."""
 
 import bisect
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
@@ -15,6 +16,15 @@ from ffrtmp_master.exporters.settings import ApiExporterSettings
 _S_PER_DAY = 86_400.0
 _NO_VERDICTS = (0, 0, 0, 0)
 
+OMITTED_MAX = 20_000
+"""The maximum number of omitted sets of labels that are remembered, so that each counts once."""
+
+OMITTED_TEXT = (
+    "Latest results that are not exported because there are more than results_series_max, up to "
+    f"{OMITTED_MAX}"
+)
+"""The meaning of the metrics of omitted results."""
+
 NO_VERDICT = "none"
 """The verdict of results without one, which earlier releases of the agent have reported."""
 
@@ -24,7 +34,7 @@ VERDICTS = (*VerdictState, NO_VERDICT)
 V = TypeVar("V")
 
 ValueReader = Callable[[Result], Iterable[tuple[ScenarioLabels, V]]]
-"""Returns the values of a result by their labels: those of the scenario, and of its renditions."""
+"""Returns the values of a result by their labels: first the scenario, then its renditions."""
 
 
 class RecentLimits(NamedTuple):
@@ -56,7 +66,8 @@ class RecentScenario(NamedTuple, Generic[V]):
 
     `measured_at_s` is the Unix time at which `values` were measured; they are those of the latest
     result that is not invalid. They are None while there is none. `run_id` is None for a job
-    without a run. `verdicts` are the numbers of results in the order of `VERDICTS`.
+    without a run. `verdicts` are the numbers of results in the order of `VERDICTS`. A rendition has
+    none, because its results are those of its ladder.
     """
 
     origin: UUID
@@ -64,6 +75,9 @@ class RecentScenario(NamedTuple, Generic[V]):
     measured_at_s: float
     values: V | None
     verdicts: tuple[int, ...]
+
+
+_Scenarios = OrderedDict[ScenarioLabels, RecentScenario[V]]
 
 
 class RecentResults(Generic[V]):
@@ -83,15 +97,20 @@ class RecentResults(Generic[V]):
         """
         self._read_values = read_values
         self._limits = limits
-        self._scenarios: OrderedDict[ScenarioLabels, RecentScenario[V]] = OrderedDict()
+        self._scenarios: _Scenarios[V] = OrderedDict()
+        # Without their values; a set of labels that gets another result returns from here.
+        self._omitted: _Scenarios[V] = OrderedDict()
+        self._before_s = -math.inf
         self._runs: list[UUID] = []
         self._run_results: Counter[UUID] = Counter()
-        self._omitted = 0
 
     @property
     def omitted(self) -> int:
-        """The number of times that a set of labels was omitted because there were too many."""
-        return self._omitted
+        """The number of sets of labels that are not kept because there are too many.
+
+        It is at most `OMITTED_MAX`.
+        """
+        return len(self._omitted)
 
     def add(self, result: Result) -> None:
         """Add a result, unless it belongs to a run that is not recent."""
@@ -99,16 +118,19 @@ class RecentResults(Generic[V]):
             if not self._is_recent(result.run_id):
                 return
             self._run_results[result.run_id] += 1
-        verdict = verdict_of(result)
-        for labels, values in self._read_values(result):
-            self._add_values(labels, result, values, verdict)
+        for number, (labels, values) in enumerate(self._read_values(result)):
+            self._add_values(labels, result, values, counts=number == 0)
         while len(self._scenarios) > self._limits.series_max:
-            self._scenarios.popitem(last=False)
-            self._omitted += 1
+            labels, found = self._scenarios.popitem(last=False)
+            # A new pass also reads results that are too old to be shown.
+            if found.measured_at_s >= self._before_s:
+                self._omitted[labels] = found._replace(values=None)
+        while len(self._omitted) > OMITTED_MAX:
+            self._omitted.popitem(last=False)
 
     def forget_old(self, now_s: float) -> None:
         """Remove what was measured too long before the Unix time `now_s`."""
-        before_s = now_s - self._limits.keep_days * _S_PER_DAY
+        self._before_s = before_s = now_s - self._limits.keep_days * _S_PER_DAY
         self._remove(lambda found: found.measured_at_s < before_s)
 
     def latest(self) -> dict[ScenarioLabels, RecentScenario[V]]:
@@ -120,18 +142,24 @@ class RecentResults(Generic[V]):
         runs = {found.run_id for found in self._scenarios.values() if found.run_id is not None}
         return {run_id: self._run_results[run_id] for run_id in runs}
 
-    def _add_values(self, labels: ScenarioLabels, result: Result, values: V, verdict: str) -> None:
+    def _add_values(
+        self, labels: ScenarioLabels, result: Result, values: V, *, counts: bool
+    ) -> None:
+        """Add values; `counts` is whether the verdict of the result is counted with them."""
         origin = result.run_id or result.job_id
-        known = self._scenarios.get(labels)
+        known = self._scenarios.get(labels) or self._omitted.get(labels)
         if known is not None and known.origin > origin:
             return
-        measured_at_s = measurement_time_s(result)
+        self._omitted.pop(labels, None)
+        measured_at_s, verdict = measurement_time_s(result), verdict_of(result)
         if known is None or known.origin < origin:
             known = RecentScenario(origin, result.run_id, measured_at_s, None, _NO_VERDICTS)
-        verdicts = tuple(
-            count + (name == verdict) for name, count in zip(VERDICTS, known.verdicts, strict=True)
-        )
-        known = known._replace(verdicts=verdicts)
+        if counts:
+            verdicts = tuple(
+                count + (name == verdict)
+                for name, count in zip(VERDICTS, known.verdicts, strict=True)
+            )
+            known = known._replace(verdicts=verdicts)
         # A node that was disconnected sends its results late, after later ones.
         is_latest = known.values is None or measured_at_s >= known.measured_at_s
         if verdict != VerdictState.INVALID and is_latest:
@@ -154,9 +182,10 @@ class RecentResults(Generic[V]):
         return True
 
     def _remove(self, is_obsolete: Callable[[RecentScenario[V]], bool]) -> None:
-        obsolete = [labels for labels, found in self._scenarios.items() if is_obsolete(found)]
-        for labels in obsolete:
-            del self._scenarios[labels]
+        for scenarios in (self._scenarios, self._omitted):
+            obsolete = [labels for labels, found in scenarios.items() if is_obsolete(found)]
+            for labels in obsolete:
+                del scenarios[labels]
 
 
 def measurement_time_s(result: Result) -> float:

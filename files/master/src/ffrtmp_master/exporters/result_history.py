@@ -37,7 +37,7 @@ class ResultSummary(Protocol):
         """Add a result."""
 
     def forget_old(self, now_s: float) -> None:
-        """Remove what is too old at the Unix time `now_s`."""
+        """Remove what is too old at the Unix time `now_s`. It is also called before a pass."""
 
 
 S = TypeVar("S", bound=ResultSummary)
@@ -101,8 +101,8 @@ class ResultHistory(Generic[S]):
         self._recount_s = recount_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._pass = _Pass(new_summary())
         self._begun_at_s = clock()
+        self._pass = self._new_pass(self._begun_at_s)
         self._is_complete = False
         self._must_recount = False
 
@@ -135,13 +135,19 @@ class ResultHistory(Generic[S]):
     def _read_again(self, page_after: PageAfter, now_s: float) -> None:
         """Read all results, and replace the present summary when that is complete."""
         self._must_recount = True
-        begun = _Pass(self._new_summary())
+        begun = self._new_pass(now_s)
         if self._read_all(page_after, begun):
             begun.summary.forget_old(now_s)
             with self._lock:
                 self._pass, self._begun_at_s = begun, now_s
             self._must_recount = False
             self._is_complete = True
+
+    def _new_pass(self, now_s: float) -> _Pass[S]:
+        summary = self._new_summary()
+        # The summary can then ignore what is already too old when it is read.
+        summary.forget_old(now_s)
+        return _Pass(summary)
 
     def _continue(self, page_after: PageAfter) -> bool:
         """Read the new results; return whether their epoch is that of the earlier ones."""

@@ -24,6 +24,7 @@ from ffrtmp_master.exporters import polling
 from ffrtmp_master.exporters.encode_energy import encode_energy
 from ffrtmp_master.exporters.recent_results import (
     NO_VERDICT,
+    OMITTED_TEXT,
     VERDICTS,
     RecentLimits,
     RecentResults,
@@ -126,7 +127,7 @@ _VERDICTS = ScenarioGauge(
     "ffrtmp_result_verdicts",
     "",
     "Results of the scenario on the node in its most recent run, by verdict; none stands for "
-    "results without a verdict",
+    "results without a verdict; absent for renditions, whose results are those of their ladder",
 )
 _HALF_WIDTH = ScenarioGauge(
     "ffrtmp_result_speed_interval_halfwidth_ratio",
@@ -218,7 +219,7 @@ class LatestResults(Collector):
         yield stored
         yield GaugeMetricFamily(
             "ffrtmp_results_omitted",
-            "Latest results that are not exported because there are more than results_series_max",
+            OMITTED_TEXT,
             omitted,
         )
 
@@ -287,6 +288,8 @@ def _time(_: ScenarioLabels, found: RecentScenario[ResultValues]) -> float | Non
 def _verdict_counts(
     _: ScenarioLabels, found: RecentScenario[ResultValues]
 ) -> Iterator[tuple[str, float]]:
+    if not any(found.verdicts):
+        return
     for verdict, count in zip(VERDICTS, found.verdicts, strict=True):
         # Only results of earlier releases of the agent have no verdict.
         if count or verdict != NO_VERDICT:
