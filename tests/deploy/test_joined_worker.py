@@ -150,6 +150,14 @@ def test_this_computer_becomes_the_node_of_the_archive(checkout: Path, tmp_path:
     assert "changed=0" in again.stdout.partition("PLAY RECAP")[2]
 
 
+def test_the_archive_is_relative_to_the_working_directory(checkout: Path) -> None:
+    archive = write_archive(checkout)
+    done = run(checkout, archive.relative_to(checkout))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (checkout / ".secrets/joined/join/w3.json").exists()
+
+
 def test_a_host_of_the_inventory_uses_its_archive(checkout: Path, tmp_path: Path) -> None:
     done = run(checkout, write_archive(tmp_path, "w7"), groups={"worker": ["w7"]})
 
