@@ -24,6 +24,7 @@ from factories import registration
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from forked_master import Master
 from polling import TIMEOUT_S, wait_until
+from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
 
@@ -317,6 +318,21 @@ def test_a_worker_that_left_has_no_access(history: History) -> None:
     assert history.revoked["leave"] == set(history.serials.values())
     # Only the record of its certificates remains, because they are revoked until they expire.
     assert [name for name in history.secrets if not name.endswith(".pem")] == []
+
+
+def test_what_joining_allowed_is_denied_when_the_worker_leaves() -> None:
+    """The farm of these tests has no RTMP server, so the imported playbooks are compared."""
+    joined, left = _imported("join.yml"), _imported("leave.yml")
+    assert {"api-credentials.yml", "rtmp-server.yml"} < joined
+    # The archives are written again, and the certificates revoked, by renew-certificates.yml.
+    assert joined - {"join-archives.yml"} < left
+    assert "renew-certificates.yml" in left
+
+
+def _imported(playbook: str) -> set[str]:
+    plays = YAML(typ="safe").load(ROOT / "playbooks" / playbook)
+    action = "ansible.builtin.import_playbook"
+    return {play[action] for play in plays if action in play}
 
 
 @pytest.mark.parametrize(
