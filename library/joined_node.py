@@ -8,7 +8,8 @@ module: joined_node
 short_description: Store the files of an archive with which a worker joins a farm
 description:
   - Checks an archive of M(join_archive) and stores its files in the directory of secrets of the
-    worker's control node, from which the roles copy them to the host.
+    worker's control node, from which the roles copy them to the host. A revocation list that the
+    same CA issued later, and that another archive has brought, is kept.
   - Fails, without changing a file, if the archive is damaged, contains other files, has expired,
     is older than the stored one or belongs to another farm, or if its certificate and key do not
     belong together.
@@ -90,10 +91,11 @@ def targets(archive: JoinArchive, dest: Path) -> dict[Path, bytes]:
     The record is last, so that an interrupted run does not leave a record without the other files.
     """
     node, files = archive.node, archive.files
+    revocations = dest / "pki/crl.pem"
     record = {"node": node, "expires_at": archive.expires_at, "settings": archive.settings}
     return {
         dest / "pki/ca.pem": files["ca.pem"],
-        dest / "pki/crl.pem": files["crl.pem"],
+        revocations: join_certificates.newest_revocations(archive, revocations),
         dest / f"pki/hosts/{node}.key": files["host.key"],
         dest / f"pki/hosts/{node}.pem": files["host.pem"],
         dest / f"tokens/agent-{node}": files["agent.token"],

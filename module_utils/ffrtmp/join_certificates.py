@@ -64,6 +64,30 @@ def load_certificate(path: Path) -> x509.Certificate:
         ) from error
 
 
+def newest_revocations(archive: JoinArchive, stored: Path) -> bytes:
+    """Return the revocation list of an archive, or the stored one if the same CA issued it later.
+
+    The workers of a directory share the list, and their archives may have been written at different
+    times. A certificate that was revoked must not become valid again.
+
+    Raises:
+        JoinArchiveError: A file of the archive is not in PEM format.
+        OSError: The stored list cannot be read.
+    """
+    found, offered = parse(archive), archive.files["crl.pem"]
+    if not stored.is_file():
+        return offered
+    content = stored.read_bytes()
+    try:
+        present = x509.load_pem_x509_crl(content)
+    except ValueError:
+        return offered
+    if present.last_update_utc <= found.revocations.last_update_utc:
+        return offered
+    is_by_same_authority = any(_has_signed(ca, present) for ca in found.authorities)
+    return content if is_by_same_authority else offered
+
+
 def expiry(certificate: x509.Certificate) -> str:
     """Return the end of the validity of a certificate, in UTC as in ISO 8601."""
     return certificate.not_valid_after_utc.strftime(TIME_FORMAT)
@@ -125,9 +149,7 @@ def _authority_problems(found: Certificates, now: datetime) -> list[str]:
             )
         if now >= certificate.not_valid_after_utc:
             problems.append(f"{name} expired at {expiry(certificate)}")
-    # The issuer of the list has one of the key types that can sign.
-    public: CertificateIssuerPublicKeyTypes = issuer.public_key()  # type: ignore[assignment]
-    if not found.revocations.is_signature_valid(public):
+    if not _has_signed(issuer, found.revocations):
         problems.append("crl.pem was not signed by the CA in ca.pem")
     elif found.revocations.get_revoked_certificate_by_serial_number(host.serial_number) is not None:
         problems.append("the certificate is revoked")
@@ -140,6 +162,12 @@ def _has_issued(authority: x509.Certificate, certificate: x509.Certificate) -> b
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
+
+
+def _has_signed(authority: x509.Certificate, revocations: x509.CertificateRevocationList) -> bool:
+    # The issuer of a list has one of the key types that can sign.
+    public: CertificateIssuerPublicKeyTypes = authority.public_key()  # type: ignore[assignment]
+    return revocations.is_signature_valid(public)
 
 
 def _is_valid_for(certificate: x509.Certificate, address: str) -> bool:

@@ -321,6 +321,38 @@ def test_an_older_archive_does_not_replace_a_newer_one(
     assert "older than the certificate that is in use" in answer["msg"]
 
 
+def test_an_older_revocation_list_does_not_replace_a_newer_one(
+    control_node: ControlNode, store: Store, tmp_path: Path
+) -> None:
+    """Another worker of the directory may have brought the newer list."""
+    offered, stored = control_node.folder / "crl.pem", tmp_path / "secrets/pki/crl.pem"
+    for age_days, is_stored in ((20, True), (10, True), (15, False)):
+        revocation_list.write_list(control_node.authority, offered, age=timedelta(days=age_days))
+        control_node.write(control_node.content())
+
+        answer = store()
+
+        assert (answer["rc"], answer["changed"]) == (0, is_stored), answer
+        assert (stored.read_bytes() == offered.read_bytes()) is is_stored
+
+
+def test_a_revocation_list_of_another_ca_is_replaced(
+    control_node: ControlNode, store: Store, tmp_path: Path
+) -> None:
+    """The directory is that of the only worker, which joins another farm."""
+    control_node.write(control_node.content())
+    store()
+    control_node.authority = trustme.CA()
+    control_node.authority.cert_pem.write_to_path(str(control_node.folder / "ca.pem"))
+    offered = control_node.folder / "crl.pem"
+    revocation_list.write_list(control_node.authority, offered, age=timedelta(days=10))
+    control_node.issue()
+    control_node.write(control_node.content())
+
+    assert store()["rc"] == 0
+    assert (tmp_path / "secrets/pki/crl.pem").read_bytes() == offered.read_bytes()
+
+
 _SMALL = join_archive.pack(
     join_archive.JoinArchive(
         NODE,
