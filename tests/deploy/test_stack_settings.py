@@ -132,6 +132,17 @@ def test_the_monitoring_accepts_its_settings(checkout: Path, program: str, tmp_p
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize("exporter", ["cpu", "gpu", "ffmpeg"])
+def test_an_exporter_of_the_worker_is_limited_as_on_a_farm(checkout: Path, exporter: str) -> None:
+    file = _settings_dir(checkout, "monitoring1") / "monitoring/scrape.yml"
+    jobs = {
+        job["job_name"]: job for job in YAML(typ="safe").load(file.read_text())["scrape_configs"]
+    }
+    deployed, stack = jobs[exporter], jobs[f"stack-{exporter}"]
+    for key in ("metric_relabel_configs", "sample_limit", "series_limit", "max_scrape_size"):
+        assert stack[key] == deployed[key], key
+
+
 def test_each_command_and_limit_belongs_to_a_service(checkout: Path) -> None:
     file = checkout / ".state/stack/compose.yaml"
     merged = YAML(typ="safe").load(file.read_text())["services"]
