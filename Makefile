@@ -131,7 +131,8 @@ stack-version:
 		echo 'apt install docker.io docker-cli docker-compose' >&2; exit 2; }
 stack-start:
 	$(COMPOSE) up --detach --no-build --remove-orphans --wait --wait-timeout $(STACK_WAIT_S) || \
-		{ $(COMPOSE) ps --all; echo 'Not all services are healthy. Read a log: make logs SERVICE=NAME' >&2; exit 1; }
+		{ $(COMPOSE) ps --all; echo 'Not all services are healthy. Read a log: make logs SERVICE=NAME' >&2; \
+		echo 'If an image is missing, build it: make up-build' >&2; exit 1; }
 	@echo 'Grafana: https://127.0.0.1:$(or $(GRAFANA_PORT),3000), user admin, password in .secrets/stack/tokens/grafana-admin'
 	@echo 'Benchmark: ansible-playbook -i inventories/stack run-benchmark.yml'
 
