@@ -1,5 +1,6 @@
 """Tests of the cost exporter: costs, carbon, costs of nodes, and reasons why they are missing."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -315,7 +316,45 @@ def test_a_wrong_duration_is_bounded() -> None:
     assert set(activity.busy_ratios("worker1", NOW.timestamp()).values()) == {1.0}
     activity.forget_old((NOW + timedelta(days=40)).timestamp())
     assert set(activity.busy_ratios("worker1", NOW.timestamp()).values()) == {0.0}
-    assert activity.power("worker1").idle_w is None
+    assert activity.power("worker1", NOW.timestamp()).idle_w is None
+
+
+def test_the_power_of_an_encode_belongs_to_all_its_hours() -> None:
+    """An encode from 00:59:30 to 01:00:30 uses 64 J, as long as one of its hours counts."""
+    minute = msgspec.structs.replace(factories.measurement().encode, wall_s=60.0)
+    environment = measured_at(START + timedelta(minutes=59, seconds=30)).environment
+    encode = result(measurement=measured(encode=minute, environment=environment))
+
+    def busy(at: datetime, activity: NodeActivity) -> tuple[float, float | None]:
+        at_s = at.timestamp()
+        activity.forget_old(at_s)
+        ratio = math.fsum(activity.busy_ratios("worker1", at_s).values())
+        return ratio, activity.power("worker1", at_s).busy_w
+
+    now = START + timedelta(hours=1, minutes=1)
+    activity = NodeActivity(86_400.0, now.timestamp)
+    activity.add(encode)
+    # The second hour is not complete.
+    assert busy(now, activity) == (30 / 3600, 32.0)
+    assert busy(START + timedelta(hours=2), activity) == (60 / 3600, 32.0)
+    now = START + timedelta(hours=25, minutes=1)
+    restarted = NodeActivity(86_400.0, now.timestamp)
+    restarted.add(encode)
+    assert busy(now, activity) == busy(now, restarted) == (30 / 3600, 32.0)
+    assert busy(now + timedelta(hours=1), activity) == (0.0, None)
+
+
+def test_an_encode_of_this_hour_does_not_change_the_cost_of_a_node() -> None:
+    farm, found = PricedFarm(ENTRY), collector()
+    found.refresh(result_collectors.page_of(result()), farm)
+    before = samples(found, "ffrtmp_node_cost_per_hour")
+    hot = EnergyMeasurement(
+        zones_j={"package-0": 999.0}, gross_j=999.0, duration_s=2.0, idle_w=10.0, net_j=979.0
+    )
+    now = measured_at(NOW - timedelta(minutes=1)).environment
+    later = result(measurement=measured(energy=hot, environment=now))
+    found.refresh(result_collectors.page_of(later), farm)
+    assert samples(found, "ffrtmp_node_cost_per_hour") == before
 
 
 def test_the_present_entry_is_exported() -> None:

@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
-from ffrtmp_analysis import cost
+from ffrtmp_analysis.book_cost import (
+    EncodeUse,
+    PricedEncode,
+    encode_use,
+    price_encode,
+    price_node,
+)
 from ffrtmp_analysis.carbon import Carbon
-from ffrtmp_analysis.cost import Cost, NodeCost, NodeHour
-from ffrtmp_analysis.price_book import CostGap, entry_at, rates_at
+from ffrtmp_analysis.cost import Cost, NodeCost
+from ffrtmp_analysis.price_book import CostGap, entry_at
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.models import Node, Result
@@ -19,12 +25,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters import polling
-from ffrtmp_master.exporters.encode_cost import (
-    EncodeUse,
-    PricedEncode,
-    encode_use,
-    price_encode,
-)
 from ffrtmp_master.exporters.node_activity import NodeActivity
 from ffrtmp_master.exporters.recent_results import (
     OMITTED_TEXT,
@@ -163,7 +163,13 @@ class FarmCosts(Collector):
         now_s = self._clock()
         with self._history.locked_summary() as summary:
             latest, omitted = summary.recent.latest(), summary.recent.omitted
-            nodes = {name: _node_cost(name, summary.activity, book, now_s) for name in names}
+            activity = summary.activity
+            nodes = {
+                name: price_node(
+                    name, activity.busy_ratios(name, now_s), activity.power(name, now_s), book
+                )
+                for name in names
+            }
         self._known = self._priced_encodes(latest, book)
         self._priced = _Priced(
             encodes={labels: priced for labels, (_, priced) in self._known.items()},
@@ -205,23 +211,6 @@ class FarmCosts(Collector):
 
 def _uses_of(result: Result) -> Iterator[tuple[ScenarioLabels, EncodeUse]]:
     yield ScenarioLabels.of_scenario(result), encode_use(result)
-
-
-def _node_cost(
-    name: str, activity: NodeActivity, book: PriceBook, now_s: float
-) -> NodeCost | CostGap:
-    """Return the mean cost of a node per hour. Only hours that have prices count."""
-    hours = []
-    gap: CostGap | None = None
-    for begin_s, ratio in activity.busy_ratios(name, now_s).items():
-        rates = rates_at(book, name, datetime.fromtimestamp(begin_s, UTC))
-        if isinstance(rates, CostGap):
-            gap = rates
-        else:
-            hours.append(NodeHour(busy_ratio=ratio, rates=rates))
-    if not hours and gap is not None:
-        return gap
-    return cost.node_cost(hours, activity.power(name))
 
 
 def _components(spent: Cost) -> Iterator[tuple[str, float]]:

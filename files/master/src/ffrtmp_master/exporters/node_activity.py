@@ -1,20 +1,20 @@
 """Activity of nodes in the last hours, from the results that they measured."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ffrtmp_analysis.busy_time import S_PER_HOUR, busy_ratio, busy_seconds
 from ffrtmp_analysis.cost import NodePower
 from ffrtmp_analysis.efficiency import mean_power_w
-from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_analysis.encode_energy import EncodeEnergy, encode_energy
+from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_shared.models import Result
 
-from ffrtmp_master.exporters.encode_energy import encode_energy
 from ffrtmp_master.exporters.recent_results import measurement_time_s
 
 HOURS = 24
 """The number of complete hours that are considered."""
-
-S_PER_HOUR = 3600
 
 # A farm has far fewer nodes; the bound protects the exporter from names that change all the time.
 _NODES_MAX = 2000
@@ -26,11 +26,13 @@ class _IdlePower(NamedTuple):
 
 
 class _NodeRecord:
-    """Seconds in which a node was busy, and energy that it used, by hours since 1970."""
+    """Seconds in which a node was busy, and energy that it used then, by hours since 1970.
+
+    The energy is in joules, with the time in seconds in which it was used.
+    """
 
     def __init__(self) -> None:
-        # Bit n of an hour is 1 if the node was busy in its second n, so that encodes that ran at
-        # the same time in several slots count once.
+        # Sets of seconds, so that encodes that ran at the same time in several slots count once.
         self.busy: dict[int, int] = {}
         self.energy: dict[int, tuple[float, float]] = {}
         self.idle: _IdlePower | None = None
@@ -67,14 +69,15 @@ class NodeActivity:
             if len(self._nodes) >= _NODES_MAX:
                 return
             node = self._nodes[result.node] = _NodeRecord()
-        start_s = measurement_time_s(result)
-        _add_idle_power(node, result, start_s)
+        start_s, energy = measurement_time_s(result), encode_energy(result)
+        _add_idle_power(node, energy, start_s)
         # The end is bounded by the present, so that a wrong duration fills at most the window.
         end_s = min(start_s + result.measurement.encode.wall_s, now_s)
         begin_s = max(start_s, _first_hour(now_s) * S_PER_HOUR)
         if begin_s < end_s:
-            _add_busy(node, round(begin_s), round(end_s))
-            _add_energy(node, result, int(begin_s // S_PER_HOUR))
+            for hour, seconds in busy_seconds(round(begin_s), round(end_s)):
+                node.busy[hour] = node.busy.get(hour, 0) | seconds
+                _add_energy(node, result, energy, hour, seconds.bit_count())
 
     def forget_old(self, now_s: float) -> None:
         """Remove what is too old at the Unix time `now_s`."""
@@ -94,17 +97,22 @@ class NodeActivity:
             The fractions by the Unix times at which the hours began, in their order.
         """
         node = self._nodes.get(name, _NodeRecord())
-        first = _first_hour(now_s)
         return {
-            float(hour * S_PER_HOUR): node.busy.get(hour, 0).bit_count() / S_PER_HOUR
-            for hour in range(first, first + HOURS)
+            float(hour * S_PER_HOUR): busy_ratio(node.busy.get(hour, 0))
+            for hour in _complete_hours(now_s)
         }
 
-    def power(self, name: str) -> NodePower:
-        """Return the mean power of a node while it was busy in the last hours, and while idle."""
+    def power(self, name: str, now_s: float) -> NodePower:
+        """Return the mean power of a node while it was busy in the last complete hours, and idle.
+
+        Args:
+            name: The node.
+            now_s: The Unix time in seconds.
+        """
         node = self._nodes.get(name, _NodeRecord())
-        energy_j = sum(used for used, _ in node.energy.values())
-        duration_s = sum(duration for _, duration in node.energy.values())
+        used = [node.energy[hour] for hour in _complete_hours(now_s) if hour in node.energy]
+        energy_j = math.fsum(energy_j for energy_j, _ in used)
+        duration_s = math.fsum(duration_s for _, duration_s in used)
         return NodePower(
             busy_w=mean_power_w(energy_j, duration_s),
             idle_w=None if node.idle is None else node.idle.power_w,
@@ -115,29 +123,25 @@ def _first_hour(now_s: float) -> int:
     return int(now_s // S_PER_HOUR) - HOURS
 
 
-def _add_busy(node: _NodeRecord, begin_s: int, end_s: int) -> None:
-    while begin_s < end_s:
-        hour, offset_s = divmod(begin_s, S_PER_HOUR)
-        count = min(end_s - begin_s, S_PER_HOUR - offset_s)
-        node.busy[hour] = node.busy.get(hour, 0) | ((1 << count) - 1) << offset_s
-        begin_s += count
+def _complete_hours(now_s: float) -> range:
+    first = _first_hour(now_s)
+    return range(first, first + HOURS)
 
 
-def _add_energy(node: _NodeRecord, result: Result, hour: int) -> None:
-    energy = result.measurement.energy
-    energy_j = encode_energy(result).total_j
-    if energy_j is None or isinstance(energy, Unavailable):
+def _add_energy(
+    node: _NodeRecord, result: Result, energy: EncodeEnergy, hour: int, busy_s: int
+) -> None:
+    """Add the energy of the part of an encode that ran for `busy_s` seconds of an hour."""
+    measured = result.measurement.energy
+    if energy.total_j is None or isinstance(measured, Unavailable):
         return
+    share = busy_s / result.measurement.encode.wall_s
     known_j, known_s = node.energy.get(hour, (0.0, 0.0))
-    node.energy[hour] = (known_j + energy_j, known_s + energy.duration_s)
+    node.energy[hour] = (known_j + energy.total_j * share, known_s + measured.duration_s * share)
 
 
-def _add_idle_power(node: _NodeRecord, result: Result, measured_at_s: float) -> None:
-    """Record the idle power of the processors, and of the GPUs if their energy was measured."""
-    measured = (result.measurement.energy, result.measurement.gpu_energy)
-    known = [energy for energy in measured if isinstance(energy, EnergyMeasurement)]
-    powers_w = [energy.idle_w for energy in known if not isinstance(energy.idle_w, Unavailable)]
-    if isinstance(measured[0], Unavailable) or len(powers_w) < len(known):
+def _add_idle_power(node: _NodeRecord, energy: EncodeEnergy, measured_at_s: float) -> None:
+    if energy.idle_w is None:
         return
     if node.idle is None or node.idle.measured_at_s <= measured_at_s:
-        node.idle = _IdlePower(measured_at_s, sum(powers_w))
+        node.idle = _IdlePower(measured_at_s, energy.idle_w)

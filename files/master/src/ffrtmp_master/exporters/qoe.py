@@ -6,6 +6,8 @@ from functools import partial
 from typing import NamedTuple
 
 from ffrtmp_analysis import efficiency, session_score
+from ffrtmp_analysis.book_cost import EncodeUse, encode_use, price_encode
+from ffrtmp_analysis.encode_energy import encode_energy
 from ffrtmp_analysis.price_book import CostGap
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
@@ -16,8 +18,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters import polling
-from ffrtmp_master.exporters.encode_cost import EncodeUse, encode_use, price_encode
-from ffrtmp_master.exporters.encode_energy import encode_energy
 from ffrtmp_master.exporters.live_experience import (
     END_TO_END,
     LAG,

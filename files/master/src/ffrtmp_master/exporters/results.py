@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ffrtmp_analysis import efficiency
+from ffrtmp_analysis.encode_energy import encode_energy
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.measurement import (
@@ -21,7 +22,6 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ffrtmp_master.exporters import polling
-from ffrtmp_master.exporters.encode_energy import encode_energy
 from ffrtmp_master.exporters.recent_results import (
     NO_VERDICT,
     OMITTED_TEXT,

@@ -1,16 +1,17 @@
-"""Cost and carbon of a result, from its measurements and the price book."""
+"""Cost and carbon by a price book: of results, from their measurements, and of nodes."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ffrtmp_analysis import carbon, cost, efficiency
-from ffrtmp_analysis.carbon import Carbon
-from ffrtmp_analysis.cost import Cost
-from ffrtmp_analysis.price_book import CostGap, rates_at
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.prices import PriceBook
 
-from ffrtmp_master.exporters.encode_energy import encode_energy
+from ffrtmp_analysis import carbon, cost, efficiency
+from ffrtmp_analysis.carbon import Carbon
+from ffrtmp_analysis.cost import Cost, NodeCost, NodeHour, NodePower
+from ffrtmp_analysis.encode_energy import encode_energy
+from ffrtmp_analysis.price_book import CostGap, rates_at
 
 
 class EncodeUse(NamedTuple):
@@ -92,3 +93,28 @@ def _unknown(use: EncodeUse, gap: CostGap, emitted: Carbon | CostGap) -> PricedE
         ladder_hour=gap if use.is_ladder else None,
         carbon=emitted,
     )
+
+
+def price_node(
+    node: str, busy_ratios: Mapping[float, float], power: NodePower, book: PriceBook
+) -> NodeCost | CostGap:
+    """Return the mean cost of a node per hour. Only hours that have prices count.
+
+    Args:
+        node: The name of the node.
+        busy_ratios: The fractions of hours in which it was busy, by the Unix times in seconds at
+            which the hours began, in their order.
+        power: The power of the node.
+        book: The price book.
+    """
+    hours = []
+    gap: CostGap | None = None
+    for begin_s, ratio in busy_ratios.items():
+        rates = rates_at(book, node, datetime.fromtimestamp(begin_s, UTC))
+        if isinstance(rates, CostGap):
+            gap = rates
+        else:
+            hours.append(NodeHour(busy_ratio=ratio, rates=rates))
+    if not hours and gap is not None:
+        return gap
+    return cost.node_cost(hours, power)
