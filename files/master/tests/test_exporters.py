@@ -50,11 +50,12 @@ class Api:
         self._harness = harness
         self.page_size = 200
         self.is_reachable = True
+        self.serves = True
 
     def is_ready(self) -> bool:
         if not self.is_reachable:
             raise MasterUnreachableError("gone")
-        return True
+        return self.serves
 
     def nodes(self) -> tuple[Node, ...]:
         return self._call("/v1/nodes", NodeList).items
@@ -441,6 +442,22 @@ def test_a_run_that_is_created_during_a_read_is_counted_when_it_ends(ready_harne
     for _ in range(2):
         health.refresh(api)
         assert value(health, "ffrtmp_runs_ended_total", state="canceled") == 2
+
+
+def test_a_master_that_is_not_ready_is_not_a_successful_read(ready_harness: Any) -> None:
+    """Its database is unavailable, for example; then nothing is read, and the data get older."""
+    now_s = [1000.0]
+    health, api = FarmHealth(), Api(ready_harness)
+    refresher = PollingCollector(lambda: health.refresh(api), 60, LoopRegistry(), lambda: now_s[0])
+    refresher.poll_once()
+    api.serves = False
+    now_s[0] += 15
+    with pytest.raises(MasterUnreachableError, match="not ready"):
+        refresher.poll_once()
+    assert value(health, "ffrtmp_master_ready") == 0
+    assert value(refresher, "ffrtmp_exporter_source_up") == 0
+    assert value(refresher, "ffrtmp_exporter_source_last_success_timestamp_seconds") == 1000
+    assert [node.name for node in health.known_nodes()] == ["worker1"]
 
 
 def test_an_unreachable_master_is_reported_and_stale_metrics_are_dropped(

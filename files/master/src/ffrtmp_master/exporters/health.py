@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ffrtmp_shared import config, credentials, logs, release_info
-from ffrtmp_shared.client import MasterClient
+from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.exporter import serve_until_stopped
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Node, Run
@@ -73,15 +73,16 @@ class FarmHealth(Collector):
     def refresh(self, api: FarmApi) -> None:
         """Read the state from the API.
 
-        If that fails, the master is reported as not ready and the exception is passed on.
+        If that fails, the master is reported as not ready and the exception is passed on. A master
+        that is not ready is also a failure, because nothing is read from it.
         """
         health = Health(is_ready=False)
         try:
-            if api.is_ready():
-                nodes = api.nodes()
-                self._known_nodes = nodes
-                self._history.update(api)
-                health = Health(True, nodes, self._history.unfinished.values())
+            _check_ready(api)
+            nodes = api.nodes()
+            self._known_nodes = nodes
+            self._history.update(api)
+            health = Health(True, nodes, self._history.unfinished.values())
         finally:
             with self._lock:
                 self._health = health
@@ -111,6 +112,11 @@ class FarmHealth(Collector):
             yield from node_metrics(health.nodes)
             yield from _run_metrics(health.runs)
         yield _ended(dict(self._history.ended))
+
+
+def _check_ready(api: FarmApi) -> None:
+    if not api.is_ready():
+        raise MasterUnreachableError("the master is not ready")
 
 
 def _run_metrics(runs: Collection[Run]) -> Iterable[Metric]:
