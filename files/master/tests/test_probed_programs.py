@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -212,7 +213,9 @@ rtmp {{ server {{ listen {HOST}:{free_port()}; application live {{ live on; }} }
     assert outcome.reading.version in installed
 
 
-def test_postgresql(site: Site) -> None:
+@contextmanager
+def postgresql_with_tls(site: Site) -> Iterator[tuple[int, Path]]:
+    """Run PostgreSQL with the certificate of the site; yield its port and its log."""
     # The server's user cannot enter the folders of a test.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -224,18 +227,39 @@ def test_postgresql(site: Site) -> None:
         cluster.use_tls(*files)
         cluster.start()
         try:
-            target = component("postgresql", ProbeKind.POSTGRESQL, cluster.port)
-            outcome = working_outcome(site, target)
+            yield cluster.port, folder / "log"
         finally:
             cluster.stop()
-        log = (folder / "log").read_text()
+
+
+def test_postgresql(site: Site) -> None:
+    with postgresql_with_tls(site) as (port, log):
+        target = component("postgresql", ProbeKind.POSTGRESQL, port)
+        outcome = working_outcome(site, target)
+        logged = log.read_text()
     assert outcome.certificate_end_s is not None
     # Probes must not fill the log of the server.
-    assert "SSL" not in log
-    assert "incomplete startup packet" not in log
+    assert "SSL" not in logged
+    assert "incomplete startup packet" not in logged
+
+
+def test_the_expiry_of_an_expired_certificate_of_postgresql_is_still_reported(site: Site) -> None:
+    not_after = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    site.renew(not_after=not_after)
+    with postgresql_with_tls(site) as (port, _):
+        target = component("postgresql", ProbeKind.POSTGRESQL, port)
+        outcome = first_outcome(site, target)
+    assert outcome.failure is ProbeFailure.CERTIFICATE_REJECTED
+    assert outcome.certificate_end_s == not_after.timestamp()
 
 
 def test_a_postgresql_without_tls_fails(site: Site, cluster: Cluster) -> None:
+    target = component("postgresql", ProbeKind.POSTGRESQL, cluster.port)
+    assert first_outcome(site, target).failure is ProbeFailure.TLS_FAILED
+
+
+def first_outcome(site: Site, target: Component) -> ProbeOutcome:
+    """Return the outcome of the first probe of a component."""
     found: list[ProbeOutcome] = []
     probed = threading.Event()
 
@@ -243,7 +267,6 @@ def test_a_postgresql_without_tls_fails(site: Site, cluster: Cluster) -> None:
         found.append(outcome)
         probed.set()
 
-    target = component("postgresql", ProbeKind.POSTGRESQL, cluster.port)
     prober = Prober(
         lambda: [target],
         lambda: client_context(site.ca_file),
@@ -252,6 +275,8 @@ def test_a_postgresql_without_tls_fails(site: Site, cluster: Cluster) -> None:
         add,
     )
     prober.start()
-    assert probed.wait(_START_S)
-    prober.stop()
-    assert found[0].failure is ProbeFailure.TLS_FAILED
+    try:
+        assert probed.wait(_START_S)
+    finally:
+        prober.stop()
+    return found[0]

@@ -15,7 +15,11 @@ import pytest
 import trustme
 from certificates import HOST, Site
 from ffrtmp_master.exporters.components import Component, ProbeKind
-from ffrtmp_master.exporters.probe_connections import ProbeFailure, visit_http
+from ffrtmp_master.exporters.probe_connections import (
+    ProbeFailedError,
+    ProbeFailure,
+    visit_http,
+)
 from ffrtmp_master.exporters.probes import ProbeOutcome, Prober, ProbeTiming
 from ffrtmp_shared import __version__
 from ffrtmp_shared.connection_table import ConnectionBounds
@@ -122,9 +126,12 @@ class _Pages(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(issued: trustme.LeafCert, body: bytes, status: int = 200) -> Iterator[int]:
+def serving(
+    issued: trustme.LeafCert, body: bytes, status: int = 200, protocol: str = "HTTP/1.1"
+) -> Iterator[int]:
     """Serve a page over TLS on the port that is yielded."""
-    handler = type("Handler", (_Pages,), {"body": body, "status": status})
+    values = {"body": body, "status": status, "protocol_version": protocol}
+    handler = type("Handler", (_Pages,), values)
     server = http.server.ThreadingHTTPServer((HOST, 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     issued.configure_cert(context)
@@ -252,6 +259,16 @@ def test_the_expiry_of_an_expired_certificate_is_still_reported(site: Site) -> N
             outcome = found.first_of(component)
     assert outcome.failure is ProbeFailure.CERTIFICATE_REJECTED
     assert outcome.certificate_end_s == not_after.timestamp()
+
+
+def test_a_connection_that_ends_after_the_first_of_two_responses_is_a_failure(site: Site) -> None:
+    context = client_context(site.ca_file)
+    with serving(site.authority.issue_cert(HOST), b"x", protocol="HTTP/1.0") as port:
+        assert asyncio.run(visit_http(HOST, port, ("/a",), context)).bodies == (b"x",)
+        with pytest.raises(ProbeFailedError, match="ends the connection") as raised:
+            asyncio.run(visit_http(HOST, port, ("/a", "/b"), context))
+    assert raised.value.failure is ProbeFailure.UNEXPECTED_RESPONSE
+    assert raised.value.certificate_end_s is not None
 
 
 def test_a_response_that_arrives_in_drips_has_a_deadline(site: Site) -> None:

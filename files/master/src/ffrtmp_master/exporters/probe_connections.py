@@ -20,6 +20,9 @@ _HEAD_BYTES_MAX = 64 * 1024
 _SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
 _SSL_ACCEPTED = b"S"
 
+BeforeTls = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Exchanges data over a new connection before its TLS handshake."""
+
 
 class ProbeFailure(StrEnum):
     """Reasons for which a probe fails."""
@@ -97,31 +100,37 @@ async def visit_postgresql(host: str, port: int, context: ssl.SSLContext) -> Vis
     Raises:
         ProbeFailedError: The server is not reachable, or does not offer TLS.
     """
-
-    async def request_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(_SSL_REQUEST)
-        await writer.drain()
-        if await reader.read(1) != _SSL_ACCEPTED:
-            raise ProbeFailedError(ProbeFailure.TLS_FAILED, "the server does not offer TLS")
-
-    async with _connected(host, port, context, request_tls) as stream:
+    async with _connected(host, port, context, request_postgresql_tls) as stream:
         return Visit((), _certificate_end_s(stream))
 
 
-async def read_certificate_end_s(host: str, port: int) -> float | None:
+async def request_postgresql_tls(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Request encryption from PostgreSQL. Raises ProbeFailedError if the server refuses it."""
+    writer.write(_SSL_REQUEST)
+    await writer.drain()
+    if await reader.read(1) != _SSL_ACCEPTED:
+        raise ProbeFailedError(ProbeFailure.TLS_FAILED, "the server does not offer TLS")
+
+
+async def read_certificate_end_s(
+    host: str, port: int, before_tls: BeforeTls | None = None
+) -> float | None:
     """Return the expiry of a certificate that cannot be verified, as a Unix time in seconds.
 
-    No data are sent over the connection, and no certificate of a client is presented.
+    No data are sent over the encrypted connection, and no certificate of a client is presented.
 
     Args:
         host: The name or address of the component.
         port: The port of the component.
+        before_tls: The exchange that the component expects before the TLS handshake.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        async with _connected(host, port, context) as stream:
+        async with _connected(host, port, context, before_tls) as stream:
             return _certificate_end_s(stream)
     except ProbeFailedError:
         return None
@@ -129,11 +138,7 @@ async def read_certificate_end_s(host: str, port: int) -> float | None:
 
 @asynccontextmanager
 async def _connected(
-    host: str,
-    port: int,
-    context: ssl.SSLContext,
-    before_tls: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-    | None = None,
+    host: str, port: int, context: ssl.SSLContext, before_tls: BeforeTls | None = None
 ) -> AsyncIterator[TlsStream]:
     """Open a connection over TLS, and close it in any case, without waiting for the component."""
     writer = None
@@ -157,6 +162,10 @@ async def _exchange(http: h11.Connection, stream: TlsStream, target: str, name: 
     """Send a request, and return the body of its response."""
     if http.our_state is h11.DONE:
         http.start_next_cycle()
+    elif http.our_state is not h11.IDLE:
+        raise ProbeFailedError(
+            ProbeFailure.UNEXPECTED_RESPONSE, "the component ends the connection after a response"
+        )
     headers = [("Host", name), ("Accept", "*/*"), ("User-Agent", "ffrtmp-exporter-health")]
     request = h11.Request(method="GET", target=target, headers=headers)
     await stream.send((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))

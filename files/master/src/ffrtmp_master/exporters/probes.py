@@ -15,7 +15,12 @@ from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 
 from ffrtmp_master.exporters import probe_connections
 from ffrtmp_master.exporters.components import Component, ComponentKey, ProbeKind
-from ffrtmp_master.exporters.probe_connections import ProbeFailedError, ProbeFailure, Visit
+from ffrtmp_master.exporters.probe_connections import (
+    BeforeTls,
+    ProbeFailedError,
+    ProbeFailure,
+    Visit,
+)
 from ffrtmp_master.exporters.probe_readings import HTTP_PROBES, Reading, UnexpectedContentError
 
 _log = logging.getLogger(__name__)
@@ -184,7 +189,7 @@ class Prober:
                     certificate_end_s = error.certificate_end_s
                     if error.failure is ProbeFailure.CERTIFICATE_REJECTED:
                         certificate_end_s = await probe_connections.read_certificate_end_s(
-                            component.host, component.port
+                            component.host, component.port, _before_tls(component)
                         )
                     raise
         except TimeoutError:
@@ -212,6 +217,11 @@ class Prober:
             HTTP_PROBES[component.probe].targets,
             self._context(),
         )
+
+
+def _before_tls(component: Component) -> BeforeTls | None:
+    is_postgresql = component.probe is ProbeKind.POSTGRESQL
+    return probe_connections.request_postgresql_tls if is_postgresql else None
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
