@@ -64,6 +64,34 @@ def test_disks_of_node_exporter() -> None:
     assert found == (FileSystem("/", 5), FileSystem("/boot", 7))
 
 
+def disk(path: str, free: str, device: str = "d") -> str:
+    labels = f'device="{device}",fstype="ext4",mountpoint="{path}"'
+    return f"node_filesystem_avail_bytes{{{labels}}} {free}\n"
+
+
+def test_a_writable_path_counts_before_a_shorter_one_that_is_read_only() -> None:
+    page = disk("/", "5") + disk("/var", "5")
+    page += 'node_filesystem_readonly{device="d",fstype="ext4",mountpoint="/"} 1\n'
+    found = read(ProbeKind.NODE_EXPORTER, page.encode()).file_systems
+    assert found == (FileSystem("/var", 5),)
+
+
+@pytest.mark.parametrize("free", ["NaN", "+Inf", "-Inf", "-1", "1e308"])
+def test_a_value_that_is_not_a_number_of_bytes_is_ignored(free: str) -> None:
+    """Such values cannot be extrapolated, and would otherwise end the pass of the prober."""
+    page = disk("/broken", free, "a") + disk("/good", "7", "b")
+    found = read(ProbeKind.NODE_EXPORTER, page.encode()).file_systems
+    assert found == (FileSystem("/good", 7),)
+
+
+def test_the_texts_of_a_host_are_bounded() -> None:
+    page = disk("/" + "x" * 2000, "1", "a") + disk("/good", "7", "b")
+    found = read(ProbeKind.NODE_EXPORTER, page.encode()).file_systems
+    assert found == (FileSystem("/good", 7),)
+    running = Reading("1" * 1_000_000 + ".5")
+    assert version_matches(running, version="1.5", own_version="", own_revision="") is None
+
+
 def test_the_number_of_disks_is_bounded() -> None:
     page = "".join(
         f'node_filesystem_avail_bytes{{device="d{n}",fstype="ext4",mountpoint="/{n}"}} 1\n'

@@ -15,6 +15,9 @@ from ffrtmp_master.exporters.disk_forecast import FileSystem
 T = TypeVar("T")
 
 _FILE_SYSTEMS_MAX = 64
+_MOUNTPOINT_CHARS_MAX = 1024
+_FREE_BYTES_MAX = 1e24
+_VERSION_CHARS_MAX = 128
 # File systems in memory, and those that cannot grow.
 _NO_DISKS = frozenset({"tmpfs", "ramfs", "squashfs", "erofs", "iso9660", "nsfs", "autofs"})
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)+")
@@ -64,7 +67,8 @@ def version_matches(
         own_revision: The revision of the farm's release, or `unknown`.
     """
     if version:
-        wanted, running = _NUMBER.search(version), _NUMBER.search(reading.version)
+        wanted = _NUMBER.search(version)
+        running = _NUMBER.search(reading.version[:_VERSION_CHARS_MAX])
         return None if wanted is None or running is None else wanted[0] == running[0]
     if not reading.version or not reading.revision:
         return None
@@ -93,23 +97,30 @@ def _read_exporter(bodies: Sequence[bytes]) -> Reading:
 def _read_node_exporter(bodies: Sequence[bytes]) -> Reading:
     version = ""
     read_only: set[str] = set()
-    free: dict[str, tuple[str, float]] = {}
+    free: list[tuple[str, FileSystem]] = []
     for sample in _samples(bodies[0], "node_"):
         mountpoint, device = sample.labels.get("mountpoint", ""), sample.labels.get("device", "")
         if sample.name == "node_exporter_build_info":
             version = sample.labels.get("version", "")
         elif sample.name == "node_filesystem_readonly" and sample.value:
             read_only.add(mountpoint)
-        elif (
-            sample.name == "node_filesystem_avail_bytes"
-            and sample.labels.get("fstype") not in _NO_DISKS
-        ):
-            # A device that is mounted several times is reported once, at its shortest path.
-            known = free.get(device)
-            if known is None or len(mountpoint) < len(known[0]):
-                free[device] = (mountpoint, sample.value)
-    systems = (FileSystem(*found) for found in sorted(free.values()) if found[0] not in read_only)
-    return Reading(version, file_systems=tuple(systems)[:_FILE_SYSTEMS_MAX])
+        elif _is_free_space(sample) and len(mountpoint) <= _MOUNTPOINT_CHARS_MAX:
+            free.append((device, FileSystem(mountpoint, sample.value)))
+    writable = [found for found in free if found[1].mountpoint not in read_only]
+    # A device that is mounted several times is reported once, at its shortest path.
+    systems: dict[str, FileSystem] = {}
+    for device, system in sorted(writable, key=lambda found: len(found[1].mountpoint)):
+        systems.setdefault(device, system)
+    return Reading(version, file_systems=tuple(sorted(systems.values())[:_FILE_SYSTEMS_MAX]))
+
+
+def _is_free_space(sample: Sample) -> bool:
+    # A value that is not a number of bytes could not be extrapolated.
+    return (
+        sample.name == "node_filesystem_avail_bytes"
+        and sample.labels.get("fstype") not in _NO_DISKS
+        and 0 <= sample.value <= _FREE_BYTES_MAX
+    )
 
 
 def _read_victoria_metrics(bodies: Sequence[bytes]) -> Reading:
