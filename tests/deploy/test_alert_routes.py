@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import alert_rules
 import httpx
 import monitoring_programs
 import pytest
@@ -18,6 +19,7 @@ from role_templates import ROOT, load_yaml, render
 from ruamel.yaml import YAML
 
 MASTER = {"farm": "a", "instance": "m1:9507", "job": "master"}
+HEALTH = {"instance": "m1:9600", "job": "health"}
 ROUTES = [
     {"receiver": "oncall", "matchers": ['severity="critical"'], "continue": True},
     {"receiver": "budget", "matchers": ['alertname=~".*BudgetExceeded"'], "repeat_interval": "1d"},
@@ -187,23 +189,67 @@ def test_every_inhibition_compares_labels(config: str) -> None:
     assert all("farm" in rule["equal"] for rule in rules)
 
 
+def seconds(duration: str) -> float:
+    """Return a duration in Prometheus' notation, of one unit, in seconds."""
+    found = re.fullmatch(r"(\d+)(ms|s|m|h)", duration)
+    assert found, duration
+    return int(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def test_an_alert_is_suppressed_before_it_could_have_been_sent(config: str) -> None:
+    """Alertmanager does not send the end of an alert that it suppresses at that time."""
+    offline_s = load_yaml(ROOT / "roles/master/defaults/main.yml")["master_node_offline_s"]
+    # The time for which the condition of each alert must hold.
+    holds: dict[str, float] = {}
+    for rule in alert_rules.rules():
+        hold_s = seconds(rule.get("for", "0s")) + (rule["alert"] == "NodeOffline") * offline_s
+        holds[rule["alert"]] = max(hold_s, holds.get(rule["alert"], 0))
+    # This one has a window instead of a hold.
+    window_minutes = load_yaml(ROOT / "roles/vmalert/defaults/main.yml")[
+        "vmalert_queue_starvation_minutes"
+    ]
+    holds["QueueStarves"] = window_minutes * 60
+    compared = 0
+    for rule in YAML(typ="safe").load(config)["inhibit_rules"]:
+        sources, targets = (
+            re.findall(r'alertname =~?\s*"([\w|]+)"', " ".join(rule[key]))
+            for key in ("source_matchers", "target_matchers")
+        )
+        for source in sources:
+            for target in targets[0].split("|"):
+                assert holds[target] > holds[source], f"{source} suppresses {target}"
+                compared += 1
+    assert compared >= 10
+
+
+def test_the_watchdog_is_repeated_at_every_interval(config: str) -> None:
+    """Two equal intervals would make Alertmanager omit messages."""
+    (watchdog, *_) = YAML(typ="safe").load(config)["route"]["routes"]
+    assert watchdog["receiver"] == "watchdog"
+    assert seconds(watchdog["repeat_interval"]) < seconds(watchdog["group_interval"]) / 100
+
+
 @pytest.mark.slow
 def test_only_the_cause_of_several_alerts_is_reported(alertmanager: httpx.Client) -> None:
     server = {"certificate": "server", "listener": "metrics", "instance": "w1:9510", "job": "cpu"}
     disk = {"job": "node", "instance": "w1:9100", "device": "/dev/sda1"}
     alerts = [
         alert("MasterNotReady", "critical", **MASTER),
+        alert("MasterNotReady", "critical", farm="a", **HEALTH),
         alert("TargetDown", **MASTER),
-        alert("NodeOffline", farm="a", node="w1", instance="m1:9600", job="health"),
+        alert("NodeOffline", farm="a", node="w1", **HEALTH),
         alert("QueueStuck", farm="a"),
         alert("SourceStale", farm="a", instance="m1:9502", job="results"),
         alert("DiskNearlyFull", "critical", farm="a", instance="m2:9507"),
         # These belong to another farm, whose master is ready.
-        alert("NodeOffline", farm="b", node="w1", instance="m1:9600", job="health"),
+        alert("NodeOffline", farm="b", node="w1", **HEALTH),
         alert("TargetDown", farm="b", node="w1", instance="w1:9510", job="cpu"),
         alert("TargetDown", farm="b", node="w2", instance="w2:9510", job="cpu"),
         alert("ScrapeLimited", farm="b", node="w2", instance="w2:9511", job="gpu"),
         alert("TargetDown", farm="b", node="w2", instance="w2:9511", job="gpu"),
+        # One of two masters of this farm is down.
+        alert("MasterNotReady", "critical", **MASTER | {"farm": "f"}),
+        alert("NodeOffline", farm="f", node="w1", **HEALTH),
         alert("CertificateExpiresSoon", "critical", farm="a", **server),
         alert("CertificateExpiresSoon", farm="a", **server),
         alert("CertificateExpiresSoon", farm="b", **server),
@@ -225,7 +271,9 @@ def test_only_the_cause_of_several_alerts_is_reported(alertmanager: httpx.Client
     for labels in inhibited:
         wait_until(lambda labels=labels: is_inhibited(alertmanager, **labels), str(labels))
     for labels in (
-        {"name": "MasterNotReady"},
+        {"name": "MasterNotReady", "farm": "a", "job": "master"},
+        {"name": "MasterNotReady", "farm": "a", "job": "health"},
+        {"name": "NodeOffline", "farm": "f"},
         {"name": "DiskNearlyFull"},
         {"name": "NodeOffline", "farm": "b"},
         {"name": "ScrapeLimited"},
@@ -339,6 +387,24 @@ PROBLEMS = [
     (
         {"alertmanager_receivers": [{"name": "a", "slack": [{"url_source": "/nonexistent"}]}]},
         "the file /nonexistent does not exist on the control node",
+    ),
+    (
+        {"alertmanager_receivers": [{"name": "a", "webhooks": [{"url_source": "/nonexistent"}]}]},
+        "the file /nonexistent does not exist on the control node",
+    ),
+    (
+        {"alertmanager_group_wait": "half a minute"},
+        "alertmanager_group_wait must be a time in Prometheus' notation, such as 30s, 5m or 1h30m",
+    ),
+    ({"alertmanager_watchdog_interval": 300}, "alertmanager_watchdog_interval must be a time"),
+    ({"alertmanager_repeat_interval": "0s"}, "alertmanager_repeat_interval must be a time"),
+    (
+        {
+            "alertmanager_routes": [
+                {"receiver": "farm", "matchers": ['farm="a"'], "repeat_interval": "1 d"}
+            ]
+        },
+        "alertmanager_routes: repeat_interval must be a time",
     ),
     (
         {"alertmanager_routes": [{"receiver": "x", "matchers": ['severity="critical"']}]},
