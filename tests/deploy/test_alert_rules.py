@@ -1,5 +1,6 @@
 """Tests of the alert rules with vmalert-tool, and of everything that each rule must have."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ import alert_rules
 import monitoring_programs
 import promtool
 import pytest
+import victoria_metrics
 from role_templates import ROOT
 from ruamel.yaml import YAML
 
@@ -71,12 +73,54 @@ def test_the_tests_find_a_broken_rule_and_thresholds_come_from_variables(
     )
 
 
+def test_requests_that_all_fail_since_the_start_are_reported(
+    tmp_path: Path, cases: dict[str, dict[str, alert_rules.Case]]
+) -> None:
+    labels = 'job="master", instance="m1:9507", route="/v1/claims", status="503"'
+    case = dataclasses.replace(
+        cases["MasterFails"]["fires"],
+        series={f"ffrtmp_master_http_requests_total{{{labels}}}": "0+10x30"},
+        alerts=({"summary": "100% of the requests to the master fail"},),
+    )
+    assert alert_rules.failures(tmp_path, [case]) == ""
+
+
+def test_the_energy_of_gpus_counts_without_that_of_cpus(
+    tmp_path: Path, cases: dict[str, dict[str, alert_rules.Case]]
+) -> None:
+    labels = 'job="gpu", instance="w1:9511", node="w1", gpu="GPU-1"'
+    case = dataclasses.replace(
+        cases["EnergyBudgetExceeded"]["fires"],
+        series={f"ffrtmp_gpu_energy_joules_total{{{labels}}}": "0+900000x60"},
+        alerts=({"summary": "The workers have used 12 kWh within 24 hours"},),
+    )
+    assert alert_rules.failures(tmp_path, [case], **BUDGETS) == ""
+
+
 def test_every_expression_names_its_job(rules: list[dict[str, Any]]) -> None:
     for rule in rules:
         selectors = _SELECTOR.findall(rule["expr"])
         names = _METRIC.findall(re.sub(r"\{[^}]*\}|\bby \([^)]*\)|\"[^\"]*\"", "", rule["expr"]))
         assert len(selectors) == len(names) > 0, rule["alert"]
         assert all(re.search(r"\bjob=~?\"", labels) for _, labels in selectors), rule["alert"]
+
+
+def test_the_targets_of_a_rule_may_send_its_metrics(rules: list[dict[str, Any]]) -> None:
+    """VictoriaMetrics drops all metrics that the kind of a target does not have."""
+    allowed: dict[str, list[str]] = victoria_metrics.role_value(
+        "victoria_metrics", "{{ __victoria_metrics_names }}", {}
+    )
+    compared = 0
+    for rule in rules:
+        for metric, labels in _SELECTOR.findall(rule["expr"]):
+            job = re.search(r'\bjob=~?"([^"]+)"', labels)
+            # VictoriaMetrics adds some metrics itself, and the importer writes to it directly.
+            if job and job[1] != "series_importer" and not metric.startswith(("up", "scrape_")):
+                own = [names for kind, names in allowed.items() if re.fullmatch(job[1], kind)]
+                found = any(re.fullmatch("|".join(names), metric) for names in own)
+                assert found, f"{rule['alert']}: {metric} of {job[1]}"
+                compared += 1
+    assert compared > 60
 
 
 def test_every_rule_has_the_annotations_and_a_documented_severity(
