@@ -120,6 +120,10 @@ def test_victoria_metrics_scrapes_every_service(machine: Machine) -> None:
     for job in jobs:
         _wait_for(machine, f'up{{job="{job}"}} == 1', 90)
     assert machine.query("up == 0") == []
+    assert machine.query("ffrtmp_scrape_collector_success == 0") == []
+    # The exporter health checks all services that listen.
+    checked = "count(ffrtmp_probe_success == 1) >= 15 unless count(ffrtmp_probe_success == 0) > 0"
+    _wait_for(machine, checked, 90)
     _wait_for(machine, 'ALERTS{alertname="Watchdog", alertstate="firing", farm="stack"}', 90)
 
 
