@@ -167,10 +167,14 @@ def _run_preflight(
         (
             {
                 "w1": {"worker_host_price_per_hour": "0.4", "worker_currency": "EUR"},
-                "w2": {"worker_host_price_per_hour": "{{ 1 / 2 }}", "worker_currency": "USD"},
+                "w2": {
+                    "worker_host_price_per_hour": "{{ 1 / 2 }}",
+                    "worker_currency": "USD",
+                    "worker_node_name": "second",
+                },
             },
             [],
-            "entry 1 (undated): node w2: currency is USD, which is neither that of the entry",
+            "entry 1 (undated): node second: currency is USD, which is neither that of the entry",
         ),
     ],
     ids=["valid", "workers", "negative", "gap", "source", "text", "currencies"],
