@@ -22,8 +22,7 @@ _ENVIRONMENT = os.environ | {
 }
 
 # The images that cannot be pulled without a registry. The base is the same Debian release. Grafana
-# is replaced by a stand-in (tests/compose/stand-ins). The profiles cadvisor and docker_stats do not
-# run.
+# is replaced by a stand-in (tests/compose/stand-ins). The profile cadvisor does not run.
 IMAGES = {"DEBIAN_IMAGE": BASE_IMAGE, "GRAFANA_IMAGE": GRAFANA_STAND_IN}
 
 
@@ -51,9 +50,15 @@ class Machine:
         """Run a command of Docker on the machine and return its output."""
         return self.run("docker", *arguments)
 
-    def make(self, *arguments: str) -> str:
-        """Run a target of the Makefile on this computer, with Docker Compose of the machine."""
-        return run(["make", *arguments, f"COMPOSE={' '.join(self.compose)}"])
+    def make(self, *arguments: str, **variables: str) -> str:
+        """Run a target of the Makefile on this computer, with Docker Compose of the machine.
+
+        `variables` are added to the environment of make and of Docker Compose.
+        """
+        program, *more = self.compose
+        shared = [f"--env={name}={value}" for name, value in variables.items()]
+        compose = " ".join([program, more[0], *shared, *more[1:]])
+        return run(["make", *arguments, f"COMPOSE={compose}"], **variables)
 
     def connection(self) -> dict[str, Any]:
         """Return the variables with which Ansible reaches the machine as root."""
@@ -102,14 +107,23 @@ def running_machine(prefix: str) -> Iterator[Machine]:
         run([*play, "-e", "test_machines_state=absent"])
 
 
-def run(command: list[str]) -> str:
+def run(command: list[str], **variables: str) -> str:
     """Run a command in the project's directory and return its output.
+
+    Args:
+        command: The command.
+        variables: Variables that are added to its environment.
 
     Raises:
         AssertionError: The command has failed.
     """
     ended = subprocess.run(
-        command, cwd=ROOT, env=_ENVIRONMENT, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env=_ENVIRONMENT | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout}\n{ended.stderr}"
     return ended.stdout

@@ -171,6 +171,14 @@ def test_the_suite_of_the_demo_ends_with_results(machine: Machine, tmp_path: Pat
     _wait_for(machine, 'ffrtmp_result_speed_ratio{node="worker1"}', 120)
 
 
+def test_a_profile_that_is_enabled_later_is_scraped(machine: Machine) -> None:
+    group = machine.run("stat", "--format=%g", "/run/docker.sock").strip()
+    machine.make("up", COMPOSE_PROFILES="docker_stats", DOCKER_GROUP_ID=group)
+    _wait_for(machine, 'up{job="docker_stats"} == 1 and on(instance) ffrtmp_docker_up == 1', 120)
+    (agent,) = machine.query('ffrtmp_docker_container_info{container="ffmpeg-rtmp-agent-1"}')
+    assert agent["metric"]["node"] == "worker1"
+
+
 def test_down_leaves_nothing_behind(machine: Machine) -> None:
     machine.make("down")
     assert machine.docker("ps", "--all", "--quiet") == ""

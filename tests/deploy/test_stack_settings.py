@@ -155,5 +155,7 @@ def test_each_command_and_limit_belongs_to_a_service(checkout: Path) -> None:
     without = {n for n, service in services.items() if "command" not in service | merged[n]}
     # The image of Grafana has a command of its own.
     assert without == {"grafana"}
+    # Otherwise, a profile that is enabled later would not be scraped.
+    assert "-promscrape.configCheckInterval=30s" in merged["victoria-metrics"]["command"]
     for token in (checkout / ".secrets/stack/tokens").iterdir():
         assert token.read_text().strip() not in file.read_text(), token.name
