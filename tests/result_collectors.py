@@ -14,7 +14,30 @@ from ffrtmp_shared.client import MasterUnreachableError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.measurement import LiveMeasurement
 from ffrtmp_shared.models import Result, ResultPage
+
+LIVE = LiveMeasurement(
+    duration_s=60.0,
+    lag_p50_s=0.1,
+    lag_p95_s=0.2,
+    lag_p99_s=0.3,
+    lag_max_s=0.4,
+    below_real_time_s=6.0,
+    stalls=2,
+    reconnects=1,
+    frames_lost=5,
+    end_to_end_p50_s=1.1,
+    end_to_end_p95_s=1.2,
+    end_to_end_p99_s=1.3,
+    end_to_end_max_s=1.4,
+    bitrate_mean_kbps=1000.0,
+    bitrate_max_kbps=1500.0,
+    bitrate_cv=0.1,
+    helpers_cpu_s=1.0,
+    startup_s=0.8,
+)
+"""The measurement of a live stream."""
 
 _LIMITS = RecentLimits(series_max=1000, runs_max=100, keep_days=90, recount_s=86_400)
 

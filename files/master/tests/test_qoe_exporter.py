@@ -11,7 +11,6 @@ from ffrtmp_master.exporters.qoe import QualityOfExperience
 from ffrtmp_shared.client import MasterUnreachableError
 from ffrtmp_shared.measurement import (
     EnergyMeasurement,
-    LiveMeasurement,
     Measurement,
     QualityMeasurement,
     ReceivedChunk,
@@ -24,6 +23,7 @@ from ffrtmp_shared.models import Result
 from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.scenario import LadderSettings, LiveSettings, Rendition, Scenario
 from prometheus_client import CollectorRegistry
+from result_collectors import LIVE
 
 UNKNOWN = Unavailable(reason="not measured here")
 LABELS = {
@@ -34,26 +34,6 @@ LABELS = {
     "scenario": "clip/one",
 }
 NO_PRICES = PriceBook()
-LIVE = LiveMeasurement(
-    duration_s=60.0,
-    lag_p50_s=0.1,
-    lag_p95_s=0.2,
-    lag_p99_s=0.3,
-    lag_max_s=0.4,
-    below_real_time_s=6.0,
-    stalls=2,
-    reconnects=1,
-    frames_lost=5,
-    end_to_end_p50_s=1.1,
-    end_to_end_p95_s=1.2,
-    end_to_end_p99_s=1.3,
-    end_to_end_max_s=1.4,
-    bitrate_mean_kbps=1000.0,
-    bitrate_max_kbps=1500.0,
-    bitrate_cv=0.1,
-    helpers_cpu_s=1.0,
-    startup_s=0.8,
-)
 
 
 def exported(*results: Result, book: PriceBook = NO_PRICES) -> QualityOfExperience:
@@ -302,6 +282,9 @@ def test_a_measured_stream_has_a_session_score() -> None:
     # (0.8469 * 170 - 1.0610 * 10 - 28.7959 * 1) / 2; the last chunk is not complete.
     assert score(found) == pytest.approx(52.28355)
     assert value(found, "ffrtmp_qoe_vmaf_mean") == 91.5
+    # The player received 1000 kbit/s.
+    per_bit = value(found, "ffrtmp_qoe_vmaf_per_bit_per_second")
+    assert per_bit == pytest.approx(91.5 / 1_000_000)
 
 
 @pytest.mark.parametrize(

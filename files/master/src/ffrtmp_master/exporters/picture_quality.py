@@ -3,11 +3,9 @@
 from typing import NamedTuple
 
 from ffrtmp_analysis import efficiency
-from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 
 from ffrtmp_master.exporters.scenario_labels import ScenarioGauge
-
-_BITS_PER_KBIT = 1000
 
 
 class PictureQuality(NamedTuple):
@@ -75,20 +73,20 @@ QUALITY_GAUGES = {
 def picture_quality(
     quality: QualityMeasurement | Unavailable,
     *,
-    output: OutputMeasurement | None,
+    bits_per_s: float | None,
     power_w: float | None,
 ) -> PictureQuality | None:
     """Return the quality of pictures, or None if it was not measured.
 
     Args:
         quality: The measured quality.
-        output: The output whose quality it is, or None if there is not exactly one.
+        bits_per_s: The mean bit rate of the video whose quality it is, in bits per second, or None
+            if it is unknown.
         power_w: The mean power of the host while this output was encoded, in watts, or None if it
             is unknown.
     """
     if isinstance(quality, Unavailable):
         return None
-    bits_per_s = None if output is None else output.video_bitrate_kbps * _BITS_PER_KBIT
     vmaf = quality.vmaf_mean
     return PictureQuality(
         vmaf_model=quality.vmaf_model,

@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ffrtmp_analysis import efficiency, session_score
+from ffrtmp_analysis.bit_rate import output_bits_per_s, video_bits_per_s
 from ffrtmp_analysis.book_cost import EncodeUse, encode_use, price_encode
 from ffrtmp_analysis.encode_energy import encode_energy
 from ffrtmp_analysis.price_book import CostGap
@@ -168,14 +169,17 @@ def experiences_of(result: Result) -> Iterator[tuple[ScenarioLabels, Experience]
     """
     measured = result.measurement
     power_w = encode_energy(result).power_w
-    quality = picture_quality(measured.quality, output=measured.output, power_w=power_w)
+    quality = picture_quality(
+        measured.quality, bits_per_s=video_bits_per_s(measured), power_w=power_w
+    )
     yield (
         ScenarioLabels.of_scenario(result),
         Experience(quality, live_experience(measured), encode_use(result)),
     )
     for rendition in measured.renditions:
         # Power and cost are those of all renditions of the ladder.
-        quality = picture_quality(rendition.quality, output=rendition.output, power_w=None)
+        bits_per_s = output_bits_per_s(rendition.output)
+        quality = picture_quality(rendition.quality, bits_per_s=bits_per_s, power_w=None)
         yield ScenarioLabels.of_rendition(result, rendition.name), Experience(quality, None, None)
 
 

@@ -7,12 +7,12 @@ from functools import partial
 from typing import NamedTuple
 
 from ffrtmp_analysis import efficiency
+from ffrtmp_analysis.bit_rate import bytes_per_s, output_bits_per_s, video_bits_per_s
 from ffrtmp_analysis.encode_energy import encode_energy
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
-    OutputMeasurement,
     QualityMeasurement,
     Unavailable,
 )
@@ -40,7 +40,6 @@ from ffrtmp_master.exporters.scenario_labels import (
 from ffrtmp_master.exporters.settings import ApiExporterSettings
 from ffrtmp_master.exporters.speed_intervals import PrecisionOf, SpeedIntervals
 
-_BYTES_PER_KBIT = 125
 _OTHER = "other"
 # A farm has far fewer nodes; the bound protects the exporter from names that change all the time.
 _COUNTED_NODES_MAX = 2000
@@ -78,7 +77,8 @@ _VALUE_GAUGES = {
     "video_bytes_per_s": ScenarioGauge(
         "ffrtmp_result_video_rate_bytes_per_second",
         "bytes_per_second",
-        "Bytes of video per second of output of the last encode; multiply by 8 for the bit rate",
+        "Bytes of video per second of output of the last encode, or of a live stream at the "
+        "player; multiply by 8 for the bit rate",
     ),
     "cpu_s": ScenarioGauge(
         "ffrtmp_result_cpu_seconds", "seconds", "CPU time of the last encode, user and system"
@@ -237,7 +237,7 @@ def values_of(result: Result) -> Iterator[tuple[ScenarioLabels, ResultValues]]:
     encode, energy = measured.encode, encode_energy(result)
     yield (
         ScenarioLabels.of_scenario(result),
-        _values(encode, measured.output, measured.quality, is_rendition=False)._replace(
+        _values(encode, video_bits_per_s(measured), measured.quality, is_rendition=False)._replace(
             energy_j=energy.cpu_j,
             gpu_energy_j=energy.gpu_j,
             energy_per_frame_j=efficiency.energy_per_frame_j(energy.total_j, encode.frames),
@@ -250,13 +250,18 @@ def values_of(result: Result) -> Iterator[tuple[ScenarioLabels, ResultValues]]:
     for rendition in measured.renditions:
         yield (
             ScenarioLabels.of_rendition(result, rendition.name),
-            _values(rendition.encode, rendition.output, rendition.quality, is_rendition=True),
+            _values(
+                rendition.encode,
+                output_bits_per_s(rendition.output),
+                rendition.quality,
+                is_rendition=True,
+            ),
         )
 
 
 def _values(
     encode: EncodeMeasurement | None,
-    output: OutputMeasurement | None,
+    bits_per_s: float | None,
     quality: QualityMeasurement | Unavailable,
     *,
     is_rendition: bool,
@@ -264,7 +269,7 @@ def _values(
     values = ResultValues(
         is_rendition=is_rendition,
         vmaf_mean=quality.vmaf_mean if isinstance(quality, QualityMeasurement) else None,
-        video_bytes_per_s=None if output is None else output.video_bitrate_kbps * _BYTES_PER_KBIT,
+        video_bytes_per_s=bytes_per_s(bits_per_s),
     )
     if encode is None:
         return values
