@@ -1,10 +1,11 @@
 """Tests of the role node_exporter, whose unit and settings node_exporter itself runs with."""
 
+import resource
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ruamel.yaml import YAML
 
 _PROGRAM = ROOT / ".cache/node-exporter/usr/bin/prometheus-node-exporter"
 _ROLE = ROOT / "roles/node_exporter"
+_SILENT = 1500
 
 
 def rendered(template: str, **variables: Any) -> str:
@@ -59,9 +61,12 @@ def running(site: Site, **variables: Any) -> Iterator[str]:
     (site.folder / "node-exporter.yml").write_text(rendered("node-exporter.yml.j2", **settings))
     program, *arguments = command(**settings)
     assert program == "/usr/bin/prometheus-node-exporter"
+    unit = rendered("ffrtmp-node-exporter.service.j2", **settings)
+    (files_max,) = (line for line in unit.splitlines() if line.startswith("LimitNOFILE="))
+    limited = ["prlimit", f"--nofile={files_max.partition('=')[2]}", _PROGRAM, *arguments]
     with (
         (site.folder / "log").open("wb") as log,
-        subprocess.Popen([_PROGRAM, *arguments], stderr=log) as process,
+        subprocess.Popen(limited, stderr=log) as process,
     ):
         try:
             url = f"https://{HOST}:{port}/metrics"
@@ -114,6 +119,36 @@ def test_a_client_needs_a_certificate_of_the_farm(site: Site, tmp_path: Path) ->
         assert httpx.get(plain).status_code == httpx.codes.BAD_REQUEST
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process open the files of the test."""
+    former, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(former, 2 * _SILENT), maximum))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (former, maximum))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_many_silent_connections_do_not_prevent_scrapes(site: Site) -> None:
+    """node_exporter does not end them, so they must not use up its open files."""
+    with running(site) as url, ExitStack() as stack:
+        before = successes(httpx.get(url, verify=site.context()).text)
+        for _ in range(_SILENT):
+            stack.enter_context(socket.create_connection(address_of(url)))
+        assert successes(httpx.get(url, verify=site.context()).text) == before
+    assert len(before) > 3
+
+
+def successes(page: str) -> set[str]:
+    """Return the lines about the collectors that succeeded."""
+    name = "node_scrape_collector_success{"
+    return {line for line in page.splitlines() if line.startswith(name) and line.endswith(" 1")}
+
+
+def address_of(url: str) -> tuple[str, int]:
+    return HOST, int(url.split(":")[2].split("/", maxsplit=1)[0])
+
+
 def test_a_renewed_certificate_is_used_without_a_restart(site: Site) -> None:
     """The handlers of certificates therefore need not know node_exporter."""
     with running(site) as url:
@@ -123,9 +158,8 @@ def test_a_renewed_certificate_is_used_without_a_restart(site: Site) -> None:
 
 
 def serial_of(site: Site, url: str) -> str:
-    address = (HOST, int(url.split(":")[2].split("/", maxsplit=1)[0]))
     with (
-        socket.create_connection(address) as plain,
+        socket.create_connection(address_of(url)) as plain,
         site.context().wrap_socket(plain, server_hostname=HOST) as connection,
     ):
         return str((connection.getpeercert() or {})["serialNumber"])
