@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dashboard_documents import documents, panels
 from farm_dashboards.preview.database import Database, QueryError, https_fetch
+from farm_dashboards.preview.drawings import Period
 from farm_dashboards.preview.expressions import legend, substituted
 from farm_dashboards.preview.values import formatted
 from monitoring_programs import HttpServer
@@ -42,7 +43,15 @@ def test_a_database_that_does_not_answer_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(b"<html>", "not that of a database"), (b"[]", "not that of"), (None, "answers with 404")],
+    [
+        (b"<html>", "not that of a database"),
+        (b"[]", "not that of"),
+        (b'{"data": {"result": {}}}', "not that of"),
+        (b'{"data": {"result": [1, "2"]}}', "not that of"),
+        (b'{"data": {"result": [{"metric": {}}]}}', "not that of"),
+        (b'{"data": {"result": [{"metric": {}, "values": [[0, "x"]]}]}}', "not that of"),
+        (None, "answers with 404"),
+    ],
 )
 def test_an_answer_of_another_server_is_an_error(body: bytes | None, message: str) -> None:
     with HttpServer(lambda _: body) as server:
@@ -76,4 +85,13 @@ def test_variables_and_legends_are_replaced() -> None:
     expr = 'rate(a{node=~"$node", scenario=~"$scenario"}[$__rate_interval])'
     expected = 'rate(a{node=~".*", scenario=~".*"}[1m])'
     assert substituted(expr, rate_interval="1m") == expected
-    assert legend("{{node}} slot {{slot}} {{absent}}", {"node": "w1", "slot": "0"}) == "w1 slot 0"
+    labels = {"node": "w1", "slot": "0"}
+    # Grafana displays the names of labels that a series does not have.
+    assert legend("{{node}} slot {{slot}} {{absent}}", labels) == "w1 slot 0 absent"
+
+
+@pytest.mark.parametrize(("length_s", "text"), [(600, "60s"), (3 * 3600, "105s")])
+def test_the_windows_of_rates_contain_every_scrape(length_s: int, text: str) -> None:
+    period = Period(0, length_s)
+    assert period.rate_interval == text
+    assert int(text.removesuffix("s")) >= period.step_s

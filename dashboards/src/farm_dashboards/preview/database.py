@@ -40,8 +40,8 @@ class Database:
 
     def at(self, expr: str, at_s: float) -> list[Series]:
         """Return the values of a query at a Unix time in seconds. Raises QueryError."""
-        found = self._result("/api/v1/query", {"query": expr, "time": f"{at_s:.3f}"})
-        return [_series(item, [item["value"]]) for item in found]
+        parameters = {"query": expr, "time": f"{at_s:.3f}"}
+        return self._result("/api/v1/query", parameters, lambda item: [item["value"]])
 
     def between(self, expr: str, begin_s: float, end_s: float, step_s: float) -> list[Series]:
         """Return the values of a query in a period.
@@ -56,17 +56,21 @@ class Database:
             QueryError: The database did not answer, or its answer is not valid.
         """
         period = {"start": f"{begin_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:.3f}"}
-        found = self._result("/api/v1/query_range", {"query": expr, **period})
-        return [_series(item, item["values"]) for item in found]
+        parameters = {"query": expr, **period}
+        return self._result("/api/v1/query_range", parameters, lambda item: item["values"])
 
-    def _result(self, path: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+    def _result(
+        self,
+        path: str,
+        parameters: Mapping[str, str],
+        values: Callable[[dict[str, Any]], list[list[Any]]],
+    ) -> list[Series]:
         body = self._fetch(f"{path}?{urlencode(parameters)}")
         try:
-            document = json.loads(body)
-            found: list[dict[str, Any]] = document["data"]["result"]
+            found = json.loads(body)["data"]["result"]
+            return [_series(item, values(item)) for item in found[:_SERIES_MAX]]
         except (ValueError, KeyError, TypeError) as error:
             raise QueryError(f"the answer is not that of a database: {body[:200]!r}") from error
-        return found[:_SERIES_MAX]
 
 
 def _series(item: dict[str, Any], values: list[list[Any]]) -> Series:

@@ -1,5 +1,6 @@
 """Panels with the answers to their queries: a chart and a table for each."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from farm_dashboards.preview.values import formatted
 _TIME_SERIES = ("timeseries", "state-timeline")
 _TABLES = ("table", "xychart")
 _POINTS = 120
+# The default time between two scrapes.
+_SCRAPE_S = 15
 
 Answers = list[tuple[dict[str, Any], list[Series]]]
 """The targets of a panel, each with the series of its query."""
@@ -23,12 +26,16 @@ class Period:
 
     begin_s: float
     end_s: float
-    rate_interval: str = "1m"
 
     @property
     def step_s(self) -> float:
         """The time between two values of a graph in seconds."""
         return max((self.end_s - self.begin_s) / _POINTS, 1.0)
+
+    @property
+    def rate_interval(self) -> str:
+        """The value of `$__rate_interval`: as in Grafana, each scrape is in one of the windows."""
+        return f"{max(4 * _SCRAPE_S, math.ceil(self.step_s) + _SCRAPE_S)}s"
 
 
 @dataclass

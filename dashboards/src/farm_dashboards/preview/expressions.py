@@ -17,10 +17,12 @@ def substituted(expr: str, *, rate_interval: str) -> str:
 
 
 def legend(template: str, labels: dict[str, str]) -> str:
-    """Return the legend of a series.
+    """Return the legend of a series as Grafana displays it.
+
+    Like Grafana, it contains the name of a label that the series does not have.
 
     Args:
         template: The legend of the query, with names of labels in double braces.
         labels: The labels of the series.
     """
-    return " ".join(_LABEL.sub(lambda match: labels.get(match[1], ""), template).split())
+    return " ".join(_LABEL.sub(lambda match: labels.get(match[1]) or match[1], template).split())
