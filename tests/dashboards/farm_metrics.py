@@ -13,13 +13,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import factories
+import msgspec
 import pytest
 import result_collectors
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.failures import FailureClass
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.measurement import RenditionMeasurement, Unavailable
+from ffrtmp_shared.models import Node, Result
 from ffrtmp_shared.prices import PriceBook, parse_book
+from ffrtmp_shared.scenario import LadderSettings, Rendition
 from ffrtmp_shared.states import JobState, NodeState
 from prometheus_client.metrics_core import Metric
 
@@ -155,12 +158,35 @@ class _PricedNode:
         return (node,)
 
 
+def _ladder() -> Result:
+    """Return the result of a ladder, which has neither a preset nor a rate point."""
+    scenario, whole = factories.scenario(name="clip/ladder"), factories.measurement()
+    assert scenario.encode is not None
+    assert whole.output is not None
+    renditions = (Rendition(name="720p", encode=scenario.encode),)
+    measured = RenditionMeasurement(
+        name="720p", encode=None, output=whole.output, quality=whole.quality
+    )
+    return result_collectors.result(
+        scenario=msgspec.structs.replace(
+            scenario, kind="ladder", encode=None, ladder=LadderSettings(renditions=renditions)
+        ),
+        measurement=msgspec.structs.replace(
+            whole,
+            output=None,
+            quality=Unavailable(reason="the renditions have their own"),
+            renditions=(measured,),
+        ),
+    )
+
+
 def _collected() -> dict[str, Metric]:
     """Return the metrics of the exporters that have read results, by their names."""
     clock = (_START + timedelta(hours=2)).timestamp
     results = (
         result_collectors.result(),
         result_collectors.result(scenario=control_encode.SCENARIO),
+        _ladder(),
     )
     pages = result_collectors.page_of(*results)
     latest = result_collectors.latest_results(clock)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import role_template
 from ffrtmp_master.series.import_format import METRICS
 from monitoring_programs import (
     HttpServer,
@@ -18,16 +19,20 @@ from monitoring_programs import (
     run_vmalert,
 )
 from polling import wait_until
+from ruamel.yaml import YAML
 
 from .farm_metrics import JOBS, NODE, WORKER_JOBS, FarmMetrics
 
 _SCRAPES = 4
+_KEPT = ("honor_labels", "metric_relabel_configs")
 _RULES = """
 groups:
   - name: specimen
     rules:
       - {alert: Specimen, expr: vector(1), labels: {severity: warning, node: worker1}}
+      - {alert: Watchdog, expr: vector(1), labels: {severity: none}}
 """
+_ALERTS = 2
 _ALERTMANAGER = """
 route: {receiver: none}
 receivers: [{name: none}]
@@ -52,10 +57,27 @@ class Farm:
         return set(self.client.get("/api/v1/label/__name__/values").json()["data"])
 
 
-def _job(name: str, url: str, path: str, *, has_node: bool) -> dict[str, Any]:
+def _deployed_jobs() -> dict[str, dict[str, Any]]:
+    """Return the labels and metrics that VictoriaMetrics keeps on a deployed farm, by the job."""
+    targets = {f"victoria_metrics_{job}_targets": ["h:1"] for job in JOBS if job not in WORKER_JOBS}
+    text = role_template.render(
+        "victoria_metrics",
+        "scrape.yml.j2",
+        victoria_metrics_master_url="https://h:8080",
+        victoria_metrics_job_size_limits=False,
+        victoria_metrics_service_targets={"vmalert": "h:1", "alertmanager": "h:2"},
+        **targets,
+    )
+    return {
+        job["job_name"]: {name: job[name] for name in _KEPT if name in job}
+        for job in YAML(typ="safe").load(text)["scrape_configs"]
+    }
+
+
+def _job(name: str, url: str, path: str) -> dict[str, Any]:
     target = {
         "targets": [url.removeprefix("http://")],
-        "labels": {"node": NODE} if has_node else {},
+        "labels": {"node": NODE} if name in (*WORKER_JOBS, "node") else {},
     }
     return {"job_name": name, "metrics_path": path, "static_configs": [target]}
 
@@ -92,9 +114,9 @@ def monitored_farm(folder: Path) -> Iterator[Farm]:
         run_victoria_metrics("", folder) as client,
         run_vmalert("", folder, _RULES, datasource=client, notifier=alertmanager) as vmalert,
     ):
-        jobs = [_job(job, exporters.url, f"/{job}", has_node=job in WORKER_JOBS) for job in JOBS]
+        jobs = [_job(job, exporters.url, f"/{job}") for job in JOBS]
         jobs += [
-            _job(name, str(service.base_url).rstrip("/"), "/metrics", has_node=name == "node")
+            _job(name, str(service.base_url).rstrip("/"), "/metrics")
             for name, service in (
                 ("node", node),
                 ("victoria_metrics", client),
@@ -102,6 +124,8 @@ def monitored_farm(folder: Path) -> Iterator[Farm]:
                 ("alertmanager", alertmanager),
             )
         ]
+        deployed = _deployed_jobs()
+        jobs = [job | deployed[job["job_name"]] for job in jobs]
         config = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
         (folder / "scrape.yml").write_text(json.dumps(config), encoding="utf-8")
         assert client.get("/-/reload").is_success
@@ -114,7 +138,8 @@ def monitored_farm(folder: Path) -> Iterator[Farm]:
             return bool(values) and int(values[0]["value"][1]) == len(jobs)
 
         wait_until(is_scraped, f"all {len(jobs)} targets are scraped")
-        wait_until(lambda: found.query('ALERTS{alertstate="firing"}'), "an alert fires")
+        firing = 'ALERTS{alertstate="firing"}'
+        wait_until(lambda: len(found.query(firing)) == _ALERTS, "the alerts fire")
         down = found.query("up == 0")
         assert not down, down
         yield found

@@ -25,6 +25,11 @@ _UNITS = {value for name, value in vars(units).items() if not name.startswith("_
 _WITHOUT_JOB = re.compile(r"ALERTS\{|ffrtmp_sample_")
 _SELECTOR = re.compile(r"\b([a-zA-Z_][a-zA-Z0-9_]*)\{([^}]*)\}")
 
+# The metrics of these programs have one of these prefixes, which no label has.
+_BARE = re.compile(
+    r"\b(?:alertmanager|ffrtmp|node|process|promscrape|scrape|vm|vmalert)_\w+\b(?!\{)"
+)
+
 ALL = documents()
 BY_UID = {document["uid"]: document for document in ALL}
 EACH = pytest.mark.parametrize("document", ALL, ids=lambda document: document["uid"])
@@ -179,6 +184,8 @@ def _query_problems(target: dict[str, Any]) -> Iterator[str]:
         yield "there is no legend"
     if not _SELECTOR.search(expr):
         yield "no metric is selected"
+    for name in _BARE.findall(re.sub(r'"[^"]*"', "", expr)):
+        yield f"{name} has no matchers, so that the tests do not know that it is a metric"
     for name, matchers in _SELECTOR.findall(expr):
         if not _WITHOUT_JOB.match(f"{name}{{") and not re.match(r'job=~?"[^"]+"', matchers):
             yield f"{name} names no job"
@@ -187,7 +194,8 @@ def _query_problems(target: dict[str, Any]) -> Iterator[str]:
         if window != "$__rate_interval":
             yield f"the rate of {window} does not follow the time range"
     for name in metrics_of(expr):
-        called = re.search(rf"(?:rate|increase|changes)\({name}", re.sub(r"\s", "", expr))
+        calls = rf"(?:rate|increase|increase_prometheus|changes)\({name}"
+        called = re.search(calls, re.sub(r"\s", "", expr))
         if name.endswith(("_total", "_bucket")) and not called:
             yield f"the counter {name} is not aggregated"
 

@@ -6,7 +6,7 @@ from farm_dashboards.panels import Description, bars, graph
 from farm_dashboards.queries import Query
 from farm_dashboards.tables import Column, grid
 
-_BY = "component, exported_instance"
+_BY = "component, instance"
 _HEALTH = 'job="health"'
 
 
@@ -26,7 +26,7 @@ def components_row() -> Row:
                     height=10,
                     alerts=("ComponentUnreachable", "VersionMismatch"),
                 ),
-                ["component", "exported_instance"],
+                ["component", "instance"],
                 [
                     Column(
                         "Reachable",
@@ -69,7 +69,7 @@ def components_row() -> Row:
                     f"bottomk(10, min by ({_BY}) "
                     "(ffrtmp_probe_certificate_not_after_timestamp_seconds"
                     f"{{{_HEALTH}}}) - time())",
-                    "{{component}} {{exported_instance}}",
+                    "{{component}} {{instance}}",
                 ),
             ),
             graph(

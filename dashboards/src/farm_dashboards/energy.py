@@ -4,10 +4,11 @@ from farm_dashboards import links, thresholds, variables
 from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.panels import Description, State, bars, graph, number, states_over_time
 from farm_dashboards.queries import Query
-from farm_dashboards.result_queries import ENCODE_LEGEND, mean
+from farm_dashboards.result_queries import ENCODE, ENCODE_LEGEND, mean, named
 from farm_dashboards.tables import Column, grid
 
 _CPU = 'job="cpu", node=~"$node"'
+_GPU = 'job="gpu", node=~"$node"'
 _COST = 'job="cost", node=~"$node"'
 _YEAR_S = 365 * 86_400
 
@@ -34,13 +35,17 @@ def _power() -> Row:
                 Description(
                     number=2,
                     title="Energy of 24 hours",
-                    text="Energy of the CPU packages and memory of the selected nodes in the last "
-                    "24 hours. If it exceeds the budget, drain nodes that are idle.",
+                    text="Energy of the CPU packages, memory and GPUs of the selected nodes in the "
+                    "last 24 hours. If it exceeds the budget, drain nodes that are idle.",
                     unit="kwatth",
                     width=4,
                     alerts=("EnergyBudgetExceeded",),
                 ),
-                Query(f"sum(increase(ffrtmp_energy_joules_total{{{_CPU}}}[1d])) / 3.6e6", "energy"),
+                Query(
+                    f"sum(increase(ffrtmp_energy_joules_total{{{_CPU}}}[1d])"
+                    f" or increase(ffrtmp_gpu_energy_joules_total{{{_GPU}}}[1d])) / 3.6e6",
+                    "energy",
+                ),
                 decimals=3,
             ),
             states_over_time(
@@ -85,7 +90,7 @@ def _power() -> Row:
                     height=6,
                 ),
                 Query(
-                    'sum by (node) (ffrtmp_gpu_power_watts{job="gpu", node=~"$node"})',
+                    f"sum by (node) (ffrtmp_gpu_power_watts{{{_GPU}}})",
                     "{{node}}",
                 ),
                 is_stacked=True,
@@ -108,7 +113,7 @@ def _encodes() -> Row:
                     unit="joule",
                     width=12,
                 ),
-                Query(mean("ffrtmp_result_energy_joules_per_video_minute"), ENCODE_LEGEND),
+                Query(named(mean("ffrtmp_result_energy_joules_per_video_minute")), ENCODE_LEGEND),
             ),
             bars(
                 Description(
@@ -119,14 +124,14 @@ def _encodes() -> Row:
                     unit="joule",
                     width=12,
                 ),
-                Query(mean("ffrtmp_result_energy_joules_per_frame"), ENCODE_LEGEND),
+                Query(named(mean("ffrtmp_result_energy_joules_per_frame")), ENCODE_LEGEND),
             ),
         ],
     )
 
 
 def _components(metric: str) -> str:
-    return mean(metric, ("encoder", "preset", "rate_point", "currency", "component"), job="cost")
+    return named(mean(metric, (*ENCODE, "currency", "component"), job="cost"))
 
 
 def _cost() -> Row:
@@ -250,10 +255,12 @@ def _carbon() -> Row:
                     width=12,
                 ),
                 Query(
-                    mean(
-                        "ffrtmp_carbon_grams_per_video_minute",
-                        ("encoder", "preset", "rate_point", "component"),
-                        job="cost",
+                    named(
+                        mean(
+                            "ffrtmp_carbon_grams_per_video_minute",
+                            (*ENCODE, "component"),
+                            job="cost",
+                        )
                     ),
                     ENCODE_LEGEND + " {{component}}",
                 ),

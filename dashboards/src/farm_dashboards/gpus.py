@@ -3,9 +3,10 @@
 from farm_dashboards import thresholds
 from farm_dashboards.layout import Row
 from farm_dashboards.panels import Description, State, graph, states_over_time
-from farm_dashboards.queries import Query
+from farm_dashboards.queries import Query, growth
 
 _GPU = 'job="gpu", node=~"$node"'
+_ECC_ERRORS = f"ffrtmp_gpu_ecc_errors_total{{{_GPU}}}"
 _FAULTS = "hw_slowdown|sw_thermal|hw_thermal|power_brake"
 
 
@@ -85,7 +86,7 @@ def gpu_row() -> Row:
                     alerts=("GpuMemoryErrors",),
                 ),
                 Query(
-                    f"sum by (node, type) (increase(ffrtmp_gpu_ecc_errors_total{{{_GPU}}}[1h]))",
+                    f"sum by (node, type) ({growth(_ECC_ERRORS, '1h')})",
                     "{{node}} {{type}}",
                 ),
                 links_to_node=True,

@@ -3,10 +3,11 @@
 from farm_dashboards import thresholds
 from farm_dashboards.layout import Row
 from farm_dashboards.panels import Description, bars, graph
-from farm_dashboards.queries import Query
+from farm_dashboards.queries import Query, growth
 
 _NODE = 'job="node", node=~"$node"'
 _HEALTH = 'job="health", node=~"$node"'
+_OOM_KILLS = f"node_vmstat_oom_kill{{{_NODE}}}"
 _REAL = 'fstype!~"tmpfs|ramfs|squashfs|iso9660|nsfs|fuse.*"'
 _DAY_S = 86_400
 
@@ -71,7 +72,10 @@ def host_row() -> Row:
                     steps=thresholds.none_allowed(),
                     alerts=("OutOfMemory",),
                 ),
-                Query(f"sum by (node) (increase(node_vmstat_oom_kill{{{_NODE}}}[1h]))", "{{node}}"),
+                Query(
+                    f"sum by (node) ({growth(_OOM_KILLS, '1h')})",
+                    "{{node}}",
+                ),
                 links_to_node=True,
             ),
             graph(

@@ -4,7 +4,7 @@ from farm_dashboards import links, thresholds, variables
 from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.panels import Description, bars, graph
 from farm_dashboards.queries import Query
-from farm_dashboards.result_queries import ENCODE, ENCODE_LEGEND, FILTER, age_s, mean
+from farm_dashboards.result_queries import ENCODE, ENCODE_LEGEND, FILTER, age_s, mean, named
 from farm_dashboards.tables import Column, grid
 
 _STREAM = ("node", "scenario", *ENCODE)
@@ -20,14 +20,15 @@ def _present() -> Row:
                 Description(
                     number=1,
                     title="Lag of the encoder",
-                    text="Delay of the encoder of each live stream. A lag that grows means that "
-                    "the encode is slower than real time: use a faster preset or fewer slots.",
+                    text="Largest delay of the encoder of each live stream. A lag that grows means "
+                    "that the encode is slower than real time: use a faster preset or fewer slots.",
                     unit="s",
                     steps=thresholds.rising(1, 3),
                     width=12,
                 ),
                 Query(
-                    f"max by (node, slot, encoder) (ffrtmp_ffmpeg_lag_seconds{{{_LIVE}}})",
+                    "max by (node, slot, encoder) "
+                    f"(max_over_time(ffrtmp_ffmpeg_lag_seconds{{{_LIVE}}}[$__rate_interval]))",
                     "{{node}} slot {{slot}} {{encoder}}",
                 ),
                 links_to_node=True,
@@ -42,8 +43,8 @@ def _present() -> Row:
                     width=12,
                 ),
                 Query(
-                    "8 * max by (node, slot, encoder) "
-                    f"(ffrtmp_ffmpeg_video_rate_bytes_per_second{{{_LIVE}}})",
+                    "8 * max by (node, slot, encoder) (avg_over_time("
+                    f"ffrtmp_ffmpeg_video_rate_bytes_per_second{{{_LIVE}}}[$__rate_interval]))",
                     "{{node}} slot {{slot}} {{encoder}}",
                 ),
                 links_to_node=True,
@@ -249,7 +250,7 @@ def _quality() -> Row:
                     "whole host. Compare only encodes of about the same quality.",
                     unit="none",
                 ),
-                Query(mean("ffrtmp_qoe_vmaf_per_watt", job="qoe"), ENCODE_LEGEND),
+                Query(named(mean("ffrtmp_qoe_vmaf_per_watt", job="qoe")), ENCODE_LEGEND),
             ),
             bars(
                 Description(
@@ -261,7 +262,7 @@ def _quality() -> Row:
                     unit="none",
                 ),
                 Query(
-                    "1e6 * " + mean("ffrtmp_qoe_vmaf_per_bit_per_second", job="qoe"),
+                    named("1e6 * " + mean("ffrtmp_qoe_vmaf_per_bit_per_second", job="qoe")),
                     ENCODE_LEGEND,
                 ),
             ),
@@ -274,7 +275,7 @@ def _quality() -> Row:
                     unit="none",
                 ),
                 Query(
-                    mean("ffrtmp_qoe_vmaf_per_cost", (*ENCODE, "currency"), job="qoe"),
+                    named(mean("ffrtmp_qoe_vmaf_per_cost", (*ENCODE, "currency"), job="qoe")),
                     ENCODE_LEGEND + " {{currency}}",
                 ),
             ),

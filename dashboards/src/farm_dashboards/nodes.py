@@ -6,11 +6,13 @@ from farm_dashboards.hosts import host_row
 from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.overview import CPU_BUSY
 from farm_dashboards.panels import Description, bars, graph
-from farm_dashboards.queries import Query
+from farm_dashboards.queries import Query, growth
 from farm_dashboards.tables import Column, grid
 
 _CPU = 'job="cpu", node=~"$node"'
 _RESULTS = 'job="results", node=~"$node"'
+_THROTTLES = f"ffrtmp_node_package_throttles_total{{{_CPU}}}"
+_SCENARIO = "encoder, preset, rate_point, scenario"
 
 
 def _comparison() -> Row:
@@ -65,13 +67,18 @@ def _comparison() -> Row:
                 Description(
                     number=2,
                     title="Speed of the same encodes",
-                    text="Mean speed over all encodes of a node. It is comparable only if the "
-                    "nodes ran the same scenarios: select them in the dashboard Run.",
-                    unit=units.TIMES,
-                    steps=thresholds.at_least(1),
+                    text="Speed of a node relative to the mean of all nodes in the same scenarios. "
+                    "If nodes of the same kind differ, compare their conditions below. Scenarios "
+                    "that only one node has measured count as 100 %.",
+                    unit="percentunit",
                     width=12,
                 ),
-                Query(f"avg by (node) (ffrtmp_result_speed_ratio{{{_RESULTS}}})", "{{node}}"),
+                Query(
+                    f"avg by (node) (ffrtmp_result_speed_ratio{{{_RESULTS}}}"
+                    f" / on ({_SCENARIO}) group_left ()"
+                    f' avg by ({_SCENARIO}) (ffrtmp_result_speed_ratio{{job="results"}}))',
+                    "{{node}}",
+                ),
                 links_to_node=True,
             ),
             graph(
@@ -163,7 +170,7 @@ def _processors() -> Row:
                     alerts=("CpuThrottled",),
                 ),
                 Query(
-                    f"sum by (node) (increase(ffrtmp_node_package_throttles_total{{{_CPU}}}[1h]))",
+                    f"sum by (node) ({growth(_THROTTLES, '1h')})",
                     "{{node}}",
                 ),
                 links_to_node=True,

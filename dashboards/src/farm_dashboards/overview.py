@@ -66,14 +66,16 @@ def _fine() -> Row:
                     number=3,
                     title="Firing alerts",
                     text="Alerts that are firing. The list is in the dashboard Queue and "
-                    "monitoring health; each alert links to its page of the runbook.",
+                    "monitoring health; each alert links to its page of the runbook. Without data, "
+                    "the rules are not evaluated: check vmalert.",
                     unit="none",
                     steps=thresholds.none_allowed(),
                     width=4,
                     height=4,
                 ),
                 Query(
-                    'count(ALERTS{alertstate="firing", alertname!="Watchdog"}) or vector(0)',
+                    'count(ALERTS{alertstate="firing", alertname!="Watchdog"})'
+                    ' or 0 * count(ALERTS{alertstate="firing", alertname="Watchdog"})',
                     "firing",
                 ),
             ),
@@ -88,7 +90,7 @@ def _fine() -> Row:
                     width=4,
                     height=4,
                 ),
-                Query('count(up{job=~".+"} == 0) or vector(0)', "down"),
+                Query('count(up{job=~".+"} == 0) or 0 * count(up{job=~".+"})', "down"),
             ),
             number(
                 Description(
@@ -260,7 +262,7 @@ def _activity() -> Row:
                 ),
                 Query(
                     f"max by (node, slot) (ffrtmp_ffmpeg_speed_ratio{{{_FFMPEG}}})"
-                    f" or max by (node, slot) (0 * ffrtmp_ffmpeg_running{{{_FFMPEG}}})",
+                    f" or max by (node, slot) (0 * (ffrtmp_ffmpeg_running{{{_FFMPEG}}} == 0))",
                     _SLOT,
                 ),
                 links_to_node=True,

@@ -20,6 +20,19 @@ class Query:
     legend: str
 
 
+def growth(selector: str, window: str) -> str:
+    """Return the query of the increase of a counter that does not start at 0.
+
+    For example, the counters of a kernel start when the host boots. Unlike `increase`, the query
+    does not count the first sample of a series as an increase from 0.
+
+    Args:
+        selector: The counter with its matchers.
+        window: The period, such as 1h.
+    """
+    return f"increase_prometheus({selector}[{window}])"
+
+
 def range_target(query: Query, number: int) -> prometheus.Dataquery:
     """Return the target of a query over the time range of the dashboard.
 

@@ -4,7 +4,7 @@ ENCODE = ("encoder", "preset", "rate_point")
 """The labels of an encode, by which results of several nodes and scenarios are averaged."""
 
 ENCODE_LEGEND = "{{encoder}} {{preset}} {{rate_point}}"
-"""The legend of a series with these labels."""
+"""The legend of a series with these labels; its query must be one of `named`."""
 
 FILTER = 'node=~"$node", encoder=~"$encoder", scenario=~"$scenario"'
 """The matchers of the variables."""
@@ -23,6 +23,20 @@ def mean(
     """
     further = f", {matchers}" if matchers else ""
     return f'avg by ({", ".join(by)}) ({metric}{{job="{job}", {FILTER}{further}}})'
+
+
+def named(expr: str) -> str:
+    """Return a query whose series have all labels of an encode, for a legend.
+
+    In a legend, Grafana displays the name of a label that a series does not have. For example, a
+    ladder has no preset; its series get the value `-`.
+
+    Args:
+        expr: The query.
+    """
+    for label in ENCODE:
+        expr = f'label_replace({expr}, "{label}", "-", "{label}", "")'
+    return expr
 
 
 def age_s(metric: str, by: tuple[str, ...] = ENCODE, *, job: str = "results") -> str:

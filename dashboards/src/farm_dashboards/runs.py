@@ -4,7 +4,7 @@ from farm_dashboards import links, thresholds, units, variables
 from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.panels import Description, bars, graph
 from farm_dashboards.queries import Query
-from farm_dashboards.result_queries import ENCODE, ENCODE_LEGEND, FILTER, age_s, mean
+from farm_dashboards.result_queries import ENCODE, ENCODE_LEGEND, FILTER, age_s, mean, named
 from farm_dashboards.tables import Column, grid, scatter
 
 _BIT_RATE = "8 * " + mean("ffrtmp_result_video_rate_bytes_per_second")
@@ -103,7 +103,7 @@ def _speed() -> Row:
                     unit=units.TIMES,
                     steps=thresholds.at_least(1),
                 ),
-                Query(mean("ffrtmp_result_speed_ratio"), ENCODE_LEGEND),
+                Query(named(mean("ffrtmp_result_speed_ratio")), ENCODE_LEGEND),
             ),
             bars(
                 Description(
@@ -113,7 +113,7 @@ def _speed() -> Row:
                     "the rate control has no limit: set a maximum rate in the suite.",
                     unit="bps",
                 ),
-                Query(_BIT_RATE, ENCODE_LEGEND),
+                Query(named(_BIT_RATE), ENCODE_LEGEND),
             ),
             bars(
                 Description(
@@ -124,7 +124,7 @@ def _speed() -> Row:
                     "this value.",
                     unit="s",
                 ),
-                Query(mean("ffrtmp_result_cpu_seconds_per_frame"), ENCODE_LEGEND),
+                Query(named(mean("ffrtmp_result_cpu_seconds_per_frame")), ENCODE_LEGEND),
             ),
         ],
     )
