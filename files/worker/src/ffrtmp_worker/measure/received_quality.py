@@ -55,6 +55,7 @@ from ffrtmp_worker.measure.quality_graph import (
     received_graph,
 )
 from ffrtmp_worker.measure.received_chunks import Places, ReceivedFrames, measure_chunks
+from ffrtmp_worker.measure.received_packets import arrival_times_s, compare_packets
 
 _TIME_STAMPS = ("distorted.times", "reference.times")
 _MORE_PACKETS = 1000
@@ -166,18 +167,18 @@ def _probe(
         probe = summarize_packets(stored, found, listed, log)
     except UnreadableFileError as error:
         return Unavailable(reason=f"the stored stream cannot be read: {error}")
-    known = set(zip(packets.shown_ms, packets.size_bytes, strict=True))
-    times_ms = np.round(np.nan_to_num(np.array(listed.times_s)) * 1000).astype(int).tolist()
-    written = set(zip(times_ms, listed.sizes_bytes, strict=True))
-    missing = len(known - written)
-    if missing:
+    difference = compare_packets(
+        packets.shown_ms, packets.size_bytes, listed.times_s, listed.sizes_bytes
+    )
+    if difference.missing:
         return Unavailable(
-            reason=f"the stored stream lacks {missing} of the {len(known)} packets that the player "
-            "received: the disk of the work directory (worker_data_dir) is full or too slow"
+            reason=f"the stored stream lacks {difference.missing} of the {difference.listed} "
+            "packets that the player received: the disk of the work directory (worker_data_dir) "
+            "is full or too slow"
         )
     # What the player stored while it was being ended arrived after the measurement.
     last_ms = max(packets.shown_ms)
-    more_ms = min((time_ms for time_ms, _ in written - known), default=None)
+    more_ms = difference.more_ms
     if more_ms is None:
         return _StoredStream(name=stored, probe=probe, end=_in_frames(last_ms, how) + 1)
     if more_ms < last_ms - _LONGEST_REORDER_MS:
@@ -322,8 +323,7 @@ def _pairing_problem(shown: Places, source: Places, places: Places) -> str:
 
 def _arrivals_s(packets: Packets, shown: Places, how: ReceivedPass) -> NDArray[np.float64]:
     """Return the arrival time of each frame, in seconds, or NaN if the player did not list it."""
-    known = {
-        _in_frames(shown_ms, how): elapsed_s
-        for shown_ms, elapsed_s in zip(packets.shown_ms, packets.elapsed_s, strict=True)
-    }
-    return np.array([known.get(int(time), np.nan) for time in shown])
+    # A product of a frame rate and a time may exceed the range of the integers of an array.
+    frames = (_in_frames(shown_ms, how) for shown_ms in packets.shown_ms)
+    numbers = np.fromiter(frames, dtype=np.int64, count=len(packets.shown_ms))
+    return arrival_times_s(numbers, packets.elapsed_s, shown)
