@@ -208,6 +208,8 @@ def test_without_a_database_of_its_own_the_farm_writes_only_to_the_existing_one(
         ({"victoria_metrics_write_urls": ["https://db.example.com"]}, "with a path"),
         ({"victoria_metrics_write_urls": ["https://u:p@db/api/v1/write"]}, "write_token_source"),
         ({"victoria_metrics_store_enabled": "false"}, "Set victoria_metrics_write_urls"),
+        ({"victoria_metrics_write_labels": {"farm": "a,b=c"}}, "farm=a,b=c"),
+        ({"victoria_metrics_write_labels": {"a b": "c"}}, "a b=c"),
     ],
 )
 def test_settings_that_lose_metrics_or_disclose_secrets_are_refused(
@@ -218,7 +220,9 @@ def test_settings_that_lose_metrics_or_disclose_secrets_are_refused(
         "role_path": str(ROOT / "roles/victoria_metrics"),
         "__victoria_metrics_unknown": [],
     }
-    found = role_value("victoria_metrics", "{{ __victoria_metrics_problems }}", known | variables)
+    text = "{{ __victoria_metrics_problems }}"
+    assert role_value("victoria_metrics", text, known) == []
+    found = role_value("victoria_metrics", text, known | variables)
     assert remedy in " ".join(found)
 
 
