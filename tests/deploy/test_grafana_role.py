@@ -11,6 +11,7 @@ import pytest
 import role_template
 from dashboard_documents import FOLDER, documents
 from role_templates import ROOT, load_yaml, render
+from ruamel.yaml import YAML
 
 ROLE = ROOT / "roles/grafana"
 FINGERPRINT = "B53AE77BADB630A683046005963FA27710458545"
@@ -82,10 +83,51 @@ def test_the_fingerprints_are_those_of_the_primary_keys(tmp_path: Path) -> None:
     assert render("{{ __grafana_key_fingerprints }}", empty) == []
 
 
-def test_the_role_installs_every_dashboard() -> None:
+@pytest.mark.parametrize(
+    ("records", "is_downloaded"),
+    [
+        (f"pub:-:4096:1:963FA27710458545:::::::\nfpr:::::::::{FINGERPRINT}:\n", False),
+        (f"pub:-:4096:1:963FA27710458545:::::::\nfpr:::::::::{FINGERPRINT[::-1]}:\n", True),
+        ("gpg: no valid OpenPGP data found.\n", True),
+        ("skipped, since /var/cache/ffmpeg-rtmp/grafana.asc does not exist", True),
+    ],
+)
+def test_a_key_is_downloaded_again_unless_it_has_the_fingerprint(
+    records: str, is_downloaded: bool
+) -> None:
+    (download,) = (
+        task
+        for task in load_yaml(ROLE / "tasks/repository.yml")
+        if "ansible.builtin.get_url" in task
+    )
+    known = variables(**download["vars"], __grafana_former_key={"stdout": records})
+    assert render(download["ansible.builtin.get_url"]["force"], known) is is_downloaded
+
+
+def test_the_role_installs_every_dashboard_and_removes_the_former_one() -> None:
     files = render("{{ __grafana_dashboard_files }}", variables())
     names = {Path(file["dest"]).name for file in files}
     assert names == {file.name for file in FOLDER.glob("*.json")}
+    (folder,) = {Path(file["dest"]).parent for file in files}
+    text = role_template.render("grafana", "dashboards.yml.j2")
+    (provider,) = YAML(typ="safe").load(text)["providers"]
+    assert provider["options"]["path"] == str(folder)
+    # Grafana removes a dashboard whose file was removed.
+    assert provider["disableDeletion"] is False
+    removed = [task["ansible.builtin.file"] for task in load_yaml(ROLE / "tasks/obsolete.yml")]
+    assert {"path": str(folder / "farm.json"), "state": "absent"} in removed
+
+
+def test_a_token_that_is_not_used_is_removed() -> None:
+    path = "/etc/grafana/ffmpeg-rtmp-datasource-authorization"
+    (task,) = (
+        task
+        for task in load_yaml(ROLE / "tasks/obsolete.yml")
+        if task["ansible.builtin.file"]["path"] == path
+    )
+    for token, is_removed in (("", True), ("a-token", False)):
+        known = variables(grafana_datasource_token=token)
+        assert render(f"{{{{ {task['when']} }}}}", known) is is_removed
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document["uid"])
@@ -109,6 +151,8 @@ def test_there_is_no_access_without_a_login() -> None:
     settings.read_string(role_template.render("grafana", "grafana.ini.j2"))
     assert settings["auth.anonymous"]["enabled"] == "false"
     assert settings["users"]["allow_sign_up"] == "false"
+    assert settings["public_dashboards"]["enabled"] == "false"
+    assert settings["snapshots"]["external_enabled"] == "false"
     home = Path(settings["dashboards"]["default_home_dashboard_path"])
     assert (FOLDER / home.name).is_file()
 
