@@ -271,6 +271,7 @@ test-deep: test-tools ## Run the deep tests, many generated cases, upgrades and 
 	molecule test --scenario-name upgrade_ha
 	molecule test --scenario-name interrupted
 	molecule test --scenario-name join
+	molecule test --scenario-name alerts
 
 .PHONY: test-crash
 test-crash: test-tools ## Kill the master 20 times under load and check that no acknowledged data is lost (KILLS=20)
