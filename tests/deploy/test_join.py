@@ -355,3 +355,19 @@ def test_invalid_settings_are_refused(
     assert refused.returncode != 0
     assert message in " ".join(refused.stdout.split())
     assert list((history.farm.secrets / "joined").iterdir()) == []
+
+
+def test_a_worker_that_was_added_to_the_inventory_is_no_longer_recorded(history: History) -> None:
+    """Otherwise, its certificates would not be revoked when it is removed from the inventory."""
+    farm = history.farm
+    farm.succeed("added-join", "join.yml", node="w5", node_address=ADDRESS)
+    pem = (farm.secrets / "pki/hosts/w5.pem").read_bytes()
+    serial = x509.load_pem_x509_certificate(pem).serial_number
+    added = farm.folder / "inventories/test/added.yml"
+    added.write_text(json.dumps({"all": {"children": {"worker": {"hosts": {"w5": {}}}}}}))
+    farm.succeed("added", "join-archives.yml")
+    assert list((farm.secrets / "joined").iterdir()) == []
+    assert (farm.secrets / "pki/hosts/w5.pem").read_bytes() == pem
+    added.unlink()
+    farm.succeed("removed", "renew-certificates.yml")
+    assert serial in farm.revoked()
