@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ffrtmp_worker.measure.received_chunks import Numbers, Places
 
 # FLV stores time stamps in milliseconds with 32 bits and sizes with 24 bits.
 _SIZE_BITS = 28
-
-Numbers = NDArray[np.float64]
-Places = NDArray[np.int64]
 
 
 class PacketDifference(NamedTuple):

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 from ffrtmp_shared.measurement import Cause, QualityMeasurement, ReceivedMeasurement, Unavailable
-from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.live_pipeline import Packets
@@ -54,7 +53,12 @@ from ffrtmp_worker.measure.quality_graph import (
     comparison_of,
     received_graph,
 )
-from ffrtmp_worker.measure.received_chunks import Places, ReceivedFrames, measure_chunks
+from ffrtmp_worker.measure.received_chunks import (
+    Numbers,
+    Places,
+    ReceivedFrames,
+    measure_chunks,
+)
 from ffrtmp_worker.measure.received_packets import arrival_times_s, compare_packets
 
 _TIME_STAMPS = ("distorted.times", "reference.times")
@@ -321,7 +325,7 @@ def _pairing_problem(shown: Places, source: Places, places: Places) -> str:
     return ""
 
 
-def _arrivals_s(packets: Packets, shown: Places, how: ReceivedPass) -> NDArray[np.float64]:
+def _arrivals_s(packets: Packets, shown: Places, how: ReceivedPass) -> Numbers:
     """Return the arrival time of each frame, in seconds, or NaN if the player did not list it."""
     # A product of a frame rate and a time may exceed the range of the integers of an array.
     frames = (_in_frames(shown_ms, how) for shown_ms in packets.shown_ms)
