@@ -18,6 +18,7 @@ from ffrtmp_analysis.cost import Cost, NodeCost
 from ffrtmp_analysis.price_book import CostGap, entry_at
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_runner import AfterPass
 from ffrtmp_shared.models import Node, Result
 from ffrtmp_shared.prices import PriceBook, PriceEntry
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
@@ -146,10 +147,10 @@ class FarmCosts(Collector):
         """Return whether all results and the price book have been read once."""
         return self._book is not None and self._history.is_complete()
 
-    def refresh(self, page_after: PageAfter, api: PriceApi) -> None:
-        """Read prices, nodes and new results. Raises the errors of an unreachable master.
+    def refresh(self, page_after: PageAfter, api: PriceApi) -> AfterPass:
+        """Read prices, nodes and new results; return whether there are more to read immediately.
 
-        Until all of them were read, the metrics do not change.
+        Until all were read, the metrics do not change. Raises the errors of an unreachable master.
 
         Args:
             page_after: Returns the page of results after a cursor.
@@ -157,7 +158,9 @@ class FarmCosts(Collector):
         """
         book = api.prices()
         names = [node.name for node in api.nodes()]
-        self._history.refresh(page_after)
+        after = self._history.refresh(page_after)
+        if after is AfterPass.REPEAT:
+            return after
         if book != self._book:
             self._known, self._book = {}, book
         now_s = self._clock()
@@ -177,6 +180,7 @@ class FarmCosts(Collector):
             entry=entry_at(book, datetime.fromtimestamp(now_s, UTC)),
             omitted=omitted,
         )
+        return after
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""

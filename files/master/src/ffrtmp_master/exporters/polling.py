@@ -12,7 +12,7 @@ from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreach
 from ffrtmp_shared.exporter import serve_until_stopped
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
+from ffrtmp_shared.loop_runner import AfterPass, Pacing, Step, ThreadLoop
 from ffrtmp_shared.source_age import SourceAge
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -22,7 +22,7 @@ from ffrtmp_master.exporters.settings import ApiExporterSettings
 _FAILED = 1
 _BAD_CONFIG = 2
 _LOOP = "refresh"
-# A refresh reads all pages that are new since the last one, and each page may take a while.
+# A refresh reads up to a certain number of pages, and each page may take a while.
 _STALE_AFTER_S = 300.0
 
 
@@ -31,7 +31,7 @@ class PollingCollector(Collector):
 
     def __init__(
         self,
-        refresh: Callable[[], None],
+        refresh: Step,
         refresh_s: float,
         loops: LoopRegistry,
         clock: Callable[[], float] = time.time,
@@ -39,7 +39,8 @@ class PollingCollector(Collector):
         """Create the collector; `start` starts the thread.
 
         Args:
-            refresh: Fetches the data from the master.
+            refresh: Fetches the data from the master, and returns whether to continue immediately
+                because there is more to fetch.
             refresh_s: The pause between two calls, in seconds.
             loops: The registry of the exporter's loops.
             clock: Returns the Unix time in seconds.
@@ -62,14 +63,16 @@ class PollingCollector(Collector):
         """Stop polling, without waiting for a request in progress."""
         self._loop.stop(timeout_s=0)
 
-    def poll_once(self) -> None:
+    def poll_once(self) -> AfterPass:
         """Refresh once. A failure is exported, and raised to the loop, which logs it."""
         try:
-            self._refresh()
+            after = self._refresh() or AfterPass.PAUSE
         except Exception:
             self._age.fail()
             raise
-        self._age.succeed(self._clock())
+        if after is AfterPass.PAUSE:
+            self._age.succeed(self._clock())
+        return after
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics of the source."""
@@ -80,7 +83,7 @@ class Polled(NamedTuple):
     """A collector, the function that refreshes it, and whether it has been complete once."""
 
     collector: Collector
-    refresh: Callable[[], None]
+    refresh: Step
     is_complete: Callable[[], bool]
 
 

@@ -12,6 +12,7 @@ from ffrtmp_analysis.encode_energy import encode_energy
 from ffrtmp_analysis.price_book import CostGap
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_runner import AfterPass
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.prices import PriceBook
 from prometheus_client.core import GaugeMetricFamily
@@ -118,17 +119,19 @@ class QualityOfExperience(Collector):
         """Return whether all results and the price book have been read once."""
         return self._book is not None and self._history.is_complete()
 
-    def refresh(self, page_after: PageAfter, read_prices: Callable[[], PriceBook]) -> None:
-        """Read prices and new results. Raises the errors of an unreachable master.
+    def refresh(self, page_after: PageAfter, read_prices: Callable[[], PriceBook]) -> AfterPass:
+        """Read prices and new results, and return whether there are more to read immediately.
 
-        Until both were read, the metrics do not change.
+        Until all were read, the metrics do not change. Raises the errors of an unreachable master.
 
         Args:
             page_after: Returns the page of results after a cursor.
             read_prices: Returns the price book.
         """
         book = read_prices()
-        self._history.refresh(page_after)
+        after = self._history.refresh(page_after)
+        if after is AfterPass.REPEAT:
+            return after
         known = self._shown.per_cost if book == self._book else {}
         with self._history.locked_summary() as recent:
             latest, omitted = recent.latest(), recent.omitted
@@ -140,6 +143,7 @@ class QualityOfExperience(Collector):
                 before = (found, _per_cost(labels, found, book))
             per_cost[labels] = before
         self._book, self._shown = book, _Shown(latest, per_cost, omitted)
+        return after
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""

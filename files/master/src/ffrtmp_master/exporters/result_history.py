@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
 from typing import Generic, Protocol, TypeVar
@@ -11,10 +12,14 @@ from uuid import UUID
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError
 from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_runner import AfterPass
 from ffrtmp_shared.models import Result, ResultPage
 from ffrtmp_shared.result_pages import readable_page
 
 _UNKNOWN_CURSOR = (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+PAGES_PER_REFRESH = 50
+"""The number of pages of a pass that a refresh reads, so that it does not take too long."""
 
 PageAfter = Callable[[str], ResultPage]
 """Returns the page of results after a cursor."""
@@ -68,16 +73,26 @@ class PageReader:
 class _Pass(Generic[S]):
     """A pass over all results of one epoch of the master's database."""
 
-    def __init__(self, summary: S) -> None:
+    def __init__(self, summary: S, begun_at_s: float) -> None:
         self.summary = summary
+        self.begun_at_s = begun_at_s
         self.reader = PageReader()
         self.epoch: str | None = None
+
+
+class _Reading(Enum):
+    """The outcome of reading some pages of a pass."""
+
+    LAST_PAGE = auto()
+    MORE_PAGES = auto()
+    OTHER_EPOCH = auto()
 
 
 class ResultHistory(Generic[S]):
     """Reads each result once, and all of them again from time to time.
 
-    Until a new pass over all results is complete, the summary of the earlier one stays available.
+    Until a new pass over all results is complete, the summary of the earlier one stays available,
+    and new results are added to it. Each refresh reads a limited number of pages of each pass.
     """
 
     def __init__(
@@ -101,30 +116,34 @@ class ResultHistory(Generic[S]):
         self._recount_s = recount_s
         self._clock = clock
         self._lock = threading.Lock()
-        self._begun_at_s = clock()
-        self._pass = self._new_pass(self._begun_at_s)
+        self._pass = self._new_pass()
+        self._next: _Pass[S] | None = None
         self._is_complete = False
-        self._must_recount = False
+        # Whether the present pass cannot be continued.
+        self._is_obsolete = False
 
     def is_complete(self) -> bool:
         """Return whether all results have been read once."""
         return self._is_complete
 
-    def recount(self) -> None:
-        """Read all results again at the next refresh."""
-        self._must_recount = True
+    def refresh(self, page_after: PageAfter) -> AfterPass:
+        """Add new results. Raises the errors of `page_after`.
 
-    def refresh(self, page_after: PageAfter) -> None:
-        """Add all new results. Raises the errors of `page_after`."""
-        now_s = self._clock()
-        if (
-            self._must_recount
-            or now_s - self._begun_at_s >= self._recount_s
-            or not self._continue(page_after)
-        ):
-            self._read_again(page_after, now_s)
+        Args:
+            page_after: Returns the page of results after a cursor.
+
+        Returns:
+            Whether another refresh should follow immediately, because the summary does not contain
+            all results yet, or follow a pause.
+        """
+        has_more = not self._is_obsolete and self._continue(page_after)
+        if self._next is None and (self._is_obsolete or self._is_recount_due()):
+            self._next = self._new_pass()
+        if self._next is not None:
+            has_more |= self._recount(page_after, self._next)
         with self._lock:
-            self._pass.summary.forget_old(now_s)
+            self._pass.summary.forget_old(self._clock())
+        return AfterPass.REPEAT if has_more else AfterPass.PAUSE
 
     @contextmanager
     def locked_summary(self) -> Iterator[S]:
@@ -132,46 +151,60 @@ class ResultHistory(Generic[S]):
         with self._lock:
             yield self._pass.summary
 
-    def _read_again(self, page_after: PageAfter, now_s: float) -> None:
-        """Read all results, and replace the present summary when that is complete."""
-        self._must_recount = True
-        begun = self._new_pass(now_s)
-        if self._read_all(page_after, begun):
-            begun.summary.forget_old(now_s)
-            with self._lock:
-                self._pass, self._begun_at_s = begun, now_s
-            self._must_recount = False
-            self._is_complete = True
+    def _is_recount_due(self) -> bool:
+        return self._is_complete and self._clock() - self._pass.begun_at_s >= self._recount_s
 
-    def _new_pass(self, now_s: float) -> _Pass[S]:
-        summary = self._new_summary()
+    def _new_pass(self) -> _Pass[S]:
+        summary, now_s = self._new_summary(), self._clock()
         # The summary can then ignore what is already too old when it is read.
         summary.forget_old(now_s)
-        return _Pass(summary)
+        return _Pass(summary, now_s)
 
     def _continue(self, page_after: PageAfter) -> bool:
-        """Read the new results; return whether their epoch is that of the earlier ones."""
+        """Add new results to the present summary; return whether there are more."""
         try:
-            is_same_epoch = self._read_all(page_after, self._pass)
+            reading = self._read_pages(page_after, self._pass)
         except MasterRefusedError as error:
-            self._must_recount = error.problem.status in _UNKNOWN_CURSOR
+            self._is_obsolete = error.problem.status in _UNKNOWN_CURSOR
             raise
-        if is_same_epoch:
+        self._is_obsolete = reading is _Reading.OTHER_EPOCH
+        if reading is _Reading.LAST_PAGE:
             self._is_complete = True
-        return is_same_epoch
+        return reading is _Reading.MORE_PAGES
 
-    def _read_all(self, page_after: PageAfter, into: _Pass[S]) -> bool:
-        """Read pages until the last one or until the epoch changes; return whether it was kept."""
-        has_more = True
-        while has_more:
+    def _recount(self, page_after: PageAfter, begun: _Pass[S]) -> bool:
+        """Continue to read all results again; replace the present summary when it is complete.
+
+        Return whether there are more, and the present summary cannot be used until they are read.
+        """
+        try:
+            reading = self._read_pages(page_after, begun)
+        except MasterRefusedError as error:
+            if error.problem.status in _UNKNOWN_CURSOR:
+                self._next = None
+            raise
+        if reading is _Reading.MORE_PAGES:
+            return self._is_obsolete
+        self._next = None
+        if reading is _Reading.LAST_PAGE:
+            with self._lock:
+                self._pass = begun
+            self._is_obsolete = False
+            self._is_complete = True
+        return False
+
+    def _read_pages(self, page_after: PageAfter, into: _Pass[S]) -> _Reading:
+        """Read pages until the last one, until the epoch changes, or until there were too many."""
+        for _ in range(PAGES_PER_REFRESH):
             cursor = into.reader.cursor
             page = page_after(cursor)
             if into.epoch not in (None, page.epoch):
-                return False
+                return _Reading.OTHER_EPOCH
             into.epoch = page.epoch
             with self._lock:
                 for result in into.reader.new_results(page.items, page.next_cursor):
                     self._guard.run(f"result {result.id}", partial(into.summary.add, result))
             # A page that refers to itself would otherwise be read without end.
-            has_more = page.next_cursor not in (None, cursor)
-        return True
+            if page.next_cursor in (None, cursor):
+                return _Reading.LAST_PAGE
+        return _Reading.MORE_PAGES

@@ -11,6 +11,7 @@ from ffrtmp_analysis.bit_rate import bytes_per_s, output_bits_per_s, video_bits_
 from ffrtmp_analysis.encode_energy import encode_energy
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.loop_runner import AfterPass
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
     QualityMeasurement,
@@ -185,18 +186,23 @@ class LatestResults(Collector):
         """Return whether all results and intervals have been read once."""
         return self._is_complete
 
-    def refresh(self, page_after: PageAfter, precision_of: PrecisionOf) -> None:
-        """Read what is new. Raises the errors of an unreachable master.
+    def refresh(self, page_after: PageAfter, precision_of: PrecisionOf) -> AfterPass:
+        """Read what is new, and return whether there is more to read immediately.
+
+        Raises the errors of an unreachable master.
 
         Args:
             page_after: Returns the page of results after a cursor.
             precision_of: Returns the precision of a run.
         """
-        self._history.refresh(page_after)
+        after = self._history.refresh(page_after)
+        if after is AfterPass.REPEAT:
+            return after
         with self._history.locked_summary() as summary:
             run_results = summary.recent.run_results()
         if self._intervals.refresh(run_results, precision_of):
             self._is_complete = self._history.is_complete()
+        return after
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics."""
