@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 import h11
-from ffrtmp_shared import validity
+from ffrtmp_shared import certificate_dates
 
 from ffrtmp_master.exporters.tls_stream import TlsStream
 
@@ -196,7 +196,7 @@ def _certificate_end_s(stream: TlsStream) -> float | None:
     if encoded is None:
         return None
     try:
-        (dates,) = validity.certificates_validity(ssl.DER_cert_to_PEM_cert(encoded))
+        (dates,) = certificate_dates.certificates_validity(ssl.DER_cert_to_PEM_cert(encoded))
     except ValueError:
         return None
     return dates.end_s
