@@ -26,9 +26,9 @@ _COMBINED = {"master": ["m1"], "monitoring": ["m1"], "worker": ["w1"]}
 _VERSIONS = ["haproxy=2.6.12-1+deb12u4", "prometheus-node-exporter=1.5.0-1+b6", "grafana="]
 
 
-def components(
+def component_files(
     root: Path, folder: Path, groups: dict[str, list[str]], **variables: Any
-) -> dict[str, tuple[Component, ...]]:
+) -> dict[str, ComponentFile]:
     """Return the list of each master and monitoring host, as the exporter health loads it."""
     inventory = folder / "inventory"
     shutil.copytree(root / "group_vars", inventory / "group_vars")
@@ -66,7 +66,10 @@ def components(
                         "dest": f"{folder}/{{{{ inventory_hostname }}}}.yml",
                         "mode": "0644",
                     },
-                    "vars": {"exporters_components": "{{ __farm_components }}"},
+                    "vars": {
+                        "exporters_components": "{{ __farm_components }}",
+                        "exporters_node_exporter_versions": "{{ __farm_node_exporter_versions }}",
+                    },
                 }
             ],
         },
@@ -82,7 +85,15 @@ def components(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     files = {host: folder / f"{host}.yml" for host in hosts}
-    return {host: ComponentFile(file).components() for host, file in files.items() if file.exists()}
+    return {host: ComponentFile(file) for host, file in files.items() if file.exists()}
+
+
+def components(
+    root: Path, folder: Path, groups: dict[str, list[str]], **variables: Any
+) -> dict[str, tuple[Component, ...]]:
+    """Return the components in the list of each host."""
+    found = component_files(root, folder, groups, **variables)
+    return {host: file.components() for host, file in found.items()}
 
 
 def instances(found: tuple[Component, ...]) -> set[tuple[str, str]]:
@@ -90,8 +101,13 @@ def instances(found: tuple[Component, ...]) -> set[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def farm(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Component, ...]]:
-    return components(root, tmp_path_factory.mktemp("farm"), _FARM)
+def files(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ComponentFile]:
+    return component_files(root, tmp_path_factory.mktemp("farm"), _FARM)
+
+
+@pytest.fixture
+def farm(files: dict[str, ComponentFile]) -> dict[str, tuple[Component, ...]]:
+    return {host: file.components() for host, file in files.items()}
 
 
 def test_a_master_checks_all_components_that_it_can_reach(
@@ -143,6 +159,19 @@ def test_the_versions_are_those_of_the_packages(farm: dict[str, tuple[Component,
     assert versions["node"] == "1.5.0-1+b6"
     # The programs of the farm have the release of the exporter.
     assert versions["master"] == versions["results"] == ""
+
+
+def test_a_master_knows_the_versions_of_node_exporter_on_the_workers(
+    files: dict[str, ComponentFile],
+) -> None:
+    """The workers themselves are found in the registry."""
+    version = "1.5.0-1+b6"
+    expected = dict.fromkeys(_FARM["worker"], version)
+    assert {host: file.node_exporter_versions() for host, file in files.items()} == {
+        "m1": expected,
+        "m2": expected,
+        "mon1": {},
+    }
 
 
 def test_a_master_with_the_monitoring_checks_everything(root: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ They come from a file, which the deployment writes from its inventory, and from 
 master, which knows the workers.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -19,6 +19,7 @@ from msgspec import Meta
 _NODE_EXPORTER = "node"
 _COMPONENTS_MAX = 20_000
 
+HostName = Annotated[str, Meta(max_length=64)]
 Version = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.+:~-]{0,128}$(?!\n)")]
 
 
@@ -58,7 +59,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     host: Address
     port: Port
     name: Annotated[str, Meta(max_length=320)] = ""
-    node: Annotated[str, Meta(max_length=64)] = ""
+    node: HostName = ""
     version: Version = ""
 
     @property
@@ -81,9 +82,18 @@ class ComponentKey(NamedTuple):
 
 
 class ComponentList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of a file with components."""
+    """The content of a file with components.
+
+    Attributes:
+        components: The components, without the exporters of workers.
+        node_exporter_versions: The deployed versions of node_exporter on the workers of the
+            inventory, by their names.
+    """
 
     components: Annotated[tuple[Component, ...], Meta(max_length=_COMPONENTS_MAX)]
+    node_exporter_versions: Annotated[
+        dict[HostName, Version], Meta(max_length=_COMPONENTS_MAX)
+    ] = {}
 
 
 class ComponentFile:
@@ -97,23 +107,38 @@ class ComponentFile:
         """Load the file. Raises ConfigError if it is not valid."""
         self._path = path
         self._watch = FileWatch([path], subject="the list of components")
-        self._components = self._load()
+        self._content = self._load()
 
     def components(self) -> tuple[Component, ...]:
         """Return the components; if a changed file is not valid, those of the file before."""
+        return self._current().components
+
+    def node_exporter_versions(self) -> Mapping[str, str]:
+        """Return the deployed versions of node_exporter by the names of the workers."""
+        return self._current().node_exporter_versions
+
+    def _current(self) -> ComponentList:
         changed = self._watch.load_changed(self._load)
         if changed is not None:
-            self._components = changed
-        return self._components
+            self._content = changed
+        return self._content
 
-    def _load(self) -> tuple[Component, ...]:
+    def _load(self) -> ComponentList:
         if not self._path.exists():
-            return ()
-        return config.load(self._path, ComponentList).components
+            return ComponentList(components=())
+        return config.load(self._path, ComponentList)
 
 
-def worker_components(nodes: Iterable[Node]) -> Iterator[Component]:
-    """Yield the exporters of all registered workers."""
+def worker_components(
+    nodes: Iterable[Node], node_exporter_versions: Mapping[str, str]
+) -> Iterator[Component]:
+    """Yield the exporters of all registered workers.
+
+    Args:
+        nodes: The workers.
+        node_exporter_versions: The deployed versions of node_exporter by the names of the workers.
+            That of a worker which is not listed is unknown.
+    """
     for node in nodes:
         for name, port in node.registration.exporters.items():
             is_node_exporter = name == _NODE_EXPORTER
@@ -123,4 +148,5 @@ def worker_components(nodes: Iterable[Node]) -> Iterator[Component]:
                 host=node.registration.address,
                 port=port,
                 node=node.name,
+                version=node_exporter_versions.get(node.name, "") if is_node_exporter else "",
             )

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ffrtmp_shared import __version__, release_info
@@ -46,6 +46,7 @@ class ComponentSelection:
         listed: Callable[[], Sequence[Component]],
         nodes: Callable[[], Iterable[Node]],
         components_max: int,
+        node_exporter_versions: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """Create a selection.
 
@@ -53,8 +54,11 @@ class ComponentSelection:
             listed: Returns the components of the file.
             nodes: Returns the registered nodes.
             components_max: The maximum number of components.
+            node_exporter_versions: Returns the deployed versions of node_exporter by the names of
+                the workers.
         """
         self._listed = listed
+        self._node_exporter_versions = node_exporter_versions
         self._nodes = nodes
         self._components_max = components_max
         self.omitted = 0
@@ -66,7 +70,8 @@ class ComponentSelection:
         The components of a worker that was drained and is offline are left out.
         """
         nodes = (node for node in self._nodes() if not node.was_stopped)
-        found = {component.key: component for component in worker_components(nodes)}
+        versions = self._node_exporter_versions()
+        found = {component.key: component for component in worker_components(nodes, versions)}
         found |= {component.key: component for component in self._listed()}
         self.omitted = max(len(found) - self._components_max, 0)
         # Those of the file are the last ones, which are never omitted for the sake of a worker.

@@ -44,10 +44,12 @@ class ProbeService:
             ValueError: The list of components or a certificate file is not valid.
         """
         file = settings.components_file
+        listed = None if file is None else ComponentFile(file)
         selection = ComponentSelection(
-            (lambda: ()) if file is None else ComponentFile(file).components,
+            (lambda: ()) if listed is None else listed.components,
             registry.known_nodes,
             settings.components_max,
+            dict if listed is None else listed.node_exporter_versions,
         )
         disks = DiskRecorder(
             DiskForecasts(
