@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from polling import wait_until
 
 from .machine_with_docker import ROOT, Machine, run, running_machine
 
@@ -33,23 +34,19 @@ def machine() -> Iterator[Machine]:
             booted.make("down")
 
 
-def _wait_for(machine: Machine, expression: str, within_s: float) -> None:
+def _wait_for(machine: Machine, expression: str) -> None:
     """Wait until a query of VictoriaMetrics has a result; the scrape interval is 15 s."""
-    deadline = time.monotonic() + within_s
-    while not machine.query(expression):
-        assert time.monotonic() < deadline, f"no result within {within_s} s: {expression}"
-        time.sleep(3)
+    wait_until(lambda: machine.query(expression), f"no result of {expression}", interval_s=3)
 
 
-def _wait_until_health_is(machine: Machine, expected: dict[str, str], within_s: float) -> None:
+def _wait_for_health(machine: Machine, expected: dict[str, str], timeout_s: float) -> None:
     """Wait until services have the expected states of health; Docker checks it every 10 s."""
-    deadline = time.monotonic() + within_s
-    while True:
-        found = machine.health()
-        if expected.items() <= found.items():
-            return
-        assert time.monotonic() < deadline, f"after {within_s} s: {found}"
-        time.sleep(2)
+    wait_until(
+        lambda: expected.items() <= machine.health().items(),
+        lambda: f"the states are {machine.health()}",
+        interval_s=2,
+        timeout_s=timeout_s,
+    )
 
 
 def _encoders(results: Path) -> Counter[str]:
@@ -118,13 +115,13 @@ def test_victoria_metrics_scrapes_every_service(machine: Machine) -> None:
     jobs = {"master", "results", "qoe", "cost", "health", "cpu", "gpu", "ffmpeg", "node", "nginx"}
     jobs |= {"victoria_metrics", "vmalert", "alertmanager", "grafana"}
     for job in jobs:
-        _wait_for(machine, f'up{{job="{job}"}} == 1', 90)
+        _wait_for(machine, f'up{{job="{job}"}} == 1')
     assert machine.query("up == 0") == []
     assert machine.query("ffrtmp_scrape_collector_success == 0") == []
     # The exporter health checks all services that listen.
     checked = "count(ffrtmp_probe_success == 1) >= 15 unless count(ffrtmp_probe_success == 0) > 0"
-    _wait_for(machine, checked, 90)
-    _wait_for(machine, 'ALERTS{alertname="Watchdog", alertstate="firing", farm="stack"}', 90)
+    _wait_for(machine, checked)
+    _wait_for(machine, 'ALERTS{alertname="Watchdog", alertstate="firing", farm="stack"}')
 
 
 def test_services_survive_that_their_dependencies_are_not_up_yet(machine: Machine) -> None:
@@ -132,10 +129,11 @@ def test_services_survive_that_their_dependencies_are_not_up_yet(machine: Machin
     others = sorted(set(machine.containers()) - set(WITHOUT_MASTER))
     machine.run("docker", "compose", "start", *others)
     logged = "did not answer"
-    deadline = time.monotonic() + 120
-    while logged not in machine.run("docker", "compose", "logs", "--since", "2m", "agent"):
-        assert time.monotonic() < deadline, "the agent does not report that the master is missing"
-        time.sleep(2)
+    wait_until(
+        lambda: logged in machine.run("docker", "compose", "logs", "--since", "2m", "agent"),
+        "the agent does not report that the master is missing",
+        interval_s=2,
+    )
     containers = machine.containers()
     for name in others:
         assert containers[name]["State"]["Running"], name
@@ -147,16 +145,16 @@ def test_services_survive_that_their_dependencies_are_not_up_yet(machine: Machin
 
 def test_a_service_that_does_not_answer_is_unhealthy(machine: Machine) -> None:
     machine.run("docker", "compose", "exec", "-T", "vmalert", "sh", "-c", "kill -STOP -1")
-    _wait_until_health_is(machine, {"vmalert": "unhealthy"}, 90)
+    _wait_for_health(machine, {"vmalert": "unhealthy"}, 90)
     machine.run("docker", "compose", "restart", "--timeout", "1", "vmalert")
-    _wait_until_health_is(machine, {"vmalert": "healthy"}, 60)
+    _wait_for_health(machine, {"vmalert": "healthy"}, 60)
 
 
 def test_a_restart_of_docker_restarts_all_services(machine: Machine) -> None:
     """Docker restarts containers in any order, and does not observe `depends_on`."""
     names = set(machine.containers())
     machine.run("systemctl", "restart", "docker")
-    _wait_until_health_is(machine, dict.fromkeys(names, "healthy"), STARTED_MAX_S)
+    _wait_for_health(machine, dict.fromkeys(names, "healthy"), STARTED_MAX_S)
 
 
 def test_the_suite_of_the_demo_ends_with_results(machine: Machine, tmp_path: Path) -> None:
@@ -168,13 +166,13 @@ def test_the_suite_of_the_demo_ends_with_results(machine: Machine, tmp_path: Pat
     (results,) = (tmp_path / "results").glob("*/results.json")
     assert _encoders(results) == {"libx264": 4, "libx265": 4, "libsvtav1": 4}
     # The series of the results arrive in VictoriaMetrics, as on a deployed farm.
-    _wait_for(machine, 'ffrtmp_result_speed_ratio{node="worker1"}', 120)
+    _wait_for(machine, 'ffrtmp_result_speed_ratio{node="worker1"}')
 
 
 def test_a_profile_that_is_enabled_later_is_scraped(machine: Machine) -> None:
     group = machine.run("stat", "--format=%g", "/run/docker.sock").strip()
     machine.make("up", COMPOSE_PROFILES="docker_stats", DOCKER_GROUP_ID=group)
-    _wait_for(machine, 'up{job="docker_stats"} == 1 and on(instance) ffrtmp_docker_up == 1', 120)
+    _wait_for(machine, 'up{job="docker_stats"} == 1 and on(instance) ffrtmp_docker_up == 1')
     (agent,) = machine.query('ffrtmp_docker_container_info{container="ffmpeg-rtmp-agent-1"}')
     assert agent["metric"]["node"] == "worker1"
 
