@@ -1,8 +1,10 @@
 """Test of the whole way of an alert: scrape, rules, Alertmanager, and a webhook."""
 
 import itertools
+import json
 import re
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,32 @@ def test_alerts_and_their_resolution_reach_a_webhook(tmp_path: Path, release: st
     assert annotations["runbook_url"] == "https://git.example/docs/runbooks/NodeOffline.md"
     assert annotations["dashboard_url"].startswith("https://grafana.example/d/ffrtmp-")
     assert annotations["dashboard_url"].endswith("&var-node=w1")
+
+
+@pytest.mark.parametrize("release", monitoring_programs.RELEASES)
+def test_the_watchdog_ends_when_the_database_stops(tmp_path: Path, release: str) -> None:
+    rules = [rule for rule in alert_rules.rules() if rule["alert"] == "Watchdog"]
+    config = "{route: {receiver: a}, receivers: [{name: a}]}"
+    with (
+        HttpServer(Pages(HEALTHY)) as exporters,
+        monitoring_programs.run_alertmanager(release, tmp_path, config) as alertmanager,
+        ExitStack() as database,
+    ):
+        scrapes = scrape_config(exporters.url.removeprefix("http://"))
+        metrics = database.enter_context(
+            monitoring_programs.run_victoria_metrics(release, tmp_path, scrapes)
+        )
+        with monitoring_programs.run_vmalert(
+            release,
+            tmp_path,
+            json.dumps({"groups": [{"name": "a", "rules": rules}]}),
+            datasource=metrics,
+            notifier=alertmanager,
+        ) as vmalert:
+            wait_until(lambda: "Watchdog" in active(alertmanager), "the watchdog fires")
+            database.close()
+            wait_until(lambda: "Watchdog" not in active(alertmanager), "the watchdog ends")
+            assert vmalert.get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("release", monitoring_programs.RELEASES)
