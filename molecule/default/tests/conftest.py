@@ -16,6 +16,12 @@ def run_playbook(*arguments: str) -> subprocess.CompletedProcess[str]:
     return deployed_farm.run_playbook(ROOT / "molecule/default/inventory", *arguments)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Test the dashboards after the revocation, from which the farm has a revocation list."""
+    order = {"test_dashboards.py": "test_revocation.py, then the dashboards"}
+    items.sort(key=lambda item: order.get(item.path.name, item.path.name))
+
+
 @pytest.fixture
 def machine(host: Host) -> Machine:
     """Return each machine of the test module's hosts in turn."""
