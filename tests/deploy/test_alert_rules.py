@@ -154,6 +154,7 @@ def test_a_rule_without_expected_jobs_is_omitted() -> None:
         ({"vmalert_runbook_base_url": "https://a'/"}, "without quotes and spaces"),
         ({"vmalert_verdicts_ratio_max": 20}, "vmalert_verdicts_ratio_max must be a share"),
         ({"vmalert_queue_starvation_minutes": 0}, "vmalert_queue_starvation_minutes must be at"),
+        ({"vmalert_evaluation_interval_s": 0}, "vmalert_evaluation_interval_s must be at least 1"),
         (
             {"vmalert_certificate_critical_days": 40},
             "vmalert_certificate_critical_days must not exceed vmalert_certificate_warning_days",
