@@ -18,9 +18,6 @@ RUNBOOKS = ROOT / "docs/runbooks"
 
 VMALERT_TOOL = ROOT / ".cache/victoria-metrics-trixie/usr/bin/vmalert-tool"
 
-# Metrics of exporters that docs/metrics.md does not list yet.
-COMING: set[str] = set()
-
 _LABELS = re.compile(r"\{.*\}")
 
 

@@ -121,7 +121,7 @@ def test_the_overview_lists_every_alert_with_its_severities() -> None:
 def test_queries_name_only_existing_metrics(page: Path) -> None:
     found = _METRIC.findall(" ".join(blocks(page, "promql")))
     queried = {_SUFFIX.sub("", name) for name in found}
-    assert queried <= alert_rules.documented() | alert_rules.COMING
+    assert queried <= alert_rules.documented()
 
 
 @pytest.mark.slow
