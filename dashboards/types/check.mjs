@@ -24,7 +24,7 @@ const KINDS = {
 
 // Grafana reads these properties, but the types do not contain them.
 const UNTYPED = {
-  annotation: ['expr', 'step', 'titleFormat', 'textFormat'],
+  annotation: ['expr', 'step', 'tagKeys', 'textFormat', 'titleFormat'],
   variable: ['definition'],
 };
 
