@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 import role_template
-from ffrtmp_master.series.import_format import METRICS
+from ffrtmp_master.series.import_format import METRICS, loop_lines
+from ffrtmp_shared.loop_registry import LoopRegistry
 from monitoring_programs import (
     HttpServer,
     run_alertmanager,
@@ -85,10 +86,14 @@ def _job(name: str, url: str, path: str) -> dict[str, Any]:
 def _samples(now_s: float) -> str:
     labels = {"node": NODE, "scenario": "clip/x264", "kind": "live", "encoder": "libx264"}
     times = [round((now_s - age_s) * 1000) for age_s in range(5)]
-    return "\n".join(
+    lines = [
         json.dumps({"metric": {"__name__": name, **labels}, "values": [1] * 5, "timestamps": times})
         for name, _ in METRICS.values()
-    )
+    ]
+    loops = LoopRegistry()
+    loops.add("import", stale_after_s=60).begin()
+    lines += [line.decode().strip() for line in loop_lines(loops.read())]
+    return "\n".join(lines)
 
 
 @contextmanager

@@ -76,8 +76,9 @@ def components_row() -> Row:
                 Description(
                     number=42,
                     title="Revocation lists",
-                    text="Age of the oldest revocation list in use; no data without one. Above 40 "
-                    "days, the timer on the control node that renews it does not run.",
+                    text="Age of the oldest revocation list in use, and time until the first one "
+                    "expires; no data without one. Above an age of 40 days, the timer on the "
+                    "control node that renews it does not run.",
                     unit="s",
                     steps=thresholds.rising(35 * 86_400, 40 * 86_400),
                     width=12,
@@ -86,7 +87,12 @@ def components_row() -> Row:
                 Query(
                     "max by (job) (time() - "
                     'ffrtmp_revocation_list_this_update_timestamp_seconds{job=~".+"})',
-                    "{{job}}",
+                    "{{job}} age",
+                ),
+                Query(
+                    "min by (job) ("
+                    'ffrtmp_revocation_list_next_update_timestamp_seconds{job=~".+"} - time())',
+                    "{{job}} until expiry",
                 ),
             ),
             graph(

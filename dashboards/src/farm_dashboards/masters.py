@@ -8,11 +8,13 @@ from farm_dashboards.queries import Query
 _MASTER = 'job="master"'
 _REQUESTS = f"ffrtmp_master_http_requests_total{{{_MASTER}}}[$__rate_interval]"
 _SUCCESSES = f'ffrtmp_master_http_requests_total{{{_MASTER}, status=~"[1-4].."}}[$__rate_interval]'
+_IMPORTER = "ffrtmp_importer"
 _LOOPS = (
     ("ffrtmp_master", _MASTER),
     ("ffrtmp_exporter", 'job=~".+"'),
     ("ffrtmp_agent", 'job="ffmpeg"'),
     ("ffrtmp_energy_reader", 'job="cpu"'),
+    (_IMPORTER, 'job="series_importer"'),
 )
 
 
@@ -42,7 +44,8 @@ def master_row() -> Row:
                     alerts=("MasterFails",),
                 ),
                 Query(
-                    f"1 - sum(rate({_SUCCESSES})) / sum(rate({_REQUESTS}))",
+                    f"(sum(rate({_REQUESTS})) - (sum(rate({_SUCCESSES})) or vector(0)))"
+                    f" / sum(rate({_REQUESTS}))",
                     "failed",
                 ),
             ),
@@ -118,6 +121,12 @@ def master_row() -> Row:
     )
 
 
+def _loop(prefix: str, name: str, matchers: str) -> str:
+    selector = f"{prefix}_loop_{name}{{{matchers}}}"
+    # The importer is not scraped. It writes its metrics itself, so they end when it hangs.
+    return f"last_over_time({selector}[1d])" if prefix == _IMPORTER else selector
+
+
 def loops_row() -> Row:
     """Return the row of the loops."""
     return Row(
@@ -137,9 +146,9 @@ def loops_row() -> Row:
                 ),
                 *(
                     Query(
-                        "max by (job, loop) ((time() - "
-                        f"{prefix}_loop_last_success_timestamp_seconds{{{matchers}}})"
-                        f" / {prefix}_loop_stale_after_seconds{{{matchers}}})",
+                        "max by (job, loop) ("
+                        f"(time() - {_loop(prefix, 'last_success_timestamp_seconds', matchers)})"
+                        f" / {_loop(prefix, 'stale_after_seconds', matchers)})",
                         "{{job}} {{loop}}",
                     )
                     for prefix, matchers in _LOOPS
@@ -158,7 +167,7 @@ def loops_row() -> Row:
                 ),
                 *(
                     Query(
-                        f"sum by (job, loop) ({prefix}_loop_items_set_aside{{{matchers}}})",
+                        f"sum by (job, loop) ({_loop(prefix, 'items_set_aside', matchers)})",
                         "{{job}} {{loop}}",
                     )
                     for prefix, matchers in _LOOPS

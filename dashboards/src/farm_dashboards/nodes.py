@@ -7,6 +7,7 @@ from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.overview import CPU_BUSY
 from farm_dashboards.panels import Description, bars, graph
 from farm_dashboards.queries import Query, growth
+from farm_dashboards.result_queries import share
 from farm_dashboards.tables import Column, grid
 
 _CPU = 'job="cpu", node=~"$node"'
@@ -54,9 +55,11 @@ def _comparison() -> Row:
                     ),
                     Column(
                         "Degraded results",
-                        "sum by (node) (ffrtmp_results_stored"
-                        f'{{{_RESULTS}, verdict=~"degraded|invalid"}})'
-                        f" / sum by (node) (ffrtmp_results_stored{{{_RESULTS}}})",
+                        share(
+                            "sum by (node) (ffrtmp_results_stored"
+                            f'{{{_RESULTS}, verdict=~"degraded|invalid"}})',
+                            f"sum by (node) (ffrtmp_results_stored{{{_RESULTS}}})",
+                        ),
                         "percentunit",
                         thresholds.rising(0.1, 0.2),
                     ),

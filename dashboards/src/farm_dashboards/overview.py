@@ -28,9 +28,9 @@ _FFMPEG = 'job="ffmpeg", node=~"$node"'
 _SLOT = "{{node}} slot {{slot}}"
 
 
-def _fine() -> Row:
+def _status() -> Row:
     return Row(
-        "Is the farm fine?",
+        "Status",
         [
             state(
                 Description(
@@ -365,5 +365,5 @@ def dashboard() -> FarmDashboard:
         "Farm overview",
         "Whether the farm works, which runs are in progress, and what FFmpeg does now.",
         [variables.node()],
-        [_fine(), _runs(), _activity(), _results()],
+        [_status(), _runs(), _activity(), _results()],
     )

@@ -103,7 +103,7 @@ def queue_row() -> Row:
                 Description(
                     number=15,
                     title="Expired leases per hour",
-                    text="Attempts whose agent stopped to send heartbeats. Each repeats an encode: "
+                    text="Attempts whose agent stopped sending heartbeats. Each repeats an encode: "
                     "check the network and restarts of the agents.",
                     unit="none",
                     steps=thresholds.none_allowed(),

@@ -39,6 +39,16 @@ def named(expr: str) -> str:
     return expr
 
 
+def share(part: str, whole: str) -> str:
+    """Return the query of a share, which is 0 if the part has no series.
+
+    Args:
+        part: The query of the part. An exporter has no series for a verdict without results.
+        whole: The query of the whole, with the same labels.
+    """
+    return f"({part} or 0 * {whole}) / {whole}"
+
+
 def age_s(metric: str, by: tuple[str, ...] = ENCODE, *, job: str = "results") -> str:
     """Return the query of the time since the oldest of several measurements, in seconds.
 

@@ -4,11 +4,12 @@ from farm_dashboards import links, thresholds, units, variables
 from farm_dashboards.layout import FarmDashboard, Row
 from farm_dashboards.panels import Description, bars, graph
 from farm_dashboards.queries import Query
-from farm_dashboards.result_queries import ENCODE, ENCODE_LEGEND, FILTER, age_s, mean, named
+from farm_dashboards.result_queries import ENCODE, ENCODE_LEGEND, FILTER, age_s, mean, named, share
 from farm_dashboards.tables import Column, grid, scatter
 
 _BIT_RATE = "8 * " + mean("ffrtmp_result_video_rate_bytes_per_second")
 _SAMPLES = 'node=~"$node", encoder=~"$encoder", scenario=~"$scenario"'
+_NOT_VALID = ', verdict=~"degraded|invalid"'
 _SAMPLE_LEGEND = "{{node}} {{scenario}}"
 
 
@@ -130,6 +131,12 @@ def _speed() -> Row:
     )
 
 
+def _stored_in_a_day(more: str = "") -> str:
+    # The numbers of stored results decrease when retention removes results.
+    stored = f'ffrtmp_results_stored{{job="results", node=~"$node"{more}}}'
+    return f"sum by (node) (clamp_min(delta({stored}[1d]), 0))"
+
+
 def _verdicts() -> Row:
     return Row(
         "Verdicts and precision",
@@ -153,16 +160,15 @@ def _verdicts() -> Row:
                 Description(
                     number=21,
                     title="Share of degraded and invalid results",
-                    text="Share of all stored results of a node that are not valid. A share that "
-                    "rises means that the host or its neighbors have changed.",
+                    text="Share of the results of the last day that are not valid; no data without "
+                    "results. A share that rises means that the host or its neighbors have "
+                    "changed.",
                     unit="percentunit",
                     steps=thresholds.rising(0.1, 0.2),
                     alerts=("VerdictsWorsen",),
                 ),
                 Query(
-                    "sum by (node) (ffrtmp_results_stored"
-                    '{job="results", node=~"$node", verdict=~"degraded|invalid"})'
-                    ' / sum by (node) (ffrtmp_results_stored{job="results", node=~"$node"})',
+                    share(_stored_in_a_day(_NOT_VALID), _stored_in_a_day()),
                     "{{node}}",
                 ),
                 links_to_node=True,

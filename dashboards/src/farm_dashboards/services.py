@@ -70,8 +70,9 @@ def services_row() -> Row:
                 Description(
                     number=54,
                     title="Notifications",
-                    text="Notifications of Alertmanager in an hour, and those that failed. After a "
-                    "failure, check the address and the secret of the receiver.",
+                    text="Notifications of Alertmanager in an hour, those that failed, and errors "
+                    "of vmalert when it sent alerts to it. After a failure, check the address and "
+                    "the secret of the receiver.",
                     unit="none",
                     alerts=("AlertsUndelivered",),
                 ),
@@ -82,6 +83,10 @@ def services_row() -> Row:
                 Query(
                     'sum(increase(alertmanager_notifications_failed_total{job="alertmanager"}[1h]))',
                     "failed",
+                ),
+                Query(
+                    'sum(increase(vmalert_alerts_send_errors_total{job="vmalert"}[1h]))',
+                    "errors of vmalert",
                 ),
             ),
             states_over_time(
