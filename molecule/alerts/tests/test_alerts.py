@@ -133,14 +133,33 @@ class Farm:
         runs = {run["suite_name"]: run for run in answer.json()["items"]}
         # Otherwise the queue did not starve until now.
         assert runs["urgent"]["finished_at"] is None
-        self._play("playbooks/cancel-run.yml", f"run_id={runs['urgent']['id']}")
+        self.play("playbooks/cancel-run.yml", f"run_id={runs['urgent']['id']}")
 
-    def _renew(self, days: str) -> None:
-        self._play("playbooks/renew-certificates.yml", days, "--limit", "worker1")
-
-    def _play(self, playbook: str, variables: str, *arguments: str) -> None:
+    def play(self, playbook: str, variables: str, *arguments: str) -> None:
+        """Run a playbook with variables."""
         done = run_playbook(INVENTORY, playbook, "--extra-vars", variables, *arguments)
         assert done.returncode == 0, done.stdout
+
+    def remote_targets(self) -> list[Labels]:
+        """Return the labels of the targets on the remote worker."""
+        targets = self.master.request("https://127.0.0.1:8428/api/v1/targets").json()
+        found = [target["labels"] for target in targets["data"]["activeTargets"]]
+        return [labels for labels in found if self.is_remote(labels)]
+
+    def remote_alerts(self) -> list[Labels]:
+        """Return the labels of the pending and firing alerts about the remote worker."""
+        alerts = self.master.request("https://127.0.0.1:8880/api/v1/alerts").json()
+        found = [alert["labels"] for alert in alerts["data"]["alerts"]]
+        return [labels for labels in found if self.is_remote(labels)]
+
+    def is_remote(self, labels: Labels) -> bool:
+        """Return whether a target or an alert belongs to the remote worker."""
+        instance = labels.get("instance", "")
+        own = {"worker2", self.remote.address}
+        return not own.isdisjoint({labels.get("node"), instance.rpartition(":")[0], instance})
+
+    def _renew(self, days: str) -> None:
+        self.play("playbooks/renew-certificates.yml", days, "--limit", "worker1")
 
     def _routes(self, action: str) -> None:
         """Discard the packets of a worker to the other machines. SSH still works."""
@@ -172,6 +191,34 @@ def test_the_end_of_each_fault_is_reported(farm: Farm) -> None:
     farm.repair()
     farm.webhook.wait(farm.faults, ended=True)
     assert not farm.webhook.has_ended(farm.starvation)
+
+
+def test_a_worker_that_was_drained_and_stopped_causes_no_alert(farm: Farm) -> None:
+    """Jobs are still queued, so an alert would report a node that is offline for another reason."""
+    farm.play("playbooks/node.yml", "node_name=worker2 node_state=draining")
+    wait_until(
+        lambda: not farm.remote_alerts(),
+        lambda: f"the alerts of the faults end: {farm.remote_alerts()}",
+        interval_s=5,
+        timeout_s=TIMEOUT_S,
+    )
+    farm.webhook.read()
+    earlier = len(farm.webhook.sent_to("/alerts"))
+    farm.remote.host.check_output("systemctl stop 'ffrtmp-*'")
+    # Until the node is offline, its targets are down and their alerts are pending.
+    wait_until(
+        lambda: not farm.remote_targets() and not farm.remote_alerts(),
+        lambda: f"{farm.remote_targets()} and {farm.remote_alerts()} disappear",
+        interval_s=5,
+        timeout_s=TIMEOUT_S,
+    )
+    farm.webhook.read()
+    later = farm.webhook.sent_to("/alerts")[earlier:]
+    firing = [alert["labels"] for alert in later if alert["status"] == "firing"]
+    assert [labels for labels in firing if farm.is_remote(labels)] == []
+
+
+def test_the_end_of_a_starving_queue_is_reported(farm: Farm) -> None:
     farm.end_starvation()
     farm.webhook.wait([farm.starvation], ended=True)
 
