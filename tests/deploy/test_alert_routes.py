@@ -341,6 +341,19 @@ def test_secrets_are_read_from_files(
     assert json.loads(bodies("/pagerduty")[0][1])["routing_key"] == "new-routing-key"
 
 
+@pytest.mark.slow
+def test_the_length_of_a_message_for_slack_is_bounded(
+    alertmanager: httpx.Client, receiver: HttpServer, release: str
+) -> None:
+    name = f"FarmCrowded{release}"
+    alerts = [alert(name, "critical", farm="g", node=f"w{number}") for number in range(30)]
+    alertmanager.post("/api/v2/alerts", json=alerts)
+    wait_until(lambda: posted(receiver, "/secret-slack-url", name), "the message arrives")
+    (_, body), *_ = posted(receiver, "/secret-slack-url", name)
+    assert body.count(f"Summary of {name}") == 20
+    assert "These are 20 of 30 alerts." in body
+
+
 def test_no_secret_is_in_the_settings(config: str, folder: Path) -> None:
     # Alertmanager 0.25 cannot read the URL of a webhook from a file. Only Alertmanager can read its
     # settings.
