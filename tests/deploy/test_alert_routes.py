@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import alert_rules
 import httpx
 import monitoring_programs
 import pytest
@@ -189,46 +188,6 @@ def test_every_inhibition_compares_labels(config: str) -> None:
     assert all("farm" in rule["equal"] for rule in rules)
 
 
-def seconds(duration: str) -> float:
-    """Return a duration in Prometheus' notation, of one unit, in seconds."""
-    found = re.fullmatch(r"(\d+)(ms|s|m|h)", duration)
-    assert found, duration
-    return int(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def test_an_alert_is_suppressed_before_it_could_have_been_sent(config: str) -> None:
-    """Alertmanager does not send the end of an alert that it suppresses at that time."""
-    offline_s = load_yaml(ROOT / "roles/master/defaults/main.yml")["master_node_offline_s"]
-    # The time for which the condition of each alert must hold.
-    holds: dict[str, float] = {}
-    for rule in alert_rules.rules():
-        hold_s = seconds(rule.get("for", "0s")) + (rule["alert"] == "NodeOffline") * offline_s
-        holds[rule["alert"]] = max(hold_s, holds.get(rule["alert"], 0))
-    # This one has a window instead of a hold.
-    window_minutes = load_yaml(ROOT / "roles/vmalert/defaults/main.yml")[
-        "vmalert_queue_starvation_minutes"
-    ]
-    holds["QueueStarves"] = window_minutes * 60
-    compared = 0
-    for rule in YAML(typ="safe").load(config)["inhibit_rules"]:
-        sources, targets = (
-            re.findall(r'alertname =~?\s*"([\w|]+)"', " ".join(rule[key]))
-            for key in ("source_matchers", "target_matchers")
-        )
-        for source in sources:
-            for target in targets[0].split("|"):
-                assert holds[target] > holds[source], f"{source} suppresses {target}"
-                compared += 1
-    assert compared >= 10
-
-
-def test_the_watchdog_is_repeated_at_every_interval(config: str) -> None:
-    """Two equal intervals would make Alertmanager omit messages."""
-    (watchdog, *_) = YAML(typ="safe").load(config)["route"]["routes"]
-    assert watchdog["receiver"] == "watchdog"
-    assert seconds(watchdog["repeat_interval"]) < seconds(watchdog["group_interval"]) / 100
-
-
 @pytest.mark.slow
 def test_only_the_cause_of_several_alerts_is_reported(alertmanager: httpx.Client) -> None:
     server = {"certificate": "server", "listener": "metrics", "instance": "w1:9510", "job": "cpu"}
@@ -373,70 +332,6 @@ def test_secrets_are_installed_for_alertmanager_only(variables: dict[str, Any]) 
     # Neither the arguments of the service nor those of a task contain a secret.
     tasks = (ROOT / "roles/alertmanager/tasks/main.yml").read_text(encoding="utf-8")
     assert "secret" not in tasks
-
-
-PROBLEMS = [
-    (
-        {"alertmanager_receivers": [{"name": "farm", "webhooks": [{"url": "http://a/"}]}]},
-        "must not be farm or watchdog",
-    ),
-    (
-        {"alertmanager_receivers": [{"name": "On call", "webhooks": [{"url": "http://a/"}]}]},
-        "the name On call must consist of lower-case letters",
-    ),
-    (
-        {"alertmanager_receivers": [{"name": "a", "webhooks": [{"url": "http://a/"}]}] * 2},
-        "a is defined more than once",
-    ),
-    ({"alertmanager_receivers": [{"name": "a"}]}, "a needs at least one of webhooks"),
-    (
-        {"alertmanager_receivers": [{"name": "a", "webhooks": [{}]}]},
-        "each webhook of a needs either url or url_source",
-    ),
-    (
-        {"alertmanager_receivers": [{"name": "a", "emails": [{"username": "u"}]}]},
-        "each e-mail of a needs both username and password_source",
-    ),
-    (
-        {"alertmanager_receivers": [{"name": "a", "slack": [{"url_source": "/nonexistent"}]}]},
-        "the file /nonexistent does not exist on the control node",
-    ),
-    (
-        {"alertmanager_receivers": [{"name": "a", "webhooks": [{"url_source": "/nonexistent"}]}]},
-        "the file /nonexistent does not exist on the control node",
-    ),
-    (
-        {"alertmanager_group_wait": "half a minute"},
-        "alertmanager_group_wait must be a time in Prometheus' notation, such as 30s, 5m or 1h30m",
-    ),
-    ({"alertmanager_watchdog_interval": 300}, "alertmanager_watchdog_interval must be a time"),
-    ({"alertmanager_repeat_interval": "0s"}, "alertmanager_repeat_interval must be a time"),
-    (
-        {
-            "alertmanager_routes": [
-                {"receiver": "farm", "matchers": ['farm="a"'], "repeat_interval": "1 d"}
-            ]
-        },
-        "alertmanager_routes: repeat_interval must be a time",
-    ),
-    (
-        {"alertmanager_routes": [{"receiver": "x", "matchers": ['severity="critical"']}]},
-        "alertmanager_routes: the receiver x is not defined. Defined are farm.",
-    ),
-    (
-        {"alertmanager_default_receiver": "x"},
-        "alertmanager_default_receiver: the receiver x is not defined",
-    ),
-    ({"alertmanager_webhok_url": "http://a/"}, "has no alertmanager_webhok_url"),
-]
-
-
-@pytest.mark.parametrize(("settings", "problem"), PROBLEMS)
-def test_invalid_settings_are_refused_with_the_cause(
-    settings: dict[str, Any], problem: str
-) -> None:
-    (found,) = render("{{ __alertmanager_problems }}", role_values(**settings))
-    assert problem in found
 
 
 def test_valid_settings_are_accepted(variables: dict[str, Any]) -> None:
