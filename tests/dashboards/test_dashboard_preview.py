@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from dashboard_documents import documents, panels
+from farm_dashboards.preview import drawings
 from farm_dashboards.preview.database import Database, QueryError, https_fetch
 from farm_dashboards.preview.drawings import Period
 from farm_dashboards.preview.expressions import legend, substituted
@@ -88,6 +89,17 @@ def test_variables_and_legends_are_replaced() -> None:
     labels = {"node": "w1", "slot": "0"}
     # Grafana displays the names of labels that a series does not have.
     assert legend("{{node}} slot {{slot}} {{absent}}", labels) == "w1 slot 0 absent"
+
+
+def test_points_of_the_same_encoder_and_preset_are_connected() -> None:
+    rows: dict[tuple[str, ...], list[float | None]] = {
+        ("x264", "fast", "2000k"): [2.0, 90.0],
+        ("x264", "fast", "1000k"): [1.0, 80.0],
+        ("x264", "slow", "1000k"): [1.1, 85.0],
+        ("x264", "slow", "crf23"): [3.0, None],
+    }
+    lines = {line.name: line.points for line in drawings.connected(rows, 2)}
+    assert lines == {"x264 fast": [(1.0, 80.0), (2.0, 90.0)], "x264 slow": [(1.1, 85.0)]}
 
 
 @pytest.mark.parametrize(("length_s", "text"), [(600, "60s"), (3 * 3600, "105s")])

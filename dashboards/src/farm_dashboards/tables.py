@@ -72,15 +72,16 @@ def grid(
 
 
 def scatter(described: Description, keys: Sequence[str], x: Column, y: Column) -> FarmPanel:
-    """Return a chart of two values of the same things, with a line for each value of a label.
+    """Return a chart of two values of the same things, which are connected by lines.
 
     Args:
         described: The description; its unit is that of `y`.
-        keys: The labels that identify a point. The first one distinguishes the lines.
+        keys: The labels that identify a point. Points that differ only in the last one are
+            connected.
         x: The values of the horizontal axis.
         y: The values of the vertical axis.
     """
-    by = title_of(keys[0])
+    by = [title_of(key) for key in keys[:-1]]
     panel = (
         xychart.Panel()
         .targets([table_target(Query(c.expr, c.title), at) for at, c in enumerate((x, y))])
@@ -92,7 +93,7 @@ def scatter(described: Description, keys: Sequence[str], x: Column, y: Column) -
                 ),
                 DataTransformerConfig(
                     id_val="partitionByValues",
-                    options={"fields": [by], "keepFields": False, "naming": {"asLabels": True}},
+                    options={"fields": by, "keepFields": False, "naming": {"asLabels": True}},
                 ),
             ]
         )

@@ -164,7 +164,8 @@ def _draw_table(panel: dict[str, Any], answers: Answers, drawing: Drawing) -> No
         )
         drawing.rows.append([*labels, *cells])
     if panel["type"] == "xychart":
-        lines = _curves(rows)
+        fields = panel["transformations"][3]["options"]["fields"]
+        lines = connected(rows, len(fields))
         drawing.svg = charts.curves(lines, *titles) if lines else ""
         return
     first = [(" ".join(labels), values[0]) for labels, values in rows.items()]
@@ -192,9 +193,15 @@ def _joined(keys: list[str], answers: Answers) -> dict[tuple[str, ...], list[flo
     return dict(sorted(rows.items()))
 
 
-def _curves(rows: dict[tuple[str, ...], list[float | None]]) -> list[charts.Line]:
+def connected(rows: dict[tuple[str, ...], list[float | None]], count: int) -> list[charts.Line]:
+    """Return lines through the points whose first labels are the same.
+
+    Args:
+        rows: The two values of each point, by its labels.
+        count: The number of labels that are compared.
+    """
     by_name: dict[str, list[tuple[float, float]]] = {}
     for labels, (x, y) in rows.items():
         if x is not None and y is not None:
-            by_name.setdefault(labels[0], []).append((x, y))
+            by_name.setdefault(" ".join(labels[:count]), []).append((x, y))
     return [charts.Line(name, sorted(points)) for name, points in by_name.items()]
