@@ -16,6 +16,9 @@ from typing import Any
 TEXT_MAX = 255
 AMOUNT_MAX = 1e12
 
+# A smaller divisor could make a price infinite.
+_POSITIVE_MIN = 1e-9
+
 CARBON_METHODS = ("location_average", "location_marginal")
 """Kinds of grid carbon intensity that the SCI specification permits.
 
@@ -131,7 +134,8 @@ def positive_problem(value: Any, most: float = AMOUNT_MAX) -> str | None:
     """Return why a value is not a number above 0 and up to `most`, or None if it is."""
     if not isinstance(value, bool) and isinstance(value, int | float) and value == 0:
         return "must be more than 0"
-    return amount_problem(value, most=most)
+    problem = amount_problem(value, most=most)
+    return problem or amount_problem(value, _POSITIVE_MIN, most)
 
 
 def text_problem(value: Any) -> str | None:
