@@ -157,6 +157,7 @@ CONTEXT: dict[str, Any] = {
     "monitoring_service_command": ["/usr/bin/x"],
     "monitoring_service_ready_url": "https://127.0.0.1/",
     "alertmanager_webhook_url": "https://w/",
+    "exporters_components": [],
     "exporters_token_source": "/x",
     "postgresql_version": "15",
     "postgresql_password_source": "/nonexistent",
