@@ -14,6 +14,7 @@ from bench.cases import (
     noop,
     overhead,
     parked,
+    scrapes,
 )
 from bench.context import BenchmarkContext
 from bench.figures import Line
@@ -49,6 +50,7 @@ PARTS: Mapping[str, Part] = {
         {
             "overhead": overhead.measure,
             "exporters": exporters.measure,
+            "scrapes": scrapes.measure,
             "density": density.measure,
         },
     ),
