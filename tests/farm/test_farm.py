@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Run
 from ffrtmp_shared.states import JobState, RunState
