@@ -17,7 +17,7 @@ import msgspec
 import pytest
 import result_collectors
 from ffrtmp_shared import control_encode
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.measurement import RenditionMeasurement, Unavailable
 from ffrtmp_shared.models import Node, Result

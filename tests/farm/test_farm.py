@@ -10,7 +10,7 @@ import pytest
 import result_collectors
 import trustme
 from ffrtmp_master.exporters.scenario_labels import ScenarioLabels
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Result, Run
 from ffrtmp_shared.states import JobState, RunState

@@ -7,7 +7,7 @@ from typing import Any
 
 import factories
 import httpx
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule

@@ -1,4 +1,4 @@
-"""Tests of the backup of a running master, and of restoring it, as docs/operating.md describes."""
+"""Tests of backups of a running master and their restore, as in docs/backup-and-restore.md."""
 
 import functools
 import json
@@ -204,8 +204,8 @@ def test_postgresql_is_backed_up_by_its_own_program(migrated: Settings, tmp_path
 
 
 def commands_of(section: str) -> list[str]:
-    """Return the commands of a section of docs/operating.md, each on one line."""
-    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    """Return the commands of a section of docs/backup-and-restore.md, each on one line."""
+    page = (ROOT / "docs" / "backup-and-restore.md").read_text(encoding="utf-8")
     text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
     blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
@@ -231,7 +231,7 @@ def test_the_commands_of_the_page_back_up_and_restore(
     with master.http("submitter") as client:
         assert client.put(clip, content=factories.CLIP).is_success
         saved = send(client, "POST", "/v1/jobs", msgspec.json.encode(factories.job()))["id"]
-    commands = commands_of("Back up and restore")
+    commands = commands_of("SQLite")
     restore_from = commands.index("systemctl stop ffrtmp-master")
     assert restore_from == 2
     assert len(commands) == 7

@@ -15,7 +15,7 @@ from ffrtmp_master.queue.requests import AnyRequest, ClaimOutcome, ReportOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.models import Failure, FailureReport, NextClaim, ResultReport
 from polling import wait_until
 from postgresql import Cluster

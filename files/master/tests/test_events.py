@@ -3,19 +3,24 @@
 A follower must receive each transition once and in order, even if it has to reconnect.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import httpx
 import pytest
 from databases import begin_new_epoch, only
 from ffrtmp_master.background import event_feed
+from ffrtmp_master.background.event_feed import EventFeed
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import events
 from ffrtmp_master.store.engine import writing_engine
+from ffrtmp_master.store.events import EventFilter
+from ffrtmp_shared.loop_registry import LoopRegistry
 from in_process_master import MasterHarness, SetClock
 from listening_master import ListeningMaster, listening_master
 from polling import TIMEOUT_S
@@ -177,6 +182,26 @@ def test_the_end_of_a_run_is_sent_each_time_it_ends(master: Master) -> None:
         received = stream.read(5)
     assert [event.kind for event in received] == ["transition"] * 4 + ["run"]
     assert (received[4].data["state"], received[4].data["counts"]["failed"]) == ("succeeded", 0)
+
+
+def test_the_end_of_a_run_read_by_the_subscriber_and_the_feed_is_delivered_once(
+    ready_harness: MasterHarness,
+) -> None:
+    """The subscriber reads the events of its run before the feed has read them, and then again."""
+    reader = ready_harness.services.reader
+    run_id = UUID(ready_harness.run()["id"])
+
+    async def follow() -> list[str]:
+        feed = EventFeed(reader, LoopRegistry())
+        async with feed.subscribe(EventFilter(run_id=run_id), None) as subscriber:
+            # The feed does not poll before the coroutine waits for the first time.
+            complete_job(ready_harness)
+            read = await subscriber.next(TIMEOUT_S)
+            repeated = await subscriber.next(TIMEOUT_S)
+            feed.close()
+        return [type(event.body).__name__ for event in [*(read or ()), *(repeated or ())]]
+
+    assert asyncio.run(follow()) == ["JobEvent"] * 3 + ["RunEvent"]
 
 
 def test_a_finished_run_is_sent_to_a_client_that_follows_it(master: Master) -> None:

@@ -26,7 +26,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.schema import jobs
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_shared.exporter import ExporterSettings
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Job
 from ffrtmp_shared.server_certificates import ServerCertificates

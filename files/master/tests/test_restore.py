@@ -224,7 +224,7 @@ def test_an_older_copy_of_sqlite(migrated: Settings, tmp_path: Path, restarts: i
         "runuser -u ffrtmp-master -- ": "",
         "-o ffrtmp-master -g ffrtmp-master ": "",
     }
-    documented = commands("operating.md", "Back up and restore")
+    documented = commands("backup-and-restore.md", "SQLite")
     stop = documented.index("systemctl stop ffrtmp-master")
     with master.serving():
         kept = farm.store_results(master, 3)
@@ -265,7 +265,7 @@ def test_a_dump_of_postgresql(
     (dump_command,) = re.findall(r"^pg_dump .*$", dump_script, re.MULTILINE)
     (restore_command,) = (
         command
-        for command in commands("high-availability.md", "Backup and restore")
+        for command in commands("backup-and-restore.md", "PostgreSQL")
         if "pg_restore" in command
     )
     restore_command = restore_command.replace("runuser -u postgres -- ", "").replace(

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.states import (
     IllegalTransitionError,
     JobState,

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import working_encoders
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import (
     FailureReport,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import StreamCost, Unavailable
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import DensitySettings, Scenario

@@ -18,7 +18,7 @@ import msgspec
 import psutil
 import pytest
 from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Progress

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import working_encoders
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from ffrtmp_shared.models import Failure, FailureReport
 from ffrtmp_shared.scenario import RatePoint

@@ -7,6 +7,7 @@ import pytest
 from ffrtmp_worker.agent import scores_file
 from ffrtmp_worker.measure import frame_scores
 from ffrtmp_worker.measure.frame_scores import METRICS, UnreadableScoresError
+from ffrtmp_worker.measure.quality_statistics import summarize_scores
 
 _FRAMES = 90_000
 _MAX_BYTES_PER_FRAME = 24
@@ -30,7 +31,7 @@ def test_the_scores_are_read_in_the_order_of_the_frames(tmp_path: Path) -> None:
         "psnr_cr": [42, 32],
         "float_ssim": [0.99, 0.89],
     }
-    pooled = frame_scores.summarize_scores(scores, "model")
+    pooled = summarize_scores(scores, "model")
     assert (pooled.vmaf_mean, pooled.vmaf_min, pooled.pairs) == (85, 80, 2)
     assert (pooled.vmaf_neg_mean, pooled.psnr_y_mean_db) == (84, 35)
 

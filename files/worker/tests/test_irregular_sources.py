@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import Measurement, QualityMeasurement, Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError

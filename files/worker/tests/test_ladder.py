@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.scenario import (
     KINDS,

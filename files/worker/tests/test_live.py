@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import LiveMeasurement, Unavailable, VerdictState
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import LiveSettings, Scenario

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop

@@ -11,7 +11,8 @@ import pytest
 from ffrtmp_shared.measurement import Cause, QualityMeasurement, Unavailable
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.measure import quality
-from ffrtmp_worker.measure.frame_scores import METRICS, summarize_scores
+from ffrtmp_worker.measure.frame_scores import METRICS
+from ffrtmp_worker.measure.quality_statistics import summarize_scores
 
 from .conftest import make
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.scenario import Source, SyntheticSource
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe_video

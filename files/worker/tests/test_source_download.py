@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.inputs.address_policy import AddressPolicy, RefusedAddressError, parse_networks

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.measurement import Measurement, Unavailable
@@ -320,7 +320,7 @@ KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
 from ffrtmp_worker.agent.spool import Spool
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Failure, FailureReport
 from ffrtmp_worker.agent import spooled_report

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
     Measurement,

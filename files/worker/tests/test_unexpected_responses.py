@@ -13,7 +13,7 @@ from ffrtmp_shared.client import (
     MasterUnreachableError,
     UnexpectedResponseError,
 )
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Claim, ClaimRequest, FailureReport, Heartbeat, Progress

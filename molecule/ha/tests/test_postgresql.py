@@ -114,7 +114,7 @@ def test_only_the_newest_backups_are_retained(machine: Machine) -> None:
 
 
 def test_a_farm_is_restored_from_its_backup(machine: Machine, operator: str) -> None:
-    """Restore a backup with the commands of docs/high-availability.md."""
+    """Restore a backup with the commands of docs/backup-and-restore.md."""
     url = f"https://{machine.address}:8080/v1/results?limit=100"
     before = machine.request(url, token=operator).json()
     assert before["items"]

@@ -23,7 +23,7 @@ from ffrtmp_shared.constrained_types import (
     UnitName,
     Word,
 )
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import FfmpegBuild, Measurement
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario

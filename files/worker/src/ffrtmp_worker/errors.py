@@ -1,6 +1,6 @@
 """The error that ends an attempt without a measurement, with its failure class."""
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.models import Failure
 from ffrtmp_shared.value_rules import clean_text
 

@@ -28,6 +28,8 @@ _PAUSE_S = 0.1
 _RETRY_PAUSE_MAX_S = 5.0
 _STALE_AFTER_S = 60.0
 _BUFFERED_EVENTS_MAX = 5000
+# The maximum number of ends of runs that a subscriber remembers, so that it delivers them once.
+_REMEMBERED_ENDS_MAX = 1000
 
 
 class EventFeed:
@@ -200,6 +202,8 @@ class EventSubscriber:
         if after is not None or self._unfinished:
             self._number = None
         self._is_resuming = after is not None
+        # The latest ends of runs that were read from the database.
+        self._ends = deque[Event](maxlen=_REMEMBERED_ENDS_MAX)
         self._replacements = feed.replacements
 
     async def next(self, timeout_s: float) -> list[Event] | None:
@@ -230,12 +234,16 @@ class EventSubscriber:
         return self._feed.is_closed or self._feed.replacements != self._replacements
 
     def _is_fresh(self, event: Event) -> bool:
-        """Return whether an event matches the filter and was not delivered while catching up.
-
-        The end of a run has the same position as a transition. Whether it was delivered cannot be
-        determined from the position, so it may be delivered twice.
-        """
-        was_delivered = isinstance(event.body, JobEvent) and event.place <= self._position
+        """Return whether an event matches the filter and was not delivered while catching up."""
+        if isinstance(event.body, JobEvent):
+            was_delivered = event.place <= self._position
+        else:
+            # The end of a run has the same position as a transition, which may have been delivered
+            # without it.
+            run_id = event.body.run_id
+            was_delivered = any(
+                end.place == event.place and end.body.run_id == run_id for end in self._ends
+            )
         return self._filter.has(event.body) and not was_delivered
 
     async def _catch_up(self) -> list[Event] | None:
@@ -263,4 +271,6 @@ class EventSubscriber:
             self._number = number
             self._feed.watch_runs(page.unfinished)
             self._unfinished = frozenset()
-        return [event for event in page.events if event_filter.has(event.body)]
+        found = [event for event in page.events if event_filter.has(event.body)]
+        self._ends.extend(event for event in found if not isinstance(event.body, JobEvent))
+        return found

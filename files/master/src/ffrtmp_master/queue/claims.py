@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.models import Failure
 from ffrtmp_shared.states import JobState, NodeState
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.failures import end_attempt
 from ffrtmp_master.queue.requests import ClaimJob, ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
+from ffrtmp_master.queue.retries import end_attempt
 from ffrtmp_master.store.errors import ConflictError, RequestError
 from ffrtmp_master.store.rows import Candidate, HeldJob, JobRow, NodeRow
 from ffrtmp_master.store.unit_of_work import UnitOfWork

@@ -9,8 +9,8 @@ from ffrtmp_shared.models import Artifact
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import leases, transitions
-from ffrtmp_master.queue.failures import backoff_s, end_attempt
 from ffrtmp_master.queue.requests import RecordFailure, RecordResult, ReportOutcome
+from ffrtmp_master.queue.retries import backoff_s, end_attempt
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import artifacts
 from ffrtmp_master.store.content.base import Content

@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.models import Failure
 from ffrtmp_shared.states import JobState
 from sqlalchemy import ColumnElement, Connection, literal_column
 
 from ffrtmp_master.queue import transitions
-from ffrtmp_master.queue.failures import backoff_s, end_attempt
 from ffrtmp_master.queue.requests import RenewLease
+from ffrtmp_master.queue.retries import backoff_s, end_attempt
 from ffrtmp_master.store import statements
 from ffrtmp_master.store.errors import ConflictError, NotFoundError
 from ffrtmp_master.store.rows import JobRow

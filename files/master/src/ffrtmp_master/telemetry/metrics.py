@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from ffrtmp_shared import release_info
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.states import JobState
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector

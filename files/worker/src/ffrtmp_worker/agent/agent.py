@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, read_token
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.measurement import Measurement, QualityMeasurement
 from ffrtmp_shared.models import (

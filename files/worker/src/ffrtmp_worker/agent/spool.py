@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Artifact, Failure, FailureReport
 from ffrtmp_shared.value_rules import clean_text

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.child import Child, ChildExit, terminate_all

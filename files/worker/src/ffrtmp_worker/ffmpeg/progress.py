@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 
 from ffrtmp_worker.errors import AttemptFailedError
 

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import msgspec
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.inputs.address_policy import AddressPolicy, RefusedAddressError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.scenario import Source, SyntheticSource
 

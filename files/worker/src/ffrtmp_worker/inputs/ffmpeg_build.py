@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.measurement import FfmpegBuild
 from ffrtmp_shared.models import Progress

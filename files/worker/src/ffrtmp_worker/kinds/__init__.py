@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import Measurement
 
 from ffrtmp_worker.errors import AttemptFailedError

@@ -1,6 +1,6 @@
 """Kind `decode`: decode a source and discard the frames, to measure decoding alone."""
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import Measurement, Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError

@@ -1,6 +1,6 @@
 """Kind `density`: find the number of streams that a node encodes in real time."""
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import (
     DensityMeasurement,
     DensityStep,

@@ -1,6 +1,6 @@
 """Kind `ladder`: encode several renditions of a source, in one process or one process each."""
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
     Measurement,

@@ -6,7 +6,7 @@ The stream is measured at the encoder and at a player that reads it from the ser
 from fractions import Fraction
 
 import msgspec
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError

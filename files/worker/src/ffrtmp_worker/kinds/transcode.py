@@ -1,6 +1,6 @@
 """Kind `transcode`: encode a source at full speed, then measure the output and its quality."""
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import Measurement
 
 from ffrtmp_worker.errors import AttemptFailedError

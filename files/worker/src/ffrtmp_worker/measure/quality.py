@@ -16,11 +16,7 @@ from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 from ffrtmp_worker.measure.calibration import Calibration, CalibrationFailedError
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
-from ffrtmp_worker.measure.frame_scores import (
-    UnreadableScoresError,
-    read_scores,
-    summarize_scores,
-)
+from ffrtmp_worker.measure.frame_scores import UnreadableScoresError, read_scores
 from ffrtmp_worker.measure.quality_graph import (
     LOGS,
     THUMBNAIL_HEIGHT,
@@ -29,6 +25,7 @@ from ffrtmp_worker.measure.quality_graph import (
     comparison_of,
     quality_graph,
 )
+from ffrtmp_worker.measure.quality_statistics import summarize_scores
 
 LOG_NAME = LOGS.vmaf
 """Name of the file in the work folder that contains the scores of every frame."""

@@ -33,7 +33,6 @@ from ffrtmp_worker.measure.frame_scores import (
     FRAMES_NAME,
     UnreadableScoresError,
     read_scores,
-    summarize_scores,
 )
 from ffrtmp_worker.measure.quality import (
     THUMBNAILS,
@@ -53,6 +52,7 @@ from ffrtmp_worker.measure.quality_graph import (
     comparison_of,
     received_graph,
 )
+from ffrtmp_worker.measure.quality_statistics import summarize_scores
 from ffrtmp_worker.measure.received_chunks import (
     Numbers,
     Places,

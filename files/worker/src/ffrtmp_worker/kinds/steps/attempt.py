@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import FfmpegBuild, Provenance
 from ffrtmp_shared.models import Progress

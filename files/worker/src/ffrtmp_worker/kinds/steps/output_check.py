@@ -1,6 +1,6 @@
 """Check of an output against its scenario, and measurement of its quality."""
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import EncodeSettings

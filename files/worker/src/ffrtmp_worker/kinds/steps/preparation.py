@@ -3,7 +3,7 @@
 import shutil
 from pathlib import PurePath
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import SourceMeasurement
 from ffrtmp_shared.models import Progress
 

@@ -1,6 +1,6 @@
 """Diagnosis of a failed attempt: whether its source can be decoded completely."""
 
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process

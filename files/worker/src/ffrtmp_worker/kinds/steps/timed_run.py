@@ -6,7 +6,7 @@ import signal
 from collections.abc import Sequence
 
 import msgspec
-from ffrtmp_shared.failures import FailureClass
+from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
