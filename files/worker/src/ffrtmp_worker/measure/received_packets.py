@@ -16,7 +16,7 @@ _SIZE_BITS = 28
 
 
 class PacketDifference(NamedTuple):
-    """How stored packets differ from the listed ones.
+    """Differences between the stored packets and the listed ones.
 
     Attributes:
         listed: The number of different packets that the player listed.
