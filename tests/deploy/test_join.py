@@ -357,6 +357,34 @@ def test_invalid_settings_are_refused(
     assert list((history.farm.secrets / "joined").iterdir()) == []
 
 
+def test_a_worker_that_did_not_join_cannot_leave(history: History) -> None:
+    farm = history.farm
+    refused = farm.run("leave.yml", node="w33")
+    assert refused.returncode != 0
+    assert "w33 has not joined this farm" in " ".join(refused.stdout.split())
+    assert "No worker of another inventory has joined." in " ".join(refused.stdout.split())
+    record = farm.secrets / "joined/w6.json"
+    record.write_text(json.dumps({"node": "w6", "address": ADDRESS, "slots": 1}))
+    try:
+        # The second name has a dot, which is not a wildcard for the certificates of w3.
+        for node in ("w66", "w."):
+            refused = farm.run("leave.yml", node=node)
+            assert refused.returncode != 0
+            output = " ".join(refused.stdout.split())
+            assert f"{node} has not joined this farm" in output
+            assert "Joined workers: w6." in output
+            assert "changed=0" in output
+    finally:
+        record.unlink()
+
+
+def test_a_removal_can_be_repeated(history: History) -> None:
+    """An interrupted removal may have revoked the certificates, but not installed the list."""
+    revoked = history.farm.revoked()
+    history.farm.succeed("repeated", "leave.yml", node=NODE)
+    assert history.farm.revoked() == revoked
+
+
 def test_a_worker_that_was_added_to_the_inventory_is_no_longer_recorded(history: History) -> None:
     """Otherwise, its certificates would not be revoked when it is removed from the inventory."""
     farm = history.farm

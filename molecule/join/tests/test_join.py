@@ -124,6 +124,9 @@ def test_a_renewed_certificate_is_installed_without_a_restart(
 
 
 def test_a_worker_that_leaves_loses_its_access(machine: Machine, worker: Machine) -> None:
+    mistyped = run_playbook(INVENTORY, "playbooks/leave.yml", "--extra-vars", "node=w33")
+    assert mistyped.returncode != 0
+    assert "Joined workers: w3." in " ".join(mistyped.stdout.split())
     address = machine.address
     url = f"https://{address}:9502/metrics"
     assert worker.request(url, certificate=True).status == 200
