@@ -27,7 +27,7 @@ def read(file: Path) -> frozenset[str]:
     return frozenset(json.loads(file.read_text(encoding="utf-8")))
 
 
-def agent_command(file: Path, config: Path) -> list[str]:
-    """Return the command that runs the first slot of an agent with the encoders in a file."""
+def agent_command(file: Path, config: Path, slot: int = 1) -> list[str]:
+    """Return the command that runs the agent of a slot with the encoders in a file."""
     command = [sys.executable, str(_AGENT), str(file), "--config", str(config)]
-    return [*command, "run", "--slot", "1"]
+    return [*command, "run", "--slot", str(slot)]

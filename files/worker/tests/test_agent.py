@@ -85,9 +85,11 @@ def _long_encode(source: Path) -> Scenario:
 
 
 @contextmanager
-def _running(config: Path, *, proves: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    config: Path, *, proves: bool = False, slot: int = 1
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run an agent in a separate process; if `proves` is true, the agent tests its encoders."""
-    argv = working_encoders.agent_command(config.with_name(_ENCODERS), config)
+    argv = working_encoders.agent_command(config.with_name(_ENCODERS), config, slot)
     if proves:
         argv = [sys.executable, "-m", "ffrtmp_worker", "--config", str(config)]
         argv += ["run", "--slot", "1"]
@@ -138,6 +140,16 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_log:]}
     beats = master.heartbeats()
     assert {beat.attempt for beat in beats} == {3}
+
+
+def test_the_agent_of_any_slot_reports_the_condition_of_the_host(
+    master: ApiServer, config: Path
+) -> None:
+    with _running(config, slot=2):
+        wait_until(
+            lambda: len(master.bodies("/v1/nodes/worker-1/heartbeat")) >= 2,
+            "the clock offset is reported",
+        )
 
 
 def test_the_exporter_receives_the_encode_and_the_last_quality(

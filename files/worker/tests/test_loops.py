@@ -22,6 +22,7 @@ from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
 from ffrtmp_shared.models import Claim, FailureReport
 from ffrtmp_worker import kinds
 from ffrtmp_worker.agent.agent import Agent
+from ffrtmp_worker.agent.directory_lock import DirectoryLock
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.agent.node_heartbeats import NodeHeartbeats
@@ -81,7 +82,12 @@ def node_heartbeat(rig: Rig) -> Iterator[None]:
     rig.good = Reply(200, b'{"time": "2026-01-01T00:00:00Z"}')
     rig.set_broken(False)
     beats = NodeHeartbeats(
-        "worker-1", rig.impostor.connect, rig.loops, interval_s=_QUICK_S, read_units=lambda: None
+        "worker-1",
+        rig.impostor.connect,
+        rig.loops,
+        DirectoryLock(rig.folder),
+        interval_s=_QUICK_S,
+        read_units=lambda: None,
     )
     beats.start()
     yield

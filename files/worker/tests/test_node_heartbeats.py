@@ -1,5 +1,7 @@
-"""Tests of the heartbeats of a node: clock offsets, failed units, and masters without them."""
+"""Tests of the heartbeats of a node: their sender, clock offsets, failed units, older masters."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass
 from ffrtmp_shared.models import MAX_UNITS, NodeHeartbeat
+from ffrtmp_worker.agent.directory_lock import DirectoryLock
 from ffrtmp_worker.agent.failed_units import FailedUnits, read_failed_units
 from ffrtmp_worker.agent.node_heartbeats import NodeHeartbeats, clock_offset
 
@@ -34,9 +37,11 @@ def connect(master: ApiServer) -> Callable[[], MasterClient]:
 
 @contextmanager
 def sender(
-    connect: Callable[[], MasterClient], units: FailedUnits | None = None
+    connect: Callable[[], MasterClient], folder: Path, units: FailedUnits | None = None
 ) -> Iterator[NodeHeartbeats]:
-    beats = NodeHeartbeats(_NODE, connect, LoopRegistry(), read_units=lambda: units)
+    beats = NodeHeartbeats(
+        _NODE, connect, LoopRegistry(), DirectoryLock(folder), read_units=lambda: units
+    )
     yield beats
     beats.close()
 
@@ -62,9 +67,9 @@ def test_the_true_offset_is_within_the_uncertainty(answered_after: float) -> Non
 
 
 def test_the_second_heartbeat_follows_at_once_and_has_the_offset(
-    master: ApiServer, connect: Callable[[], MasterClient]
+    master: ApiServer, connect: Callable[[], MasterClient], tmp_path: Path
 ) -> None:
-    with sender(connect, FailedUnits(3, ("nginx.service",))) as beats:
+    with sender(connect, tmp_path, FailedUnits(3, ("nginx.service",))) as beats:
         assert beats.send_next() is AfterPass.REPEAT
         assert beats.send_next() is AfterPass.PAUSE
     first, second = heartbeats(master)
@@ -77,16 +82,74 @@ def test_the_second_heartbeat_follows_at_once_and_has_the_offset(
 
 
 def test_a_master_of_an_earlier_release_is_no_failure(
-    master: ApiServer, connect: Callable[[], MasterClient], caplog: pytest.LogCaptureFixture
+    master: ApiServer,
+    connect: Callable[[], MasterClient],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
     master.refuse(_PATH, 404, 405, 404)
-    with sender(connect) as beats:
+    with sender(connect, tmp_path) as beats:
         assert [beats.send_next() for _ in range(3)] == [AfterPass.PAUSE] * 3
         assert len([r for r in caplog.records if "does not accept heartbeats" in r.message]) == 1
         # After the upgrade of the master, its agents need no restart.
         assert beats.send_next() is AfterPass.REPEAT
     assert heartbeats(master)[-1] == NodeHeartbeat()
+
+
+def test_one_of_several_agents_sends_and_another_one_follows_it(
+    master: ApiServer, connect: Callable[[], MasterClient], tmp_path: Path
+) -> None:
+    with sender(connect, tmp_path) as first, sender(connect, tmp_path) as second:
+        assert [first.send_next(), first.send_next()] == [AfterPass.REPEAT, AfterPass.PAUSE]
+        assert second.send_next() is AfterPass.PAUSE
+        assert len(heartbeats(master)) == 2
+        first.close()
+        assert [second.send_next(), second.send_next()] == [AfterPass.REPEAT, AfterPass.PAUSE]
+        # The first agent was only disconnected, and must not send as well.
+        assert first.send_next() is AfterPass.PAUSE
+    assert len(heartbeats(master)) == 4
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from ffrtmp_worker.agent.directory_lock import DirectoryLock
+lock = DirectoryLock(Path(sys.argv[1]))
+print(lock.try_acquire(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"True\n"
+        assert not lock.try_acquire()
+        holder.kill()
+        holder.wait()
+    assert lock.try_acquire()
+    assert lock.try_acquire()
+    assert not DirectoryLock(tmp_path).try_acquire()
+    lock.release()
+    assert DirectoryLock(tmp_path).try_acquire()
+
+
+def test_the_programs_that_an_agent_starts_do_not_keep_its_lock(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path)
+    assert lock.try_acquire()
+    with subprocess.Popen(["/usr/bin/sleep", "60"]) as program:
+        lock.release()
+        assert DirectoryLock(tmp_path).try_acquire()
+        program.kill()
+
+
+def test_a_directory_that_cannot_be_locked_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        DirectoryLock(tmp_path / "missing").try_acquire()
 
 
 def systemctl(folder: Path, count: str, listed: str = _LISTED) -> Path:

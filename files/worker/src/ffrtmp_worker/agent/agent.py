@@ -29,6 +29,7 @@ from tenacity import RetryError
 from ffrtmp_worker import kinds
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity
 from ffrtmp_worker.agent import capabilities, scores_file, series_file
+from ffrtmp_worker.agent.directory_lock import DirectoryLock
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.agent.node_heartbeats import NodeHeartbeats
@@ -53,8 +54,6 @@ _log = logging.getLogger(__name__)
 # answers a waiting claim as soon as it has a job.
 _CLAIM_WAIT_S = 5.0
 _CONFLICT = 409
-# Every node has this slot, whose agent reports the condition of the host.
-_REPORTING_SLOT = 1
 # While a job runs, each check of whether it has to stop counts as progress.
 _STALE_AFTER_S = 300.0
 
@@ -113,8 +112,7 @@ class Agent:
         with self._connect() as client:
             try:
                 self._register(client)
-                if self._slot == _REPORTING_SLOT:
-                    self._start_heartbeats()
+                self._start_heartbeats()
                 ThreadLoop(
                     self._status,
                     partial(self._run_once, client),
@@ -129,9 +127,13 @@ class Agent:
                 self._activity.close()
 
     def _start_heartbeats(self) -> None:
-        """Report the condition of the host until the agent is stopped."""
+        """Report the condition of the host until the agent is stopped, unless another slot does."""
         NodeHeartbeats(
-            self._settings.node_name, self._connect, self._tools.loops, stopped=self._stopped
+            self._settings.node_name,
+            self._connect,
+            self._tools.loops,
+            DirectoryLock(self._settings.work_dir),
+            stopped=self._stopped,
         ).start()
 
     def _connect(self) -> MasterClient:

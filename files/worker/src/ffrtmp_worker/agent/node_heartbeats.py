@@ -2,6 +2,9 @@
 
 The heartbeats of jobs cannot report it: they exist only while a job runs, and masters of earlier
 releases reject fields that they do not know.
+
+Every slot of a node has an agent, and the agent that holds a lock sends the heartbeats. When it
+ends, the agent of another slot gets the lock.
 """
 
 import logging
@@ -16,12 +19,13 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.models import ClockOffset, NodeHeartbeat
 
+from ffrtmp_worker.agent.directory_lock import DirectoryLock
 from ffrtmp_worker.agent.failed_units import FailedUnits, read_failed_units
 
 _log = logging.getLogger(__name__)
 
 INTERVAL_S = 30.0
-"""The time between two heartbeats of a node, in seconds."""
+"""The time between two heartbeats of a node, or attempts to get the lock, in seconds."""
 
 _STALE_AFTER_S = 300.0
 # A master of an earlier release does not have the endpoint, and one that has removed the node does
@@ -55,6 +59,7 @@ class NodeHeartbeats:
         node: str,
         connect: Callable[[], MasterClient],
         loops: LoopRegistry,
+        lock: DirectoryLock,
         *,
         interval_s: float = INTERVAL_S,
         read_units: Callable[[], FailedUnits | None] = read_failed_units,
@@ -66,12 +71,15 @@ class NodeHeartbeats:
             node: The name of the node.
             connect: Creates the thread's own client.
             loops: The registry of the agent's loops.
+            lock: The lock that the agents of all slots of the node share. Heartbeats are sent only
+                by its holder.
             interval_s: The time between two heartbeats, in seconds.
             read_units: Returns the failed units of the host.
             stopped: The event after which no heartbeat is sent.
         """
         self._node = node
         self._connect = connect
+        self._lock = lock
         self._read_units = read_units
         self._client: MasterClient | None = None
         self._clock: ClockOffset | None = None
@@ -94,16 +102,20 @@ class NodeHeartbeats:
         self._loop.stop()
 
     def close(self) -> None:
-        """Close the connection; a further heartbeat opens another one."""
+        """Close the connection and release the lock; a further heartbeat needs both again."""
         if self._client is not None:
             self._client.close()
             self._client = None
+        self._lock.release()
 
     def send_next(self) -> AfterPass:
         """Send a heartbeat, and measure the offset of the clock with its response.
 
         If no measurement precedes this one, another heartbeat follows immediately and reports it.
+        While another agent of the node holds the lock, nothing is sent.
         """
+        if not self._lock.try_acquire():
+            return AfterPass.PAUSE
         if self._client is None:
             self._client = self._connect()
         units = self._read_units()
