@@ -1,9 +1,13 @@
 """Tests of the role grafana: pinned sources, settings, and the installed dashboards."""
 
 import configparser
+import hashlib
 import json
 import shutil
+import sqlite3
 import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +19,14 @@ from ruamel.yaml import YAML
 
 ROLE = ROOT / "roles/grafana"
 FINGERPRINT = "B53AE77BADB630A683046005963FA27710458545"
+SECRET_KEY = "a-key-of-the-database-in-a-test"
 
 
 def variables(**more: Any) -> dict[str, Any]:
     """Return the variables of the role, of which some differ from their defaults."""
     known = load_yaml(ROLE / "defaults/main.yml") | load_yaml(ROLE / "vars/main.yml")
-    return known | {"grafana_admin_password": "secret", "role_path": str(ROLE)} | more
+    required = {"grafana_admin_password": "secret", "grafana_secret_key": SECRET_KEY}
+    return known | required | {"role_path": str(ROLE)} | more
 
 
 def problems(**more: Any) -> list[str]:
@@ -48,6 +54,11 @@ def test_the_defaults_are_valid() -> None:
 def test_an_unpinned_source_is_rejected(setting: dict[str, str], message: str) -> None:
     (problem,) = problems(**setting)
     assert message in problem
+
+
+def test_a_short_secret_key_is_rejected() -> None:
+    (problem,) = problems(grafana_secret_key="0123456789abcde\n")
+    assert "grafana_secret_key to at least 16 random characters" in problem
 
 
 def gpg(home: Path, *arguments: str) -> str:
@@ -155,6 +166,88 @@ def test_there_is_no_access_without_a_login() -> None:
     assert settings["snapshots"]["external_enabled"] == "false"
     home = Path(settings["dashboards"]["default_home_dashboard_path"])
     assert (FOLDER / home.name).is_file()
+
+
+def test_the_built_in_secret_key_is_replaced_in_both_stores_of_secrets() -> None:
+    text = role_template.render("grafana", "grafana.ini.j2", grafana_secret_key=SECRET_KEY)
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read_string(text)
+    path = load_yaml(ROLE / "vars/main.yml")["__grafana_secret_key_file"]
+    for section in ("security", "secrets_manager.encryption.secret_key.v1"):
+        assert settings[section]["secret_key"] == f"$__file{{{path}}}"
+    assert SECRET_KEY not in text
+    key = role_template.render("grafana", "secret-key.j2", grafana_secret_key=f"{SECRET_KEY}\n")
+    assert key == SECRET_KEY
+
+
+def test_the_secret_key_is_private_and_the_last_file() -> None:
+    """Until it is installed, an interrupted play deletes the former signing keys again."""
+    file = render("{{ __grafana_files }}", variables())[-1]
+    unit = render("{{ __grafana_unit }}", variables())
+    assert (file["template"], file["group"], file["mode"]) == ("secret-key.j2", "grafana", "0640")
+    assert file["secret"] is True
+    assert file["dest"] in unit["inputs"]
+
+
+def test_only_another_secret_key_is_new() -> None:
+    installed = hashlib.sha256(SECRET_KEY.encode()).hexdigest()
+    states: list[tuple[dict[str, Any], bool]] = [
+        ({"exists": False}, True),
+        ({"exists": True, "checksum": installed}, False),
+        ({"exists": True, "checksum": installed[::-1]}, True),
+    ]
+    for stat, is_new in states:
+        known = variables(
+            grafana_secret_key=f"{SECRET_KEY}\n", __grafana_installed_key={"stat": stat}
+        )
+        assert render("{{ __grafana_key_is_new }}", known) is is_new
+
+
+def test_grafana_is_stopped_while_its_signing_keys_are_deleted() -> None:
+    stop, delete = load_yaml(ROLE / "tasks/database.yml")[-2:]
+    assert stop["ansible.builtin.systemd_service"]["state"] == "stopped"
+    assert delete["ansible.builtin.script"]["cmd"].startswith("delete_signing_keys.py ")
+    for exists, is_new in ((True, True), (True, False), (False, True)):
+        known = variables(
+            __grafana_database={"stat": {"exists": exists}}, __grafana_key_is_new=is_new
+        )
+        for task in (stop, delete):
+            assert render(f"{{{{ {task['when']} }}}}", known) is (exists and is_new)
+    start = load_yaml(ROLE / "tasks/service.yml")[0]
+    assert start["ansible.builtin.systemd_service"]["state"] == "started"
+    assert stop["register"] == "__grafana_stopped"
+    results: list[tuple[dict[str, Any], bool]] = [
+        ({}, False),
+        ({"__grafana_stopped": {"skipped": True, "changed": False}}, False),
+        ({"__grafana_stopped": {"changed": True}}, True),
+    ]
+    for registered, is_started in results:
+        known = variables(**registered)
+        assert render(f"{{{{ {start['when']} }}}}", known) is is_started
+
+
+def run_deletion(database: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROLE / "files/delete_signing_keys.py", database]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_only_the_signing_keys_are_deleted(tmp_path: Path) -> None:
+    file = tmp_path / "grafana.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE data_keys (name TEXT)")
+        database.execute("INSERT INTO data_keys VALUES ('a')")
+        database.commit()
+        # An early release of Grafana.
+        assert run_deletion(file).returncode == 0
+        database.execute("CREATE TABLE signing_key (key_id TEXT, private_key TEXT)")
+        database.execute("INSERT INTO signing_key VALUES ('default-2026-11-es256', 'b')")
+        database.commit()
+        done = run_deletion(file)
+        assert done.returncode == 0, done.stderr
+        assert database.execute("SELECT * FROM signing_key").fetchall() == []
+        assert database.execute("SELECT * FROM data_keys").fetchall() == [("a",)]
+    assert run_deletion(tmp_path / "missing.db").returncode != 0
+    assert not (tmp_path / "missing.db").exists()
 
 
 def test_apt_keeps_the_pinned_version() -> None:

@@ -105,6 +105,15 @@ def test_the_programs_accept_their_settings(checkout: Path) -> None:
     assert agent.energy_socket is None
 
 
+def test_grafana_reads_a_secret_key_of_the_stack(checkout: Path) -> None:
+    folder = checkout / ".state/stack/monitoring1/etc/grafana"
+    key = (checkout / ".secrets/stack/tokens/grafana-secret-key").read_text().strip()
+    assert (folder / "ffmpeg-rtmp-secret-key").read_text() == key
+    settings = (folder / "grafana.ini").read_text()
+    assert "\nsecret_key = $__file{/etc/grafana/ffmpeg-rtmp-secret-key}\n" in settings
+    assert key not in settings
+
+
 def test_every_service_that_listens_is_checked(checkout: Path) -> None:
     components = ComponentFile(_settings_dir(checkout, "master1") / "components.yml").components()
     services = {n for n, found in _services(checkout).items() if "profiles" not in found}

@@ -152,6 +152,7 @@ CONTEXT: dict[str, Any] = {
     "pki_dir": str(_SECRETS),
     "pki_crl_file": str(_SECRETS / "operator"),
     "grafana_admin_password": "secret",
+    "grafana_secret_key": "a key of the database",
     "monitoring_service_name": "ffrtmp-x",
     "monitoring_service_description": "X",
     "monitoring_service_command": ["/usr/bin/x"],
@@ -177,6 +178,8 @@ CONTEXT: dict[str, Any] = {
             {"path": "/etc/systemd/system/ffrtmp-exporter@cpu.service.d/exceptions.conf"},
         ]
     },
+    "__grafana_database": {"stat": {"exists": True}},
+    "__grafana_installed_key": {"stat": {"exists": False}},
     "__pki_ca": {"not_after": "99991231235959Z", "not_before": _in_days(-90)},
     "__pki_crl_info": {"last_update": _in_days(-10), "next_update": "99991231235959Z"},
     "__pki_host": {"not_after": _in_days(10)},

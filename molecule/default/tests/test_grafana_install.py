@@ -53,6 +53,7 @@ def install(fingerprint: str) -> subprocess.CompletedProcess[str]:
     settings = {
         "grafana_enabled": True,
         "grafana_admin_password": "not used by the installation",
+        "grafana_secret_key": "not used by the installation",
         "grafana_repository_url": f"file:{FOLDER}",
         "grafana_repository_key_url": f"file://{FOLDER}/key.asc",
         "grafana_repository_key_fingerprint": fingerprint,
