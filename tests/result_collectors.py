@@ -15,7 +15,8 @@ from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import LiveMeasurement
-from ffrtmp_shared.models import Result, ResultPage
+from ffrtmp_shared.models import Result
+from ffrtmp_shared.result_pages import ReadablePage
 
 LIVE = LiveMeasurement(
     duration_s=60.0,
@@ -80,6 +81,6 @@ def result(**more: Any) -> Result:
     return Result(**found | more)
 
 
-def page_of(*results: Result) -> Callable[[str], ResultPage]:
+def page_of(*results: Result) -> Callable[[str], ReadablePage]:
     """Return a function that returns a page with all results, whatever the cursor is."""
-    return lambda _: ResultPage(items=results, next_cursor=None)
+    return lambda _: ReadablePage(items=results, next_cursor=None)

@@ -23,13 +23,19 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing
 from ffrtmp_shared.measurement import Unavailable, VerdictState
 from ffrtmp_shared.metric_page import MetricPage
-from ffrtmp_shared.models import Node, NodeList, Problem, Result, ResultPage, Run, RunPage
+from ffrtmp_shared.models import Node, NodeList, Problem, Result, Run, RunPage
 from ffrtmp_shared.precision import RunPrecision
 from ffrtmp_shared.prices import PriceBook
+from ffrtmp_shared.result_pages import (
+    RawResultPage,
+    ReadablePage,
+    UnreadableResult,
+    readable_page,
+)
 from polling import TIMEOUT_S, wait_until
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
-from result_collectors import experience, latest_results, page_of
+from result_collectors import experience, guard, latest_results, page_of
 
 T = TypeVar("T")
 
@@ -68,8 +74,8 @@ class Api:
             "/v1/runs", RunPage, cursor=cursor, unfinished=str(only_unfinished).lower()
         )
 
-    def result_page(self, cursor: str = "") -> ResultPage:
-        return self._call("/v1/results", ResultPage, cursor=cursor)
+    def result_page(self, cursor: str = "") -> ReadablePage:
+        return self._call("/v1/results", ReadablePage, cursor=cursor)
 
     def _call(self, path: str, answer_type: type[T], **params: str) -> T:
         if params:
@@ -117,7 +123,7 @@ def with_verdict(result: Result, state: VerdictState) -> Result:
     return changed(result, measurement=measurement)
 
 
-def refresh(latest: LatestResults, page_after: Callable[[str], ResultPage]) -> None:
+def refresh(latest: LatestResults, page_after: Callable[[str], ReadablePage]) -> None:
     """Refresh the collector with pages, for runs without intervals."""
     nothing = RunPrecision(interval=0.01, medians=(), drifts=())
     latest.refresh(page_after, lambda _: nothing)
@@ -182,13 +188,13 @@ def test_pages_are_followed_and_nothing_counts_twice(ready_harness: Any) -> None
     first = finish_job(ready_harness)
     second, third = changed(first), changed(first)
     pages = {
-        "": ResultPage(items=(first, second), next_cursor="2"),
-        "2": ResultPage(items=(), next_cursor=None),
+        "": ReadablePage(items=(first, second), next_cursor="2"),
+        "2": ReadablePage(items=(), next_cursor=None),
     }
     latest = latest_results(day_2)
     refresh(latest, pages.__getitem__)
     assert total(latest, "ffrtmp_results_stored") == 2
-    pages["2"] = ResultPage(items=(third,), next_cursor=None)
+    pages["2"] = ReadablePage(items=(third,), next_cursor=None)
     for _ in range(2):
         refresh(latest, pages.__getitem__)
         assert total(latest, "ffrtmp_results_stored") == 3
@@ -196,13 +202,13 @@ def test_pages_are_followed_and_nothing_counts_twice(ready_harness: Any) -> None
 
 def test_results_are_complete_after_the_first_pass(ready_harness: Any) -> None:
     first = finish_job(ready_harness)
-    answers: list[ResultPage | None] = [
-        ResultPage(items=(first,), next_cursor="2"),
+    answers: list[ReadablePage | None] = [
+        ReadablePage(items=(first,), next_cursor="2"),
         None,
-        ResultPage(items=(changed(first),), next_cursor=None),
+        ReadablePage(items=(changed(first),), next_cursor=None),
     ]
 
-    def page_after(_: str) -> ResultPage:
+    def page_after(_: str) -> ReadablePage:
         answer = answers.pop(0)
         if answer is None:
             raise MasterUnreachableError("gone")
@@ -237,10 +243,10 @@ def test_a_failed_recount_keeps_the_earlier_results(ready_harness: Any) -> None:
     refresh(latest, page_of(first, changed(first)))
     now_s[0] += DAY_S
 
-    def page_after(cursor: str) -> ResultPage:
+    def page_after(cursor: str) -> ReadablePage:
         if cursor:
             raise MasterUnreachableError("gone")
-        return ResultPage(items=(first,), next_cursor="2")
+        return ReadablePage(items=(first,), next_cursor="2")
 
     with pytest.raises(MasterUnreachableError):
         refresh(latest, page_after)
@@ -257,7 +263,7 @@ def test_a_cursor_that_the_master_does_not_know_begins_a_recount(
     latest = latest_results(day_2)
     refresh(latest, page_of(first, changed(first)))
 
-    def refuse(_: str) -> ResultPage:
+    def refuse(_: str) -> ReadablePage:
         problem = Problem(type="about:blank", title="unknown", status=status, detail="")
         raise MasterRefusedError(problem)
 
@@ -270,14 +276,14 @@ def test_a_cursor_that_the_master_does_not_know_begins_a_recount(
 def test_a_restored_database_begins_a_recount(ready_harness: Any) -> None:
     first = finish_job(ready_harness)
     pages = {
-        ("a", ""): ResultPage(items=(first, changed(first)), next_cursor="2", epoch="a"),
-        ("a", "2"): ResultPage(items=(changed(first),), next_cursor=None, epoch="a"),
-        ("b", ""): ResultPage(items=(first,), next_cursor=None, epoch="b"),
-        ("b", "2"): ResultPage(items=(), next_cursor=None, epoch="b"),
-        ("c", ""): ResultPage(items=(first, changed(first)), next_cursor="2", epoch="c"),
-        ("c", "2"): ResultPage(items=(), next_cursor=None, epoch="d"),
-        ("d", ""): ResultPage(items=(first,) * 1, next_cursor=None, epoch="d"),
-        ("d", "2"): ResultPage(items=(), next_cursor=None, epoch="d"),
+        ("a", ""): ReadablePage(items=(first, changed(first)), next_cursor="2", epoch="a"),
+        ("a", "2"): ReadablePage(items=(changed(first),), next_cursor=None, epoch="a"),
+        ("b", ""): ReadablePage(items=(first,), next_cursor=None, epoch="b"),
+        ("b", "2"): ReadablePage(items=(), next_cursor=None, epoch="b"),
+        ("c", ""): ReadablePage(items=(first, changed(first)), next_cursor="2", epoch="c"),
+        ("c", "2"): ReadablePage(items=(), next_cursor=None, epoch="d"),
+        ("d", ""): ReadablePage(items=(first,) * 1, next_cursor=None, epoch="d"),
+        ("d", "2"): ReadablePage(items=(), next_cursor=None, epoch="d"),
     }
     latest = latest_results(day_2)
     for epoch, count in (("a", 3), ("b", 1), ("c", 1), ("d", 1)):
@@ -320,6 +326,63 @@ def test_invalid_results_are_counted_but_not_shown(ready_harness: Any) -> None:
     refresh(latest, page_of(invalid))
     assert value(latest, "ffrtmp_results_stored", node="worker1", verdict="invalid") == 1
     assert value(latest, "ffrtmp_result_speed_ratio", **LABELS) is None
+
+
+def test_results_that_cannot_be_decoded_are_counted_once(ready_harness: Any) -> None:
+    result = finish_job(ready_harness)
+    verdict = result.measurement.verdict
+    assert verdict is not None
+    newer = UnreadableResult(key="1", node="worker1")
+    pages = {
+        "": ReadablePage(
+            items=(result,),
+            next_cursor="2",
+            unreadable=(newer, UnreadableResult(key="2", node="worker2")),
+        ),
+        "2": ReadablePage(
+            items=(), next_cursor=None, unreadable=(UnreadableResult(key="3", node=""),)
+        ),
+    }
+    now_s = [day_2()]
+    latest = latest_results(lambda: now_s[0])
+    for _ in range(2):
+        refresh(latest, pages.__getitem__)
+        assert total(latest, "ffrtmp_results_stored") == 4
+        assert value(latest, "ffrtmp_results_undecodable") == 3
+        for node, text in (
+            ("worker1", verdict.state.value),
+            ("worker1", "undecodable"),
+            ("worker2", "undecodable"),
+            ("other", "undecodable"),
+        ):
+            assert value(latest, "ffrtmp_results_stored", node=node, verdict=text) == 1
+    # Retention has removed all but one of them.
+    now_s[0] += DAY_S
+    pages = {
+        "": ReadablePage(items=(), next_cursor=None, unreadable=(newer,)),
+        "2": ReadablePage(items=(), next_cursor=None),
+    }
+    refresh(latest, pages.__getitem__)
+    assert total(latest, "ffrtmp_results_stored") == 1
+    assert value(latest, "ffrtmp_results_undecodable") == 1
+
+
+def test_the_results_of_a_page_of_the_master_are_all_counted(ready_harness: Any) -> None:
+    """A result of a newer release is on the page that the exporter gets."""
+    finish_job(ready_harness)
+    ready_harness.clock.advance(30)
+    finish_job(ready_harness)
+    document = ready_harness.ok("viewer", "GET", "/v1/results")
+    document["items"][1]["measurement"]["encode"]["speed"] = "fast"
+    raw = msgspec.json.decode(msgspec.json.encode(document), type=RawResultPage)
+    shared = guard()
+    latest = latest_results(day_2)
+    for _ in range(5):
+        refresh(latest, lambda _: readable_page(raw, shared))
+    assert total(latest, "ffrtmp_results_stored") == 2
+    undecodable = {"node": "worker1", "verdict": "undecodable"}
+    assert value(latest, "ffrtmp_results_stored", **undecodable) == 1
+    assert value(latest, "ffrtmp_results_undecodable") == 1
 
 
 def test_unavailable_values_have_no_sample(ready_harness: Any) -> None:
@@ -501,10 +564,10 @@ def test_results_stay_available_during_an_hour_without_a_master(
     now_s = [day_2()]
     stored, is_down = [first], False
 
-    def page_after(_: str) -> ResultPage:
+    def page_after(_: str) -> ReadablePage:
         if is_down:
             raise MasterUnreachableError("gone")
-        return ResultPage(items=tuple(stored), next_cursor=None)
+        return ReadablePage(items=tuple(stored), next_cursor=None)
 
     latest, quality = latest_results(lambda: now_s[0]), experience(lambda: now_s[0])
     exporter: LatestResults | QualityOfExperience

@@ -28,7 +28,8 @@ from ffrtmp_master.series.importer import Importer
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultPage, ResultReport
+from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
+from ffrtmp_shared.result_pages import ReadablePage
 from master_process import PROGRAM, MasterProcess
 from postgresql import Cluster, Database
 from prometheus_client import CollectorRegistry
@@ -44,10 +45,10 @@ PAGE = 2
 class SmallPages(MasterClient):
     """A client whose pages of results are small, so that few results need several cursors."""
 
-    def result_page(self, cursor: str = "", run_id: UUID | None = None) -> ResultPage:
+    def result_page(self, cursor: str = "", run_id: UUID | None = None) -> ReadablePage:
         assert run_id is None
         params = {"cursor": cursor, "limit": str(PAGE)}
-        return self._call("GET", "/v1/results", ResultPage, params=params)
+        return self._call("GET", "/v1/results", ReadablePage, params=params)
 
 
 class Followers:

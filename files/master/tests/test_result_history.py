@@ -11,7 +11,8 @@ from ffrtmp_master.exporters.result_history import ResultHistory
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass
-from ffrtmp_shared.models import Problem, Result, ResultPage
+from ffrtmp_shared.models import Problem, Result
+from ffrtmp_shared.result_pages import ReadablePage
 
 RECOUNT_S = 1000.0
 
@@ -37,12 +38,12 @@ class Stored:
         self.epoch = "a"
         self.error: Exception | None = None
 
-    def page_after(self, cursor: str) -> ResultPage:
+    def page_after(self, cursor: str) -> ReadablePage:
         if self.error is not None and cursor:
             raise self.error
         place = int(cursor or 0)
         items = tuple(self.results[place : place + 1])
-        return ResultPage(
+        return ReadablePage(
             items=items, next_cursor=str(place + 1) if items else None, epoch=self.epoch
         )
 

@@ -10,8 +10,9 @@ import result_collectors
 from ffrtmp_master.exporters.speed_intervals import SpeedIntervals
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Problem, ResultPage
+from ffrtmp_shared.models import Problem
 from ffrtmp_shared.precision import MedianSpeed, MedianState, RunPrecision
+from ffrtmp_shared.result_pages import ReadablePage
 from prometheus_client import CollectorRegistry
 
 
@@ -138,9 +139,9 @@ def test_the_exporter_reads_the_precision_of_the_master(ready_harness: Any) -> N
         measured = msgspec.structs.replace(measured, encode=encode)
         ready_harness.result(ready_harness.claim("worker1"), measurement=measured)
 
-    def pages(cursor: str) -> ResultPage:
+    def pages(cursor: str) -> ReadablePage:
         answer = ready_harness.ok("viewer", "GET", "/v1/results", params={"cursor": cursor})
-        return msgspec.convert(answer, ResultPage)
+        return msgspec.convert(answer, ReadablePage)
 
     def precision_of(run_id: UUID) -> RunPrecision:
         answer = ready_harness.ok("viewer", "GET", f"/v1/runs/{run_id}/precision")

@@ -7,7 +7,7 @@ from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.models import Result
-from ffrtmp_shared.result_pages import RawResultPage, readable_page
+from ffrtmp_shared.result_pages import RawResultPage, UnreadableResult, readable_page
 
 
 def result() -> bytes:
@@ -42,8 +42,12 @@ def test_an_undecodable_result_does_not_keep_the_others_from_being_read(
         ]
         assert found.next_cursor == "7"
     newer_id = str(msgspec.json.decode(readable, type=Result).id)
+    named, *nameless = found.unreadable
+    assert named == UnreadableResult(newer_id, "worker1")
+    assert len({result.key for result in nameless}) == 2
+    assert {result.node for result in nameless} == {""}
     assert f"item result {newer_id} failed" in caplog.text
-    assert status.read().items_set_aside == 2
+    assert status.read().items_set_aside == 3
 
 
 def test_a_readable_page_has_the_epoch_of_the_page() -> None:

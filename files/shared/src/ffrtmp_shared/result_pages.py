@@ -4,6 +4,8 @@ A result that this release cannot decode, for example one of a newer agent, does
 from being read.
 """
 
+import hashlib
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -20,29 +22,56 @@ class RawResultPage(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str = ""
 
 
+class UnreadableResult(NamedTuple):
+    """A result that this release cannot decode.
+
+    `key` is its id, or its digest if it has no id. `node` is empty if it is not known.
+    """
+
+    key: str
+    node: str
+
+
+class ReadablePage(ResultPage, frozen=True, kw_only=True):
+    """A page of results, and what is known of those on it that cannot be decoded."""
+
+    unreadable: tuple[UnreadableResult, ...] = ()
+
+
 class _Identity(msgspec.Struct):
     id: UUID
+    node: str = ""
 
 
-def readable_page(page: RawResultPage, guard: ItemGuard) -> ResultPage:
-    """Return the results of a page that can be decoded.
+def readable_page(page: RawResultPage, guard: ItemGuard) -> ReadablePage:
+    """Return the results of a page, separated into those that can be decoded and the others.
 
     Args:
         page: The page.
-        guard: The guard that reports the others, by their ids.
+        guard: The guard that reports results that cannot be decoded, by their ids.
     """
     results: list[Result] = []
+    unreadable: list[UnreadableResult] = []
     for raw in page.items:
+        known = _identity_of(raw)
 
         def decode(raw: msgspec.Raw = raw) -> None:
             results.append(msgspec.json.decode(raw, type=Result))
 
-        guard.run(f"result {_id_of(raw)}", decode)
-    return ResultPage(items=tuple(results), next_cursor=page.next_cursor, epoch=page.epoch)
+        if not guard.run(f"result {known.key}", decode):
+            unreadable.append(known)
+    return ReadablePage(
+        items=tuple(results),
+        next_cursor=page.next_cursor,
+        epoch=page.epoch,
+        unreadable=tuple(unreadable),
+    )
 
 
-def _id_of(raw: msgspec.Raw) -> str:
+def _identity_of(raw: msgspec.Raw) -> UnreadableResult:
     try:
-        return str(msgspec.json.decode(raw, type=_Identity).id)
+        found = msgspec.json.decode(raw, type=_Identity)
     except msgspec.DecodeError:
-        return "without an id"
+        digest = hashlib.sha256(raw).hexdigest()
+        return UnreadableResult(f"without an id, with the SHA-256 digest {digest}", "")
+    return UnreadableResult(str(found.id), found.node)

@@ -2,26 +2,26 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from ffrtmp_shared.client import MasterClient, MasterRefusedError
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_runner import AfterPass
-from ffrtmp_shared.models import Result, ResultPage
-from ffrtmp_shared.result_pages import readable_page
+from ffrtmp_shared.models import Result
+from ffrtmp_shared.result_pages import ReadablePage, UnreadableResult, readable_page
 
 _UNKNOWN_CURSOR = (HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 PAGES_PER_REFRESH = 50
 """The number of pages of a pass that a refresh reads, so that it does not take too long."""
 
-PageAfter = Callable[[str], ResultPage]
+PageAfter = Callable[[str], ReadablePage]
 """Returns the page of results after a cursor."""
 
 
@@ -48,6 +48,13 @@ class ResultSummary(Protocol):
 S = TypeVar("S", bound=ResultSummary)
 
 
+class NewResults(NamedTuple):
+    """The new results of a page, and what is known of those that cannot be decoded."""
+
+    readable: list[Result]
+    unreadable: list[UnreadableResult]
+
+
 class PageReader:
     """Selects the results of a page that were not on the same page when it was fetched before.
 
@@ -57,17 +64,24 @@ class PageReader:
     def __init__(self) -> None:
         """Begin with the first page."""
         self.cursor = ""
-        self._seen: set[UUID] = set()
+        self._seen: set[UUID | str] = set()
 
-    def new_results(self, items: Iterable[Result], next_cursor: str | None) -> Iterable[Result]:
-        """Yield the new results of the page at `cursor`, and continue at `next_cursor`."""
-        for result in items:
+    def new_results(self, page: ReadablePage) -> NewResults:
+        """Return the new results of the page at `cursor`, and continue at its next cursor."""
+        found = NewResults([], [])
+        for result in page.items:
             if result.id not in self._seen:
                 self._seen.add(result.id)
-                yield result
+                found.readable.append(result)
+        for unreadable in page.unreadable:
+            if unreadable.key not in self._seen:
+                self._seen.add(unreadable.key)
+                found.unreadable.append(unreadable)
+        next_cursor = page.next_cursor
         if next_cursor not in (None, self.cursor):
             self.cursor = next_cursor
             self._seen.clear()
+        return found
 
 
 class _Pass(Generic[S]):
@@ -101,6 +115,7 @@ class ResultHistory(Generic[S]):
         guard: ItemGuard,
         recount_s: float,
         clock: Callable[[], float] = time.time,
+        add_unreadable: Callable[[S, UnreadableResult], None] | None = None,
     ) -> None:
         """Create the history without results.
 
@@ -110,8 +125,11 @@ class ResultHistory(Generic[S]):
             recount_s: The time in seconds after which all results are read again, because
                 retention may have removed some.
             clock: Returns the Unix time in seconds.
+            add_unreadable: Adds a result that cannot be decoded to a summary. By default, such
+                results are ignored.
         """
         self._new_summary = new_summary
+        self._add_unreadable = add_unreadable
         self._guard = guard
         self._recount_s = recount_s
         self._clock = clock
@@ -202,8 +220,12 @@ class ResultHistory(Generic[S]):
                 return _Reading.OTHER_EPOCH
             into.epoch = page.epoch
             with self._lock:
-                for result in into.reader.new_results(page.items, page.next_cursor):
+                found = into.reader.new_results(page)
+                for result in found.readable:
                     self._guard.run(f"result {result.id}", partial(into.summary.add, result))
+                if self._add_unreadable is not None:
+                    for unreadable in found.unreadable:
+                        self._add_unreadable(into.summary, unreadable)
             # A page that refers to itself would otherwise be read without end.
             if page.next_cursor in (None, cursor):
                 return _Reading.LAST_PAGE

@@ -18,6 +18,7 @@ from ffrtmp_shared.measurement import (
     Unavailable,
 )
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.result_pages import UnreadableResult
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -42,6 +43,12 @@ from ffrtmp_master.exporters.settings import ApiExporterSettings
 from ffrtmp_master.exporters.speed_intervals import PrecisionOf, SpeedIntervals
 
 _OTHER = "other"
+# The verdict of results that cannot be decoded.
+_UNDECODABLE = "undecodable"
+_UNDECODABLE_TEXT = (
+    "Results stored by the master that the exporter cannot decode, for example those of a newer "
+    "release; its log names them"
+)
 # A farm has far fewer nodes; the bound protects the exporter from names that change all the time.
 _COUNTED_NODES_MAX = 2000
 
@@ -145,12 +152,19 @@ class FarmResults:
         """Create a summary without results."""
         self.recent = RecentResults(values_of, limits)
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.undecodable = 0
         self._nodes: set[str] = set()
 
     def add(self, result: Result) -> None:
         """Add a result."""
         self.counts[self._counted_node(result.node), verdict_of(result)] += 1
         self.recent.add(result)
+
+    def add_unreadable(self, result: UnreadableResult) -> None:
+        """Count a result that cannot be decoded."""
+        node = self._counted_node(result.node) if result.node else _OTHER
+        self.counts[node, _UNDECODABLE] += 1
+        self.undecodable += 1
 
     def forget_old(self, now_s: float) -> None:
         """Remove latest results that are too old at the Unix time `now_s`."""
@@ -178,7 +192,9 @@ class LatestResults(Collector):
                 the errors of an unreachable master.
             clock: Returns the Unix time in seconds.
         """
-        self._history = ResultHistory(lambda: FarmResults(limits), guard, limits.recount_s, clock)
+        self._history = ResultHistory(
+            lambda: FarmResults(limits), guard, limits.recount_s, clock, FarmResults.add_unreadable
+        )
         self._intervals = SpeedIntervals(guard)
         self._is_complete = False
 
@@ -209,6 +225,7 @@ class LatestResults(Collector):
         with self._history.locked_summary() as summary:
             found = LabeledScenarios(summary.recent.latest())
             counts, omitted = dict(summary.counts), summary.recent.omitted
+            undecodable = summary.undecodable
         for field, described in _VALUE_GAUGES.items():
             yield found.gauge(described, partial(_value, field))
         yield found.gauge(_TIME, _time)
@@ -217,12 +234,13 @@ class LatestResults(Collector):
         stored = GaugeMetricFamily(
             "ffrtmp_results_stored",
             "Results stored by the master, by node and verdict; none stands for results without a "
-            "verdict",
+            "verdict, and undecodable for those that the exporter cannot decode",
             labels=("node", "verdict"),
         )
         for labels, count in counts.items():
             stored.add_metric(labels, count)
         yield stored
+        yield GaugeMetricFamily("ffrtmp_results_undecodable", _UNDECODABLE_TEXT, undecodable)
         yield GaugeMetricFamily(
             "ffrtmp_results_omitted",
             OMITTED_TEXT,
