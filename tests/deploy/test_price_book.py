@@ -104,18 +104,27 @@ def test_the_book_takes_precedence_over_the_variables_of_the_workers() -> None:
 
 
 def _run_preflight(
-    root: Path, folder: Path, hosts: dict[str, Any], **variables: Any
+    root: Path,
+    folder: Path,
+    hosts: dict[str, Any],
+    masters: dict[str, Any] | None = None,
+    **variables: Any,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the play of hosts.yml that checks the settings of the masters, before all others."""
+    """Run the play of hosts.yml that checks the settings of the masters, before all others.
+
+    Args:
+        root: The directory of the project.
+        folder: The directory of the inventory and the play.
+        hosts: The variables of the workers.
+        masters: The variables of the masters; by default there is one without any.
+        **variables: The variables of all hosts.
+    """
+    known = {"worker": hosts, "master": masters or {"m1": {}}}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    groups = {"master": ["m1"], "worker": list(hosts)}
     inventory = {
         "all": {
             "vars": local | variables,
-            "children": {
-                group: {"hosts": {name: hosts.get(name, {}) for name in names}}
-                for group, names in groups.items()
-            },
+            "children": {group: {"hosts": members} for group, members in known.items()},
         }
     }
     (folder / "hosts.yml").write_text(json.dumps(inventory))
@@ -123,12 +132,15 @@ def _run_preflight(
         "name": "Check",
         "hosts": "master",
         "gather_facts": False,
-        "vars_files": [str(root / "playbooks/vars/worker_prices.yml")],
+        "vars_files": [str(root / "playbooks/vars/prices.yml")],
         "tasks": [
             {
                 "name": "Check the settings of the masters",
                 "ansible.builtin.import_role": {"name": "master", "tasks_from": "preflight"},
-                "vars": {"master_worker_prices": "{{ __farm_worker_prices }}"},
+                "vars": {
+                    "master_worker_prices": "{{ __farm_worker_prices }}",
+                    "master_price_books": "{{ __farm_price_books }}",
+                },
             }
         ],
     }
@@ -194,10 +206,48 @@ def test_the_playbook_checks_the_book_before_any_change(
 
 def test_the_check_is_among_those_before_any_change(root: Path) -> None:
     checks = load_yaml(root / "playbooks/hosts.yml")[0]
-    assert "vars/worker_prices.yml" in checks["vars_files"]
+    assert "vars/prices.yml" in checks["vars_files"]
     (task,) = (
         task
         for task in checks["tasks"]
         if task.get("ansible.builtin.import_role") == {"name": "master", "tasks_from": "preflight"}
     )
     assert task["vars"]["master_worker_prices"] == "{{ __farm_worker_prices }}"
+    assert task["vars"]["master_price_books"] == "{{ __farm_price_books }}"
+    # With --tags, only the role checks the books, on the first master before it is changed.
+    (deployment,) = load_yaml(root / "playbooks/master.yml")
+    (role,) = (found for found in deployment["roles"] if found["role"] == "master")
+    assert role["vars"]["master_price_books"] == "{{ __farm_price_books }}"
+
+
+def test_the_same_book_of_all_masters_is_no_problem() -> None:
+    cases: list[dict[str, Any]] = [
+        {},
+        {"m1": []},
+        {"m1": [_ENTRY], "m2": [dict(reversed(_ENTRY.items()))]},
+    ]
+    for books in cases:
+        known = _variables(master_price_book=[_ENTRY], master_price_books=books)
+        assert render("{{ __master_problems }}", known) == []
+
+
+@pytest.mark.slow
+def test_the_playbook_refuses_different_books_of_masters_before_any_change(
+    root: Path, tmp_path: Path
+) -> None:
+    book = [_ENTRY | {"valid_from": "2026-01-01"}]
+    masters: dict[str, Any] = {
+        "m1": {},
+        "m2": {"master_price_book": [_ENTRY | {"valid_from": "2026-01-01", "currency": "USD"}]},
+        "m3": {},
+        "m4": {"master_price_book": []},
+    }
+    done = _run_preflight(root, tmp_path, {"w1": {}}, masters, master_price_book=book)
+    printed = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert "The price book (master_price_book) of m2, m4 differs from that of m1" in printed
+    assert printed.count("changed=0") == len(masters)
+
+    same = {name: {"master_price_book": book} for name in masters}
+    done = _run_preflight(root, tmp_path, {"w1": {}}, same)
+    assert done.returncode == 0, done.stdout

@@ -76,6 +76,7 @@ SAMPLES: dict[str, list[Any]] = {
         [{"valid_from": "2026-01-01", "currency": "EUR", "source": "a"}],
         [{"valid_from": "2026-02-01", "currency": "USD", "source": "b"}],
     ],
+    "master_price_books": [{"m1": []}, {"m1": [], "m2": [{"source": "a"}]}],
     "master_worker_prices": [
         {"w1": {"per_hour": 0.5, "energy_per_kwh": "", "currency": "EUR"}},
         {"w1": {"per_hour": 0.6, "energy_per_kwh": 0.3, "currency": "USD"}},
