@@ -43,7 +43,7 @@ def test_the_metrics_are_backed_up_with_the_rights_of_the_service(machine: Machi
     assert backup.rc == 0, machine.host.run(
         "journalctl --unit ffrtmp-victoria-metrics-backup --output cat --lines 20"
     ).stdout
-    listed = machine.host.run("ls /var/backups/ffmpeg-rtmp-victoria-metrics")
+    listed = machine.host.run("ls /var/backups/ffmpeg-rtmp-victoria-metrics/latest/")
     assert "backup_complete.ignore" in listed.stdout
 
 
