@@ -10,6 +10,9 @@ import pytest
 import role_template
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ffrtmp_shared import config
+from ffrtmp_worker.exporters.ffmpeg import FfmpegExporterSettings
+from role_templates import load_yaml, render
 from ruamel.yaml import YAML
 from settings_probe import run_play
 
@@ -66,6 +69,28 @@ def test_the_group_of_the_progress_socket_is_created(probed: dict[str, Any]) -> 
         "common", "sysusers.conf.j2", common_extra_groups=probed["w1"]["groups"]
     )
     assert "g progress -" in accounts.splitlines()
+
+
+def test_the_exporter_of_ffmpeg_gets_the_number_of_slots(root: Path, tmp_path: Path) -> None:
+    """Its settings change with the number, so that it is restarted without the removed slots."""
+    (deployment, *_) = load_yaml(root / "playbooks/worker.yml")
+    (exporter,) = (
+        found
+        for found in deployment["vars"]["__farm_worker_exporters"]
+        if found["name"] == "ffmpeg"
+    )
+    known = {"worker_slots": "3", "worker_progress_socket": "/run/progress.sock"}
+    settings = render("{{ settings | to_json }}", known | {"settings": exporter["settings"]})
+    listener = {
+        "listen_address": "127.0.0.1",
+        "listen_port": 9512,
+        "certificate_file": "/c",
+        "key_file": "/k",
+        "client_ca_file": "/a",
+    }
+    file = tmp_path / "exporter-ffmpeg.yml"
+    file.write_text(json.dumps({"exporter": listener, **json.loads(settings)}))
+    assert config.load(file, FfmpegExporterSettings).slots == 3
 
 
 def test_renamed_and_removed_variables_have_different_remedies(probed: dict[str, Any]) -> None:

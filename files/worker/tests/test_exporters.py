@@ -20,7 +20,7 @@ import promtool
 import pytest
 import trustme
 from ffrtmp_shared import __version__
-from ffrtmp_shared.loop_registry import LoopRegistry
+from ffrtmp_shared.loop_registry import LoopReading, LoopRegistry
 from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity, SpoolCounts
 from ffrtmp_worker.energy import client as energy_client
 from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, ZoneReading, request_reading
@@ -264,6 +264,21 @@ def test_a_slot_without_an_agent_for_a_day_is_forgotten() -> None:
     assert 'ffrtmp_ffmpeg_stage{slot="1",stage="idle"} 1.0' in _scrape(SlotCollector(slots))
     now = 24 * 3600.0
     assert _samples(_scrape(SlotCollector(slots))) == []
+
+
+def test_slots_that_the_worker_no_longer_has_are_ignored() -> None:
+    """An agent of a removed slot that is killed cannot report that its loops have ended."""
+    slots = SlotRegistry(slots=1)
+    loop = LoopReading(
+        name="claims", last_success_unix_s=1.0, failures=0, items_set_aside=0, stale_after_s=300.0
+    )
+    for slot in (1, 2):
+        slots.update(SlotActivity(slot=slot, stage="idle", loops=(loop,)))
+    lines = _samples(_scrape(SlotCollector(slots)))
+    limit = "ffrtmp_agent_loop_stale_after_seconds"
+    found = [line for line in lines if line.startswith(limit)]
+    assert found == [f'{limit}{{loop="claims",slot="1"}} 300.0']
+    assert not any('slot="2"' in line for line in lines)
 
 
 def test_a_running_encode_has_only_samples_of_known_values() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.encoders import ENCODERS
@@ -16,6 +17,7 @@ from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.scenario import KINDS
+from msgspec import Meta
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -42,10 +44,15 @@ _FORGET_AFTER_S = 24 * 3600.0
 
 
 class FfmpegExporterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The exporter's settings file. `progress_socket` receives the agents' datagrams."""
+    """The exporter's settings file.
+
+    `progress_socket` receives the agents' datagrams. `slots` is the number of slots of the worker.
+    Datagrams of slots with a higher number, whose agents have not ended yet, are ignored.
+    """
 
     exporter: ExporterSettings
     progress_socket: Path
+    slots: Annotated[int, Meta(ge=1, le=100_000)] = _MAX_SLOTS
     log_level: str = "info"
 
 
@@ -132,15 +139,23 @@ class _Slot:
 class SlotRegistry:
     """Collects the activity of the slots and returns it as metrics. It is thread-safe."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Use `clock`, in seconds, to detect slots that no longer send datagrams."""
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, slots: int = _MAX_SLOTS
+    ) -> None:
+        """Create an empty registry.
+
+        Args:
+            clock: The time in seconds, to detect slots that no longer send datagrams.
+            slots: The number of slots of the worker, of which at most 1,024 are stored.
+        """
         self._clock = clock
+        self._last_slot = min(slots, _MAX_SLOTS)
         self._slots: dict[int, _Slot] = {}
         self._lock = threading.Lock()
 
     def update(self, activity: SlotActivity) -> None:
-        """Store the activity of a slot, unless the number of the slot is invalid."""
-        if not 0 < activity.slot <= _MAX_SLOTS:
+        """Store the activity of a slot, unless the worker has no slot of this number."""
+        if not 0 < activity.slot <= self._last_slot:
             return
         with self._lock:
             slot = self._slots.setdefault(activity.slot, _Slot(activity, self._clock()))
@@ -305,7 +320,7 @@ class DatagramReceiver:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     settings = read_settings("ffrtmp-exporter-ffmpeg", arguments, FfmpegExporterSettings)
-    slots = SlotRegistry()
+    slots = SlotRegistry(slots=settings.slots)
     loops = LoopRegistry()
     try:
         with listen(settings.progress_socket) as opened:
