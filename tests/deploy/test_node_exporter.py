@@ -91,9 +91,10 @@ def collectors(page: str) -> set[str]:
 
 def test_only_the_named_collectors_run(site: Site) -> None:
     defaults = load_yaml(_ROLE / "defaults/main.yml")
-    with running(site, node_exporter_extra_collectors=["loadavg", "cpu"]) as url:
+    extra = ["loadavg", "cpu", "systemd"]
+    with running(site, node_exporter_extra_collectors=extra) as url:
         page = httpx.get(url, verify=site.context()).text
-    assert collectors(page) == {*defaults["node_exporter_collectors"], "loadavg", "cpu"}
+    assert collectors(page) == {*defaults["node_exporter_collectors"], *extra}
     # File systems in memory cannot fill a disk.
     assert 'fstype="tmpfs"' not in page
     assert "node_filesystem_avail_bytes{" in page
