@@ -18,6 +18,7 @@ from ffrtmp_master.exporters.health import FarmHealth, Health
 from ffrtmp_master.exporters.probe_connections import ProbeFailure
 from ffrtmp_master.exporters.probe_metrics import ComponentSelection, DiskRecorder, ProbeCollector
 from ffrtmp_master.exporters.probes import ProbeOutcome
+from ffrtmp_master.exporters.unit_names import UnitNames
 from ffrtmp_master.store.queue_stats import DatabaseSize
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_master.telemetry.metrics import Metrics
@@ -156,7 +157,8 @@ def _health() -> Iterable[Metric]:
         heartbeat=heartbeat,
         heartbeat_at=now,
     )
-    return *FarmHealth().metrics_of(Health(is_ready=True, nodes=(node,))), *probes.collect()
+    health = Health(is_ready=True, nodes=(node,), unit_names=UnitNames().update([node]))
+    return *FarmHealth().metrics_of(health), *probes.collect()
 
 
 def _source(name: str) -> Iterable[Metric]:

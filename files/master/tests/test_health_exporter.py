@@ -182,6 +182,16 @@ def test_a_worker_is_probed_without_a_change_of_a_file(site: Site, master: Maste
         assert found["ffrtmp_node_failed_units", ("worker1",)] == 2
         assert found["ffrtmp_node_failed_unit_info", ("worker1", "b.mount")] == 1
 
+        # Two names are known. Only 30 of these can be added to them within a day.
+        units = tuple(f"unit-{number}.service" for number in range(32))
+        with master.client("worker1") as agent:
+            heartbeat = NodeHeartbeat(failed_unit_count=32, failed_units=units)
+            agent.send_node_heartbeat("worker1", heartbeat)
+        others = ("ffrtmp_node_failed_unit_info", ("worker1", "other"))
+        found = health.wait(lambda found: others in found)
+        named = {labels[1] for name, labels in found if name == others[0]}
+        assert named == {*units[:30], "other"}
+
         with master.http("admin") as admin:
             admin.delete("/v1/nodes/worker1").raise_for_status()
         found = health.wait(lambda found: ("ffrtmp_probe_success", target) not in found)

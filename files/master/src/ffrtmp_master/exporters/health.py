@@ -4,9 +4,9 @@ import argparse
 import sys
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ from ffrtmp_master.exporters.node_metrics import node_metrics
 from ffrtmp_master.exporters.polling import PollingCollector
 from ffrtmp_master.exporters.probe_service import ProbeService
 from ffrtmp_master.exporters.run_history import RunApi, RunHistory
+from ffrtmp_master.exporters.unit_names import UnitNames
 
 _PROGRAM = "ffrtmp-exporter-health"
 _FAILED = 1
@@ -44,11 +45,19 @@ class FarmApi(RunApi, Protocol):
 
 @dataclass(frozen=True)
 class Health:
-    """The state of the farm at one moment; `runs` are the unfinished runs."""
+    """The state of the farm at one moment.
+
+    Attributes:
+        is_ready: Whether the master can serve.
+        nodes: All nodes.
+        runs: The unfinished runs.
+        unit_names: The names of failed units to show, by the name of the node.
+    """
 
     is_ready: bool
     nodes: Sequence[Node] = ()
     runs: Collection[Run] = ()
+    unit_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class FarmHealth(Collector):
@@ -64,6 +73,7 @@ class FarmHealth(Collector):
         self._health = Health(is_ready=False)
         self._known_nodes: Sequence[Node] = ()
         self._history = RunHistory()
+        self._unit_names = UnitNames()
         self._is_complete = False
 
     def is_complete(self) -> bool:
@@ -82,7 +92,8 @@ class FarmHealth(Collector):
             nodes = api.nodes()
             self._known_nodes = nodes
             self._history.update(api)
-            health = Health(True, nodes, self._history.unfinished.values())
+            runs = self._history.unfinished.values()
+            health = Health(True, nodes, runs, self._unit_names.update(nodes))
         finally:
             with self._lock:
                 self._health = health
@@ -109,7 +120,7 @@ class FarmHealth(Collector):
             "ffrtmp_master_ready", "Whether the master can serve", float(health.is_ready)
         )
         if health.is_ready:
-            yield from node_metrics(health.nodes)
+            yield from node_metrics(health.nodes, health.unit_names)
             yield from _run_metrics(health.runs)
         yield _ended(dict(self._history.ended))
 

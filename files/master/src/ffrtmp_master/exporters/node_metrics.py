@@ -1,6 +1,6 @@
 """Metrics of the nodes of a farm, from their registration and their heartbeats."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from ffrtmp_shared.models import Node
 from ffrtmp_shared.states import NodeState
@@ -11,10 +11,17 @@ from prometheus_client.metrics_core import Metric
 _HEARTBEAT_AGE_MAX_S = 300.0
 
 
-def node_metrics(nodes: Iterable[Node]) -> Iterable[Metric]:
-    """Return the metrics of the nodes. The condition of a host is omitted if it is outdated."""
+def node_metrics(
+    nodes: Iterable[Node], unit_names: Mapping[str, Sequence[str]]
+) -> Iterable[Metric]:
+    """Return the metrics of the nodes. The condition of a host is omitted if it is outdated.
+
+    Args:
+        nodes: The nodes.
+        unit_names: The names of failed units to show, by the name of the node.
+    """
     nodes = tuple(nodes)
-    return *_states(nodes), *_conditions(nodes)
+    return *_states(nodes), *_conditions(nodes, unit_names)
 
 
 def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
@@ -43,7 +50,7 @@ def _states(nodes: Iterable[Node]) -> Iterable[Metric]:
     return up, state, seen
 
 
-def _conditions(nodes: Iterable[Node]) -> Iterable[Metric]:
+def _conditions(nodes: Iterable[Node], unit_names: Mapping[str, Sequence[str]]) -> Iterable[Metric]:
     offset = GaugeMetricFamily(
         "ffrtmp_node_clock_offset_seconds",
         "Time by which the clock of the node is ahead of that of the master",
@@ -63,7 +70,7 @@ def _conditions(nodes: Iterable[Node]) -> Iterable[Metric]:
     )
     named = InfoMetricFamily(
         "ffrtmp_node_failed_unit",
-        "The failed units of the node by name, at most 32",
+        "The failed units of the node by name, at most 32 names a day; other for all further ones",
         labels=["node"],
     )
     for node in nodes:
@@ -75,7 +82,7 @@ def _conditions(nodes: Iterable[Node]) -> Iterable[Metric]:
             uncertainty.add_metric([node.name], heartbeat.clock.uncertainty_s)
         if heartbeat.failed_unit_count is not None:
             count.add_metric([node.name], heartbeat.failed_unit_count)
-        for unit in dict.fromkeys(heartbeat.failed_units):
+        for unit in unit_names.get(node.name, ()):
             named.add_metric([node.name], {"unit": unit})
     return offset, uncertainty, count, named
 
