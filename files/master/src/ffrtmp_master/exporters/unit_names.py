@@ -39,7 +39,7 @@ class UnitNames:
                 for name, shown_at in self._last_shown.get(node.name, {}).items()
                 if now - shown_at < _REMEMBERED_S
             }
-            named = [name for name in dict.fromkeys(reported) if _is_shown(name, known, now)]
+            named = [name for name in dict.fromkeys(reported) if _admit(name, known, now)]
             has_others = len(named) < len(set(reported))
             shown[node.name] = (*named, OTHER_UNITS) if has_others else tuple(named)
             last_shown[node.name] = known
@@ -47,8 +47,8 @@ class UnitNames:
         return shown
 
 
-def _is_shown(name: str, known: dict[str, float], now: float) -> bool:
-    """Return whether a name is shown now, and record in `known` that it is."""
+def _admit(name: str, known: dict[str, float], now: float) -> bool:
+    """Record in `known` that a name is shown now, if it may be; return whether it may."""
     if name == OTHER_UNITS or (name not in known and len(known) >= NAMES_MAX):
         return False
     known[name] = now
