@@ -122,6 +122,7 @@ def measurement() -> Measurement:
             host_tuning="on",
             source_cached_ratio=1.0,
             measured_at=datetime(2026, 1, 1, tzinfo=UTC),
+            node_use="exclusive",
             slot=SlotEnvironment(
                 cpus=4,
                 quota_cpus=4.0,

@@ -147,6 +147,29 @@ def test_costs_and_carbon_have_their_components() -> None:
     assert samples(found, "ffrtmp_cost_per_ladder_hour") == {}
 
 
+def test_the_costs_of_jobs_that_are_not_exclusive_are_marked_as_estimates() -> None:
+    def used(node_use: str) -> Measurement:
+        environment = msgspec.structs.replace(
+            factories.measurement().environment, node_use=node_use
+        )
+        return measured(environment=environment)
+
+    run_id = new_id()
+    alone = result(run_id=run_id, measurement=used("exclusive"))
+    shared = result(
+        run_id=run_id,
+        scenario=factories.scenario(name="clip/two"),
+        measurement=used("shared"),
+    )
+    found = exported(PricedFarm(ENTRY), alone, shared)
+    assert value(found, "ffrtmp_cost_estimated", **LABELS) is None
+    assert value(found, "ffrtmp_cost_estimated", **LABELS | {"scenario": "clip/two"}) == 1
+    # Both have costs.
+    for scenario in ("clip/one", "clip/two"):
+        labels = LABELS | {"scenario": scenario, "currency": "EUR", "component": "energy"}
+        assert value(found, "ffrtmp_cost_per_video_minute", **labels) == pytest.approx(0.00012)
+
+
 def test_a_result_has_the_prices_of_its_time() -> None:
     """The price changes in the middle of a run, between the first and the second scenario."""
     changed = ENTRY | {

@@ -385,6 +385,17 @@ def test_the_results_of_a_page_of_the_master_are_all_counted(ready_harness: Any)
     assert value(latest, "ffrtmp_results_undecodable") == 1
 
 
+def test_the_energy_of_a_job_that_is_not_exclusive_is_an_estimate(ready_harness: Any) -> None:
+    alone = finish_job(ready_harness)
+    environment = msgspec.structs.replace(alone.measurement.environment, node_use="shared")
+    measured = msgspec.structs.replace(alone.measurement, environment=environment)
+    for result, expected in ((alone, None), (changed(alone, measurement=measured), 1)):
+        latest = latest_results(day_2)
+        refresh(latest, page_of(result))
+        assert value(latest, "ffrtmp_result_energy_joules", **LABELS) is not None
+        assert value(latest, "ffrtmp_result_energy_estimated", **LABELS) == expected
+
+
 def test_unavailable_values_have_no_sample(ready_harness: Any) -> None:
     result = finish_job(ready_harness)
     measured = msgspec.structs.replace(result.measurement, quality=Unavailable(reason="no libvmaf"))

@@ -67,9 +67,19 @@ log_level: info
     return file
 
 
-def _offer(master: ApiServer, source: Path, spec: Scenario, *, heartbeat_s: float = 0.2) -> Job:
+def _offer(
+    master: ApiServer,
+    source: Path,
+    spec: Scenario,
+    *,
+    heartbeat_s: float = 0.2,
+    is_exclusive: bool = True,
+) -> Job:
     """Answer the next claim with a job that encodes `source`."""
     claim = claim_of(spec, heartbeat_s)
+    claim = msgspec.structs.replace(
+        claim, job=msgspec.structs.replace(claim.job, exclusive=is_exclusive)
+    )
     master.sources[spec.source.sha256] = source.read_bytes()
     master.claims.append(claim)
     return claim.job
@@ -124,6 +134,7 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert registration.encoders == tuple(sorted(registration.encoders))
     report = msgspec.json.decode(master.bodies("/result")[0], type=ResultReport)
     assert (report.attempt, report.measurement.output.frames) == (3, 40)
+    assert report.measurement.environment.node_use == "exclusive"
     assert [artifact.name for artifact in report.artifacts] == [
         "ffmpeg.log",
         "series.parquet",
@@ -158,7 +169,7 @@ def test_the_exporter_receives_the_encode_and_the_last_quality(
     path = tmp_path / "progress.sock"
     with config.open("a", encoding="utf-8") as file:
         file.write(f"progress_socket: {path}\n")
-    _offer(master, clip, scenario(clip))
+    _offer(master, clip, scenario(clip), is_exclusive=False)
     with listen(path) as opened, _running(config):
         opened.settimeout(TIMEOUT_S)
         activities = []
@@ -171,6 +182,7 @@ def test_the_exporter_receives_the_encode_and_the_last_quality(
     assert {activity.last for activity in encoding} == {None}
     assert {a.fps for a in activities if a.stage != "encode"} == {None}
     report = msgspec.json.decode(master.bodies("/result")[0], type=ResultReport)
+    assert report.measurement.environment.node_use == "shared"
     quality = report.measurement.quality
     assert isinstance(quality, QualityMeasurement)
     loops = {loop.name for activity in encoding for loop in activity.loops}

@@ -129,6 +129,7 @@ ENVIRONMENT: dict[str, Check] = {
     "microcode": text,
     "numa_nodes": text,
     "host_tuning": lambda value: value in {"on", "off"},
+    "node_use": lambda value: value == "exclusive",
     "source_cached_ratio": RATIO,
 }
 PROVENANCE: dict[str, Check] = {

@@ -11,6 +11,7 @@ from ffrtmp_analysis import carbon, cost, efficiency
 from ffrtmp_analysis.carbon import Carbon
 from ffrtmp_analysis.cost import Cost, NodeCost, NodeHour, NodePower
 from ffrtmp_analysis.encode_energy import encode_energy
+from ffrtmp_analysis.node_sharing import may_have_shared
 from ffrtmp_analysis.price_book import CostGap, rates_at
 
 
@@ -19,7 +20,8 @@ class EncodeUse(NamedTuple):
 
     `video_s` is the duration of the video in seconds; streams that ran together are added up.
     `streams` is the number of streams that ran together, or None if the encode was not in real
-    time. `is_ladder` is true if it had several renditions.
+    time. `is_ladder` is true if it had several renditions. `is_estimate` is true if other jobs
+    could run on the node at the same time; see `node_sharing`.
     """
 
     wall_s: float
@@ -27,6 +29,7 @@ class EncodeUse(NamedTuple):
     energy_j: float | None
     streams: int | None
     is_ladder: bool
+    is_estimate: bool
 
 
 class PricedEncode(NamedTuple):
@@ -55,6 +58,7 @@ def encode_use(result: Result) -> EncodeUse:
         energy_j=encode_energy(result).total_j,
         streams=streams,
         is_ladder=bool(measured.renditions),
+        is_estimate=may_have_shared(result),
     )
 
 

@@ -48,6 +48,12 @@ class Unavailable(
     cause: Cause | None = None
 
 
+NODE_EXCLUSIVE = "exclusive"
+"""The use of a node by a job, while no other job can run on it."""
+
+NODE_SHARED = "shared"
+"""The use of a node by a job, while other jobs can run on it."""
+
 _UNKNOWN = Unavailable(reason="this release of the agent did not measure it")
 
 
@@ -250,7 +256,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     these CPUs. `host_tuning` is `on` if the farm's tuning of the host was active during the whole
     encode. `source_cached_ratio` is the fraction of the source that was in the page cache at the
     start. `slot` describes only the part of the host that the encode was allowed to use.
-    `measured_at` is the time of the start, according to the clock of the host.
+    `node_use` is `exclusive` if no other job could run on the node at the same time, and otherwise
+    `shared`. `measured_at` is the time of the start, according to the clock of the host.
     """
 
     kernel: Text
@@ -279,6 +286,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source_cached_ratio: Amount | Unavailable = _UNKNOWN
     slot: SlotEnvironment | Unavailable = _UNKNOWN
     measured_at: Moment | Unavailable = _UNKNOWN
+    node_use: Text | Unavailable = _UNKNOWN
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
@@ -82,6 +82,13 @@ _CARBON = ScenarioGauge(
     "Carbon dioxide equivalent of a minute of video in the last encode, by the SCI specification "
     "(ISO/IEC 21031); add the components up",
 )
+_ESTIMATED = ScenarioGauge(
+    "ffrtmp_cost_estimated",
+    "",
+    "1 if other jobs could run on the node during the last encode, so that its costs and its "
+    "carbon are estimates: they are those of the whole node, with the energy of these jobs; absent "
+    "otherwise",
+)
 
 
 class PriceApi(Protocol):
@@ -117,6 +124,7 @@ class _Priced(NamedTuple):
     """Everything that is exported."""
 
     encodes: Mapping[ScenarioLabels, PricedEncode]
+    estimates: Collection[ScenarioLabels]
     nodes: Mapping[str, NodeCost | CostGap]
     entry: PriceEntry | None
     omitted: int
@@ -141,7 +149,7 @@ class FarmCosts(Collector):
         )
         self._book: PriceBook | None = None
         self._known: dict[ScenarioLabels, tuple[EncodeUse, PricedEncode]] = {}
-        self._priced = _Priced({}, {}, None, 0)
+        self._priced = _Priced({}, (), {}, None, 0)
 
     def is_complete(self) -> bool:
         """Return whether all results and the price book have been read once."""
@@ -176,6 +184,7 @@ class FarmCosts(Collector):
         self._known = self._priced_encodes(latest, book)
         self._priced = _Priced(
             encodes={labels: priced for labels, (_, priced) in self._known.items()},
+            estimates=[labels for labels, (use, _) in self._known.items() if use.is_estimate],
             nodes=nodes,
             entry=entry_at(book, datetime.fromtimestamp(now_s, UTC)),
             omitted=omitted,
@@ -188,6 +197,7 @@ class FarmCosts(Collector):
         for field, described in _COSTS.items():
             yield _cost_gauge(described, priced.encodes, field)
         yield _carbon_gauge(priced.encodes)
+        yield _estimate_gauge(priced.estimates)
         yield from _availability(priced)
         yield from _node_gauges(priced.nodes)
         yield from _entry_metrics(priced.entry)
@@ -240,6 +250,13 @@ def _carbon_gauge(encodes: Mapping[ScenarioLabels, PricedEncode]) -> Metric:
         if isinstance(priced.carbon, Carbon):
             gauge.add_metric((*labels, "operational"), priced.carbon.operational_g)
             gauge.add_metric((*labels, "embodied"), priced.carbon.embodied_g)
+    return gauge
+
+
+def _estimate_gauge(estimates: Collection[ScenarioLabels]) -> Metric:
+    gauge = _ESTIMATED.metric()
+    for labels in estimates:
+        gauge.add_metric(labels, 1)
     return gauge
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ffrtmp_analysis import efficiency
 from ffrtmp_analysis.bit_rate import bytes_per_s, output_bits_per_s, video_bits_per_s
 from ffrtmp_analysis.encode_energy import encode_energy
+from ffrtmp_analysis.node_sharing import may_have_shared
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_runner import AfterPass
@@ -67,6 +68,7 @@ class ResultValues(NamedTuple):
     gpu_energy_j: float | None = None
     energy_per_frame_j: float | None = None
     energy_per_video_minute_j: float | None = None
+    energy_estimated: float | None = None
     density_streams: float | None = None
 
 
@@ -118,6 +120,12 @@ _VALUE_GAUGES = {
         "Energy of the CPU packages, memory and NVIDIA GPUs during the last encode per minute of "
         "encoded video, if measured; the streams of a density are added up, and the renditions of "
         "a ladder count once",
+    ),
+    "energy_estimated": ScenarioGauge(
+        "ffrtmp_result_energy_estimated",
+        "",
+        "1 if other jobs could run on the node during the last encode, so that its energy contains "
+        "that of these jobs and is an estimate; absent otherwise",
     ),
     "density_streams": ScenarioGauge(
         "ffrtmp_result_density_streams",
@@ -268,6 +276,7 @@ def values_of(result: Result) -> Iterator[tuple[ScenarioLabels, ResultValues]]:
             energy_per_video_minute_j=efficiency.energy_per_video_minute_j(
                 energy.total_j, efficiency.video_duration_s(encode.speed, encode.wall_s)
             ),
+            energy_estimated=1.0 if may_have_shared(result) else None,
             density_streams=None if measured.density is None else measured.density.streams,
         ),
     )

@@ -305,6 +305,7 @@ COLUMNS: tuple[Column, ...] = (
     _environment("cpu_smt", _TEXT, "smt"),
     _environment("numa_nodes", _TEXT),
     _environment("host_tuning", _TEXT),
+    _environment("node_use", _TEXT),
     _environment("source_cached_ratio", _NUMBER),
     _environment("measured_at", _MOMENT),
     _environment("cpu_frequency_mhz", _NUMBER),

@@ -13,7 +13,12 @@ from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreach
 from ffrtmp_shared.credentials import ClientCertificate, read_token
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
-from ffrtmp_shared.measurement import Measurement, QualityMeasurement
+from ffrtmp_shared.measurement import (
+    NODE_EXCLUSIVE,
+    NODE_SHARED,
+    Measurement,
+    QualityMeasurement,
+)
 from ffrtmp_shared.models import (
     Artifact,
     Claim,
@@ -210,6 +215,7 @@ class Agent:
         try:
             measured = kinds.run_attempt(self._builds.tools_for(attempt, client))
             measured = conforming_measurement(msgspec.to_builtins(measured))
+            measured = _with_node_use(measured, is_exclusive=claim.job.exclusive)
             series_file.write_series_file(attempt.series, folder)
             scores_file.write_score_files(folder)
         except AttemptFailedError as error:
@@ -289,6 +295,13 @@ class Agent:
         self._spool.add(_spooled_report(claim, outcome, described), files, claim.artifact_bytes_max)
         ended = outcome.failure_class if isinstance(outcome, Failure) else "measured"
         _log.info("attempt ended: %s", ended, extra={"job": claim.job.id})
+
+
+def _with_node_use(measured: Measurement, *, is_exclusive: bool) -> Measurement:
+    environment = msgspec.structs.replace(
+        measured.environment, node_use=NODE_EXCLUSIVE if is_exclusive else NODE_SHARED
+    )
+    return msgspec.structs.replace(measured, environment=environment)
 
 
 def _last_result(scenario: Scenario, measured: Measurement) -> LastResult:
