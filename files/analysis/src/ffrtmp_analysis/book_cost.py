@@ -11,7 +11,7 @@ from ffrtmp_analysis import carbon, cost, efficiency
 from ffrtmp_analysis.carbon import Carbon
 from ffrtmp_analysis.cost import Cost, NodeCost, NodeHour, NodePower
 from ffrtmp_analysis.encode_energy import encode_energy
-from ffrtmp_analysis.node_sharing import may_have_shared
+from ffrtmp_analysis.node_use import may_have_shared
 from ffrtmp_analysis.price_book import CostGap, rates_at
 
 
@@ -21,7 +21,7 @@ class EncodeUse(NamedTuple):
     `video_s` is the duration of the video in seconds; streams that ran together are added up.
     `streams` is the number of streams that ran together, or None if the encode was not in real
     time. `is_ladder` is true if it had several renditions. `is_estimate` is true if other jobs
-    could run on the node at the same time; see `node_sharing`.
+    could run on the node at the same time; see `node_use`.
     """
 
     wall_s: float

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ffrtmp_analysis import efficiency
 from ffrtmp_analysis.bit_rate import bytes_per_s, output_bits_per_s, video_bits_per_s
 from ffrtmp_analysis.encode_energy import encode_energy
-from ffrtmp_analysis.node_sharing import may_have_shared
+from ffrtmp_analysis.node_use import may_have_shared
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_runner import AfterPass

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 import result_collectors
 from ffrtmp_analysis.book_cost import encode_use
-from ffrtmp_analysis.node_sharing import may_have_shared
+from ffrtmp_analysis.node_use import may_have_shared
 from ffrtmp_shared.measurement import NODE_EXCLUSIVE, NODE_SHARED, Unavailable
 
 
