@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from jsonschema import Draft202012Validator
@@ -23,6 +23,7 @@ from ffrtmp_shared.scenario import (
     RatePoint,
     Rendition,
     Scenario,
+    Source,
     WarmUp,
     stream_faults,
 )
@@ -53,6 +54,7 @@ MAX_JOBS = 100_000
 """The maximum number of jobs of a run."""
 
 _Path = list[str | int]
+_Input = TypeVar("_Input", Source, FfmpegUnderTest)
 
 # The kinds of encodes that result in one scenario for each rate point.
 _AT_RATES = ("transcode", "density", "live")
@@ -334,20 +336,28 @@ def _invalid_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
                 )
 
 
+def _checked(resolved: _Input) -> _Input:
+    """Check the constraints of a struct's fields, which its constructor does not.
+
+    Raises msgspec.ValidationError if a stored job with this struct could not be read again.
+    """
+    return msgspec.convert(msgspec.to_builtins(resolved), type(resolved))
+
+
 def _invalid_items(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
     """Yield the problems of sources and FFmpegs, and of missing or extra fields of encodes."""
     for number, source in enumerate(suite.sources):
         try:
-            messages = source.resolve().problems()
-        except ValueError as error:
+            messages = _checked(source.resolve()).problems()
+        except (ValueError, msgspec.ValidationError) as error:
             messages = [str(error)]
         for message in messages:
             line = line_of(document, ["sources", number])
             yield SuiteProblem(line, f"sources.{number}: {message}")
     for number, ffmpeg in enumerate(suite.ffmpegs):
         try:
-            ffmpeg.resolve()
-        except ValueError as error:
+            _checked(ffmpeg.resolve())
+        except (ValueError, msgspec.ValidationError) as error:
             line = line_of(document, ["ffmpegs", number])
             yield SuiteProblem(line, f"ffmpegs.{number}: {error}")
     for number, encode in enumerate(suite.encodes):
