@@ -1,14 +1,12 @@
 """A play that shows the settings that playbooks derive from an inventory."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+from local_playbook import run_playbook
 
 
 def run_play(root: Path, folder: Path, children: dict[str, Any], play: dict[str, Any]) -> None:
@@ -29,12 +27,5 @@ def run_play(root: Path, folder: Path, children: dict[str, Any], play: dict[str,
     (inventory / "hosts.yml").write_text(json.dumps({"all": {"vars": local, "children": children}}))
     shutil.copytree(root / "playbooks/vars", folder / "playbooks/vars")
     (folder / "playbooks/probe.yml").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [_PLAYBOOK, "--inventory", inventory, "playbooks/probe.yml"],
-        cwd=folder,
-        env=os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_playbook(root, folder, "-i", str(inventory), "playbooks/probe.yml")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,14 +1,13 @@
 """Tests of the groups and the address filter of the units on a host that is master and worker."""
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from local_playbook import run_playbook
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
@@ -135,14 +134,7 @@ def units(tmp_path_factory: pytest.TempPathFactory) -> Units:
         ],
     }
     (folder / "play.yml").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts.yml", "play.yml"],
-        cwd=folder,
-        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_playbook(ROOT, folder, "-i", "hosts.yml", "play.yml")
     assert (folder / "plain/agent").exists(), done.stdout
     return Units(folder, " ".join(done.stdout.split()))
 

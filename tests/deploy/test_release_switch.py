@@ -2,12 +2,12 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from local_playbook import run_playbook
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
@@ -38,14 +38,7 @@ def test_the_current_release_is_recognized(root: Path, tmp_path: Path, is_link: 
         "tasks": [{"name": "Switch", "ansible.builtin.include_role": role}],
     }
     (tmp_path / "play.yml").write_text(json.dumps([play]))
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "play.yml"],
-        cwd=tmp_path,
-        env=os.environ | {"ANSIBLE_CONFIG": str(root / "ansible.cfg"), "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_playbook(root, tmp_path, "-i", "localhost,", "play.yml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changed=0" in done.stdout
     assert "Link the release as the current one" not in done.stdout
@@ -118,19 +111,8 @@ def switch(
         "tasks": [{"name": "Switch", "ansible.builtin.include_role": role}],
     }
     (folder / "play.yml").write_text(json.dumps([play]))
-    environment = {
-        "ANSIBLE_CONFIG": str(root / "ansible.cfg"),
-        "LC_ALL": "C.UTF-8",
-        "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "play.yml"],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    done = run_playbook(root, folder, "-i", "localhost,", "play.yml", PATH=path)
     printed = " ".join(done.stdout.replace("\\n", " ").split())
     return Switch(done.returncode, printed, (folder / "opt/current").readlink().name)
 

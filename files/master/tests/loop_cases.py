@@ -96,6 +96,13 @@ class Farm:
             future.cancel()
             portal.__exit__(None, None, None)
 
+    def claim_two(self) -> list[Any]:
+        """Submit two jobs, and claim one of them on each of two nodes."""
+        self.harness.register("worker2")
+        for _ in range(2):
+            self.harness.submit()
+        return [self.harness.claim(node) for node in ("worker1", "worker2")]
+
     def metrics(self, loop: str) -> dict[str, float]:
         """Return the exported metrics of a loop, by the end of their names."""
         page = self.services.metric_page.render("")[0].decode()
@@ -151,11 +158,7 @@ class LeaseExpiry(Case):
     table = "jobs"
 
     def prepare(self) -> None:
-        self.farm.harness.register("worker2")
-        for _ in range(2):
-            self.farm.harness.submit()
-        self.bad = self.farm.harness.claim("worker1")["job"]["id"]
-        self.good = self.farm.harness.claim("worker2")["job"]["id"]
+        self.bad, self.good = (claim["job"]["id"] for claim in self.farm.claim_two())
         self.farm.refuse("UPDATE", "jobs", f"OLD.id = '{hex_id(self.bad)}'")
         self.farm.harness.clock.advance(3600)
 
@@ -286,10 +289,7 @@ class Logs(Case):
     table = "job_logs"
 
     def prepare(self) -> None:
-        self.farm.harness.register("worker2")
-        for _ in range(2):
-            self.farm.harness.submit()
-        claims = [self.farm.harness.claim(node) for node in ("worker1", "worker2")]
+        claims = self.farm.claim_two()
         self.bad, self.good = (claim["job"]["id"] for claim in claims)
         self.farm.sql("UPDATE jobs SET state = 'paused' WHERE id = ?", hex_id(self.bad))
         for claim in claims:

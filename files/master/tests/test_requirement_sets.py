@@ -223,6 +223,17 @@ def count_pending(harness: MasterHarness) -> None:
         portal.call(harness.services.reader.read, count)
 
 
+def test_a_node_registered_again_after_its_removal_is_matched_anew(
+    ready_harness: MasterHarness,
+) -> None:
+    job = ready_harness.submit(requirements={"labels": {"rack": "b"}})
+    ready_harness.register("worker3", labels={"rack": "a"})
+    assert ready_harness.claim("worker3") is None
+    ready_harness.ok("admin", "DELETE", "/v1/nodes/worker3")
+    ready_harness.register("worker3", labels={"rack": "b"})
+    assert ready_harness.claim("worker3")["job"]["id"] == job["id"]
+
+
 def test_a_new_set_is_accepted_after_another_master_has_removed_others(
     outdated: MasterHarness,
 ) -> None:

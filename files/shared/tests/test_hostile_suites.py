@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 from typing import Any
 
 import msgspec
@@ -359,3 +360,20 @@ def test_only_a_transcode_supports_two_passes() -> None:
     ):
         found = msgspec.convert(single | {"kind": kind} | settings, Scenario).problems()
         assert [problem.partition(";")[0] for problem in found] == expected
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x7f"])
+@pytest.mark.parametrize("path", ["media/cl{}ip.mp4", "me{}dia/clip.mp4"])
+def test_a_line_break_in_the_path_of_a_file_is_rejected(path: str, character: str) -> None:
+    file = json.dumps(path.format(character))
+    with pytest.raises(suite.SuiteError, match=r"sources\.0"):
+        suite.parse_suite(_SUITE.replace("file: media/clip.mp4", f"file: {file}"))
+
+
+def test_a_file_name_that_no_job_may_have_is_rejected_without_the_schema(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The types of jobs are checked even if the schema accepts more than they do."""
+    monkeypatch.setattr(suite, "json_schema", dict[str, Any])
+    with pytest.raises(suite.SuiteError, match=r"sources\.0: .*file_name"):
+        suite.parse_suite(_SUITE.replace("file: media/clip.mp4", 'file: "a\\u2028b"'))

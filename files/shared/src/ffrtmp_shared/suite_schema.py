@@ -28,9 +28,6 @@ MAX_ITEMS = 1000
 MAX_DEADLINE_S = 31_536_000
 """The maximum deadline of a job in seconds: one year."""
 
-# The last part of the path is the name under which an agent stores the file.
-_FILE = r"^([^\x00-\x1f\x7f-\x9f]*/)?[^\x00-\x1f\x7f-\x9f/]{1,255}" + value_rules.END
-
 # This matches paths that FFmpeg or a tool could interpret as a protocol or an option, and paths of
 # directories.
 _NO_FILE = r"^[A-Za-z][A-Za-z0-9+.,-]*:|^-|/-[^/]*$|(^|/)\.{1,2}$"
@@ -141,7 +138,8 @@ def _content() -> dict[str, Any]:
         "file": {
             "type": "string",
             "maxLength": 1024,
-            "pattern": _FILE,
+            # The last part of the path is the name under which an agent stores the file.
+            "pattern": value_rules.FILE_PATH,
             "not": {"pattern": _NO_FILE},
         },
         "url": msgspec.json.schema(Url),

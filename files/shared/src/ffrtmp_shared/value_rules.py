@@ -30,6 +30,9 @@ measured values overflows.
 END = r"$(?!\n)"
 """The end of a text in a pattern."""
 
+# Control characters and line breaks, as part of a set of characters.
+_BREAKS = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}" + END
 FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}" + END
 SHA256 = "^[0-9a-f]{64}" + END
@@ -42,12 +45,13 @@ MASTER_URL = (
     r"(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,1000})?" + END
 )
 ADDRESS = r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,254}" + END
-LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,255}" + END
+LINE = f"^[^{_BREAKS}]{{1,255}}" + END
+FILE_PATH = f"^([^{_BREAKS}]*/)?[^{_BREAKS}/]{{1,255}}" + END
 KEY = r"^[ -~]{1,255}" + END
 CURRENCY = "^[A-Z]{3}" + END
 UNIT_NAME = r"^[A-Za-z0-9:_.@\\-]{1,255}" + END
 FRAME_RATE = r"^[1-9][0-9]{0,5}(/[1-9][0-9]{0,5})?" + END
-LABEL = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*" + END
+LABEL = f"^[^{_BREAKS}]*" + END
 PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*" + END
 
 RULES = {
@@ -60,6 +64,8 @@ RULES = {
     MASTER_URL: "an https URL of an API server, without user and password",
     ADDRESS: "a host name or an IP address",
     LINE: "1 to 255 characters without control characters and line breaks",
+    FILE_PATH: "a path without control characters and line breaks, whose last part has 1 to 255 "
+    "characters",
     KEY: "1 to 255 printable ASCII characters",
     CURRENCY: "a currency code of ISO 4217, such as EUR",
     UNIT_NAME: "the name of a unit of systemd, with 1 to 255 characters",

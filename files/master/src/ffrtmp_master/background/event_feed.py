@@ -17,7 +17,7 @@ from ffrtmp_master.store import events
 from ffrtmp_master.store.availability import UNAVAILABLE
 from ffrtmp_master.store.epochs import History
 from ffrtmp_master.store.events import EVERYTHING, Event, EventFilter, EventPage, FeedStart
-from ffrtmp_master.store.positions import START
+from ffrtmp_master.store.positions import START, Position
 from ffrtmp_master.store.reader import Reader
 
 # The maximum time in seconds between two polls. Events of other masters, and of transactions that
@@ -202,8 +202,8 @@ class EventSubscriber:
         if after is not None or self._unfinished:
             self._number = None
         self._is_resuming = after is not None
-        # The latest ends of runs that were read from the database.
-        self._ends = deque[Event](maxlen=_REMEMBERED_ENDS_MAX)
+        # The latest ends of runs that were read from the database, by run and position.
+        self._ends = deque[tuple[UUID | None, Position]](maxlen=_REMEMBERED_ENDS_MAX)
         self._replacements = feed.replacements
 
     async def next(self, timeout_s: float) -> list[Event] | None:
@@ -240,10 +240,7 @@ class EventSubscriber:
         else:
             # The end of a run has the same position as a transition, which may have been delivered
             # without it.
-            run_id = event.body.run_id
-            was_delivered = any(
-                end.place == event.place and end.body.run_id == run_id for end in self._ends
-            )
+            was_delivered = (event.body.run_id, event.place) in self._ends
         return self._filter.has(event.body) and not was_delivered
 
     async def _catch_up(self) -> list[Event] | None:
@@ -272,5 +269,9 @@ class EventSubscriber:
             self._feed.watch_runs(page.unfinished)
             self._unfinished = frozenset()
         found = [event for event in page.events if event_filter.has(event.body)]
-        self._ends.extend(event for event in found if not isinstance(event.body, JobEvent))
+        self._ends.extend(
+            (event.body.run_id, event.place)
+            for event in found
+            if not isinstance(event.body, JobEvent)
+        )
         return found

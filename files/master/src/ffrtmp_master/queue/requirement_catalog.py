@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 import msgspec
 from ffrtmp_shared.models import Registration
@@ -75,9 +76,9 @@ def unmet_requirements(requirements: Requirements, node: Registration) -> list[s
 
 @dataclass
 class _Met:
-    # The ids of the requirement sets that a node meets. They were determined for this revision of
-    # its registration, and from the sets with ids up to `learned`.
-    revision: int
+    # The ids of the requirement sets that a node meets. They were determined for this registration
+    # (see NodeRow), and from the sets with ids up to `learned`.
+    registration: tuple[UUID, int]
     learned: int
     ids: set[int]
 
@@ -298,7 +299,7 @@ class RequirementCatalog:
         unread = [
             node.name
             for node in rows
-            if node.name not in self._met or self._met[node.name].revision != node.revision
+            if node.name not in self._met or self._met[node.name].registration != node.registration
         ]
         if unread:
             texts = db.registrations(unread)
@@ -307,8 +308,7 @@ class RequirementCatalog:
                     self._nodes[name] = msgspec.json.decode(text, type=Registration)
         with self._lock:
             return {
-                node.name: frozenset(self._active.keys() & self._ids_met(node.name, node.revision))
-                for node in rows
+                node.name: frozenset(self._active.keys() & self._ids_met(node)) for node in rows
             }
 
     def meeting(self, requirement_id: int, names: Iterable[str]) -> list[str]:
@@ -346,10 +346,11 @@ class RequirementCatalog:
         else:
             self._for_node.setdefault(node, set()).add(requirement_id)
 
-    def _ids_met(self, name: str, revision: int) -> set[int]:
+    def _ids_met(self, row: NodeRow) -> set[int]:
+        name = row.name
         met = self._met.get(name)
-        if met is None or met.revision != revision:
-            met = self._met[name] = _Met(revision, 0, set())
+        if met is None or met.registration != row.registration:
+            met = self._met[name] = _Met(row.registration, 0, set())
         if met.learned != self._highest:
             # Unless the node has registered again, only new requirement sets are examined.
             node = self._nodes[name]

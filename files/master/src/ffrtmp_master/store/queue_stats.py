@@ -92,9 +92,12 @@ def count_held(connection: Connection) -> list[HeldCount]:
 def list_node_rows(connection: Connection) -> list[NodeRow]:
     """Return all nodes without their registrations."""
     rows = connection.execute(
-        select(nodes.c.name, nodes.c.state, nodes.c.revision, nodes.c.last_seen_at)
+        select(nodes.c.id, nodes.c.name, nodes.c.state, nodes.c.revision, nodes.c.last_seen_at)
     )
-    return [NodeRow(name, NodeState(state), revision, at) for name, state, revision, at in rows]
+    return [
+        NodeRow(node_id, name, NodeState(state), revision, at)
+        for node_id, name, state, revision, at in rows
+    ]
 
 
 def database_size(connection: Connection) -> DatabaseSize:

@@ -70,10 +70,16 @@ CHANGEABLE = (
 class NodeRow:
     """The columns of a node that a claim needs."""
 
+    id: UUID
     name: str
     state: NodeState
     revision: int
     last_seen_at: datetime
+
+    @property
+    def registration(self) -> tuple[UUID, int]:
+        """A value that changes with each registration, also after the node has been removed."""
+        return self.id, self.revision
 
 
 class NewTransition(msgspec.Struct, frozen=True):

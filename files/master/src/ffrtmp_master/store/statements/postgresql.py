@@ -154,7 +154,7 @@ _TOUCH_SOURCES = (
     " WHERE sha256 = ANY(%s) ORDER BY sha256 FOR NO KEY UPDATE)"
 )
 _NODES = (
-    "SELECT name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
+    "SELECT id, name, state, revision, last_seen_at FROM nodes WHERE name = ANY(%s)"
     " ORDER BY name FOR UPDATE"
 )
 _RECORD_SEEN = (
@@ -330,8 +330,8 @@ def _change(job: JobRow) -> Any:
 
 def _nodes(rows: Iterable[Any]) -> dict[str, NodeRow]:
     return {
-        name: NodeRow(name, NodeState(state), revision, last_seen_at)
-        for name, state, revision, last_seen_at in rows
+        name: NodeRow(node_id, name, NodeState(state), revision, last_seen_at)
+        for node_id, name, state, revision, last_seen_at in rows
     }
 
 

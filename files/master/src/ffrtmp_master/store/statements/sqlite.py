@@ -57,7 +57,7 @@ _ARTIFACTS = "SELECT name, sha256, size_bytes FROM artifacts WHERE job_id = ? AN
 _SOURCE = "SELECT sha256, stored_at FROM sources WHERE sha256 = ?"
 _TOUCH_SOURCE = "UPDATE sources SET stored_at = ? WHERE sha256 = ?"
 _NODES = (
-    "SELECT name, state, revision, last_seen_at FROM nodes"
+    "SELECT id, name, state, revision, last_seen_at FROM nodes"
     " WHERE name IN (SELECT value FROM json_each(?))"
 )
 _RECORD_SEEN = "UPDATE nodes SET last_seen_at = ? WHERE name = ? AND last_seen_at < ?"
@@ -173,9 +173,10 @@ class SqliteStatements:
         }
 
     def nodes(self, names: Iterable[str]) -> dict[str, NodeRow]:
+        rows = self._run(_NODES, (_array(names),))
         return {
-            name: NodeRow(name, NodeState(state), revision, _datetime(last_seen_at))
-            for name, state, revision, last_seen_at in self._run(_NODES, (_array(names),))
+            name: NodeRow(_uuid(node_id), name, NodeState(state), revision, _datetime(last_seen_at))
+            for node_id, name, state, revision, last_seen_at in rows
         }
 
     def registrations(self, names: Iterable[str]) -> dict[str, str]:
