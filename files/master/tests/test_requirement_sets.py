@@ -120,6 +120,29 @@ def test_a_job_of_another_master_is_found_before_its_notification(
             assert other.result(claim).is_success
 
 
+@only("postgresql")
+def test_a_job_is_found_if_its_notification_arrives_during_the_claim(
+    ready_harness: MasterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ready_harness.restarted() as other:
+        cancel_many(ready_harness, 3)
+        maintain(ready_harness)
+        maintain(other)
+        catalog = other.services.catalog
+        match = catalog.met_by
+
+        def match_before_the_notification(*arguments: Any) -> Any:
+            catalog.deactivate_others([], catalog.step)
+            met = match(*arguments)
+            catalog.activate(range(1, 4))
+            monkeypatch.undo()
+            return met
+
+        monkeypatch.setattr(catalog, "met_by", match_before_the_notification)
+        job = submit_with_own_set(ready_harness, 0)
+        assert other.claim("worker1")["job"]["id"] == job["id"]
+
+
 def test_a_retried_or_requeued_job_of_an_inactive_set_is_claimed(
     ready_harness: MasterHarness,
 ) -> None:

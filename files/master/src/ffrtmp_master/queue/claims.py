@@ -151,11 +151,15 @@ def _activate_queued(
     Returns:
         Whether the nodes may meet further sets.
     """
-    if not (work.statements.is_shared and catalog.has_inactive):
+    if not work.statements.is_shared:
         return False
-    if not catalog.activate(work.statements.queued_requirements()):
-        return False
+    if catalog.has_inactive:
+        catalog.activate(work.statements.queued_requirements())
+    # The notification may also have arrived, and have activated the sets, since the nodes were
+    # matched.
     met_ids = catalog.met_by((node.row for node in nodes.values()), work.statements)
+    if all(node.meets == met_ids[name] for name, node in nodes.items()):
+        return False
     for name, node in nodes.items():
         node.meets = met_ids[name]
     return True

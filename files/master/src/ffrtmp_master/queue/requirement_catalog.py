@@ -170,22 +170,17 @@ class RequirementCatalog:
         """True if the catalog contains sets that are not active."""
         return len(self._active) < len(self._sets)
 
-    def activate(self, requirement_ids: Iterable[int]) -> bool:
+    def activate(self, requirement_ids: Iterable[int]) -> None:
         """Record that jobs of requirement sets are queued.
 
-        Returns:
-            Whether any of the sets was inactive. Sets that are not in the catalog are ignored.
+        Sets that are not in the catalog are ignored.
         """
-        is_changed = False
         with self._lock:
             self._step += 1
             for requirement_id in requirement_ids:
                 if requirement_id in self._sets:
                     self._last_use[requirement_id] = self._step
-                    if requirement_id not in self._active:
-                        self._active[requirement_id] = self._step
-                        is_changed = True
-        return is_changed
+                    self._active.setdefault(requirement_id, self._step)
 
     def deactivate_others(self, queued: Collection[int], step: int) -> None:
         """Deactivate requirement sets without queued jobs.
