@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable
 from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -12,6 +11,12 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
+
+from ffrtmp_worker.exporters.container_usage import (
+    ContainerStatistics,
+    NetworkCounts,
+    usage_values,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +26,6 @@ T = TypeVar("T")
 API_VERSION = "v1.41"
 
 _TIMEOUT_S = 4.0
-_NS_PER_S = 1e9
 # The list of a thousand containers has about 2 MiB.
 _ANSWER_BYTES_MAX = 16 * 1024 * 1024
 
@@ -37,20 +41,11 @@ class Container(NamedTuple):
     image: str
     state: str
     values: dict[str, float]
-    network: dict[str, "NetworkCounts"]
+    network: dict[str, NetworkCounts]
     """Traffic by the interface's name in the container.
 
     It is empty if the container shares the host's network.
     """
-
-
-class NetworkCounts(msgspec.Struct, frozen=True):
-    """Traffic of one network interface since the container was started."""
-
-    rx_bytes: int
-    tx_bytes: int
-    rx_dropped: int = 0
-    tx_dropped: int = 0
 
 
 class Containers(NamedTuple):
@@ -75,44 +70,6 @@ class _Inspected(msgspec.Struct, frozen=True):
 
 class _Version(msgspec.Struct, frozen=True):
     version: str = msgspec.field(name="Version")
-
-
-class _CpuUsage(msgspec.Struct, frozen=True):
-    total_usage: int = 0
-    usage_in_usermode: int | None = None
-    usage_in_kernelmode: int | None = None
-
-
-class _Throttling(msgspec.Struct, frozen=True):
-    throttled_periods: int | None = None
-    throttled_time: int | None = None
-
-
-class _Cpu(msgspec.Struct, frozen=True):
-    cpu_usage: _CpuUsage = _CpuUsage()
-    throttling_data: _Throttling = _Throttling()
-
-
-class _Memory(msgspec.Struct, frozen=True):
-    usage: int | None = None
-    limit: int | None = None
-    stats: dict[str, int] | None = None
-
-
-class _BlockCount(msgspec.Struct, frozen=True):
-    op: str
-    value: int
-
-
-class _Block(msgspec.Struct, frozen=True):
-    io_service_bytes_recursive: list[_BlockCount] | None = None
-
-
-class _Stats(msgspec.Struct, frozen=True):
-    cpu_stats: _Cpu = _Cpu()
-    memory_stats: _Memory = _Memory()
-    blkio_stats: _Block = _Block()
-    networks: dict[str, NetworkCounts] | None = None
 
 
 class DockerEngine:
@@ -177,9 +134,9 @@ def _container(connection: _Connection, listed: _Listed) -> Container | None:
     inspected = _get(connection, f"{path}/json", _Inspected)
     # For a stopped container, the Engine would return zeros, which are not measurements.
     stats = (
-        _get(connection, f"{path}/stats?stream=false&one-shot=true", _Stats)
+        _get(connection, f"{path}/stats?stream=false&one-shot=true", ContainerStatistics)
         if listed.state in _STATES_WITH_STATS
-        else _Stats()
+        else ContainerStatistics()
     )
     if inspected is None or stats is None:
         return None
@@ -188,7 +145,7 @@ def _container(connection: _Connection, listed: _Listed) -> Container | None:
         id=listed.id,
         image=listed.image,
         state=listed.state,
-        values={"restarts": float(inspected.restarts), **_values(stats)},
+        values={"restarts": float(inspected.restarts), **usage_values(stats)},
         network=stats.networks or {},
     )
 
@@ -206,44 +163,6 @@ def _get(connection: _Connection, path: str, answer_type: type[T]) -> T | None:
     if answer.status != HTTPStatus.OK:
         raise _RefusedError(answer.status)
     return msgspec.json.decode(content, type=answer_type)
-
-
-def _values(stats: _Stats) -> dict[str, float]:
-    """Return the known values of the statistics by name."""
-    cpu, memory = stats.cpu_stats, stats.memory_stats
-    known: dict[str, float | None] = {
-        "cpu_user_s": _seconds(cpu.cpu_usage.usage_in_usermode),
-        "cpu_system_s": _seconds(cpu.cpu_usage.usage_in_kernelmode),
-        "cpu_throttled_s": _seconds(cpu.throttling_data.throttled_time),
-        "memory_bytes": _without_cache(memory),
-        "memory_limit_bytes": memory.limit,
-        "block_read_bytes": _transferred_bytes(stats.blkio_stats, "read"),
-        "block_write_bytes": _transferred_bytes(stats.blkio_stats, "write"),
-    }
-    return {name: float(value) for name, value in known.items() if value is not None}
-
-
-def _seconds(nanoseconds: int | None) -> float | None:
-    return None if nanoseconds is None else nanoseconds / _NS_PER_S
-
-
-def _without_cache(memory: _Memory) -> int | None:
-    """Return the memory in use as `docker stats` shows it, without inactive cached files."""
-    if memory.usage is None:
-        return None
-    counts = memory.stats or {}
-    # cgroup v1 has both names; the one without "total" excludes nested groups.
-    cached = counts.get("total_inactive_file", counts.get("inactive_file", 0))
-    return max(memory.usage - cached, 0)
-
-
-def _transferred_bytes(block: _Block, operation: str) -> int | None:
-    """Return the bytes transferred by all devices, or None if the kernel does not count them."""
-    counts: Iterable[_BlockCount] | None = block.io_service_bytes_recursive
-    if counts is None:
-        return None
-    # cgroup v1 capitalizes the names.
-    return sum(count.value for count in counts if count.op.lower() == operation)
 
 
 def _unreachable_reason(path: Path) -> str:
