@@ -4,6 +4,7 @@ import subprocess
 
 import deployed_farm
 import pytest
+import testinfra
 from deployed_farm import ROOT, Machine
 from testinfra.host import Host
 
@@ -25,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def machine(host: Host) -> Machine:
     """Return each machine of the test module's hosts in turn."""
+    return Machine(host, host.ansible.get_variables())
+
+
+@pytest.fixture
+def monitoring_host() -> Machine:
+    """Return the machine with the monitoring."""
+    hosts = str(ROOT / "molecule/default/inventory/hosts.yml")
+    host = testinfra.get_host("ansible://master1", ansible_inventory=hosts, sudo=True)
     return Machine(host, host.ansible.get_variables())
 
 

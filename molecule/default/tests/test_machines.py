@@ -36,6 +36,7 @@ GROUP_UNITS = [(group, unit) for group, units in UNITS.items() for unit in units
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound
 LOOPBACK = "127.0.0.1"
 API_PORT = 8080
+NODE_EXPORTER_PORT = 9100
 RTMP_PORTS = (1935, 8936)
 MAX_TASKS = 4096
 LISTENERS = [
@@ -45,8 +46,8 @@ LISTENERS = [
     ("master", EVERYWHERE, 9504),
     ("master", EVERYWHERE, 9507),
     ("master", EVERYWHERE, 9600),
-    ("master", EVERYWHERE, 9100),
-    ("worker", EVERYWHERE, 9100),
+    ("master", EVERYWHERE, NODE_EXPORTER_PORT),
+    ("worker", EVERYWHERE, NODE_EXPORTER_PORT),
     ("worker", EVERYWHERE, 9506),
     ("worker", EVERYWHERE, 9510),
     ("worker", EVERYWHERE, 9511),
@@ -179,11 +180,13 @@ def test_limits_reach_systemd(machine: Machine) -> None:
         assert properties["NoNewPrivileges"] == "yes"
 
 
-def test_exporters_require_a_certificate(machine: Machine) -> None:
+def test_exporters_require_a_certificate(machine: Machine, monitoring_host: Machine) -> None:
     for address, port in rows_for(machine, LISTENERS):
         if address == EVERYWHERE and port not in (API_PORT, *RTMP_PORTS):
             url = f"https://{machine.address}:{port}/metrics"
-            assert machine.request(url).status == 0
-            answer = machine.request(url, certificate=True)
+            # node_exporter accepts connections only from the hosts of the monitoring.
+            client = monitoring_host if port == NODE_EXPORTER_PORT else machine
+            assert client.request(url).status == 0
+            answer = client.request(url, certificate=True)
             assert answer.status == 200
             assert "_build_info{" in answer.body

@@ -83,5 +83,6 @@ def test_the_rules_are_evaluated_and_do_not_fire(machine: Machine) -> None:
     loaded = [rule for group in rules["data"]["groups"] for rule in group["rules"]]
     assert len(loaded) >= 5
     assert [rule["name"] for rule in loaded if rule.get("lastError")] == []
-    firing = [rule["name"] for rule in loaded if rule["state"] == "firing"]
-    assert firing == ["Watchdog"]
+    firing = {rule["name"] for rule in loaded if rule["state"] == "firing"}
+    # The encodes of the tests are so short that most of their results are degraded.
+    assert firing - {"VerdictsWorsen"} == {"Watchdog"}

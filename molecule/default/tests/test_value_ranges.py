@@ -169,6 +169,7 @@ LIVE: dict[str, Check] = {
     "server_publishers": lambda value: value == 1,
     "silence_max_s": between(0, 12),
     "silence_end_s": between(0, 12),
+    "startup_s": between(0, 20),
 }
 STEP: dict[str, Check] = {
     "streams": lambda value: value == 1,
