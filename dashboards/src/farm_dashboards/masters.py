@@ -43,9 +43,10 @@ def master_row() -> Row:
                     steps=thresholds.rising(0.005, 0.02),
                     alerts=("MasterFails",),
                 ),
+                # The difference is rounded, because it is otherwise not exactly 0 without failures.
                 Query(
-                    f"(sum(rate({_REQUESTS})) - (sum(rate({_SUCCESSES})) or vector(0)))"
-                    f" / sum(rate({_REQUESTS}))",
+                    f"round((sum(rate({_REQUESTS})) - (sum(rate({_SUCCESSES})) or vector(0)))"
+                    f" / sum(rate({_REQUESTS})), 0.000001)",
                     "failed",
                 ),
             ),
