@@ -219,14 +219,15 @@ test: ## Run test-fast, test-slow and test-farm (needs root or sudo, takes half 
 
 # The linters run while the tools of the tests are downloaded.
 .PHONY: test-fast
-test-fast: setup ## Run the linters and the unit tests that are not slow
-	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target test-tools $(LINTERS) $(UNIT_TESTS)
+test-fast: setup ## Run the linters except ansible-lint, and the unit tests that are not slow
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target test-tools $(FAST_LINTERS) $(UNIT_TESTS)
 
 .PHONY: lint
 lint: setup ## Run the linters and the type checker
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(LINTERS)
 
-LINTERS := lint-ansible lint-types lint-python lint-imports lint-yaml
+FAST_LINTERS := lint-types lint-python lint-imports lint-yaml
+LINTERS := lint-ansible $(FAST_LINTERS)
 .PHONY: $(LINTERS)
 lint-ansible: setup
 	ansible-lint --offline --profile production
@@ -258,7 +259,11 @@ test-unit-master: test-tools
 		files/shared files/analysis files/master tests
 
 .PHONY: test-slow
-test-slow: test-tools $(TYPES_READY) ## Run the slow tests: master and agent together, streams in real time
+test-slow: setup ## Run ansible-lint and the slow tests: master and agent together, playbooks, streams in real time
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible test-unit-slow
+
+.PHONY: test-unit-slow
+test-unit-slow: test-tools $(TYPES_READY)
 	@mkdir -p '$(REPORTS)'
 	$(PYTEST) --numprocesses 4 -m 'slow and not deep' --junitxml='$(REPORTS)/slow.xml'
 

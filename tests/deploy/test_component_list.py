@@ -12,6 +12,8 @@ import pytest
 from ffrtmp_master.exporters.components import Component, ComponentFile, ProbeKind
 from role_templates import load_yaml
 
+pytestmark = pytest.mark.slow
+
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
 
 _FARM = {

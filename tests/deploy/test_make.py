@@ -238,6 +238,7 @@ def test_the_settings_of_a_role_are_documented(root: Path, role: str) -> None:
     assert f"{role}_" in shown.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["own/suite.yml", "suite.yml"])
 def test_a_suite_is_found_by_a_relative_path(checkout: Path, root: Path, path: str) -> None:
     """Run a suite without a master.

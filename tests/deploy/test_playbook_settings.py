@@ -62,6 +62,7 @@ def probed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     return _probe(root, tmp_path_factory.mktemp("probe"))
 
 
+@pytest.mark.slow
 def test_the_group_of_the_progress_socket_is_created(probed: dict[str, Any]) -> None:
     assert probed["w1"]["groups"] == ["progress"]
     assert probed["w2"]["groups"] == ["ffrtmp-progress"]
