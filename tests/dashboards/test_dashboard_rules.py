@@ -138,7 +138,7 @@ def _problems(panel: dict[str, Any]) -> Iterator[str]:
 
 def _expected_units(expr: str) -> set[str] | None:
     """Return the units that a query with a single metric of a known unit may have."""
-    if "/" in expr or "changes(" in expr or len(metrics_of(expr)) != 1:
+    if "/" in expr or "> bool" in expr or len(metrics_of(expr)) != 1:
         return None
     (name,) = metrics_of(expr)
     if "rate(" in expr:

@@ -107,7 +107,8 @@ def components_row() -> Row:
                     alerts=("ServiceRestarts",),
                 ),
                 Query(
-                    'max by (job, instance) (changes(process_start_time_seconds{job=~".+"}[1h]))',
+                    "max by (job, instance) (sum_over_time("
+                    '(delta(process_start_time_seconds{job=~".+"}[1m]) > bool 1)[1h:1m]))',
                     "{{job}} {{instance}}",
                 ),
             ),

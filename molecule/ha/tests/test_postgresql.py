@@ -123,10 +123,12 @@ def test_a_farm_is_restored_from_its_backup(machine: Machine, operator: str) -> 
     masters = [host_named(name) for name in ("master1", "master2")]
     for master in masters:
         master.check_output("systemctl stop ffrtmp-master")
+    machine.host.check_output("systemctl stop ffrtmp-postgresql-exporter")
     as_postgres(machine, "DELETE FROM results")
     assert as_postgres(machine, "SELECT count(*) FROM results") == "0"
     restore = "runuser -u postgres -- pg_restore --clean --create --if-exists --exit-on-error "
     machine.host.check_output(restore + "--dbname postgres %s", f"{DUMPS}/{newest}")
+    machine.host.check_output("systemctl start ffrtmp-postgresql-exporter")
     for master in masters:
         master.check_output("systemctl start ffrtmp-master")
     until = time.monotonic() + READY_S
