@@ -108,7 +108,7 @@ def test_the_programs_accept_their_settings(checkout: Path) -> None:
 def test_grafana_reads_a_secret_key_of_the_stack(checkout: Path) -> None:
     folder = checkout / ".state/stack/monitoring1/etc/grafana"
     key = (checkout / ".secrets/stack/tokens/grafana-secret-key").read_text().strip()
-    assert (folder / "ffmpeg-rtmp-secret-key").read_text() == key
+    assert (folder / "ffmpeg-rtmp-secret-key").read_text() == f"{key}\n"
     settings = (folder / "grafana.ini").read_text()
     assert "\nsecret_key = $__file{/etc/grafana/ffmpeg-rtmp-secret-key}\n" in settings
     assert key not in settings

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import result_collectors
 import trustme
+from ffrtmp_master.exporters.result_history import pages_of
 from ffrtmp_master.exporters.scenario_labels import ScenarioLabels
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
@@ -72,8 +73,9 @@ def _check_exporters(farm: Farm, results: list[Result]) -> None:
     """Check that the exporters of results show real results with their values."""
     latest, quality = result_collectors.latest_results(), result_collectors.experience()
     with farm.client() as client:
-        latest.refresh(client.result_page, client.precision)
-        quality.refresh(client.result_page, client.prices)
+        pages = pages_of(client, result_collectors.guard())
+        latest.refresh(pages, client.precision)
+        quality.refresh(pages, client.prices)
     shown = {
         (sample.name, ScenarioLabels(**{k: sample.labels[k] for k in ScenarioLabels._fields})): (
             sample.value

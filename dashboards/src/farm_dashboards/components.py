@@ -8,6 +8,7 @@ from farm_dashboards.tables import Column, grid
 
 _BY = "component, instance"
 _HEALTH = 'job="health"'
+_START_TIMES = 'process_start_time_seconds{job=~".+"}'
 
 
 def components_row() -> Row:
@@ -106,9 +107,10 @@ def components_row() -> Row:
                     width=12,
                     alerts=("ServiceRestarts",),
                 ),
+                # A service that has started less than a minute ago is not in the subquery yet.
                 Query(
                     "max by (job, instance) (sum_over_time("
-                    '(delta(process_start_time_seconds{job=~".+"}[1m]) > bool 1)[1h:1m]))',
+                    f"(delta({_START_TIMES}[1m]) > bool 1)[1h:1m]) or 0 * {_START_TIMES})",
                     "{{job}} {{instance}}",
                 ),
             ),
