@@ -323,7 +323,7 @@ def _render_rtmp_server(node: ControlNode, folder: Path, port: int) -> Path:
         "name": "Render",
         "hosts": "localhost",
         "gather_facts": False,
-        "vars_files": [str(role / "defaults/main.yml")],
+        "vars_files": [str(role / "defaults/main.yml"), str(role / "vars/main.yml")],
         "tasks": [task],
     }
     (folder / "play.yml").write_text(json.dumps([play]))
