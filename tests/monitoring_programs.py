@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from polling import wait_until
 from postgresql import free_port
 from role_templates import ROOT
 
 RELEASES = ("", "-trixie")
 """Suffixes of the folders in .cache: the release of this computer, and Debian 13."""
+
+# Parameters of tests in which the releases are not expected to differ, and which take many seconds.
+FIRST_RELEASE_UNLESS_DEEP = (RELEASES[0], pytest.param(RELEASES[1], marks=pytest.mark.deep))
 
 # The package is not installed, but the program reads its templates below /usr/share.
 _MOUNT = 'mount --bind "$0" /usr/share && exec "$@"'

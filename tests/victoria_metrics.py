@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from certificates import Site
 from polling import wait_until
 from role_templates import ROOT, load_yaml, render
 
 RELEASES = ("victoria-metrics", "victoria-metrics-trixie")
 """The folders in .cache with the package of this system's release and with that of Debian 13."""
+
+# Parameters of tests in which the releases are not expected to differ, and which take many seconds.
+FIRST_RELEASE_UNLESS_DEEP = (RELEASES[0], pytest.param(RELEASES[1], marks=pytest.mark.deep))
 
 _STOP_S = 60
 _STATE_DIR = "/var/lib/ffmpeg-rtmp"

@@ -103,7 +103,7 @@ def active(alertmanager: httpx.Client) -> set[str]:
     return {a["labels"]["alertname"] for a in alertmanager.get("/api/v2/alerts").json()}
 
 
-@pytest.mark.parametrize("release", monitoring_programs.RELEASES)
+@pytest.mark.parametrize("release", monitoring_programs.FIRST_RELEASE_UNLESS_DEEP)
 def test_alerts_and_their_resolution_reach_a_webhook(tmp_path: Path, release: str) -> None:
     rules = alert_rules.render(
         vmalert_expected_jobs=[],
@@ -152,7 +152,7 @@ def test_alerts_and_their_resolution_reach_a_webhook(tmp_path: Path, release: st
     assert annotations["dashboard_url"].endswith("&var-node=w1")
 
 
-@pytest.mark.parametrize("release", monitoring_programs.RELEASES)
+@pytest.mark.parametrize("release", monitoring_programs.FIRST_RELEASE_UNLESS_DEEP)
 def test_the_watchdog_ends_when_the_database_stops(tmp_path: Path, release: str) -> None:
     rules = [rule for rule in alert_rules.rules() if rule["alert"] == "Watchdog"]
     config = "{route: {receiver: a}, receivers: [{name: a}]}"

@@ -13,7 +13,7 @@ from polling import wait_until
 from postgresql import free_port
 from role_templates import ROOT, load_yaml, render
 from victoria_metrics import (
-    RELEASES,
+    FIRST_RELEASE_UNLESS_DEEP,
     Service,
     command,
     programs,
@@ -69,7 +69,7 @@ class Farm(NamedTuple):
     databases_ca_file: Path
 
 
-@pytest.fixture(scope="module", params=RELEASES)
+@pytest.fixture(scope="module", params=FIRST_RELEASE_UNLESS_DEEP)
 def existing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Existing]:
