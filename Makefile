@@ -210,7 +210,7 @@ dashboard-preview: setup ## Draw the data of all panels on one page (URL= CA= CE
 # --- tests ---------------------------------------------------------------------------------
 
 .PHONY: test
-test: ## Run test-fast, test-slow and test-farm (needs root or sudo, takes half an hour)
+test: ## Run test-fast, test-slow and test-farm (needs root or sudo, takes 45 minutes)
 	@rm -rf '$(REPORTS)'
 	@started_s=$$(date +%s); result=0; \
 		{ $(MAKE) test-fast && $(MAKE) test-slow && $(MAKE) test-farm; } || result=$$?; \
