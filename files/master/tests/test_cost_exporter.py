@@ -1,8 +1,6 @@
-"""Tests of the cost exporter: costs, carbon, costs of nodes, and reasons why they are missing."""
+"""Tests of the cost exporter: costs and carbon of results, and reasons why they are missing."""
 
-import math
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import factories
@@ -10,8 +8,6 @@ import msgspec
 import promtool
 import pytest
 import result_collectors
-from ffrtmp_master.exporters.cost import FarmCosts
-from ffrtmp_master.exporters.node_activity import NodeActivity
 from ffrtmp_shared.client import MasterUnreachableError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.measurement import (
@@ -19,114 +15,25 @@ from ffrtmp_shared.measurement import (
     EnergyMeasurement,
     Measurement,
     RenditionMeasurement,
-    Unavailable,
 )
 from ffrtmp_shared.metric_page import MetricPage
-from ffrtmp_shared.models import Node, Result
-from ffrtmp_shared.prices import PriceBook, parse_book
-from ffrtmp_shared.states import NodeState
-from prometheus_client import CollectorRegistry
 
-UNKNOWN = Unavailable(reason="not measured here")
-LABELS = {
-    "node": "worker1",
-    "encoder": "libx264",
-    "preset": "medium",
-    "rate_point": "1000k",
-    "scenario": "clip/one",
-}
-# The measurements of the factory are from this time. They are of 4 s of video, whose encode took 2
-# s and 64 J, on a node with an idle power of 10 W.
-START = datetime(2026, 1, 1, tzinfo=UTC)
-NOW = START + timedelta(hours=2, minutes=30)
-REGION = {
-    "pue": 1.5,
-    "energy_per_kwh": 0.3,
-    "carbon_g_per_kwh": 400,
-    "carbon_method": "location_average",
-    "carbon_source": "an example",
-    "carbon_year": 2024,
-}
-NODE = {
-    "region": "de",
-    "per_hour": 0.9,
-    "embodied_kg": 876,
-    "embodied_life_years": 10,
-    "embodied_source": "an example",
-}
-ENTRY: dict[str, Any] = {
-    "valid_from": "2026-01-01",
-    "currency": "EUR",
-    "source": "contract",
-    "regions": {"de": REGION},
-    "nodes": {"worker1": NODE},
-}
-
-
-class PricedFarm:
-    """The prices and the nodes of a farm, of which the exporter reads."""
-
-    def __init__(self, *entries: dict[str, Any], nodes: tuple[str, ...] = ("worker1",)) -> None:
-        self.book = parse_book({"entries": list(entries)})
-        self.names = nodes
-        self.is_reachable = True
-
-    def prices(self) -> PriceBook:
-        if not self.is_reachable:
-            raise MasterUnreachableError("gone")
-        return self.book
-
-    def nodes(self) -> tuple[Node, ...]:
-        return tuple(
-            Node(
-                id=new_id(),
-                name=name,
-                state=NodeState.ACTIVE,
-                registration=factories.registration(name),
-                registered_at=START,
-                last_seen_at=START,
-            )
-            for name in self.names
-        )
-
-
-def collector(clock: Callable[[], float] = NOW.timestamp) -> FarmCosts:
-    return result_collectors.farm_costs(clock)
-
-
-def exported(farm: PricedFarm, *results: Result) -> FarmCosts:
-    found = collector()
-    found.refresh(result_collectors.page_of(*results), farm)
-    return found
-
-
-def value(found: FarmCosts, name: str, **labels: str) -> float | None:
-    registry = CollectorRegistry()
-    registry.register(found)
-    return registry.get_sample_value(name, labels)
-
-
-def samples(found: FarmCosts, name: str) -> dict[tuple[str, ...], float]:
-    """Return the values of a metric by the values of its labels that are not those of scenarios."""
-    return {
-        tuple(text for label, text in sample.labels.items() if label not in LABELS): sample.value
-        for metric in found.collect()
-        for sample in metric.samples
-        if sample.name == name
-    }
-
-
-def measured(**more: Any) -> Measurement:
-    return msgspec.structs.replace(factories.measurement(), **more)
-
-
-def measured_at(at: datetime) -> Measurement:
-    environment = msgspec.structs.replace(factories.measurement().environment, measured_at=at)
-    return measured(environment=environment)
-
-
-def result(**more: Any) -> Result:
-    return result_collectors.result(**{"stored_at": NOW} | more)
+from .priced_farm import (
+    ENTRY,
+    LABELS,
+    NODE,
+    REGION,
+    START,
+    UNKNOWN,
+    PricedFarm,
+    collector,
+    exported,
+    measured,
+    measured_at,
+    result,
+    samples,
+    value,
+)
 
 
 def test_costs_and_carbon_have_their_components() -> None:
@@ -287,97 +194,6 @@ def test_without_a_part_there_are_no_series_but_a_reason(
 def test_the_reasons_exist_for_a_node_without_results() -> None:
     found = exported(PricedFarm(ENTRY))
     assert set(samples(found, "ffrtmp_cost_available").values()) == {0.0}
-
-
-def test_busy_and_idle_cost_of_a_node_add_up() -> None:
-    found = exported(PricedFarm(ENTRY), result())
-    # Two complete hours have prices. The node was busy for 2 s of them, with 32 W, and idle for
-    # 7,198 s, with 10 W.
-    assert samples(found, "ffrtmp_node_cost_per_hour") == {
-        ("EUR", "host", "busy"): pytest.approx(0.9 * 2 / 7200),
-        ("EUR", "host", "idle"): pytest.approx(0.9 * 7198 / 7200),
-        ("EUR", "energy", "busy"): pytest.approx(64 / 2 / 3.6e6 * 1.5 * 0.3),
-        ("EUR", "energy", "idle"): pytest.approx(71_980 / 2 / 3.6e6 * 1.5 * 0.3),
-    }
-    total = sum(
-        amount
-        for (_, component, _), amount in samples(found, "ffrtmp_node_cost_per_hour").items()
-        if component == "host"
-    )
-    assert total == pytest.approx(0.9)
-
-
-def test_a_node_without_results_is_idle() -> None:
-    included = ENTRY | {"nodes": {"worker2": {"per_hour": 0.9, "includes_energy": True}}}
-    farm = PricedFarm(included, nodes=("worker1", "worker2", "worker3"))
-    found = exported(farm)
-    costs = samples(found, "ffrtmp_node_cost_per_hour")
-    assert (costs["EUR", "host", "busy"], costs["EUR", "host", "idle"]) == (0.0, 0.9)
-    labels = {"node": "worker3", "reason": "no_node"}
-    assert value(found, "ffrtmp_node_cost_available", **labels) == 1.0
-    labels = {"node": "worker2", "reason": "available"}
-    assert value(found, "ffrtmp_node_cost_available", **labels) == 1.0
-
-
-def test_encodes_in_several_slots_count_once() -> None:
-    activity = NodeActivity(86_400.0, NOW.timestamp)
-    for _ in range(3):
-        activity.add(result())
-    half = msgspec.structs.replace(factories.measurement().encode, wall_s=1800.0)
-    at = measured_at(START + timedelta(minutes=45)).environment
-    activity.add(result(measurement=measured(encode=half, environment=at)))
-    ratios = list(activity.busy_ratios("worker1", NOW.timestamp()).values())
-    assert ratios[-3:] == [0.0, pytest.approx(902 / 3600), 0.25]
-    assert len(ratios) == 24
-
-
-def test_a_wrong_duration_is_bounded() -> None:
-    activity = NodeActivity(86_400.0, NOW.timestamp)
-    long = msgspec.structs.replace(factories.measurement().encode, wall_s=1e18)
-    early = measured_at(datetime(1970, 1, 1, tzinfo=UTC)).environment
-    activity.add(result(measurement=measured(encode=long, environment=early)))
-    assert set(activity.busy_ratios("worker1", NOW.timestamp()).values()) == {1.0}
-    activity.forget_old((NOW + timedelta(days=40)).timestamp())
-    assert set(activity.busy_ratios("worker1", NOW.timestamp()).values()) == {0.0}
-    assert activity.power("worker1", NOW.timestamp()).idle_w is None
-
-
-def test_the_power_of_an_encode_belongs_to_all_its_hours() -> None:
-    """An encode from 00:59:30 to 01:00:30 uses 64 J, as long as one of its hours counts."""
-    minute = msgspec.structs.replace(factories.measurement().encode, wall_s=60.0)
-    environment = measured_at(START + timedelta(minutes=59, seconds=30)).environment
-    encode = result(measurement=measured(encode=minute, environment=environment))
-
-    def busy(at: datetime, activity: NodeActivity) -> tuple[float, float | None]:
-        at_s = at.timestamp()
-        activity.forget_old(at_s)
-        ratio = math.fsum(activity.busy_ratios("worker1", at_s).values())
-        return ratio, activity.power("worker1", at_s).busy_w
-
-    now = START + timedelta(hours=1, minutes=1)
-    activity = NodeActivity(86_400.0, now.timestamp)
-    activity.add(encode)
-    # The second hour is not complete.
-    assert busy(now, activity) == (30 / 3600, 32.0)
-    assert busy(START + timedelta(hours=2), activity) == (60 / 3600, 32.0)
-    now = START + timedelta(hours=25, minutes=1)
-    restarted = NodeActivity(86_400.0, now.timestamp)
-    restarted.add(encode)
-    assert busy(now, activity) == busy(now, restarted) == (30 / 3600, 32.0)
-    assert busy(now + timedelta(hours=1), activity) == (0.0, None)
-
-
-def test_an_encode_of_this_hour_does_not_change_the_cost_of_a_node() -> None:
-    farm, found = PricedFarm(ENTRY), collector()
-    found.refresh(result_collectors.page_of(result()), farm)
-    before = samples(found, "ffrtmp_node_cost_per_hour")
-    hot = EnergyMeasurement(
-        zones_j={"package-0": 999.0}, gross_j=999.0, duration_s=2.0, idle_w=10.0, net_j=979.0
-    )
-    now = measured_at(NOW - timedelta(minutes=1)).environment
-    later = result(measurement=measured(energy=hot, environment=now))
-    found.refresh(result_collectors.page_of(later), farm)
-    assert samples(found, "ffrtmp_node_cost_per_hour") == before
 
 
 def test_the_present_entry_is_exported() -> None:
