@@ -177,10 +177,14 @@ def test_one_of_several_hosts_is_selected(checkout: Path, tmp_path: Path) -> Non
     ("groups", "days", "message"),
     [
         ({"master": ["m1"], "worker": ["w3"]}, 90, "The inventory has the master m1"),
-        ({"worker": ["w4"]}, 90, "The archive lets w3 join, but the group worker of the inventory"),
-        ({"worker": ["w3", "w4"]}, 90, "There is no archive of w4."),
+        (
+            {"worker": ["w4"]},
+            90,
+            "The join archive is for w3, but the group worker of the inventory",
+        ),
+        ({"worker": ["w3", "w4"]}, 90, "No join archive is stored for w4."),
         (None, -1, "The archive of w3 expired at"),
-        (None, None, "There is no archive of the farm. Write one on the farm's side"),
+        (None, None, "No join archive is stored. Create one on the control node of the farm"),
     ],
 )
 def test_a_worker_without_its_archive_is_refused(

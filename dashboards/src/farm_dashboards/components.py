@@ -100,7 +100,7 @@ def components_row() -> Row:
                 Description(
                     number=43,
                     title="Restarts per hour",
-                    text="Starts of each service in an hour. A service that restarts repeatedly "
+                    text="Restarts of each service in an hour. A service that restarts repeatedly "
                     "ends unexpectedly: read its journal.",
                     unit="none",
                     steps=thresholds.rising(2, 5),
