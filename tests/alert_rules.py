@@ -1,8 +1,10 @@
 """The alert rules of the role vmalert, and their unit tests for vmalert-tool."""
 
 import json
+import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import role_template
 import role_templates
+from filelock import FileLock
 from role_templates import ROOT, load_yaml
 from ruamel.yaml import YAML
 
@@ -17,6 +20,9 @@ CASES = ROOT / "tests/deploy/alert_cases"
 RUNBOOKS = ROOT / "docs/runbooks"
 
 VMALERT_TOOL = ROOT / ".cache/victoria-metrics-trixie/usr/bin/vmalert-tool"
+
+# vmalert-tool listens on a fixed port, so that only one process at a time can run it.
+_LOCK = FileLock(Path(tempfile.gettempdir()) / f"ffrtmp-vmalert-tool-{os.getuid()}.lock")
 
 _LABELS = re.compile(r"\{.*\}")
 
@@ -170,14 +176,15 @@ def run_tests(*files: Path) -> str:
     # vmalert-tool adds the name of the group to each alert, as vmalert does. The tests omit it.
     command = [VMALERT_TOOL, "unittest", "--disableAlertgroupLabel", *options]
     # It keeps its data below the folder for temporary files, where runs would disturb each other.
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=files[0].parent,
-        env={"TMPDIR": str(files[0].parent)},
-    )
+    with _LOCK:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=files[0].parent,
+            env={"TMPDIR": str(files[0].parent)},
+        )
     output = done.stdout + done.stderr
     is_passed = done.returncode == 0 and output.count("SUCCESS") == len(files)
     return "" if is_passed else output or f"vmalert-tool ended with {done.returncode}"
