@@ -53,6 +53,15 @@ inventory: ## Copy the example inventory for your own machines (NAME=prod)
 	sed -i 's/^farm_name: example$$/farm_name: $(NAME)/' "inventories/$(NAME)/group_vars/all/50_example.yml"
 	@echo 'Next: list your machines in inventories/$(NAME)/hosts.yml.'
 
+# `ansible-doc --list` would also print the roles of all installed collections.
+.PHONY: settings
+settings: setup ## List all settings of the farm and of the roles, or describe a role (ROLE=worker)
+	@$(if $(ROLE),ansible-doc --type role --roles-path roles '$(ROLE)',python tests/settings_page.py list)
+
+.PHONY: settings-page
+settings-page: setup ## Generate docs/settings.md
+	python tests/settings_page.py write
+
 # --- parts of the farm -----------------------------------------------------------------------
 
 # Inventory of the targets below, as a directory or, with NAME=prod, as inventories/prod. ARGS contains further

@@ -13,6 +13,7 @@ from typing import Any
 import ansible.module_utils
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.parsing.vault import is_encrypted
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
@@ -87,9 +88,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
 
     def _read(self, name: str) -> bytes:
-        source = Path(self._find_needle("files", name))
+        """Return the content of a file, which is decrypted if Ansible Vault encrypted it."""
+        source = self._find_needle("files", name)
         try:
-            return source.read_bytes()
+            content = Path(source).read_bytes()
+            if not is_encrypted(content):
+                return content
+            # Without a password for the vault, this fails with the name of the file.
+            decrypted = self._loader.get_real_file(source)
+            try:
+                return Path(decrypted).read_bytes()
+            finally:
+                self._loader.cleanup_tmp_file(decrypted)
         except OSError as error:
             raise AnsibleActionFail(f"copy: {source} cannot be read: {error.strerror}") from error
 

@@ -93,6 +93,23 @@ def test_files_are_installed_once_and_only_a_change_notifies(play: Play) -> None
     assert "notified" not in again.stdout
 
 
+def test_a_file_that_ansible_vault_encrypted_is_installed_in_clear_text(play: Play) -> None:
+    password = play.directory / "vault-password"
+    password.write_text("password of the vault\n")
+    encrypt = [Path(sys.executable).with_name("ansible-vault"), "encrypt", "token"]
+    subprocess.run([*encrypt, "--vault-password-file", password], cwd=play.directory, check=True)
+    assert (play.directory / "token").read_text().startswith("$ANSIBLE_VAULT;")
+    refused = play.run()
+    assert refused.returncode != 0
+    assert f"secret must be specified to decrypt {play.directory}/token" in " ".join(
+        (refused.stdout + refused.stderr).split()
+    )
+    assert not (play.target / "token").exists()
+    done = play.run("--vault-password-file", str(password))
+    assert done.returncode == 0, done.stdout
+    assert (play.target / "token").read_text() == "very-secret-token\n"
+
+
 def test_files_for_a_container_are_readable_and_not_validated(play: Play) -> None:
     root = play.directory / "root"
     files = [
