@@ -41,6 +41,7 @@ demo: setup ## Boot test machines, deploy a farm on them and benchmark a clip (W
 	ansible-playbook playbooks/machines-up.yml --extra-vars machines_workers=$(WORKERS)
 	ansible-playbook --inventory inventories/local site.yml
 	ansible-playbook --inventory inventories/local run-benchmark.yml
+	ansible-playbook --inventory inventories/local playbooks/access.yml
 
 .PHONY: demo-down
 demo-down: setup ## Remove the test machines and all other data of the demo except its results
@@ -153,7 +154,7 @@ $(READY): requirements.txt requirements-uv.txt
 	$(VENV)/bin/python -m compileall -q -j 2 $(VENV)/lib/python*/site-packages/ansible
 	@touch $(READY)
 
-# The environment is created anew instead of extended, so that it contains no packages of earlier lock files. It
+# The environment is replaced instead of extended, so that it contains no packages of earlier lock files. It
 # also contains those of requirements.txt.
 $(READY_DEV): requirements.txt requirements-dev.txt requirements-uv.txt pyproject.toml $(SETTINGS)
 	@echo 'Installing the locked packages of requirements-dev.txt into .venv'
@@ -337,6 +338,10 @@ test-compose: setup-dev ## Run the stack of compose.yaml on a test machine with 
 .PHONY: bench-master
 bench-master: setup-dev ## Compare the master with other queues and write docs/performance.md (ONLY=cycles QUICK=1)
 	PYTHONPATH="$(CURDIR)/tests" python -m bench master $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: readme-example
+readme-example: setup-dev ## Write the example of README.md from the results of a run (RESULTS=results/RUN/results.json)
+	PYTHONPATH="$(CURDIR)/tests" python -m bench.example '$(RESULTS)'
 
 .PHONY: bench-worker
 bench-worker: setup-dev test-tools ## Measure the overhead of agent and exporters and write docs/overhead.md (ONLY=exporters QUICK=1)
