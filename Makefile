@@ -14,7 +14,9 @@ CASES ?= 200
 
 # The path is relative, because make cannot handle targets whose absolute path contains a space.
 VENV := .venv
+# Marker files of an environment with the packages for deployment, and of one that also has those for development.
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
 # Marker file of an environment that this Makefile has created and may therefore clear.
 OWNED := $(VENV)/.created-by-make-setup
 # Directory for the JUnit XML files of all test targets.
@@ -39,6 +41,7 @@ demo: setup ## Boot test machines, deploy a farm on them and benchmark a clip (W
 	ansible-playbook playbooks/machines-up.yml --extra-vars machines_workers=$(WORKERS)
 	ansible-playbook --inventory inventories/local site.yml
 	ansible-playbook --inventory inventories/local run-benchmark.yml
+	ansible-playbook --inventory inventories/local playbooks/access.yml
 
 .PHONY: demo-down
 demo-down: setup ## Remove the test machines and all other data of the demo except its results
@@ -149,42 +152,60 @@ COMPOSE_IS_CURRENT = import re, sys; found = re.findall("[0-9]+", sys.stdin.read
 
 # --- setup ---------------------------------------------------------------------------------
 
-.PHONY: setup
-setup: $(READY) ## Install the locked tools into .venv
+.PHONY: setup setup-dev
+setup: $(READY) ## Install the locked packages for deployment into .venv
+setup-dev: $(READY_DEV) ## Install the locked packages for deployment, development and tests into .venv
 
-$(READY): requirements-dev.txt requirements-uv.txt pyproject.toml $(SETTINGS)
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo '$(PYTHON) is older than Python 3.11. Set a newer one: make PYTHON=/path/to/python3' >&2; exit 2; }
-	@test ! -e $(VENV) || test -e $(OWNED) || test -e $(READY) || \
-		{ echo '$(CURDIR)/$(VENV) exists and was not created by make setup. Move it away first.' >&2; exit 2; }
-	@'$(PYTHON)' -c 'import ensurepip, venv' 2> /dev/null || { \
-		echo 'Installing the Debian package python3-venv'; \
-		$(SUDO) apt-get update --quiet --quiet; \
-		$(SUDO) apt-get install --yes --quiet --quiet --no-install-recommends python3-venv; }
-	@echo 'Installing the locked tools of requirements-dev.txt into .venv'
-	'$(PYTHON)' -m venv --clear $(VENV)
-	@touch $(OWNED)
-	$(PIP) --require-hashes --requirement requirements-uv.txt
-	$(UV) --require-hashes --requirement requirements-dev.txt || $(PIP) --require-hashes --requirement requirements-dev.txt
+$(READY): requirements.txt requirements-uv.txt
+	@echo 'Installing the locked packages of requirements.txt into .venv'
+	$(CREATE_VENV)
+	$(call INSTALL,requirements.txt)
+	$(VENV)/bin/python -m compileall -q -j 2 $(VENV)/lib/python*/site-packages/ansible
+	@touch $(READY)
+
+# The environment is replaced instead of extended, so that it contains no packages of earlier lock files. It
+# also contains those of requirements.txt.
+$(READY_DEV): requirements.txt requirements-dev.txt requirements-uv.txt pyproject.toml $(SETTINGS)
+	@echo 'Installing the locked packages of requirements-dev.txt into .venv'
+	$(CREATE_VENV)
+	$(call INSTALL,requirements-dev.txt)
 	$(UV) --no-deps --no-build-isolation $(DISTRIBUTIONS:%=--editable %)
 	$(VENV)/bin/python -m compileall -q -j 2 $(VENV)/lib/python*/site-packages/{$(COMPILED)}
-	@touch $(READY)
+	@touch $(READY) $(READY_DEV)
 
 # Packages that every test process imports. They are compiled in advance, because otherwise each process would
 # compile them in a new checkout.
 COMPILED := ansible,_pytest,cryptography,httpx,hypothesis,litestar,schemathesis,sqlalchemy
 
+define CREATE_VENV
+@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo '$(PYTHON) is older than Python 3.11. Set a newer one: make PYTHON=/path/to/python3' >&2; exit 2; }
+@test ! -e $(VENV) || test -e $(OWNED) || test -e $(READY) || \
+	{ echo '$(CURDIR)/$(VENV) exists and was not created by make setup. Move it away first.' >&2; exit 2; }
+@'$(PYTHON)' -c 'import ensurepip, venv' 2> /dev/null || { \
+	echo 'Installing the Debian package python3-venv'; \
+	$(SUDO) apt-get update --quiet --quiet; \
+	$(SUDO) apt-get install --yes --quiet --quiet --no-install-recommends python3-venv; }
+'$(PYTHON)' -m venv --clear $(VENV)
+@touch $(OWNED)
+$(PIP) --require-hashes --requirement requirements-uv.txt
+endef
+
+INSTALL = $(UV) --require-hashes --requirement $(1) || $(PIP) --require-hashes --requirement $(1)
 PIP = $(VENV)/bin/python -m pip install --quiet
 # uv is several times faster than pip, but does not read pip's configuration. If only that configuration names
 # a package index, the installation falls back to pip.
 UV = $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --native-tls
 
+# All versions are those of requirements-dev.txt, with which the tests run.
 .PHONY: lock
-lock: setup ## Lock the dependencies of each distribution with hashes (UPGRADE=--upgrade for the newest)
-	for part in $(notdir $(DISTRIBUTIONS)); do \
-		$(UV_COMPILE) "files/$$part/pyproject.toml" --output-file "files/$$part/requirements.txt"; \
-	done
+lock: setup ## Lock all dependencies with hashes (UPGRADE=--upgrade for the newest)
 	$(UV_COMPILE) --group dev --group bench pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
+	$(UV_COMPILE) --constraint requirements-dev.txt pyproject.toml --output-file requirements.txt
+	for part in $(notdir $(DISTRIBUTIONS)); do \
+		$(UV_COMPILE) --constraint requirements-dev.txt "files/$$part/pyproject.toml" \
+			--output-file "files/$$part/requirements.txt"; \
+	done
 	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > requirements-uv.txt
 
 UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
@@ -196,7 +217,7 @@ UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11
 DASHBOARDS := PYTHONPATH="$(CURDIR)/dashboards/src" python -m farm_dashboards
 
 .PHONY: dashboards
-dashboards: setup ## Build the JSON files of the dashboards from dashboards/src
+dashboards: setup-dev ## Build the JSON files of the dashboards from dashboards/src
 	$(DASHBOARDS) build
 
 TYPES := dashboards/types
@@ -212,7 +233,7 @@ dashboard-types: $(TYPES_READY) ## Check the JSON files of the dashboards with G
 	node $(TYPES)/check.mjs
 
 .PHONY: dashboard-preview
-dashboard-preview: setup ## Draw the data of all panels on one page (URL= CA= CERT= KEY= TOKEN_FILE=)
+dashboard-preview: setup-dev ## Draw the data of all panels on one page (URL= CA= CERT= KEY= TOKEN_FILE=)
 	$(DASHBOARDS) preview $(if $(URL),--url '$(URL)') $(if $(CA),--ca '$(CA)') $(if $(CERT),--cert '$(CERT)') \
 		$(if $(KEY),--key '$(KEY)') $(if $(TOKEN_FILE),--token-file '$(TOKEN_FILE)')
 
@@ -228,27 +249,27 @@ test: ## Run test-fast, test-slow and test-farm (needs root or sudo, takes 45 mi
 
 # The linters run while the tools of the tests are downloaded.
 .PHONY: test-fast
-test-fast: setup ## Run the linters except ansible-lint, and the unit tests that are not slow
+test-fast: setup-dev ## Run the linters except ansible-lint, and the unit tests that are not slow
 	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target test-tools $(FAST_LINTERS) $(UNIT_TESTS)
 
 .PHONY: lint
-lint: setup ## Run the linters and the type checker
+lint: setup-dev ## Run the linters and the type checker
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(LINTERS)
 
 FAST_LINTERS := lint-types lint-python lint-imports lint-yaml
 LINTERS := lint-ansible $(FAST_LINTERS)
 .PHONY: $(LINTERS)
-lint-ansible: setup
+lint-ansible: setup-dev
 	ansible-lint --offline --profile production
-lint-types: setup
+lint-types: setup-dev
 	mypy --package ffrtmp_shared --package ffrtmp_analysis --package ffrtmp_master --package ffrtmp_worker
 	mypy --package farm_dashboards
-lint-python: setup
+lint-python: setup-dev
 	ruff format --check .
 	ruff check .
-lint-imports: setup
+lint-imports: setup-dev
 	lint-imports
-lint-yaml: setup
+lint-yaml: setup-dev
 	yamllint --strict .
 
 # `worksteal` assigns neighboring tests to the same process, so that they share the fixtures of their modules.
@@ -268,7 +289,7 @@ test-unit-master: test-tools
 		files/shared files/analysis files/master tests
 
 .PHONY: test-slow
-test-slow: setup ## Run ansible-lint and the slow tests: master and agent together, playbooks, streams in real time
+test-slow: setup-dev ## Run ansible-lint and the slow tests: master and agent together, playbooks, streams in real time
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible test-unit-slow
 
 .PHONY: test-unit-slow
@@ -296,11 +317,11 @@ test-hostile: test-tools ## Attack every listener while other clients use it (RE
 	FFRTMP_HOSTILE_REQUESTS=$(REQUESTS) python -m pytest --quiet tests/hostile
 
 .PHONY: test-tools
-test-tools: setup
+test-tools: setup-dev
 	ansible-playbook tests/tools.yml
 
 .PHONY: test-farm
-test-farm: setup ## Deploy and verify a farm on test machines (molecule)
+test-farm: setup-dev ## Deploy and verify a farm on test machines (molecule)
 	@result=0; \
 		molecule converge --scenario-name default || result=$$?; \
 		if test "$$result" = 0; then \
@@ -312,26 +333,30 @@ test-farm: setup ## Deploy and verify a farm on test machines (molecule)
 # The second scenario runs while the first is verified, because the verification mostly waits.
 FARM_TESTS := test-farm-default test-farm-combined
 .PHONY: $(FARM_TESTS)
-test-farm-default: setup
+test-farm-default: setup-dev
 	molecule verify --scenario-name default
-test-farm-combined: setup
+test-farm-combined: setup-dev
 	molecule test --scenario-name combined
 
 .PHONY: test-ha
-test-ha: setup ## Deploy a farm on PostgreSQL with two masters; kill one, upgrade, restore (molecule)
+test-ha: setup-dev ## Deploy a farm on PostgreSQL with two masters; kill one, upgrade, restore (molecule)
 	molecule test --scenario-name ha
 
 .PHONY: test-compose
-test-compose: setup ## Run the stack of compose.yaml on a test machine with Docker, and a benchmark on it
+test-compose: setup-dev ## Run the stack of compose.yaml on a test machine with Docker, and a benchmark on it
 	@mkdir -p '$(REPORTS)'
 	python -m pytest --quiet --capture=no --junitxml='$(REPORTS)/compose.xml' tests/compose/stack_on_machine.py
 
 # --- benchmarks ----------------------------------------------------------------------------
 
 .PHONY: bench-master
-bench-master: setup ## Compare the master with other queues and write docs/performance.md (ONLY=cycles QUICK=1)
+bench-master: setup-dev ## Compare the master with other queues and write docs/performance.md (ONLY=cycles QUICK=1)
 	PYTHONPATH="$(CURDIR)/tests" python -m bench master $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: readme-example
+readme-example: setup-dev ## Write the example of README.md from the results of a run (RESULTS=results/RUN/results.json)
+	PYTHONPATH="$(CURDIR)/tests" python -m bench.example '$(RESULTS)'
+
 .PHONY: bench-worker
-bench-worker: setup test-tools ## Measure the overhead of agent and exporters and write docs/overhead.md (ONLY=exporters QUICK=1)
+bench-worker: setup-dev test-tools ## Measure the overhead of agent and exporters and write docs/overhead.md (ONLY=exporters QUICK=1)
 	PYTHONPATH="$(CURDIR)/tests" python -m bench worker $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

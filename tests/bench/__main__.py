@@ -16,6 +16,7 @@ from bench.context import BenchmarkContext
 from bench.figures import Line
 from bench.parts import PARTS
 
+_STYLES = {"": "dim", "holds": "green", "undecided": "yellow", "does not hold": "red"}
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -34,6 +35,11 @@ def main() -> None:
     folder = _ROOT / ("results/bench" if arguments.quick else "docs")
     record = page.read(folder / f"{part.page}.json")
     description = machine.describe(arguments.data, _ROOT)
+    if description.is_dirty and not arguments.quick:
+        sys.exit(
+            "bench: the working tree differs from its commit, so the page could not name what was "
+            "measured. Commit the changes first, or add QUICK=1, which writes below results/."
+        )
     lines = []
     for key in keys:
         console.print(f"[bold]{key}[/bold]")
@@ -50,8 +56,10 @@ def main() -> None:
         written = page.write(record, folder, arguments.part)
     console.print(_table(f"make bench-{arguments.part}", lines))
     console.print(f"written: {written.relative_to(_ROOT)} and {part.page}.json in the same folder")
-    failing = [figure.label for line in lines for figure in line.figures if figure.holds is False]
-    console.print(f"does not hold: {'; '.join(failing)}" if failing else "all limits hold")
+    for verdict in ("does not hold", "undecided"):
+        labels = [f.label for line in lines for f in line.figures if f.verdict == verdict]
+        if labels:
+            console.print(f"{verdict}: {'; '.join(labels)}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,20 +92,21 @@ def _allow_many_connections() -> None:
 
 def _table(title: str, lines: list[Line]) -> Table:
     table = Table(title=title, show_lines=False)
-    for name, justify in (("measure", "left"), ("median", "right"), ("lowest to highest", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("target", justify="right")
+    table.add_column("measure")
+    for name in ("median", "95 % interval", "lowest to highest", "target"):
+        table.add_column(name, justify="right")
     table.add_column("")
     for line in lines:
         table.add_row(f"[bold]{line.title}[/bold]")
         for figure in line.figures:
-            style = {None: "dim", True: "green", False: "red"}[figure.holds]
+            style = _STYLES[figure.verdict]
             table.add_row(
                 f"  {figure.label}",
                 f"{figure.shown} {figure.unit}",
+                figure.shown_interval,
                 figure.shown_range,
                 figure.shown_limit,
-                f"[{style}]{figure.shown_verdict}[/{style}]",
+                f"[{style}]{figure.verdict}[/{style}]",
             )
         table.add_section()
     return table

@@ -1,4 +1,9 @@
-"""Results of benchmark cases: figures with the values of their rounds and their limits."""
+"""Results of benchmark cases: figures with the values of their rounds and their limits.
+
+A figure holds only if all of its interval is within its limit, because a noisy median proves
+nothing. The interval is the 95 % confidence interval of the median. Fewer than six rounds have no
+such interval; then it extends from the lowest to the highest round.
+"""
 
 import math
 import statistics
@@ -6,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
+from ffrtmp_master.runs.confidence_interval import interval_of_median
+
+Verdict = Literal["", "holds", "undecided", "does not hold"]
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -30,7 +38,7 @@ class Limit(msgspec.Struct, frozen=True):
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A measured value with a sample for each round.
 
-    The median must be within `limit`. `goal` is only a target.
+    The interval of the median must be within `limit`. `goal` is only a target.
     """
 
     label: str
@@ -45,14 +53,27 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         return statistics.median(self.samples)
 
     @property
-    def holds(self) -> bool | None:
-        """Return whether the median is within the limit, or None if there is no limit."""
-        return None if self.limit is None else self.limit.admits(self.value)
+    def verdict(self) -> Verdict:
+        """The position of the interval of the median to the limit; empty if there is no limit."""
+        if self.limit is None:
+            return ""
+        interval = interval_of_median(self.samples)
+        bounds = self.samples if interval is None else (interval.low, interval.high)
+        admitted = {self.limit.admits(bound) for bound in (min(bounds), max(bounds))}
+        if len(admitted) > 1:
+            return "undecided"
+        return "holds" if admitted == {True} else "does not hold"
 
     @property
     def shown(self) -> str:
         """The median as text for a table."""
         return number(self.value)
+
+    @property
+    def shown_interval(self) -> str:
+        """The 95 % confidence interval of the median as text for a table."""
+        interval = interval_of_median(self.samples)
+        return "" if interval is None else f"{number(interval.low)} to {number(interval.high)}"
 
     @property
     def shown_range(self) -> str:
@@ -69,11 +90,6 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
         limit = f"{self.limit.sense} {number(self.limit.value)}"
         return limit if self.goal is None else f"{limit} (aim: {number(self.goal.value)})"
 
-    @property
-    def shown_verdict(self) -> str:
-        """Text for a table that says whether the median is within the limit."""
-        return {None: "", True: "holds", False: "does not hold"}[self.holds]
-
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a benchmark case: its conditions and figures."""
@@ -82,11 +98,6 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     conditions: tuple[str, ...]
     figures: tuple[Figure, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Return whether every figure that has a limit is within it."""
-        return all(figure.holds is not False for figure in self.figures)
 
 
 def number(value: float) -> str:

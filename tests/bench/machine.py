@@ -11,6 +11,7 @@ import msgspec
 
 from bench.reference import syncs_per_s
 
+_DIRTY = "-dirty"
 _IN_MEMORY = {"tmpfs", "ramfs"}
 
 
@@ -33,6 +34,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     load_before: float
     commit: str
     at: str
+
+    @property
+    def is_dirty(self) -> bool:
+        """Return whether the measured files differ from those of the commit."""
+        return self.commit.endswith(_DIRTY)
 
 
 def describe(folder: Path, root: Path) -> Machine:
@@ -81,12 +87,22 @@ def _filesystem(folder: Path) -> str:
 
 
 def _commit(root: Path) -> str:
-    """Return the current commit, with a suffix if there are uncommitted changes."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],  # noqa: S607 - found in PATH
+    """Return the current commit, with a suffix if there are uncommitted changes.
+
+    Changes in docs do not count, because the benchmark itself writes its records there.
+    """
+    commit = _git(root, "rev-parse", "--short=12", "HEAD").stdout.strip()
+    if not commit:
+        return "unknown"
+    changed = _git(root, "diff", "--quiet", "HEAD", "--", ".", ":(exclude)docs").returncode
+    return commit + (_DIRTY if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments],  # noqa: S607 - found in PATH
         cwd=root,
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.stdout.strip() or "unknown"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import role_template
 from dashboard_documents import FOLDER, documents
+from local_playbook import run_playbook
 from role_templates import ROOT, load_yaml, render
 from ruamel.yaml import YAML
 
@@ -106,13 +107,34 @@ def test_the_fingerprints_are_those_of_the_primary_keys(tmp_path: Path) -> None:
 def test_a_key_is_downloaded_again_unless_it_has_the_fingerprint(
     records: str, is_downloaded: bool
 ) -> None:
-    (download,) = (
-        task
-        for task in load_yaml(ROLE / "tasks/repository.yml")
-        if "ansible.builtin.get_url" in task
-    )
+    (block,) = load_yaml(ROLE / "tasks/key.yml")
+    (download,) = block["block"]
     known = variables(**download["vars"], __grafana_former_key={"stdout": records})
     assert render(download["ansible.builtin.get_url"]["force"], known) is is_downloaded
+
+
+def test_a_failed_download_names_the_url_and_the_alternatives(tmp_path: Path) -> None:
+    """Run the task in check mode, in which it requests only the header of the key."""
+    url = "https://127.0.0.1:1/gpg.key"
+    tasks = [{"include_role": {"name": str(ROLE), "tasks_from": "key.yml"}}]
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+    settings = {
+        "ansible_become": False,
+        "ansible_python_interpreter": sys.executable,
+        "grafana_repository_key_url": url,
+        "grafana_admin_password": "not used by the task",
+        "grafana_secret_key": "not used by the task",
+    }
+    arguments = ["--check", "--extra-vars", json.dumps(settings), "play.yml"]
+    done = run_playbook(ROOT, tmp_path, "--inventory", "localhost,", *arguments)
+
+    assert done.returncode != 0
+    message = " ".join(done.stdout.split())
+    assert f"localhost cannot obtain Grafana from {url}:" in message
+    assert "refused" in message
+    for setting in ("grafana_repository_url", "package_file", "set grafana_enabled to false"):
+        assert setting in message
 
 
 def test_the_role_installs_every_dashboard_and_removes_the_former_one() -> None:

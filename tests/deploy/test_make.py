@@ -34,6 +34,16 @@ def checkout(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def copy_locks(root: Path, checkout: Path) -> None:
+    """Copy the files that make compares with the age of the environment."""
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt"):
+        shutil.copy(root / name, checkout / name)
+    shutil.copy(root / "pyproject.toml", checkout / "pyproject.toml")
+    for part in ("shared", "analysis", "master", "worker"):
+        (checkout / "files" / part).mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
+
+
 def test_a_created_inventory_is_complete(checkout: Path) -> None:
     ended = run(["make", "inventory", "NAME=prod"], checkout)
     assert ended.returncode == 0, ended.stderr
@@ -57,15 +67,12 @@ def test_an_existing_inventory_is_not_overwritten(
     assert message in ended.stderr
 
 
-def test_setup_removes_only_its_own_environment(checkout: Path, root: Path) -> None:
-    for name in ("requirements-dev.txt", "requirements-uv.txt", "pyproject.toml"):
-        shutil.copy(root / name, checkout / name)
-    for part in ("shared", "analysis", "master", "worker"):
-        (checkout / "files" / part).mkdir(parents=True)
-        shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
+@pytest.mark.parametrize("target", ["setup", "setup-dev"])
+def test_setup_removes_only_its_own_environment(checkout: Path, root: Path, target: str) -> None:
+    copy_locks(root, checkout)
     (checkout / ".venv").mkdir()
     (checkout / ".venv/precious").touch()
-    refused = run(["make", "setup"], checkout)
+    refused = run(["make", target], checkout)
     assert refused.returncode != 0
     assert "was not created by make setup" in refused.stderr
     assert (checkout / ".venv/precious").exists()
@@ -99,7 +106,7 @@ def test_no_recipe_splits_a_path_with_a_space(root: Path, tmp_path: Path) -> Non
 
 @pytest.mark.deep
 def test_setup_works_in_a_path_with_a_space(root: Path, tmp_path: Path) -> None:
-    """Run the complete `make setup`, which downloads and installs all packages."""
+    """Run the complete `make setup` and `make setup-dev`, which download all packages."""
     checkout, neighbor = tmp_path / "with space", tmp_path / "with"
     neighbor.mkdir()
     (neighbor / "precious").touch()
@@ -109,8 +116,17 @@ def test_setup_works_in_a_path_with_a_space(root: Path, tmp_path: Path) -> None:
     ended = run(["make", "setup"], checkout)
     assert ended.returncode == 0, ended.stderr
     assert (neighbor / "precious").exists()
-    program = checkout / ".venv/bin/ansible-playbook"
-    assert run([str(program), "--syntax-check", "site.yml"], checkout).returncode == 0
+    programs = checkout / ".venv/bin"
+    playbook = [str(programs / "ansible-playbook"), "--syntax-check", "site.yml"]
+    assert run(playbook, checkout).returncode == 0
+    assert not (programs / "pytest").exists()
+
+    ended = run(["make", "setup-dev"], checkout)
+    assert ended.returncode == 0, ended.stderr
+    assert run(playbook, checkout).returncode == 0
+    assert run([str(programs / "pytest"), "--version"], checkout).returncode == 0
+    # The tools for development include those for deployment.
+    assert run(["make", "--question", "setup"], checkout).returncode == 0
 
 
 def test_make_lists_its_targets(checkout: Path) -> None:
@@ -123,16 +139,43 @@ def test_make_lists_its_targets(checkout: Path) -> None:
 def parts(checkout: Path, root: Path) -> Path:
     """A copy of the project whose environment is up to date, so that `make setup` does nothing."""
     shutil.copytree(root / "inventories/joined", checkout / "inventories/joined", symlinks=True)
-    for name in ("requirements-dev.txt", "requirements-uv.txt", "pyproject.toml"):
-        shutil.copy(root / name, checkout / name)
-    for part in ("shared", "analysis", "master", "worker"):
-        (checkout / "files" / part).mkdir(parents=True)
-        shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
+    copy_locks(root, checkout)
     for part in ("master", "worker"):
         shutil.copy(root / "files" / part / "Makefile", checkout / "files" / part)
     (checkout / ".venv").mkdir()
     (checkout / ".venv/.ready").touch()
     return checkout
+
+
+def planned(checkout: Path, target: str) -> str:
+    """Return the commands that make would run for a target."""
+    done = run(["make", "--dry-run", target], checkout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+DEPLOYING = ["demo", "demo-down", "deploy-master", "deploy-worker", "build-agent", "setup", "lock"]
+DEVELOPING = ["lint-python", "test-tools", "test-ha", "dashboards", "bench-worker", "setup-dev"]
+
+
+@pytest.mark.parametrize("target", DEPLOYING)
+def test_deploying_needs_no_tools_for_development(parts: Path, target: str) -> None:
+    assert "requirement requirements-dev.txt" not in planned(parts, target)
+
+
+@pytest.mark.parametrize("target", DEVELOPING)
+def test_the_targets_of_developers_install_their_tools_once(parts: Path, target: str) -> None:
+    """The environment for deployment is not installed first, because it would be replaced."""
+    (parts / ".venv/.ready").unlink()
+    commands = planned(parts, target)
+    assert "--require-hashes --requirement requirements-dev.txt" in commands
+    assert commands.count("-m venv --clear") == 1
+
+
+def test_the_environment_for_development_suffices_for_deployment(parts: Path) -> None:
+    (parts / ".venv/.ready-dev").touch()
+    for target in ("setup", "setup-dev"):
+        assert run(["make", "--question", target], parts).returncode == 0
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_the_targets_of_make_exist() -> None:
     assert {"dashboards", "dashboard-types", "dashboard-preview"} <= targets
     for target in targets:
         done = subprocess.run(
-            [shutil.which("make") or "make", "--dry-run", "--old-file", ".venv/.ready", target],
+            [shutil.which("make") or "make", "--dry-run", "--old-file", ".venv/.ready-dev", target],
             cwd=ROOT,
             capture_output=True,
             text=True,

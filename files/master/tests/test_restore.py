@@ -246,7 +246,8 @@ def test_an_older_copy_of_sqlite(migrated: Settings, tmp_path: Path, restarts: i
                 local = functools.reduce(
                     lambda text, change: text.replace(*change), replacements.items(), command
                 )
-                run(local)
+                copy = max((path.name for path in backups.glob("farm-*.db")), default="")
+                run(local.replace("farm-DATE.db", copy))
         check_after_restore(followers, farm, master, kept, lost)
 
 

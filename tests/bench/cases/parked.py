@@ -44,13 +44,13 @@ def measure(context: BenchmarkContext) -> Line:
         ),
         figures=(
             Figure(
-                label="memory per waiting agent (RSS)",
+                label="memory of the master per waiting agent (RSS)",
                 unit="KiB",
                 samples=tuple(outcome.rss_kib_each for outcome in outcomes),
                 limit=Limit("under", 75),
             ),
             Figure(
-                label="memory per waiting agent (PSS)",
+                label="memory of the master per waiting agent (PSS)",
                 unit="KiB",
                 samples=tuple(outcome.pss_kib_each for outcome in outcomes),
             ),
