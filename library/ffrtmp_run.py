@@ -56,6 +56,12 @@ options:
         returned instead of a new run.
       - With O(state=canceled), the key of the run to cancel.
     type: str
+  when_unmet:
+    description:
+      - How to handle scenarios that no active node can run. V(wait) lets them wait for a suitable
+        node, V(refuse) refuses the run. By default, the suite determines this.
+    type: str
+    choices: [wait, refuse]
   seed:
     description:
       - Seed of the random order of the jobs, from 0 to 2147483647. By default, the master chooses
@@ -110,6 +116,7 @@ options:
     type: float
     default: 30.0
 seealso:
+  - module: ffrtmp_run_plan_info
   - module: ffrtmp_run_info
   - module: ffrtmp_results
 """
@@ -188,6 +195,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     },
     # Ansible would treat the key as a secret because of its name, but it only identifies a run.
     "key": {"type": "str", "no_log": False},
+    "when_unmet": {"type": "str", "choices": ["wait", "refuse"]},
     "seed": {"type": "int"},
     "run_id": {"type": "str"},
     "wait": {"type": "bool", "default": False},
@@ -210,17 +218,22 @@ def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
         )
     suite = runs.read_suite(params["suite"])
     sources = runs.source_digests(suite, [source["path"] for source in params["sources"]])
-    request: Json = {"suite": suite}
-    if params["seed"] is not None:
-        request["seed"] = params["seed"]
+    request: Json = {"suite": suite} | {
+        name: params[name] for name in ("seed", "when_unmet") if params[name] is not None
+    }
     key = params["key"]
     existing = runs.find_by_key(master, key) if key else None
+    # The master validates the suite before anything is uploaded.
+    plan = runs.plan(master, request, key)
+    conflict = runs.key_conflict(plan, key, "key")
+    if conflict:
+        raise SettingsError(conflict)
     missing = runs.missing_sources(master, sources)
     if is_check:
-        return _preview(master, request, existing, missing)
+        return _preview(plan, existing, missing)
     for digest in missing:
         master.upload(f"/v1/sources/{digest}", sources[digest])
-    # Sent even if the run exists, because the master rejects a key that belongs to another suite.
+    # Sent even if the run exists, because it may have been removed in the meantime.
     run = runs.create(master, request, key)
     is_new = existing is None or existing["id"] != run["id"]
     if params["wait"]:
@@ -236,7 +249,7 @@ def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
     }
 
 
-def _preview(master: Master, request: Json, existing: Json | None, missing: list[str]) -> Json:
+def _preview(plan: Json, existing: Json | None, missing: list[str]) -> Json:
     if existing is not None:
         count = runs.job_count(existing)
         return {
@@ -247,7 +260,6 @@ def _preview(master: Master, request: Json, existing: Json | None, missing: list
             "uploaded": missing,
             "diff": _diff(existing["suite_name"], count, is_new=False),
         }
-    plan = master.send("POST", "/v1/runs/plan", request)
     return {
         "changed": True,
         "run": None,

@@ -32,6 +32,7 @@ _PATH_MAX_CHARACTERS = 4095
 _TOKEN_MAX_CHARACTERS = 4096
 _URL_MAX_CHARACTERS = 2048
 _PATTERN_MAX_CHARACTERS = 1024
+_SUITE_MAX_CHARACTERS = 1_000_000
 _PORT_MAX = 65535
 _HOST_MAX_CHARACTERS = 253
 _TOKEN = re.compile(rf"[!-~]{{1,{_TOKEN_MAX_CHARACTERS}}}")
@@ -256,6 +257,10 @@ _RULES: dict[str, _Rule] = {
     "status_text": _Rule(_is_pattern, "be a regular expression of at most 1024 characters"),
     "steady_s": _between(0, NETWORK_TIMEOUT_MAX_S, "seconds"),
     "suite": _PATH,
+    "suite_text": _Rule(
+        lambda text: 0 < len(text) <= _SUITE_MAX_CHARACTERS,
+        f"be the text of a suite, with 1 to {_SUITE_MAX_CHARACTERS} characters",
+    ),
     "template": _PATH,
     "timeout_s": _between(0.1, NETWORK_TIMEOUT_MAX_S, "seconds"),
     "token": _matching(

@@ -19,6 +19,7 @@ SUITE_MAX_BYTES = 4_000_000
 """Maximum size of a suite file. The master accepts a million characters of up to four bytes."""
 
 _LOG_TAIL_LINES = 20
+_OUTCOMES = {"failed": "failed", "canceled": "was canceled"}
 
 
 class RunError(ApiError):
@@ -104,6 +105,42 @@ def missing_sources(master: Master, sources: dict[str, Path]) -> list[str]:
     return [digest for digest in sources if not master.exists(f"/v1/sources/{digest}")]
 
 
+def plan(master: Master, request: Json, key: str | None) -> Json:
+    """Return the jobs that a run would have, without queueing them.
+
+    Args:
+        master: Connection to the master.
+        request: Body of the request, with the suite.
+        key: Idempotency key that the request for a run would have, if any.
+
+    Returns:
+        The plan. If there is a run with the key, its `existing` names that run.
+    """
+    if key:
+        check_key(key)
+    headers = {"Idempotency-Key": key} if key else {}
+    found: Json = master.send("POST", "/v1/runs/plan", request, headers)
+    return found
+
+
+def key_conflict(found: Json, key: str | None, option: str) -> str | None:
+    """Return why a run cannot have a key, or None if it can.
+
+    Args:
+        found: Plan of the run.
+        key: The key, if any.
+        option: Name of the option or variable with which the operator sets the key.
+    """
+    existing = found.get("existing")
+    if existing is None or existing["is_same"]:
+        return None
+    return (
+        f"{option} {key} was used for run {existing['id']} of suite {existing['suite_name']}, "
+        f"which was queued at {existing['created_at']} with another suite or seed. Choose another "
+        f"{option}, or use the suite and the seed of that run unchanged"
+    )
+
+
 def create(master: Master, request: Json, key: str | None) -> Json:
     """Queue a run. If there is a run with the key, return that run instead.
 
@@ -150,10 +187,11 @@ def wait_until_final(master: Master, run_id: str, deadline: Deadline) -> Json:
 
 def check_succeeded(run: Json) -> None:
     """Raise RunError if a run has ended with jobs that did not succeed."""
-    if run["state"] in ("failed", "canceled"):
+    outcome = _OUTCOMES.get(run["state"])
+    if outcome is not None:
         raise RunError(
-            f"run {run['id']} of suite {run['suite_name']} ended {run['state']}: "
-            f"{count_text(run)}; ffrtmp_run_info lists its failures",
+            f"run {run['id']} of suite {run['suite_name']} {outcome}: {count_text(run)}; "
+            "ffrtmp_run_info lists its failures",
             run=run,
             jobs=job_count(run),
         )

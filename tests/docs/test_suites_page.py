@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ffrtmp_master.runs.control_encodes import MIN_CONTROLS
 from ffrtmp_shared import suite
 from ffrtmp_shared.encoders import ENCODERS, Encoder
 
@@ -69,5 +70,12 @@ def test_the_page_counts_the_jobs_of_every_suite() -> None:
     found = {}
     for path in folder.glob("*.yml"):
         parsed = suite.parse_suite(path.read_text(encoding="utf-8"))
-        found[path.name] = parsed.scenario_count * parsed.repeats
+        controls = MIN_CONTROLS if parsed.control else 0
+        found[path.name] = parsed.scenario_count * parsed.repeats + controls
     assert documented == found
+
+
+def test_the_page_names_the_variable_that_permits_waiting() -> None:
+    play = (_ROOT / "playbooks" / "run-benchmark.yml").read_text(encoding="utf-8")
+    (variable,) = re.findall(r"-e (benchmark_wait\w+)=true", _PAGE)
+    assert f"    {variable}: false\n" in play

@@ -57,7 +57,8 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     assert checkout.keys == []
     status, printed = checkout.run("--check")
     assert status == 0, printed
-    assert "Check mode: 2 jobs would be queued." in printed
+    assert "2 jobs on 1 node (worker1): 1 scenario, each measured twice" in printed
+    assert "Expected duration: " in printed
 
 
 @pytest.mark.deep
@@ -105,6 +106,72 @@ def test_a_suite_that_no_node_can_run_is_refused_with_the_reason(
     checkout.suite.write_text(checkout.suite.read_text().replace("libx264", "libx265"))
     status, printed = checkout.run(*arguments)
     assert status == 2
-    assert "no node meets the requirements of some scenarios" in printed
-    assert "encoder libx265: worker1 lacks encoder libx265" in printed
+    assert "No active node can run 1 of 1 scenario, so the run would wait:" in printed
+    assert "clip/x264/800k: no node meets the requirements: worker1 lacks encoder" in printed
+    assert "-e benchmark_wait_for_nodes=true" in printed
+    assert_nothing_was_copied(checkout, printed)
+
+
+@pytest.mark.deep
+def test_jobs_wait_for_a_node_only_if_this_is_permitted(checkout: Checkout, agent: Agent) -> None:
+    checkout.suite.write_text(checkout.suite.read_text().replace("libx264", "libx265"))
+    permission = ("-e", "benchmark_wait_for_nodes=true")
+    status, printed = checkout.run(*permission, "--check")
+    assert status == 0, printed
+    assert "2 jobs on no node: 1 scenario, each measured twice" in printed
+    assert "clip/x264/800k: no node meets the requirements: worker1 lacks encoder" in printed
+    assert_nothing_was_copied(checkout, printed)
+    status, printed = checkout.run(*permission, "-e", "benchmark_timeout_s=0")
+    assert status == 2
+    assert "No active node can run these scenarios, so their jobs wait for one:" in printed
+    assert "worker1 lacks encoder libx265" in printed
+    assert "is started with 2 jobs." in printed
+
+
+def test_invalid_suites_are_refused_before_anything_is_copied(
+    checkout: Checkout, agent: Agent
+) -> None:
+    valid = checkout.suite.read_text()
+    checkout.suite.write_text(valid.replace("name: demo", "name: [demo"))
+    status, printed = checkout.run("--check")
+    assert status == 2
+    assert f"{checkout.suite}:3:8: invalid YAML: expected ',' or ']'" in printed
+    assert "set_fact" not in printed
+    assert_nothing_was_copied(checkout, printed)
+
+    checkout.suite.write_text(valid)
+    (checkout.folder / "clip.mp4").write_bytes(b"another clip")
+    status, printed = checkout.run()
+    assert status == 2
+    assert f"{checkout.suite}:6:13: source clip: clip.mp4 has the SHA-256 " in printed
+    assert str(checkout.temporary) not in printed
+    assert_nothing_was_copied(checkout, printed)
+    assert checkout.keys == []
+
+
+@pytest.mark.deep
+def test_a_key_of_another_suite_is_refused_with_the_name_of_the_variable(
+    checkout: Checkout, agent: Agent
+) -> None:
+    arguments = (
+        "-e",
+        "benchmark_timeout_s=0",
+        "-e",
+        f"benchmark_key={checkout.folder.parent.name}",
+    )
+    status, printed = checkout.run(*arguments)
+    assert status == 2
+    assert "is started with 2 jobs." in printed
+    checkout.suite.write_text(checkout.suite.read_text() + "slowest_speed: 0.1\n")
+    for more in (("--check",), ()):
+        status, printed = checkout.run(*arguments, *more)
+        assert status == 2
+        assert f"benchmark_key {checkout.folder.parent.name} was used for run " in printed
+        assert "Choose another benchmark_key" in printed
+        assert_nothing_was_copied(checkout, printed)
+
+
+def assert_nothing_was_copied(checkout: Checkout, printed: str) -> None:
+    assert "Copy the " not in printed
+    assert "temporary directory on the master" not in printed
     assert not list(checkout.temporary.glob("*.benchmark"))

@@ -12,6 +12,7 @@ MASTER_MODULES = (
     "ffrtmp_results",
     "ffrtmp_run",
     "ffrtmp_run_info",
+    "ffrtmp_run_plan_info",
     "ffrtmp_runs_info",
 )
 """The modules that send requests to the master."""

@@ -13,6 +13,7 @@ import ffrtmp_node_info
 import ffrtmp_results
 import ffrtmp_run
 import ffrtmp_run_info
+import ffrtmp_run_plan_info
 import ffrtmp_runs_info
 import pytest
 from ffrtmp_shared.models import Claim, ClaimRequest
@@ -66,6 +67,53 @@ def test_run_is_queued_once(
 
     planned = run_module(ffrtmp_run, **arguments, **CHECK)
     assert (planned["changed"], planned["run"]["id"]) == (False, created["run"]["id"])
+
+
+def test_a_suite_is_planned_without_its_files(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    text = Path(suite["suite"]).read_text()
+    arguments = {**farm.connection, "suite_text": text, "key": suite["key"]}
+    planned = run_module(ffrtmp_run_plan_info, **arguments)
+    assert (planned["rc"], planned["changed"], planned["plan"]["jobs"]) == (0, False, 2)
+    assert [file["is_stored"] for file in planned["plan"]["files"]] == [False]
+    assert planned["plan"]["existing"] is None
+    run_id = _run_id(run_module, farm, suite)
+    planned = run_module(ffrtmp_run_plan_info, **arguments)["plan"]
+    assert (planned["existing"]["id"], planned["files"][0]["is_stored"]) == (run_id, True)
+    unmet = {**arguments, "suite_text": text.replace("libx264", "libx265"), "key": "unmet"}
+    refused = run_module(ffrtmp_run_plan_info, **unmet)
+    assert refused["rc"] == 1
+    assert "no node meets the requirements: worker1 lacks encoder libx265" in refused["msg"]
+    waiting = run_module(ffrtmp_run_plan_info, **unmet, when_unmet="wait")["plan"]["waiting"]
+    assert [group["scenarios"] for group in waiting] == [["clip/x264/800k"]]
+
+
+@pytest.mark.parametrize("mode", [{}, CHECK])
+def test_a_key_of_another_suite_is_refused_with_the_remedy(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any], mode: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    file = Path(suite["suite"])
+    file.write_text(file.read_text() + "slowest_speed: 0.1\n")
+    refused = run_module(ffrtmp_run, **farm.connection, **suite, **mode)
+    assert refused["rc"] == 1
+    assert f"key {suite['key']} was used for run {run_id} of suite demo" in refused["msg"]
+    assert "Choose another key" in refused["msg"]
+
+
+def test_nothing_is_uploaded_for_an_invalid_suite(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    file = Path(suite["suite"])
+    valid = file.read_text()
+    file.write_text(valid.replace("libx264", "libx266"))
+    refused = run_module(ffrtmp_run, **farm.connection, **suite)
+    assert refused["rc"] == 1
+    assert "line 9, column 5: encodes.0.encoder: 'libx266' is not known" in refused["msg"]
+    file.write_text(valid)
+    planned = run_module(ffrtmp_run, **farm.connection, **suite, **CHECK)
+    assert len(planned["uploaded"]) == 1
 
 
 def test_a_key_of_another_submitter_is_not_found(
@@ -182,7 +230,7 @@ def test_failed_run_fails_the_task_with_an_explanation(
     agent.succeed(claim)
     ended = run_module(ffrtmp_run, **farm.connection, **suite, wait=True)
     assert ended["rc"] == 1
-    assert "ended failed: 1 succeeded, 1 failed" in ended["msg"]
+    assert " of suite demo failed: 1 succeeded, 1 failed" in ended["msg"]
     assert ended["run"]["id"] == run_id
 
 
@@ -416,8 +464,8 @@ def test_a_suite_that_no_registered_node_can_run_is_refused(
     answer = run_module(ffrtmp_run, **farm.connection, **suite, **mode)
 
     assert answer["rc"] == 1
-    assert "no node meets the requirements of some scenarios" in answer["msg"]
-    assert "encoder libx265: worker1 lacks encoder libx265" in answer["msg"]
+    assert "no node can run some scenarios" in answer["msg"]
+    assert "clip/x264/800k: no node meets the requirements: worker1 lacks encoder" in answer["msg"]
     runs = run_module(ffrtmp_runs_info, **farm.connection, include_final=True)["runs"]
     assert suite["key"] not in [run["key"] for run in runs]
 

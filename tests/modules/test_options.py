@@ -23,6 +23,7 @@ VALID: dict[str, Any] = {
     "name": "worker1",
     "dest": "/nonexistent/results",
     "suite": "/nonexistent/suite.yml",
+    "suite_text": "name: demo",
     "slots": 1,
     "address": "192.0.2.13",
     "certificate_file": "/nonexistent/host.pem",
@@ -85,6 +86,7 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "status_text": ("(", "x" * 1025),
     "steady_s": (-1, math.nan, math.inf),
     "suite": PATHS,
+    "suite_text": ("", "x" * 1_000_001),
     "timeout_s": (0, -1, math.nan, math.inf, -math.inf, 10**9),
     "token": ("", "\n", "a\nb", "a\r\nb", "a b", "ü", "a\x00b", "x" * 4097),
     "token_file": PATHS,
@@ -114,6 +116,8 @@ def arguments_of(
     """
     if module == "ffrtmp_run_wait":
         return arguments_of("ffrtmp_run_info", option, value)
+    if module == "ffrtmp_suite_check":
+        return arguments_of("ffrtmp_run", option, value)
     spec = importlib.import_module(module).ARGUMENT_SPEC
     required = {name for name, details in spec.items() if details.get("required")}
     if module == "ffrtmp_run":

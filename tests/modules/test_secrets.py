@@ -86,6 +86,7 @@ def test_a_play_prints_and_stores_no_secret(tmp_path: Path, ca_file: Path) -> No
         for module, names in (
             ("ffrtmp_node_info", SECRETS),
             ("ffrtmp_run_wait", ("token with a line feed", "password in the URL")),
+            ("ffrtmp_suite_check", ("token with a line feed", "password in the URL")),
         )
         for name in names
     ]

@@ -321,11 +321,14 @@ def test_a_run_without_precision_is_finished_by_its_last_job(ready_harness: Any)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("precision: {max_repeats: 2}\n", "line 10: precision: max_repeats 2 is below repeats 3"),
-        ("precision: {interval: 0}\n", "line 10: "),
-        (f"precision: {{max_repeats: {MAX_REPEATS + 1}}}\n", "line 10: "),
-        ("precision: {budget_s: -1}\n", "line 10: "),
-        ("precision: {until: 1}\n", "line 10: "),
+        (
+            "precision: {max_repeats: 2}\n",
+            "line 10, column 1: precision: max_repeats 2 is below repeats 3",
+        ),
+        ("precision: {interval: 0}\n", "line 10, column 13: "),
+        (f"precision: {{max_repeats: {MAX_REPEATS + 1}}}\n", "line 10, column 13: "),
+        ("precision: {budget_s: -1}\n", "line 10, column 13: "),
+        ("precision: {until: 1}\n", "line 10, column 13: "),
     ],
 )
 def test_invalid_precision_settings_are_refused(

@@ -17,8 +17,12 @@ def test_a_bad_suite_is_refused_with_its_lines(ready_harness: Any) -> None:
     text = ready_harness.suite().replace("libx264, encoder: libx264", "x, encoder: libx999")
     status, problem = refused(ready_harness, text + "bogus: 1\n")
     assert status == 422
-    assert any(error.startswith("line 5: ") and "libx999" in error for error in problem["errors"])
-    assert any(error.startswith("line 10: ") and "bogus" in error for error in problem["errors"])
+    assert any(
+        error.startswith("line 5, column ") and "libx999" in error for error in problem["errors"]
+    )
+    assert any(
+        error.startswith("line 10, column 1: ") and "bogus" in error for error in problem["errors"]
+    )
 
 
 def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(harness: Any) -> None:
@@ -29,12 +33,9 @@ def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(harness: A
         f"source clip (SHA-256 {harness.clip_sha256}) is not uploaded",
     ]
     plan = harness.ok("submitter", "POST", "/v1/runs/plan", {"suite": harness.suite(rates=2)})
-    assert plan == {
-        "suite_name": "test",
-        "jobs": 2,
-        "scenarios": ["clip/libx264/1000k", "clip/libx264/1001k"],
-        "nodes": ["worker1"],
-    }
+    assert (plan["suite_name"], plan["jobs"], plan["nodes"]) == ("test", 2, ["worker1"])
+    assert plan["scenarios"] == ["clip/libx264/1000k", "clip/libx264/1001k"]
+    assert [file["is_stored"] for file in plan["files"]] == [False]
     assert harness.ok("viewer", "GET", "/v1/runs")["items"] == []
 
 
@@ -45,7 +46,9 @@ def test_a_run_that_must_not_wait_needs_a_node_with_the_encoder(
     text = ready_harness.suite(encoders=("libx264", "libx265"), more="when_unmet: refuse\n")
     status, problem = refused(ready_harness, text, path)
     assert status == 422
-    assert problem["errors"] == ["encoder libx265: worker1 lacks encoder libx265"]
+    assert problem["errors"] == [
+        "clip/libx265/1000k: no node meets the requirements: worker1 lacks encoder libx265"
+    ]
 
 
 @pytest.mark.parametrize("node_state", ["offline", "draining", "none"])
@@ -61,8 +64,10 @@ def test_a_farm_without_nodes_refuses_the_run_or_lets_it_wait(
         harness.ok("admin", "PATCH", "/v1/nodes/worker1", {"state": "draining"})
     status, problem = refused(harness, harness.suite(more="when_unmet: refuse\n"))
     assert status == 422
-    wanted = "none is registered" if node_state == "none" else f"worker1 is {node_state}"
-    assert problem["errors"] == [f"encoder libx264: no node is active; {wanted}"]
+    wanted = "no node is registered" if node_state == "none" else f"worker1 is {node_state}"
+    (error,) = problem["errors"]
+    assert error.startswith("clip/libx264/1000k: ")
+    assert error.endswith(wanted)
     run = harness.run(harness.suite(more="when_unmet: wait\n"))
     (job,) = harness.every("/v1/jobs", run=run["id"])
     assert (job["state"], job["node"]) == ("queued", None)
@@ -75,7 +80,7 @@ def test_by_default_a_suite_that_no_registered_node_can_run_is_refused(
     harness.upload()
     status, problem = refused(harness, harness.suite(), path)
     assert status == 422
-    assert problem["errors"] == ["encoder libx264: no node is active; none is registered"]
+    assert problem["errors"] == ["clip/libx264/1000k: no node is registered"]
     harness.register("worker1")
     harness.register("worker2")
     harness.ok("admin", "PATCH", "/v1/nodes/worker2", {"state": "draining"})
@@ -83,7 +88,7 @@ def test_by_default_a_suite_that_no_registered_node_can_run_is_refused(
     assert status == 422
     assert "when_unmet: wait" in problem["detail"]
     assert problem["errors"] == [
-        "encoder libx265: worker1 lacks encoder libx265; worker2 lacks encoder libx265"
+        "clip/libx265/1000k: no node meets the requirements: worker1, worker2 lack encoder libx265"
     ]
 
 

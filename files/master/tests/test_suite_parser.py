@@ -66,7 +66,7 @@ def test_the_problems_of_a_suite_are_reported(characters: int) -> None:
     with pytest.raises(UnprocessableError) as raised:
         asyncio.run(parsed(text))
     (problem,) = raised.value.errors
-    assert problem.startswith(f"line {text.count(chr(10))}: ")
+    assert problem.startswith(f"line {text.count(chr(10))}, column 1: ")
     assert "unknown key bogus" in problem
 
 

@@ -174,7 +174,7 @@ def test_all_kinds_can_be_encoded_and_decoded() -> None:
         ("name: half", "name: full", 25, "the name full is used twice"),
         ("https://clips", "https://me:secret@clips", 6,
          "a url must not contain a user or password"),
-        ("    sha256: f", "    synthetic: f", 7, "is not of type 'object'"),
+        ("    sha256: f", "    synthetic: f", 7, "is not a mapping of keys to values"),
         ("    url: https://clips.example/a/b/film.mkv?x=1\n", "", 5, "exactly one of file, url"),
         ("width: 320,", "width: 321,", 3, "synthetic source of 321x180 has an odd dimension"),
     ],
@@ -199,7 +199,7 @@ def test_an_error_in_a_kind_has_its_line(before: str, after: str, line: int, mes
         ("bitrate_kbps: 800", "crf: 30", 14, "crf30 is listed twice"),
         ("name: short", "name: [", 3, "invalid YAML"),
         ("sha256: ff", "sha256: zz", 5, "does not match"),
-        ("slowest_speed: 0.125", "slowest_speed: fast", 15, "'fast' is not of type 'number'"),
+        ("slowest_speed: 0.125", "slowest_speed: fast", 15, "'fast' is not a number"),
         ("name: short\n", "", 1, "'name' is a required property"),
         ("name: short", "name: short\nname: long", 2, "invalid YAML"),
     ],
@@ -257,7 +257,7 @@ def test_scenarios_of_a_suite_without_ffmpegs_have_none() -> None:
         ("name: ours", "name: patched", 18, "the name patched is used twice"),
         ("name: ours", "name: a/b", 17, "does not match"),
         ("name: ours", "name: ../x", 17, "does not match"),
-        ("name: ours", "name: 7.1", 17, "is not of type 'string'"),
+        ("name: ours", "name: 7.1", 17, "7.1 is not a text or a whole number; put it in quotes"),
         ("name: ours", "name: ours\n    path: /usr/bin/ffmpeg", 18, "unknown key path"),
         ("sha256: ee", "sha256: EE", 20, "does not match"),
         ("sha256: ee", "sha256: e", 20, "does not match"),
@@ -301,3 +301,106 @@ def test_a_text_other_than_a_suite_is_rejected(text: str) -> None:
 
 def test_the_schema_is_valid() -> None:
     Draft202012Validator.check_schema(suite.json_schema())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "position", "message"),
+    [
+        ("name: short", "name: [a, b", "line 2, column 8",
+         "invalid YAML: expected ',' or ']', but got ':', while parsing a flow sequence that "
+         "begins at line 1"),
+        ("name: short", "name: a: b", "line 1, column 8",
+         "invalid YAML: mapping values are not allowed here; correct the indentation, or put a "
+         "text that contains a colon in quotes"),
+        ("    file:", "\t file:", "line 4, column 1", "indent with spaces instead of tabs"),
+        ("  - crf: 30", "   - crf: 30", "line 14, column 4", "correct the indentation"),
+        ("name: short", "name: 2026-13-01", "line 1, column 7",
+         "invalid YAML: month must be in 1..12; put 2026-13-01 in quotes"),
+        ("name: short", "name: short\nname: long", "line 2, column 1", 'duplicate key "name"'),
+        ("crf: 30", "crf: &rate 30\n  - crf: *rate", "line 15, column 10", "aliases are not"),
+        ("name: short", "name: !tag short", "line 1, column 7", "tags are not supported"),
+        ("libx264", "libx266", "line 8, column 5", "'libx266' is not known; allowed are av1_nvenc"),
+        ("crf: 30", "crf: '30'", "line 14, column 5", "'30' is not a number; remove the quotes"),
+        ("name: short", "name: true", "line 1, column 1",
+         "true is not a text or a whole number; put it in quotes"),
+        ("name: short", "name: 2026-01-01", "line 1, column 1",
+         "2026-01-01 is not a text or a whole number; put it in quotes"),
+        ("name: short", "name:", "line 1, column 1", "an empty value is not a text"),
+        ("name: short", "name: short\ncontrol: 'yes'", "line 2, column 1",
+         "'yes' is not true or false"),
+        ("name: short", "name: short\nplacement: all", "line 2, column 1",
+         "all is not valid; allowed are each, any, {node: NODE}"),
+        ("name: short", "name: a b", "line 1, column 1",
+         "'a b' does not match the expected form: 1 to 64 letters, digits, dots, underscores or"),
+        ("  - bitrate_kbps: 800\n  - crf: 30\n", "  crf: 30\n", "line 12, column 1",
+         "{'crf': 30} is not a list, each item of which begins with a hyphen"),
+        ("    sha256: " + "f" * 64 + "\n", "", "line 3, column 5",
+         "a source by file or url needs its sha256, which the command sha256sum prints"),
+    ],
+)  # fmt: skip
+def test_an_error_has_its_position_and_its_remedy(
+    before: str, after: str, position: str, message: str
+) -> None:
+    assert before in GOOD
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse_suite(GOOD.replace(before, after, 1))
+    found = [str(problem) for problem in refused.value.problems]
+    assert any(text.startswith(f"{position}: ") and message in text for text in found), found
+
+
+NUMBERS = """\
+name: 2026
+sources:
+  - name: 1
+    synthetic: {content: noise, width: 320, height: 180, frame_rate: 30, duration_s: 2}
+encodes:
+  - name: 8
+    encoder: libsvtav1
+    preset: 8
+    options: {film-grain: 10}
+    rate_points: [{crf: 30}]
+  - {name: rungs, kind: ladder, encoder: libx264, renditions: [{name: 720, rate: {crf: 30}}]}
+ffmpegs: [{name: 7}]
+requirements: {gpu: 4090, labels: {rack: 12}}
+placement: {node: 5}
+"""
+
+
+def test_whole_numbers_are_accepted_for_texts() -> None:
+    quoted = suite.parse_suite(
+        NUMBERS.replace("name: 2026", "name: '2026'")
+        .replace("name: 1\n", "name: '1'\n")
+        .replace("name: 8", "name: '8'")
+        .replace("preset: 8", "preset: '8'")
+        .replace("film-grain: 10", "film-grain: '10'")
+        .replace("frame_rate: 30", "frame_rate: '30'")
+        .replace("name: 720", "name: '720'")
+        .replace("name: 7}", "name: '7'}")
+        .replace("gpu: 4090", "gpu: '4090'")
+        .replace("rack: 12", "rack: '12'")
+        .replace("node: 5", "node: '5'")
+    )
+    parsed = suite.parse_suite(NUMBERS)
+    assert parsed == quoted
+    assert parsed.encodes[0].preset == "8"
+    assert parsed.requirements.labels == {"rack": "12"}
+    assert [s.name for s in parsed.scenarios()] == ["1/8/crf30/7", "1/rungs/ladder/7"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("preset: 8", "preset: 0x8", "encodes.0.preset: this number is not written in its usual"),
+        ("name: 720", "name: 0720", "encodes.1.renditions.0.name: this number is not written"),
+        ("node: 5", "node: 1_0", "placement.node: this number is not written"),
+        ("rack: 12", "rack: 1.50", "labels.rack: 1.5 is not a text or a whole number; put it in"),
+        ("preset: 8", "preset: -8", "encodes.0.preset: -8 is less than the minimum of 0"),
+    ],
+)
+def test_numbers_that_may_mean_another_text_are_refused(
+    before: str, after: str, message: str
+) -> None:
+    assert before in NUMBERS
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse_suite(NUMBERS.replace(before, after, 1))
+    assert message in str(refused.value)

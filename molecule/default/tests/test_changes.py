@@ -60,7 +60,7 @@ def test_an_invalid_suite_is_refused_before_anything_is_queued(
     )
     assert done.returncode != 0
     line = text[: text.index("libx266")].count("\n") + 1
-    assert f"line {line}: encodes.1.encoder: 'libx266' is not known" in done.stdout
+    assert f"wrong.yml:{line}:5: encodes.1.encoder: 'libx266' is not known" in done.stdout
     assert machine.request(url, token=operator).json() == before
 
 

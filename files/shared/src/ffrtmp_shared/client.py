@@ -34,7 +34,6 @@ from ffrtmp_shared.models import (
     ResultReport,
     Run,
     RunPage,
-    RunPlan,
     RunRequest,
 )
 from ffrtmp_shared.precision import RunPrecision
@@ -52,6 +51,7 @@ from ffrtmp_shared.responses import (
     refuse_answer,
 )
 from ffrtmp_shared.result_pages import RawResultPage
+from ffrtmp_shared.run_plan import RunPlan
 
 __all__ = [
     "MasterClient",
@@ -244,9 +244,15 @@ class MasterClient:
         headers = {} if key is None else {"Idempotency-Key": key}
         return self._call("POST", "/v1/runs", Run, body=request, headers=headers)
 
-    def plan_run(self, request: RunRequest) -> RunPlan:
-        """Return the jobs that a suite would queue, without queueing them."""
-        return self._call("POST", "/v1/runs/plan", RunPlan, body=request)
+    def plan_run(self, request: RunRequest, key: str | None = None) -> RunPlan:
+        """Return the jobs that a suite would queue, without queueing them.
+
+        Args:
+            request: The request for a run.
+            key: The idempotency key that a request for this run would have.
+        """
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self._call("POST", "/v1/runs/plan", RunPlan, body=request, headers=headers)
 
     def run(self, run_id: UUID) -> Run:
         """Return the current state of a run."""

@@ -1,7 +1,7 @@
 """Wire types of the API between the master, its agents and other clients."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -152,10 +152,19 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A request for a run of the suite whose YAML text is `suite`.
 
     `seed` determines the order of the jobs. If it is null, the master chooses a random seed.
+    `when_unmet` replaces the setting of the suite with this name, unless it is null.
     """
 
     suite: Annotated[str, Meta(max_length=1_000_000)]
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    when_unmet: Literal["wait", "refuse"] | None = None
+
+
+class OmittedNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that gets no jobs of a run because it was not active when the run was created."""
+
+    node: str
+    state: NodeState
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,15 +186,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     priority: Priority = Priority.MEDIUM
     unsettled_nodes: tuple[str, ...] = ()
-
-
-class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A preview of the jobs that a suite would queue."""
-
-    suite_name: str
-    jobs: int
-    scenarios: tuple[str, ...]
-    nodes: tuple[str, ...]
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

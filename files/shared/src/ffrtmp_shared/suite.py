@@ -24,14 +24,15 @@ from ffrtmp_shared.scenario import (
 )
 from ffrtmp_shared.suite_encodes import SuiteEncode
 from ffrtmp_shared.suite_inputs import SuiteFfmpeg, SuiteSource
+from ffrtmp_shared.suite_numbers import ambiguous_numbers, with_texts
 from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, MAX_DEADLINE_S, json_schema
+from ffrtmp_shared.suite_schema_errors import error_path, explain_error
 from ffrtmp_shared.suite_yaml import (
     MAX_PROBLEMS,
     SuiteError,
     SuiteProblem,
-    explain_error,
-    line_of,
-    path_text,
+    dotted,
+    problem_at,
     read_yaml,
     to_plain,
 )
@@ -159,18 +160,19 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 def parse_suite(text: str) -> Suite:
     """Read and validate a suite.
 
-    Raises SuiteError, which contains every problem that was found, each with its line.
+    Raises SuiteError, which contains every problem that was found, each with its position.
     """
-    document = read_yaml(text)
+    document, schema = read_yaml(text), json_schema()
     _raise_if_any(
-        SuiteProblem(line_of(document, path_text(error)), explain_error(error))
-        for error in islice(Draft202012Validator(json_schema()).iter_errors(document), MAX_PROBLEMS)
+        problem_at(document, error_path(error), explain_error(error))
+        for error in islice(Draft202012Validator(schema).iter_errors(document), MAX_PROBLEMS)
     )
+    _raise_if_any(islice(ambiguous_numbers(document, schema), MAX_PROBLEMS))
     # RatePoint validates itself as well. Here, its errors are found first and reported with their
     # lines.
     _raise_if_any(_invalid_rates(document))
     try:
-        suite = msgspec.convert(to_plain(text), Suite)
+        suite = msgspec.convert(with_texts(to_plain(text), schema), Suite)
     except msgspec.ValidationError as error:
         raise SuiteError([SuiteProblem(1, str(error))]) from error
     _raise_if_any([*_repeated_names(suite, document), *_invalid_items(suite, document)])
@@ -208,8 +210,7 @@ def _invalid_rates(document: Any) -> Iterator[SuiteProblem]:
         try:
             RatePoint(**value)
         except ValueError as error:
-            where = ".".join(map(str, path))
-            yield SuiteProblem(line_of(document, path), f"{where}: {error}")
+            yield problem_at(document, path, f"{dotted(path)}: {error}")
 
 
 def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
@@ -230,30 +231,29 @@ def _repeated_names(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
             if name in names[:index]:
                 at = [*path, index, key] if key else [*path, index]
                 message = f"the name {name} is used twice" if key else f"{name} is listed twice"
-                where = ".".join(map(str, path))
-                yield SuiteProblem(line_of(document, at), f"{where}: {message}")
+                yield problem_at(document, at, f"{dotted(path)}: {message}")
 
 
 def _invalid_repeats(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
     """Yield a problem for each setting that conflicts with precision or with control encodes."""
     precision = suite.precision
     if precision is not None:
-        here = line_of(document, ["precision"])
+        here: _Path = ["precision"]
         if suite.placement == "any":
             message = "repeats on different nodes have no median; use placement each, or a node"
-            yield SuiteProblem(here, f"precision: {message}")
+            yield problem_at(document, here, f"precision: {message}")
         if precision.max_repeats < suite.repeats:
             message = f"max_repeats {precision.max_repeats} is below repeats {suite.repeats}"
-            yield SuiteProblem(here, f"precision: {message}")
+            yield problem_at(document, here, f"precision: {message}")
     if suite.control:
         if suite.placement == "any":
             message = "control encodes belong to nodes; use placement each, or a node"
-            yield SuiteProblem(line_of(document, ["control"]), f"control: {message}")
+            yield problem_at(document, ["control"], f"control: {message}")
         for number, source in enumerate(suite.sources):
             if source.name == control_encode.NAME:
                 message = f"the name {control_encode.NAME} is reserved for control encodes"
-                yield SuiteProblem(
-                    line_of(document, ["sources", number, "name"]), f"sources.{number}: {message}"
+                yield problem_at(
+                    document, ["sources", number, "name"], f"sources.{number}: {message}"
                 )
 
 
@@ -273,28 +273,26 @@ def _invalid_items(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
         except (ValueError, msgspec.ValidationError) as error:
             messages = [str(error)]
         for message in messages:
-            line = line_of(document, ["sources", number])
-            yield SuiteProblem(line, f"sources.{number}: {message}")
+            yield problem_at(document, ["sources", number], f"sources.{number}: {message}")
     for number, ffmpeg in enumerate(suite.ffmpegs):
         try:
             _checked(ffmpeg.resolve())
         except (ValueError, msgspec.ValidationError) as error:
-            line = line_of(document, ["ffmpegs", number])
-            yield SuiteProblem(line, f"ffmpegs.{number}: {error}")
+            yield problem_at(document, ["ffmpegs", number], f"ffmpegs.{number}: {error}")
     for number, encode in enumerate(suite.encodes):
         path: _Path = ["encodes", number]
         required, allowed = FIELDS_OF_KIND[encode.kind]
         for key in document["encodes"][number]:
             if key not in allowed:
                 message = f"a {encode.kind} has no {key}; allowed are {', '.join(allowed)}"
-                yield SuiteProblem(line_of(document, [*path, key]), f"encodes.{number}: {message}")
+                yield problem_at(document, [*path, key], f"encodes.{number}: {message}")
         for key in required:
             if key not in document["encodes"][number]:
                 message = f"a {encode.kind} needs {key}"
-                yield SuiteProblem(line_of(document, path), f"encodes.{number}: {message}")
+                yield problem_at(document, path, f"encodes.{number}: {message}")
         if encode.kind in _AT_RATES and not suite.rates(encode):
             message = f"a {encode.kind} needs rate_points, its own or the suite's"
-            yield SuiteProblem(line_of(document, path), f"encodes.{number}: {message}")
+            yield problem_at(document, path, f"encodes.{number}: {message}")
 
 
 def _invalid_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
@@ -303,7 +301,7 @@ def _invalid_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
         path: _Path = ["encodes", number]
         if encode.kind == "ladder":
             for message in encode.ladder().problems():
-                yield SuiteProblem(line_of(document, [*path, "renditions"]), message)
+                yield problem_at(document, [*path, "renditions"], message)
             for index, rung in enumerate(encode.renditions):
                 here: _Path = [*path, "renditions", index]
                 yield from _setting_problems(
@@ -316,7 +314,7 @@ def _invalid_settings(suite: Suite, document: Any) -> Iterator[SuiteProblem]:
                 yield from _setting_problems(document, path, [*rates, index], path, settings)
                 places = {"rate": [*rates, index], "encoder": [*path, "encoder"]}
                 for field, message in stream_faults(encode.kind, settings):
-                    yield SuiteProblem(line_of(document, places[field]), message)
+                    yield problem_at(document, places[field], message)
 
 
 def _setting_problems(
@@ -325,4 +323,4 @@ def _setting_problems(
     """Yield the problems of `settings`, each with the line of the field that causes it."""
     for field, message in settings.setting_errors():
         where = {"rate": rate, "width": [*size, field], "height": [*size, field]}
-        yield SuiteProblem(line_of(document, where.get(field, [*encode, field])), message)
+        yield problem_at(document, where.get(field, [*encode, field]), message)

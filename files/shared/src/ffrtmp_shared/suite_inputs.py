@@ -10,6 +10,7 @@ import msgspec
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.scenario import Source, SyntheticSource
 
+_HOW_TO_GET_A_DIGEST = ", which the command sha256sum prints"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -40,6 +41,8 @@ class SuiteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return the source for scenarios. Raises ValueError unless exactly one kind is set."""
         if sum(kind is not None for kind in (self.file, self.url, self.synthetic)) != 1:
             raise ValueError("a source must set exactly one of file, url, synthetic")
+        if self.synthetic is None and self.sha256 is None:
+            raise ValueError(f"a source by file or url needs its sha256{_HOW_TO_GET_A_DIGEST}")
         clip = self.synthetic
         return Source(
             name=self.name,
@@ -82,7 +85,7 @@ class SuiteFfmpeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("an FFmpeg must set at most one of file, url")
         is_given = self.file is not None or self.url is not None
         if is_given and self.sha256 is None:
-            raise ValueError("an FFmpeg by file or url needs its sha256")
+            raise ValueError(f"an FFmpeg by file or url needs its sha256{_HOW_TO_GET_A_DIGEST}")
         if self.sha256 is not None and not is_given:
             raise ValueError(
                 "a sha256 requires a file or a url; an entry with only a name is the farm's own"

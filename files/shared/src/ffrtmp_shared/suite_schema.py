@@ -65,11 +65,19 @@ FIELDS_OF_KIND: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }  # fmt: skip
 """The required fields and the allowed fields of an encode, by its kind."""
 
-_NAME = msgspec.json.schema(Name)
-# Whole numbers may be written without quotes.
-_FRAME_RATE = msgspec.json.schema(FrameRate) | {
-    "type": ["string", "integer"], "minimum": 1, "maximum": 999_999
-}  # fmt: skip
+
+def _text_or_number(
+    schema: dict[str, Any], least: int = 0, most: int = value_rules.MAX_INTEGER
+) -> dict[str, Any]:
+    """Return the schema of a text that may be a whole number without quotes.
+
+    `suite_numbers` converts such numbers to texts.
+    """
+    return schema | {"type": ["string", "integer"], "minimum": least, "maximum": most}
+
+
+_NAME = _text_or_number(msgspec.json.schema(Name))
+_FRAME_RATE = _text_or_number(msgspec.json.schema(FrameRate), 1, 999_999)
 
 
 def json_schema() -> dict[str, Any]:
@@ -150,7 +158,7 @@ def _content() -> dict[str, Any]:
 def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "encoder": {"enum": sorted(ENCODERS)},
-        "preset": {"type": "string", "maxLength": 64, "pattern": value_rules.LABEL},
+        "preset": _text_or_number({"maxLength": 64, "pattern": value_rules.LABEL}),
         "pixel_format": {"enum": list(PIXEL_FORMATS)},
         "threads": msgspec.json.schema(Threads),
         "gop_frames": {"type": "integer", "minimum": 1, "maximum": MAX_GOP_FRAMES},
@@ -159,12 +167,9 @@ def _encode(rate_point: dict[str, Any]) -> dict[str, Any]:
             "type": "object",
             "maxProperties": 16,
             "propertyNames": {"type": "string", "pattern": r"^[a-z][a-z0-9_-]{0,63}$(?!\n)"},
-            "additionalProperties": {
-                "type": ["string", "integer"],
-                "minimum": 0,
-                "maximum": 1_000_000,
-                "pattern": r"^[A-Za-z0-9_.-]{1,64}$(?!\n)",
-            },
+            "additionalProperties": _text_or_number(
+                {"pattern": r"^[A-Za-z0-9_.-]{1,64}$(?!\n)"}, most=1_000_000
+            ),
         },
     }
     pixels = msgspec.json.schema(Pixels)
@@ -233,7 +238,8 @@ def _requirements() -> dict[str, Any]:
 
     The encoder and the node are not among them: they follow from the encodes and the placement.
     """
-    word = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": value_rules.LABEL}
+    limits = {"minLength": 1, "maxLength": 64, "pattern": value_rules.LABEL}
+    word = _text_or_number(limits)
     return {
         "architecture": word,
         "gpu": word,
@@ -242,11 +248,9 @@ def _requirements() -> dict[str, Any]:
         "labels": {
             "type": "object",
             "maxProperties": MAX_LABELS,
-            "propertyNames": word,
-            "additionalProperties": {
-                "type": "string",
-                "maxLength": 128,
-                "pattern": value_rules.LABEL,
-            },
+            "propertyNames": {"type": "string"} | limits,
+            "additionalProperties": _text_or_number(
+                {"maxLength": 128, "pattern": value_rules.LABEL}
+            ),
         },
     }

@@ -8,9 +8,8 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, ScalarEvent
 
-from ffrtmp_shared import value_rules
 from ffrtmp_shared.value_rules import clean_text, fault_of
 
 MAX_CHARACTERS = 1_048_576
@@ -20,18 +19,30 @@ MAX_CHARACTERS = 1_048_576
 MAX_PROBLEMS = 100
 """The maximum number of schema errors that are reported together."""
 
-_QUOTED = 150
+_DATE_HYPHENS = 2
+
+
+# Advice for errors whose cause is not obvious from the message of the YAML reader.
+_ADVICE = {
+    "mapping values are not allowed here": "correct the indentation, or put a text that contains "
+    "a colon in quotes",
+    "found character '\\t' that cannot start any token": "indent with spaces instead of tabs",
+    "could not find expected ':'": "write a colon and a space after the key",
+    "expected <block end>": "correct the indentation, so that keys and items of one level begin in "
+    "the same column",
+}
 
 
 class SuiteProblem(msgspec.Struct, frozen=True):
-    """One error in a suite. `line` counts from 1."""
+    """One error in a suite. `line` and `column` count from 1."""
 
     line: int
     message: str
+    column: int = 1
 
     def __str__(self) -> str:
-        """Return the message with its line first, as compilers print it."""
-        return f"line {self.line}: {self.message}"
+        """Return the message with its position first, as compilers print it."""
+        return f"line {self.line}, column {self.column}: {self.message}"
 
 
 class SuiteError(ValueError):
@@ -39,7 +50,7 @@ class SuiteError(ValueError):
 
     def __init__(self, problems: list[SuiteProblem]) -> None:
         """Store the problems and combine them into the message."""
-        self.problems = sorted(problems, key=lambda p: p.line)
+        self.problems = sorted(problems, key=lambda p: (p.line, p.column))
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
@@ -52,18 +63,15 @@ def read_yaml(text: str) -> Any:
         _check_plain(text)
         document = YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = SuiteProblem(mark.line + 1 if mark else 1, f"invalid YAML: {error.problem}")
-        raise SuiteError([problem]) from error
+        raise SuiteError([_invalid_yaml(error)]) from error
     except SuiteError:
         raise
-    # An invalid date raises ValueError.
     except (YAMLError, ValueError, LookupError) as error:
-        raise SuiteError([SuiteProblem(1, f"invalid YAML: {error}")]) from error
+        raise SuiteError([_invalid_scalar(text, error)]) from error
     except RecursionError as error:
         raise SuiteError([SuiteProblem(1, "the YAML is nested too deeply")]) from error
     problems = [
-        SuiteProblem(line_of(document, path), f"{clean_text(_dotted(path))}: {fault}")
+        problem_at(document, path, f"{clean_text(dotted(path))}: {fault}")
         for path, value in _plain_values(document, [])
         if (fault := _fault_of(value))
     ]
@@ -93,56 +101,59 @@ def _check_plain(text: str) -> None:
             message = f"{event.tag}: tags are not supported"
         else:
             continue
-        raise SuiteError([SuiteProblem(event.start_mark.line + 1, message)])
+        raise SuiteError([_marked(event.start_mark, message)])
 
 
-def explain_error(error: Any) -> str:
-    """Return a message for a schema error. The message states the allowed values."""
-    where = _dotted(list(error.absolute_path))
-    allowed = ", ".join(error.schema.get("properties", {}))
-    if error.validator == "additionalProperties":
-        unknown = ", ".join(sorted(map(str, set(error.instance) - set(error.schema["properties"]))))
-        return f"{where}: unknown key {unknown}; allowed are {allowed}"
-    if error.validator == "not":
-        return f"{where}: {error.instance!r} is not a file path"
-    if error.validator == "enum":
-        choices = ", ".join(str(choice) for choice in error.validator_value)
-        return f"{where}: {error.instance!r} is not known; allowed are {choices}"
-    if error.validator == "pattern" and error.validator_value == value_rules.URL:
-        fault = value_rules.url_fault(error.instance)
-        if fault:
-            # The message must not contain the URL, which may contain a password.
-            return f"{where}: {fault}"
-    message = str(error.message)
-    if len(message) > 2 * _QUOTED:
-        # The message starts with the invalid value, which may be long, and ends with the reason.
-        message = f"{message[:_QUOTED]} ... {message[-_QUOTED:]}"
-    return f"{where}: {message}"
+def _marked(mark: Any, message: str) -> SuiteProblem:
+    """Return a problem at a mark of the YAML reader, whose lines and columns count from 0."""
+    if mark is None:
+        return SuiteProblem(1, message)
+    return SuiteProblem(mark.line + 1, message, mark.column + 1)
 
 
-def path_text(error: Any) -> list[str | int]:
-    """Return the path of a schema error. If a key is unknown, the path includes that key."""
-    path = list(error.absolute_path)
-    if error.validator == "additionalProperties":
-        path.append(min(set(error.instance) - set(error.schema["properties"]), key=str))
-    return path
+def _invalid_yaml(error: MarkedYAMLError) -> SuiteProblem:
+    """Return the problem of a text that is not YAML, with advice if its cause is not obvious."""
+    reason = str(error.problem or error.context)
+    message = f"invalid YAML: {reason}"
+    start = error.context_mark
+    if error.context and start is not None and error.problem_mark is not None:
+        message += f", {error.context} that begins at line {start.line + 1}"
+    advice = next((text for part, text in _ADVICE.items() if part in reason), "")
+    return _marked(error.problem_mark or start, f"{message}; {advice}" if advice else message)
 
 
-def line_of(document: Any, path: list[str | int]) -> int:
-    """Return the line of the value at `path`, or of its key. Lines are counted from 1."""
-    line = 0
+def _invalid_scalar(text: str, error: Exception) -> SuiteProblem:
+    """Return the problem of a value that has no position, such as a date that does not exist."""
+    message = f"invalid YAML: {error}"
+    for event in YAML(typ="rt", pure=True).parse(text) if isinstance(error, ValueError) else ():
+        # Only dates are converted by a function that raises ValueError.
+        if not isinstance(event, ScalarEvent) or event.value.count("-") < _DATE_HYPHENS:
+            continue
+        try:
+            YAML(typ="safe", pure=True).load(event.value)
+        except ValueError:
+            return _marked(event.start_mark, f"{message}; put {event.value} in quotes")
+        except YAMLError:
+            continue
+    return SuiteProblem(1, message)
+
+
+def dotted(path: list[str | int]) -> str:
+    """Return a path in a suite as text, such as `encodes.1.preset`."""
+    return ".".join(map(str, path)) or "the suite"
+
+
+def problem_at(document: Any, path: list[str | int], message: str) -> SuiteProblem:
+    """Return a problem with the position of the value at `path`, or of its key."""
+    line, column = 0, 0
     for part in path:
         if not isinstance(document, CommentedBase):
             break
         position = document.lc.data.get(part) if document.lc.data else None
         if position is not None:
-            line = position[0]
+            line, column = position[:2]
         document = document[part]  # type: ignore[index]
-    return line + 1
-
-
-def _dotted(path: list[str | int]) -> str:
-    return ".".join(map(str, path)) or "the suite"
+    return SuiteProblem(line + 1, message, column + 1)
 
 
 def _plain_values(

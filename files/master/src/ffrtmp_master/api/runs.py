@@ -7,8 +7,9 @@ from uuid import UUID
 
 from ffrtmp_shared import value_rules
 from ffrtmp_shared.admin import AuditAction
-from ffrtmp_shared.models import Role, Run, RunPage, RunPlan, RunRequest
+from ffrtmp_shared.models import Role, Run, RunPage, RunRequest
 from ffrtmp_shared.precision import Precision, RunPrecision
+from ffrtmp_shared.run_plan import RunPlan
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
@@ -22,7 +23,7 @@ from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import operator_actions
-from ffrtmp_master.runs import expansion, interim_looks, precision_report
+from ffrtmp_master.runs import expansion, interim_looks, precision_report, run_plan
 from ffrtmp_master.runs.expansion import CreatedRun
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit, job_outcomes, runs
@@ -31,6 +32,10 @@ from ffrtmp_master.store.runs import RunFilter
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
 InjectedServices = NamedDependency[SkipValidation[Services]]
+
+IdempotencyKey = Annotated[
+    str | None, HeaderParameter(name="Idempotency-Key", pattern=value_rules.KEY)
+]
 
 _REFUSALS = problems.document_problems(
     HTTPStatus.CONFLICT,
@@ -55,22 +60,13 @@ async def create_run(
     request: Call,
     data: JSONBody[RunRequest],
     services: InjectedServices,
-    idempotency_key: Annotated[
-        str | None, HeaderParameter(name="Idempotency-Key", pattern=value_rules.KEY)
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response[Run]:
     """Create a run and queue the jobs of its suite.
 
     If a run with the same Idempotency-Key exists, that run is returned with status 200.
     """
-    parsed = await services.suites.parse(data.suite)
-    new_run = expansion.NewRun(
-        text=data.suite,
-        suite=parsed,
-        seed=data.seed,
-        key=idempotency_key,
-        created_by=request.user.name,
-    )
+    new_run = await _new_run(request, data, services, idempotency_key)
 
     def create(work: UnitOfWork) -> CreatedRun:
         created = expansion.create_run(
@@ -86,7 +82,7 @@ async def create_run(
         return created
 
     created = await services.writer.write(create)
-    services.suites.remember(created.run.id, parsed)
+    services.suites.remember(created.run.id, new_run.suite)
     if created.existed:
         return Response(created.run, status_code=HTTPStatus.OK)
     return Response(created.run, headers={"Location": f"/v1/runs/{created.run.id}"})
@@ -98,14 +94,21 @@ async def create_run(
     responses=_REFUSALS,
     status_code=HTTPStatus.OK,
 )
-async def plan_run(data: JSONBody[RunRequest], services: InjectedServices) -> RunPlan:
+async def plan_run(
+    request: Call,
+    data: JSONBody[RunRequest],
+    services: InjectedServices,
+    idempotency_key: IdempotencyKey = None,
+) -> RunPlan:
     """Return the jobs that a run of the suite would queue.
 
-    The sources of the suite need not have been uploaded.
+    The files of the suite need not have been uploaded. If there is a run with the same
+    Idempotency-Key, the plan names that run, and whether it is a run of the same suite.
     """
-    parsed = await services.suites.parse(data.suite)
-    heard_since = services.liveness.heard_since(services.clock())
-    return await services.reader.read(lambda c: expansion.plan_run(c, parsed, heard_since))
+    new_run = await _new_run(request, data, services, idempotency_key)
+    now = services.clock()
+    heard_since = services.liveness.heard_since(now)
+    return await services.reader.read(lambda c: run_plan.plan_run(c, new_run, now, heard_since))
 
 
 @get(
@@ -209,6 +212,20 @@ async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedSer
         return run
 
     return await services.writer.write(retry)
+
+
+async def _new_run(
+    request: Call, data: RunRequest, services: Services, key: str | None
+) -> expansion.NewRun:
+    """Return the requested run with its decoded suite."""
+    return expansion.NewRun(
+        text=data.suite,
+        suite=await services.suites.parse(data.suite),
+        seed=data.seed,
+        key=key,
+        created_by=request.user.name,
+        when_unmet=data.when_unmet,
+    )
 
 
 def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **details: Any) -> None:

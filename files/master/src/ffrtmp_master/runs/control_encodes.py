@@ -14,7 +14,8 @@ from ffrtmp_master.store.job_outcomes import JobOutcome
 EVERY = timedelta(hours=6)
 """The interval between two control encodes on a node."""
 
-_MIN_CONTROLS = 2
+MIN_CONTROLS = 2
+"""The minimum number of control encodes on a node: at the start and at the end of a run."""
 
 
 def nodes_with(nodes: Iterable[Node], participating: Sequence[str]) -> list[str]:
@@ -65,7 +66,7 @@ def is_missing_at_end(jobs: Sequence[JobOutcome], last_at: datetime | None) -> b
     if last_at is None:
         return False
     newest = max(jobs, key=lambda job: (job.created_at, job.job_id))
-    return count_controls(jobs) < _MIN_CONTROLS or not is_control(newest)
+    return count_controls(jobs) < MIN_CONTROLS or not is_control(newest)
 
 
 def _required(node: str) -> Requirements:

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Run, RunPlan
+from ffrtmp_shared.models import Run
 from ffrtmp_shared.states import JobState
 from ffrtmp_shared.suite import Suite
-from sqlalchemy import Connection, insert
+from sqlalchemy import insert
 
 from ffrtmp_master.queue import transitions
 from ffrtmp_master.queue.claim_order import queue_rank
@@ -26,6 +27,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import nodes, runs
 from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.rows import JobRow
+from ffrtmp_master.store.runs import RunRow
 from ffrtmp_master.store.schema import runs as runs_table
 from ffrtmp_master.store.unit_of_work import UnitOfWork
 
@@ -42,6 +44,7 @@ class NewRun:
         seed: The seed for the order of the jobs, or None for a random one.
         key: The idempotency key, or None.
         created_by: The name of the submitter.
+        when_unmet: The setting that replaces the one of the suite, or None.
     """
 
     text: str
@@ -49,6 +52,18 @@ class NewRun:
     seed: int | None
     key: str | None
     created_by: str
+    when_unmet: Literal["wait", "refuse"] | None = None
+
+    @property
+    def placed_suite(self) -> Suite:
+        """The suite with the setting that replaces its own."""
+        if self.when_unmet is None:
+            return self.suite
+        return msgspec.structs.replace(self.suite, when_unmet=self.when_unmet)
+
+    def is_same(self, existing: RunRow) -> bool:
+        """Return whether an existing run has the suite and the seed of this request."""
+        return bool(existing.suite == self.text and self.seed in (None, existing.seed))
 
 
 @dataclass(frozen=True)
@@ -57,33 +72,6 @@ class CreatedRun:
 
     run: Run
     existed: bool
-
-
-def plan_run(connection: Connection, suite: Suite, seen_since: datetime) -> RunPlan:
-    """Return the jobs that a suite would queue now, without queueing them.
-
-    Uploads are not checked.
-
-    Args:
-        connection: A connection to the database.
-        suite: The suite.
-        seen_since: The earliest last-seen time with which a node counts as online.
-
-    Returns:
-        The plan.
-
-    Raises:
-        UnprocessableError: The farm cannot run the suite.
-    """
-    known = nodes.list_all(connection, seen_since)
-    placement = place_suite(suite, known)
-    with_controls = control_encodes.nodes_with(known, placement.nodes) if suite.control else []
-    return RunPlan(
-        suite_name=suite.name,
-        jobs=len(placement.items) * suite.repeats + len(with_controls),
-        scenarios=tuple(scenario.name for scenario in suite.scenarios()),
-        nodes=placement.nodes,
-    )
 
 
 def create_run(
@@ -113,14 +101,16 @@ def create_run(
     if request.key is not None:
         existing = runs.by_key(connection, request.created_by, request.key)
         if existing is not None:
-            if existing.suite != request.text or request.seed not in (None, existing.seed):
+            if not request.is_same(existing):
                 raise UnprocessableError(
-                    f"the idempotency key {request.key!r} was used for another suite or seed"
+                    f"the Idempotency-Key {request.key!r} was used for run {existing.id} of suite "
+                    f"{existing.suite_name}, which has another text or seed; use another key, or "
+                    "repeat that request unchanged"
                 )
             return CreatedRun(runs.get_run(connection, existing.id), existed=True)
     _check_sources(work, request.suite)
     known = nodes.list_all(connection, seen_since)
-    placement = place_suite(request.suite, known)
+    placement = place_suite(request.placed_suite, known, work.now)
     with_controls = (
         control_encodes.nodes_with(known, placement.nodes) if request.suite.control else []
     )

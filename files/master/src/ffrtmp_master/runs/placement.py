@@ -1,17 +1,23 @@
 """Placement of the scenarios of a suite on nodes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.models import Node, OmittedNode
+from ffrtmp_shared.run_plan import WaitingScenarios
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState
 from ffrtmp_shared.suite import MAX_JOBS, OnNode, Suite
 
+from ffrtmp_master.queue.pending_reasons import NodeOccupancy, pending_reason
 from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.queue.submission import required_set
 from ffrtmp_master.store.errors import UnprocessableError
+
+# The maximum number of scenarios that a message lists. Of further ones, it states only the number.
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -29,13 +35,27 @@ class Placement:
     Attributes:
         items: The placed scenarios, without repeats.
         nodes: The names of the active nodes that can run at least one of the scenarios.
+        waiting: The scenarios that no active node can run.
+        omitted: The nodes that get none of the jobs that are bound to nodes, although they can run
+            the scenarios, because they are not active.
     """
 
     items: tuple[PlacedScenario, ...]
     nodes: tuple[str, ...]
+    waiting: tuple[WaitingScenarios, ...]
+    omitted: tuple[OmittedNode, ...]
 
 
-def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
+@dataclass(frozen=True)
+class _Match:
+    """The nodes that meet a requirement set; `reason` is empty if one of them is active."""
+
+    active: tuple[str, ...]
+    inactive: tuple[OmittedNode, ...]
+    reason: str
+
+
+def place_suite(suite: Suite, nodes: Sequence[Node], now: datetime) -> Placement:
     """Place the scenarios of a suite on the active nodes.
 
     With the placement `each`, a scenario is placed once on every active node that meets its
@@ -45,6 +65,7 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
     Args:
         suite: The suite.
         nodes: All registered nodes.
+        now: The current time.
 
     Returns:
         The placement.
@@ -55,31 +76,85 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
             whatever its state. With `when_unmet: refuse`, they count as unmet if no active node
             meets them. With `when_unmet: wait`, they never count as unmet.
     """
-    active = [node for node in nodes if node.state is NodeState.ACTIVE]
     # The number is checked before the scenarios are generated, because too many scenarios would not
     # fit in memory.
     _check_number(suite, suite.scenario_count)
+    occupancy = NodeOccupancy({node.name: node for node in nodes})
     items: list[PlacedScenario] = []
-    participating: set[str] = set()
-    unmet: dict[str, str] = {}
+    # Most scenarios of a suite have the same requirements.
+    matches: dict[str, _Match] = {}
+    waiting: dict[str, list[str]] = {}
     for scenario in suite.scenarios():
         wanted = _wanted(suite, scenario)
-        suitable = [
-            node.name
-            for node in active
-            if not unmet_requirements(wanted.requirements, node.registration)
-        ]
-        if not suitable and (reason := _refusal_reason(suite, wanted, active, nodes)):
-            unmet.setdefault(wanted.key, reason)
-        participating.update(suitable)
-        items.extend(_placed(suite, scenario, wanted, suitable))
+        key = wanted.key
+        if key not in matches:
+            matches[key] = _match(wanted, occupancy, now)
+        if not matches[key].active:
+            waiting.setdefault(key, []).append(scenario.name)
+        items.extend(_placed(suite, scenario, wanted, matches[key].active))
         _check_number(suite, len(items))
-    if unmet:
-        detail = "no node meets the requirements of some scenarios"
+    _check_met(suite, matches, waiting)
+    # Without a suitable active node, a scenario is not bound to a node, and any of the nodes may
+    # run it later.
+    omitted = {
+        node.node: node
+        for match in matches.values()
+        if match.active and suite.placement == "each"
+        for node in match.inactive
+    }
+    return Placement(
+        items=tuple(items),
+        nodes=tuple(sorted({name for match in matches.values() for name in match.active})),
+        waiting=tuple(
+            WaitingScenarios(scenarios=tuple(names), reason=matches[key].reason)
+            for key, names in waiting.items()
+        ),
+        omitted=tuple(omitted[name] for name in sorted(omitted)),
+    )
+
+
+def _match(wanted: RequirementSet, occupancy: NodeOccupancy, now: datetime) -> _Match:
+    suitable = [
+        node
+        for node in occupancy.nodes.values()
+        if not unmet_requirements(wanted.requirements, node.registration)
+    ]
+    active = tuple(node.name for node in suitable if node.state is NodeState.ACTIVE)
+    return _Match(
+        active=active,
+        inactive=tuple(
+            OmittedNode(node=node.name, state=node.state)
+            for node in suitable
+            if node.state is not NodeState.ACTIVE
+        ),
+        reason="" if active else pending_reason(wanted, None, occupancy, now),
+    )
+
+
+def _check_met(
+    suite: Suite, matches: Mapping[str, _Match], waiting: Mapping[str, Sequence[str]]
+) -> None:
+    """Raise UnprocessableError if scenarios that no active node can run must not wait."""
+    if suite.when_unmet == "wait":
+        return
+    refused = [
+        f"{_names_text(names)}: {matches[key].reason}"
+        for key, names in waiting.items()
+        # An offline or draining node may become active again.
+        if suite.when_unmet == "refuse" or not matches[key].inactive
+    ]
+    if refused:
+        detail = "no node can run some scenarios"
         if suite.when_unmet is None:
-            detail += "; with `when_unmet: wait` in the suite, they wait for such a node"
-        raise UnprocessableError(detail, list(unmet.values()))
-    return Placement(tuple(items), tuple(sorted(participating)))
+            detail += "; with `when_unmet: wait` in the suite, they wait for a suitable node"
+        raise UnprocessableError(detail, refused)
+
+
+def _names_text(names: Sequence[str]) -> str:
+    """Return the names of scenarios as text, of which only the first are listed."""
+    listed = ", ".join(names[:_MAX_NAMED])
+    remaining = len(names) - _MAX_NAMED
+    return listed if remaining <= 0 else f"{listed} and {remaining} more"
 
 
 def _check_number(suite: Suite, scenario_count: int) -> None:
@@ -107,32 +182,3 @@ def _placed(
         yield PlacedScenario(
             scenario, RequirementSet(requirements=bound, exclusive=wanted.exclusive)
         )
-
-
-def _refusal_reason(
-    suite: Suite, wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]
-) -> str | None:
-    """Return why a scenario that no active node can run is refused, or None if it may wait."""
-    if suite.when_unmet == "refuse":
-        return _unmet_reason(wanted, active, nodes)
-    if suite.when_unmet == "wait":
-        return None
-    # An offline or draining node may become active again, so it counts here.
-    if any(not unmet_requirements(wanted.requirements, node.registration) for node in nodes):
-        return None
-    return _unmet_reason(wanted, nodes, nodes)
-
-
-def _unmet_reason(wanted: RequirementSet, active: Sequence[Node], nodes: Sequence[Node]) -> str:
-    """Return a message that states the requirements and what each of the nodes lacks."""
-    required = ", ".join(
-        f"{name} {value}" for name, value in msgspec.to_builtins(wanted.requirements).items()
-    )
-    if not active:
-        states = ", ".join(f"{node.name} is {node.state}" for node in nodes)
-        return f"{required}: no node is active; {states or 'none is registered'}"
-    lacks = "; ".join(
-        f"{node.name} lacks {', '.join(unmet_requirements(wanted.requirements, node.registration))}"
-        for node in active
-    )
-    return f"{required}: {lacks}"

@@ -1,6 +1,7 @@
 """Uploaded sources: their owners, their total size, and their removal when no run needs them."""
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -97,6 +98,13 @@ def add_source(
 def is_stored(connection: Connection, sha256: str) -> bool:
     """Return whether a source was uploaded."""
     return connection.execute(select(1).where(sources.c.sha256 == sha256)).first() is not None
+
+
+def stored_of(connection: Connection, digests: Collection[str]) -> set[str]:
+    """Return those of the digests whose sources are stored."""
+    return set(
+        connection.execute(select(sources.c.sha256).where(sources.c.sha256.in_(digests))).scalars()
+    )
 
 
 def source_size(connection: Connection, sha256: str) -> int:

@@ -1,0 +1,102 @@
+"""Plan of a run: the jobs that a suite would queue now, without queueing them."""
+
+from datetime import datetime
+
+from ffrtmp_shared.run_plan import ExpectedDuration, RunPlan, RunWithKey, SuiteFile
+from ffrtmp_shared.suite import Suite
+from sqlalchemy import Connection
+
+from ffrtmp_master.runs import control_encodes
+from ffrtmp_master.runs.expansion import NewRun
+from ffrtmp_master.runs.expected_duration import expected_duration
+from ffrtmp_master.runs.placement import place_suite
+from ffrtmp_master.store import nodes, runs, sources
+
+
+def plan_run(
+    connection: Connection, request: NewRun, now: datetime, seen_since: datetime
+) -> RunPlan:
+    """Return the jobs that a run would have.
+
+    Files need not have been uploaded. If there is a run with the key of the request, the plan
+    describes that run.
+
+    Args:
+        connection: A connection to the database.
+        request: The requested run.
+        now: The current time.
+        seen_since: The earliest last-seen time with which a node counts as online.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UnprocessableError: The farm cannot run the suite.
+    """
+    suite = request.suite
+    files = _files(connection, suite)
+    if request.key is not None:
+        existing = runs.by_key(connection, request.created_by, request.key)
+        if existing is not None:
+            return _existing_plan(connection, request, existing, files)
+    known = nodes.list_all(connection, seen_since)
+    placement = place_suite(request.placed_suite, known, now)
+    with_controls = control_encodes.nodes_with(known, placement.nodes) if suite.control else []
+    jobs = len(placement.items) * suite.repeats + len(with_controls)
+    control_jobs = control_encodes.MIN_CONTROLS * len(with_controls)
+    return RunPlan(
+        suite_name=suite.name,
+        jobs=jobs,
+        scenarios=_scenario_names(suite),
+        nodes=placement.nodes,
+        repeats=suite.repeats,
+        max_repeats=suite.precision.max_repeats if suite.precision else None,
+        control_jobs=control_jobs,
+        total_jobs=jobs + control_jobs - len(with_controls),
+        waiting=placement.waiting,
+        omitted_nodes=placement.omitted,
+        when_unmet=request.suite.when_unmet,
+        files=files,
+        expected=expected_duration(connection, suite, placement, with_controls),
+    )
+
+
+def _existing_plan(
+    connection: Connection, request: NewRun, existing: runs.RunRow, files: tuple[SuiteFile, ...]
+) -> RunPlan:
+    run = runs.get_run(connection, existing.id)
+    jobs = sum(run.counts.values())
+    return RunPlan(
+        suite_name=run.suite_name,
+        jobs=jobs,
+        scenarios=_scenario_names(request.suite),
+        nodes=run.nodes,
+        repeats=request.suite.repeats,
+        total_jobs=jobs,
+        files=files,
+        expected=ExpectedDuration(reason="the run already exists"),
+        existing=RunWithKey(
+            id=run.id,
+            suite_name=run.suite_name,
+            created_at=run.created_at,
+            is_same=request.is_same(existing),
+        ),
+    )
+
+
+def _scenario_names(suite: Suite) -> tuple[str, ...]:
+    return tuple(scenario.name for scenario in suite.scenarios())
+
+
+def _files(connection: Connection, suite: Suite) -> tuple[SuiteFile, ...]:
+    listed = [
+        (f"{label} {entry.name}", entry.file, entry.sha256)
+        for label, entries in (("source", suite.sources), ("FFmpeg", suite.ffmpegs))
+        for entry in entries
+        if entry.file is not None and entry.sha256 is not None
+    ]
+    stored = sources.stored_of(connection, {sha256 for _, _, sha256 in listed})
+    return tuple(
+        SuiteFile(name=name, path=path, sha256=sha256, is_stored=sha256 in stored)
+        for name, path, sha256 in listed
+    )
