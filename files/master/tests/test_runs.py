@@ -34,6 +34,7 @@ def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(harness: A
         "jobs": 2,
         "scenarios": ["clip/libx264/1000k", "clip/libx264/1001k"],
         "nodes": ["worker1"],
+        "omitted_nodes": [],
     }
     assert harness.ok("viewer", "GET", "/v1/runs")["items"] == []
 

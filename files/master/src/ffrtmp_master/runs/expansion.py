@@ -83,6 +83,7 @@ def plan_run(connection: Connection, suite: Suite, seen_since: datetime) -> RunP
         jobs=len(placement.items) * suite.repeats + len(with_controls),
         scenarios=tuple(scenario.name for scenario in suite.scenarios()),
         nodes=placement.nodes,
+        omitted_nodes=placement.omitted,
     )
 
 
@@ -138,6 +139,7 @@ def create_run(
             key=request.key,
             priority=request.suite.priority.steps,
             unsettled_nodes=_unsettled(request.suite, placement.nodes, with_controls, work.now),
+            omitted_nodes=placement.omitted or None,
         )
     )
     first_items = [

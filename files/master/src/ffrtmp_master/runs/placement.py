@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.models import Node, OmittedNode
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState
 from ffrtmp_shared.suite import MAX_JOBS, OnNode, Suite
@@ -29,10 +29,13 @@ class Placement:
     Attributes:
         items: The placed scenarios, without repeats.
         nodes: The names of the active nodes that can run at least one of the scenarios.
+        omitted: The nodes that get none of the jobs that are bound to nodes, although they can run
+            the scenarios, because they are not active.
     """
 
     items: tuple[PlacedScenario, ...]
     nodes: tuple[str, ...]
+    omitted: tuple[OmittedNode, ...]
 
 
 def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
@@ -61,6 +64,7 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
     _check_number(suite, suite.scenario_count)
     items: list[PlacedScenario] = []
     participating: set[str] = set()
+    omitted: dict[str, OmittedNode] = {}
     unmet: dict[str, str] = {}
     for scenario in suite.scenarios():
         wanted = _wanted(suite, scenario)
@@ -72,6 +76,10 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
         if not suitable and (reason := _refusal_reason(suite, wanted, active, nodes)):
             unmet.setdefault(wanted.key, reason)
         participating.update(suitable)
+        if suitable and suite.placement == "each":
+            # Without a suitable active node, the scenario is not bound to a node, and any of the
+            # nodes may run it later.
+            omitted |= _omitted(wanted, [node for node in nodes if node.name not in omitted])
         items.extend(_placed(suite, scenario, wanted, suitable))
         _check_number(suite, len(items))
     if unmet:
@@ -79,7 +87,21 @@ def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
         if suite.when_unmet is None:
             detail += "; with `when_unmet: wait` in the suite, they wait for such a node"
         raise UnprocessableError(detail, list(unmet.values()))
-    return Placement(tuple(items), tuple(sorted(participating)))
+    return Placement(
+        tuple(items),
+        tuple(sorted(participating)),
+        tuple(omitted[name] for name in sorted(omitted)),
+    )
+
+
+def _omitted(wanted: RequirementSet, nodes: Sequence[Node]) -> dict[str, OmittedNode]:
+    """Return the nodes that meet the requirements but are not active, by name."""
+    return {
+        node.name: OmittedNode(node=node.name, state=node.state)
+        for node in nodes
+        if node.state is not NodeState.ACTIVE
+        and not unmet_requirements(wanted.requirements, node.registration)
+    }
 
 
 def _check_number(suite: Suite, scenario_count: int) -> None:
