@@ -169,6 +169,15 @@ plan:
   returned: check mode
   type: dict
   sample: {suite_name: demo, jobs: 24, scenarios: [clip/x264/800k], nodes: [worker1, worker2]}
+notes:
+  description:
+    - What people need to know about the run or the plan, as texts. These are the nodes that get no
+      jobs because they are draining or offline, and the reasons why jobs wait that no active node
+      can run.
+  returned: always
+  type: list
+  elements: str
+  sample: [worker2 is draining and gets no jobs of this run]
 uploaded:
   description: Digests of the files that were, or would be, uploaded.
   returned: when O(state=present)
@@ -183,6 +192,7 @@ from ansible.module_utils.ffrtmp.api import Json, Master
 from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
 from ansible.module_utils.ffrtmp.deadline import Deadline
 from ansible.module_utils.ffrtmp.errors import SettingsError
+from ansible.module_utils.ffrtmp.progress import run_notes
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["present", "canceled"], "default": "present"},
@@ -244,6 +254,7 @@ def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
         "run": run,
         "created": is_new,
         "jobs": runs.job_count(run),
+        "notes": run_notes(run),
         "uploaded": missing,
         "diff": _diff(run["suite_name"], runs.job_count(run), is_new=is_new),
     }
@@ -257,6 +268,7 @@ def _preview(plan: Json, existing: Json | None, missing: list[str]) -> Json:
             "run": existing,
             "created": False,
             "jobs": count,
+            "notes": run_notes(existing),
             "uploaded": missing,
             "diff": _diff(existing["suite_name"], count, is_new=False),
         }
@@ -265,6 +277,7 @@ def _preview(plan: Json, existing: Json | None, missing: list[str]) -> Json:
         "run": None,
         "jobs": plan["jobs"],
         "plan": plan,
+        "notes": run_notes(plan),
         "uploaded": missing,
         "diff": _diff(plan["suite_name"], plan["jobs"], is_new=True),
     }
@@ -288,7 +301,7 @@ def canceled(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
     else:
         run = runs.find_by_key(master, params["key"])
     if run is None:
-        return {"changed": False, "run": None, "jobs": 0}
+        return {"changed": False, "run": None, "jobs": 0, "notes": []}
     before = run["state"]
     is_changing = not runs.is_final(run)
     if is_changing and not is_check:
@@ -299,6 +312,7 @@ def canceled(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
         "changed": is_changing,
         "run": run,
         "jobs": runs.job_count(run),
+        "notes": run_notes(run),
         "diff": {
             "before": {"state": before},
             "after": {"state": "canceled" if is_changing else before},

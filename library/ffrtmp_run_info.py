@@ -37,7 +37,8 @@ options:
   wait_change_s:
     description:
       - Maximum time in seconds to wait until the counts differ from O(known_counts), a job enters
-        another stage, or the run ends. With V(0) the module does not wait.
+        another stage, jobs that no node can run wait for another reason, or the run ends. With
+        V(0) the module does not wait.
       - A restart of the master does not end the wait.
     type: float
     default: 0.0
@@ -97,13 +98,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run:
-  description: The run as the master reports it.
+  description:
+    - The run as the master reports it.
+    - RV(run.pending) states why jobs are queued, and RV(run.omitted_nodes) which nodes get no
+      jobs of the run because they were draining or offline when it was created.
   returned: success
   type: dict
   sample:
     id: 019a0000-0000-7000-8000-000000000000
     state: running
     counts: {queued: 20, leased: 0, running: 2, succeeded: 2, failed: 0, canceled: 0}
+    pending:
+      - {reason: no_node, message: "no suitable node is active: worker2 is draining", jobs: 20}
+    omitted_nodes:
+      - {node: worker3, state: offline}
 is_final:
   description: Whether every job of the run has ended.
   returned: success
@@ -138,6 +146,30 @@ failures:
       failure_class: encode_failed
       message: ffmpeg ended with status 1
       log_tail: Conversion failed!
+precision:
+  description:
+    - Progress towards the precision that the suite requests. Null if it requests none, or if the
+      run gets no further repeats.
+    - The open median with the widest interval is RV(precision.least_precise). Intervals are half
+      widths as fractions of the median.
+  returned: success
+  type: dict
+  sample:
+    requested: 0.05
+    medians: 12
+    precise: 4
+    least_precise: {node: worker1, scenario: clip/x264/800k, repeats: 6, interval: 0.034}
+summary:
+  description:
+    - The state of the run as lines of text. These name the active jobs, the reasons why jobs wait,
+      and the nodes that get no jobs of the run.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "Run 019a0000-0000-7000-8000-000000000000 of suite demo: running (20 queued, 2 running)"
+    - "worker1: clip/x264/800k encode 40 %"
+    - "20 jobs wait: no suitable node is active: worker2 is draining"
 jobs:
   description: All jobs of the run.
   returned: when O(include_jobs=true)
@@ -150,6 +182,8 @@ from typing import Any
 from ansible.module_utils.ffrtmp import runs
 from ansible.module_utils.ffrtmp.api import Json
 from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
+from ansible.module_utils.ffrtmp.deadline import Deadline
+from ansible.module_utils.ffrtmp.progress import summary_lines
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "run_id": {"type": "str", "required": True},
@@ -174,7 +208,9 @@ def main() -> None:
             "is_final": runs.is_final(run),
             "active": runs.active_jobs(jobs),
             "failures": runs.failures(jobs),
+            "precision": runs.precision_of(master, run, Deadline(params["wait_change_s"])),
         }
+        answer["summary"] = summary_lines(answer)
         if params["include_jobs"]:
             answer["jobs"] = jobs
         module.exit_json(**answer)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible.module_utils.ffrtmp.precision import precision_text
+
 LINE_COLUMNS = 120
 """The maximum length of a printed line."""
 
@@ -26,7 +28,7 @@ class Progress:
 
     `rate_per_min` is the number of jobs that ended per minute in the recent past. `left_s` is the
     remaining time in seconds, estimated from this rate. Both are None until the first job ends
-    during the observation.
+    during the observation. `may_grow` states whether the run may get further jobs.
     """
 
     total: int
@@ -34,11 +36,13 @@ class Progress:
     failed: int
     rate_per_min: float | None
     left_s: float | None
+    may_grow: bool = False
 
     @property
     def percent(self) -> int:
         """Percentage of jobs that have ended, rounded down, so that 100 means all jobs."""
-        return 100 * self.ended // self.total if self.total else 100
+        percent = 100 * self.ended // self.total if self.total else 100
+        return min(percent, 99) if self.may_grow else percent
 
 
 class ProgressMeter:
@@ -54,8 +58,14 @@ class ProgressMeter:
         self._window_s = window_s
         self._changes: deque[tuple[float, int]] = deque(maxlen=_WINDOW_MOST_CHANGES)
 
-    def update(self, counts: Mapping[str, Any], now_s: float) -> Progress:
-        """Record the number of jobs by state at the time `now_s`, and return the progress."""
+    def update(self, run: Mapping[str, Any], now_s: float) -> Progress:
+        """Record the state of a run at the time `now_s`, and return the progress.
+
+        Args:
+            run: The run as the master reports it, or an object with its `counts`.
+            now_s: The current time, in seconds.
+        """
+        counts = run["counts"]
         ended = sum(int(counts.get(state, 0)) for state in _ENDED_STATES)
         if not self._changes or self._changes[-1][1] != ended:
             self._changes.append((now_s, ended))
@@ -72,6 +82,7 @@ class ProgressMeter:
             failed=int(counts.get("failed", 0)),
             rate_per_min=rate,
             left_s=(total - ended) / rate * _MINUTE_S if rate else None,
+            may_grow=bool(run.get("unsettled_nodes")),
         )
 
     def _rate_per_min(self, now_s: float) -> float | None:
@@ -82,8 +93,36 @@ class ProgressMeter:
         return (ended_now - ended_before) / (now_s - since_s) * _MINUTE_S
 
 
+def answer_line(progress: Progress, answer: Mapping[str, Any], columns: int = LINE_COLUMNS) -> str:
+    """Return a result of ffrtmp_run_info as one line of text.
+
+    The line states why jobs wait if no active node can run them, or if no job is active.
+
+    Args:
+        progress: Progress of the run.
+        answer: The result.
+        columns: Maximum length of the line.
+
+    Returns:
+        The line without a line feed.
+    """
+    run, precision = answer["run"], answer.get("precision")
+    active = answer["active"]
+    details = [waiting_text(item) for item in waiting(run, is_idle=not active)]
+    if precision is not None:
+        details.insert(0, precision_text(precision))
+    return progress_line(
+        progress, active, columns, details=details, is_total_known=precision is None
+    )
+
+
 def progress_line(
-    progress: Progress, active: Iterable[Mapping[str, Any]], columns: int = LINE_COLUMNS
+    progress: Progress,
+    active: Iterable[Mapping[str, Any]],
+    columns: int = LINE_COLUMNS,
+    *,
+    details: Iterable[str] = (),
+    is_total_known: bool = True,
 ) -> str:
     """Return the progress of a run as one line of text.
 
@@ -91,18 +130,26 @@ def progress_line(
         progress: Progress of the run.
         active: Active jobs as returned by ffrtmp_run_info. The line names as many as fit.
         columns: Maximum length of the line.
+        details: Further texts, which are more important than the active jobs.
+        is_total_known: Whether the number of jobs is known in advance, which is not so if a suite
+            requests a precision.
 
     Returns:
         The line without a line feed.
     """
-    parts = [f"{progress.percent} %: {progress.ended} of {progress.total} jobs"]
+    if is_total_known:
+        parts = [f"{progress.percent} %: {progress.ended} of {progress.total} jobs"]
+    else:
+        parts = [f"{progress.ended} of {progress.total} jobs so far"]
     if progress.failed:
         parts.append(f"{progress.failed} failed")
     if progress.rate_per_min is not None:
         parts.append(f"{_rate_text(progress.rate_per_min)} jobs/min")
-    if progress.left_s is not None and progress.ended < progress.total:
+    if progress.left_s is not None and progress.ended < progress.total and is_total_known:
         parts.append(f"about {duration_text(progress.left_s)} left")
-    line = ", ".join(parts)
+    line = "; ".join((", ".join(parts), *details))
+    if len(line) > columns:
+        return f"{line[: columns - 3]}..."
     jobs = [_active_text(job) for job in active]
     for index, text in enumerate(jobs):
         others = len(jobs) - index - 1
@@ -113,17 +160,74 @@ def progress_line(
     return line[:columns]
 
 
+def waiting(run: Mapping[str, Any], *, is_idle: bool) -> list[Mapping[str, Any]]:
+    """Return the items of `pending` that people need to know.
+
+    These are the jobs that no active node can run, and if none of its jobs is active, all others.
+
+    Args:
+        run: The run as the master reports it. One of an earlier release has no `pending`.
+        is_idle: Whether no job of the run is active.
+    """
+    return [item for item in run.get("pending") or () if is_idle or item["reason"] == "no_node"]
+
+
+def waiting_text(item: Mapping[str, Any]) -> str:
+    """Return an item of a run's `pending` as text."""
+    jobs = "1 job waits" if item["jobs"] == 1 else f"{item['jobs']} jobs wait"
+    return f"{jobs}: {item['message']}"
+
+
+def omission_texts(run: Mapping[str, Any]) -> list[str]:
+    """Return a text for each state of the nodes that get no jobs of a run.
+
+    Args:
+        run: A run or a plan as the master reports it. One of an earlier release omits no nodes.
+    """
+    nodes: dict[str, list[str]] = {}
+    for omitted in run.get("omitted_nodes") or ():
+        nodes.setdefault(omitted["state"], []).append(omitted["node"])
+    return [
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {state} and "
+        f"{'gets' if len(names) == 1 else 'get'} no jobs of this run"
+        for state, names in sorted(nodes.items())
+    ]
+
+
+def run_notes(run: Mapping[str, Any]) -> list[str]:
+    """Return what people need to know about a run: nodes without jobs, and jobs without nodes."""
+    return omission_texts(run) + [waiting_text(item) for item in waiting(run, is_idle=False)]
+
+
+def summary_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return a result of ffrtmp_run_info as text, to show the state of a run once."""
+    run = answer["run"]
+    counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items() if count)
+    lines = [f"Run {run['id']} of suite {run['suite_name']}: {run['state']} ({counts})"]
+    if answer.get("precision") is not None:
+        lines.append(precision_text(answer["precision"]))
+    lines += [_active_text(job) for job in answer["active"]]
+    lines += [waiting_text(item) for item in run.get("pending") or ()]
+    return lines + omission_texts(run)
+
+
 def activity_key(answer: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return a key by which a result of ffrtmp_run_info is compared with an earlier one.
 
-    The keys are equal if the counts of jobs and the stages of the active jobs have not changed.
-    Progress within a stage does not change the key.
+    The keys are equal if no job has started or ended, and if the jobs that no node can run wait
+    for the same reasons. The progress of a job does not change the key.
     """
     counts = answer["run"]["counts"]
     return (
-        tuple(sorted((state, int(count)) for state, count in counts.items() if int(count))),
-        tuple((job["job_id"], job["stage"]) for job in answer["active"]),
+        tuple((state, int(counts.get(state, 0))) for state in _ENDED_STATES),
+        tuple(job["job_id"] for job in answer["active"]),
+        tuple(item["message"] for item in waiting(answer["run"], is_idle=False)),
     )
+
+
+def stages_key(answer: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the stages of the active jobs, to compare a result with an earlier one."""
+    return tuple((job["job_id"], job["stage"]) for job in answer["active"])
 
 
 def duration_text(duration_s: float) -> str:
@@ -137,8 +241,10 @@ def duration_text(duration_s: float) -> str:
 
 
 def _active_text(job: Mapping[str, Any]) -> str:
-    percent = f" {int(100 * job['ratio'])} %" if job.get("ratio") else ""
-    return f"{job['node']}: {job['scenario']} {job['stage']}{percent}"
+    # Agents of earlier releases report the ratio 1 in stages whose progress is unknown.
+    ratio = job.get("ratio") or 0
+    percent = f" {int(100 * ratio)} %" if 0 < ratio < 1 else ""
+    return f"{job['node']}: {job['scenario']} {job['stage'].replace('_', ' ')}{percent}"
 
 
 def _rate_text(rate_per_min: float) -> str:

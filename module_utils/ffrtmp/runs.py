@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.ffrtmp.api import Json, Master, file_sha256
 from ansible.module_utils.ffrtmp.deadline import Deadline, persist
-from ansible.module_utils.ffrtmp.errors import ApiError, SettingsError
+from ansible.module_utils.ffrtmp.errors import ApiError, RefusedError, SettingsError
+from ansible.module_utils.ffrtmp.precision import precision_progress
 from ansible.module_utils.ffrtmp.value_rules import KEY, RULES
 
 POLL_S = 2.0
@@ -253,13 +255,45 @@ def jobs_of(master: Master, run_id: str) -> list[Json]:
     return list(master.pages("/v1/jobs", {"run": run_id}))
 
 
+def blocked_jobs(run: Json) -> list[Json]:
+    """Return the items of `pending` whose jobs no active node can run.
+
+    A master of an earlier release does not explain why jobs wait.
+    """
+    return [item for item in run.get("pending") or () if item["reason"] == "no_node"]
+
+
+def precision_of(master: Master, run: Json, deadline: Deadline) -> Json | None:
+    """Return the progress towards the precision that a suite requests, while the run is open.
+
+    Args:
+        master: Connection to the master.
+        run: The run.
+        deadline: Time after which a failed request is not repeated.
+
+    Returns:
+        The summary of `precision_progress`. None if the suite requests no precision, if the run
+        gets no further repeats, or if the master is too busy to compute the report.
+    """
+    if not run.get("unsettled_nodes"):
+        return None
+    try:
+        report = persist(lambda: master.get(f"/v1/runs/{run['id']}/precision"), deadline)
+    except RefusedError as refused:
+        if refused.status != HTTPStatus.TOO_MANY_REQUESTS:
+            raise
+        return None
+    return precision_progress(report)
+
+
 def observe(
     master: Master, run_id: str, wait_s: float, known_counts: dict[str, Any] | None
 ) -> tuple[Json, list[Json]]:
     """Wait for a change of a run, then return the run and its jobs.
 
-    The wait ends when the counts differ from `known_counts`, a job has entered another stage, or
-    the run has ended. It continues while the master is unavailable.
+    The wait ends when the counts differ from `known_counts`, a job has entered another stage, jobs
+    that no node can run wait for another reason, or the run has ended. It continues while the
+    master is unavailable.
 
     Args:
         master: Connection to the master.
@@ -272,20 +306,23 @@ def observe(
         The run and its jobs.
     """
     deadline = Deadline(wait_s)
-    first_stages: dict[str, str] | None = None
+    first_seen: tuple[dict[str, str], list[str]] | None = None
     while True:
         run: Json = persist(lambda: master.get(f"/v1/runs/{run_id}"), deadline)
         jobs = persist(lambda: jobs_of(master, run_id), deadline)
-        stages = {job["job_id"]: job["stage"] for job in active_jobs(jobs)}
-        if first_stages is None:
-            first_stages = stages
+        seen = (
+            {job["job_id"]: job["stage"] for job in active_jobs(jobs)},
+            [item["message"] for item in blocked_jobs(run)],
+        )
+        if first_seen is None:
+            first_seen = seen
             if known_counts is None:
                 known_counts = run["counts"]
         if (
             deadline.is_over
             or is_final(run)
             or counts_differ(run["counts"], known_counts or {})
-            or stages != first_stages
+            or seen != first_seen
         ):
             return run, jobs
         deadline.pause(POLL_S)

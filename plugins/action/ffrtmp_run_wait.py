@@ -41,7 +41,10 @@ from ansible.module_utils.ffrtmp.progress import (  # noqa: E402
     LINE_COLUMNS,
     ProgressMeter,
     activity_key,
-    progress_line,
+    answer_line,
+    stages_key,
+    waiting,
+    waiting_text,
 )
 
 Json = dict[str, Any]
@@ -51,6 +54,9 @@ POLL_S = 30.0
 
 SHORTEST_PAUSE_S = 1.0
 """Minimum pause between two calls in seconds, which limits the load if a run changes often."""
+
+STAGE_PAUSE_S = 15.0
+"""Minimum time between two lines in seconds, if only the stages of jobs have changed."""
 
 LONGEST_PAUSE_S = 30.0
 """Maximum pause before an unavailable host or master is polled again, in seconds."""
@@ -142,6 +148,7 @@ class _Wait:
         self._heartbeat_s = heartbeat_s
         self._meter = ProgressMeter()
         self._shown_key: tuple[Any, ...] | None = None
+        self._shown_stages: tuple[Any, ...] = ()
         self._shown_at_s = clock()
         self.answer: Json | None = None
 
@@ -157,7 +164,7 @@ class _Wait:
         """
         deadline_s = self._clock() + timeout_s
         if known_counts is not None:
-            self._meter.update(known_counts, self._clock())
+            self._meter.update({"counts": known_counts}, self._clock())
         pause_s, is_away = SHORTEST_PAUSE_S, False
         # The first call does not wait, so that a line is printed immediately.
         wait_s = 0.0
@@ -189,17 +196,30 @@ class _Wait:
 
     def _report(self, answer: Json) -> None:
         now_s = self._clock()
-        progress = self._meter.update(answer["run"]["counts"], now_s)
-        line, key = progress_line(progress, answer["active"]), activity_key(answer)
-        if key != self._shown_key:
+        progress = self._meter.update(answer["run"], now_s)
+        line, key, stages = answer_line(progress, answer), activity_key(answer), stages_key(answer)
+        is_other_stage = stages != self._shown_stages
+        if key != self._shown_key or (is_other_stage and self._silent_s() >= STAGE_PAUSE_S):
+            if self._shown_key is None or key[-1] != self._shown_key[-1]:
+                self._explain(answer["run"], line)
             self._print(line)
-            self._shown_key = key
+            self._shown_key, self._shown_stages = key, stages
         else:
             self._beat(line)
 
+    def _explain(self, run: Json, line: str) -> None:
+        """Print the reasons for which jobs are blocked, if the progress line has no room."""
+        for text in map(waiting_text, waiting(run, is_idle=False)):
+            if text not in line:
+                self._show(text)
+
+    def _silent_s(self) -> float:
+        """Return the time since the last line, in seconds."""
+        return self._clock() - self._shown_at_s
+
     def _beat(self, line: str) -> None:
         """Print the line if no line was printed for `heartbeat_s`."""
-        if self._clock() - self._shown_at_s >= self._heartbeat_s:
+        if self._silent_s() >= self._heartbeat_s:
             self._print(line)
 
     def _print(self, line: str) -> None:

@@ -39,7 +39,7 @@ def checkout(root: Path, tmp_path: Path) -> Path:
     """A copy of the files with settings, with a playbook that writes some settings to a file."""
     for name in ("ansible.cfg", "site.yml"):
         shutil.copy(root / name, tmp_path / name)
-    for name in ("group_vars", "inventories/example"):
+    for name in ("group_vars", "inventories/example", "plugins"):
         shutil.copytree(root / name, tmp_path / name, symlinks=True)
     (tmp_path / "playbooks").mkdir()
     with (tmp_path / "playbooks/site.yml").open("w") as file:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from polling import wait_until
@@ -43,12 +44,12 @@ class Checkout:
         digest = hashlib.sha256(clip).hexdigest()
         self.suite.write_text(SUITE.format(sha256=digest))
         (folder / "clip.mp4").write_bytes(clip)
+        settings = {"farm_master_url": farm.url, "farm_api_ca_file": str(farm.ca_file)}
+        (inventory / "group_vars/master.yml").write_text(json.dumps(settings))
         self._command = [
-            str(BIN / "ansible-playbook"),
+            "ansible-playbook",
             *("-i", "inventories/test", "run-benchmark.yml"),
             *("-e", "benchmark_suite=suite.yml"),
-            *("-e", f"farm_master_url={farm.url}"),
-            *("-e", f"farm_api_ca_file={farm.ca_file}"),
         ]
         self._environment = os.environ | {
             "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
@@ -65,9 +66,12 @@ class Checkout:
 
     def start(self, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
         """Start run-benchmark.yml, and write its output to `log`."""
+        return self._start([*self._command, *arguments], log)
+
+    def _start(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as file:
             return subprocess.Popen(
-                [*self._command, *arguments],
+                command,
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -77,8 +81,12 @@ class Checkout:
 
     def run(self, *arguments: str) -> tuple[int, str]:
         """Run run-benchmark.yml and return its exit status and output."""
+        return self.run_command([*self._command, *arguments])
+
+    def run_command(self, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command in the copy of the project. Return its exit status and output."""
         log = self.folder / "run.log"
-        status = self.start(log, *arguments).wait(timeout=300)
+        status = self._start(command, log).wait(timeout=300)
         return status, log.read_text()
 
 

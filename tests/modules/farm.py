@@ -135,6 +135,14 @@ class Farm:
             answer = client.delete(f"{self.url}/v1/nodes/worker1")
         assert answer.status_code in (204, 404), answer.text
 
+    def drain(self, node: str) -> None:
+        """Drain a node, as an operator does."""
+        headers = {"Authorization": f"Bearer {self.operator}"}
+        context = client_context(self.ca_file)
+        with httpx.Client(verify=context, headers=headers, timeout=TIMEOUT_S) as client:
+            answer = client.patch(f"{self.url}/v1/nodes/{node}", json={"state": "draining"})
+        answer.raise_for_status()
+
     def agent(self) -> "Agent":
         """Register worker1 and return its agent."""
         return Agent(MasterClient(self.url, self._agent_token, self.ca_file), self.folder)

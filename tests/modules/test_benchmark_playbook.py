@@ -1,6 +1,8 @@
 """Tests of run-benchmark.yml with a real master: detachment, resumption, and refusals."""
 
 import json
+import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -16,6 +18,12 @@ pytestmark = pytest.mark.slow
 # interruption run only in make test-deep.
 _INTERRUPTED = 99
 """The exit code of Ansible after Ctrl-C has aborted it."""
+
+
+def commands(printed: str) -> dict[str, list[str]]:
+    """Return the commands in the output of a playbook by their labels."""
+    found = re.findall(r"^ *(\w+): .*?(ansible-playbook .*)$", printed, re.MULTILINE)
+    return {label: shlex.split(command) for label, command in found}
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     assert f"Run {run_id} is started with 2 jobs." in printed
     assert f"Run {run_id} continues on the farm." in printed
     assert "run the same command again" in printed
-    assert f"playbooks/cancel-run.yml -e run_id={run_id}" in printed
+    assert commands(printed)["Cancel"][-2:] == ["-e", "run_state=canceled"]
     assert not list(checkout.temporary.glob("*.benchmark"))
     assert len(checkout.keys) == 1
     assert not (checkout.folder / "results").exists()
@@ -51,6 +59,9 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     document = json.loads((checkout.folder / "results" / run_id / "results.json").read_text())
     assert len(document["results"]) == 2
     assert "Medians over the repeats" in printed
+    # One line for each change, then the table and the place of the results.
+    assert not re.search("TASK|PLAY|ok: \\[|changed: \\[|skipping: |included: ", printed)
+    assert "API of the master" in printed.splitlines()[-1]
     assert not list(checkout.temporary.glob("*.benchmark"))
 
     # The key is removed when the results are fetched, so that the command then starts a new run.
@@ -59,6 +70,47 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     assert status == 0, printed
     assert "2 jobs on 1 node (worker1): 1 scenario, each measured twice" in printed
     assert "Expected duration: " in printed
+
+
+def test_the_commands_that_are_printed_work(checkout: Checkout, agent: Agent) -> None:
+    status, printed = checkout.run("-e", "benchmark_wait=false")
+    assert status == 0, printed
+    printed_commands = commands(printed)
+    assert printed_commands.keys() == {"Results", "State", "Cancel"}
+    run_id = printed_commands["State"][-1].removeprefix("run_id=")
+    status, printed = checkout.run_command(printed_commands["State"])
+    assert (status, printed.splitlines()) == (
+        0,
+        [
+            f"Run {run_id} of suite demo: queued (2 queued)",
+            "2 jobs wait: nodes claim them after the jobs that come first",
+        ],
+    )
+    status, printed = checkout.run_command(printed_commands["State"][:-2])
+    assert status == 0, printed
+    assert f"{run_id}  queued  0 of 2 jobs  demo, queued at " in printed
+    status, printed = checkout.run_command(printed_commands["Cancel"])
+    assert status == 0, printed
+    assert f"Run {run_id} of suite demo: canceled (2 canceled)" in printed
+    invalid = [*printed_commands["State"], "-e", "run_state=stopped"]
+    status, printed = checkout.run_command(invalid)
+    assert status == 2
+    assert "run_state must be shown, canceled or finished, not stopped." in printed
+
+
+def test_the_results_of_a_run_are_fetched_by_its_id(checkout: Checkout, agent: Agent) -> None:
+    status, printed = checkout.run("-e", "benchmark_wait=false")
+    assert status == 0, printed
+    assert len(checkout.keys) == 1
+    for _ in range(2):
+        agent.succeed(agent.claim())
+    status, printed = checkout.run_command(commands(printed)["Results"])
+    assert status == 0, printed
+    assert "Medians over the repeats" in printed
+    assert len(list((checkout.folder / "results").glob("*/results.json"))) == 1
+    assert not list(checkout.temporary.glob("*.benchmark"))
+    # The command that queued the run starts another run, as if it had fetched the results itself.
+    assert checkout.keys == []
 
 
 @pytest.mark.deep
@@ -92,7 +144,6 @@ def test_an_explicit_key_resumes_and_is_not_stored(checkout: Checkout, agent: Ag
     status, printed = checkout.run(*arguments)
     assert status == 2
     assert "is started with 2 jobs." in printed
-    assert "-e benchmark_key=mine" in printed
     status, printed = checkout.run(*arguments)
     assert status == 2
     assert "is resumed, 0 of 2 jobs have succeeded." in printed

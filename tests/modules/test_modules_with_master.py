@@ -128,6 +128,53 @@ def test_a_key_of_another_submitter_is_not_found(
     assert (planned["changed"], planned["run"]) == (True, None)
 
 
+def test_the_reason_why_jobs_wait_is_returned(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    file = Path(suite["suite"])
+    file.write_text(file.read_text() + "precision: {interval: 0.05}\n")
+    run_id = _run_id(run_module, farm, suite)
+    node = {**farm.connection, "name": "worker1"}
+    run_module(ffrtmp_node, **node, state="draining")
+    message = "no suitable node is active: worker1 is draining"
+
+    found = run_module(ffrtmp_run_info, **farm.connection, run_id=run_id)
+    assert found["run"]["pending"] == [{"reason": "no_node", "message": message, "jobs": 2}]
+    scenario = "clip/x264/800k"
+    assert found["precision"] == {
+        "requested": 0.05,
+        "medians": 1,
+        "precise": 0,
+        "least_precise": {
+            "node": "worker1", "scenario": scenario, "repeats": 0, "interval": None
+        },
+    }  # fmt: skip
+    assert found["summary"] == [
+        f"Run {run_id} of suite demo: queued (2 queued)",
+        "repeat 0, interval not known yet (requested 5 %)",
+        f"2 jobs wait: {message}",
+    ]
+    resumed = run_module(ffrtmp_run, **farm.connection, **suite)
+    assert resumed["notes"] == [f"2 jobs wait: {message}"]
+
+    run_module(ffrtmp_node, **node, state="active")
+    agent.succeed(agent.claim())
+    found = run_module(ffrtmp_run_info, **farm.connection, run_id=run_id)
+    assert found["precision"]["least_precise"]["repeats"] == 1
+    assert "no_node" not in {item["reason"] for item in found["run"]["pending"]}
+
+
+def test_another_reason_ends_the_wait(
+    run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]
+) -> None:
+    run_id = _run_id(run_module, farm, suite)
+    later = threading.Timer(0.5, lambda: farm.drain("worker1"))
+    later.start()
+    returned = run_module(ffrtmp_run_info, **farm.connection, run_id=run_id, wait_change_s=60)
+    later.join()
+    assert [item["reason"] for item in returned["run"]["pending"]] == ["no_node"]
+
+
 @own_farm
 def test_ended_runs_are_listed_only_on_request(
     run_module: RunModule, farm: Farm, agent: Agent, suite: dict[str, Any]

@@ -116,7 +116,7 @@ def test_memory_and_stack_do_not_grow_with_polls(
             if number in (POLLS // 10, POLLS - 1):
                 gc.collect()  # This also empties the free lists, whose memory counts as used.
                 grown.append(tracemalloc.get_traced_memory()[0])
-            yield answer(min(number // 2, POLLS - 1), POLLS, stage=f"stage {number % 3}")
+            yield answer(number, POLLS, stage=f"stage {number % 3}")
         yield answer(POLLS, POLLS)
 
     simulation = Simulation(answers())
@@ -137,16 +137,43 @@ def test_each_change_prints_one_line(wait: Wait, capsys: pytest.CaptureFixture[s
     simulation = Simulation(answers)
     wait(simulation, heartbeat_s=1000)
     lines = capsys.readouterr().out.splitlines()
+    # The stage changes within seconds, so it has no line of its own.
     assert [line.split(" jobs")[0] for line in lines] == [
-        "0 %: 0 of 10",
         "0 %: 0 of 10",
         "10 %: 1 of 10",
         "100 %: 10 of 10",
     ]
-    assert lines[1].endswith("; w1: clip/x264/800k quality 50 %")
-    assert "left" in lines[2]
+    assert lines[0].endswith("; w1: clip/x264/800k encode 50 %")
+    assert "left" in lines[1]
     assert "\x1b" not in "".join(lines)
     assert "\r" not in "".join(lines)
+
+
+def test_a_stage_that_lasts_is_printed(wait: Wait, capsys: pytest.CaptureFixture[str]) -> None:
+    stages = ["warm_up", "encode", "encode", "encode", "quality"]
+    simulation = Simulation([*(answer(0, stage=stage) for stage in stages), answer(10)], call_s=10)
+    wait(simulation, heartbeat_s=1000)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition("; w1: clip/x264/800k ")[2] for line in lines[:-1]] == [
+        "warm up 50 %",
+        "encode 50 %",
+        "quality 50 %",
+    ]
+
+
+def test_a_reason_that_blocks_jobs_is_printed_once_in_full(
+    wait: Wait, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacks = "no node meets the requirements: " + ", ".join(f"worker{n}" for n in range(20))
+    messages = ["no suitable node is active: worker2 is draining", lacks]
+    pending = [{"reason": "no_node", "message": message, "jobs": 2} for message in messages]
+    blocked = answer(0)
+    blocked["run"]["pending"] = pending
+    wait(Simulation([answer(0), blocked, blocked, blocked, answer(10)]), heartbeat_s=1000)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[1] == f"2 jobs wait: {lacks}"
+    assert f"2 jobs wait: {messages[0]}; 2 jobs wait: no node meets" in lines[2]
 
 
 def test_a_line_is_printed_periodically_without_a_change(

@@ -110,9 +110,9 @@ def test_a_queued_job_has_the_reason_of_its_waiting(harness: Any) -> None:
     harness.register("worker3", "libx265", labels={"zone": "a"})
     assert waiting(harness, job) == "waits for its turn"
     harness.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "draining"})
-    assert waiting(harness, job) == "no suitable node is free: worker3 is draining"
+    assert waiting(harness, job) == "no suitable node is active: worker3 is draining"
     harness.clock.advance(61)
-    assert waiting(harness, job) == "no suitable node is free: worker3 is offline"
+    assert waiting(harness, job) == "no suitable node is active: worker3 is offline"
     harness.ok("admin", "PATCH", "/v1/nodes/worker3", {"state": "active"})
     claim = harness.claim("worker3")
     assert claim["job"]["id"] == job

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -96,6 +97,42 @@ def test_stopping_a_thread_does_not_wait_for_the_pause() -> None:
     start_s = time.monotonic()
     loop.stop()
     assert time.monotonic() - start_s < 5
+
+
+def test_a_wakeup_ends_the_pause_of_a_thread() -> None:
+    passes = queue.Queue[None]()
+
+    def step() -> None:
+        passes.put(None)
+
+    loop = ThreadLoop(LoopRegistry().add("work", stale_after_s=1.0), step, RARE)
+    loop.start()
+    passes.get(timeout=TIMEOUT_S)
+    loop.wake()
+    passes.get(timeout=TIMEOUT_S)
+    loop.stop()
+    assert passes.empty()
+
+
+def test_wakeups_do_not_shorten_the_least_pause() -> None:
+    times_s: list[float] = []
+    pacing = Pacing(interval_s=3600.0, wakeup_pause_s=0.1)
+
+    def step() -> AfterPass:
+        times_s.append(time.monotonic())
+        loop.wake()
+        return AfterPass.END if len(times_s) == 4 else AfterPass.PAUSE
+
+    loop = ThreadLoop(LoopRegistry().add("work", stale_after_s=1.0), step, pacing)
+    loop.run()
+    assert times_s[-1] - times_s[0] >= 3 * 0.1
+
+
+def test_a_loop_with_an_event_of_the_caller_has_no_wakeups() -> None:
+    status = LoopRegistry().add("work", stale_after_s=1.0)
+    loop = ThreadLoop(status, Step(), RARE, stopped=threading.Event())
+    with pytest.raises(RuntimeError, match="no wake-ups"):
+        loop.wake()
 
 
 def test_an_event_of_the_caller_ends_the_thread() -> None:

@@ -1,9 +1,10 @@
 """Fixtures: FFmpeg programs, clips, and a small server that implements the master's API."""
 
+import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -175,6 +176,11 @@ def claim_of(spec: Scenario, heartbeat_s: float) -> Claim:
         Job,
     )
     return Claim(job=job, attempt=3, lease_s=60, heartbeat_s=heartbeat_s)
+
+
+def stages_of(reported: Iterable[Progress]) -> list[str]:
+    """Return the stages of the reported progress in order, each of them once."""
+    return [stage for stage, _ in itertools.groupby(str(progress.stage) for progress in reported)]
 
 
 def attempt(

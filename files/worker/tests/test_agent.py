@@ -22,6 +22,7 @@ from ffrtmp_shared.models import (
     ResultReport,
 )
 from ffrtmp_shared.scenario import RECEIVED_LIVE, LiveSettings, Scenario
+from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.agent.cli import main
 from ffrtmp_worker.agent.service_status import report_status
@@ -151,6 +152,21 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert f"/v1/jobs/{job.id}/artifacts/ffmpeg.log" in {r.path for r in master.seen[last_log:]}
     beats = master.heartbeats()
     assert {beat.attempt for beat in beats} == {3}
+    stages = [beat.progress.stage for beat in beats]
+    order = [str(stage) for stage in Stage]
+    assert sorted(stages, key=order.index) == stages
+
+
+def test_another_stage_is_reported_at_once(
+    master: ApiServer, config: Path, medium_clip: Path
+) -> None:
+    # The regular heartbeats are too rare to show that the encode has begun.
+    _offer(master, medium_clip, _long_encode(medium_clip), heartbeat_s=3600)
+    with _running(config):
+        wait_until(
+            lambda: "encode" in {beat.progress.stage for beat in master.heartbeats()},
+            "the encode is reported",
+        )
 
 
 def test_the_agent_of_any_slot_reports_the_condition_of_the_host(

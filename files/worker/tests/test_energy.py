@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.measurement import EnergyMeasurement, SlotEnvironment, Unavailable
+from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import DensitySettings
 from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
@@ -34,7 +35,7 @@ from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from polling import TIMEOUT_S, wait_until
 
-from .conftest import attempt, scenario
+from .conftest import attempt, scenario, stages_of
 from .powercap import RANGE_UJ, Powercap, two_sockets
 
 _READER = Path(sys.executable).parent / "ffrtmp-energy-reader"
@@ -342,6 +343,8 @@ def test_gross_idle_and_net_energy_of_an_encode(
     used_uj = {"intel-rapl:0": 0, "intel-rapl:0:2": 0}
     over = threading.Event()
 
+    reported: list[Progress] = []
+
     def consume() -> None:
         # The package uses about 20 W and its memory about 2 W. The other two zones must not be
         # counted.
@@ -356,12 +359,16 @@ def test_gross_idle_and_net_energy_of_an_encode(
     thread.start()
     try:
         energy_tools = replace(tools, energy_socket=reader.socket, energy_idle_s=1.0)
+        spec = msgspec.structs.replace(scenario(clip), warm_up_s=0.2)
         measured = kinds.run_attempt(
-            attempt(scenario(clip), clip, tmp_path / "attempt", energy_tools)
+            attempt(spec, clip, tmp_path / "attempt", energy_tools, reported=reported)
         )
     finally:
         over.set()
         thread.join()
+    assert stages_of(reported) == [
+        "fetch", "source_check", "idle_power", "warm_up", "encode", "output_check", "quality"
+    ]  # fmt: skip
     energy = measured.energy
     assert isinstance(energy, EnergyMeasurement)
     assert energy.zones_j.keys() == {

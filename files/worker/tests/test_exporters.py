@@ -21,7 +21,14 @@ import pytest
 import trustme
 from ffrtmp_shared import __version__
 from ffrtmp_shared.loop_registry import LoopReading, LoopRegistry
-from ffrtmp_worker.activity import ActivitySender, LastResult, SlotActivity, SpoolCounts
+from ffrtmp_shared.stages import Stage
+from ffrtmp_worker.activity import (
+    REPEAT_AFTER_S,
+    ActivitySender,
+    LastResult,
+    SlotActivity,
+    SpoolCounts,
+)
 from ffrtmp_worker.energy import client as energy_client
 from ffrtmp_worker.energy.client import EnergyFailure, EnergyReading, ZoneReading, request_reading
 from ffrtmp_worker.exporters import cpu, docker_stats, ffmpeg, gpu
@@ -305,7 +312,7 @@ def test_a_running_encode_has_only_samples_of_known_values() -> None:
         f"ffrtmp_ffmpeg_lag_seconds{labels} 0.25",
         *(
             f'ffrtmp_ffmpeg_stage{{slot="1",stage="{stage}"}} {float(stage == "encode")}'
-            for stage in ("fetch", "encode", "quality", "report", "idle")
+            for stage in (*Stage, "other", "idle")
         ),
         'ffrtmp_ffmpeg_reports{slot="1",state="pending"} 3.0',
         'ffrtmp_ffmpeg_reports{slot="1",state="deferred"} 2.0',
@@ -319,6 +326,7 @@ def test_counters_continue_across_encodes_and_gaps() -> None:
         _activity(10, dropped_frames=3),
         _activity(20),  # This datagram does not contain the number of dropped frames.
         _activity(30, dropped_frames=4),
+        _activity(0, "output_check"),
         _activity(30, "quality"),
         _activity(0, "report"),
         _activity(0, "fetch"),
@@ -330,6 +338,35 @@ def test_counters_continue_across_encodes_and_gaps() -> None:
     assert 'ffrtmp_ffmpeg_dropped_frames_total{slot="1"} 6.0' in lines
     assert 'ffrtmp_ffmpeg_frames_total{slot="1"} 39.0' in lines
     assert not any("duplicated" in line for line in lines)
+
+
+def test_a_stage_of_another_release_counts_as_other() -> None:
+    slots = SlotRegistry()
+    slots.update(_activity(5, "future"))
+    lines = _scrape(SlotCollector(slots))
+    assert 'ffrtmp_ffmpeg_running{slot="1"} 1.0' in lines
+    assert 'ffrtmp_ffmpeg_stage{slot="1",stage="other"} 1.0' in lines
+
+
+def test_an_old_datagram_is_sent_again(tmp_path: Path) -> None:
+    now_s = 100.0
+    path = tmp_path / "progress.sock"
+    with listen(path) as opened:
+        opened.setblocking(False)
+        sender = ActivitySender(path, LoopRegistry(), lambda: now_s)
+        sender.send(_activity(5, "quality"))
+        sent = opened.recv(4096)
+        now_s += REPEAT_AFTER_S - 1
+        sender.repeat()
+        with pytest.raises(BlockingIOError):
+            opened.recv(4096)
+        now_s += 1
+        sender.repeat()
+        sender.repeat()
+        assert opened.recv(4096) == sent
+        with pytest.raises(BlockingIOError):
+            opened.recv(4096)
+        sender.close()
 
 
 def test_the_last_quality_is_exported_until_a_result_has_none() -> None:

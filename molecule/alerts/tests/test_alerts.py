@@ -133,7 +133,7 @@ class Farm:
         runs = {run["suite_name"]: run for run in answer.json()["items"]}
         # Otherwise the queue did not starve until now.
         assert runs["urgent"]["finished_at"] is None
-        self.play("playbooks/cancel-run.yml", f"run_id={runs['urgent']['id']}")
+        self.play("playbooks/run.yml", f"run_id={runs['urgent']['id']} run_state=canceled")
 
     def play(self, playbook: str, variables: str, *arguments: str) -> None:
         """Run a playbook with variables."""

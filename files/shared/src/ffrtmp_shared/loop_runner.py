@@ -237,6 +237,8 @@ class ThreadLoop:
         self._record = _PassRecord(status, pacing, expected, context)
         self._last_step = last_step
         self._stopped = threading.Event() if stopped is None else stopped
+        # An event of the caller does not end a wait for a wake-up, so such a loop has none.
+        self._wakeup = threading.Event() if stopped is None else None
         self._thread: threading.Thread | None = None
 
     def start(self, *, is_daemon: bool = True) -> None:
@@ -259,7 +261,18 @@ class ThreadLoop:
             timeout_s: The longest time to wait for the thread, in seconds; None means any time.
         """
         self._stopped.set()
+        if self._wakeup is not None:
+            self._wakeup.set()
         self.join(timeout_s)
+
+    def wake(self) -> None:
+        """End the current pause, or skip the next one. A pause after a failure is not shortened.
+
+        Raises RuntimeError if the loop was created with an event that ends it.
+        """
+        if self._wakeup is None:
+            raise RuntimeError("a loop that an event of its owner ends has no wake-ups")
+        self._wakeup.set()
 
     def join(self, timeout_s: float | None = None) -> None:
         """Wait at most `timeout_s` seconds for the thread, if the loop was started."""
@@ -293,14 +306,23 @@ class ThreadLoop:
 
     def _run_pass(self) -> AfterPass:
         """Run one pass and the pause after it."""
-        pause_s = self._pacing.interval_s
         try:
             wanted = self._step() or AfterPass.PAUSE
         # Any other exception would end the loop, and with it the handling of everything else.
         except Exception as error:
-            wanted, pause_s = AfterPass.PAUSE, self._record.fail(error)
-        else:
-            self._record.succeed()
+            self._stopped.wait(self._record.fail(error))
+            return AfterPass.PAUSE
+        self._record.succeed()
         if wanted is AfterPass.PAUSE:
-            self._stopped.wait(pause_s)
+            self._pause()
         return wanted
+
+    def _pause(self) -> None:
+        interval_s = self._pacing.interval_s
+        if self._wakeup is None:
+            self._stopped.wait(interval_s)
+            return
+        least_s = min(self._pacing.wakeup_pause_s, interval_s)
+        if not self._stopped.wait(least_s):
+            self._wakeup.wait(interval_s - least_s)
+        self._wakeup.clear()

@@ -27,7 +27,7 @@ from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import FfmpegBuild, Measurement
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
-from ffrtmp_shared.states import JobState, NodeState, RunState
+from ffrtmp_shared.states import JobState, NodeState, PendingReason, RunState
 
 Slot = Annotated[int, Meta(ge=1, le=1024)]
 WaitSeconds = Annotated[float, Meta(ge=0, le=60)]
@@ -167,11 +167,24 @@ class OmittedNode(msgspec.Struct, frozen=True, kw_only=True):
     state: NodeState
 
 
+class PendingJobs(msgspec.Struct, frozen=True, kw_only=True):
+    """The number of queued jobs of a run that wait for the same reason.
+
+    `message` explains the reason to people. It names nodes if no active node can run the jobs.
+    """
+
+    reason: PendingReason
+    message: str
+    jobs: int
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a suite.
 
     `counts` contains the number of jobs in every state, even if it is 0. `unsettled_nodes` are the
-    nodes on which more repeats or a control encode may still be added.
+    nodes on which more repeats or a control encode may still be added. `omitted_nodes` are the
+    nodes that could run some of the jobs, but were draining or offline when the run was created.
+    `pending` explains why jobs are queued, first those that no active node can run.
     """
 
     id: UUID
@@ -186,6 +199,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None
     priority: Priority = Priority.MEDIUM
     unsettled_nodes: tuple[str, ...] = ()
+    omitted_nodes: tuple[OmittedNode, ...] = ()
+    pending: tuple[PendingJobs, ...] = ()
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -219,8 +234,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Progress of an attempt. `stage` is fetch, encode, quality or report.
+    """Progress of an attempt. `stage` is usually a value of `stages.Stage`.
 
+    `ratio` is the completed part of the stage, from 0 to 1; it is 0 if it is unknown.
     `bitrate_bps` is the current output bit rate per second of video. `duplicated_frames` and
     `dropped_frames` are FFmpeg's counts since the start of the encode. `lag_s` is the time by which
     the encoder of a stream lags behind. These fields are null if they are unknown.

@@ -47,6 +47,19 @@ class NodeState(StrEnum):
     OFFLINE = "offline"
 
 
+class PendingReason(StrEnum):
+    """Reason why a queued job is not leased."""
+
+    READY = "ready"
+    """A node may claim the job: it is about to be claimed, or waits for jobs with a lower rank."""
+    BACKOFF = "backoff"
+    """The job waits after a failed attempt."""
+    NO_NODE = "no_node"
+    """No active node can run the job. This does not change until the nodes do."""
+    BUSY = "busy"
+    """The nodes that can run the job hold other jobs."""
+
+
 JOB_TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.LEASED, JobState.CANCELED}),
     JobState.LEASED: frozenset(

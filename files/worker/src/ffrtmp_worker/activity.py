@@ -2,12 +2,18 @@
 
 import logging
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from ffrtmp_shared.loop_registry import LoopReading, LoopRegistry
 
 _log = logging.getLogger(__name__)
+
+
+REPEAT_AFTER_S = 10.0
+"""Age of the last datagram after which it is sent again, in seconds."""
 
 
 class LastResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,21 +66,36 @@ class SlotActivity(
 class ActivitySender:
     """Sends datagrams to the exporter, if there is one. Sending never blocks and never fails."""
 
-    def __init__(self, path: Path | None, loops: LoopRegistry) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        loops: LoopRegistry,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Create a sender.
 
         Args:
             path: The Unix socket of the exporter. If it is None, nothing is sent.
             loops: The agent's loops, whose states are added to every datagram.
+            clock: The time in seconds, to detect an old datagram.
         """
+        self._clock = clock
         self._path = path
         self._loops = loops
+        self._last = SlotActivity(slot=0, stage="idle")
+        self._sent_at_s = 0.0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
     def send(self, activity: SlotActivity) -> None:
         """Send the datagram. If that fails, drop it: the next one follows within a second."""
+        self._last, self._sent_at_s = activity, self._clock()
         self._send(msgspec.structs.replace(activity, loops=self._loops.read()))
+
+    def repeat(self) -> None:
+        """Send the last datagram again, with the present states of the loops, if it is old."""
+        if self._clock() - self._sent_at_s >= REPEAT_AFTER_S:
+            self.send(self._last)
 
     def send_end(self, slot: int) -> None:
         """Report that the agent of the slot stops, so that its loops do not count as stalled."""

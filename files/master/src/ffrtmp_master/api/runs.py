@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
 from ffrtmp_shared import value_rules
 from ffrtmp_shared.admin import AuditAction
 from ffrtmp_shared.models import Role, Run, RunPage, RunRequest
@@ -22,7 +23,7 @@ from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
-from ffrtmp_master.queue import operator_actions
+from ffrtmp_master.queue import operator_actions, pending_jobs
 from ffrtmp_master.runs import expansion, interim_looks, precision_report, run_plan
 from ffrtmp_master.runs.expansion import CreatedRun
 from ffrtmp_master.services import Services
@@ -79,7 +80,7 @@ async def create_run(
         if not created.existed:
             details = {"suite": created.run.suite_name, "priority": created.run.priority}
             _record(work, new_run.created_by, AuditAction.RUN_CREATED, created.run.id, **details)
-        return created
+        return CreatedRun(_explained(work.connection, created.run, services), created.existed)
 
     created = await services.writer.write(create)
     services.suites.remember(created.run.id, new_run.suite)
@@ -128,7 +129,7 @@ async def list_runs(
     ] = False,
     limit: Limit = PAGE,
 ) -> RunPage:
-    """List runs, newest first.
+    """List runs, newest first. For each run with queued jobs, the reasons are included.
 
     If `created_by` is given, list only the runs of this submitter. If `key` is given, list only the
     run with this Idempotency-Key, which belongs to the caller unless `created_by` names another
@@ -137,7 +138,15 @@ async def list_runs(
     before = after_id(cursor)
     owner = request.user.name if created_by is None and key is not None else created_by
     run_filter = RunFilter(created_by=owner, key=key, only_unfinished=unfinished)
-    return await services.reader.read(lambda c: runs.page_of_runs(c, before, limit, run_filter))
+
+    def read(connection: Connection) -> RunPage:
+        page = runs.page_of_runs(connection, before, limit, run_filter)
+        now = services.clock()
+        heard_since = services.liveness.heard_since(now)
+        items = pending_jobs.explain_runs(connection, page.items, now, heard_since)
+        return msgspec.structs.replace(page, items=items)
+
+    return await services.reader.read(read)
 
 
 @get(
@@ -146,8 +155,8 @@ async def list_runs(
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
-    """Return a run."""
-    return await services.reader.read(lambda c: runs.get_run(c, run_id))
+    """Return a run. If it has queued jobs, the reasons why they wait are included."""
+    return await services.reader.read(lambda c: _explained(c, runs.get_run(c, run_id), services))
 
 
 @get(
@@ -190,7 +199,7 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
         if not before.state.is_final:
             # Repeated requests must not fill the audit log.
             _record(work, by, AuditAction.RUN_CANCELED, run_id, counts=run.counts)
-        return run
+        return _explained(work.connection, run, services)
 
     return await services.writer.write(cancel)
 
@@ -209,7 +218,7 @@ async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedSer
     def retry(work: UnitOfWork) -> Run:
         run = operator_actions.retry_run(work, run_id, by, step_s)
         _record(work, by, AuditAction.RUN_RETRIED, run_id, counts=run.counts)
-        return run
+        return _explained(work.connection, run, services)
 
     return await services.writer.write(retry)
 
@@ -226,6 +235,13 @@ async def _new_run(
         created_by=request.user.name,
         when_unmet=data.when_unmet,
     )
+
+
+def _explained(connection: Connection, run: Run, services: Services) -> Run:
+    """Add the reasons why queued jobs of the run wait."""
+    now = services.clock()
+    heard_since = services.liveness.heard_since(now)
+    return pending_jobs.explain_runs(connection, [run], now, heard_since)[0]
 
 
 def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **details: Any) -> None:

@@ -4,10 +4,9 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
 
-from ffrtmp_shared.states import NodeState
+from ffrtmp_shared.states import NodeState, PendingReason
 from sqlalchemy import Connection
 
-from ffrtmp_master.queue.pending_reasons import PendingReason
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.store import statements
 from ffrtmp_master.store.queue_stats import HeldCount

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 import msgspec
 from ffrtmp_shared.models import Job, Node
-from ffrtmp_shared.states import JobState, NodeState
+from ffrtmp_shared.states import JobState, NodeState, PendingReason
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue.leases import is_held
@@ -17,15 +16,6 @@ from ffrtmp_master.store.schema import jobs, requirements
 
 # The maximum number of items that a message lists. Of further items, it states only the number.
 _MAX_NAMED = 5
-
-
-class PendingReason(StrEnum):
-    """The reason why a queued job is not leased, as a label for metrics."""
-
-    READY = "ready"
-    BACKOFF = "backoff"
-    NO_NODE = "no_node"
-    BUSY = "busy"
 
 
 @dataclass(frozen=True)
@@ -111,7 +101,9 @@ def pending_reason(
     if None in obstacles.values():
         return "waits for its turn"
     messages = [f"{name} {obstacle}" for name, obstacle in obstacles.items()]
-    return f"no suitable node is free: {_joined(messages, ', ')}"
+    is_any_active = any(node.state is NodeState.ACTIVE for node in suitable)
+    problem = "no suitable node is free" if is_any_active else "no suitable node is active"
+    return f"{problem}: {_joined(messages, ', ')}"
 
 
 def explain_pending(

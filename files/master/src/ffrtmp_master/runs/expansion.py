@@ -128,6 +128,7 @@ def create_run(
             key=request.key,
             priority=request.suite.priority.steps,
             unsettled_nodes=_unsettled(request.suite, placement.nodes, with_controls, work.now),
+            omitted_nodes=placement.omitted or None,
         )
     )
     first_items = [

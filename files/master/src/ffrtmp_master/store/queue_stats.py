@@ -4,9 +4,11 @@ The queries for jobs use the partial indexes of queued and held jobs, so their c
 on the number of finished jobs. Finished jobs are counted by the metrics when they end.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from ffrtmp_shared.states import JobState, NodeState
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, text
@@ -22,6 +24,18 @@ class QueuedCount(NamedTuple):
     # The number of lower priorities.
     priority_steps: int
     is_backing_off: bool
+    jobs: int
+
+
+class QueuedGroup(NamedTuple):
+    """The number of queued jobs of a run that have the same requirement set and backoff status.
+
+    `not_before` is the earliest end of their backoff, or None if they are not in backoff.
+    """
+
+    run_id: UUID
+    requirement_id: int
+    not_before: datetime | None
     jobs: int
 
 
@@ -77,6 +91,37 @@ def count_queued(connection: Connection, now: datetime) -> list[QueuedCount]:
     return [
         QueuedCount(requirement_id, steps, bool(is_backing_off), count)
         for requirement_id, steps, is_backing_off, count in rows
+    ]
+
+
+def count_queued_of_runs(
+    connection: Connection, run_ids: Sequence[UUID], now: datetime
+) -> list[QueuedGroup]:
+    """Count the queued jobs of runs by requirement set and backoff.
+
+    Args:
+        connection: A connection to the database.
+        run_ids: The runs.
+        now: The current time.
+
+    Returns:
+        One item for each run, requirement set and backoff status that occurs.
+    """
+    is_backing_off = func.coalesce(jobs.c.not_before > now, literal_column("false"))
+    rows = connection.execute(
+        select(
+            jobs.c.run_id,
+            jobs.c.requirement_id,
+            is_backing_off,
+            func.min(jobs.c.not_before),
+            func.count(),
+        )
+        .where(jobs.c.run_id.in_(run_ids), _in_states(JobState.QUEUED))
+        .group_by(text("1, 2, 3"))
+    )
+    return [
+        QueuedGroup(run_id, requirement_id, not_before if is_backing_off else None, count)
+        for run_id, requirement_id, is_backing_off, not_before, count in rows
     ]
 
 

@@ -123,6 +123,7 @@ def _runs(connection: Connection, rows: Sequence[RunRow]) -> list[Run]:
             key=row.key,
             priority=priority_of(row.priority),
             unsettled_nodes=tuple(sorted(row.unsettled_nodes or ())),
+            omitted_nodes=row.omitted_nodes or (),
         )
         for row in rows
     ]

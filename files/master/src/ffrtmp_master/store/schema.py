@@ -4,7 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from ffrtmp_shared.measurement import Measurement
-from ffrtmp_shared.models import Artifact, Failure, NodeHeartbeat, Progress, Registration
+from ffrtmp_shared.models import (
+    Artifact,
+    Failure,
+    NodeHeartbeat,
+    OmittedNode,
+    Progress,
+    Registration,
+)
 from ffrtmp_shared.requirements import Requirements
 from ffrtmp_shared.scenario import Scenario
 from sqlalchemy import (
@@ -121,6 +128,8 @@ runs = Table(
     # The nodes that may get further jobs of the run, each with the time of its last control encode,
     # or with null if it gets no control encodes. The column is NULL if there are no such nodes.
     Column("unsettled_nodes", Typed(dict[str, datetime | None])),
+    # The nodes that got no jobs because they were not active. NULL if there are none.
+    Column("omitted_nodes", Typed(tuple[OmittedNode, ...])),
     # Idempotency keys are unique for each submitter.
     UniqueConstraint("created_by", "key"),
     Index("ix_runs_unfinished", "id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ffrtmp_shared.requirements import Priority
-from ffrtmp_shared.states import JobState, NodeState
+from ffrtmp_shared.states import JobState, NodeState, PendingReason
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -19,7 +19,6 @@ from ffrtmp_master.clock import Clock
 from ffrtmp_master.queue.liveness import Liveness
 from ffrtmp_master.queue.parked_claims import ParkedClaims
 from ffrtmp_master.queue.pending_reason_counts import PendingReasonCounts
-from ffrtmp_master.queue.pending_reasons import PendingReason
 from ffrtmp_master.store import queue_stats
 from ffrtmp_master.store.priorities import priority_of
 from ffrtmp_master.store.queue_stats import DatabaseSize

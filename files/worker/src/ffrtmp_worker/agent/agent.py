@@ -29,6 +29,7 @@ from ffrtmp_shared.models import (
     ResultReport,
 )
 from ffrtmp_shared.scenario import Scenario
+from ffrtmp_shared.stages import TIMED_STAGES, Stage
 from tenacity import RetryError
 
 from ffrtmp_worker import kinds
@@ -242,6 +243,9 @@ class Agent:
     def _stop_reason(self, lease: LeaseKeeper) -> str:
         """Return why the attempt has to stop, or "". Called repeatedly while the attempt runs."""
         self._status.succeed()
+        # Some stages report no progress while they run, and the exporter would regard the slot as
+        # idle.
+        self._activity.repeat()
         return "the agent was stopped" if self._stopped.is_set() else lease.ended
 
     def _reporter(self, claim: Claim, lease: LeaseKeeper) -> Callable[[Progress], None]:
@@ -251,8 +255,8 @@ class Agent:
 
         def report(progress: Progress) -> None:
             lease.set_progress(progress)
-            # Only the stage `encode` has a speed.
-            is_encode = progress.stage == "encode"
+            # The rates are unknown before the first frame.
+            is_timed = progress.stage in TIMED_STAGES and progress.frames > 0
             self._activity.send(
                 SlotActivity(
                     slot=self._slot,
@@ -260,8 +264,8 @@ class Agent:
                     kind=scenario.kind,
                     encoder=scenario.encoder or "",
                     frames=progress.frames,
-                    fps=progress.fps if is_encode else None,
-                    speed=progress.speed if is_encode else None,
+                    fps=progress.fps if is_timed else None,
+                    speed=progress.speed if is_timed else None,
                     bitrate_bps=progress.bitrate_bps,
                     duplicated_frames=progress.duplicated_frames,
                     dropped_frames=progress.dropped_frames,
@@ -278,7 +282,7 @@ class Agent:
     ) -> None:
         if isinstance(outcome, Measurement):
             self._last = _last_result(claim.job.scenario, outcome)
-        self._reporter(claim, lease)(Progress(stage="report", ratio=1.0))
+        self._reporter(claim, lease)(Progress(stage=Stage.REPORT))
         candidates = (
             folder / ENCODE_LOG_NAME,
             folder / series_file.NAME,

@@ -8,12 +8,15 @@ from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreach
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.models import Claim, Heartbeat, Progress
+from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.agent.report_values import conforming_progress
 
 _log = logging.getLogger(__name__)
 
 _LOST = (404, 409, 410)
+# Minimum time between two heartbeats, in seconds. A new stage is otherwise reported immediately.
+_STAGE_PAUSE_S = 1.0
 # Missed heartbeats after which the loop counts as stalled.
 _STALE_AFTER_BEATS = 6
 
@@ -40,12 +43,12 @@ class LeaseKeeper:
         self._connect = connect
         self._client: MasterClient | None = None
         self._is_over = False
-        self._progress = Progress(stage="fetch")
+        self._progress = Progress(stage=Stage.FETCH)
         beat_s = claim.heartbeat_s
         self._loop = ThreadLoop(
             loops.add("heartbeat", stale_after_s=_STALE_AFTER_BEATS * beat_s),
             self._send_heartbeat,
-            Pacing(interval_s=beat_s, retry_pause_max_s=beat_s),
+            Pacing(interval_s=beat_s, wakeup_pause_s=_STAGE_PAUSE_S, retry_pause_max_s=beat_s),
             expected=(MasterUnreachableError, MasterRefusedError),
             context={"job": claim.job.id},
         )
@@ -65,8 +68,14 @@ class LeaseKeeper:
             self._client.close()
 
     def set_progress(self, progress: Progress) -> None:
-        """Set the progress that the following heartbeats report."""
-        self._progress = conforming_progress(progress)
+        """Set the progress that the following heartbeats report.
+
+        If the attempt has entered another stage, a heartbeat follows at once, so that the farm
+        shows the current stage and not that of the last regular heartbeat.
+        """
+        before, self._progress = self._progress, conforming_progress(progress)
+        if self._progress.stage != before.stage:
+            self._loop.wake()
 
     def _send_heartbeat(self) -> AfterPass:
         """Send a heartbeat; any error that does not mean that the lease is lost is raised."""

@@ -17,6 +17,7 @@ from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
 from ffrtmp_shared.scenario import KINDS
+from ffrtmp_shared.stages import TIMED_STAGES, Stage
 from msgspec import Meta
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -36,9 +37,9 @@ AGENT_LOOPS = frozenset(
     {"claims", "heartbeat", "log_upload", "host_samples", "node_heartbeat", "rtmp_stat"}
 )
 _MAX_SLOTS = 1024
-_WORKING_STAGES = ("fetch", "encode", "quality", "report")
 _IDLE = "idle"
 _OTHER = "other"
+_STAGES = (*Stage, _OTHER, _IDLE)
 # A slot without an agent for this time no longer exists, so its counters are removed.
 _FORGET_AFTER_S = 24 * 3600.0
 
@@ -125,7 +126,13 @@ class _Slot:
     totals: dict[str, int] = field(default_factory=dict)
 
     def count(self, activity: SlotActivity) -> None:
-        """Add the increases since the last datagram. Fewer frames than before mean a new encode."""
+        """Add the increases since the last datagram.
+
+        Fewer frames than before or another stage mean a new encode.
+        """
+        if activity.stage not in TIMED_STAGES:
+            self.running = {}
+            return
         if activity.frames < self.running.get("frames", 0):
             self.running = {}
         for metric in _COUNTED:
@@ -134,6 +141,11 @@ class _Slot:
                 increase = max(count - self.running.get(metric.field, 0), 0)
                 self.totals[metric.field] = self.totals.get(metric.field, 0) + increase
                 self.running[metric.field] = count
+
+
+def _stage_label(stage: str) -> str:
+    """Return the label of a stage. An agent of another release may have other stages."""
+    return stage if stage in _STAGES else _OTHER
 
 
 class SlotRegistry:
@@ -198,10 +210,10 @@ class SlotRegistry:
             for number, slot in sorted(self._slots.items()):
                 activity = slot.activity
                 is_current = now - slot.received_at < _STALE_AFTER_S
-                is_running = activity.stage in _WORKING_STAGES and is_current
+                is_running = activity.stage != _IDLE and is_current
                 running.add_metric([str(number)], float(is_running))
-                current = activity.stage if is_running else _IDLE
-                for name in (*_WORKING_STAGES, _IDLE):
+                current = _stage_label(activity.stage) if is_running else _IDLE
+                for name in _STAGES:
                     stage.add_metric([str(number), name], float(name == current))
                 for metric, counter in zip(_COUNTED, counters, strict=True):
                     if metric.field in slot.totals:

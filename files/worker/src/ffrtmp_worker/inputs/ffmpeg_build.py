@@ -8,7 +8,7 @@ from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.measurement import FfmpegBuild
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import elf
@@ -70,10 +70,11 @@ class BuildCache:
             )
         check_scenario(attempt)
         check_space(attempt)
-        attempt.report(Progress(stage="fetch"))
+        attempt.enter(Stage.FETCH)
         binary = attempt.folder / PLACE
         binary.parent.mkdir()
         digest = self._fetch(attempt, client, given, binary)
+        attempt.enter(Stage.FFMPEG_CHECK)
         build = self._identify(attempt, given, digest, binary)
         encoders = self._tested_encoders(attempt, given, build, binary)
         tools = replace(attempt.tools, ffmpeg=PLACE, ffmpeg_build=build, encoders=encoders)

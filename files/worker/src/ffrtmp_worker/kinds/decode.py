@@ -20,9 +20,9 @@ def run_decode(attempt: Attempt) -> Measurement:
         )
     argv = command.decode_timed(settings.threads, attempt.tools.ffmpeg, source.name)
     with attempt.watch() as watch:
-        watch.settle(attempt.check_stop)
+        attempt.settle(watch)
         warm_up(attempt, argv)
-        watch.start(attempt.folder / source.name)
+        attempt.start(watch, source.name)
         decode = run_timed(attempt, argv, source)
         host = watch.finish()
     if decode.frames != source.probe.frames:

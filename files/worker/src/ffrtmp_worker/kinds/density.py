@@ -67,7 +67,7 @@ class _DensitySearch:
 
     def run(self) -> Measurement:
         with self._watch:
-            self._watch.settle(self._attempt.check_stop)
+            self._attempt.settle(self._watch)
             streams = bisect_max(
                 lambda count: self._holds(count, self._settings.window_s),
                 self._verifies,
@@ -120,7 +120,7 @@ class _DensitySearch:
         self._reporter = ProgressReporter(self._attempt, self._frame_rate)
         # Each window is watched separately, so that all figures of the result are those of the
         # verified one.
-        self._watch.start(self._attempt.folder / self._source.name)
+        self._attempt.start(self._watch, self._source.name)
         ended: list[tuple[float, HostMeasurement]] = []
         outcome = process_group.run_group(
             [self._argv] * count,

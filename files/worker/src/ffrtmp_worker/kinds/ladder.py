@@ -32,9 +32,9 @@ def run_ladder(attempt: Attempt) -> Measurement:
         )
     argvs = _commands(attempt, settings, source)
     with attempt.watch() as watch:
-        watch.settle(attempt.check_stop)
+        attempt.settle(watch)
         warm_up(attempt, argvs[0])
-        watch.start(attempt.folder / source.name)
+        attempt.start(watch, source.name)
         costs = [run_timed(attempt, argv, source) for argv in argvs]
         host = watch.finish()
     # The cost of a shared process cannot be divided among its outputs.

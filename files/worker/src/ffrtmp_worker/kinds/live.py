@@ -66,8 +66,8 @@ def run_live(attempt: Attempt) -> Measurement:
         reporter.report(report, ratio=report.elapsed_s / settings.duration_s, lag_s=lag_s)
 
     with attempt.watch() as watch:
-        watch.settle(attempt.check_stop)
-        watch.start(attempt.folder / source.name)
+        attempt.settle(watch)
+        attempt.start(watch, source.name)
         memory = MemoryLimit()
         hosts: list[HostMeasurement] = []
         tools = attempt.tools

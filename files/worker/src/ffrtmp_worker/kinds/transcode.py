@@ -25,9 +25,9 @@ def run_transcode(attempt: Attempt) -> Measurement:
         )
     passes = command.encode_passes(settings, attempt.tools.ffmpeg, source.name, command.OUTPUT_NAME)
     with attempt.watch() as watch:
-        watch.settle(attempt.check_stop)
+        attempt.settle(watch)
         warm_up(attempt, passes[0])
-        watch.start(attempt.folder / source.name)
+        attempt.start(watch, source.name)
         encode = sum_measurements([run_timed(attempt, argv, source) for argv in passes], source)
         host = watch.finish()
     output, quality = check_output(attempt, settings, source, command.OUTPUT_NAME)

@@ -67,14 +67,19 @@ class HostWatch:
             self._environment.cancel()
             self._series.finish()
 
-    def settle(self, check_stop: Callable[[], None]) -> None:
+    def settle(self, check_stop: Callable[[], None], on_begin: Callable[[], None]) -> None:
         """Measure the idle power before the encode, if there are energy counters.
 
-        `check_stop` is called repeatedly during the wait and may raise an error to end it.
+        Args:
+            check_stop: A function that is called repeatedly during the wait and may raise an error
+                to end it.
+            on_begin: A function that is called if there are counters and the wait begins.
         """
         if self._idle_s <= 0:
             return
         meters = [meter for meter in (self._energy, self._gpu_energy) if meter.begin_idle()]
+        if meters:
+            on_begin()
         deadline = time.monotonic() + self._idle_s
         while meters and (left_s := deadline - time.monotonic()) > 0:
             check_stop()

@@ -10,6 +10,7 @@ from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.measurement import FfmpegBuild, Provenance
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import Scenario, Source
+from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
@@ -95,6 +96,15 @@ class Attempt:
     stop_reason: Callable[[], str]
     series: Series = field(default_factory=Series)
 
+    @property
+    def timed_stage(self) -> Stage:
+        """The stage in which the process that is measured runs."""
+        return Stage.DECODE if self.scenario.kind == "decode" else Stage.ENCODE
+
+    def enter(self, stage: Stage) -> None:
+        """Report that a stage begins."""
+        self.report(Progress(stage=stage))
+
     def provenance(
         self, source_sha256: str, argv: Sequence[str], *more: Sequence[str]
     ) -> Provenance:
@@ -123,6 +133,21 @@ class Attempt:
             self.series,
             self.tools.loops,
         )
+
+    def settle(self, watch: HostWatch) -> None:
+        """Measure the idle power with a watch that is not started, if the host has counters."""
+        watch.settle(self.check_stop, lambda: self.enter(Stage.IDLE_POWER))
+
+    def start(self, watch: HostWatch, source_name: str) -> None:
+        """Start a watch; call this right before starting the process that is measured.
+
+        Args:
+            watch: The watch.
+            source_name: The name of the source in the folder, which the process reads.
+        """
+        # The stage is reported first, so that reporting it is not part of the measurement.
+        self.enter(self.timed_stage)
+        watch.start(self.folder / source_name)
 
     def energy_meter(self) -> EnergyMeter:
         """Return a meter for the energy of the host's processors."""

@@ -4,6 +4,7 @@ from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
 from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import EncodeSettings
+from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process
@@ -38,6 +39,7 @@ def check_output(
         AttemptFailedError: The output does not match `settings` or cannot be decoded, or the
             attempt is to stop.
     """
+    attempt.enter(Stage.OUTPUT_CHECK)
     found = _probe(attempt, settings, source, output_name)
     measured = outputs.measure_output(
         attempt.folder / output_name,
@@ -107,7 +109,7 @@ def _decode(attempt: Attempt, source: VideoProbe, name: str) -> str:
 
 
 def _compare(attempt: Attempt, source: Clip, output: Clip) -> QualityMeasurement | Unavailable:
-    attempt.report(Progress(stage="quality", frames=output.probe.frames, ratio=1.0))
+    attempt.report(Progress(stage=Stage.QUALITY, frames=output.probe.frames))
     how = quality.QualityPass(
         ffmpeg=attempt.tools.quality_ffmpeg,
         folder=attempt.folder,

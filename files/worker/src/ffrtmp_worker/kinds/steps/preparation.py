@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import SourceMeasurement
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import UnreadableFileError, VideoProbe, probe_video
@@ -32,10 +32,11 @@ def prepare_source(attempt: Attempt) -> SourceClip:
     check_scenario(attempt)
     _check_encoder(attempt)
     check_space(attempt)
-    attempt.report(Progress(stage="fetch"))
+    attempt.enter(Stage.FETCH)
     name = f"source{_suffix(attempt.scenario.source.file_name)}"
     sha256 = attempt.fetch(attempt.scenario.source, attempt.folder / name)
     attempt.check_stop()
+    attempt.enter(Stage.SOURCE_CHECK)
     found = _probe(attempt, name)
     _check_size(attempt, found)
     known = attempt.tools.content_notes.get_or_measure(

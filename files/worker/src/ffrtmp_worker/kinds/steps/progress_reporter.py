@@ -32,7 +32,7 @@ class ProgressReporter:
         self._attempt.series.set_progress(report.frames, written_bytes, lag_s)
         self._attempt.report(
             Progress(
-                stage="encode",
+                stage=self._attempt.timed_stage,
                 frames=report.frames,
                 fps=rates.fps,
                 speed=rates.fps / self._frame_rate,

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from ffrtmp_shared.measurement import QualityMeasurement, ReceivedMeasurement, Unavailable
 from ffrtmp_shared.models import Progress
+from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.ffmpeg import command, stream_recorder
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast
@@ -46,7 +47,7 @@ class ReceivedStream:
             problem = self._join()
             if problem:
                 return Unavailable(reason=problem), Unavailable(reason=problem)
-            attempt.report(Progress(stage="quality", frames=len(stream.packets.time_s), ratio=1.0))
+            attempt.report(Progress(stage=Stage.QUALITY, frames=len(stream.packets.time_s)))
             how = ReceivedPass(
                 quality=QualityPass(
                     ffmpeg=attempt.tools.quality_ffmpeg,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
+from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process
@@ -90,6 +91,7 @@ def warm_up(attempt: Attempt, argv: Sequence[str]) -> None:
     """
     if attempt.scenario.warm_up_s <= 0:
         return
+    attempt.enter(Stage.WARM_UP)
     process.run_process(
         argv,
         cwd=attempt.folder,
