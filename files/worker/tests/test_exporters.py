@@ -305,7 +305,7 @@ def test_a_running_encode_has_only_samples_of_known_values() -> None:
         f"ffrtmp_ffmpeg_lag_seconds{labels} 0.25",
         *(
             f'ffrtmp_ffmpeg_stage{{slot="1",stage="{stage}"}} {float(stage == "encode")}'
-            for stage in ("fetch", "encode", "quality", "report", "idle")
+            for stage in ("fetch", "search", "encode", "quality", "report", "idle")
         ),
         'ffrtmp_ffmpeg_reports{slot="1",state="pending"} 3.0',
         'ffrtmp_ffmpeg_reports{slot="1",state="deferred"} 2.0',

@@ -219,7 +219,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Progress of an attempt. `stage` is fetch, encode, quality or report.
+    """Progress of an attempt. `stage` is fetch, search, encode, quality or report.
 
     `bitrate_bps` is the current output bit rate per second of video. `duplicated_frames` and
     `dropped_frames` are FFmpeg's counts since the start of the encode. `lag_s` is the time by which

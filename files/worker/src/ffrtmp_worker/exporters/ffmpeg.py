@@ -36,7 +36,7 @@ AGENT_LOOPS = frozenset(
     {"claims", "heartbeat", "log_upload", "host_samples", "node_heartbeat", "rtmp_stat"}
 )
 _MAX_SLOTS = 1024
-_WORKING_STAGES = ("fetch", "encode", "quality", "report")
+_WORKING_STAGES = ("fetch", "search", "encode", "quality", "report")
 _IDLE = "idle"
 _OTHER = "other"
 # A slot without an agent for this time no longer exists, so its counters are removed.
