@@ -210,6 +210,8 @@ table:
       M(ansible.builtin.debug) indents it.
     - Properties with the same value in all rows are listed above the table, and each of the other
       properties has a column. Figures that are unavailable in all rows have no column.
+    - Below it are the settings that reached a requested VMAF, and a warning for each rate point at
+      which the actual bit rates of its encodes differ by more than 10 %.
   returned: success
   type: str
   sample: |-
@@ -230,7 +232,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.ffrtmp import results, runs, table
+from ansible.module_utils.ffrtmp import rate_remarks, results, runs, table
 from ansible.module_utils.ffrtmp.api import Json, Master
 from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
 from ansible.module_utils.ffrtmp.errors import ApiError, CorruptError, RefusedError, SettingsError
@@ -296,7 +298,12 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
         "count": len(found),
         "complete": total > 0 and run["counts"]["succeeded"] == total == len(found),
         "rows": rows,
-        "table": table.render(rows, precision["drifts"], results.unavailable_reasons(found)),
+        "table": "\n".join(
+            [
+                table.render(rows, precision["drifts"], results.unavailable_reasons(found)),
+                *rate_remarks.remark_lines(found, table.COLUMNS),
+            ]
+        ),
         "drifts": precision["drifts"],
     }
 

@@ -6,10 +6,10 @@ import msgspec
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_shared.credentials import token_sha256
 from ffrtmp_shared.models import NodeFacts, Registration, Role
+from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import (
     KINDS_OF_EVERY_NODE,
     EncodeSettings,
-    RatePoint,
     Scenario,
     Source,
 )

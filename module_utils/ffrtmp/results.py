@@ -66,12 +66,20 @@ _QUALITY = (
 _SAFE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}" + END)
 
 
+_VMAF_TOLERANCE = 0.5
+"""Tolerance of rate points that request a VMAF, unless they state another one."""
+
+
 def rate_label(rate: Json) -> str:
-    """Return the short name of a rate point, such as `1500k`, `crf23` or `crf23-max4000k`."""
+    """Return the short name of a rate point, such as `1500k`, `crf23-max4000k` or `vmaf93`."""
     if rate.get("bitrate_kbps") is not None:
         name = f"{rate['bitrate_kbps']}k" + ("-2pass" if rate.get("passes", 1) > 1 else "")
     elif rate.get("crf") is not None:
         name = f"crf{rate['crf']:g}"
+    elif rate.get("vmaf") is not None:
+        tolerance = rate.get("vmaf_tolerance", _VMAF_TOLERANCE)
+        name = f"vmaf{rate['vmaf']:g}"
+        name += "" if tolerance == _VMAF_TOLERANCE else f"-tol{tolerance:g}"
     else:
         name = f"cq{rate['cq']}"
     if rate.get("max_kbps") is not None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import result_collectors
 import trustme
@@ -67,6 +68,42 @@ def test_a_suite_is_measured(farm: Farm, make_clip: Callable[[int], Path]) -> No
         assert measurement.provenance.argv[0].endswith("ffmpeg")
         assert [artifact.name for artifact in result.artifacts].count("ffmpeg.log") == 1
     _check_exporters(farm, results)
+
+
+def test_repeats_of_a_requested_vmaf_use_the_setting_of_the_first_search(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    farm.start_agents("worker1")
+    rates = [{"vmaf": 90, "vmaf_tolerance": 1}]
+    run = farm.wait_for_end(farm.launch(make_clip(2), rate_points=rates, repeats=2))
+    assert run.state is RunState.SUCCEEDED
+    with farm.client() as client:
+        results = sorted(client.results(run.id), key=lambda result: result.stored_at)
+    searches = [result.measurement.rate_search for result in results]
+    assert searches[0] is not None
+    assert searches[1] == msgspec.structs.replace(searches[0], is_cached=True)
+    assert not searches[0].is_cached
+    for result in results:
+        assert result.scenario.name == "clip/x264/vmaf90-tol1"
+        assert isinstance(result.measurement.quality, QualityMeasurement)
+        assert abs(result.measurement.quality.vmaf_mean - 90) <= 1
+        assert ScenarioLabels.of_scenario(result).rate_point == "vmaf90-tol1"
+
+
+def test_a_vmaf_that_is_not_reached_fails_once_with_the_probes(
+    farm: Farm, make_clip: Callable[[int], Path]
+) -> None:
+    farm.start_agents("worker1")
+    # The output is so small that no setting preserves the details of the clip.
+    small = {"name": "x264", "encoder": "libx264", "preset": "ultrafast", "width": 64, "height": 36}
+    run = farm.launch(make_clip(2), encodes=[small], rate_points=[{"vmaf": 95}])
+    assert farm.wait_for_end(run).state is RunState.FAILED
+    with farm.client() as client:
+        (job,) = client.jobs(run.id)
+    assert job.attempt == 1
+    assert job.failure is not None
+    assert job.failure.failure_class is FailureClass.TARGET_NOT_REACHED
+    assert "does not reach VMAF 95 +- 0.5: the best setting, 5, reaches only" in job.failure.message
 
 
 def _check_exporters(farm: Farm, results: list[Result]) -> None:

@@ -18,7 +18,8 @@ from ffrtmp_shared.measurement import (
     Unavailable,
 )
 from ffrtmp_shared.models import Artifact, Failure, Job, Progress, Result, Run
-from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import EncodeSettings, Scenario, Source
 from ffrtmp_shared.states import JobState, RunState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -6,11 +6,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from ansible.module_utils.ffrtmp import results
 from ansible.module_utils.ffrtmp.errors import CorruptError, SettingsError
 from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
-from ffrtmp_shared.scenario import RatePoint
+from ffrtmp_shared.rate_point import RatePoint
 
 from .documents import result
 
@@ -21,10 +22,15 @@ from .documents import result
         RatePoint(bitrate_kbps=1500),
         RatePoint(crf=23),
         RatePoint(crf=23.5),
+        RatePoint(crf=23, max_kbps=4000, buffer_kbit=8000),
+        RatePoint(cq=30),
+        RatePoint(bitrate_kbps=1500, passes=2),
+        RatePoint(vmaf=93),
+        RatePoint(vmaf=93.5, vmaf_tolerance=1, max_kbps=4000),
     ],
 )
 def test_rate_label_equals_the_shared_type(rate: RatePoint) -> None:
-    assert results.rate_label({"crf": rate.crf, "bitrate_kbps": rate.bitrate_kbps}) == rate.label
+    assert results.rate_label(msgspec.to_builtins(rate)) == rate.label
 
 
 def test_csv_leaves_unavailable_quality_empty() -> None:

@@ -24,11 +24,14 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import results
 from ffrtmp_shared.measurement import (
     LiveMeasurement,
+    RateProbe,
+    RateSearch,
     ReceivedChunk,
     ReceivedMeasurement,
     Unavailable,
 )
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.rate_point import RatePoint
 from in_process_master import MasterHarness
 from msgspec.structs import replace
 from sqlalchemy import text
@@ -194,7 +197,9 @@ def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> 
     vmaf = {column.name for column in columns.COLUMNS if column.name.startswith("vmaf_")}
     vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean", "ssim_ffmpeg_mean", "xpsnr_y_db"}
     energy = {column.name for column in columns.COLUMNS if column.name.startswith("energy_")}
-    others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz", "crf"}
+    others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz"}
+    others |= {"crf", "cq"}
+    others |= {column.name for column in columns.COLUMNS if column.name.startswith("target_")}
     # These columns belong to other kinds of measurement.
     others |= {"streams", "power_w", "watts_per_stream", *LiveMeasurement.__struct_fields__}
     others |= {"gpu_power_w", "cost_per_stream_hour", "currency"}
@@ -247,6 +252,36 @@ def test_a_received_stream_has_values_only_if_it_was_measured(result: Result) ->
     measurement = replace(result.measurement, received=received)
     encoded = msgspec.json.encode(measurement)
     assert msgspec.json.decode(encoded, type=type(measurement)) == measurement
+
+
+@pytest.mark.parametrize(("control", "setting"), [("crf", 23.4), ("cq", 31)])
+def test_the_setting_that_reached_a_vmaf_is_exported(
+    result: Result, control: str, setting: float
+) -> None:
+    search = RateSearch(
+        vmaf_target=93.0,
+        vmaf_tolerance=0.5,
+        control=control,
+        setting=setting,
+        probes=(RateProbe(setting=setting, vmaf_mean=93.2, video_bitrate_kbps=800.0),),
+        duration_s=12.5,
+        is_cached=True,
+    )
+    assert b'"rate_search"' not in msgspec.json.encode(result.measurement)
+    encode = result.scenario.encode
+    assert encode is not None
+    found = replace(
+        result,
+        scenario=replace(result.scenario, encode=replace(encode, rate=RatePoint(vmaf=93.0))),
+        measurement=replace(result.measurement, rate_search=search),
+    )
+    (row,) = as_rows(written("csv", [found]), "csv")
+    assert row["rate_point"] == "vmaf93"
+    assert row[control] == setting
+    assert row["crf" if control == "cq" else "cq"] is None
+    assert [value for name, value in row.items() if name.startswith("target_")] == [
+        93.0, 0.5, 1, 12.5, 1
+    ]  # fmt: skip
 
 
 def test_parquet_is_typed(result: Result) -> None:

@@ -6,7 +6,8 @@ import factories
 import msgspec
 import pytest
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
-from ffrtmp_shared.scenario import RECEIVED_LIVE, EncodeSettings, LiveSettings, RatePoint
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET, EncodeSettings, LiveSettings
 
 MISSING = "00000000-0000-7000-8000-000000000000"
 
@@ -177,6 +178,23 @@ def test_a_received_stream_is_not_measured_by_an_agent_of_an_older_release(
     claimed = harness.claim("worker2")["job"]
     assert claimed["id"] == job
     assert claimed["scenario"]["live"]["measure_received"] is True
+
+
+def test_a_job_that_requests_a_vmaf_needs_an_agent_that_supports_it(ready_harness: Any) -> None:
+    harness = ready_harness
+    scenario = factories.job()["scenario"]
+    encode = msgspec.structs.replace(scenario.encode, rate=RatePoint(vmaf=93))
+    scenario = msgspec.structs.replace(scenario, encode=encode)
+    job = harness.ok("submitter", "POST", "/v1/jobs", {"scenario": scenario})["id"]
+    harness.register("worker1")
+    assert harness.claim("worker1") is None
+    assert waiting(harness, job).endswith(
+        "worker1 lacks support for rate points with vmaf (an agent of this release)"
+    )
+    harness.register("worker2", more_kinds=(VMAF_TARGET,))
+    claimed = harness.claim("worker2")["job"]
+    assert claimed["id"] == job
+    assert claimed["scenario"]["encode"]["rate"] == {"vmaf": 93}
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "libx265"])

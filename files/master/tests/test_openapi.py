@@ -64,8 +64,12 @@ def test_schemas_match_the_validation(document: Any) -> None:
     assert "\n    " not in json.dumps(schemas)
     for good, body in (
         (True, {"crf": 23}),
+        (True, {"cq": 30}),
         (True, {"bitrate_kbps": 5, "crf": None}),
+        (True, {"vmaf": 93, "vmaf_tolerance": 1}),
         (False, {}),
+        (False, {"vmaf": 93, "crf": 23}),
+        (False, {"vmaf": 100}),
         (False, {"crf": 23, "bitrate_kbps": 5}),
     ):
         assert Draft202012Validator(schemas["RatePoint"]).is_valid(body) is good, body

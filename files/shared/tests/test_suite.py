@@ -3,8 +3,16 @@
 import msgspec
 import pytest
 from ffrtmp_shared import suite
+from ffrtmp_shared.encoders import ENCODERS, Encoder
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
-from ffrtmp_shared.scenario import RECEIVED_LIVE, LiveSettings, Scenario, SyntheticSource
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import (
+    RECEIVED_LIVE,
+    VMAF_TARGET,
+    LiveSettings,
+    Scenario,
+    SyntheticSource,
+)
 from jsonschema import Draft202012Validator
 
 GOOD = """\
@@ -132,6 +140,68 @@ def test_a_received_stream_is_measured_on_request() -> None:
     assert msgspec.json.decode(msgspec.json.encode(scenario), type=Scenario) == scenario
     with pytest.raises(suite.SuiteError, match="a decode has no measure_received"):
         suite.parse_suite(KINDS.replace("    threads: 4\n", "    measure_received: true\n"))
+
+
+TARGETS = """\
+name: targets
+sources: [{name: clip, file: clip.mp4, sha256: SHA256}]
+encodes:
+  - {name: x264, encoder: libx264}
+  - {name: svt, encoder: libsvtav1, kind: density}
+  - {name: gpu, encoder: hevc_nvenc}
+rate_points:
+  - {vmaf: 93}
+  - {vmaf: 89.5, vmaf_tolerance: 1, max_kbps: 4000}
+""".replace("SHA256", "f" * 64)
+
+
+def test_a_rate_point_can_request_a_vmaf() -> None:
+    scenarios = suite.parse_suite(TARGETS).scenarios()
+    assert [scenario.name for scenario in scenarios] == [
+        f"clip/{encode}/{rate}"
+        for encode in ("x264", "svt", "gpu")
+        for rate in ("vmaf93", "vmaf89.5-tol1-max4000k")
+    ]
+    assert [scenario.problems() for scenario in scenarios] == [[]] * 6
+    assert {scenario.required_kind for scenario in scenarios} == {VMAF_TARGET}
+    assert msgspec.json.decode(msgspec.json.encode(scenarios), type=list[Scenario]) == scenarios
+    rates = [scenario.encode.rate for scenario in scenarios if scenario.encode is not None]
+    assert msgspec.json.encode(rates[0]) == b'{"vmaf":93.0}'
+    assert rates[1].with_quality("crf", 21.5) == RatePoint(crf=21.5, max_kbps=4000)
+    assert rates[1].with_quality("cq", 30.0) == RatePoint(cq=30, max_kbps=4000)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "message"),
+    [
+        ("vmaf: 93}", "vmaf: 100}", 8, "100 is greater than the maximum of 99"),
+        ("vmaf: 93}", "vmaf: 93, crf: 23}", 8, "exactly one of crf, cq, bitrate_kbps, vmaf"),
+        ("vmaf: 93}", "crf: 23, vmaf_tolerance: 1}", 8, "vmaf_tolerance requires vmaf"),
+        ("vmaf: 93}", "vmaf: 93, vmaf_tolerance: 0.01}", 8, "less than the minimum of 0.1"),
+        ("vmaf: 93}", "vmaf: 93, passes: 2}", 8, "two passes require bitrate_kbps"),
+        ("hevc_nvenc", "hevc_qsv", 9, "hevc_qsv does not support max_kbps with cq"),
+        ("hevc_nvenc", "libx264, kind: live", 8, "a live does not support vmaf; find the crf"),
+        ("hevc_nvenc", "libx264, kind: ladder, renditions: [{name: a, rate: {vmaf: 93}}]", 6,
+         "a ladder does not support vmaf; find the crf or cq with a transcode"),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_requested_vmaf_has_its_line(
+    before: str, after: str, line: int, message: str
+) -> None:
+    assert before in TARGETS
+    with pytest.raises(suite.SuiteError) as refused:
+        suite.parse_suite(TARGETS.replace(before, after, 1))
+    found = refused.value.problems
+    assert any(p.line == line and message in p.message for p in found), refused.value
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
+def test_every_encoder_has_a_quality_with_which_a_vmaf_is_reached(encoder: Encoder) -> None:
+    control, scale = encoder.quality
+    whole = getattr(encoder, control)
+    assert (scale.most, scale.fractions) == (whole.most, whole.fractions)
+    assert scale.least == {51: 5, 63: 6, 255: 26}[int(whole.most)]
+    assert scale.accepts(scale.nearest((scale.least + scale.most) / 3, scale.least, scale.most))
 
 
 @pytest.mark.parametrize("more", ["", "    measure_received: false\n"])

@@ -15,6 +15,7 @@ _JOBS = {
     "smoke": 4,
     "h264-presets": 108,
     "codecs": 60,
+    "vmaf": 15,
     "ladder": 6,
     "hardware": 90,
     "energy": 25,

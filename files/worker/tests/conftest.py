@@ -15,7 +15,8 @@ import working_encoders
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Claim, Job, Progress
-from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import EncodeSettings, Scenario, Source
 from ffrtmp_worker.agent.spooled_report import describe_artifact
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 from ffrtmp_worker.inputs.address_policy import AddressPolicy

@@ -21,7 +21,7 @@ from ffrtmp_shared.models import (
     Registration,
     ResultReport,
 )
-from ffrtmp_shared.scenario import RECEIVED_LIVE, LiveSettings, Scenario
+from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET, LiveSettings, Scenario
 from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.agent.cli import main
@@ -323,7 +323,7 @@ def test_the_stored_stream_of_a_killed_agent_is_removed_at_the_next_start(
             agent.kill()
             agent.wait()
         registration = msgspec.json.decode(master.bodies("/worker-1")[-1], type=Registration)
-        assert {"live", RECEIVED_LIVE} <= set(registration.kinds)
+        assert {"live", RECEIVED_LIVE, VMAF_TARGET} <= set(registration.kinds)
         for pid in _ffmpegs_below(tmp_path):
             os.kill(pid, signal.SIGKILL)
         assert len(list(work.glob("*/received-0.flv"))) == 1

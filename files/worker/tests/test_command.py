@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.scenario import EncodeSettings, RatePoint
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import EncodeSettings
 from ffrtmp_worker.ffmpeg import command, encoder_options, probe
 
 

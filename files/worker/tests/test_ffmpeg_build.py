@@ -22,12 +22,12 @@ from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Progress
+from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import (
     DecodeSettings,
     DensitySettings,
     LadderSettings,
     LiveSettings,
-    RatePoint,
     Rendition,
     Scenario,
 )

@@ -20,7 +20,7 @@ import working_encoders
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
 from ffrtmp_shared.models import Failure, FailureReport
-from ffrtmp_shared.scenario import RatePoint
+from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process

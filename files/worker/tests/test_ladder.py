@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import (
     KINDS,
     DecodeSettings,
     EncodeSettings,
     LadderSettings,
-    RatePoint,
     Rendition,
     Scenario,
 )

@@ -26,7 +26,8 @@ from ffrtmp_shared.measurement import (
     Unavailable,
 )
 from ffrtmp_shared.models import Progress
-from ffrtmp_shared.scenario import LiveSettings, RatePoint, Scenario
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import LiveSettings, Scenario
 from ffrtmp_worker import kinds
 from ffrtmp_worker.agent import scores_file
 from ffrtmp_worker.ffmpeg import command, probe

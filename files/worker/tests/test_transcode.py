@@ -23,7 +23,7 @@ from ffrtmp_shared.measurement import (
     VerdictState,
 )
 from ffrtmp_shared.models import Progress
-from ffrtmp_shared.scenario import RatePoint
+from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe_video

@@ -1,6 +1,7 @@
 """The control encode. It never changes, so a change in its speed indicates a change of the node."""
 
-from ffrtmp_shared.scenario import EncodeSettings, RatePoint, Scenario, Source, SyntheticSource
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import EncodeSettings, Scenario, Source, SyntheticSource
 
 NAME = "control"
 """The reserved name of the source of control encodes."""

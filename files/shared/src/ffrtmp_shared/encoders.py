@@ -9,8 +9,11 @@ from typing import Literal
 
 import msgspec
 
-RateControl = Literal["crf", "cq", "bitrate_kbps"]
-"""The rate control of a rate point. Each value is the name of a field of RatePoint."""
+QualityControl = Literal["crf", "cq"]
+"""The control of a constant quality. Each value is the name of a field of RatePoint."""
+
+RateControl = Literal[QualityControl, "bitrate_kbps"]
+"""The rate control of an encoder. Each value is the name of a field of RatePoint."""
 
 
 class Between(msgspec.Struct, frozen=True):
@@ -55,6 +58,25 @@ class Quality(msgspec.Struct, frozen=True):
         """Return whether `value` is on the scale."""
         return self.least <= value <= self.most and (self.fractions or value == int(value))
 
+    @property
+    def step(self) -> float:
+        """The distance between the values that a search tries."""
+        return 0.1 if self.fractions else 1.0
+
+    def without_best(self) -> "Quality":
+        """Return the scale without its best tenth.
+
+        These settings hardly differ in VMAF, but their files may fill a disk. At 0, x264 encodes
+        without loss, for which some profiles have no syntax.
+        """
+        least = max(self.least, round(self.most / 10))
+        return Quality(least, self.most, self.fractions)
+
+    def nearest(self, value: float, least: float, most: float) -> float:
+        """Return the value that a search tries next to `value`, from `least` to `most`."""
+        steps = round((min(max(value, least), most) - self.least) / self.step)
+        return round(self.least + steps * self.step, 1)
+
     def __str__(self) -> str:
         """Describe the range for error messages."""
         return f"from {self.least:g} to {self.most:g}" + (
@@ -90,6 +112,15 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
     pixel_formats: tuple[str, ...] = ("yuv420p", "yuv420p10le")
     options: dict[str, Between | OneOf] = {}
     needs_hardware: bool = False
+
+    @property
+    def quality(self) -> tuple[QualityControl, Quality]:
+        """The control with which the encoder reaches a requested VMAF, and the settings to try."""
+        if self.crf is not None:
+            return "crf", self.crf.without_best()
+        if self.cq is not None:
+            return "cq", self.cq.without_best()
+        raise ValueError(f"{self.name} has no constant quality")
 
     @property
     def rate_controls(self) -> str:

@@ -16,6 +16,7 @@ class FailureClass(StrEnum):
     OUTPUT_MISMATCH = "output_mismatch"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     OUT_OF_MEMORY = "out_of_memory"
+    TARGET_NOT_REACHED = "target_not_reached"
     REPORT_REJECTED = "report_rejected"
     # Caused by the machine or the network: another attempt may succeed.
     LEASE_EXPIRED = "lease_expired"

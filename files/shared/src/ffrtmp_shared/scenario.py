@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from ffrtmp_shared import value_rules
 from ffrtmp_shared.constrained_types import Line, Name, Sha256, Url, Word
-from ffrtmp_shared.encoders import ENCODERS, Encoder, RateControl
+from ffrtmp_shared.encoders import ENCODERS, Encoder
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
+from ffrtmp_shared.rate_point import RatePoint
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
 """The supported pixel formats. Some encoders support only the first one."""
@@ -22,8 +23,6 @@ MIN_LIVE_S = 10
 
 MAX_LIVE_S = 14_400
 """The maximum duration of a live stream, in seconds. It limits the memory for packet times."""
-
-_ALL_BUT_ONE = 2
 
 # This matches paths, options and protocols, which are not plain file names.
 _PATH_LIKE = re.compile(r"[/\\]|^-|^\.{1,2}$|^[A-Za-z][A-Za-z0-9+.,-]*:")
@@ -94,57 +93,6 @@ class Source(
         return found
 
 
-class RatePoint(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
-    """Rate control settings of an encoder. Exactly one of crf, cq and bitrate_kbps is set.
-
-    `crf` is a constant quality on the scale of a software encoder. `cq` is a constant quantizer or
-    quality for encoders without CRF, which are the hardware encoders and rav1e. `bitrate_kbps` is
-    the average bit rate of the video stream in kbit/s (1,000 bit/s), which is reached in one or two
-    `passes`. `max_kbps` limits the rate over a decoder buffer of `buffer_kbit`. By default, the
-    buffer holds one second at `max_kbps`.
-    """
-
-    crf: Annotated[float, Meta(ge=0, le=63)] | None = None
-    cq: Annotated[int, Meta(ge=0, le=255)] | None = None
-    bitrate_kbps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    passes: Annotated[int, Meta(ge=1, le=2)] = 1
-    max_kbps: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    buffer_kbit: Annotated[int, Meta(ge=1, le=10_000_000)] | None = None
-
-    def __post_init__(self) -> None:
-        """Reject missing and conflicting settings."""
-        if [self.crf, self.cq, self.bitrate_kbps].count(None) != _ALL_BUT_ONE:
-            raise ValueError("a rate point must set exactly one of crf, cq, bitrate_kbps")
-        if self.passes > 1 and self.bitrate_kbps is None:
-            raise ValueError("two passes require bitrate_kbps")
-        if self.buffer_kbit is not None and self.max_kbps is None:
-            raise ValueError("buffer_kbit requires max_kbps")
-        if self.max_kbps is not None and self.max_kbps < (self.bitrate_kbps or 0):
-            raise ValueError("max_kbps is below bitrate_kbps")
-
-    @property
-    def control(self) -> RateControl:
-        """The name of the field that selects the rate control."""
-        if self.bitrate_kbps is not None:
-            return "bitrate_kbps"
-        return "cq" if self.crf is None else "crf"
-
-    @property
-    def label(self) -> str:
-        """A short name for tables and labels, such as `1500k`, `crf23` or `crf23-max4000k`."""
-        if self.bitrate_kbps is not None:
-            name = f"{self.bitrate_kbps}k" + ("-2pass" if self.passes > 1 else "")
-        elif self.crf is not None:
-            name = f"crf{self.crf:g}"
-        else:
-            name = f"cq{self.cq}"
-        if self.max_kbps is not None:
-            name += f"-max{self.max_kbps}k"
-        return name + (f"-buf{self.buffer_kbit}k" if self.buffer_kbit is not None else "")
-
-
 class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of an encoder.
 
@@ -209,8 +157,8 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             found.append(f"{encoder.name} does not support two passes; omit passes")
         elif rate.passes > 1 and self.preset.startswith("realtime"):
             found.append(f"{encoder.name} does not support two passes with {self.preset}")
-        if rate.max_kbps is not None and rate.control not in encoder.capped:
-            message = f"{encoder.name} does not support max_kbps with {rate.control}"
+        if rate.max_kbps is not None and rate.control(encoder) not in encoder.capped:
+            message = f"{encoder.name} does not support max_kbps with {rate.control(encoder)}"
             capped = ", ".join(encoder.capped)
             found.append(message + (f"; only with {capped}" if capped else ""))
         return found
@@ -225,6 +173,9 @@ class EncodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             elif not allowed.accepts(value):
                 found.append(f"{encoder.name}'s option {name} must be {allowed}, not {value!r}")
         return found
+
+
+_VMAF_REMEDY = "find the crf or cq with a transcode at this vmaf, and use it here"
 
 
 class Rendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -257,6 +208,8 @@ class LadderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             found.append("all renditions of a ladder must use the same encoder")
         if any(encode.rate.passes > 1 for encode in encodes):
             found.append("a ladder is encoded in one pass; omit passes")
+        if any(encode.rate.vmaf is not None for encode in encodes):
+            found.append(f"a ladder does not support vmaf; {_VMAF_REMEDY}")
         return found
 
 
@@ -302,6 +255,8 @@ def stream_faults(kind: str, settings: EncodeSettings) -> list[tuple[str, str]]:
     found = []
     if settings.rate.passes > 1:
         found.append(("rate", f"a {kind} is encoded in one pass; omit passes"))
+    if kind == "live" and settings.rate.vmaf is not None:
+        found.append(("rate", f"a live does not support vmaf; {_VMAF_REMEDY}"))
     encoder = ENCODERS.get(settings.encoder)
     if kind == "live" and encoder is not None and encoder.codec != "h264":
         # Neither the RTMP module of the server nor the players of its streams support newer codecs.
@@ -384,6 +339,8 @@ class Scenario(
         """The kind that a node must list, or None if every node supports the scenario."""
         if self.measures_received:
             return RECEIVED_LIVE
+        if self.encode is not None and self.encode.rate.vmaf is not None:
+            return VMAF_TARGET
         return None if self.kind in KINDS_OF_EVERY_NODE else self.kind
 
     def problems(self) -> list[str]:
@@ -423,6 +380,12 @@ RECEIVED_LIVE = "live_received"
 """The capability of agents that can measure a received stream, in the list of their kinds.
 
 Agents of older releases do not list it, so that they do not get scenarios that they do not know.
+"""
+
+VMAF_TARGET = "vmaf_target"
+"""The capability of agents that can search for a VMAF, in the list of their kinds.
+
+Agents of older releases do not list it either.
 """
 
 _FIELDS = ("encode", "ladder", "decode", "density", "live")

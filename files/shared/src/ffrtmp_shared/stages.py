@@ -14,6 +14,8 @@ class Stage(StrEnum):
     """Probe the source, and measure its complexity unless that is known."""
     IDLE_POWER = "idle_power"
     """Measure the power of the idle host."""
+    SEARCH = "search"
+    """Search for the setting that reaches the requested VMAF, by encodes that are not measured."""
     WARM_UP = "warm_up"
     """Run the encode without measuring it."""
     ENCODE = "encode"

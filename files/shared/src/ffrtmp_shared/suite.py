@@ -11,12 +11,12 @@ from msgspec import Meta
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.precision import Precision
+from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.requirements import Priority, Requirements
 from ffrtmp_shared.scenario import (
     MIN_SPEED,
     DecodeSettings,
     EncodeSettings,
-    RatePoint,
     Scenario,
     Source,
     WarmUp,

@@ -5,12 +5,12 @@ from typing import Literal
 import msgspec
 
 from ffrtmp_shared.encoders import ENCODERS
+from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import (
     DensitySettings,
     EncodeSettings,
     LadderSettings,
     LiveSettings,
-    RatePoint,
     Rendition,
 )
 

@@ -8,6 +8,12 @@ from ffrtmp_shared import value_rules
 from ffrtmp_shared.constrained_types import MAX_LABELS, Name, Sha256, Url
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.precision import MAX_BUDGET_S, MAX_REPEATS, MIN_INTERVAL
+from ffrtmp_shared.rate_point import (
+    MAX_VMAF,
+    MAX_VMAF_TOLERANCE,
+    MIN_VMAF,
+    MIN_VMAF_TOLERANCE,
+)
 from ffrtmp_shared.requirements import MAX_CPU_COUNT, MAX_MEMORY_BYTES, Priority
 from ffrtmp_shared.scenario import (
     MAX_GOP_FRAMES,
@@ -216,6 +222,12 @@ def _rate_point() -> dict[str, Any]:
             "passes": {"type": "integer", "minimum": 1, "maximum": 2},
             "max_kbps": kbps,
             "buffer_kbit": {"type": "integer", "minimum": 1, "maximum": 10_000_000},
+            "vmaf": {"type": "number", "minimum": MIN_VMAF, "maximum": MAX_VMAF},
+            "vmaf_tolerance": {
+                "type": "number",
+                "minimum": MIN_VMAF_TOLERANCE,
+                "maximum": MAX_VMAF_TOLERANCE,
+            },
         },
     )
 

@@ -73,6 +73,7 @@ def _invalid(measurement: Measurement) -> Iterator[VerdictReason]:
             "frames-missing",
             f"{measurement.encode.frames} frames were encoded, but the output has {output.frames}",
         )
+    yield from _missed_target(measurement)
     # A quality that is unavailable for another cause, such as HDR, which VMAF has no model for,
     # says nothing about speed and energy.
     for name, quality in (
@@ -81,6 +82,19 @@ def _invalid(measurement: Measurement) -> Iterator[VerdictReason]:
     ):
         if isinstance(quality, Unavailable) and quality.cause is Cause.PAIRING:
             yield _reason("quality-unavailable", f"{name}{quality.reason}")
+
+
+def _missed_target(measurement: Measurement) -> Iterator[VerdictReason]:
+    """Yield a reason if the output does not have the VMAF that the rate point requests."""
+    search, quality = measurement.rate_search, measurement.quality
+    if search is None or isinstance(quality, Unavailable):
+        return
+    if not search.is_reached(quality.vmaf_mean):
+        yield _reason(
+            "vmaf-missed",
+            f"VMAF {quality.vmaf_mean:.2f} deviates from the target {search.vmaf_target:g} by "
+            f"more than {search.vmaf_tolerance:g}, although a probe with the same setting did not",
+        )
 
 
 def _silent(live: LiveMeasurement) -> Iterator[VerdictReason]:

@@ -13,6 +13,7 @@ from ffrtmp_shared.measurement import (
     EnergyMeasurement,
     OutputMeasurement,
     QualityMeasurement,
+    RateSearch,
     Unavailable,
 )
 from ffrtmp_shared.models import Result
@@ -61,6 +62,29 @@ def _encode(name: str, kind: Kind, of: Callable[[EncodeSettings], Value]) -> Col
     def value(result: Result) -> Value:
         settings = result.scenario.encode
         return None if settings is None else of(settings)
+
+    return Column(name, kind, value)
+
+
+def _used_quality(name: str, kind: Kind) -> Column:
+    """Return a column for a constant quality of the suite, or for the one that a search found."""
+
+    def value(result: Result) -> Value:
+        search, settings = result.measurement.rate_search, result.scenario.encode
+        if search is not None and search.control == name:
+            return int(search.setting) if kind is Kind.WHOLE else search.setting
+        found: Value = None if settings is None else getattr(settings.rate, name)
+        return found
+
+    return Column(name, kind, value)
+
+
+def _search(name: str, kind: Kind, of: Callable[[RateSearch], Value]) -> Column:
+    """Return a column for the search for a requested VMAF; it is empty without one."""
+
+    def value(result: Result) -> Value:
+        search = result.measurement.rate_search
+        return None if search is None else of(search)
 
     return Column(name, kind, value)
 
@@ -223,8 +247,14 @@ COLUMNS: tuple[Column, ...] = (
     _of_kind("source", "si_max", _NUMBER),
     _of_kind("source", "ti_mean", _NUMBER),
     _of_kind("source", "ti_max", _NUMBER),
-    _encode("crf", _NUMBER, lambda e: e.rate.crf),
+    _used_quality("crf", _NUMBER),
+    _used_quality("cq", _WHOLE),
     _encode("bitrate_kbps", _WHOLE, lambda e: e.rate.bitrate_kbps),
+    _encode("target_vmaf", _NUMBER, lambda e: e.rate.vmaf),
+    _search("target_tolerance", _NUMBER, lambda s: s.vmaf_tolerance),
+    _search("target_probes", _WHOLE, lambda s: len(s.probes)),
+    _search("target_search_s", _NUMBER, lambda s: s.duration_s),
+    _search("target_is_cached", _WHOLE, lambda s: int(s.is_cached)),
     _encode("pixel_format", _TEXT, lambda e: e.pixel_format),
     _encode("threads", _WHOLE, lambda e: e.threads),
     _encode("gop_frames", _WHOLE, lambda e: e.gop_frames),

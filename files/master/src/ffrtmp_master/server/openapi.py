@@ -35,7 +35,9 @@ _RULES: dict[str, _Json] = {
     "RatePoint": {
         "oneOf": [
             {"required": ["crf"], "properties": {"crf": {"type": "number"}}},
+            {"required": ["cq"], "properties": {"cq": {"type": "integer"}}},
             {"required": ["bitrate_kbps"], "properties": {"bitrate_kbps": {"type": "integer"}}},
+            {"required": ["vmaf"], "properties": {"vmaf": {"type": "number"}}},
         ]
     },
     "TokenRequest": {

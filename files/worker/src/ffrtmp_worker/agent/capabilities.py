@@ -12,13 +12,14 @@ import psutil
 from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.models import NodeFacts, Registration
-from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, RECEIVED_LIVE
+from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, RECEIVED_LIVE, VMAF_TARGET
 from ffrtmp_shared.value_rules import clean_text
 
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.ffmpeg import build_info
 from ffrtmp_worker.ffmpeg.encoder_check import check_encoder
 from ffrtmp_worker.kinds.steps.attempt import Tools
+from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.complexity import ComplexityCache
@@ -78,6 +79,7 @@ def find_tools(settings: AgentSettings) -> Tools:
         max_packets=settings.source_max_packets,
         calibration=Calibration(settings.cache_dir, settings.quality_ffmpeg, quality_build.sha256),
         content_notes=ComplexityCache(settings.cache_dir, quality_build.sha256),
+        probe_cache=ProbeCache(settings.cache_dir),
         prices=Prices(
             currency=settings.currency,
             host_per_hour=settings.host_price_per_hour,
@@ -111,7 +113,11 @@ def registration(settings: AgentSettings, found: Tools) -> Registration:
         address=settings.address,
         exporters=settings.exporters,
         labels=settings.labels,
-        kinds=(*KINDS_OF_EVERY_NODE, *(() if found.rtmp_url is None else ("live", RECEIVED_LIVE))),
+        kinds=(
+            *KINDS_OF_EVERY_NODE,
+            VMAF_TARGET,
+            *(() if found.rtmp_url is None else ("live", RECEIVED_LIVE)),
+        ),
         ffmpeg_under_test=settings.allow_ffmpeg_under_test,
     )
 

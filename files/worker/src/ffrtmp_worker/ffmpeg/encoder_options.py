@@ -4,7 +4,8 @@ The options work with FFmpeg 5.1 and later.
 """
 
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.scenario import EncodeSettings, RatePoint
+from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import EncodeSettings
 
 STATISTICS_NAME = "statistics"
 """Name prefix of the statistics files that the first pass writes into its working directory."""

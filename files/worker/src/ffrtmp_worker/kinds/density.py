@@ -1,5 +1,6 @@
 """Kind `density`: find the number of streams that a node encodes in real time."""
 
+import msgspec
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import (
     DensityMeasurement,
@@ -20,6 +21,7 @@ from ffrtmp_worker.kinds.steps.bisection import bisect_max
 from ffrtmp_worker.kinds.steps.bottleneck import BottleneckDetector
 from ffrtmp_worker.kinds.steps.preparation import SourceClip, prepare_source
 from ffrtmp_worker.kinds.steps.progress_reporter import ProgressReporter
+from ffrtmp_worker.kinds.steps.target_rate import resolve_rate
 from ffrtmp_worker.measure.host_watch import HostMeasurement
 from ffrtmp_worker.measure.real_time import RealTimePace, measure_pace
 
@@ -35,13 +37,15 @@ reliably.
 def run_density(attempt: Attempt) -> Measurement:
     """Find the number of streams that hold real time. Raises AttemptFailedError on failure."""
     source = prepare_source(attempt)
+    attempt, rate_search = resolve_rate(attempt, source, has_quality=False)
     encode, density = attempt.scenario.encode, attempt.scenario.density
     if encode is None or density is None:
         raise AttemptFailedError(
             FailureClass.INVALID_SETTINGS,
             "a scenario of kind density needs encode and density settings",
         )
-    return _DensitySearch(attempt, source, encode, density).run()
+    measured = _DensitySearch(attempt, source, encode, density).run()
+    return msgspec.structs.replace(measured, rate_search=rate_search)
 
 
 class _DensitySearch:

@@ -8,6 +8,7 @@ from ffrtmp_worker.ffmpeg import command
 from ffrtmp_worker.kinds.steps.attempt import Attempt
 from ffrtmp_worker.kinds.steps.output_check import check_output
 from ffrtmp_worker.kinds.steps.preparation import prepare_source
+from ffrtmp_worker.kinds.steps.target_rate import check_target, resolve_rate
 from ffrtmp_worker.kinds.steps.timed_run import run_timed, sum_measurements, warm_up
 
 
@@ -18,6 +19,8 @@ def run_transcode(attempt: Attempt) -> Measurement:
     if a step fails.
     """
     source = prepare_source(attempt)
+    requested = attempt
+    attempt, search = resolve_rate(requested, source, has_quality=True)
     settings = attempt.scenario.encode
     if settings is None:
         raise AttemptFailedError(
@@ -31,6 +34,7 @@ def run_transcode(attempt: Attempt) -> Measurement:
         encode = sum_measurements([run_timed(attempt, argv, source) for argv in passes], source)
         host = watch.finish()
     output, quality = check_output(attempt, settings, source, command.OUTPUT_NAME)
+    check_target(requested, source, search, quality)
     return Measurement(
         encode=encode,
         output=output,
@@ -40,4 +44,5 @@ def run_transcode(attempt: Attempt) -> Measurement:
         gpu_energy=host.gpu_energy,
         source=source.measured,
         provenance=attempt.provenance(source.sha256, *passes),
+        rate_search=search,
     )

@@ -15,6 +15,7 @@ from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.energy.client import request_reading
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import MAX_PACKETS
+from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 from ffrtmp_worker.measure.calibration import Calibration
 from ffrtmp_worker.measure.complexity import ComplexityCache
@@ -44,6 +45,7 @@ class Tools:
         max_packets: The maximum number of video packets of a source.
         calibration: The calibrations of the quality metrics; None means that all of them are used.
         content_notes: The cache of the complexity of sources.
+        probe_cache: The cache of the probes with which settings for a VMAF were found.
         prices: The operator's prices for this host.
         received_max_bytes: The maximum size of a stored stream.
         loops: The registry of the agent's loops.
@@ -67,6 +69,7 @@ class Tools:
     max_packets: int = MAX_PACKETS
     calibration: Calibration | None = None
     content_notes: ComplexityCache = field(default_factory=lambda: ComplexityCache(None))
+    probe_cache: ProbeCache = field(default_factory=lambda: ProbeCache(None))
     prices: Prices = field(default_factory=Prices)
     received_max_bytes: int = 2_147_483_648
     loops: LoopRegistry = field(default_factory=LoopRegistry)
