@@ -7,15 +7,17 @@ DOCUMENTATION = r"""
 module: ffrtmp_results
 short_description: Fetch the results and the artifacts of a run into a directory
 description:
-  - Writes C(results.json) (the run and its complete results), C(results.csv) (one row for each
-    result, with empty cells for unavailable values), the artifacts in C(logs/), C(failures.json) if
-    jobs have failed, C(missing.json) if artifacts could not be fetched, and C(SHA256SUMS) of all of
-    them.
+  - Writes C(table.txt) (the table of medians), C(results.csv) (one row for each result with all of
+    its values, and empty cells for unavailable values), C(results.json) (the run and its complete
+    results), C(suite.yml) (the suite), the artifacts in C(logs/),
+    C(failures.json) if jobs have failed, C(missing.json) if artifacts could not be fetched, and
+    C(SHA256SUMS) of all of them.
   - An artifact that the master no longer has, because its retention has removed it, is reported in
     RV(missing) and in a warning. If another artifact cannot be fetched, for example because it is
     damaged, the rest is fetched before the task fails.
   - Packs the files into an archive whose path is O(dest) followed by C(.tar.gz), so that they can
-    be copied as one file. Names in the archive are relative to O(dest).
+    be copied as one file. Names in the archive are relative to O(dest), and its files have the time
+    of the end of the run.
   - Verifies every artifact with the SHA-256 that the master reports.
 version_added: "0.1.0"
 author:
@@ -44,6 +46,11 @@ options:
       - A directory with the results of another run is rejected.
     type: path
     required: true
+  farm_name:
+    description:
+      - Name of the farm, which is stored with the results.
+    type: str
+    default: ""
   master_url:
     description:
       - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
@@ -99,6 +106,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+name:
+  description:
+    - Name for the directory of the results on the control node. It consists of the time at which
+      the run was created (in UTC), the name of the suite, and the end of the run's id.
+  returned: success
+  type: str
+  sample: 20260102T030405Z-demo-7a9c01de
 archive:
   description: Path of the archive on the host that ran the module.
   returned: success
@@ -144,7 +158,7 @@ complete:
 rows:
   description:
     - Medians over repeats, with one row for each combination of node, source, encode, rate point
-      and FFmpeg.
+      and FFmpeg, in the order of their names.
     - The row of a ladder is followed by one row for each of its renditions. These rows have the
       name of the rendition in RV(rows[].rendition), which is null in other rows. Their
       RV(rows[].speed) and RV(rows[].cpu_s) are null if one process encoded all renditions, and
@@ -164,9 +178,15 @@ rows:
       RV(rows[].vmaf_mean) is null.
     - RV(rows[].streams) is set only for jobs of the kind density. RV(rows[].lag_p95_s) and
       RV(rows[].end_to_end_p95_s) are set only for jobs of the kind live.
-    - RV(rows[].cost_per_stream_hour) is the cost of one stream for one hour, in
-      RV(rows[].currency). It is set only for jobs of the kind density on a host with a configured
-      price.
+    - RV(rows[].cost_per_video_hour) is the cost of encoding an hour of video, and
+      RV(rows[].cost_per_stream_hour) that of one stream for one hour, in RV(rows[].currency). The
+      former is set for jobs of the kinds transcode, ladder and decode, and the latter for those of
+      the kinds density and live, if the price book has a price for the node. If
+      RV(rows[].is_estimate) is true, other jobs could run on the node, and energy and cost include
+      theirs.
+    - RV(rows[].ranges) contains the lowest and the highest value of some figures. They are null if
+      there are fewer than six repeats.
+    - RV(rows[].rate_control) is the setting that selects the rate control, such as V(crf).
     - RV(rows[].speed_low) and RV(rows[].speed_high) are the bounds of the 95 % confidence interval
       of RV(rows[].speed). They are null if there are fewer than six repeats.
     - RV(rows[].state) is V(precise), V(unstable) or V(few_repeats), or V(open) while more repeats
@@ -190,36 +210,50 @@ rows:
       n_invalid: 0
       degraded_reasons: []
       invalid_reasons: []
+      is_estimate: false
       speed: 3.4
       video_bitrate_kbps: 812.5
       cpu_s: 5.1
       energy_gross_j: 61.4
       vmaf_mean: 88.2
+      vmaf_neg_mean: 85.9
       vmaf_n: 2
       streams: null
+      cost_per_video_hour: 0.0214
       cost_per_stream_hour: null
-      currency: null
+      currency: EUR
       lag_p95_s: null
       end_to_end_p95_s: null
       speed_low: null
       speed_high: null
       state: few_repeats
+      ranges:
+        video_bitrate_kbps: null
+        energy_gross_j: null
+        vmaf_mean: null
+        vmaf_neg_mean: null
+        cost_per_video_hour: null
+        cost_per_stream_hour: null
 table:
   description:
     - RV(rows) and RV(drifts) as text of at most 112 columns, so that it fits into 120 columns when
       M(ansible.builtin.debug) indents it.
     - Properties with the same value in all rows are listed above the table, and each of the other
       properties has a column. Figures that are unavailable in all rows have no column.
-    - Below it are the settings that reached a requested VMAF, and a warning for each rate point at
-      which the actual bit rates of its encodes differ by more than 10 %.
+    - Rows that can be compared stand together, the best first. A legend explains the marks of the
+      rows. Below it are statements that the 95 % intervals support, the settings that reached a
+      requested VMAF, and a warning for each rate point at which the actual bit rates of its encodes
+      differ by more than 10 %.
   returned: success
   type: str
   sample: |-
-    Medians over the repeats of each row. source: clip
-    node     encode  speed    bit rate  VMAF   repeats
-                     x real   kbit/s    mean
-                     time
-    worker1  x264     3.40         812  88.20        2
+    Suite demo, farm prod, run 019a0000-0000-7000-8000-0000000000de, 2026-01-02 03:04 UTC
+    Medians of 2 repeats, source: clip, rate point: 800k, threads: 2, FFmpeg: 7.1.1, node: worker1
+    encoder  preset   speed  bit rate   VMAF  CPU time
+                     x real    kbit/s    NEG         s
+                       time
+    libx265  medium    1.20       805  88.20      9.10
+    libx264  medium    3.40       812  85.90      5.10
 drifts:
   description: Change of speed from the first to the last control encode of each node.
   returned: success
@@ -232,7 +266,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.ffrtmp import rate_remarks, results, runs, table
+from ansible.module_utils.ffrtmp import legend, medians, rate_remarks, results, runs, table
 from ansible.module_utils.ffrtmp.api import Json, Master
 from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, connected, create_module
 from ansible.module_utils.ffrtmp.errors import ApiError, CorruptError, RefusedError, SettingsError
@@ -245,17 +279,22 @@ _NAMED_MAX = 5
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "run_id": {"type": "str", "required": True},
     "dest": {"type": "path", "required": True},
+    "farm_name": {"type": "str", "default": ""},
     **CONNECTION,
 }
 
+_EXPORT_MAX_BYTES = 1024**3
+_EXPORT_TIMEOUT_S = 1800.0
 
-def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
+
+def fetch(master: Master, run_id: str, dest: Path, farm_name: str, *, is_check: bool) -> Json:
     """Write the results of a run to the directory. Return the result of the module.
 
     Args:
         master: Connection to the master.
         run_id: Id of the run.
         dest: Directory for the results.
+        farm_name: Name of the farm.
         is_check: Whether the module runs in check mode.
     """
     run = master.get(f"/v1/runs/{run_id}")
@@ -263,11 +302,32 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
     found = results.in_order(master.pages("/v1/results", {"run": run_id}))
     precision = master.get(f"/v1/runs/{run_id}/precision")
     failures = runs.failures(runs.jobs_of(master, run_id))
-    folder = Folder(dest, is_dry=is_check)
-    folder.put(
-        "results.json", results.as_json({"run": run, "results": found, "precision": precision})
+    columns, exported = results.parse_export(
+        master.text(
+            "/v1/results/export",
+            {"format": "csv", "run": run_id},
+            _EXPORT_MAX_BYTES,
+            _EXPORT_TIMEOUT_S,
+        )
     )
-    folder.put("results.csv", results.as_csv(found))
+    rows = medians.median_rows(found, precision["medians"], exported)
+    remarks = table.Remarks(
+        title=results.title(run, farm_name),
+        drifts=precision["drifts"],
+        reasons=legend.figure_reasons(found, exported),
+        details=legend.verdict_details(found),
+    )
+    text = "\n".join(
+        [table.render(rows, remarks), *rate_remarks.remark_lines(found, table.COLUMNS)]
+    )
+    folder = Folder(dest, is_dry=is_check, modified_s=results.end_s(run, found))
+    document = {"farm": farm_name, "run": run, "results": found, "precision": precision}
+    folder.put("results.json", results.as_json(document))
+    folder.put("results.csv", results.as_csv(columns, exported, found))
+    folder.put("table.txt", f"{text}\n".encode())
+    suite = _suite(master, run["id"])
+    if suite is not None:
+        folder.put("suite.yml", suite.encode())
     missing = [
         absent
         for result in found
@@ -283,13 +343,13 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
     archive = dest.with_name(f"{dest.name}.tar.gz")
     sha256 = folder.pack(archive)
     total = runs.job_count(run)
-    rows = results.table(found, precision["medians"])
     return {
         "changed": bool(folder.changes),
         "diff": {
             "before": "",
             "after": "".join(f"{name}\n" for name in sorted(folder.changes)),
         },
+        "name": results.directory_name(run),
         "archive": str(archive),
         "sha256": sha256,
         "files": sorted(folder.digests),
@@ -298,14 +358,19 @@ def fetch(master: Master, run_id: str, dest: Path, *, is_check: bool) -> Json:
         "count": len(found),
         "complete": total > 0 and run["counts"]["succeeded"] == total == len(found),
         "rows": rows,
-        "table": "\n".join(
-            [
-                table.render(rows, precision["drifts"], results.unavailable_reasons(found)),
-                *rate_remarks.remark_lines(found, table.COLUMNS),
-            ]
-        ),
+        "table": text,
         "drifts": precision["drifts"],
     }
+
+
+def _suite(master: Master, run_id: str) -> str | None:
+    """Return the suite of a run as submitted, or None if the master is an earlier release."""
+    try:
+        return master.text(f"/v1/runs/{run_id}/suite", {}, runs.SUITE_MAX_BYTES, _EXPORT_TIMEOUT_S)
+    except RefusedError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
 
 
 def _fetch_artifact(master: Master, folder: Folder, result: Json, artifact: Json) -> Json | None:
@@ -350,7 +415,9 @@ def main() -> None:
         dest = Path(params["dest"]).absolute()
         if dest.name in ("", ".."):
             raise SettingsError(f"dest {dest} must be a directory that the module can create")
-        answer = fetch(master, params["run_id"], dest, is_check=module.check_mode)
+        answer = fetch(
+            master, params["run_id"], dest, params["farm_name"], is_check=module.check_mode
+        )
         removed = [entry for entry in answer["missing"] if entry["is_removed"]]
         failed = [entry for entry in answer["missing"] if not entry["is_removed"]]
         if removed:

@@ -84,6 +84,25 @@ class Master:
         """Return the JSON document at `path`."""
         return self._json("GET", path, params=params)
 
+    def text(self, path: str, params: dict[str, str], max_bytes: int, timeout_s: float) -> str:
+        """Return the text at `path`, such as an export.
+
+        Args:
+            path: Path of the URL.
+            params: Query parameters.
+            max_bytes: Maximum size of the text, in bytes.
+            timeout_s: Maximum duration of the response, in seconds.
+
+        Raises:
+            CorruptError: The text is too large, takes too long, or is not valid UTF-8.
+        """
+        answer = self._request("GET", path, params=params)
+        content = self._document(path, answer, max_bytes, timeout_s)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise CorruptError(f"{path}: the master returned text that is not UTF-8") from error
+
     def send(
         self,
         method: str,
@@ -187,19 +206,25 @@ class Master:
                 f"{self._url}{path} did not answer with JSON: is master_url the farm's master?"
             ) from error
 
-    def _document(self, path: str, answer: http.client.HTTPResponse) -> bytes:
+    def _document(
+        self,
+        path: str,
+        answer: http.client.HTTPResponse,
+        max_bytes: int = _DOCUMENT_MAX_BYTES,
+        timeout_s: float = _DOCUMENT_TIMEOUT_S,
+    ) -> bytes:
         """Return the body of a response, whose size and duration are limited."""
-        deadline = Deadline(_DOCUMENT_TIMEOUT_S)
+        deadline = Deadline(timeout_s)
         pieces = []
         received = 0
         while piece := self._read(answer, _PIECE_BYTES):
             pieces.append(piece)
             received += len(piece)
-            if received > _DOCUMENT_MAX_BYTES or deadline.is_over:
+            if received > max_bytes or deadline.is_over:
                 self._disconnect()
                 raise CorruptError(
-                    f"{self._url}{path} returned more than {_DOCUMENT_MAX_BYTES} bytes, or its "
-                    f"response took longer than {_DOCUMENT_TIMEOUT_S:g} s: is master_url the "
+                    f"{self._url}{path} returned more than {max_bytes} bytes, or its "
+                    f"response took longer than {timeout_s:g} s: is master_url the "
                     "farm's master?"
                 )
         return b"".join(pieces)

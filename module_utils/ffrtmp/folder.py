@@ -26,9 +26,16 @@ class Folder:
     each file by its name. If `is_dry` is true, nothing is written.
     """
 
-    def __init__(self, path: Path, *, is_dry: bool) -> None:
-        """Prepare access to the directory without creating it."""
+    def __init__(self, path: Path, *, is_dry: bool, modified_s: float = 0.0) -> None:
+        """Prepare access to the directory without creating it.
+
+        Args:
+            path: Path of the directory.
+            is_dry: Whether nothing is written.
+            modified_s: Modification time of the files in the archive, as Unix time in seconds.
+        """
         self.path = path
+        self._modified_s = modified_s
         self.changes: list[str] = []
         self.digests: dict[str, str] = {}
         self.is_dry = is_dry
@@ -78,9 +85,9 @@ class Folder:
     def pack(self, archive: Path) -> str | None:
         """Pack the files into an archive and return its digest.
 
-        The archive is reproducible: it depends only on the names and contents of the files. Names
-        in the archive are relative to the directory. If `is_dry` is true and the archive would
-        change, None is returned.
+        The archive is reproducible: it depends only on the names and contents of the files and on
+        `modified_s`. Names in the archive are relative to the directory. If `is_dry` is true and
+        the archive would change, None is returned.
         """
         if self.is_dry:
             is_current = not self.changes and archive.is_file()
@@ -106,6 +113,8 @@ class Folder:
         entry = tarfile.TarInfo(name)
         entry.size = source.stat().st_size
         entry.mode = _FILE_MODE
+        # Without a fixed time, the archive would not be reproducible.
+        entry.mtime = int(self._modified_s)
         with source.open("rb") as file:
             tar.addfile(entry, file)
 

@@ -3,172 +3,173 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-Row = Mapping[str, Any]
+from ansible.module_utils.ffrtmp.findings import find_statements
+from ansible.module_utils.ffrtmp.legend import Reasons, legend_lines
+from ansible.module_utils.ffrtmp.row_order import in_table_order
+from ansible.module_utils.ffrtmp.table_columns import (
+    NONE,
+    Column,
+    Row,
+    build_names,
+    figure_columns,
+    name_columns,
+)
 
 COLUMNS = 112
 """Maximum length of a line, which fits into 120 columns after a debug task indents it by 8."""
+
+CONTROL = "control"
+"""The source of control encodes, which the table shows only as the drift of their node."""
 
 _GAP = "  "
 _LEAST_NAME_COLUMNS = 14
 _LEAST_NOTE_COLUMNS = 28
 _INDENT = "    "
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_ENCODE_HEADINGS = ("kind", "encode", "encoder", "preset", "size", "frames/s", "threads", "pixels")
+_UNREMARKABLE = {"kind": "transcode", "pixels": "yuv420p", "frames/s": None}
+"""Properties that all rows share and that are not worth mentioning, with their values; None stands
+for any value."""
 
 
 @dataclass(frozen=True)
-class _Column:
-    """A column with a heading of one or more lines, and one cell for each row.
+class Remarks:
+    """Additions of the table to its rows.
 
-    Names may be shortened in the middle. Notes are wrapped. Figures are never shortened.
+    `title` names the run. `drifts` are changes in the speed of the control encodes, one for each
+    node. `reasons` and `details` explain figures that are unavailable and reasons for verdicts; see
+    `legend`.
     """
 
-    heading: str
-    cells: tuple[str, ...]
-    is_figure: bool = False
-
-    @property
-    def width(self) -> int:
-        """Length of the longest cell or line of the heading."""
-        return max(len(text) for text in (*self.cells, *self.heading.splitlines()))
+    title: str = ""
+    drifts: Sequence[Mapping[str, Any]] = ()
+    reasons: Reasons = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Figure:
-    """A figure of a row, and the format of its cell.
-
-    `is_shared` means that the figure in the row of a ladder also covers its renditions.
-    `is_special` means that only some kinds of jobs have the figure. In both cases, a missing figure
-    leaves the cell empty. Other missing figures are shown as n/a.
-    """
-
-    name: str
-    heading: str
-    form: str
-    is_shared: bool = False
-    is_special: bool = False
-
-    def cell(self, row: Row) -> str:
-        """Return the text of the cell in a row."""
-        value = _interval_percent(row) if self.name == "interval" else row[self.name]
-        if value is not None:
-            return self.form.format(value)
-        is_empty = self.is_special or (self.is_shared and row["rendition"])
-        return "" if is_empty else "n/a"
-
-
-_FIGURES = (
-    _Figure("speed", "speed\nx real\ntime", "{:.2f}", is_shared=True),
-    _Figure("interval", "95 %\ninterval\n+- %", "{:.1f}", is_special=True),
-    _Figure("video_bitrate_kbps", "bit rate\nkbit/s", "{:.0f}"),
-    _Figure("vmaf_mean", "VMAF\nmean", "{:.2f}"),
-    _Figure("cpu_s", "CPU time\ns", "{:.2f}", is_shared=True),
-    _Figure("energy_gross_j", "energy\nJ", "{:.1f}", is_shared=True),
-    _Figure("streams", "real-time\nstreams", "{:g}", is_special=True),
-    _Figure(
-        "cost_per_stream_hour", "cost {currency}\nper hour\nof stream", "{:.4f}", is_special=True
-    ),
-    _Figure("lag_p95_s", "lag p95\ns", "{:.2f}", is_special=True),
-)
-_UNAVAILABLE = {
-    "energy_gross_j": "Energy",
-    "vmaf_mean": "VMAF",
-    "cost_per_stream_hour": "Cost",
-}
-
-
-def render(
-    rows: Sequence[Row],
-    drifts: Iterable[Mapping[str, Any]] = (),
-    reasons: Mapping[str, Sequence[str]] | None = None,
-    columns: int = COLUMNS,
-) -> str:
+def render(rows: Sequence[Row], remarks: Remarks | None = None, columns: int = COLUMNS) -> str:
     """Return the table as text.
 
     Args:
-        rows: Medians, as `results.table` returns them.
-        drifts: Changes in the speed of the control encodes, one for each node.
-        reasons: Reasons why figures are unavailable, as `results.unavailable_reasons` returns them.
+        rows: Medians, as `median_rows` returns them.
+        remarks: What the table adds to its rows.
         columns: Maximum line length.
 
     Returns:
-        Lines without trailing spaces. Properties that all rows share come first, then the rows,
-        then the drifts and the figures that are unavailable in all rows.
+        Lines without trailing spaces. Properties that all rows share come first, then the rows, a
+        legend of their marks, the drifts, and statements that the intervals support.
     """
+    remarks = remarks or Remarks()
+    title = textwrap.wrap(remarks.title, columns)
+    rows = in_table_order([row for row in rows if row["source"] != CONTROL])
     if not rows:
-        return "There are no results."
-    names = _names(rows)
+        return "\n".join([*title, "There are no results.", *_drift_lines(remarks)])
+    names = name_columns(rows)
     varying = [column for column in names if len(set(column.cells)) > 1]
-    common = [f"{name.heading}: {name.cells[0]}" for name in names if name not in varying]
-    first = "Medians over the repeats of each row. " + ", ".join(
-        text for text in common if not text.endswith(": -")
-    )
-    lines = textwrap.wrap(first, columns)
-    lines += _body(varying, _figures(rows), _Column("notes", _notes(rows)), columns)
-    lines += [
-        f"{drift['node']}: control encode {drift['first_speed']:.2f} x real time at first, "
-        f"{drift['last_speed']:.2f} x at last ({(drift['ratio'] - 1) * 100:+.1f} %)"
-        for drift in drifts
-        if drift["ratio"] is not None
-    ]
-    for name, label in _UNAVAILABLE.items():
-        if (reasons or {}).get(name) and all(row[name] is None for row in rows):
-            text = "; ".join((reasons or {})[name])
-            lines += textwrap.wrap(f"{label} is unavailable: {text}", columns)
+    figures, repeats = figure_columns(rows, _hidden(rows)), _repeats(rows)
+    notes = Column("notes", _notes(rows))
+    first = [_summary(rows), *_common(names, varying)]
+    if len(set(repeats.cells)) > 1:
+        figures.append(repeats)
+    lines = [*title, *_wrap_items(first, columns)]
+    legend = []
+    if (
+        len(rows) > 1
+        and len({note for note in notes.cells if note}) == 1
+        and all(note or row["rendition"] for note, row in zip(notes.cells, rows, strict=True))
+    ):
+        legend.append(f"All rows: {next(filter(None, notes.cells))}")
+        notes = Column("notes", ("",) * len(rows))
+    lines += _body(varying, figures, notes, columns)
+    legend += legend_lines(rows, remarks.reasons, remarks.details, _interesting(rows))
+    legend += _drift_lines(remarks)
+    statements = find_statements(rows, _dimensions(rows, varying))
+    for text in (*legend, *statements):
+        lines += textwrap.wrap(text, columns)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def shorten(text: str, width: int) -> str:
-    """Return `text` in at most `width` columns, shortened in the middle if necessary."""
-    if len(text) <= width:
-        return text
-    left = (width - 2 + 1) // 2
-    return text[:left] + ".." + text[len(text) - (width - 2 - left) :]
+def _wrap_items(items: Sequence[str], columns: int) -> list[str]:
+    """Return lines with items that are separated by commas. No line breaks within an item."""
+    joined = ", ".join(item.replace(" ", _NO_BREAK) for item in items)
+    return [line.replace(_NO_BREAK, " ") for line in textwrap.wrap(joined, columns)]
 
 
-def _names(rows: Sequence[Row]) -> list[_Column]:
-    """Return a column for each property that identifies a row."""
-    digests: dict[str, set[str]] = {}
-    for row in rows:
-        digests.setdefault(row["ffmpeg_version"], set()).add(row["ffmpeg_sha256"])
+def _summary(rows: Sequence[Row]) -> str:
+    """Return the first words of the table, which state the number of repeats if it is the same."""
+    counts = {row["n"] for row in rows}
+    if len(counts) > 1:
+        return "Medians over the repeats of each row"
+    (count,) = counts
+    return f"Medians of {count} repeats" if count != 1 else "One measurement of each row"
 
-    def build(row: Row) -> str:
-        if row["ffmpeg"]:
-            return str(row["ffmpeg"])
-        version = str(row["ffmpeg_version"])
-        # Builds with the same version are distinguished by their digests.
-        is_ambiguous = len(digests[row["ffmpeg_version"]]) > 1
-        return f"{version}@{row['ffmpeg_sha256'][:8]}" if is_ambiguous else version
 
-    cells: dict[str, Callable[[Row], str]] = {
-        "node": lambda row: row["node"],
-        "source": lambda row: row["source"],
-        "encode": lambda row: f"  {row['rendition']}" if row["rendition"] else row["encode"],
-        "rate point": lambda row: row["rate_point"] or "-",
-        "FFmpeg": build,
+def _common(names: Sequence[Column], varying: Sequence[Column]) -> list[str]:
+    """Return the properties that all rows share."""
+    return [
+        f"{column.heading}: {column.cells[0]}"
+        for column in names
+        if column not in varying
+        and column.cells[0] != NONE
+        and (
+            column.heading not in _UNREMARKABLE
+            or _UNREMARKABLE[column.heading] not in (column.cells[0], None)
+        )
+    ]
+
+
+def _hidden(rows: Sequence[Row]) -> set[str]:
+    """Return the figures that do not answer what the run asks.
+
+    VMAF NEG, which does not reward enhancement, compares encoders. VMAF describes one encoder, and
+    is also shown if it was requested.
+    """
+    is_comparison = len({row["encoder"] for row in rows if row["encoder"]}) > 1
+    has_neg = any(row["vmaf_neg_mean"] is not None for row in rows)
+    if not (is_comparison and has_neg):
+        return {"vmaf_neg_mean"}
+    is_target = any(row["rate_control"] == "vmaf" for row in rows)
+    return set() if is_target else {"vmaf_mean"}
+
+
+def _interesting(rows: Sequence[Row]) -> list[str]:
+    """Return the figures whose absence is explained."""
+    is_comparison = len({row["encoder"] for row in rows if row["encoder"]}) > 1
+    has_quality = any(row["vmaf_mean"] is not None for row in rows)
+    quality = "vmaf_neg_mean" if is_comparison and has_quality else "vmaf_mean"
+    return [quality, "energy_gross_j", "cost_per_video_hour", "cost_per_stream_hour"]
+
+
+def _dimensions(rows: Sequence[Row], varying: Sequence[Column]) -> dict[str, Sequence[str]]:
+    """Return the names of each row by the dimensions in which rows are compared."""
+    shown = [column.cells for column in varying if column.heading in _ENCODE_HEADINGS]
+    encodes = [
+        " ".join(cells[number] for cells in shown if cells[number] != NONE) or row["encode"]
+        for number, row in enumerate(rows)
+    ]
+    return {
+        "encode": encodes,
+        "FFmpeg": build_names(rows),
+        "node": [row["node"] for row in rows],
     }
-    return [_Column(name, tuple(map(cell, rows))) for name, cell in cells.items()]
 
 
-def _figures(rows: Sequence[Row]) -> list[_Column]:
-    """Return a column for each figure that is available in at least one row."""
-    currencies = {row["currency"] for row in rows} - {None}
-    columns = []
-    for figure in _FIGURES:
-        cells = tuple(figure.cell(row) for row in rows)
-        if figure.name == "cost_per_stream_hour" and len(currencies) > 1:
-            cells = tuple(
-                f"{cell} {row['currency']}" if cell else ""
-                for cell, row in zip(cells, rows, strict=True)
-            )
-        if not set(cells) <= {"", "n/a"}:
-            currency = currencies.copy().pop() if len(currencies) == 1 else ""
-            heading = figure.heading.format(currency=currency)
-            columns.append(_Column(heading, cells, is_figure=True))
-    return [*columns, _Column("repeats", tuple(str(row["n"]) for row in rows), is_figure=True)]
+def _repeats(rows: Sequence[Row]) -> Column:
+    return Column("repeats", tuple(str(row["n"]) for row in rows), is_figure=True)
+
+
+def _drift_lines(remarks: Remarks) -> list[str]:
+    return [
+        f"{drift['node']}: control encode {drift['first_speed']:.2f} x real time at first, "
+        f"{drift['last_speed']:.2f} x at last ({(drift['ratio'] - 1) * 100:+.1f} %)"
+        for drift in remarks.drifts
+        if drift["ratio"] is not None
+    ]
 
 
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -179,7 +180,9 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
 def _note(row: Row) -> str:
     notes = []
     if row["state"] == "unstable":
-        notes.append("interval wider than requested")
+        notes.append("wide interval")
+    if row["is_estimate"]:
+        notes.append("estimate")
     if row["n_degraded"]:
         notes.append(
             _verdict_text(row["n_degraded"], row["n"], "degraded", row["degraded_reasons"])
@@ -195,14 +198,15 @@ def _verdict_text(count: int, total: int, verdict: str, reasons: Sequence[str]) 
     return f"{text}: {', '.join(reasons)}" if reasons else text
 
 
-def _interval_percent(row: Row) -> float | None:
-    """Return half the width of the interval of the speed, in percent of the speed."""
-    if row["speed_low"] is None or not row["speed"]:
-        return None
-    return float((row["speed_high"] - row["speed_low"]) / row["speed"] * 50)
+def shorten(text: str, width: int) -> str:
+    """Return `text` in at most `width` columns, shortened in the middle if necessary."""
+    if len(text) <= width:
+        return text
+    left = (width - 2 + 1) // 2
+    return text[:left] + ".." + text[len(text) - (width - 2 - left) :]
 
 
-def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns: int) -> list[str]:
+def _body(names: list[Column], figures: list[Column], notes: Column, columns: int) -> list[str]:
     """Return the lines of the headings and of the rows.
 
     If a column of names does not fit next to the figures, even if the names are shortened, the
@@ -211,7 +215,7 @@ def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns:
     """
     gap = len(_GAP)
     rest = columns - sum(figure.width + gap for figure in figures)
-    names, grouped = list(names), list[_Column]()
+    names, grouped = list(names), list[Column]()
     while names:
         widths = _widths([name.width for name in names], rest - gap * len(names))
         unclear = _unclear(names, widths)
@@ -243,7 +247,7 @@ def _body(names: list[_Column], figures: list[_Column], notes: _Column, columns:
     return lines
 
 
-def _unclear(names: Sequence[_Column], widths: Sequence[int]) -> int | None:
+def _unclear(names: Sequence[Column], widths: Sequence[int]) -> int | None:
     """Return the index of the first column whose names cannot be read or distinguished, or None."""
     for at, (name, width) in enumerate(zip(names, widths, strict=True)):
         shortened = {shorten(cell, width) for cell in name.cells}
@@ -260,7 +264,7 @@ def _widths(wanted: list[int], available: int) -> list[int]:
     return widths
 
 
-def _heading_lines(table: Sequence[_Column], widths: Sequence[int]) -> list[str]:
+def _heading_lines(table: Sequence[Column], widths: Sequence[int]) -> list[str]:
     headings = [column.heading.splitlines() for column in table]
     return [
         _line(table, widths, [lines[at].rstrip() if at < len(lines) else "" for lines in headings])
@@ -268,7 +272,7 @@ def _heading_lines(table: Sequence[_Column], widths: Sequence[int]) -> list[str]
     ]
 
 
-def _row_lines(table: Sequence[_Column], widths: Sequence[int], number: int) -> list[str]:
+def _row_lines(table: Sequence[Column], widths: Sequence[int], number: int) -> list[str]:
     """Return the lines of a row. There are several if its notes are wrapped."""
     cells, continuation = [], []
     for column, width in zip(table, widths, strict=True):
@@ -280,7 +284,7 @@ def _row_lines(table: Sequence[_Column], widths: Sequence[int], number: int) -> 
     return [_line(table, widths, cells), *(indent + line for line in continuation)]
 
 
-def _line(table: Sequence[_Column], widths: Sequence[int], cells: Sequence[str]) -> str:
+def _line(table: Sequence[Column], widths: Sequence[int], cells: Sequence[str]) -> str:
     return _GAP.join(
         shorten(cell, width).rjust(width) if column.is_figure else shorten(cell, width).ljust(width)
         for column, width, cell in zip(table, widths, cells, strict=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from postgresql import Database
 
 from .page import Page, Step
 
-_NAME = "master1"
+_ADDRESS = "127.0.0.1"
 _LONGEST_S = 180
 
 # The names and roles of the credentials that a new farm has.
@@ -30,7 +31,8 @@ _HOLDERS = {
     "exporter": Role.VIEWER,
     "agent-worker1": Role.AGENT,
 }
-_SECRETS = ".secrets/prod"
+_INVENTORY = "inventories/local"
+_SECRETS = ".secrets/local"
 _PRICES = {
     "entries": [
         {
@@ -60,6 +62,7 @@ class Site:
         self.folder = folder
         self.tokens = {name: new_token() for name in _HOLDERS}
         (folder / "files").symlink_to(root / "files")
+        self._add_inventory(root)
         (folder / "data").mkdir()
         settings = settings_for(Database(f"sqlite:///{folder / 'farm.db'}"), folder / "data")
         # Unlike in other tests, the source is a real clip, which is larger than their limit.
@@ -94,7 +97,7 @@ class Site:
             )
         )
         environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "LC_ALL": "C.UTF-8",
         }
@@ -112,15 +115,24 @@ class Site:
         printed = [file.read_text() for file in files if file.exists()]
         return Outcome(printed, done.returncode, (out / "errors").read_text() + done.stderr)
 
+    def _add_inventory(self, root: Path) -> None:
+        """Add the inventory of the demo, whose master is this computer."""
+        (self.folder / "ansible.cfg").symlink_to(root / "ansible.cfg")
+        inventory = self.folder / _INVENTORY
+        inventory.mkdir(parents=True)
+        (inventory / "group_vars").symlink_to(root / _INVENTORY / "group_vars")
+        groups = {"master": {"hosts": {"master1": {"ansible_host": _ADDRESS}}}}
+        (inventory / "hosts.yml").write_text(json.dumps({"all": {"children": groups}}))
+
     def _name_master(self) -> None:
-        """Give the master the name that the page uses, and let curl connect to its actual port."""
+        """Add the certificate of the master, and let curl connect to its actual port."""
         authority = trustme.CA()
-        certificate = authority.issue_cert(_NAME, "127.0.0.1")
+        certificate = authority.issue_cert(_ADDRESS)
         authority.cert_pem.write_to_path(self.master.ca_file)
         certificate.private_key_pem.write_to_path(self.master.key_file)
         certificate.cert_chain_pems[0].write_to_path(self.master.certificate_file)
         port = self.master.url.rpartition(":")[2]
-        (self.folder / ".curlrc").write_text(f'connect-to = "{_NAME}:8080:127.0.0.1:{port}"\n')
+        (self.folder / ".curlrc").write_text(f'connect-to = "{_ADDRESS}:8080:{_ADDRESS}:{port}"\n')
         authority.cert_pem.write_to_path(self._secret("pki/ca.pem"))
 
     def _add_credentials(self) -> None:

@@ -39,6 +39,8 @@ class Checkout:
         tokens = folder / ".secrets/default/tokens"
         tokens.mkdir(parents=True)
         (tokens / "operator").write_text(farm.operator)
+        (tokens.parent / "pki").mkdir()
+        shutil.copy(farm.ca_file, tokens.parent / "pki/ca.pem")
         # Each test has a different clip, because the tests share a master.
         clip = CLIP + str(folder).encode()
         digest = hashlib.sha256(clip).hexdigest()

@@ -27,9 +27,13 @@ BUILD = FfmpegBuild(version="7.1", sha256="b" * 64)
 
 
 def measurement(
-    speed: float = 2.0, vmaf: float | None = 90.0, user_s: float = 3.0, system_s: float = 0.5
+    speed: float = 2.0,
+    vmaf: float | None = 90.0,
+    user_s: float = 3.0,
+    system_s: float = 0.5,
+    neg: float | None = None,
 ) -> Measurement:
-    """Return a measurement; if `vmaf` is None, the quality is unavailable."""
+    """Return a measurement; if `vmaf` or `neg` is None, the quality or VMAF NEG is unavailable."""
     return Measurement(
         encode=EncodeMeasurement(
             wall_s=2.5,
@@ -64,6 +68,7 @@ def measurement(
             vmaf_p1=vmaf - 15,
             vmaf_p5=vmaf - 10,
             pairs=150,
+            **({} if neg is None else {"vmaf_neg_mean": neg}),
         ),
         environment=Environment(
             kernel="6.1.0",

@@ -41,6 +41,15 @@ rate_points:
   - bitrate_kbps: 800
 repeats: 2
 """
+PRICES = {
+    "entries": [
+        {
+            "currency": "EUR",
+            "source": "contract",
+            "nodes": {"worker1": {"per_hour": 0.36, "includes_energy": True}},
+        }
+    ]
+}
 LOG = b"frame= 150 fps= 60\n"
 
 
@@ -61,6 +70,7 @@ class Farm:
             self.port = free.getsockname()[1]
         self.url = f"https://127.0.0.1:{self.port}"
         self._settings = folder / "master.yml"
+        (folder / "prices.json").write_text(json.dumps(PRICES))
         # The settings file is YAML, of which JSON is a subset.
         self._settings.write_text(
             json.dumps(
@@ -71,6 +81,7 @@ class Farm:
                     "key_file": str(folder / "host.key"),
                     "database_url": f"sqlite:///{folder}/farm.db",
                     "data_dir": str(folder),
+                    "price_book_file": str(folder / "prices.json"),
                     "log_level": "warning",
                 }
             )
@@ -176,9 +187,9 @@ class Agent:
             )
         )
 
-    def claim(self) -> Claim:
-        """Claim the next job and report its first progress."""
-        claim = self.client.claim(ClaimRequest(node="worker1", slot=1, wait_s=5))
+    def claim(self, wait_s: float = 5) -> Claim:
+        """Claim the next job, for which the master waits, and report its first progress."""
+        claim = self.client.claim(ClaimRequest(node="worker1", slot=1, wait_s=wait_s))
         assert claim is not None
         self.client.heartbeat(
             claim.job.id,

@@ -4,7 +4,9 @@ import json
 import re
 import shlex
 import signal
+import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -56,12 +58,10 @@ def test_ctrl_c_detaches_and_the_same_command_resumes(checkout: Checkout, agent:
     assert status == 0, printed
     assert f"Run {run_id} is resumed, 2 of 2 jobs have succeeded." in printed
     assert "is started" not in printed
-    document = json.loads((checkout.folder / "results" / run_id / "results.json").read_text())
-    assert len(document["results"]) == 2
-    assert "Medians over the repeats" in printed
-    # One line for each change, then the table and the place of the results.
+    _check_results(checkout, run_id, printed)
+    # One line for each change, then the table and the location of the results.
     assert not re.search("TASK|PLAY|ok: \\[|changed: \\[|skipping: |included: ", printed)
-    assert "API of the master" in printed.splitlines()[-1]
+    assert printed.splitlines()[-1] == "Calls of the API with a token: docs/api.md"
     assert not list(checkout.temporary.glob("*.benchmark"))
 
     # The key is removed when the results are fetched, so that the command then starts a new run.
@@ -106,11 +106,51 @@ def test_the_results_of_a_run_are_fetched_by_its_id(checkout: Checkout, agent: A
         agent.succeed(agent.claim())
     status, printed = checkout.run_command(commands(printed)["Results"])
     assert status == 0, printed
-    assert "Medians over the repeats" in printed
-    assert len(list((checkout.folder / "results").glob("*/results.json"))) == 1
+    assert "Medians of 2 repeats" in printed
+    assert len(list((checkout.folder / "results").glob("[0-9]*/results.json"))) == 1
     assert not list(checkout.temporary.glob("*.benchmark"))
     # The command that queued the run starts another run, as if it had fetched the results itself.
     assert checkout.keys == []
+
+
+def _check_results(checkout: Checkout, run_id: str, printed: str) -> None:
+    """Check the directory of the only run, and what the playbook prints about it."""
+    results = checkout.folder / "results"
+    (folder,) = results.glob("[0-9]*")
+    assert folder.name.endswith(f"Z-demo-{run_id[-8:]}")
+    assert sorted(path.name for path in results.iterdir()) == [folder.name, "latest"]
+    assert (results / "latest").readlink() == Path(folder.name)
+    document = json.loads((folder / "results.json").read_text())
+    assert (len(document["results"]), document["farm"]) == (2, "default")
+    assert (folder / "suite.yml").read_text() == checkout.suite.read_text()
+    assert "Medians of 2 repeats" in (folder / "table.txt").read_text()
+    assert "Medians of 2 repeats" in printed
+    end = datetime.fromisoformat(document["run"]["finished_at"])
+    times = {path.stat().st_mtime for path in folder.rglob("*") if path.is_file()}
+    assert times == {int(end.timestamp())}
+    assert f"Results: {folder}/ (" in printed
+    (call,) = re.findall(r"API: (curl .*)", printed)
+    answer = subprocess.run(call.split(), check=True, capture_output=True, text=True).stdout
+    assert json.loads(answer)["openapi"] == "/schema/openapi.json"
+
+
+@pytest.mark.deep
+def test_earlier_results_and_a_directory_latest_are_left_alone(
+    checkout: Checkout, agent: Agent
+) -> None:
+    earlier = checkout.folder / "results/019a0000-0000-7000-8000-000000000000/results.json"
+    mine = checkout.folder / "results/latest/notes.txt"
+    for file in (earlier, mine):
+        file.parent.mkdir(parents=True)
+        file.write_text("mine")
+    for _ in range(2):
+        log = checkout.folder / "run.log"
+        playbook = checkout.start(log)
+        for _ in range(2):
+            agent.succeed(agent.claim(wait_s=60))
+        assert playbook.wait(timeout=300) == 0, log.read_text()
+    assert earlier.read_text() == mine.read_text() == "mine"
+    assert len(list((checkout.folder / "results").glob("[0-9]*Z-demo-*"))) == 2
 
 
 @pytest.mark.deep

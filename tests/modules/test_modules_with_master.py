@@ -5,6 +5,7 @@ import hashlib
 import json
 import tarfile
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import ffrtmp_run_info
 import ffrtmp_run_plan_info
 import ffrtmp_runs_info
 import pytest
+from ffrtmp_master.exports.columns import COLUMNS
 from ffrtmp_shared.models import Claim, ClaimRequest
 
 from .conftest import RunModule, own_farm
@@ -305,7 +307,12 @@ def test_results_are_fetched_once(
     run_id = _run_id(run_module, farm, suite)
     agent.succeed(agent.claim(), vmaf=None)
     dest = tmp_path / "out"
-    arguments = {**farm.connection, "run_id": run_id, "dest": str(dest)}
+    arguments = {
+        **farm.connection,
+        "run_id": run_id,
+        "dest": str(dest),
+        "farm_name": "prod",
+    }
 
     part = run_module(ffrtmp_results, **arguments)
     assert (part["complete"], part["count"]) == (False, 1)
@@ -321,13 +328,25 @@ def test_results_are_fetched_once(
     assert run_module(ffrtmp_results, **arguments, **CHECK)["changed"] is False
 
     assert fetched["rows"][0]["n"] == 2
-    assert fetched["table"].startswith("Medians over the repeats of each row. node: worker1")
+    title, summary, *_ = fetched["table"].splitlines()
+    assert title.startswith(f"Suite demo, farm prod, run {run_id}, 20")
+    assert summary.startswith("Medians of 2 repeats, source: clip")
     assert " 91.00 " in fetched["table"]
+    assert "cost EUR" in fetched["table"]
+    # The price of an hour, for an encode of 2.5 s at a speed of 2.
+    assert fetched["rows"][0]["cost_per_video_hour"] == pytest.approx(0.36 / 2)
+    assert (dest / "table.txt").read_text() == fetched["table"] + "\n"
+    assert (dest / "suite.yml").read_text() == Path(suite["suite"]).read_text()
+    assert fetched["name"].endswith(f"Z-demo-{run_id[-8:]}")
     assert (fetched["rows"][0]["vmaf_mean"], fetched["rows"][0]["vmaf_n"]) == (91.0, 1)
     with (dest / "results.csv").open(newline="") as file:
-        cells = {row["vmaf_mean"] for row in csv.DictReader(file)}
-    assert cells == {"", "91.0"}
+        cells = list(csv.DictReader(file))
+    assert {row["vmaf_mean"] for row in cells} == {"", "91.0"}
+    assert list(cells[0]) == [column.name for column in COLUMNS]
+    assert {row["suite_name"] for row in cells} == {"demo"}
     document = json.loads((dest / "results.json").read_text())
+    assert [row["result_id"] for row in cells] == [r["id"] for r in document["results"]]
+    assert document["farm"] == "prod"
     assert document["run"]["state"] == "succeeded"
     assert {r["measurement"]["output"]["codec"] for r in document["results"]} == {"h264"}
     logs = sorted(str(path.relative_to(dest)) for path in dest.glob("logs/*/*/*"))
@@ -338,6 +357,8 @@ def test_results_are_fetched_once(
     assert (dest / logs[0]).read_bytes() == LOG
     with tarfile.open(fetched["archive"]) as archive:
         assert sorted(archive.getnames()) == fetched["files"]
+        end = datetime.fromisoformat(document["run"]["finished_at"])
+        assert {entry.mtime for entry in archive} == {int(end.timestamp())}
 
 
 def _stored(farm: Farm) -> list[Path]:
@@ -366,7 +387,8 @@ def test_the_rest_is_fetched_if_the_master_has_removed_an_artifact(
     (missing,) = answer["missing"]
     assert missing["name"] == "ffmpeg.log"
     assert missing["is_removed"] is True
-    warning = "".join(answer["stderr"].split())
+    # Ansible displays warnings if a test has imported its controller, and otherwise returns them.
+    warning = "".join(f"{answer['stderr']}{answer.get('warnings', '')}".split())
     assert "nolongerhas1artifacts" in warning
     assert missing["path"] in warning
     assert json.loads((dest / "missing.json").read_text()) == answer["missing"]

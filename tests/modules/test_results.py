@@ -1,19 +1,21 @@
 """Tests of the results of runs as tables, CSV and files."""
 
-import csv
 import io
 import subprocess
+import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from ansible.module_utils.ffrtmp import results
+from ansible.module_utils.ffrtmp import medians, results
 from ansible.module_utils.ffrtmp.errors import CorruptError, SettingsError
 from ansible.module_utils.ffrtmp.folder import Folder, check_belongs_to
 from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.states import RunState
 
-from .documents import result
+from .documents import NOW, result, run
 
 
 @pytest.mark.parametrize(
@@ -30,30 +32,11 @@ from .documents import result
     ],
 )
 def test_rate_label_equals_the_shared_type(rate: RatePoint) -> None:
-    assert results.rate_label(msgspec.to_builtins(rate)) == rate.label
-
-
-def test_csv_leaves_unavailable_quality_empty() -> None:
-    text = results.as_csv([result(vmaf=None), result(vmaf=91.25)]).decode()
-    without, with_quality = csv.DictReader(io.StringIO(text))
-
-    assert tuple(without) == results.COLUMNS
-    quality = [name for name in without if name.startswith("vmaf")]
-    assert len(quality) == 6
-    assert {without[name] for name in quality} == {""}
-    assert with_quality["vmaf_mean"] == "91.25"
-    assert with_quality["vmaf_model"] == "vmaf_v0.6.1"
-
-
-def test_csv_adds_user_and_system_time() -> None:
-    text = results.as_csv([result(user_s=3.0, system_s=0.5)]).decode()
-    row = next(csv.DictReader(io.StringIO(text)))
-
-    assert (row["cpu_s"], row["user_s"], row["system_s"]) == ("3.5", "3.0", "0.5")
+    assert medians.rate_label(msgspec.to_builtins(rate)) == rate.label
 
 
 def test_table_has_medians_over_repeats() -> None:
-    rows = results.table(
+    rows = medians.median_rows(
         result(repeat=repeat, speed=speed, vmaf=vmaf)
         for repeat, speed, vmaf in ((1, 1.0, 80.0), (2, 5.0, None), (3, 2.0, 90.0))
     )
@@ -74,7 +57,7 @@ def _judged(state: str, **values: Any) -> dict[str, Any]:
 
 
 def test_medians_exclude_invalid_results_and_include_degraded_ones() -> None:
-    rows = results.table(
+    rows = medians.median_rows(
         [
             _judged("valid", repeat=1, speed=1.0),
             _judged("degraded", repeat=2, speed=3.0),
@@ -87,17 +70,10 @@ def test_medians_exclude_invalid_results_and_include_degraded_ones() -> None:
 
 
 def test_a_scenario_with_only_invalid_results_has_a_row_without_values() -> None:
-    (row,) = results.table([_judged("invalid")])
+    (row,) = medians.median_rows([_judged("invalid")])
 
     assert (row["n"], row["n_invalid"], row["speed"], row["cpu_s"]) == (0, 1, None, None)
     assert row["encoder"] == "libx264"
-
-
-def test_csv_has_the_reasons_of_a_verdict() -> None:
-    text = results.as_csv([_judged("degraded"), result()]).decode()
-    judged, _ = csv.DictReader(io.StringIO(text))
-
-    assert (judged["verdict"], judged["verdict_reasons"]) == ("degraded", "steal")
 
 
 def test_unavailable_energy_is_empty_and_never_0() -> None:
@@ -105,11 +81,8 @@ def test_unavailable_energy_is_empty_and_never_0() -> None:
     with_energy["measurement"]["energy"] = {"status": "measured", "gross_j": 5.5, "net_j": 4.0}
     without = result()
     without["measurement"]["energy"] = {"status": "unavailable", "reason": "no counter"}
-    first, second = csv.DictReader(io.StringIO(results.as_csv([with_energy, without]).decode()))
-
-    assert (first["energy_gross_j"], first["energy_net_j"]) == ("5.5", "4.0")
-    assert (second["energy_gross_j"], second["energy_net_j"]) == ("", "")
-    assert results.table([without])[0]["energy_gross_j"] is None
+    assert medians.median_rows([with_energy])[0]["energy_gross_j"] == 5.5
+    assert medians.median_rows([without])[0]["energy_gross_j"] is None
 
 
 def _live(**figures: Any) -> dict[str, Any]:
@@ -121,15 +94,13 @@ def _live(**figures: Any) -> dict[str, Any]:
     return document
 
 
-def test_only_the_table_has_the_bit_rate_of_the_packets_of_a_stream() -> None:
-    (row,) = results.table([_live(bitrate_mean_kbps=1234.0, server_bitrate_mean_kbps=999.0)])
+def test_a_stream_has_the_bit_rate_of_its_packets() -> None:
+    (row,) = medians.median_rows([_live(bitrate_mean_kbps=1234.0, server_bitrate_mean_kbps=999.0)])
     assert row["video_bitrate_kbps"] == 1234.0
-    (row,) = results.table([_live(server_bitrate_mean_kbps=999.0)])
+    (row,) = medians.median_rows([_live(server_bitrate_mean_kbps=999.0)])
     assert row["video_bitrate_kbps"] == 999.0
-    (row,) = results.table([_live()])
+    (row,) = medians.median_rows([_live()])
     assert row["video_bitrate_kbps"] is None
-    text = results.as_csv([_live(bitrate_mean_kbps=1234.0)]).decode()
-    assert next(csv.DictReader(io.StringIO(text)))["video_bitrate_kbps"] == ""
 
 
 def _ladder(repeat: int, kbps: float, vmaf: float | None, *, together: bool) -> dict[str, Any]:
@@ -163,7 +134,7 @@ def _ladder(repeat: int, kbps: float, vmaf: float | None, *, together: bool) -> 
 
 
 def test_each_rendition_has_a_row_below_its_ladders() -> None:
-    rows = results.table(
+    rows = medians.median_rows(
         [
             result(),
             _ladder(1, 1900.0, 90.0, together=True),
@@ -186,7 +157,7 @@ def test_each_rendition_has_a_row_below_its_ladders() -> None:
 
 
 def test_a_rendition_with_a_separate_process_has_its_cost() -> None:
-    rows = results.table([_ladder(1, 1.5, 90.0, together=False)])
+    rows = medians.median_rows([_ladder(1, 1.5, 90.0, together=False)])
     assert [row["speed"] for row in rows] == [2.0, 1.5, 1.5]
     assert [row["cpu_s"] for row in rows] == [3.5, 3.5, 3.5]
     assert [row["energy_gross_j"] for row in rows] == [9.0, None, None]
@@ -195,7 +166,7 @@ def test_a_rendition_with_a_separate_process_has_its_cost() -> None:
 def test_renditions_of_an_invalid_ladder_have_no_values() -> None:
     document = _ladder(1, 2000.0, 90.0, together=True)
     document["measurement"]["verdict"] = {"state": "invalid", "reasons": []}
-    for row in results.table([document]):
+    for row in medians.median_rows([document]):
         assert (row["n"], row["n_invalid"], row["video_bitrate_kbps"]) == (0, 1, None)
 
 
@@ -204,25 +175,18 @@ def test_streams_and_lag_are_in_the_rows_that_measured_them() -> None:
     cost = {"status": "computed", "currency": "EUR", "per_stream_hour": 0.0125}
     dense["measurement"]["density"] = {"streams": 7, "cost": cost}
     live["measurement"]["live"] = {"lag_p95_s": 0.5, "end_to_end_p95_s": 0.75}
-    (row,) = results.table([dense, live])
+    (row,) = medians.median_rows([dense, live])
 
     assert (row["streams"], row["lag_p95_s"], row["end_to_end_p95_s"]) == (7.0, 0.5, 0.75)
     assert (row["cost_per_stream_hour"], row["currency"]) == (0.0125, "EUR")
-    first, second = csv.DictReader(io.StringIO(results.as_csv([dense, live]).decode()))
-    assert (first["streams"], first["lag_p95_s"]) == ("7", "")
-    assert (first["cost_per_stream_hour"], first["currency"]) == ("0.0125", "EUR")
-    assert (second["streams"], second["lag_p95_s"]) == ("", "0.5")
-    assert (second["cost_per_stream_hour"], second["currency"]) == ("", "")
 
 
 def test_the_latency_of_a_silent_stream_is_empty() -> None:
     live = result(repeat=1)
     silent = {"status": "unavailable", "reason": "the player received nothing for 54.0 s"}
     live["measurement"]["live"] = {"lag_p95_s": 0.5, "end_to_end_p95_s": silent}
-    (row,) = results.table([live])
+    (row,) = medians.median_rows([live])
     assert (row["lag_p95_s"], row["end_to_end_p95_s"]) == (0.5, None)
-    (cells,) = csv.DictReader(io.StringIO(results.as_csv([live]).decode()))
-    assert cells["end_to_end_p95_s"] == ""
 
 
 def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None:
@@ -238,11 +202,11 @@ def test_streams_without_a_price_or_in_several_currencies_have_no_cost() -> None
     ):
         document["measurement"]["density"] = {"streams": 7, "cost": cost}
 
-    (row,) = results.table(dense)
+    (row,) = medians.median_rows(dense)
     assert (row["cost_per_stream_hour"], row["currency"]) == (None, None)
-    (row,) = results.table(dense[:1])
+    (row,) = medians.median_rows(dense[:1])
     assert (row["cost_per_stream_hour"], row["currency"]) == (None, None)
-    (row,) = results.table(dense[:2])
+    (row,) = medians.median_rows(dense[:2])
     assert (row["cost_per_stream_hour"], row["currency"]) == (0.01, "EUR")
 
 
@@ -262,7 +226,7 @@ def test_two_ffmpegs_are_never_in_one_median() -> None:
             [_with_ffmpeg(name, digest * 64, repeat=n, speed=speed) for n in (1, 2)]
             for name, digest, speed in zip(names, "ab", (1.0, 3.0), strict=True)
         )
-        rows = results.table([*slow, *quick])
+        rows = medians.median_rows([*slow, *quick])
 
         assert sorted((row["ffmpeg_sha256"][0], row["n"], row["speed"]) for row in rows) == [
             ("a", 2, 1.0),
@@ -272,30 +236,11 @@ def test_two_ffmpegs_are_never_in_one_median() -> None:
         assert {row["encode"] for row in rows} == {"x264"}
 
 
-def test_csv_names_the_ffmpeg_of_the_suite() -> None:
-    text = results.as_csv([_with_ffmpeg("patched", "a" * 64), result()]).decode()
-    under_test, own = csv.DictReader(io.StringIO(text))
-
-    assert (under_test["ffmpeg"], under_test["ffmpeg_version"], under_test["ffmpeg_sha256"]) == (
-        "patched",
-        "7.1",
-        "a" * 64,
-    )
-    assert (own["ffmpeg"], own["ffmpeg_sha256"]) == ("", "b" * 64)
-
-
 def test_table_has_null_for_unavailable_quality() -> None:
-    row = results.table([result(vmaf=None)])[0]
+    row = medians.median_rows([result(vmaf=None)])[0]
 
     assert row["vmaf_mean"] is None
     assert row["vmaf_n"] == 0
-
-
-def test_table_sorts_rate_points_by_number() -> None:
-    rates = (2000, 800, 10000)
-    rows = results.table(result(rate=RatePoint(bitrate_kbps=rate)) for rate in rates)
-
-    assert [row["rate_point"] for row in rows] == ["800k", "2000k", "10000k"]
 
 
 def test_artifact_path_names_node_scenario_repeat_and_attempt() -> None:
@@ -338,6 +283,14 @@ def test_folder_writes_once_and_packs_the_same_each_time(tmp_path: Path) -> None
         capture_output=True,
     )
     assert checked.returncode == 0
+
+
+def test_files_of_an_archive_have_the_given_time(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "run", is_dry=False, modified_s=1_770_000_000.9)
+    folder.put("logs/one.txt", b"one")
+    folder.pack(tmp_path / "run.tar.gz")
+    with tarfile.open(tmp_path / "run.tar.gz") as tar:
+        assert [entry.mtime for entry in tar] == [1_770_000_000]
 
 
 def test_dry_folder_reports_changes_and_writes_nothing(tmp_path: Path) -> None:
@@ -386,9 +339,104 @@ def test_a_row_has_only_the_interval_of_its_own_repeats() -> None:
         "high": 6.0,
         "state": "unstable",
     }
-    (row,) = results.table(repeats, [median])
+    (row,) = medians.median_rows(repeats, [median])
     assert (row["speed_low"], row["speed_high"], row["state"]) == (1.0, 6.0, "unstable")
-    (row,) = results.table(repeats, [median | {"n": 7}])
+    (row,) = medians.median_rows(repeats, [median | {"n": 7}])
     assert (row["speed_low"], row["speed_high"], row["state"]) == (None, None, None)
-    (row,) = results.table(repeats)
+    (row,) = medians.median_rows(repeats)
     assert row["state"] is None
+
+
+EXPORT = 'result_id,node,argv\n{ids[0]},worker1,"a\nb"\n{ids[1]},worker1,c\n'
+
+
+def test_csv_has_the_rows_of_the_given_results_in_their_order() -> None:
+    found = [result(), result(repeat=2), result(repeat=3)]
+    ids = [document["id"] for document in found]
+    columns, rows = results.parse_export(EXPORT.format(ids=ids))
+    assert columns == ("result_id", "node", "argv")
+    text = results.as_csv(columns, rows, [found[1], found[0]]).decode()
+    assert text == f'result_id,node,argv\n{ids[1]},worker1,c\n{ids[0]},worker1,"a\nb"\n'
+    assert results.as_csv(columns, rows, found[:1]).decode().count("worker1") == 1
+    with pytest.raises(CorruptError, match=f"lacks the result {ids[2]}"):
+        results.as_csv(columns, rows, found)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "node,argv\n", "result_id,node\nx\n", "result_id,node\nx,y,z\n"]
+)
+def test_a_table_that_is_not_one_of_results_is_refused(content: str) -> None:
+    with pytest.raises(CorruptError, match="the master returned a table"):
+        results.parse_export(content)
+
+
+def _run(suite_name: str, **changed: Any) -> dict[str, Any]:
+    return run(RunState.SUCCEEDED) | {"suite_name": suite_name} | changed
+
+
+def test_a_directory_is_named_after_time_suite_and_id() -> None:
+    demo = _run("demo", id="0198c5f0-1111-7000-8000-0123456789ab")
+    assert results.directory_name(demo) == "20260102T030405Z-demo-456789ab"
+    offset = _run("demo", id=demo["id"], created_at="2026-01-02T03:04:05.678+02:00")
+    assert results.directory_name(offset) == "20260102T010405Z-demo-456789ab"
+
+
+@pytest.mark.parametrize(
+    ("suite", "part"),
+    [
+        ("../../etc/passwd", "etc_passwd"),
+        ("Vergleich für Köln", "Vergleich_f_r_K_ln"),
+        ("…", "suite"),
+        ("x" * 255, "x" * 60),
+        ("-rf .", "rf"),
+    ],
+)
+def test_the_name_of_a_suite_is_safe_as_part_of_a_path(suite: str, part: str) -> None:
+    name = results.directory_name(_run(suite))
+    assert name.split("Z-", maxsplit=1)[1].rpartition("-")[0] == part
+
+
+def test_the_id_of_a_run_is_safe_as_part_of_a_path() -> None:
+    with pytest.raises(CorruptError, match="not a valid file name"):
+        results.directory_name(_run("demo", id="x/../../y"))
+
+
+def test_runs_of_the_same_minute_have_different_directories() -> None:
+    assert len({results.directory_name(_run("demo")) for _ in range(50)}) == 50
+
+
+def test_files_have_the_time_of_the_end_of_the_run() -> None:
+    finished = _run("demo", finished_at="2026-01-02T04:00:00Z")
+    assert results.end_s(finished, []) == datetime(2026, 1, 2, 4, tzinfo=UTC).timestamp()
+    running = _run("demo")
+    assert results.end_s(running, []) == NOW.timestamp()
+    later = result() | {"stored_at": "2026-01-02T03:30:00Z"}
+    assert results.end_s(running, [result(), later]) == NOW.timestamp() + 25 * 60 + 55
+
+
+def _priced(**cells: str) -> dict[str, Any]:
+    (row,) = medians.median_rows([found := result()], (), {found["id"]: cells})
+    return row
+
+
+def test_costs_are_those_of_the_price_book() -> None:
+    row = _priced(book_currency="EUR", book_cost_per_video_minute="0.0005")
+    assert (row["cost_per_video_hour"], row["currency"]) == (pytest.approx(0.03), "EUR")
+    assert row["cost_per_stream_hour"] is None
+    row = _priced(
+        book_currency="EUR", book_cost_per_video_minute="0.1", book_cost_per_stream_hour="0.5"
+    )
+    assert (row["cost_per_video_hour"], row["cost_per_stream_hour"]) == (None, 0.5)
+    row = _priced(book_currency="", book_cost_per_video_minute="", book_cost_per_stream_hour="")
+    assert (row["cost_per_video_hour"], row["currency"]) == (None, None)
+
+
+def test_ranges_need_six_repeats_with_the_figure() -> None:
+    repeats = [result(repeat=n, vmaf=80.0 + n) for n in range(6)]
+    (row,) = medians.median_rows(repeats)
+    assert row["ranges"]["vmaf_mean"] == [80.0, 85.0]
+    assert row["ranges"]["energy_gross_j"] is None
+    (row,) = medians.median_rows(repeats[1:])
+    assert row["ranges"]["vmaf_mean"] is None
+    (row,) = medians.median_rows([*repeats, result(repeat=7, vmaf=None)])
+    assert row["ranges"]["vmaf_mean"] is None

@@ -1,9 +1,6 @@
 """Tests that the modules and the distributions of the farm use the same rules for texts."""
 
-import csv
-import io
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible.module_utils.ffrtmp import results, runs
@@ -11,22 +8,12 @@ from ansible.module_utils.ffrtmp import value_rules as of_modules
 from ansible.module_utils.ffrtmp.errors import CorruptError, SettingsError
 from ffrtmp_shared import value_rules as of_farm
 
-from .documents import result
-
 
 def test_the_modules_and_the_farm_have_one_definition(root: Path) -> None:
     """Check that a copy that replaces the link would be noticed if it differs."""
     assert of_modules.RULES == of_farm.RULES
     assert Path(of_modules.__file__).read_bytes() == Path(of_farm.__file__).read_bytes()
     assert Path(of_modules.__file__).is_relative_to(root / "module_utils")
-
-
-@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1+1", "-1+1", "@SUM(A1)"])
-def test_a_name_is_never_a_formula_in_the_csv(name: str) -> None:
-    found: dict[str, Any] = result()
-    found["scenario"]["source"]["name"] = name
-    (row,) = csv.DictReader(io.StringIO(results.as_csv([found]).decode()))
-    assert row["source"] == f"'{name}"
 
 
 @pytest.mark.parametrize("key", ["a\nb", "a\tb", "\u00fc", "x" * 256])

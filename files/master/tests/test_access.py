@@ -15,6 +15,7 @@ AGENT = {"worker1"}
 ANYONE = VIEWER | AGENT | {None}
 
 ROUTES: dict[tuple[str, str], set[str | None]] = {
+    ("GET", "/"): ANYONE,
     ("GET", "/healthz"): ANYONE,
     ("GET", "/readyz"): ANYONE,
     ("GET", "/metrics"): set(VIEWER),
@@ -24,6 +25,7 @@ ROUTES: dict[tuple[str, str], set[str | None]] = {
     ("POST", "/v1/runs/plan"): set(SUBMITTER),
     ("GET", "/v1/runs"): set(VIEWER),
     ("GET", "/v1/runs/{run_id}"): set(VIEWER),
+    ("GET", "/v1/runs/{run_id}/suite"): set(VIEWER),
     ("GET", "/v1/runs/{run_id}/precision"): set(VIEWER),
     ("POST", "/v1/runs/{run_id}/cancel"): set(SUBMITTER),
     ("POST", "/v1/runs/{run_id}/retry"): set(SUBMITTER),

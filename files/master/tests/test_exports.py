@@ -10,35 +10,36 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import msgspec
 import pyarrow.parquet
 import pytest
 from databases import begin_new_epoch, writing
 from ffrtmp_master.api import exports
 from ffrtmp_master.exports import columns, formats
+from ffrtmp_master.exports.exported_result import ExportedResult, cost_of_result
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import results
 from ffrtmp_shared.measurement import (
-    LiveMeasurement,
     RateProbe,
     RateSearch,
     ReceivedChunk,
     ReceivedMeasurement,
     Unavailable,
 )
-from ffrtmp_shared.models import Result
+from ffrtmp_shared.models import Result, Run
+from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.scenario import LadderSettings, LiveSettings
 from in_process_master import MasterHarness
+from msgspec import inspect
 from msgspec.structs import replace
 from sqlalchemy import text
 
-ROOT = Path(__file__).resolve().parents[3]
 FORMATS = ("jsonl", "csv", "parquet")
 WHOLE = {column.name for column in columns.COLUMNS if column.kind is columns.Kind.WHOLE}
+NO_PRICES = PriceBook()
 NUMBERS = {column.name for column in columns.COLUMNS if column.kind is columns.Kind.NUMBER}
 
 
@@ -174,9 +175,13 @@ def result(filled: Any) -> Result:
     return msgspec.convert(harness.every("/v1/results")[0], Result)
 
 
-def written(kind: str, results: list[Result]) -> bytes:
+def exported(found: list[Result], book: PriceBook) -> list[ExportedResult]:
+    return [ExportedResult(result, None, cost_of_result(result, book)) for result in found]
+
+
+def written(kind: str, found: list[Result], book: PriceBook = NO_PRICES) -> bytes:
     table = formats.FORMATS[kind]()
-    return table.head() + table.part(results) + table.tail()
+    return table.head() + table.part(exported(found, book)) + table.tail()
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -195,21 +200,33 @@ def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> 
     (row,) = as_rows(written(kind, [replace(result, measurement=measurement)]), kind)
     empty = {name for name, value in row.items() if value is None}
     vmaf = {column.name for column in columns.COLUMNS if column.name.startswith("vmaf_")}
-    vmaf |= {"psnr_y_mean_db", "ssim_libvmaf_mean", "ssim_ffmpeg_mean", "xpsnr_y_db"}
-    energy = {column.name for column in columns.COLUMNS if column.name.startswith("energy_")}
+    vmaf = (vmaf | _names_below("quality")) - {"vmaf_unavailable"}
+    energy = _names_below("energy", "gpu_energy") - {"energy_unavailable", "gpu_energy_unavailable"}
     others = {"first_frame_s", "cpu_governor", "cpu_frequency_mhz"}
-    others |= {"crf", "cq"}
     others |= {column.name for column in columns.COLUMNS if column.name.startswith("target_")}
     # These columns belong to other kinds of measurement.
-    others |= {"streams", "power_w", "watts_per_stream", *LiveMeasurement.__struct_fields__}
-    others |= {"gpu_power_w", "cost_per_stream_hour", "currency"}
-    others |= {"gpu_energy_gross_j", "gpu_energy_net_j", "gpu_energy_idle_w"}
-    others -= {"duration_s", "helpers_cpu_s"}
-    others |= {column.name for column in columns.COLUMNS if column.name.startswith("received_")}
-    # This column is for suites that compare FFmpeg builds.
-    others |= {"ffmpeg"}
-    assert empty == (vmaf | energy) - {"vmaf_unavailable", "energy_unavailable"} | others
+    others |= _names_below("density", "live", "received")
+    others |= {"ladder_together", "decode_threads", "live_requested_s", "live_measure_received"}
+    others |= {column.name for column in columns.COLUMNS if column.name.startswith("density_")}
+    others |= {column.name for column in columns.COLUMNS if column.name.startswith("synthetic_")}
+    # The encode has none of these settings, and the suite does not compare FFmpeg builds.
+    others |= {"crf", "cq", "max_kbps", "buffer_kbit", "width_px", "height_px", "frame_rate"}
+    others |= {"options", "source_url", "ffmpeg", "ffmpeg_url"}
+    # The row was written without a run and without prices.
+    others |= {column.name for column in columns.COLUMNS if column.path.startswith("run.")}
+    others |= {"book_currency", "book_cost_per_video_minute", "book_cost_per_stream_hour"}
+    others |= {"book_cost_per_ladder_hour", "carbon_g_per_video_minute"}
+    assert empty == vmaf | energy | others
     assert row["vmaf_unavailable"] == unknown.reason, "quoted text is restored exactly"
+
+
+def _names_below(*parts: str) -> set[str]:
+    """Return the names of the columns for values in parts of a measurement."""
+    return {
+        column.name
+        for column in columns.COLUMNS
+        if column.path.startswith(tuple(f"result.measurement.{part}." for part in parts))
+    }
 
 
 def test_a_received_stream_has_values_only_if_it_was_measured(result: Result) -> None:
@@ -287,32 +304,115 @@ def test_the_setting_that_reached_a_vmaf_is_exported(
 def test_parquet_is_typed(result: Result) -> None:
     schema = pyarrow.parquet.read_schema(io.BytesIO(written("parquet", [result])))
     types = {str(field.type) for field in schema}
-    assert types == {"string", "int64", "double", "timestamp[us, tz=UTC]"}
+    assert types == {"string", "int64", "double", "bool", "timestamp[us, tz=UTC]"}
     (row,) = as_rows(written("parquet", [result]), "parquet")
     assert row["stored_at"] == result.stored_at
 
 
-def test_csv_begins_with_the_columns_of_the_control_node(
-    filled: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        ansible.module_utils,
-        "__path__",
-        [*ansible.module_utils.__path__, str(ROOT / "module_utils")],
+# Values that are not in the table, with the reason or the columns that contain them.
+NOT_IN_THE_TABLE = {
+    "run.state": "changes until the run has ended",
+    "result.scenario.source.sha256": "source_sha256, also that of a generated source",
+    "result.scenario.ffmpeg.sha256": "ffmpeg_sha256, also that of the farm's build",
+    "result.scenario.encode.encoder": "encoder",
+    "result.scenario.encode.rate.crf": "crf, also that which reached a requested VMAF",
+    "result.scenario.encode.rate.cq": "cq, also that which reached a requested VMAF",
+    "result.scenario.encode.rate.vmaf_tolerance": "target_tolerance",
+    "result.measurement.rate_search.vmaf_target": "target_vmaf",
+    "result.measurement.rate_search.control": "crf or cq, of which the other one is empty",
+    "result.measurement.rate_search.setting": "crf or cq",
+}
+# Columns that are made of several values.
+COMPUTED = {"rate_point", "crf", "cq", "target_probes", "options", "verdict_reasons", "argv"}
+
+
+def scalars(found: Any, path: str) -> Iterator[str]:
+    """Yield the paths of all values of a type that are not part of a list or of a dictionary."""
+    match found:
+        case inspect.UnionType():
+            for member in found.types:
+                yield from scalars(member, path)
+        case inspect.StructType() if found.cls is Unavailable:
+            # The reasons of the parts of a measurement have columns, those of single values do not.
+            return
+        case inspect.StructType():
+            for field in found.fields:
+                yield from scalars(field.type, f"{path}.{field.encode_name}")
+        case inspect.Metadata():
+            yield from scalars(found.type, path)
+        case inspect.NoneType():
+            return
+        case inspect.ListType() | inspect.VarTupleType() | inspect.DictType():
+            return
+        case _:
+            yield path
+
+
+def test_the_table_has_a_column_for_every_scalar() -> None:
+    every = set(scalars(inspect.type_info(Result), "result"))
+    every |= set(scalars(inspect.type_info(Run), "run")) - {"run.id"}
+    shown = {column.path for column in columns.COLUMNS if column.path}
+    missing = sorted(every - shown - NOT_IN_THE_TABLE.keys())
+    assert not missing, (
+        f"add columns for {missing} to ffrtmp_master/exports/columns.py and docs/results.md"
     )
-    from ansible.module_utils.ffrtmp import results as control_node
+    assert every >= NOT_IN_THE_TABLE.keys()
+    added = {path for path in shown - every if not path.endswith(".reason")}
+    assert {path for path in added if not path.startswith("cost.")} == {
+        "result.scenario.encoder",
+        "result.measurement.encode.cpu_s",
+    }
+    assert {column.name for column in columns.COLUMNS if not column.path} == COMPUTED
+    names = [column.name for column in columns.COLUMNS]
+    assert len(names) == len(set(names))
 
+
+def test_rows_have_the_properties_of_their_runs(filled: Any) -> None:
     harness, run = filled
-    theirs = control_node.as_csv(harness.every("/v1/results", run=run["id"])).decode()
-    ours = export(harness, "csv", run=run["id"]).decode()
-    width = len(control_node.COLUMNS)
-    cut = [line[:width] for line in csv.reader(io.StringIO(ours))]
-    assert cut == list(csv.reader(io.StringIO(theirs)))
+    *of_run, single = as_rows(export(harness, "csv"), "csv")
+    for row in of_run:
+        assert (row["suite_name"], row["run_seed"]) == (run["suite_name"], run["seed"])
+        assert row["run_created_by"] == run["created_by"]
+        assert row["run_priority"] == run["priority"]
+    assert {value for name, value in single.items() if name.startswith("run_")} == {None}
 
 
-def many(result: Result, count: int) -> Iterator[list[Result]]:
+def test_rows_have_costs_by_the_price_book(result: Result) -> None:
+    book = parse_book(
+        {
+            "entries": [
+                {
+                    "currency": "EUR",
+                    "source": "contract",
+                    "nodes": {result.node: {"per_hour": 3.6, "includes_energy": True}},
+                }
+            ]
+        }
+    )
+    (row,) = as_rows(written("csv", [result], book), "csv")
+    # The encode took 2 s and encoded 4 s of video.
+    assert (row["book_currency"], row["book_cost_unavailable"]) == ("EUR", None)
+    assert row["book_cost_per_video_minute"] == pytest.approx(2 / 3600 * 3.6 * 60 / 4)
+    assert (row["book_cost_per_stream_hour"], row["book_cost_per_ladder_hour"]) == (None, None)
+    assert row["carbon_unavailable"] == "no_carbon_intensity"
+    (row,) = as_rows(written("csv", [result]), "csv")
+    assert row["book_cost_unavailable"] == row["carbon_unavailable"] == "no_price_book"
+
+
+def test_flags_are_words(result: Result) -> None:
+    live = replace(result.scenario, live=LiveSettings(measure_received=True))
+    ladder = replace(result.scenario, encode=None, ladder=LadderSettings(renditions=()))
+    changed = [replace(result, scenario=scenario) for scenario in (live, ladder, result.scenario)]
+    rows = list(csv.DictReader(io.StringIO(written("csv", changed).decode())))
+    assert [row["live_measure_received"] for row in rows] == ["true", "", ""]
+    assert [row["ladder_together"] for row in rows] == ["", "true", ""]
+    parquet = as_rows(written("parquet", changed), "parquet")
+    assert [row["ladder_together"] for row in parquet] == [None, True, None]
+
+
+def many(result: Result, count: int) -> Iterator[list[ExportedResult]]:
     for _ in range(count):
-        yield [result] * 1000
+        yield exported([result], NO_PRICES) * 1000
 
 
 @pytest.mark.parametrize("pages", [10, pytest.param(30, marks=pytest.mark.deep)])
@@ -320,7 +420,7 @@ def many(result: Result, count: int) -> Iterator[list[Result]]:
 def test_written_results_are_not_held_in_memory(result: Result, kind: str, pages: int) -> None:
     table = formats.FORMATS[kind]()
     table.head()
-    table.part([result] * 1000)
+    table.part(exported([result], NO_PRICES) * 1000)
     tracemalloc.start()
     written_bytes = sum(len(table.part(page)) for page in many(result, pages))
     held_bytes, _ = tracemalloc.get_traced_memory()

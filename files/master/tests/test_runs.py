@@ -25,6 +25,14 @@ def test_a_bad_suite_is_refused_with_its_lines(ready_harness: Any) -> None:
     )
 
 
+def test_the_suite_of_a_run_is_returned_as_submitted(ready_harness: Any) -> None:
+    text = ready_harness.suite() + "# für München\n"
+    run = ready_harness.run(text)
+    answer = ready_harness.call("viewer", "GET", f"/v1/runs/{run['id']}/suite")
+    assert answer.headers["content-type"] == "application/yaml"
+    assert answer.content.decode() == text
+
+
 def test_a_source_must_be_uploaded_before_a_run_but_not_before_a_plan(harness: Any) -> None:
     harness.register("worker1")
     status, problem = refused(harness, harness.suite())

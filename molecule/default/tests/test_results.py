@@ -23,11 +23,22 @@ def _folder_of(suite: str) -> Path:
     """Return the folder of the only run of a suite."""
     found = [
         folder
-        for folder in RESULTS.iterdir()
+        for folder in RESULTS.glob(f"[0-9]*-{suite}-*")
         if json.loads((folder / "results.json").read_text())["run"]["suite_name"] == suite
     ]
     assert len(found) == 1, sorted(RESULTS.iterdir())
     return found[0]
+
+
+def test_the_directories_of_runs_are_recognizable(run_folder: Path) -> None:
+    assert re.fullmatch(r"\d{8}T\d{6}Z-demo-[0-9a-f]{8}", run_folder.name)
+    assert "name: demo\n" in (run_folder / "suite.yml").read_text()
+    title, *lines = (run_folder / "table.txt").read_text().splitlines()
+    assert title.startswith("Suite demo, farm molecule, run ")
+    assert sum("worker1" in line for line in lines) >= len(ENCODERS)
+    latest = RESULTS / "latest"
+    assert latest.is_symlink()
+    assert latest.resolve() in set(RESULTS.glob("[0-9]*"))
 
 
 @pytest.fixture(scope="module")

@@ -200,7 +200,7 @@ def problems_of(found: dict[str, Any], table: dict[str, Check], where: str) -> I
 @pytest.fixture(scope="module", params=SUITES)
 def suite(request: pytest.FixtureRequest) -> tuple[str, list[dict[str, Any]]]:
     """Return the name of each suite and the results that run-benchmark.yml has fetched."""
-    documents = [json.loads(file.read_text()) for file in RESULTS.glob("*/results.json")]
+    documents = [json.loads(file.read_text()) for file in RESULTS.glob("[0-9]*/results.json")]
     (document,) = (found for found in documents if found["run"]["suite_name"] == request.param)
     return request.param, document["results"]
 

@@ -46,7 +46,7 @@ def _run_within(
         done = run_playbook("run-benchmark.yml", "--extra-vars", json.dumps(variables))
     finally:
         _set({})
-    (run_folder,) = (path for path in results.iterdir() if path.is_dir())
+    (run_folder,) = results.glob("[0-9]*")
     return done, run_folder
 
 

@@ -82,7 +82,7 @@ def reported_part(stored: Any, reported: Any) -> Any:
 
 
 def test_the_run_in_progress_lost_no_job_and_has_no_job_twice(results_dir: Path) -> None:
-    (run,) = (path for path in results_dir.iterdir() if path.is_dir())
+    (run,) = results_dir.glob("[0-9]*")
     document = json.loads((run / "results.json").read_text())
     results = document["results"]
     assert document["run"]["state"] == "succeeded"
@@ -167,7 +167,7 @@ def test_the_report_in_the_spool_was_delivered_once(host: Host, results_dir: Pat
     undelivered = json.loads(
         (results_dir.parent / f"{_farm_name(results_dir)}-previous/undelivered.json").read_text()
     )
-    (run,) = (path for path in results_dir.iterdir() if path.is_dir())
+    (run,) = results_dir.glob("[0-9]*")
     results = json.loads((run / "results.json").read_text())["results"]
     (delivered,) = (item for item in results if item["job_id"] == undelivered["job_id"])
     assert delivered["attempt"] == undelivered["result"]["attempt"]

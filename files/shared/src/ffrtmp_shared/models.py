@@ -58,6 +58,10 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     gpus: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
 
 
+NODE_EXPORTERS = ("cpu", "gpu", "ffmpeg", "docker_stats", "node")
+"""The exporters that a node may run, by the names under which it registers their ports."""
+
+
 class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Description of a node that its agent sends at startup.
 

@@ -44,7 +44,7 @@ async def stream_events(
     of a run may be sent twice. If `run` is given and that run has already ended, its end is sent
     too. The stream ends if the database is replaced by a backup.
     """
-    marks = None if last is None else parse_cursor(last)
+    marks = None if last is None else parse_cursor(last, "Last-Event-ID")
 
     def check(connection: Connection) -> History:
         if run is not None:

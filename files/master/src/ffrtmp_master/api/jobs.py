@@ -24,7 +24,7 @@ from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import leases, operator_actions, pending_reasons
 from ffrtmp_master.services import Services
-from ffrtmp_master.store import audit, jobs
+from ffrtmp_master.store import audit, jobs, runs
 from ffrtmp_master.store.errors import UnprocessableError
 from ffrtmp_master.store.jobs import JobFilter
 from ffrtmp_master.store.priorities import priority_of
@@ -42,7 +42,7 @@ MomentQuery = Annotated[datetime | None, QueryParameter(description="a time with
 @get(
     "/v1/jobs",
     guards=[require_role(Role.VIEWER)],
-    responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_jobs(
     services: InjectedServices,
@@ -59,7 +59,8 @@ async def list_jobs(
 ) -> JobPage:
     """List the jobs that match all given filters, in the order of their ids.
 
-    `node` selects jobs that are bound to the node, are leased to it, or ended on it.
+    `node` selects jobs that are bound to the node, are leased to it, or ended on it. If there is no
+    such run, the response is 404.
     """
     job_filter = JobFilter(
         run_id=run,
@@ -73,6 +74,8 @@ async def list_jobs(
     after = after_id(cursor)
 
     def read(connection: Connection) -> JobPage:
+        if run is not None:
+            runs.check_exists(connection, run)
         found = jobs.page_of_jobs(connection, job_filter, after, limit)
         return JobPage(
             items=_with_pending_reason(connection, found.items, services),

@@ -89,7 +89,7 @@ async def update_node(
 ) -> Node:
     """Set a node to active or draining. A draining node finishes its jobs and claims no more."""
     if data.state is NodeState.OFFLINE:
-        raise UnprocessableError("the state offline cannot be set; set active or draining")
+        raise UnprocessableError("state: offline cannot be set; allowed are active, draining")
     by = request.user.name
 
     def update(work: UnitOfWork) -> Node:

@@ -11,6 +11,8 @@ from ffrtmp_master.store.errors import UnprocessableError
 PAGE = 200
 """The default number of items per page."""
 
+_NOT_A_CURSOR = "cursor: {!r} is not a cursor of this list; send one that the master returned"
+
 Cursor = Annotated[
     str,
     QueryParameter(
@@ -30,7 +32,7 @@ def after_id(cursor: str) -> UUID | None:
     try:
         return UUID(cursor)
     except ValueError as error:
-        raise UnprocessableError(f"{cursor!r} is not a cursor of this list") from error
+        raise UnprocessableError(_NOT_A_CURSOR.format(cursor)) from error
 
 
 def before_number(cursor: str) -> int | None:
@@ -38,5 +40,5 @@ def before_number(cursor: str) -> int | None:
     if not cursor:
         return None
     if not is_number(cursor):
-        raise UnprocessableError(f"{cursor!r} is not a cursor of this list")
+        raise UnprocessableError(_NOT_A_CURSOR.format(cursor))
     return int(cursor)

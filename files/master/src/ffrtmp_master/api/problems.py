@@ -15,6 +15,7 @@ from litestar.types import ExceptionHandlersMap
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from ffrtmp_master.api.request_errors import explain_error
 from ffrtmp_master.store.availability import WriterClosedError, is_full, is_read_only
 from ffrtmp_master.store.errors import (
     BusyError,
@@ -214,20 +215,14 @@ def _details(extra: object) -> list[tuple[str, str]]:
     if not isinstance(extra, list):
         return []
     return [
-        (_field_name(item), str(item["message"]))
+        (str(item.get("key") or ""), str(item["message"]))
         for item in extra
         if isinstance(item, dict) and "message" in item
     ]
 
 
-def _field_name(item: Mapping[str, Any]) -> str:
-    name = str(item.get("key") or "")
-    # Litestar reports the parameter of the handler instead of the header.
-    return name.replace("_", "-").title() if item.get("source") == "header" else name
-
-
 def _as_response(request: _AnyRequest, error: Exception) -> Response[bytes]:
-    found = problem_of(error, request.method, request.url.path)
+    found = problem_of(explain_error(request, error), request.method, request.url.path)
     return Response(
         found.body, status_code=found.status, media_type=MEDIA_TYPE, headers=dict(found.headers)
     )

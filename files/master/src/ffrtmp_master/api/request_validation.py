@@ -57,5 +57,7 @@ async def check(request: Call) -> None:
         }
         unknown = sorted(set(request.query_params) - known)
         if unknown:
-            errors = [{"key": name, "message": "unknown query parameter"} for name in unknown]
+            allowed = f"allowed are {', '.join(sorted(known))}" if known else "there are none here"
+            message = f"unknown query parameter; {allowed}"
+            errors = [{"key": name, "message": message} for name in unknown]
             raise ClientException("the request has unknown query parameters", extra=errors)

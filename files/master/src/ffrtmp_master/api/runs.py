@@ -38,6 +38,8 @@ IdempotencyKey = Annotated[
     str | None, HeaderParameter(name="Idempotency-Key", pattern=value_rules.KEY)
 ]
 
+_YAML = "application/yaml"
+
 _REFUSALS = problems.document_problems(
     HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -160,6 +162,23 @@ async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
 
 
 @get(
+    "/v1/runs/{run_id:uuid}/suite",
+    guards=[require_role(Role.VIEWER)],
+    media_type=_YAML,
+    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
+)
+async def get_suite(run_id: FromPath[UUID], services: InjectedServices) -> Response[bytes]:
+    """Return the suite of a run, as it was submitted."""
+
+    def read(connection: Connection) -> str:
+        runs.check_exists(connection, run_id)
+        return runs.suite_of(connection, run_id)
+
+    text = await services.reader.read(read)
+    return Response(text.encode(), media_type=_YAML)
+
+
+@get(
     "/v1/runs/{run_id:uuid}/precision",
     guards=[require_role(Role.VIEWER)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS),
@@ -249,5 +268,5 @@ def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **deta
 
 
 ROUTES: tuple[Any, ...] = (
-    create_run, plan_run, list_runs, get_run, get_precision, cancel_run, retry_run
+    create_run, plan_run, list_runs, get_run, get_suite, get_precision, cancel_run, retry_run
 )  # fmt: skip

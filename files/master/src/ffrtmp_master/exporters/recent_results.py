@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from ffrtmp_shared.measurement import Unavailable, VerdictState
+from ffrtmp_analysis.measurement_time import measurement_time_s
+from ffrtmp_shared.measurement import VerdictState
 from ffrtmp_shared.models import Result
 
 from ffrtmp_master.exporters.scenario_labels import ScenarioLabels
@@ -186,18 +187,6 @@ class RecentResults(Generic[V]):
             obsolete = [labels for labels, found in scenarios.items() if is_obsolete(found)]
             for labels in obsolete:
                 del scenarios[labels]
-
-
-def measurement_time_s(result: Result) -> float:
-    """Return the Unix time of a measurement, or that of its storage if it is unknown.
-
-    Earlier releases of the agent did not report the former. If it is after the time of storage, the
-    clock of the worker is wrong.
-    """
-    measured_at = result.measurement.environment.measured_at
-    if isinstance(measured_at, Unavailable):
-        return result.stored_at.timestamp()
-    return min(measured_at, result.stored_at).timestamp()
 
 
 def verdict_of(result: Result) -> str:

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import ClassVar, Protocol
 
 import msgspec
-from ffrtmp_shared.models import Result
 from ffrtmp_shared.value_rules import csv_cell
 
 from ffrtmp_master.exports.columns import COLUMNS, Kind, Value
+from ffrtmp_master.exports.exported_result import ExportedResult
 
 
 class TableFormat(Protocol):
@@ -21,7 +21,7 @@ class TableFormat(Protocol):
     def head(self) -> bytes:
         """Return the bytes before all results."""
 
-    def part(self, results: Sequence[Result]) -> bytes:
+    def part(self, results: Sequence[ExportedResult]) -> bytes:
         """Return the encoded results."""
 
     def tail(self) -> bytes:
@@ -37,9 +37,9 @@ class JsonLines(TableFormat):
         """Return no bytes."""
         return b""
 
-    def part(self, results: Sequence[Result]) -> bytes:
+    def part(self, results: Sequence[ExportedResult]) -> bytes:
         """Return the encoded results."""
-        return b"".join(msgspec.json.encode(result) + b"\n" for result in results)
+        return b"".join(msgspec.json.encode(exported.result) + b"\n" for exported in results)
 
     def tail(self) -> bytes:
         """Return no bytes."""
@@ -55,7 +55,7 @@ class Csv(TableFormat):
         """Return a line with the column names."""
         return _as_csv([[column.name for column in COLUMNS]])
 
-    def part(self, results: Sequence[Result]) -> bytes:
+    def part(self, results: Sequence[ExportedResult]) -> bytes:
         """Return one line for each result."""
         return _as_csv([_in_csv(column.of(result)) for column in COLUMNS] for result in results)
 
@@ -80,6 +80,7 @@ class Parquet(TableFormat):
             Kind.TEXT: pyarrow.string(),
             Kind.WHOLE: pyarrow.int64(),
             Kind.NUMBER: pyarrow.float64(),
+            Kind.FLAG: pyarrow.bool_(),
             Kind.MOMENT: pyarrow.timestamp("us", tz="UTC"),
         }
         self._schema = pyarrow.schema([(column.name, types[column.kind]) for column in COLUMNS])
@@ -92,7 +93,7 @@ class Parquet(TableFormat):
         """Return the magic number of the format."""
         return self._sink.drain()
 
-    def part(self, results: Sequence[Result]) -> bytes:
+    def part(self, results: Sequence[ExportedResult]) -> bytes:
         """Return one row group with the results."""
         columns = [
             self._arrow.array([column.of(result) for result in results], type=field.type)
@@ -144,6 +145,8 @@ def _as_csv(rows: Iterable[Sequence[Value]]) -> bytes:
 
 
 def _in_csv(value: Value) -> Value:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     cell: Value = csv_cell(value)
     return cell.isoformat() if isinstance(cell, datetime) else cell
 

@@ -22,6 +22,7 @@ from ffrtmp_master.api import (
     events,
     exports,
     health,
+    index,
     jobs,
     logs,
     nodes,
@@ -93,6 +94,7 @@ def build_framework(served: ServicesHolder) -> Litestar:
 
     return Litestar(
         route_handlers=[
+            *index.ROUTES,
             *health.ROUTES,
             *runs.ROUTES,
             *jobs.ROUTES,

@@ -15,7 +15,7 @@ from ffrtmp_shared import logs, value_rules
 from litestar.exceptions import ClientException, NotFoundException
 from litestar.types import ASGIApp, Message, Receive, Send
 
-from ffrtmp_master.api import problems
+from ffrtmp_master.api import field_errors, problems
 from ffrtmp_master.api.agent_endpoints import ENDPOINTS, AgentCall, AgentResponse, Endpoint
 from ffrtmp_master.api.request_validation import MAX_AGENT_BODY_BYTES, check_json
 from ffrtmp_master.auth.authorization import check_role
@@ -108,6 +108,8 @@ async def respond(services: Services, match: Match, request: RawRequest) -> RawR
         logs.add_context(who=holder.name, node=holder.node, job_id=job_part or None)
         check_role(holder, endpoint.role)
         check_json(headers.get(b"content-type", b"").decode("latin-1"))
+        # A wrong id is reported even if the body is wrong, too.
+        job_id = _job_id(job_part)
         _check_connected(request)
         content = request.content
         if not isinstance(content, bytes):
@@ -118,7 +120,7 @@ async def respond(services: Services, match: Match, request: RawRequest) -> RawR
         else:
             body = _decoded(endpoint, content)
             value_rules.check_json_texts(content)
-        call = AgentCall(holder, _job_id(job_part), body, content, headers, request.hung_up)
+        call = AgentCall(holder, job_id, body, content, headers, request.hung_up)
         response = _raw_response(await endpoint.handler(services, call))
     # Every error becomes a problem document; `problem_of` logs it.
     except Exception as error:
@@ -173,7 +175,7 @@ def _job_id(part: str) -> UUID:
     try:
         return msgspec.convert(part, UUID)
     except msgspec.ValidationError as error:
-        raise NotFoundException(f"there is no job {part!r}") from error
+        raise NotFoundException(f"there is no job {part[:64]!r}: its id is a UUID") from error
 
 
 def _too_large() -> TooLargeError:
@@ -198,8 +200,9 @@ def _decoded(endpoint: Endpoint[B], body: bytes) -> B:
     try:
         decoded: B = _DECODERS[endpoint.route].decode(body)
     except msgspec.DecodeError as error:
-        message, _, place = str(error).partition(" - at `")
-        extra = [{"key": place.rpartition("$")[2].strip(".`"), "message": message}]
+        place, message = field_errors.split_message(error)
+        message = field_errors.describe_field(endpoint.body, place, message)
+        extra = [{"key": place, "message": message}]
         raise ClientException("the body is not valid", extra=extra) from error
     return decoded
 

@@ -123,12 +123,22 @@ class History:
         return oldest if oldest.startswith(_FIRST_PREFIX) or not oldest else "unknown"
 
 
-def parse_cursor(cursor: str) -> tuple[Mark, ...]:
+def parse_cursor(cursor: str, name: str = "cursor") -> tuple[Mark, ...]:
     """Parse a cursor that `History.cursor_at` returned. An empty cursor has no marks.
 
-    Raises UnprocessableError if the text is not such a cursor.
+    Args:
+        cursor: The text.
+        name: The parameter that contains it, for the error.
+
+    Raises:
+        UnprocessableError: The text is not such a cursor.
     """
-    return tuple(_mark(part, cursor) for part in cursor.split("-")) if cursor else ()
+    marks = [_mark(part) for part in cursor.split("-")] if cursor else []
+    if None in marks:
+        raise UnprocessableError(
+            f"{name}: {cursor!r} is not a cursor of this list; send one that the master returned"
+        )
+    return tuple(mark for mark in marks if mark is not None)
 
 
 def read_history(connection: Connection, table: Table) -> History:
@@ -252,10 +262,10 @@ def _text(mark: Mark) -> str:
     return f"{mark.epoch}.{position}" if mark.epoch else position
 
 
-def _mark(text_of_mark: str, cursor: str) -> Mark:
+def _mark(text_of_mark: str) -> Mark | None:
     found = _MARK.fullmatch(text_of_mark)
     if found is None or not (is_number(found[2]) and is_number(found[3])):
-        raise UnprocessableError(f"{cursor!r} is not a cursor of this list")
+        return None
     return Mark(found[1] or "", Position(int(found[2]), int(found[3])))
 
 

@@ -27,9 +27,31 @@ def get_run(connection: Connection, run_id: UUID) -> Run:
     return _runs(connection, [row])[0]
 
 
+def check_exists(connection: Connection, run_id: UUID) -> None:
+    """Raise NotFoundError if there is no such run."""
+    if connection.execute(select(runs.c.id).where(runs.c.id == run_id)).first() is None:
+        raise NotFoundError(f"there is no run {run_id}")
+
+
 def suite_of(connection: Connection, run_id: UUID) -> str:
     """Return the text of the suite of an existing run, as it was submitted."""
     return str(connection.execute(select(runs.c.suite).where(runs.c.id == run_id)).scalar_one())
+
+
+def submissions(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, RunRow]:
+    """Return the properties of runs that do not depend on their jobs, without the suites."""
+    columns = (
+        runs.c.id,
+        runs.c.suite_name,
+        runs.c.key,
+        runs.c.seed,
+        runs.c.priority,
+        runs.c.created_at,
+        runs.c.created_by,
+        runs.c.finished_at,
+    )
+    rows = connection.execute(select(*columns).where(runs.c.id.in_(list(run_ids)))).all()
+    return {row.id: row for row in rows}
 
 
 def by_key(connection: Connection, created_by: str, key: str) -> RunRow | None:
