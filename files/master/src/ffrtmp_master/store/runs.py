@@ -40,7 +40,7 @@ def suite_of(connection: Connection, run_id: UUID) -> str:
 
 def submissions(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, RunRow]:
     """Return the properties of runs that do not depend on their jobs, without the suites."""
-    columns = (
+    columns = [
         runs.c.id,
         runs.c.suite_name,
         runs.c.key,
@@ -49,7 +49,7 @@ def submissions(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, R
         runs.c.created_at,
         runs.c.created_by,
         runs.c.finished_at,
-    )
+    ]
     rows = connection.execute(select(*columns).where(runs.c.id.in_(list(run_ids)))).all()
     return {row.id: row for row in rows}
 
