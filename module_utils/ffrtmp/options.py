@@ -37,6 +37,7 @@ _PORT_MAX = 65535
 _HOST_MAX_CHARACTERS = 253
 _TOKEN = re.compile(rf"[!-~]{{1,{_TOKEN_MAX_CHARACTERS}}}")
 _KEY = re.compile(value_rules.KEY)
+_LINE = re.compile(value_rules.LINE)
 _NAME = re.compile(value_rules.NAME)
 _URL = re.compile(value_rules.URL)
 _RTMP_URL = re.compile(r"(rtmps?://[!-~]{1,2000})?")
@@ -219,6 +220,10 @@ _RULES: dict[str, _Rule] = {
     "cpus": _SET,
     "crl_file": _PATH,
     "dest": _PATH,
+    "farm_name": _Rule(
+        lambda text: not text or _LINE.fullmatch(text) is not None,
+        f"be empty or {value_rules.RULES[value_rules.LINE]}",
+    ),
     "group": _matching(_ACCOUNT, "be the name or the number of a group"),
     "heartbeat_s": _between(1, WAIT_MAX_S, "seconds"),
     "key": _Rule(

@@ -46,6 +46,7 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "cpus": (["0"] * 2000, ["1" * 5000], ["0\n"]),
     "dest": PATHS,
     "key": ("", "a\nb", "ü", "x" * 256, " x", "x "),
+    "farm_name": ("a\nb", "a\x00b", "x" * 256),
     "host": ("", "a b", "10.0.0.256"),
     "inputs": tuple([path] for path in PATHS),
     "key_file": PATHS,
