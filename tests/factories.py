@@ -39,6 +39,7 @@ def registration(
     gpus: tuple[str, ...] = (),
     more_kinds: tuple[str, ...] = (),
     ffmpeg_under_test: bool = False,
+    exporters: dict[str, int] | None = None,
 ) -> Registration:
     """Return the registration of a node with some encoders, by default only libx264."""
     return Registration(
@@ -58,7 +59,7 @@ def registration(
         quality_ffmpeg=BUILD,
         agent_version="0.1.0",
         address="192.0.2.1",
-        exporters={"cpu": 9510, "ffmpeg": 9506},
+        exporters=exporters or {"cpu": 9510, "ffmpeg": 9506},
         labels=labels or {},
         kinds=(*KINDS_OF_EVERY_NODE, *more_kinds),
         ffmpeg_under_test=ffmpeg_under_test,

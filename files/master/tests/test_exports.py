@@ -297,7 +297,7 @@ def test_the_setting_that_reached_a_vmaf_is_exported(
     assert row[control] == setting
     assert row["crf" if control == "cq" else "cq"] is None
     assert [value for name, value in row.items() if name.startswith("target_")] == [
-        93.0, 0.5, 1, 12.5, 1
+        93.0, 0.5, 1, 12.5, "true"
     ]  # fmt: skip
 
 
