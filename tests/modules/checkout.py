@@ -46,7 +46,7 @@ class Checkout:
         digest = hashlib.sha256(clip).hexdigest()
         self.suite.write_text(SUITE.format(sha256=digest))
         (folder / "clip.mp4").write_bytes(clip)
-        settings = {"farm_master_url": farm.url, "farm_api_ca_file": str(farm.ca_file)}
+        settings = {"farm_master_url": farm.url, "farm_ca_file": str(farm.ca_file)}
         (inventory / "group_vars/master.yml").write_text(json.dumps(settings))
         self._command = [
             "ansible-playbook",
