@@ -125,7 +125,8 @@ def check_playbook(
         [
             *("unshare", *_NAMESPACES, programs / "systemd", "-c", _START, "sh"),
             *(folder, tempfile.gettempdir(), " ".join(_OWN_DIRECTORIES)),
-            *(_PROGRAM, "--inventory", folder / "inventory", "--check", playbook),
+            *(_PROGRAM, "--inventory", folder / "inventory", "--check"),
+            *("--extra-vars", f"@{folder}/settings.json", playbook),
         ],
         cwd=root,
         env=os.environ | environment,
@@ -154,8 +155,9 @@ def _write_inventory(
         "farm_secrets_dir": str(folder / "secrets"),
         "worker_resolver_file": str(resolver),
     }
-    hosts = {"all": {"vars": this_computer | variables, "children": children}}
-    (inventory / "hosts.yml").write_text(json.dumps(hosts))
+    # Variables in the list of hosts would not override those of the group's files.
+    (folder / "settings.json").write_text(json.dumps(this_computer | variables))
+    (inventory / "hosts.yml").write_text(json.dumps({"all": {"children": children}}))
 
 
 def _read(done: subprocess.CompletedProcess[str]) -> CheckedPlay:

@@ -54,7 +54,17 @@ _INVENTORIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", _INVENTORIES)
+# Each check takes half a minute.
+_NOT_DEEP = ("all groups", "control node as master")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in _NOT_DEEP else [pytest.mark.deep])
+        for name in _INVENTORIES
+    ],
+)
 def test_site_deploys(root: Path, tmp_path: Path, name: str) -> None:
     groups = _INVENTORIES[name]
     checked = check_playbook(

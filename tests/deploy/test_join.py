@@ -98,7 +98,9 @@ class JoinedFarm:
             # The files belong to the user of this process.
             "config_files_root": "/",
             "farm_name": "test",
-            "farm_address": ADDRESS,
+            # A worker that joins is another host, which cannot use a loopback address.
+            "farm_address": "192.0.2.11",
+            "farm_master_url": f"https://{ADDRESS}:{self.port}",
             "farm_api_port": self.port,
             "farm_ca_file": "{{ farm_secrets_dir }}/pki/ca.pem",
             "farm_workers_join": True,

@@ -286,7 +286,7 @@ def test_the_settings_of_a_role_are_documented(root: Path, role: str) -> None:
 def test_a_suite_is_found_by_a_relative_path(checkout: Path, root: Path, path: str) -> None:
     """Run a suite without a master.
 
-    The suite and its clip are read before the playbook fails because it cannot reach a master.
+    The suite is read before the playbook fails because it cannot reach a master.
     """
     suite = checkout / path
     suite.parent.mkdir(exist_ok=True)
@@ -299,6 +299,6 @@ def test_a_suite_is_found_by_a_relative_path(checkout: Path, root: Path, path: s
     command = ["ansible-playbook", "-i", "inventories/example", "run-benchmark.yml"]
     command += ["--extra-vars", settings, "--extra-vars", f"benchmark_suite={path}"]
     done = run(command, checkout)
-    assert "TASK [Queue the suite]" in done.stdout, done.stdout + done.stderr
+    assert "TASK [Check the suite]" in done.stdout, done.stdout + done.stderr
     assert "ca_file" in done.stdout
     assert done.returncode != 0

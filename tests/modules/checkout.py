@@ -33,9 +33,8 @@ class Checkout:
         inventory = folder / "inventories/test"
         (inventory / "group_vars").mkdir(parents=True)
         shutil.copy(ROOT / "group_vars/all.yml", inventory / "group_vars/all.yml")
-        host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        groups = {"master": {"hosts": {"master1": host}}}
-        (inventory / "hosts.yml").write_text(json.dumps({"all": {"children": groups}}))
+        self._hosts = inventory / "hosts.yml"
+        self._write_hosts(master={"master1": {}})
         tokens = folder / ".secrets/default/tokens"
         tokens.mkdir(parents=True)
         (tokens / "operator").write_text(farm.operator)
@@ -60,6 +59,15 @@ class Checkout:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "TMPDIR": str(self.temporary),
         }
+
+    def add_workers(self, **workers: dict[str, object]) -> None:
+        """Add workers with their variables to the inventory. They are this computer, too."""
+        self._write_hosts(master={"master1": {}}, worker=workers)
+
+    def _write_hosts(self, **groups: dict[str, dict[str, object]]) -> None:
+        settings = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        children = {name: {"hosts": hosts} for name, hosts in groups.items()}
+        self._hosts.write_text(json.dumps({"all": {"vars": settings, "children": children}}))
 
     @property
     def keys(self) -> list[Path]:

@@ -113,6 +113,22 @@ def test_the_results_of_a_run_are_fetched_by_its_id(checkout: Checkout, agent: A
     assert checkout.keys == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_tuned"),
+    [({}, False), ({"host_tuning_enabled": False}, False), ({"host_tuning_enabled": True}, True)],
+)
+def test_only_workers_with_the_setting_are_tuned(
+    checkout: Checkout, agent: Agent, settings: dict[str, object], is_tuned: bool
+) -> None:
+    """The playbook fails at a worker that it tunes, because this computer lacks the systemd unit."""
+    checkout.add_workers(first={}, second=settings)
+    status, printed = checkout.run("-e", "benchmark_wait=false", "-e", "ansible_become=false")
+    assert (status != 0) == is_tuned, printed
+    assert ("is started with 2 jobs." in printed) != is_tuned
+    assert ("[master1 -> second" in printed) == is_tuned
+    assert "first" not in printed
+
+
 def _check_results(checkout: Checkout, run_id: str, printed: str) -> None:
     """Check the directory of the only run, and what the playbook prints about it."""
     results = checkout.folder / "results"

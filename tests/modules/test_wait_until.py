@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.slow
 
+_LOCAL = ("-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}")
 _PLAY = """
 - name: Wait for a file
   hosts: all
@@ -59,9 +61,7 @@ def _play(tmp_path: Path, *arguments: str) -> tuple[int, str]:
     playbook = tmp_path / "play.yml"
     playbook.write_text(_PLAY.replace("{folder}", str(tmp_path)))
     (tmp_path / "attempts").unlink(missing_ok=True)
-    done = run_playbook(
-        ROOT, tmp_path, "-i", "localhost,", "-c", "local", *arguments, str(playbook)
-    )
+    done = run_playbook(ROOT, tmp_path, *_LOCAL, *arguments, str(playbook))
     return done.returncode, done.stdout + done.stderr
 
 
@@ -100,7 +100,7 @@ def test_a_play_may_print_only_messages(tmp_path: Path) -> None:
     command = {"name": "Change", "ansible.builtin.command": {"argv": ["true"]}}
     play = {"hosts": "all", "gather_facts": False, "vars": {"__only_messages": True}}
     playbook.write_text(json.dumps([{"name": "Quiet", "tasks": [debug, command], **play}]))
-    done = run_playbook(ROOT, tmp_path, "-i", "localhost,", "-c", "local", str(playbook))
+    done = run_playbook(ROOT, tmp_path, *_LOCAL, str(playbook))
     assert done.stdout.splitlines() == ["one", "two"]
 
 
