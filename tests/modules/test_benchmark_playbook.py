@@ -120,7 +120,7 @@ def test_the_results_of_a_run_are_fetched_by_its_id(checkout: Checkout, agent: A
 def test_only_workers_with_the_setting_are_tuned(
     checkout: Checkout, agent: Agent, settings: dict[str, object], is_tuned: bool
 ) -> None:
-    """The playbook fails at a worker that it tunes, because this computer lacks the systemd unit."""
+    """The playbook fails at a worker that it tunes: this computer lacks the systemd unit."""
     checkout.add_workers(first={}, second=settings)
     status, printed = checkout.run("-e", "benchmark_wait=false", "-e", "ansible_become=false")
     assert (status != 0) == is_tuned, printed
