@@ -6,7 +6,7 @@ types as all other endpoints; `ffrtmp_master.server.fast_path` calls them.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
@@ -30,6 +30,7 @@ from litestar.exceptions import NotAuthorizedException
 
 from ffrtmp_master.api.job_view import render_job
 from ffrtmp_master.api.stream_authorization import TokenWatch
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authorization import check_node, node_of
 from ffrtmp_master.queue import requests
 from ffrtmp_master.queue.parked_claims import ParkedClaim
@@ -77,7 +78,7 @@ class AgentResponse:
 
 @dataclass(frozen=True)
 class Endpoint(Generic[B]):
-    """A fast-path endpoint: its route, types, required role and handler.
+    """A fast-path endpoint: its route, types, permitted roles and handler.
 
     Attributes:
         route: The path template.
@@ -85,7 +86,7 @@ class Endpoint(Generic[B]):
         body: The type of the request body.
         answers: The type of the response body for each success status; None if there is no body.
         problems: The error statuses that are specific to this endpoint.
-        role: The role that the caller needs.
+        roles: The roles of which the caller needs one.
         handler: The function that serves the request.
         takes_key: Whether the endpoint honors the header Idempotency-Key.
         cleans_texts: Whether characters that are not accepted are replaced. Agents of release 0.1.0
@@ -97,7 +98,7 @@ class Endpoint(Generic[B]):
     body: type[B]
     answers: dict[HTTPStatus, type[msgspec.Struct] | None]
     problems: tuple[HTTPStatus, ...]
-    role: Role
+    roles: Sequence[Role]
     handler: Callable[[Services, AgentCall[B]], Awaitable[AgentResponse]]
     takes_key: bool = False
     cleans_texts: bool = False
@@ -245,7 +246,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         JobRequest,
         {HTTPStatus.CREATED: Job, _OK: Job},
         (HTTPStatus.UNPROCESSABLE_ENTITY,),
-        Role.SUBMITTER,
+        permissions.SUBMIT_JOB,
         _submit,
         takes_key=True,
     ),
@@ -255,7 +256,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         ClaimRequest,
         {_OK: Claim, HTTPStatus.NO_CONTENT: None},
         (HTTPStatus.CONFLICT,),
-        Role.AGENT,
+        permissions.CLAIM_JOB,
         _claim,
     ),
     Endpoint(
@@ -264,7 +265,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         Heartbeat,
         {_OK: HeartbeatAnswer},
         _REPORT,
-        Role.AGENT,
+        permissions.RENEW_LEASE,
         _heartbeat,
     ),
     Endpoint(
@@ -273,7 +274,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         ResultReport,
         {_OK: ReportStored},
         _REPORT,
-        Role.AGENT,
+        permissions.REPORT_RESULT,
         _result,
         cleans_texts=True,
     ),
@@ -283,7 +284,7 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
         FailureReport,
         {_OK: ReportStored},
         _REPORT,
-        Role.AGENT,
+        permissions.REPORT_FAILURE,
         _failure,
         cleans_texts=True,
     ),

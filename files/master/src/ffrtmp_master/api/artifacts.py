@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from ffrtmp_shared.models import Artifact, Role
+from ffrtmp_shared.models import Artifact
 from litestar import Response, get, head, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
@@ -20,6 +20,7 @@ from ffrtmp_master.api.path_params import (
 from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.api.stream_authorization import watch_of, while_valid
 from ffrtmp_master.api.uploads import BytesOperation, check_content_length
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import agent_node, require_role
 from ffrtmp_master.queue import completion
@@ -32,7 +33,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 
 @put(
     "/v1/jobs/{job_id:uuid}/artifacts/{name:str}",
-    guards=[require_role(Role.AGENT)],
+    guards=[require_role(*permissions.UPLOAD_ARTIFACT)],
     responses=problems.document_problems(
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
@@ -81,7 +82,11 @@ async def upload_artifact(
 _ARTIFACT_PATH = "/v1/jobs/{job_id:uuid}/attempts/{attempt:int}/artifacts/{name:str}"
 
 
-@head(_ARTIFACT_PATH, guards=[require_role(Role.VIEWER)], responses=downloads.HEAD_DOCUMENTED)
+@head(
+    _ARTIFACT_PATH,
+    guards=[require_role(*permissions.HAS_ARTIFACT)],
+    responses=downloads.HEAD_DOCUMENTED,
+)
 async def has_artifact(
     job_id: FromPath[UUID], attempt: AttemptPart, name: FileNamePart, services: InjectedServices
 ) -> Response[None]:
@@ -92,7 +97,7 @@ async def has_artifact(
 
 @get(
     _ARTIFACT_PATH,
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.DOWNLOAD_ARTIFACT)],
     responses=downloads.DOCUMENTED,
     media_type="application/octet-stream",
 )

@@ -4,13 +4,13 @@ from http import HTTPStatus
 from typing import Any
 
 from ffrtmp_shared.admin import AuditPage
-from ffrtmp_shared.models import Role
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, before_number
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import audit
@@ -18,7 +18,7 @@ from ffrtmp_master.store import audit
 
 @get(
     "/v1/audit",
-    guards=[require_role(Role.ADMIN)],
+    guards=[require_role(*permissions.LIST_AUDIT_ENTRIES)],
     responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_audit_entries(

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.models import NODE_EXPORTERS, Node, Role, TargetGroup
+from ffrtmp_shared.models import NODE_EXPORTERS, Node, TargetGroup
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import NamePart
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import nodes
@@ -19,7 +20,7 @@ from ffrtmp_master.store.errors import NotFoundError
 
 @get(
     "/v1/sd/{exporter:str}",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.DISCOVER_EXPORTERS)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def discover(

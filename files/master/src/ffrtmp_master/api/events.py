@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from ffrtmp_shared.models import JobEvent, Role
+from ffrtmp_shared.models import JobEvent
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, HeaderParameter, SkipValidation
@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.stream_authorization import QUIET_S, TokenWatch, watch_of
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
@@ -26,7 +27,7 @@ from ffrtmp_master.store.schema import transitions
 
 @get(
     "/v1/events",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.STREAM_EVENTS)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
     media_type="text/event-stream",
 )

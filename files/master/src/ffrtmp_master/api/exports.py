@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
-from ffrtmp_shared.models import Result, Role
+from ffrtmp_shared.models import Result
 from ffrtmp_shared.prices import PriceBook
 from litestar import get
 from litestar.di import NamedDependency
@@ -26,6 +26,7 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.stream_authorization import watch_of, while_valid
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.exports import formats
@@ -92,7 +93,7 @@ class _ExportOperation(Operation):
 
 @get(
     "/v1/results/export",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.EXPORT_RESULTS)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     operation_class=_ExportOperation,
 )

@@ -4,13 +4,13 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.models import Role
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 from litestar.exceptions import ServiceUnavailableException
 from litestar.params import SkipValidation
 
 from ffrtmp_master.api import problems
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import OPEN, Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.background.readiness import NotReadyError
@@ -49,7 +49,7 @@ async def readyz(services: NamedDependency[SkipValidation[Services]]) -> dict[st
 
 @get(
     "/metrics",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.READ_METRICS)],
     media_type=MediaType.TEXT,
     responses=problems.document_problems(),
 )

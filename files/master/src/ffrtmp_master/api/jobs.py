@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ffrtmp_shared import value_rules
 from ffrtmp_shared.admin import AuditAction
-from ffrtmp_shared.models import Job, JobPage, JobUpdate, Role, Transition
+from ffrtmp_shared.models import Job, JobPage, JobUpdate, Transition
 from ffrtmp_shared.requirements import Priority
 from ffrtmp_shared.states import JobState
 from litestar import Response, get, patch, post
@@ -20,6 +20,7 @@ from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_id
 from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.api.request_validation import GROWING
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import leases, operator_actions, pending_reasons
@@ -41,7 +42,7 @@ MomentQuery = Annotated[datetime | None, QueryParameter(description="a time with
 
 @get(
     "/v1/jobs",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.LIST_JOBS)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_jobs(
@@ -85,13 +86,17 @@ async def list_jobs(
     return await services.reader.read(read)
 
 
-@get("/v1/jobs/{job_id:uuid}", guards=[require_role(Role.VIEWER)], responses=_READ)
+@get("/v1/jobs/{job_id:uuid}", guards=[require_role(*permissions.GET_JOB)], responses=_READ)
 async def get_job(job_id: FromPath[UUID], services: InjectedServices) -> Job:
     """Return a job. A queued job includes the reason why it is waiting."""
     return await services.reader.read(lambda c: _find(c, job_id, services))
 
 
-@get("/v1/jobs/{job_id:uuid}/transitions", guards=[require_role(Role.VIEWER)], responses=_READ)
+@get(
+    "/v1/jobs/{job_id:uuid}/transitions",
+    guards=[require_role(*permissions.GET_TRANSITIONS)],
+    responses=_READ,
+)
 async def get_transitions(
     job_id: FromPath[UUID], services: InjectedServices
 ) -> Sequence[Transition]:
@@ -101,7 +106,7 @@ async def get_transitions(
 
 @post(
     "/v1/jobs/{job_id:uuid}/cancel",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.CANCEL_JOB)],
     responses=_READ,
     status_code=HTTPStatus.OK,
 )
@@ -125,7 +130,7 @@ async def cancel_job(request: Call, job_id: FromPath[UUID], services: InjectedSe
 
 @post(
     "/v1/jobs/{job_id:uuid}/retry",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.RETRY_JOB)],
     responses=_CHANGE,
     opt=GROWING,
 )
@@ -146,7 +151,7 @@ async def retry_job(
 
 @patch(
     "/v1/jobs/{job_id:uuid}",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.UPDATE_JOB)],
     responses=_CHANGE,
     opt=GROWING,
 )

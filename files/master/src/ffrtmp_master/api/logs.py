@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from ffrtmp_shared.models import LogStored, Role
+from ffrtmp_shared.models import LogStored
 from litestar import MediaType, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter, SkipValidation
@@ -17,6 +17,7 @@ from ffrtmp_master.api.path_params import AttemptQuery
 from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.api.stream_authorization import QUIET_S, TokenWatch, watch_of, while_valid
 from ffrtmp_master.api.uploads import TextOperation, small_body
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import agent_node, require_role
 from ffrtmp_master.queue import leases
@@ -31,7 +32,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 
 @post(
     "/v1/jobs/{job_id:uuid}/log",
-    guards=[require_role(Role.AGENT)],
+    guards=[require_role(*permissions.APPEND_LOG)],
     responses=problems.document_problems(
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
@@ -72,7 +73,7 @@ async def append_log(
 
 @get(
     "/v1/jobs/{job_id:uuid}/log",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.READ_LOG)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     media_type=MediaType.TEXT,
 )

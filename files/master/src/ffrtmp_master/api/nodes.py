@@ -11,7 +11,6 @@ from ffrtmp_shared.models import (
     NodeList,
     NodeUpdate,
     Registration,
-    Role,
 )
 from ffrtmp_shared.states import NodeState
 from litestar import delete, get, patch, post, put
@@ -20,6 +19,7 @@ from litestar.params import JSONBody, SkipValidation
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.path_params import NamePart
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import check_own_node, require_role
 from ffrtmp_master.queue import operator_actions
@@ -33,7 +33,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 
 @put(
     "/v1/nodes/{name:str}",
-    guards=[require_role(Role.AGENT)],
+    guards=[require_role(*permissions.REGISTER_NODE)],
     responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def register_node(
@@ -56,7 +56,7 @@ async def register_node(
 @post(
     "/v1/nodes/{name:str}/heartbeat",
     status_code=HTTPStatus.OK,
-    guards=[require_role(Role.AGENT)],
+    guards=[require_role(*permissions.RECORD_HEARTBEAT)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def record_heartbeat(
@@ -72,7 +72,11 @@ async def record_heartbeat(
     return NodeHeartbeatAnswer(time=services.clock())
 
 
-@get("/v1/nodes", guards=[require_role(Role.VIEWER)], responses=problems.document_problems())
+@get(
+    "/v1/nodes",
+    guards=[require_role(*permissions.LIST_NODES)],
+    responses=problems.document_problems(),
+)
 async def list_nodes(services: InjectedServices) -> NodeList:
     """List all nodes, sorted by name."""
     heard_since = services.liveness.heard_since(services.clock())
@@ -81,7 +85,7 @@ async def list_nodes(services: InjectedServices) -> NodeList:
 
 @patch(
     "/v1/nodes/{name:str}",
-    guards=[require_role(Role.ADMIN)],
+    guards=[require_role(*permissions.UPDATE_NODE)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def update_node(
@@ -105,7 +109,7 @@ async def update_node(
 
 @delete(
     "/v1/nodes/{name:str}",
-    guards=[require_role(Role.ADMIN)],
+    guards=[require_role(*permissions.REMOVE_NODE)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def remove_node(request: Call, name: NamePart, services: InjectedServices) -> None:

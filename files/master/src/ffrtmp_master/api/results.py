@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from ffrtmp_shared.models import ResultPage, Role
+from ffrtmp_shared.models import ResultPage
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, SkipValidation
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
 from ffrtmp_master.store import results, runs
@@ -22,7 +23,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 
 @get(
     "/v1/results",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.LIST_RESULTS)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_results(

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from ffrtmp_shared import value_rules
 from ffrtmp_shared.admin import AuditAction
-from ffrtmp_shared.models import Role, Run, RunPage, RunRequest
+from ffrtmp_shared.models import Run, RunPage, RunRequest
 from ffrtmp_shared.precision import Precision, RunPrecision
 from ffrtmp_shared.run_plan import RunPlan
 from litestar import Response, get, post
@@ -21,6 +21,7 @@ from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit, after_id
 from ffrtmp_master.api.path_params import NameQuery
 from ffrtmp_master.api.request_validation import GROWING
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.queue import operator_actions, pending_jobs
@@ -50,7 +51,7 @@ _REFUSALS = problems.document_problems(
 
 @post(
     "/v1/runs",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.CREATE_RUN)],
     responses={
         **_REFUSALS,
         HTTPStatus.OK: ResponseSpec(
@@ -93,7 +94,7 @@ async def create_run(
 
 @post(
     "/v1/runs/plan",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.PLAN_RUN)],
     responses=_REFUSALS,
     status_code=HTTPStatus.OK,
 )
@@ -116,7 +117,7 @@ async def plan_run(
 
 @get(
     "/v1/runs",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.LIST_RUNS)],
     responses=problems.document_problems(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def list_runs(
@@ -153,7 +154,7 @@ async def list_runs(
 
 @get(
     "/v1/runs/{run_id:uuid}",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.GET_RUN)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
@@ -163,7 +164,7 @@ async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
 
 @get(
     "/v1/runs/{run_id:uuid}/suite",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.GET_SUITE)],
     media_type=_YAML,
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
@@ -180,7 +181,7 @@ async def get_suite(run_id: FromPath[UUID], services: InjectedServices) -> Respo
 
 @get(
     "/v1/runs/{run_id:uuid}/precision",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.GET_PRECISION)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS),
 )
 async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> RunPrecision:
@@ -204,7 +205,7 @@ async def get_precision(run_id: FromPath[UUID], services: InjectedServices) -> R
 
 @post(
     "/v1/runs/{run_id:uuid}/cancel",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.CANCEL_RUN)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     status_code=HTTPStatus.OK,
 )
@@ -225,7 +226,7 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
 
 @post(
     "/v1/runs/{run_id:uuid}/retry",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.RETRY_RUN)],
     opt=GROWING,
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
     status_code=HTTPStatus.OK,

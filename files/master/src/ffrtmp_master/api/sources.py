@@ -17,6 +17,7 @@ from ffrtmp_master.api.path_params import Sha256Part
 from ffrtmp_master.api.request_validation import GROWING
 from ffrtmp_master.api.stream_authorization import watch_of, while_valid
 from ffrtmp_master.api.uploads import BytesOperation, announced_bytes, check_content_length
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
@@ -28,7 +29,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 
 @put(
     "/v1/sources/{sha256:str}",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.UPLOAD_SOURCE)],
     responses=problems.document_problems(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -69,7 +70,7 @@ async def upload_source(request: Call, sha256: Sha256Part, services: InjectedSer
 
 @get(
     "/v1/sources",
-    guards=[require_role(Role.VIEWER)],
+    guards=[require_role(*permissions.LIST_SOURCES)],
     responses=problems.document_problems(),
 )
 async def list_sources(
@@ -81,7 +82,7 @@ async def list_sources(
 
 @delete(
     "/v1/sources/{sha256:str}",
-    guards=[require_role(Role.SUBMITTER)],
+    guards=[require_role(*permissions.REMOVE_SOURCE)],
     responses=problems.document_problems(
         HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS
     ),
@@ -107,7 +108,7 @@ async def remove_source(request: Call, sha256: Sha256Part, services: InjectedSer
 
 @head(
     "/v1/sources/{sha256:str}",
-    guards=[require_role(Role.VIEWER, Role.AGENT)],
+    guards=[require_role(*permissions.HAS_SOURCE)],
     responses=downloads.HEAD_DOCUMENTED,
 )
 async def has_source(sha256: Sha256Part, services: InjectedServices) -> Response[None]:
@@ -118,7 +119,7 @@ async def has_source(sha256: Sha256Part, services: InjectedServices) -> Response
 
 @get(
     "/v1/sources/{sha256:str}",
-    guards=[require_role(Role.VIEWER, Role.AGENT)],
+    guards=[require_role(*permissions.DOWNLOAD_SOURCE)],
     responses=downloads.DOCUMENTED,
     media_type="application/octet-stream",
 )

@@ -15,6 +15,7 @@ from ffrtmp_master.api import problems
 from ffrtmp_master.api.pagination import PAGE, Cursor, Limit
 from ffrtmp_master.api.path_params import NamePart
 from ffrtmp_master.api.request_validation import GROWING
+from ffrtmp_master.auth import permissions
 from ffrtmp_master.auth.authentication import Call
 from ffrtmp_master.auth.authorization import require_role
 from ffrtmp_master.services import Services
@@ -28,7 +29,7 @@ InjectedServices = NamedDependency[SkipValidation[Services]]
 
 @post(
     "/v1/tokens",
-    guards=[require_role(Role.ADMIN)],
+    guards=[require_role(*permissions.CREATE_TOKEN)],
     responses=problems.document_problems(HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
     opt=GROWING,
 )
@@ -74,7 +75,7 @@ async def create_token(
 
 @get(
     "/v1/tokens",
-    guards=[require_role(Role.ADMIN)],
+    guards=[require_role(*permissions.LIST_TOKENS)],
     responses=problems.document_problems(),
 )
 async def list_tokens(
@@ -86,7 +87,7 @@ async def list_tokens(
 
 @get(
     "/v1/tokens/{name:str}",
-    guards=[require_role(Role.ADMIN)],
+    guards=[require_role(*permissions.GET_TOKEN)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND),
 )
 async def get_token(name: NamePart, services: InjectedServices) -> Token:
@@ -96,7 +97,7 @@ async def get_token(name: NamePart, services: InjectedServices) -> Token:
 
 @delete(
     "/v1/tokens/{name:str}",
-    guards=[require_role(Role.ADMIN)],
+    guards=[require_role(*permissions.REVOKE_TOKEN)],
     responses=problems.document_problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def revoke_token(request: Call, name: NamePart, services: InjectedServices) -> None:

@@ -106,7 +106,7 @@ async def respond(services: Services, match: Match, request: RawRequest) -> RawR
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         holder = await services.authenticator.authenticate(authorization, request.client)
         logs.add_context(who=holder.name, node=holder.node, job_id=job_part or None)
-        check_role(holder, endpoint.role)
+        check_role(holder, *endpoint.roles)
         check_json(headers.get(b"content-type", b"").decode("latin-1"))
         # A wrong id is reported even if the body is wrong, too.
         job_id = _job_id(job_part)
