@@ -166,7 +166,12 @@ async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
     "/v1/runs/{run_id:uuid}/suite",
     guards=[require_role(*permissions.GET_SUITE)],
     media_type=_YAML,
-    responses=problems.document_problems(HTTPStatus.NOT_FOUND),
+    responses={
+        **problems.document_problems(HTTPStatus.NOT_FOUND),
+        HTTPStatus.OK: ResponseSpec(
+            dict[str, Any], description="the suite", generate_examples=False, media_type=_YAML
+        ),
+    },
 )
 async def get_suite(run_id: FromPath[UUID], services: InjectedServices) -> Response[bytes]:
     """Return the suite of a run, as it was submitted."""
