@@ -146,7 +146,7 @@ stack-start:
 		{ $(COMPOSE) ps --all; echo 'Not all services are healthy. Read a log: make logs SERVICE=NAME' >&2; \
 		echo 'If an image is missing, build it: make up-build' >&2; exit 1; }
 	@echo 'Grafana: https://127.0.0.1:$(or $(GRAFANA_PORT),3000), user admin, password in .secrets/stack/tokens/grafana-admin'
-	@echo 'Benchmark: ansible-playbook -i inventories/stack run-benchmark.yml'
+	@echo 'Benchmark: . .venv/bin/activate && ansible-playbook -i inventories/stack run-benchmark.yml'
 
 COMPOSE_IS_CURRENT = import re, sys; found = re.findall("[0-9]+", sys.stdin.read())[:2]; sys.exit([int(n) for n in found] < [2, 26])
 

@@ -15,7 +15,7 @@ _JOBS = {
     "smoke": 4,
     "h264-presets": 108,
     "codecs": 60,
-    "vmaf": 15,
+    "vmaf": 30,
     "ladder": 6,
     "hardware": 90,
     "energy": 25,
