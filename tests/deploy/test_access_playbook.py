@@ -76,7 +76,7 @@ def test_the_tunnel_of_the_demo_has_its_key_and_address(root: Path, tmp_path: Pa
     (tmp_path / "a state").mkdir()
     (tmp_path / "a state/id_ed25519").touch()
 
-    settings = ssh_settings(output, r"^\s+(ssh -o .* -N -L .*)$")
+    settings = ssh_settings(output, r"^\s*(ssh -o .* -N -L .*)$")
     assert settings["hostname"] == ["10.89.7.10"]
     assert settings["user"] == ["deploy"]
     assert settings["identityfile"] == [str(tmp_path / "a state/id_ed25519")]
@@ -90,7 +90,7 @@ def test_the_tunnel_of_the_demo_has_its_key_and_address(root: Path, tmp_path: Pa
     assert ".secrets/local/pki/ca.pem" in output
     assert "Grafana is not deployed" in output
 
-    worker = ssh_settings(output, r"^\s+Log in to worker1: (ssh .*)$")
+    worker = ssh_settings(output, r"^\s*Log in to worker1: (ssh .*)$")
     assert (worker["hostname"], worker["user"]) == (["10.89.7.11"], ["deploy"])
     assert "localforward" not in worker
 
@@ -111,7 +111,7 @@ def test_the_login_of_an_own_farm_is_that_of_its_inventory(
     (inventory / "hosts.yml").write_text(json.dumps({"all": {"children": groups}}))
     output = shown(root, tmp_path, inventory)
 
-    settings = ssh_settings(output, r"^\s+Log in to master1: (ssh .*)$")
+    settings = ssh_settings(output, r"^\s*Log in to master1: (ssh .*)$")
     assert settings["hostname"] == ["192.0.2.10"]
     assert settings["port"] == [expected]
     if connection:

@@ -90,8 +90,8 @@ def test_the_monitoring_is_reached_from_the_control_node(machine: Machine) -> No
         pytest.skip("the commands run once")
     ports = {port: free_port() for port in ("8428", "8880", WORKER_PORT)}
     printed = run_playbook("playbooks/access.yml").stdout
-    (forward,) = re.findall(r"^\s+(ssh .* -L .*)$", printed, re.MULTILINE)
-    (login,) = re.findall(r"^\s+Log in to worker1: (ssh .*)$", printed, re.MULTILINE)
+    (forward,) = re.findall(r"^\s*(ssh .* -L .*)$", printed, re.MULTILINE)
+    (login,) = re.findall(r"^\s*Log in to worker1: (ssh .*)$", printed, re.MULTILINE)
     exporter = f"-N -L {WORKER_PORT}:127.0.0.1:{WORKER_PORT}"
     _, query, alerts, metrics, remote_query, remote_metrics = commands(ROOT / "docs/monitoring.md")
     pages = [
