@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from local_playbook import run_playbook
 
+pytestmark = pytest.mark.slow
+
 MACHINES = [
     {"name": "master1", "groups": ["master", "monitoring"], "release": "bookworm"},
     {"name": "worker1", "groups": ["worker"], "release": "trixie"},

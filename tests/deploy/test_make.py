@@ -44,6 +44,7 @@ def copy_locks(root: Path, checkout: Path) -> None:
         shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
 
 
+@pytest.mark.slow
 def test_a_created_inventory_is_complete(checkout: Path) -> None:
     ended = run(["make", "inventory", "NAME=prod"], checkout)
     assert ended.returncode == 0, ended.stderr

@@ -415,6 +415,7 @@ def many(result: Result, count: int) -> Iterator[list[ExportedResult]]:
         yield exported([result], NO_PRICES) * 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pages", [10, pytest.param(30, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("kind", FORMATS)
 def test_written_results_are_not_held_in_memory(result: Result, kind: str, pages: int) -> None:
