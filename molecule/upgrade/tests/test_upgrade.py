@@ -19,13 +19,20 @@ UNITS = {
     "rtmp_server": {"ffrtmp-rtmp-server.service"},
     "monitoring": {
         "ffrtmp-victoria-metrics.service",
+        "ffrtmp-victoria-metrics-backup.service",
+        "ffrtmp-victoria-metrics-backup.timer",
         "ffrtmp-vmalert.service",
         "ffrtmp-alertmanager.service",
         "ffrtmp-series-importer.service",
     },
-    "postgresql": {"ffrtmp-postgresql-backup.service", "ffrtmp-postgresql-backup.timer"},
+    "postgresql": {
+        "ffrtmp-postgresql-backup.service",
+        "ffrtmp-postgresql-backup.timer",
+        "ffrtmp-postgresql-exporter.service",
+    },
     "load_balancer": set(),
 }
+UNITS_EVERYWHERE = {"ffrtmp-node-exporter.service"}
 SQLITE_UNITS = {"ffrtmp-master-backup.service", "ffrtmp-master-backup.timer"}
 SETTINGS = {
     "master": {
@@ -36,6 +43,7 @@ SETTINGS = {
         "exporter-qoe.yml",
         "exporter-cost.yml",
         "prices.json",
+        "components.yml",
         "exporter-health.yml",
     },
     "worker": {
@@ -48,6 +56,7 @@ SETTINGS = {
     },
     "rtmp_server": {"rtmp-server.conf"},
     "monitoring": {
+        "components.yml",
         "monitoring.token",
         "series-importer.yml",
         "series-importer.token",
@@ -56,10 +65,16 @@ SETTINGS = {
         "monitoring/alertmanager.yml",
         "monitoring/alertmanager-web.yml",
     },
-    "postgresql": set(),
+    "postgresql": {"postgresql-exporter/web.yml"},
     "load_balancer": set(),
 }
-EVERYWHERE = {"pki/ca.pem", "pki/crl.pem", "pki/host.pem", "pki/host.key"}
+SETTINGS_EVERYWHERE = {
+    "node-exporter.yml",
+    "pki/ca.pem",
+    "pki/crl.pem",
+    "pki/host.pem",
+    "pki/host.key",
+}
 
 
 def groups_of(host: Host) -> list[str]:
@@ -106,7 +121,7 @@ def test_every_program_runs_from_this_release(host: Host) -> None:
 
 
 def test_no_obsolete_unit_is_left(host: Host) -> None:
-    wanted = set[str]().union(*(UNITS[group] for group in groups_of(host)))
+    wanted = UNITS_EVERYWHERE.union(*(UNITS[group] for group in groups_of(host)))
     if not has_postgresql(host) and "master" in groups_of(host):
         wanted |= SQLITE_UNITS
     command = "find /etc/systemd/system -maxdepth 1 -name 'ffrtmp-*' -type f -printf '%f\\n'"
@@ -114,7 +129,7 @@ def test_no_obsolete_unit_is_left(host: Host) -> None:
 
 
 def test_no_obsolete_setting_is_left(host: Host) -> None:
-    wanted = EVERYWHERE.union(*(SETTINGS[group] for group in groups_of(host)))
+    wanted = SETTINGS_EVERYWHERE.union(*(SETTINGS[group] for group in groups_of(host)))
     if has_postgresql(host) and "master" in groups_of(host):
         wanted |= {"database.password"}
     found = host.check_output("find /etc/ffmpeg-rtmp -type f -printf '%P\\n'")
