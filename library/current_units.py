@@ -19,10 +19,11 @@ description:
 version_added: "0.3.0"
 author:
   - The ffmpeg-rtmp authors
+extends_documentation_fragment:
+  - action_common_attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: full
     description: Reports in diff mode which units were or would be started, restarted or reloaded.

@@ -12,13 +12,14 @@ description:
 version_added: "0.2.0"
 author:
   - The ffmpeg-rtmp authors
+extends_documentation_fragment:
+  - ffrtmp_connection
+  - action_common_attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: none
-    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix
@@ -44,38 +45,10 @@ options:
         V(refuse), the task fails. By default, the suite determines this.
     type: str
     choices: [wait, refuse]
-  master_url:
-    description:
-      - URL of the master, such as V(https://10.0.0.5:8080). It must not contain a user or a
-        password.
-    type: str
-    required: true
   token:
     description:
       - API token with at least the role C(submitter).
       - White space at its beginning and end is ignored.
-    type: str
-    required: true
-  ca_file:
-    description:
-      - Path, on the host that runs the module, of the certificate of the farm's CA.
-      - The master's certificate must be signed by this CA; no other CA is trusted.
-    type: path
-    required: true
-  client_cert:
-    description:
-      - Path, on the host that runs the module, of a client certificate. Required when the master
-        verifies the certificates of clients.
-    type: path
-  client_key:
-    description:
-      - Path of the private key of O(client_cert), if it is not in the same file.
-    type: path
-  timeout_s:
-    description:
-      - Timeout of each network operation of a request, in seconds, from 0.1 to 3600.
-    type: float
-    default: 30.0
 seealso:
   - module: ffrtmp_run
 """

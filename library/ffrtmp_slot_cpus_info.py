@@ -12,13 +12,13 @@ description:
 version_added: "0.1.0"
 author:
   - The ffmpeg-rtmp authors
+extends_documentation_fragment:
+  - action_common_attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: none
-    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix

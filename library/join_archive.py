@@ -16,13 +16,13 @@ description:
 version_added: "0.2.0"
 author:
   - The ffmpeg-rtmp authors
+extends_documentation_fragment:
+  - action_common_attributes
 attributes:
   check_mode:
     support: full
-    description: Can run in check mode and report what would change without changing it.
   diff_mode:
     support: full
-    description: Reports in diff mode what has changed or would change.
   platform:
     support: full
     platforms: posix

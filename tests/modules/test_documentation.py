@@ -1,10 +1,13 @@
 """Tests that compare the documentation of the modules with their argument specs."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
 
 MASTER_MODULES = (
     "ffrtmp_node",
@@ -19,6 +22,17 @@ MASTER_MODULES = (
 
 MODULES = (*MASTER_MODULES, "current_units", "ffrtmp_slot_cpus_info", "join_archive", "joined_node")
 _COMPARED = ("type", "elements", "required", "default", "choices")
+
+
+_PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+
+
+def _documentation(name: str) -> dict[str, Any]:
+    """Return the documentation of a module with the fragments that it extends."""
+    fragment_loader.add_directory(str(_PLUGINS / "doc_fragments"))
+    file = importlib.import_module(name).__file__
+    document: dict[str, Any] = get_docstring(file, fragment_loader)[0]
+    return document
 
 
 def _documented(options: dict[str, Any]) -> dict[str, Any]:
@@ -40,16 +54,23 @@ def _accepted(spec: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", MODULES)
 def test_documentation_is_the_argument_spec(name: str) -> None:
     module = importlib.import_module(name)
-    document = yaml.safe_load(module.DOCUMENTATION)
+    document = _documentation(name)
 
     assert document["module"] == name
     assert _documented(document["options"]) == _accepted(module.ARGUMENT_SPEC)
     assert all(option["description"] for option in document["options"].values())
 
 
+@pytest.mark.parametrize("name", MASTER_MODULES)
+def test_each_module_names_the_role_of_its_token(name: str) -> None:
+    (role, _) = _documentation(name)["options"]["token"]["description"]
+
+    assert "with at least the role C(" in role
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_attributes_describe_check_and_diff_mode(name: str) -> None:
-    document = yaml.safe_load(importlib.import_module(name).DOCUMENTATION)
+    document = _documentation(name)
 
     assert set(document["attributes"]) == {"check_mode", "diff_mode", "platform"}
     assert document["attributes"]["check_mode"]["support"] == "full"

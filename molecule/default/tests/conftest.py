@@ -29,12 +29,17 @@ def machine(host: Host) -> Machine:
     return Machine(host, host.ansible.get_variables())
 
 
+def machine_named(name: str) -> Machine:
+    """Return a machine by its name in the inventory."""
+    hosts = str(ROOT / "molecule/default/inventory/hosts.yml")
+    host = testinfra.get_host(f"ansible://{name}", ansible_inventory=hosts, sudo=True)
+    return Machine(host, host.ansible.get_variables())
+
+
 @pytest.fixture
 def monitoring_host() -> Machine:
     """Return the machine with the monitoring."""
-    hosts = str(ROOT / "molecule/default/inventory/hosts.yml")
-    host = testinfra.get_host("ansible://master1", ansible_inventory=hosts, sudo=True)
-    return Machine(host, host.ansible.get_variables())
+    return machine_named("master1")
 
 
 @pytest.fixture

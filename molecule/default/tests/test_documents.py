@@ -11,16 +11,15 @@ from pathlib import Path
 
 import alert_rules
 import pytest
-from deployed_farm import ROOT, Machine
+from deployed_farm import ROOT
 from polling import wait_until
 from postgresql import free_port
 
-from .conftest import SECRETS, run_playbook
-
-testinfra_hosts = ["ansible://all"]
+from .conftest import SECRETS, machine_named, run_playbook
 
 INVENTORY = ROOT / "molecule/default/inventory"
 WORKER_PORT = "9510"
+WORKERS = ("worker1", "worker2")
 PAGES = [ROOT / "docs/alerts.md", *sorted(alert_rules.RUNBOOKS.glob("*.md"))]
 
 
@@ -38,12 +37,19 @@ def request_commands() -> list[str]:
     return [text for text in found if text.startswith("curl ") and "--json" not in text]
 
 
-@pytest.mark.parametrize("command", request_commands())
-def test_the_requests_of_the_runbooks_are_answered(machine: Machine, command: str) -> None:
+def requests_by_host() -> list[tuple[str, str]]:
+    """Return those commands with each host for which they are meant."""
+    return [
+        (name, command)
+        for command in request_commands()
+        for name in (WORKERS if f":{WORKER_PORT}/" in command else ("master1",))
+    ]
+
+
+@pytest.mark.parametrize(("name", "command"), requests_by_host())
+def test_the_requests_of_the_runbooks_are_answered(name: str, command: str) -> None:
     """The pages tell the operator to install curl and jq."""
-    is_for_worker = f":{WORKER_PORT}/" in command
-    if machine.is_in("worker") is not is_for_worker:
-        pytest.skip("the command is meant for another host")
+    machine = machine_named(name)
     if not machine.host.package("jq").is_installed:
         machine.host.check_output("apt-get update && apt-get install --yes curl jq")
     machine.host.check_output(command.replace("curl ", "curl --fail ", 1))
@@ -85,9 +91,7 @@ def run_on_control_node(command: str, ports: dict[str, int]) -> str:
     return done.stdout
 
 
-def test_the_monitoring_is_reached_from_the_control_node(machine: Machine) -> None:
-    if not machine.is_in("monitoring"):
-        pytest.skip("the commands run once")
+def test_the_monitoring_is_reached_from_the_control_node() -> None:
     ports = {port: free_port() for port in ("8428", "8880", WORKER_PORT)}
     printed = run_playbook("playbooks/access.yml").stdout
     (forward,) = re.findall(r"^\s*(ssh .* -L .*)$", printed, re.MULTILINE)
