@@ -5,14 +5,10 @@ from typing import Any
 import msgspec
 from ffrtmp_master.store.credentials import Credential
 from ffrtmp_shared.credentials import token_sha256
-from ffrtmp_shared.models import NodeFacts, Registration, Role
+from ffrtmp_shared.models import Role
+from ffrtmp_shared.node_models import NodeFacts, Registration
 from ffrtmp_shared.rate_point import RatePoint
-from ffrtmp_shared.scenario import (
-    KINDS_OF_EVERY_NODE,
-    EncodeSettings,
-    Scenario,
-    Source,
-)
+from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, EncodeSettings, Scenario, Source
 from measurement_factory import BUILD, CLIP, CLIP_SHA256, measurement
 
 __all__ = ["BUILD", "CLIP", "CLIP_SHA256", "measurement"]

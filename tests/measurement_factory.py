@@ -3,21 +3,17 @@
 import hashlib
 from datetime import UTC, datetime
 
+from ffrtmp_shared.host_environment import Environment, SlotEnvironment
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
     EnergyMeasurement,
-    Environment,
-    FfmpegBuild,
     Measurement,
     OutputMeasurement,
-    Provenance,
     QualityMeasurement,
-    SlotEnvironment,
     SourceMeasurement,
-    Verdict,
-    VerdictReason,
-    VerdictState,
 )
+from ffrtmp_shared.provenance import FfmpegBuild, Provenance
+from ffrtmp_shared.verdict import Verdict, VerdictReason, VerdictState
 
 CLIP = b"not really a clip" * 1000
 CLIP_SHA256 = hashlib.sha256(CLIP).hexdigest()

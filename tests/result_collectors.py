@@ -13,8 +13,8 @@ from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared.client import MasterUnreachableError
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.item_guard import ItemGuard
+from ffrtmp_shared.live_measurement import LiveMeasurement
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.measurement import LiveMeasurement
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.result_pages import ReadablePage
 

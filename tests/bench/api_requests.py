@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from ffrtmp_shared.host_environment import Environment
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
-    Environment,
-    FfmpegBuild,
     Measurement,
     OutputMeasurement,
-    Provenance,
     QualityMeasurement,
 )
-from ffrtmp_shared.models import NodeFacts, Registration
+from ffrtmp_shared.node_models import NodeFacts, Registration
+from ffrtmp_shared.provenance import FfmpegBuild, Provenance
 
 ENCODER = "libx264"
 

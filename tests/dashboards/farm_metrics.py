@@ -19,11 +19,13 @@ import result_collectors
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.measurement import RenditionMeasurement, Unavailable
-from ffrtmp_shared.models import Node, Result
+from ffrtmp_shared.measurement import RenditionMeasurement
+from ffrtmp_shared.models import Result
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.scenario import LadderSettings, Rendition
 from ffrtmp_shared.states import JobState, NodeState
+from ffrtmp_shared.unavailable import Unavailable
 from prometheus_client.metrics_core import Metric
 
 from ..docs.metric_tables import Described, metrics

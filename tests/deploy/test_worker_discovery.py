@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from certificates import HOST, Site
 from databases import Database, fill, settings_for
-from ffrtmp_shared.models import NodeUpdate
+from ffrtmp_shared.node_models import NodeUpdate
 from ffrtmp_shared.states import NodeState
 from master_process import MasterProcess
 from metrics_target import metrics_target

@@ -27,7 +27,7 @@ from ffrtmp_shared import exporter
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_metrics import loop_metrics
 from ffrtmp_shared.metric_page import MetricPage
-from ffrtmp_shared.models import Node, NodeHeartbeat
+from ffrtmp_shared.node_models import Node, NodeHeartbeat
 from ffrtmp_shared.server_certificates import (
     CertificateCollector,
     CertificateFiles,

@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from ffrtmp_master.api.pagination import Limit
 from ffrtmp_master.settings import Settings
+from ffrtmp_shared.agent_models import ClaimRequest
 from ffrtmp_shared.credentials import client_context
-from ffrtmp_shared.models import ClaimRequest, Role, RunRequest
+from ffrtmp_shared.models import Role, RunRequest
 from ffrtmp_shared.suite import MAX_JOBS
 from ruamel.yaml import YAML
 

@@ -5,22 +5,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from ffrtmp_shared.attempt_models import Artifact, Failure, Progress
 from ffrtmp_shared.failure_classes import FailureClass
+from ffrtmp_shared.host_environment import Environment
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.measurement import (
     EncodeMeasurement,
-    Environment,
-    FfmpegBuild,
     Measurement,
     OutputMeasurement,
-    Provenance,
     QualityMeasurement,
-    Unavailable,
 )
-from ffrtmp_shared.models import Artifact, Failure, Job, Progress, Result, Run
+from ffrtmp_shared.models import Job, Result, Run
+from ffrtmp_shared.provenance import FfmpegBuild, Provenance
 from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import EncodeSettings, Scenario, Source
 from ffrtmp_shared.states import JobState, RunState
+from ffrtmp_shared.unavailable import Unavailable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BUILD = FfmpegBuild(version="7.1", sha256="b" * 64)

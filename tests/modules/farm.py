@@ -9,19 +9,11 @@ from typing import Any
 
 import httpx
 import trustme
+from ffrtmp_shared.agent_models import Claim, ClaimRequest, FailureReport, Heartbeat, ResultReport
+from ffrtmp_shared.attempt_models import Artifact, Progress
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, client_context
-from ffrtmp_shared.models import (
-    Artifact,
-    Claim,
-    ClaimRequest,
-    FailureReport,
-    Heartbeat,
-    NodeFacts,
-    Progress,
-    Registration,
-    ResultReport,
-)
+from ffrtmp_shared.node_models import NodeFacts, Registration
 from forked_master import Master
 from polling import TIMEOUT_S, wait_until
 

@@ -18,7 +18,7 @@ import ffrtmp_run_plan_info
 import ffrtmp_runs_info
 import pytest
 from ffrtmp_master.exports.columns import COLUMNS
-from ffrtmp_shared.models import Claim, ClaimRequest
+from ffrtmp_shared.agent_models import Claim, ClaimRequest
 
 from .conftest import RunModule, own_farm
 from .farm import CLIP, LOG, SUITE, Agent, Farm

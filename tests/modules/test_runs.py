@@ -8,7 +8,7 @@ from ansible.module_utils.ffrtmp import runs
 from ansible.module_utils.ffrtmp.api import problem_message
 from ansible.module_utils.ffrtmp.deadline import Deadline, persist
 from ansible.module_utils.ffrtmp.errors import RefusedError, SettingsError, UnreachableError
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.states import JobState, RunState
 
 from .documents import failure, job, run

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
-from ffrtmp_shared.models import ClaimRequest, FailureReport, Heartbeat, ResultReport
+from ffrtmp_shared.agent_models import ClaimRequest, FailureReport, Heartbeat, ResultReport
 from load_generator import register_all
 from master_process import MasterProcess
 from polling import wait_until

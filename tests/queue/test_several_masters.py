@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
-from ffrtmp_shared.models import ClaimRequest
+from ffrtmp_shared.agent_models import ClaimRequest
 from load_generator import Load, check, every, register_all, wait_until_parked
 from master_process import MasterProcess
 from polling import TIMEOUT_S, wait_until

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 import result_collectors
 from ffrtmp_analysis.encode_energy import EncodeEnergy, encode_energy
-from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_shared.measurement import EnergyMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 
 UNKNOWN = Unavailable(reason="not measured here")
 GPU = EnergyMeasurement(

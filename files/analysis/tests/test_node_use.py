@@ -6,7 +6,8 @@ import pytest
 import result_collectors
 from ffrtmp_analysis.book_cost import encode_use
 from ffrtmp_analysis.node_use import may_have_shared
-from ffrtmp_shared.measurement import NODE_EXCLUSIVE, NODE_SHARED, Unavailable
+from ffrtmp_shared.host_environment import NODE_EXCLUSIVE, NODE_SHARED
+from ffrtmp_shared.unavailable import Unavailable
 
 
 @pytest.mark.parametrize(

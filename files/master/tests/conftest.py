@@ -9,7 +9,7 @@ from databases import cluster, database, engine, migrated, settings, template_fi
 from ffrtmp_master.services import Services
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared.measurement import Measurement
-from ffrtmp_shared.models import Registration
+from ffrtmp_shared.node_models import Registration
 from in_process_master import MasterHarness, SetClock
 
 __all__ = ["cluster", "database", "engine", "migrated", "settings", "template_file"]

@@ -9,10 +9,11 @@ import msgspec
 from ffrtmp_master.exporters.results import LatestResults
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.measurement import VerdictState
-from ffrtmp_shared.models import Node, NodeList, Problem, Result, Run, RunPage
+from ffrtmp_shared.models import Problem, Result, Run, RunPage
+from ffrtmp_shared.node_models import Node, NodeList
 from ffrtmp_shared.precision import RunPrecision
 from ffrtmp_shared.result_pages import ReadablePage
+from ffrtmp_shared.verdict import VerdictState
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 

@@ -10,13 +10,12 @@ import result_collectors
 from ffrtmp_master.exporters.cost import FarmCosts
 from ffrtmp_shared.client import MasterUnreachableError
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.measurement import (
-    Measurement,
-    Unavailable,
-)
-from ffrtmp_shared.models import Node, Result
+from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.models import Result
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.states import NodeState
+from ffrtmp_shared.unavailable import Unavailable
 from prometheus_client import CollectorRegistry
 
 UNKNOWN = Unavailable(reason="not measured here")

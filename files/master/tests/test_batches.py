@@ -15,8 +15,9 @@ from ffrtmp_master.queue.requests import AnyRequest, ClaimOutcome, ReportOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementCatalog
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store.unit_of_work import Effects, UnitOfWork
+from ffrtmp_shared.agent_models import FailureReport, NextClaim, ResultReport
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.models import Failure, FailureReport, NextClaim, ResultReport
 from polling import wait_until
 from postgresql import Cluster
 

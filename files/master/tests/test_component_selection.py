@@ -10,7 +10,7 @@ from ffrtmp_master.exporters.components import Component, ComponentFile, ProbeKi
 from ffrtmp_master.exporters.disk_forecast import DiskForecasts
 from ffrtmp_master.exporters.probe_metrics import ComponentSelection, DiskRecorder, ProbeCollector
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.states import NodeState
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)

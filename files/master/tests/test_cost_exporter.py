@@ -9,13 +9,9 @@ import promtool
 import pytest
 import result_collectors
 from ffrtmp_shared.client import MasterUnreachableError
+from ffrtmp_shared.density_measurement import DensityMeasurement
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.measurement import (
-    DensityMeasurement,
-    EnergyMeasurement,
-    Measurement,
-    RenditionMeasurement,
-)
+from ffrtmp_shared.measurement import EnergyMeasurement, Measurement, RenditionMeasurement
 from ffrtmp_shared.metric_page import MetricPage
 
 from .priced_farm import (

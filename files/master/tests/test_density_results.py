@@ -6,8 +6,9 @@ import factories
 import msgspec
 import pytest
 import result_collectors
-from ffrtmp_shared.measurement import DensityMeasurement, Unavailable
+from ffrtmp_shared.density_measurement import DensityMeasurement
 from ffrtmp_shared.precision import RunPrecision
+from ffrtmp_shared.unavailable import Unavailable
 from prometheus_client import CollectorRegistry
 
 _NAME = "ffrtmp_result_density_streams"

@@ -20,10 +20,12 @@ import msgspec
 import pytest
 from databases import only
 from ffrtmp_master.settings import Settings
+from ffrtmp_shared.agent_models import ClaimRequest, ResultReport
 from ffrtmp_shared.credentials import ClientCertificate, client_context
-from ffrtmp_shared.measurement import LiveMeasurement, Measurement, Unavailable
-from ffrtmp_shared.models import ClaimRequest, ResultReport
+from ffrtmp_shared.live_measurement import LiveMeasurement
+from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.scenario import LiveSettings
+from ffrtmp_shared.unavailable import Unavailable
 from master_process import MasterProcess
 from polling import TIMEOUT_S, wait_until
 from postgresql import free_port

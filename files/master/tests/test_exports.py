@@ -21,17 +21,13 @@ from ffrtmp_master.exports import columns, formats
 from ffrtmp_master.exports.exported_result import ExportedResult, cost_of_result
 from ffrtmp_master.settings import Settings
 from ffrtmp_master.store import results
-from ffrtmp_shared.measurement import (
-    RateProbe,
-    RateSearch,
-    ReceivedChunk,
-    ReceivedMeasurement,
-    Unavailable,
-)
+from ffrtmp_shared.live_measurement import ReceivedChunk, ReceivedMeasurement
 from ffrtmp_shared.models import Result, Run
 from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.rate_search import RateProbe, RateSearch
 from ffrtmp_shared.scenario import LadderSettings, LiveSettings
+from ffrtmp_shared.unavailable import Unavailable
 from in_process_master import MasterHarness
 from msgspec import inspect
 from msgspec.structs import replace

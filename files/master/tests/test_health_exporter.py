@@ -18,7 +18,7 @@ from certificates import HOST, Site
 from ffrtmp_master.settings import Settings
 from ffrtmp_shared import __version__
 from ffrtmp_shared.credentials import ClientCertificate, client_context
-from ffrtmp_shared.models import ClockOffset, NodeHeartbeat
+from ffrtmp_shared.node_models import ClockOffset, NodeHeartbeat
 from master_process import MasterProcess
 from polling import wait_until
 from postgresql import free_port

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from ffrtmp_master.api import agent_endpoints
 from ffrtmp_master.server import app
-from ffrtmp_shared.models import Claim, JobRequest, Problem, ResultReport
+from ffrtmp_shared.agent_models import Claim, ResultReport
+from ffrtmp_shared.models import JobRequest, Problem
 from jsonschema import Draft202012Validator
 
 REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')

@@ -8,7 +8,7 @@ import pytest
 from ffrtmp_master.queue.pending_jobs import MAX_MESSAGES
 from ffrtmp_master.store import nodes
 from ffrtmp_master.store.unit_of_work import UnitOfWork
-from ffrtmp_shared.models import Registration
+from ffrtmp_shared.node_models import Registration
 
 READY = "nodes claim them after the jobs that come first"
 

@@ -9,19 +9,18 @@ import pytest
 import result_collectors
 from ffrtmp_master.exporters.qoe import QualityOfExperience
 from ffrtmp_shared.client import MasterUnreachableError
+from ffrtmp_shared.live_measurement import ReceivedChunk, ReceivedMeasurement
 from ffrtmp_shared.measurement import (
     EnergyMeasurement,
     Measurement,
     QualityMeasurement,
-    ReceivedChunk,
-    ReceivedMeasurement,
     RenditionMeasurement,
-    Unavailable,
 )
 from ffrtmp_shared.metric_page import MetricPage
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.prices import PriceBook, parse_book
 from ffrtmp_shared.scenario import LadderSettings, LiveSettings, Rendition, Scenario
+from ffrtmp_shared.unavailable import Unavailable
 from prometheus_client import CollectorRegistry
 from result_collectors import LIVE
 

@@ -11,9 +11,9 @@ from ffrtmp_master.exporters import recent_results
 from ffrtmp_master.exporters.recent_results import VERDICTS, RecentLimits, RecentResults
 from ffrtmp_master.exporters.scenario_labels import ScenarioLabels
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.measurement import Verdict, VerdictState
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.scenario import LadderSettings, Rendition
+from ffrtmp_shared.verdict import Verdict, VerdictState
 from result_collectors import result
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

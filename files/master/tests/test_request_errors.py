@@ -10,13 +10,8 @@ import pytest
 from ffrtmp_master.api.agent_endpoints import ENDPOINTS
 from ffrtmp_master.api.field_errors import describe_field
 from ffrtmp_shared.admin import TokenRequest
-from ffrtmp_shared.models import (
-    JobUpdate,
-    NodeHeartbeat,
-    NodeUpdate,
-    Registration,
-    RunRequest,
-)
+from ffrtmp_shared.models import JobUpdate, RunRequest
+from ffrtmp_shared.node_models import NodeHeartbeat, NodeUpdate, Registration
 from msgspec import inspect
 
 _NO_ID = "00000000-0000-7000-8000-000000000000"

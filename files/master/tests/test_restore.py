@@ -26,9 +26,11 @@ import pytest
 from databases import only, settings_for
 from ffrtmp_master.series.importer import Importer
 from ffrtmp_master.settings import Settings
+from ffrtmp_shared.agent_models import ClaimRequest, ResultReport
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
+from ffrtmp_shared.node_models import Registration
 from ffrtmp_shared.result_pages import ReadablePage
 from master_process import PROGRAM, MasterProcess
 from postgresql import Cluster, Database

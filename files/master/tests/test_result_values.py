@@ -6,7 +6,8 @@ import factories
 import msgspec
 import pytest
 from ffrtmp_master.exporters.results import ResultValues, values_of
-from ffrtmp_shared.measurement import RenditionMeasurement, Unavailable
+from ffrtmp_shared.measurement import RenditionMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 from result_collectors import LIVE, result
 
 UNKNOWN = Unavailable(reason="not measured here")

@@ -7,14 +7,10 @@ import msgspec
 import pytest
 from ffrtmp_master.exporters import results
 from ffrtmp_shared.client import MasterRefusedError, MasterUnreachableError
-from ffrtmp_shared.measurement import Unavailable, VerdictState
 from ffrtmp_shared.models import Problem
-from ffrtmp_shared.result_pages import (
-    RawResultPage,
-    ReadablePage,
-    UnreadableResult,
-    readable_page,
-)
+from ffrtmp_shared.result_pages import RawResultPage, ReadablePage, UnreadableResult, readable_page
+from ffrtmp_shared.unavailable import Unavailable
+from ffrtmp_shared.verdict import VerdictState
 from prometheus_client.registry import Collector
 from result_collectors import guard, latest_results, page_of
 

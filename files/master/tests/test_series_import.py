@@ -27,11 +27,13 @@ from ffrtmp_master.series.importer import (
     pusher,
 )
 from ffrtmp_master.settings import Settings
+from ffrtmp_shared.agent_models import ClaimRequest, ResultReport
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing
-from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport
+from ffrtmp_shared.node_models import Registration
 from master_process import MasterProcess
 from polling import TIMEOUT_S, wait_until
 from postgresql import free_port

@@ -23,9 +23,12 @@ import promtool
 import pytest
 import trustme
 from ffrtmp_master.settings import Settings
+from ffrtmp_shared.agent_models import ClaimRequest, ResultReport
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, client_context
-from ffrtmp_shared.models import Artifact, ClaimRequest, Registration, ResultReport, RunRequest
+from ffrtmp_shared.models import RunRequest
+from ffrtmp_shared.node_models import Registration
 from forked_master import Master
 from polling import TIMEOUT_S, wait_until
 from revocation_list import write_list

@@ -6,7 +6,7 @@ import factories
 from ffrtmp_master.exporters.node_metrics import node_metrics
 from ffrtmp_master.exporters.unit_names import NAMES_MAX, OTHER_UNITS, UnitNames
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Node, NodeHeartbeat
+from ffrtmp_shared.node_models import Node, NodeHeartbeat
 from ffrtmp_shared.states import NodeState
 
 _DAY_S = 24 * 3600.0

@@ -13,17 +13,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 import trustme
+from ffrtmp_shared.agent_models import Claim, Heartbeat, HeartbeatAnswer, LogStored, ReportStored
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import (
-    Artifact,
-    Claim,
-    Heartbeat,
-    HeartbeatAnswer,
-    LogStored,
-    NodeHeartbeatAnswer,
-    Problem,
-    ReportStored,
-)
+from ffrtmp_shared.models import Problem
+from ffrtmp_shared.node_models import NodeHeartbeatAnswer
 from ffrtmp_shared.states import JobState
 
 

@@ -12,9 +12,11 @@ import msgspec
 import pytest
 import trustme
 import working_encoders
+from ffrtmp_shared.agent_models import Claim
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Claim, Job, Progress
+from ffrtmp_shared.models import Job
 from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import EncodeSettings, Scenario, Source
 from ffrtmp_worker.agent.spooled_report import describe_artifact

@@ -13,14 +13,11 @@ from pathlib import Path
 import msgspec
 import pytest
 import working_encoders
+from ffrtmp_shared.agent_models import FailureReport, ResultReport
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
-from ffrtmp_shared.models import (
-    FailureReport,
-    Job,
-    Registration,
-    ResultReport,
-)
+from ffrtmp_shared.models import Job
+from ffrtmp_shared.node_models import Registration
 from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET, LiveSettings, Scenario
 from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.activity import LastResult, SlotActivity

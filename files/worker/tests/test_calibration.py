@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.ffmpeg.command import VMAF_MODEL
 from ffrtmp_worker.kinds.steps.attempt import Tools

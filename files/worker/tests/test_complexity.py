@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.kinds.steps.attempt import Tools

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from ffrtmp_shared.attempt_models import Progress
+from ffrtmp_shared.density_measurement import StreamCost
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import StreamCost, Unavailable
-from ffrtmp_shared.models import Progress
 from ffrtmp_shared.scenario import DensitySettings, Scenario
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process_group

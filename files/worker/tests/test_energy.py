@@ -22,9 +22,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ffrtmp_shared.measurement import EnergyMeasurement, SlotEnvironment, Unavailable
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.attempt_models import Progress
+from ffrtmp_shared.host_environment import SlotEnvironment
+from ffrtmp_shared.measurement import EnergyMeasurement
 from ffrtmp_shared.scenario import DensitySettings
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.energy import zones
 from ffrtmp_worker.energy.client import EnergyReading, request_reading

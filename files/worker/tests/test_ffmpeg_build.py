@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.measurement import QualityMeasurement
-from ffrtmp_shared.models import Progress
 from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import (
     DecodeSettings,

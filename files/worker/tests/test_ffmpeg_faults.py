@@ -17,10 +17,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import working_encoders
+from ffrtmp_shared.agent_models import FailureReport
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
-from ffrtmp_shared.models import Failure, FailureReport
+from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process

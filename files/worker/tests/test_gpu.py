@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 import promtool
 import pytest
-from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_shared.measurement import EnergyMeasurement
 from ffrtmp_shared.scenario import DensitySettings
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.exporters.gpu import GpuCollector
 from ffrtmp_worker.kinds.steps.attempt import Tools

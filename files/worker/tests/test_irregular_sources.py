@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import Measurement, QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import Measurement, QualityMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.kinds.steps.attempt import Tools

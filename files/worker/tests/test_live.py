@@ -15,10 +15,12 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import LiveMeasurement, Unavailable, VerdictState
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.live_measurement import LiveMeasurement
 from ffrtmp_shared.scenario import LiveSettings, Scenario
+from ffrtmp_shared.unavailable import Unavailable
+from ffrtmp_shared.verdict import VerdictState
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import live_pipeline

@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from ffrtmp_shared.agent_models import Claim
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.models import Claim
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.ffmpeg.bounded_log import BoundedLog
 from polling import wait_until

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from ffrtmp_shared.agent_models import Claim, FailureReport
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_metrics import LoopCollector
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
-from ffrtmp_shared.models import Claim, FailureReport
 from ffrtmp_worker import kinds
 from ffrtmp_worker.agent.agent import Agent
 from ffrtmp_worker.agent.directory_lock import DirectoryLock

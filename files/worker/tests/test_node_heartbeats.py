@@ -13,7 +13,7 @@ import pytest
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass
-from ffrtmp_shared.models import MAX_UNITS, NodeHeartbeat
+from ffrtmp_shared.node_models import MAX_UNITS, NodeHeartbeat
 from ffrtmp_worker.agent.directory_lock import DirectoryLock
 from ffrtmp_worker.agent.failed_units import FailedUnits, read_failed_units
 from ffrtmp_worker.agent.node_heartbeats import NodeHeartbeats, clock_offset

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.measure.page_cache import cached_ratio
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")

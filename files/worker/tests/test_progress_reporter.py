@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.scenario import LadderSettings, Rendition, Scenario
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import Tools

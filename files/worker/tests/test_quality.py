@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from ffrtmp_shared.measurement import Cause, QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.unavailable import Cause, Unavailable
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.measure import quality
 from ffrtmp_worker.measure.frame_scores import METRICS

@@ -1,7 +1,7 @@
 """Tests of the rates of an encode and of their low percentiles."""
 
 import pytest
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.measure.rates import RateMeter, low_fps, rates_fps
 

@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from ffrtmp_shared.measurement import ReceivedChunk, ReceivedMeasurement, Unavailable
+from ffrtmp_shared.live_measurement import ReceivedChunk, ReceivedMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.measure.received_chunks import (
     BUFFER_S,
     ReceivedFrames,

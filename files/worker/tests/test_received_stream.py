@@ -18,16 +18,12 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-from ffrtmp_shared.measurement import (
-    Cause,
-    Measurement,
-    QualityMeasurement,
-    ReceivedMeasurement,
-    Unavailable,
-)
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.attempt_models import Progress
+from ffrtmp_shared.live_measurement import ReceivedMeasurement
+from ffrtmp_shared.measurement import Measurement, QualityMeasurement
 from ffrtmp_shared.rate_point import RatePoint
 from ffrtmp_shared.scenario import LiveSettings, Scenario
+from ffrtmp_shared.unavailable import Cause, Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.agent import scores_file
 from ffrtmp_worker.ffmpeg import command, probe

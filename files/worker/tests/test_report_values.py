@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from ffrtmp_shared.measurement import Measurement, Unavailable
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.attempt_models import Progress
+from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.agent.report_values import (
     UnrepresentableError,
     conforming_measurement,

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import trustme
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.measure import rtmp_stat
 from ffrtmp_worker.measure.rtmp_stat import (

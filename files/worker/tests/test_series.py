@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.agent import series_file
 from ffrtmp_worker.energy.client import EnergyReading, ZoneReading

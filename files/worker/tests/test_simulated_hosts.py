@@ -12,13 +12,11 @@ from typing import NamedTuple
 import factories
 import msgspec
 import pytest
-from ffrtmp_shared.measurement import (
-    DensityMeasurement,
-    Measurement,
-    SlotEnvironment,
-    Unavailable,
-    VerdictState,
-)
+from ffrtmp_shared.density_measurement import DensityMeasurement
+from ffrtmp_shared.host_environment import SlotEnvironment
+from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.unavailable import Unavailable
+from ffrtmp_shared.verdict import VerdictState
 from ffrtmp_worker import verdict
 from ffrtmp_worker.measure.cgroup import quota_cpus
 from ffrtmp_worker.measure.cpu_times import CpuTimes

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from ffrtmp_shared.agent_models import FailureReport, ResultReport
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_registry import LoopRegistry, LoopStatus
-from ffrtmp_shared.measurement import Measurement, Unavailable
-from ffrtmp_shared.models import Failure, FailureReport, ResultReport
+from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.activity import SpoolCounts
 from ffrtmp_worker.agent.report_delivery import ReportDelivery
 from ffrtmp_worker.agent.spool import Spool

@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from ffrtmp_shared.config import ConfigError, load
-from ffrtmp_shared.measurement import StreamCost, Unavailable
+from ffrtmp_shared.density_measurement import StreamCost
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.agent.settings import AgentSettings
 from ffrtmp_worker.kinds.steps.stream_cost import Prices
 

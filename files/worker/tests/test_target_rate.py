@@ -5,18 +5,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import (
-    Measurement,
-    QualityMeasurement,
-    RateProbe,
-    RateSearch,
-    Unavailable,
-    VerdictState,
-)
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.measurement import Measurement, QualityMeasurement
 from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.rate_search import RateProbe, RateSearch
 from ffrtmp_shared.scenario import DensitySettings
+from ffrtmp_shared.unavailable import Unavailable
+from ffrtmp_shared.verdict import VerdictState
 from ffrtmp_worker import kinds, verdict
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools

@@ -13,17 +13,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import (
-    EncodeMeasurement,
-    Measurement,
-    QualityMeasurement,
-    Unavailable,
-    VerdictState,
-)
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, QualityMeasurement
 from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.unavailable import Unavailable
+from ffrtmp_shared.verdict import VerdictState
 from ffrtmp_worker import kinds
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg.probe import probe_video

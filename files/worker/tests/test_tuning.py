@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker.measure.environment import cpu_governor, cpu_turbo, numa_nodes
 from ffrtmp_worker.tuning import state
 from ffrtmp_worker.tuning.cli import main

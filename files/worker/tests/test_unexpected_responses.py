@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from ffrtmp_shared import responses
+from ffrtmp_shared.agent_models import Claim, ClaimRequest, FailureReport, Heartbeat
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.client import (
     MasterClient,
     MasterRefusedError,
@@ -16,7 +18,6 @@ from ffrtmp_shared.client import (
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.models import Claim, ClaimRequest, FailureReport, Heartbeat, Progress
 from ffrtmp_worker.agent.lease_keeper import LeaseKeeper
 from ffrtmp_worker.agent.log_uploader import LogUploader
 from ffrtmp_worker.agent.retry import retry_until_answered

@@ -9,16 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from ffrtmp_shared.measurement import (
-    Cause,
-    Environment,
-    LiveMeasurement,
-    Measurement,
-    RenditionMeasurement,
-    SlotEnvironment,
-    Unavailable,
-    VerdictState,
-)
+from ffrtmp_shared.host_environment import Environment, SlotEnvironment
+from ffrtmp_shared.live_measurement import LiveMeasurement
+from ffrtmp_shared.measurement import Measurement, RenditionMeasurement
+from ffrtmp_shared.unavailable import Cause, Unavailable
+from ffrtmp_shared.verdict import VerdictState
 from ffrtmp_worker import kinds, verdict
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure.cgroup import cgroup_counts

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 from ffrtmp_shared.client import MasterClient
-from ffrtmp_shared.models import ClockOffset, NodeHeartbeat
+from ffrtmp_shared.node_models import ClockOffset, NodeHeartbeat
 from postgresql import free_port
 from victoria_metrics import (
     RELEASES,

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_shared.measurement import EnergyMeasurement
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_analysis import efficiency
 

@@ -1,7 +1,7 @@
 """Times of measurements."""
 
-from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.unavailable import Unavailable
 
 
 def measurement_time_s(result: Result) -> float:

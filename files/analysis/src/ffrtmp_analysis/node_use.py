@@ -1,6 +1,6 @@
 """Results that were measured while other jobs could run on the same node."""
 
-from ffrtmp_shared.measurement import NODE_SHARED
+from ffrtmp_shared.host_environment import NODE_SHARED
 from ffrtmp_shared.models import Result
 
 

@@ -10,31 +10,27 @@ import httpx
 import msgspec
 
 from ffrtmp_shared import credentials
-from ffrtmp_shared.credentials import ClientCertificate
-from ffrtmp_shared.file_watch import FileWatch
-from ffrtmp_shared.models import (
-    Artifact,
+from ffrtmp_shared.agent_models import (
     Claim,
     ClaimRequest,
     FailureReport,
     Heartbeat,
     HeartbeatAnswer,
-    Job,
-    JobPage,
     LogStored,
+    ReportStored,
+    ResultReport,
+)
+from ffrtmp_shared.attempt_models import Artifact
+from ffrtmp_shared.credentials import ClientCertificate
+from ffrtmp_shared.file_watch import FileWatch
+from ffrtmp_shared.models import Job, JobPage, Result, ResultPage, Run, RunPage, RunRequest
+from ffrtmp_shared.node_models import (
     Node,
     NodeHeartbeat,
     NodeHeartbeatAnswer,
     NodeList,
     NodeUpdate,
     Registration,
-    ReportStored,
-    Result,
-    ResultPage,
-    ResultReport,
-    Run,
-    RunPage,
-    RunRequest,
 )
 from ffrtmp_shared.precision import RunPrecision
 from ffrtmp_shared.prices import PriceBook

@@ -1,4 +1,7 @@
-"""Wire types of the API between the master, its agents and other clients."""
+"""Wire types of the API for runs, jobs and results.
+
+Those for nodes, for the work of agents and for attempts have modules of their own.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -7,30 +10,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from ffrtmp_shared.constrained_types import (
-    Address,
-    Amount,
-    Attempt,
-    Count,
-    FileName,
-    Labels,
-    Moment,
-    Name,
-    Port,
-    Real,
-    Sha256,
-    Text,
-    UnitName,
-    Word,
-)
-from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import FfmpegBuild, Measurement
+from ffrtmp_shared.attempt_models import Artifact, Failure, Progress
+from ffrtmp_shared.constrained_types import Moment
+from ffrtmp_shared.measurement import Measurement
 from ffrtmp_shared.requirements import Priority, Requirements
-from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, Scenario
+from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import JobState, NodeState, PendingReason, RunState
-
-Slot = Annotated[int, Meta(ge=1, le=1024)]
-WaitSeconds = Annotated[float, Meta(ge=0, le=60)]
 
 
 class Role(StrEnum):
@@ -40,116 +25,6 @@ class Role(StrEnum):
     SUBMITTER = "submitter"
     ADMIN = "admin"
     AGENT = "agent"
-
-
-# --- nodes ---------------------------------------------------------------------------------
-
-
-class NodeFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hardware and operating system of a worker host, as its agent detected them."""
-
-    hostname: Text
-    os: Text
-    kernel: Text
-    architecture: Text
-    cpu_model: Text
-    cpu_count: Count
-    memory_bytes: Count
-    gpus: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
-
-
-NODE_EXPORTERS = ("cpu", "gpu", "ffmpeg", "docker_stats", "node")
-"""The exporters that a node may run, by the names under which it registers their ports."""
-
-
-class Registration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Description of a node that its agent sends at startup.
-
-    `encoders` lists the encoders that passed a short test encode on the node. `address` is the
-    address of the node's exporters, and `exporters` contains their ports by name. `kinds` lists the
-    kinds of scenarios that the agent supports. `ffmpeg_under_test` indicates whether the node may
-    run an FFmpeg that a suite provides.
-    """
-
-    name: Name
-    facts: NodeFacts
-    encoders: Annotated[tuple[Word, ...], Meta(max_length=256)]
-    ffmpeg: FfmpegBuild
-    quality_ffmpeg: FfmpegBuild
-    agent_version: Text
-    address: Address
-    exporters: Annotated[dict[Name, Port], Meta(max_length=64)]
-    labels: Labels = {}
-    kinds: Annotated[tuple[Word, ...], Meta(max_length=64)] = KINDS_OF_EVERY_NODE
-    ffmpeg_under_test: bool = False
-
-
-MAX_UNITS = 32
-"""The maximum number of failed units that a heartbeat names."""
-
-
-class ClockOffset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The time by which a node's clock is ahead of the master's, in seconds.
-
-    The true offset is between `offset_s - uncertainty_s` and `offset_s + uncertainty_s`.
-    """
-
-    offset_s: Real
-    uncertainty_s: Amount
-
-
-class NodeHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The condition of a node's host, which one agent of the node sends periodically.
-
-    `clock` is null until it has been measured. `failed_unit_count` is the number of units of
-    systemd that have failed, and `failed_units` contains the names of the first of them. The number
-    is null if systemd cannot be queried.
-    """
-
-    clock: ClockOffset | None = None
-    failed_unit_count: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    failed_units: Annotated[tuple[UnitName, ...], Meta(max_length=MAX_UNITS)] = ()
-
-
-class NodeHeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The master's time between the arrival of a heartbeat and the response to it."""
-
-    time: Moment
-
-
-class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered worker host.
-
-    `is_draining` states whether an operator drains the node; unlike `state`, it does not change
-    when the node is offline.
-
-    `heartbeat` is the last heartbeat of the node, which the master received at `heartbeat_at`. Both
-    are null if there is none, for example because the agent is that of an earlier release.
-    """
-
-    id: UUID
-    name: str
-    state: NodeState
-    registration: Registration
-    registered_at: Moment
-    last_seen_at: Moment
-    is_draining: bool = False
-    heartbeat: NodeHeartbeat | None = None
-    heartbeat_at: Moment | None = None
-
-    @property
-    def was_stopped(self) -> bool:
-        """Whether the node is offline after an operator drained it, which is not a failure."""
-        return self.is_draining and self.state is NodeState.OFFLINE
-
-
-class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A change of a node's state. A draining node finishes its jobs but claims no more."""
-
-    state: NodeState
-
-
-# --- runs and jobs -------------------------------------------------------------------------
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,34 +104,6 @@ class JobUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     priority: Priority
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Reason why an attempt failed. `log_tail` contains the last lines of FFmpeg's log, if any."""
-
-    failure_class: FailureClass
-    message: Annotated[str, Meta(max_length=4096)]
-    log_tail: Annotated[str, Meta(max_length=16384)] = ""
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Progress of an attempt. `stage` is usually a value of `stages.Stage`.
-
-    `ratio` is the completed part of the stage, from 0 to 1; it is 0 if it is unknown.
-    `bitrate_bps` is the current output bit rate per second of video. `duplicated_frames` and
-    `dropped_frames` are FFmpeg's counts since the start of the encode. `lag_s` is the time by which
-    the encoder of a stream lags behind. These fields are null if they are unknown.
-    """
-
-    stage: Annotated[str, Meta(max_length=32)]
-    frames: Count = 0
-    fps: Amount = 0.0
-    speed: Amount = 0.0
-    ratio: Amount = 0.0
-    bitrate_bps: Amount | None = None
-    duplicated_frames: Count | None = None
-    dropped_frames: Count | None = None
-    lag_s: Real | None = None
-
-
 class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """One change of a job's state, with its time and reason. `before` is null for a new job."""
 
@@ -303,104 +150,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     waiting: str | None = None
 
 
-# --- an agent's calls ----------------------------------------------------------------------
-
-
-class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An agent's request for a job. If there is none, the master waits up to `wait_s` seconds."""
-
-    node: Name
-    slot: Slot
-    wait_s: WaitSeconds = 0.0
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A leased job. The lease expires after `lease_s` seconds unless a heartbeat renews it.
-
-    The agent should send a heartbeat every `heartbeat_s` seconds. `attempt` is the fencing token,
-    which the agent sends with every request about this job. The master accepts artifacts of at most
-    `artifact_bytes_max` bytes; an older master does not state the limit.
-    """
-
-    job: Job
-    attempt: int
-    lease_s: float
-    heartbeat_s: float
-    artifact_bytes_max: int | None = None
-
-
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A renewal of the lease, with the current progress. The first one makes the job `running`."""
-
-    attempt: Attempt
-    progress: Progress
-
-
-class HeartbeatAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The new duration of the lease, and whether the agent must cancel the job."""
-
-    lease_s: float
-    cancel: bool
-
-
-class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that belongs to an attempt, such as FFmpeg's log."""
-
-    name: FileName
-    sha256: Sha256
-    size_bytes: Count
-
-
-Artifacts = Annotated[tuple[Artifact, ...], Meta(max_length=256)]
-
-
-class NextClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A claim for the next job of the slot, sent together with a result."""
-
-    slot: Slot
-    wait_s: WaitSeconds = 0.0
-
-
-class ResultReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Report of the measurement of an attempt. Its artifacts must already be uploaded.
-
-    With `next`, the same request claims the next job of the slot after the result is stored.
-    """
-
-    attempt: Attempt
-    measurement: Measurement
-    artifacts: Artifacts = ()
-    next: NextClaim | None = None
-
-
-class FailureReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Report of an attempt that ended without a measurement."""
-
-    attempt: Attempt
-    failure: Failure
-    artifacts: Artifacts = ()
-
-
-class ReportStored(msgspec.Struct, frozen=True, kw_only=True):
-    """Confirmation that a report is stored. `repeated` means that it was stored before.
-
-    `next` is the job that was claimed with the result. It is null if no job was requested or
-    available.
-    """
-
-    job_id: UUID
-    state: JobState
-    repeated: bool
-    next: Claim | None = None
-
-
-class LogStored(msgspec.Struct, frozen=True, kw_only=True):
-    """Confirmation that a piece of a log is stored, with the current size of the log."""
-
-    size_bytes: int
-    repeated: bool
-
-
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A change of a job's state in the event stream. `before` is null for a new job."""
 
@@ -435,9 +184,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     measurement: Measurement
     artifacts: tuple[Artifact, ...]
     stored_at: Moment
-
-
-# --- lists, errors, discovery --------------------------------------------------------------
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -486,12 +232,6 @@ class SourcePage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-class NodeList(msgspec.Struct, frozen=True, kw_only=True):
-    """All nodes, sorted by name."""
-
-    items: tuple[Node, ...]
-
-
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A problem document (RFC 9457). `errors` lists the individual errors of a request body."""
 
@@ -500,10 +240,3 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: int
     detail: str
     errors: tuple[str, ...] = ()
-
-
-class TargetGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Scrape targets in the format of Prometheus' HTTP service discovery."""
-
-    targets: tuple[str, ...]
-    labels: dict[str, str]

@@ -1,7 +1,7 @@
 """The error that ends an attempt without a measurement, with its failure class."""
 
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.models import Failure
 from ffrtmp_shared.value_rules import clean_text
 
 _MAX_MESSAGE = 4096

@@ -7,16 +7,11 @@ A `degraded` result was measured correctly, but on a host that was disturbed. Th
 from collections.abc import Iterator
 
 import msgspec
-from ffrtmp_shared.measurement import (
-    Cause,
-    Environment,
-    LiveMeasurement,
-    Measurement,
-    Unavailable,
-    Verdict,
-    VerdictReason,
-    VerdictState,
-)
+from ffrtmp_shared.host_environment import Environment
+from ffrtmp_shared.live_measurement import LiveMeasurement
+from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.unavailable import Cause, Unavailable
+from ffrtmp_shared.verdict import Verdict, VerdictReason, VerdictState
 
 from ffrtmp_worker.ffmpeg.live_pipeline import SILENT_END_S, SILENT_S
 

@@ -14,18 +14,16 @@ from uuid import UUID
 
 import msgspec
 from ffrtmp_shared import value_rules
-from ffrtmp_shared.models import (
+from ffrtmp_shared.agent_models import (
     Claim,
     ClaimRequest,
     FailureReport,
     Heartbeat,
     HeartbeatAnswer,
-    Job,
-    JobRequest,
     ReportStored,
     ResultReport,
-    Role,
 )
+from ffrtmp_shared.models import Job, JobRequest, Role
 from litestar.exceptions import NotAuthorizedException
 
 from ffrtmp_master.api.job_view import render_job

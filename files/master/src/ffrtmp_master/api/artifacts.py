@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from ffrtmp_shared.models import Artifact
+from ffrtmp_shared.attempt_models import Artifact
 from litestar import Response, get, head, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation

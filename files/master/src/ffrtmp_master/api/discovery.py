@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from ffrtmp_shared.models import NODE_EXPORTERS, Node, TargetGroup
+from ffrtmp_shared.node_models import NODE_EXPORTERS, Node, TargetGroup
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation

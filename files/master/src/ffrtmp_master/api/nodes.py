@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ffrtmp_shared.admin import AuditAction
-from ffrtmp_shared.models import (
+from ffrtmp_shared.node_models import (
     Node,
     NodeHeartbeat,
     NodeHeartbeatAnswer,

@@ -13,7 +13,7 @@ import msgspec
 from ffrtmp_shared import config
 from ffrtmp_shared.constrained_types import Address, Name, Port
 from ffrtmp_shared.file_watch import FileWatch
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.node_models import Node
 from msgspec import Meta
 
 _NODE_EXPORTER = "node"

@@ -19,7 +19,8 @@ from ffrtmp_analysis.price_book import CostGap, entry_at
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_runner import AfterPass
-from ffrtmp_shared.models import Node, Result
+from ffrtmp_shared.models import Result
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.prices import PriceBook, PriceEntry
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric

@@ -15,7 +15,8 @@ from ffrtmp_shared import config, credentials, logs, release_info
 from ffrtmp_shared.client import MasterClient, MasterUnreachableError
 from ffrtmp_shared.exporter import serve_until_stopped
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.models import Node, Run
+from ffrtmp_shared.models import Run
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.states import JobState, RunState
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ffrtmp_analysis.session_score import CHUNK_S, SessionChunk, session_score, stall_ratio
-from ffrtmp_shared.measurement import Measurement, ReceivedMeasurement, Unavailable
+from ffrtmp_shared.live_measurement import ReceivedMeasurement
+from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_master.exporters.scenario_labels import ScenarioGauge
 

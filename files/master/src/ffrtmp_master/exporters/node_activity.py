@@ -9,8 +9,8 @@ from ffrtmp_analysis.cost import NodePower
 from ffrtmp_analysis.efficiency import mean_power_w
 from ffrtmp_analysis.encode_energy import EncodeEnergy, encode_energy
 from ffrtmp_analysis.measurement_time import measurement_time_s
-from ffrtmp_shared.measurement import Unavailable
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.unavailable import Unavailable
 
 HOURS = 24
 """The number of complete hours that are considered."""

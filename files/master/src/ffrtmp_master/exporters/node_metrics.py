@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.states import NodeState
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric

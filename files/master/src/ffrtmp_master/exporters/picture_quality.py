@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from ffrtmp_analysis import efficiency
-from ffrtmp_shared.measurement import QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_master.exporters.scenario_labels import ScenarioGauge
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ffrtmp_shared import __version__, release_info
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.states import NodeState
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric

@@ -7,7 +7,7 @@ from typing import Protocol
 from ffrtmp_shared import credentials
 from ffrtmp_shared.file_watch import FileWatch
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.node_models import Node
 
 from ffrtmp_master.exporters.components import ComponentFile
 from ffrtmp_master.exporters.disk_forecast import DiskForecasts

@@ -8,8 +8,8 @@ from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from ffrtmp_analysis.measurement_time import measurement_time_s
-from ffrtmp_shared.measurement import VerdictState
 from ffrtmp_shared.models import Result
+from ffrtmp_shared.verdict import VerdictState
 
 from ffrtmp_master.exporters.scenario_labels import ScenarioLabels
 from ffrtmp_master.exporters.settings import ApiExporterSettings

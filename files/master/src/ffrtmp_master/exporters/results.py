@@ -13,13 +13,10 @@ from ffrtmp_analysis.node_use import may_have_shared
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_runner import AfterPass
-from ffrtmp_shared.measurement import (
-    EncodeMeasurement,
-    QualityMeasurement,
-    Unavailable,
-)
+from ffrtmp_shared.measurement import EncodeMeasurement, QualityMeasurement
 from ffrtmp_shared.models import Result
 from ffrtmp_shared.result_pages import UnreadableResult
+from ffrtmp_shared.unavailable import Unavailable
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.node_models import Node
 
 OTHER_UNITS = "other"
 """The value of the label for all units whose names are not shown."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 from msgspec import UNSET
 
 from ffrtmp_master.exports.exported_result import ExportedResult

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.models import Failure
 from ffrtmp_shared.states import JobState, NodeState
 
 from ffrtmp_master.queue import transitions

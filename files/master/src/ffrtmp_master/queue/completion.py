@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 from uuid import UUID
 
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Artifact
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import leases, transitions

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.models import Failure
 from ffrtmp_shared.states import JobState
 from sqlalchemy import ColumnElement, Connection, literal_column
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from ffrtmp_shared.models import Job, Node
+from ffrtmp_shared.models import Job
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.states import JobState, NodeState, PendingReason
 from sqlalchemy import Connection, select
 

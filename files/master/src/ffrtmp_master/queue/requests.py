@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from ffrtmp_shared.models import FailureReport, Heartbeat, JobRequest, ResultReport
+from ffrtmp_shared.agent_models import FailureReport, Heartbeat, ResultReport
+from ffrtmp_shared.models import JobRequest
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.store.rows import JobRow

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
-from ffrtmp_shared.models import Registration
+from ffrtmp_shared.node_models import Registration
 from ffrtmp_shared.requirements import Requirements
 from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET
 from sqlalchemy import Connection

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import msgspec
-from ffrtmp_shared.models import Failure
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.states import JobState
 
 from ffrtmp_master.queue import transitions

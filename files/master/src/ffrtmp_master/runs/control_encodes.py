@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from ffrtmp_shared import control_encode
-from ffrtmp_shared.models import Node
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.requirements import Requirements
 
 from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements

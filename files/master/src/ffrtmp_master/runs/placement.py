@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from ffrtmp_shared.models import Node, OmittedNode
+from ffrtmp_shared.models import OmittedNode
+from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.run_plan import WaitingScenarios
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState

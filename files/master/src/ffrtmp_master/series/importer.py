@@ -18,12 +18,13 @@ from typing import Annotated, Literal
 import httpx
 import msgspec
 from ffrtmp_shared import config, credentials, logs
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.constrained_types import MasterUrl
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
-from ffrtmp_shared.models import Artifact, Result
+from ffrtmp_shared.models import Result
 from ffrtmp_shared.result_pages import readable_page
 from msgspec import Meta
 

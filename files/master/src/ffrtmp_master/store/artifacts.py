@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from ffrtmp_shared.models import Artifact
+from ffrtmp_shared.attempt_models import Artifact
 from sqlalchemy import ColumnElement, Connection, select
 
 from ffrtmp_master.store.chunks import chunks

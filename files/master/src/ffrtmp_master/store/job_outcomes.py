@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from ffrtmp_shared.measurement import VerdictState
 from ffrtmp_shared.states import JobState
+from ffrtmp_shared.verdict import VerdictState
 from sqlalchemy import JSON, ColumnElement, Connection, exists, select, type_coerce
 
 from ffrtmp_master.store.schema import jobs, results

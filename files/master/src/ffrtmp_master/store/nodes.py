@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Node, NodeHeartbeat, Registration
+from ffrtmp_shared.node_models import Node, NodeHeartbeat, Registration
 from ffrtmp_shared.states import NodeState
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
-from ffrtmp_shared.models import Artifact
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.states import JobState, NodeState
 
 USE_RECORDED_EVERY = timedelta(minutes=1)

@@ -3,15 +3,10 @@
 from datetime import datetime
 from typing import Any
 
+from ffrtmp_shared.attempt_models import Artifact, Failure, Progress
 from ffrtmp_shared.measurement import Measurement
-from ffrtmp_shared.models import (
-    Artifact,
-    Failure,
-    NodeHeartbeat,
-    OmittedNode,
-    Progress,
-    Registration,
-)
+from ffrtmp_shared.models import OmittedNode
+from ffrtmp_shared.node_models import NodeHeartbeat, Registration
 from ffrtmp_shared.requirements import Requirements
 from ffrtmp_shared.scenario import Scenario
 from sqlalchemy import (

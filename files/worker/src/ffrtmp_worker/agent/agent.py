@@ -9,25 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.agent_models import Claim, ClaimRequest, FailureReport, ResultReport
+from ffrtmp_shared.attempt_models import Artifact, Failure, Progress
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.credentials import ClientCertificate, read_token
 from ffrtmp_shared.failure_classes import FailureClass
+from ffrtmp_shared.host_environment import NODE_EXCLUSIVE, NODE_SHARED
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
-from ffrtmp_shared.measurement import (
-    NODE_EXCLUSIVE,
-    NODE_SHARED,
-    Measurement,
-    QualityMeasurement,
-)
-from ffrtmp_shared.models import (
-    Artifact,
-    Claim,
-    ClaimRequest,
-    Failure,
-    FailureReport,
-    Progress,
-    ResultReport,
-)
+from ffrtmp_shared.measurement import Measurement, QualityMeasurement
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.stages import TIMED_STAGES, Stage
 from tenacity import RetryError

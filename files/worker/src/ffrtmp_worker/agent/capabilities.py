@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from ffrtmp_shared.credentials import ClientCertificate
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.models import NodeFacts, Registration
+from ffrtmp_shared.node_models import NodeFacts, Registration
 from ffrtmp_shared.scenario import KINDS_OF_EVERY_NODE, RECEIVED_LIVE, VMAF_TARGET
 from ffrtmp_shared.value_rules import clean_text
 

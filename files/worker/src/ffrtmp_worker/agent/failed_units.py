@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ffrtmp_shared import value_rules
-from ffrtmp_shared.models import MAX_UNITS
+from ffrtmp_shared.node_models import MAX_UNITS
 
 SYSTEMCTL = Path("/usr/bin/systemctl")
 

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import Self
 
+from ffrtmp_shared.agent_models import Claim, Heartbeat
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
-from ffrtmp_shared.models import Claim, Heartbeat, Progress
 from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.agent.report_values import conforming_progress

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from ffrtmp_shared.agent_models import Claim
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
-from ffrtmp_shared.models import Claim
 
 _log = logging.getLogger(__name__)
 

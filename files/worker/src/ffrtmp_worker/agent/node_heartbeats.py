@@ -17,7 +17,7 @@ from http import HTTPStatus
 from ffrtmp_shared.client import MasterClient, MasterRefusedError, MasterUnreachableError
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
-from ffrtmp_shared.models import ClockOffset, NodeHeartbeat
+from ffrtmp_shared.node_models import ClockOffset, NodeHeartbeat
 
 from ffrtmp_worker.agent.directory_lock import DirectoryLock
 from ffrtmp_worker.agent.failed_units import FailedUnits, read_failed_units

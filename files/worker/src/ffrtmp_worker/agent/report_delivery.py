@@ -15,10 +15,11 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
+from ffrtmp_shared.agent_models import ResultReport
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.client import MasterClient, MasterRefusedError
 from ffrtmp_shared.item_guard import ItemGuard
 from ffrtmp_shared.loop_registry import LoopStatus
-from ffrtmp_shared.models import Artifact, ResultReport
 from tenacity import RetryError
 
 from ffrtmp_worker.activity import SpoolCounts

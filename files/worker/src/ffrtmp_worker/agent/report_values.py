@@ -11,8 +11,8 @@ import re
 from typing import Any
 
 import msgspec
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.measurement import Measurement
-from ffrtmp_shared.models import Progress
 from ffrtmp_shared.value_rules import clean_text
 
 _log = logging.getLogger(__name__)

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from ffrtmp_shared.agent_models import FailureReport
+from ffrtmp_shared.attempt_models import Artifact, Failure
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Artifact, Failure, FailureReport
 from ffrtmp_shared.value_rules import clean_text
 
 from ffrtmp_worker.agent.spooled_report import (

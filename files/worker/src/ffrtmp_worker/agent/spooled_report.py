@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from ffrtmp_shared.agent_models import FailureReport, ResultReport
+from ffrtmp_shared.attempt_models import Artifact
 from ffrtmp_shared.measurement import OmittedArtifact
-from ffrtmp_shared.models import Artifact, FailureReport, ResultReport
 from ffrtmp_shared.value_rules import clean_text
 
 from ffrtmp_worker.agent.report_values import UnrepresentableError, conforming_measurement

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ffrtmp_shared.measurement import FfmpegBuild
+from ffrtmp_shared.provenance import FfmpegBuild
 
 from ffrtmp_worker.ffmpeg import process
 from ffrtmp_worker.ffmpeg.process import Outcome

@@ -7,7 +7,7 @@ from pathlib import Path
 from ffrtmp_shared.client import MasterClient
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
-from ffrtmp_shared.measurement import FfmpegBuild
+from ffrtmp_shared.provenance import FfmpegBuild
 from ffrtmp_shared.stages import Stage
 
 from ffrtmp_worker.errors import AttemptFailedError

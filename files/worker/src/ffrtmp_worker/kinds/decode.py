@@ -1,7 +1,8 @@
 """Kind `decode`: decode a source and discard the frames, to measure decoding alone."""
 
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import Measurement, Unavailable
+from ffrtmp_shared.measurement import Measurement
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command

@@ -1,16 +1,11 @@
 """Kind `density`: find the number of streams that a node encodes in real time."""
 
 import msgspec
+from ffrtmp_shared.density_measurement import DensityMeasurement, DensityStep
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import (
-    DensityMeasurement,
-    DensityStep,
-    EncodeMeasurement,
-    EnergyMeasurement,
-    Measurement,
-    Unavailable,
-)
+from ffrtmp_shared.measurement import EncodeMeasurement, EnergyMeasurement, Measurement
 from ffrtmp_shared.scenario import DensitySettings, EncodeSettings
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process_group

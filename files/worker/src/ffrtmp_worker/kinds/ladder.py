@@ -1,13 +1,9 @@
 """Kind `ladder`: encode several renditions of a source, in one process or one process each."""
 
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import (
-    EncodeMeasurement,
-    Measurement,
-    RenditionMeasurement,
-    Unavailable,
-)
+from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, RenditionMeasurement
 from ffrtmp_shared.scenario import LadderSettings, Rendition
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command

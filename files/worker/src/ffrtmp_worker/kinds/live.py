@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import msgspec
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import EncodeMeasurement, Measurement, Unavailable
+from ffrtmp_shared.measurement import EncodeMeasurement, Measurement
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, live_pipeline

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from ffrtmp_shared.measurement import SourceMeasurement, Unavailable
+from ffrtmp_shared.measurement import SourceMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import VideoProbe

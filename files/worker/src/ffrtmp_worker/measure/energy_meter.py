@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import msgspec
-from ffrtmp_shared.measurement import EnergyMeasurement, Unavailable
+from ffrtmp_shared.measurement import EnergyMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.energy.client import EnergyReading
 

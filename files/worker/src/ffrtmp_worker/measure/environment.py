@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from ffrtmp_shared.host_environment import Environment
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.measurement import Environment, Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.kernel_files import find_text
 from ffrtmp_worker.measure.cgroup import cgroup_counts

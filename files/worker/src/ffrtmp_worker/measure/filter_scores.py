@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 
 _SSIM = re.compile(r"n:\d+ .*\bAll:(-?\d+\.\d+)")
 _XPSNR_FRAME = re.compile(r"n: *\d+ +XPSNR y: (\S+) +XPSNR u: (\S+) +XPSNR v: (\S+)")

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Self
 
 import msgspec
+from ffrtmp_shared.host_environment import Environment
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.measurement import EnergyMeasurement, Environment, Unavailable
+from ffrtmp_shared.measurement import EnergyMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.measure.energy_meter import EnergyMeter
 from ffrtmp_worker.measure.environment import EnvironmentWatch

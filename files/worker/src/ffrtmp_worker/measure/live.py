@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from ffrtmp_shared.measurement import LiveMeasurement, Unavailable
+from ffrtmp_shared.live_measurement import LiveMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg.live_pipeline import SILENT_END_S, SILENT_S, Broadcast, Packets

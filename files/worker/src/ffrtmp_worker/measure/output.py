@@ -5,8 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.measurement import OutputMeasurement, Unavailable
+from ffrtmp_shared.measurement import OutputMeasurement
 from ffrtmp_shared.scenario import EncodeSettings
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg.probe import VideoProbe, is_same_rate
 

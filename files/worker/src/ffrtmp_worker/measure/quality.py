@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from ffrtmp_shared.measurement import Cause, QualityMeasurement, Unavailable
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.unavailable import Cause, Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import command, process

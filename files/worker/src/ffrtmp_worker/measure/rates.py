@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import msgspec
 import numpy as np
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 

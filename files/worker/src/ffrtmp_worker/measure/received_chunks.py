@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import msgspec
 import numpy as np
-from ffrtmp_shared.measurement import ReceivedChunk, ReceivedMeasurement, Unavailable
+from ffrtmp_shared.live_measurement import ReceivedChunk, ReceivedMeasurement
+from ffrtmp_shared.unavailable import Unavailable
 from numpy.typing import NDArray
 
 from ffrtmp_worker.measure.frame_scores import FrameScores

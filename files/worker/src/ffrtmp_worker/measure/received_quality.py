@@ -18,7 +18,9 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from ffrtmp_shared.measurement import Cause, QualityMeasurement, ReceivedMeasurement, Unavailable
+from ffrtmp_shared.live_measurement import ReceivedMeasurement
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.unavailable import Cause, Unavailable
 
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.live_pipeline import Packets

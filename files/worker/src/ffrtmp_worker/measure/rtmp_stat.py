@@ -12,7 +12,7 @@ from defusedxml import ElementTree
 from ffrtmp_shared.credentials import ClientCertificate, client_context
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import AfterPass, Pacing, ThreadLoop
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 
 _PERIOD_S = 1.0
 _TIMEOUT_S = 2.0

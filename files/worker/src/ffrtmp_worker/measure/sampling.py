@@ -10,7 +10,7 @@ import msgspec
 import psutil
 from ffrtmp_shared.loop_registry import LoopRegistry
 from ffrtmp_shared.loop_runner import Pacing, ThreadLoop
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.kernel_files import find_int
 from ffrtmp_worker.measure.throttling import CPU_TREE

@@ -6,7 +6,7 @@ import time
 from array import array
 from collections.abc import Callable
 
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.energy.client import EnergyReading
 from ffrtmp_worker.measure.cpu_times import CpuTimes

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 
-from ffrtmp_shared.measurement import SlotEnvironment, Unavailable
+from ffrtmp_shared.host_environment import SlotEnvironment
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.measure.cgroup import quota_cpus, unified_group
 from ffrtmp_worker.measure.cpu_times import CpuTimes

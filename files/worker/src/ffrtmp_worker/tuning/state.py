@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 from ffrtmp_shared.atomic_file import write_atomically
-from ffrtmp_shared.measurement import Unavailable
+from ffrtmp_shared.unavailable import Unavailable
 
 STATE_FILE = Path("/run/ffrtmp-host-tuning/before.json")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.loop_registry import LoopRegistry
-from ffrtmp_shared.measurement import FfmpegBuild, Provenance
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.provenance import FfmpegBuild, Provenance
 from ffrtmp_shared.scenario import Scenario, Source
 from ffrtmp_shared.stages import Stage
 

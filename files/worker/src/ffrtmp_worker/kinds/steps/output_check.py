@@ -1,10 +1,11 @@
 """Check of an output against its scenario, and measurement of its quality."""
 
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement, Unavailable
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.measurement import OutputMeasurement, QualityMeasurement
 from ffrtmp_shared.scenario import EncodeSettings
 from ffrtmp_shared.stages import Stage
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command, process

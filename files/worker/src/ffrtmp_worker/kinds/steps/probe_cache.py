@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 from ffrtmp_shared.constrained_types import Amount
-from ffrtmp_shared.measurement import MAX_RATE_PROBES, RateProbe
+from ffrtmp_shared.rate_search import MAX_RATE_PROBES, RateProbe
 from ffrtmp_shared.scenario import EncodeSettings
 from msgspec import Meta
 

@@ -1,6 +1,6 @@
 """Progress of a running encode, derived from FFmpeg's reports."""
 
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.attempt_models import Progress
 
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import Attempt

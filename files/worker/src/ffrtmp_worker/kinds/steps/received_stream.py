@@ -3,9 +3,11 @@
 import shutil
 from fractions import Fraction
 
-from ffrtmp_shared.measurement import QualityMeasurement, ReceivedMeasurement, Unavailable
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.attempt_models import Progress
+from ffrtmp_shared.live_measurement import ReceivedMeasurement
+from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.stages import Stage
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg import command, stream_recorder
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ffrtmp_shared.measurement import StreamCost, Unavailable
+from ffrtmp_shared.density_measurement import StreamCost
+from ffrtmp_shared.unavailable import Unavailable
 
 _WATTS_PER_KILOWATT = 1000.0
 

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
+from ffrtmp_shared.attempt_models import Progress
 from ffrtmp_shared.encoders import ENCODERS
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import QualityMeasurement, RateProbe, RateSearch, Unavailable
-from ffrtmp_shared.models import Progress
+from ffrtmp_shared.measurement import QualityMeasurement
+from ffrtmp_shared.rate_search import RateProbe, RateSearch
 from ffrtmp_shared.scenario import EncodeSettings
 from ffrtmp_shared.stages import Stage
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import command

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 from ffrtmp_shared.failure_classes import FailureClass
-from ffrtmp_shared.measurement import EncodeMeasurement, Unavailable
+from ffrtmp_shared.measurement import EncodeMeasurement
 from ffrtmp_shared.stages import Stage
+from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
 from ffrtmp_worker.ffmpeg import process
