@@ -1,4 +1,4 @@
-"""Test that the table of permissions has an entry for each endpoint, and no others."""
+"""Test that the API uses each permission exactly once."""
 
 import re
 from collections import Counter
@@ -17,8 +17,3 @@ def test_each_permission_belongs_to_one_endpoint() -> None:
     )
     listed = {name for name in vars(permissions) if name.isupper() and not name.startswith("_")}
     assert used == Counter(listed)
-    handlers = sum(
-        len(re.findall(r"^@(?:get|head|post|put|patch|delete)\(", file.read_text(), re.MULTILINE))
-        for file in api.glob("*.py")
-    )
-    assert handlers > 40
