@@ -148,7 +148,8 @@ class Attempt:
             watch: The watch.
             source_name: The name of the source in the folder, which the process reads.
         """
-        # The stage is reported first, so that reporting it is not part of the measurement.
+        # This only wakes the thread that sends heartbeats. The heartbeat with this stage is sent
+        # while the process that is measured runs.
         self.enter(self.timed_stage)
         watch.start(self.folder / source_name)
 
