@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ffrtmp_worker.agent.spooled_report import describe_artifact
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 from ffrtmp_worker.inputs.address_policy import AddressPolicy
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
+from ffrtmp_worker.kinds.steps.probe_cache import ProbeCache
 from ffrtmp_worker.measure.calibration import Calibration
 from session_files import make_once
 
@@ -112,6 +114,14 @@ def tools(ffmpeg: Path, ffprobe: Path, encoders_file: Path) -> Tools:
         agent_version="0.1.0",
         calibration=Calibration(None, ffmpeg, build.sha256),
     )
+
+
+@pytest.fixture
+def caching(tools: Tools, tmp_path: Path) -> Tools:
+    """Return the tools of a node with an empty cache of probes."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    return replace(tools, probe_cache=ProbeCache(folder))
 
 
 @pytest.fixture

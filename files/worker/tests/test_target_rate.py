@@ -25,14 +25,6 @@ from .conftest import attempt, scenario
 TARGET = RatePoint(vmaf=88, vmaf_tolerance=1)
 
 
-@pytest.fixture
-def caching(tools: Tools, tmp_path: Path) -> Tools:
-    """Return the tools of a node with an empty cache of probes."""
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    return replace(tools, probe_cache=ProbeCache(folder))
-
-
 def _key(tried: Attempt, source: SourceClip) -> str:
     tools, settings = tried.tools, tried.scenario.encode
     assert settings is not None
