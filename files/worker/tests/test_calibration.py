@@ -135,6 +135,10 @@ def test_a_calibration_is_run_once_for_each_build(ffmpeg: Path, tmp_path: Path) 
     stored.write_text("{damaged")
     assert Calibration(tmp_path, counted, "a" * 64).faults(how, 2) == found
     assert count() == 3
+    stored.unlink()
+    stored.mkdir()
+    assert Calibration(tmp_path, counted, "a" * 64).faults(how, 2) == found
+    assert count() == 4
     unwritable = Calibration(tmp_path / "missing", counted, "a" * 64)
     assert unwritable.faults(how, 2) == found
 

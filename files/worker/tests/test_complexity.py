@@ -89,6 +89,12 @@ def test_a_damaged_cache_entry_is_replaced(tmp_path: Path) -> None:
     assert ComplexityCache(tmp_path).get_or_measure("a" * 64, pytest.fail) == FOUND
 
 
+def test_a_cache_that_cannot_be_written_does_not_lose_the_values(tmp_path: Path) -> None:
+    (tmp_path / f"content-{'a' * 64}-.json").mkdir()
+    assert ComplexityCache(tmp_path).get_or_measure("a" * 64, lambda: FOUND) == FOUND
+    assert ComplexityCache(tmp_path / "absent").get_or_measure("a" * 64, lambda: FOUND) == FOUND
+
+
 def test_an_unavailable_value_is_not_cached(tmp_path: Path) -> None:
     unavailable = Unavailable(reason="no filter")
     assert ComplexityCache(tmp_path).get_or_measure("a" * 64, lambda: unavailable) == unavailable

@@ -7,7 +7,6 @@ This may depend on the FFmpeg build, the size and the bit depth: XPSNR in some b
 
 import logging
 import math
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ import msgspec
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.measure.filter_scores import ssim_of_frames, xpsnr_of_frames_db
 from ffrtmp_worker.measure.frame_scores import UnreadableScoresError, read_scores
+from ffrtmp_worker.measure.json_cache import JsonCache
 from ffrtmp_worker.measure.quality_graph import LOGS, Comparison, calibration_graph
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Calibration:
             ffmpeg: The FFmpeg that measures quality.
             ffmpeg_sha256: The digest of its file.
         """
-        self._folder = folder
+        self._files = JsonCache(folder, _Record)
         self._ffmpeg = ffmpeg
         self._ffmpeg_sha256 = ffmpeg_sha256
         self._known: dict[Comparison, Mapping[str, str]] = {}
@@ -107,10 +107,11 @@ class Calibration:
         """
         known = self._known.get(how)
         if known is None:
-            known = self._load(how)
+            stored = self._files.load(self._name(how))
+            known = None if stored is None else stored.faults
         if known is None:
             known = run_calibration(self._ffmpeg, how, threads, stop)
-            self._store(how, known)
+            self._files.store(self._name(how), _Record(dict(known)))
         self._known[how] = known
         return known
 
@@ -128,32 +129,9 @@ class Calibration:
                 for metric, reason in faults.items():
                     _log.warning("a quality metric is not used", extra={metric: reason})
 
-    def _file(self, how: Comparison) -> Path | None:
-        if self._folder is None:
-            return None
+    def _name(self, how: Comparison) -> str:
         size = f"{how.width}x{how.height}-{how.pixel_format}"
-        return self._folder / f"calibration-{_RELEASE}-{self._ffmpeg_sha256}-{size}.json"
-
-    def _load(self, how: Comparison) -> Mapping[str, str] | None:
-        file = self._file(how)
-        if file is None:
-            return None
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=_Record).faults
-        except (OSError, msgspec.DecodeError):
-            return None
-
-    def _store(self, how: Comparison, faults: Mapping[str, str]) -> None:
-        file = self._file(how)
-        if file is None:
-            return
-        # All agents of a host share the folder, so the file is created atomically.
-        part = file.with_suffix(f".{os.getpid()}.part")
-        try:
-            part.write_bytes(msgspec.json.encode(_Record(dict(faults))))
-            part.replace(file)
-        except OSError as error:
-            _log.warning("a calibration could not be stored: %s", error)
+        return f"calibration-{_RELEASE}-{self._ffmpeg_sha256}-{size}"
 
 
 def run_calibration(

@@ -1,6 +1,5 @@
 """Complexity of a source: spatial and temporal information as in ITU-T P.910."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.ffmpeg import command, process
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
+from ffrtmp_worker.measure.json_cache import JsonCache
 
 _LONGEST_S = 10.0
 """Duration of the sequences in ITU-T P.910, in seconds. Only the start of a longer source is
@@ -72,29 +72,20 @@ class ComplexityCache:
 
     def __init__(self, folder: Path | None, ffmpeg_sha256: str = "") -> None:
         """Store the cache in `folder`. If it is None, nothing is cached."""
-        self._folder = folder
+        self._files = JsonCache(folder, Complexity)
         self._ffmpeg_sha256 = ffmpeg_sha256
 
     def get_or_measure(
         self, sha256: str, measure: Callable[[], Complexity | Unavailable]
     ) -> Complexity | Unavailable:
         """Return the cached complexity of the source with this digest, or measure and cache it."""
-        if self._folder is None:
-            return measure()
-        file = self._folder / f"content-{sha256}-{self._ffmpeg_sha256}.json"
-        try:
-            return msgspec.json.decode(file.read_bytes(), type=Complexity)
-        except FileNotFoundError:
-            pass
-        except msgspec.DecodeError:
-            # The file was written by another release, or incompletely.
-            file.unlink(missing_ok=True)
+        name = f"content-{sha256}-{self._ffmpeg_sha256}"
+        cached = self._files.load(name)
+        if cached is not None:
+            return cached
         found = measure()
         if isinstance(found, Complexity):
-            # The slots of a node share the folder, so the file is created atomically.
-            part = file.with_suffix(f".{os.getpid()}.part")
-            part.write_bytes(msgspec.json.encode(found))
-            part.replace(file)
+            self._files.store(name, found)
         return found
 
 
