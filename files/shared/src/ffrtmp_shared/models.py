@@ -4,7 +4,7 @@ Those for nodes, for the work of agents and for attempts have modules of their o
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec import Meta
 from ffrtmp_shared.attempt_models import Artifact, Failure, Progress
 from ffrtmp_shared.constrained_types import Moment
 from ffrtmp_shared.measurement import Measurement
-from ffrtmp_shared.requirements import Priority, Requirements
+from ffrtmp_shared.requirements import Priority, Requirements, WhenUnmet
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import JobState, NodeState, PendingReason, RunState
 
@@ -36,7 +36,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     suite: Annotated[str, Meta(max_length=1_000_000)]
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
-    when_unmet: Literal["wait", "refuse"] | None = None
+    when_unmet: WhenUnmet | None = None
 
 
 class OmittedNode(msgspec.Struct, frozen=True, kw_only=True):

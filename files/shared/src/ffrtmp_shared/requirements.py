@@ -1,7 +1,7 @@
-"""Requirements of a job on its node, and its priority."""
+"""Requirements of a job on its node, what happens if no node meets them, and its priority."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,9 @@ MAX_MEMORY_BYTES = 2**62
 
 MAX_CPU_COUNT = 65_536
 """The largest number of CPUs that a job may require."""
+
+WhenUnmet = Literal["wait", "refuse"]
+"""What happens to jobs whose requirements no active node meets: they wait, or are refused."""
 
 
 class Priority(StrEnum):

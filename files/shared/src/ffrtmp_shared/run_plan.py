@@ -1,12 +1,12 @@
 """Wire types of a plan: a preview of the jobs that a suite would queue."""
 
-from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from ffrtmp_shared.constrained_types import Moment
 from ffrtmp_shared.models import OmittedNode
+from ffrtmp_shared.requirements import WhenUnmet
 
 
 class WaitingScenarios(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +88,7 @@ class RunPlan(msgspec.Struct, frozen=True, kw_only=True):
     total_jobs: int = 0
     waiting: tuple[WaitingScenarios, ...] = ()
     omitted_nodes: tuple[OmittedNode, ...] = ()
-    when_unmet: Literal["wait", "refuse"] | None = None
+    when_unmet: WhenUnmet | None = None
     files: tuple[SuiteFile, ...] = ()
     expected: ExpectedDuration = ExpectedDuration()
     existing: RunWithKey | None = None

@@ -12,7 +12,7 @@ from ffrtmp_shared import control_encode
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.precision import Precision
 from ffrtmp_shared.rate_point import RatePoint
-from ffrtmp_shared.requirements import Priority, Requirements
+from ffrtmp_shared.requirements import Priority, Requirements, WhenUnmet
 from ffrtmp_shared.scenario import (
     MIN_SPEED,
     DecodeSettings,
@@ -104,7 +104,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     priority: Priority = Priority.MEDIUM
     exclusive: bool = True
     requirements: Requirements = Requirements()
-    when_unmet: Literal["wait", "refuse"] | None = None
+    when_unmet: WhenUnmet | None = None
     deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] | None = None
     repeats: int = 3
     slowest_speed: Annotated[float, Meta(ge=MIN_SPEED, le=1)] = 0.02

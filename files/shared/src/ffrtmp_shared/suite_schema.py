@@ -1,6 +1,6 @@
 """JSON Schema of suite files, for validation and for editors."""
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -14,7 +14,7 @@ from ffrtmp_shared.rate_point import (
     MIN_VMAF,
     MIN_VMAF_TOLERANCE,
 )
-from ffrtmp_shared.requirements import MAX_CPU_COUNT, MAX_MEMORY_BYTES, Priority
+from ffrtmp_shared.requirements import MAX_CPU_COUNT, MAX_MEMORY_BYTES, Priority, WhenUnmet
 from ffrtmp_shared.scenario import (
     MAX_GOP_FRAMES,
     MAX_LIVE_S,
@@ -111,7 +111,7 @@ def json_schema() -> dict[str, Any]:
                 "priority": {"enum": [priority.value for priority in Priority]},
                 "exclusive": {"type": "boolean"},
                 "requirements": _an_object([], _requirements()),
-                "when_unmet": {"enum": ["wait", "refuse"]},
+                "when_unmet": {"enum": list(get_args(WhenUnmet))},
                 "deadline_s": {
                     "type": "number",
                     "exclusiveMinimum": 0,

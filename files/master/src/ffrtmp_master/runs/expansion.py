@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Literal
 from uuid import UUID
 
 import msgspec
 from ffrtmp_shared import control_encode
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Run
+from ffrtmp_shared.requirements import WhenUnmet
 from ffrtmp_shared.states import JobState
 from ffrtmp_shared.suite import Suite
 from sqlalchemy import insert
@@ -52,7 +52,7 @@ class NewRun:
     seed: int | None
     key: str | None
     created_by: str
-    when_unmet: Literal["wait", "refuse"] | None = None
+    when_unmet: WhenUnmet | None = None
 
     @property
     def placed_suite(self) -> Suite:
