@@ -23,7 +23,7 @@ from ffrtmp_shared.scenario import (
     stream_faults,
 )
 from ffrtmp_shared.suite_encodes import SuiteEncode
-from ffrtmp_shared.suite_inputs import SuiteFfmpeg, SuiteSource
+from ffrtmp_shared.suite_inputs import InputFile, SuiteFfmpeg, SuiteSource
 from ffrtmp_shared.suite_numbers import ambiguous_numbers, with_texts
 from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, MAX_DEADLINE_S, json_schema
 from ffrtmp_shared.suite_schema_errors import error_path, explain_error
@@ -115,6 +115,16 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
         """Return the rate points of an encode: its own, or those of the suite."""
         return encode.rate_points or self.rate_points
+
+    @property
+    def files(self) -> tuple[InputFile, ...]:
+        """The files that must be uploaded: those of sources, and then those of FFmpegs."""
+        return tuple(
+            InputFile(f"{kind} {entry.name}", entry.file, entry.sha256)
+            for kind, entries in (("source", self.sources), ("FFmpeg", self.ffmpegs))
+            for entry in entries
+            if entry.file is not None and entry.sha256 is not None
+        )
 
     @property
     def scenario_count(self) -> int:

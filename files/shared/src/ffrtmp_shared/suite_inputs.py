@@ -2,7 +2,7 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,6 +12,17 @@ from ffrtmp_shared.scenario import Source, SyntheticSource
 
 _HOW_TO_GET_A_DIGEST = ", which the command sha256sum prints"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class InputFile(NamedTuple):
+    """A file that a suite lists.
+
+    `label` is the entry of the suite, such as `source clip`, and `path` the path in the suite.
+    """
+
+    label: str
+    path: str
+    sha256: str
 
 
 class SuiteSynthetic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -162,12 +162,7 @@ def _unsettled(
 
 
 def _check_sources(work: UnitOfWork, suite: Suite) -> None:
-    names = {
-        upload.sha256: f"{label} {upload.name}"
-        for label, inputs in (("FFmpeg", suite.ffmpegs), ("source", suite.sources))
-        for upload in inputs
-        if upload.file is not None and upload.sha256 is not None
-    }
+    names = {file.sha256: file.label for file in suite.files}
     missing = missing_uploads(work.statements, names, work.now)
     if missing:
         raise missing_sources_error(missing, names)

@@ -89,14 +89,10 @@ def _scenario_names(suite: Suite) -> tuple[str, ...]:
 
 
 def _files(connection: Connection, suite: Suite) -> tuple[SuiteFile, ...]:
-    listed = [
-        (f"{label} {entry.name}", entry.file, entry.sha256)
-        for label, entries in (("source", suite.sources), ("FFmpeg", suite.ffmpegs))
-        for entry in entries
-        if entry.file is not None and entry.sha256 is not None
-    ]
-    stored = sources.stored_of(connection, {sha256 for _, _, sha256 in listed})
+    stored = sources.stored_of(connection, {file.sha256 for file in suite.files})
     return tuple(
-        SuiteFile(name=name, path=path, sha256=sha256, is_stored=sha256 in stored)
-        for name, path, sha256 in listed
+        SuiteFile(
+            name=file.label, path=file.path, sha256=file.sha256, is_stored=file.sha256 in stored
+        )
+        for file in suite.files
     )
