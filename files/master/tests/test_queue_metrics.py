@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 from ffrtmp_master.queue.parked_claims import ParkedClaim
-from ffrtmp_master.queue.pending_reasons import read_occupancy, reason_class
+from ffrtmp_master.queue.pending_reasons import explain, read_occupancy
 from ffrtmp_master.queue.requests import ClaimOutcome
 from ffrtmp_master.queue.requirement_catalog import RequirementSet
 from ffrtmp_master.store.schema import jobs
 from ffrtmp_master.telemetry import snapshot
 from ffrtmp_shared.ids import new_id
 from ffrtmp_shared.models import Job
-from ffrtmp_shared.states import JobState
+from ffrtmp_shared.states import JobState, PendingReason
 from sqlalchemy import Engine, event, insert, select, text
 
 from .scrapes import Scrape, portal_call
@@ -91,12 +91,14 @@ def queued_by_reason(harness: Any) -> dict[tuple[str, str], float]:
     async def load_occupancy(services: Any) -> Any:
         return await services.reader.read(lambda c: read_occupancy(c, heard_since))
 
-    services = portal_call(harness, load_occupancy)
+    occupancy = portal_call(harness, load_occupancy)
     for item in harness.every("/v1/jobs", state="queued"):
         job = msgspec.convert(item, Job)
         if job.state is JobState.QUEUED:
             wanted = RequirementSet(requirements=job.requirements, exclusive=job.exclusive)
-            expected[job.priority, reason_class(wanted, job.not_before, services, now)] += 1
+            may_start = job.not_before is None or job.not_before <= now
+            reason = explain(wanted, occupancy).reason if may_start else PendingReason.BACKOFF
+            expected[job.priority, reason] += 1
     found = Scrape(harness).queued()
     assert found == expected
     return found

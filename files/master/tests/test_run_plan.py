@@ -80,7 +80,7 @@ def test_a_refusal_names_a_limited_number_of_scenarios(ready_harness: Any) -> No
     text = ready_harness.suite(encoders=("libx265",), rates=8)
     answer = ready_harness.call("submitter", "POST", "/v1/runs", {"suite": text})
     (error,) = answer.json()["errors"]
-    assert "clip/libx265/1004k and 3 more: no node meets the requirements: worker1 lacks" in error
+    assert "clip/libx265/1004k, and 3 more: no node meets the requirements: worker1 lacks" in error
 
 
 def test_a_plan_lists_the_files_of_the_suite(harness: Any) -> None:

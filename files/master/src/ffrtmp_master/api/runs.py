@@ -110,9 +110,8 @@ async def plan_run(
     Idempotency-Key, the plan names that run, and whether it is a run of the same suite.
     """
     new_run = await _new_run(request, data, services, idempotency_key)
-    now = services.clock()
-    heard_since = services.liveness.heard_since(now)
-    return await services.reader.read(lambda c: run_plan.plan_run(c, new_run, now, heard_since))
+    heard_since = services.liveness.heard_since(services.clock())
+    return await services.reader.read(lambda c: run_plan.plan_run(c, new_run, heard_since))
 
 
 @get(

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -12,10 +11,10 @@ from ffrtmp_shared.states import PendingReason
 from sqlalchemy import Connection, select
 
 from ffrtmp_master.queue.pending_reasons import (
+    Explanation,
     NodeOccupancy,
-    pending_reason,
+    explain,
     read_occupancy,
-    reason_class,
 )
 from ffrtmp_master.queue.requirement_catalog import RequirementSet
 from ffrtmp_master.store import queue_stats
@@ -37,18 +36,13 @@ _ORDER = (
 )  # fmt: skip
 
 
-class _Explanation(NamedTuple):
-    reason: PendingReason
-    message: str
-
-
 def explain_runs(
     connection: Connection, listed_runs: Sequence[Run], now: datetime, seen_since: datetime
 ) -> tuple[Run, ...]:
     """Add explanations to those of the runs that have queued jobs. Nodes are read at most once.
 
     Args:
-        connection: A connection to the database.
+        connection: A connection to the database, in a transaction that reads one snapshot.
         listed_runs: Runs in any state.
         now: The current time.
         seen_since: The earliest last-seen time with which a node counts as online.
@@ -60,21 +54,21 @@ def explain_runs(
     if not with_queued:
         return tuple(listed_runs)
     groups = queue_stats.count_queued_of_runs(connection, with_queued, now)
-    wanted = _requirement_sets(connection, {group.requirement_id for group in groups})
-    occupancy = read_occupancy(connection, seen_since)
-    counts: dict[UUID, Counter[_Explanation]] = {run_id: Counter() for run_id in with_queued}
     # Runs often share requirement sets, so explanations are reused.
-    known = {key: _explanation(wanted[key], occupancy, now) for key in wanted}
+    wanted = _requirement_sets(
+        connection, {group.requirement_id for group in groups if group.not_before is None}
+    )
+    occupancy = read_occupancy(connection, seen_since)
+    known = {key: _explanation(wanted[key], occupancy) for key in wanted}
+    counts: dict[UUID, Counter[Explanation]] = {run_id: Counter() for run_id in with_queued}
     first_ends = _first_ends_of_backoff(groups)
     for group in groups:
-        explanation = known.get(group.requirement_id)
-        if explanation is None:
-            # The jobs were removed between the two queries.
-            continue
-        if group.not_before is not None:
+        if group.not_before is None:
+            explanation = known[group.requirement_id]
+        else:
             end = f"{first_ends[group.run_id]:%Y-%m-%dT%H:%M:%SZ}"
             message = f"after a failed attempt, not before {end}"
-            explanation = _Explanation(PendingReason.BACKOFF, message)
+            explanation = Explanation(PendingReason.BACKOFF, message)
         counts[group.run_id][explanation] += group.jobs
     return tuple(
         msgspec.structs.replace(run, pending=_pending(counts[run.id])) if run.id in counts else run
@@ -103,18 +97,17 @@ def _first_ends_of_backoff(groups: Sequence[QueuedGroup]) -> Mapping[UUID, datet
     return found
 
 
-def _explanation(wanted: RequirementSet, occupancy: NodeOccupancy, now: datetime) -> _Explanation:
+def _explanation(wanted: RequirementSet, occupancy: NodeOccupancy) -> Explanation:
     """Explain why jobs that are not in backoff wait.
 
     The message names nodes only if the jobs cannot start until nodes change, because otherwise
     each node of a large farm would have its own message.
     """
-    reason = reason_class(wanted, None, occupancy, now)
-    message = _GENERAL.get(reason) or pending_reason(wanted, None, occupancy, now)
-    return _Explanation(reason, message)
+    found = explain(wanted, occupancy)
+    return Explanation(found.reason, _GENERAL.get(found.reason, found.message))
 
 
-def _pending(counts: Counter[_Explanation]) -> tuple[PendingJobs, ...]:
+def _pending(counts: Counter[Explanation]) -> tuple[PendingJobs, ...]:
     """Return the counts in the order of importance; rare messages are combined."""
     found = []
     for reason in _ORDER:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from ffrtmp_shared.models import Job
@@ -17,6 +18,13 @@ from ffrtmp_master.store.schema import jobs, requirements
 
 # The maximum number of items that a message lists. Of further items, it states only the number.
 _MAX_NAMED = 5
+
+
+class Explanation(NamedTuple):
+    """The reason why queued jobs are not leased, and its explanation to people."""
+
+    reason: PendingReason
+    message: str
 
 
 @dataclass(frozen=True)
@@ -52,59 +60,36 @@ def read_occupancy(connection: Connection, seen_since: datetime) -> NodeOccupanc
     )
 
 
-def reason_class(
-    wanted: RequirementSet, not_before: datetime | None, occupancy: NodeOccupancy, now: datetime
-) -> PendingReason:
-    """Return the reason why a queued job is not leased, as a label for metrics.
+def explain(wanted: RequirementSet, occupancy: NodeOccupancy) -> Explanation:
+    """Explain why a queued job that is not in backoff is not leased.
 
-    Offline and draining nodes are ignored. A job whose reason is `ready` waits for jobs with a
-    lower rank, or is about to be claimed.
+    A job whose reason is `ready` waits for jobs with a lower rank, or is about to be claimed.
 
     Args:
         wanted: The requirement set of the job.
-        not_before: The end of the backoff, if there is one.
         occupancy: All nodes and the kinds of jobs that they hold.
-        now: The current time.
 
     Returns:
-        The pending reason.
+        The reason, for which offline and draining nodes do not count, and the message.
     """
-    if not_before is not None and not_before > now:
-        return PendingReason.BACKOFF
-    active = [node for node in _suitable_nodes(wanted, occupancy) if node.state is NodeState.ACTIVE]
-    if not active:
-        return PendingReason.NO_NODE
-    if all(occupancy.is_busy(node.name, wanted) for node in active):
-        return PendingReason.BUSY
-    return PendingReason.READY
-
-
-def pending_reason(
-    wanted: RequirementSet, not_before: datetime | None, occupancy: NodeOccupancy, now: datetime
-) -> str:
-    """Explain to a user why a queued job is not leased.
-
-    Args:
-        wanted: The requirement set of the job.
-        not_before: The end of the backoff, if there is one.
-        occupancy: All nodes and the kinds of jobs that they hold.
-        now: The current time.
-
-    Returns:
-        The explanation.
-    """
-    if not_before is not None and not_before > now:
-        return f"waits after a failed attempt until {not_before:%Y-%m-%dT%H:%M:%SZ}"
-    suitable = _suitable_nodes(wanted, occupancy)
+    name = wanted.requirements.node
+    if name is None:
+        candidates = list(occupancy.nodes.values())
+    else:
+        candidates = [occupancy.nodes[name]] if name in occupancy.nodes else []
+    lacking = {
+        node.name: unmet_requirements(wanted.requirements, node.registration) for node in candidates
+    }
+    suitable = [node for node in candidates if not lacking[node.name]]
     if not suitable:
-        return _no_node_reason(wanted, occupancy)
+        return Explanation(PendingReason.NO_NODE, _no_node_message(name, lacking, occupancy))
     obstacles = {node.name: _obstacle(node, wanted, occupancy) for node in suitable}
     if None in obstacles.values():
-        return "waits for its turn"
-    messages = [f"{name} {obstacle}" for name, obstacle in obstacles.items()]
-    is_any_active = any(node.state is NodeState.ACTIVE for node in suitable)
-    problem = "no suitable node is free" if is_any_active else "no suitable node is active"
-    return f"{problem}: {_joined(messages, ', ')}"
+        return Explanation(PendingReason.READY, "waits for its turn")
+    messages = joined([f"{node} {obstacle}" for node, obstacle in obstacles.items()])
+    if any(node.state is NodeState.ACTIVE for node in suitable):
+        return Explanation(PendingReason.BUSY, f"no suitable node is free: {messages}")
+    return Explanation(PendingReason.NO_NODE, f"no suitable node is active: {messages}")
 
 
 def explain_pending(
@@ -134,25 +119,15 @@ def explain_pending(
             not_before = None if may_start else job.not_before
             key = (wanted.key, not_before)
             if key not in messages:
-                messages[key] = pending_reason(wanted, not_before, occupancy, now)
+                messages[key] = (
+                    explain(wanted, occupancy).message
+                    if not_before is None
+                    else f"waits after a failed attempt until {not_before:%Y-%m-%dT%H:%M:%SZ}"
+                )
             explained.append(msgspec.structs.replace(job, waiting=messages[key]))
         else:
             explained.append(job)
     return tuple(explained)
-
-
-def _suitable_nodes(wanted: RequirementSet, occupancy: NodeOccupancy) -> list[Node]:
-    """Return the nodes, whatever their state, that meet the requirements of a job."""
-    name = wanted.requirements.node
-    if name is None:
-        candidates = list(occupancy.nodes.values())
-    else:
-        candidates = [occupancy.nodes[name]] if name in occupancy.nodes else []
-    return [
-        node
-        for node in candidates
-        if not unmet_requirements(wanted.requirements, node.registration)
-    ]
 
 
 def _obstacle(node: Node, wanted: RequirementSet, occupancy: NodeOccupancy) -> str | None:
@@ -165,28 +140,35 @@ def _obstacle(node: Node, wanted: RequirementSet, occupancy: NodeOccupancy) -> s
     return None
 
 
-def _no_node_reason(wanted: RequirementSet, occupancy: NodeOccupancy) -> str:
+def _no_node_message(
+    wanted_node: str | None, lacking: Mapping[str, Sequence[str]], occupancy: NodeOccupancy
+) -> str:
+    """Return the message for a job that no registered node can run.
+
+    Args:
+        wanted_node: The node to which the job is bound, or None.
+        lacking: What each of the nodes that may run the job lacks, by the name of the node.
+        occupancy: All nodes.
+    """
     if not occupancy.nodes:
         return "no node is registered"
-    name = wanted.requirements.node
-    if name is not None:
-        if name not in occupancy.nodes:
-            return f"node {name} is not registered"
-        lacks = unmet_requirements(wanted.requirements, occupancy.nodes[name].registration)
-        return f"node {name} lacks {', '.join(lacks)}"
+    if wanted_node is not None:
+        if wanted_node not in lacking:
+            return f"node {wanted_node} is not registered"
+        return f"node {wanted_node} lacks {', '.join(lacking[wanted_node])}"
     # Nodes that fail to meet the same requirements are listed together.
     alike: dict[str, list[str]] = {}
-    for node in occupancy.nodes.values():
-        missing = ", ".join(unmet_requirements(wanted.requirements, node.registration))
-        alike.setdefault(missing, []).append(node.name)
+    for name, unmet in lacking.items():
+        alike.setdefault(", ".join(unmet), []).append(name)
     messages = [
-        f"{_joined(names, ', ')} {'lacks' if len(names) == 1 else 'lack'} {missing}"
+        f"{joined(names)} {'lacks' if len(names) == 1 else 'lack'} {missing}"
         for missing, names in alike.items()
     ]
-    return f"no node meets the requirements: {_joined(messages, '; ')}"
+    return f"no node meets the requirements: {joined(messages, '; ')}"
 
 
-def _joined(items: Sequence[str], separator: str) -> str:
+def joined(items: Sequence[str], separator: str = ", ") -> str:
+    """Return the first items as text, and the number of the others."""
     text = separator.join(items[:_MAX_NAMED])
     remaining = len(items) - _MAX_NAMED
     return text if remaining <= 0 else f"{text}{separator}and {remaining} more"

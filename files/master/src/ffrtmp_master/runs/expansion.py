@@ -110,7 +110,7 @@ def create_run(
             return CreatedRun(runs.get_run(connection, existing.id), existed=True)
     _check_sources(work, request.suite)
     known = nodes.list_all(connection, seen_since)
-    placement = place_suite(request.placed_suite, known, work.now)
+    placement = place_suite(request.placed_suite, known)
     with_controls = (
         control_encodes.nodes_with(known, placement.nodes) if request.suite.control else []
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import msgspec
 from ffrtmp_shared.models import OmittedNode
@@ -12,13 +11,10 @@ from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState
 from ffrtmp_shared.suite import MAX_JOBS, OnNode, Suite
 
-from ffrtmp_master.queue.pending_reasons import NodeOccupancy, pending_reason
+from ffrtmp_master.queue.pending_reasons import NodeOccupancy, explain, joined
 from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
 from ffrtmp_master.queue.submission import required_set
 from ffrtmp_master.store.errors import UnprocessableError
-
-# The maximum number of scenarios that a message lists. Of further ones, it states only the number.
-_MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class _Match:
     reason: str
 
 
-def place_suite(suite: Suite, nodes: Sequence[Node], now: datetime) -> Placement:
+def place_suite(suite: Suite, nodes: Sequence[Node]) -> Placement:
     """Place the scenarios of a suite on the active nodes.
 
     With the placement `each`, a scenario is placed once on every active node that meets its
@@ -66,7 +62,6 @@ def place_suite(suite: Suite, nodes: Sequence[Node], now: datetime) -> Placement
     Args:
         suite: The suite.
         nodes: All registered nodes.
-        now: The current time.
 
     Returns:
         The placement.
@@ -89,7 +84,7 @@ def place_suite(suite: Suite, nodes: Sequence[Node], now: datetime) -> Placement
         wanted = _wanted(suite, scenario)
         key = wanted.key
         if key not in matches:
-            matches[key] = _match(wanted, occupancy, now)
+            matches[key] = _match(wanted, occupancy)
         if not matches[key].active:
             waiting.setdefault(key, []).append(scenario.name)
         items.extend(_placed(suite, scenario, wanted, matches[key].active))
@@ -114,7 +109,7 @@ def place_suite(suite: Suite, nodes: Sequence[Node], now: datetime) -> Placement
     )
 
 
-def _match(wanted: RequirementSet, occupancy: NodeOccupancy, now: datetime) -> _Match:
+def _match(wanted: RequirementSet, occupancy: NodeOccupancy) -> _Match:
     suitable = [
         node
         for node in occupancy.nodes.values()
@@ -128,7 +123,7 @@ def _match(wanted: RequirementSet, occupancy: NodeOccupancy, now: datetime) -> _
             for node in suitable
             if node.state is not NodeState.ACTIVE
         ),
-        reason="" if active else pending_reason(wanted, None, occupancy, now),
+        reason="" if active else explain(wanted, occupancy).message,
     )
 
 
@@ -139,7 +134,7 @@ def _check_met(
     if suite.when_unmet == "wait":
         return
     refused = [
-        f"{_names_text(names)}: {matches[key].reason}"
+        f"{joined(names)}: {matches[key].reason}"
         for key, names in waiting.items()
         # An offline or draining node may become active again.
         if suite.when_unmet == "refuse" or not matches[key].inactive
@@ -149,13 +144,6 @@ def _check_met(
         if suite.when_unmet is None:
             detail += "; with `when_unmet: wait` in the suite, they wait for a suitable node"
         raise UnprocessableError(detail, refused)
-
-
-def _names_text(names: Sequence[str]) -> str:
-    """Return the names of scenarios as text, of which only the first are listed."""
-    listed = ", ".join(names[:_MAX_NAMED])
-    remaining = len(names) - _MAX_NAMED
-    return listed if remaining <= 0 else f"{listed} and {remaining} more"
 
 
 def _check_number(suite: Suite, scenario_count: int) -> None:

@@ -13,9 +13,7 @@ from ffrtmp_master.runs.placement import place_suite
 from ffrtmp_master.store import nodes, runs, sources
 
 
-def plan_run(
-    connection: Connection, request: NewRun, now: datetime, seen_since: datetime
-) -> RunPlan:
+def plan_run(connection: Connection, request: NewRun, seen_since: datetime) -> RunPlan:
     """Return the jobs that a run would have.
 
     Files need not have been uploaded. If there is a run with the key of the request, the plan
@@ -24,7 +22,6 @@ def plan_run(
     Args:
         connection: A connection to the database.
         request: The requested run.
-        now: The current time.
         seen_since: The earliest last-seen time with which a node counts as online.
 
     Returns:
@@ -40,7 +37,7 @@ def plan_run(
         if existing is not None:
             return _existing_plan(connection, request, existing, files)
     known = nodes.list_all(connection, seen_since)
-    placement = place_suite(request.placed_suite, known, now)
+    placement = place_suite(request.placed_suite, known)
     with_controls = control_encodes.nodes_with(known, placement.nodes) if suite.control else []
     jobs = len(placement.items) * suite.repeats + len(with_controls)
     control_jobs = control_encodes.MIN_CONTROLS * len(with_controls)
