@@ -321,11 +321,12 @@ def test_the_number_of_rejected_entries_is_limited(tmp_path: Path) -> None:
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
-from ffrtmp_worker.agent.spool import Spool
+from ffrtmp_shared.agent_models import FailureReport
+from ffrtmp_shared.attempt_models import Failure
 from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.ids import new_id
-from ffrtmp_shared.models import Failure, FailureReport
 from ffrtmp_worker.agent import spooled_report
+from ffrtmp_worker.agent.spool import Spool
 when, folder = sys.argv[1], Path(sys.argv[2])
 log = folder / "ffmpeg.log"
 log.write_text("a log")
