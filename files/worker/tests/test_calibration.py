@@ -12,7 +12,7 @@ import pytest
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.unavailable import Unavailable
 from ffrtmp_worker import kinds
-from ffrtmp_worker.ffmpeg.command import VMAF_MODEL
+from ffrtmp_worker.ffmpeg.comparison_command import VMAF_MODEL
 from ffrtmp_worker.kinds.steps.attempt import Tools
 from ffrtmp_worker.measure import calibration
 from ffrtmp_worker.measure.calibration import (

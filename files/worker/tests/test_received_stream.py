@@ -26,7 +26,7 @@ from ffrtmp_shared.scenario import LiveSettings, Scenario
 from ffrtmp_shared.unavailable import Cause, Unavailable
 from ffrtmp_worker import kinds
 from ffrtmp_worker.agent import scores_file
-from ffrtmp_worker.ffmpeg import command, probe
+from ffrtmp_worker.ffmpeg import arguments, live_command, probe
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 from ffrtmp_worker.ffmpeg.live_pipeline import Packets
 from ffrtmp_worker.kinds.steps.attempt import Attempt, Tools
@@ -293,8 +293,8 @@ class _Stored:
         source.write_bytes(clip.read_bytes())
         spec = _live(clip, rate=RatePoint(bitrate_kbps=300))
         assert spec.encode is not None
-        argv = command.broadcast(spec.encode, tools.ffmpeg, "unused", offset_s=20)
-        feeder = command.feed_again(tools.farm_ffmpeg, source.name)
+        argv = live_command.broadcast(spec.encode, tools.ffmpeg, "unused", offset_s=20)
+        feeder = live_command.feed_again(tools.farm_ffmpeg, source.name)
         argv = [*argv[: argv.index("fifo") - 1], *more, "-frames:v", "120", "-f", "flv", "all.flv"]
         with subprocess.Popen(
             feeder, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -302,7 +302,7 @@ class _Stored:
             subprocess.run(argv, cwd=folder, stdin=process.stdout, capture_output=True, check=True)
             process.kill()
         _, listed, _ = probe.list_packets(
-            tools.ffprobe, folder / "all.flv", guard=command.stored_stream_guard()
+            tools.ffprobe, folder / "all.flv", guard=arguments.stored_stream_guard()
         )
         self.packets = Packets(
             elapsed_s=array("d", listed.times_s),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffrtmp_worker.ffmpeg import process
-from ffrtmp_worker.ffmpeg.command import input_guard
+from ffrtmp_worker.ffmpeg.arguments import input_guard
 from ffrtmp_worker.ffmpeg.packet_list import InvalidListError, PacketList, VideoFormat
 
 MAX_PACKETS = 2_500_000

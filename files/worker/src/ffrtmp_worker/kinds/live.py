@@ -11,7 +11,7 @@ from ffrtmp_shared.measurement import EncodeMeasurement, Measurement
 from ffrtmp_shared.unavailable import Unavailable
 
 from ffrtmp_worker.errors import AttemptFailedError
-from ffrtmp_worker.ffmpeg import command, live_pipeline
+from ffrtmp_worker.ffmpeg import live_command, live_pipeline
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast, Commands
 from ffrtmp_worker.ffmpeg.progress import ProgressReport
 from ffrtmp_worker.kinds.steps.attempt import ENCODE_LOG_NAME, Attempt
@@ -49,14 +49,14 @@ def run_live(attempt: Attempt) -> Measurement:
     rate = source.probe.frame_rate if encode.frame_rate is None else Fraction(encode.frame_rate)
     received = ReceivedStream(attempt, url, rate) if settings.measure_received is True else None
     commands = Commands(
-        feeder=command.feed(attempt.tools.farm_ffmpeg, source.name),
-        encoder=command.broadcast(
+        feeder=live_command.feed(attempt.tools.farm_ffmpeg, source.name),
+        encoder=live_command.broadcast(
             encode,
             attempt.tools.ffmpeg,
             url,
             offset_s=0 if received is None else received.recorder.offset_s,
         ),
-        player=command.play(attempt.tools.farm_ffmpeg, url),
+        player=live_command.play(attempt.tools.farm_ffmpeg, url),
     )
     frame_rate = float(rate)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg import comparison_command, process
 from ffrtmp_worker.measure.filter_scores import ssim_of_frames, xpsnr_of_frames_db
 from ffrtmp_worker.measure.frame_scores import UnreadableScoresError, read_scores
 from ffrtmp_worker.measure.json_cache import JsonCache
@@ -119,7 +119,7 @@ class Calibration:
         """Calibrate for usual sizes and bit depths, and log the metrics that fail."""
         for width, height in COMMON_SIZES:
             for pixel_format in _DEPTHS:
-                how = Comparison(width, height, pixel_format, command.VMAF_MODEL)
+                how = Comparison(width, height, pixel_format, comparison_command.VMAF_MODEL)
                 try:
                     faults = self.faults(how, threads, stop)
                 except (CalibrationFailedError, OSError) as error:
@@ -153,7 +153,7 @@ def run_calibration(
     with tempfile.TemporaryDirectory(prefix="ffrtmp-calibration-") as name:
         folder = Path(name)
         outcome = process.run_process(
-            command.calibrate(
+            comparison_command.calibrate(
                 ffmpeg.absolute(),
                 size=f"{how.width}x{how.height}",
                 frames=_FRAMES,

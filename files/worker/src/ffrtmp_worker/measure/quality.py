@@ -13,7 +13,7 @@ from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.unavailable import Cause, Unavailable
 from numpy.typing import NDArray
 
-from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg import comparison_command, process
 from ffrtmp_worker.ffmpeg.probe import Colour, VideoProbe, is_same_rate
 from ffrtmp_worker.measure.calibration import Calibration, CalibrationFailedError
 from ffrtmp_worker.measure.filter_scores import ssim_mean, xpsnr_db
@@ -152,7 +152,7 @@ def space_problem(folder: Path, frames: int) -> str:
 def _run(how: QualityPass, distorted: Clip, reference: Clip, stop: Callable[[], bool]) -> str:
     """Run the quality pass, and return why it failed, or ""."""
     outcome = process.run_process(
-        command.compare(
+        comparison_command.compare(
             how.ffmpeg,
             distorted=distorted.name,
             reference=reference.name,

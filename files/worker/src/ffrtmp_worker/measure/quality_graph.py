@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import NamedTuple
 
-from ffrtmp_worker.ffmpeg import command
+from ffrtmp_worker.ffmpeg import comparison_command
 from ffrtmp_worker.ffmpeg.probe import VideoProbe
 
 THUMBNAIL_WIDTH = 64
@@ -53,7 +53,9 @@ def comparison_of(distorted: VideoProbe, reference: VideoProbe) -> Comparison:
         width=reference.width,
         height=reference.height,
         pixel_format="yuv420p10le" if deep else "yuv420p",
-        model=command.VMAF_4K_MODEL if reference.height >= _LINES_4K else command.VMAF_MODEL,
+        model=comparison_command.VMAF_4K_MODEL
+        if reference.height >= _LINES_4K
+        else comparison_command.VMAF_MODEL,
     )
 
 

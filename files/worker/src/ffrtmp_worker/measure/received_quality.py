@@ -22,7 +22,7 @@ from ffrtmp_shared.live_measurement import ReceivedMeasurement
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.unavailable import Cause, Unavailable
 
-from ffrtmp_worker.ffmpeg import command, process
+from ffrtmp_worker.ffmpeg import arguments, comparison_command, live_command, process
 from ffrtmp_worker.ffmpeg.live_pipeline import Packets
 from ffrtmp_worker.ffmpeg.probe import (
     UnreadableFileError,
@@ -168,7 +168,7 @@ def _probe(
             stop=stop,
             max_packets=2 * len(packets.shown_ms) + _MORE_PACKETS,
             deadline_s=how.quality.deadline_s,
-            guard=command.stored_stream_guard(),
+            guard=arguments.stored_stream_guard(),
         )
         probe = summarize_packets(stored, found, listed, log)
     except UnreadableFileError as error:
@@ -213,7 +213,7 @@ def _run(how: ReceivedPass, found: _StoredStream, reference: Clip, stop: Callabl
     )
     with (folder / _SOURCE_LOG).open("wb") as log:
         feeder = process.start_process(
-            command.feed_again(how.farm_ffmpeg, reference.name),
+            live_command.feed_again(how.farm_ffmpeg, reference.name),
             folder,
             stderr=log,
             max_file_bytes=_LOG_BYTES,
@@ -221,7 +221,7 @@ def _run(how: ReceivedPass, found: _StoredStream, reference: Clip, stop: Callabl
     with feeder:
         try:
             outcome = process.run_process(
-                command.compare_received(
+                comparison_command.compare_received(
                     how.quality.ffmpeg,
                     received=found.name,
                     frame_rate=how.frame_rate,

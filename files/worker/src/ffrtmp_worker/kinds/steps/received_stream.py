@@ -9,7 +9,7 @@ from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.stages import Stage
 from ffrtmp_shared.unavailable import Unavailable
 
-from ffrtmp_worker.ffmpeg import command, stream_recorder
+from ffrtmp_worker.ffmpeg import live_command, stream_recorder
 from ffrtmp_worker.ffmpeg.live_pipeline import Broadcast
 from ffrtmp_worker.ffmpeg.stream_recorder import StreamRecorder
 from ffrtmp_worker.kinds.steps.attempt import Attempt
@@ -30,8 +30,8 @@ class ReceivedStream:
             max_bytes, limit_name = max(left_bytes, 0), "free space without worker_min_free_bytes"
         self.recorder = StreamRecorder(
             attempt.folder,
-            lambda file_name: command.play_and_store(tools.farm_ffmpeg, url, file_name),
-            offset_s=command.stream_offset_s(frame_rate),
+            lambda file_name: live_command.play_and_store(tools.farm_ffmpeg, url, file_name),
+            offset_s=live_command.stream_offset_s(frame_rate),
             max_bytes=max_bytes,
             limit_name=limit_name,
         )
