@@ -83,13 +83,14 @@ async def create_run(
         if not created.existed:
             details = {"suite": created.run.suite_name, "priority": created.run.priority}
             _record(work, new_run.created_by, AuditAction.RUN_CREATED, created.run.id, **details)
-        return CreatedRun(_explained(work.connection, created.run, services), created.existed)
+        return created
 
     created = await services.writer.write(create)
     services.suites.remember(created.run.id, new_run.suite)
+    run = await _explained_later(created.run, services)
     if created.existed:
-        return Response(created.run, status_code=HTTPStatus.OK)
-    return Response(created.run, headers={"Location": f"/v1/runs/{created.run.id}"})
+        return Response(run, status_code=HTTPStatus.OK)
+    return Response(run, headers={"Location": f"/v1/runs/{run.id}"})
 
 
 @post(
@@ -143,10 +144,7 @@ async def list_runs(
 
     def read(connection: Connection) -> RunPage:
         page = runs.page_of_runs(connection, before, limit, run_filter)
-        now = services.clock()
-        heard_since = services.liveness.heard_since(now)
-        items = pending_jobs.explain_runs(connection, page.items, now, heard_since)
-        return msgspec.structs.replace(page, items=items)
+        return msgspec.structs.replace(page, items=_explained(connection, page.items, services))
 
     return await services.reader.read(read)
 
@@ -158,7 +156,9 @@ async def list_runs(
 )
 async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
     """Return a run. If it has queued jobs, the reasons why they wait are included."""
-    return await services.reader.read(lambda c: _explained(c, runs.get_run(c, run_id), services))
+    return await services.reader.read(
+        lambda c: _explained(c, [runs.get_run(c, run_id)], services)[0]
+    )
 
 
 @get(
@@ -174,12 +174,7 @@ async def get_run(run_id: FromPath[UUID], services: InjectedServices) -> Run:
 )
 async def get_suite(run_id: FromPath[UUID], services: InjectedServices) -> Response[bytes]:
     """Return the suite of a run, as it was submitted."""
-
-    def read(connection: Connection) -> str:
-        runs.check_exists(connection, run_id)
-        return runs.suite_of(connection, run_id)
-
-    text = await services.reader.read(read)
+    text = await services.reader.read(lambda c: runs.suite_of(c, run_id))
     return Response(text.encode(), media_type=_YAML)
 
 
@@ -223,7 +218,8 @@ async def cancel_run(request: Call, run_id: FromPath[UUID], services: InjectedSe
         if not before.state.is_final:
             # Repeated requests must not fill the audit log.
             _record(work, by, AuditAction.RUN_CANCELED, run_id, counts=run.counts)
-        return _explained(work.connection, run, services)
+        # A canceled run has no queued jobs to explain.
+        return run
 
     return await services.writer.write(cancel)
 
@@ -242,9 +238,9 @@ async def retry_run(request: Call, run_id: FromPath[UUID], services: InjectedSer
     def retry(work: UnitOfWork) -> Run:
         run = operator_actions.retry_run(work, run_id, by, step_s)
         _record(work, by, AuditAction.RUN_RETRIED, run_id, counts=run.counts)
-        return _explained(work.connection, run, services)
+        return run
 
-    return await services.writer.write(retry)
+    return await _explained_later(await services.writer.write(retry), services)
 
 
 async def _new_run(
@@ -261,11 +257,22 @@ async def _new_run(
     )
 
 
-def _explained(connection: Connection, run: Run, services: Services) -> Run:
-    """Add the reasons why queued jobs of the run wait."""
+def _explained(
+    connection: Connection, listed_runs: Sequence[Run], services: Services
+) -> tuple[Run, ...]:
+    """Add the reasons why queued jobs of the runs wait."""
     now = services.clock()
     heard_since = services.liveness.heard_since(now)
-    return pending_jobs.explain_runs(connection, [run], now, heard_since)[0]
+    return pending_jobs.explain_runs(connection, listed_runs, now, heard_since)
+
+
+async def _explained_later(run: Run, services: Services) -> Run:
+    """Add the reasons why queued jobs of a run wait, after the transaction that changed the run.
+
+    The reasons depend on all nodes and all queued jobs of the run. In the transaction, claims would
+    wait until they are read.
+    """
+    return await services.reader.read(lambda c: _explained(c, [run], services)[0])
 
 
 def _record(work: UnitOfWork, by: str, action: AuditAction, run_id: UUID, **details: Any) -> None:

@@ -34,8 +34,11 @@ def check_exists(connection: Connection, run_id: UUID) -> None:
 
 
 def suite_of(connection: Connection, run_id: UUID) -> str:
-    """Return the text of the suite of an existing run, as it was submitted."""
-    return str(connection.execute(select(runs.c.suite).where(runs.c.id == run_id)).scalar_one())
+    """Return the text of the suite of a run, as it was submitted. Raises NotFoundError."""
+    text = connection.execute(select(runs.c.suite).where(runs.c.id == run_id)).scalar()
+    if text is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    return str(text)
 
 
 def submissions(connection: Connection, run_ids: Iterable[UUID]) -> dict[UUID, RunRow]:
