@@ -48,8 +48,9 @@ def demo_inventory(root: Path, folder: Path) -> Path:
     return inventory
 
 
-def shown(root: Path, folder: Path, inventory: Path) -> str:
-    done = run_playbook(root, folder, "-i", str(inventory), str(root / "playbooks/access.yml"))
+def shown(root: Path, folder: Path, inventory: Path, *arguments: str) -> str:
+    playbook = str(root / "playbooks/access.yml")
+    done = run_playbook(root, folder, "-i", str(inventory), *arguments, playbook)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -95,6 +96,14 @@ def test_the_tunnel_of_the_demo_has_its_key_and_address(root: Path, tmp_path: Pa
     worker = ssh_settings(output, r"^\s*Log in to worker1: (ssh .*)$")
     assert (worker["hostname"], worker["user"]) == (["10.89.7.11"], ["deploy"])
     assert "localforward" not in worker
+
+
+def test_a_limit_does_not_change_what_is_printed(root: Path, tmp_path: Path) -> None:
+    inventory = demo_inventory(root, tmp_path)
+    limited = shown(root, tmp_path, inventory, "--limit", "worker1")
+    assert ssh_settings(limited, r"^\s*(ssh -o .* -N -L .*)$")["hostname"] == ["10.89.7.10"]
+    assert "Log in to master1: ssh " in limited
+    assert limited == shown(root, tmp_path, inventory)
 
 
 @pytest.mark.parametrize(
