@@ -77,6 +77,24 @@ def encode_name(scenario: str) -> str:
     return parts[1] if len(parts) > 1 else scenario
 
 
+def video_bitrate_kbps(measurement: Json) -> float | None:
+    """Return the bit rate of the output, in kbit/s, or None if it is unavailable.
+
+    A live stream has no output file, so its bit rate is that of the packets at the player, or else
+    that at the RTMP server.
+
+    Args:
+        measurement: The measurement of a result.
+    """
+    output, live = measurement.get("output") or {}, measurement.get("live") or {}
+    bit_rates = (
+        _measured(output.get("video_bitrate_kbps")),
+        _measured(live.get("bitrate_mean_kbps")),
+        _measured(live.get("server_bitrate_mean_kbps")),
+    )
+    return next((rate for rate in bit_rates if rate is not None), None)
+
+
 def median_rows(
     results: Iterable[Json],
     medians: Iterable[Json] = (),
@@ -130,19 +148,13 @@ def median_rows(
 def _values(result: Json, exported: Mapping[str, str] | None) -> dict[str, Any]:
     """Return the values of one result, by column.
 
-    Unavailable values are None, never 0. The bit rate of a live stream is that of its packets,
-    because it has no output file.
+    Unavailable values are None, never 0.
     """
     scenario, measurement = result["scenario"], result["measurement"]
-    encode, output, quality = (measurement[part] for part in ("encode", "output", "quality"))
+    encode, quality = measurement["encode"], measurement["quality"]
     live, density = measurement.get("live") or {}, measurement.get("density") or {}
     verdict = measurement.get("verdict") or {}
     build = measurement["provenance"]["ffmpeg"]
-    bit_rates = (
-        (output or {}).get("video_bitrate_kbps"),
-        _measured(live.get("bitrate_mean_kbps")),
-        _measured(live.get("server_bitrate_mean_kbps")),
-    )
     return {
         "node": result["node"],
         "source": scenario["source"]["name"],
@@ -158,7 +170,7 @@ def _values(result: Json, exported: Mapping[str, str] | None) -> dict[str, Any]:
         "is_estimate": measurement["environment"].get("node_use") == "shared",
         "speed": encode["speed"],
         "cpu_s": encode["user_s"] + encode["system_s"],
-        "video_bitrate_kbps": next((rate for rate in bit_rates if rate is not None), None),
+        "video_bitrate_kbps": video_bitrate_kbps(measurement),
         "energy_gross_j": _measured((measurement.get("energy") or {}).get("gross_j")),
         "vmaf_mean": quality.get("vmaf_mean"),
         "vmaf_neg_mean": _measured(quality.get("vmaf_neg_mean")),
@@ -236,17 +248,21 @@ def _renditions(result: Json) -> list[dict[str, Any]]:
 
     A rendition that was not encoded by a separate process has neither a speed nor a CPU time.
     """
+    measurement = result["measurement"]
+    measured = measurement.get("renditions", ())
+    if not measured:
+        return []
     settings = {
         rendition["name"]: rendition["encode"]
         for rendition in (result["scenario"].get("ladder") or {}).get("renditions", ())
     }
+    shared, source = _values(result, None), measurement.get("source") or {}
     rows = []
-    for rendition in result["measurement"].get("renditions", ()):
+    for rendition in measured:
         encode, process = settings[rendition["name"]], rendition.get("encode")
-        source = result["measurement"].get("source") or {}
         rows.append(
             {
-                **_values(result, None),
+                **shared,
                 **_encode_settings(encode, source),
                 "rendition": rendition["name"],
                 "speed": process["speed"] if process else None,

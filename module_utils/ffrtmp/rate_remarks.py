@@ -6,9 +6,9 @@ import re
 import statistics
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-Json = Mapping[str, Any]
+from ansible.module_utils.ffrtmp.api import Json
+from ansible.module_utils.ffrtmp.medians import video_bitrate_kbps
 
 DIFFERENCE_RATIO = 0.1
 """Difference of the bit rates of one rate point, relative to the lowest, that is remarked on.
@@ -25,10 +25,9 @@ _NAME = re.compile(r"[^/]+/([^/]+)/([^/]+)(.*)")
 def remark_lines(results: Iterable[Json], columns: int) -> list[str]:
     """Return the remarks on the results of a run, as lines of at most `columns` characters."""
     groups = _groups(results)
-    remarks = [text for group in sorted(groups) for text in (_found(group, groups[group]),) if text]
-    differing = [
-        text for group in sorted(groups) for text in (_difference(group, groups[group]),) if text
-    ]
+    ordered = sorted(groups.items())
+    remarks = list(filter(None, (_found(*group) for group in ordered)))
+    differing = list(filter(None, (_difference(*group) for group in ordered)))
     if differing:
         differing.append(
             f"Bit rates that differ by more than {DIFFERENCE_RATIO * 100:.0f} % do not compare "
@@ -94,7 +93,8 @@ def _difference(group: _Group, encodes: Mapping[str, list[Json]]) -> str:
         return ""
     kbps = {}
     for name, members in encodes.items():
-        values = [value for value in map(_bitrate_kbps, members) if value]
+        rates_kbps = [video_bitrate_kbps(result["measurement"]) for result in members]
+        values = [rate for rate in rates_kbps if rate]
         if values:
             kbps[name] = statistics.median(values)
     if not kbps:
@@ -107,11 +107,3 @@ def _difference(group: _Group, encodes: Mapping[str, list[Json]]) -> str:
         f"{_title(group)}: actual bit rates differ by {ratio * 100:.0f} %, from "
         f"{kbps[least]:.0f} kbit/s ({least}) to {kbps[most]:.0f} kbit/s ({most})."
     )
-
-
-def _bitrate_kbps(result: Json) -> float | None:
-    """Return the bit rate of the output, or of the stream of a live."""
-    measurement = result["measurement"]
-    output, live = measurement.get("output") or {}, measurement.get("live") or {}
-    value = output.get("video_bitrate_kbps") or live.get("bitrate_mean_kbps")
-    return float(value) if isinstance(value, (int, float)) else None

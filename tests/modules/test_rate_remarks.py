@@ -77,6 +77,21 @@ def test_one_quality_on_the_scales_of_two_encoders_is_remarked_on() -> None:
     assert remark_lines(two, 200)[0].startswith("crf30 of film: actual bit rates differ by 300 %")
 
 
+def test_bit_rates_that_only_the_server_measured_are_compared() -> None:
+    results = [_at_800k("x264", 800), _at_800k("svt", 0)]
+    results[1]["measurement"] |= {
+        "output": None,
+        "live": {
+            "bitrate_mean_kbps": {"reason": "the player received no packet"},
+            "server_bitrate_mean_kbps": 1200.0,
+        },
+    }
+    assert remark_lines(results, 200)[0] == (
+        "800k of film: actual bit rates differ by 50 %, from 800 kbit/s (x264) to 1200 kbit/s "
+        "(svt)."
+    )
+
+
 def test_invalid_results_are_ignored() -> None:
     invalid = _at_800k("svt", 2000)
     invalid["measurement"]["verdict"] = {"state": "invalid", "reasons": []}
