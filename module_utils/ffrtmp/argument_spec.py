@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ffrtmp.api import Master
-from ansible.module_utils.ffrtmp.errors import ApiError
+from ansible.module_utils.ffrtmp.errors import ApiError, SettingsError
 from ansible.module_utils.ffrtmp.options import problems, split_master_url
 
 CONNECTION: dict[str, dict[str, Any]] = {
@@ -21,6 +22,30 @@ CONNECTION: dict[str, dict[str, Any]] = {
     "timeout_s": {"type": "float", "default": 30.0},
 }
 """Arguments for the connection to the master."""
+
+
+def module_arguments(
+    options: Mapping[str, Any],
+    own: Collection[str],
+    shown: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the arguments with which an action calls a module. Unset options are left out.
+
+    As in `create_module`, white space around the token is removed.
+
+    Args:
+        options: Options of the action, with those of CONNECTION.
+        own: Names of the options that the module does not have.
+        shown: Names in the messages, for options that the operator sets by another name.
+
+    Raises:
+        SettingsError: Options have values that are not accepted. The message names all of them.
+    """
+    values = {**options, "token": options["token"].strip()}
+    found = list(problems(values, shown))
+    if found:
+        raise SettingsError(". ".join(found))
+    return {name: value for name, value in values.items() if name not in own and value is not None}
 
 
 def create_module(argument_spec: dict[str, dict[str, Any]], **rules: Any) -> AnsibleModule:

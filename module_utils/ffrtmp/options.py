@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
@@ -70,10 +71,17 @@ def problem(name: str, value: Any) -> str | None:
     return _problem(name, name, "", value)
 
 
-def problems(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why values of options are not accepted. Options without a rule accept every value."""
+def problems(
+    values: Mapping[str, Any], shown: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Yield why values of options are not accepted. Options without a rule accept every value.
+
+    Args:
+        values: Values of options by name.
+        shown: Names in the messages, for options that the operator sets by another name.
+    """
     for name, value in values.items():
-        found = problem(name, value)
+        found = _problem(shown.get(name, name), name, "", value)
         if found is not None:
             yield found
 

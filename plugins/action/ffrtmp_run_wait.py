@@ -35,8 +35,8 @@ _MODULE_UTILS = str(Path(__file__).resolve().parents[2] / "module_utils")
 if _MODULE_UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_MODULE_UTILS)
 
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION  # noqa: E402
-from ansible.module_utils.ffrtmp.options import problems  # noqa: E402
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, module_arguments  # noqa: E402
+from ansible.module_utils.ffrtmp.errors import SettingsError  # noqa: E402
 from ansible.module_utils.ffrtmp.progress import (  # noqa: E402
     LINE_COLUMNS,
     ProgressMeter,
@@ -89,15 +89,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the last result of the module, with `detached` and `timed_out`."""
         result: Json = super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(argument_spec=_OPTIONS)
-        # The module removes white space around the token.
-        found = list(problems({**options, "token": options["token"].strip()}))
-        if found:
-            raise AnsibleActionFail(". ".join(found))
-        arguments = {
-            name: value
-            for name, value in options.items()
-            if name not in _OWN_OPTIONS and value is not None
-        }
+        try:
+            arguments = module_arguments(options, _OWN_OPTIONS)
+        except SettingsError as error:
+            raise AnsibleActionFail(str(error)) from error
         wait = _Wait(
             poll=lambda more: self._poll({**arguments, **more}, task_vars),
             show=Display().display,

@@ -37,9 +37,8 @@ if _MODULE_UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_MODULE_UTILS)
 
 from ansible.module_utils.ffrtmp import runs  # noqa: E402
-from ansible.module_utils.ffrtmp.argument_spec import CONNECTION  # noqa: E402
+from ansible.module_utils.ffrtmp.argument_spec import CONNECTION, module_arguments  # noqa: E402
 from ansible.module_utils.ffrtmp.errors import SettingsError  # noqa: E402
-from ansible.module_utils.ffrtmp.options import problems  # noqa: E402
 from ansible.module_utils.ffrtmp.plan_text import (  # noqa: E402
     plan_lines,
     waiting_lines,
@@ -70,17 +69,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """Return the plan and the files to copy. Fail with all problems that were found."""
         result: Json = super().run(tmp, task_vars)
         _, options = self.validate_argument_spec(argument_spec=_OPTIONS)
-        # The module removes white space around the token.
-        found = list(problems({**options, "token": options["token"].strip()}))
-        if found:
-            raise AnsibleActionFail(". ".join(found).replace("key must", f"{_KEY_VARIABLE} must"))
-        suite = _read(options["suite"])
+        try:
+            arguments = module_arguments(options, _OWN_OPTIONS, {"key": _KEY_VARIABLE})
+            suite = SuiteText(Path(options["suite"]), runs.read_suite(options["suite"]))
+        except SettingsError as error:
+            raise AnsibleActionFail(str(error)) from error
         # With `wait`, the plan lists the scenarios that no node can run instead of failing.
-        arguments = {"suite_text": suite.text, "when_unmet": "wait"} | {
-            name: value
-            for name, value in options.items()
-            if name not in _OWN_OPTIONS and value is not None
-        }
+        arguments |= {"suite_text": suite.text, "when_unmet": "wait"}
         answer: Json = self._execute_module(
             module_name="ffrtmp_run_plan_info", module_args=arguments, task_vars=task_vars
         )
@@ -109,13 +104,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 if not file["is_stored"]
             ],
         }
-
-
-def _read(path: str) -> SuiteText:
-    try:
-        return SuiteText(Path(path), runs.read_suite(path))
-    except SettingsError as error:
-        raise AnsibleActionFail(str(error)) from error
 
 
 def _failure(suite: SuiteText, message: str) -> str:

@@ -1,13 +1,19 @@
-"""Tests of the check of a suite's files on the control node."""
+"""Tests of the check of a suite and its files on the control node."""
 
 import hashlib
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils.ffrtmp.suite_files import SuiteText, file_problems
 
 from .farm import CLIP, SUITE
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "plugins" / "action"))
+import ffrtmp_suite_check
 
 _DIGEST = hashlib.sha256(CLIP).hexdigest()
 
@@ -66,3 +72,27 @@ def test_positions_in_a_message_of_the_master_name_the_suite(suite: SuiteText) -
         f"the suite is not valid\n{suite.path}:14:5: encodes.1: x\n{suite.path}:3:1: y"
     )
     assert suite.located("no node can run line 4") == "no node can run line 4"
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"), [("key", "benchmark_key"), ("client_key", "client_key")]
+)
+def test_an_invalid_option_is_named_as_the_operator_sets_it(option: str, shown: str) -> None:
+    arguments = {
+        "master_url": "https://x",
+        "token": "t\n",
+        "ca_file": "/ca.pem",
+        "suite": "/nonexistent/suite.yml",
+        option: "a\nb",
+    }
+    action = ffrtmp_suite_check.ActionModule(
+        task=SimpleNamespace(args=arguments, async_val=0, check_mode=False),
+        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir="/nowhere")),
+        play_context=None,
+        loader=None,
+        templar=None,
+        shared_loader_obj=None,
+    )
+    with pytest.raises(AnsibleActionFail, match=f"^{shown} must be ") as raised:
+        action.run(task_vars={})
+    assert str(raised.value).count(" must ") == 1
