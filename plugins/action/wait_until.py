@@ -5,8 +5,8 @@ nothing has failed. This action prints nothing while it waits. Its options are:
 
 module: The module to execute. It must not change anything.
 options: The options of the module.
-condition: An expression in which `result` is the result of the module. A result that lacks a value
-    of the expression does not meet the condition.
+condition: An expression as in `when`, in which `result` is the result of the module. A result that
+    lacks a value of the expression does not meet the condition.
 timeout_s: The time after which the task fails, in seconds.
 pause_s: The pause between two attempts, in seconds.
 fail_msg: A message that states what was not achieved in time, and what to do about it.
@@ -21,7 +21,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
+from ansible.errors import (
+    AnsibleActionFail,
+    AnsibleBrokenConditionalError,
+    AnsibleUndefinedVariable,
+)
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
@@ -30,7 +34,7 @@ Json = dict[str, Any]
 _OPTIONS: dict[str, Json] = {
     "module": {"type": "str", "required": True},
     "options": {"type": "dict", "default": {}},
-    "condition": {"type": "raw", "required": True},
+    "condition": {"type": "str", "required": True},
     "timeout_s": {"type": "float", "required": True},
     "pause_s": {"type": "float", "default": 1.0},
     "fail_msg": {"type": "str", "required": True},
@@ -65,19 +69,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 return {**result, **answer, "changed": False, **failure}
             self.sleep(max(0.0, min(wanted["pause_s"], deadline_s - self.clock())))
 
-    def _is_met(self, condition: Any, answer: Json, variables: Json) -> bool:
+    def _is_met(self, condition: str, answer: Json, variables: Json) -> bool:
         templar = self._templar.copy_with_new_env(
             available_variables={**variables, "result": answer}
         )
-        expression = trust_as_template(f"{{{{ {condition} }}}}")
         try:
-            found = templar.template(expression)
+            return bool(templar.evaluate_conditional(trust_as_template(condition)))
         except AnsibleUndefinedVariable:
             # A failed attempt has no such value.
             return False
-        if not isinstance(found, bool):
-            raise AnsibleActionFail(f"the condition has the value {found!r}, not true or false")
-        return found
+        except AnsibleBrokenConditionalError as error:
+            raise AnsibleActionFail(f"the condition is not a boolean: {condition}") from error
 
 
 def _message(wanted: Json, answer: Json) -> str:

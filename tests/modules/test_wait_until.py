@@ -54,6 +54,15 @@ _PLAY = """
         timeout_s: "{{ 0 }}"
         fail_msg: The file must exist.
       when: is_failing | bool
+
+    - name: Wait for a number
+      wait_until:
+        module: ansible.builtin.stat
+        options: {path: "{folder}/missing"}
+        condition: result.stat.exists | int
+        timeout_s: 60
+        fail_msg: The file must exist.
+      when: is_number | default(false)
 """
 
 
@@ -85,6 +94,12 @@ def test_a_wait_that_ends_too_late_states_what_was_not_achieved(tmp_path: Path) 
     assert "TASK [Wait for a missing file]" in printed
     assert "The file must exist. This was not the case after 0 s." in printed
     assert "RETRYING" not in printed
+
+
+def test_a_condition_that_is_not_a_boolean_is_refused(tmp_path: Path) -> None:
+    status, printed = _play(tmp_path, "-e", "is_failing=false", "-e", "{is_number: true}")
+    assert status == 2
+    assert "the condition is not a boolean: result.stat.exists | int" in printed
 
 
 def test_verbose_output_shows_all_tasks(tmp_path: Path) -> None:
