@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from ansible.module_utils.ffrtmp.api import Json
-from ansible.module_utils.ffrtmp.table_columns import missing_figures
+from ansible.module_utils.ffrtmp.table_columns import Row, missing_figures
 
-Row = Mapping[str, Any]
 Reasons = Mapping[str, Mapping[str, set[str]]]
 """Nodes by reason, by the name of a figure."""
 
@@ -79,7 +77,7 @@ def legend_lines(
         figures: Names of the figures of interest.
     """
     codes = {
-        code: None
+        code
         for row in rows
         for code in (*row["degraded_reasons"], *row["invalid_reasons"])
         if row["rendition"] is None and code in details

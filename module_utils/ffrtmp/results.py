@@ -56,7 +56,7 @@ def end_s(run: Json, results: Iterable[Json]) -> float:
 
 
 def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def in_order(results: Iterable[Json]) -> list[Json]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from ansible.module_utils.ffrtmp.table_columns import shares_rate_points
-
-Row = Mapping[str, Any]
+from ansible.module_utils.ffrtmp.table_columns import Row, shares_rate_points
 
 _KINDS = ("transcode", "ladder", "decode", "density", "live")
 

@@ -123,15 +123,18 @@ def _common(names: Sequence[Column], varying: Sequence[Column]) -> list[str]:
     ]
 
 
+def _compares_encoders(rows: Sequence[Row]) -> bool:
+    return len({row["encoder"] for row in rows if row["encoder"]}) > 1
+
+
 def _hidden(rows: Sequence[Row]) -> set[str]:
     """Return the figures that do not answer what the run asks.
 
     VMAF NEG, which does not reward enhancement, compares encoders. VMAF describes one encoder, and
     is also shown if it was requested.
     """
-    is_comparison = len({row["encoder"] for row in rows if row["encoder"]}) > 1
     has_neg = any(row["vmaf_neg_mean"] is not None for row in rows)
-    if not (is_comparison and has_neg):
+    if not (_compares_encoders(rows) and has_neg):
         return {"vmaf_neg_mean"}
     is_target = any(row["rate_control"] == "vmaf" for row in rows)
     return set() if is_target else {"vmaf_mean"}
@@ -139,9 +142,8 @@ def _hidden(rows: Sequence[Row]) -> set[str]:
 
 def _interesting(rows: Sequence[Row]) -> list[str]:
     """Return the figures whose absence is explained."""
-    is_comparison = len({row["encoder"] for row in rows if row["encoder"]}) > 1
     has_quality = any(row["vmaf_mean"] is not None for row in rows)
-    quality = "vmaf_neg_mean" if is_comparison and has_quality else "vmaf_mean"
+    quality = "vmaf_neg_mean" if _compares_encoders(rows) and has_quality else "vmaf_mean"
     return [quality, "energy_gross_j", "cost_per_video_hour", "cost_per_stream_hour"]
 
 

@@ -160,6 +160,7 @@ def figure_columns(rows: Sequence[Row], hidden: Collection[str] = ()) -> list[Co
         hidden: Names of figures that are not shown.
     """
     currencies = {row["currency"] for row in rows} - {None}
+    currency = next(iter(currencies)) if len(currencies) == 1 else ""
     columns = []
     for figure in _FIGURES:
         cells = tuple(figure.cell(row) for row in rows)
@@ -170,7 +171,6 @@ def figure_columns(rows: Sequence[Row], hidden: Collection[str] = ()) -> list[Co
                 f"{cell} {row['currency']}" if row[figure.name] is not None else cell
                 for cell, row in zip(cells, rows, strict=True)
             )
-        currency = currencies.copy().pop() if len(currencies) == 1 else ""
         columns.append(Column(figure.heading.format(currency=currency), cells, is_figure=True))
         if figure.name == "speed":
             columns += _intervals(rows)
