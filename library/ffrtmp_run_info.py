@@ -171,17 +171,17 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = module.params
+    # One deadline for all requests, so that the task does not take twice as long in an outage.
+    deadline = Deadline(params["wait_change_s"])
     with connected(module) as master:
-        run, jobs = runs.observe(
-            master, params["run_id"], params["wait_change_s"], params["known_counts"]
-        )
+        run, jobs = runs.observe(master, params["run_id"], deadline, params["known_counts"])
         answer: Json = {
             "changed": False,
             "run": run,
             "is_final": runs.is_final(run),
             "active": runs.active_jobs(jobs),
             "failures": runs.failures(jobs),
-            "precision": runs.precision_of(master, run, Deadline(params["wait_change_s"])),
+            "precision": runs.precision_of(master, run, deadline),
         }
         answer["summary"] = summary_lines(answer)
         if params["include_jobs"]:

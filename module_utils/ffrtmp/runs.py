@@ -287,7 +287,7 @@ def precision_of(master: Master, run: Json, deadline: Deadline) -> Json | None:
 
 
 def observe(
-    master: Master, run_id: str, wait_s: float, known_counts: dict[str, Any] | None
+    master: Master, run_id: str, deadline: Deadline, known_counts: dict[str, Any] | None
 ) -> tuple[Json, list[Json]]:
     """Wait for a change of a run, then return the run and its jobs.
 
@@ -298,14 +298,13 @@ def observe(
     Args:
         master: Connection to the master.
         run_id: Id of the run.
-        wait_s: Maximum time to wait, in seconds. If it is 0, the function does not wait.
+        deadline: Time at which the wait ends. If it has passed, the function does not wait.
         known_counts: The last known number of jobs by state. If it is None, the counts of the first
             poll are used.
 
     Returns:
         The run and its jobs.
     """
-    deadline = Deadline(wait_s)
     first_seen: tuple[dict[str, str], list[str]] | None = None
     while True:
         run: Json = persist(lambda: master.get(f"/v1/runs/{run_id}"), deadline)
