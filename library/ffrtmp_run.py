@@ -201,9 +201,7 @@ def present(master: Master, params: dict[str, Any], *, is_check: bool) -> Json:
         )
     suite = runs.read_suite(params["suite"])
     sources = runs.source_digests(suite, [source["path"] for source in params["sources"]])
-    request: Json = {"suite": suite} | {
-        name: params[name] for name in ("seed", "when_unmet") if params[name] is not None
-    }
+    request = runs.request_of(suite, params)
     key = params["key"]
     existing = runs.find_by_key(master, key) if key else None
     # The master validates the suite before anything is uploaded.

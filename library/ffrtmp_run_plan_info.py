@@ -103,9 +103,7 @@ def main() -> None:
     """Run the module."""
     module = create_module(ARGUMENT_SPEC)
     params = module.params
-    request = {"suite": params["suite_text"]} | {
-        name: params[name] for name in ("seed", "when_unmet") if params[name] is not None
-    }
+    request = runs.request_of(params["suite_text"], params)
     with connected(module) as master:
         module.exit_json(changed=False, plan=runs.plan(master, request, params["key"]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ansible.module_utils.ffrtmp.api import Json
-from ansible.module_utils.ffrtmp.progress import duration_text
+from ansible.module_utils.ffrtmp.progress import duration_text, omission_texts
 from ansible.module_utils.ffrtmp.wording import counted, listed
 
 _MAX_SCENARIOS = 20
@@ -32,10 +32,7 @@ def plan_lines(plan: Json) -> list[str]:
         f"Scenarios: {listed(plan['scenarios'], _MAX_SCENARIOS)}",
         _duration_line(plan["expected"]),
         *_file_lines(plan["files"]),
-        *(
-            f"{n['node']} is {n['state']} and gets no jobs of this run"
-            for n in plan["omitted_nodes"]
-        ),
+        *omission_texts(plan),
         *waiting_lines(plan),
     ]
 

@@ -199,11 +199,16 @@ def run_notes(run: Mapping[str, Any]) -> list[str]:
     return omission_texts(run) + [waiting_text(item) for item in waiting(run, is_idle=False)]
 
 
+def count_text(run: Mapping[str, Any]) -> str:
+    """Return the number of jobs by state as text. States without jobs are omitted."""
+    return ", ".join(f"{count} {state}" for state, count in run["counts"].items() if count)
+
+
 def summary_lines(answer: Mapping[str, Any]) -> list[str]:
     """Return a result of ffrtmp_run_info as text, to show the state of a run once."""
     run = answer["run"]
-    counts = ", ".join(f"{count} {state}" for state, count in run["counts"].items() if count)
-    lines = [f"Run {run['id']} of suite {run['suite_name']}: {run['state']} ({counts})"]
+    state = f"{run['state']} ({count_text(run)})"
+    lines = [f"Run {run['id']} of suite {run['suite_name']}: {state}"]
     if answer.get("precision") is not None:
         lines.append(precision_text(answer["precision"]))
     lines += [_active_text(job) for job in answer["active"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ansible.module_utils.ffrtmp.api import Json, Master, file_sha256
 from ansible.module_utils.ffrtmp.deadline import Deadline, persist
 from ansible.module_utils.ffrtmp.errors import ApiError, RefusedError, SettingsError
 from ansible.module_utils.ffrtmp.precision import precision_progress
+from ansible.module_utils.ffrtmp.progress import count_text, waiting
 from ansible.module_utils.ffrtmp.value_rules import KEY, RULES
 
 POLL_S = 2.0
@@ -107,6 +108,17 @@ def missing_sources(master: Master, sources: dict[str, Path]) -> list[str]:
     return [digest for digest in sources if not master.exists(f"/v1/sources/{digest}")]
 
 
+def request_of(suite: str, params: Mapping[str, Any]) -> Json:
+    """Return the body of a request for a run or its plan.
+
+    Args:
+        suite: Text of the suite.
+        params: Arguments of the module, of which `seed` and `when_unmet` are used if they are set.
+    """
+    more = {name: params[name] for name in ("seed", "when_unmet") if params[name] is not None}
+    return {"suite": suite, **more}
+
+
 def plan(master: Master, request: Json, key: str | None) -> Json:
     """Return the jobs that a run would have, without queueing them.
 
@@ -199,11 +211,6 @@ def check_succeeded(run: Json) -> None:
         )
 
 
-def count_text(run: Json) -> str:
-    """Return the number of jobs by state as text. States without jobs are omitted."""
-    return ", ".join(f"{count} {state}" for state, count in run["counts"].items() if count)
-
-
 def active_jobs(jobs: Iterable[Json]) -> list[Json]:
     """Return the active jobs with their progress, ordered by node and scenario."""
     active = []
@@ -255,14 +262,6 @@ def jobs_of(master: Master, run_id: str) -> list[Json]:
     return list(master.pages("/v1/jobs", {"run": run_id}))
 
 
-def blocked_jobs(run: Json) -> list[Json]:
-    """Return the items of `pending` whose jobs no active node can run.
-
-    A master of an earlier release does not explain why jobs wait.
-    """
-    return [item for item in run.get("pending") or () if item["reason"] == "no_node"]
-
-
 def precision_of(master: Master, run: Json, deadline: Deadline) -> Json | None:
     """Return the progress towards the precision that a suite requests, while the run is open.
 
@@ -311,7 +310,7 @@ def observe(
         jobs = persist(lambda: jobs_of(master, run_id), deadline)
         seen = (
             {job["job_id"]: job["stage"] for job in active_jobs(jobs)},
-            [item["message"] for item in blocked_jobs(run)],
+            [item["message"] for item in waiting(run, is_idle=False)],
         )
         if first_seen is None:
             first_seen = seen
