@@ -153,7 +153,7 @@ _IN_SUITES = [
     (_PRESET, "preset: ''\n    width: -1", 10, "less than the minimum"),
     # Numbers.
     (_RATE, "bitrate_kbps: 99999999999999999999", 17, "greater than the maximum"),
-    (_RATE, "bitrate_kbps: 1" + "0" * 5000, 1, "invalid YAML"),
+    (_RATE, "bitrate_kbps: 1" + "0" * 4999, 17, "invalid YAML: 5000 characters are too long for a"),
     (_RATE, "bitrate_kbps: 0", 17, "less than the minimum"),
     (_RATE, "bitrate_kbps: '800k'", 17, "is not a whole number"),
     (_RATE, "crf: .nan", 17, "nan is not a finite number"),
@@ -169,6 +169,7 @@ _IN_SUITES = [
     (_PRESET, "threads: 100000", 9, "greater than the maximum"),
     (_PRESET, "threads: true", 9, "is not a whole number"),
     # YAML syntax.
+    (_NAME, 'name: "2026-02-30"\ndescription: 2026-02-30', 2, "put 2026-02-30 in quotes"),
     (_NAME, "name: &a good\ndescription: *a", 2, "aliases are not supported; write out the value"),
     (_NAME, "a: &a [x, x]\nb: &b [*a, *a]\nname: good", 2,
      "aliases are not supported; write out the value"),

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase
+from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, ScalarEvent
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import ScalarNode
 
 from ffrtmp_shared.value_rules import clean_text, fault_of
 
@@ -19,8 +21,8 @@ MAX_CHARACTERS = 1_048_576
 MAX_PROBLEMS = 100
 """The maximum number of schema errors that are reported together."""
 
-_DATE_HYPHENS = 2
-
+# The maximum length of a value that an error message contains.
+_MAX_SHOWN = 64
 
 # Advice for errors whose cause is not obvious from the message of the YAML reader.
 _ADVICE = {
@@ -54,6 +56,25 @@ class SuiteError(ValueError):
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
+class _MarkingConstructor(RoundTripConstructor):
+    """Adds the position to the error for a value that cannot be converted."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Return the value of a node. Raises ConstructorError for a date that does not exist."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError) as error:
+            if not isinstance(node, ScalarNode):
+                raise
+            length = len(node.value)
+            problem = (
+                f"{error}; put {node.value} in quotes"
+                if length <= _MAX_SHOWN
+                else f"{length} characters are too long for a number or a date; put them in quotes"
+            )
+            raise ConstructorError(None, None, problem, node.start_mark) from error
+
+
 def read_yaml(text: str) -> Any:
     """Read YAML into a document with line numbers. Raises SuiteError."""
     if len(text) > MAX_CHARACTERS:
@@ -61,13 +82,15 @@ def read_yaml(text: str) -> Any:
         raise SuiteError([SuiteProblem(1, message)])
     try:
         _check_plain(text)
-        document = YAML(typ="rt", pure=True).load(text)
+        yaml = YAML(typ="rt", pure=True)
+        yaml.Constructor = _MarkingConstructor
+        document = yaml.load(text)
     except MarkedYAMLError as error:
         raise SuiteError([_invalid_yaml(error)]) from error
     except SuiteError:
         raise
     except (YAMLError, ValueError, LookupError) as error:
-        raise SuiteError([_invalid_scalar(text, error)]) from error
+        raise SuiteError([SuiteProblem(1, f"invalid YAML: {error}")]) from error
     except RecursionError as error:
         raise SuiteError([SuiteProblem(1, "the YAML is nested too deeply")]) from error
     problems = [
@@ -120,22 +143,6 @@ def _invalid_yaml(error: MarkedYAMLError) -> SuiteProblem:
         message += f", {error.context} that begins at line {start.line + 1}"
     advice = next((text for part, text in _ADVICE.items() if part in reason), "")
     return _marked(error.problem_mark or start, f"{message}; {advice}" if advice else message)
-
-
-def _invalid_scalar(text: str, error: Exception) -> SuiteProblem:
-    """Return the problem of a value that has no position, such as a date that does not exist."""
-    message = f"invalid YAML: {error}"
-    for event in YAML(typ="rt", pure=True).parse(text) if isinstance(error, ValueError) else ():
-        # Only dates are converted by a function that raises ValueError.
-        if not isinstance(event, ScalarEvent) or event.value.count("-") < _DATE_HYPHENS:
-            continue
-        try:
-            YAML(typ="safe", pure=True).load(event.value)
-        except ValueError:
-            return _marked(event.start_mark, f"{message}; put {event.value} in quotes")
-        except YAMLError:
-            continue
-    return SuiteProblem(1, message)
 
 
 def dotted(path: list[str | int]) -> str:
