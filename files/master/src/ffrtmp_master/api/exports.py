@@ -54,11 +54,14 @@ class _End(NamedTuple):
 
 
 class _Selection(NamedTuple):
-    """Content of an export: the results of a run or all, and the prices for their costs."""
+    """Content of an export: the results of a run or all, and the prices for their costs.
+
+    `book` is None if the format contains neither runs nor costs.
+    """
 
     run: UUID | None
     end: _End
-    book: PriceBook
+    book: PriceBook | None
 
 
 class _Page(NamedTuple):
@@ -118,8 +121,9 @@ async def export_results(
         return _End(history, latest_position(connection, schema.results))
 
     end = await services.reader.read(until)
+    has_context = formats.FORMATS[kind].has_context
     # Reading a file that has changed may take a while.
-    book = await asyncio.to_thread(services.prices.book)
+    book = await asyncio.to_thread(services.prices.book) if has_context else None
     table = await asyncio.to_thread(formats.FORMATS[kind])
     name = f"results-{run or 'all'}.{kind}"
     return Stream(
@@ -151,9 +155,12 @@ async def _parts(
             found, after = results.between_positions(
                 connection, run, after, end.place, _RESULTS_AT_ONCE
             )
-            return _Page(found, _outlines(connection, found), after)
+            outlines = {} if book is None else _outlines(connection, found)
+            return _Page(found, outlines, after)
 
         def encode(found: _Page) -> bytes:
+            if book is None:
+                return table.part([ExportedResult(result) for result in found.results])
             return table.part(
                 [
                     ExportedResult(

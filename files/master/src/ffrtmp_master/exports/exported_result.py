@@ -41,11 +41,14 @@ class ResultCost(NamedTuple):
 
 
 class ExportedResult(NamedTuple):
-    """A result, its run if it has one, and its cost."""
+    """A result, its run if it has one, and its cost.
+
+    For a format without context, the run and the cost keep their defaults.
+    """
 
     result: Result
-    run: RunOutline | None
-    cost: ResultCost
+    run: RunOutline | None = None
+    cost: ResultCost = ResultCost()
 
 
 def cost_of_result(result: Result, book: PriceBook) -> ResultCost:

@@ -14,9 +14,15 @@ from ffrtmp_master.exports.exported_result import ExportedResult
 
 
 class TableFormat(Protocol):
-    """A file format. A file consists of a head, any number of parts, and a tail."""
+    """A file format. A file consists of a head, any number of parts, and a tail.
+
+    Attributes:
+        media_type: The media type of the file.
+        has_context: Whether the file contains the run and the cost of each result.
+    """
 
     media_type: ClassVar[str]
+    has_context: ClassVar[bool] = True
 
     def head(self) -> bytes:
         """Return the bytes before all results."""
@@ -32,6 +38,7 @@ class JsonLines(TableFormat):
     """Writes each complete result as one line of JSON."""
 
     media_type = "application/x-ndjson"
+    has_context = False
 
     def head(self) -> bytes:
         """Return no bytes."""
