@@ -35,12 +35,12 @@ def describe_field(wire_type: Any, path: str, message: str) -> str:
         message: The message of msgspec.
     """
     if message.startswith(_ENUM):
-        return _with_values(message.removeprefix(_ENUM), _values(_types_at(wire_type, path)))
+        values = _values(_types_at(wire_type, path))
+        return _with_values(message.removeprefix(_ENUM), values, message)
     if message.startswith(_TAG):
         parent, _, name = path.rpartition(".")
-        return _with_values(
-            message.removeprefix(_TAG), _tags(_types_at(wire_type, parent), name), message
-        )
+        tags = _tags(_types_at(wire_type, parent), name)
+        return _with_values(message.removeprefix(_TAG), tags, message)
     unknown = _UNKNOWN.fullmatch(message)
     if unknown is not None:
         names = _field_names(_types_at(wire_type, path))
@@ -68,9 +68,10 @@ def describe_missing(parameter_type: Any) -> str:
     return "is missing" + (f"; allowed are {', '.join(values)}" if values else "")
 
 
-def _with_values(shown: str, values: Sequence[str], otherwise: str = "") -> str:
+def _with_values(shown: str, values: Sequence[str], message: str) -> str:
+    """Return a text with the allowed values, or the message of msgspec if they are not known."""
     if not values:
-        return otherwise or f"{_ENUM}{shown}"
+        return message
     return f"{shown} is not known; allowed are {', '.join(values)}"
 
 

@@ -6,12 +6,10 @@ from uuid import UUID
 from litestar.params import QueryParameter
 
 from ffrtmp_master.store.epochs import is_number
-from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.errors import invalid_cursor
 
 PAGE = 200
 """The default number of items per page."""
-
-_NOT_A_CURSOR = "cursor: {!r} is not a cursor of this list; send one that the master returned"
 
 Cursor = Annotated[
     str,
@@ -32,7 +30,7 @@ def after_id(cursor: str) -> UUID | None:
     try:
         return UUID(cursor)
     except ValueError as error:
-        raise UnprocessableError(_NOT_A_CURSOR.format(cursor)) from error
+        raise invalid_cursor("cursor", cursor) from error
 
 
 def before_number(cursor: str) -> int | None:
@@ -40,5 +38,5 @@ def before_number(cursor: str) -> int | None:
     if not cursor:
         return None
     if not is_number(cursor):
-        raise UnprocessableError(_NOT_A_CURSOR.format(cursor))
+        raise invalid_cursor("cursor", cursor)
     return int(cursor)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from litestar import Request
@@ -19,6 +19,13 @@ _MISSING = re.compile(r"Missing required \w+ parameter '(?P<name>[^']+)'")
 _RULES = {UUID: "a UUID", int: "a whole number"}
 
 _AnyRequest = Request[Any, Any, Any]
+
+
+class _Item(NamedTuple):
+    """One error of a request as the client gets it, and whether it is about the body."""
+
+    content: dict[str, Any]
+    is_of_body: bool = False
 
 
 def explain_error(request: _AnyRequest, error: Exception) -> Exception:
@@ -40,12 +47,14 @@ def explain_error(request: _AnyRequest, error: Exception) -> Exception:
         items = (
             [_explained(fields, item) for item in given if isinstance(item, dict)]
             if missing is None
-            else [_missing_parameter(fields, missing["name"])]
+            else [_Item(_missing_parameter(fields, missing["name"]))]
         )
         if items:
-            subject = "body" if all(item.pop("is_body", False) for item in items) else "request"
+            subject = "body" if all(item.is_of_body for item in items) else "request"
             return HTTPException(
-                f"the {subject} is not valid", status_code=error.status_code, extra=items
+                f"the {subject} is not valid",
+                status_code=error.status_code,
+                extra=[item.content for item in items],
             )
     is_generic = (
         isinstance(error, NotFoundException) and error.detail == HTTPStatus.NOT_FOUND.phrase
@@ -53,18 +62,18 @@ def explain_error(request: _AnyRequest, error: Exception) -> Exception:
     return NotFoundException(_nothing_at(request)) if is_generic else error
 
 
-def _explained(fields: Mapping[str, FieldDefinition], item: Mapping[str, Any]) -> dict[str, Any]:
+def _explained(fields: Mapping[str, FieldDefinition], item: Mapping[str, Any]) -> _Item:
     """Return an error of the framework with the name of the parameter, and the allowed values."""
     key, message = str(item.get("key") or ""), str(item.get("message") or "")
     field = fields.get(key)
     if field is not None and isinstance(field.kwarg_definition, ParameterKwarg) and key != _BODY:
         name = field.kwarg_definition.name or key
-        return {"key": name, "message": describe_parameter(field.annotation, message)}
+        return _Item({"key": name, "message": describe_parameter(field.annotation, message)})
     if _BODY in fields and (item.get("source") == "body" or key == _BODY):
         path = "" if key == _BODY else key
         described = describe_field(fields[_BODY].annotation, path, message)
-        return {"key": path, "message": described, "is_body": True}
-    return dict(item)
+        return _Item({"key": path, "message": described}, is_of_body=True)
+    return _Item(dict(item))
 
 
 def _missing_parameter(fields: Mapping[str, FieldDefinition], name: str) -> dict[str, Any]:

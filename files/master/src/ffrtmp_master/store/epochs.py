@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select, text, update
 
-from ffrtmp_master.store.errors import UnprocessableError
+from ffrtmp_master.store.errors import invalid_cursor
 from ffrtmp_master.store.positions import START, Position, latest_position
 from ffrtmp_master.store.schema import epochs, results, transitions
 
@@ -133,12 +133,12 @@ def parse_cursor(cursor: str, name: str = "cursor") -> tuple[Mark, ...]:
     Raises:
         UnprocessableError: The text is not such a cursor.
     """
-    marks = [_mark(part) for part in cursor.split("-")] if cursor else []
-    if None in marks:
-        raise UnprocessableError(
-            f"{name}: {cursor!r} is not a cursor of this list; send one that the master returned"
-        )
-    return tuple(mark for mark in marks if mark is not None)
+    if not cursor:
+        return ()
+    try:
+        return tuple(_mark(part) for part in cursor.split("-"))
+    except ValueError as error:
+        raise invalid_cursor(name, cursor) from error
 
 
 def read_history(connection: Connection, table: Table) -> History:
@@ -262,10 +262,11 @@ def _text(mark: Mark) -> str:
     return f"{mark.epoch}.{position}" if mark.epoch else position
 
 
-def _mark(text_of_mark: str) -> Mark | None:
+def _mark(text_of_mark: str) -> Mark:
+    """Parse a part of a cursor. Raises ValueError."""
     found = _MARK.fullmatch(text_of_mark)
     if found is None or not (is_number(found[2]) and is_number(found[3])):
-        return None
+        raise ValueError(f"{text_of_mark!r} is not a position in an epoch")
     return Mark(found[1] or "", Position(int(found[2]), int(found[3])))
 
 

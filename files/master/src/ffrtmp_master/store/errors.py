@@ -24,6 +24,18 @@ class UnprocessableError(RequestError):
         self.errors = tuple(errors)
 
 
+def invalid_cursor(name: str, text: str) -> UnprocessableError:
+    """Return the error for a text that is not a cursor.
+
+    Args:
+        name: The parameter that contains the text.
+        text: The text.
+    """
+    return UnprocessableError(
+        f"{name}: {text!r} is not a cursor of this list; send one that the master returned"
+    )
+
+
 class BusyError(RequestError):
     """The master already performs as many such requests as it may. A later request may succeed."""
 
