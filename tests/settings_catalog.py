@@ -1,8 +1,9 @@
 """All settings of the roles and of the farm, read from argument specs, group_vars and playbooks."""
 
+import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ _UNITS = {
     "_cost_budget_per_day": "currency per day",
     "_port": "port",
 }
-_COUNT = re.compile(r"(?:Maximum number|Minimum number|Number|Share|Position) of |^Maximum number")
+_COUNT = re.compile(r"(?:Maximum number|Minimum number|Number) of ")
 _EXAMPLE = re.compile(r"(?:^| )Example: (.+)$")
 
 
@@ -51,7 +52,7 @@ class Setting:
         description: The description, which may end with an example.
         choices: The allowed values, or "".
         is_template: Whether the default is calculated from other settings.
-        fixed: The value that the playbooks always pass, or "".
+        fixed: The values that playbooks and roles pass; without any, an inventory sets the value.
         in_farm: The value in group_vars, which replaces the default of a role, or "".
         fields: Name and description of each field of the elements.
     """
@@ -62,7 +63,7 @@ class Setting:
     description: str
     choices: str = ""
     is_template: bool = False
-    fixed: str = ""
+    fixed: tuple[str, ...] = ()
     in_farm: str = ""
     fields: tuple[tuple[str, str], ...] = ()
 
@@ -105,7 +106,8 @@ class SettingGroup:
     settings: tuple[Setting, ...]
 
 
-def role_groups(root: Path) -> list[SettingGroup]:
+@functools.cache
+def role_groups(root: Path) -> tuple[SettingGroup, ...]:
     """Return the settings of all roles."""
     fixed = fixed_values(root)
     in_farm = {
@@ -123,10 +125,11 @@ def role_groups(root: Path) -> list[SettingGroup]:
             options |= {name: option for name, option in added if name not in options}
         settings = tuple(_setting(name, options[name], fixed, in_farm) for name in options)
         groups.append(SettingGroup(folder.name, specs["main"]["short_description"], settings))
-    return groups
+    return tuple(groups)
 
 
-def farm_groups(root: Path) -> list[SettingGroup]:
+@functools.cache
+def farm_groups(root: Path) -> tuple[SettingGroup, ...]:
     """Return the settings of the farm that belong to no role, by the group of their hosts."""
     known = {setting.name for group in role_groups(root) for setting in group.settings}
     groups = []
@@ -145,7 +148,7 @@ def farm_groups(root: Path) -> list[SettingGroup]:
         )
         if settings:
             groups.append(SettingGroup(file.stem, "", settings))
-    return groups
+    return tuple(groups)
 
 
 def described(file: Path) -> Iterator[tuple[str, str]]:
@@ -164,10 +167,11 @@ def described(file: Path) -> Iterator[tuple[str, str]]:
             yield names[0], " ".join(comment.split())
 
 
-def fixed_values(root: Path) -> dict[str, str]:
-    """Return the variables that playbooks and other roles pass to roles.
+@functools.cache
+def fixed_values(root: Path) -> Mapping[str, tuple[str, ...]]:
+    """Return the variables that playbooks and other roles pass to roles, with their values.
 
-    No inventory can change them. If they are passed several values, the value is "several".
+    No inventory can change them.
     """
     found: dict[str, set[str]] = {}
     # These deploy no hosts of a farm, so they do not restrict what its inventory can set.
@@ -176,7 +180,7 @@ def fixed_values(root: Path) -> dict[str, str]:
     for file in [*playbooks, *(root / "roles").glob("*/tasks/*.yml")]:
         for name, value in _passed(_load(file)):
             found.setdefault(name, set()).add(_as_yaml(value))
-    return {name: values.pop() if len(values) == 1 else "several" for name, values in found.items()}
+    return {name: tuple(sorted(values)) for name, values in found.items()}
 
 
 def _passed(items: list[dict[str, Any]] | None) -> Iterator[tuple[str, Any]]:
@@ -191,7 +195,10 @@ def _passed(items: list[dict[str, Any]] | None) -> Iterator[tuple[str, Any]]:
 
 
 def _setting(
-    name: str, option: dict[str, Any], fixed: dict[str, str], in_farm: dict[str, str]
+    name: str,
+    option: dict[str, Any],
+    fixed: Mapping[str, tuple[str, ...]],
+    in_farm: dict[str, str],
 ) -> Setting:
     default = option.get("default")
     kind = option.get("type", "str")
@@ -203,7 +210,7 @@ def _setting(
         description=_one_line(option["description"]),
         choices=", ".join(map(str, option.get("choices", []))),
         is_template="{{" in str(default) or "{%" in str(default),
-        fixed=fixed.get(name, ""),
+        fixed=fixed.get(name, ()),
         in_farm=in_farm.get(name, ""),
         fields=tuple(
             (field, _one_line(spec["description"]))

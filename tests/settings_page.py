@@ -95,17 +95,21 @@ def _type(setting: Setting) -> str:
 def _defaults(setting: Setting) -> str:
     """Return the default, what replaces it in a farm, and what the playbooks pass."""
     found = [_code(setting.default) if setting.default else "required"]
-    if setting.fixed == "several":
+    if len(setting.fixed) > 1:
         return f"{found[0]}. *Fixed* by the playbooks and roles that use it"
     if setting.fixed:
-        return f"{found[0]}. *Fixed:* {_code(setting.fixed)}"
+        return f"{found[0]}. *Fixed:* {_code(setting.fixed[0])}"
     if setting.in_farm:
         found.append(f"*In a farm:* {_code(setting.in_farm)}")
     return ". ".join(found)
 
 
 def _value(setting: Setting) -> str:
-    return setting.fixed or setting.in_farm or setting.default or "required"
+    if len(setting.fixed) > 1:
+        return "set by the playbooks"
+    if setting.fixed:
+        return setting.fixed[0]
+    return setting.in_farm or setting.default or "required"
 
 
 def _code(value: str) -> str:

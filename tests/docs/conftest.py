@@ -1,4 +1,4 @@
-"""Fixtures: a farm, and a shell that runs the commands of docs/api.md on it."""
+"""Fixtures: all settings, and a farm with a shell that runs the commands of docs/api.md on it."""
 
 import json
 import os
@@ -18,6 +18,7 @@ from ffrtmp_shared.credentials import new_token, token_sha256
 from ffrtmp_shared.models import Role
 from master_process import PROGRAM, MasterProcess
 from postgresql import Database
+from settings_catalog import Setting, farm_groups, role_groups
 
 from .page import Page, Step
 
@@ -158,6 +159,16 @@ class Site:
         path = self.folder / _SECRETS / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+@pytest.fixture(scope="session")
+def settings(root: Path) -> dict[str, Setting]:
+    """All settings of the farm and of the roles, by their names."""
+    groups = farm_groups(root) + role_groups(root)
+    found = [setting for group in groups for setting in group.settings]
+    by_name = {setting.name: setting for setting in found}
+    assert len(by_name) == len(found), "a setting belongs to one role, or to the farm"
+    return by_name
 
 
 @pytest.fixture(scope="session")

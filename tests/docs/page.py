@@ -1,9 +1,13 @@
-"""Pages of the documentation: their commands, shown outputs, and tables."""
+"""Pages of the documentation: their files, commands, shown outputs, and tables."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("files/*/*.md")])
+"""The files of all documents."""
 
 _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-_ROOT = Path(__file__).parents[2]
-_PAGES = sorted([*_ROOT.glob("*.md"), *_ROOT.glob("docs/**/*.md"), *_ROOT.glob("files/*/*.md")])
+from .page import DOCUMENTS, ROOT
+
 # docs/api.md writes the option --cacert and a token into a file that --config names.
 _VERIFIED = ("--cacert ", "--config ")
 
@@ -18,7 +18,7 @@ def commands(page: Path) -> list[str]:
     return in_blocks + re.findall(r"`(curl [^`]*)`", text)
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_ROOT)))
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_curl_verifies_the_farm(page: Path) -> None:
     for command in commands(page):
         assert any(option in command for option in _VERIFIED), command
@@ -26,4 +26,4 @@ def test_curl_verifies_the_farm(page: Path) -> None:
 
 
 def test_the_commands_are_found() -> None:
-    assert sum(len(commands(page)) for page in _PAGES) >= 10
+    assert sum(len(commands(page)) for page in DOCUMENTS) >= 10

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from deployment_page import PAGE, is_listed, listed_paths
-from settings_catalog import Setting, farm_groups, role_groups
+from settings_catalog import Setting
 
 # Roles whose files are on the control node.
 _CONTROL_NODE = {"credentials", "join_archive", "test_machines"}
@@ -18,13 +18,6 @@ _NAME = re.compile(r"`([a-z]+(?:_[a-z]+)+)`")
 @pytest.fixture(scope="module")
 def page() -> str:
     return (Path(__file__).resolve().parents[2] / PAGE).read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def settings() -> dict[str, Setting]:
-    root = Path(__file__).resolve().parents[2]
-    groups = farm_groups(root) + role_groups(root)
-    return {setting.name: setting for group in groups for setting in group.settings}
 
 
 def host_roles(root: Path) -> list[Path]:

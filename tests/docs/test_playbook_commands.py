@@ -1,12 +1,14 @@
 """Tests of the playbooks, variables and targets of make that all documents name."""
 
+import functools
 import re
 from pathlib import Path
 
 import pytest
-from role_templates import ROOT, load_yaml
+from role_templates import load_yaml
 
-_PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("files/*/*.md")])
+from .page import DOCUMENTS, ROOT
+
 _COMMAND = re.compile(r"ansible-playbook ((?:[^`\n\\]|\\\n)+)")
 
 
@@ -16,28 +18,28 @@ def playbook_commands(page: Path) -> list[str]:
     return [re.sub(r"\s+#.*", "", arguments.replace("\\\n", " ")) for arguments in found]
 
 
-def variables_of_playbooks() -> set[str]:
-    """Return the words in all playbooks, and the names of the settings of roles and of the farm."""
+@functools.cache
+def variables_of_playbooks() -> frozenset[str]:
+    """Return the words in all playbooks, and the names of the settings of roles."""
     words = {
         word
-        for file in [*ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("tests/**/*.yml")]
+        for file in ROOT.glob("playbooks/**/*.yml")
         for word in re.findall(r"\w+", file.read_text(encoding="utf-8"))
     }
-    files = [*ROOT.glob("roles/*/defaults/main.yml"), *ROOT.glob("group_vars/*.yml")]
-    return words | {name for file in files for name in load_yaml(file)}
+    names = {name for file in ROOT.glob("roles/*/defaults/main.yml") for name in load_yaml(file)}
+    return frozenset(words | names)
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_playbooks_and_their_variables_exist(page: Path) -> None:
-    known = variables_of_playbooks() if playbook_commands(page) else set()
     for arguments in playbook_commands(page):
         for playbook in re.findall(r"(?<!-e )(?<!=)\b([\w/-]+\.yml)\b", arguments):
             assert (ROOT / playbook).is_file(), playbook
         for name in re.findall(r"(?:-e|--extra-vars) (\w+)=", arguments):
-            assert name in known, name
+            assert name in variables_of_playbooks(), name
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_targets_of_make_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     makefiles = [ROOT / "Makefile", page.parent / "Makefile"]
@@ -48,4 +50,4 @@ def test_the_targets_of_make_exist(page: Path) -> None:
 
 
 def test_the_commands_are_found() -> None:
-    assert sum(len(playbook_commands(page)) for page in _PAGES) >= 20
+    assert sum(len(playbook_commands(page)) for page in DOCUMENTS) >= 20

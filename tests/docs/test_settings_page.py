@@ -8,16 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from settings_catalog import Setting, described, farm_groups, fixed_values, role_groups
+from settings_catalog import Setting, described, fixed_values, role_groups
 from settings_page import PAGE, settings_page
-
-
-@pytest.fixture(scope="module")
-def settings() -> list[Setting]:
-    root = Path(__file__).resolve().parents[2]
-    return [
-        setting for group in farm_groups(root) + role_groups(root) for setting in group.settings
-    ]
 
 
 def test_the_page_is_current(root: Path) -> None:
@@ -37,25 +29,25 @@ def test_the_page_contains_every_variable_that_has_a_default(root: Path) -> None
     assert [name for name in names if f"| `{name}` |" not in text] == []
 
 
-def test_no_two_settings_share_a_description(settings: list[Setting]) -> None:
-    described_as = Counter(setting.description for setting in settings)
+def test_no_two_settings_share_a_description(settings: dict[str, Setting]) -> None:
+    described_as = Counter(setting.description for setting in settings.values())
     assert [text for text, count in described_as.items() if count > 1] == []
 
 
-def test_every_number_has_a_unit(settings: list[Setting]) -> None:
-    numbers = [setting for setting in settings if setting.kind in {"int", "float"}]
+def test_every_number_has_a_unit(settings: dict[str, Setting]) -> None:
+    numbers = [setting for setting in settings.values() if setting.kind in {"int", "float"}]
     assert [setting.name for setting in numbers if not setting.unit] == []
 
 
 @pytest.mark.parametrize(("unit", "word"), [("s", "second"), ("bytes", "byte"), ("days", "days")])
-def test_a_description_names_the_unit(settings: list[Setting], unit: str, word: str) -> None:
-    concerned = [setting for setting in settings if setting.unit == unit]
+def test_a_description_names_the_unit(settings: dict[str, Setting], unit: str, word: str) -> None:
+    concerned = [setting for setting in settings.values() if setting.unit == unit]
     assert concerned
     assert [found.name for found in concerned if word not in found.description] == []
 
 
-def test_every_setting_has_an_example(settings: list[Setting]) -> None:
-    assert [setting.name for setting in settings if not setting.example] == []
+def test_every_setting_has_an_example(settings: dict[str, Setting]) -> None:
+    assert [setting.name for setting in settings.values() if not setting.example] == []
 
 
 def test_the_comments_of_defaults_are_the_descriptions(root: Path) -> None:
@@ -73,7 +65,7 @@ def test_every_setting_of_the_farm_has_a_comment_of_its_own(root: Path) -> None:
 
 def test_a_value_that_playbooks_pass_is_marked(root: Path) -> None:
     """An inventory cannot override the parameter of a role."""
-    assert fixed_values(root)["master_listen_port"] == "{{ farm_api_port }}"
+    assert fixed_values(root)["master_listen_port"] == ("{{ farm_api_port }}",)
     text = (root / PAGE).read_text(encoding="utf-8")
     assert "| `master_listen_port` | int, port | `8080`. *Fixed:* `{{ farm_api_port }}` |" in text
 
@@ -95,3 +87,4 @@ def test_make_lists_the_roles_of_this_project_only(root: Path) -> None:
     assert [name for name in names if name in roles] == roles
     assert set(names) <= {*roles, *groups}
     assert "  worker_io_weight (str) = " in shown
+    assert "  common_ports (list of dict) = set by the playbooks\n" in shown
