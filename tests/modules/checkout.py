@@ -76,9 +76,10 @@ class Checkout:
 
     def start(self, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
         """Start run-benchmark.yml, and write its output to `log`."""
-        return self._start([*self._command, *arguments], log)
+        return self.start_command([*self._command, *arguments], log)
 
-    def _start(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+    def start_command(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """Start a command in the copy of the project, and write its output to `log`."""
         with log.open("wb") as file:
             return subprocess.Popen(
                 command,
@@ -96,7 +97,7 @@ class Checkout:
     def run_command(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a command in the copy of the project. Return its exit status and output."""
         log = self.folder / "run.log"
-        status = self._start(command, log).wait(timeout=300)
+        status = self.start_command(command, log).wait(timeout=300)
         return status, log.read_text()
 
 

@@ -129,6 +129,26 @@ def test_only_workers_with_the_setting_are_tuned(
     assert "first" not in printed
 
 
+def test_a_canceled_run_restores_the_workers(checkout: Checkout, agent: Agent) -> None:
+    """The playbook fails at the worker that it restores: this computer lacks the systemd unit."""
+    status, printed = checkout.run("-e", "benchmark_wait=false")
+    assert status == 0, printed
+    cancel = [*commands(printed)["Cancel"], "-e", "ansible_become=false"]
+    claim = agent.claim()
+    checkout.add_workers(first={}, second={"host_tuning_enabled": True})
+    log = checkout.folder / "cancel.log"
+    playbook = checkout.start_command(cancel, log)
+    wait_for_text(log, "(1 running, 1 canceled)")
+    # The workers are restored only when the agent has stopped its job.
+    with pytest.raises(subprocess.TimeoutExpired):
+        playbook.wait(timeout=5)
+    assert "second" not in log.read_text()
+    agent.fail(claim)
+    assert playbook.wait(timeout=60) == 2
+    assert "[master1 -> second" in log.read_text()
+    assert "first" not in log.read_text()
+
+
 def _check_results(checkout: Checkout, run_id: str, printed: str) -> None:
     """Check the directory of the only run, and what the playbook prints about it."""
     results = checkout.folder / "results"
