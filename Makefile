@@ -27,7 +27,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export LC_ALL := C.UTF-8
 
-DISTRIBUTIONS := files/shared files/analysis files/master files/worker
+DISTRIBUTIONS := files/shared files/analysis files/master files/worker files/cli
 SETTINGS := $(DISTRIBUTIONS:%=%/pyproject.toml)
 
 .PHONY: help
@@ -200,17 +200,17 @@ UV = $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --native-tls
 # All versions are those of requirements-dev.txt, with which the tests run.
 .PHONY: lock
 lock: setup ## Lock all dependencies with hashes (UPGRADE=--upgrade for the newest)
-	$(UV_COMPILE) --group dev --group bench pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
+	$(UV_COMPILE) --all-extras --group dev --group bench pyproject.toml $(SETTINGS) --output-file requirements-dev.txt
 	$(UV_COMPILE) --constraint requirements-dev.txt pyproject.toml --output-file requirements.txt
 	for part in $(notdir $(DISTRIBUTIONS)); do \
-		$(UV_COMPILE) --constraint requirements-dev.txt "files/$$part/pyproject.toml" \
+		$(UV_COMPILE) --constraint requirements-dev.txt --all-extras "files/$$part/pyproject.toml" \
 			--output-file "files/$$part/requirements.txt"; \
 	done
 	sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.txt > requirements-uv.txt
 
 UV_COMPILE = uv pip compile --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package ffmpeg-rtmp-shared \
-	--no-emit-package ffmpeg-rtmp-analysis
+	--no-emit-package ffmpeg-rtmp-analysis --no-emit-package ffmpeg-rtmp-master --no-emit-package ffmpeg-rtmp-worker
 
 # --- dashboards ----------------------------------------------------------------------------
 
@@ -262,7 +262,8 @@ LINTERS := lint-ansible $(FAST_LINTERS)
 lint-ansible: setup-dev
 	ansible-lint --offline --profile production
 lint-types: setup-dev
-	mypy --package ffrtmp_shared --package ffrtmp_analysis --package ffrtmp_master --package ffrtmp_worker
+	mypy --package ffrtmp_shared --package ffrtmp_analysis --package ffrtmp_master --package ffrtmp_worker \
+		--package ffrtmp_client --package ffrtmp_cli
 	mypy --package farm_dashboards
 lint-python: setup-dev
 	ruff format --check .
@@ -286,7 +287,7 @@ test-unit-worker: test-tools
 test-unit-master: test-tools
 	@mkdir -p '$(REPORTS)'
 	$(PYTEST) --numprocesses 2 -m 'not slow and not deep' --junitxml='$(REPORTS)/unit-master.xml' \
-		files/shared files/analysis files/master tests
+		files/shared files/analysis files/master files/cli tests
 
 .PHONY: test-slow
 test-slow: setup-dev ## Run ansible-lint and the slow tests: master and agent together, playbooks, streams in real time

@@ -1,0 +1,368 @@
+"""Client of the master's HTTP API that needs only Python's standard library."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, urlencode
+
+from . import options
+from .deadline import Deadline
+from .errors import (
+    CorruptError,
+    RefusedError,
+    SettingsError,
+    UnreachableError,
+)
+
+Json = dict[str, Any]
+
+_PIECE_BYTES = 65536
+_DOCUMENT_MAX_BYTES = 256 * 1024 * 1024
+_PROBLEM_MAX_BYTES = 256 * 1024
+_DOCUMENT_TIMEOUT_S = 600.0
+
+
+class Master:
+    """A client of one master. It is not thread-safe.
+
+    Every call raises SettingsError, UnreachableError or RefusedError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        ca_file: str,
+        timeout_s: float,
+        *,
+        client_cert: str | None = None,
+        client_key: str | None = None,
+    ) -> None:
+        """Create a client. The connection is opened by the first request.
+
+        Args:
+            url: URL of the master.
+            token: Token that authenticates every request.
+            ca_file: Certificate of the only CA that the client trusts.
+            timeout_s: Timeout of each network operation, in seconds.
+            client_cert: Certificate to present if the master requests one.
+            client_key: Private key of `client_cert`, if it is not in the same file.
+
+        Raises:
+            SettingsError: The URL is invalid, or a file cannot be used.
+        """
+        given = {"master_url": url, "token": token, "timeout_s": timeout_s}
+        parts = options.split_master_url(url)
+        problems = list(options.problems(given))
+        if parts is None or problems:
+            raise SettingsError(". ".join(problems))
+        self._url = url
+        self._host = parts.hostname or ""
+        self._port = parts.port or 443
+        self._prefix = parts.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._ca_file = ca_file
+        self._timeout_s = timeout_s
+        self._context = _context(ca_file)
+        self._has_client_certificate = client_cert is not None
+        if client_cert is not None:
+            _load_client_certificate(self._context, client_cert, client_key)
+        elif client_key is not None:
+            raise SettingsError("client_key needs client_cert, the certificate of this key")
+        self._connection: http.client.HTTPSConnection | None = None
+
+    # --- calls ---
+
+    def get(self, path: str, params: dict[str, str] | None = None) -> Any:
+        """Return the JSON document at `path`."""
+        return self._json("GET", path, params=params)
+
+    def text(self, path: str, params: dict[str, str], max_bytes: int, timeout_s: float) -> str:
+        """Return the text at `path`, such as an export.
+
+        Args:
+            path: Path of the URL.
+            params: Query parameters.
+            max_bytes: Maximum size of the text, in bytes.
+            timeout_s: Maximum duration of the response, in seconds.
+
+        Raises:
+            CorruptError: The text is too large, takes too long, or is not valid UTF-8.
+        """
+        answer = self._request("GET", path, params=params)
+        content = self._document(path, answer, max_bytes, timeout_s)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise CorruptError(f"{path}: the master returned text that is not UTF-8") from error
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Any:
+        """Send a request.
+
+        Args:
+            method: HTTP method.
+            path: Path of the URL.
+            body: JSON document to send, if any.
+            headers: Additional headers.
+
+        Returns:
+            The JSON document of the response, or None if it is empty.
+        """
+        return self._json(method, path, body=body, headers=headers)
+
+    def pages(self, path: str, params: dict[str, str] | None = None) -> Iterator[Json]:
+        """Yield the items of all pages of a list."""
+        cursor = ""
+        while True:
+            page = self.get(path, {**(params or {}), **({"cursor": cursor} if cursor else {})})
+            yield from page["items"]
+            if not page.get("next_cursor"):
+                return
+            if page["next_cursor"] == cursor:
+                raise CorruptError(f"{path}: the master returned the same page again")
+            cursor = page["next_cursor"]
+
+    def exists(self, path: str) -> bool:
+        """Return whether `path` exists on the master."""
+        try:
+            self.head(path)
+        except RefusedError as refused:
+            if refused.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def head(self, path: str) -> None:
+        """Raise RefusedError if `path` does not exist."""
+        self._request("HEAD", path).read()
+
+    def upload(self, path: str, file: Path) -> None:
+        """Upload a file to `path`."""
+        with file.open("rb") as content:
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(file.stat().st_size),
+            }
+            self._request("PUT", path, content=content, headers=headers).read()
+
+    def download(self, path: str, target: IO[bytes], sha256: str, size_bytes: int) -> None:
+        """Download `path` to `target`.
+
+        Args:
+            path: Path of the URL.
+            target: File to write to.
+            sha256: Expected digest.
+            size_bytes: Expected size, in bytes.
+
+        Raises:
+            CorruptError: The digest is not `sha256`, or more than `size_bytes` were received.
+        """
+        answer = self._request("GET", path)
+        digest = hashlib.sha256()
+        received = 0
+        while piece := self._read(answer, _PIECE_BYTES):
+            received += len(piece)
+            if received > size_bytes:
+                self._disconnect()
+                raise CorruptError(
+                    f"{path}: received more than the {size_bytes} bytes reported by the master"
+                )
+            digest.update(piece)
+            target.write(piece)
+        if digest.hexdigest() != sha256:
+            raise CorruptError(
+                f"{path}: the SHA-256 of the received file is {digest.hexdigest()}, but the master "
+                f"reported {sha256}; the file on the master is damaged"
+            )
+
+    def close(self) -> None:
+        """Close the open connection, if there is one."""
+        self._disconnect()
+
+    # --- requests ---
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        answer = self._request(method, path, **options)
+        text = self._document(path, answer)
+        if not text:
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SettingsError(
+                f"{self._url}{path} did not answer with JSON: is master_url the farm's master?"
+            ) from error
+
+    def _document(
+        self,
+        path: str,
+        answer: http.client.HTTPResponse,
+        max_bytes: int = _DOCUMENT_MAX_BYTES,
+        timeout_s: float = _DOCUMENT_TIMEOUT_S,
+    ) -> bytes:
+        """Return the body of a response, whose size and duration are limited."""
+        deadline = Deadline(timeout_s)
+        pieces = []
+        received = 0
+        while piece := self._read(answer, _PIECE_BYTES):
+            pieces.append(piece)
+            received += len(piece)
+            if received > max_bytes or deadline.is_over:
+                self._disconnect()
+                raise CorruptError(
+                    f"{self._url}{path} returned more than {max_bytes} bytes, or its "
+                    f"response took longer than {timeout_s:g} s: is master_url the "
+                    "farm's master?"
+                )
+        return b"".join(pieces)
+
+    def _read(self, answer: http.client.HTTPResponse, size_bytes: int) -> bytes:
+        """Return the next piece of a body, which is empty at its end."""
+        try:
+            piece = answer.read(size_bytes)
+        except (OSError, http.client.HTTPException) as error:
+            self._disconnect()
+            raise self._unreachable(error) from error
+        if not piece and answer.length:
+            self._disconnect()
+            raise self._unreachable(http.client.IncompleteRead(piece, answer.length))
+        return piece
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        body: Json | None = None,
+        content: IO[bytes] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> http.client.HTTPResponse:
+        target = self._prefix + quote(path) + (f"?{urlencode(params)}" if params else "")
+        all_headers = {**self._headers, **(headers or {})}
+        payload: bytes | IO[bytes] | None = content
+        if body is not None:
+            payload = json.dumps(body).encode()
+            all_headers["Content-Type"] = "application/json"
+        # If the master has closed an idle connection in the meantime, a request that reuses the
+        # connection fails and must be repeated. Only requests that change nothing can be repeated
+        # safely, so all others use a new connection.
+        if method not in ("GET", "HEAD"):
+            self._disconnect()
+        was_reused = self._connection is not None
+        try:
+            answer = self._exchange(method, target, payload, all_headers)
+        except UnreachableError:
+            if not was_reused:
+                raise
+            answer = self._exchange(method, target, payload, all_headers)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            text = self._read(answer, _PROBLEM_MAX_BYTES)
+            self._disconnect()
+            raise RefusedError(answer.status, problem_message(method, path, answer.status, text))
+        return answer
+
+    def _exchange(
+        self, method: str, target: str, payload: Any, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
+        connection = self._connection or http.client.HTTPSConnection(
+            self._host, self._port, timeout=self._timeout_s, context=self._context
+        )
+        self._connection = connection
+        try:
+            connection.request(method, target, body=payload, headers=headers)
+            return connection.getresponse()
+        except ssl.SSLCertVerificationError as error:
+            self._disconnect()
+            raise SettingsError(self._certificate_refused(error)) from error
+        except (OSError, http.client.HTTPException) as error:
+            self._disconnect()
+            raise self._unreachable(error) from error
+        except ValueError:
+            # The message of http.client contains the rejected header, which may be the token.
+            self._disconnect()
+            raise SettingsError(
+                f"{method} {target[:80]} cannot be sent: a header or the host name contains a "
+                "character that HTTP does not allow"
+            ) from None
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, http.client.RemoteDisconnected) and not self._has_client_certificate:
+            # The master also closes the connection like this if the client certificate is missing.
+            reason += "; if it requires a client certificate, set client_cert and client_key"
+        return UnreachableError(f"the master at {self._url} did not answer: {reason}")
+
+    def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> str:
+        advice = (
+            f"Set ca_file (now {self._ca_file}) to the certificate of the CA that signed the "
+            "master's certificate, or install a certificate of the farm's CA on the master."
+        )
+        if "mismatch" in error.verify_message or "not valid for" in error.verify_message:
+            advice = "Set master_url to a name or address that the certificate contains."
+        elif "expired" in error.verify_message:
+            advice = "Renew the master's certificate, and check this host's clock."
+        return f"the certificate of {self._url} is rejected: {error.verify_message}. {advice}"
+
+
+def _context(ca_file: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"ca_file {ca_file} cannot be read: {error}") from error
+    return context
+
+
+def _load_client_certificate(
+    context: ssl.SSLContext, client_cert: str, client_key: str | None
+) -> None:
+    try:
+        context.load_cert_chain(client_cert, client_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"client_cert {client_cert} with client_key {client_key} cannot be used: {error}"
+        ) from error
+
+
+def problem_message(method: str, path: str, status: int, text: bytes) -> str:
+    """Return a message for an error response: the detail of the problem, then its errors.
+
+    Args:
+        method: HTTP method of the request.
+        path: Path of the request.
+        status: HTTP status of the response.
+        text: Body of the response.
+    """
+    try:
+        problem = json.loads(text)
+        lines = [problem["detail"] or problem["title"], *problem.get("errors", ())]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        reason = http.client.responses.get(status, "unknown status")
+        return f"{method} {path}: the master answered {status} {reason}"
+    return "\n".join(str(line) for line in lines)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+../../../shared/src/ffrtmp_shared/value_rules.py
