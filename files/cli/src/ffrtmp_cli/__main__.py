@@ -12,6 +12,7 @@ _COMMANDS = "ffrtmp_cli.commands"
 
 _ENTRIES = {
     "local": CommandEntry(f"{_COMMANDS}.local", "Benchmark a clip or a suite on this computer."),
+    "doctor": CommandEntry(f"{_COMMANDS}.doctor", "Check whether this host can measure."),
 }
 
 

@@ -1,0 +1,280 @@
+"""Diagnosis of simulated hosts: each fault is found, and a healthy host has none."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from ffrtmp_cli.diagnosis.busy_load import busy_cpus
+from ffrtmp_cli.diagnosis.diagnosis import Diagnosis, Programs, diagnose
+from ffrtmp_cli.diagnosis.energy_findings import check_energy, check_gpu_energy
+from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.redaction import redact
+from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
+from polling import wait_until
+
+from .simulated_host import ZONES, SimulatedHost, Watts, package_w, part_of
+
+_UNPRIVILEGED = 65534
+_DEAD = {**ZONES, "intel-rapl:0": ("package-0", part_of(0.0))}
+_DOUBLE = {**ZONES, "intel-rapl:0": ("package-0", part_of(2.0))}
+
+
+def _diagnose(host: SimulatedHost, directory: Path) -> Diagnosis:
+    ffmpeg, ffprobe = shutil.which("ffmpeg"), shutil.which("ffprobe")
+    assert ffmpeg and ffprobe, "install the package ffmpeg"
+    programs = Programs(ffmpeg=Path(ffmpeg), ffprobe=Path(ffprobe))
+    return diagnose(host.host, programs, directory, lambda _: None)
+
+
+def _ids(findings: Sequence[Finding], status: Status) -> set[str]:
+    return {finding.id for finding in findings if finding.status is status}
+
+
+def _by_id(findings: Sequence[Finding]) -> dict[str, Finding]:
+    found = {finding.id: finding for finding in findings}
+    assert len(found) == len(findings), "each finding has its own id"
+    return found
+
+
+def test_a_healthy_host_has_no_fault(tmp_path: Path) -> None:
+    found = _diagnose(SimulatedHost(tmp_path / "root"), tmp_path)
+    assert _ids(found.findings, Status.FAULT) == set()
+    assert found.faults == 0
+    # The disk and FFmpeg are those of this computer.
+    warnings = _ids(found.findings, Status.WARNING)
+    assert warnings <= {"disk-space", "disk-type", "disk-speed", "libvmaf"}
+    about = _by_id(found.findings)
+    # 64 W for the 7.92 CPUs that the load adds to those of other programs.
+    assert about["energy-power"].found.startswith("8.1 W for each further busy CPU")
+    assert about["energy-advance"].found == "packages: 10.0 W idle, 74.0 W with all CPUs busy"
+    assert found.ffmpeg is not None
+    assert len(found.ffmpeg.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault", "words"),
+    [
+        ({"zones": _DEAD}, "energy-advance", "dead counter: package-0"),
+        ({"zones": _DOUBLE}, "energy-double", "counts double"),
+        ({"governor": "powersave"}, "cpu-governor", "lowest frequency"),
+    ],
+    ids=["dead counter", "counter that counts double", "governor powersave"],
+)
+def test_the_fault_of_a_host_is_identified(
+    tmp_path: Path, settings: dict[str, object], fault: str, words: str
+) -> None:
+    host = SimulatedHost(tmp_path / "root", **settings)  # type: ignore[arg-type]
+    found = _diagnose(host, tmp_path)
+    assert fault in _ids(found.findings, Status.FAULT)
+    assert words in _by_id(found.findings)[fault].found
+    assert _by_id(found.findings)[fault].remedy
+    # The counter that counts double also exceeds the power limit of the processor.
+    assert _ids(found.findings, Status.FAULT) <= {fault, "energy-power"}
+
+
+@pytest.mark.parametrize(
+    ("zones", "has_limits", "fault", "words"),
+    [
+        (
+            {"intel-rapl:0": ("package-0", part_of(2.0)), "intel-rapl:1": ZONES["intel-rapl:1"]},
+            False,
+            "energy-double",
+            "1.8 times the additional energy of psys",
+        ),
+        (
+            {
+                "intel-rapl:0": ("package-0", part_of(2.0)),
+                "intel-rapl-mmio:0": ZONES["intel-rapl-mmio:0"],
+            },
+            False,
+            "energy-double",
+            "intel-rapl:0 counts 2.0 times the energy that intel-rapl-mmio:0 counts",
+        ),
+        (
+            {"intel-rapl:0": ("package-0", part_of(2.0))},
+            True,
+            "energy-power",
+            "1.6 times the processor's limit of 90 W",
+        ),
+        (
+            {"intel-rapl:0": ("package-0", part_of(0.3)), "intel-rapl:0:0": ("core", package_w)},
+            False,
+            "energy-double",
+            "core of intel-rapl:0 count 3.3 times",
+        ),
+        (
+            {"intel-rapl:0": ("package-0", part_of(20.0))},
+            False,
+            "energy-power",
+            "which no processor uses",
+        ),
+        (
+            {"intel-rapl:0": ("package-0", part_of(0.005))},
+            False,
+            "energy-power",
+            "0.04 W for each further busy CPU is implausible",
+        ),
+        (
+            {"intel-rapl:0": ("package-0", lambda _: 30.0)},
+            False,
+            "energy-advance",
+            "do not depend on the load",
+        ),
+    ],
+    ids=["psys", "MMIO", "power limit", "cores", "huge", "tiny", "constant"],
+)
+def test_each_comparison_finds_a_wrong_counter(
+    tmp_path: Path,
+    zones: Mapping[str, tuple[str, Watts]],
+    has_limits: bool,
+    fault: str,
+    words: str,
+) -> None:
+    host = SimulatedHost(tmp_path / "root", zones=zones, has_limits=has_limits)
+    found = check_energy(host.host)
+    assert fault in _ids(found, Status.FAULT)
+    assert words in _by_id(found)[fault].found
+
+
+def _socket(first: int) -> Watts:
+    """Return the power of the processor with four CPUs from `first`."""
+    return lambda busy: package_w([cpu for cpu in busy if first <= cpu < first + 4])
+
+
+def test_two_processors_under_the_same_load_are_different(tmp_path: Path) -> None:
+    zones = {
+        "intel-rapl:0": ("package-0", _socket(0)),
+        "intel-rapl:1": ("package-1", _socket(4)),
+    }
+    found = check_energy(SimulatedHost(tmp_path / "root", zones=zones).host)
+    assert _ids(found, Status.FAULT) == set()
+
+
+def test_two_zones_that_count_the_same_processor_are_found(tmp_path: Path) -> None:
+    # The values of the counters differ, so that the worker adds both.
+    zones = {
+        "intel-rapl:0": ("package-0-die-0", package_w),
+        "intel-rapl:1": ("package-0-die-1", package_w),
+    }
+    found = check_energy(SimulatedHost(tmp_path / "root", zones=zones).host)
+    assert _ids(found, Status.FAULT) == {"energy-double"}
+    assert "both are added" in _by_id(found)["energy-double"].found
+
+
+def test_a_platform_counter_that_is_not_connected_proves_nothing(tmp_path: Path) -> None:
+    zones = {**ZONES, "intel-rapl:1": ("psys", part_of(0.001))}
+    found = check_energy(SimulatedHost(tmp_path / "root", zones=zones).host)
+    assert _ids(found, Status.FAULT) == set()
+
+
+def test_a_busy_host_gives_no_verdict_on_the_power(tmp_path: Path) -> None:
+    found = check_energy(SimulatedHost(tmp_path / "root", other_load=0.9).host)
+    assert _ids(found, Status.FAULT) == set()
+    assert _by_id(found)["energy-power"].status is Status.WARNING
+
+
+def test_a_host_without_counters_is_not_faulty(tmp_path: Path) -> None:
+    found = check_energy(SimulatedHost(tmp_path / "root", zones={}).host)
+    assert [finding.status for finding in found] == [Status.UNAVAILABLE]
+    assert "modprobe" in found[0].remedy
+
+
+def test_a_counter_without_a_range_is_a_fault(tmp_path: Path) -> None:
+    host = SimulatedHost(tmp_path / "root")
+    (tmp_path / "root/sys/class/powercap/intel-rapl:0/max_energy_range_uj").unlink()
+    assert _ids(check_energy(host.host), Status.FAULT) == {"energy-wraparound"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, which may read any file, for its start")
+def test_counters_that_only_root_may_read_are_unavailable() -> None:
+    # Other users may not enter the folder of a test.
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        host = SimulatedHost(folder / "root")
+        for file in folder.glob("root/sys/class/powercap/*/energy_uj"):
+            file.chmod(0o400)
+        os.seteuid(_UNPRIVILEGED)
+        try:
+            (found,) = check_energy(host.host)
+        finally:
+            os.seteuid(0)
+    assert found.status is Status.UNAVAILABLE
+    assert found.found == "this user may not read 6 energy counters"
+    assert f"sudo chmod a+r {folder}/root/sys/class/powercap/intel-rapl*/energy_uj" in found.remedy
+
+
+def test_powersave_of_a_driver_that_follows_the_load_is_a_warning(tmp_path: Path) -> None:
+    host = SimulatedHost(tmp_path / "root", governor="powersave", driver="intel_pstate")
+    found = _diagnose(host, tmp_path)
+    assert _by_id(found.findings)["cpu-governor"].status is Status.WARNING
+
+
+@pytest.mark.parametrize(("used_j", "status"), [(30.0, Status.OK), (0.0, Status.FAULT)])
+def test_the_counter_of_a_gpu_has_to_advance(used_j: float, status: Status) -> None:
+    def reading(at_s: float, joules: float) -> EnergyReading:
+        zone = ZoneReading(joules=joules, watts=None)
+        return EnergyReading(monotonic_s=at_s, zones={"GPU": zone}, gaps=0, reason="")
+
+    assert check_gpu_energy(reading(1.0, 500.0), reading(3.0, 500.0 + used_j)).status is status
+
+
+def test_the_load_keeps_a_cpu_busy() -> None:
+    cpu = min(os.sched_getaffinity(0))
+    with busy_cpus([cpu]):
+        (process,) = psutil.Process().children()
+        wait_until(lambda: process.cpu_times().user > 0.1, "the load uses CPU time")
+        assert process.cpu_affinity() == [cpu]
+    assert not process.is_running()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prepare", "fault"),
+    [
+        # Nothing advances the counters of this host.
+        (lambda _: None, "energy-advance"),
+        (lambda root: shutil.rmtree(root / "sys/class/powercap"), None),
+    ],
+    ids=["dead counter", "no counter"],
+)
+def test_the_command_prints_a_document_and_fails_if_there_is_a_fault(
+    tmp_path: Path, prepare: Callable[[Path], None], fault: str | None
+) -> None:
+    root = SimulatedHost(tmp_path / "root").root
+    prepare(root)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "ffrtmp_cli", "doctor", "--root", str(root)),
+            *("--json", "--redact", "--directory", str(tmp_path)),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    document = msgspec.json.decode(done.stdout, type=Diagnosis)
+    faults = _ids(document.findings, Status.FAULT) - {"disk-space"}
+    assert faults == ({fault} if fault else set())
+    assert done.returncode == (1 if document.faults else 0)
+    assert json.loads(done.stdout)["schema"] == "ffrtmp/doctor/1"
+    assert document.host.hostname == "HOST"
+    if fault:
+        assert fault in done.stderr
+
+
+def test_names_are_removed_from_all_texts() -> None:
+    finding = Finding(
+        id="disk", status=Status.OK, found="/home/ann/clips on box.example, boxes", remedy="ann"
+    )
+    hidden = redact(finding, {"/home/ann": "HOME", "ann": "USER", "box.example": "HOST"})
+    assert hidden.found == "HOME/clips on HOST, boxes"
+    assert hidden.remedy == "USER"
+    assert hidden.status is Status.OK
