@@ -13,6 +13,7 @@ _COMMANDS = "ffrtmp_cli.commands"
 _ENTRIES = {
     "local": CommandEntry(f"{_COMMANDS}.local", "Benchmark a clip or a suite on this computer."),
     "doctor": CommandEntry(f"{_COMMANDS}.doctor", "Check whether this host can measure."),
+    "reproduce": CommandEntry(f"{_COMMANDS}.reproduce", "Repeat the encode of a result."),
 }
 
 
