@@ -14,6 +14,9 @@ _ENTRIES = {
     "local": CommandEntry(f"{_COMMANDS}.local", "Benchmark a clip or a suite on this computer."),
     "doctor": CommandEntry(f"{_COMMANDS}.doctor", "Check whether this host can measure."),
     "reproduce": CommandEntry(f"{_COMMANDS}.reproduce", "Repeat the encode of a result."),
+    "recommend-config": CommandEntry(
+        f"{_COMMANDS}.recommend_config", "Print settings of a worker for this host."
+    ),
 }
 
 

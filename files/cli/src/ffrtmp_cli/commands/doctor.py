@@ -1,5 +1,6 @@
 """The command `ffrtmp doctor`: checks whether this host can measure."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,7 @@ _STYLES = {
     Status.UNAVAILABLE: "dim",
 }
 
+_WORKER_DIRECTORY = Path("/var/lib/ffmpeg-rtmp/worker")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -45,7 +47,7 @@ def _failure(diagnosis: Diagnosis) -> str:
 @click.option(
     "--directory",
     type=_DIRECTORY,
-    help="Directory whose disk is checked.  [default: that of temporary files]",
+    help="Directory whose disk is checked.  [default: that of the worker, or the current one]",
 )
 @click.option("--redact", is_flag=True, help="Replace the names of the host and of the user.")
 @click.option(
@@ -73,7 +75,7 @@ def command(
         found = diagnose(
             host,
             programs,
-            directory or Path(tempfile.gettempdir()),
+            directory or _default_directory(),
             lambda step: print_message(f"Checking {step} ..."),
         )
     except OSError as error:
@@ -83,22 +85,27 @@ def command(
     return found, _table(found)
 
 
+def _default_directory() -> Path:
+    """Return the directory of the worker's data, or the current one, or that of temporary files."""
+    candidates = (_WORKER_DIRECTORY, Path.cwd())
+    writable = (path for path in candidates if os.access(path, os.W_OK | os.X_OK))
+    return next(writable, Path(tempfile.gettempdir()))
+
+
 def _redacted(found: Diagnosis) -> Diagnosis:
     return redaction.redact(found, redaction.names_to_redact())
 
 
 def _table(found: Diagnosis) -> str:
     table = Table(box=None, pad_edge=False)
-    for title in ("CHECK", "STATE", "FOUND", "REMEDY"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("CHECK", "STATE"))
+    for title in ("CHECK", "STATE", "FOUND"):
+        table.add_column(title, overflow="fold", no_wrap=title != "FOUND")
     for finding in found.findings:
         style = _STYLES[finding.status]
-        table.add_row(
-            finding.id,
-            f"[{style}]{finding.status}[/]",
-            escape(finding.found),
-            escape(finding.remedy),
-        )
+        text = escape(finding.found)
+        if finding.remedy:
+            text += f"\n-> {escape(finding.remedy)}"
+        table.add_row(finding.id, f"[{style}]{finding.status}[/]", text)
     host = found.host
     title = f"{host.cpu_model}, {host.cpu_count} CPUs, {host.os}, Linux {host.kernel}"
     summary = f"Faults: {found.faults}, warnings: {found.warnings}"

@@ -63,12 +63,12 @@ def diagnose(
         OSError: The directory does not exist, or the load cannot be started.
     """
     report_step("other load")
+    # The counters of GPUs advance during the following checks, which take at least two seconds.
+    throttled, gpu_begin = throttle_counts(host.cpu_tree), host.read_gpu_energy()
     findings = check_load(host)
     report_step("energy counters, with all CPUs busy")
-    throttled, gpu_begin = throttle_counts(host.cpu_tree), host.read_gpu_energy()
-    energy = check_energy(host)
+    findings += check_energy(host)
     findings += [
-        *energy,
         check_gpu_energy(gpu_begin, host.read_gpu_energy()),
         *check_cpu(host),
         check_throttling(throttled, throttle_counts(host.cpu_tree)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ffrtmp_worker.energy.client import EnergyReading
 from ffrtmp_worker.energy.zones import Zone, find_zones
-from ffrtmp_worker.kernel_files import KernelFileError, find_int
+from ffrtmp_worker.kernel_files import KernelFileError, find_int, find_text
 
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
 from ffrtmp_cli.diagnosis.energy_trial import EnergyTrial, list_folders, run_trial
@@ -37,9 +37,9 @@ apart, which is 0.05 % of a phase; two processors differ by percents."""
 
 _TWIN_RATIO = 1.1
 _PLATFORM_WARNING_RATIO, _PLATFORM_FAULT_RATIO = 1.1, 1.5
-_LOAD_RATIO = 0.25
-"""Part of the CPUs that the load has to add, so that its power can be distinguished from that of
-other programs."""
+_LOAD_RATIO = 0.5
+"""Part of its CPUs that the load has to add to those that were busy before. Otherwise its power
+cannot be distinguished from that of other programs."""
 
 _LEAST_RISE = 1.02
 _LEAST_PLATFORM_W = 1.0
@@ -59,7 +59,7 @@ def check_energy(host: DiagnosedHost) -> list[Finding]:
     denied = [folder for folder in folders if _is_denied(folder / "energy_uj")]
     if denied:
         return [_denied(host.powercap, len(denied))]
-    ranges = [_range_fault(folder.name) for folder in folders if not _has_range(folder)]
+    ranges = [_range_fault(folder.name) for folder in folders if _lacks_range(folder)]
     if ranges:
         return ranges
     try:
@@ -140,8 +140,11 @@ def _is_denied(file: Path) -> bool:
     return file.exists() and not os.access(file, os.R_OK, effective_ids=True)
 
 
-def _has_range(folder: Path) -> bool:
-    return (find_int(folder / "max_energy_range_uj") or 0) > 0
+def _lacks_range(folder: Path) -> bool:
+    """Return whether a zone that results contain does not report the range of its counter."""
+    label = find_text(folder / "name") or ""
+    is_counted = label == "dram" or label.startswith("package-")
+    return is_counted and (find_int(folder / "max_energy_range_uj") or 0) <= 0
 
 
 def _range_fault(name: str) -> Finding:
@@ -204,7 +207,8 @@ def _power(trial: EnergyTrial) -> Finding:
         return Finding(
             id="energy-power",
             status=Status.WARNING,
-            found="other programs use so many CPUs that the power of the load cannot be determined",
+            found="other programs, or a CPU quota, leave less than half of the CPU time to the "
+            "load, so that its power cannot be determined",
             remedy="end other programs, and repeat the command",
         )
     return Finding(
@@ -370,7 +374,7 @@ def _package_watts(trial: EnergyTrial) -> list[float]:
 
 
 def _has_load(trial: EnergyTrial) -> bool:
-    return trial.busy_cpus[-1] - trial.busy_cpus[0] >= trial.cpus * _LOAD_RATIO
+    return trial.busy_cpus[-1] - trial.busy_cpus[0] >= trial.loaded_cpus * _LOAD_RATIO
 
 
 def _cpu_watts(trial: EnergyTrial) -> float:

@@ -65,12 +65,12 @@ class EnergyTrial(msgspec.Struct, frozen=True, kw_only=True):
     """Power of all zones while no CPU, half of the CPUs and all CPUs were kept busy.
 
     `busy_cpus` contains the mean number of busy CPUs in each phase, including those that other
-    programs used, and `cpus` is the number of CPUs of the host.
+    programs used, and `loaded_cpus` is the number of CPUs that the load used in the last phase.
     """
 
     zones: tuple[ZoneUse, ...]
     busy_cpus: tuple[float, ...]
-    cpus: int
+    loaded_cpus: int
 
     @property
     def counted_packages(self) -> tuple[ZoneUse, ...]:
@@ -106,7 +106,6 @@ def run_trial(host: DiagnosedHost, counted: list[Zone]) -> EnergyTrial:
     cpus = sorted(host.files.affinity)
     watts: list[dict[str, float]] = []
     busy: list[float] = []
-    total = 0
     for loaded in ([], cpus[: max(len(cpus) // 2, 1)], cpus):
         with host.busy(loaded):
             host.pause(_SETTLE_S)
@@ -120,7 +119,6 @@ def run_trial(host: DiagnosedHost, counted: list[Zone]) -> EnergyTrial:
             used = CpuTimes.now(proc=host.files.proc).since(times)
         watts.append({name: (end[name] - begin[name]) / (end_s - begin_s) for name in end})
         busy.append(used.busy_s / used.total_s * used.cpus if used.total_s else 0.0)
-        total = used.cpus
     is_counted = {zone.folder for zone in counted}
     return EnergyTrial(
         zones=tuple(
@@ -135,7 +133,7 @@ def run_trial(host: DiagnosedHost, counted: list[Zone]) -> EnergyTrial:
             for zone in zones
         ),
         busy_cpus=tuple(busy),
-        cpus=total,
+        loaded_cpus=len(cpus),
     )
 
 

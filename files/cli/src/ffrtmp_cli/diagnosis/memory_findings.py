@@ -18,7 +18,7 @@ GOOD_MEMORY_BYTES = 3 * _GIB
 
 def check_memory(host: DiagnosedHost) -> Finding:
     """Check the memory that is available to programs without swapping."""
-    values = _memory_info(host.files.proc / "meminfo")
+    values = memory_info(host.files.proc / "meminfo")
     available = values.get("MemAvailable")
     if available is None:
         return Finding(
@@ -43,7 +43,7 @@ def check_power(host: DiagnosedHost) -> list[Finding]:
     return [_supply(host.files.sys / "class/power_supply"), _profile(host.files.sys)]
 
 
-def _memory_info(file: Path) -> dict[str, int]:
+def memory_info(file: Path) -> dict[str, int]:
     """Return the values of /proc/meminfo in bytes."""
     found = {}
     for line in (find_text(file) or "").splitlines():

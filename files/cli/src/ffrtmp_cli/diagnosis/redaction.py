@@ -15,6 +15,9 @@ D = TypeVar("D", bound=msgspec.Struct)
 HOST_NAME, USER_NAME, HOME = "HOST", "USER", "HOME"
 """The words that replace names."""
 
+_KEPT = ("id", "schema", "status")
+"""Fields whose values are fixed words, which may also be names of hosts or users."""
+
 
 def names_to_redact() -> dict[str, str]:
     """Return the names of this host and this user, each with the word that replaces it."""
@@ -50,5 +53,7 @@ def _replace(value: object, change: Callable[[str], str]) -> object:
     if isinstance(value, list):
         return [_replace(item, change) for item in value]
     if isinstance(value, dict):
-        return {name: _replace(item, change) for name, item in value.items()}
+        return {
+            name: item if name in _KEPT else _replace(item, change) for name, item in value.items()
+        }
     return value

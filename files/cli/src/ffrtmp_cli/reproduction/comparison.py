@@ -19,7 +19,7 @@ _SHOWN_DIGITS = 12
 
 
 class Agreement(StrEnum):
-    """Whether a value of the repeated encode agrees with the result."""
+    """Agreement of a value of the repeated encode with that of the result."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
