@@ -13,9 +13,13 @@ import msgspec
 import psutil
 import pytest
 from ffrtmp_cli.diagnosis.busy_load import busy_cpus
+from ffrtmp_cli.diagnosis.clock_findings import check_clock
+from ffrtmp_cli.diagnosis.cpu_findings import check_cpu, check_throttling
 from ffrtmp_cli.diagnosis.diagnosis import Diagnosis, Programs, diagnose
 from ffrtmp_cli.diagnosis.energy_findings import check_energy, check_gpu_energy
+from ffrtmp_cli.diagnosis.ffmpeg_findings import check_ffmpeg
 from ffrtmp_cli.diagnosis.finding import Finding, Status
+from ffrtmp_cli.diagnosis.memory_findings import check_memory, check_power
 from ffrtmp_cli.diagnosis.redaction import redact
 from ffrtmp_worker.energy.client import EnergyReading, ZoneReading
 from polling import wait_until
@@ -214,8 +218,102 @@ def test_counters_that_only_root_may_read_are_unavailable() -> None:
 
 def test_powersave_of_a_driver_that_follows_the_load_is_a_warning(tmp_path: Path) -> None:
     host = SimulatedHost(tmp_path / "root", governor="powersave", driver="intel_pstate")
-    found = _diagnose(host, tmp_path)
-    assert _by_id(found.findings)["cpu-governor"].status is Status.WARNING
+    assert _by_id(check_cpu(host.host))["cpu-governor"].status is Status.WARNING
+
+
+_CPU = "sys/devices/system/cpu"
+_BATTERY = "sys/class/power_supply/BAT0"
+
+
+@pytest.mark.parametrize(
+    ("files", "check", "status"),
+    [
+        ({f"{_CPU}/cpu3/cpufreq/scaling_governor": "schedutil"}, "cpu-governor", Status.WARNING),
+        ({f"{_CPU}/cpu3/cpufreq/scaling_max_freq": "800000"}, "cpu-frequency", Status.WARNING),
+        ({f"{_CPU}/cpufreq/boost": "0"}, "cpu-turbo", Status.OK),
+        (
+            {f"{_BATTERY}/type": "Battery", f"{_BATTERY}/status": "Discharging"},
+            "power-supply",
+            Status.WARNING,
+        ),
+        (
+            {f"{_BATTERY}/type": "Battery", f"{_BATTERY}/scope": "Device"},
+            "power-supply",
+            Status.OK,
+        ),
+        (
+            {
+                f"{_BATTERY}/type": "Battery",
+                f"{_BATTERY}/status": "Charging",
+                "sys/class/power_supply/AC/type": "Mains",
+                "sys/class/power_supply/AC/online": "1",
+            },
+            "power-supply",
+            Status.OK,
+        ),
+        ({"sys/firmware/acpi/platform_profile": "low-power"}, "power-profile", Status.WARNING),
+        (
+            {"sys/devices/system/clocksource/clocksource0/current_clocksource": "hpet"},
+            "clock-source",
+            Status.WARNING,
+        ),
+        ({"proc/meminfo": "MemTotal: 16000000 kB\nMemAvailable: 900 kB"}, "memory", Status.FAULT),
+        ({"proc/meminfo": "MemAvailable: 2000000 kB"}, "memory", Status.WARNING),
+    ],
+)
+def test_the_state_of_a_check_depends_on_the_kernels_files(
+    tmp_path: Path, files: Mapping[str, str], check: str, status: Status
+) -> None:
+    host = SimulatedHost(tmp_path)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{content}\n", encoding="ascii")
+    found = [
+        *check_cpu(host.host),
+        *check_power(host.host),
+        *check_clock(host.host),
+        check_memory(host.host),
+    ]
+    assert _by_id(found)[check].status is status
+
+
+def test_a_clock_that_is_not_synchronized_is_a_warning(tmp_path: Path) -> None:
+    host = msgspec.structs.replace(SimulatedHost(tmp_path).host, is_synchronized=lambda: False)
+    assert _ids(check_clock(host), Status.WARNING) == {"clock-synchronization"}
+
+
+def test_throttling_under_load_is_a_warning() -> None:
+    before, after = {"package0": 3, "package0-core1": 7}, {"package0": 3, "package0-core1": 9}
+    found = check_throttling(before, after)
+    assert found.status is Status.WARNING
+    assert found.found.startswith("2 throttling events")
+    assert check_throttling({"package0": 0}, {"package0": 0}).status is Status.OK
+    assert check_throttling({}, {}).status is Status.UNAVAILABLE
+
+
+def test_an_encoder_of_a_gpu_is_tested_with_an_encode(tmp_path: Path) -> None:
+    ffmpeg = shutil.which("ffmpeg")
+    assert ffmpeg, "install the package ffmpeg"
+    host = SimulatedHost(tmp_path).host
+    # The file exists, but it is not a GPU.
+    (host.dev / "dri").mkdir()
+    (host.dev / "dri/renderD128").touch()
+    origin, found = check_ffmpeg(host, Path(ffmpeg), None)
+    assert origin is not None
+    about = _by_id(found)
+    assert about["ffprobe"].status is Status.FAULT
+    gpus = {name: finding for name, finding in about.items() if name.startswith("gpu-")}
+    assert "gpu-h264_vaapi" in gpus
+    for finding in gpus.values():
+        assert finding.status in (Status.WARNING, Status.UNAVAILABLE)
+        assert "an encode failed" in finding.found
+
+
+def test_a_program_that_is_not_ffmpeg_is_a_fault(tmp_path: Path) -> None:
+    host = SimulatedHost(tmp_path).host
+    origin, found = check_ffmpeg(host, Path("/bin/true"), Path("/bin/true"))
+    assert origin is None
+    assert _ids(found, Status.FAULT) == {"ffmpeg", "ffprobe"}
 
 
 @pytest.mark.parametrize(("used_j", "status"), [(30.0, Status.OK), (0.0, Status.FAULT)])

@@ -207,6 +207,18 @@ def test_the_same_build_agrees(folder: Path, clip: Path, ffmpeg: Path) -> None:
     assert done.exit_code == 0
 
 
+@pytest.mark.slow
+def test_the_source_in_the_current_directory_is_used(
+    folder: Path, clip: Path, ffmpeg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reproduced.mov").write_bytes(b"another clip")
+    arguments = ("clip/x264/crf30", "--results", folder, "--check", "--ffmpeg", ffmpeg, "--json")
+    assert "name it with --source" in str(_invoke(*arguments).exception)
+    shutil.copy(clip, tmp_path / "reproduced.mov")
+    assert _agreements(_document(_invoke(*arguments)))["bytes"] is Agreement.AGREES
+
+
 def test_another_build_disagrees_with_the_reason(
     folder: Path, clip: Path, ffmpeg: Path, other_ffmpeg: Path
 ) -> None:

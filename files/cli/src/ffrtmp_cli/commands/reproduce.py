@@ -19,7 +19,7 @@ from ffrtmp_cli.reproduction.instructions import (
     instruction_lines,
     instructions_of,
 )
-from ffrtmp_cli.reproduction.repetition import LocalPrograms, repeat_encode
+from ffrtmp_cli.reproduction.repetition import LocalPrograms, find_source, repeat_encode
 from ffrtmp_cli.reproduction.result_source import open_source, repeats_of, select_result
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -67,7 +67,11 @@ def _failure(found: Reproduction) -> str:
 @click.option("--node", help="Node, if several have results of the scenario.")
 @click.option("--repeat", type=click.IntRange(min=1), help="Repeat, instead of the first.")
 @click.option("--check", is_flag=True, help="Run the encode on this host and compare.")
-@click.option("--source", type=_FILE, help="Source of the encode, for --check.")
+@click.option(
+    "--source",
+    type=_FILE,
+    help="Source of the encode.  [default: the file in the current directory]",
+)
 @click.option("--ffmpeg", type=_FILE, help="FFmpeg to use.  [default: that of PATH]")
 @click.option("--ffprobe", type=_FILE, help="ffprobe to use.  [default: that of PATH]")
 @click.option(
@@ -101,6 +105,7 @@ def command(
             lines
         )
     programs = _programs(binary, ffprobe or find_program("ffprobe"), quality_ffmpeg)
+    source = source or find_source(result, (Path.cwd(),))
     measured = repeat_encode(
         result, programs, source, lambda stage: print_message(f"{stage.replace('_', ' ')} ...")
     )

@@ -3,10 +3,10 @@
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import msgspec
 from ffrtmp_shared.attempt_models import Progress
@@ -96,6 +96,22 @@ def repeat_encode(
         raise CommandError(f"the encode cannot be repeated: {error}") from error
 
 
+def find_source(result: Result, directories: Sequence[Path]) -> Path | None:
+    """Return the source of a result if one of the directories has it under its own name."""
+    # The name is that of a file of results, which may come from elsewhere.
+    name = PurePath(result.scenario.source.file_name).name
+    files = [directory / name for directory in directories if name]
+    expected_sha256 = result.measurement.provenance.source_sha256
+    return next(
+        (file for file in files if file.is_file() and _sha256(file) == expected_sha256), None
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def _without_search(result: Result) -> Scenario:
     """Return the scenario with the setting that was found instead of a requested VMAF."""
     scenario, search = result.scenario, result.measurement.rate_search
@@ -131,8 +147,7 @@ def _fetch(
 ) -> str:
     """Place the source at `target`, and return the digest of its content."""
     if file is not None:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        found = _sha256(file)
         if found != sha256:
             raise CommandError(
                 f"{file} is not the source: its SHA-256 is {found}, and that of the result {sha256}"
@@ -149,8 +164,7 @@ def _fetch(
         )
         if outcome.stopped_by is not None or outcome.exit_code:
             raise CommandError(f"the source could not be generated:\n{outcome.log_tail}")
-        with target.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return _sha256(target)
     if source.url is None:
         raise CommandError(
             f"the source {source.file_name} is not in the file of results; name it with --source"
