@@ -1,15 +1,19 @@
 """A simulated host: the kernel's files, and energy counters that follow the load."""
 
 import os
+import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
 from ffrtmp_worker.energy.client import EnergyReading
 from ffrtmp_worker.measure.host_files import HostFiles
 from powercap import RANGE_UJ, Powercap
 
+_STEP_S = 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIMITS_W = {"constraint_0_power_limit_uw": 65, "constraint_1_power_limit_uw": 90}
 
@@ -39,7 +43,7 @@ ZONES: Mapping[str, tuple[str, Watts]] = {
 
 
 class SimulatedHost:
-    """A host of eight CPUs. Time passes only in `pause`."""
+    """A host whose time passes only in `pause` and `follow`."""
 
     def __init__(
         self,
@@ -126,6 +130,19 @@ class SimulatedHost:
         for folder, (_, watts) in self._zones.items():
             self._powercap.use(folder, round(watts(self._busy) * duration_s * 1e6))
 
+    def follow(self, program: subprocess.Popen[str]) -> None:
+        """Let time pass until a program ends; each of its processes keeps a CPU busy."""
+        process = psutil.Process(program.pid)
+        before_s = time.monotonic()
+        while program.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                self._busy = range(len(process.children()))
+            # This is the resolution of the simulation, not a wait for a condition.
+            time.sleep(_STEP_S)
+            now_s = time.monotonic()
+            self.pause(now_s - before_s)
+            before_s = now_s
+
     @contextmanager
     def _keep_busy(self, cpus: Sequence[int]) -> Iterator[None]:
         self._busy = cpus
@@ -142,4 +159,7 @@ class SimulatedHost:
     def _write(self, name: str, content: str) -> None:
         file = self.root / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{content}\n", encoding="ascii")
+        # A program may read the file at any time.
+        new = file.with_name("new")
+        new.write_text(f"{content}\n", encoding="ascii")
+        new.replace(file)

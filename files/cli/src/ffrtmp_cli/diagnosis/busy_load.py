@@ -5,7 +5,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-_PROGRAM = "import os, sys; os.sched_setaffinity(0, [int(sys.argv[1])])\nwhile True: pass"
+_PROGRAM = """
+import os, signal, sys
+signal.alarm(int(sys.argv[2]))
+os.sched_setaffinity(0, [int(sys.argv[1])])
+while True: pass
+"""
+
+_LIMIT_S = 60
+"""Time after which a process ends on its own, if this program was killed, in seconds."""
 
 
 @contextmanager
@@ -18,7 +26,7 @@ def busy_cpus(cpus: Sequence[int]) -> Iterator[None]:
     try:
         for cpu in cpus:
             # -I and -S shorten the start, so that all CPUs are soon busy on a host with many.
-            command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(cpu)]
+            command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(cpu), str(_LIMIT_S)]
             processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
         yield
     finally:

@@ -16,7 +16,8 @@ from ffrtmp_cli.diagnosis.energy_findings import check_energy, check_gpu_energy
 from ffrtmp_cli.diagnosis.ffmpeg_findings import check_ffmpeg
 from ffrtmp_cli.diagnosis.finding import Finding, Status
 from ffrtmp_cli.diagnosis.load_findings import check_load
-from ffrtmp_cli.diagnosis.memory_findings import check_memory, check_power
+from ffrtmp_cli.diagnosis.memory_findings import check_memory
+from ffrtmp_cli.diagnosis.power_findings import check_power
 from ffrtmp_cli.diagnosis.storage_findings import check_storage
 from ffrtmp_cli.ffmpeg_origin import FfmpegOrigin
 
