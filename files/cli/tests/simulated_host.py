@@ -54,6 +54,7 @@ class SimulatedHost:
         driver: str = "acpi-cpufreq",
         has_limits: bool = True,
         cpus: int = 8,
+        packages: int = 1,
         other_load: float = 0.01,
         first_uj: int = RANGE_UJ - 20_000_000,
     ) -> None:
@@ -66,6 +67,7 @@ class SimulatedHost:
             driver: The driver of frequency control.
             has_limits: Whether packages report their power limits.
             cpus: The number of CPUs.
+            packages: The number of processors; their CPUs have alternating numbers.
             other_load: The part of each CPU that other programs use.
             first_uj: The first value of each counter; by default, counters soon wrap around.
         """
@@ -90,7 +92,7 @@ class SimulatedHost:
             self._write(f"{folder}/cpufreq/scaling_driver", driver)
             self._write(f"{folder}/cpufreq/scaling_max_freq", "4500000")
             self._write(f"{folder}/cpufreq/cpuinfo_max_freq", "4500000")
-            self._write(f"{folder}/topology/physical_package_id", "0")
+            self._write(f"{folder}/topology/physical_package_id", str(cpu % packages))
             self._write(f"{folder}/topology/core_id", str(cpu))
             self._write(f"{folder}/thermal_throttle/core_throttle_count", "0")
         self._write("sys/devices/system/cpu/cpufreq/boost", "1")

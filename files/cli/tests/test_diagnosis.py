@@ -128,18 +128,25 @@ def test_each_comparison_finds_a_wrong_counter(
     assert words in _by_id(found)[fault].found
 
 
-def _socket(first: int) -> Watts:
-    """Return the power of the processor with four CPUs from `first`."""
-    return lambda busy: package_w([cpu for cpu in busy if first <= cpu < first + 4])
+def _socket(number: int) -> Watts:
+    """Return the power of one of two processors, whose CPUs have alternating numbers."""
+    return lambda busy: package_w([cpu for cpu in busy if cpu % 2 == number])
 
 
 def test_two_processors_under_the_same_load_are_different(tmp_path: Path) -> None:
     zones = {
         "intel-rapl:0": ("package-0", _socket(0)),
-        "intel-rapl:1": ("package-1", _socket(4)),
+        "intel-rapl:1": ("package-1", _socket(1)),
     }
-    found = check_energy(SimulatedHost(tmp_path / "root", zones=zones).host)
+    found = check_energy(SimulatedHost(tmp_path / "root", zones=zones, packages=2).host)
     assert _ids(found, Status.FAULT) == set()
+
+
+def test_a_dead_counter_of_memory_is_unavailable(tmp_path: Path) -> None:
+    zones = {**ZONES, "intel-rapl:0:2": ("dram", part_of(0.0))}
+    found = check_energy(SimulatedHost(tmp_path / "root", zones=zones).host)
+    assert _ids(found, Status.WARNING) == {"energy-advance"}
+    assert _by_id(found)["energy-memory"].status is Status.UNAVAILABLE
 
 
 def test_two_zones_that_count_the_same_processor_are_found(tmp_path: Path) -> None:

@@ -363,6 +363,12 @@ def _memory(trial: EnergyTrial) -> Finding:
             found="the host has no energy counter of its memory (dram); results contain only the "
             "packages",
         )
+    if all(zone.is_dead for zone in memory):
+        return Finding(
+            id="energy-memory",
+            status=Status.UNAVAILABLE,
+            found="the energy counter of the memory (dram) does not advance",
+        )
     total_w = sum(zone.watts[-1] for zone in memory)
     return Finding(id="energy-memory", status=Status.OK, found=f"memory: {total_w:.1f} W")
 

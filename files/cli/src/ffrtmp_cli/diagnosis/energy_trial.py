@@ -1,4 +1,4 @@
-"""Readings of the energy counters of a host while it is idle, half busy and fully busy."""
+"""Readings of the energy counters of a host while it is idle, partly busy and fully busy."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class ZoneUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnergyTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """Power of all zones while no CPU, half of the CPUs and all CPUs were kept busy.
+    """Power of all zones while no CPU, a part of the CPUs and all CPUs were kept busy.
 
     `busy_cpus` contains the mean number of busy CPUs in each phase, including those that other
     programs used, and `loaded_cpus` is the number of CPUs that the load used in the last phase.
@@ -86,9 +86,9 @@ def list_folders(powercap: Path) -> list[Path]:
 def run_trial(host: DiagnosedHost, counted: list[Zone]) -> EnergyTrial:
     """Read all counters that can be read, in three phases of increasing load.
 
-    In the second phase, the first half of the CPUs is busy. On a host with several processors,
-    their power differs then, so that counters of the same processor can be distinguished from
-    those of different processors.
+    In the second phase, only the CPUs of the first processor are busy, or half of them if there is
+    only one. The power of processors differs then, so that counters of the same processor can be
+    distinguished from those of different processors.
 
     Args:
         host: The host.
@@ -106,7 +106,7 @@ def run_trial(host: DiagnosedHost, counted: list[Zone]) -> EnergyTrial:
     cpus = sorted(host.files.affinity)
     watts: list[dict[str, float]] = []
     busy: list[float] = []
-    for loaded in ([], cpus[: max(len(cpus) // 2, 1)], cpus):
+    for loaded in ([], _first_part(host.cpu_tree, cpus), cpus):
         with host.busy(loaded):
             host.pause(_SETTLE_S)
             times, begin, begin_s = (
@@ -155,6 +155,13 @@ def power_limit_w(folder: Path) -> float | None:
         return max(limits_w)
     design_uw = find_int(folder / "constraint_0_max_power_uw")
     return 3 * design_uw / _UW_PER_W if design_uw else None
+
+
+def _first_part(tree: Path, cpus: list[int]) -> list[int]:
+    """Return the CPUs of the first processor, or half of the CPUs if there is only one."""
+    packages = {cpu: find_int(tree / f"cpu{cpu}/topology/physical_package_id") for cpu in cpus}
+    first = [cpu for cpu in cpus if packages[cpu] == packages[cpus[0]]]
+    return first if len(first) < len(cpus) else cpus[: max(len(cpus) // 2, 1)]
 
 
 def _joules(counter: EnergyCounter) -> dict[str, float]:
