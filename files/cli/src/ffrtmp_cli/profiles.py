@@ -42,7 +42,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     client_key: str | None = None
 
 
-NO_PROFILE = Profile(url="", ca_file="", token_file="")  # noqa: S106
+NO_PROFILE = Profile(url="", ca_file="", token_file="")
 """A connection without values."""
 
 

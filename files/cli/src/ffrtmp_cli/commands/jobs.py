@@ -69,10 +69,10 @@ def logs(master: Master, job: str, attempt: int | None, *, follow: bool, as_json
     """Print the log of an attempt of a job."""
     job_id = check_job_id(job)
     if attempt is None:
-        job = master.get(f"/v1/jobs/{job_id}")
-        attempt = int(job["attempt"])
-        if follow and job["waiting"] and not attempt:
-            print_message(f"The job waits: {job['waiting']}")
+        found = job_entry(master.get(f"/v1/jobs/{job_id}"))
+        attempt = found.attempt
+        if follow and found.waiting and not attempt:
+            print_message(f"The job waits: {found.waiting}")
             attempt = wait_for_attempt(master, job_id)
     if follow:
         for line in follow_lines(master, job_id, attempt):
