@@ -31,6 +31,11 @@ class LazyGroup(click.Group):
         super().__init__(**settings)  # type: ignore[arg-type]
         self._entries = entries
 
+    @property
+    def entries(self) -> Mapping[str, CommandEntry]:
+        """The commands by name, in the order of the help."""
+        return self._entries
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of the help."""
         return [*self._entries, *super().list_commands(ctx)]
