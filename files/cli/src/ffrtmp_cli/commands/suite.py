@@ -10,8 +10,6 @@ from ffrtmp_client.errors import ApiError
 from ffrtmp_client.plan_text import plan_lines
 from ffrtmp_client.suite_files import SuiteText, file_problems
 from ffrtmp_shared.atomic_file import write_atomically
-from ffrtmp_shared.models import OmittedNode
-from ffrtmp_shared.run_plan import WaitingScenarios
 
 from ffrtmp_cli.byte_text import byte_text
 from ffrtmp_cli.connection import connected
@@ -22,6 +20,30 @@ from ffrtmp_cli.output import json_output
 from ffrtmp_cli.submission import plan_suite
 
 _FILE_MODE = 0o644
+
+
+class WaitingScenarios(msgspec.Struct, frozen=True, kw_only=True):
+    """Scenarios that no active node can run.
+
+    Attributes:
+        scenarios: The names of the scenarios.
+        reason: The reason that they have in common.
+    """
+
+    scenarios: tuple[str, ...]
+    reason: str
+
+
+class OmittedNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that gets no jobs of a run.
+
+    Attributes:
+        node: The name of the node.
+        state: `draining` or `offline`.
+    """
+
+    node: str
+    state: str
 
 
 class CheckedSuiteDocument(
