@@ -52,6 +52,7 @@ MASTER=$(ansible 'master[0]' --inventory inventories/local \\
   changes its meaning, the number at the end of `schema` increases.
 - A run is selected by its id, by at least the last four characters of its id, or by `last`, the
   newest run.
+- The word `list` may be omitted: `ffrtmp jobs` is `ffrtmp jobs list`.
 - A token is read from a file, from standard input or from a prompt. There is no option for the
   token itself, because all users of a computer can read the arguments of its processes.
 
@@ -129,10 +130,10 @@ def _command(entry: CommandEntry) -> Iterator[str]:
         yield f"\n{_option_table(options)}"
     if entry.document_type is not None:
         name = schema_name(entry.document_type)
-        connection = (
-            ", and the options of the [connection](#connection)" if entry.is_connected else ""
-        )
-        yield f"\n`--json`: [{name}](#{_anchor(name)}){connection}.\n"
+        yield f"\n`--json` prints [{name}](#{_anchor(name)})."
+        if entry.is_connected:
+            yield " The options of the [connection](#connection) are accepted, too."
+        yield "\n"
     if entry.path[1:] == ("jobs", "show"):
         yield f"\n{_JOB_VARIABLES}"
     if entry.examples:

@@ -84,6 +84,33 @@ def test_a_profile_with_another_farms_ca_is_rejected(
     assert outcome.err.count("(key ") == 2
 
 
+def test_a_farm_that_requires_client_certificates(
+    document: Document, ffrtmp: Ffrtmp, tmp_path: Path, template_file: Path
+) -> None:
+    farm = Farm(tmp_path)
+    farm.install(template_file)
+    farm.require_certificates()
+    farm.start()
+    try:
+        connection = ("login", "own", "--url", farm.url, "--ca-file", str(farm.ca_file))
+        refused = ffrtmp(*connection, stdin=farm.operator)
+        assert refused.code == 1
+        assert "set --client-cert and --client-key" in refused.err
+        own = ("--client-cert", str(tmp_path / "host.pem"), "--client-key", "host.key")
+        unusable = ffrtmp(*connection, *own, stdin=farm.operator)
+        assert "--client-cert" in unusable.err
+        own = (*own[:3], str(tmp_path / "host.key"))
+        assert document(*connection, *own, stdin=farm.operator)["profile"] == "own"
+        assert document("runs")["runs"] == []
+        other = tmp_path / "other.pem"
+        trustme.CA(organization_name="Another farm").cert_pem.write_to_path(str(other))
+        named = ffrtmp("runs", "--ca-file", str(other))
+        assert "O=Another farm" in named.err
+        assert "it was issued by" in named.err
+    finally:
+        farm.stop()
+
+
 def test_commands_without_a_profile_name_the_remedy(ffrtmp: Ffrtmp) -> None:
     outcome = ffrtmp("runs")
     assert outcome.code == 2

@@ -24,7 +24,7 @@ _INDEX = "backup.json"
 
 @dataclass
 class BackupSummary:
-    """What a backup wrote.
+    """Summary of a backup.
 
     Attributes:
         written: The number of runs that were written.

@@ -14,7 +14,7 @@ from ffrtmp_cli.output import json_output, print_message
 
 
 class BackupDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/backup/1", kw_only=True):
-    """What a backup wrote.
+    """Summary of a backup.
 
     Attributes:
         directory: The directory.

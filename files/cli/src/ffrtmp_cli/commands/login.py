@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 import msgspec
-from ffrtmp_client.options import problem
+from ffrtmp_client.options import problems
 from ffrtmp_client.value_rules import NAME, RULES
 
 from ffrtmp_cli.connection import open_master, read_token
@@ -101,11 +101,16 @@ def command(
             "farm's CA (.secrets/FARM/pki/ca.pem on the control node)",
             ExitCode.USAGE,
         )
-    # A missing file must not be reported as an error of the network.
-    for option, path in (("ca_file", ca_file), ("client_cert", client_cert)):
-        fault = None if path is None else problem(option, path)
-        if fault:
-            raise CommandError(fault, ExitCode.USAGE)
+    # The file of the profiles is text, which cannot contain all paths.
+    given = {
+        "ca_file": ca_file,
+        "token_file": token_file,
+        "client_cert": client_cert,
+        "client_key": client_key,
+    }
+    faults = list(problems(given))
+    if faults:
+        raise CommandError(". ".join(faults), ExitCode.USAGE)
     token = _ask_token() if token_file is None else read_token(token_file)
     is_kept = token_file not in {None, "-"}
     profile = Profile(

@@ -67,7 +67,7 @@ class CheckedSuiteDocument(
 
 
 class PlanDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/suite-plan/1", kw_only=True):
-    """What a run of a suite would do, without queueing it.
+    """Plan of a run, which is not queued.
 
     Attributes:
         suite: The name of the suite.
