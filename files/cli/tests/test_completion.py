@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from ffrtmp_cli.profiles import Profile
+from modules.farm import Agent
 
-from .conftest import Ffrtmp
+from .conftest import Document, Ffrtmp
+from .suite_file import write_suite
 
 _BIN = Path(sys.executable).parent
 
@@ -80,6 +83,11 @@ def test_zsh_completes_commands(ffrtmp: Ffrtmp, tmp_path: Path) -> None:
 )
 def test_the_program_offers_commands_and_options(words: str, expected: set[str]) -> None:
     """All shells get their suggestions from the program."""
+    assert expected <= set(suggestions(words))
+
+
+def suggestions(words: str, **environ: str) -> list[str]:
+    """Return what the program suggests for the last of the words."""
     given = words.split(" ")
     done = subprocess.run(
         [_BIN / "ffrtmp"],
@@ -88,11 +96,26 @@ def test_the_program_offers_commands_and_options(words: str, expected: set[str])
             "_FFRTMP_COMPLETE": "bash_complete",
             "COMP_WORDS": "\n".join(given),
             "COMP_CWORD": str(len(given) - 1),
+            **environ,
         },
         capture_output=True,
         text=True,
         check=False,
     )
-    found = {line.partition(",")[2] for line in done.stdout.splitlines()}
-    assert expected <= found
     assert done.stderr == ""
+    # Without a suggestion, the program prints an empty line.
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_nodes_and_runs_are_completed(
+    profile: Profile, agent: Agent, document: Document, tmp_path: Path
+) -> None:
+    run_id = document("run", str(write_suite(tmp_path)), "--detach")["run"]["id"]
+    assert suggestions("ffrtmp nodes drain work") == ["worker1"]
+    assert suggestions("ffrtmp runs show ")[:2] == ["last", run_id]
+    assert suggestions("ffrtmp run --attach la") == ["last"]
+
+
+def test_the_completion_is_silent_without_a_master(profile: Profile) -> None:
+    assert suggestions("ffrtmp nodes drain ", FFRTMP_URL="https://127.0.0.1:1") == []
+    assert suggestions("ffrtmp nodes drain ", FFRTMP_PROFILE="absent") == []

@@ -38,6 +38,21 @@ def test_login_leaves_a_token_file_where_it_is(
     assert not (config_home / "ffmpeg-rtmp" / "tokens").exists()
 
 
+def test_profiles_are_selected_and_removed(
+    farm: Farm, profile: Profile, document: Document, ffrtmp: Ffrtmp, config_home: Path
+) -> None:
+    document("login", "new", "--url", farm.url, "--ca-file", str(farm.ca_file), stdin=farm.operator)
+    assert ffrtmp("profiles").out.split()[2:4] == ["*", "new"]
+    used = document("profiles", "use", "test")["profiles"]
+    assert [entry["name"] for entry in used if entry["is_default"]] == ["test"]
+    token = config_home / "ffmpeg-rtmp" / "tokens" / "new"
+    assert token.exists()
+    left = document("profiles", "remove", "new")["profiles"]
+    assert [entry["name"] for entry in left] == ["test"]
+    assert not token.exists()
+    assert ffrtmp("profiles", "use", "new").code == 2
+
+
 def test_login_needs_a_url_and_a_ca(ffrtmp: Ffrtmp) -> None:
     outcome = ffrtmp("login", stdin="token")
     assert outcome.code == 2

@@ -115,6 +115,17 @@ def test_run_needs_a_suite_or_a_run(ffrtmp: Ffrtmp, arguments: tuple[str, ...]) 
     assert "--attach RUN" in outcome.err
 
 
+def test_a_directory_with_results_is_refused_before_the_run(
+    agent: Agent, ffrtmp: Ffrtmp, document: Document, tmp_path: Path
+) -> None:
+    before = document("runs")["runs"]
+    (tmp_path / "results.json").write_text("{}")
+    outcome = ffrtmp("run", str(write_suite(tmp_path)), "--directory", str(tmp_path))
+    assert outcome.code == 2
+    assert "choose another directory" in outcome.err
+    assert document("runs")["runs"] == before
+
+
 def test_a_missing_suite_is_reported(ffrtmp: Ffrtmp) -> None:
     outcome = ffrtmp("run", "absent.yml")
     assert outcome.code == 1

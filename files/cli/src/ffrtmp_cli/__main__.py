@@ -14,7 +14,7 @@ _COMMANDS = "ffrtmp_cli.commands"
 _ENTRIES = {
     "local": CommandEntry(f"{_COMMANDS}.local", "Benchmark a clip or a suite on this computer."),
     "login": CommandEntry(f"{_COMMANDS}.login", "Store the connection to a farm as a profile."),
-    "profiles": CommandEntry(f"{_COMMANDS}.profiles", "List the profiles that login has stored."),
+    "profiles": CommandEntry(f"{_COMMANDS}.profiles", "List, select and remove profiles."),
     "suite": CommandEntry(f"{_COMMANDS}.suite", "Write, check and plan suites."),
     "run": CommandEntry(f"{_COMMANDS}.run", "Run a suite on the farm and show its progress."),
     "results": CommandEntry(f"{_COMMANDS}.results", "Show or export the results of a run."),

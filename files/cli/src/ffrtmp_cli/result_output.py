@@ -9,7 +9,7 @@ from ffrtmp_client.errors import SettingsError
 from ffrtmp_client.folder import Folder, check_belongs_to
 from ffrtmp_client.result_files import RunResults, missing_text, read_results, write_results
 
-from ffrtmp_cli.errors import CommandError
+from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.output import print_message
 
 _COLUMNS_MIN = 80
@@ -29,6 +29,18 @@ def results_text(master: Master, run_id: str, *, is_terminal: bool) -> tuple[Run
     if is_terminal:
         columns = min(max(shutil.get_terminal_size().columns, _COLUMNS_MIN), _COLUMNS_MAX)
     return read, read.table(columns=columns)
+
+
+def check_unused(directory: str) -> None:
+    """Raise CommandError if a directory contains the results of a run.
+
+    It is called before a run is queued, because the run may take hours.
+    """
+    if (Path(directory) / "results.json").exists():
+        raise CommandError(
+            f"{directory} contains the results of another run: choose another directory",
+            ExitCode.USAGE,
+        )
 
 
 def write_directory(master: Master, read: RunResults, directory: str) -> list[Json]:

@@ -1,5 +1,8 @@
 """The commands `ffrtmp jobs`, which list, show, cancel and retry jobs, and read their logs."""
 
+import re
+import sys
+
 import click
 import msgspec
 from ffrtmp_client.api import Master
@@ -8,6 +11,7 @@ from ffrtmp_cli.command_group import ListGroup
 from ffrtmp_cli.connection import connected
 from ffrtmp_cli.examples import examples
 from ffrtmp_cli.job_log import follow_lines, read_log, wait_for_attempt
+from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.name_rules import check_job_id
 from ffrtmp_cli.output import DOCUMENT_TYPE, json_output, print_message, print_output
 from ffrtmp_cli.run_documents import (
@@ -20,6 +24,7 @@ from ffrtmp_cli.run_documents import (
 from ffrtmp_cli.run_selection import LAST, select_run
 from ffrtmp_cli.run_text import job_text, jobs_text
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _STATES = ("queued", "leased", "running", "succeeded", "failed", "canceled")
 
 
@@ -29,7 +34,7 @@ def command() -> None:
 
 
 @command.command("list", epilog=examples("ffrtmp jobs", "ffrtmp jobs last --state succeeded"))
-@click.argument("run", default=LAST)
+@click.argument("run", default=LAST, shell_complete=complete_runs)
 @click.option("--state", type=click.Choice(_STATES), help="List only jobs in this state.")
 @json_output(JobsDocument)
 @connected
@@ -77,11 +82,19 @@ def logs(master: Master, job: str, attempt: int | None, *, follow: bool, as_json
     if follow:
         for line in follow_lines(master, job_id, attempt):
             document = LogDocument(job_id=job_id, attempt=attempt, text=line)
-            print_output(document, line, as_json=as_json)
+            print_output(document, _displayable(line), as_json=as_json)
     else:
         text = read_log(master, job_id, attempt)
         document = LogDocument(job_id=job_id, attempt=attempt, text=text)
-        print_output(document, text, as_json=as_json)
+        print_output(document, _displayable(text), as_json=as_json)
+
+
+def _displayable(text: str) -> str:
+    """Return a log without characters that control a terminal, if it is printed to one.
+
+    A log contains texts of clips, such as their titles.
+    """
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if sys.stdout.isatty() else text
 
 
 setattr(logs.callback, DOCUMENT_TYPE, LogDocument)

@@ -48,7 +48,7 @@ class LoginDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/login/1", kw
     "login",
     epilog=examples(
         "ffrtmp login demo --url $MASTER --ca-file $CA --token-file $TOKEN",
-        "ffrtmp login demo --url $MASTER --ca-file $CA < $TOKEN",
+        "ffrtmp login other --url $MASTER --ca-file $CA < $TOKEN",
     ),
 )
 @click.argument("name", default="default")

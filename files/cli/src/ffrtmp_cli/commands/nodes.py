@@ -10,6 +10,7 @@ from ffrtmp_cli.command_group import ListGroup
 from ffrtmp_cli.connection import connected
 from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.examples import examples
+from ffrtmp_cli.name_completion import complete_nodes
 from ffrtmp_cli.name_rules import check_name
 from ffrtmp_cli.output import json_output
 from ffrtmp_cli.run_text import time_text
@@ -110,7 +111,7 @@ def list_nodes(master: Master) -> tuple[NodesDocument, str]:
 
 
 @command.command("show", epilog=examples("ffrtmp nodes show worker1"))
-@click.argument("node")
+@click.argument("node", shell_complete=complete_nodes)
 @json_output(NodeDocument)
 @connected
 def show(master: Master, node: str) -> tuple[NodeDocument, str]:
@@ -121,7 +122,7 @@ def show(master: Master, node: str) -> tuple[NodeDocument, str]:
 @command.command(
     "drain", epilog=examples("ffrtmp nodes drain worker1", "ffrtmp nodes drain worker1 --wait")
 )
-@click.argument("node")
+@click.argument("node", shell_complete=complete_nodes)
 @click.option("--wait", is_flag=True, help="Wait until the node has no active job.")
 @click.option(
     "--wait-timeout-s",
@@ -144,7 +145,7 @@ def drain(
 
 
 @command.command("resume", epilog=examples("ffrtmp nodes resume worker1"))
-@click.argument("node")
+@click.argument("node", shell_complete=complete_nodes)
 @json_output(NodeDocument)
 @connected
 def resume(master: Master, node: str) -> tuple[NodeDocument, str]:

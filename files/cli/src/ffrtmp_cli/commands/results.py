@@ -15,6 +15,7 @@ from ffrtmp_client.result_files import EXPORT_MAX_BYTES, RunResults
 from ffrtmp_cli.connection import connected
 from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.examples import examples
+from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import DOCUMENT_TYPE, print_message, print_output
 from ffrtmp_cli.result_output import results_text, write_directory
 from ffrtmp_cli.run_documents import RunEntry, run_entry
@@ -75,7 +76,7 @@ class ResultsDocument(msgspec.Struct, tag_field="schema", tag="ffrtmp/results/1"
         "ffrtmp results last --directory demo-results",
     ),
 )
-@click.argument("run", default=LAST)
+@click.argument("run", default=LAST, shell_complete=complete_runs)
 @click.option(
     "--format",
     "file_format",

@@ -11,8 +11,9 @@ from ffrtmp_client.progress import count_text, run_notes
 from ffrtmp_cli.connection import connected
 from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.examples import examples
+from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import json_output, print_message
-from ffrtmp_cli.result_output import results_text, write_directory
+from ffrtmp_cli.result_output import check_unused, results_text, write_directory
 from ffrtmp_cli.run_display import open_display
 from ffrtmp_cli.run_documents import RunDocument, run_document
 from ffrtmp_cli.run_selection import select_run
@@ -30,7 +31,12 @@ from ffrtmp_cli.submission import check_nodes, plan_suite, queue_run
     ),
 )
 @click.argument("suite", required=False, type=click.Path())
-@click.option("--attach", metavar="RUN", help="Show the progress of this run instead.")
+@click.option(
+    "--attach",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Show the progress of this run instead.",
+)
 @click.option("--detach", is_flag=True, help="Queue the run without waiting for its end.")
 @click.option("--key", help="Idempotency key: a repeated command returns the same run.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the order of the jobs.")
@@ -70,6 +76,8 @@ def command(
             "run needs either the file of a suite, or --attach RUN for a run that is queued",
             ExitCode.USAGE,
         )
+    if directory is not None and suite is not None:
+        check_unused(directory)
     if attach is not None:
         run = select_run(master, attach)
     else:

@@ -9,6 +9,7 @@ from ffrtmp_client.api import Json, Master
 from ffrtmp_cli.command_group import ListGroup
 from ffrtmp_cli.connection import connected
 from ffrtmp_cli.examples import examples
+from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import json_output
 from ffrtmp_cli.run_documents import RunDocument, RunsDocument, run_document, run_entry
 from ffrtmp_cli.run_selection import LAST, select_run
@@ -41,7 +42,7 @@ def list_runs(master: Master, *, unfinished: bool, limit: int) -> tuple[RunsDocu
 
 
 @command.command("show", epilog=examples("ffrtmp runs show last"))
-@click.argument("run", default=LAST)
+@click.argument("run", default=LAST, shell_complete=complete_runs)
 @json_output(RunDocument)
 @connected
 def show(master: Master, run: str) -> tuple[RunDocument, str]:
@@ -53,7 +54,7 @@ def show(master: Master, run: str) -> tuple[RunDocument, str]:
 
 
 @command.command("cancel", epilog=examples("ffrtmp runs cancel last"))
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @json_output(RunDocument)
 @connected
 def cancel(master: Master, run: str) -> tuple[RunDocument, str]:
@@ -63,7 +64,7 @@ def cancel(master: Master, run: str) -> tuple[RunDocument, str]:
 
 
 @command.command("retry", epilog=examples("ffrtmp runs retry last"))
-@click.argument("run")
+@click.argument("run", shell_complete=complete_runs)
 @json_output(RunDocument)
 @connected
 def retry(master: Master, run: str) -> tuple[RunDocument, str]:
