@@ -65,6 +65,10 @@ settings: setup ## List all settings of the farm and of the roles, or describe a
 settings-page: setup ## Generate docs/settings.md
 	python tests/settings_page.py write
 
+.PHONY: cli-page
+cli-page: setup-dev ## Generate docs/cli.md and docs/cli.schema.json
+	python tests/cli_page.py
+
 # --- parts of the farm -----------------------------------------------------------------------
 
 # Inventory of the targets below, as a directory or, with NAME=prod, as inventories/prod. ARGS contains further

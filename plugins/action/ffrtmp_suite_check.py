@@ -123,4 +123,4 @@ def _check_plan(plan: Json, key: str | None, *, may_wait: bool) -> None:
     if conflict:
         raise AnsibleActionFail(conflict)
     if plan["waiting"] and not may_wait and plan["when_unmet"] != "wait":
-        raise AnsibleActionFail(waiting_refusal(plan, _WAIT_VARIABLE))
+        raise AnsibleActionFail(waiting_refusal(plan, f"-e {_WAIT_VARIABLE}=true"))

@@ -1,4 +1,4 @@
-"""Fixtures: all settings, and a farm with a shell that runs the commands of docs/api.md on it."""
+"""Fixtures: all settings, and a farm with a shell that runs the commands of a page on it."""
 
 import json
 import os
@@ -63,7 +63,6 @@ class Site:
         self.folder = folder
         self.tokens = {name: new_token() for name in _HOLDERS}
         (folder / "files").symlink_to(root / "files")
-        self._add_inventory(root)
         (folder / "data").mkdir()
         settings = settings_for(Database(f"sqlite:///{folder / 'farm.db'}"), folder / "data")
         # Unlike in other tests, the source is a real clip, which is larger than their limit.
@@ -72,6 +71,7 @@ class Site:
         )
         (folder / "prices.json").write_text(json.dumps(_PRICES))
         self.master = MasterProcess(folder, settings)
+        self._add_inventory(root)
         self._name_master()
         self._add_credentials()
 
@@ -122,18 +122,18 @@ class Site:
         inventory = self.folder / _INVENTORY
         inventory.mkdir(parents=True)
         (inventory / "group_vars").symlink_to(root / _INVENTORY / "group_vars")
-        groups = {"master": {"hosts": {"master1": {"ansible_host": _ADDRESS}}}}
+        port = int(self.master.url.rpartition(":")[2])
+        master = {"ansible_host": _ADDRESS, "farm_api_port": port}
+        groups = {"master": {"hosts": {"master1": master}}}
         (inventory / "hosts.yml").write_text(json.dumps({"all": {"children": groups}}))
 
     def _name_master(self) -> None:
-        """Add the certificate of the master, and let curl connect to its actual port."""
+        """Add the certificate of the master."""
         authority = trustme.CA()
         certificate = authority.issue_cert(_ADDRESS)
         authority.cert_pem.write_to_path(self.master.ca_file)
         certificate.private_key_pem.write_to_path(self.master.key_file)
         certificate.cert_chain_pems[0].write_to_path(self.master.certificate_file)
-        port = self.master.url.rpartition(":")[2]
-        (self.folder / ".curlrc").write_text(f'connect-to = "{_ADDRESS}:8080:{_ADDRESS}:{port}"\n')
         authority.cert_pem.write_to_path(self._secret("pki/ca.pem"))
 
     def _add_credentials(self) -> None:

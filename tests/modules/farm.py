@@ -181,8 +181,15 @@ class Agent:
 
     def claim(self, wait_s: float = 5) -> Claim:
         """Claim the next job, for which the master waits, and report its first progress."""
-        claim = self.client.claim(ClaimRequest(node="worker1", slot=1, wait_s=wait_s))
+        claim = self.try_claim(wait_s)
         assert claim is not None
+        return claim
+
+    def try_claim(self, wait_s: float = 0.5) -> Claim | None:
+        """Claim the next job and report its first progress, or return None if there is no job."""
+        claim = self.client.claim(ClaimRequest(node="worker1", slot=1, wait_s=wait_s))
+        if claim is None:
+            return None
         self.client.heartbeat(
             claim.job.id,
             Heartbeat(attempt=claim.attempt, progress=Progress(stage="encode", ratio=0.5, speed=2)),

@@ -87,7 +87,7 @@ def test_a_refusal_has_the_reason_of_each_scenario_and_the_variable() -> None:
         {"scenarios": ["a/nvenc/1k"], "reason": "worker1 lacks encoder h264_nvenc"},
         {"scenarios": ["a/x265/1k", "a/x265/2k"], "reason": "worker2 is draining"},
     ]
-    text = waiting_refusal(plan(waiting=waiting), "benchmark_wait_for_nodes")
+    text = waiting_refusal(plan(waiting=waiting), "-e benchmark_wait_for_nodes=true")
     assert text.splitlines()[:3] == [
         "No active node can run 3 of 6 scenarios, so the run would wait:",
         "a/nvenc/1k: worker1 lacks encoder h264_nvenc",

@@ -7,11 +7,23 @@ import click
 
 from ffrtmp_cli.command_group import CommandEntry, LazyGroup
 from ffrtmp_cli.errors import CommandError, ExitCode
+from ffrtmp_cli.problem_report import report_error
 
 _COMMANDS = "ffrtmp_cli.commands"
 
 _ENTRIES = {
     "local": CommandEntry(f"{_COMMANDS}.local", "Benchmark a clip or a suite on this computer."),
+    "login": CommandEntry(f"{_COMMANDS}.login", "Store the connection to a farm as a profile."),
+    "profiles": CommandEntry(f"{_COMMANDS}.profiles", "List, select and remove profiles."),
+    "suite": CommandEntry(f"{_COMMANDS}.suite", "Write, check and plan suites."),
+    "run": CommandEntry(f"{_COMMANDS}.run", "Run a suite on the farm and show its progress."),
+    "results": CommandEntry(f"{_COMMANDS}.results", "Show or export the results of a run."),
+    "runs": CommandEntry(f"{_COMMANDS}.runs", "List, show, cancel and retry runs."),
+    "jobs": CommandEntry(f"{_COMMANDS}.jobs", "List, show, cancel and retry jobs; read logs."),
+    "nodes": CommandEntry(f"{_COMMANDS}.nodes", "List, show, drain and resume nodes."),
+    "token": CommandEntry(f"{_COMMANDS}.token", "List, create and revoke tokens."),
+    "backup": CommandEntry(f"{_COMMANDS}.backup", "Copy all runs and results to a directory."),
+    "completion": CommandEntry(f"{_COMMANDS}.completion", "Print the completion of a shell."),
     "doctor": CommandEntry(f"{_COMMANDS}.doctor", "Check whether this host can measure."),
     "reproduce": CommandEntry(f"{_COMMANDS}.reproduce", "Repeat the encode of a result."),
     "recommend-config": CommandEntry(
@@ -35,18 +47,16 @@ def command() -> None:
 
 def main() -> None:
     """Run the command, and end with its exit code."""
+    as_json = "--json" in sys.argv
     try:
-        command.main(prog_name="ffrtmp", standalone_mode=False)
+        code = command.main(prog_name="ffrtmp", standalone_mode=False)
     except click.Abort:
-        sys.exit(ExitCode.INTERRUPTED)
-    except CommandError as error:
-        click.echo(f"ffrtmp: {error}", err=True)
-        sys.exit(error.code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        error = CommandError("interrupted", ExitCode.INTERRUPTED)
+        sys.exit(report_error(error, as_json=as_json))
+    except (CommandError, click.ClickException, OSError) as error:
+        sys.exit(report_error(error, as_json=as_json))
+    # Click returns the code of `Context.exit`, or else what the command returned.
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)
 
 
 if __name__ == "__main__":

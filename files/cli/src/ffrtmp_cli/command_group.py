@@ -1,6 +1,7 @@
-"""Group of commands whose modules are imported only when a command is used.
+"""Groups of commands.
 
-`ffrtmp --help` would otherwise import the libraries of all commands, which takes over a second.
+The modules of commands are imported only when a command is used. `ffrtmp --help` would otherwise
+import the libraries of all commands, which takes over a second.
 """
 
 import importlib
@@ -30,6 +31,11 @@ class LazyGroup(click.Group):
         super().__init__(**settings)  # type: ignore[arg-type]
         self._entries = entries
 
+    @property
+    def entries(self) -> Mapping[str, CommandEntry]:
+        """The commands by name, in the order of the help."""
+        return self._entries
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands in the order of the help."""
         return [*self._entries, *super().list_commands(ctx)]
@@ -52,3 +58,19 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self._entries.items()])
+
+
+class ListGroup(click.Group):
+    """A group of commands for objects, in which the command `list` may be omitted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of the commands in the order of their definition."""
+        return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Insert `list` unless the first argument is a command or the option for help."""
+        is_list = not args or args[0] not in [*self.commands, *ctx.help_option_names]
+        # The completion of the shell has to offer all commands.
+        if is_list and not (ctx.resilient_parsing and not args):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)

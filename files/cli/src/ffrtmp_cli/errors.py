@@ -21,10 +21,18 @@ class CommandError(Exception):
         message: The reason, and what to do.
         code: The exit code of the command.
         details: Further errors, such as those of the fields of a suite.
+        status: The HTTP status, if the master refused a request.
     """
 
     def __init__(
-        self, message: str, code: ExitCode = ExitCode.FAILED, details: tuple[str, ...] = ()
+        self,
+        message: str,
+        code: ExitCode = ExitCode.FAILED,
+        details: tuple[str, ...] = (),
+        status: int | None = None,
     ) -> None:
         super().__init__("\n".join([message, *details]))
+        self.message = message
         self.code = code
+        self.details = details
+        self.status = status

@@ -7,7 +7,6 @@ document is a struct whose tag names its schema, for example:
 """
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -34,18 +33,20 @@ def json_output(
 
     Returns:
         A decorator. The decorated function has to return the document and the text that is
-        printed without --json.
+        printed without --json, and it may return the exit code as the third value.
     """
 
     def decorate(function: F) -> Callable[..., None]:
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
         @functools.wraps(function)
         def print_document(*arguments: Any, as_json: bool, **options: Any) -> None:
-            document, text = function(*arguments, **options)
+            document, text, *code = function(*arguments, **options)
             print_output(document, text, as_json=as_json)
             reason = "" if failure is None else failure(document)
             if reason:
                 raise CommandError(reason)
+            if code:
+                click.get_current_context().exit(code[0])
 
         setattr(print_document, DOCUMENT_TYPE, document_type)
         return print_document
@@ -62,4 +63,4 @@ def print_output(document: msgspec.Struct, text: str, *, as_json: bool) -> None:
 
 def print_message(text: str) -> None:
     """Print a message or progress to standard error."""
-    click.echo(text, file=sys.stderr)
+    click.echo(text, err=True)

@@ -6,15 +6,17 @@ import hashlib
 import http.client
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 from . import options
 from .deadline import Deadline
 from .errors import (
+    CertificateError,
     CorruptError,
     RefusedError,
     SettingsError,
@@ -44,6 +46,7 @@ class Master:
         *,
         client_cert: str | None = None,
         client_key: str | None = None,
+        shown: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Create a client. The connection is opened by the first request.
 
@@ -54,15 +57,18 @@ class Master:
             timeout_s: Timeout of each network operation, in seconds.
             client_cert: Certificate to present if the master requests one.
             client_key: Private key of `client_cert`, if it is not in the same file.
+            shown: Names in the messages, for settings that the operator sets by another name than
+                that of the modules' option.
 
         Raises:
             SettingsError: The URL is invalid, or a file cannot be used.
         """
         given = {"master_url": url, "token": token, "timeout_s": timeout_s}
         parts = options.split_master_url(url)
-        problems = list(options.problems(given))
+        problems = list(options.problems(given, shown))
         if parts is None or problems:
             raise SettingsError(". ".join(problems))
+        self._shown = shown
         self._url = url
         self._host = parts.hostname or ""
         self._port = parts.port or 443
@@ -70,13 +76,40 @@ class Master:
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         self._ca_file = ca_file
         self._timeout_s = timeout_s
-        self._context = _context(ca_file)
+        self._context = self._tls_context()
         self._has_client_certificate = client_cert is not None
         if client_cert is not None:
-            _load_client_certificate(self._context, client_cert, client_key)
+            self._load_client_certificate(client_cert, client_key)
         elif client_key is not None:
-            raise SettingsError("client_key needs client_cert, the certificate of this key")
+            raise SettingsError(
+                f"{self._name('client_key')} needs {self._name('client_cert')}, the certificate of "
+                "this key"
+            )
         self._connection: http.client.HTTPSConnection | None = None
+
+    def _name(self, option: str) -> str:
+        """Return the name by which the operator sets an option."""
+        return self._shown.get(option, option)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_verify_locations(cafile=self._ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"{self._name('ca_file')} {self._ca_file} cannot be read: {error}"
+            ) from error
+        return context
+
+    def _load_client_certificate(self, client_cert: str, client_key: str | None) -> None:
+        try:
+            self._context.load_cert_chain(client_cert, client_key)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"{self._name('client_cert')} {client_cert} with {self._name('client_key')} "
+                f"{client_key} cannot be used: {error}"
+            ) from error
 
     # --- calls ---
 
@@ -158,6 +191,20 @@ class Master:
             }
             self._request("PUT", path, content=content, headers=headers).read()
 
+    def stream(self, path: str, params: dict[str, str] | None = None) -> Iterator[bytes]:
+        """Yield the parts of the body at `path` as they arrive, such as those of a log.
+
+        A part must arrive within the timeout of the client, or UnreachableError is raised. The
+        caller limits the size.
+        """
+        answer = self._request("GET", path, params=params)
+        try:
+            while piece := self._read_available(answer):
+                yield piece
+        finally:
+            # A body that was not read to its end cannot be followed by another response.
+            self._disconnect()
+
     def download(self, path: str, target: IO[bytes], sha256: str, size_bytes: int) -> None:
         """Download `path` to `target`.
 
@@ -203,7 +250,8 @@ class Master:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise SettingsError(
-                f"{self._url}{path} did not answer with JSON: is master_url the farm's master?"
+                f"{self._url}{path} did not answer with JSON: is "
+                f"{self._name('master_url')} the farm's master?"
             ) from error
 
     def _document(
@@ -224,7 +272,7 @@ class Master:
                 self._disconnect()
                 raise CorruptError(
                     f"{self._url}{path} returned more than {max_bytes} bytes, or its "
-                    f"response took longer than {timeout_s:g} s: is master_url the "
+                    f"response took longer than {timeout_s:g} s: is {self._name('master_url')} the "
                     "farm's master?"
                 )
         return b"".join(pieces)
@@ -240,6 +288,14 @@ class Master:
             self._disconnect()
             raise self._unreachable(http.client.IncompleteRead(piece, answer.length))
         return piece
+
+    def _read_available(self, answer: http.client.HTTPResponse) -> bytes:
+        """Return the part of a body that has arrived, which is empty at its end."""
+        try:
+            return answer.read1(_PIECE_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            self._disconnect()
+            raise self._unreachable(error) from error
 
     def _request(
         self,
@@ -287,7 +343,7 @@ class Master:
             return connection.getresponse()
         except ssl.SSLCertVerificationError as error:
             self._disconnect()
-            raise SettingsError(self._certificate_refused(error)) from error
+            raise self._certificate_refused(error) from error
         except (OSError, http.client.HTTPException) as error:
             self._disconnect()
             raise self._unreachable(error) from error
@@ -308,40 +364,30 @@ class Master:
         reason = str(error) or type(error).__name__
         if isinstance(error, http.client.RemoteDisconnected) and not self._has_client_certificate:
             # The master also closes the connection like this if the client certificate is missing.
-            reason += "; if it requires a client certificate, set client_cert and client_key"
+            reason += (
+                "; if it requires a client certificate, set "
+                f"{self._name('client_cert')} and {self._name('client_key')}"
+            )
         return UnreachableError(f"the master at {self._url} did not answer: {reason}")
 
-    def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> str:
+    def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> SettingsError:
+        reason = error.verify_message
+        rejection = f"the certificate of {self._url} is rejected: {reason}"
+        if "mismatch" in reason or "not valid for" in reason:
+            return SettingsError(
+                f"{rejection}. Set {self._name('master_url')} to a name or address that the "
+                "certificate contains."
+            )
+        if "expired" in reason:
+            return SettingsError(
+                f"{rejection}. Renew the master's certificate, and check this host's clock."
+            )
         advice = (
-            f"Set ca_file (now {self._ca_file}) to the certificate of the CA that signed the "
-            "master's certificate, or install a certificate of the farm's CA on the master."
+            f"Set {self._name('ca_file')} (now {self._ca_file}) to the certificate of the CA that "
+            "signed the master's certificate, or install a certificate of the farm's CA on the "
+            "master."
         )
-        if "mismatch" in error.verify_message or "not valid for" in error.verify_message:
-            advice = "Set master_url to a name or address that the certificate contains."
-        elif "expired" in error.verify_message:
-            advice = "Renew the master's certificate, and check this host's clock."
-        return f"the certificate of {self._url} is rejected: {error.verify_message}. {advice}"
-
-
-def _context(ca_file: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_verify_locations(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"ca_file {ca_file} cannot be read: {error}") from error
-    return context
-
-
-def _load_client_certificate(
-    context: ssl.SSLContext, client_cert: str, client_key: str | None
-) -> None:
-    try:
-        context.load_cert_chain(client_cert, client_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"client_cert {client_cert} with client_key {client_key} cannot be used: {error}"
-        ) from error
+        return CertificateError(f"{rejection}. {advice}", reason)
 
 
 def problem_message(method: str, path: str, status: int, text: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Errors of the modules that use the master's API."""
+"""Errors of the master's client."""
 
 from __future__ import annotations
 
@@ -25,6 +25,18 @@ class ApiError(Exception):
 
 class SettingsError(ApiError):
     """Invalid settings of a call. A retry does not help."""
+
+
+class CertificateError(SettingsError):
+    """A certificate of the master that the CA of the client has not signed.
+
+    `reason` is that of the TLS library.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        """Store the reason with the message."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class UnreachableError(ApiError):

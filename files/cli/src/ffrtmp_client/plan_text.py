@@ -43,12 +43,12 @@ def waiting_lines(plan: Json) -> Iterator[str]:
         yield f"{listed(group['scenarios'], _MAX_SCENARIOS)}: {group['reason']}"
 
 
-def waiting_refusal(plan: Json, variable: str) -> str:
+def waiting_refusal(plan: Json, permission: str) -> str:
     """Return the message for a run that would wait for a node.
 
     Args:
         plan: Plan of the run.
-        variable: Variable with which the operator permits the wait.
+        permission: Option with which the operator permits the wait.
     """
     waiting = sum(len(group["scenarios"]) for group in plan["waiting"])
     share = f"{waiting} of {counted(len(plan['scenarios']), 'scenario')}"
@@ -56,7 +56,7 @@ def waiting_refusal(plan: Json, variable: str) -> str:
         f"No active node can run {share}, so the run would wait:",
         *waiting_lines(plan),
         "Deploy, start or resume a node that can run them, or remove them from the suite. To queue "
-        f"the run anyway, so that these jobs wait for such a node, use -e {variable}=true",
+        f"the run anyway, so that these jobs wait for such a node, use {permission}",
     ]
     return "\n".join(lines)
 

@@ -150,7 +150,7 @@ def progress_line(
     line = "; ".join((", ".join(parts), *details))
     if len(line) > columns:
         return f"{line[: columns - 3]}..."
-    jobs = [_active_text(job) for job in active]
+    jobs = [active_text(job) for job in active]
     for index, text in enumerate(jobs):
         others = len(jobs) - index - 1
         suffix = f"; {others} more active" if others else ""
@@ -211,7 +211,7 @@ def summary_lines(answer: Mapping[str, Any]) -> list[str]:
     lines = [f"Run {run['id']} of suite {run['suite_name']}: {state}"]
     if answer.get("precision") is not None:
         lines.append(precision_text(answer["precision"]))
-    lines += [_active_text(job) for job in answer["active"]]
+    lines += [active_text(job) for job in answer["active"]]
     lines += [waiting_text(item) for item in run.get("pending") or ()]
     return lines + omission_texts(run)
 
@@ -245,7 +245,8 @@ def duration_text(duration_s: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _active_text(job: Mapping[str, Any]) -> str:
+def active_text(job: Mapping[str, Any]) -> str:
+    """Return an active job, as `runs.active_jobs` returns it, as text with its stage."""
     # Agents of earlier releases report the ratio 1 in stages whose progress is unknown.
     ratio = job.get("ratio") or 0
     percent = f" {int(100 * ratio)} %" if 0 < ratio < 1 else ""

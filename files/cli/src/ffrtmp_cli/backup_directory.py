@@ -1,0 +1,120 @@
+"""Copy of what the API provides of a farm, in a directory that a later copy extends.
+
+The directory contains `farm/` with documents about the farm and all results, `runs/` with a
+directory of results for each run, and `backup.json` with the runs that are complete.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+from ffrtmp_client import results, runs
+from ffrtmp_client.api import Json, Master
+from ffrtmp_client.errors import RefusedError
+from ffrtmp_client.folder import Folder, check_belongs_to, replacing
+from ffrtmp_client.result_files import EXPORT_MAX_BYTES, read_results, write_results
+
+from ffrtmp_cli.errors import CommandError
+
+_NO_DOCUMENT = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+_INDEX = "backup.json"
+
+
+@dataclass
+class BackupSummary:
+    """Summary of a backup.
+
+    Attributes:
+        written: The number of runs that were written.
+        unchanged: The number of runs that an earlier backup has written completely.
+        omitted: The documents that the token may not read, or that the farm does not have.
+        missing: The paths of artifacts that the master could not provide.
+    """
+
+    written: int = 0
+    unchanged: int = 0
+    omitted: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def write_backup(master: Master, path: Path, report: Callable[[str], None]) -> BackupSummary:
+    """Write everything that the API provides to a directory.
+
+    Args:
+        master: Connection to the master.
+        path: The directory, which may contain an earlier backup of the same farm.
+        report: Function that receives a message for each run that is written.
+
+    Raises:
+        CommandError: The directory contains something else.
+        ApiError: The master did not provide a document, or a file cannot be written.
+    """
+    summary = BackupSummary()
+    index = _read_index(path)
+    path.mkdir(parents=True, exist_ok=True)
+    _write_farm(master, Folder(path / "farm", is_dry=False), summary)
+    for run in master.pages("/v1/runs", {"limit": "1000"}):
+        name = results.directory_name(run)
+        state = {"directory": name, "finished_at": run["finished_at"], "counts": run["counts"]}
+        directory = path / "runs" / name
+        if index.get(run["id"]) == state and (directory / "SHA256SUMS").is_file():
+            summary.unchanged += 1
+            continue
+        report(f"Run {run['id']} of suite {run['suite_name']}")
+        check_belongs_to(directory, run["id"])
+        read = read_results(master, run["id"])
+        modified_s = results.end_s(read.run, read.results)
+        missing = write_results(
+            master, read, Folder(directory, is_dry=False, modified_s=modified_s)
+        )
+        summary.written += 1
+        summary.missing += [f"runs/{name}/{entry['path']}" for entry in missing]
+        # A run that continues, or an artifact that could not be read, is written again next time.
+        if runs.is_final(read.run) and all(entry["is_removed"] for entry in missing):
+            index[run["id"]] = state
+            Folder(path, is_dry=False).put(_INDEX, results.as_json({"runs": index}))
+    Folder(path, is_dry=False).put(_INDEX, results.as_json({"runs": index}))
+    return summary
+
+
+def _read_index(path: Path) -> dict[str, Json]:
+    """Return the runs of an earlier backup. Raises CommandError if it is another directory."""
+    try:
+        index = json.loads((path / _INDEX).read_bytes())["runs"]
+        return dict(index)
+    except FileNotFoundError:
+        if path.is_dir() and any(path.iterdir()):
+            raise CommandError(
+                f"{path} is not empty and does not contain a backup. Choose a new directory"
+            ) from None
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CommandError(
+            f"{path / _INDEX} is not the index of a backup. Choose a new directory"
+        ) from error
+
+
+def _write_farm(master: Master, folder: Folder, summary: BackupSummary) -> None:
+    """Write the documents of the farm, and all results, including those of single jobs."""
+    documents: dict[str, Callable[[], object]] = {
+        "nodes.json": lambda: master.get("/v1/nodes"),
+        "prices.json": lambda: master.get("/v1/prices"),
+        "tokens.json": lambda: list(master.pages("/v1/tokens", {"limit": "1000"})),
+        "audit.json": lambda: list(master.pages("/v1/audit", {"limit": "1000"})),
+    }
+    for name, read in documents.items():
+        try:
+            folder.put(name, results.as_json(read()))
+        except RefusedError as error:
+            if error.status not in _NO_DOCUMENT:
+                raise
+            summary.omitted.append(name)
+    written = 0
+    with replacing(folder.path / "results.jsonl") as file:
+        for part in master.stream("/v1/results/export", {"format": "jsonl"}):
+            written += len(part)
+            if written > EXPORT_MAX_BYTES:
+                raise CommandError(f"the export has more than {EXPORT_MAX_BYTES} bytes")
+            file.write(part)
