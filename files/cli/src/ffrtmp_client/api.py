@@ -13,10 +13,9 @@ from types import MappingProxyType
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
-from . import options
+from . import options, tls
 from .deadline import Deadline
 from .errors import (
-    CertificateError,
     CorruptError,
     RefusedError,
     SettingsError,
@@ -76,40 +75,13 @@ class Master:
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         self._ca_file = ca_file
         self._timeout_s = timeout_s
-        self._context = self._tls_context()
+        self._context = tls.create_context(ca_file, client_cert, client_key, shown)
         self._has_client_certificate = client_cert is not None
-        if client_cert is not None:
-            self._load_client_certificate(client_cert, client_key)
-        elif client_key is not None:
-            raise SettingsError(
-                f"{self._name('client_key')} needs {self._name('client_cert')}, the certificate of "
-                "this key"
-            )
         self._connection: http.client.HTTPSConnection | None = None
 
     def _name(self, option: str) -> str:
         """Return the name by which the operator sets an option."""
         return self._shown.get(option, option)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        try:
-            context.load_verify_locations(cafile=self._ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"{self._name('ca_file')} {self._ca_file} cannot be read: {error}"
-            ) from error
-        return context
-
-    def _load_client_certificate(self, client_cert: str, client_key: str | None) -> None:
-        try:
-            self._context.load_cert_chain(client_cert, client_key)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"{self._name('client_cert')} {client_cert} with {self._name('client_key')} "
-                f"{client_key} cannot be used: {error}"
-            ) from error
 
     # --- calls ---
 
@@ -292,10 +264,13 @@ class Master:
     def _read_available(self, answer: http.client.HTTPResponse) -> bytes:
         """Return the part of a body that has arrived, which is empty at its end."""
         try:
-            return answer.read1(_PIECE_BYTES)
+            piece = answer.read1(_PIECE_BYTES)
         except (OSError, http.client.HTTPException) as error:
             self._disconnect()
             raise self._unreachable(error) from error
+        if not piece and answer.length:
+            raise self._unreachable(http.client.IncompleteRead(piece, answer.length))
+        return piece
 
     def _request(
         self,
@@ -343,7 +318,8 @@ class Master:
             return connection.getresponse()
         except ssl.SSLCertVerificationError as error:
             self._disconnect()
-            raise self._certificate_refused(error) from error
+            reason = error.verify_message
+            raise tls.rejection(self._url, self._ca_file, reason, self._shown) from error
         except (OSError, http.client.HTTPException) as error:
             self._disconnect()
             raise self._unreachable(error) from error
@@ -369,25 +345,6 @@ class Master:
                 f"{self._name('client_cert')} and {self._name('client_key')}"
             )
         return UnreachableError(f"the master at {self._url} did not answer: {reason}")
-
-    def _certificate_refused(self, error: ssl.SSLCertVerificationError) -> SettingsError:
-        reason = error.verify_message
-        rejection = f"the certificate of {self._url} is rejected: {reason}"
-        if "mismatch" in reason or "not valid for" in reason:
-            return SettingsError(
-                f"{rejection}. Set {self._name('master_url')} to a name or address that the "
-                "certificate contains."
-            )
-        if "expired" in reason:
-            return SettingsError(
-                f"{rejection}. Renew the master's certificate, and check this host's clock."
-            )
-        advice = (
-            f"Set {self._name('ca_file')} (now {self._ca_file}) to the certificate of the CA that "
-            "signed the master's certificate, or install a certificate of the farm's CA on the "
-            "master."
-        )
-        return CertificateError(f"{rejection}. {advice}", reason)
 
 
 def problem_message(method: str, path: str, status: int, text: bytes) -> str:
