@@ -25,7 +25,7 @@ class ChildProcess:
         Args:
             program: `master` or `agent`.
             arguments: The arguments of the program.
-            log: The file for its messages.
+            log: The file for its messages. Its directory is the working directory.
         """
         self._program = program
         self._arguments = arguments
@@ -40,6 +40,7 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                cwd=self._log.parent,
                 start_new_session=True,
                 env=_environment(),
             )

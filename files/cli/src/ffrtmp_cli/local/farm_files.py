@@ -7,7 +7,6 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from ffrtmp_cli.local.certificates import write_certificates, write_private
 from ffrtmp_cli.local.ffmpeg_programs import Programs
@@ -67,11 +66,6 @@ class FarmFiles:
         return self.folder / "credentials.yml"
 
 
-def sqlite_url(file: Path) -> str:
-    """Return the URL of an SQLite database, whose path may contain any characters."""
-    return f"sqlite:///{quote(str(file), safe='/')}"
-
-
 def write_farm_files(
     folder: Path,
     cache: Path,
@@ -123,7 +117,9 @@ def write_farm_files(
             "listen_port": port,
             "certificate_file": str(folder / "master.pem"),
             "key_file": str(folder / "master.key"),
-            "database_url": sqlite_url(folder / "farm.db"),
+            # Relative to the working directory of the process, because a path may contain characters
+            # that have a meaning in URLs.
+            "database_url": "sqlite:///farm.db",
             "data_dir": str(folder / "data"),
             "lease_s": _LEASE_S,
             "heartbeat_s": _HEARTBEAT_S,
