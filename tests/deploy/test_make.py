@@ -39,7 +39,7 @@ def copy_locks(root: Path, checkout: Path) -> None:
     for name in ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt"):
         shutil.copy(root / name, checkout / name)
     shutil.copy(root / "pyproject.toml", checkout / "pyproject.toml")
-    for part in ("shared", "analysis", "master", "worker"):
+    for part in ("shared", "analysis", "master", "worker", "cli"):
         (checkout / "files" / part).mkdir(parents=True, exist_ok=True)
         shutil.copy(root / "files" / part / "pyproject.toml", checkout / "files" / part)
 
