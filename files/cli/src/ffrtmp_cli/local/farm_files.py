@@ -117,8 +117,8 @@ def write_farm_files(
             "listen_port": port,
             "certificate_file": str(folder / "master.pem"),
             "key_file": str(folder / "master.key"),
-            # Relative to the working directory of the process, because a path may contain characters
-            # that have a meaning in URLs.
+            # Relative to the working directory of the process, because a path may contain
+            # characters that have a meaning in URLs.
             "database_url": "sqlite:///farm.db",
             "data_dir": str(folder / "data"),
             "lease_s": _LEASE_S,
