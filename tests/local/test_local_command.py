@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,8 @@ class LocalUser:
                 found.append(command)
         return found
 
-    def stored(self) -> set[tuple[str, int, str]]:
-        """Return the job, the attempt and the time of each result that the master has stored."""
+    def stored(self) -> set[tuple[str, int]]:
+        """Return the job and the attempt of each result that the master has stored."""
         (database,) = self.home.glob(".local/state/ffmpeg-rtmp/local/sessions/*/farm.db")
         # A copy, because opening it as root would create files that the user cannot write.
         copy = self.folder / "copy"
@@ -105,12 +106,17 @@ class LocalUser:
         with sqlite3.connect(copy / "farm.db") as connection:
             rows = connection.execute("SELECT lower(hex(job_id)), attempt FROM results").fetchall()
         shutil.rmtree(copy)
-        return {(str(job), int(attempt), "") for job, attempt in rows}
+        return {(str(job), int(attempt)) for job, attempt in rows}
 
 
-def test_a_run_is_interrupted_killed_and_resumed(root: Path, tmp_path: Path) -> None:
-    user = LocalUser(root, tmp_path)
+@pytest.fixture
+def user(root: Path) -> Iterator[LocalUser]:
+    """An ordinary user, whose files are removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-local-") as name:
+        yield LocalUser(root, Path(name))
 
+
+def test_a_run_is_interrupted_killed_and_resumed(user: LocalUser) -> None:
     first = user.start()
     try:
         user.wait_for_jobs(first, 3)
@@ -134,7 +140,7 @@ def test_a_run_is_interrupted_killed_and_resumed(root: Path, tmp_path: Path) -> 
 
     # The kernel ends the master and the agent, also if the command cannot.
     killed = user.start()
-    wait_until(lambda: "Resuming" in user.log.read_text(), user.log.read_text, _TIMEOUT_S)
+    wait_until(lambda: "Resuming" in user.log.read_text(), user.log.read_text, timeout_s=_TIMEOUT_S)
     killed.kill()
     killed.wait(_TIMEOUT_S)
     wait_until(lambda: not user.processes(), "all processes have ended")
@@ -150,9 +156,7 @@ def test_a_run_is_interrupted_killed_and_resumed(root: Path, tmp_path: Path) -> 
     document = json.loads((results / "results.json").read_text())
     measured = [(item["scenario"]["name"], item["repeat"]) for item in document["results"]]
     assert len(measured) == len(set(measured)) == _JOBS
-    attempts = {
-        (item["job_id"].replace("-", ""), item["attempt"], "") for item in document["results"]
-    }
+    attempts = {(item["job_id"].replace("-", ""), item["attempt"]) for item in document["results"]}
     # Nothing that was stored has been measured again.
     assert stored <= attempts
     assert {item["measurement"]["verdict"]["state"] for item in document["results"]} <= {

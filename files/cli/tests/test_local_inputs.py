@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from ffrtmp_cli.errors import CommandError
-from ffrtmp_cli.local.clip import check_file, open_clip
+from ffrtmp_cli.local.clip import check_file, file_digest, open_clip
+from ffrtmp_cli.local.clip_suite import make_clip_suite
 from ffrtmp_cli.local.excerpt import cut_excerpt
 from ffrtmp_cli.local.frame_size import fitting_size
+from ffrtmp_shared.suite import parse_suite
 from ffrtmp_worker.ffmpeg.probe import probe_video
 from ffrtmp_worker.measure.output import source_problems
 
@@ -135,3 +137,19 @@ def _packet_digests(file: Path) -> set[str]:
     return {
         line.rsplit(",", 1)[1].strip() for line in shown.splitlines() if not line.startswith("#")
     }
+
+
+def test_the_suite_for_a_clip_is_valid(tmp_path: Path) -> None:
+    file = make_clip(tmp_path / "my clip (1).mp4", size="160x90", frames=30)
+    messages: list[str] = []
+    made = make_clip_suite(file, PROGRAMS, tmp_path, messages.append)
+    suite = parse_suite(made.text)
+    assert suite.name == "first-look"
+    assert suite.sources[0].name == "my_clip_1"
+    assert suite.sources[0].sha256 == file_digest(made.file)
+    assert [encode.encoder for encode in suite.encodes] == ["libx264", "libsvtav1"]
+    assert suite.repeats == 6
+    assert len(suite.rate_points) == 4
+    assert made.expected_s > 0
+    assert "a loop of the clip" in made.remarks[-1]
+    assert messages == ["Examining my clip (1).mp4", "Measuring the speed of the encoders"]
