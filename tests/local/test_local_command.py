@@ -104,7 +104,7 @@ class LocalUser:
         for file in database.parent.glob("farm.db*"):
             shutil.copy(file, copy)
         with sqlite3.connect(copy / "farm.db") as connection:
-            rows = connection.execute("SELECT lower(hex(job_id)), attempt FROM results").fetchall()
+            rows = connection.execute("SELECT job_id, attempt FROM results").fetchall()
         shutil.rmtree(copy)
         return {(str(job), int(attempt)) for job, attempt in rows}
 

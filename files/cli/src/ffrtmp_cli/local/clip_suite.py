@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from ffrtmp_client.progress import duration_text
 from ruamel.yaml import YAML
 
 from ffrtmp_cli.local.clip import Clip, file_digest, open_clip
@@ -31,6 +32,7 @@ _ENCODERS = 2
 _SAMPLE_S = 1.5
 _SMALLEST_HEIGHT = 180
 _NAME_CHARACTERS_MAX = 40
+_BUSY_RATIO = 1.5
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ def make_clip_suite(
             f"The clip was decoded and stored again without loss: {', '.join(excerpt.remarks)}."
         )
     remarks.append(_excerpt_text(clip, excerpt))
+    if plan.expected_s > _BUSY_RATIO * plan.idle_s:
+        remarks.append(
+            "Other programs use the processor. On an idle computer, the run takes about "
+            f"{duration_text(plan.idle_s)}."
+        )
     text = _suite_text(path, excerpt, speeds, plan)
     return ClipSuite(text, excerpt.file, plan.expected_s, tuple(remarks))
 

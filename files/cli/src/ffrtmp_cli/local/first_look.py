@@ -43,12 +43,14 @@ class FirstLook:
         frames: The number of frames to encode.
         bitrates_kbps: The bit rates, in kbit/s.
         expected_s: The expected duration of the run, in seconds.
+        idle_s: That on an idle computer.
     """
 
     presets: tuple[str, ...]
     frames: int
     bitrates_kbps: tuple[int, ...]
     expected_s: float
+    idle_s: float
 
 
 def plan_first_look(speeds: Sequence[EncoderSpeed], frame_rate: float, cpu_count: int) -> FirstLook:
@@ -112,7 +114,9 @@ def _candidate(
         + max(idle_s - _BUDGET_S, 0)
         + 100 * max(_SHORTEST_ENCODE_S - duration_s * min(walls_s), 0)
     )
-    return penalty, FirstLook(presets, frames, _bitrates_kbps(speeds[0].bitrate_kbps), expected_s)
+    return penalty, FirstLook(
+        presets, frames, _bitrates_kbps(speeds[0].bitrate_kbps), expected_s, idle_s
+    )
 
 
 def _bitrates_kbps(typical_kbps: float) -> tuple[int, ...]:
