@@ -11,7 +11,7 @@ _NOBODY = 65534
 def as_ordinary_user(folder: Path, needed: Path) -> list[str]:
     """Return the beginning of a command that runs it as an ordinary user.
 
-    If root runs the tests, the user is nobody, to whom the folder is given. If that user cannot
+    If root runs the tests, the user is nobody, who becomes the owner of the folder. If it cannot
     reach the program, for example below the home directory of root, the command runs as root.
 
     Args:

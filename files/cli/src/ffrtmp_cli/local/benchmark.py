@@ -44,7 +44,7 @@ _DIGEST_CHARACTERS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the user asks for.
+    """A request of the user.
 
     Attributes:
         path: The clip or suite.

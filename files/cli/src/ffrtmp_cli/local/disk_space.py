@@ -1,4 +1,4 @@
-"""Disk space that a run needs, and the removal of runs that nobody has continued."""
+"""Disk space that a run needs, and the removal of runs that were not continued."""
 
 import shutil
 from pathlib import Path

@@ -10,7 +10,7 @@ _NAME = "session.json"
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ffrtmp local` needs to continue a run.
+    """The state that `ffrtmp local` needs to continue a run.
 
     Attributes:
         suite: The text of the suite.
