@@ -6,7 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ffrtmp_cli.errors import CommandError
@@ -20,8 +20,10 @@ from ffrtmp_cli.local.host_state import (
     has_readable_energy,
     power_remarks,
 )
+from ffrtmp_cli.local.local_farm import LocalFarm
 from ffrtmp_cli.local.paths import find_paths
 from ffrtmp_cli.local.session_lock import exclusive_lock
+from ffrtmp_client.api import Master
 
 from .local_clips import FFMPEG
 
@@ -87,6 +89,10 @@ def test_a_full_disk_is_reported_before_the_start(
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda _folder: usage)
     with pytest.raises(CommandError, match=r"50 MiB of free disk space.*needs 257 MiB.*XDG_STATE"):
         check_space(tmp_path, clip)
+    # It is also checked while the run is in progress.
+    farm = LocalFarm(cast("Master", None), (), tmp_path)
+    with pytest.raises(CommandError, match="Completed work is kept"):
+        farm.check()
 
 
 def test_only_old_sessions_are_removed(tmp_path: Path) -> None:

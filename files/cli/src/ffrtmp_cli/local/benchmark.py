@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from ffrtmp_client.suite_files import SuiteText, file_problems
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 from rich.console import Console
 
-from ffrtmp_cli import __name__ as package_name
 from ffrtmp_cli.errors import CommandError, ExitCode
 from ffrtmp_cli.local import host_state
 from ffrtmp_cli.local.clip import check_file, file_digest
@@ -131,7 +131,7 @@ def _run(
     if session is None:
         session = _new_session(request.path, programs, folder, report)
         store_session(folder, session)
-    _report_start(session, programs, report)
+    _report_start(session, programs, report, is_resumed=is_resumed)
     with running_farm(folder, paths.cache, programs, allow_builds=request.allow_builds) as farm:
         run = _submit(farm.master, session, report)
         following = RunProgress(run, session.expected_s)
@@ -147,7 +147,7 @@ def _run(
 
 def _session_name(path: Path, programs: Programs) -> str:
     """Return a name that is the same for the same clip or suite with the same programs."""
-    digest = hashlib.sha256(package_name.encode())
+    digest = hashlib.sha256(version("ffmpeg-rtmp-cli").encode())
     for part in (
         file_digest(path),
         str(path.absolute()) if is_suite(path) else "",
@@ -183,11 +183,13 @@ def _new_session(
     )
 
 
-def _report_start(session: Session, programs: Programs, report: Callable[[str], None]) -> None:
+def _report_start(
+    session: Session, programs: Programs, report: Callable[[str], None], *, is_resumed: bool
+) -> None:
     for remark in (*session.remarks, *host_state.power_remarks()):
         report(remark)
     report(f"FFmpeg: {programs.ffmpeg.path} ({programs.ffmpeg.origin})")
-    if session.expected_s is not None:
+    if session.expected_s is not None and not is_resumed:
         report(f"Expected duration: about {duration_text(session.expected_s)}")
     report("Starting the master and the agent")
 

@@ -19,13 +19,23 @@ def check_space(folder: Path, clip: Path) -> None:
         folder: The directory of the session.
         clip: The clip or suite.
     """
-    needed = MIN_FREE_BYTES + _COPIES * min(clip.stat().st_size, _LARGEST_COPY_BYTES)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
+    copies_bytes = _COPIES * min(clip.stat().st_size, _LARGEST_COPY_BYTES)
+    check_free(folder, MIN_FREE_BYTES + copies_bytes)
+
+
+def check_free(folder: Path, needed_bytes: int) -> None:
+    """Raise CommandError if fewer bytes are free on the file system of a directory.
+
+    Args:
+        folder: The directory of the session.
+        needed_bytes: The number of bytes.
+    """
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
         raise CommandError(
-            f"{folder} has {free // 2**20} MiB of free disk space, but the run needs "
-            f"{-(-needed // 2**20)} MiB: remove files, or set XDG_STATE_HOME to a directory on "
-            "another disk"
+            f"{folder} has {free_bytes // 2**20} MiB of free disk space, but the run needs "
+            f"{-(-needed_bytes // 2**20)} MiB. Completed work is kept: remove other files, and run "
+            "the same command again, or set XDG_STATE_HOME to a directory on another disk"
         )
 
 

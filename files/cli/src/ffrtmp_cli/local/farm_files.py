@@ -21,7 +21,7 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 _LEASE_S = 20.0
 _HEARTBEAT_S = 5.0
 # Each Ctrl-C ends an attempt of the job that is being measured.
-_MAX_ATTEMPTS = 100
+_MAX_ATTEMPTS = 10
 _THREADS_MAX = 16
 _CACHE_MAX_BYTES = 4 * 1024**3
 

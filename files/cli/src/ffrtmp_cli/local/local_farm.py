@@ -13,7 +13,14 @@ from ffrtmp_client.errors import ApiError
 
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.local.child_process import ChildProcess
-from ffrtmp_cli.local.farm_files import ADDRESS, NODE, FarmFiles, write_farm_files
+from ffrtmp_cli.local.disk_space import check_free
+from ffrtmp_cli.local.farm_files import (
+    ADDRESS,
+    MIN_FREE_BYTES,
+    NODE,
+    FarmFiles,
+    write_farm_files,
+)
 from ffrtmp_cli.local.ffmpeg_programs import Programs
 from ffrtmp_cli.local.host_state import has_readable_energy
 
@@ -32,13 +39,17 @@ class LocalFarm:
     Attributes:
         master: The client of the master.
         processes: The programs that must not end while the farm is used.
+        folder: The directory of the session.
     """
 
     master: Master
     processes: tuple[ChildProcess, ...]
+    folder: Path
 
     def check(self) -> None:
-        """Raise CommandError if a program of the farm has ended."""
+        """Raise CommandError if a program of the farm has ended, or if the disk is full."""
+        # Without this, the master would repeat the jobs, which fail, until there is space.
+        check_free(self.folder, MIN_FREE_BYTES)
         for process in self.processes:
             if not process.is_running:
                 raise process.failure()
@@ -95,7 +106,7 @@ def running_farm(
         # The agent ends first, because it returns its job to the master.
         _start(stack, master, _END_MASTER_S)
         _start(stack, agent, _END_AGENT_S)
-        farm = LocalFarm(_client(stack, files), (master, agent))
+        farm = LocalFarm(_client(stack, files), (master, agent), folder)
         _wait_until_registered(farm)
         yield farm
 
