@@ -24,7 +24,7 @@ def test_bytes_and_quality_are_those_of_a_deployed_agent(
     farm: Farm, make_clip: Callable[[int], Path], tmp_path: Path
 ) -> None:
     clip = make_clip(2)
-    farm.start_agents("worker")
+    farm.start_agents("worker1")
     run = farm.wait_for_end(farm.launch(clip, **_KEYS))
     deployed = _outputs(_results_of(farm, run))
 

@@ -4,17 +4,19 @@ import io
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from ffrtmp_client.progress import duration_text
+from ffrtmp_shared.rate_point import RatePoint
 from ruamel.yaml import YAML
 
 from ffrtmp_cli.local.clip import Clip, file_digest, open_clip
 from ffrtmp_cli.local.encoder_speed import (
     EncoderSpeed,
     KnownEncoder,
+    Sample,
     measure_speed,
     working_encoders,
 )
@@ -82,15 +84,19 @@ def make_clip_suite(
             f"{size[0]}x{size[1]}, because more do not fit into the free memory."
         )
     report("Measuring the speed of the encoders")
-    speeds, plan = _measured_plan(clip, programs, encoders, size, folder)
-    while is_too_slow(speeds, plan, clip.frame_rate) and size[1] // 2 >= _SMALLEST_HEIGHT:
+    slow: str | None = None
+    planner = _Planner(clip, programs, encoders, folder)
+    plan, is_slow = planner.plan(size)
+    while is_slow and size[1] // 2 >= _SMALLEST_HEIGHT:
         size = divided(*size, 2)
-        remarks.append(
+        plan, is_slow = planner.plan(size)
+        slow = (
             f"The clip is measured with {size[0]}x{size[1]} pixels, because a run with more would "
             "take longer than three minutes on this computer. To measure it as it is, use a suite."
         )
-        speeds, plan = _measured_plan(clip, programs, encoders, size, folder)
-    excerpt = cut_excerpt(clip, programs, plan.frames, size, folder / "excerpt")
+    if slow is not None:
+        remarks.append(slow)
+    excerpt, plan = planner.excerpt(size, plan)
     if excerpt.remarks:
         remarks.append(
             f"The clip was decoded and stored again without loss: {', '.join(excerpt.remarks)}."
@@ -101,27 +107,57 @@ def make_clip_suite(
             "Other programs use the processor. On an idle computer, the run takes about "
             f"{duration_text(plan.idle_s)}."
         )
-    text = _suite_text(path, excerpt, speeds, plan)
+    text = _suite_text(path, excerpt, encoders, plan)
     return ClipSuite(text, excerpt.file, plan.expected_s, tuple(remarks))
 
 
-def _measured_plan(
-    clip: Clip,
-    programs: Programs,
-    encoders: list[KnownEncoder],
-    size: tuple[int, int],
-    folder: Path,
-) -> tuple[list[EncoderSpeed], FirstLook]:
-    cpu_count = len(os.sched_getaffinity(0))
-    frames = round(_SAMPLE_S * clip.frame_rate)
-    sample = cut_excerpt(clip, programs, frames, size, folder / "sample")
-    duration_s = sample.frames / clip.frame_rate
-    speeds = [
-        measure_speed(known, programs.ffmpeg.path, sample.file, duration_s, cpu_count)
-        for known in encoders
-    ]
-    sample.file.unlink()
-    return speeds, plan_first_look(speeds, clip.frame_rate, cpu_count)
+class _Planner:
+    """Measures the speed of encoders with parts of a clip, and chooses settings for it."""
+
+    def __init__(
+        self, clip: Clip, programs: Programs, encoders: list[KnownEncoder], folder: Path
+    ) -> None:
+        self._clip = clip
+        self._programs = programs
+        self._encoders = encoders
+        self._folder = folder
+        self._cpu_count = len(os.sched_getaffinity(0))
+
+    def plan(self, size: tuple[int, int]) -> tuple[FirstLook, bool]:
+        """Return settings for frames of a size, and whether they take too long nevertheless."""
+        sample = self._cut(round(_SAMPLE_S * self._clip.frame_rate), size, "sample")
+        speeds = [
+            self._speed(known, known.preset, RatePoint(crf=known.crf), sample)
+            for known in self._encoders
+        ]
+        sample.file.unlink()
+        plan = plan_first_look(speeds, self._clip.frame_rate, self._cpu_count)
+        return plan, is_too_slow(speeds, plan, self._clip.frame_rate)
+
+    def excerpt(self, size: tuple[int, int], plan: FirstLook) -> tuple[Excerpt, FirstLook]:
+        """Return the excerpt to measure, and the settings with its duration.
+
+        The first measurement is that of a short sample with another preset. This one is that of the
+        fastest encodes of the run: with the chosen presets, at the lowest bit rate.
+        """
+        excerpt = self._cut(plan.frames, size, "excerpt")
+        lowest = RatePoint(bitrate_kbps=plan.bitrates_kbps[0])
+        speeds = [
+            self._speed(known, preset, lowest, excerpt)
+            for known, preset in zip(self._encoders, plan.presets, strict=True)
+        ]
+        corrected = plan_first_look(speeds, self._clip.frame_rate, self._cpu_count, plan.presets)
+        corrected = replace(corrected, bitrates_kbps=plan.bitrates_kbps)
+        return self._cut(corrected.frames, size, "excerpt"), corrected
+
+    def _cut(self, frames: int, size: tuple[int, int], name: str) -> Excerpt:
+        return cut_excerpt(self._clip, self._programs, frames, size, self._folder / name)
+
+    def _speed(
+        self, known: KnownEncoder, preset: str, rate: RatePoint, excerpt: Excerpt
+    ) -> EncoderSpeed:
+        sample = Sample(excerpt.file, excerpt.frames / self._clip.frame_rate)
+        return measure_speed(known, preset, rate, self._programs.ffmpeg.path, sample)
 
 
 def _excerpt_text(clip: Clip, excerpt: Excerpt) -> str:
@@ -131,7 +167,7 @@ def _excerpt_text(clip: Clip, excerpt: Excerpt) -> str:
     return f"{seconds:.1f} s from the middle of the clip are encoded."
 
 
-def _suite_text(path: Path, excerpt: Excerpt, speeds: list[EncoderSpeed], plan: FirstLook) -> str:
+def _suite_text(path: Path, excerpt: Excerpt, encoders: list[KnownEncoder], plan: FirstLook) -> str:
     suite = YAML(typ="safe").load(
         resources.files("ffrtmp_cli.local").joinpath("first-look.yml").read_text("utf-8")
     )
@@ -144,8 +180,8 @@ def _suite_text(path: Path, excerpt: Excerpt, speeds: list[EncoderSpeed], plan: 
         }
     ]
     suite["encodes"] = [
-        {"name": speed.known.name, "encoder": speed.known.encoder, "preset": preset}
-        for speed, preset in zip(speeds, plan.presets, strict=True)
+        {"name": known.name, "encoder": known.encoder, "preset": preset}
+        for known, preset in zip(encoders, plan.presets, strict=True)
     ]
     suite["rate_points"] = [{"bitrate_kbps": rate} for rate in plan.bitrates_kbps]
     suite["warm_up_s"] = WARM_UP_S

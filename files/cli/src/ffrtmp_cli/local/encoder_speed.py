@@ -1,5 +1,6 @@
 """Speed of encoders on this computer, measured with a short encode of each."""
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,8 +63,18 @@ KNOWN_ENCODERS = (
 
 
 @dataclass(frozen=True)
+class Sample:
+    """A clip to measure the speed of an encoder with, and its duration in seconds."""
+
+    file: Path
+    duration_s: float
+
+
+@dataclass(frozen=True)
 class EncoderSpeed:
     """The cost of an encoder with its first preset.
+
+    If another preset was measured, the costs are divided by the relative cost of that preset.
 
     Attributes:
         known: The encoder.
@@ -100,28 +111,31 @@ def working_encoders(ffmpeg: Path, count: int) -> tuple[list[KnownEncoder], list
 
 
 def measure_speed(
-    known: KnownEncoder, ffmpeg: Path, sample: Path, duration_s: float, cpu_count: int
+    known: KnownEncoder,
+    preset: str,
+    rate: RatePoint,
+    ffmpeg: Path,
+    sample: Sample,
 ) -> EncoderSpeed:
     """Encode a sample with an encoder.
 
     Args:
         known: The encoder.
+        preset: The preset of the encoder.
+        rate: The rate point.
         ffmpeg: The FFmpeg.
         sample: The sample.
-        duration_s: Its duration, in seconds.
-        cpu_count: The number of CPUs that the process may use.
 
     Raises:
         CommandError: The encode failed.
     """
-    settings = EncodeSettings(
-        encoder=known.encoder, preset=known.preset, rate=RatePoint(crf=known.crf), threads=THREADS
-    )
-    with tempfile.TemporaryDirectory(prefix="ffrtmp-speed-", dir=sample.parent) as name:
+    settings = EncodeSettings(encoder=known.encoder, preset=preset, rate=rate, threads=THREADS)
+    file, duration_s = sample.file, sample.duration_s
+    with tempfile.TemporaryDirectory(prefix="ffrtmp-speed-", dir=file.parent) as name:
         folder = Path(name)
-        (folder / sample.name).symlink_to(sample)
+        (folder / file.name).symlink_to(file)
         outcome = process.run_process(
-            command.encode(settings, ffmpeg, sample.name, command.OUTPUT_NAME),
+            command.encode(settings, ffmpeg, file.name, command.OUTPUT_NAME),
             cwd=folder,
             log=folder / "encode.log",
             deadline_s=_DEADLINE_S,
@@ -132,11 +146,12 @@ def measure_speed(
             raise CommandError(f"{known.encoder} cannot encode the clip: {last}")
         size_bytes = (folder / command.OUTPUT_NAME).stat().st_size
     cpu_s = outcome.user_s + outcome.system_s
-    wall_s = min(outcome.wall_s, cpu_s / min(THREADS, cpu_count))
+    wall_s = min(outcome.wall_s, cpu_s / min(THREADS, len(os.sched_getaffinity(0))))
+    cost = known.costs[preset]
     return EncoderSpeed(
         known=known,
-        wall_s=wall_s / duration_s,
+        wall_s=wall_s / duration_s / cost,
         slowdown=outcome.wall_s / wall_s,
-        cpu_s=cpu_s / duration_s,
+        cpu_s=cpu_s / duration_s / cost,
         bitrate_kbps=size_bytes * 8 / 1000 / duration_s,
     )

@@ -21,13 +21,15 @@ JOB_OVERHEAD_S = 0.6
 
 _BUDGET_S = 165.0
 # Encodes vary, and none may take less than a second: its figures would include the start.
-_ENCODE_S = 1.25
+_ENCODE_S = 1.2
 _SHORTEST_ENCODE_S = 1.05
 _SHORTEST_S = 1.0
 _DESIRED_S = 2.0
 _LONGEST_S = 60.0
 # CPU time of a quality pass relative to that of an encode with x264 medium.
-_QUALITY_COST = 1.7
+_QUALITY_COST = 2.0
+# Mean time of an encode over all bit rates relative to that at the lowest one.
+_RATE_COST = 1.15
 # From the quality of a bad connection to one that most people cannot tell from the source.
 _RATE_FACTORS = (0.4, 0.75, 1.4, 2.6)
 _RATE_MIN_KBPS = 20
@@ -53,20 +55,28 @@ class FirstLook:
     idle_s: float
 
 
-def plan_first_look(speeds: Sequence[EncoderSpeed], frame_rate: float, cpu_count: int) -> FirstLook:
+def plan_first_look(
+    speeds: Sequence[EncoderSpeed],
+    frame_rate: float,
+    cpu_count: int,
+    presets: tuple[str, ...] | None = None,
+) -> FirstLook:
     """Choose the settings, so that each encode takes over a second and the run under three minutes.
 
     Args:
         speeds: The measured speeds of the encoders. The bit rates depend on the first one.
         frame_rate: Frames per second of the clip.
         cpu_count: The number of CPUs.
+        presets: The preset of each encoder, if they have been chosen.
 
     Returns:
         The settings. If no settings meet all conditions, they are the best ones.
     """
     candidates = [
-        _candidate(speeds, presets, frame_rate, cpu_count)
-        for presets in itertools.product(*(speed.known.costs for speed in speeds))
+        _candidate(speeds, chosen, frame_rate, cpu_count)
+        for chosen in (
+            [presets] if presets else itertools.product(*(speed.known.costs for speed in speeds))
+        )
     ]
     _, best = min(candidates, key=lambda candidate: candidate[0])
     return best
@@ -99,7 +109,9 @@ def _candidate(
     quality_s = duration_s * speeds[0].cpu_s * _QUALITY_COST / cpu_count
     idle_s, expected_s = START_S, START_S
     for speed, wall_s in zip(speeds, walls_s, strict=True):
-        own_s = RATE_POINTS * (REPEATS * (duration_s * wall_s + JOB_OVERHEAD_S) + quality_s)
+        own_s = RATE_POINTS * (
+            REPEATS * (duration_s * wall_s * _RATE_COST + JOB_OVERHEAD_S) + quality_s
+        )
         warm_up_s = RATE_POINTS * REPEATS * WARM_UP_S
         idle_s += own_s + warm_up_s
         expected_s += own_s * speed.slowdown + warm_up_s
