@@ -17,6 +17,8 @@ from ffrtmp_client.api import Master
 from ffrtmp_client.errors import ApiError, RefusedError
 from ffrtmp_client.progress import duration_text
 from ffrtmp_client.suite_files import SuiteText, file_problems
+from ffrtmp_shared.suite import parse_suite
+from ffrtmp_shared.suite_yaml import SuiteError
 from ffrtmp_worker.ffmpeg.build_info import identify_build
 from rich.console import Console
 
@@ -127,13 +129,16 @@ def _run(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_space(folder, request.path)
     session = load_session(folder)
-    is_resumed = session is not None
+    is_known = session is not None
     if session is None:
         session = _new_session(request.path, programs, folder, report)
         store_session(folder, session)
-    _report_start(session, programs, report, is_resumed=is_resumed)
+    _report_start(session, programs, report, is_known=is_known)
     with running_farm(folder, paths.cache, programs, allow_builds=request.allow_builds) as farm:
-        run = _submit(farm.master, session, report)
+        run = runs.find_by_key(farm.master, _KEY)
+        is_resumed = run is not None
+        if run is None:
+            run = _submit(farm.master, session, report)
         following = RunProgress(run, session.expected_s)
         progress.append(following)
         if is_resumed:
@@ -166,8 +171,14 @@ def _new_session(
     path: Path, programs: Programs, folder: Path, report: Callable[[str], None]
 ) -> Session:
     if is_suite(path):
+        text = runs.read_suite(str(path))
+        try:
+            parse_suite(text)
+        except SuiteError as error:
+            found = SuiteText(path, "\n".join(str(problem) for problem in error.problems))
+            raise CommandError(found.located(found.text), ExitCode.USAGE) from error
         return Session(
-            suite=runs.read_suite(str(path)),
+            suite=text,
             suite_path=str(path.absolute()),
             expected_s=None,
             remarks=(),
@@ -184,21 +195,18 @@ def _new_session(
 
 
 def _report_start(
-    session: Session, programs: Programs, report: Callable[[str], None], *, is_resumed: bool
+    session: Session, programs: Programs, report: Callable[[str], None], *, is_known: bool
 ) -> None:
     for remark in (*session.remarks, *host_state.power_remarks()):
         report(remark)
     report(f"FFmpeg: {programs.ffmpeg.path} ({programs.ffmpeg.origin})")
-    if session.expected_s is not None and not is_resumed:
+    if session.expected_s is not None and not is_known:
         report(f"Expected duration: about {duration_text(session.expected_s)}")
     report("Starting the master and the agent")
 
 
 def _submit(master: Master, session: Session, report: Callable[[str], None]) -> dict[str, Any]:
-    """Queue the run with the client that the Ansible modules use, or return the existing one."""
-    existing = runs.find_by_key(master, _KEY)
-    if existing is not None:
-        return existing
+    """Queue the run with the client that the Ansible modules use, and return it."""
     suite = SuiteText(Path(session.suite_path), session.suite)
     request = runs.request_of(session.suite, {"seed": None, "when_unmet": "refuse"})
     try:
