@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-DISTRIBUTIONS = ("shared", "analysis", "master", "worker")
+DISTRIBUTIONS = ("shared", "analysis", "master", "worker", "cli")
 
 
 def text_files(root: Path) -> list[Path]:

@@ -279,7 +279,7 @@ def test_the_setting_that_a_search_found_is_used(
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (("clip/x264/crf30",), "--results", ExitCode.USAGE),
+        (("clip/x264/crf30",), "no farm is selected", ExitCode.USAGE),
         (("clip/x264/crf31", "--results", "FOLDER"), "clip/x264/crf30", ExitCode.NOT_FOUND),
         (("clip/x264/crf30", "--results", "FOLDER", "--repeat", "9"), "no result", 3),
         (("clip/x264/crf30", "--results", "FOLDER", "--check"), "name it with --source", 1),

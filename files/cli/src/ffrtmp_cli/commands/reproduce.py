@@ -1,16 +1,21 @@
 """The command `ffrtmp reproduce`: repeats the encode of a result."""
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
 import msgspec
+from ffrtmp_client.api import Master
 from ffrtmp_worker.ffmpeg.build_info import UnusableFfmpegError
 from rich.markup import escape
 from rich.table import Table
 
+from ffrtmp_cli.connection import connectable
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.ffmpeg_origin import FfmpegOrigin, describe_ffmpeg, find_program
+from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import json_output, print_message
 from ffrtmp_cli.rendering import render
 from ffrtmp_cli.reproduction.comparison import Agreement, Comparison, compare
@@ -20,7 +25,13 @@ from ffrtmp_cli.reproduction.instructions import (
     instructions_of,
 )
 from ffrtmp_cli.reproduction.repetition import LocalPrograms, find_source, repeat_encode
-from ffrtmp_cli.reproduction.result_source import open_source, repeats_of, select_result
+from ffrtmp_cli.reproduction.result_source import (
+    FarmResults,
+    ResultFile,
+    ResultSource,
+    repeats_of,
+    select_result,
+)
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STYLES = {
@@ -62,7 +73,12 @@ def _failure(found: Reproduction) -> str:
 @click.option(
     "--results",
     type=click.Path(exists=True, path_type=Path),
-    help="File results.json of a run, or its directory.",
+    help="File results.json of a run, or its directory, instead of the farm.",
+)
+@click.option(
+    "--run",
+    shell_complete=complete_runs,
+    help="Run of the farm: its id, the end of its id, or last.  [default: run of the job, or last]",
 )
 @click.option("--node", help="Node, if several have results of the scenario.")
 @click.option("--repeat", type=click.IntRange(min=1), help="Repeat, instead of the first.")
@@ -79,11 +95,14 @@ def _failure(found: Reproduction) -> str:
     type=_FILE,
     help="FFmpeg with libvmaf that measures quality.  [default: that of --ffmpeg]",
 )
+@connectable
 @json_output(Reproduction, _failure)
 def command(
     *,
+    connect: Callable[[], AbstractContextManager[Master]],
     name: str,
     results: Path | None,
+    run: str | None,
     node: str | None,
     repeat: int | None,
     check: bool,
@@ -93,7 +112,8 @@ def command(
     quality_ffmpeg: Path | None,
 ) -> tuple[Reproduction, str]:
     """Return the instructions for a result and, with --check, the comparison."""
-    found = open_source(results).results_with(name)
+    places: ResultSource = FarmResults(connect, run) if results is None else ResultFile(results)
+    found = places.results_with(name)
     result = select_result(found, name, node=node, repeat=repeat)
     binary = ffmpeg or find_program("ffmpeg")
     instructions = instructions_of(

@@ -1,14 +1,20 @@
 """Results to reproduce, from the file of a run or from a farm."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from ffrtmp_client.api import Master
+from ffrtmp_client.errors import RefusedError
 from ffrtmp_shared.models import Result
 
 from ffrtmp_cli.errors import CommandError, ExitCode
+from ffrtmp_cli.name_rules import is_id
+from ffrtmp_cli.run_selection import LAST, select_run
 
 FILE_NAME = "results.json"
 """Name of the file with the results of a run, in the directory of its results."""
@@ -54,17 +60,46 @@ class ResultFile:
             ) from error
 
 
-def open_source(file: Path | None) -> ResultSource:
-    """Return the place of results: a file, or the farm of the profile.
+class FarmResults:
+    """The results of one run of a farm."""
 
-    Raises CommandError if there is none.
-    """
-    if file is None:
-        raise CommandError(
-            f"name the file with the result, for example --results results/RUN/{FILE_NAME}",
-            ExitCode.USAGE,
-        )
-    return ResultFile(file)
+    def __init__(
+        self, connect: Callable[[], AbstractContextManager[Master]], run: str | None = None
+    ) -> None:
+        """Use the farm that `connect` connects to.
+
+        Args:
+            connect: A function that opens a connection.
+            run: The run: its id, the end of its id, or `last`. If it is None, the run is that of
+                the job, or the last one if a scenario is named.
+        """
+        self._connect = connect
+        self._run = run
+
+    def results_with(self, name: str) -> Sequence[Result]:
+        """Return all results of the run. Raises CommandError if there is no such run."""
+        with self._connect() as master:
+            run_id = self._run_id(master, name)
+            items = list(master.pages("/v1/results", {"run": run_id}))
+        try:
+            return msgspec.convert(items, tuple[Result, ...])
+        except msgspec.ValidationError as error:
+            raise CommandError(
+                f"the results of run {run_id} are not those of this release: {error}. Update ffrtmp"
+            ) from error
+
+    def _run_id(self, master: Master, name: str) -> str:
+        if self._run is None and is_id(name):
+            try:
+                return str(master.get(f"/v1/jobs/{name}")["run_id"])
+            except RefusedError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                raise CommandError(
+                    f"there is no job {name}. If it is the id of a result, name its run with --run",
+                    ExitCode.NOT_FOUND,
+                ) from error
+        return str(select_run(master, self._run or LAST)["id"])
 
 
 def select_result(
