@@ -207,7 +207,7 @@ def test_unavailable_values_are_empty_and_never_0(result: Result, kind: str) -> 
     others |= {column.name for column in columns.COLUMNS if column.name.startswith("synthetic_")}
     # The encode has none of these settings, and the suite does not compare FFmpeg builds.
     others |= {"crf", "cq", "max_kbps", "buffer_kbit", "width_px", "height_px", "frame_rate"}
-    others |= {"options", "source_url", "ffmpeg", "ffmpeg_url"}
+    others |= {"options", "source_url", "ffmpeg", "ffmpeg_url", "cached_values"}
     # The row was written without a run and without prices.
     others |= {column.name for column in columns.COLUMNS if column.path.startswith("run.")}
     others |= {"book_currency", "book_cost_per_video_minute", "book_cost_per_stream_hour"}

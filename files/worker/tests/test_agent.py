@@ -18,7 +18,13 @@ from ffrtmp_shared.failure_classes import FailureClass
 from ffrtmp_shared.measurement import QualityMeasurement
 from ffrtmp_shared.models import Job
 from ffrtmp_shared.node_models import Registration
-from ffrtmp_shared.scenario import RECEIVED_LIVE, VMAF_TARGET, LiveSettings, Scenario
+from ffrtmp_shared.scenario import (
+    QUALITY_SETTINGS,
+    RECEIVED_LIVE,
+    VMAF_TARGET,
+    LiveSettings,
+    Scenario,
+)
 from ffrtmp_shared.stages import Stage
 from ffrtmp_worker.activity import LastResult, SlotActivity
 from ffrtmp_worker.agent.cli import main
@@ -320,7 +326,7 @@ def test_the_stored_stream_of_a_killed_agent_is_removed_at_the_next_start(
             agent.kill()
             agent.wait()
         registration = msgspec.json.decode(master.bodies("/worker-1")[-1], type=Registration)
-        assert {"live", RECEIVED_LIVE, VMAF_TARGET} <= set(registration.kinds)
+        assert {"live", RECEIVED_LIVE, VMAF_TARGET, QUALITY_SETTINGS} <= set(registration.kinds)
         for pid in _ffmpegs_below(tmp_path):
             os.kill(pid, signal.SIGKILL)
         assert len(list(work.glob("*/received-0.flv"))) == 1

@@ -130,6 +130,10 @@ def _verdict_reasons(exported: ExportedResult) -> Value:
     return None if verdict is None else " ".join(reason.code for reason in verdict.reasons)
 
 
+def _cached_values(exported: ExportedResult) -> Value:
+    return " ".join(exported.result.measurement.cached_values) or None
+
+
 def _argv(exported: ExportedResult) -> Value:
     return shlex.join(exported.result.measurement.provenance.argv)
 
@@ -279,6 +283,7 @@ COLUMNS: tuple[Column, ...] = (
     _quality("xpsnr_cb_db", _NUMBER),
     _quality("xpsnr_cr_db", _NUMBER),
     _quality("alignment_offset", _WHOLE),
+    Column("cached_values", _TEXT, _cached_values),
     # Densities.
     _density("density_limit", _TEXT, "limit"),
     _density("power_w", _NUMBER),

@@ -201,6 +201,7 @@ class Agent:
             ),
             report=self._reporter(claim, lease),
             stop_reason=partial(self._stop_reason, lease),
+            is_exclusive=claim.job.exclusive,
         )
         try:
             measured = kinds.run_attempt(self._builds.tools_for(attempt, client))
