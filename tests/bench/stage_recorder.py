@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,8 +17,12 @@ _DATAGRAM_BYTES = 1 << 20
 class StageRecorder:
     """Records the time that the jobs of a slot spend in each stage, within its context."""
 
-    def __init__(self, path: Path) -> None:
-        """Listen on the Unix socket `path`, which is the agent's `progress_socket`."""
+    def __init__(self, path: Path, log: Callable[[str], None]) -> None:
+        """Listen on the Unix socket `path`, which is the agent's `progress_socket`.
+
+        Each job is written to `log` when it has ended.
+        """
+        self._log = log
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         self._socket.settimeout(_POLL_S)
@@ -60,3 +64,6 @@ class StageRecorder:
             stage = msgspec.json.decode(datagram, type=SlotActivity).stage
             if not self._entered or self._entered[-1][1] != stage:
                 self._entered.append((time.monotonic(), stage))
+                if stage == _IDLE and len(self._entered) > 1:
+                    times = (f"{name} {seconds:.2f}" for name, seconds in self.jobs()[-1].items())
+                    self._log(", ".join(times))

@@ -150,7 +150,7 @@ def test_a_suite_can_switch_off_scores() -> None:
     expected = {
         kind: (QualitySettings(neg=False, ssim=False), QUALITY_SETTINGS)
         for kind in ("transcode", "ladder")
-    } | {"decode": (None, None), "density": (None, None), "live": (None, "live")}
+    } | {"decode": (None, None), "live": (None, "live")}
     for scenario in scenarios:
         assert (scenario.quality, scenario.required_kind) == expected[scenario.kind]
         assert scenario.problems() == []

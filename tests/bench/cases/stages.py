@@ -16,7 +16,6 @@ _ENCODES = (
     {"name": "x265", "encoder": "libx265", "preset": "fast", "rate_points": [{"crf": 28}]},
     {"name": "svtav1", "encoder": "libsvtav1", "preset": "8", "rate_points": [{"crf": 35}]},
 )
-_WITHOUT_CACHES_REPEATS = 2
 _STAGES = {
     "fetch": "fetch",
     "source_check": "probe and characterise the source",
@@ -32,9 +31,12 @@ _Repeat = Mapping[str, float]
 
 
 def measure(context: BenchmarkContext) -> Line:
-    """Run a suite with the agent's caches, and its first repeats without them."""
-    repeats = context.pick(6, 3)
+    """Run a suite with the agent's caches, and a shorter one without them."""
+    repeats, uncached_repeats = context.pick(6, 2), context.pick(2, 1)
+    context.log("with caches")
     cached = _run(context, repeats)
+    context.log("without caches")
+    uncached = _run(context, uncached_repeats, measurement_cache_max_bytes=0)
     return Line(
         key="stages",
         title="Stages of the jobs of a slot",
@@ -44,14 +46,26 @@ def measure(context: BenchmarkContext) -> Line:
             "1 s",
             "each value is the sum over the three jobs of a repeat; the first repeat generates "
             "the source and fills the caches",
+            f"without caches: {uncached_repeats} repeats with `measurement_cache_max_bytes: 0`",
             "the busy time is that from the begin of the first stage of a job until its report "
             "is delivered; the master runs on the same computer",
         ),
         figures=(
             *_figures("first repeat", cached[:1]),
             *_figures("later repeats", cached[1:]),
+            *_figures("without caches", uncached),
             Figure(
-                label="encodes and their warm-up, part of the busy time",
+                label="encodes and their warm-up, part of the busy time without caches",
+                unit="%",
+                samples=(_share_percent(uncached),),
+            ),
+            Figure(
+                label="the same with caches, in later repeats",
+                unit="%",
+                samples=tuple(_share_percent([repeat]) for repeat in cached[1:]),
+            ),
+            Figure(
+                label="the same with caches, in all repeats",
                 unit="%",
                 samples=(_share_percent(cached),),
                 limit=Limit("at least", 60),
@@ -86,7 +100,7 @@ def _run(context: BenchmarkContext, repeats: int, **settings: object) -> list[_R
     with (
         context.folder() as folder,
         context.on_sqlite(folder, nodes=1, submitters=1) as master,
-        StageRecorder(folder / "progress") as recorder,
+        StageRecorder(folder / "progress", context.log) as recorder,
     ):
         worker = Worker(
             master,
@@ -100,13 +114,9 @@ def _run(context: BenchmarkContext, repeats: int, **settings: object) -> list[_R
             worker.run_suite(suite, jobs=repeats * len(_ENCODES))
     # The agent reports that it is idle at its end, after the last report.
     jobs = recorder.jobs()
-    found = [
+    return [
         _sum(jobs[start : start + len(_ENCODES)]) for start in range(0, len(jobs), len(_ENCODES))
     ]
-    for number, stages in enumerate(found, 1):
-        listed = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items())
-        context.log(f"repeat {number}: {listed}")
-    return found
 
 
 def _sum(jobs: Sequence[Mapping[str, float]]) -> _Repeat:
