@@ -160,6 +160,27 @@ def test_from_claim_to_report(master: ApiServer, config: Path, clip: Path, tmp_p
     assert sorted(stages, key=order.index) == stages
 
 
+def test_the_result_of_a_repeat_has_all_artifacts(
+    master: ApiServer, config: Path, clip: Path
+) -> None:
+    for _ in range(2):
+        _offer(master, clip, scenario(clip))
+    with _running(config):
+        wait_until(lambda: len(master.bodies("/result")) == 2, "both results are reported")
+    first, second = (
+        msgspec.json.decode(body, type=ResultReport) for body in master.bodies("/result")
+    )
+    assert first.measurement.cached_values == ()
+    assert second.measurement.cached_values == ("source", "output", "quality")
+    assert second.measurement.quality == first.measurement.quality
+    for name in ("series.parquet", "scores.parquet"):
+        assert name in {artifact.name for artifact in second.artifacts}
+    scores = [
+        {a.name: a.sha256 for a in report.artifacts}["scores.parquet"] for report in (first, second)
+    ]
+    assert scores[0] == scores[1]
+
+
 def test_another_stage_is_reported_at_once(
     master: ApiServer, config: Path, medium_clip: Path
 ) -> None:

@@ -134,6 +134,7 @@ def test_the_size_of_all_entries_is_bounded(tmp_path: Path) -> None:
     assert kept == [7, 8, 9]
     cache.store(KEY, VALUE, bytes(10_000))
     assert _load(cache) is None
+    assert _load(MeasurementCache(tmp_path, max_bytes=2000), _key(9)) is None
     # Other files of the folder are neither counted nor removed.
     assert other.exists()
 

@@ -102,6 +102,8 @@ class MeasurementCache:
         if file is None:
             return None
         try:
+            if file.stat().st_size > self._max_bytes:
+                return None  # The limit was lowered; the next entry removes this one.
             found = self._read(file, key, kind)
             # The entries that have not been used for the longest time are removed first.
             os.utime(file)
