@@ -105,8 +105,6 @@ class MeasurementCache:
             if file.stat().st_size > self._max_bytes:
                 return None  # The limit was lowered; the next entry removes this one.
             found = self._read(file, key, kind)
-            # The entries that have not been used for the longest time are removed first.
-            os.utime(file)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:
@@ -119,6 +117,9 @@ class MeasurementCache:
             with contextlib.suppress(OSError):
                 file.unlink()
             return None
+        with contextlib.suppress(OSError):
+            # The entries that have not been used for the longest time are removed first.
+            os.utime(file)
         return found
 
     def store(self, key: str, value: object, attachment: bytes = b"") -> None:
