@@ -227,6 +227,10 @@ COLUMNS: tuple[Column, ...] = (
     _scenario("density_max_streams", _WHOLE, "density.max_streams"),
     _scenario("live_requested_s", _NUMBER, "live.duration_s"),
     _scenario("live_measure_received", _FLAG, "live.measure_received"),
+    _scenario("quality_neg", _FLAG, "quality.neg"),
+    _scenario("quality_psnr", _FLAG, "quality.psnr"),
+    _scenario("quality_ssim", _FLAG, "quality.ssim"),
+    _scenario("quality_xpsnr", _FLAG, "quality.xpsnr"),
     # The clip.
     _clip("source_codec", _TEXT, "codec"),
     _clip("source_width_px", _WHOLE, "width"),
