@@ -11,8 +11,8 @@ _NOBODY = 65534
 def as_ordinary_user(folder: Path, needed: Path) -> list[str]:
     """Return the beginning of a command that runs it as an ordinary user.
 
-    If root runs the tests, the user is nobody, who becomes the owner of the folder. If it cannot
-    reach the program, for example below the home directory of root, the command runs as root.
+    If root runs the tests, the user is `nobody`, which becomes the owner of the folder. If the user
+    cannot read the program, for example below the home directory of root, the command runs as root.
 
     Args:
         folder: The folder of the test. Not one of pytest, whose parent only its owner can enter.

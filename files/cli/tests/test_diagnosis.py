@@ -15,7 +15,7 @@ import pytest
 from ffrtmp_cli.diagnosis.busy_load import busy_cpus
 from ffrtmp_cli.diagnosis.clock_findings import check_clock
 from ffrtmp_cli.diagnosis.cpu_findings import check_cpu, check_throttling
-from ffrtmp_cli.diagnosis.diagnosis import Diagnosis, Programs, diagnose
+from ffrtmp_cli.diagnosis.diagnosis import CheckedPrograms, Diagnosis, diagnose
 from ffrtmp_cli.diagnosis.energy_findings import check_energy, check_gpu_energy
 from ffrtmp_cli.diagnosis.ffmpeg_findings import check_ffmpeg
 from ffrtmp_cli.diagnosis.finding import Finding, Status
@@ -35,7 +35,7 @@ _DOUBLE = {**ZONES, "intel-rapl:0": ("package-0", part_of(2.0))}
 def _diagnose(host: SimulatedHost, directory: Path) -> Diagnosis:
     ffmpeg, ffprobe = shutil.which("ffmpeg"), shutil.which("ffprobe")
     assert ffmpeg and ffprobe, "install the package ffmpeg"
-    programs = Programs(ffmpeg=Path(ffmpeg), ffprobe=Path(ffprobe))
+    programs = CheckedPrograms(ffmpeg=Path(ffmpeg), ffprobe=Path(ffprobe))
     return diagnose(host.host, programs, directory, lambda _: None)
 
 

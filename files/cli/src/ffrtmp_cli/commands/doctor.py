@@ -11,12 +11,12 @@ from rich.table import Table
 
 from ffrtmp_cli.diagnosis import redaction
 from ffrtmp_cli.diagnosis.diagnosed_host import DiagnosedHost
-from ffrtmp_cli.diagnosis.diagnosis import Diagnosis, Programs, diagnose
+from ffrtmp_cli.diagnosis.diagnosis import CheckedPrograms, Diagnosis, diagnose
 from ffrtmp_cli.diagnosis.finding import Status
 from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.ffmpeg_origin import find_program
 from ffrtmp_cli.output import json_output, print_message
-from ffrtmp_cli.rendering import render
+from ffrtmp_cli.rich_text import render
 
 _STYLES = {
     Status.OK: "green",
@@ -68,7 +68,7 @@ def command(
 ) -> tuple[Diagnosis, str]:
     """Check this host, and return the diagnosis and its table."""
     host = DiagnosedHost(files=HostFiles(proc=root / "proc", sys=root / "sys"), dev=root / "dev")
-    programs = Programs(
+    programs = CheckedPrograms(
         ffmpeg=ffmpeg or find_program("ffmpeg"), ffprobe=ffprobe or find_program("ffprobe")
     )
     try:

@@ -17,7 +17,6 @@ from ffrtmp_cli.errors import CommandError
 from ffrtmp_cli.ffmpeg_origin import FfmpegOrigin, describe_ffmpeg, find_program
 from ffrtmp_cli.name_completion import complete_runs
 from ffrtmp_cli.output import json_output, print_message
-from ffrtmp_cli.rendering import render
 from ffrtmp_cli.reproduction.comparison import Agreement, Comparison, compare
 from ffrtmp_cli.reproduction.instructions import (
     Instructions,
@@ -32,6 +31,7 @@ from ffrtmp_cli.reproduction.result_source import (
     repeats_of,
     select_result,
 )
+from ffrtmp_cli.rich_text import render
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STYLES = {

@@ -39,7 +39,7 @@ class Diagnosis(
     findings: tuple[Finding, ...]
 
 
-class Programs(msgspec.Struct, frozen=True, kw_only=True):
+class CheckedPrograms(msgspec.Struct, frozen=True, kw_only=True):
     """The FFmpeg and the ffprobe to check; None means that there is none."""
 
     ffmpeg: Path | None
@@ -48,7 +48,7 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
 
 def diagnose(
     host: DiagnosedHost,
-    programs: Programs,
+    programs: CheckedPrograms,
     directory: Path,
     report_step: Callable[[str], None],
 ) -> Diagnosis:
