@@ -91,7 +91,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         warm_up_s: See `Scenario`.
         precision: The precision that the run should reach, or None for a fixed number of repeats.
         control: Whether each node runs control encodes at the beginning and at the end of the run
-            and at intervals in between.
+            and at intervals in between. If it is None, this depends on the planned duration.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     slowest_speed: Annotated[float, Meta(ge=MIN_SPEED, le=1)] = 0.02
     warm_up_s: WarmUp = 1.0
     precision: Precision | None = None
-    control: bool = False
+    control: bool | None = None
 
     def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
         """Return the rate points of an encode: its own, or those of the suite."""

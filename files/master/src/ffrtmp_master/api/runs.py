@@ -71,7 +71,11 @@ async def create_run(
 
     If a run with the same Idempotency-Key exists, that run is returned with status 200.
     """
-    new_run = await _new_run(request, data, services, idempotency_key)
+    requested = await _new_run(request, data, services, idempotency_key)
+    heard_since = services.liveness.heard_since(services.clock())
+    new_run = await services.reader.read(
+        lambda c: run_plan.with_chosen_controls(c, requested, heard_since)
+    )
 
     def create(work: UnitOfWork) -> CreatedRun:
         created = expansion.create_run(
