@@ -95,7 +95,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         precision: The precision that the run should reach, or None for a fixed number of repeats.
         quality: The scores that are measured in addition to VMAF, for transcodes and ladders.
         control: Whether each node runs control encodes at the beginning and at the end of the run
-            and at intervals in between.
+            and at intervals in between. If it is None, this depends on the planned duration.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     slowest_speed: Annotated[float, Meta(ge=MIN_SPEED, le=1)] = 0.02
     warm_up_s: WarmUp = 1.0
     precision: Precision | None = None
-    control: bool = False
+    control: bool | None = None
     quality: QualitySettings = ALL_SCORES
 
     def rates(self, encode: SuiteEncode) -> tuple[RatePoint, ...]:
