@@ -5,14 +5,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-_NOBODY = 65534
+_UID = 65534
 
 
 def as_ordinary_user(folder: Path, needed: Path) -> list[str]:
     """Return the beginning of a command that runs it as an ordinary user.
 
-    If root runs the tests, the user is `nobody`, which becomes the owner of the folder. If the user
-    cannot read the program, for example below the home directory of root, the command runs as root.
+    If root runs the tests, the user is one without rights, which becomes the owner of the folder.
+    If it cannot read the program, as below the home directory of root, the command runs as root.
 
     Args:
         folder: The folder of the test. Not one of pytest, whose parent only its owner can enter.
@@ -21,8 +21,8 @@ def as_ordinary_user(folder: Path, needed: Path) -> list[str]:
     setpriv = shutil.which("setpriv")
     if os.getuid() != 0 or setpriv is None:
         return []
-    prefix = [setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+    prefix = [setpriv, f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups"]
     for path in (folder, *folder.rglob("*")):
-        os.chown(path, _NOBODY, _NOBODY)
+        os.chown(path, _UID, _UID)
     can_run = subprocess.run([*prefix, needed, "--version"], capture_output=True, check=False)
     return prefix if can_run.returncode == 0 else []
