@@ -12,7 +12,7 @@ from ffrtmp_master.settings import Settings
 from ffrtmp_shared.agent_models import ClaimRequest
 from ffrtmp_shared.credentials import client_context
 from ffrtmp_shared.models import Role, RunRequest
-from ffrtmp_shared.suite import MAX_JOBS
+from ffrtmp_shared.suite_limits import MAX_JOBS
 from ruamel.yaml import YAML
 
 from .conftest import Site

@@ -15,7 +15,8 @@ from ffrtmp_master.runs.confidence_interval import (
     repeats_needed,
 )
 from ffrtmp_master.runs.interim_looks import plan_looks
-from ffrtmp_shared.precision import MAX_REPEATS, Look
+from ffrtmp_shared.precision import Look
+from ffrtmp_shared.suite_limits import MAX_REPEATS
 
 
 def test_the_interval_covers_the_median_at_its_confidence_level() -> None:

@@ -9,14 +9,11 @@ import msgspec
 import pytest
 from databases import only
 from ffrtmp_master.runs import control_encodes
-from ffrtmp_master.runs.confidence_interval import (
-    interval_of_median,
-    repeats_needed,
-)
+from ffrtmp_master.runs.confidence_interval import interval_of_median, repeats_needed
 from ffrtmp_master.runs.interim_looks import plan_looks
 from ffrtmp_master.store.schema import runs
 from ffrtmp_shared.control_encode import SCENARIO
-from ffrtmp_shared.precision import MAX_REPEATS
+from ffrtmp_shared.suite_limits import MAX_REPEATS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update

@@ -6,17 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-MAX_REPEATS = 1000
-"""The maximum number of repeats of a scenario on a node."""
-
-MIN_INTERVAL = 1e-4
-"""The narrowest interval that a suite may request, as a fraction of the median.
-
-No benchmark is that steady, and the number of repeats grows with the square of its reciprocal.
-"""
-
-MAX_BUDGET_S = 31_536_000.0
-"""The longest time for repeats, in seconds: one year."""
+from ffrtmp_shared.suite_limits import MAX_BUDGET_S, MAX_REPEATS, MIN_INTERVAL
 
 
 class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

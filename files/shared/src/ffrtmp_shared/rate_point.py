@@ -6,12 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from ffrtmp_shared.encoders import Encoder, QualityControl, RateControl
-
-MIN_VMAF, MAX_VMAF = 1, 99
-"""The bounds of a requested VMAF. At 100, a score no longer depends on the setting."""
-
-MIN_VMAF_TOLERANCE, MAX_VMAF_TOLERANCE = 0.1, 10
-"""The bounds of the permitted deviation from a requested VMAF."""
+from ffrtmp_shared.suite_limits import MAX_VMAF, MAX_VMAF_TOLERANCE, MIN_VMAF, MIN_VMAF_TOLERANCE
 
 DEFAULT_VMAF_TOLERANCE = 0.5
 """The default deviation from a requested VMAF that is permitted."""

@@ -7,12 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from ffrtmp_shared.constrained_types import Labels, Name, Word
-
-MAX_MEMORY_BYTES = 2**62
-"""The largest amount of memory that a job may require, in bytes."""
-
-MAX_CPU_COUNT = 65_536
-"""The largest number of CPUs that a job may require."""
+from ffrtmp_shared.suite_limits import MAX_CPU_COUNT, MAX_MEMORY_BYTES
 
 WhenUnmet = Literal["wait", "refuse"]
 """What happens to jobs whose requirements no active node meets: they wait, or are refused."""

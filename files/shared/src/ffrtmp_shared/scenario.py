@@ -11,24 +11,19 @@ from ffrtmp_shared.constrained_types import Line, Name, Sha256, Url, Word
 from ffrtmp_shared.encoders import ENCODERS, Encoder
 from ffrtmp_shared.ffmpeg_under_test import FfmpegUnderTest
 from ffrtmp_shared.rate_point import RatePoint
+from ffrtmp_shared.suite_limits import (
+    MAX_GOP_FRAMES,
+    MAX_LIVE_S,
+    MAX_THREADS,
+    MIN_LIVE_S,
+    MIN_SPEED,
+)
 
 PIXEL_FORMATS = ("yuv420p", "yuv420p10le")
 """The supported pixel formats. Some encoders support only the first one."""
 
-MAX_THREADS = 256
-"""The maximum number of encoder threads."""
-
-MIN_LIVE_S = 10
-"""The minimum duration of a live stream, in seconds. Lags of shorter streams are not meaningful."""
-
-MAX_LIVE_S = 14_400
-"""The maximum duration of a live stream, in seconds. It limits the memory for packet times."""
-
 # This matches paths, options and protocols, which are not plain file names.
 _PATH_LIKE = re.compile(r"[/\\]|^-|^\.{1,2}$|^[A-Za-z][A-Za-z0-9+.,-]*:")
-
-MAX_GOP_FRAMES = 1_000_000
-"""The maximum distance between key frames, in frames."""
 
 
 Pixels = Annotated[int, Meta(ge=16, le=16_384)]
@@ -283,9 +278,6 @@ ALL_SCORES = QualitySettings()
 COMPARED_KINDS = ("transcode", "ladder")
 """The kinds to whose outputs `QualitySettings` apply."""
 
-
-MIN_SPEED = 1e-4
-"""The lowest `slowest_speed`. Deadlines are durations divided by it, so it must not be tiny."""
 
 WarmUp = Annotated[float, Meta(ge=0, le=600)]
 """The duration in seconds of the warm-up that precedes the timed execution."""

@@ -16,7 +16,6 @@ from ffrtmp_shared.requirements import Priority, Requirements, WhenUnmet
 from ffrtmp_shared.scenario import (
     ALL_SCORES,
     COMPARED_KINDS,
-    MIN_SPEED,
     DecodeSettings,
     EncodeSettings,
     QualitySettings,
@@ -27,8 +26,9 @@ from ffrtmp_shared.scenario import (
 )
 from ffrtmp_shared.suite_encodes import SuiteEncode
 from ffrtmp_shared.suite_inputs import InputFile, SuiteFfmpeg, SuiteSource
+from ffrtmp_shared.suite_limits import MAX_DEADLINE_S, MAX_JOBS, MIN_SPEED
 from ffrtmp_shared.suite_numbers import ambiguous_numbers, with_texts
-from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, MAX_DEADLINE_S, json_schema
+from ffrtmp_shared.suite_schema import FIELDS_OF_KIND, json_schema
 from ffrtmp_shared.suite_schema_errors import error_path, explain_error
 from ffrtmp_shared.suite_yaml import (
     MAX_PROBLEMS,
@@ -41,7 +41,6 @@ from ffrtmp_shared.suite_yaml import (
 )
 
 __all__ = [
-    "MAX_JOBS",
     "OnNode",
     "Suite",
     "SuiteError",
@@ -49,9 +48,6 @@ __all__ = [
     "json_schema",
     "parse_suite",
 ]
-
-MAX_JOBS = 100_000
-"""The maximum number of jobs of a run."""
 
 _Path = list[str | int]
 _Input = TypeVar("_Input", Source, FfmpegUnderTest)

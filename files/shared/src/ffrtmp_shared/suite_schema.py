@@ -7,19 +7,8 @@ import msgspec
 from ffrtmp_shared import value_rules
 from ffrtmp_shared.constrained_types import MAX_LABELS, Name, Sha256, Url
 from ffrtmp_shared.encoders import ENCODERS
-from ffrtmp_shared.precision import MAX_BUDGET_S, MAX_REPEATS, MIN_INTERVAL
-from ffrtmp_shared.rate_point import (
-    MAX_VMAF,
-    MAX_VMAF_TOLERANCE,
-    MIN_VMAF,
-    MIN_VMAF_TOLERANCE,
-)
-from ffrtmp_shared.requirements import MAX_CPU_COUNT, MAX_MEMORY_BYTES, Priority, WhenUnmet
+from ffrtmp_shared.requirements import Priority, WhenUnmet
 from ffrtmp_shared.scenario import (
-    MAX_GOP_FRAMES,
-    MAX_LIVE_S,
-    MIN_LIVE_S,
-    MIN_SPEED,
     PIXEL_FORMATS,
     FrameRate,
     Pixels,
@@ -28,12 +17,23 @@ from ffrtmp_shared.scenario import (
     Threads,
     WarmUp,
 )
-
-MAX_ITEMS = 1000
-"""The maximum number of sources, encodes, rate points or FFmpegs in a list of a suite."""
-
-MAX_DEADLINE_S = 31_536_000
-"""The maximum deadline of a job in seconds: one year."""
+from ffrtmp_shared.suite_limits import (
+    MAX_BUDGET_S,
+    MAX_CPU_COUNT,
+    MAX_DEADLINE_S,
+    MAX_GOP_FRAMES,
+    MAX_ITEMS,
+    MAX_LIVE_S,
+    MAX_MEMORY_BYTES,
+    MAX_REPEATS,
+    MAX_VMAF,
+    MAX_VMAF_TOLERANCE,
+    MIN_INTERVAL,
+    MIN_LIVE_S,
+    MIN_SPEED,
+    MIN_VMAF,
+    MIN_VMAF_TOLERANCE,
+)
 
 # This matches paths that FFmpeg or a tool could interpret as a protocol or an option, and paths of
 # directories.

@@ -9,7 +9,8 @@ from ffrtmp_shared.node_models import Node
 from ffrtmp_shared.run_plan import WaitingScenarios
 from ffrtmp_shared.scenario import Scenario
 from ffrtmp_shared.states import NodeState
-from ffrtmp_shared.suite import MAX_JOBS, OnNode, Suite
+from ffrtmp_shared.suite import OnNode, Suite
+from ffrtmp_shared.suite_limits import MAX_JOBS
 
 from ffrtmp_master.queue.pending_reasons import NodeOccupancy, explain, joined
 from ffrtmp_master.queue.requirement_catalog import RequirementSet, unmet_requirements
