@@ -93,6 +93,20 @@ def test_an_excerpt_is_a_copy_of_the_middle(tmp_path: Path) -> None:
     assert _packet_digests(excerpt.file) <= _packet_digests(file)
 
 
+@pytest.mark.parametrize(
+    # AVI has no time stamps of frames that are displayed in another order.
+    ("name", "is_copied"),
+    [("clip.ts", True), ("clip.mkv", True), ("clip.avi", False)],
+)
+def test_other_containers_can_be_measured(tmp_path: Path, name: str, is_copied: bool) -> None:
+    file = make_clip(tmp_path / name, "-g", "25", frames=150)
+    clip = open_clip(file, PROGRAMS, tmp_path)
+    excerpt = cut_excerpt(clip, PROGRAMS, 50, (320, 180), tmp_path / "excerpt")
+    assert (excerpt.remarks == ()) is is_copied
+    assert excerpt.frames == 50
+    assert source_problems(probe_video(PROGRAMS.ffprobe.path, excerpt.file)) == []
+
+
 def test_a_short_clip_is_repeated(tmp_path: Path) -> None:
     clip = open_clip(make_clip(tmp_path / "clip.mp4", frames=30), PROGRAMS, tmp_path)
     excerpt = cut_excerpt(clip, PROGRAMS, 100, (320, 180), tmp_path / "excerpt")
