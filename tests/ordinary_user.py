@@ -11,8 +11,8 @@ _NOBODY = 65534
 def as_ordinary_user(folder: Path, needed: Path) -> list[str]:
     """Return the beginning of a command that runs it as an ordinary user.
 
-    If root runs the tests, the user is nobody, who becomes the owner of the folder. If it cannot
-    reach the program, for example below the home directory of root, the command runs as root.
+    If root runs the tests, the command runs as nobody, and the folder is given to that user. If the
+    user cannot reach the program, for example in the home directory of root, root runs the command.
 
     Args:
         folder: The folder of the test. Not one of pytest, whose parent only its owner can enter.

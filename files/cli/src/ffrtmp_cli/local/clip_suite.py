@@ -144,7 +144,7 @@ class _Planner:
             return None, True
         sample.file.unlink()
         plan = plan_first_look(speeds, self._clip.frame_rate, self._cpu_count)
-        return plan, is_too_slow(speeds, plan, self._clip.frame_rate)
+        return plan, is_too_slow(plan, self._clip.frame_rate)
 
     def excerpt(self, size: tuple[int, int], plan: FirstLook) -> tuple[Excerpt, FirstLook]:
         """Return the excerpt to measure, and the settings with its duration.
